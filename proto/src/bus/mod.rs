@@ -1,0 +1,208 @@
+//! The bus: how messages get from one service to the next.
+//!
+//! Two implementations of one contract, held to it by one conformance suite (`tests/bus_conformance.rs`):
+//! [`amqp`] (RabbitMQ 3.10 and 4.x) and [`embedded`] (SQLite, one machine, survives `kill -9`).
+//!
+//! The contract: `publish` returns `Ok` only when every message of the batch is stored durably in at least one queue.
+//! A delivery that is not settled comes again, to this consumer or another. Order is not promised.
+
+pub mod amqp;
+pub mod embedded;
+pub mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{
+    handler::{Park, Retry},
+    id::{DistrictId, RunId},
+    message::Message,
+    topology::Queue,
+};
+
+/// A bus that can be shared between tasks.
+pub type SharedBus = Arc<dyn Bus>;
+
+/// Why the bus could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The broker is away, or did not answer in time. Try again.
+    #[error("the message broker is unavailable while trying to {operation}")]
+    Unavailable {
+        /// What was being done.
+        operation: &'static str,
+        /// The client library's error.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The broker took a message and no queue wanted it: the topology is not as declared.
+    #[error("the broker routed {count} of the messages to no queue; the first has routing key {routing_key}")]
+    Unroutable {
+        /// How many.
+        count: usize,
+        /// The first one's routing key.
+        routing_key: String,
+    },
+    /// The broker refused messages (queue full, or out of disk).
+    #[error("the broker refused {count} of the messages")]
+    Refused {
+        /// How many.
+        count: usize,
+    },
+    /// A message could not be encoded.
+    #[error("message {id} could not be encoded")]
+    Encode {
+        /// Which.
+        id: Uuid,
+        /// Why.
+        #[source]
+        source: crate::codec::CodecError,
+    },
+    /// The embedded bus's database failed.
+    #[error("the embedded queue failed to {operation}")]
+    Embedded {
+        /// What was being done.
+        operation: &'static str,
+        /// The database's error.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl BusError {
+    /// Worth another try without anybody doing anything.
+    pub const fn is_transient(&self) -> bool {
+        !matches!(self, Self::Encode { .. })
+    }
+}
+
+/// What one delivery brought.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message, or why it cannot be read (then only parking is left).
+    pub message: Result<Message, Unreadable>,
+    /// How this bus settles it.
+    pub(crate) token: Token,
+}
+
+/// A delivery that is no message this program knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Reason code: `undecodable`, `unknown-kind` or `unknown-version`.
+    pub reason: &'static str,
+    /// Class and position of the error; never the content.
+    pub detail: String,
+}
+
+/// How a bus finds a delivery again.
+#[derive(Debug)]
+pub(crate) enum Token {
+    /// RabbitMQ.
+    Amqp(Box<amqp::AmqpToken>),
+    /// SQLite.
+    Embedded(embedded::EmbeddedToken),
+}
+
+/// Number of messages of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Which queue.
+    pub queue: Queue,
+    /// Waiting to be delivered, or with a consumer.
+    pub waiting: u64,
+    /// Parked beside it.
+    pub parked: u64,
+    /// Consumers attached, where the bus knows.
+    pub consumers: Option<u32>,
+}
+
+/// A message kept aside. Shows ids and reason, never a student fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// The message's id.
+    pub id: Uuid,
+    /// Which queue it came from.
+    pub queue: Queue,
+    /// Its kind, such as `page.raw`; `unknown` where unreadable.
+    pub kind: String,
+    /// Reason code.
+    pub reason: String,
+    /// For people.
+    pub detail: String,
+    /// The tenant, where readable.
+    pub district: Option<DistrictId>,
+    /// The run, where readable.
+    pub run: Option<RunId>,
+    /// When it was parked.
+    pub parked_at: DateTime<Utc>,
+}
+
+/// Which parked messages are meant. Empty means all of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// Only of this district.
+    pub district: Option<DistrictId>,
+    /// Only of this run.
+    pub run: Option<RunId>,
+    /// Only with this reason code.
+    pub reason: Option<String>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+impl ParkedFilter {
+    /// Whether `parked` is meant, apart from the limit.
+    pub fn admits(&self, parked: &Parked) -> bool {
+        self.district.as_ref().is_none_or(|id| parked.district.as_ref() == Some(id))
+            && self.run.is_none_or(|id| parked.run == Some(id))
+            && self.reason.as_ref().is_none_or(|reason| parked.reason == *reason)
+    }
+}
+
+/// See the module.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Publishes a batch: `Ok` when all are confirmed and routed. On an error some may have been; publish all again.
+    async fn publish(&self, messages: &[Message]) -> Result<(), BusError>;
+
+    /// Starts consuming, with at most `prefetch` deliveries unsettled.
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError>;
+
+    /// The depth of every queue.
+    async fn depths(&self) -> Result<Vec<QueueDepth>, BusError>;
+
+    /// Parked messages, oldest first; they stay where they are.
+    async fn parked(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
+
+    /// Puts parked messages back to work under their own ids, with attempts counted anew. Returns which.
+    async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
+
+    /// Throws away what waits in a queue (never what is parked). For operators who know that the store will tell the
+    /// reconciler what is owed.
+    async fn purge(&self, queue: Queue) -> Result<u64, BusError>;
+
+    /// Can the bus be reached right now? For `doctor` and readiness.
+    async fn check(&self) -> Result<(), BusError>;
+}
+
+/// A stream of deliveries. Dropping it gives unsettled deliveries back.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next delivery. An error means that the subscription is dead: subscribe again.
+    async fn next(&mut self) -> Result<Delivery, BusError>;
+
+    /// The work is done.
+    async fn ack(&mut self, delivery: Delivery) -> Result<(), BusError>;
+
+    /// Comes again after `retry.after`, with its attempt raised unless `retry.free`.
+    async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError>;
+
+    /// Is kept aside with a reason.
+    async fn park(&mut self, delivery: Delivery, park: &Park) -> Result<(), BusError>;
+}
+
+/// Longest wait that [`Subscription::retry`] grants; a longer one is cut to this.
+pub const LONGEST_RETRY: Duration = Duration::from_mins(10);

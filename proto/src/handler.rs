@@ -1,0 +1,73 @@
+//! What a service does with a message, and the loop around it that decides the message's fate.
+//!
+//! A handler sees neither channel nor delivery tag. It returns a [`Fate`]; [`worker`](crate::bus::worker) settles.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::message::Message;
+
+/// What becomes of a message. There is no fourth kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// Its effects are committed and its follow-ups confirmed.
+    Done,
+    /// Something passing is in the way: again later.
+    Retry(Retry),
+    /// A person has to look: kept, with a reason code.
+    Park(Park),
+}
+
+/// Why and when a message is to be handled again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Reason code, such as `store-unavailable`; it becomes the parking reason when attempts run out.
+    pub reason: &'static str,
+    /// For the log; ids only, no student fact.
+    pub detail: String,
+    /// Not before this long; the bus may round up to its next retry tier.
+    pub after: Duration,
+    /// Waiting for somebody else rather than failing (a rate limit, an earlier run): costs no attempt.
+    pub free: bool,
+}
+
+/// Why a message is kept aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Park {
+    /// Reason code, listed in `docs/runbooks/reasons.md`.
+    pub reason: &'static str,
+    /// For people; ids, line and column only, no student fact.
+    pub detail: String,
+}
+
+impl Fate {
+    /// A failed attempt that may go well later.
+    pub fn retry(reason: &'static str, detail: impl Into<String>, after: Duration) -> Self {
+        Self::Retry(Retry { reason, detail: detail.into(), after, free: false })
+    }
+
+    /// A wait that is nobody's failure.
+    pub fn wait(reason: &'static str, detail: impl Into<String>, after: Duration) -> Self {
+        Self::Retry(Retry { reason, detail: detail.into(), after, free: true })
+    }
+
+    /// To be looked at by a person.
+    pub fn park(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self::Park(Park { reason, detail: detail.into() })
+    }
+}
+
+/// A service's work on the messages of one queue.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Handles one message. Must be idempotent: every message can come twice, late, and out of order.
+    async fn handle(&self, message: Message) -> Fate;
+
+    /// Called when attempts have run out, before the message is parked as `retry.reason`, so that the run can account
+    /// for it. What it returns is what happens.
+    async fn exhausted(&self, message: Message, retry: Retry) -> Fate {
+        let _ = message;
+        Fate::Park(Park { reason: retry.reason, detail: retry.detail })
+    }
+}

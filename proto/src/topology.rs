@@ -1,0 +1,108 @@
+//! The broker's topology, in one place: every queue, what is routed to it, and where its dead letters go.
+//!
+//! One topic exchange `rollcall`; routing keys end in the district, so that an operator can bind a queue of their own.
+
+use crate::message::{Body, Message};
+
+/// The topic exchange that everything is published to.
+pub const EXCHANGE: &str = "rollcall";
+
+/// Catches what no binding wants; must stay empty.
+pub const UNROUTED: &str = "rollcall.unrouted";
+
+/// Deliveries after which the broker itself gives up on a message that kills its consumers.
+pub const DELIVERY_LIMIT: u32 = 20;
+
+/// Attempts of our own before a failing message is parked.
+pub const ATTEMPTS: u32 = 8;
+
+/// A queue of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Queue {
+    /// Pages to fetch, connections to discover.
+    Fetch,
+    /// Pages to read.
+    Collect,
+    /// Small runs to plan, and windows to release.
+    Plan,
+    /// Large runs to plan, apart, so that none holds up a small one.
+    PlanLarge,
+    /// Students' changes to write.
+    Write,
+    /// Runs whose events are all settled.
+    Applied,
+}
+
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Fetch, Self::Collect, Self::Plan, Self::PlanLarge, Self::Write, Self::Applied];
+
+    /// Name on the broker.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fetch => "rollcall.fetch",
+            Self::Collect => "rollcall.collect",
+            Self::Plan => "rollcall.plan",
+            Self::PlanLarge => "rollcall.plan-large",
+            Self::Write => "rollcall.write",
+            Self::Applied => "rollcall.applied",
+        }
+    }
+
+    /// Name of the queue beside it that keeps parked messages.
+    pub const fn parked_name(self) -> &'static str {
+        match self {
+            Self::Fetch => "rollcall.fetch.parked",
+            Self::Collect => "rollcall.collect.parked",
+            Self::Plan => "rollcall.plan.parked",
+            Self::PlanLarge => "rollcall.plan-large.parked",
+            Self::Write => "rollcall.write.parked",
+            Self::Applied => "rollcall.applied.parked",
+        }
+    }
+
+    /// Topic patterns bound to it.
+    pub const fn bindings(self) -> &'static [&'static str] {
+        match self {
+            Self::Fetch => &["fetch.#"],
+            Self::Collect => &["page.raw.#"],
+            Self::Plan => &["run.classify.small.#", "run.release.#"],
+            Self::PlanLarge => &["run.classify.large.#"],
+            Self::Write => &["student.#"],
+            Self::Applied => &["run.applied.#"],
+        }
+    }
+
+    /// Finds a queue by its name, with or without `rollcall.` in front.
+    pub fn parse(text: &str) -> Option<Self> {
+        let short = text.strip_prefix("rollcall.").unwrap_or(text);
+        Self::ALL.into_iter().find(|queue| queue.name().strip_prefix("rollcall.") == Some(short))
+    }
+}
+
+/// The routing key of a message.
+pub fn routing_key(message: &Message) -> String {
+    let district = &message.district;
+    match &message.body {
+        Body::Discover(_) | Body::Fetch(_) => format!("fetch.{district}"),
+        Body::Page(_) => format!("page.raw.{district}"),
+        Body::Plan(plan) if plan.large => format!("run.classify.large.{district}"),
+        Body::Plan(_) => format!("run.classify.small.{district}"),
+        Body::Release(_) => format!("run.release.{district}"),
+        Body::Students(students) => format!("student.{}.{district}", students.status.routing_word()),
+        Body::Applied(_) => format!("run.applied.{district}"),
+    }
+}
+
+/// The queue that a message is routed to. The embedded bus routes by this; a test holds it equal to the bindings.
+pub const fn queue_of(body: &Body) -> Queue {
+    match body {
+        Body::Discover(_) | Body::Fetch(_) => Queue::Fetch,
+        Body::Page(_) => Queue::Collect,
+        Body::Plan(plan) if plan.large => Queue::PlanLarge,
+        Body::Plan(_) | Body::Release(_) => Queue::Plan,
+        Body::Students(_) => Queue::Write,
+        Body::Applied(_) => Queue::Applied,
+    }
+}

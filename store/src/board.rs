@@ -1,0 +1,141 @@
+//! The board of a connection's pull: which listings there are, how far each is, and what every lane does.
+//!
+//! Role: pure bookkeeping, kept in the store as one value per (run, connection) and changed under a lock by
+//! [`Store::with_board`](crate::Store::with_board). The fetcher deals pages from it; the classifier reads from it
+//! whether a pull is complete.
+//!
+//! Invariants: never more lanes at work than the connection has; page 1 of a listing is dealt alone; a page is dealt
+//! again only when its lane has been given up; a lane's generation grows with every page dealt to it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{ListingNo, PageNo};
+use serde::{Deserialize, Serialize};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Board {
+    /// The listings, by [`ListingNo`].
+    pub listings: Vec<Listing>,
+    /// The lanes, by number.
+    pub lanes: Vec<Lane>,
+    /// Second look at work: listings from this number on are recheck listings.
+    pub recheck_from: Option<u32>,
+}
+
+/// One resource to pull, over one entity and year.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// What to ask for.
+    pub ask: Ask,
+    /// How far it is.
+    pub progress: Progress,
+    /// Rows a page really holds, once page 1 told.
+    pub page_size: u32,
+    /// Pages may be asked for in any order; if not, one lane walks them.
+    pub random_access: bool,
+    /// Next page never dealt so far.
+    pub next_page: u32,
+    /// Pages that must be dealt again (their lane was given up).
+    pub again: Vec<u32>,
+    /// The lowest page known to be the last.
+    pub last_page: Option<u32>,
+    /// Where the next page continues, for a source that pages by cursor.
+    pub cursor: Option<String>,
+    /// Total rows, where the source tells.
+    pub total: Option<i64>,
+    /// Pages fetched and published; for counting only.
+    pub fetched: u32,
+}
+
+/// What to ask a SIS for: resource, narrowing and columns, in the SIS's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ask {
+    /// Resource; Qmlativ: `Module/Object`.
+    pub resource: String,
+    /// Columns; the first is the key that pages are sorted by.
+    pub fields: Vec<String>,
+    /// Entity asked, where the SIS has them.
+    pub entity: Option<i64>,
+    /// School year asked for, as the SIS identifies it.
+    pub school_year: Option<String>,
+    /// Only rows whose field is one of these: the second look.
+    pub ids: Option<IdFilter>,
+    /// Statuses rest on it: an incomplete or empty one means that nobody is taken out.
+    pub essential: bool,
+}
+
+/// See [`Ask::ids`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IdFilter {
+    /// Field.
+    pub field: String,
+    /// Its admitted values.
+    pub ids: Vec<String>,
+}
+
+/// How far a listing is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progress {
+    /// Page 1 not dealt.
+    Waiting,
+    /// Page 1 dealt, not back.
+    Opening,
+    /// Page 1 is in.
+    Open,
+    /// Every page up to the last has been fetched.
+    Fetched,
+    /// Given up, with a reason (ids, status codes; no student fact).
+    Failed(String),
+}
+
+/// What a lane does.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Lane {
+    /// Renewed with each page dealt.
+    pub generation: u64,
+    /// The page dealt to it; none while it rests.
+    pub dealt: Option<Dealt>,
+}
+
+/// A page dealt to a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dealt {
+    /// Which listing.
+    pub listing: ListingNo,
+    /// Which page.
+    pub page: PageNo,
+    /// When it was dealt: the reconciler's measure of a lost lane.
+    pub at: DateTime<Utc>,
+}
+
+/// What a fetched page tells about its listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PageFacts {
+    /// Rows on it.
+    pub rows: u32,
+    /// It announces the end of its listing.
+    pub last: bool,
+    /// It is past the end: holds nothing (the end is the page before it).
+    pub past_end: bool,
+    /// Total rows, where the source tells.
+    pub total: Option<i64>,
+    /// Pages may be asked for in any order.
+    pub random_access: bool,
+    /// Where the next page continues, for a source that pages by cursor.
+    pub cursor: Option<String>,
+}
+
+/// A lane with a page to fetch: becomes a `fetch.page` message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneMove {
+    /// Which lane.
+    pub lane: u16,
+    /// Its generation.
+    pub generation: u64,
+}
+
+/// Which pages a complete pull consists of: for each listing that was not given up, its last page.
+pub type Extent = BTreeMap<ListingNo, u32>;

@@ -1,0 +1,348 @@
+//! A district's configuration, as its TOML file spells it and as the store keeps it (without secrets).
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveTime;
+use chrono_tz::Tz;
+use rollcall_proto::id::DistrictId;
+use serde::{Deserialize, Serialize};
+
+/// A district's file. Unknown keys are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct District {
+    /// Its id.
+    pub id: DistrictId,
+    /// Its name, for people.
+    pub name: String,
+    /// Its IANA time zone: "today" is the district's local date.
+    pub time_zone: Tz,
+    /// Where its students come from; at least one.
+    #[serde(default, rename = "connection")]
+    pub connections: Vec<Connection>,
+    /// When the nightly run starts.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// How statuses are decided.
+    #[serde(default)]
+    pub status: StatusPolicy,
+    /// When a plan waits for a person.
+    #[serde(default)]
+    pub hold: HoldPolicy,
+    /// Special programs whose flags go back to the SIS.
+    #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Program>,
+}
+
+/// Which kind of SIS a connection speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SisKind {
+    /// Skyward Qmlativ, Generic or Custom API.
+    SkywardQmlativ,
+    /// Skyward SMS 2.0.
+    SkywardSms2,
+    /// OneRoster 1.1 or 1.2 over REST.
+    #[serde(rename = "oneroster")]
+    OneRoster,
+}
+
+impl SisKind {
+    /// The kind as the district file spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SkywardQmlativ => "skyward-qmlativ",
+            Self::SkywardSms2 => "skyward-sms2",
+            Self::OneRoster => "oneroster",
+        }
+    }
+}
+
+/// A connection to a SIS. Secrets are not here: see [`ConnectionSecrets`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    /// Which SIS.
+    pub kind: SisKind,
+    /// Base URL, as the district copies it.
+    pub base_url: url::Url,
+    /// Token URL, where it cannot be derived from the base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<url::Url>,
+    /// OAuth client id, or consumer key.
+    pub client_id: String,
+    /// Rows asked for in one page, 1 to 10,000.
+    #[serde(default = "default_page_size")]
+    pub page_size: u32,
+    /// Most requests at once, 1 to 32.
+    #[serde(default = "default_lanes")]
+    pub lanes: u16,
+    /// Qmlativ: first path segment.
+    #[serde(default)]
+    pub root: QmlativRoot,
+    /// Qmlativ: entities to ask; 1 is the district-wide one.
+    #[serde(default = "default_entities")]
+    pub entities: Vec<i64>,
+    /// Qmlativ: how requested columns are spelled in the query.
+    #[serde(default)]
+    pub search_fields: SearchFieldsEncoding,
+    /// Qmlativ: which field holds the withdrawal date, where the default must not be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawal_date_field: Option<String>,
+    /// Which staff to pull.
+    #[serde(default)]
+    pub staff: StaffScope,
+    /// Where the client's credentials go in the token request.
+    #[serde(default)]
+    pub credentials: CredentialPlacement,
+    /// OAuth scopes, space separated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Further form parameters of the token request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub token_parameters: BTreeMap<String, String>,
+    /// Further headers of the token request and of every request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Put before every student id of this connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_prefix: Option<String>,
+    /// OneRoster: 1.1 or 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// OneRoster: campus, skyward or plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Campus programs: x-vendor-authorization key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_key: Option<String>,
+}
+
+const fn default_page_size() -> u32 {
+    500
+}
+
+const fn default_lanes() -> u16 {
+    4
+}
+
+fn default_entities() -> Vec<i64> {
+    vec![1]
+}
+
+/// Qmlativ: first path segment after the base URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum QmlativRoot {
+    /// Integration Access.
+    #[default]
+    Custom,
+    /// API User.
+    Generic,
+}
+
+/// Qmlativ: `searchFields=A&searchFields=B`, or `searchFields[0]=A&searchFields[1]=B`. Real servers take both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SearchFieldsEncoding {
+    /// `searchFields[0]=A`.
+    #[default]
+    Indexed,
+    /// `searchFields=A`.
+    Repeated,
+}
+
+/// Which staff to pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaffScope {
+    /// None.
+    #[default]
+    None,
+    /// All that are active.
+    Active,
+    /// Teachers only.
+    Teachers,
+}
+
+/// Where client id and secret go in the token request (wire/skyward.md A1 lists who used which).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialPlacement {
+    /// `Authorization: Basic`, form body, POST.
+    #[default]
+    Basic,
+    /// In the form body, POST.
+    Form,
+    /// `Authorization: Basic` with both parts URL-encoded, parameters in the query, GET.
+    BasicGet,
+}
+
+/// When the nightly run starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Local time of day, `HH:MM`.
+    #[serde(default = "default_at", with = "hour_minute")]
+    pub at: NaiveTime,
+    /// Also on Saturday and Sunday.
+    #[serde(default = "yes")]
+    pub weekends: bool,
+    /// Off for a district that is run by hand only.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { at: default_at(), weekends: true, enabled: true }
+    }
+}
+
+fn default_at() -> NaiveTime {
+    NaiveTime::from_hms_opt(2, 0, 0).unwrap_or_default()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+mod hour_minute {
+    use chrono::NaiveTime;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes a reference")]
+    pub(super) fn serialize<S: Serializer>(at: &NaiveTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&at.format("%H:%M").to_string())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveTime, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        NaiveTime::parse_from_str(&text, "%H:%M")
+            .map_err(|_| D::Error::custom("a time of day is written \"HH:MM\", from \"00:00\" to \"23:59\""))
+    }
+}
+
+/// How statuses are decided, see docs/STATUS.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusPolicy {
+    /// Withdrawal codes of course enrollments at another campus.
+    #[serde(default = "default_ignored")]
+    pub ignore_withdrawal_codes: Vec<String>,
+    /// Withdrawal codes that mean graduated.
+    #[serde(default = "default_graduated")]
+    pub graduated_withdrawal_codes: Vec<String>,
+    /// What a withdrawal date is.
+    #[serde(default)]
+    pub withdrawal_date_is: WithdrawalDateIs,
+    /// Which school years' upcoming enrollments count.
+    #[serde(default)]
+    pub school_years: SchoolYears,
+}
+
+impl Default for StatusPolicy {
+    fn default() -> Self {
+        Self {
+            ignore_withdrawal_codes: default_ignored(),
+            graduated_withdrawal_codes: default_graduated(),
+            withdrawal_date_is: WithdrawalDateIs::default(),
+            school_years: SchoolYears::default(),
+        }
+    }
+}
+
+fn default_ignored() -> Vec<String> {
+    vec!["CECS".to_owned()]
+}
+
+fn default_graduated() -> Vec<String> {
+    vec!["01".to_owned()]
+}
+
+/// What a withdrawal date is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithdrawalDateIs {
+    /// In force through it.
+    #[default]
+    LastDayEnrolled,
+    /// In force up to, not including, it.
+    FirstDayNotEnrolled,
+}
+
+/// Which school years' upcoming enrollments count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchoolYears {
+    /// The current one.
+    #[default]
+    Current,
+    /// The current and the next one.
+    CurrentAndNext,
+}
+
+/// When a plan waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldPolicy {
+    /// Every plan waits.
+    #[serde(default)]
+    pub preview: bool,
+    /// More removals than this percentage of those ENROLLED or PRE_ENROLLED before; 0 to 100.
+    #[serde(default = "default_max_removed")]
+    pub max_removed_percent: f64,
+    /// More other changes than this percentage of all stored students; 0 to 100.
+    #[serde(default = "default_max_changed")]
+    pub max_changed_percent: f64,
+}
+
+impl Default for HoldPolicy {
+    fn default() -> Self {
+        Self {
+            preview: false,
+            max_removed_percent: default_max_removed(),
+            max_changed_percent: default_max_changed(),
+        }
+    }
+}
+
+const fn default_max_removed() -> f64 {
+    10.0
+}
+
+const fn default_max_changed() -> f64 {
+    75.0
+}
+
+/// A special program whose flags go back to the SIS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Name, exactly as the SIS spells it.
+    pub name: String,
+    /// Whether flags are written.
+    #[serde(default)]
+    pub flags: bool,
+    /// What happens to flags that are there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option: Option<String>,
+    /// First day on which Rollcall's flags rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutover: Option<chrono::NaiveDate>,
+    /// What happens when somebody edited a flag by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_drift: Option<String>,
+}
+
+/// A connection's secrets. Kept encrypted; does not print.
+#[derive(Clone, Default)]
+pub struct ConnectionSecrets {
+    /// OAuth client secret.
+    pub client_secret: secrecy::SecretString,
+    /// Campus programs: the vendor's secret.
+    pub vendor_secret: Option<secrecy::SecretString>,
+    /// Qmlativ: the vendor's hidden third value, by the name of the form parameter that carries it.
+    pub token_secret_parameters: BTreeMap<String, secrecy::SecretString>,
+    /// Secret header values, by header name.
+    pub secret_headers: BTreeMap<String, secrecy::SecretString>,
+}

@@ -1,0 +1,92 @@
+//! Why the store could not do what was asked. No variant carries a student fact.
+
+use rollcall_proto::id::{DistrictId, RunId};
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, busy or out of connections. Try again.
+    #[error("the database is unavailable while trying to {operation}")]
+    Unavailable {
+        /// What was being done.
+        operation: &'static str,
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database refused.
+    #[error("the database refused to {operation} ({class})")]
+    Refused {
+        /// What was being done.
+        operation: &'static str,
+        /// SQLSTATE or SQLite's code; the driver's own text may repeat values and is kept out.
+        class: String,
+    },
+    /// No such district.
+    #[error("there is no district {0}; `rollcall district list` shows those there are")]
+    NoDistrict(DistrictId),
+    /// No such run.
+    #[error("there is no run {0}; `rollcall runs list` shows those there are")]
+    NoRun(RunId),
+    /// A value in the store cannot be read.
+    #[error("a stored {what} cannot be read: {detail}")]
+    Corrupt {
+        /// What.
+        what: &'static str,
+        /// Class and position; no content.
+        detail: String,
+    },
+    /// The key for secrets at rest is missing, malformed, or not the one the secrets were sealed with.
+    #[error("{0}")]
+    Key(String),
+    /// The schema is not the one that this program was built for.
+    #[error("the database's schema is at version {found}, this program needs {needed}: run `rollcall migrate`")]
+    Schema {
+        /// Version found.
+        found: i64,
+        /// Version needed.
+        needed: i64,
+    },
+    /// A migration failed.
+    #[error("migrating the database failed at {step}")]
+    Migrate {
+        /// Which step.
+        step: String,
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A value could not be encoded.
+    #[error("a value could not be encoded for the store")]
+    Encode(#[source] rmp_serde::encode::Error),
+    /// Compression failed.
+    #[error("a value could not be compressed or decompressed")]
+    Compress(#[source] std::io::Error),
+}
+
+impl StoreError {
+    /// Worth another try without anybody doing anything.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    pub(crate) fn encode(source: rmp_serde::encode::Error) -> Self {
+        Self::Encode(source)
+    }
+
+    pub(crate) fn compress(source: std::io::Error) -> Self {
+        Self::Compress(source)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "shape of map_err")]
+    pub(crate) fn decode(source: rmp_serde::decode::Error) -> Self {
+        use rmp_serde::decode::Error;
+        let detail = match source {
+            Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "ends too early",
+            Error::TypeMismatch(_) => "a value has another type",
+            Error::DepthLimitExceeded => "nested too deep",
+            _ => "not of the expected form",
+        };
+        Self::Corrupt { what: "value", detail: detail.to_owned() }
+    }
+}

@@ -1,0 +1,27 @@
+//! Everything SQL of Rollcall: schema, migrations, queries, and secrets at rest.
+//!
+//! Role: the one place that knows tables. PostgreSQL and SQLite behind one [`Store`]; SQL is written once where both
+//! agree and apart where they don't (bulk statements, locks, row-level security).
+//!
+//! Neighbours: the services and the command line call it; it knows `proto`'s records and nothing of the bus.
+//!
+//! Invariants: every tenant row carries its district, and every transaction names the district it works for
+//! (PostgreSQL's row-level security then enforces it); removal is a status with a date, never a delete; an older
+//! `run_seq` never overwrites a newer; secrets and raw pages lie encrypted.
+//!
+//! Deliberately absent: decisions about students. Pure bookkeeping of a pull lives in [`board`].
+
+pub mod audit;
+pub mod board;
+pub mod district;
+pub mod error;
+pub mod page;
+pub mod plan;
+pub mod roster;
+pub mod run;
+pub mod secret;
+
+pub use error::StoreError;
+mod store;
+
+pub use store::{OpenRun, ScheduledDistrict, Store};

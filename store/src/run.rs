@@ -1,0 +1,251 @@
+//! Runs: what they are, and how they move from state to state.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId, RunId},
+    message::Fingerprint,
+};
+use serde::{Deserialize, Serialize};
+
+/// State of a run. The first three are stops on the way, the others ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Made, not started.
+    Queued,
+    /// At work.
+    Running,
+    /// Its plan waits for a person.
+    Held,
+    /// All went well.
+    Succeeded,
+    /// Something is missing or parked; says what.
+    Partial,
+    /// Nothing was changed; says why.
+    Failed,
+    /// A person ended it.
+    Cancelled,
+    /// Its plan was thrown away.
+    Discarded,
+}
+
+impl RunState {
+    /// As the command line and the database spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Held => "held",
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Whether the run has ended for good.
+    pub const fn is_end(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running | Self::Held)
+    }
+}
+
+/// Where an open run stands; what the reconciler goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Connections are discovered, pages fetched and collected.
+    Pull,
+    /// All pages are in; to be planned.
+    Plan,
+    /// Second look: recheck pages are fetched and collected, then planned again.
+    Recheck,
+    /// The plan is saved and waits for a person.
+    Held,
+    /// The plan is approved; events are published and applied.
+    Release,
+    /// Ended.
+    Closed,
+}
+
+/// What made a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// The district's schedule.
+    Scheduled,
+    /// A person or a program.
+    Manual,
+}
+
+/// What a run is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// Whose.
+    pub district: DistrictId,
+    /// Why.
+    pub trigger: Trigger,
+    /// The district's today, fixed for the run.
+    pub as_of: NaiveDate,
+    /// Stop at the plan, as `held`, reason `preview`.
+    pub plan_only: bool,
+    /// The date was given by a person: such a plan can never be approved.
+    pub as_of_given: bool,
+    /// Who asked, for the audit.
+    pub requested_by: String,
+}
+
+/// Counts of a run, in students. `listed + missing = added + changed + removed + unchanged + skipped`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Shown by the SIS.
+    pub listed: i64,
+    /// Stored, and not shown any more.
+    pub missing: i64,
+    /// To be added.
+    pub added: i64,
+    /// To be changed.
+    pub changed: i64,
+    /// To be removed.
+    pub removed: i64,
+    /// Same as stored.
+    pub unchanged: i64,
+    /// Not imported or withheld, each with a reason.
+    pub skipped: i64,
+    /// Planned events written.
+    pub applied: i64,
+    /// Planned events parked.
+    pub parked: i64,
+    /// Planned events that a newer run has overtaken.
+    pub superseded: i64,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Whose.
+    pub district: DistrictId,
+    /// The district's run number, from 1; only grows.
+    pub seq: i64,
+    /// The date it decides for.
+    pub as_of: NaiveDate,
+    /// What made it.
+    pub trigger: Trigger,
+    /// State.
+    pub state: RunState,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Stop at the plan.
+    pub plan_only: bool,
+    /// A person gave the date.
+    pub as_of_given: bool,
+    /// Counts so far.
+    pub counts: Counts,
+    /// Why it is held, partial, failed, cancelled or discarded; several are joined by `; `.
+    pub reason: Option<String>,
+    /// What makes it partial so far, or is worth a person's look. Grows while it runs.
+    pub findings: Vec<Finding>,
+    /// Digest of the plan.
+    pub plan_hash: Option<String>,
+    /// The roster version that the plan was compared with.
+    pub planned_roster_version: Option<i64>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When work on it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When all its pages were in.
+    pub pulled_at: Option<DateTime<Utc>>,
+    /// When its plan was saved (the last one, after a second look).
+    pub planned_at: Option<DateTime<Utc>>,
+    /// When its plan was released.
+    pub released_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Something a run has to say, beyond its counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `Partial` makes the run partial; `Warning` does not.
+    pub weight: FindingWeight,
+    /// Code, such as `listing-empty`, `grant-lost`, `page-repeated`, `withdrawal-before-entry`.
+    pub code: String,
+    /// For people: names the thing and the mend; ids only, no student fact.
+    pub message: String,
+    /// How many times.
+    pub count: i64,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingWeight {
+    /// Worth a look.
+    Warning,
+    /// The run is partial.
+    Partial,
+}
+
+/// State of one connection's pull within a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullState {
+    /// To be discovered.
+    Discovering,
+    /// Pages are being fetched.
+    Fetching,
+    /// Every page that the pull wants has been fetched (they may not all be collected yet).
+    Fetched,
+    /// Given up; says why.
+    Failed,
+}
+
+/// One connection's pull within a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pull {
+    /// Which connection.
+    pub connection: ConnectionNo,
+    /// State.
+    pub state: PullState,
+    /// What discovery found out: opaque to the store, written by fetcher/src/sis and read by classifier/src/decode.
+    pub discovery: Option<Discovery>,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// What a connection grants, and the years to pull. Same shape for every SIS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Discovery {
+    /// Fields granted and asked for, by resource (Qmlativ: `Module/Object`).
+    pub granted: std::collections::BTreeMap<String, Vec<String>>,
+    /// Fields wanted and not granted, by resource. A resource not granted at all has the single entry `*`.
+    pub refused: std::collections::BTreeMap<String, Vec<String>>,
+    /// Of these, the ones the status rests on: the run cannot go on.
+    pub fatal: Vec<String>,
+    /// School years pulled, as the SIS identifies them.
+    pub school_years: Vec<String>,
+    /// Name of the district or system as the SIS gives it, for `district test`.
+    pub source_name: Option<String>,
+}
+
+/// What the last complete pull of a connection held: what emptiness and lost grants are judged against.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Rows, by resource, over all entities and years.
+    pub rows: std::collections::BTreeMap<String, i64>,
+    /// Fields granted, by resource.
+    pub granted: std::collections::BTreeMap<String, Vec<String>>,
+    /// Resources whose emptiness a person accepted, until they hold rows again.
+    pub accepted_empty: std::collections::BTreeSet<String>,
+}
+
+/// A digest as people see it.
+pub fn plan_hash_text(fingerprint: Fingerprint) -> String {
+    use std::fmt::Write as _;
+    fingerprint.0.iter().fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
