@@ -13,6 +13,11 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ListingNo, PageNo};
 use serde::{Deserialize, Serialize};
 
+mod dealing;
+mod listing;
+#[cfg(test)]
+mod tests;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Board {
@@ -47,6 +52,18 @@ pub struct Listing {
     pub total: Option<i64>,
     /// Pages fetched and published; for counting only.
     pub fetched: u32,
+    /// Pages that the source's total makes expect. A hint: the end is what a page announces.
+    #[serde(default)]
+    pub expected_pages: Option<u32>,
+    /// Pages that could not be had, with the reason. Judged once the end is known: beyond it they do not matter.
+    #[serde(default)]
+    pub errors: BTreeMap<u32, String>,
+    /// Number and digest of the page that came in last.
+    #[serde(default)]
+    pub last_digest: Option<(u32, u64)>,
+    /// Times a lane was told to wait since the last page came in.
+    #[serde(default)]
+    pub waits: u32,
 }
 
 /// What to ask a SIS for: resource, narrowing and columns, in the SIS's own words.
@@ -126,6 +143,8 @@ pub struct PageFacts {
     pub random_access: bool,
     /// Where the next page continues, for a source that pages by cursor.
     pub cursor: Option<String>,
+    /// Digest of its rows: a page equal to its neighbour means that the source serves one page for ever.
+    pub digest: Option<u64>,
 }
 
 /// A lane with a page to fetch: becomes a `fetch.page` message.

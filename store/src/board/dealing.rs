@@ -1,0 +1,229 @@
+//! Dealing pages to lanes, and taking them back.
+
+use std::cmp::Reverse;
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{ListingNo, PageNo};
+
+use super::{Ask, Board, Dealt, Extent, Lane, LaneMove, Listing, PageFacts, Progress};
+
+/// Times in a row that a listing's lanes may be told to wait before it is given up.
+pub const MOST_WAITS: u32 = 40;
+
+impl Board {
+    /// A board on which nothing has been dealt. At least one lane.
+    pub fn new(asks: Vec<Ask>, lanes: u16) -> Self {
+        Self {
+            listings: asks.into_iter().map(Listing::new).collect(),
+            lanes: vec![Lane::default(); usize::from(lanes.max(1))],
+            recheck_from: None,
+        }
+    }
+
+    /// Adds the second look's listings, once. False: they were added before, and nothing changed.
+    pub fn add_recheck(&mut self, asks: Vec<Ask>) -> bool {
+        if self.recheck_from.is_some() {
+            return false;
+        }
+        self.recheck_from = Some(self.listings.len() as u32);
+        self.listings.extend(asks.into_iter().map(Listing::new));
+        true
+    }
+
+    /// Deals a page to every resting lane that there is work for. Each move becomes a message.
+    pub fn deal(&mut self, now: DateTime<Utc>) -> Vec<LaneMove> {
+        let mut moves = Vec::new();
+        for number in 0..self.lanes.len() {
+            if self.lanes[number].dealt.is_some() {
+                continue;
+            }
+            let Some((listing, page)) = self.next_work() else { break };
+            moves.push(self.give(number, listing, page, now));
+        }
+        moves
+    }
+
+    /// Notes a fetched page and deals on. `None`: the message is of an older generation, and nothing changed.
+    pub fn page_done(
+        &mut self,
+        lane: u16,
+        generation: u64,
+        facts: &PageFacts,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<LaneMove>> {
+        let dealt = self.take(lane, generation)?;
+        let index = dealt.listing.0 as usize;
+        self.listings.get_mut(index)?.absorb(dealt.page.0, facts);
+        self.settle(index);
+        Some(self.deal(now))
+    }
+
+    /// Notes that a lane's page cannot be had. The listing fails with it, unless its end turns out to lie before that
+    /// page. `None`: the message is of an older generation.
+    pub fn listing_failed(
+        &mut self,
+        lane: u16,
+        generation: u64,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<LaneMove>> {
+        let dealt = self.take(lane, generation)?;
+        let index = dealt.listing.0 as usize;
+        let listing = self.listings.get_mut(index)?;
+        if listing.progress == Progress::Opening {
+            listing.progress = Progress::Failed(reason.to_owned());
+        } else {
+            listing.errors.insert(dealt.page.0, reason.to_owned());
+        }
+        self.settle(index);
+        Some(self.deal(now))
+    }
+
+    /// Takes pages dealt before `before` back from their lanes, and deals them again.
+    pub fn lane_lost(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) -> Vec<LaneMove> {
+        for number in 0..self.lanes.len() {
+            let Some(dealt) = self.lanes[number].dealt.filter(|dealt| dealt.at < before) else { continue };
+            self.lanes[number].dealt = None;
+            if let Some(listing) = self.listings.get_mut(dealt.listing.0 as usize) {
+                listing.give_back(dealt.page.0);
+            }
+        }
+        self.deal(now)
+    }
+
+    /// A page that was fetched never reached the store: it will be dealt again. False: it is under way, or not wanted.
+    pub fn page_missing(&mut self, listing: ListingNo, page: PageNo) -> bool {
+        if !self.is_fetched(listing, page.0) {
+            return false;
+        }
+        let Some(listing) = self.listings.get_mut(listing.0 as usize) else { return false };
+        listing.progress = Progress::Open;
+        if listing.cursor.is_some() {
+            // A page behind a cursor can only be reached from the start.
+            listing.restart();
+        } else {
+            listing.give_back(page.0);
+        }
+        true
+    }
+
+    /// Pages fetched that `is_collected` does not know, in order.
+    pub fn missing(&self, is_collected: impl Fn(ListingNo, PageNo) -> bool) -> Vec<(ListingNo, PageNo)> {
+        let numbers = 0..self.listings.len() as u32;
+        let pages = numbers.flat_map(|number| {
+            let listing = &self.listings[number as usize];
+            let end = listing.last_page.map_or(listing.next_page, |last| listing.next_page.min(last + 1));
+            (1..end).map(move |page| (ListingNo(number), PageNo(page)))
+        });
+        pages.filter(|(listing, page)| self.is_fetched(*listing, page.0) && !is_collected(*listing, *page)).collect()
+    }
+
+    /// What a lane is to fetch. `None`: the message is of an older generation.
+    pub fn dealt(&self, lane: u16, generation: u64) -> Option<(ListingNo, PageNo, &Listing)> {
+        let dealt = self.current(lane, generation)?;
+        Some((dealt.listing, dealt.page, self.listings.get(dealt.listing.0 as usize)?))
+    }
+
+    /// When the page of a lane was dealt. `None`: the message is of an older generation.
+    pub fn dealt_at(&self, lane: u16, generation: u64) -> Option<DateTime<Utc>> {
+        self.current(lane, generation).map(|dealt| dealt.at)
+    }
+
+    /// A lane's page counts as dealt at `at` from now on: its message waited long. False: an older generation.
+    pub fn renew(&mut self, lane: u16, generation: u64, at: DateTime<Utc>) -> bool {
+        let Some(lane) = self.lanes.get_mut(usize::from(lane)) else { return false };
+        match lane.dealt.as_mut() {
+            Some(dealt) if lane.generation == generation => {
+                dealt.at = at;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The SIS told a lane to come back at `until`, so that it does not count as lost before. False: an older
+    /// generation, or the SIS has said so too often in a row.
+    pub fn postpone(&mut self, lane: u16, generation: u64, until: DateTime<Utc>) -> bool {
+        let Some(dealt) = self.current(lane, generation).copied() else { return false };
+        let Some(listing) = self.listings.get_mut(dealt.listing.0 as usize) else { return false };
+        listing.waits += 1;
+        listing.waits <= MOST_WAITS && self.renew(lane, generation, until)
+    }
+
+    /// Every listing is fetched or given up.
+    pub fn all_fetched(&self) -> bool {
+        !self.listings.iter().any(Listing::is_open)
+    }
+
+    /// The last page of each listing that is fetched. Pages beyond do not count.
+    pub fn extent(&self) -> Extent {
+        let numbered = self.listings.iter().enumerate();
+        let fetched = numbered.filter(|(_, listing)| listing.progress == Progress::Fetched);
+        fetched.filter_map(|(number, listing)| Some((ListingNo(number as u32), listing.last_page?))).collect()
+    }
+
+    fn current(&self, lane: u16, generation: u64) -> Option<&Dealt> {
+        self.lanes.get(usize::from(lane)).filter(|lane| lane.generation == generation)?.dealt.as_ref()
+    }
+
+    fn take(&mut self, lane: u16, generation: u64) -> Option<Dealt> {
+        let dealt = self.current(lane, generation).copied();
+        if dealt.is_some() {
+            self.lanes[usize::from(lane)].dealt = None;
+        }
+        dealt
+    }
+
+    fn give(&mut self, number: usize, listing: usize, page: u32, now: DateTime<Utc>) -> LaneMove {
+        self.listings[listing].take(page);
+        let lane = &mut self.lanes[number];
+        lane.generation += 1;
+        lane.dealt = Some(Dealt { listing: ListingNo(listing as u32), page: PageNo(page), at: now });
+        LaneMove { lane: number as u16, generation: lane.generation }
+    }
+
+    fn workers(&self, listing: usize) -> usize {
+        let dealt = self.lanes.iter().filter_map(|lane| lane.dealt);
+        dealt.filter(|dealt| dealt.listing.0 as usize == listing).count()
+    }
+
+    /// Listings nobody works on first, opened before unopened; then those whose end is known, the longest first; a
+    /// second lane on a listing of unknown end, which may ask beyond it, comes last.
+    fn next_work(&self) -> Option<(usize, u32)> {
+        let offers = self.listings.iter().enumerate().filter_map(|(index, listing)| {
+            let workers = self.workers(index);
+            let page = listing.offer(workers)?;
+            let (remaining, unknown_end) = listing.remaining();
+            let unopened = listing.progress == Progress::Waiting;
+            Some(((workers.min(1), unopened, unknown_end, workers, Reverse(remaining), index), page))
+        });
+        offers.min().map(|((.., index), page)| (index, page))
+    }
+
+    /// Frees lanes whose page no longer matters, and ends the listing where nothing is left.
+    fn settle(&mut self, index: usize) {
+        let listing = &self.listings[index];
+        let last = if listing.is_open() { listing.last_page.unwrap_or(u32::MAX) } else { 0 };
+        for lane in &mut self.lanes {
+            lane.dealt = lane.dealt.filter(|dealt| dealt.listing.0 as usize != index || dealt.page.0 <= last);
+        }
+        let workers = self.workers(index);
+        self.listings[index].settle(workers);
+    }
+
+    /// The page came in, and belongs to the listing as far as is known.
+    fn is_fetched(&self, number: ListingNo, page: u32) -> bool {
+        let Some(listing) = self.listings.get(number.0 as usize) else { return false };
+        let known = matches!(listing.progress, Progress::Open | Progress::Fetched)
+            && page < listing.next_page
+            && listing.last_page.is_none_or(|last| page <= last)
+            && !listing.again.contains(&page)
+            && !listing.errors.contains_key(&page);
+        known
+            && !self
+                .lanes
+                .iter()
+                .filter_map(|lane| lane.dealt)
+                .any(|dealt| (dealt.listing, dealt.page.0) == (number, page))
+    }
+}

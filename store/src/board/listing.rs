@@ -1,0 +1,163 @@
+//! One listing of a board: what it has to give to a lane, and what a page tells about it.
+
+use super::{Ask, Listing, PageFacts, Progress};
+
+/// A listing longer than this is a source that never ends.
+pub(super) const MOST_PAGES: u32 = 50_000;
+
+impl Listing {
+    pub(super) fn new(ask: Ask) -> Self {
+        Self {
+            ask,
+            progress: Progress::Waiting,
+            page_size: 0,
+            random_access: false,
+            next_page: 1,
+            again: Vec::new(),
+            last_page: None,
+            cursor: None,
+            total: None,
+            fetched: 0,
+            expected_pages: None,
+            errors: std::collections::BTreeMap::new(),
+            last_digest: None,
+            waits: 0,
+        }
+    }
+
+    /// Neither fetched nor given up.
+    pub fn is_open(&self) -> bool {
+        matches!(self.progress, Progress::Waiting | Progress::Opening | Progress::Open)
+    }
+
+    /// The page that one more lane would get while `workers` lanes are at work on this listing.
+    pub(super) fn offer(&self, workers: usize) -> Option<u32> {
+        match self.progress {
+            Progress::Waiting => (workers == 0).then_some(1),
+            Progress::Open if workers == 0 || self.random_access => self.offer_open(workers),
+            _ => None,
+        }
+    }
+
+    fn offer_open(&self, workers: usize) -> Option<u32> {
+        let ceiling = self.ceiling();
+        let again = self.again.iter().copied().filter(|page| *page <= ceiling).min();
+        again.or_else(|| {
+            let expected = self.expected_pages.is_none_or(|expected| self.next_page <= expected);
+            // Past what the total makes expect one lane goes alone, and only because no page announced the end.
+            (self.next_page <= ceiling && (expected || workers == 0)).then_some(self.next_page)
+        })
+    }
+
+    /// The highest page worth asking for.
+    fn ceiling(&self) -> u32 {
+        let before_error = self.errors.keys().next().map_or(u32::MAX, |page| page - 1);
+        self.last_page.unwrap_or(u32::MAX).min(before_error)
+    }
+
+    /// Pages left as far as is known; the second part is true where the end is unknown.
+    pub(super) fn remaining(&self) -> (u32, bool) {
+        match self.last_page.or(self.expected_pages) {
+            Some(last) => ((last + 1).saturating_sub(self.next_page), false),
+            None => (0, true),
+        }
+    }
+
+    /// `page` is now with a lane.
+    pub(super) fn take(&mut self, page: u32) {
+        self.again.retain(|other| *other != page);
+        self.next_page = self.next_page.max(page + 1);
+        if self.progress == Progress::Waiting {
+            self.progress = Progress::Opening;
+        }
+    }
+
+    /// `page` must be dealt again.
+    pub(super) fn give_back(&mut self, page: u32) {
+        if self.progress == Progress::Opening {
+            self.restart();
+        } else if !self.again.contains(&page) {
+            self.again.push(page);
+        }
+    }
+
+    /// Begins anew with page 1.
+    pub(super) fn restart(&mut self) {
+        self.progress = Progress::Waiting;
+        self.next_page = 1;
+        self.again.clear();
+        self.cursor = None;
+        self.last_digest = None;
+    }
+
+    /// Notes what `page` tells.
+    pub(super) fn absorb(&mut self, page: u32, facts: &PageFacts) {
+        self.waits = 0;
+        self.fetched += 1;
+        if self.progress == Progress::Opening {
+            self.open(facts);
+        }
+        if facts.past_end {
+            self.note_end((page - 1).max(1));
+        } else if facts.last {
+            self.note_end(page);
+        }
+        if !self.random_access {
+            self.cursor.clone_from(&facts.cursor);
+        }
+        if let Some(reason) = self.endless(page, facts) {
+            self.progress = Progress::Failed(reason);
+        }
+    }
+
+    fn open(&mut self, facts: &PageFacts) {
+        self.progress = Progress::Open;
+        self.page_size = facts.rows;
+        self.random_access = facts.random_access;
+        self.total = facts.total;
+        self.expected_pages = facts.total.and_then(|total| pages_of(total, facts.rows));
+    }
+
+    /// The end is the lowest page that announces one.
+    fn note_end(&mut self, page: u32) {
+        let last = self.last_page.map_or(page, |known| known.min(page));
+        self.last_page = Some(last);
+        self.again.retain(|other| *other <= last);
+        self.errors.retain(|other, _| *other <= last);
+    }
+
+    /// Why the source would never end: it serves one page again and again, or more pages than any district has.
+    fn endless(&mut self, page: u32, facts: &PageFacts) -> Option<String> {
+        let digest = facts.digest.filter(|_| facts.rows > 0)?;
+        let before = self.last_digest.replace((page, digest));
+        match before {
+            Some((other, same))
+                if other != page && same == digest && self.last_page.is_none_or(|last| page <= last) =>
+            {
+                Some(format!("page-repeated: page {page} holds the same rows as page {other}"))
+            }
+            _ if page >= MOST_PAGES => Some(format!("endless: {MOST_PAGES} pages, and still no end")),
+            _ => None,
+        }
+    }
+
+    /// Ends the listing when nobody works on it and nothing is left to ask for.
+    pub(super) fn settle(&mut self, workers: usize) {
+        if self.progress != Progress::Open || workers > 0 || self.offer(0).is_some() {
+            return;
+        }
+        self.progress = match self.errors.pop_first() {
+            Some((page, reason)) => Progress::Failed(format!("page {page}: {reason}")),
+            None => Progress::Fetched,
+        };
+    }
+}
+
+/// Pages that `total` rows fill; `None` where that makes no sense.
+fn pages_of(total: i64, page_size: u32) -> Option<u32> {
+    let size = i64::from(page_size);
+    if size == 0 || total < 1 {
+        return None;
+    }
+    u32::try_from((total + size - 1) / size).ok().filter(|pages| *pages <= MOST_PAGES)
+}

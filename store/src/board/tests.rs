@@ -1,0 +1,395 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_760_000_000 + seconds, 0).unwrap()
+}
+
+fn ask(resource: &str) -> Ask {
+    Ask { resource: resource.to_owned(), ..Ask::default() }
+}
+
+fn board(listings: usize, lanes: u16) -> Board {
+    Board::new((0..listings).map(|number| ask(&format!("M/O{number}"))).collect(), lanes)
+}
+
+fn more(rows: u32) -> PageFacts {
+    PageFacts { rows, random_access: true, ..PageFacts::default() }
+}
+
+fn last(rows: u32) -> PageFacts {
+    PageFacts { last: true, ..more(rows) }
+}
+
+fn past_end() -> PageFacts {
+    PageFacts { past_end: true, ..more(0) }
+}
+
+fn page_of(board: &Board, LaneMove { lane, generation }: LaneMove) -> (u32, u32) {
+    let (listing, page, _) = board.dealt(lane, generation).unwrap();
+    (listing.0, page.0)
+}
+
+#[test]
+fn page_one_is_dealt_alone() {
+    let mut board = board(1, 4);
+    let moves = board.deal(at(0));
+    assert_eq!(moves.len(), 1);
+    assert!(board.deal(at(0)).is_empty());
+    let moves = board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let pages: Vec<_> = moves.into_iter().map(|step| page_of(&board, step).1).collect();
+    assert_eq!(pages, [2, 3, 4, 5]);
+}
+
+#[test]
+fn a_listing_without_random_access_gets_one_lane() {
+    let mut board = board(1, 4);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &PageFacts { random_access: false, ..more(10) }, at(1)).unwrap();
+    assert_eq!(moves.len(), 1);
+    assert_eq!(page_of(&board, moves[0]), (0, 2));
+}
+
+#[test]
+fn lanes_prefer_listings_nobody_works_on() {
+    let mut board = board(3, 2);
+    assert_eq!(board.deal(at(0)).len(), 2);
+    let moves = board.page_done(0, 1, &more(10), at(1)).unwrap();
+    assert_eq!(page_of(&board, moves[0]), (0, 2), "the opened listing before the unopened one");
+    let moves = board.page_done(1, 1, &last(3), at(1)).unwrap();
+    assert_eq!(page_of(&board, moves[0]), (2, 1), "the unopened one before a second lane on the opened one");
+}
+
+#[test]
+fn a_second_lane_goes_where_the_end_is_known() {
+    let mut board = board(2, 3);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let moves = board.page_done(1, 1, &PageFacts { total: Some(95), ..more(10) }, at(1)).unwrap();
+    let listings: Vec<_> = moves.into_iter().map(|step| page_of(&board, step)).collect();
+    assert_eq!(listings, [(1, 2)], "two lanes were on listing 0 already");
+    let moves = board.page_done(2, 1, &more(10), at(2)).unwrap();
+    assert_eq!(page_of(&board, moves[0]), (1, 3));
+}
+
+#[test]
+fn a_total_gives_the_last_page_at_once() {
+    let mut board = board(1, 8);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &PageFacts { total: Some(25), ..more(10) }, at(1)).unwrap();
+    assert_eq!(moves.len(), 2, "pages 2 and 3, and nothing beyond");
+}
+
+#[test]
+fn a_total_too_small_does_not_cut_the_listing() {
+    let mut board = board(1, 2);
+    board.deal(at(0));
+    board.page_done(0, 1, &PageFacts { total: Some(20), ..more(10) }, at(1)).unwrap();
+    let moves = board.page_done(0, 2, &more(10), at(2)).unwrap();
+    assert_eq!(page_of(&board, moves[0]), (0, 3), "page 2 announced no end");
+}
+
+#[test]
+fn pages_beyond_the_end_do_not_matter() {
+    let mut board = board(1, 4);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    board.page_done(3, 1, &past_end(), at(2)).unwrap();
+    board.listing_failed(2, 1, "status 404", at(2)).unwrap();
+    board.page_done(1, 1, &last(10), at(3)).unwrap();
+    assert!(!board.all_fetched(), "page 2 is still out");
+    board.page_done(0, 2, &more(10), at(4)).unwrap();
+    assert!(board.all_fetched());
+    assert_eq!(board.extent(), Extent::from([(ListingNo(0), 3)]));
+}
+
+#[test]
+fn an_error_before_the_end_fails_the_listing() {
+    let mut board = board(1, 2);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    board.listing_failed(0, 2, "status 500", at(2)).unwrap();
+    board.page_done(1, 1, &last(10), at(3)).unwrap();
+    assert_eq!(board.listings[0].progress, Progress::Failed("page 2: status 500".to_owned()));
+    assert!(board.all_fetched());
+    assert!(board.extent().is_empty());
+}
+
+#[test]
+fn an_empty_listing_has_one_page() {
+    let mut board = board(1, 4);
+    board.deal(at(0));
+    assert!(board.page_done(0, 1, &past_end(), at(1)).unwrap().is_empty());
+    assert_eq!(board.extent(), Extent::from([(ListingNo(0), 1)]));
+}
+
+#[test]
+fn stale_and_doubled_messages_change_nothing() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let before = board.clone();
+    assert_eq!(board.page_done(0, 1, &last(10), at(2)), None);
+    assert_eq!(board.listing_failed(0, 1, "late", at(2)), None);
+    assert_eq!(board.page_done(9, 1, &last(10), at(2)), None);
+    assert!(board.dealt(0, 1).is_none());
+    assert!(!board.postpone(0, 1, at(9)));
+    assert_eq!(board, before);
+}
+
+#[test]
+fn a_lost_lane_is_dealt_again() {
+    let mut board = board(1, 2);
+    board.deal(at(0));
+    assert!(board.lane_lost(at(0), at(1)).is_empty(), "not before its time");
+    let moves = board.lane_lost(at(1), at(1));
+    assert_eq!(moves, [LaneMove { lane: 0, generation: 2 }]);
+    board.page_done(0, 2, &more(10), at(2)).unwrap();
+    assert!(board.renew(1, 1, at(500)));
+    let moves = board.lane_lost(at(100), at(100));
+    assert_eq!(moves, [LaneMove { lane: 0, generation: 4 }], "the renewed lane keeps its page");
+    assert_eq!(page_of(&board, moves[0]), (0, 2));
+}
+
+#[test]
+fn a_lane_may_not_wait_for_ever() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    let granted = (0..1_000).take_while(|step| board.postpone(0, 1, at(*step))).count();
+    assert_eq!(granted, dealing::MOST_WAITS as usize);
+}
+
+#[test]
+fn a_repeated_page_fails_the_listing() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &PageFacts { digest: Some(1), ..more(10) }, at(1)).unwrap();
+    board.page_done(0, 2, &PageFacts { digest: Some(2), ..more(10) }, at(2)).unwrap();
+    board.page_done(0, 3, &PageFacts { digest: Some(2), ..more(10) }, at(3)).unwrap();
+    assert!(matches!(&board.listings[0].progress, Progress::Failed(reason) if reason.starts_with("page-repeated")));
+    assert!(board.all_fetched());
+}
+
+#[test]
+fn a_page_that_never_reached_the_store_is_dealt_again() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    board.page_done(0, 2, &last(10), at(2)).unwrap();
+    assert!(board.all_fetched());
+    let missing = board.missing(|_, page| page.0 == 1);
+    assert_eq!(missing, [(ListingNo(0), PageNo(2))]);
+    assert!(board.page_missing(ListingNo(0), PageNo(2)));
+    assert!(!board.page_missing(ListingNo(0), PageNo(2)), "under way");
+    assert!(!board.page_missing(ListingNo(0), PageNo(3)), "not wanted");
+    let moves = board.deal(at(3));
+    assert_eq!(page_of(&board, moves[0]), (0, 2));
+    board.page_done(0, 3, &last(10), at(4)).unwrap();
+    assert!(board.all_fetched());
+}
+
+#[test]
+fn the_second_look_is_added_once() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &last(1), at(1)).unwrap();
+    assert!(board.add_recheck(vec![ask("M/O0")]));
+    assert!(!board.add_recheck(vec![ask("M/O0")]));
+    assert_eq!((board.recheck_from, board.listings.len()), (Some(1), 2));
+    assert!(!board.all_fetched());
+    let moves = board.deal(at(2));
+    assert_eq!(page_of(&board, moves[0]), (1, 1));
+}
+
+/// How a made-up SIS behaves for one listing.
+#[derive(Debug, Clone)]
+struct World {
+    pages: u32,
+    total: Option<i64>,
+    random_access: bool,
+    /// The last page says so; otherwise only the empty page behind it does.
+    announces: bool,
+    /// Asking beyond the end is an error.
+    strict: bool,
+}
+
+impl World {
+    fn ask(&self, page: u32) -> Result<PageFacts, &'static str> {
+        if page > self.pages && self.strict && self.announces {
+            return Err("status 404");
+        }
+        Ok(PageFacts {
+            rows: if page > self.pages { 0 } else { 10 },
+            last: self.announces && page == self.pages,
+            past_end: page > self.pages,
+            total: self.total,
+            random_access: self.random_access,
+            cursor: None,
+            digest: Some(u64::from(page)),
+        })
+    }
+}
+
+fn world() -> impl Strategy<Value = World> {
+    (1_u32..30, prop::option::of(-15_i64..15), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(pages, off_by, random_access, announces, strict)| World {
+            pages,
+            total: off_by.map(|off| (i64::from(pages) * 10 + off).max(0)),
+            random_access,
+            announces,
+            strict,
+        },
+    )
+}
+
+/// What happens to the messages under way.
+#[derive(Debug, Clone)]
+enum Event {
+    Handle(prop::sample::Index),
+    HandleTwice(prop::sample::Index),
+    Lose(prop::sample::Index),
+    LosePage,
+    Reconcile,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => any::<prop::sample::Index>().prop_map(Event::Handle),
+        1 => any::<prop::sample::Index>().prop_map(Event::HandleTwice),
+        1 => any::<prop::sample::Index>().prop_map(Event::Lose),
+        1 => Just(Event::LosePage),
+        1 => Just(Event::Reconcile),
+    ]
+}
+
+/// A pull played through, with everything under way in plain sight.
+struct Play {
+    board: Board,
+    worlds: Vec<World>,
+    queue: Vec<LaneMove>,
+    stale: Vec<LaneMove>,
+    asked: BTreeSet<(u32, u32)>,
+    collected: BTreeSet<(u32, u32)>,
+    now: i64,
+}
+
+impl Play {
+    fn handle(&mut self, step: LaneMove) {
+        let LaneMove { lane, generation } = step;
+        let Some((listing, page, _)) = self.board.dealt(lane, generation) else { return };
+        self.asked.insert((listing.0, page.0));
+        let moves = match self.worlds[listing.0 as usize].ask(page.0) {
+            Ok(facts) => {
+                self.collected.insert((listing.0, page.0));
+                self.board.page_done(lane, generation, &facts, at(self.now))
+            }
+            Err(reason) => self.board.listing_failed(lane, generation, reason, at(self.now)),
+        };
+        self.queue.extend(moves.unwrap());
+        self.stale.push(step);
+    }
+
+    fn reconcile(&mut self) {
+        self.now += 1_000;
+        let missing = self.board.missing(|listing, page| self.collected.contains(&(listing.0, page.0)));
+        for (listing, page) in missing {
+            assert!(self.board.page_missing(listing, page));
+        }
+        self.queue.extend(self.board.lane_lost(at(self.now), at(self.now)));
+    }
+
+    fn play(&mut self, event: &Event) {
+        self.now += 1;
+        match event {
+            Event::Handle(index) if !self.queue.is_empty() => {
+                let step = self.queue.swap_remove(index.index(self.queue.len()));
+                self.handle(step);
+            }
+            Event::HandleTwice(index) if !self.stale.is_empty() => {
+                let step = *index.get(&self.stale);
+                self.handle(step);
+            }
+            Event::Lose(index) if !self.queue.is_empty() => {
+                self.queue.swap_remove(index.index(self.queue.len()));
+            }
+            Event::LosePage => {
+                self.collected.pop_last();
+            }
+            Event::Reconcile => self.reconcile(),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        for _ in 0..10_000 {
+            match self.queue.pop() {
+                Some(step) => self.handle(step),
+                None if self.board.all_fetched() && self.nothing_missing() => return,
+                None => self.reconcile(),
+            }
+        }
+        panic!("the pull never ended: {:?}", self.board);
+    }
+
+    fn nothing_missing(&self) -> bool {
+        self.board.missing(|listing, page| self.collected.contains(&(listing.0, page.0))).is_empty()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_pull_always_ends_with_every_page(
+        worlds in prop::collection::vec(world(), 1..6),
+        lanes in 1_u16..6,
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let board = board(worlds.len(), lanes);
+        let mut play = Play {
+            board, worlds, queue: Vec::new(), stale: Vec::new(), asked: BTreeSet::new(), collected: BTreeSet::new(), now: 0,
+        };
+        play.queue = play.board.deal(at(0));
+        let mut generations = vec![0; usize::from(lanes)];
+        for event in &events {
+            play.play(event);
+            let now: Vec<u64> = play.board.lanes.iter().map(|lane| lane.generation).collect();
+            prop_assert!(now.iter().zip(&generations).all(|(new, old)| new >= old), "a generation went back");
+            generations = now;
+            let dealt: Vec<_> = play.board.lanes.iter().filter_map(|lane| lane.dealt).collect();
+            prop_assert!(dealt.len() <= usize::from(lanes));
+            for (number, listing) in play.board.listings.iter().enumerate() {
+                let pages: Vec<_> = dealt.iter().filter(|dealt| dealt.listing.0 as usize == number).collect();
+                let distinct: BTreeSet<_> = pages.iter().map(|dealt| dealt.page).collect();
+                prop_assert_eq!(distinct.len(), pages.len(), "a page is with two lanes");
+                if listing.progress == Progress::Opening || !listing.random_access {
+                    prop_assert!(pages.len() <= 1);
+                }
+            }
+        }
+        play.finish();
+        for (number, world) in play.worlds.iter().enumerate() {
+            prop_assert_eq!(&play.board.listings[number].progress, &Progress::Fetched);
+            prop_assert_eq!(play.board.listings[number].last_page, Some(world.pages));
+            for page in 1..=world.pages {
+                prop_assert!(play.asked.contains(&(number as u32, page)), "page {} of {} never asked", page, number);
+            }
+        }
+    }
+
+    #[test]
+    fn lost_lanes_alone_never_let_a_page_go(lanes in 1_u16..5, losses in 1_i64..50) {
+        let mut board = board(2, lanes);
+        board.deal(at(0));
+        for loss in 1..=losses {
+            let now = at(0) + TimeDelta::seconds(loss);
+            let moves = board.lane_lost(now, now);
+            prop_assert!(!moves.is_empty());
+        }
+        prop_assert!(!board.all_fetched());
+    }
+}
