@@ -1,1 +1,50 @@
-fn main(){}
+//! The `rollcall` command line.
+//!
+//! Role: reads arguments and configuration, opens store and bus, calls the services. One file for each verb family in
+//! `verbs/`. Neighbours: all crates. Deliberately absent: anything a service decides.
+
+mod cli;
+mod config;
+mod context;
+mod district_file;
+mod host;
+mod output;
+mod progress;
+mod telemetry;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    telemetry::start(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("starting the async runtime")),
+    };
+    let code = runtime.block_on(verbs::dispatch(cli)).unwrap_or_else(|error| fail(&error));
+    runtime.shutdown_background();
+    code
+}
+
+/// Tells what happened on standard error: the error, then its causes.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("rollcall: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+/// `rollcall … | head` is not a failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,351 @@
+//! What the command line takes. Exit codes: 0 done, 1 failed, 2 usage, 3 held.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rollcall_proto::{
+    id::{DistrictId, RunId},
+    roster::Status,
+    topology::Queue,
+};
+
+/// Nightly roster sync of school districts: pulls, judges, shows what would change, keeps the result.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(after_help = "Start with `rollcall demo`: it needs nothing installed and shows two nights of a district \
+and a third one that is held.\nExit codes: 0 done, 1 failed, 2 usage, 3 held.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options that may stand anywhere on the line.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Embedded mode: the directory that holds queue, store and key [default: ./data, where no URLs are configured]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Configuration file [default: ./rollcall.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How listings are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// More on standard error: once for what happens, twice for how
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How listings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// One document: an array of objects.
+    Json,
+    /// With a header line.
+    Csv,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show it all on an invented district: nothing to install, nothing kept
+    Demo(Demo),
+    /// Everything in one process, on one directory; keeps the schedule
+    Serve(Serve),
+    /// One role, scaled out over RabbitMQ and PostgreSQL
+    Worker(Worker),
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Check configuration, key, database, broker and queues, and say what to mend
+    Doctor,
+    /// Start the stand-in SIS, for trying things out
+    Sandbox(Sandbox),
+    /// Districts
+    #[command(subcommand)]
+    District(DistrictVerb),
+    /// Run a district now
+    Run(Run),
+    /// Look at runs and decide on held ones
+    #[command(subcommand)]
+    Runs(RunsVerb),
+    /// Queues and parked messages
+    #[command(subcommand)]
+    Queues(QueuesVerb),
+    /// The roster
+    #[command(subcommand)]
+    Students(StudentsVerb),
+    /// The key that seals secrets at rest
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Print a completion script for your shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How many students the invented district has, at least 50
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
+    pub(crate) students: u32,
+    /// Keep the directory (and say where it is) to look around afterwards
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Requests in flight at once, over all districts
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) concurrency: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// Which one
+    #[arg(value_enum)]
+    pub(crate) role: Role,
+    /// Messages in hand at once [default: fetcher 64, classifier 2, writer 2]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) concurrency: Option<u16>,
+}
+
+/// A service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Asks the SIS; keeps the schedule.
+    Fetcher,
+    /// Reads pages, plans, judges, releases.
+    Classifier,
+    /// Writes the roster.
+    Writer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sandbox {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    pub(crate) listen: SocketAddr,
+    /// How many students
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) students: u32,
+    /// The same seed makes the same district
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Milliseconds each answer takes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) latency_ms: u64,
+    /// The date that the district lives in [default: today]
+    #[arg(long)]
+    pub(crate) today: Option<NaiveDate>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DistrictVerb {
+    /// Take in district files: inserts or replaces
+    Apply {
+        /// TOML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// All districts
+    List,
+    /// One district's configuration as it is kept, without secrets
+    Show {
+        /// Which
+        id: DistrictId,
+    },
+    /// Ask the SIS, change nothing: address, certificate, token, grants, school year, clock
+    Test {
+        /// Which
+        id: DistrictId,
+    },
+    /// No more runs; the roster stays
+    Remove {
+        /// Which
+        id: DistrictId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Which district
+    pub(crate) id: DistrictId,
+    /// Stop at the plan, to look at it (and approve it)
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Show progress and end with the run
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Plan for another date than the district's today; such a plan is only to look at
+    #[arg(long, value_name = "DATE", requires = "plan")]
+    pub(crate) as_of: Option<NaiveDate>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsVerb {
+    /// Newest first
+    List {
+        /// Only of this district
+        #[arg(long)]
+        district: Option<DistrictId>,
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
+        limit: i64,
+    },
+    /// One run: counts, findings, why it is as it is
+    Show {
+        /// Which
+        run: RunId,
+    },
+    /// What it changes, student by student
+    Plan {
+        /// Which
+        run: RunId,
+        /// Those neither changed nor unchanged instead, each with its reason
+        #[arg(long)]
+        skipped: bool,
+    },
+    /// The run as a tree with times
+    Trace {
+        /// Which
+        run: RunId,
+        /// Each page and each batch too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let a held run go on
+    Approve {
+        /// Which
+        run: RunId,
+        /// Accept that this listing is empty, until it holds rows again (Qmlativ: Module/Object)
+        #[arg(long, value_name = "RESOURCE")]
+        accept_empty: Vec<String>,
+        /// Show progress and end with the run
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Throw a held run's plan away
+    Discard {
+        /// Which
+        run: RunId,
+    },
+    /// End a run that has not released its plan yet
+    Cancel {
+        /// Which
+        run: RunId,
+    },
+    /// Start a stage again from what is stored
+    Replay {
+        /// Which
+        run: RunId,
+        /// From where
+        #[arg(long, value_enum)]
+        from: ReplayFrom,
+    },
+}
+
+/// Where a replay starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayFrom {
+    /// Pages that are missing are asked for again.
+    Fetch,
+    /// Stored raw pages that did not decode are read again.
+    Collect,
+    /// The plan is made again.
+    Plan,
+    /// Released batches that are not settled are published again.
+    Release,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueuesVerb {
+    /// How much waits, how much is parked
+    List,
+    /// Parked messages: ids and reasons
+    Parked {
+        /// Only of this queue: fetch, collect, plan, plan-large, write, applied
+        #[arg(value_parser = queue)]
+        queue: Option<Queue>,
+    },
+    /// Put parked messages back to work
+    Replay {
+        /// Which queue
+        #[arg(value_parser = queue)]
+        queue: Queue,
+        /// Only of this district
+        #[arg(long)]
+        district: Option<DistrictId>,
+        /// Only of this run
+        #[arg(long)]
+        run: Option<RunId>,
+        /// Only with this reason code
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most so many
+        #[arg(long)]
+        limit: Option<usize>,
+        /// Only show which
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn queue(text: &str) -> Result<Queue, String> {
+    Queue::parse(text).ok_or_else(|| {
+        let names: Vec<_> = Queue::ALL.iter().map(|queue| queue.name().trim_start_matches("rollcall.")).collect();
+        format!("queues are {}", names.join(", "))
+    })
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StudentsVerb {
+    /// The roster, by student id
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Only with this status: ENROLLED, PRE_ENROLLED, GRADUATED or INACTIVE
+        #[arg(long, value_parser = status)]
+        status: Option<Status>,
+        /// Only of this school (code)
+        #[arg(long)]
+        school: Option<String>,
+        /// At most so many
+        #[arg(long)]
+        limit: Option<i64>,
+    },
+    /// One student: facts, contacts, enrollments, history
+    Show {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Student id, local id or state id
+        student: String,
+    },
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    let word = text.to_ascii_uppercase().replace('-', "_");
+    Status::parse(&word).ok_or_else(|| "a status is ENROLLED, PRE_ENROLLED, GRADUATED or INACTIVE".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Print a new key
+    New,
+    /// Seal all secrets anew under a new key
+    Rotate {
+        /// File that holds the new key, as `rollcall key new` printed it
+        #[arg(long, value_name = "FILE")]
+        new_key_file: PathBuf,
+    },
+}

@@ -1,0 +1,149 @@
+//! Settings of the process: flag, environment, file, default, in that order. The one place that reads the environment.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use figment::{
+    Figment,
+    providers::{Env, Format as _, Toml},
+};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::cli::Global;
+
+/// What `rollcall.toml` and `ROLLCALL_…` may say. Unknown keys of the file are errors.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sources {
+    dir: Option<PathBuf>,
+    database_url: Option<SecretString>,
+    amqp_url: Option<SecretString>,
+    key: Option<SecretString>,
+    key_file: Option<PathBuf>,
+    allow_private_addresses: Option<bool>,
+    database_connections: Option<u32>,
+}
+
+const KEYS: [&str; 7] = [
+    "dir",
+    "database_url",
+    "amqp_url",
+    "key",
+    "key_file",
+    "allow_private_addresses",
+    "database_connections",
+];
+
+/// Where queue and store live.
+#[derive(Debug, Clone)]
+pub(crate) enum Backend {
+    /// One directory.
+    Embedded(PathBuf),
+    /// RabbitMQ and PostgreSQL.
+    ScaledOut {
+        /// `postgres://…`
+        database_url: SecretString,
+        /// `amqp://…` or `amqps://…`
+        amqp_url: SecretString,
+    },
+}
+
+/// The process's settings, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where queue and store live.
+    pub(crate) backend: Backend,
+    /// The key for secrets at rest, where given as text.
+    pub(crate) key: Option<SecretString>,
+    /// The file that holds it.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Whether a district may be reached over plain http, on loopback, link-local or private addresses.
+    pub(crate) allow_private_addresses: bool,
+    /// Database connections of this process.
+    pub(crate) database_connections: u32,
+}
+
+impl Settings {
+    /// Reads and checks them.
+    pub(crate) fn load(global: &Global) -> anyhow::Result<Self> {
+        let sources = read(global.config.as_deref())?;
+        if sources.key.is_some() && sources.key_file.is_some() {
+            bail!("both ROLLCALL_KEY (key) and ROLLCALL_KEY_FILE (key_file) are set; leave one");
+        }
+        Ok(Self {
+            backend: backend(global.dir.clone(), &sources)?,
+            key: sources.key,
+            key_file: sources.key_file,
+            allow_private_addresses: sources.allow_private_addresses.unwrap_or(false),
+            database_connections: sources.database_connections.unwrap_or(16),
+        })
+    }
+}
+
+fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
+    let file = match config {
+        Some(path) if !path.exists() => bail!("the configuration file {} does not exist", path.display()),
+        Some(path) => path.to_owned(),
+        None => PathBuf::from("rollcall.toml"),
+    };
+    Figment::new()
+        .merge(Toml::file_exact(&file))
+        .merge(Env::prefixed("ROLLCALL_").only(&KEYS))
+        .extract()
+        .map_err(|error| describe(&error, &file))
+        .context("reading the configuration (rollcall.toml and ROLLCALL_… variables)")
+}
+
+/// The key and what is wrong with it, never its value.
+fn describe(error: &figment::Error, file: &Path) -> anyhow::Error {
+    use figment::error::Kind;
+    let key = error.path.join(".");
+    match &error.kind {
+        Kind::UnknownField(name, expected) => {
+            anyhow::anyhow!("{}: unknown key `{name}`; keys are {}", file.display(), expected.join(", "))
+        }
+        Kind::InvalidType(_, expected) => anyhow::anyhow!("`{key}` must be {expected}"),
+        Kind::Message(message) => anyhow::anyhow!("{}: {}", file.display(), first_line(message)),
+        _ => anyhow::anyhow!("`{key}` cannot be read"),
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
+}
+
+fn backend(dir: Option<PathBuf>, sources: &Sources) -> anyhow::Result<Backend> {
+    if let Some(dir) = dir {
+        return Ok(Backend::Embedded(dir));
+    }
+    match (&sources.database_url, &sources.amqp_url) {
+        (Some(database_url), Some(amqp_url)) => {
+            Ok(Backend::ScaledOut { database_url: database_url.clone(), amqp_url: amqp_url.clone() })
+        }
+        (Some(_), None) => bail!("ROLLCALL_DATABASE_URL is set and ROLLCALL_AMQP_URL is not; scaling out needs both"),
+        (None, Some(_)) => bail!("ROLLCALL_AMQP_URL is set and ROLLCALL_DATABASE_URL is not; scaling out needs both"),
+        (None, None) => Ok(Backend::Embedded(sources.dir.clone().unwrap_or_else(|| PathBuf::from("data")))),
+    }
+}
+
+/// The value of an environment variable that a district file names.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn environment(name: &str) -> Option<SecretString> {
+    std::env::var(name).ok().map(SecretString::from)
+}
+
+/// Who is at the keyboard, for the audit trail.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn actor() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The log filter, where a person set one.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn log_filter() -> Option<String> {
+    std::env::var("ROLLCALL_LOG").ok()
+}

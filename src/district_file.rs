@@ -1,0 +1,273 @@
+//! A district's TOML file: read, checked as a whole, and split into configuration and secrets.
+//!
+//! Secrets are references (`{ env = "…" }`, `{ file = "…" }`), read once; a secret written out is taken only from a
+//! file that nobody else may read.
+
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
+
+use anyhow::{Context as _, bail, ensure};
+use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+use crate::config;
+
+/// A district as applied.
+pub(crate) struct DistrictFile {
+    /// Its configuration.
+    pub(crate) district: District,
+    /// A set for each connection, in order.
+    pub(crate) secrets: Vec<ConnectionSecrets>,
+}
+
+/// Reads and checks a file.
+pub(crate) fn read(path: &Path, allow_private_addresses: bool) -> anyhow::Result<DistrictFile> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    parse(&text, path, allow_private_addresses).with_context(|| format!("in {}", path.display()))
+}
+
+fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> anyhow::Result<DistrictFile> {
+    let mut table: Table = toml::from_str(text).map_err(|error| syntax(&error, text))?;
+    let inline_allowed = is_private(path);
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut secrets = Vec::new();
+    for connection in connections(&mut table)? {
+        secrets.push(take_secrets(connection, folder, inline_allowed)?);
+    }
+    let district: District = Value::Table(table).try_into().map_err(|error| located(&error, text))?;
+    check(&district, allow_private_addresses)?;
+    Ok(DistrictFile { district, secrets })
+}
+
+/// A syntax error with its line, without the line's content (it may hold a secret).
+fn syntax(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+    anyhow::anyhow!("line {line}: {}", error.message())
+}
+
+/// A structural error, with the line of the key it names.
+fn located(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let message = error.message();
+    let key = message.split('`').nth(1).unwrap_or_default();
+    let line = text.lines().position(|line| !key.is_empty() && line.trim_start().starts_with(key));
+    match line {
+        Some(line) => anyhow::anyhow!("line {}: {message}", line + 1),
+        None => anyhow::anyhow!("{message}"),
+    }
+}
+
+fn connections(table: &mut Table) -> anyhow::Result<Vec<&mut Table>> {
+    let list = match table.get_mut("connection") {
+        Some(Value::Array(list)) => list,
+        Some(_) => bail!("a connection is written [[connection]], with two brackets"),
+        None => bail!("there is no [[connection]]: where do the students come from?"),
+    };
+    list.iter_mut().map(|item| item.as_table_mut().context("a connection is written [[connection]]")).collect()
+}
+
+fn take_secrets(connection: &mut Table, folder: &Path, inline: bool) -> anyhow::Result<ConnectionSecrets> {
+    let mut take = |key: &str| -> anyhow::Result<Option<SecretString>> {
+        connection.remove(key).map(|value| resolve(key, &value, folder, inline)).transpose()
+    };
+    let client_secret = take("client_secret")?.context("a connection needs client_secret = { env = \"…\" }")?;
+    let vendor_secret = take("vendor_secret")?;
+    let mut map = |key: &str| -> anyhow::Result<BTreeMap<String, SecretString>> {
+        let Some(value) = connection.remove(key) else { return Ok(BTreeMap::new()) };
+        let table = value.as_table().with_context(|| format!("{key} is a table of names and secrets"))?;
+        table.iter().map(|(name, value)| Ok((name.clone(), resolve(name, value, folder, inline)?))).collect()
+    };
+    let token_secret_parameters = map("token_secret_parameters")?;
+    let secret_headers = map("secret_headers")?;
+    Ok(ConnectionSecrets { client_secret, vendor_secret, token_secret_parameters, secret_headers })
+}
+
+fn resolve(key: &str, value: &Value, folder: &Path, inline: bool) -> anyhow::Result<SecretString> {
+    let secret = match value {
+        Value::String(text) if inline => SecretString::from(text.clone()),
+        Value::String(_) => bail!(
+            "{key} is written out, and others may read this file: write {{ env = \"NAME\" }} or {{ file = \"path\" }}, \
+             or `chmod 600` the file"
+        ),
+        Value::Table(table) => reference(key, table, folder)?,
+        _ => bail!("{key} is a secret: write {{ env = \"NAME\" }} or {{ file = \"path\" }}"),
+    };
+    ensure!(!secrecy::ExposeSecret::expose_secret(&secret).is_empty(), "{key} is empty");
+    Ok(secret)
+}
+
+fn reference(key: &str, table: &Table, folder: &Path) -> anyhow::Result<SecretString> {
+    let entry = |name: &str| table.get(name).and_then(Value::as_str);
+    match (entry("env"), entry("file"), table.len()) {
+        (Some(name), None, 1) => config::environment(name)
+            .with_context(|| format!("{key} is in the environment variable {name}, which is not set")),
+        (None, Some(file), 1) => {
+            let path = folder.join(file);
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("{key} is in the file {}, which cannot be read", path.display()))?;
+            Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        _ => bail!("{key}: write {{ env = \"NAME\" }} or {{ file = \"path\" }}, one of them"),
+    }
+}
+
+#[cfg(unix)]
+fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode().trailing_zeros() >= 6)
+}
+
+#[cfg(not(unix))]
+fn is_private(_path: &Path) -> bool {
+    false
+}
+
+fn check(district: &District, allow_private_addresses: bool) -> anyhow::Result<()> {
+    ensure!(!district.name.trim().is_empty(), "name is empty");
+    ensure!(!district.connections.is_empty(), "there is no [[connection]]: where do the students come from?");
+    for (index, connection) in district.connections.iter().enumerate() {
+        check_connection(connection, allow_private_addresses)
+            .with_context(|| format!("connection {} ({})", index + 1, connection.kind.as_str()))?;
+    }
+    check_prefixes(&district.connections)?;
+    check_percent("[hold] max_removed_percent", district.hold.max_removed_percent)?;
+    check_percent("[hold] max_changed_percent", district.hold.max_changed_percent)
+}
+
+fn check_percent(key: &str, percent: f64) -> anyhow::Result<()> {
+    ensure!((0.0..=100.0).contains(&percent), "{key} is a percentage from 0 to 100");
+    Ok(())
+}
+
+/// Two sources whose ids could be mistaken for each other would overwrite each other's students.
+fn check_prefixes(connections: &[Connection]) -> anyhow::Result<()> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, connection) in connections.iter().enumerate() {
+        let prefix = connection.id_prefix.as_deref().unwrap_or_default();
+        if let Some(first) = seen.insert(prefix, index) {
+            bail!(
+                "connections {} and {} would overwrite each other's students: remove the one that is not wanted any \
+                 more, or give one of them an id_prefix of its own",
+                first + 1,
+                index + 1
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_connection(connection: &Connection, allow_private_addresses: bool) -> anyhow::Result<()> {
+    ensure!(
+        connection.kind == SisKind::SkywardQmlativ,
+        "kind = \"{}\" cannot be pulled by this version; it pulls skyward-qmlativ",
+        connection.kind.as_str()
+    );
+    ensure!((1..=10_000).contains(&connection.page_size), "page_size is from 1 to 10000");
+    ensure!((1..=32).contains(&connection.lanes), "lanes is from 1 to 32");
+    ensure!(!connection.entities.is_empty(), "entities is empty; 1 is the district-wide one");
+    ensure!(!connection.client_id.trim().is_empty(), "client_id is empty");
+    check_url("base_url", &connection.base_url, allow_private_addresses)?;
+    connection.token_url.as_ref().map_or(Ok(()), |url| check_url("token_url", url, allow_private_addresses))
+}
+
+fn check_url(key: &str, url: &url::Url, allow_private_addresses: bool) -> anyhow::Result<()> {
+    ensure!(url.username().is_empty() && url.password().is_none(), "{key} holds a user name or password; remove it");
+    ensure!(url.query().is_none() && url.fragment().is_none(), "{key} holds a query or fragment; remove it");
+    ensure!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{key} is not an http(s) address");
+    if allow_private_addresses {
+        return Ok(());
+    }
+    ensure!(
+        url.scheme() == "https",
+        "{key} is plain http, which would send students' records in the open: use https (or start the process with \
+         ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true to try things out)"
+    );
+    let literal: Option<IpAddr> = match url.host() {
+        Some(url::Host::Ipv4(ip)) => Some(ip.into()),
+        Some(url::Host::Ipv6(ip)) => Some(ip.into()),
+        _ => None,
+    };
+    ensure!(
+        literal.is_none_or(rollcall_fetcher::net::is_public),
+        "{key} is a loopback, link-local or private address, which a district may not be reached at (start the process \
+         with ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true to try things out)"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+id = "lone-star-isd"
+name = "Lone Star ISD"
+time_zone = "America/Chicago"
+
+[[connection]]
+kind = "skyward-qmlativ"
+base_url = "https://lonestar.example.com/LoneStarAPI"
+client_id = "rollcall"
+client_secret = "invented"
+
+[hold]
+max_removed_percent = 5
+"#;
+
+    /// Parses `text` as a file that only its owner can read.
+    fn private(text: &str) -> anyhow::Result<DistrictFile> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), text)?;
+        read(file.path(), false)
+    }
+
+    fn error(text: &str) -> String {
+        format!("{:#}", private(text).err().unwrap())
+    }
+
+    #[test]
+    fn a_good_file_is_taken_with_defaults() {
+        let file = private(GOOD).unwrap();
+        assert_eq!(file.district.connections[0].page_size, 500);
+        assert_eq!(file.district.connections[0].lanes, 4);
+        assert!((file.district.hold.max_removed_percent - 5.0).abs() < f64::EPSILON);
+        assert_eq!(file.district.status.graduated_withdrawal_codes, ["01"]);
+        assert_eq!(file.secrets.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = error(&GOOD.replace("client_id", "clientid"));
+        assert!(text.contains("clientid") && text.contains("line 9"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_time_zone_or_status_key_is_named() {
+        assert!(error(&GOOD.replace("America/Chicago", "Central")).contains("time_zone"));
+        assert!(error(&format!("{GOOD}\n[status]\ngraduated_codes = []\n")).contains("graduated_codes"));
+    }
+
+    #[test]
+    fn plain_http_and_private_addresses_are_refused() {
+        for base in ["http://lonestar.example.com", "https://127.0.0.1", "https://10.1.2.3", "https://[::1]"] {
+            let text = error(&GOOD.replace("https://lonestar.example.com", base));
+            assert!(text.contains("base_url"), "{base}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_second_source_without_a_prefix_is_refused() {
+        let second = GOOD[GOOD.find("[[connection]]").unwrap()..GOOD.find("[hold]").unwrap()].to_owned();
+        let text = error(&GOOD.replace("[hold]", &format!("{second}\n[hold]")));
+        assert!(text.contains("overwrite each other's students"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_written_out_in_a_readable_file_is_refused_and_not_repeated() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), GOOD).unwrap();
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let text = format!("{:#}", read(file.path(), false).err().unwrap());
+        assert!(text.contains("chmod 600") && !text.contains("invented"), "{text}");
+    }
+}

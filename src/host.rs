@@ -1,0 +1,139 @@
+//! Hosting the services: all in one process (embedded), or one role of them (scaled out).
+//!
+//! Embedded: who hosts workers holds an operating-system lock on `host.lock`, so that a directory has one host at a
+//! time; the lock goes with the process, however it ends.
+
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use rollcall_classifier::ClassifierConfig;
+use rollcall_fetcher::FetcherConfig;
+use rollcall_writer::WriterConfig;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{cli::Role, context::Context};
+
+/// How long a host waits for its services to finish what they have in hand.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// The right to host workers on a directory.
+#[derive(Debug)]
+pub(crate) struct HostLock {
+    _file: File,
+}
+
+impl HostLock {
+    /// Takes it, or says `None` while another process holds it.
+    pub(crate) fn take(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = dir.join("host.lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", path.display()))
+            }
+        }
+    }
+}
+
+/// Running services.
+pub(crate) struct Services {
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+}
+
+impl Services {
+    /// Starts nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Starts all of them. `schedule` off: only the work that is there, no scheduled runs.
+    pub(crate) fn start_all(&mut self, context: &Context, concurrency: u16, schedule: bool) {
+        self.start_fetcher(context, Some(concurrency), schedule);
+        self.start(Role::Classifier, context, None);
+        self.start(Role::Writer, context, None);
+    }
+
+    /// Starts one.
+    pub(crate) fn start(&mut self, role: Role, context: &Context, concurrency: Option<u16>) {
+        match role {
+            Role::Fetcher => self.start_fetcher(context, concurrency, true),
+            Role::Classifier => {
+                let mut config = ClassifierConfig::default();
+                config.concurrency = concurrency.unwrap_or(config.concurrency);
+                let (bus, store, clock) = parts(context);
+                self.tasks.spawn(rollcall_classifier::run(config, bus, store, clock, self.shutdown.clone()));
+            }
+            Role::Writer => {
+                let mut config = WriterConfig::default();
+                config.concurrency = concurrency.unwrap_or(config.concurrency);
+                let (bus, store, clock) = parts(context);
+                self.tasks.spawn(rollcall_writer::run(config, bus, store, clock, self.shutdown.clone()));
+            }
+        }
+    }
+
+    fn start_fetcher(&mut self, context: &Context, concurrency: Option<u16>, schedule: bool) {
+        let mut config = FetcherConfig::default();
+        config.concurrency = concurrency.unwrap_or(config.concurrency);
+        config.allow_private_addresses = context.settings.allow_private_addresses;
+        config.schedule = schedule;
+        let (bus, store, clock) = parts(context);
+        self.tasks.spawn(rollcall_fetcher::run(config, bus, store, clock, self.shutdown.clone()));
+    }
+
+    /// Tells them to stop and waits until they have finished what is in hand.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.cancel();
+        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("some work was still in hand after {DRAIN:?}; it will be delivered again");
+        }
+    }
+
+    /// Waits for a signal, or for a service to end on its own (which is a failure).
+    pub(crate) async fn until_signal(mut self) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = signal() => false,
+            ended = self.tasks.join_next() => ended.is_some(),
+        };
+        tracing::info!("stopping; work in hand is finished first");
+        tokio::select! {
+            () = self.stop() => {}
+            () = signal() => tracing::warn!("stopped at once by a second signal; work in hand will be delivered again"),
+        }
+        anyhow::ensure!(!failed, "a service ended on its own; its log says why");
+        Ok(())
+    }
+}
+
+fn parts(
+    context: &Context,
+) -> (rollcall_proto::bus::SharedBus, rollcall_store::Store, rollcall_proto::clock::SharedClock) {
+    (Arc::clone(&context.bus), context.store.clone(), Arc::clone(&context.clock))
+}
+
+/// Ends when the process is told to stop (SIGINT or SIGTERM).
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::error!(%error, "SIGTERM cannot be listened for; only Ctrl-C stops this process in order");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

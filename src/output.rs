@@ -1,0 +1,100 @@
+//! How listings are printed: a table for people, one JSON document, or CSV. Nothing else goes to standard output.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Map, Value};
+
+use crate::cli::Format;
+
+/// A listing: named columns and rows of values in their order.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Listing {
+    /// An empty one.
+    pub(crate) fn new(columns: &[&'static str]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row, as long as there are columns.
+    pub(crate) fn push(&mut self, row: Vec<Value>) {
+        debug_assert_eq!(row.len(), self.columns.len());
+        self.rows.push(row);
+    }
+
+    /// Prints it.
+    pub(crate) fn print(&self, format: Format) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        match format {
+            Format::Table => writeln!(out, "{}", self.table())?,
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut out, &self.objects())?;
+                writeln!(out)?;
+            }
+            Format::Csv => self.csv(&mut out)?,
+        }
+        Ok(out.flush()?)
+    }
+
+    fn objects(&self) -> Vec<Map<String, Value>> {
+        let object = |row: &Vec<Value>| self.columns.iter().map(ToString::to_string).zip(row.iter().cloned()).collect();
+        self.rows.iter().map(object).collect()
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(&self.columns);
+        for row in &self.rows {
+            table.add_row(row.iter().map(|value| printable(&text(value))));
+        }
+        table
+    }
+
+    fn csv(&self, out: impl io::Write) -> anyhow::Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(&self.columns)?;
+        for row in &self.rows {
+            writer.write_record(row.iter().map(text))?;
+        }
+        Ok(writer.flush()?)
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// Names come from outside: a control character must not steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+
+    #[test]
+    fn csv_has_a_header_and_quotes_what_needs_it() {
+        let mut listing = Listing::new(&["id", "name"]);
+        listing.push(vec!["1".into(), "O'Brien, \"Bo\"".into()]);
+        listing.push(vec![2.into(), Value::Null]);
+        let mut out = Vec::new();
+        listing.csv(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "id,name\n1,\"O'Brien, \"\"Bo\"\"\"\n2,\n");
+    }
+}

@@ -1,0 +1,220 @@
+//! `rollcall demo`: three nights of an invented district, in one process, with nothing installed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_fetcher::launch;
+use rollcall_proto::{
+    clock::{Clock, SystemClock},
+    id::DistrictId,
+    roster::Status,
+};
+use rollcall_sandbox::{Sandbox as Sis, SandboxConfig};
+use rollcall_store::{
+    district::ConnectionSecrets,
+    run::{NewRun, Run, RunState, Trigger},
+};
+
+use super::{run, students, trace};
+use crate::{
+    cli::{Demo, Global},
+    config::{Backend, Settings},
+    context::Context,
+};
+
+const DISTRICT: &str = "demo-isd";
+
+/// The machine's clock, some nights ahead: the demo does not wait until tomorrow.
+#[derive(Debug, Default)]
+struct NightClock(AtomicI64);
+
+impl NightClock {
+    fn next_night(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Clock for NightClock {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::days(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Where the demo works: a directory of its own that goes away, unless the person named or keeps one.
+struct Place {
+    dir: PathBuf,
+    keep: bool,
+}
+
+impl Place {
+    fn new(global: &Global, args: &Demo) -> anyhow::Result<Self> {
+        if let Some(dir) = &global.dir {
+            ensure!(
+                !dir.join("store.db").exists(),
+                "{} holds a store already; the demo wants a directory of its own",
+                dir.display()
+            );
+            return Ok(Self { dir: dir.clone(), keep: true });
+        }
+        let dir = std::env::temp_dir().join(format!("rollcall-demo-{}", uuid::Uuid::now_v7().simple()));
+        Ok(Self { dir, keep: args.keep })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// See the module.
+pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let place = Place::new(global, args)?;
+    let clock = Arc::new(NightClock::default());
+    let sis = Sis::start(SandboxConfig {
+        students: args.students,
+        today: clock.now().with_timezone(&chrono_tz::America::Chicago).date_naive(),
+        ..SandboxConfig::default()
+    })
+    .await?;
+    let settings = Settings {
+        backend: Backend::Embedded(place.dir.clone()),
+        key: None,
+        key_file: None,
+        allow_private_addresses: true,
+        database_connections: 1,
+    };
+    let context = Context::open_with(global, settings, Arc::clone(&clock) as _).await?;
+    let district = apply(&context, &sis).await?;
+    println!("A stand-in Skyward Qmlativ with {} invented students is up; nothing leaves this machine.", args.students);
+
+    let first = night(&context, &district, "First night: everything is new").await?;
+    roster(&context, &district).await?;
+    sis.set_night(2);
+    clock.next_night();
+    let second = night(&context, &district, "Second night: the SIS has moved on").await?;
+    changes(&context, &district, &second).await?;
+    sis.set_night(3);
+    clock.next_night();
+    let third = night(&context, &district, "Third night: the SIS loses half of its students").await?;
+    ensure!(third.state == RunState::Held, "the third night was not held but {}", third.state.as_str());
+    println!("  Nobody was touched: the roster is as the second night left it.");
+    roster(&context, &district).await?;
+    println!("\nThe first night, traced:\n{}", trace::text(&context, &first).await?);
+    closing(&place.dir, &second, &third, began);
+    if !place.keep {
+        println!("(This directory is gone when the demo ends; `rollcall demo --keep` keeps it.)");
+    }
+    sis.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn apply(context: &Context, sis: &Sis) -> anyhow::Result<DistrictId> {
+    let text = super::sandbox::district_file(DISTRICT, sis);
+    let mut table: toml::Table = text.parse().context("the demo's district file")?;
+    if let Some(connections) = table.get_mut("connection").and_then(toml::Value::as_array_mut) {
+        connections.iter_mut().filter_map(toml::Value::as_table_mut).for_each(|connection| {
+            connection.remove("client_secret");
+        });
+    }
+    let district: rollcall_store::district::District = toml::Value::Table(table).try_into()?;
+    let secrets = ConnectionSecrets { client_secret: sis.client_secret().into(), ..ConnectionSecrets::default() };
+    context.store.apply_district(&district, &[secrets], "demo", context.clock.now()).await?;
+    Ok(district.id)
+}
+
+async fn night(context: &Context, district: &DistrictId, title: &str) -> anyhow::Result<Run> {
+    println!("\n{title}");
+    let began = Instant::now();
+    let now = context.clock.now();
+    let new = NewRun {
+        district: district.clone(),
+        trigger: Trigger::Manual,
+        as_of: now.with_timezone(&chrono_tz::America::Chicago).date_naive(),
+        plan_only: false,
+        as_of_given: false,
+        requested_by: "demo".to_owned(),
+    };
+    let made = launch(&context.store, &context.bus, &new, now).await?.context("the demo's run was not made")?;
+    let ended = run::wait(context, district, made.id).await?;
+    tell(context, &ended).await?;
+    println!("  took {:.2} s in all: {}", began.elapsed().as_secs_f64(), stages(&ended));
+    ensure!(ended.state != RunState::Failed, "the run failed: {}", ended.reason.clone().unwrap_or_default());
+    Ok(ended)
+}
+
+async fn tell(context: &Context, run: &Run) -> anyhow::Result<()> {
+    let pages = context.store.pages(&run.district, run.id).await?;
+    let rows: i64 = pages.iter().map(|page| page.rows).sum();
+    println!("  came in: {} pages, {rows} rows, {} students listed, {} missing", pages.len(), run.counts.listed, run.counts.missing);
+    println!(
+        "  planned: {} added, {} changed, {} removed, {} unchanged, {} skipped",
+        run.counts.added, run.counts.changed, run.counts.removed, run.counts.unchanged, run.counts.skipped
+    );
+    println!("  {}{}", run.state.as_str(), run.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}")));
+    Ok(())
+}
+
+/// How long each stage took.
+fn stages(run: &Run) -> String {
+    let marks = [
+        ("pull", run.started_at, run.pulled_at),
+        ("plan", run.pulled_at, run.planned_at),
+        ("write", run.released_at, run.ended_at),
+    ];
+    let stage = |(name, from, to): (&str, Option<DateTime<Utc>>, Option<DateTime<Utc>>)| {
+        Some(format!("{name} {:.2} s", (to? - from?).num_milliseconds() as f64 / 1000.0))
+    };
+    marks.into_iter().filter_map(stage).collect::<Vec<_>>().join(", ")
+}
+
+async fn roster(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
+    let counts = context.store.status_counts(district).await?;
+    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
+    println!("  the roster now:");
+    for status in Status::ALL {
+        let count = counts.iter().find(|(of, _)| *of == status).map_or(0, |(_, count)| *count);
+        println!("    {:<13}{count:>8}  {}", status.as_str(), "█".repeat((count * 40 / most) as usize));
+    }
+    Ok(())
+}
+
+/// A few of the second night's changes, and one student's history.
+async fn changes(context: &Context, district: &DistrictId, run: &Run) -> anyhow::Result<()> {
+    let lines = context.store.plan_lines(district, run.id).await?;
+    let told = lines.iter().filter(|line| line.from.is_some_and(|from| from != line.to));
+    println!("  some whose status changed:");
+    for line in told.clone().take(5) {
+        let from = line.from.map_or("-", Status::as_str);
+        println!("    {:>8}  {from} -> {} (rule {})", line.student_id.0, line.to.as_str(), line.rule.as_str());
+    }
+    if let Some(line) = told.clone().next() {
+        println!("  the history of student {}:", line.student_id);
+        for row in context.store.history(district, &line.student_id).await? {
+            println!("    {}", students::history_line(&row));
+        }
+    }
+    Ok(())
+}
+
+fn closing(dir: &Path, second: &Run, third: &Run, began: Instant) {
+    println!("\nDone in {:.1} s. To look around (with --keep), type next:", began.elapsed().as_secs_f64());
+    let dir = dir.display();
+    println!("  rollcall --dir {dir} runs list");
+    println!("  rollcall --dir {dir} runs show {}      why the third night is held", third.id);
+    println!("  rollcall --dir {dir} runs plan {}      what it would have changed", third.id);
+    println!("  rollcall --dir {dir} runs trace {}     the second night as a tree", second.id);
+    println!("  rollcall --dir {dir} students list --district {DISTRICT} --status GRADUATED");
+}

@@ -1,0 +1,97 @@
+//! `rollcall district`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use rollcall_fetcher::probe::{Outcome, probe};
+use rollcall_proto::id::{ConnectionNo, DistrictId};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{DistrictVerb, Format},
+    config,
+    context::Context,
+    district_file,
+    output::Listing,
+};
+
+/// Does what the verb says.
+pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        DistrictVerb::Apply { files } => apply(context, &files).await,
+        DistrictVerb::List => list(context).await,
+        DistrictVerb::Show { id } => show(context, &id).await,
+        DistrictVerb::Test { id } => test(context, &id).await,
+        DistrictVerb::Remove { id } => remove(context, &id).await,
+    }
+}
+
+/// All files are read and checked before the first is taken in.
+async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let read = |path: &PathBuf| district_file::read(path, context.settings.allow_private_addresses);
+    let districts = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    for file in &districts {
+        let (district, secrets) = (&file.district, &file.secrets);
+        context.store.apply_district(district, secrets, &config::actor(), context.clock.now()).await?;
+        eprintln!("{} is in; next: rollcall district test {}", district.id, district.id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(context: &Context) -> anyhow::Result<ExitCode> {
+    let mut listing = Listing::new(&["district", "name", "time_zone", "connections", "schedule", "last_run", "state"]);
+    for id in context.store.districts().await? {
+        let district = context.store.district(&id).await?;
+        let last = context.store.runs(Some(&id), 1).await?.into_iter().next();
+        listing.push(vec![
+            json!(id),
+            json!(district.name),
+            json!(district.time_zone.name()),
+            json!(district.connections.iter().map(|connection| connection.kind.as_str()).collect::<Vec<_>>()),
+            json!(schedule(&district.schedule)),
+            json!(last.as_ref().map(|run| run.created_at)),
+            json!(last.as_ref().map(|run| run.state)),
+        ]);
+    }
+    listing.print(context.format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schedule(schedule: &rollcall_store::district::Schedule) -> String {
+    match (schedule.enabled, schedule.weekends) {
+        (false, _) => "off".to_owned(),
+        (true, true) => format!("{} daily", schedule.at.format("%H:%M")),
+        (true, false) => format!("{} Mon-Fri", schedule.at.format("%H:%M")),
+    }
+}
+
+async fn show(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
+    let district = context.store.district(id).await?;
+    match context.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&[&district])?),
+        _ => print!("{}", toml::to_string_pretty(&district)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn test(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
+    let district = context.store.district(id).await?;
+    let mut listing = Listing::new(&["connection", "step", "outcome", "detail", "mend"]);
+    let mut failed = false;
+    for (index, connection) in district.connections.iter().enumerate() {
+        let secrets = context.store.secrets(id, ConnectionNo(index as u16)).await?;
+        let allow = context.settings.allow_private_addresses;
+        for step in probe(&district, connection, secrets, allow, &*context.clock).await {
+            failed |= step.outcome == Outcome::Fail;
+            let mend = step.mend.map_or(Value::Null, Value::from);
+            listing.push(vec![json!(index + 1), json!(step.name), json!(step.outcome.as_str()), json!(step.detail), mend]);
+        }
+    }
+    listing.print(context.format)?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn remove(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
+    context.store.remove_district(id, &config::actor(), context.clock.now()).await?;
+    eprintln!("{id} gets no more runs; its roster and history stay. `rollcall district apply` brings it back.");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,138 @@
+//! `rollcall doctor`: is this process set up to work? Each check says what to mend.
+
+use std::process::ExitCode;
+
+use rollcall_proto::topology::Queue;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::Global,
+    config::{Backend, Settings},
+    context::Context,
+    host::HostLock,
+    output::Listing,
+};
+
+/// Outcomes so far.
+struct Report {
+    listing: Listing,
+    failed: bool,
+}
+
+impl Report {
+    fn ok(&mut self, check: &str, detail: impl Into<String>) {
+        self.listing.push(vec![json!(check), json!("ok"), json!(detail.into()), Value::Null]);
+    }
+
+    fn warn(&mut self, check: &str, detail: impl Into<String>, mend: &str) {
+        self.listing.push(vec![json!(check), json!("warn"), json!(detail.into()), json!(mend)]);
+    }
+
+    fn fail(&mut self, check: &str, error: &anyhow::Error, mend: &str) {
+        self.failed = true;
+        self.listing.push(vec![json!(check), json!("fail"), json!(format!("{error:#}")), json!(mend)]);
+    }
+}
+
+/// Checks and prints.
+pub(crate) async fn doctor(global: &Global) -> anyhow::Result<ExitCode> {
+    let mut report = Report { listing: Listing::new(&["check", "outcome", "detail", "mend"]), failed: false };
+    examine(global, &mut report).await;
+    report.listing.print(global.format)?;
+    Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn examine(global: &Global, report: &mut Report) {
+    let settings = match Settings::load(global) {
+        Ok(settings) => settings,
+        Err(error) => return report.fail("configuration", &error, "correct the file or variable that is named"),
+    };
+    report.ok("configuration", mode(&settings));
+    if settings.allow_private_addresses {
+        report.warn(
+            "addresses",
+            "plain http and private addresses are allowed",
+            "unset ROLLCALL_ALLOW_PRIVATE_ADDRESSES unless you are trying things out",
+        );
+    }
+    let context = match Context::open(global).await {
+        Ok(context) => context,
+        Err(error) => return report.fail("key, store and bus", &error, "as the detail says"),
+    };
+    report.ok("key, store and bus", "opened");
+    check_store(&context, report).await;
+    check_bus(&context, report).await;
+    check_host(&context, report);
+    check_districts(&context, report).await;
+}
+
+fn mode(settings: &Settings) -> String {
+    match &settings.backend {
+        Backend::Embedded(dir) => format!("embedded, in {}", dir.display()),
+        Backend::ScaledOut { .. } => "scaled out over RabbitMQ and PostgreSQL".to_owned(),
+    }
+}
+
+async fn check_store(context: &Context, report: &mut Report) {
+    match context.store.check().await {
+        Ok(()) => report.ok("store", "reachable, schema as needed"),
+        Err(error) => report.fail("store", &error.into(), "start the database, or run `rollcall migrate`"),
+    }
+}
+
+async fn check_bus(context: &Context, report: &mut Report) {
+    if let Err(error) = context.bus.check().await {
+        return report.fail("bus", &error.into(), "start the broker and check ROLLCALL_AMQP_URL");
+    }
+    match context.bus.depths().await {
+        Ok(depths) => {
+            report.ok("bus", format!("reachable, {} queues", depths.len()));
+            for depth in &depths {
+                if depth.parked > 0 {
+                    let mend = format!("rollcall queues parked {}", short(depth.queue));
+                    report.warn("parked messages", format!("{} in {}", depth.parked, depth.queue.name()), &mend);
+                }
+                if depth.consumers == Some(0) {
+                    report.warn("workers", format!("nobody works on {}", depth.queue.name()), "start `rollcall worker`");
+                }
+            }
+        }
+        Err(error) => report.fail("queues", &error.into(), "as the detail says"),
+    }
+}
+
+fn short(queue: Queue) -> &'static str {
+    queue.name().trim_start_matches("rollcall.")
+}
+
+fn check_host(context: &Context, report: &mut Report) {
+    let Some(dir) = context.dir() else { return };
+    match HostLock::take(dir) {
+        Ok(Some(_)) => report.warn(
+            "host",
+            "no process hosts this directory, so no scheduled run starts",
+            "start `rollcall serve --dir …`",
+        ),
+        Ok(None) => report.ok("host", "a process hosts this directory"),
+        Err(error) => report.fail("host", &error, "check who owns the directory"),
+    }
+}
+
+async fn check_districts(context: &Context, report: &mut Report) {
+    match context.store.districts().await {
+        Ok(ids) if ids.is_empty() => {
+            report.warn("districts", "none", "write a district file and run `rollcall district apply FILE`");
+        }
+        Ok(ids) => {
+            report.ok("districts", format!("{}", ids.len()));
+            for id in ids {
+                let Ok(runs) = context.store.runs(Some(&id), 1).await else { continue };
+                if let Some(run) = runs.first().filter(|run| run.state == rollcall_store::run::RunState::Held) {
+                    let mend = format!("rollcall runs show {}", run.id);
+                    report.warn("held run", format!("{id}: {}", run.reason.clone().unwrap_or_default()), &mend);
+                }
+            }
+        }
+        Err(error) => report.fail("districts", &error.into(), "as the detail says"),
+    }
+}

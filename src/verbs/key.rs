@@ -1,0 +1,29 @@
+//! `rollcall key`.
+
+use std::process::ExitCode;
+
+use rollcall_store::secret::Keyring;
+
+use crate::{
+    cli::{Global, KeyVerb},
+    config,
+    context::Context,
+};
+
+/// Makes a key, or rotates to one.
+pub(crate) async fn dispatch(global: &Global, verb: KeyVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        KeyVerb::New => println!("{}", Keyring::generate()?),
+        KeyVerb::Rotate { new_key_file } => {
+            let context = Context::open(global).await?;
+            let new = Keyring::from_file(&new_key_file)?;
+            let count = context.store.rotate_key(new, &config::actor(), context.clock.now()).await?;
+            eprintln!(
+                "{count} secrets are sealed under the new key. Put the new key first and the old one after a comma in \
+                 ROLLCALL_KEY (or the key file) of every process until the raw pages kept under the old key have aged \
+                 out (7 days), then drop the old one."
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

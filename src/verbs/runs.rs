@@ -1,0 +1,233 @@
+//! `rollcall runs`: look at runs, decide on held ones.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use rollcall_proto::{
+    id::{DistrictId, RunId},
+    message::{Body, Message, Plan, Release},
+};
+use rollcall_store::run::{Finding, FindingWeight, Run, RunState, Stage};
+use serde_json::{Value, json};
+
+use super::{run, trace};
+use crate::{
+    cli::{Format, RunsVerb},
+    config,
+    context::Context,
+    output::Listing,
+};
+
+/// Columns of a run, as docs and other programs rely on them.
+const COLUMNS: [&str; 13] = [
+    "run",
+    "district",
+    "as_of",
+    "trigger",
+    "state",
+    "added",
+    "changed",
+    "removed",
+    "unchanged",
+    "skipped",
+    "started",
+    "ended",
+    "reason",
+];
+
+/// Does what the verb says.
+pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        RunsVerb::List { district, limit } => {
+            listing(&context.store.runs(district.as_ref(), limit).await?).print(context.format)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        RunsVerb::Show { run } => show(context, run).await,
+        RunsVerb::Plan { run, skipped } => plan(context, run, skipped).await,
+        RunsVerb::Trace { run, all } => trace::trace(context, run, all).await,
+        RunsVerb::Approve { run, accept_empty, wait } => approve(context, run, &accept_empty, wait).await,
+        RunsVerb::Discard { run } => discard(context, run).await,
+        RunsVerb::Cancel { run } => cancel(context, run).await,
+        RunsVerb::Replay { run, from } => super::replay::replay(context, run, from).await,
+    }
+}
+
+/// The runs as a listing.
+pub(crate) fn listing(runs: &[Run]) -> Listing {
+    let mut listing = Listing::new(&COLUMNS);
+    runs.iter().for_each(|run| listing.push(cells(run)));
+    listing
+}
+
+fn cells(run: &Run) -> Vec<Value> {
+    vec![
+        json!(run.id),
+        json!(run.district),
+        json!(run.as_of),
+        json!(run.trigger),
+        json!(run.state),
+        json!(run.counts.added),
+        json!(run.counts.changed),
+        json!(run.counts.removed),
+        json!(run.counts.unchanged),
+        json!(run.counts.skipped),
+        json!(run.started_at),
+        json!(run.ended_at),
+        json!(run.reason),
+    ]
+}
+
+async fn find(context: &Context, id: RunId) -> anyhow::Result<Run> {
+    let district = context.store.district_of(id).await?;
+    Ok(context.store.run(&district, id).await?)
+}
+
+async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
+    let run = find(context, id).await?;
+    match context.format {
+        Format::Table => summary(&run),
+        Format::Csv => listing(std::slice::from_ref(&run)).print(Format::Csv)?,
+        Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&run)])?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(run: &Run) -> Value {
+    let row = COLUMNS.iter().map(ToString::to_string).zip(cells(run));
+    let mut object: serde_json::Map<String, Value> = row.collect();
+    let counts = &run.counts;
+    let more = [
+        ("run_seq", json!(run.seq)),
+        ("stage", json!(run.stage)),
+        ("plan_hash", json!(run.plan_hash)),
+        ("plan_only", json!(run.plan_only)),
+        ("listed", json!(counts.listed)),
+        ("missing", json!(counts.missing)),
+        ("applied", json!(counts.applied)),
+        ("parked", json!(counts.parked)),
+        ("superseded", json!(counts.superseded)),
+        ("findings", json!(run.findings)),
+        ("created", json!(run.created_at)),
+        ("pulled", json!(run.pulled_at)),
+        ("planned", json!(run.planned_at)),
+        ("released", json!(run.released_at)),
+    ];
+    object.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(object)
+}
+
+/// A run for people: state, counts, findings, and what to type next.
+pub(crate) fn summary(run: &Run) {
+    let counts = &run.counts;
+    println!("run {}  {}  as of {}", run.id, run.district, run.as_of);
+    match &run.reason {
+        Some(reason) => println!("  {}: {reason}", run.state.as_str()),
+        None => println!("  {}", run.state.as_str()),
+    }
+    println!("  listed {}  missing {}", counts.listed, counts.missing);
+    println!(
+        "  added {}  changed {}  removed {}  unchanged {}  skipped {}",
+        counts.added, counts.changed, counts.removed, counts.unchanged, counts.skipped
+    );
+    println!("  applied {}  parked {}  superseded {}", counts.applied, counts.parked, counts.superseded);
+    if let Some(hash) = &run.plan_hash {
+        println!("  plan {hash}");
+    }
+    run.findings.iter().for_each(finding);
+    next(run);
+}
+
+fn finding(finding: &Finding) {
+    let word = match finding.weight {
+        FindingWeight::Warning => "warning",
+        FindingWeight::Partial => "partial",
+    };
+    let times = if finding.count > 1 { format!(" ({} times)", finding.count) } else { String::new() };
+    println!("  {word}: {}: {}{times}", finding.code, finding.message);
+}
+
+fn next(run: &Run) {
+    if run.state == RunState::Held {
+        println!("  next: rollcall runs plan {}    what would change", run.id);
+        if !run.as_of_given {
+            println!("        rollcall runs approve {}    let it go on", run.id);
+        }
+        println!("        rollcall runs discard {}    throw it away", run.id);
+    }
+}
+
+async fn plan(context: &Context, id: RunId, skipped: bool) -> anyhow::Result<ExitCode> {
+    let district = context.store.district_of(id).await?;
+    if skipped {
+        let mut listing = Listing::new(&["student_id", "reason", "detail"]);
+        for skip in context.store.skips(&district, id).await? {
+            listing.push(vec![json!(skip.student_id), json!(skip.reason), json!(skip.detail)]);
+        }
+        listing.print(context.format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut listing = Listing::new(&["student_id", "change", "from", "to", "rule", "enrollments"]);
+    for line in context.store.plan_lines(&district, id).await? {
+        listing.push(vec![
+            json!(line.student_id),
+            json!(line.change),
+            json!(line.from),
+            json!(line.to),
+            json!(line.rule.as_str()),
+            json!(line.enrollments),
+        ]);
+    }
+    listing.print(context.format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn approve(context: &Context, id: RunId, accept_empty: &[String], wait: bool) -> anyhow::Result<ExitCode> {
+    let held = find(context, id).await?;
+    let (district, actor, now) = (&held.district, config::actor(), context.clock.now());
+    for resource in accept_empty {
+        for pull in context.store.pulls(district, id).await? {
+            context.store.accept_empty(district, pull.connection, resource, &actor, now).await?;
+        }
+    }
+    let stage = match context.store.approve(district, id, &actor, now).await? {
+        Ok(stage) => stage,
+        Err(refusal) => bail!("run {id} was not approved: {refusal}"),
+    };
+    publish_next(context, district, id, stage).await?;
+    eprintln!("run {id} is approved and goes on");
+    if !wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ended = run::wait(context, district, id).await?;
+    run::finish(context, &ended)
+}
+
+/// Wakes the classifier for the stage that a run has come to.
+async fn publish_next(context: &Context, district: &DistrictId, id: RunId, stage: Stage) -> anyhow::Result<()> {
+    let body = match stage {
+        Stage::Release => Body::Release(Release {}),
+        _ => Body::Plan(Plan { large: false }),
+    };
+    let message = Message::new(district.clone(), id, context.clock.now(), body);
+    Ok(context.bus.publish(&[message]).await?)
+}
+
+async fn discard(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
+    let run = find(context, id).await?;
+    let actor = config::actor();
+    let reason = format!("by {actor}");
+    if !context.store.discard(&run.district, id, &actor, &reason, context.clock.now()).await? {
+        bail!("run {id} is {}, and only a held run can be discarded", run.state.as_str());
+    }
+    eprintln!("the plan of run {id} is discarded; nothing was changed");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn cancel(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
+    let run = find(context, id).await?;
+    if !context.store.cancel_run(&run.district, id, &config::actor(), context.clock.now()).await? {
+        bail!("run {id} is {} at stage {:?}: only a run that has not released its plan can be cancelled", run.state.as_str(), run.stage);
+    }
+    eprintln!("run {id} is cancelled; nothing was changed");
+    Ok(ExitCode::SUCCESS)
+}

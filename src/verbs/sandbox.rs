@@ -1,0 +1,46 @@
+//! `rollcall sandbox`.
+
+use std::process::ExitCode;
+
+use rollcall_proto::clock::{Clock as _, SystemClock};
+use rollcall_sandbox::{Sandbox as Sis, SandboxConfig};
+
+use crate::{cli::Sandbox, host::signal};
+
+/// Starts the stand-in SIS and says how to point a district at it.
+pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
+    let config = SandboxConfig {
+        students: args.students,
+        seed: args.seed,
+        today: args.today.unwrap_or_else(|| SystemClock.now().date_naive()),
+        latency_ms: args.latency_ms,
+        ip: args.listen.ip(),
+        port: args.listen.port(),
+        ..SandboxConfig::default()
+    };
+    let sis = Sis::start(config).await?;
+    eprintln!("A stand-in Skyward Qmlativ with {} invented students. A district file for it:\n", args.students);
+    println!("{}", district_file("sandbox-isd", &sis));
+    eprintln!(
+        "\nIts secret is {} (an invented one). Save the file, then:\n\n  export SANDBOX_SECRET={} \
+         ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true\n  rollcall district apply sandbox-isd.toml\n  rollcall run sandbox-isd \
+         --wait\n\nThe next night: curl -X POST {}/_control/night/2\nCtrl-C ends it.",
+        sis.client_secret(),
+        sis.client_secret(),
+        sis.origin()
+    );
+    signal().await;
+    sis.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A district file that points at `sis`.
+pub(crate) fn district_file(id: &str, sis: &Sis) -> String {
+    format!(
+        "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
+         \"skyward-qmlativ\"\nbase_url = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\n\
+         staff = \"active\"\n",
+        sis.base_url(),
+        sis.client_id()
+    )
+}

@@ -1,0 +1,43 @@
+//! What a failed write means for its message.
+
+use std::time::Duration;
+
+use rollcall_proto::{bus::BusError, handler::Fate};
+use rollcall_store::StoreError;
+
+/// Why a batch was not settled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The store could not take it.
+    #[error("the batch could not be written")]
+    Store(#[from] StoreError),
+    /// It is written, but what follows could not be published.
+    #[error("what follows the batch could not be published")]
+    Publish(#[from] BusError),
+}
+
+/// Wait before a batch is tried again, while store or broker are away.
+const AGAIN: Duration = Duration::from_secs(2);
+
+impl WriteError {
+    /// The message's fate. Nothing here is for good: what the database refuses for one student was parked alone already.
+    pub(crate) fn fate(&self) -> Fate {
+        match self {
+            Self::Store(error) if error.is_transient() => Fate::wait("store-unavailable", chain(error), AGAIN),
+            Self::Store(error) => Fate::retry("write-failed", chain(error), AGAIN),
+            Self::Publish(error) => Fate::wait("broker-unavailable", chain(error), AGAIN),
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

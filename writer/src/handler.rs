@@ -1,0 +1,69 @@
+//! One message: write it, then say what follows.
+
+use async_trait::async_trait;
+use rollcall_proto::{
+    bus::SharedBus,
+    clock::SharedClock,
+    handler::{Fate, Handler},
+    message::{Applied, Body, Message, Release, StudentEvents},
+};
+use rollcall_store::{Store, plan::BatchOutcome};
+
+use crate::error::WriteError;
+
+/// Handles `student.events`.
+pub struct WriteHandler {
+    bus: SharedBus,
+    store: Store,
+    clock: SharedClock,
+}
+
+impl WriteHandler {
+    /// A handler that writes to `store` and publishes what follows on `bus`.
+    pub fn new(bus: SharedBus, store: Store, clock: SharedClock) -> Self {
+        Self { bus, store, clock }
+    }
+
+    async fn write(&self, message: &Message, events: &StudentEvents) -> Result<(), WriteError> {
+        let outcome = self.store.apply_batch(&message.district, message.run, events, self.clock.now()).await?;
+        report(message, events, &outcome);
+        let follow_ups = self.follow_ups(message, &outcome);
+        if !follow_ups.is_empty() {
+            self.bus.publish(&follow_ups).await?;
+        }
+        Ok(())
+    }
+
+    fn follow_ups(&self, message: &Message, outcome: &BatchOutcome) -> Vec<Message> {
+        let now = self.clock.now();
+        let applied = outcome.run_settled.then(|| message.follow_up(now, Body::Applied(Applied {})));
+        let release = outcome.release_more.then(|| message.follow_up(now, Body::Release(Release {})));
+        applied.into_iter().chain(release).collect()
+    }
+}
+
+fn report(message: &Message, events: &StudentEvents, outcome: &BatchOutcome) {
+    for parked in &outcome.parked {
+        tracing::error!(
+            district = %message.district,
+            run = %message.run,
+            batch = events.batch,
+            student = %parked.student_id,
+            reason = parked.reason,
+            "a student could not be written and is parked; the others of the batch are written"
+        );
+    }
+}
+
+#[async_trait]
+impl Handler for WriteHandler {
+    async fn handle(&self, message: Message) -> Fate {
+        let Body::Students(events) = &message.body else {
+            return Fate::park("wrong-queue", "a message of another kind stands in the writer's queue");
+        };
+        match self.write(&message, events).await {
+            Ok(()) => Fate::Done,
+            Err(error) => error.fate(),
+        }
+    }
+}
