@@ -1,0 +1,237 @@
+//! Whether a connection's pull is proved complete, and what it says where it is not.
+//!
+//! Role: pure judgement of a pull from its board, its page rows, the last complete pull's baseline and what discovery
+//! found. Neighbours: the planner takes nobody out of ENROLLED or PRE_ENROLLED unless [`Completeness::complete`].
+//!
+//! Invariants: a failed source never looks like an empty one; what lies beyond a listing's last page is not judged;
+//! recheck listings are judged apart ([`recheck_confirms`]). Deliberately absent: the rows themselves.
+
+mod listing;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use listing::{Defect, Look, PagesByListing, defects};
+
+use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo};
+use rollcall_store::{
+    board::{Board, Listing, Progress},
+    page::PageRow,
+    run::{Baseline, Discovery, Finding, FindingWeight},
+};
+
+/// What a pull is judged from.
+#[derive(Debug, Clone, Copy)]
+pub struct PullFacts<'a> {
+    /// Which connection; pages of others are passed over.
+    pub connection: ConnectionNo,
+    /// Its board; absent where the connection was never discovered.
+    pub board: Option<&'a Board>,
+    /// Why the whole pull was given up, if it was.
+    pub failed: Option<&'a str>,
+    /// Pages collected, in any order.
+    pub pages: &'a [PageRow],
+    /// What discovery found.
+    pub discovery: Option<&'a Discovery>,
+    /// The last complete pull; absent on a first night.
+    pub baseline: Option<&'a Baseline>,
+}
+
+/// The judgement of a pull.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completeness {
+    /// Proved complete: this connection's students may be taken out.
+    pub complete: bool,
+    /// What to say, each with its resource, page and mend.
+    pub findings: Vec<Finding>,
+    /// Essential listings (see [`listing_name`]) that are empty and held rows before, and were not accepted.
+    pub empty_essential: BTreeSet<String>,
+    /// Resources the status does not rest on that are empty and held rows before, and were not accepted.
+    pub empty_supporting: BTreeSet<String>,
+    /// Resources the status does not rest on of which a listing failed or has a defect.
+    pub failed_supporting: BTreeSet<String>,
+    /// Fields granted on the last complete pull and not now, by resource; `*` for a whole resource.
+    pub lost_grants: BTreeMap<String, Vec<String>>,
+    /// Pages not collected, for the reconciler and for people.
+    pub missing_pages: Vec<(ListingNo, PageNo)>,
+    /// Rows by resource, and by listing where a resource has several: the next baseline's.
+    pub rows: BTreeMap<String, i64>,
+}
+
+impl Completeness {
+    /// Resources whose stored rows stay as they are: nothing of them is ended because this pull does not show it.
+    pub fn keeps_stored_rows(&self, resource: &str) -> bool {
+        self.empty_supporting.contains(resource)
+            || self.failed_supporting.contains(resource)
+            || self.lost_grants.get(resource).is_some_and(|fields| fields.iter().any(|field| field == WHOLE_RESOURCE))
+    }
+}
+
+/// Stands for all fields of a resource that is not granted at all.
+pub const WHOLE_RESOURCE: &str = "*";
+
+/// Whether a recheck listing's answer may be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Every page is in and sound.
+    Confirmed,
+    /// The candidates asked for keep their stored state; says why.
+    NotConfirmed(String),
+}
+
+/// A listing as people read it and as baselines key it: `Enrollment/WithdrawalCode (entity 1, year 7)`.
+pub fn listing_name(listing: &Listing) -> String {
+    let entity = listing.ask.entity.map(|entity| format!("entity {entity}"));
+    let year = listing.ask.school_year.as_ref().map(|year| format!("year {year}"));
+    let narrowing: Vec<String> = entity.into_iter().chain(year).collect();
+    if narrowing.is_empty() {
+        listing.ask.resource.clone()
+    } else {
+        format!("{} ({})", listing.ask.resource, narrowing.join(", "))
+    }
+}
+
+/// Judges a connection's pull.
+pub fn judge(facts: &PullFacts<'_>) -> Completeness {
+    let mut judged = Completeness::default();
+    let Some(board) = facts.board.filter(|board| facts.failed.is_none() && !board.listings.is_empty()) else {
+        judged.findings.push(connection_failed(facts));
+        return judged;
+    };
+    judged.complete = true;
+    let pages = PagesByListing::of(facts.connection, facts.pages);
+    for (no, listing) in first_look(board) {
+        judge_listing(&mut judged, no, listing, &pages.of_listing(no, listing));
+    }
+    judge_emptiness(&mut judged, board, facts.baseline);
+    judge_grants(&mut judged, facts);
+    judged
+}
+
+/// Judges one recheck listing on its own.
+pub fn recheck_confirms(connection: ConnectionNo, board: &Board, pages: &[PageRow], no: ListingNo) -> Confirmation {
+    let Some(listing) = board.listings.get(no.0 as usize) else {
+        return Confirmation::NotConfirmed("the second look was not asked for".to_owned());
+    };
+    let pages = PagesByListing::of(connection, pages);
+    match defects(listing, &pages.of_listing(no, listing), Look::Second).first() {
+        None => Confirmation::Confirmed,
+        Some(defect) => Confirmation::NotConfirmed(format!("{}: {}", listing_name(listing), defect.text())),
+    }
+}
+
+/// What to keep of a complete pull for the next one to be judged by. None where the pull was not complete.
+///
+/// An emptiness that nobody accepted is not forgotten: the old count stays, so that the next night says it again and
+/// goes on keeping the stored rows. An accepted one stays accepted until its listing holds rows again.
+pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Option<Baseline> {
+    if !judged.complete {
+        return None;
+    }
+    let mut rows = judged.rows.clone();
+    for resource in &judged.empty_supporting {
+        let held = last.and_then(|last| last.rows.get(resource)).copied().unwrap_or_default();
+        rows.insert(resource.clone(), held);
+    }
+    let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
+    let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
+    let accepted_empty = accepted.into_iter().filter(still_empty).collect();
+    Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty })
+}
+
+/// The pull's own listings, without those of the second look.
+fn first_look(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
+    let end = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    board.listings.iter().take(end).enumerate().map(|(index, listing)| (ListingNo(index as u32), listing))
+}
+
+fn judge_listing(judged: &mut Completeness, no: ListingNo, listing: &Listing, pages: &[&PageRow]) {
+    let rows: i64 = pages.iter().map(|page| page.rows).sum();
+    let resource = &listing.ask.resource;
+    *judged.rows.entry(resource.clone()).or_default() += rows;
+    let name = listing_name(listing);
+    if name != *resource {
+        *judged.rows.entry(name.clone()).or_default() += rows;
+    }
+    for defect in defects(listing, pages, Look::First) {
+        judged.complete = false;
+        if !listing.ask.essential {
+            judged.failed_supporting.insert(resource.clone());
+        }
+        if let Defect::Missing(pages) = &defect {
+            judged.missing_pages.extend(pages.iter().map(|page| (no, *page)));
+        }
+        judged.findings.push(partial(defect.code(), format!("{name}: {}; {}", defect.text(), defect.mend())));
+    }
+}
+
+/// Empty where the last complete pull held rows. Essential listings are judged one by one, since a single entity's or
+/// year's emptiness takes its students out; the others by resource, since stored rows are kept by resource.
+fn judge_emptiness(judged: &mut Completeness, board: &Board, baseline: Option<&Baseline>) {
+    let Some(baseline) = baseline else { return };
+    let mut names = BTreeSet::new();
+    for (_, listing) in first_look(board).filter(|(_, listing)| listing.progress == Progress::Fetched) {
+        let resource = &listing.ask.resource;
+        let essential = listing.ask.essential;
+        let name = if essential { listing_name(listing) } else { resource.clone() };
+        let rows = |rows: &BTreeMap<String, i64>| rows.get(&name).copied().unwrap_or_default();
+        let (held, holds) = (rows(&baseline.rows), rows(&judged.rows));
+        let accepted = baseline.accepted_empty.contains(&name) || baseline.accepted_empty.contains(resource);
+        if held > 0 && holds == 0 && !accepted && names.insert(name.clone()) {
+            note_empty(judged, name, essential, held, resource);
+        }
+    }
+}
+
+fn note_empty(judged: &mut Completeness, name: String, essential: bool, held: i64, resource: &str) {
+    let consequence =
+        if essential { "nobody is taken out, for statuses rest on it" } else { "its stored rows stay as they are" };
+    let message = format!(
+        "{name}: empty, and held {held} rows on the last complete run; {consequence}. If it is meant to be empty: \
+         `rollcall runs approve RUN --accept-empty {resource}`"
+    );
+    judged.findings.push(partial("listing-empty", message));
+    if essential {
+        judged.complete = false;
+        judged.empty_essential.insert(name);
+    } else {
+        judged.empty_supporting.insert(name);
+    }
+}
+
+/// What was granted on the last complete pull and is not now. Stored values stay; who may be taken out does not rest
+/// on it (a field the status rests on fails the run before this).
+fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
+    let (Some(baseline), Some(discovery)) = (facts.baseline, facts.discovery) else { return };
+    for (resource, before) in &baseline.granted {
+        let lost = match discovery.granted.get(resource) {
+            None => vec![WHOLE_RESOURCE.to_owned()],
+            Some(now) => before.iter().filter(|field| !now.contains(field)).cloned().collect(),
+        };
+        if !lost.is_empty() {
+            judged.findings.push(partial("grant-lost", grant_message(resource, &lost)));
+            judged.lost_grants.insert(resource.clone(), lost);
+        }
+    }
+}
+
+fn grant_message(resource: &str, lost: &[String]) -> String {
+    let what =
+        if lost.iter().any(|field| field == WHOLE_RESOURCE) { "the whole object".into() } else { lost.join(", ") };
+    format!(
+        "{resource}: no longer granted: {what}; stored values stay. Grant it again in the SIS's API security, \
+         and see `rollcall district test`"
+    )
+}
+
+fn connection_failed(facts: &PullFacts<'_>) -> Finding {
+    let why = facts.failed.unwrap_or("nothing was listed");
+    let message = format!(
+        "connection {}: not pulled ({why}); its students stay as they are. Run `rollcall district test`",
+        facts.connection
+    );
+    partial("connection-failed", message)
+}
+
+fn partial(code: &str, message: String) -> Finding {
+    Finding { weight: FindingWeight::Partial, code: code.to_owned(), message, count: 1 }
+}

@@ -1,0 +1,139 @@
+//! Whether a plan waits for a person: it takes out or changes too many, or the district wants to see it first.
+//!
+//! Role: pure arithmetic over a plan's counts and the district's limits. Neighbours: the planner asks before the second
+//! look and again after it. Invariants: exact at the limit (whole numbers only); a first run with nothing stored is
+//! never held for what it changes. Deliberately absent: what a held run does next (the store and the command line).
+
+use std::fmt;
+
+use rollcall_store::district::HoldPolicy;
+
+/// The roster before the plan, in students.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Before {
+    /// All that are stored, whatever their status.
+    pub stored: u64,
+    /// Those of them who are ENROLLED or PRE_ENROLLED.
+    pub attending: u64,
+}
+
+/// What the plan does to stored students.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Leave ENROLLED or PRE_ENROLLED for INACTIVE, or ENROLLED for PRE_ENROLLED; missing ones among them.
+    pub removed: u64,
+    /// Differ from what is stored in any other way.
+    pub changed: u64,
+}
+
+/// Whether the run was asked to stop at its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stop {
+    /// `rollcall run --plan`.
+    AtPlan,
+    /// Nobody asked.
+    #[default]
+    Never,
+}
+
+/// Why a plan waits. `Display` is the text that people read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HoldReason {
+    /// The district or the command wants to see the plan first.
+    Preview,
+    /// Takes out more than `max_removed_percent`.
+    Removed(Excess),
+    /// Changes more than `max_changed_percent`.
+    Changed(Excess),
+}
+
+/// A part that is above its limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Excess {
+    /// So many students,
+    pub part: u64,
+    /// of so many,
+    pub whole: u64,
+    /// where so many percent are admitted.
+    pub limit_percent: f64,
+}
+
+/// A percent in the unit that limits are compared in: a millionth. So `0.1` means a tenth and not the nearest double.
+const PER_PERCENT: u32 = 1_000_000;
+
+/// Why the plan must wait; nothing where it may go on.
+pub fn judge(before: Before, changes: Changes, policy: &HoldPolicy, stop: Stop) -> Vec<HoldReason> {
+    let mut reasons = Vec::new();
+    if policy.preview || stop == Stop::AtPlan {
+        reasons.push(HoldReason::Preview);
+    }
+    reasons.extend(judge_limits(before, changes, policy));
+    reasons
+}
+
+/// The limits alone: what decides whether the plan is held before its second look.
+pub fn judge_limits(before: Before, changes: Changes, policy: &HoldPolicy) -> Vec<HoldReason> {
+    if before.stored == 0 {
+        return Vec::new();
+    }
+    let removed = Excess { part: changes.removed, whole: before.attending, limit_percent: policy.max_removed_percent };
+    let changed = Excess { part: changes.changed, whole: before.stored, limit_percent: policy.max_changed_percent };
+    let removed = removed.is_above().then_some(HoldReason::Removed(removed));
+    let changed = changed.is_above().then_some(HoldReason::Changed(changed));
+    removed.into_iter().chain(changed).collect()
+}
+
+/// The reasons as a run's `reason`, joined by `; `.
+pub fn join(reasons: &[HoldReason]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Excess {
+    /// Strictly above the limit.
+    fn is_above(&self) -> bool {
+        u128::from(self.part) * 100 * u128::from(PER_PERCENT) > self.limit() * u128::from(self.whole)
+    }
+
+    /// Negative and no-number limits become 0, which holds everything: the safe side.
+    fn limit(&self) -> u128 {
+        (self.limit_percent * f64::from(PER_PERCENT)).round() as u128
+    }
+
+    /// The part in percent, with as many decimals (at least one) as it takes to show that it is above the limit.
+    fn percent(&self) -> String {
+        let exact = |scale: u128| {
+            let whole = u128::from(self.whole).max(1);
+            (u128::from(self.part) * 100 * scale + whole / 2) / whole
+        };
+        let unit = u128::from(PER_PERCENT);
+        let mut scale = 10;
+        while scale < unit && exact(scale) * unit <= self.limit() * scale {
+            scale *= 10;
+        }
+        let decimals = scale.ilog10() as usize;
+        format!("{}.{:0decimals$}", exact(scale) / scale, exact(scale) % scale)
+    }
+}
+
+impl HoldReason {
+    /// Reason code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Preview => "preview",
+            Self::Removed(_) => "removed-above-limit",
+            Self::Changed(_) => "changed-above-limit",
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, excess) = match self {
+            Self::Preview => return f.write_str("preview"),
+            Self::Removed(excess) => ("removed", excess),
+            Self::Changed(excess) => ("changed", excess),
+        };
+        let Excess { part, whole, limit_percent } = excess;
+        write!(f, "{what} {part} of {whole} ({} %) is above the limit of {limit_percent} %", excess.percent())
+    }
+}
