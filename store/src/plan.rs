@@ -60,6 +60,10 @@ pub struct NewPlan {
     pub hash: Fingerprint,
     /// The roster version it was compared with.
     pub roster_version: i64,
+    /// `Verdict::Hold` only: candidates to be looked at again once a person approves (approval then leads to
+    /// [`Stage::Recheck`](crate::run::Stage::Recheck), and [`Store::candidates`](crate::Store::candidates) gives these
+    /// bytes). `None`: they were looked at, or there are none; approval leads straight to release.
+    pub recheck_on_approval: Option<Vec<u8>>,
     /// Each becomes a message when released. Ordered; `batch` counts from 0.
     pub batches: Vec<EncodedBatch>,
     /// Students neither changed nor unchanged.
@@ -141,7 +145,9 @@ pub enum ApproveRefusal {
     #[error("the run is {0}, and only a held run can be approved")]
     NotHeld(String),
     /// Its date was given by a person.
-    #[error("the run was planned for a date given with --as-of, and such a plan is only to look at; start a run without it")]
+    #[error(
+        "the run was planned for a date given with --as-of, and such a plan is only to look at; start a run without it"
+    )]
     AsOfGiven,
     /// A newer run has planned.
     #[error("run {0} has planned since; approve that one")]
@@ -161,4 +167,25 @@ pub fn encode_batch(events: &StudentEvents) -> Result<Vec<u8>, crate::StoreError
 pub fn decode_batch(bytes: &[u8]) -> Result<StudentEvents, crate::StoreError> {
     let plain = zstd::stream::decode_all(bytes).map_err(crate::StoreError::compress)?;
     rmp_serde::from_slice(&plain).map_err(crate::StoreError::decode)
+}
+
+/// A released batch as `rollcall runs trace` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRow {
+    /// From 0.
+    pub batch: u32,
+    /// The status its students get.
+    pub status: Status,
+    /// How many events.
+    pub events: i64,
+    /// When it was last published.
+    pub published_at: Option<DateTime<Utc>>,
+    /// When it was settled.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// Events written.
+    pub applied: i64,
+    /// Events overtaken.
+    pub superseded: i64,
+    /// Events parked.
+    pub parked: i64,
 }
