@@ -1,1 +1,40 @@
-//! x
+//! Faithful stand-ins of the systems Rollcall talks to; so far Skyward Qmlativ (Generic and Custom API).
+//!
+//! Role: a SIS for tests, demonstrations and benchmarks, over real HTTP. Neighbours: none; it knows nothing of Rollcall,
+//! so that it can contradict it. Invariants: equal configuration and night, equal rows; every person is invented; what
+//! a student's status must be is written beside the student's story, never worked out by rules.
+//!
+//! Deliberately absent: `OneRoster`, SMS 2.0 and dotted relation paths in `searchFields`.
+//!
+//! Map: [`SandboxConfig`] and [`Quirks`] say what is wanted; `world` makes the district, `catalog` its objects and
+//! fields; `search`, `paging`, `render` and `listing` make an answer; `auth`, `api`, `http` and `control` speak HTTP.
+
+mod answer;
+mod api;
+mod auth;
+mod catalog;
+mod clock;
+mod config;
+mod control;
+mod edits;
+mod http;
+mod listing;
+mod metadata;
+mod paging;
+mod quirks;
+mod render;
+mod sandbox;
+mod search;
+mod state;
+mod stats;
+mod world;
+
+pub use config::SandboxConfig;
+pub use quirks::{
+    AuthQuirks, Burst, DataQuirks, DateStyle, Drift, ExtraValue, Fault, FaultKind, Grants, NextStyle, ObjectField,
+    ObjectPage, OnDeniedField, PagingQuirks, Placement, Quirks, RetryAfter, Throttle, YearContext,
+};
+pub use sandbox::{Sandbox, StartError};
+pub use stats::Stats;
+pub use world::scenario::{Change, SKIPPED, Scenario};
+pub use world::{Expected, ExpectedStudent};

@@ -1,0 +1,138 @@
+//! An answer before it goes out, and the ways to spoil it.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::clock::http_date_in;
+use crate::quirks::{FaultKind, RetryAfter};
+
+/// Status, type and body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    content_type: &'static str,
+    retry_after: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// JSON with status 200.
+    pub(crate) fn json(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json; charset=utf-8", retry_after: None, body }
+    }
+
+    /// JSON with status 200.
+    pub(crate) fn value(value: &serde_json::Value) -> Self {
+        Self::json(value.to_string().into_bytes())
+    }
+
+    /// A JSON error.
+    pub(crate) fn error(status: StatusCode, error: &str) -> Self {
+        Self { status, ..Self::value(&json!({ "error": error })) }
+    }
+
+    /// An OAuth error (RFC 6749, section 5.2).
+    pub(crate) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Self {
+        Self { status, ..Self::value(&json!({ "error": error, "error_description": description })) }
+    }
+
+    /// A refusal to be tried again later.
+    pub(crate) fn refusal(status: StatusCode, retry_after: RetryAfter) -> Self {
+        let retry_after = match retry_after {
+            RetryAfter::Absent => None,
+            RetryAfter::Seconds(seconds) => Some(seconds.to_string()),
+            RetryAfter::Date(seconds) => Some(http_date_in(seconds)),
+        };
+        Self { retry_after, ..Self::error(status, status.canonical_reason().unwrap_or("refused")) }
+    }
+
+    fn html() -> Self {
+        let body = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Back soon.</body></html>";
+        Self { content_type: "text/html; charset=utf-8", ..Self::json(body.to_vec()) }
+    }
+
+    /// Sends it as it is.
+    pub(crate) fn respond(self) -> Response {
+        let body = Body::from(std::mem::take(&mut { self.body }));
+        response(self.status, self.content_type, self.retry_after.as_deref(), body)
+    }
+
+    /// Sends it spoiled. `closing` turns true when the sandbox shuts down, which ends the bodies that never end.
+    pub(crate) fn respond_spoiled(mut self, fault: FaultKind, closing: watch::Receiver<bool>) -> Response {
+        match fault {
+            FaultKind::Status(status) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return Self::error(status, "something went wrong").respond();
+            }
+            FaultKind::Html => return Self::html().respond(),
+            FaultKind::TruncatedJson => self.body.truncate(self.body.len() / 2),
+            FaultKind::Huge(bytes) => self.body.splice(..0, std::iter::repeat_n(b' ', bytes)).for_each(drop),
+            FaultKind::HangAfterHeaders => return self.stream(hanging(closing)),
+            FaultKind::SlowDrip(pause_ms) => {
+                let body = dripping(std::mem::take(&mut self.body), Duration::from_millis(pause_ms), closing);
+                return self.stream(body);
+            }
+            FaultKind::ConnectionReset => {
+                let body = broken(std::mem::take(&mut self.body));
+                return self.stream(body);
+            }
+        }
+        self.respond()
+    }
+
+    fn stream(self, body: Body) -> Response {
+        response(self.status, self.content_type, self.retry_after.as_deref(), body)
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, retry_after: Option<&str>, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(value) = retry_after.and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(header::RETRY_AFTER, value);
+    }
+    response
+}
+
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // An error means that the sandbox is gone, which is as good.
+    closing.wait_for(|closing| *closing).await.ok();
+}
+
+fn hanging(closing: watch::Receiver<bool>) -> Body {
+    let nothing = stream::once(closed(closing)).map(|()| Err::<Bytes, _>(io::Error::from(io::ErrorKind::TimedOut)));
+    Body::from_stream(nothing)
+}
+
+fn broken(mut body: Vec<u8>) -> Body {
+    body.truncate(body.len() / 2);
+    let parts = [Ok(Bytes::from(body)), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
+    // A turn of the runtime between the two lets the first half reach the wire.
+    Body::from_stream(stream::iter(parts).then(|part| async move {
+        tokio::task::yield_now().await;
+        part
+    }))
+}
+
+fn dripping(body: Vec<u8>, pause: Duration, closing: watch::Receiver<bool>) -> Body {
+    const DROP: usize = 16;
+    let drops = stream::unfold((Bytes::from(body), closing), move |(mut left, closing)| async move {
+        if left.is_empty() {
+            return None;
+        }
+        tokio::time::timeout(pause, closed(closing.clone())).await.ok();
+        let part = left.split_to(DROP.min(left.len()));
+        Some((Ok::<_, Infallible>(part), (left, closing)))
+    });
+    Body::from_stream(drops)
+}
