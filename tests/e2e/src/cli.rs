@@ -1,0 +1,69 @@
+//! The command line, as a person or a script meets it.
+
+use std::{path::Path, time::Duration};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::process::command;
+
+/// Longer than any command of a test takes, runs that are waited for among them.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What a command answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The command line, for messages.
+    pub line: String,
+    /// Exit code: 0 done, 1 failed, 2 usage, 3 held.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Answer {
+    /// Runs `rollcall` to its end.
+    pub async fn of(folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+        let line = format!("rollcall {}", args.join(" "));
+        let mut command = tokio::process::Command::from(command(args, settings, folder));
+        let output = tokio::time::timeout(LIMIT, command.kill_on_drop(true).output());
+        let output = output.await.unwrap_or_else(|_| panic!("{line}: no end within {LIMIT:?}"));
+        let output = output.expect("rollcall can be started");
+        Self {
+            line,
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("output is UTF-8"),
+        }
+    }
+
+    /// Itself, once the exit code is the one expected.
+    ///
+    /// # Panics
+    /// With everything the command said, when it is another one.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n--- stdout\n{}\n--- stderr\n{}", self.line, self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as one JSON document: nothing else may stand there.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        self.read()
+    }
+
+    /// Standard output read as `T`.
+    #[track_caller]
+    pub fn read<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{}: {error}\n--- stdout\n{}", self.line, self.stdout))
+    }
+
+    /// Both outputs, for looking for a text.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}

@@ -1,0 +1,263 @@
+//! One test's own installation: servers or a directory, a sandbox SIS, workers, the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use rollcall_sandbox::{Sandbox, SandboxConfig};
+use tempfile::TempDir;
+
+use crate::{
+    Answer, District, Process, RunRow, binary, roster,
+    roster::StudentRow,
+    services::{Servers, Services},
+    until,
+};
+
+/// The district of the tests.
+pub const DISTRICT: &str = "test-isd";
+
+/// Longer than any run of a test takes; a run that is not over by then never ends.
+pub const RUN_LIMIT: Duration = Duration::from_secs(200);
+
+/// Today in the tests' district, whose zone is America/Chicago.
+pub fn today() -> chrono::NaiveDate {
+    #[expect(clippy::disallowed_methods, reason = "the processes under test live by the machine's clock")]
+    let now = chrono::Utc::now();
+    now.with_timezone(&chrono_tz::America::Chicago).date_naive()
+}
+
+/// How often something random is tried: `everyday`, or `full` with `./test --full`.
+pub fn repetitions(everyday: u64, full: u64) -> u64 {
+    if binary::variable("ROLLCALL_TEST_FULL").is_some() { full } else { everyday }
+}
+
+/// A key for secrets at rest, the same for all installations of a test, so that what they keep can be compared.
+const KEY: &str = "dGhlIHRlc3RzJyBvd24ga2V5LCAzMiBieXRlcyBsbmc=";
+
+/// A service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Asks the SIS; keeps the schedule.
+    Fetcher,
+    /// Reads, plans, judges.
+    Classifier,
+    /// Writes.
+    Writer,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fetcher, Self::Classifier, Self::Writer];
+
+    /// As `rollcall worker` takes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fetcher => "fetcher",
+            Self::Classifier => "classifier",
+            Self::Writer => "writer",
+        }
+    }
+}
+
+/// Where the installation lives.
+#[derive(Debug)]
+enum Place {
+    /// RabbitMQ and PostgreSQL.
+    ScaledOut(Box<Services>),
+    /// One directory.
+    Embedded(PathBuf),
+}
+
+/// See the module. Fields are dropped in order: workers first.
+#[derive(Debug)]
+pub struct House {
+    workers: Vec<(Role, Process)>,
+    place: Place,
+    /// The SIS.
+    pub sis: Sandbox,
+    /// What the district file is written from.
+    pub district: District,
+    folder: TempDir,
+}
+
+impl House {
+    /// Scaled out on the shared servers, migrated, district applied, no worker started.
+    pub async fn scaled_out(config: SandboxConfig) -> Self {
+        Self::on(Servers::shared(), config).await
+    }
+
+    /// Scaled out on these servers.
+    pub async fn on(servers: Servers, config: SandboxConfig) -> Self {
+        let services = Services::on(servers).await;
+        let house = Self::build(config, |_| Place::ScaledOut(Box::new(services))).await;
+        house.rollcall(&["migrate"]).await.expect_code(0);
+        house.apply().await;
+        house
+    }
+
+    /// Embedded, district applied, nothing hosted.
+    pub async fn embedded(config: SandboxConfig) -> Self {
+        let house = Self::build(config, |folder| Place::Embedded(folder.join("data"))).await;
+        house.apply().await;
+        house
+    }
+
+    async fn build(config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
+        let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
+        let sis = Sandbox::start(config).await.expect("the sandbox starts");
+        let base_url = sis.base_url();
+        let district = District::new(DISTRICT, &base_url, sis.client_id(), sis.client_secret());
+        let place = place(folder.path());
+        Self { workers: Vec::new(), place, sis, district, folder }
+    }
+
+    /// Writes the district file and applies it.
+    pub async fn apply(&self) -> Answer {
+        self.try_apply().await.expect_code(0)
+    }
+
+    /// As [`House::apply`], whatever comes of it.
+    pub async fn try_apply(&self) -> Answer {
+        let path = self.district.write(self.folder.path());
+        self.rollcall(&["district", "apply", &path.to_string_lossy()]).await
+    }
+
+    /// What processes of this installation are started with.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let mut settings = vec![("ROLLCALL_ALLOW_PRIVATE_ADDRESSES".to_owned(), "true".to_owned())];
+        let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+        match &self.place {
+            Place::ScaledOut(services) => {
+                set("ROLLCALL_AMQP_URL", services.amqp_url());
+                set("ROLLCALL_DATABASE_URL", services.database_url());
+                set("ROLLCALL_KEY", KEY.to_owned());
+            }
+            Place::Embedded(dir) => set("ROLLCALL_DIR", dir.to_string_lossy().into_owned()),
+        }
+        if let Some(filter) = binary::variable("ROLLCALL_LOG") {
+            set("ROLLCALL_LOG", filter);
+        }
+        settings
+    }
+
+    /// Where the logs are.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The servers' side of this installation.
+    ///
+    /// # Panics
+    /// When it is embedded.
+    pub fn services(&self) -> &Services {
+        match &self.place {
+            Place::ScaledOut(services) => services,
+            Place::Embedded(_) => panic!("an embedded installation has no servers"),
+        }
+    }
+
+    /// Runs the command line.
+    pub async fn rollcall(&self, args: &[&str]) -> Answer {
+        Answer::of(self.folder.path(), args, &self.settings()).await
+    }
+
+    /// Starts a process of this installation.
+    pub fn start(&self, name: &str, args: &[&str]) -> Process {
+        Process::start(name, self.folder.path(), args, &self.settings())
+    }
+
+    /// Starts one more worker of a role.
+    pub fn start_worker(&mut self, role: Role) {
+        let name = format!("{}-{}", role.word(), self.workers.len());
+        let worker = self.start(&name, &["-v", "worker", role.word()]);
+        self.workers.push((role, worker));
+    }
+
+    /// Starts so many workers of each role.
+    pub fn start_workers(&mut self, each: usize) {
+        for role in Role::ALL {
+            (0..each).for_each(|_| self.start_worker(role));
+        }
+    }
+
+    /// Kills one worker of a role (SIGKILL) and starts another in its place.
+    pub fn replace_worker(&mut self, role: Role) {
+        let position = self.workers.iter().position(|(of, _)| *of == role).expect("a worker of this role runs");
+        let (_, mut worker) = self.workers.remove(position);
+        worker.kill();
+        self.start_worker(role);
+    }
+
+    /// The workers, to be looked at or ended.
+    pub fn workers(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.workers.iter_mut().map(|(_, process)| process)
+    }
+
+    /// Makes a run without waiting for it; its id.
+    pub async fn begin(&self) -> String {
+        let answer = self.rollcall(&["run", DISTRICT, "--format", "json"]).await.expect_code(0);
+        let rows: Vec<serde_json::Value> = answer.read();
+        rows[0]["run"].as_str().expect("a run has an id").to_owned()
+    }
+
+    /// Runs the district and waits until the run stops, held or ended.
+    pub async fn night(&self) -> RunRow {
+        let answer = self.rollcall(&["run", DISTRICT, "--wait", "--format", "json"]).await;
+        assert!([0, 1, 3].contains(&answer.code), "{answer:#?}");
+        let rows: Vec<serde_json::Value> = answer.read();
+        let run = self.show(rows[0]["run"].as_str().expect("a run has an id")).await;
+        let code = match run.state.as_str() {
+            "succeeded" | "partial" => 0,
+            "held" => 3,
+            _ => 1,
+        };
+        assert_eq!(answer.code, code, "the exit code tells the state: {run:#?}\n{}", answer.stderr);
+        run
+    }
+
+    /// Waits until a run has stopped: held or ended.
+    pub async fn ended(&self, run: &str) -> RunRow {
+        until(&format!("run {run} to stop"), RUN_LIMIT, || async {
+            let row = self.show(run).await;
+            (!["queued", "running"].contains(&row.state.as_str())).then_some(row)
+        })
+        .await
+    }
+
+    /// A run as it is.
+    pub async fn show(&self, run: &str) -> RunRow {
+        let answer = self.rollcall(&["runs", "show", run, "--format", "json"]).await.expect_code(0);
+        answer.read::<Vec<RunRow>>().remove(0)
+    }
+
+    /// All runs of the district, newest first.
+    pub async fn runs(&self) -> Vec<serde_json::Value> {
+        self.rollcall(&["runs", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0).read()
+    }
+
+    /// The roster.
+    pub async fn students(&self) -> Vec<StudentRow> {
+        self.rollcall(&["students", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0).read()
+    }
+
+    /// Compares the roster with what the stories of this night say, student by student.
+    pub async fn check_roster(&self) {
+        let students = self.students().await;
+        let kept = roster::statuses(&students);
+        let stories = self.sis.expected_students(self.sis.night());
+        for (id, story) in &stories {
+            let status = kept.get(&id.to_string()).map_or(rollcall_sandbox::SKIPPED, String::as_str);
+            assert_eq!(status, story.status, "student {id}, whose story is {story:?}");
+        }
+        let stranger = kept.keys().find(|id| !id.parse().is_ok_and(|id| stories.contains_key(&id)));
+        assert_eq!(stranger, None, "nobody is kept whom the SIS never listed");
+    }
+
+    /// Ends the workers and removes the virtual host and the database.
+    pub async fn close(self) {
+        drop(self.workers);
+        self.sis.shutdown().await;
+        if let Place::ScaledOut(services) = self.place {
+            services.close().await;
+        }
+    }
+}

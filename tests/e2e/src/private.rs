@@ -1,0 +1,77 @@
+//! Servers of a test's own, for tests that stop and start them: the very functions that `./test` uses.
+
+use std::{path::Path, process::Command};
+
+use tempfile::TempDir;
+use url::Url;
+
+use crate::{binary::workspace, services::Servers};
+
+/// A RabbitMQ and a PostgreSQL that nobody else uses. Ended, data and all, when dropped.
+#[derive(Debug)]
+pub struct PrivateServers {
+    home: TempDir,
+}
+
+impl PrivateServers {
+    /// Starts both.
+    pub fn start() -> Self {
+        let servers = Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory") };
+        servers.shell("services_start \"$home\" 'fsync = off' 'synchronous_commit = off'");
+        servers
+    }
+
+    /// Their addresses.
+    pub fn servers(&self) -> Servers {
+        let url = |script: &str| Url::parse(self.shell(script).trim()).expect("an address");
+        Servers {
+            amqp: url("amqp_url \"$home\""),
+            api: url("amqp_api \"$home\""),
+            database: url("database_url \"$home\" \"$DATABASE_ADMIN\" postgres"),
+        }
+    }
+
+    /// Stops the broker, in order or by SIGKILL, and waits until it is gone.
+    pub fn stop_broker(&self, how: Stop) {
+        let signal = match how {
+            Stop::InOrder => "TERM",
+            Stop::AtOnce => "KILL",
+        };
+        self.shell(&format!("broker_stop \"$home\" {signal}"));
+    }
+
+    /// Starts the broker again, on its old ports and data, and waits until it answers.
+    pub fn start_broker(&self) {
+        self.shell("broker_start \"$home\"");
+    }
+
+    /// Runs a line of shell with the functions of `deploy/lib/services.sh` at hand.
+    fn shell(&self, line: &str) -> String {
+        let output = shell(self.home.path(), line);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{line}: {text}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for PrivateServers {
+    fn drop(&mut self) {
+        let _ = shell(self.home.path(), "services_discard \"$home\"");
+    }
+}
+
+/// How the broker goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM.
+    InOrder,
+    /// SIGKILL.
+    AtOnce,
+}
+
+fn shell(home: &Path, line: &str) -> std::process::Output {
+    let script = format!("set -euo pipefail; . deploy/lib/services.sh; home=$1; {line}");
+    let mut command = Command::new("bash");
+    command.args(["-c", &script, "services"]).arg(home).current_dir(workspace());
+    command.output().expect("bash can be started")
+}

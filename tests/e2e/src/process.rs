@@ -1,0 +1,108 @@
+//! A process under test: started, watched, killed.
+
+use std::{
+    fs::File,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use crate::{binary, waiting::until};
+
+/// Lines of a log that are shown when a test fails.
+const TAIL: usize = 60;
+
+/// A running `rollcall`. Killed when dropped; its log is shown when the test has failed.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `rollcall` with these arguments and settings; both outputs go to `FOLDER/NAME.log`, appended.
+    pub fn start(name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).expect("a log file can be made");
+        let child = command(args, settings, folder)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a file can be shared"))
+            .stderr(file)
+            .spawn()
+            .expect("rollcall can be started");
+        Self { name: name.to_owned(), child, log }
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_none()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and waits until it has ended by itself.
+    pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        signal(self.id(), "TERM");
+        let name = self.name.clone();
+        let child = &mut self.child;
+        until(&format!("{name} to end after SIGTERM"), limit, || {
+            let status = child.try_wait().expect("a child can be asked");
+            async move { status }
+        })
+        .await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let how = ended.map_or_else(|| "running".to_owned(), describe);
+            eprintln!("--- {} ({how}), last lines of its log", self.name);
+            lines.iter().skip(lines.len().saturating_sub(TAIL)).for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, signal) => format!("ended by signal {}", signal.unwrap_or_default()),
+    }
+}
+
+/// Sends a signal to a process that this test started.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "no {name} could be sent to process {pid}");
+}
+
+/// A command for the program under test: none of the caller's own settings, working in `folder`.
+pub(crate) fn command(args: &[&str], settings: &[(String, String)], folder: &Path) -> Command {
+    let mut command = Command::new(binary::rollcall());
+    let own = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROLLCALL_"));
+    own.for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    command.args(args).envs(settings.iter().cloned()).current_dir(folder);
+    command
+}

@@ -1,0 +1,164 @@
+//! One test's own corner of the servers: a virtual host and a database, gone when dropped.
+
+use reqwest::{Client, Method, StatusCode};
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use url::Url;
+
+use crate::binary::variable;
+
+/// The role that owns the tests' databases and runs `rollcall migrate`: as `deploy/local` makes it, no superuser.
+const OWNER: &str = "rollcall_owner";
+
+/// Guards the making of roles, which are shared by all databases of a server.
+const ROLES_LOCK: i64 = 0x726f_6c65;
+
+/// Addresses of the servers.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    /// AMQP, with user and password.
+    pub amqp: Url,
+    /// The management API, with user and password.
+    pub api: Url,
+    /// PostgreSQL, as a superuser.
+    pub database: Url,
+}
+
+impl Servers {
+    /// The servers that `./test` has started.
+    ///
+    /// # Panics
+    /// When a variable is not set: a test that lacks its servers must not pass.
+    pub fn shared() -> Self {
+        let url = |name: &str| {
+            let value = variable(name).unwrap_or_else(|| panic!("{name} is not set: run the tests with ./test"));
+            Url::parse(&value).unwrap_or_else(|error| panic!("{name}: {error}"))
+        };
+        Self {
+            amqp: url("ROLLCALL_TEST_AMQP_URL"),
+            api: url("ROLLCALL_TEST_AMQP_API"),
+            database: url("ROLLCALL_TEST_DATABASE_URL"),
+        }
+    }
+
+    /// A connection as the superuser.
+    async fn admin(&self, database: &str) -> PgPool {
+        let mut url = self.database.clone();
+        url.set_path(database);
+        let pool = PgPoolOptions::new().max_connections(2).connect(url.as_str()).await;
+        pool.unwrap_or_else(|error| panic!("PostgreSQL ({database}) does not answer: {error}"))
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Services {
+    servers: Servers,
+    /// Name of both the virtual host and the database.
+    name: String,
+    /// The test's database as a superuser, for looking at rows past row-level security.
+    pub database: PgPool,
+    broker: Client,
+}
+
+impl Services {
+    /// A new virtual host and a new database on the shared servers.
+    pub async fn new() -> Self {
+        Self::on(Servers::shared()).await
+    }
+
+    /// A new virtual host and a new database on these servers.
+    pub async fn on(servers: Servers) -> Self {
+        let name = format!("e2e_{}", uuid::Uuid::now_v7().simple());
+        create_database(&servers, &name).await;
+        let database = servers.admin(&name).await;
+        let services = Self { servers, name, database, broker: Client::new() };
+        services.ask(Method::PUT, &["vhosts", &services.name]).await;
+        services
+    }
+
+    /// `ROLLCALL_AMQP_URL` of this test.
+    pub fn amqp_url(&self) -> String {
+        let mut url = self.servers.amqp.clone();
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// `ROLLCALL_DATABASE_URL` of this test.
+    pub fn database_url(&self) -> String {
+        let mut url = self.servers.database.clone();
+        url.set_username(OWNER).expect("a database URL has a user");
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// Empties every queue of the virtual host, as an operator in despair would. Messages in a worker's hands stay
+    /// there. Returns the queues' names.
+    pub async fn purge_queues(&self) -> Vec<String> {
+        let names = self.queues().await;
+        for queue in &names {
+            self.ask(Method::DELETE, &["queues", &self.name, queue, "contents"]).await;
+        }
+        names
+    }
+
+    /// Deletes every queue, so that the workers must declare them again.
+    pub async fn delete_queues(&self) -> Vec<String> {
+        let names = self.queues().await;
+        for queue in &names {
+            self.ask(Method::DELETE, &["queues", &self.name, queue]).await;
+        }
+        names
+    }
+
+    async fn queues(&self) -> Vec<String> {
+        let answer = self.ask(Method::GET, &["queues", &self.name]).await;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
+        rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    async fn ask(&self, method: Method, path: &[&str]) -> String {
+        let mut url = self.servers.api.clone();
+        let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
+        url.set_username("").expect("an http URL has a user");
+        url.set_password(None).expect("an http URL has a password");
+        url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("api").extend(path);
+        let request = self.broker.request(method, url).basic_auth(user, Some(password));
+        let answer = request.send().await.expect("the management API answers");
+        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+        assert!(status.is_success() || status == StatusCode::NOT_FOUND, "management API {path:?}: {status} {text}");
+        text
+    }
+
+    async fn remove(self) {
+        self.ask(Method::DELETE, &["vhosts", &self.name]).await;
+        self.database.close().await;
+        let admin = self.servers.admin("postgres").await;
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        sqlx::query(AssertSqlSafe(drop)).execute(&admin).await.expect("the test's database can be dropped");
+    }
+
+    /// Removes the virtual host and the database.
+    pub async fn close(self) {
+        self.remove().await;
+    }
+}
+
+/// Makes the owner's role where it is not there yet, and a database of its own.
+async fn create_database(servers: &Servers, name: &str) {
+    let admin = servers.admin("postgres").await;
+    let mut tx = admin.begin().await.expect("a transaction");
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLES_LOCK).execute(&mut *tx).await.expect("a lock");
+    let there: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_roles WHERE rolname = $1")
+        .bind(OWNER)
+        .fetch_optional(&mut *tx)
+        .await
+        .expect("roles can be listed");
+    if there.is_none() {
+        let create = format!("CREATE ROLE {OWNER} LOGIN CREATEROLE");
+        sqlx::query(AssertSqlSafe(create)).execute(&mut *tx).await.expect("the owner's role can be made");
+    }
+    tx.commit().await.expect("a commit");
+    let create = format!("CREATE DATABASE {name} OWNER {OWNER}");
+    sqlx::query(AssertSqlSafe(create)).execute(&admin).await.expect("a database can be made");
+    admin.close().await;
+}

@@ -1,0 +1,349 @@
+//! What a SIS, a network or a person can get wrong: each ends in a clear message and the right state, and nobody is
+//! wrongly made INACTIVE.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeMap;
+
+use rollcall_e2e::{
+    House, RunRow,
+    house::{self, DISTRICT},
+    roster::statuses,
+};
+use rollcall_sandbox::{
+    AuthQuirks, DataQuirks, Drift, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks,
+    SandboxConfig,
+};
+
+fn district() -> SandboxConfig {
+    SandboxConfig { students: 350, seed: 3, today: house::today(), contact_percent: 40, ..SandboxConfig::default() }
+}
+
+/// One thing that goes wrong, and what is to come of it.
+struct Case {
+    what: &'static str,
+    quirks: Quirks,
+    /// The run's state is one of these.
+    states: &'static [&'static str],
+    /// Each of these stands in the run's reason or findings, in any case of letters.
+    says: &'static [&'static str],
+    /// Students for whom the source itself has changed: only their status may.
+    touched: Vec<i64>,
+}
+
+fn case(what: &'static str, states: &'static [&'static str], says: &'static [&'static str], quirks: Quirks) -> Case {
+    Case { what, quirks, states, says, touched: Vec::new() }
+}
+
+fn fault(kind: FaultKind, object: &str) -> Quirks {
+    let fault = Fault { kind, object: Some(object.to_owned()), page: None, times: None };
+    Quirks { faults: vec![fault], ..Quirks::default() }
+}
+
+fn paging(paging: PagingQuirks) -> Quirks {
+    Quirks { paging, ..Quirks::default() }
+}
+
+fn auth(auth: AuthQuirks) -> Quirks {
+    Quirks { auth, ..Quirks::default() }
+}
+
+fn empty(object: &str) -> Quirks {
+    paging(PagingQuirks { empty: vec![object.to_owned()], ..PagingQuirks::default() })
+}
+
+fn drift(removed: usize, inserted: usize) -> Quirks {
+    let drift = ["Student", "EntryWithdrawal", "StudentEntityYear"];
+    let drift = drift.map(|object| Drift { object: object.to_owned(), after_page: 1, removed, inserted }).to_vec();
+    paging(PagingQuirks { drift, ..PagingQuirks::default() })
+}
+
+fn denied_field(object: &str, field: &str) -> Quirks {
+    let denied_fields = vec![ObjectField { object: object.to_owned(), field: field.to_owned() }];
+    Quirks { grants: Grants { denied_fields, ..Grants::default() }, ..Quirks::default() }
+}
+
+/// A student whose status the stories call this, the nth of them.
+fn someone(house: &House, status: &str, nth: usize) -> i64 {
+    let students = house.sis.expected_students(house.sis.night());
+    let mut like = students.iter().filter(|(_, student)| student.status == status);
+    *like.nth(nth).expect("the district has such a student").0
+}
+
+/// Runs each case after a good night, and the good night again, and tells all that was wrong with any of them.
+async fn check(house: &House, cases: Vec<Case>) {
+    let mut wrong = Vec::new();
+    for case in cases {
+        house.sis.set_quirks(Quirks::default());
+        let good = house.night().await;
+        assert_eq!(good.state, "succeeded", "the good night before {}: {good:#?}", case.what);
+        let before = statuses(&house.students().await);
+        house.sis.set_quirks(case.quirks.clone());
+        let run = house.night().await;
+        let after = statuses(&house.students().await);
+        wrong.extend(judge(&case, &run, &before, &after));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    house.sis.set_quirks(Quirks::default());
+    assert_eq!(house.night().await.state, "succeeded", "all is mended");
+    house.check_roster().await;
+}
+
+fn judge(case: &Case, run: &RunRow, before: &Statuses, after: &Statuses) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let what = case.what;
+    if !case.states.contains(&run.state.as_str()) {
+        wrong.push(format!("{what}: the run is {} and not {:?}: {}", run.state, case.states, run.why()));
+    }
+    let why = run.why().to_lowercase();
+    for part in case.says {
+        if !why.contains(&part.to_lowercase()) {
+            wrong.push(format!("{what}: nothing is said of {part:?}: {}", run.why()));
+        }
+    }
+    for (student, status) in before {
+        let now = after.get(student);
+        let is_touched = case.touched.iter().any(|id| id.to_string() == *student);
+        if now != Some(status) && !is_touched {
+            wrong.push(format!("{what}: student {student} was {status} and is {now:?}"));
+        }
+    }
+    wrong
+}
+
+type Statuses = BTreeMap<String, String>;
+
+const ENDED_WELL: &[&str] = &["succeeded", "partial"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_none_leave_everybody_in_place() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let cases = vec![
+        case(
+            "a maintenance page with status 200",
+            &["failed", "partial"],
+            &["Student"],
+            fault(FaultKind::Html, "Student"),
+        ),
+        case("truncated JSON", &["failed", "partial"], &["Student"], fault(FaultKind::TruncatedJson, "Student")),
+        case(
+            "truncated enrollments",
+            &["failed", "partial"],
+            &["EntryWithdrawal"],
+            fault(FaultKind::TruncatedJson, "EntryWithdrawal"),
+        ),
+        case("truncated phones", ENDED_WELL, &["Phone"], fault(FaultKind::TruncatedJson, "StudentGuardian")),
+        case(
+            "a listing that is refused for good",
+            &["failed", "partial"],
+            &["EntryWithdrawal"],
+            fault(FaultKind::Status(400), "EntryWithdrawal"),
+        ),
+    ];
+    check(&house, cases).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_fault_is_got_over() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let passing = |kind| Quirks {
+        faults: vec![Fault { kind, object: Some("Student".to_owned()), page: None, times: Some(2) }],
+        ..Quirks::default()
+    };
+    let cases = vec![
+        case("two connections broken", &["succeeded"], &[], passing(FaultKind::ConnectionReset)),
+        case("two server errors", &["succeeded"], &[], passing(FaultKind::Status(502))),
+    ];
+    check(&house, cases).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_that_shrink_or_repeat_take_nobody_out() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let repeat = vec![ObjectPage { object: "Student".to_owned(), page: 2 }];
+    let total = PagingQuirks { total_key: Some("TotalCount".to_owned()), total_off_by: 40, ..PagingQuirks::default() };
+    let cases = vec![
+        case("no students", &["partial", "failed"], &["Student", "empty"], empty("Student")),
+        case("no enrollments", &["partial", "failed"], &["EntryWithdrawal", "empty"], empty("EntryWithdrawal")),
+        case("no school years", &["partial", "failed"], &["SchoolYear"], empty("SchoolYear")),
+        case("no withdrawal codes", &["partial"], &["WithdrawalCode"], empty("WithdrawalCode")),
+        case("no guardians", ENDED_WELL, &["StudentGuardian"], empty("StudentGuardian")),
+        case(
+            "a page for ever",
+            &["partial", "failed"],
+            &["Student"],
+            paging(PagingQuirks { repeat, ..PagingQuirks::default() }),
+        ),
+        case("rows that go while paging", ENDED_WELL, &[], drift(7, 0)),
+        case("rows that come while paging", ENDED_WELL, &[], drift(0, 7)),
+        case("a total that disagrees", &["partial"], &["total"], paging(total)),
+        case(
+            "no next links",
+            &["succeeded"],
+            &[],
+            paging(PagingQuirks { next: NextStyle::Absent, ..PagingQuirks::default() }),
+        ),
+        case(
+            "a last page that points to itself",
+            &["succeeded"],
+            &[],
+            paging(PagingQuirks { next: NextStyle::SelfOnLast, ..PagingQuirks::default() }),
+        ),
+    ];
+    check(&house, cases).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_make_no_sense_touch_nobody_else() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let (one, other, third) =
+        (someone(&house, "ENROLLED", 3), someone(&house, "ENROLLED", 30), someone(&house, "ENROLLED", 60));
+    let data = |data| Quirks { data, ..Quirks::default() };
+    let cases = vec![
+        case(
+            "a student twice",
+            ENDED_WELL,
+            &["duplicate"],
+            data(DataQuirks { duplicate_student: Some(one), ..DataQuirks::default() }),
+        ),
+        case(
+            "a date that is none",
+            ENDED_WELL,
+            &["date"],
+            data(DataQuirks { garbage_date_student: Some(one), ..DataQuirks::default() }),
+        ),
+        case(
+            "an end before its start",
+            ENDED_WELL,
+            &[],
+            data(DataQuirks { ends_before_start_student: Some(other), ..DataQuirks::default() }),
+        ),
+        Case {
+            touched: vec![third],
+            ..case(
+                "a code in no table",
+                ENDED_WELL,
+                &["code"],
+                data(DataQuirks { unknown_code_student: Some(third), ..DataQuirks::default() }),
+            )
+        },
+        case(
+            "a NUL in a name",
+            ENDED_WELL,
+            &[],
+            data(DataQuirks { nul_name_student: Some(other), ..DataQuirks::default() }),
+        ),
+        case(
+            "booleans as text",
+            &["succeeded"],
+            &[],
+            data(DataQuirks { booleans_as_strings: true, ..DataQuirks::default() }),
+        ),
+    ];
+    check(&house, cases).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_that_is_refused_fails_the_run_and_names_the_mend() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let cases = vec![
+        case(
+            "a wrong secret",
+            &["failed"],
+            &["secret"],
+            auth(AuthQuirks { wrong_secret: true, ..AuthQuirks::default() }),
+        ),
+        case(
+            "an expired access",
+            &["failed"],
+            &["access"],
+            auth(AuthQuirks { access_expired: true, ..AuthQuirks::default() }),
+        ),
+        case(
+            "tokens that end early",
+            &["succeeded"],
+            &[],
+            auth(AuthQuirks { token_expires_after_requests: Some(5), ..AuthQuirks::default() }),
+        ),
+        case(
+            "an essential field not granted",
+            &["failed"],
+            &["StartDate"],
+            denied_field("EntryWithdrawal", "StartDate"),
+        ),
+        case("a field no longer granted", &["partial"], &["Gender"], denied_field("Name", "GenderCode")),
+    ];
+    check(&house, cases).await;
+    house.close().await;
+}
+
+/// The address is the district's own: applied anew for each case.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_cannot_be_reached_fails_the_run_and_is_named() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    let before = statuses(&house.students().await);
+    let good = house.district.base_url.clone();
+    // Nobody listens on a port that was just given back.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tls = good.replacen("http://", "https://", 1);
+    for (what, base_url) in [("nobody listens", format!("http://{free}/API")), ("no TLS there", tls)] {
+        house.district.base_url = base_url;
+        house.apply().await;
+        let test = house.rollcall(&["district", "test", DISTRICT]).await.expect_code(1);
+        assert!(test.text().contains("127.0.0.1"), "{what}: the address is named: {}", test.text());
+        let run = house.night().await;
+        assert_eq!(run.state, "failed", "{what}: {run:#?}");
+        assert!(run.why().contains("127.0.0.1"), "{what}: the address is named: {}", run.why());
+        assert_eq!(statuses(&house.students().await), before, "{what}");
+    }
+    house.district.base_url = good;
+    house.apply().await;
+    assert_eq!(house.night().await.state, "succeeded");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_district_file_with_a_mistake_is_refused_with_its_place() {
+    let mut house = House::embedded(district()).await;
+    let good = house.district.clone();
+    let mistakes = [
+        ("an unknown key", "pagesize = 3\n", "", "pagesize"),
+        ("an unknown table", "", "[holds]\npreview = true\n", "holds"),
+        ("a percentage beyond 100", "", "[hold]\nmax_removed_percent = 101\n", "max_removed_percent"),
+        ("a broken line", "lanes 4\n", "", "line"),
+    ];
+    for (what, connection, tables, named) in mistakes {
+        house.district = good.clone();
+        house.district.connection = connection.to_owned();
+        house.district.tables = tables.to_owned();
+        let answer = house.try_apply().await;
+        assert_ne!(answer.code, 0, "{what}");
+        assert!(answer.stderr.contains(named), "{what}: {named} is named: {}", answer.stderr);
+        assert!(!answer.text().contains(house.sis.client_secret()), "{what}: no secret is repeated");
+    }
+    house.close().await;
+}
+
+/// Names come in every script, and are kept as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_in_any_script_are_kept() {
+    let house = House::embedded(district()).await;
+    assert_eq!(house.night().await.state, "succeeded");
+    let names: Vec<_> = house.students().await.into_iter().filter_map(|student| student.last_name).collect();
+    let has = |what: fn(char) -> bool| names.iter().any(|name| name.chars().any(what));
+    assert!(has(|c| ('\u{0400}'..'\u{0500}').contains(&c)), "Cyrillic");
+    assert!(has(|c| ('\u{4e00}'..'\u{a000}').contains(&c)), "Han");
+    assert!(has(|c| ('\u{0600}'..'\u{0700}').contains(&c)), "Arabic");
+    assert!(has(|c| c == '\''), "an apostrophe");
+    house.close().await;
+}

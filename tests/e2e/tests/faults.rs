@@ -1,0 +1,210 @@
+//! Nights in which something dies. The roster must end as in a night in which nothing does.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rollcall_e2e::{
+    House, Role, RunRow,
+    house::{self, DISTRICT},
+    private::{PrivateServers, Stop},
+    roster::facts,
+    until,
+};
+use rollcall_sandbox::SandboxConfig;
+
+/// Each answer takes a while, so that there is a mid-run to be hit.
+fn district(seed: u64) -> SandboxConfig {
+    SandboxConfig {
+        students: 700,
+        seed,
+        today: house::today(),
+        change_percent: 20.0,
+        contact_percent: 40,
+        latency_ms: 15,
+        ..SandboxConfig::default()
+    }
+}
+
+/// What two undisturbed nights leave behind. Embedded would do as well; scaled out compares like with like.
+async fn undisturbed(seed: u64) -> BTreeMap<&'static str, String> {
+    let mut house = House::scaled_out(SandboxConfig { latency_ms: 0, ..district(seed) }).await;
+    house.start_workers(1);
+    for night in [1, 2] {
+        house.sis.set_night(night);
+        assert_eq!(house.night().await.state, "succeeded");
+    }
+    let facts = facts(&house.services().database).await;
+    house.close().await;
+    facts
+}
+
+async fn check_ended_well(house: &House, run: &str) -> RunRow {
+    let run = house.ended(run).await;
+    assert_eq!((run.state.as_str(), run.parked), ("succeeded", 0), "{run:#?}");
+    run.check_counts();
+    house.check_roster().await;
+    run
+}
+
+/// Kills a worker of `role` (SIGKILL) at random moments of two nights, each time starting another.
+async fn killed_at_random(role: Role, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut house = House::scaled_out(district(seed)).await;
+    house.start_workers(1);
+    for night in [1, 2] {
+        house.sis.set_night(night);
+        let run = house.begin().await;
+        for _ in 0..4 {
+            // The moment is what the test is about: nothing is waited for here.
+            tokio::time::sleep(Duration::from_millis(random.u64(20..900))).await;
+            house.replace_worker(role);
+        }
+        check_ended_well(&house, &run).await;
+    }
+    assert_eq!(facts(&house.services().database).await, undisturbed(seed).await);
+    house.close().await;
+}
+
+/// One seed in the everyday tests, more with `./test --full`.
+async fn over_seeds(role: Role) {
+    for seed in 1..=house::repetitions(1, 8) {
+        killed_at_random(role, seed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetchers_killed_at_random_moments_change_nothing() {
+    over_seeds(Role::Fetcher).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classifiers_killed_at_random_moments_change_nothing() {
+    over_seeds(Role::Classifier).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_killed_at_random_moments_change_nothing() {
+    over_seeds(Role::Writer).await;
+}
+
+/// The only process there is: the queue and the store are its directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_server_killed_at_random_moments_changes_nothing() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let house = House::embedded(district(5)).await;
+    for night in [1, 2] {
+        house.sis.set_night(night);
+        let mut server = house.start("serve", &["-v", "serve"]);
+        let run = house.begin().await;
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(random.u64(20..900))).await;
+            server.kill();
+            server = house.start("serve", &["-v", "serve"]);
+        }
+        check_ended_well(&house, &run).await;
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_stopped_in_order_lose_nothing() {
+    let mut house = House::scaled_out(district(9)).await;
+    house.start_workers(1);
+    let run = house.begin().await;
+    until_some_pages_are_in(&house).await;
+    for worker in house.workers() {
+        let status = worker.terminate(Duration::from_secs(30)).await;
+        assert!(status.success(), "a worker told to stop ends in order: {status}");
+    }
+    house.start_workers(1);
+    check_ended_well(&house, &run).await;
+    house.close().await;
+}
+
+/// Waits until the run is in its middle: some pages are in, and it has not ended.
+async fn until_some_pages_are_in(house: &House) {
+    until("some pages to be in", Duration::from_secs(60), || async {
+        let pages: i64 = sqlx::query_scalar("SELECT count(*) FROM page")
+            .fetch_one(&house.services().database)
+            .await
+            .expect("pages can be counted");
+        (pages >= 5).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_purged_in_mid_run_are_filled_again_from_the_store() {
+    let mut house = House::scaled_out(district(11)).await;
+    house.start_workers(1);
+    let run = house.begin().await;
+    until_some_pages_are_in(&house).await;
+    // Whatever is on its way is taken away, and what the workers publish for a while too.
+    for _ in 0..3 {
+        let queues = house.services().purge_queues().await;
+        assert!(queues.iter().any(|name| name == "rollcall.collect"), "{queues:?}");
+    }
+    check_ended_well(&house, &run).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_deleted_in_mid_run_are_made_again() {
+    let mut house = House::scaled_out(district(12)).await;
+    house.start_workers(1);
+    let run = house.begin().await;
+    until_some_pages_are_in(&house).await;
+    house.services().delete_queues().await;
+    check_ended_well(&house, &run).await;
+    house.close().await;
+}
+
+async fn broker_goes_down(how: Stop) {
+    let servers = PrivateServers::start();
+    let mut house = House::on(servers.servers(), district(13)).await;
+    house.start_workers(1);
+    let run = house.begin().await;
+    until_some_pages_are_in(&house).await;
+    servers.stop_broker(how);
+    servers.start_broker();
+    check_ended_well(&house, &run).await;
+    for worker in house.workers() {
+        assert!(worker.is_running(), "no worker had to be started again: {}", worker.log());
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restarted_in_mid_run_is_found_again() {
+    broker_goes_down(Stop::InOrder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_in_mid_run_is_found_again() {
+    broker_goes_down(Stop::AtOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_schedulers_make_one_run() {
+    let mut house = House::scaled_out(SandboxConfig { latency_ms: 0, ..district(17) }).await;
+    house.district.tables = "[schedule]\nat = \"00:00\"\nweekends = true\n".to_owned();
+    house.apply().await;
+    // The schedule counts from when the district was taken in; this one has been there for long.
+    sqlx::query("UPDATE district SET schedule_since = schedule_since - interval '3 days'")
+        .execute(&house.services().database)
+        .await
+        .expect("the district's row can be changed");
+    house.start_workers(3);
+    let run = until("a scheduled run", Duration::from_secs(120), || async {
+        let run = house.runs().await.first().cloned();
+        run.map(|run| run["run"].as_str().unwrap().to_owned())
+    })
+    .await;
+    let run = check_ended_well(&house, &run).await;
+    assert_eq!(run.trigger, "scheduled");
+    // The next tick of every scheduler has come and gone when a manual run has been made and has ended.
+    assert_eq!(house.night().await.state, "succeeded");
+    let scheduled = house.runs().await.into_iter().filter(|run| run["trigger"] == "scheduled").count();
+    assert_eq!(scheduled, 1, "one run of {DISTRICT} for each local date");
+    house.close().await;
+}

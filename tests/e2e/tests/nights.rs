@@ -1,0 +1,201 @@
+//! Nights of a district against the stories of the sandbox: what comes in, what changes, what is held.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeMap;
+
+use rollcall_e2e::{
+    House, RunRow,
+    house::{self, DISTRICT},
+    roster::{facts, statuses, versions},
+};
+use rollcall_sandbox::{SKIPPED, SandboxConfig};
+
+fn district(students: u32) -> SandboxConfig {
+    let today = house::today();
+    SandboxConfig { students, seed: 7, today, change_percent: 12.0, contact_percent: 40, ..SandboxConfig::default() }
+}
+
+/// The status in which this night leaves each student, by the stories alone.
+fn told(house: &House) -> BTreeMap<String, &'static str> {
+    house
+        .sis
+        .expected_students(house.sis.night())
+        .into_iter()
+        .map(|(id, student)| (id.to_string(), student.status))
+        .collect()
+}
+
+fn is_in(status: Option<&&str>) -> bool {
+    matches!(status, Some(&"ENROLLED" | &"PRE_ENROLLED"))
+}
+
+/// Students the stories take out between two nights.
+fn taken_out(before: &BTreeMap<String, &'static str>, after: &BTreeMap<String, &'static str>) -> u64 {
+    let gone = before.iter().filter(|(id, status)| is_in(Some(status)) && after.get(*id) == Some(&"INACTIVE"));
+    gone.count() as u64
+}
+
+#[track_caller]
+fn check(run: &RunRow, state: &str) {
+    assert_eq!(run.state, state, "{run:#?}");
+    run.check_counts();
+}
+
+async fn first_night(house: &House) {
+    let run = house.night().await;
+    check(&run, "succeeded");
+    let expected = told(house).values().filter(|status| **status != SKIPPED).count() as u64;
+    assert_eq!(run.added, expected, "everyone whom a rule admits is new: {run:#?}");
+    house.check_roster().await;
+}
+
+async fn second_night(house: &House) {
+    let before = told(house);
+    house.sis.set_night(2);
+    let run = house.night().await;
+    check(&run, "succeeded");
+    assert_eq!(run.removed, taken_out(&before, &told(house)), "{run:#?}");
+    assert!(run.added > 0 && run.changed > 0 && run.unchanged > run.changed, "{run:#?}");
+    house.check_roster().await;
+}
+
+/// Half of the students vanish: held, and then let through by a person.
+async fn third_night(house: &House) {
+    let kept = statuses(&house.students().await);
+    house.sis.set_night(3);
+    let held = house.night().await;
+    assert_eq!(held.state, "held", "{held:#?}");
+    assert!(held.why().contains("removed"), "the reason names the limit: {}", held.why());
+    assert_eq!(statuses(&house.students().await), kept, "a held run changes nothing");
+
+    let answer = house.rollcall(&["runs", "approve", &held.run, "--wait"]).await.expect_code(0);
+    let run = house.show(&held.run).await;
+    check(&run, "succeeded");
+    assert!(run.removed > 0, "{answer:#?}");
+    house.check_roster().await;
+    assert_eq!(house.students().await.len(), kept.len(), "removal is a status, never a delete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nights_scaled_out_follow_the_stories() {
+    let mut house = House::scaled_out(district(800)).await;
+    house.start_workers(2);
+    first_night(&house).await;
+    second_night(&house).await;
+    third_night(&house).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nights_embedded_follow_the_stories() {
+    let house = House::embedded(district(800)).await;
+    first_night(&house).await;
+    second_night(&house).await;
+    third_night(&house).await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nights_beside_a_server_follow_the_stories() {
+    let house = House::embedded(district(400)).await;
+    let mut server = house.start("serve", &["-v", "serve"]);
+    first_night(&house).await;
+    second_night(&house).await;
+    third_night(&house).await;
+    let status = server.terminate(std::time::Duration::from_secs(30)).await;
+    assert!(status.success(), "a server told to stop ends in order: {status}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_night_writes_nothing_to_the_roster() {
+    let mut house = House::scaled_out(district(600)).await;
+    house.start_workers(1);
+    first_night(&house).await;
+    let before = versions(&house.services().database).await;
+    let run = house.night().await;
+    check(&run, "succeeded");
+    assert_eq!(run.events(), 0, "{run:#?}");
+    assert_eq!(versions(&house.services().database).await, before, "no row has a new version");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_writes_nothing_and_equal_input_gives_an_equal_hash() {
+    let mut house = House::scaled_out(district(300)).await;
+    house.start_workers(1);
+    let mut hashes = Vec::new();
+    let mut last = String::new();
+    for _ in 0..2 {
+        let answer = house.rollcall(&["run", DISTRICT, "--plan", "--wait", "--format", "json"]).await.expect_code(0);
+        last = answer.json()[0]["run"].as_str().unwrap().to_owned();
+        let run = house.show(&last).await;
+        assert_eq!((run.state.as_str(), run.reason.as_deref()), ("held", Some("preview")), "{run:#?}");
+        hashes.push(run.plan_hash.expect("a plan has a hash"));
+    }
+    assert_eq!(hashes[0], hashes[1], "equal input, equal plan");
+    assert_eq!(house.students().await, [], "a preview writes nothing");
+
+    let plan = house.rollcall(&["runs", "plan", &last, "--format", "json"]).await.expect_code(0).json();
+    assert!(plan.as_array().unwrap().iter().all(|line| line["change"] == "added"), "{plan}");
+    house.rollcall(&["runs", "approve", &last, "--wait"]).await.expect_code(0);
+    house.check_roster().await;
+    let nights: Vec<_> = house.runs().await.into_iter().map(|run| run["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(nights, ["succeeded", "discarded"], "a newer plan supersedes an older one");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_run_never_blocks_the_next_night_and_is_void_after_it() {
+    let mut house = House::scaled_out(district(400)).await;
+    house.start_workers(1);
+    first_night(&house).await;
+    second_night(&house).await;
+    house.sis.set_night(3);
+    let held = house.night().await;
+    assert_eq!(held.state, "held", "{held:#?}");
+    house.sis.set_night(4);
+    let next = house.night().await;
+    check(&next, "succeeded");
+    assert_eq!(next.events(), 0, "the SIS has found its students again: {next:#?}");
+
+    let void = house.show(&held.run).await;
+    assert_eq!(void.state, "discarded");
+    assert!(void.why().contains(&next.run), "the reason names the run that took its place: {}", void.why());
+    house.rollcall(&["runs", "approve", &held.run]).await.expect_code(1);
+    house.check_roster().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_once_are_served_one_after_the_other() {
+    let mut house = House::scaled_out(district(500)).await;
+    house.start_workers(2);
+    let (first, second) = (house.begin().await, house.begin().await);
+    let (first, second) = (house.ended(&first).await, house.ended(&second).await);
+    check(&first, "succeeded");
+    check(&second, "succeeded");
+    let added = told(&house).values().filter(|status| **status != SKIPPED).count() as u64;
+    assert_eq!(first.added + second.added, added, "nobody is added twice: {first:#?} {second:#?}");
+    assert_eq!(first.events() + second.events(), added, "the later one has nothing left to do");
+    house.check_roster().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_and_scaled_out_keep_the_same_roster() {
+    let mut scaled = House::scaled_out(district(300)).await;
+    scaled.start_workers(1);
+    let embedded = House::embedded(district(300)).await;
+    for night in [1, 2] {
+        scaled.sis.set_night(night);
+        embedded.sis.set_night(night);
+        let (one, other) = (scaled.night().await, embedded.night().await);
+        assert_eq!(one.plan_hash, other.plan_hash, "night {night}");
+    }
+    let (one, other) = (scaled.students().await, embedded.students().await);
+    assert_eq!(one, other);
+    assert!(facts(&scaled.services().database).await["student"].starts_with(&format!("{} rows", one.len())));
+    scaled.close().await;
+    embedded.close().await;
+}
