@@ -160,7 +160,17 @@ fn judge_listing(judged: &mut Completeness, no: ListingNo, listing: &Listing, pa
         if let Defect::Missing(pages) = &defect {
             judged.missing_pages.extend(pages.iter().map(|page| (no, *page)));
         }
-        judged.findings.push(partial(defect.code(), format!("{name}: {}; {}", defect.text(), defect.mend())));
+        note_defect(&mut judged.findings, &name, &defect);
+    }
+}
+
+/// A listing says each kind of defect once, with how often it was found: a source may repeat a page for ever.
+fn note_defect(findings: &mut Vec<Finding>, name: &str, defect: &Defect) {
+    let said = format!("{name}: ");
+    let same = |finding: &&mut Finding| finding.code == defect.code() && finding.message.starts_with(&said);
+    match findings.iter_mut().find(same) {
+        Some(finding) => finding.count += 1,
+        None => findings.push(partial(defect.code(), format!("{said}{}; {}", defect.text(), defect.mend()))),
     }
 }
 
