@@ -17,8 +17,8 @@ pub struct AmqpConfig {
 
 impl AmqpConfig {
     /// With the defaults for all but these.
-    pub fn new(url: impl Into<SecretString>, connection_name: impl Into<String>) -> Self {
-        Self { url: url.into(), connection_name: connection_name.into() }
+    pub fn new(url: impl Into<SecretString>) -> Self {
+        Self { url: url.into(), connection_name: "rollcall".to_owned() }
     }
 }
 

@@ -17,6 +17,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
+    codec::Wire,
     handler::{Park, Retry},
     id::{DistrictId, RunId},
     message::Message,
@@ -61,6 +62,18 @@ pub enum BusError {
         #[source]
         source: crate::codec::CodecError,
     },
+    /// A queue or exchange exists on the broker with other properties than this version declares.
+    #[error(
+        "{name} exists on the broker with other properties than this version of Rollcall declares; let it run empty, \
+         delete it, and start again"
+    )]
+    Topology {
+        /// Which.
+        name: String,
+        /// The broker's words.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// The embedded bus's database failed.
     #[error("the embedded queue failed to {operation}")]
     Embedded {
@@ -75,7 +88,7 @@ pub enum BusError {
 impl BusError {
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
-        !matches!(self, Self::Encode { .. })
+        !matches!(self, Self::Encode { .. } | Self::Topology { .. })
     }
 }
 
@@ -84,8 +97,41 @@ impl BusError {
 pub struct Delivery {
     /// The message, or why it cannot be read (then only parking is left).
     pub message: Result<Message, Unreadable>,
+    /// What can be told of it without reading it.
+    pub(crate) label: Label,
+    /// Deliveries that ended in a retry so far.
+    pub(crate) attempt: u32,
+    /// What came, so that a retry or a parking passes on all of it, fields of later versions included.
+    pub(crate) wire: Wire,
     /// How this bus settles it.
     pub(crate) token: Token,
+}
+
+impl Delivery {
+    /// Reads what came.
+    pub(crate) fn read(label: Label, attempt: Option<u32>, wire: Wire, token: Token) -> Self {
+        let mut message = wire.unpack();
+        if let (Ok(message), Some(attempt)) = (&mut message, attempt) {
+            message.attempt = attempt;
+        }
+        let attempt = message.as_ref().map_or(0, |message| message.attempt);
+        Self { message, label, attempt, wire, token }
+    }
+
+    /// Takes the message out for a handler. What stays behind can be settled all the same.
+    pub(crate) fn take(self) -> (Result<Message, Unreadable>, Self) {
+        let left = Err(Unreadable { reason: "taken", detail: String::new() });
+        (self.message, Self { message: left, ..self })
+    }
+}
+
+/// What a bus knows of a message from the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) district: Option<DistrictId>,
+    pub(crate) run: Option<RunId>,
 }
 
 /// A delivery that is no message this program knows.
@@ -111,7 +157,7 @@ pub(crate) enum Token {
 pub struct QueueDepth {
     /// Which queue.
     pub queue: Queue,
-    /// Waiting to be delivered, or with a consumer.
+    /// Waiting to be delivered. The embedded bus counts what is with a consumer or put off too; the broker does not tell.
     pub waiting: u64,
     /// Parked beside it.
     pub parked: u64,

@@ -1,0 +1,211 @@
+//! The one task that writes.
+//!
+//! Everything that waits is done in one transaction, so a hundred publishers and acknowledgements share one
+//! `fsync`. An operation that fails is tried again alone, so that none fails for its neighbour's fault.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    NewRow,
+    statements::{self, Claimed},
+};
+use crate::{
+    bus::{Parked, ParkedFilter},
+    handler::Park,
+    topology::Queue,
+};
+
+/// Operations of one transaction at most.
+const AT_ONCE: usize = 512;
+
+/// Tries of a transaction while another process keeps the file locked; each waits for `busy_timeout` first.
+const BUSY_TRIES: u32 = 4;
+
+type Reply<T> = oneshot::Sender<Result<T, sqlx::Error>>;
+
+/// Something to be written.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Publish { rows: Vec<NewRow>, reply: Reply<()> },
+    Claim { queue: Queue, limit: u16, lease: i64, until: i64, reply: Reply<Vec<Claimed>> },
+    Ack { seq: i64, lease: i64, lost: Arc<AtomicBool> },
+    Retry { queue: Queue, seq: i64, lease: i64, due: i64, failed: bool, reply: Reply<()> },
+    Park { seq: i64, lease: i64, park: Park, reply: Reply<()> },
+    Release { queue: Queue, lease: i64, unseen: Vec<i64> },
+    Extend { lease: i64, until: i64 },
+    Recover { reply: Reply<u64> },
+    Replay { queue: Queue, filter: ParkedFilter, reply: Reply<Vec<Parked>> },
+    Purge { queue: Queue, reply: Reply<u64> },
+}
+
+/// What an operation brought, to be told once it is committed.
+enum Outcome {
+    Nothing,
+    Count(u64),
+    Claimed(Vec<Claimed>),
+    Replayed(Vec<Parked>),
+}
+
+/// Tells this process's subscriptions that there may be something for them.
+#[derive(Debug)]
+pub(crate) struct Wakers([watch::Sender<()>; Queue::ALL.len()]);
+
+impl Default for Wakers {
+    fn default() -> Self {
+        Self(Queue::ALL.map(|_| watch::Sender::new(())))
+    }
+}
+
+impl Wakers {
+    pub(super) fn listen(&self, queue: Queue) -> watch::Receiver<()> {
+        self.0[queue as usize].subscribe()
+    }
+
+    fn wake(&self, queue: Queue) {
+        self.0[queue as usize].send_replace(());
+    }
+}
+
+/// Writes until all who could ask are gone.
+pub(super) async fn run(mut connection: SqliteConnection, mut ops: mpsc::UnboundedReceiver<Op>, wakers: Arc<Wakers>) {
+    let mut batch = Vec::with_capacity(AT_ONCE);
+    while ops.recv_many(&mut batch, AT_ONCE).await > 0 {
+        match transact(&mut connection, &batch).await {
+            Ok(outcomes) => {
+                for (op, outcome) in batch.drain(..).zip(outcomes) {
+                    op.finish(Ok(outcome), &wakers);
+                }
+            }
+            Err(_) => one_by_one(&mut connection, &mut batch, &wakers).await,
+        }
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "The queue file was not closed properly.");
+    }
+}
+
+async fn one_by_one(connection: &mut SqliteConnection, batch: &mut Vec<Op>, wakers: &Wakers) {
+    for op in batch.drain(..) {
+        let outcome = transact(connection, std::slice::from_ref(&op)).await;
+        op.finish(outcome.map(|mut outcomes| outcomes.pop().unwrap_or(Outcome::Nothing)), wakers);
+    }
+}
+
+/// Does `ops` in one transaction, again and again while another process is in the way.
+async fn transact(connection: &mut SqliteConnection, ops: &[Op]) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut tries = 1;
+    loop {
+        match try_transact(connection, ops).await {
+            Err(error) if is_busy(&error) && tries < BUSY_TRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn try_transact(connection: &mut SqliteConnection, ops: &[Op]) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut outcomes = Vec::with_capacity(ops.len());
+    for op in ops {
+        outcomes.push(op.apply(&mut transaction).await?);
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+/// `SQLITE_BUSY` or `SQLITE_LOCKED`, extended codes included.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+impl Op {
+    async fn apply(&self, connection: &mut SqliteConnection) -> Result<Outcome, sqlx::Error> {
+        match self {
+            Self::Publish { rows, .. } => statements::publish(connection, rows).await.map(|()| Outcome::Nothing),
+            Self::Claim { queue, limit, lease, until, .. } => {
+                statements::claim(connection, *queue, *limit, *lease, *until).await.map(Outcome::Claimed)
+            }
+            Self::Ack { seq, lease, .. } => statements::ack(connection, *seq, *lease).await.map(|()| Outcome::Nothing),
+            Self::Retry { seq, lease, due, failed, .. } => {
+                statements::retry(connection, *seq, *lease, *due, *failed).await.map(|()| Outcome::Nothing)
+            }
+            Self::Park { seq, lease, park, .. } => {
+                statements::park(connection, *seq, *lease, park).await.map(|()| Outcome::Nothing)
+            }
+            Self::Release { lease, unseen, .. } => {
+                statements::release(connection, *lease, unseen).await.map(|()| Outcome::Nothing)
+            }
+            Self::Extend { lease, until } => {
+                statements::extend(connection, *lease, *until).await.map(|()| Outcome::Nothing)
+            }
+            Self::Recover { .. } => statements::recover(connection).await.map(Outcome::Count),
+            Self::Replay { queue, filter, .. } => {
+                statements::replay(connection, *queue, filter).await.map(Outcome::Replayed)
+            }
+            Self::Purge { queue, .. } => statements::purge(connection, *queue).await.map(Outcome::Count),
+        }
+    }
+
+    /// Tells who asked, and wakes whom it concerns. An answer that nobody waits for any more is nobody's loss: claims
+    /// of a subscription that is gone are given back by its `Release`, which comes after.
+    fn finish(self, result: Result<Outcome, sqlx::Error>, wakers: &Wakers) {
+        match self {
+            Self::Publish { rows, reply } => {
+                let mut queues: Vec<Queue> = rows.iter().map(|row| row.queue).collect();
+                queues.sort_unstable();
+                queues.dedup();
+                queues.into_iter().for_each(|queue| wakers.wake(queue));
+                drop(reply.send(result.map(drop)));
+            }
+            Self::Claim { reply, .. } => drop(reply.send(result.map(Outcome::claimed))),
+            Self::Ack { lost, .. } => {
+                if let Err(error) = result {
+                    lost.store(true, Ordering::Relaxed);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "An acknowledgement was not stored.");
+                }
+            }
+            Self::Retry { queue, reply, .. } => {
+                wakers.wake(queue);
+                drop(reply.send(result.map(drop)));
+            }
+            Self::Park { reply, .. } => drop(reply.send(result.map(drop))),
+            Self::Release { queue, .. } => wakers.wake(queue),
+            Self::Extend { .. } => {}
+            Self::Recover { reply } => {
+                Queue::ALL.into_iter().for_each(|queue| wakers.wake(queue));
+                drop(reply.send(result.map(Outcome::count)));
+            }
+            Self::Replay { queue, reply, .. } => {
+                wakers.wake(queue);
+                drop(reply.send(result.map(Outcome::replayed)));
+            }
+            Self::Purge { reply, .. } => drop(reply.send(result.map(Outcome::count))),
+        }
+    }
+}
+
+impl Outcome {
+    fn count(self) -> u64 {
+        if let Self::Count(count) = self { count } else { 0 }
+    }
+
+    fn claimed(self) -> Vec<Claimed> {
+        if let Self::Claimed(rows) = self { rows } else { Vec::new() }
+    }
+
+    fn replayed(self) -> Vec<Parked> {
+        if let Self::Replayed(parked) = self { parked } else { Vec::new() }
+    }
+}
