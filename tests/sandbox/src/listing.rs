@@ -3,6 +3,7 @@
 //! Which rows a listing has is worked out once and kept (four bytes a row) for its later pages; the rows themselves are
 //! made anew for each page.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -89,9 +90,10 @@ fn sort_by_fields(rows: &Rows<'_>, sort: &[(usize, bool)], slots: &mut [u32]) {
     let key = |slot: u32, field: usize| -> Option<Operand> { Operand::of(&rows.value(slot, field)) };
     // The last field first: the sort is stable.
     for &(field, descending) in sort.iter().rev() {
-        slots.sort_by_cached_key(|&slot| key(slot, field));
-        if descending {
-            slots.reverse();
+        match descending {
+            // Not a sort and a reversal: that would turn around what the later fields have put in order.
+            true => slots.sort_by_cached_key(|&slot| Reverse(key(slot, field))),
+            false => slots.sort_by_cached_key(|&slot| key(slot, field)),
         }
     }
 }

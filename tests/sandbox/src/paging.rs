@@ -39,7 +39,7 @@ pub(crate) fn window(call: &PageCall<'_>, rows: usize, quirks: &PagingQuirks) ->
     let begin = shifted(call, page, (page as usize - 1).saturating_mul(size), quirks).min(listing);
     let end = begin.saturating_add(size).min(listing);
     let has_more = end < listing || (quirks.next_after_full_page && end - begin == size);
-    let next_page = if repeated.is_some() { Some(page) } else { has_more.then_some(call.page + 1) };
+    let next_page = if repeated.is_some() { Some(page) } else { has_more.then(|| call.page.saturating_add(1)) };
     Window {
         rows: begin..end,
         next: next(call, next_page, size, quirks),
