@@ -21,7 +21,23 @@ pub mod roster;
 pub mod run;
 pub mod secret;
 
-pub use error::StoreError;
+mod apply;
+mod baselines;
+mod closing;
+mod districts;
+mod findings;
+mod pages;
+mod planning;
+mod pulls;
+mod reading;
+mod release;
+mod releasing;
+mod runs;
+mod sql;
 mod store;
+mod trail;
 
+pub use apply::{ReplayRefused, Replayed};
+pub use error::StoreError;
+pub use release::RELEASE_WINDOW;
 pub use store::{OpenRun, ScheduledDistrict, Store};

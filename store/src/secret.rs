@@ -1,5 +1,279 @@
 //! Secrets at rest: XChaCha20-Poly1305 with a random nonce, bound to tenant and field.
+//!
+//! Role: seals and opens the secrets of connections and the raw pages. A sealed value names its key, so that a keyring
+//! of several keys opens all of theirs while the newest seals.
+//!
+//! Invariants: a value sealed for one district and field opens for no other; keys neither print nor stay in memory
+//! after use.
+//!
+//! Deliberately absent: keys in the database, and any way to open without the key.
 
-/// The keys that secrets and raw pages are sealed with: the newest seals, all open.
+use std::{fmt, path::Path, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chacha20poly1305::{
+    Key, KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Generate as _, Payload},
+};
+use rollcall_proto::id::DistrictId;
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::StoreError;
+
+/// Form of a sealed value: this byte, four bytes of key id, 24 of nonce, ciphertext with tag.
+const VERSION: u8 = 1;
+const KEY_ID: usize = 4;
+const NONCE: usize = 24;
+const HEADER: usize = 1 + KEY_ID + NONCE;
+
+/// The keys that secrets and raw pages are sealed with: the first (newest) seals, all open.
 #[derive(Clone)]
-pub struct Keyring {}
+pub struct Keyring {
+    newest: Arc<SealingKey>,
+    older: Vec<Arc<SealingKey>>,
+}
+
+struct SealingKey {
+    id: [u8; KEY_ID],
+    cipher: XChaCha20Poly1305,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("keys", &(1 + self.older.len())).finish_non_exhaustive()
+    }
+}
+
+impl Keyring {
+    /// Reads keys of 32 bytes in base64, the newest first, separated by commas.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`] when the text is something else.
+    pub fn from_base64(text: &SecretString) -> Result<Self, StoreError> {
+        let mut keys = text.expose_secret().split(',').map(SealingKey::parse);
+        let newest = keys.next().unwrap_or_else(|| Err(malformed()))?;
+        Ok(Self { newest, older: keys.collect::<Result<_, _>>()? })
+    }
+
+    /// Reads a key file: the same text.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`] when the file cannot be read or holds something else.
+    pub fn from_file(path: &Path) -> Result<Self, StoreError> {
+        let text = std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
+        Self::from_base64(&SecretString::from(text))
+    }
+
+    /// Makes a file with a new key, readable by its owner only. The file must not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`] when it cannot be made.
+    pub fn create_file(path: &Path) -> Result<Self, StoreError> {
+        write_new(path)?.map_err(|error| file_error("created", path, &error))?;
+        Self::from_file(path)
+    }
+
+    /// Reads a key file, or makes it. Several processes that do so at once end with the same key.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`] as in [`Keyring::from_file`] and [`Keyring::create_file`].
+    pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
+        if path.exists() {
+            return Self::from_file(path);
+        }
+        // Written whole under another name, then linked: whoever sees the file sees all of it, and the first one wins.
+        let draft = path.with_extension(format!("draft-{}", uuid::Uuid::new_v4()));
+        let linked = write_new(&draft)?.and_then(|()| std::fs::hard_link(&draft, path));
+        let _ = std::fs::remove_file(&draft);
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(file_error("created", path, &error)),
+            _ => Self::from_file(path),
+        }
+    }
+
+    /// A new key as text, for a file or the environment.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`] when the operating system gives no randomness.
+    pub fn generate() -> Result<String, StoreError> {
+        let mut key = Key::try_generate().map_err(|_| no_randomness())?;
+        let text = STANDARD.encode(key);
+        key.zeroize();
+        Ok(text)
+    }
+
+    /// Seals `plain` for `field` of `district` under the newest key.
+    pub(crate) fn seal(&self, district: &DistrictId, field: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let nonce = XNonce::try_generate().map_err(|_| no_randomness())?;
+        let payload = Payload { msg: plain, aad: &bound_to(district, field) };
+        let cipher = self.newest.cipher.encrypt(&nonce, payload).map_err(|_| unusable("sealed"))?;
+        let mut sealed = Vec::with_capacity(HEADER + cipher.len());
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&self.newest.id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&cipher);
+        Ok(sealed)
+    }
+
+    /// Opens what [`Keyring::seal`] made for the same field of the same district.
+    pub(crate) fn open(&self, district: &DistrictId, field: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let (id, nonce, cipher) = parts(sealed)?;
+        let key = self.key(id)?;
+        let payload = Payload { msg: cipher, aad: &bound_to(district, field) };
+        key.cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| unusable("opened"))
+    }
+
+    /// All keys of both, with the newest of `self` sealing.
+    pub(crate) fn joined(&self, other: &Self) -> Self {
+        let others = std::iter::once(&other.newest).chain(&other.older);
+        let more = others.filter(|key| !self.holds(key.id)).cloned();
+        Self { newest: Arc::clone(&self.newest), older: self.older.iter().cloned().chain(more).collect() }
+    }
+
+    fn holds(&self, id: [u8; KEY_ID]) -> bool {
+        self.key(id).is_ok()
+    }
+
+    fn key(&self, id: [u8; KEY_ID]) -> Result<&SealingKey, StoreError> {
+        let keys = std::iter::once(&self.newest).chain(&self.older);
+        keys.map(Arc::as_ref).find(|key| key.id == id).ok_or_else(|| wrong_key(id))
+    }
+}
+
+impl SealingKey {
+    fn parse(text: &str) -> Result<Arc<Self>, StoreError> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| malformed())?);
+        let mut key = Key::try_from(bytes.as_slice()).map_err(|_| malformed())?;
+        let digest = blake3::derive_key("rollcall 2026 name of a sealing key", &bytes);
+        let mut id = [0; KEY_ID];
+        id.copy_from_slice(&digest[..KEY_ID]);
+        let cipher = XChaCha20Poly1305::new(&key);
+        key.zeroize();
+        Ok(Arc::new(Self { id, cipher }))
+    }
+}
+
+fn parts(sealed: &[u8]) -> Result<([u8; KEY_ID], XNonce, &[u8]), StoreError> {
+    let split = || {
+        let (header, cipher) = sealed.split_at_checked(HEADER)?;
+        let id = header.get(1..=KEY_ID)?.try_into().ok()?;
+        let nonce = XNonce::try_from(header.get(1 + KEY_ID..)?).ok()?;
+        (header.first() == Some(&VERSION)).then_some((id, nonce, cipher))
+    };
+    split().ok_or_else(|| unusable("read"))
+}
+
+fn bound_to(district: &DistrictId, field: &str) -> Vec<u8> {
+    format!("{district}\0{field}").into_bytes()
+}
+
+fn malformed() -> StoreError {
+    StoreError::Key(
+        "the key for secrets at rest is not 32 bytes in base64 (several are separated by commas); \
+         `rollcall key new` makes one"
+            .to_owned(),
+    )
+}
+
+fn wrong_key(id: [u8; KEY_ID]) -> StoreError {
+    let id = u32::from_be_bytes(id);
+    StoreError::Key(format!(
+        "the store was sealed with the key named {id:08x}, which is not among those given: add that key to ROLLCALL_KEY \
+         or ROLLCALL_KEY_FILE after the newest one, separated by a comma; if it is lost, apply the district again with \
+         its secrets"
+    ))
+}
+
+fn unusable(verb: &str) -> StoreError {
+    StoreError::Key(format!(
+        "a sealed value could not be {verb}: it was changed or moved since it was stored; restore the database, or apply \
+         the district again with its secrets"
+    ))
+}
+
+fn no_randomness() -> StoreError {
+    StoreError::Key("the operating system gives no random numbers, so nothing can be sealed".to_owned())
+}
+
+fn file_error(verb: &str, path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Key(format!("the key file {} could not be {verb}: {error}", path.display()))
+}
+
+/// Writes a new key to a new file.
+fn write_new(path: &Path) -> Result<std::io::Result<()>, StoreError> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let text = Zeroizing::new(Keyring::generate()?);
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    Ok(made.and_then(|mut file| writeln!(file, "{}", *text).and_then(|()| file.sync_all())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(text: &str) -> Keyring {
+        Keyring::from_base64(&SecretString::from(text.to_owned())).unwrap()
+    }
+
+    fn district(id: &str) -> DistrictId {
+        id.parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_opens_for_the_same_field_of_the_same_district_only() {
+        let ring = ring(&Keyring::generate().unwrap());
+        let sealed = ring.seal(&district("a"), "x", b"secret").unwrap();
+        assert!(!sealed.windows(6).any(|window| window == b"secret"));
+        assert_eq!(ring.open(&district("a"), "x", &sealed).unwrap().as_slice(), b"secret");
+        assert!(matches!(ring.open(&district("b"), "x", &sealed), Err(StoreError::Key(_))));
+        assert!(matches!(ring.open(&district("a"), "y", &sealed), Err(StoreError::Key(_))));
+        assert_ne!(sealed, ring.seal(&district("a"), "x", b"secret").unwrap());
+    }
+
+    #[test]
+    fn any_changed_byte_is_found_out() {
+        let ring = ring(&Keyring::generate().unwrap());
+        let sealed = ring.seal(&district("a"), "x", b"secret").unwrap();
+        for place in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[place] ^= 1;
+            assert!(ring.open(&district("a"), "x", &changed).is_err(), "{place}");
+            assert!(ring.open(&district("a"), "x", &sealed[..place]).is_err(), "{place}");
+        }
+    }
+
+    #[test]
+    fn an_older_key_still_opens_and_a_missing_one_is_named() {
+        let (old, new) = (Keyring::generate().unwrap(), Keyring::generate().unwrap());
+        let sealed = ring(&old).seal(&district("a"), "x", b"secret").unwrap();
+        let both = ring(&format!("{new}, {old}\n"));
+        assert_eq!(both.open(&district("a"), "x", &sealed).unwrap().as_slice(), b"secret");
+        let error = ring(&new).open(&district("a"), "x", &sealed).unwrap_err().to_string();
+        assert!(error.contains("ROLLCALL_KEY") && !error.contains(&old) && !error.contains(&new), "{error}");
+        assert!(ring(&new).joined(&ring(&old)).open(&district("a"), "x", &sealed).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_without_repeating_it() {
+        for text in ["", "c2hvcnQ=", "not base64 at all!", ","] {
+            let error = Keyring::from_base64(&SecretString::from(text.to_owned())).unwrap_err();
+            assert!(error.to_string().contains("rollcall key new"), "{error}");
+            assert!(text.len() < 2 || !error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_is_for_its_owner_and_made_once() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let first = Keyring::open_or_create(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = Keyring::open_or_create(&path).unwrap();
+        assert_eq!(first.newest.id, again.newest.id);
+        assert!(Keyring::create_file(&path).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(!format!("{first:?}").contains(std::fs::read_to_string(&path).unwrap().trim()));
+    }
+}

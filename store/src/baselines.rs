@@ -1,0 +1,107 @@
+//! Baselines: what the last complete pull of a connection held.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{ConnectionNo, DistrictId};
+
+use crate::{
+    Store, StoreError,
+    audit::AuditEntry,
+    districts::{self, json_unreadable},
+    run::Baseline,
+    sql::{Tx, args},
+    trail,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const KEEP: &str = "\
+INSERT INTO baseline (district, connection, baseline, updated_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (district, connection) DO UPDATE SET baseline = excluded.baseline, updated_at = excluded.updated_at";
+
+impl Store {
+    /// What the last complete pull of a connection held.
+    pub async fn baseline(&self, district: &DistrictId, connection: ConnectionNo) -> Result<Option<Baseline>> {
+        let operation = "read a baseline";
+        let mut tx = self.read(district, operation).await?;
+        let baseline = read(&mut tx, district, connection).await?;
+        tx.commit(operation).await?;
+        Ok(baseline)
+    }
+
+    /// Accepts that a listing is empty, until it holds rows again.
+    pub async fn accept_empty(
+        &self,
+        district: &DistrictId,
+        connection: ConnectionNo,
+        resource: &str,
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let operation = "accept an empty listing";
+        let mut tx = self.begin(district, operation).await?;
+        districts::lock(&mut tx, district).await?;
+        let mut baseline = read(&mut tx, district, connection).await?.unwrap_or_default();
+        baseline.accepted_empty.insert(resource.to_owned());
+        write(&mut tx, district, connection, &baseline, now).await?;
+        let detail = format!("connection={connection} resource={resource}");
+        let (actor, action) = (actor.to_owned(), "baseline.accept-empty".to_owned());
+        trail::write(&mut tx, &AuditEntry { at: now, actor, action, run: None, detail, district: district.clone() })
+            .await?;
+        tx.commit(operation).await
+    }
+}
+
+/// Keeps a complete pull's baseline. What a person accepted meanwhile stays accepted, unless rows are back.
+pub(crate) async fn keep(
+    tx: &mut Tx,
+    district: &DistrictId,
+    connection: ConnectionNo,
+    baseline: &Baseline,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let stored = read(tx, district, connection).await?.unwrap_or_default();
+    let kept = Baseline { accepted_empty: still_accepted(baseline, stored.accepted_empty), ..baseline.clone() };
+    write(tx, district, connection, &kept, now).await
+}
+
+fn still_accepted(baseline: &Baseline, stored: BTreeSet<String>) -> BTreeSet<String> {
+    let accepted = stored.into_iter().chain(baseline.accepted_empty.iter().cloned());
+    accepted.filter(|resource| baseline.rows.get(resource).is_none_or(|rows| *rows == 0)).collect()
+}
+
+async fn read(tx: &mut Tx, district: &DistrictId, connection: ConnectionNo) -> Result<Option<Baseline>> {
+    let sql = "SELECT baseline FROM baseline WHERE district = $1 AND connection = $2";
+    let row = tx.row("read a baseline", sql, args![district, connection]).await?;
+    let parse = |text: String| serde_json::from_str(&text).map_err(|error| json_unreadable("baseline", &error));
+    row.map(|row| parse(row.get(0)?)).transpose()
+}
+
+async fn write(
+    tx: &mut Tx,
+    district: &DistrictId,
+    connection: ConnectionNo,
+    baseline: &Baseline,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let text = serde_json::to_string(baseline).map_err(|error| json_unreadable("baseline", &error))?;
+    tx.execute("keep a baseline", KEEP, args![district, connection, text, now]).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(resources: &[&str]) -> BTreeSet<String> {
+        resources.iter().map(|resource| (*resource).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_accepted_emptiness_lasts_until_rows_are_back() {
+        let rows = [("empty".to_owned(), 0), ("back".to_owned(), 3)].into();
+        let baseline = Baseline { rows, accepted_empty: set(&["planned"]), ..Baseline::default() };
+        let accepted = still_accepted(&baseline, set(&["empty", "back", "not-pulled"]));
+        assert_eq!(accepted, set(&["empty", "not-pulled", "planned"]));
+    }
+}

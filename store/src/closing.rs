@@ -1,0 +1,77 @@
+//! Ending a run whose events are all settled.
+//!
+//! Its pages stay for a while, for replay; [`Store::forget_pages`] deletes them.
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
+
+use crate::{
+    Store, StoreError, baselines, districts, planning,
+    run::{Counts, FindingWeight, Run, Stage},
+    runs,
+    sql::{Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const CLOSE: &str = "\
+UPDATE run SET state = $3, stage = 'closed', reason = $4, ended_at = $5, touched_at = $5
+WHERE district = $1 AND id = $2";
+
+const FAILED_PULLS: &str = "\
+SELECT connection, reason FROM pull WHERE district = $1 AND run = $2 AND state = 'failed' ORDER BY connection";
+
+impl Store {
+    /// Ends a run whose events are all settled: succeeded or partial; keeps baselines. Returns the ended run.
+    pub async fn close_run(&self, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<Option<Run>> {
+        let operation = "close a run";
+        let mut tx = self.begin(district, operation).await?;
+        let closed = close_in(&mut tx, district, run, now).await?;
+        tx.commit(operation).await?;
+        Ok(closed)
+    }
+}
+
+/// [`Store::close_run`], within a transaction.
+pub(crate) async fn close_in(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<Option<Run>> {
+    let operation = "close a run";
+    districts::lock(tx, district).await?;
+    let open = runs::load_locked(tx, district, run).await?;
+    if open.stage != Stage::Release || !settled(&open.counts) {
+        return Ok(None);
+    }
+    for (connection, baseline) in planning::kept_baselines(tx, district, run).await? {
+        baselines::keep(tx, district, ConnectionNo(connection), &baseline, now).await?;
+    }
+    let reason = why_partial(&open, &failed_pulls(tx, district, run).await?);
+    let state = if reason.is_empty() { "succeeded" } else { "partial" };
+    let reason = (!reason.is_empty()).then(|| reason.join("; "));
+    tx.execute(operation, CLOSE, args![district, run, state, reason, now]).await?;
+    runs::load(tx, district, run).await.map(Some)
+}
+
+const fn settled(counts: &Counts) -> bool {
+    counts.added + counts.changed + counts.removed <= counts.applied + counts.parked + counts.superseded
+}
+
+async fn failed_pulls(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Vec<String>> {
+    let rows = tx.rows("read a run's pulls", FAILED_PULLS, args![district, run]).await?;
+    let text = |connection: u16, reason: Option<String>| {
+        format!("connection {connection} failed: {}", reason.unwrap_or_else(|| "no reason given".to_owned()))
+    };
+    rows.iter().map(|row| Ok(text(row.get(0)?, row.get(1)?))).collect()
+}
+
+fn why_partial(run: &Run, failed_pulls: &[String]) -> Vec<String> {
+    let mut reasons = failed_pulls.to_vec();
+    let partial = run.findings.iter().filter(|finding| finding.weight == FindingWeight::Partial);
+    for finding in partial {
+        if !reasons.contains(&finding.message) {
+            reasons.push(finding.message.clone());
+        }
+    }
+    if run.counts.parked > 0 {
+        reasons.push(format!("{} changes parked; `rollcall queues parked write` shows them", run.counts.parked));
+    }
+    reasons
+}

@@ -1,0 +1,288 @@
+//! Districts: configuration, secrets, schedules.
+//!
+//! Secrets lie sealed, a value per connection; the configuration holds none. Removing a district is a mark.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveTime, Utc};
+use rollcall_proto::id::{ConnectionNo, DistrictId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    ScheduledDistrict, Store, StoreError,
+    audit::AuditEntry,
+    district::{ConnectionSecrets, District},
+    secret::Keyring,
+    sql::{Row, Tx, args},
+    trail,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const APPLY: &str = "\
+INSERT INTO district (district, name, config, time_zone, schedule_at, schedule_weekends, schedule_enabled,
+                      schedule_since, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8)
+ON CONFLICT (district) DO UPDATE SET
+    name = excluded.name, config = excluded.config, time_zone = excluded.time_zone, schedule_at = excluded.schedule_at,
+    schedule_weekends = excluded.schedule_weekends, schedule_enabled = excluded.schedule_enabled,
+    -- A schedule that was off catches nothing up.
+    schedule_since = CASE WHEN district.removed_at IS NULL AND district.schedule_enabled
+                          THEN district.schedule_since ELSE excluded.schedule_since END,
+    updated_at = excluded.updated_at, removed_at = NULL";
+
+const SCHEDULES_PG: &str = "SELECT district, time_zone, at, weekends, last_scheduled, since FROM lookout_schedules()";
+const SCHEDULES_LITE: &str = "\
+SELECT district, time_zone, schedule_at, schedule_weekends, last_scheduled, schedule_since
+FROM district WHERE schedule_enabled AND removed_at IS NULL ORDER BY district";
+
+impl Store {
+    /// Inserts or replaces a district's configuration and its secrets (one set per connection, in order).
+    pub async fn apply_district(
+        &self,
+        district: &District,
+        secrets: &[ConnectionSecrets],
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let operation = "apply a district";
+        if secrets.len() != district.connections.len() {
+            let class = "not as many sets of secrets as connections".to_owned();
+            return Err(StoreError::Refused { operation, class });
+        }
+        let sealed = self.seal_all(&district.id, secrets)?;
+        let mut tx = self.begin(&district.id, operation).await?;
+        write_district(&mut tx, district, now).await?;
+        write_secrets(&mut tx, &district.id, sealed, now).await?;
+        let detail = format!("connections={}", secrets.len());
+        trail::write(&mut tx, &entry(&district.id, "district.apply", actor, detail, now)).await?;
+        tx.commit(operation).await
+    }
+
+    /// Those that have not been removed, by id.
+    pub async fn districts(&self) -> Result<Vec<DistrictId>> {
+        let all = self.all_districts().await?;
+        Ok(all.into_iter().filter(|(_, removed)| !removed).map(|(id, _)| id).collect())
+    }
+
+    /// A district's configuration; also that of a removed one, whose roster stays.
+    pub async fn district(&self, id: &DistrictId) -> Result<District> {
+        let operation = "read a district";
+        let mut tx = self.read(id, operation).await?;
+        let config = config(&mut tx, id, operation).await?;
+        tx.commit(operation).await?;
+        config.ok_or_else(|| StoreError::NoDistrict(id.clone()))
+    }
+
+    /// The secrets of a connection.
+    pub async fn secrets(&self, id: &DistrictId, connection: ConnectionNo) -> Result<ConnectionSecrets> {
+        let operation = "read a connection's secrets";
+        let mut tx = self.read(id, operation).await?;
+        let sql = "SELECT secrets FROM connection WHERE district = $1 AND connection = $2";
+        let row = tx.row(operation, sql, args![id, connection]).await?;
+        tx.commit(operation).await?;
+        let sealed: Vec<u8> = row.ok_or_else(|| StoreError::NoDistrict(id.clone()))?.get(0)?;
+        open(&self.keyring(), id, connection, &sealed)
+    }
+
+    /// No more runs; the roster stays. `apply_district` brings it back.
+    pub async fn remove_district(&self, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<()> {
+        let operation = "remove a district";
+        let mut tx = self.begin(id, operation).await?;
+        let sql = "UPDATE district SET removed_at = coalesce(removed_at, $2), updated_at = $2 WHERE district = $1";
+        if tx.execute(operation, sql, args![id, now]).await? == 0 {
+            return Err(StoreError::NoDistrict(id.clone()));
+        }
+        trail::write(&mut tx, &entry(id, "district.remove", actor, String::new(), now)).await?;
+        tx.commit(operation).await
+    }
+
+    /// The schedules that are on.
+    pub async fn schedules(&self) -> Result<Vec<ScheduledDistrict>> {
+        let operation = "read the schedules";
+        let mut tx = self.lookout(operation).await?;
+        let sql = if tx.is_postgres() { SCHEDULES_PG } else { SCHEDULES_LITE };
+        let rows = tx.rows(operation, sql, args![]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(scheduled).collect()
+    }
+
+    /// Seals every secret anew under the newest key. Returns how many. From then on this store seals with that key,
+    /// and opens with the old ones too: raw pages stay under the key they were sealed with until they are forgotten.
+    pub async fn rotate_key(&self, new: Keyring, actor: &str, now: DateTime<Utc>) -> Result<u64> {
+        let keys = new.joined(&self.keyring());
+        let mut count = 0;
+        for (id, _) in self.all_districts().await? {
+            count += self.rotate_district(&keys, &id, actor, now).await?;
+        }
+        self.set_keyring(keys);
+        Ok(count)
+    }
+
+    async fn rotate_district(&self, keys: &Keyring, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<u64> {
+        let operation = "seal secrets anew";
+        let mut tx = self.begin(id, operation).await?;
+        let select = if tx.is_postgres() {
+            "SELECT connection, secrets FROM connection WHERE district = $1 ORDER BY connection FOR UPDATE"
+        } else {
+            "SELECT connection, secrets FROM connection WHERE district = $1 ORDER BY connection"
+        };
+        let mut count = 0;
+        for row in tx.rows(operation, select, args![id]).await? {
+            let (connection, sealed) = (ConnectionNo(row.get(0)?), row.get::<Vec<u8>>(1)?);
+            let plain = keys.open(id, &field(connection), &sealed)?;
+            let sealed = keys.seal(id, &field(connection), &plain)?;
+            let update = "UPDATE connection SET secrets = $3, updated_at = $4 WHERE district = $1 AND connection = $2";
+            count += tx.execute(operation, update, args![id, connection, sealed, now]).await?;
+        }
+        trail::write(&mut tx, &entry(id, "key.rotate", actor, format!("secrets={count}"), now)).await?;
+        tx.commit(operation).await?;
+        Ok(count)
+    }
+
+    /// Every district there ever was, and whether it has been removed.
+    pub(crate) async fn all_districts(&self) -> Result<Vec<(DistrictId, bool)>> {
+        let operation = "list the districts";
+        let mut tx = self.lookout(operation).await?;
+        let sql = if tx.is_postgres() {
+            "SELECT district, removed FROM lookout_districts()"
+        } else {
+            "SELECT district, removed_at IS NOT NULL FROM district ORDER BY district"
+        };
+        let rows = tx.rows(operation, sql, args![]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| Ok((district_id(row, 0)?, row.get(1)?))).collect()
+    }
+
+    fn seal_all(&self, id: &DistrictId, secrets: &[ConnectionSecrets]) -> Result<Vec<Vec<u8>>> {
+        let keys = self.keyring();
+        let numbered = (0_u16..).map(ConnectionNo).zip(secrets);
+        numbered.map(|(connection, secrets)| seal(&keys, id, connection, secrets)).collect()
+    }
+}
+
+async fn write_district(tx: &mut Tx, district: &District, now: DateTime<Utc>) -> Result<()> {
+    let config = serde_json::to_string(district).map_err(|_| unreadable("configuration of a district", "not JSON"))?;
+    let schedule = &district.schedule;
+    let values = args![
+        &district.id,
+        &district.name,
+        config,
+        district.time_zone.name(),
+        schedule.at.format("%H:%M").to_string(),
+        schedule.weekends,
+        schedule.enabled,
+        now,
+    ];
+    tx.execute("apply a district", APPLY, values).await.map(drop)
+}
+
+async fn write_secrets(tx: &mut Tx, id: &DistrictId, sealed: Vec<Vec<u8>>, now: DateTime<Utc>) -> Result<()> {
+    let operation = "keep a connection's secrets";
+    tx.execute(operation, "DELETE FROM connection WHERE district = $1", args![id]).await?;
+    let insert = "INSERT INTO connection (district, connection, secrets, updated_at) VALUES ($1, $2, $3, $4)";
+    for (connection, sealed) in (0_u16..).zip(sealed) {
+        tx.execute(operation, insert, args![id, connection, sealed, now]).await?;
+    }
+    Ok(())
+}
+
+/// A district's configuration, if there is one.
+pub(crate) async fn config(tx: &mut Tx, id: &DistrictId, operation: &'static str) -> Result<Option<District>> {
+    let row = tx.row(operation, "SELECT config FROM district WHERE district = $1", args![id]).await?;
+    row.map(|row| parse(&row.get::<String>(0)?)).transpose()
+}
+
+/// Locks a district's row until the transaction ends: for what is to happen one at a time in a district.
+pub(crate) async fn lock(tx: &mut Tx, district: &DistrictId) -> Result<()> {
+    // SQLite has one writer at a time as it is.
+    let sql = if tx.is_postgres() {
+        "SELECT 1::bigint FROM district WHERE district = $1 FOR UPDATE"
+    } else {
+        "SELECT 1 FROM district WHERE district = $1"
+    };
+    let row = tx.row("lock a district", sql, args![district]).await?;
+    row.map(drop).ok_or_else(|| StoreError::NoDistrict(district.clone()))
+}
+
+/// Reads a stored configuration.
+pub(crate) fn parse(config: &str) -> Result<District> {
+    serde_json::from_str(config).map_err(|error| json_unreadable("configuration of a district", &error))
+}
+
+/// What is wrong with stored JSON; serde's own text may repeat values.
+pub(crate) fn json_unreadable(what: &'static str, error: &serde_json::Error) -> StoreError {
+    let detail = format!("{:?} at line {}, column {}", error.classify(), error.line(), error.column());
+    StoreError::Corrupt { what, detail }
+}
+
+fn unreadable(what: &'static str, detail: &str) -> StoreError {
+    StoreError::Corrupt { what, detail: detail.to_owned() }
+}
+
+pub(crate) fn district_id(row: &Row, index: usize) -> Result<DistrictId> {
+    DistrictId::try_from(row.get::<String>(index)?).map_err(|_| unreadable("district id", "not of its form"))
+}
+
+fn scheduled(row: &Row) -> Result<ScheduledDistrict> {
+    let zone: String = row.get(1)?;
+    let at: String = row.get(2)?;
+    Ok(ScheduledDistrict {
+        district: district_id(row, 0)?,
+        time_zone: zone.parse().map_err(|_| unreadable("time zone", "not an IANA name that this program knows"))?,
+        at: NaiveTime::parse_from_str(&at, "%H:%M").map_err(|_| unreadable("time of day", "not HH:MM"))?,
+        weekends: row.get(3)?,
+        last_scheduled: row.get(4)?,
+        since: row.get(5)?,
+    })
+}
+
+fn entry(id: &DistrictId, action: &str, actor: &str, detail: String, at: DateTime<Utc>) -> AuditEntry {
+    AuditEntry { at, actor: actor.to_owned(), action: action.to_owned(), run: None, detail, district: id.clone() }
+}
+
+/// What a connection's secrets are bound to, besides the district.
+fn field(connection: ConnectionNo) -> String {
+    format!("connection/{connection}/secrets")
+}
+
+/// The form in which secrets are sealed.
+#[derive(Serialize, Deserialize)]
+struct PlainSecrets {
+    client_secret: Zeroizing<String>,
+    vendor_secret: Option<Zeroizing<String>>,
+    token_secret_parameters: BTreeMap<String, Zeroizing<String>>,
+    secret_headers: BTreeMap<String, Zeroizing<String>>,
+}
+
+fn seal(keys: &Keyring, id: &DistrictId, connection: ConnectionNo, secrets: &ConnectionSecrets) -> Result<Vec<u8>> {
+    let exposed = |secret: &SecretString| Zeroizing::new(secret.expose_secret().to_owned());
+    let all = |secrets: &BTreeMap<String, SecretString>| {
+        secrets.iter().map(|(name, secret)| (name.clone(), exposed(secret))).collect()
+    };
+    let plain = PlainSecrets {
+        client_secret: exposed(&secrets.client_secret),
+        vendor_secret: secrets.vendor_secret.as_ref().map(exposed),
+        token_secret_parameters: all(&secrets.token_secret_parameters),
+        secret_headers: all(&secrets.secret_headers),
+    };
+    let bytes = Zeroizing::new(rmp_serde::to_vec_named(&plain).map_err(StoreError::encode)?);
+    keys.seal(id, &field(connection), &bytes)
+}
+
+fn open(keys: &Keyring, id: &DistrictId, connection: ConnectionNo, sealed: &[u8]) -> Result<ConnectionSecrets> {
+    let bytes = keys.open(id, &field(connection), sealed)?;
+    let plain: PlainSecrets = rmp_serde::from_slice(&bytes).map_err(StoreError::decode)?;
+    let hidden = |secret: Zeroizing<String>| SecretString::from(secret.as_str().to_owned());
+    let all = |secrets: BTreeMap<String, Zeroizing<String>>| {
+        secrets.into_iter().map(|(name, secret)| (name, hidden(secret))).collect()
+    };
+    Ok(ConnectionSecrets {
+        client_secret: hidden(plain.client_secret),
+        vendor_secret: plain.vendor_secret.map(hidden),
+        token_secret_parameters: all(plain.token_secret_parameters),
+        secret_headers: all(plain.secret_headers),
+    })
+}

@@ -1,0 +1,180 @@
+//! Pages: raw bodies sealed, fragments beside them; each kept once, and forgotten after its run has ended.
+//!
+//! Invariant: what a page told when it decoded is never overwritten. A row without `collected_at` is a body that was
+//! too large for a message and waits for it.
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
+
+use crate::{
+    Store, StoreError,
+    page::{NewPage, PageFragments, PageRow},
+    sql::{Row, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const SAVE: &str = "\
+INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, claimed_total, error,
+                  asked_at, took_ms, collected_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (district, run, connection, listing, page) DO UPDATE SET
+    status = excluded.status, raw = coalesce(excluded.raw, page.raw), fragments = excluded.fragments,
+    rows = excluded.rows, digest = excluded.digest, claimed_total = excluded.claimed_total, error = excluded.error,
+    asked_at = excluded.asked_at, took_ms = excluded.took_ms, collected_at = excluded.collected_at
+WHERE page.collected_at IS NULL OR (page.error IS NOT NULL AND excluded.error IS NULL)";
+
+const STASH: &str = "\
+INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, took_ms)
+VALUES ($1, $2, $3, $4, $5, 0, $6, $7, 0, $7, 0)
+ON CONFLICT (district, run, connection, listing, page) DO UPDATE SET raw = excluded.raw
+WHERE page.collected_at IS NULL OR page.error IS NOT NULL";
+
+const ROWS: &str = "\
+SELECT connection, listing, page, status, rows, digest, claimed_total, error, asked_at, took_ms, collected_at FROM page
+WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL ORDER BY connection, listing, page";
+
+const FRAGMENTS: &str = "\
+SELECT connection, listing, page, fragments FROM page
+WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL AND error IS NULL ORDER BY connection, listing, page";
+
+const FORGET: &str = "\
+DELETE FROM page WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2)";
+
+impl Store {
+    /// Raw body of a page too large for a message, stored before its message. One that is there already is replaced,
+    /// unless it was collected and decoded.
+    pub async fn stash_raw(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        listing: ListingNo,
+        page: PageNo,
+        raw: &[u8],
+    ) -> Result<()> {
+        let operation = "store a large page";
+        let sealed = self.keyring().seal(district, &field(run, connection, listing, page), raw)?;
+        let mut tx = self.begin(district, operation).await?;
+        let values = args![district, run, connection, listing, page, sealed, Vec::<u8>::new()];
+        tx.execute(operation, STASH, values).await?;
+        tx.commit(operation).await
+    }
+
+    /// Reads a raw page (zstd), stashed or collected.
+    pub async fn raw_page(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        listing: ListingNo,
+        page: PageNo,
+    ) -> Result<Option<Vec<u8>>> {
+        let operation = "read a raw page";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT raw FROM page \
+                   WHERE district = $1 AND run = $2 AND connection = $3 AND listing = $4 AND page = $5 \
+                   AND raw IS NOT NULL";
+        let row = tx.row(operation, sql, args![district, run, connection, listing, page]).await?;
+        tx.commit(operation).await?;
+        let Some(row) = row else { return Ok(None) };
+        let plain =
+            self.keyring().open(district, &field(run, connection, listing, page), &row.get::<Vec<u8>>(0)?)?;
+        Ok(Some(plain.to_vec()))
+    }
+
+    /// Stores a page once. False: it was there already (kept as it was, unless that one had not decoded and this one does).
+    pub async fn save_page(&self, district: &DistrictId, run: RunId, page: &NewPage) -> Result<bool> {
+        let operation = "store a page";
+        let keys = self.keyring();
+        let field = field(run, page.connection, page.listing, page.page);
+        let raw = page.raw.as_ref().map(|raw| keys.seal(district, &field, raw)).transpose()?;
+        let values = args![
+            district,
+            run,
+            page.connection,
+            page.listing,
+            page.page,
+            page.status,
+            raw,
+            page.fragments.as_slice(),
+            page.rows,
+            page.digest.as_slice(),
+            page.claimed_total,
+            page.error.as_deref(),
+            page.asked_at,
+            page.took_ms,
+            page.collected_at,
+        ];
+        let mut tx = self.begin(district, operation).await?;
+        let stored = tx.execute(operation, SAVE, values).await? > 0;
+        tx.commit(operation).await?;
+        Ok(stored)
+    }
+
+    /// All collected pages of a run, without their content, ordered by connection, listing, page.
+    pub async fn pages(&self, district: &DistrictId, run: RunId) -> Result<Vec<PageRow>> {
+        let operation = "list a run's pages";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, ROWS, args![district, run]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(page_row).collect()
+    }
+
+    /// All fragments of a run's pages that decoded, ordered by connection, listing, page.
+    pub async fn fragments(&self, district: &DistrictId, run: RunId) -> Result<Vec<PageFragments>> {
+        let operation = "read a run's fragments";
+        let mut tx = self.read(district, operation).await?;
+        let mut all = Vec::new();
+        tx.each(operation, FRAGMENTS, args![district, run], |row| {
+            all.push(page_fragments(&row)?);
+            Ok(())
+        })
+        .await?;
+        tx.commit(operation).await?;
+        Ok(all)
+    }
+
+    /// Deletes raw pages and fragments of runs ended before `before`. Returns how many pages.
+    pub async fn forget_pages(&self, before: DateTime<Utc>) -> Result<u64> {
+        let operation = "forget old pages";
+        let mut forgotten = 0;
+        for (district, _) in self.all_districts().await? {
+            let mut tx = self.begin(&district, operation).await?;
+            forgotten += tx.execute(operation, FORGET, args![&district, before]).await?;
+            tx.commit(operation).await?;
+        }
+        Ok(forgotten)
+    }
+}
+
+/// What a raw page is bound to, besides the district.
+fn field(run: RunId, connection: ConnectionNo, listing: ListingNo, page: PageNo) -> String {
+    format!("page/{run}/{connection}/{}/{}", listing.0, page.0)
+}
+
+fn page_row(row: &Row) -> Result<PageRow> {
+    let digest = row.get::<Vec<u8>>(5)?.try_into();
+    Ok(PageRow {
+        connection: ConnectionNo(row.get(0)?),
+        listing: ListingNo(row.get(1)?),
+        page: PageNo(row.get(2)?),
+        status: row.get(3)?,
+        rows: row.get(4)?,
+        digest: digest.map_err(|_| StoreError::Corrupt { what: "page digest", detail: "not 16 bytes".to_owned() })?,
+        claimed_total: row.get(6)?,
+        error: row.get(7)?,
+        asked_at: row.get(8)?,
+        took_ms: row.get(9)?,
+        collected_at: row.get(10)?,
+    })
+}
+
+fn page_fragments(row: &Row) -> Result<PageFragments> {
+    Ok(PageFragments {
+        connection: ConnectionNo(row.get(0)?),
+        listing: ListingNo(row.get(1)?),
+        page: PageNo(row.get(2)?),
+        fragments: row.get(3)?,
+    })
+}

@@ -1,0 +1,144 @@
+//! Pulls: what discovery found, and the board that pages are dealt from.
+//!
+//! Invariant: a board changes under its row's lock, in one transaction; so lanes are dealt once, however many fetchers
+//! come back with a page at the same moment. It is kept as MessagePack, zstd: it is rewritten with every page.
+
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
+
+use crate::{
+    Store, StoreError,
+    board::Board,
+    plan::{pack, unpack},
+    run::{Discovery, Pull, PullState},
+    sql::{Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const LOCK_PG: &str = "\
+SELECT p.board, p.state FROM pull p JOIN run r ON r.district = p.district AND r.id = p.run
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.board IS NOT NULL AND p.state <> 'failed'
+  AND r.ended_at IS NULL FOR UPDATE OF p";
+const LOCK_LITE: &str = "\
+SELECT p.board, p.state FROM pull p JOIN run r ON r.district = p.district AND r.id = p.run
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.board IS NOT NULL AND p.state <> 'failed'
+  AND r.ended_at IS NULL";
+
+impl Store {
+    /// The run's pulls, by connection.
+    pub async fn pulls(&self, district: &DistrictId, run: RunId) -> Result<Vec<Pull>> {
+        let operation = "read a run's pulls";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT connection, state, discovery, reason FROM pull WHERE district = $1 AND run = $2 \
+                   ORDER BY connection";
+        let rows = tx.rows(operation, sql, args![district, run]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(pull).collect()
+    }
+
+    /// Saves what discovery found and the board to pull by. False: it was done before, or the run has ended (nothing
+    /// changed).
+    pub async fn save_discovery(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        discovery: &Discovery,
+        board: &Board,
+    ) -> Result<bool> {
+        let operation = "save what discovery found";
+        let sql = "UPDATE pull SET state = 'fetching', discovery = $4, board = $5, reason = NULL \
+                   WHERE district = $1 AND run = $2 AND connection = $3 AND board IS NULL AND state = 'discovering' \
+                   AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
+        let mut tx = self.begin(district, operation).await?;
+        let values = args![district, run, connection, pack(discovery)?, pack(board)?];
+        let saved = tx.execute(operation, sql, values).await? > 0;
+        tx.commit(operation).await?;
+        Ok(saved)
+    }
+
+    /// Gives a connection's pull up. The first reason stays.
+    pub async fn fail_pull(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        reason: &str,
+    ) -> Result<()> {
+        let operation = "give a pull up";
+        let sql = "UPDATE pull SET state = 'failed', reason = $4 \
+                   WHERE district = $1 AND run = $2 AND connection = $3 AND state <> 'failed'";
+        let mut tx = self.begin(district, operation).await?;
+        tx.execute(operation, sql, args![district, run, connection, reason]).await?;
+        tx.commit(operation).await
+    }
+
+    /// Reads a board without locking it; also that of a pull given up, or of a run that has ended.
+    pub async fn board(&self, district: &DistrictId, run: RunId, connection: ConnectionNo) -> Result<Option<Board>> {
+        let operation = "read a board";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT board FROM pull WHERE district = $1 AND run = $2 AND connection = $3 AND board IS NOT NULL";
+        let row = tx.row(operation, sql, args![district, run, connection]).await?;
+        tx.commit(operation).await?;
+        row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()
+    }
+
+    /// Changes a board under a lock, in one transaction. The pull becomes `Fetched` when `change` returns true as the
+    /// second part (everything fetched), `Fetching` otherwise. `None`: there is no board to change (not discovered, the
+    /// pull was given up, or the run has ended).
+    pub async fn with_board<T: Send>(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        change: impl FnOnce(&mut Board) -> (T, bool) + Send,
+    ) -> Result<Option<T>> {
+        let operation = "change a board";
+        let mut tx = self.begin(district, operation).await?;
+        let lock = if tx.is_postgres() { LOCK_PG } else { LOCK_LITE };
+        let Some(row) = tx.row(operation, lock, args![district, run, connection]).await? else {
+            return Ok(None);
+        };
+        let before: Board = unpack(&row.get::<Vec<u8>>(0)?)?;
+        let mut after = before.clone();
+        let (outcome, fetched) = change(&mut after);
+        let state = if fetched { "fetched" } else { "fetching" };
+        // A message of an older generation changes nothing, and then nothing is written.
+        if after != before || row.get::<String>(1)? != state {
+            write_board(&mut tx, (district, run, connection), &after, state).await?;
+        }
+        tx.commit(operation).await?;
+        Ok(Some(outcome))
+    }
+}
+
+async fn write_board(
+    tx: &mut Tx,
+    (district, run, connection): (&DistrictId, RunId, ConnectionNo),
+    board: &Board,
+    state: &str,
+) -> Result<()> {
+    let sql = "UPDATE pull SET board = $4, state = $5 WHERE district = $1 AND run = $2 AND connection = $3";
+    let values = args![district, run, connection, pack(board)?, state];
+    tx.execute("change a board", sql, values).await.map(drop)
+}
+
+fn pull(row: &Row) -> Result<Pull> {
+    let discovery = row.get::<Option<Vec<u8>>>(2)?;
+    Ok(Pull {
+        connection: ConnectionNo(row.get(0)?),
+        state: pull_state(&row.get::<String>(1)?)?,
+        discovery: discovery.map(|bytes| unpack(&bytes)).transpose()?,
+        reason: row.get(3)?,
+    })
+}
+
+fn pull_state(text: &str) -> Result<PullState> {
+    Ok(match text {
+        "discovering" => PullState::Discovering,
+        "fetching" => PullState::Fetching,
+        "fetched" => PullState::Fetched,
+        "failed" => PullState::Failed,
+        _ => return Err(StoreError::Corrupt { what: "state of a pull", detail: "an unknown word".to_owned() }),
+    })
+}

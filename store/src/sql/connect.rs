@@ -1,0 +1,134 @@
+//! Opening the two engines.
+
+use std::{path::Path, str::FromStr as _, time::Duration};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    Connection as _, Executor as _, PgPool, SqlitePool,
+    pool::PoolConnectionMetadata,
+    postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{fault, migrate};
+use crate::StoreError;
+
+/// How long a transaction waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long SQLite waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements kept prepared on a connection; more than this crate has.
+const PREPARED: usize = 256;
+/// A connection that rested longer is asked for a sign of life before it is used.
+const RESTED: Duration = Duration::from_secs(5);
+/// Connections that read from SQLite.
+const READERS: u32 = 4;
+
+/// What a worker's connection is: rights of `rollcall_app` only, and limits after which the server ends a transaction
+/// that a stopped process left behind, so that nobody waits for its locks for ever.
+const AS_WORKER: &str = "SET ROLE rollcall_app; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '15s'";
+
+/// The database.
+#[derive(Debug, Clone)]
+pub(crate) enum Engine {
+    /// PostgreSQL, over TCP or a Unix socket.
+    Pg(PgPool),
+    /// SQLite: one connection writes, others read.
+    Lite {
+        /// The connection that writes.
+        writer: SqlitePool,
+        /// Those that read.
+        readers: SqlitePool,
+    },
+}
+
+fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| StoreError::Refused {
+        operation: "read the database's URL",
+        class: "not of the form postgres://user:password@host/database".to_owned(),
+    })?;
+    Ok(options.application_name("rollcall").statement_cache_capacity(PREPARED))
+}
+
+/// One connection as the user that the URL names.
+pub(super) async fn open_as_owner(url: &SecretString, operation: &'static str) -> Result<PgConnection, StoreError> {
+    PgConnection::connect_with(&options(url)?).await.map_err(|error| fault(operation, error))
+}
+
+impl Engine {
+    /// Connects to PostgreSQL as a worker, after the schema has been found to be the right one.
+    pub(crate) async fn postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
+        let operation = "connect to the database";
+        let mut first = open_as_owner(url, operation).await?;
+        migrate::check_postgres(&mut first).await?;
+        first.close().await.map_err(|error| fault(operation, error))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections.max(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| Box::pin(alive(connection, meta)))
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(AS_WORKER).await.map(drop) }))
+            .connect_with(options(url)?)
+            .await
+            .map_err(|error| fault(operation, error))?;
+        Ok(Self::Pg(pool))
+    }
+
+    /// Opens the file `dir/store.db`, making and migrating it as needed.
+    pub(crate) async fn sqlite(dir: &Path) -> Result<Self, StoreError> {
+        let operation = "open the embedded store";
+        let path = dir.join("store.db");
+        prepare(dir, &path).await.map_err(|error| fault(operation, error.into()))?;
+        let writer = sqlite_pool(&path, 1, "OFF").await.map_err(|error| fault(operation, error))?;
+        migrate::sqlite(&writer, dir).await?;
+        let readers = sqlite_pool(&path, READERS, "ON").await.map_err(|error| fault(operation, error))?;
+        Ok(Self::Lite { writer, readers })
+    }
+
+    /// Can the database be reached, at the right schema?
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Pg(pool) => {
+                let operation = "check the database";
+                migrate::check_postgres(&mut *pool.acquire().await.map_err(|error| fault(operation, error))?).await
+            }
+            Self::Lite { readers, .. } => migrate::check_sqlite(readers).await,
+        }
+    }
+}
+
+/// A connection fresh from work is taken to be alive: a broken one costs the one transaction that finds it a retry.
+async fn alive(connection: &mut PgConnection, meta: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
+    if meta.idle_for > RESTED {
+        connection.ping().await?;
+    }
+    Ok(true)
+}
+
+/// Directory and file, readable by their owner only. SQLite gives its side files the same rights.
+async fn prepare(dir: &Path, path: &Path) -> std::io::Result<()> {
+    tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).await?;
+    tokio::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).await?;
+    Ok(())
+}
+
+/// `synchronous = NORMAL`: nothing committed is lost when a process is killed; when the power fails, the last commits
+/// may be, and the store is then consistent as of a moment earlier. What follows from that moment on is republished by
+/// the reconciler, and no message is acted upon without asking the store. `FULL` would wait for the disk twice a page.
+async fn sqlite_pool(path: &Path, connections: u32, query_only: &'static str) -> Result<SqlitePool, sqlx::Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .statement_cache_capacity(PREPARED)
+        .pragma("query_only", query_only)
+        .pragma("cache_size", "-16000");
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+}

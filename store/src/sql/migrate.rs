@@ -1,0 +1,158 @@
+//! Bringing a database to the schema of this program, and telling whether it is there.
+
+use std::path::Path;
+
+use secrecy::SecretString;
+use sqlx::{
+    Connection as _, Executor as _, PgConnection, Row as _, SqlitePool,
+    migrate::{MigrateError, Migrator},
+};
+
+use super::{connect::open_as_owner, fault};
+use crate::StoreError;
+
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+
+/// Makes the roles, where they are not there, and the schema's owner a member of them: `rollcall_app`, which workers
+/// become, and `rollcall_lookout`, which owns the functions that look across districts. Needs CREATEROLE only where a
+/// role is missing. From version 16 on, whoever makes a role may not yet become it: hence the two questions.
+const ROLES: &str = "
+DO $$
+DECLARE
+    wanted text;
+    member boolean;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['rollcall_app', 'rollcall_lookout'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+        END IF;
+        IF current_setting('server_version_num')::integer >= 160000 THEN
+            member := pg_has_role(current_user, wanted, 'SET');
+        ELSE
+            member := pg_has_role(current_user, wanted, 'MEMBER');
+        END IF;
+        IF NOT member THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        END IF;
+    END LOOP;
+END $$";
+
+/// A role that could look past row-level security, or that one could log in as, is not the one we made.
+const UNTRUSTED: &str = "SELECT count(*) FROM pg_roles WHERE rolname IN ('rollcall_app', 'rollcall_lookout') \
+                         AND (rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole)";
+
+/// Roles belong to the cluster: migrations of several of its databases at once may meet here.
+const ROLE_ATTEMPTS: u32 = 10;
+
+/// Applies what is missing, as the schema's owner. Returns what was applied.
+pub(crate) async fn postgres(url: &SecretString) -> Result<Vec<String>, StoreError> {
+    let mut connection = open_as_owner(url, "connect to the database as its owner").await?;
+    roles(&mut connection).await?;
+    let before = version_postgres(&mut connection).await?;
+    POSTGRES.run_direct(None, &mut connection, false).await.map_err(|error| failed(error, needed(&POSTGRES)))?;
+    connection.close().await.map_err(|error| fault("migrate the database", error))?;
+    Ok(names_after(&POSTGRES, before))
+}
+
+async fn roles(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let operation = "make the database roles rollcall_app and rollcall_lookout";
+    let mut attempt = 1;
+    while let Err(error) = connection.execute(ROLES).await {
+        if attempt == ROLE_ATTEMPTS || !met_another(&error) {
+            return Err(fault(operation, error));
+        }
+        attempt += 1;
+    }
+    let untrusted: i64 =
+        sqlx::query_scalar(UNTRUSTED).fetch_one(connection).await.map_err(|error| fault(operation, error))?;
+    if untrusted > 0 {
+        let class = "such a role is there, with LOGIN, CREATEROLE, SUPERUSER or BYPASSRLS".to_owned();
+        return Err(StoreError::Refused { operation, class });
+    }
+    Ok(())
+}
+
+/// Another migration made the same role or the same grant at this moment.
+fn met_another(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "23505" | "42710" | "XX000" | "40001"))
+}
+
+/// Applies what is missing to the embedded store; one process at a time, by a lock on `dir/store.lock`.
+pub(super) async fn sqlite(writer: &SqlitePool, dir: &Path) -> Result<(), StoreError> {
+    if version_sqlite(writer).await? == needed(&SQLITE) {
+        return Ok(());
+    }
+    let path = dir.join("store.lock");
+    let lock = tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    });
+    let io = |error: std::io::Error| fault("lock the embedded store for migrating", error.into());
+    let held = lock.await.map_err(|error| io(error.into()))?.map_err(io)?;
+    let done = SQLITE.run(writer).await.map_err(|error| failed(error, needed(&SQLITE)));
+    drop(held);
+    done
+}
+
+/// Is the schema the one that this program was built for?
+pub(super) async fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+    same(version_postgres(connection).await?, needed(&POSTGRES))
+}
+
+/// Is the schema the one that this program was built for?
+pub(super) async fn check_sqlite(readers: &SqlitePool) -> Result<(), StoreError> {
+    same(version_sqlite(readers).await?, needed(&SQLITE))
+}
+
+const fn same(found: i64, needed: i64) -> Result<(), StoreError> {
+    if found == needed { Ok(()) } else { Err(StoreError::Schema { found, needed }) }
+}
+
+fn needed(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+fn names_after(migrator: &Migrator, version: i64) -> Vec<String> {
+    let new = migrator.iter().filter(|migration| migration.version > version);
+    new.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect()
+}
+
+async fn version_postgres(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    read_version(connection.fetch_one(VERSION).await.and_then(|row| row.try_get(0)))
+}
+
+async fn version_sqlite(pool: &SqlitePool) -> Result<i64, StoreError> {
+    read_version(pool.fetch_one(VERSION).await.and_then(|row| row.try_get(0)))
+}
+
+/// A database without our table is at version 0. Without the right to read it, it is somebody else's.
+fn read_version(version: Result<i64, sqlx::Error>) -> Result<i64, StoreError> {
+    version.or_else(|error| {
+        let code = error.as_database_error().and_then(|error| error.code());
+        // PostgreSQL: undefined table. SQLite: 1, an error in the statement.
+        if code.is_some_and(|code| matches!(&*code, "42P01" | "1")) {
+            Ok(0)
+        } else {
+            Err(fault("read the schema's version", error))
+        }
+    })
+}
+
+fn failed(error: MigrateError, needed: i64) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(found) => StoreError::Schema { found, needed },
+        MigrateError::ExecuteMigration(source, version) => {
+            StoreError::Migrate { step: format!("migration {version}"), source }
+        }
+        MigrateError::Execute(source) => StoreError::Migrate { step: "the list of migrations".to_owned(), source },
+        other => StoreError::Migrate {
+            step: "comparing what was applied before".to_owned(),
+            source: sqlx::Error::Migrate(Box::new(other)),
+        },
+    }
+}

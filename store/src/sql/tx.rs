@@ -1,0 +1,148 @@
+//! Transactions, over either engine.
+
+use futures_util::TryStreamExt as _;
+use rollcall_proto::id::DistrictId;
+use sqlx::{AssertSqlSafe, Postgres, Sqlite, SqlitePool, Transaction};
+
+use super::{Arg, Engine, Row, arg, fault};
+use crate::{Store, StoreError};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// How often a write on SQLite asks for the write lock before it gives up; each asks for the busy time-out (5 s).
+const LOCK_ATTEMPTS: u32 = 3;
+
+/// A transaction. Dropped without [`Tx::commit`], it is rolled back.
+pub(crate) enum Tx {
+    Pg(Transaction<'static, Postgres>),
+    Lite(Transaction<'static, Sqlite>),
+}
+
+impl Store {
+    /// A transaction that writes rows of one district.
+    pub(crate) async fn begin(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
+        match &self.engine {
+            Engine::Pg(pool) => begin_postgres(pool, district, operation).await,
+            Engine::Lite { writer, .. } => begin_sqlite(writer, operation).await,
+        }
+    }
+
+    /// A transaction that only reads rows of one district.
+    pub(crate) async fn read(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
+        match &self.engine {
+            Engine::Pg(pool) => begin_postgres(pool, district, operation).await,
+            Engine::Lite { .. } => self.lookout(operation).await,
+        }
+    }
+
+    /// A transaction without a district: on PostgreSQL row-level security shows it nothing, and it lives on what the
+    /// `lookout_…` functions return.
+    pub(crate) async fn lookout(&self, operation: &'static str) -> Result<Tx> {
+        match &self.engine {
+            Engine::Pg(pool) => Ok(Tx::Pg(pool.begin().await.map_err(|error| fault(operation, error))?)),
+            Engine::Lite { readers, .. } => Ok(Tx::Lite(readers.begin().await.map_err(|error| fault(operation, error))?)),
+        }
+    }
+}
+
+/// Begins and names the district in one round trip. The id is safe in a literal: its type admits `a-z`, `0-9`, `-` only.
+async fn begin_postgres(pool: &sqlx::PgPool, district: &DistrictId, operation: &'static str) -> Result<Tx> {
+    let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'"));
+    pool.begin_with(begin).await.map(Tx::Pg).map_err(|error| fault(operation, error))
+}
+
+async fn begin_sqlite(writer: &SqlitePool, operation: &'static str) -> Result<Tx> {
+    let mut attempt = 1;
+    loop {
+        let error = match writer.begin_with("BEGIN IMMEDIATE").await {
+            Ok(begun) => return Ok(Tx::Lite(begun)),
+            Err(error) => fault(operation, error),
+        };
+        if attempt == LOCK_ATTEMPTS || !error.is_transient() {
+            return Err(error);
+        }
+        attempt += 1;
+    }
+}
+
+/// Runs `$body` with `$query` bound on whichever engine `$tx` is.
+macro_rules! on {
+    ($tx:expr, $operation:expr, $sql:expr, $args:expr, |$query:ident, $conn:ident, $wrap:ident| $body:expr) => {
+        match $tx {
+            Tx::Pg($conn) => {
+                let bound = arg::to_postgres($args).map_err(|error| fault($operation, error))?;
+                let $query = sqlx::query_with::<Postgres, _>($sql, bound);
+                let $wrap = Row::Pg;
+                $body
+            }
+            Tx::Lite($conn) => {
+                let bound = arg::to_sqlite($args).map_err(|error| fault($operation, error))?;
+                let $query = sqlx::query_with::<Sqlite, _>($sql, bound);
+                let $wrap = Row::Lite;
+                $body
+            }
+        }
+    };
+}
+
+impl Tx {
+    /// Which SQL to speak, where the engines differ.
+    pub(crate) const fn is_postgres(&self) -> bool {
+        matches!(self, Self::Pg(_))
+    }
+
+    /// Runs a statement. Returns how many rows it touched.
+    pub(crate) async fn execute(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+        on!(self, operation, sql, args, |query, conn, _wrap| {
+            let done = query.execute(&mut **conn).await.map_err(|error| fault(operation, error))?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    /// All rows of an answer.
+    pub(crate) async fn rows(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Row>> {
+        on!(self, operation, sql, args, |query, conn, wrap| {
+            let rows = query.fetch_all(&mut **conn).await.map_err(|error| fault(operation, error))?;
+            Ok(rows.into_iter().map(wrap).collect())
+        })
+    }
+
+    /// The first row of an answer, if there is one.
+    pub(crate) async fn row(
+        &mut self,
+        operation: &'static str,
+        sql: &'static str,
+        args: Vec<Arg>,
+    ) -> Result<Option<Row>> {
+        on!(self, operation, sql, args, |query, conn, wrap| {
+            let row = query.fetch_optional(&mut **conn).await.map_err(|error| fault(operation, error))?;
+            Ok(row.map(wrap))
+        })
+    }
+
+    /// The rows of an answer one by one, for answers too large to be held twice.
+    pub(crate) async fn each(
+        &mut self,
+        operation: &'static str,
+        sql: &'static str,
+        args: Vec<Arg>,
+        mut take: impl FnMut(Row) -> Result<()> + Send,
+    ) -> Result<()> {
+        on!(self, operation, sql, args, |query, conn, wrap| {
+            let mut rows = query.fetch(&mut **conn);
+            while let Some(row) = rows.try_next().await.map_err(|error| fault(operation, error))? {
+                take(wrap(row))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the transaction's work last.
+    pub(crate) async fn commit(self, operation: &'static str) -> Result<()> {
+        match self {
+            Self::Pg(tx) => tx.commit().await,
+            Self::Lite(tx) => tx.commit().await,
+        }
+        .map_err(|error| fault(operation, error))
+    }
+}
