@@ -76,11 +76,10 @@ pub fn judge_limits(before: Before, changes: Changes, policy: &HoldPolicy) -> Ve
     if before.stored == 0 {
         return Vec::new();
     }
-    let removed = Excess { part: changes.removed, whole: before.attending, limit_percent: policy.max_removed_percent };
-    let changed = Excess { part: changes.changed, whole: before.stored, limit_percent: policy.max_changed_percent };
-    let removed = removed.is_above().then_some(HoldReason::Removed(removed));
-    let changed = changed.is_above().then_some(HoldReason::Changed(changed));
-    removed.into_iter().chain(changed).collect()
+    let removals = Excess { part: changes.removed, whole: before.attending, limit_percent: policy.max_removed_percent };
+    let others = Excess { part: changes.changed, whole: before.stored, limit_percent: policy.max_changed_percent };
+    let removed = removals.is_above().then_some(HoldReason::Removed(removals));
+    removed.into_iter().chain(others.is_above().then_some(HoldReason::Changed(others))).collect()
 }
 
 /// The reasons as a run's `reason`, joined by `; `.

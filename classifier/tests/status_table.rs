@@ -47,7 +47,7 @@ fn enrolled<'a>(id: &'a str, entry: &str, withdrawal: &str, code: &'a str) -> En
     }
 }
 
-fn of_year<'a>(of: i32, enrollment: EnrollmentFact<'a>) -> EnrollmentFact<'a> {
+fn of_year(of: i32, enrollment: EnrollmentFact<'_>) -> EnrollmentFact<'_> {
     EnrollmentFact { year: year(of), ..enrollment }
 }
 
