@@ -159,12 +159,22 @@ pub enum ApproveRefusal {
 
 /// Encodes a batch for [`EncodedBatch::bytes`].
 pub fn encode_batch(events: &StudentEvents) -> Result<Vec<u8>, crate::StoreError> {
-    let plain = rmp_serde::to_vec_named(events).map_err(crate::StoreError::encode)?;
-    zstd::bulk::compress(&plain, 1).map_err(crate::StoreError::compress)
+    pack(events)
 }
 
 /// Decodes what [`encode_batch`] wrote.
 pub fn decode_batch(bytes: &[u8]) -> Result<StudentEvents, crate::StoreError> {
+    unpack(bytes)
+}
+
+/// A value as MessagePack with named fields, zstd.
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, crate::StoreError> {
+    let plain = rmp_serde::to_vec_named(value).map_err(crate::StoreError::encode)?;
+    zstd::bulk::compress(&plain, 1).map_err(crate::StoreError::compress)
+}
+
+/// Reads what [`pack`] wrote.
+pub(crate) fn unpack<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, crate::StoreError> {
     let plain = zstd::stream::decode_all(bytes).map_err(crate::StoreError::compress)?;
     rmp_serde::from_slice(&plain).map_err(crate::StoreError::decode)
 }

@@ -1,5 +1,8 @@
 //! The roster as people and other programs read it.
 
+pub(crate) mod load;
+pub(crate) mod stored;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::{
     id::{RunId, StudentId},

@@ -1,0 +1,168 @@
+//! What an event means for the rows of its student: pure, from the event and what is stored.
+//!
+//! Invariants: an older run changes nothing; what the source no longer lists is marked, never dropped; only rows that
+//! differ are written.
+
+use chrono::NaiveDate;
+use rollcall_proto::{
+    id::{RunId, StudentId},
+    message::StudentEvent,
+    roster::{Contact, Enrollment, Student},
+};
+
+use crate::roster::stored::{State, Stored};
+
+/// The run that events are applied for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunFacts {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Its number.
+    pub(crate) run_seq: i64,
+    /// Its date.
+    pub(crate) as_of: NaiveDate,
+}
+
+/// Rows to write.
+#[derive(Debug, Default)]
+pub(crate) struct Writes<'a> {
+    pub(crate) students: Vec<StudentWrite<'a>>,
+    pub(crate) contacts: Vec<ContactWrite<'a>>,
+    pub(crate) enrollments: Vec<EnrollmentWrite<'a>>,
+    pub(crate) history: Vec<HistoryWrite<'a>>,
+}
+
+/// A row of `student`.
+#[derive(Debug)]
+pub(crate) struct StudentWrite<'a> {
+    pub(crate) record: &'a Student,
+    pub(crate) state: State,
+}
+
+/// A row of `contact`.
+#[derive(Debug)]
+pub(crate) struct ContactWrite<'a> {
+    pub(crate) student: &'a StudentId,
+    pub(crate) contact: &'a Contact,
+    pub(crate) position: usize,
+    /// The source does not list the link any more.
+    pub(crate) ended: bool,
+}
+
+/// A row of `enrollment`.
+#[derive(Debug)]
+pub(crate) struct EnrollmentWrite<'a> {
+    pub(crate) student: &'a StudentId,
+    pub(crate) enrollment: &'a Enrollment,
+    pub(crate) position: usize,
+    /// The source shows it.
+    pub(crate) listed: bool,
+}
+
+/// A row of `history`.
+#[derive(Debug)]
+pub(crate) struct HistoryWrite<'a> {
+    pub(crate) event: &'a StudentEvent,
+    pub(crate) parts: Vec<&'static str>,
+}
+
+/// What becomes of one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Its rows are among the writes.
+    Applied,
+    /// A newer run has written the student.
+    Superseded,
+    /// It carries no record, and none is stored.
+    NotStored,
+}
+
+impl<'a> Writes<'a> {
+    /// Adds what `event` asks for.
+    pub(crate) fn take(&mut self, event: &'a StudentEvent, stored: Option<&'a Stored>, run: &RunFacts) -> Decision {
+        if stored.is_some_and(|stored| stored.state.run_seq > run.run_seq) {
+            return Decision::Superseded;
+        }
+        let old = stored.map(|stored| &stored.record);
+        let Some(record) = event.record.as_deref().or(old) else {
+            return Decision::NotStored;
+        };
+        let state = state_after(event, stored.map(|stored| &stored.state), run);
+        self.history.push(HistoryWrite { event, parts: parts(event, stored, record) });
+        self.students.push(StudentWrite { record, state });
+        if event.record.is_some() {
+            self.take_contacts(record, old);
+            self.take_enrollments(record, old);
+        }
+        Decision::Applied
+    }
+
+    fn take_contacts(&mut self, new: &'a Student, old: Option<&'a Student>) {
+        let old = old.map_or(&[][..], |old| &old.contacts);
+        let write = |position, contact, ended| ContactWrite { student: &new.id, contact, position, ended };
+        let listed = new.contacts.iter().enumerate().filter(|(position, contact)| old.get(*position) != Some(contact));
+        self.contacts.extend(listed.map(|(position, contact)| write(position, contact, false)));
+        let same_link = |a: &Contact, b: &Contact| a.kind == b.kind && a.id == b.id;
+        let gone = old.iter().enumerate().filter(|(_, was)| !new.contacts.iter().any(|is| same_link(is, was)));
+        self.contacts.extend(gone.map(|(position, contact)| write(position, contact, true)));
+    }
+
+    fn take_enrollments(&mut self, new: &'a Student, old: Option<&'a Student>) {
+        let old = old.map_or(&[][..], |old| &old.enrollments);
+        let write = |position, enrollment, listed| EnrollmentWrite { student: &new.id, enrollment, position, listed };
+        let differing = new.enrollments.iter().enumerate().filter(|(position, is)| old.get(*position) != Some(is));
+        self.enrollments.extend(differing.map(|(position, is)| write(position, is, true)));
+        let gone = old.iter().enumerate().filter(|(_, was)| !new.enrollments.iter().any(|is| is.id == was.id));
+        self.enrollments.extend(gone.map(|(position, was)| write(position, was, false)));
+    }
+}
+
+fn state_after(event: &StudentEvent, before: Option<&State>, run: &RunFacts) -> State {
+    let kept = before.filter(|before| before.status == event.to);
+    let missing_before = before.and_then(|before| before.missing_since);
+    State {
+        status: event.to,
+        status_since: kept.map_or(run.as_of, |kept| kept.status_since),
+        status_run: kept.map_or(run.run, |kept| kept.status_run),
+        run_seq: run.run_seq,
+        run: run.run,
+        fingerprint: event.fingerprint,
+        rule: event.rule,
+        evidence: event.enrollments.clone(),
+        missing_since: if event.record.is_some() { None } else { missing_before.or(Some(run.as_of)) },
+    }
+}
+
+/// Which parts of the student differ from what is stored. An added student has none: all is new.
+fn parts(event: &StudentEvent, stored: Option<&Stored>, new: &Student) -> Vec<&'static str> {
+    let Some(Stored { record: old, state }) = stored else {
+        return Vec::new();
+    };
+    let name = |student: &Student| {
+        let person = &student.person;
+        [&person.first_name, &person.middle_name, &person.last_name].map(Clone::clone)
+    };
+    [
+        ("status", state.status != event.to),
+        ("missing", state.missing_since.is_some() == event.record.is_some()),
+        ("connection", old.connection != new.connection),
+        ("local_id", old.local_id != new.local_id),
+        ("state_id", old.state_id != new.state_id),
+        ("person", old.person.name_id != new.person.name_id),
+        ("name", name(old) != name(new)),
+        ("birth_date", old.birth_date != new.birth_date),
+        ("gender", old.gender != new.gender),
+        ("grade", old.grade != new.grade),
+        ("school", old.school != new.school),
+        ("graduation_year", old.graduation_year != new.graduation_year),
+        ("homeroom", old.homeroom != new.homeroom),
+        ("phones", old.person.phones != new.person.phones),
+        ("emails", old.person.emails != new.person.emails),
+        ("addresses", old.person.addresses != new.person.addresses),
+        ("contacts", old.contacts != new.contacts),
+        ("enrollments", old.enrollments != new.enrollments),
+    ]
+    .into_iter()
+    .filter_map(|(part, differs)| differs.then_some(part))
+    .collect()
+}

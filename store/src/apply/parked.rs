@@ -1,0 +1,221 @@
+//! Events that the database refused: kept beside the roster, listed, and replayed one by one.
+//!
+//! Invariants: the event is kept whole, whatever its text; a replay corrects the counts of its run exactly once, and is
+//! refused where a newer run has written or planned the student.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use rollcall_proto::{
+    id::{DistrictId, RunId, StudentId},
+    message::StudentEvent,
+};
+
+use super::{
+    Batch, Placed, compare_in_savepoint, concerns_rows,
+    settle::{Head, Parked},
+};
+use crate::{
+    Store, StoreError,
+    plan::{ParkedEvent, decode_batch, pack, unpack},
+    sql::{Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const OPERATION: &str = "replay parked events";
+
+/// What a replay of parked events did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// Written now.
+    pub replayed: Vec<StudentId>,
+    /// Still parked, and why.
+    pub refused: Vec<(StudentId, ReplayRefused)>,
+}
+
+/// Why an event stays parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayRefused {
+    /// A newer run has written the student.
+    #[error("a newer run has written the student")]
+    Written,
+    /// A newer run has planned the student.
+    #[error("a newer run has planned the student")]
+    Planned,
+    /// The database refuses it still.
+    #[error("the database refuses it still")]
+    Database,
+    /// The event carries no record, and none is stored.
+    #[error("the student is not stored, and the event carries no record")]
+    NotStored,
+}
+
+/// Keeps the events aside.
+pub(super) async fn park(tx: &mut Tx, batch: &Batch<'_>, parked: &[Parked<'_>]) -> Result<()> {
+    let sql = "INSERT INTO parked_event (district, run, batch, position, run_seq, student_id, reason, detail, event, at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    for Parked { placed, reason, detail } in parked {
+        let key = (batch.district, batch.run, batch.message.batch, placed.position as i64, batch.message.run_seq);
+        let shown = showable(&placed.event.student_id);
+        let event = pack(placed.event)?;
+        let args =
+            args![key.0, key.1, key.2, key.3, key.4, shown, *reason, detail, event, batch.now];
+        tx.execute(super::OPERATION, sql, args).await?;
+    }
+    Ok(())
+}
+
+/// The id without what a text column refuses, which may be why the event is here.
+fn showable(id: &StudentId) -> String {
+    id.0.replace('\0', "\u{fffd}")
+}
+
+impl Store {
+    /// Events of a run that the database refused and that were not replayed since, in the order of the plan.
+    pub async fn parked_events(&self, district: &DistrictId, run: RunId) -> Result<Vec<ParkedEvent>> {
+        let mut tx = self.read(district, "list parked events").await?;
+        let sql = "SELECT student_id, reason, detail, at FROM parked_event \
+                   WHERE district = $1 AND run = $2 AND replayed_at IS NULL ORDER BY batch, position";
+        let rows = tx.rows("list parked events", sql, args![district, run]).await?;
+        rows.iter().map(read_listed).collect()
+    }
+
+    /// Writes parked events of a run after all, at most `limit`, each in a transaction of its own; only those parked
+    /// for `reason`, if one is given.
+    pub async fn replay_parked(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        reason: Option<&str>,
+        limit: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Replayed> {
+        let now = now.trunc_subsecs(6);
+        let kept = self.kept_events(district, run, reason, limit).await?;
+        let Some(first) = kept.first() else {
+            return Ok(Replayed::default());
+        };
+        let planned = self.planned_since(district, first.run_seq).await?;
+        let mut done = Replayed::default();
+        for event in &kept {
+            match self.replay(district, run, event, &planned, now).await? {
+                Ok(()) => done.replayed.push(event.event.student_id.clone()),
+                Err(why) => done.refused.push((event.event.student_id.clone(), why)),
+            }
+        }
+        Ok(done)
+    }
+
+    async fn kept_events(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        reason: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Kept>> {
+        let mut tx = self.read(district, OPERATION).await?;
+        let sql = "SELECT batch, position, run_seq, event FROM parked_event \
+                   WHERE district = $1 AND run = $2 AND replayed_at IS NULL \
+                   AND (CAST($3 AS text) IS NULL OR reason = $3) ORDER BY batch, position LIMIT $4";
+        let rows = tx.rows(OPERATION, sql, args![district, run, reason, limit]).await?;
+        rows.iter().map(Kept::read).collect()
+    }
+
+    /// The students that newer runs have planned, whatever came of it, unless the plan was thrown away.
+    async fn planned_since(&self, district: &DistrictId, run_seq: i64) -> Result<HashSet<StudentId>> {
+        let mut tx = self.read(district, OPERATION).await?;
+        let sql = "SELECT b.bytes FROM plan_batch b JOIN run r ON r.district = b.district AND r.id = b.run \
+                   WHERE b.district = $1 AND r.seq > $2 AND r.state NOT IN ('failed', 'cancelled', 'discarded')";
+        let mut planned = HashSet::new();
+        let collect = |row: Row| {
+            let events = decode_batch(&row.get::<Vec<u8>>(0)?)?.events;
+            planned.extend(events.into_iter().map(|event| event.student_id));
+            Ok(())
+        };
+        tx.each(OPERATION, sql, args![district, run_seq], collect).await?;
+        Ok(planned)
+    }
+
+    async fn replay(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        kept: &Kept,
+        planned: &HashSet<StudentId>,
+        now: DateTime<Utc>,
+    ) -> Result<std::result::Result<(), ReplayRefused>> {
+        if planned.contains(&kept.event.student_id) {
+            return Ok(Err(ReplayRefused::Planned));
+        }
+        let mut tx = self.begin(district, OPERATION).await?;
+        if !claim(&mut tx, district, run, kept, now).await? {
+            return Ok(Ok(()));
+        }
+        let head = Head::of_run(&mut tx, district, run).await?;
+        let event = [Placed { position: kept.position as usize, event: &kept.event }];
+        let tally = match compare_in_savepoint(&mut tx, district, &head, now, &event).await {
+            Ok(tally) => tally,
+            Err(error) if concerns_rows(&error) => return Ok(Err(ReplayRefused::Database)),
+            Err(error) => return Err(error),
+        };
+        if tally.superseded > 0 {
+            return Ok(Err(ReplayRefused::Written));
+        }
+        if tally.applied == 0 {
+            return Ok(Err(ReplayRefused::NotStored));
+        }
+        correct_counts(&mut tx, district, run, kept.batch, now).await?;
+        tx.commit(OPERATION).await?;
+        Ok(Ok(()))
+    }
+}
+
+fn read_listed(row: &Row) -> Result<ParkedEvent> {
+    Ok(ParkedEvent {
+        student_id: StudentId(row.get(0)?),
+        reason: row.get(1)?,
+        detail: row.get(2)?,
+        at: row.get(3)?,
+    })
+}
+
+/// A parked event, whole.
+struct Kept {
+    batch: i64,
+    position: i64,
+    run_seq: i64,
+    event: StudentEvent,
+}
+
+impl Kept {
+    fn read(row: &Row) -> Result<Self> {
+        let event = unpack(&row.get::<Vec<u8>>(3)?)?;
+        Ok(Self { batch: row.get(0)?, position: row.get(1)?, run_seq: row.get(2)?, event })
+    }
+}
+
+/// Marks the event replayed, for this transaction alone. False: somebody else has replayed it.
+async fn claim(tx: &mut Tx, district: &DistrictId, run: RunId, kept: &Kept, now: DateTime<Utc>) -> Result<bool> {
+    let sql = "UPDATE parked_event SET replayed_at = $5 WHERE district = $1 AND run = $2 AND batch = $3 \
+               AND position = $4 AND replayed_at IS NULL";
+    Ok(tx.execute(OPERATION, sql, args![district, run, kept.batch, kept.position, now]).await? == 1)
+}
+
+/// The event is applied and not parked; and whatever was planned before this does not fit the roster any more.
+async fn correct_counts(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    batch: i64,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "UPDATE plan_batch SET applied = applied + 1, parked = parked - 1 \
+               WHERE district = $1 AND run = $2 AND batch = $3";
+    tx.execute(OPERATION, sql, args![district, run, batch]).await?;
+    let sql = "UPDATE run SET applied = applied + 1, parked = parked - 1, touched_at = $3 \
+               WHERE district = $1 AND id = $2";
+    tx.execute(OPERATION, sql, args![district, run, now]).await?;
+    let sql = "UPDATE district SET roster_version = roster_version + 1 WHERE district = $1";
+    tx.execute(OPERATION, sql, args![district]).await.map(drop)
+}

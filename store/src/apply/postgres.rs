@@ -1,0 +1,106 @@
+//! Bulk rows on PostgreSQL: one statement, one round trip, each column an array (`UNNEST`).
+//!
+//! The statement's text depends on table and columns only, so it is prepared once per connection whatever the number
+//! of rows.
+
+use std::fmt::Write as _;
+
+use sqlx::{Arguments as _, AssertSqlSafe, PgConnection, error::BoxDynError, postgres::PgArguments};
+
+use super::bulk::{Bulk, Column, OnConflict};
+
+/// Writes the rows.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    bulk: &Bulk<'_>,
+    on_conflict: OnConflict,
+) -> Result<u64, sqlx::Error> {
+    let statement = statement(bulk, on_conflict);
+    let arguments = arguments(bulk).map_err(sqlx::Error::Encode)?;
+    let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+/// `INSERT INTO t (a, b, c) SELECT $1, u.b, u.c::jsonb FROM UNNEST($2::text[], $3::text[]) AS u (b, c) …`
+fn statement(bulk: &Bulk<'_>, on_conflict: OnConflict) -> String {
+    let (mut selected, mut arrays, mut aliases) = (String::new(), String::new(), String::new());
+    for (index, (name, column)) in bulk.columns.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let (number, (parameter, cast)) = (index + 1, types(column));
+        if column.is_same() {
+            let _ = write!(selected, "{comma}${number}::{parameter}");
+            continue;
+        }
+        let array_comma = if arrays.is_empty() { "" } else { ", " };
+        let _ = write!(selected, "{comma}u.{name}{cast}");
+        let _ = write!(arrays, "{array_comma}${number}::{parameter}[]");
+        let _ = write!(aliases, "{array_comma}{name}");
+    }
+    format!(
+        "INSERT INTO {} ({}) SELECT {selected} FROM UNNEST({arrays}) AS u ({aliases}){}",
+        bulk.table,
+        bulk.names(),
+        bulk.conflict_clause(on_conflict)
+    )
+}
+
+/// Type of the parameter, and the cast on its way into the table.
+const fn types(column: &Column<'_>) -> (&'static str, &'static str) {
+    match column {
+        Column::SameText(_) | Column::Text(_) => ("text", ""),
+        Column::SameUuid(_) | Column::Uuid(_) => ("uuid", ""),
+        Column::SameDate(_) | Column::Date(_) => ("date", ""),
+        Column::SameBig(_) | Column::Big(_) => ("bigint", ""),
+        Column::SameTime(_) => ("timestamptz", ""),
+        Column::Json(_) => ("text", "::jsonb"),
+        Column::Int(_) => ("integer", ""),
+        Column::Bool(_) => ("boolean", ""),
+        Column::Bytes(_) => ("bytea", ""),
+    }
+}
+
+fn arguments(bulk: &Bulk<'_>) -> Result<PgArguments, BoxDynError> {
+    let mut arguments = PgArguments::default();
+    for (_, column) in &bulk.columns {
+        match column {
+            Column::SameText(value) => arguments.add(*value),
+            Column::SameUuid(value) => arguments.add(value),
+            Column::SameDate(value) => arguments.add(value),
+            Column::SameBig(value) => arguments.add(value),
+            Column::SameTime(value) => arguments.add(value),
+            Column::Text(values) => arguments.add(values),
+            Column::Json(values) => arguments.add(values),
+            Column::Int(values) => arguments.add(values),
+            Column::Big(values) => arguments.add(values),
+            Column::Bool(values) => arguments.add(values),
+            Column::Date(values) => arguments.add(values),
+            Column::Uuid(values) => arguments.add(values),
+            Column::Bytes(values) => arguments.add(values),
+        }?;
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_selected_and_arrays_unnested() {
+        let bulk = Bulk {
+            table: "t",
+            key: &["a"],
+            rows: 1,
+            columns: vec![
+                ("a", Column::SameText("x")),
+                ("b", Column::Json(vec!["[]".into()])),
+                ("c", Column::Int(vec![None])),
+            ],
+        };
+        assert_eq!(
+            statement(&bulk, OnConflict::Replace),
+            "INSERT INTO t (a, b, c) SELECT $1::text, u.b::jsonb, u.c FROM UNNEST($2::text[], $3::integer[]) AS u (b, c) \
+             ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c"
+        );
+    }
+}

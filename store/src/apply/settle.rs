@@ -1,0 +1,204 @@
+//! Accounting for a batch: it is settled once, and the run's counters move with it.
+//!
+//! The run's and the plan's rows are touched last, just before the commit: many writers pass through them.
+
+use rollcall_proto::id::{DistrictId, RunId, StudentId};
+
+use super::{Batch, OPERATION, Placed, change::RunFacts, parked};
+use crate::{
+    StoreError,
+    plan::{BatchOutcome, ParkedEvent},
+    release::RELEASE_WINDOW,
+    sql::{Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a transaction needs to know of its run.
+pub(super) struct Head {
+    /// The run.
+    pub(super) run: RunFacts,
+    /// Who, for the history.
+    pub(super) actor: String,
+    /// Whether the store knows already that the batch was published.
+    published: bool,
+}
+
+impl Head {
+    /// Locks the batch. `None`: it is settled, or its run takes no more events.
+    pub(super) async fn lock(tx: &mut Tx, batch: &Batch<'_>) -> Result<Option<Self>> {
+        const LITE: &str = "SELECT b.settled_at IS NOT NULL, b.published_at IS NOT NULL, b.events, r.seq, r.as_of, \
+                            r.stage, COALESCE(r.approved_by, r.requested_by) \
+                            FROM plan_batch b JOIN run r ON r.district = b.district AND r.id = b.run \
+                            WHERE b.district = $1 AND b.run = $2 AND b.batch = $3";
+        const PG: &str = "SELECT b.settled_at IS NOT NULL, b.published_at IS NOT NULL, b.events, r.seq, r.as_of, \
+                          r.stage, COALESCE(r.approved_by, r.requested_by) \
+                          FROM plan_batch b JOIN run r ON r.district = b.district AND r.id = b.run \
+                          WHERE b.district = $1 AND b.run = $2 AND b.batch = $3 FOR UPDATE OF b";
+        let key = args![batch.district, batch.run, batch.message.batch];
+        let row = tx.row(OPERATION, if tx.is_postgres() { PG } else { LITE }, key).await?;
+        let row = row.ok_or(StoreError::NoRun(batch.run))?;
+        let (settled, events, run_seq): (bool, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        if events != batch.message.events.len() as i64 || run_seq != batch.message.run_seq {
+            let detail = format!("batch {} is not the one that run {} planned", batch.message.batch, batch.run);
+            return Err(StoreError::Corrupt { what: "batch", detail });
+        }
+        let open = row.get::<String>(5)? == "release";
+        let run = RunFacts { run: batch.run, run_seq, as_of: row.get(4)? };
+        let head = Self { run, actor: row.get(6)?, published: row.get(1)? };
+        Ok((open && !settled).then_some(head))
+    }
+
+    /// A run whose batch is settled, for the replay of one of its events.
+    pub(super) async fn of_run(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Self> {
+        let sql = "SELECT seq, as_of, COALESCE(approved_by, requested_by) FROM run WHERE district = $1 AND id = $2";
+        let row = tx.row(OPERATION, sql, args![district, run]).await?.ok_or(StoreError::NoRun(run))?;
+        let facts = RunFacts { run, run_seq: row.get(0)?, as_of: row.get(1)? };
+        Ok(Self { run: facts, actor: row.get(2)?, published: true })
+    }
+}
+
+/// An event to be parked.
+pub(super) struct Parked<'a> {
+    pub(super) placed: Placed<'a>,
+    pub(super) reason: &'static str,
+    pub(super) detail: String,
+}
+
+/// What became of a batch's events.
+#[derive(Default)]
+pub(super) struct Tally<'a> {
+    pub(super) applied: u32,
+    pub(super) superseded: u32,
+    pub(super) parked: Vec<Parked<'a>>,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn applied(events: usize) -> Self {
+        Self { applied: events as u32, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.superseded += other.superseded;
+        self.parked.extend(other.parked);
+    }
+
+    pub(super) fn park(&mut self, placed: Placed<'a>, reason: &'static str, detail: &str) {
+        self.parked.push(Parked { placed, reason, detail: detail.to_owned() });
+    }
+}
+
+/// Marks the batch settled and counts it.
+pub(super) async fn settle(tx: &mut Tx, batch: &Batch<'_>, head: &Head, tally: Tally<'_>) -> Result<BatchOutcome> {
+    parked::park(tx, batch, &tally.parked).await?;
+    settle_batch(tx, batch, &tally).await?;
+    let flight = settle_plan(tx, batch, head).await?;
+    count(tx, batch, &tally).await?;
+    Ok(BatchOutcome {
+        already_settled: false,
+        applied: tally.applied,
+        superseded: tally.superseded,
+        parked: tally.parked.iter().map(|parked| listed(parked, batch)).collect(),
+        run_settled: flight.is_settled(),
+        release_more: flight.wants_more(batch.message.events.len() as i64),
+    })
+}
+
+fn listed(parked: &Parked<'_>, batch: &Batch<'_>) -> ParkedEvent {
+    ParkedEvent {
+        student_id: StudentId(parked.placed.event.student_id.0.clone()),
+        reason: parked.reason.to_owned(),
+        detail: parked.detail.clone(),
+        at: batch.now,
+    }
+}
+
+async fn settle_batch(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Result<()> {
+    let sql = "UPDATE plan_batch SET settled_at = $4, published_at = COALESCE(published_at, $4), applied = $5, \
+               superseded = $6, parked = $7 WHERE district = $1 AND run = $2 AND batch = $3";
+    let key = (batch.district, batch.run, batch.message.batch);
+    let counts = (tally.applied, tally.superseded, tally.parked.len() as i64);
+    let args = args![key.0, key.1, key.2, batch.now, counts.0, counts.1, counts.2];
+    tx.execute(OPERATION, sql, args).await.map(drop)
+}
+
+async fn settle_plan(tx: &mut Tx, batch: &Batch<'_>, head: &Head) -> Result<Flight> {
+    let sql = "UPDATE plan SET settled_batches = settled_batches + 1, settled_events = settled_events + $3, \
+               published_batches = published_batches + $4, published_events = published_events + $5 \
+               WHERE district = $1 AND run = $2 \
+               RETURNING batches, settled_batches, published_batches, published_events, settled_events, release_window";
+    let events = batch.message.events.len() as i64;
+    // A batch can be applied before the releaser has noted that it was published.
+    let (late_batches, late_events) = if head.published { (0, 0) } else { (1, events) };
+    let args = args![batch.district, batch.run, events, i64::from(late_batches), late_events];
+    let row = tx.row(OPERATION, sql, args).await?.ok_or(StoreError::NoRun(batch.run))?;
+    let in_flight = row.get::<i64>(3)? - row.get::<i64>(4)?;
+    Ok(Flight {
+        batches: row.get(0)?,
+        settled: row.get(1)?,
+        published: row.get(2)?,
+        in_flight,
+        window: row.get::<Option<i64>>(5)?.unwrap_or(RELEASE_WINDOW),
+    })
+}
+
+async fn count(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Result<()> {
+    let sql = "UPDATE run SET applied = applied + $3, superseded = superseded + $4, parked = parked + $5, \
+               touched_at = $6 WHERE district = $1 AND id = $2";
+    let counts = (tally.applied, tally.superseded, tally.parked.len() as i64);
+    let args = args![batch.district, batch.run, counts.0, counts.1, counts.2, batch.now];
+    tx.execute(OPERATION, sql, args).await.map(drop)
+}
+
+/// A released plan's progress, after a batch of it was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Flight {
+    batches: i64,
+    settled: i64,
+    published: i64,
+    /// Events published and not settled.
+    in_flight: i64,
+    window: i64,
+}
+
+impl Flight {
+    const fn is_settled(&self) -> bool {
+        self.settled == self.batches
+    }
+
+    /// True for the one batch of `events` that brings what is in flight down to half the window, or to nothing, while
+    /// batches wait to be published.
+    const fn wants_more(&self, events: i64) -> bool {
+        let half = self.window / 2;
+        let crossed = self.in_flight <= half && self.in_flight + events > half;
+        self.published < self.batches && (crossed || self.in_flight == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flight(published: i64, in_flight: i64) -> Flight {
+        Flight { batches: 10, settled: 0, published, in_flight, window: 100 }
+    }
+
+    #[test]
+    fn more_is_released_once_when_half_the_window_is_free() {
+        assert!(!flight(5, 51).wants_more(20));
+        assert!(flight(5, 50).wants_more(20));
+        assert!(flight(5, 31).wants_more(20));
+        assert!(!flight(5, 30).wants_more(20));
+    }
+
+    #[test]
+    fn more_is_released_when_nothing_is_in_flight() {
+        assert!(flight(1, 0).wants_more(1));
+    }
+
+    #[test]
+    fn nothing_is_released_when_nothing_waits() {
+        assert!(!flight(10, 0).wants_more(80));
+    }
+}

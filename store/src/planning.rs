@@ -1,0 +1,311 @@
+//! Plans: what they compare with, and how they are saved.
+//!
+//! Invariants: a plan is saved once, by compare-and-set on the run's stage, and only while the roster is the one it was
+//! compared with; saving does all that its verdict says, or nothing.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use rollcall_proto::{
+    id::{DistrictId, RunId, StudentId},
+    message::StudentEvent,
+    roster::{School, Staff, Student},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Store, StoreError,
+    apply::{
+        bulk::{Bulk, Column, OnConflict},
+        rows::run_column,
+    },
+    closing, findings,
+    plan::{EncodedBatch, NewPlan, PlanLine, Skip, StoredStudent, Verdict, decode_batch, pack, unpack},
+    release::write_side_rows,
+    releasing,
+    roster::load::{self, Intent, read_fingerprint, read_status},
+    run::{Baseline, plan_hash_text},
+    sql::{Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a statement is for, in errors.
+const OPERATION: &str = "save a plan";
+
+/// Students read back at a time.
+const RECORDS: usize = 1_000;
+
+impl Store {
+    /// What the plan compares with: sorted by student id.
+    pub async fn stored_students(&self, district: &DistrictId) -> Result<Vec<StoredStudent>> {
+        let mut tx = self.read(district, "read what is stored").await?;
+        let sql = "SELECT student_id, connection, status, fingerprint FROM student \
+                   WHERE district = $1 ORDER BY student_id";
+        let mut stored = Vec::new();
+        let take = |row: Row| {
+            stored.push(read_stored(&row)?);
+            Ok(())
+        };
+        tx.each("read what is stored", sql, args![district], take).await?;
+        Ok(stored)
+    }
+
+    /// Whole records, sorted by student id, for comparing field by field when something was not granted.
+    pub async fn records(&self, district: &DistrictId, ids: &[StudentId]) -> Result<Vec<Student>> {
+        let mut tx = self.read(district, "read records").await?;
+        let mut ids: Vec<&StudentId> = ids.iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut records = Vec::with_capacity(ids.len());
+        for part in ids.chunks(RECORDS) {
+            let stored = load::load(&mut tx, district, part, Intent::Look).await?;
+            records.extend(stored.into_iter().map(|stored| stored.record));
+        }
+        Ok(records)
+    }
+
+    /// Saves a plan and does what its verdict says, in one transaction, superseding every earlier held plan of the
+    /// district.
+    ///
+    /// False: nothing was saved, because the run was not at Plan any more (cancelled, or planned by another), or the
+    /// roster has changed since it was compared; in the latter case the run stays at Plan, free to be planned anew.
+    pub async fn save_plan(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        plan: &NewPlan,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let now = now.trunc_subsecs(6);
+        let mut tx = self.begin(district, OPERATION).await?;
+        if lock_roster_version(&mut tx, district).await? != plan.roster_version {
+            free_lease(&mut tx, district, run).await?;
+            tx.commit(OPERATION).await?;
+            return Ok(false);
+        }
+        if !move_run(&mut tx, district, run, plan, now).await? {
+            return Ok(false);
+        }
+        save_parts(&mut tx, district, run, plan).await?;
+        follow(&mut tx, district, run, plan, now).await?;
+        tx.commit(OPERATION).await?;
+        Ok(true)
+    }
+
+    /// The candidates that a `Verdict::Recheck` saved, and whether a person approved them already.
+    pub async fn candidates(&self, district: &DistrictId, run: RunId) -> Result<Option<(Vec<u8>, bool)>> {
+        let mut tx = self.read(district, "read candidates").await?;
+        let sql = "SELECT candidates, approved FROM plan \
+                   WHERE district = $1 AND run = $2 AND candidates IS NOT NULL";
+        let row = tx.row("read candidates", sql, args![district, run]).await?;
+        row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+    }
+
+    /// The plan line by line, by student id.
+    pub async fn plan_lines(&self, district: &DistrictId, run: RunId) -> Result<Vec<PlanLine>> {
+        let mut tx = self.read(district, "read a plan").await?;
+        let sql = "SELECT bytes FROM plan_batch WHERE district = $1 AND run = $2 ORDER BY batch";
+        let mut lines = Vec::new();
+        let take = |row: Row| {
+            lines.extend(decode_batch(&row.get::<Vec<u8>>(0)?)?.events.into_iter().map(line));
+            Ok(())
+        };
+        tx.each("read a plan", sql, args![district, run], take).await?;
+        lines.sort_by(|a: &PlanLine, b| a.student_id.cmp(&b.student_id));
+        Ok(lines)
+    }
+
+    /// Students that the plan neither changes nor leaves unchanged, as the planner ordered them.
+    pub async fn skips(&self, district: &DistrictId, run: RunId) -> Result<Vec<Skip>> {
+        let mut tx = self.read(district, "read a plan").await?;
+        Ok(Side::load(&mut tx, district, run).await?.map(|side| side.skips).unwrap_or_default())
+    }
+}
+
+/// The baselines that the run's plan asked to keep when the run closes.
+pub(crate) async fn kept_baselines(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Vec<(u16, Baseline)>> {
+    Ok(Side::load(tx, district, run).await?.map(|side| side.baselines).unwrap_or_default())
+}
+
+/// Notes a person's approval of candidates that have to be looked at first. False: there are none.
+pub(crate) async fn approve_candidates(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<bool> {
+    let sql = "UPDATE plan SET approved = $3, recheck_on_approval = $4 \
+               WHERE district = $1 AND run = $2 AND recheck_on_approval";
+    Ok(tx.execute("approve a plan", sql, args![district, run, true, false]).await? == 1)
+}
+
+fn read_stored(row: &Row) -> Result<StoredStudent> {
+    Ok(StoredStudent {
+        id: StudentId(row.get(0)?),
+        connection: row.get(1)?,
+        status: read_status(row, 2)?,
+        fingerprint: read_fingerprint(row, 3)?,
+    })
+}
+
+fn line(event: StudentEvent) -> PlanLine {
+    PlanLine {
+        student_id: event.student_id,
+        change: event.change.as_str().to_owned(),
+        from: event.from,
+        to: event.to,
+        rule: event.rule,
+        enrollments: event.enrollments,
+    }
+}
+
+/// What a plan says beside its events.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Side {
+    pub(crate) skips: Vec<Skip>,
+    pub(crate) schools: Vec<School>,
+    pub(crate) staff: Vec<Staff>,
+    pub(crate) baselines: Vec<(u16, Baseline)>,
+}
+
+/// [`Side`], borrowed for writing.
+#[derive(Serialize)]
+struct SideRef<'a> {
+    skips: &'a [Skip],
+    schools: &'a [School],
+    staff: &'a [Staff],
+    baselines: &'a [(u16, Baseline)],
+}
+
+impl Side {
+    /// What the run's plan said. `None`: it has none.
+    pub(crate) async fn load(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Option<Self>> {
+        let sql = "SELECT side FROM plan WHERE district = $1 AND run = $2";
+        let row = tx.row("read a plan", sql, args![district, run]).await?;
+        row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()
+    }
+}
+
+/// The district's roster version, locked: approvals and other plans of the district wait.
+async fn lock_roster_version(tx: &mut Tx, district: &DistrictId) -> Result<i64> {
+    let pg = "SELECT roster_version FROM district WHERE district = $1 FOR UPDATE";
+    let lite = "SELECT roster_version FROM district WHERE district = $1";
+    let row = tx.row(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district]).await?;
+    row.ok_or_else(|| StoreError::NoDistrict(district.clone()))?.get(0)
+}
+
+async fn free_lease(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
+    let sql = "UPDATE run SET plan_lease_until = NULL WHERE district = $1 AND id = $2 AND stage = 'plan'";
+    tx.execute(OPERATION, sql, args![district, run]).await.map(drop)
+}
+
+/// Stage, state and reason that a verdict leads to. A plan with nothing to change is released, and settled at once.
+fn destination(verdict: &Verdict) -> (&'static str, &'static str, Option<&str>) {
+    match verdict {
+        Verdict::Release | Verdict::Nothing => ("release", "running", None),
+        Verdict::Hold(reason) => ("held", "held", Some(reason)),
+        Verdict::Recheck(_) => ("recheck", "running", None),
+        Verdict::Fail(reason) => ("closed", "failed", Some(reason)),
+    }
+}
+
+/// Moves the run on from Plan, with its counts. False: it was not at Plan.
+async fn move_run(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan, now: DateTime<Utc>) -> Result<bool> {
+    let sql = "UPDATE run SET stage = $3, state = $4, reason = $5, listed = $6, missing = $7, added = $8, \
+               changed = $9, removed = $10, unchanged = $11, skipped = $12, plan_hash = $13, \
+               planned_roster_version = $14, planned_at = $15, touched_at = $15, released_at = $16, ended_at = $17, \
+               plan_lease_until = NULL WHERE district = $1 AND id = $2 AND stage = 'plan'";
+    let (stage, state, reason) = destination(&plan.verdict);
+    let counts = &plan.counts;
+    let released = (stage == "release").then_some(now);
+    let ended = (stage == "closed").then_some(now);
+    let args = args![
+        district,
+        run,
+        stage,
+        state,
+        reason,
+        counts.listed,
+        counts.missing,
+        counts.added,
+        counts.changed,
+        counts.removed,
+        counts.unchanged,
+        counts.skipped,
+        plan_hash_text(plan.hash),
+        plan.roster_version,
+        now,
+        released,
+        ended,
+    ];
+    Ok(tx.execute(OPERATION, sql, args).await? == 1)
+}
+
+/// Saves what the plan consists of, in place of what an earlier planning of the run saved.
+async fn save_parts(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan) -> Result<()> {
+    save_head(tx, district, run, plan).await?;
+    let sql = "DELETE FROM plan_batch WHERE district = $1 AND run = $2";
+    tx.execute(OPERATION, sql, args![district, run]).await?;
+    for batches in plan.batches.chunks(64) {
+        batches_bulk(district, run, batches).write(tx, OnConflict::Refuse, OPERATION).await?;
+    }
+    findings::replace_planned(tx, district, run, &plan.findings).await
+}
+
+async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan) -> Result<()> {
+    let sql = "INSERT INTO plan (district, run, candidates, recheck_on_approval, side, batches, events) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (district, run) DO UPDATE SET \
+               candidates = COALESCE(excluded.candidates, plan.candidates), \
+               recheck_on_approval = excluded.recheck_on_approval, side = excluded.side, \
+               batches = excluded.batches, events = excluded.events";
+    let candidates = match &plan.verdict {
+        Verdict::Recheck(candidates) => Some(candidates.clone()),
+        Verdict::Hold(_) => plan.recheck_on_approval.clone(),
+        _ => None,
+    };
+    let recheck_on_approval = matches!(plan.verdict, Verdict::Hold(_)) && plan.recheck_on_approval.is_some();
+    let side = pack(&SideRef {
+        skips: &plan.skips,
+        schools: &plan.schools,
+        staff: &plan.staff,
+        baselines: &plan.baselines,
+    })?;
+    let batches = plan.batches.len() as i64;
+    let events: i64 = plan.batches.iter().map(|batch| i64::from(batch.events)).sum();
+    let args = args![district, run, candidates, recheck_on_approval, side, batches, events];
+    tx.execute(OPERATION, sql, args).await.map(drop)
+}
+
+fn batches_bulk<'a>(district: &'a DistrictId, run: RunId, batches: &'a [EncodedBatch]) -> Bulk<'a> {
+    let columns = vec![
+        ("district", Column::SameText(district.as_str())),
+        run_column(run),
+        ("batch", Column::Big(batches.iter().map(|batch| i64::from(batch.batch)).collect())),
+        ("status", Column::Text(batches.iter().map(|batch| Some(batch.status.as_str())).collect())),
+        ("events", Column::Big(batches.iter().map(|batch| i64::from(batch.events)).collect())),
+        ("bytes", Column::Bytes(batches.iter().map(|batch| batch.bytes.as_slice()).collect())),
+    ];
+    Bulk { table: "plan_batch", key: &["district", "run", "batch"], rows: batches.len(), columns }
+}
+
+/// What a verdict means beyond the run itself.
+async fn follow(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan, now: DateTime<Utc>) -> Result<()> {
+    match plan.verdict {
+        Verdict::Release => {
+            supersede(tx, district, run, now).await?;
+            releasing::release_in(tx, district, run, None, now).await?;
+            write_side_rows(tx, district, run, &plan.schools, &plan.staff).await
+        }
+        Verdict::Nothing => {
+            supersede(tx, district, run, now).await?;
+            write_side_rows(tx, district, run, &plan.schools, &plan.staff).await?;
+            closing::close_in(tx, district, run, now).await.map(drop)
+        }
+        Verdict::Hold(_) => supersede(tx, district, run, now).await,
+        // Not a plan yet, and none at all: what is held stays held.
+        Verdict::Recheck(_) | Verdict::Fail(_) => Ok(()),
+    }
+}
+
+/// Throws away every earlier plan of the district that waits for a person.
+async fn supersede(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
+    let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
+               WHERE district = $1 AND stage = 'held' \
+               AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2)";
+    let reason = format!("superseded-by {run}");
+    tx.execute(OPERATION, sql, args![district, run, reason, now]).await.map(drop)
+}

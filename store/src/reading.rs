@@ -1,0 +1,130 @@
+//! Reading the roster.
+
+use rollcall_proto::{
+    id::{DistrictId, RunId, StudentId},
+    roster::Status,
+};
+
+use crate::{
+    Store, StoreError,
+    roster::{
+        HistoryRow, StudentDetail, StudentFilter, StudentRow,
+        load::{self, Intent, read_json, read_rule, read_status},
+        stored::Stored,
+    },
+    sql::{Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Students by id, as the filter asks.
+    pub async fn students(&self, district: &DistrictId, filter: &StudentFilter) -> Result<Vec<StudentRow>> {
+        let mut tx = self.read(district, "list students").await?;
+        let sql = "SELECT student_id, local_id, state_id, last_name, first_name, grade, school, status, status_since, \
+                   run FROM student WHERE district = $1 AND student_id > $2 \
+                   AND (CAST($3 AS text) IS NULL OR status = $3) AND (CAST($4 AS text) IS NULL OR school = $4) \
+                   ORDER BY student_id LIMIT $5";
+        // No id is empty: every one is greater.
+        let after = filter.after.as_ref().map_or("", |after| after.0.as_str());
+        let status = filter.status.map(Status::as_str);
+        let limit = filter.limit.unwrap_or(i64::MAX);
+        let args = args![district, after, status, filter.school.clone(), limit];
+        tx.rows("list students", sql, args).await?.iter().map(read_student_row).collect()
+    }
+
+    /// Found by student id, local id or state id, in this order.
+    pub async fn student(&self, district: &DistrictId, id: &str) -> Result<Option<StudentDetail>> {
+        let mut tx = self.read(district, "show a student").await?;
+        let Some(id) = find(&mut tx, district, id).await? else {
+            return Ok(None);
+        };
+        let stored = load::load(&mut tx, district, &[&id], Intent::Look).await?.pop();
+        let history = history(&mut tx, district, &id).await?;
+        Ok(stored.map(|stored| detail(stored, history)))
+    }
+
+    /// A student's changes, newest first.
+    pub async fn history(&self, district: &DistrictId, student: &StudentId) -> Result<Vec<HistoryRow>> {
+        let mut tx = self.read(district, "show a student").await?;
+        history(&mut tx, district, student).await
+    }
+
+    /// How many students have each status; every status is there, in the order people read them.
+    pub async fn status_counts(&self, district: &DistrictId) -> Result<Vec<(Status, i64)>> {
+        let mut tx = self.read(district, "count students").await?;
+        let sql = "SELECT status, count(*) FROM student WHERE district = $1 GROUP BY status";
+        let rows = tx.rows("count students", sql, args![district]).await?;
+        let mut counts = Status::ALL.map(|status| (status, 0));
+        for row in &rows {
+            let status = read_status(row, 0)?;
+            for count in counts.iter_mut().filter(|count| count.0 == status) {
+                count.1 = row.get(1)?;
+            }
+        }
+        Ok(counts.to_vec())
+    }
+}
+
+fn read_student_row(row: &Row) -> Result<StudentRow> {
+    Ok(StudentRow {
+        student_id: StudentId(row.get(0)?),
+        local_id: row.get(1)?,
+        state_id: row.get(2)?,
+        last_name: row.get(3)?,
+        first_name: row.get(4)?,
+        grade: row.get(5)?,
+        school: row.get(6)?,
+        status: read_status(row, 7)?,
+        status_since: row.get(8)?,
+        run: RunId(row.get(9)?),
+    })
+}
+
+/// The student whom a person means by `id`. A local or state id that two students share finds the lesser student id.
+async fn find(tx: &mut Tx, district: &DistrictId, id: &str) -> Result<Option<StudentId>> {
+    let sql = "SELECT student_id FROM student \
+               WHERE district = $1 AND (student_id = $2 OR local_id = $2 OR state_id = $2) \
+               ORDER BY student_id <> $2, COALESCE(local_id, '') <> $2, student_id LIMIT 1";
+    let row = tx.row("show a student", sql, args![district, id]).await?;
+    row.map(|row| row.get(0).map(StudentId)).transpose()
+}
+
+fn detail(stored: Stored, history: Vec<HistoryRow>) -> StudentDetail {
+    let Stored { record, state } = stored;
+    let row = StudentRow {
+        student_id: record.id.clone(),
+        local_id: record.local_id.clone(),
+        state_id: record.state_id.clone(),
+        last_name: record.person.last_name.clone(),
+        first_name: record.person.first_name.clone(),
+        grade: record.grade.clone(),
+        school: record.school.clone(),
+        status: state.status,
+        status_since: state.status_since,
+        run: state.run,
+    };
+    StudentDetail { row, rule: state.rule, evidence: state.evidence, record, history }
+}
+
+async fn history(tx: &mut Tx, district: &DistrictId, student: &StudentId) -> Result<Vec<HistoryRow>> {
+    let sql = "SELECT at, run, as_of, actor, change, from_status, to_status, rule, CAST(enrollments AS text), \
+               CAST(parts AS text) FROM history WHERE district = $1 AND student_id = $2 ORDER BY run_seq DESC";
+    tx.rows("show a student", sql, args![district, student]).await?.iter().map(read_history).collect()
+}
+
+fn read_history(row: &Row) -> Result<HistoryRow> {
+    let from = row.get::<Option<String>>(5)?.map(|_| read_status(row, 5)).transpose()?;
+    Ok(HistoryRow {
+        at: row.get(0)?,
+        run: RunId(row.get(1)?),
+        as_of: row.get(2)?,
+        actor: row.get(3)?,
+        change: row.get(4)?,
+        from,
+        to: read_status(row, 6)?,
+        rule: read_rule(row, 7)?,
+        enrollments: read_json(row, 8)?,
+        parts: read_json(row, 9)?,
+    })
+}

@@ -1,0 +1,239 @@
+//! Releasing a plan: which batches to publish next, which have been, and what a release writes beside students.
+//!
+//! Invariant: at most a window of a run's events is published and unsettled, so that a huge district cannot starve a
+//! small one; a batch larger than the window goes alone.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use rollcall_proto::{
+    id::{DistrictId, RunId},
+    message::StudentEvents,
+    roster::{School, Staff},
+};
+
+use crate::{
+    Store, StoreError,
+    apply::{
+        bulk::{Bulk, Column, OnConflict, json},
+        rows::{person_columns, run_column},
+    },
+    plan::{BatchRow, decode_batch},
+    planning::Side,
+    roster::load::read_status,
+    sql::{Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const OPERATION: &str = "release a plan";
+
+/// Most events of a run that are published and unsettled, unless the releaser asks for another number.
+pub const RELEASE_WINDOW: i64 = 20_000;
+
+impl Store {
+    /// The next batches to publish, at most `window` unsettled events of the run in flight. Also those published before
+    /// `again_before` and not settled.
+    pub async fn batches_to_publish(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        window: i64,
+        again_before: Option<DateTime<Utc>>,
+    ) -> Result<Vec<StudentEvents>> {
+        let mut tx = self.begin(district, OPERATION).await?;
+        let Some(in_flight) = open_window(&mut tx, district, run, window).await? else {
+            return Ok(Vec::new());
+        };
+        let mut bytes = overdue(&mut tx, district, run, again_before).await?;
+        if let Some(last) = last_that_fits(&mut tx, district, run, window, in_flight).await? {
+            bytes.extend(unpublished(&mut tx, district, run, last).await?);
+        }
+        tx.commit(OPERATION).await?;
+        bytes.iter().map(|bytes| decode_batch(bytes)).collect()
+    }
+
+    /// Notes that batches have been published (again).
+    pub async fn batches_published(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        batches: &[u32],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let batches: Vec<i64> = batches.iter().copied().map(i64::from).collect();
+        let mut tx = self.begin(district, OPERATION).await?;
+        let (first, events) = first_time(&mut tx, district, run, &batches).await?;
+        mark_published(&mut tx, district, run, batches, now.trunc_subsecs(6)).await?;
+        let sql = "UPDATE plan SET published_batches = published_batches + $3, published_events = published_events + $4 \
+                   WHERE district = $1 AND run = $2";
+        tx.execute(OPERATION, sql, args![district, run, first, events]).await?;
+        tx.commit(OPERATION).await
+    }
+
+    /// A run's batches and how far each is, in order.
+    pub async fn batches(&self, district: &DistrictId, run: RunId) -> Result<Vec<BatchRow>> {
+        let mut tx = self.read(district, "list batches").await?;
+        let sql = "SELECT batch, status, events, published_at, settled_at, applied, superseded, parked FROM plan_batch \
+                   WHERE district = $1 AND run = $2 ORDER BY batch";
+        let rows = tx.rows("list batches", sql, args![district, run]).await?;
+        rows.iter().map(read_batch).collect()
+    }
+}
+
+fn read_batch(row: &Row) -> Result<BatchRow> {
+    Ok(BatchRow {
+        batch: row.get(0)?,
+        status: read_status(row, 1)?,
+        events: row.get(2)?,
+        published_at: row.get(3)?,
+        settled_at: row.get(4)?,
+        applied: row.get(5)?,
+        superseded: row.get(6)?,
+        parked: row.get(7)?,
+    })
+}
+
+/// Notes the window; returns how many events are published and unsettled. `None`: the run is not being released.
+async fn open_window(tx: &mut Tx, district: &DistrictId, run: RunId, window: i64) -> Result<Option<i64>> {
+    let sql = "UPDATE plan SET release_window = $3 WHERE district = $1 AND run = $2 AND EXISTS \
+               (SELECT 1 FROM run r WHERE r.district = $1 AND r.id = $2 AND r.stage = 'release') \
+               RETURNING published_events - settled_events";
+    let row = tx.row(OPERATION, sql, args![district, run, window]).await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+async fn overdue(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    before: Option<DateTime<Utc>>,
+) -> Result<Vec<Vec<u8>>> {
+    let Some(before) = before else {
+        return Ok(Vec::new());
+    };
+    let sql = "SELECT bytes FROM plan_batch WHERE district = $1 AND run = $2 AND settled_at IS NULL \
+               AND published_at < $3 ORDER BY batch";
+    bytes(&tx.rows(OPERATION, sql, args![district, run, before]).await?)
+}
+
+/// The last of the unpublished batches that the window has room for.
+async fn last_that_fits(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    window: i64,
+    mut in_flight: i64,
+) -> Result<Option<i64>> {
+    let sql = "SELECT batch, events FROM plan_batch \
+               WHERE district = $1 AND run = $2 AND published_at IS NULL ORDER BY batch LIMIT $3";
+    let mut last = None;
+    // A batch holds one event at least, so no more than `window` batches can fit.
+    for row in tx.rows(OPERATION, sql, args![district, run, window.max(1)]).await? {
+        let events: i64 = row.get(1)?;
+        if in_flight > 0 && in_flight + events > window {
+            break;
+        }
+        in_flight += events;
+        last = Some(row.get(0)?);
+    }
+    Ok(last)
+}
+
+async fn unpublished(tx: &mut Tx, district: &DistrictId, run: RunId, last: i64) -> Result<Vec<Vec<u8>>> {
+    let sql = "SELECT bytes FROM plan_batch \
+               WHERE district = $1 AND run = $2 AND published_at IS NULL AND batch <= $3 ORDER BY batch";
+    bytes(&tx.rows(OPERATION, sql, args![district, run, last]).await?)
+}
+
+fn bytes(rows: &[Row]) -> Result<Vec<Vec<u8>>> {
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// How many of the batches, and events in them, were not published before. Locks them.
+async fn first_time(tx: &mut Tx, district: &DistrictId, run: RunId, batches: &[i64]) -> Result<(i64, i64)> {
+    let pg = "SELECT events FROM plan_batch WHERE district = $1 AND run = $2 AND batch = ANY($3) \
+              AND published_at IS NULL ORDER BY batch FOR UPDATE";
+    let lite = "SELECT events FROM plan_batch WHERE district = $1 AND run = $2 \
+                AND batch IN (SELECT value FROM json_each($3)) AND published_at IS NULL ORDER BY batch";
+    let args = args![district, run, batches.to_vec()];
+    let rows = tx.rows(OPERATION, if tx.is_postgres() { pg } else { lite }, args).await?;
+    let events = rows.iter().map(|row| row.get::<i64>(0)).sum::<Result<i64>>()?;
+    Ok((rows.len() as i64, events))
+}
+
+async fn mark_published(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    batches: Vec<i64>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let pg = "UPDATE plan_batch SET published_at = $4 WHERE district = $1 AND run = $2 AND batch = ANY($3)";
+    let lite = "UPDATE plan_batch SET published_at = $4 WHERE district = $1 AND run = $2 \
+                AND batch IN (SELECT value FROM json_each($3))";
+    let args = args![district, run, batches, now];
+    tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args).await.map(drop)
+}
+
+/// Writes the schools and staff of a saved plan: called where a plan is released, by verdict or by a person.
+pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
+    let Some(side) = Side::load(tx, district, run).await? else {
+        return Ok(());
+    };
+    write_side_rows(tx, district, run, &side.schools, &side.staff).await
+}
+
+/// Writes schools and staff. One listed twice counts once, the last time.
+pub(crate) async fn write_side_rows(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    schools: &[School],
+    staff: &[Staff],
+) -> Result<()> {
+    let schools = last_of_each(schools, |school| &school.code);
+    for part in schools.chunks(SIDE_ROWS) {
+        schools_bulk(district, run, part).write(tx, OnConflict::Replace, OPERATION).await?;
+    }
+    let staff = last_of_each(staff, |member| &member.id);
+    for part in staff.chunks(SIDE_ROWS) {
+        staff_bulk(district, run, part)?.write(tx, OnConflict::Replace, OPERATION).await?;
+    }
+    Ok(())
+}
+
+/// Schools or staff per statement.
+const SIDE_ROWS: usize = 1_000;
+
+fn last_of_each<'a, T>(rows: &'a [T], key: impl Fn(&'a T) -> &'a String) -> Vec<&'a T> {
+    let by_key: std::collections::BTreeMap<_, _> = rows.iter().map(|row| (key(row), row)).collect();
+    by_key.into_values().collect()
+}
+
+fn schools_bulk<'a>(district: &'a DistrictId, run: RunId, rows: &[&'a School]) -> Bulk<'a> {
+    let text = |get: fn(&School) -> Option<&str>| Column::Text(rows.iter().map(|row| get(row)).collect());
+    let columns = vec![
+        ("district", Column::SameText(district.as_str())),
+        ("code", text(|row| Some(&row.code))),
+        ("name", text(|row| row.name.as_deref())),
+        ("state_id", text(|row| row.state_id.as_deref())),
+        ("grade_low", text(|row| row.grade_low.as_deref())),
+        ("grade_high", text(|row| row.grade_high.as_deref())),
+        ("phone", text(|row| row.phone.as_deref())),
+        run_column(run),
+    ];
+    Bulk { table: "school", key: &["district", "code"], rows: rows.len(), columns }
+}
+
+fn staff_bulk<'a>(district: &'a DistrictId, run: RunId, rows: &'a [&'a Staff]) -> Result<Bulk<'a>> {
+    let entities = rows.iter().map(|row| json(&row.entities)).collect::<Result<_>>()?;
+    let mut columns = vec![
+        ("district", Column::SameText(district.as_str())),
+        ("staff_id", Column::Text(rows.iter().map(|row| Some(row.id.as_str())).collect())),
+        ("number", Column::Text(rows.iter().map(|row| row.number.as_deref()).collect())),
+        ("teacher", Column::Bool(rows.iter().map(|row| Some(row.teacher)).collect())),
+        ("entities", Column::Json(entities)),
+        run_column(run),
+    ];
+    columns.extend(person_columns(rows, |row| &row.person)?);
+    Ok(Bulk { table: "staff", key: &["district", "staff_id"], rows: rows.len(), columns })
+}
