@@ -162,6 +162,14 @@ impl Store {
         self.move_run(operation, district, sql, args![district, run, now]).await.map(drop)
     }
 
+    /// The run counts as changed at `at`, which may lie ahead where its work is known to wait until then. Never earlier
+    /// than it counted before.
+    pub async fn touch_run(&self, district: &DistrictId, run: RunId, at: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE run SET touched_at = $3 \
+                   WHERE district = $1 AND id = $2 AND touched_at < $3 AND ended_at IS NULL";
+        self.move_run("touch a run", district, sql, args![district, run, at]).await.map(drop)
+    }
+
     /// Ends an open run that cannot go on. A run that has released its plan, or has ended, stays as it is.
     pub async fn fail_run(&self, district: &DistrictId, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<()> {
         let sql = "UPDATE run SET state = 'failed', stage = 'closed', reason = $3, ended_at = $4, touched_at = $4 \

@@ -8,7 +8,7 @@ use rollcall_proto::id::{ListingNo, PageNo};
 use super::{Ask, Board, Dealt, Extent, Lane, LaneMove, Listing, PageFacts, Progress};
 
 /// Times in a row that a listing's lanes may be told to wait before it is given up.
-pub const MOST_WAITS: u32 = 40;
+pub(super) const MOST_WAITS: u32 = 40;
 
 impl Board {
     /// A board on which nothing has been dealt. At least one lane.

@@ -1,0 +1,280 @@
+//! The token request, in the three ways that are known to work.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use oauth2::{
+    AccessToken, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken, RequestTokenError,
+    Scope, StandardRevocableToken, TokenResponse, TokenUrl,
+    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType},
+};
+use reqwest::{Method, Request, header::HeaderMap};
+use rollcall_store::district::{Connection, CredentialPlacement};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize};
+use url::{Url, form_urlencoded};
+
+use super::Credentials;
+use crate::{
+    error::SisError,
+    net::{Http, Reply, host_of},
+};
+
+/// Token and lifetime.
+pub(super) type Granted = (SecretString, Option<Duration>);
+
+/// Fetches a token.
+pub(super) async fn token(http: &Http, credentials: &Credentials) -> Result<Granted, SisError> {
+    let url = token_url(&credentials.connection)?;
+    let headers = crate::session::extra_headers(credentials)?;
+    match credentials.connection.credentials {
+        CredentialPlacement::Basic => exchange(http, credentials, url, headers, AuthType::BasicAuth).await,
+        CredentialPlacement::Form => exchange(http, credentials, url, headers, AuthType::RequestBody).await,
+        CredentialPlacement::BasicGet => get(http, credentials, url, headers).await,
+    }
+}
+
+/// The token URL: configured, or `oauth/token` under the base URL.
+pub(crate) fn token_url(connection: &Connection) -> Result<Url, SisError> {
+    if let Some(url) = &connection.token_url {
+        return Ok(url.clone());
+    }
+    let mut url = connection.base_url.clone();
+    let host = host_of(&url);
+    url.path_segments_mut()
+        .map_err(|()| SisError::Invalid { host, detail: "base_url has no path" })?
+        .pop_if_empty()
+        .extend(["oauth", "token"]);
+    Ok(url)
+}
+
+/// POST by the `oauth2` crate. Its Basic header is URL-encoded as RFC 6749, 2.3.1 asks.
+async fn exchange(
+    http: &Http,
+    credentials: &Credentials,
+    url: Url,
+    headers: HeaderMap,
+    auth_type: AuthType,
+) -> Result<Granted, SisError> {
+    let host = host_of(&url);
+    let secret = credentials.secrets.client_secret.expose_secret().to_owned();
+    let client = TokenClient::new(ClientId::new(credentials.connection.client_id.clone()))
+        .set_client_secret(ClientSecret::new(secret))
+        .set_auth_type(auth_type)
+        .set_token_uri(TokenUrl::from_url(url));
+    let mut request = client.exchange_client_credentials();
+    for (name, value) in parameters(credentials) {
+        request = request.add_extra_param(name, value);
+    }
+    for scope in credentials.connection.scope.iter().flat_map(|scopes| scopes.split_whitespace()) {
+        request = request.add_scope(Scope::new(scope.to_owned()));
+    }
+    let answered = Arc::new(AtomicU16::new(0));
+    let send = sender(http.clone(), headers, Arc::clone(&answered));
+    let result = request.request_async(&send).await;
+    let status = answered.load(Ordering::Relaxed);
+    match result {
+        Ok(granted) => Ok((granted.access_token.into_secret().into(), granted.expires_in.map(Duration::from_secs))),
+        Err(RequestTokenError::Request(error)) => Err(error),
+        Err(RequestTokenError::ServerResponse(error)) => Err(refused(host, status, error.error().as_ref())),
+        Err(_) => Err(unreadable(host, status)),
+    }
+}
+
+/// Sends the crate's requests through our client, and notes the status of the answer.
+fn sender(
+    http: Http,
+    headers: HeaderMap,
+    answered: Arc<AtomicU16>,
+) -> impl Fn(HttpRequest) -> BoxFuture<'static, Result<HttpResponse, SisError>> + Send + Sync {
+    move |request| {
+        let (http, headers, answered) = (http.clone(), headers.clone(), Arc::clone(&answered));
+        async move {
+            let reply = http.send(from_oauth(request, &headers)?).await?;
+            answered.store(reply.status, Ordering::Relaxed);
+            Ok(to_oauth(reply))
+        }
+        .boxed()
+    }
+}
+
+/// GET, parameters in the query, both parts of the Basic header URL-encoded. No client library has this.
+async fn get(http: &Http, credentials: &Credentials, mut url: Url, headers: HeaderMap) -> Result<Granted, SisError> {
+    let host = host_of(&url);
+    url.query_pairs_mut().append_pair("grant_type", "client_credentials").extend_pairs(parameters(credentials));
+    if let Some(scope) = &credentials.connection.scope {
+        url.query_pairs_mut().append_pair("scope", scope);
+    }
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let secret = encoded(credentials.secrets.client_secret.expose_secret());
+    let basic = BASE64_STANDARD.encode(format!("{}:{secret}", encoded(&credentials.connection.client_id)));
+    let request = http
+        .request(Method::GET, url)
+        .headers(headers)
+        .header("Accept", "application/json")
+        .header("Authorization", format!("Basic {basic}"))
+        .build()
+        .map_err(|_| SisError::Invalid { host: host.clone(), detail: "the token request's headers" })?;
+    let reply = http.send(request).await?;
+    read(host, &reply)
+}
+
+fn read(host: String, reply: &Reply) -> Result<Granted, SisError> {
+    if reply.status == 200 {
+        let granted: Grant = serde_json::from_slice(&reply.body).map_err(|_| unreadable(host, reply.status))?;
+        return Ok((granted.access_token.into_secret().into(), granted.expires_in.map(Duration::from_secs)));
+    }
+    let code = serde_json::from_slice::<BasicErrorResponse>(&reply.body).ok();
+    Err(refused(host, reply.status, code.as_ref().map_or("none", |error| error.error().as_ref())))
+}
+
+/// Only the registered form of an error code (RFC 6749, 5.2) is repeated.
+fn refused(host: String, status: u16, code: &str) -> SisError {
+    let legal = code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    SisError::TokenRefused { host, status, code: if legal { code } else { "none" }.to_owned() }
+}
+
+fn unreadable(host: String, status: u16) -> SisError {
+    match status {
+        // An error without an OAuth body is still a refusal.
+        400..500 if status != 404 => SisError::TokenRefused { host, status, code: "none".to_owned() },
+        500.. => SisError::TokenRefused { host, status, code: "none".to_owned() },
+        _ => SisError::TokenUnreadable { host, status },
+    }
+}
+
+fn parameters(credentials: &Credentials) -> BTreeMap<String, String> {
+    let secret = credentials.secrets.token_secret_parameters.iter();
+    let mut all = credentials.connection.token_parameters.clone();
+    all.extend(secret.map(|(name, value)| (name.clone(), value.expose_secret().to_owned())));
+    all
+}
+
+fn from_oauth(request: HttpRequest, headers: &HeaderMap) -> Result<Request, SisError> {
+    let mut request = Request::try_from(request)
+        .map_err(|_| SisError::Invalid { host: "the token URL".to_owned(), detail: "the request's URL" })?;
+    request.headers_mut().extend(headers.clone());
+    Ok(request)
+}
+
+fn to_oauth(reply: Reply) -> HttpResponse {
+    let mut response = HttpResponse::new(reply.body.into());
+    *response.status_mut() = oauth2::http::StatusCode::from_u16(reply.status).unwrap_or_default();
+    response
+}
+
+/// What the crate's own response type insists on (`token_type`, a numeric `expires_in`) is not promised by Qmlativ.
+#[derive(Debug, Serialize, Deserialize)]
+struct Grant {
+    access_token: AccessToken,
+    #[serde(skip)]
+    token_type: Bearer,
+    #[serde(default, deserialize_with = "lenient_seconds")]
+    expires_in: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Bearer(BasicTokenType);
+
+impl Default for Bearer {
+    fn default() -> Self {
+        Self(BasicTokenType::Bearer)
+    }
+}
+
+impl TokenResponse for Grant {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type.0
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        self.expires_in.map(Duration::from_secs)
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+/// Seconds as a number, a text, or not at all.
+fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Seconds {
+        Number(f64),
+        Text(String),
+        Other(serde::de::IgnoredAny),
+    }
+    Ok(match Option::<Seconds>::deserialize(deserializer)? {
+        Some(Seconds::Number(seconds)) if seconds >= 0.0 => Some(seconds as u64),
+        Some(Seconds::Text(text)) => text.trim().parse().ok(),
+        Some(Seconds::Other(_) | Seconds::Number(_)) | None => None,
+    })
+}
+
+type TokenClient = Client<
+    BasicErrorResponse,
+    Grant,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(base: &str) -> Connection {
+        serde_json::from_value(serde_json::json!({"kind": "skyward-qmlativ", "base_url": base, "client_id": "k"}))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_token_url_is_derived() {
+        for base in ["https://a.example/XAPI", "https://a.example/XAPI/"] {
+            assert_eq!(token_url(&connection(base)).unwrap().as_str(), "https://a.example/XAPI/oauth/token");
+        }
+    }
+
+    #[test]
+    fn lifetimes_are_read_leniently() {
+        let cases = [
+            (r#"{"access_token":"t"}"#, None),
+            (r#"{"access_token":"t","expires_in":3600}"#, Some(3_600)),
+            (r#"{"access_token":"t","expires_in":"60"}"#, Some(60)),
+            (r#"{"access_token":"t","expires_in":null,"token_type":"bearer"}"#, None),
+            (r#"{"access_token":"t","expires_in":-1}"#, None),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(serde_json::from_str::<Grant>(text).unwrap().expires_in, seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_form_of_an_error_code_is_repeated() {
+        let code = |text| match refused("h".to_owned(), 400, text) {
+            SisError::TokenRefused { code, .. } => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code("invalid_client"), "invalid_client");
+        assert_eq!(code("The secret hunter2 is wrong"), "none");
+    }
+}

@@ -1,0 +1,39 @@
+//! How a fetcher works.
+
+use std::time::Duration;
+
+use crate::net::HttpConfig;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetcherConfig {
+    /// Requests in flight at once in this process.
+    pub concurrency: u16,
+    /// Plain http and addresses that are not public are allowed. The process's setting, never a district's.
+    pub allow_private_addresses: bool,
+    /// Whether this process makes scheduled runs.
+    pub schedule: bool,
+    /// How often the schedule is looked at.
+    pub schedule_every: Duration,
+    /// How often open runs are compared with what they should have got.
+    pub reconcile_every: Duration,
+    /// A page dealt to a lane this long ago, or a run without any change for so long, counts as lost. Longer than a
+    /// request may take, so that a lane is never doubled.
+    pub lost_after: Duration,
+    /// Time-outs and limits of requests. Its `allow_private_addresses` is overridden by the one above.
+    pub http: HttpConfig,
+}
+
+impl Default for FetcherConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: 64,
+            allow_private_addresses: false,
+            schedule: true,
+            schedule_every: Duration::from_secs(20),
+            reconcile_every: Duration::from_secs(5),
+            lost_after: Duration::from_mins(2),
+            http: HttpConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The work on the fetch queue: discover a connection, fetch a page.
+//!
+//! Order of effects: the board is committed, then the page and the next lanes' messages are published in one batch,
+//! then the message is done. A crash in between loses a page on the way, which the reconciler finds and deals again.
+//!
+//! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
+//! does; either way the run goes on and says why, and no message is parked.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rollcall_proto::{
+    bus::SharedBus,
+    clock::SharedClock,
+    handler::{Fate, Handler, Retry},
+    id::{ConnectionNo, ListingNo, PageNo},
+    message::{self, Body, Discover, Fetch, Message},
+    topology::ATTEMPTS,
+};
+use rollcall_store::{
+    Store,
+    board::{Board, LaneMove, Listing},
+};
+
+use crate::{
+    config::FetcherConfig,
+    error::{FetchError, Remedy, SisError},
+    limits::pause,
+    outcome::advance,
+    sis::Fetched,
+    sources::{Opened, Sources},
+};
+
+/// Attempts that a run gets whose person is waiting; a scheduled one gets all that the bus allows.
+const IMPATIENT_ATTEMPTS: u32 = 5;
+
+/// A compressed body larger than this lies in the store, and the message refers to it.
+const LARGEST_IN_MESSAGE: usize = 4 << 20;
+
+/// Fastest level: pages are compressed once and read once.
+const ZSTD_LEVEL: i32 = 1;
+
+/// See the module.
+#[derive(Clone)]
+pub struct FetchHandler {
+    store: Store,
+    bus: SharedBus,
+    clock: SharedClock,
+    sources: Sources,
+    lost_after: Duration,
+}
+
+impl std::fmt::Debug for FetchHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FetchHandler").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+/// What a lane was found to have to do.
+struct Job {
+    listing_no: ListingNo,
+    page: PageNo,
+    listing: Listing,
+    recheck: bool,
+}
+
+impl FetchHandler {
+    /// A handler with no token and no connection yet.
+    pub fn new(config: &FetcherConfig, store: Store, bus: SharedBus, clock: SharedClock) -> Result<Self, SisError> {
+        let sources = Sources::new(config, store.clone(), Arc::clone(&clock))?;
+        Ok(Self { store, bus, clock, sources, lost_after: config.lost_after })
+    }
+
+    async fn discover(&self, message: &Message, work: &Discover) -> Result<Fate, FetchError> {
+        let (district, run) = (&message.district, message.run);
+        self.store.start_run(district, run, self.clock.now()).await?;
+        if self.store.board(district, run, work.connection).await?.is_some() {
+            return Ok(Fate::Done);
+        }
+        let opened = match self.open(message, work.connection).await? {
+            Ok(opened) => opened,
+            Err(error) => return self.give_pull_up(message, work.connection, &error.explain()).await,
+        };
+        let found = match opened.source.discover().await {
+            Ok(found) => found,
+            Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
+        };
+        let mut board = Board::new(found.asks, opened.lanes);
+        let moves = board.deal(self.clock.now());
+        if self.store.save_discovery(district, run, work.connection, &found.discovery, &board).await? {
+            self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
+        }
+        Ok(Fate::Done)
+    }
+
+    async fn discovery_failed(
+        &self,
+        message: &Message,
+        work: &Discover,
+        opened: &Opened,
+        error: &SisError,
+    ) -> Result<Fate, FetchError> {
+        tracing::info!(run = %message.run, connection = %work.connection, attempt = message.attempt, %error, "discovery failed");
+        match next_step(error, message.attempt, opened.patient) {
+            Step::Again(after) | Step::Wait(after) => {
+                // So that the reconciler does not take the wait for a lost message.
+                self.store.touch_run(&message.district, message.run, self.clock.now() + after).await?;
+                Ok(Fate::retry(error.code(), error.to_string(), after))
+            }
+            Step::GiveUp => self.give_pull_up(message, work.connection, &error.explain()).await,
+        }
+    }
+
+    async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
+        let Some(job) = self.job(message, work).await? else { return Ok(Fate::Done) };
+        let opened = match self.open(message, work.connection).await? {
+            Ok(opened) => opened,
+            Err(error) => return self.page_lost(message, work, &job, &error.explain()).await,
+        };
+        let asked_at = self.clock.now();
+        let began = tokio::time::Instant::now();
+        match opened.source.page(&job.listing, job.page).await {
+            Ok(fetched) => self.page_in(message, work, &job, fetched, asked_at, began.elapsed()).await,
+            Err(error) => self.page_failed(message, work, &job, &opened, &error).await,
+        }
+    }
+
+    /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue
+    /// renews the lane first, so that it does not count as lost in the middle of the request.
+    async fn job(&self, message: &Message, work: &Fetch) -> Result<Option<Job>, FetchError> {
+        let Some(board) = self.store.board(&message.district, message.run, work.connection).await? else {
+            return Ok(None);
+        };
+        let Some((listing_no, page, listing)) = board.dealt(work.lane, work.generation) else { return Ok(None) };
+        let recheck = board.recheck_from.is_some_and(|from| listing_no.0 >= from);
+        let job = Job { listing_no, page, listing: listing.clone(), recheck };
+        let now = self.clock.now();
+        let waited = board.dealt_at(work.lane, work.generation).is_some_and(|at| at + self.lost_after / 2 < now);
+        if !waited {
+            return Ok(Some(job));
+        }
+        let renewed = self
+            .store
+            .with_board(&message.district, message.run, work.connection, |board| {
+                (board.renew(work.lane, work.generation, now), board.all_fetched())
+            })
+            .await?;
+        Ok(renewed.unwrap_or(false).then_some(job))
+    }
+
+    async fn page_in(
+        &self,
+        message: &Message,
+        work: &Fetch,
+        job: &Job,
+        fetched: Fetched,
+        asked_at: DateTime<Utc>,
+        took: Duration,
+    ) -> Result<Fate, FetchError> {
+        let compressed = zstd::bulk::compress(&fetched.reply.body, ZSTD_LEVEL).map_err(FetchError::Compress)?;
+        let body = if compressed.len() > LARGEST_IN_MESSAGE {
+            let place = (work.connection, job.listing_no, job.page);
+            self.store.stash_raw(&message.district, message.run, place.0, place.1, place.2, &compressed).await?;
+            None
+        } else {
+            Some(compressed.into())
+        };
+        let now = self.clock.now();
+        let facts = &fetched.facts;
+        let moves = self
+            .store
+            .with_board(&message.district, message.run, work.connection, |board| {
+                (board.page_done(work.lane, work.generation, facts, now), board.all_fetched())
+            })
+            .await?;
+        let Some(moves) = moves.flatten() else { return Ok(Fate::Done) };
+        let page = message::Page {
+            connection: work.connection,
+            listing: job.listing_no,
+            page: job.page,
+            status: fetched.reply.status,
+            asked_at,
+            took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            content_type: fetched.reply.content_type,
+            body_bytes: fetched.reply.body.len() as u64,
+            body,
+        };
+        let mut messages = vec![message.follow_up(now, Body::Page(page))];
+        messages.extend(self.lane_messages(message, work.connection, &moves));
+        self.bus.publish(&messages).await?;
+        Ok(Fate::Done)
+    }
+
+    async fn page_failed(
+        &self,
+        message: &Message,
+        work: &Fetch,
+        job: &Job,
+        opened: &Opened,
+        error: &SisError,
+    ) -> Result<Fate, FetchError> {
+        tracing::info!(
+            run = %message.run, connection = %work.connection, resource = job.listing.ask.resource, page = job.page.0,
+            attempt = message.attempt, %error, "a page could not be fetched"
+        );
+        let (after, waits) = match next_step(error, message.attempt, opened.patient) {
+            Step::Again(after) => (after, false),
+            Step::Wait(after) => (after, true),
+            Step::GiveUp => return self.page_lost(message, work, job, &error.explain()).await,
+        };
+        if !self.hold_lane(message, work, after, waits).await? {
+            return self.page_lost(message, work, job, &error.explain()).await;
+        }
+        let detail = error.to_string();
+        Ok(if waits { Fate::wait(error.code(), detail, after) } else { Fate::retry(error.code(), detail, after) })
+    }
+
+    /// Keeps the lane from counting as lost while its message waits. False: it has been told to wait too often.
+    async fn hold_lane(
+        &self,
+        message: &Message,
+        work: &Fetch,
+        after: Duration,
+        waits: bool,
+    ) -> Result<bool, FetchError> {
+        let until = self.clock.now() + after;
+        let held = self
+            .store
+            .with_board(&message.district, message.run, work.connection, |board| {
+                let (lane, generation) = (work.lane, work.generation);
+                let held = if waits {
+                    board.postpone(lane, generation, until)
+                } else {
+                    board.renew(lane, generation, until);
+                    true
+                };
+                (held, board.all_fetched())
+            })
+            .await?;
+        Ok(held.unwrap_or(true))
+    }
+
+    /// A page cannot be had: its listing fails, or with an essential one the whole pull.
+    async fn page_lost(&self, message: &Message, work: &Fetch, job: &Job, reason: &str) -> Result<Fate, FetchError> {
+        if job.listing.ask.essential && !job.recheck && !self.beyond_end_possible(job) {
+            return self.give_pull_up(message, work.connection, reason).await;
+        }
+        let now = self.clock.now();
+        let moves = self
+            .store
+            .with_board(&message.district, message.run, work.connection, |board| {
+                (board.listing_failed(work.lane, work.generation, reason, now), board.all_fetched())
+            })
+            .await?;
+        let moves = moves.flatten().unwrap_or_default();
+        if !moves.is_empty() {
+            self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
+        }
+        self.advance(message).await?;
+        Ok(Fate::Done)
+    }
+
+    /// Whether the page may lie beyond the end of its listing, where errors do not matter. The board judges that once
+    /// the end is known.
+    #[expect(clippy::unused_self, reason = "reads as part of the handler's decision")]
+    fn beyond_end_possible(&self, job: &Job) -> bool {
+        job.page.0 > 1 && job.listing.last_page.is_none()
+    }
+
+    async fn give_pull_up(
+        &self,
+        message: &Message,
+        connection: ConnectionNo,
+        reason: &str,
+    ) -> Result<Fate, FetchError> {
+        tracing::warn!(district = %message.district, run = %message.run, %connection, reason, "a connection's pull is given up");
+        self.store.fail_pull(&message.district, message.run, connection, reason).await?;
+        self.advance(message).await?;
+        Ok(Fate::Done)
+    }
+
+    async fn advance(&self, message: &Message) -> Result<(), FetchError> {
+        advance(&self.store, &self.bus, &message.district, message.run, self.clock.now()).await.map(drop)
+    }
+
+    /// The outer error is the store's, to be retried; the inner one is the connection's own.
+    async fn open(&self, message: &Message, connection: ConnectionNo) -> Result<Result<Opened, SisError>, FetchError> {
+        match self.sources.get(&message.district, message.run, connection).await {
+            Ok(opened) => Ok(Ok(opened)),
+            Err(error) => match Arc::try_unwrap(error) {
+                Ok(FetchError::Sis(error)) => Ok(Err(error)),
+                Ok(error) => Err(error),
+                Err(shared) => match &*shared {
+                    FetchError::Sis(error) => Ok(Err(error.clone())),
+                    _ => Err(FetchError::Shared(shared)),
+                },
+            },
+        }
+    }
+
+    fn lane_messages(&self, message: &Message, connection: ConnectionNo, moves: &[LaneMove]) -> Vec<Message> {
+        let now = self.clock.now();
+        let body = |step: &LaneMove| Body::Fetch(Fetch { connection, lane: step.lane, generation: step.generation });
+        moves.iter().map(|step| message.follow_up(now, body(step))).collect()
+    }
+
+    async fn work(&self, message: &Message) -> Result<Fate, FetchError> {
+        match &message.body {
+            Body::Discover(work) => self.discover(message, work).await,
+            Body::Fetch(work) => self.fetch(message, work).await,
+            _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),
+        }
+    }
+
+    /// Accounts for work whose attempts have run out.
+    async fn account(&self, message: &Message, reason: &str) -> Result<Fate, FetchError> {
+        match &message.body {
+            Body::Discover(work) => self.give_pull_up(message, work.connection, reason).await,
+            Body::Fetch(work) => match self.job(message, work).await? {
+                Some(job) => self.page_lost(message, work, &job, reason).await,
+                None => Ok(Fate::Done),
+            },
+            _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),
+        }
+    }
+}
+
+/// What follows a failed request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Again(Duration),
+    Wait(Duration),
+    GiveUp,
+}
+
+/// Decides by the error, the attempts so far, and whether somebody is waiting.
+fn next_step(error: &SisError, attempt: u32, patient: bool) -> Step {
+    let most = if patient { ATTEMPTS - 1 } else { IMPATIENT_ATTEMPTS };
+    match error.remedy() {
+        Remedy::GiveUp => Step::GiveUp,
+        Remedy::Again | Remedy::Wait(_) if attempt >= most => Step::GiveUp,
+        Remedy::Wait(after) => Step::Wait(after),
+        Remedy::Again => {
+            let pause = pause(attempt, patient, fastrand::f64());
+            let closed = if let SisError::CircuitOpen { after, .. } = error { *after } else { Duration::ZERO };
+            Step::Again(pause.max(closed))
+        }
+    }
+}
+
+/// A store or bus that is away is waited for; anything else of theirs is a person's business.
+fn trouble(error: &FetchError) -> Fate {
+    let detail = crate::chain(error);
+    match error.is_transient() {
+        true => Fate::wait("infrastructure-away", detail, Duration::from_secs(2)),
+        false => Fate::retry("infrastructure-refused", detail, Duration::from_secs(10)),
+    }
+}
+
+#[async_trait]
+impl Handler for FetchHandler {
+    async fn handle(&self, message: Message) -> Fate {
+        match self.work(&message).await {
+            Ok(fate) => fate,
+            Err(error) => trouble(&error),
+        }
+    }
+
+    async fn exhausted(&self, message: Message, retry: Retry) -> Fate {
+        let reason = format!("{}: {}", retry.reason, retry.detail);
+        match self.account(&message, &reason).await {
+            Ok(fate) => fate,
+            Err(_) => Fate::park(retry.reason, retry.detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect() -> SisError {
+        SisError::Connect { host: "h".to_owned() }
+    }
+
+    #[test]
+    fn what_follows_a_failure() {
+        let busy = SisError::Busy { host: "h".to_owned(), status: 429, after: Duration::from_secs(90) };
+        let refused = SisError::AccessRefused { what: "w".to_owned(), status: 403 };
+        let open = SisError::CircuitOpen { host: "h".to_owned(), after: Duration::from_secs(14) };
+        assert!(matches!(next_step(&connect(), 0, false), Step::Again(after) if after <= Duration::from_secs(1)));
+        assert!(matches!(next_step(&connect(), IMPATIENT_ATTEMPTS, true), Step::Again(_)));
+        assert_eq!(next_step(&connect(), IMPATIENT_ATTEMPTS, false), Step::GiveUp);
+        assert_eq!(next_step(&connect(), ATTEMPTS - 1, true), Step::GiveUp);
+        assert_eq!(next_step(&busy, 0, false), Step::Wait(Duration::from_secs(90)));
+        assert_eq!(next_step(&refused, 0, true), Step::GiveUp);
+        assert!(matches!(next_step(&open, 0, false), Step::Again(after) if after >= Duration::from_secs(14)));
+    }
+}

@@ -1,0 +1,264 @@
+//! HTTP to what a district configures: guarded, bounded, and nothing followed.
+//!
+//! Role: one client for tokens and pages. Neighbours: [`crate::auth`] and [`crate::session`] send through it.
+//!
+//! Invariants: plain http and addresses that are not public are refused unless the process allows them; names are
+//! judged when the connection is made, on the very addresses connected to, so a name that changes its mind does not
+//! help; redirects are not followed; a body is never read beyond its limit, counted after decompression.
+//!
+//! Deliberately absent: proxies from the environment. A proxy would resolve names out of the guard's sight.
+
+mod address;
+
+use std::{error::Error as _, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use reqwest::{
+    Client, Request, Response,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use url::{Host, Url};
+
+pub use address::is_public;
+
+use crate::error::SisError;
+
+/// Bounds of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Plain http and addresses that are not public are allowed. For trying things out, never for a district's sake.
+    pub allow_private_addresses: bool,
+    /// Longest wait for a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest silence within an answer.
+    pub read_timeout: Duration,
+    /// Longest time from request to the last byte.
+    pub total_timeout: Duration,
+    /// Most bytes of an answer, after decompression.
+    pub body_limit: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            allow_private_addresses: false,
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(15),
+            total_timeout: Duration::from_secs(20),
+            body_limit: 64 << 20,
+        }
+    }
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Retry-After`, as sent.
+    pub retry_after: Option<String>,
+    /// `Date`, as sent.
+    pub date: Option<String>,
+    /// The body, decompressed.
+    pub body: Bytes,
+}
+
+/// The client. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    config: HttpConfig,
+}
+
+impl Http {
+    /// A client with these bounds.
+    pub fn new(config: HttpConfig) -> Result<Self, SisError> {
+        let resolver = Guard { allow: config.allow_private_addresses };
+        let client = Client::builder()
+            .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .gzip(true)
+            .connect_timeout(config.connect_timeout)
+            .read_timeout(config.read_timeout)
+            .timeout(config.total_timeout)
+            .dns_resolver(resolver)
+            .build()
+            .map_err(|_| SisError::Invalid { host: "any host".to_owned(), detail: "the TLS library does not start" })?;
+        Ok(Self { client, config })
+    }
+
+    /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
+    pub(crate) fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends a request and reads its answer, whatever its status.
+    pub(crate) async fn send(&self, request: Request) -> Result<Reply, SisError> {
+        let host = host_of(request.url());
+        admit(request.url(), self.config.allow_private_addresses)?;
+        let response = self.client.execute(request).await.map_err(|error| failure(&host, &error))?;
+        self.read(&host, response).await
+    }
+
+    async fn read(&self, host: &str, response: Response) -> Result<Reply, SisError> {
+        let status = response.status().as_u16();
+        let text = |headers: &HeaderMap, name| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let (content_type, retry_after, date) = {
+            let headers = response.headers();
+            (text(headers, CONTENT_TYPE), text(headers, RETRY_AFTER), text(headers, DATE))
+        };
+        let body = self.body(host, response).await?;
+        Ok(Reply { status, content_type, retry_after, date, body })
+    }
+
+    async fn body(&self, host: &str, response: Response) -> Result<Bytes, SisError> {
+        let limit = self.config.body_limit;
+        let too_large = || SisError::TooLarge { host: host.to_owned(), limit };
+        if response.content_length().is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let mut body = Vec::with_capacity(response.content_length().unwrap_or(64 << 10) as usize);
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| broken(host, &error))?;
+            if (body.len() + chunk.len()) as u64 > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
+    }
+}
+
+/// The host of a URL, for messages.
+pub(crate) fn host_of(url: &Url) -> String {
+    url.host_str().unwrap_or("(no host)").to_owned()
+}
+
+/// Whether a URL may be asked at all. Names are judged later, when they resolve.
+pub(crate) fn admit(url: &Url, allow_private_addresses: bool) -> Result<(), SisError> {
+    let host = host_of(url);
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_private_addresses => {}
+        "http" => return Err(SisError::PlainHttp { host }),
+        _ => return Err(SisError::Invalid { host, detail: "neither https nor http" }),
+    }
+    let literal = match url.host() {
+        Some(Host::Ipv4(address)) => Some(address.into()),
+        Some(Host::Ipv6(address)) => Some(address.into()),
+        _ => None,
+    };
+    if !allow_private_addresses && literal.is_some_and(|address| !is_public(address)) {
+        return Err(SisError::ForbiddenAddress { host });
+    }
+    Ok(())
+}
+
+/// Resolves names, and refuses those with an address that is not public.
+#[derive(Debug, Clone, Copy)]
+struct Guard {
+    allow: bool,
+}
+
+/// A name has an address that is not public.
+#[derive(Debug, thiserror::Error)]
+#[error("an address that is not public")]
+struct NotPublic;
+
+/// A name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("no address")]
+struct NoAddress;
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow = self.allow;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| NoAddress)?;
+            let addresses: Vec<SocketAddr> = found.collect();
+            Ok(Box::new(judge(addresses, allow)?.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// One bad address condemns the name: what else it resolves to cannot be trusted either.
+fn judge(addresses: Vec<SocketAddr>, allow: bool) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    if addresses.is_empty() {
+        return Err(NoAddress.into());
+    }
+    if !allow && !addresses.iter().all(|address| is_public(address.ip())) {
+        return Err(NotPublic.into());
+    }
+    Ok(addresses)
+}
+
+/// Resolves a name as the client would.
+pub(crate) async fn resolve(url: &Url, allow: bool) -> Result<Vec<SocketAddr>, SisError> {
+    admit(url, allow)?;
+    let host = host_of(url);
+    let bare = host.trim_matches(['[', ']']).to_owned();
+    let dns = || SisError::Dns { host: host.clone() };
+    let found = tokio::net::lookup_host((bare, url.port_or_known_default().unwrap_or(443))).await.map_err(|_| dns())?;
+    judge(found.collect(), allow).map_err(|error| match error.is::<NotPublic>() {
+        true => SisError::ForbiddenAddress { host: host.clone() },
+        false => dns(),
+    })
+}
+
+/// What a failed request means. The library's own text is kept out: it repeats the URL.
+fn failure(host: &str, error: &reqwest::Error) -> SisError {
+    let host = host.to_owned();
+    if caused_by::<NotPublic>(error) {
+        return SisError::ForbiddenAddress { host };
+    }
+    if caused_by::<NoAddress>(error) {
+        return SisError::Dns { host };
+    }
+    if let Some(detail) = certificate_trouble(error) {
+        return SisError::Certificate { host, detail };
+    }
+    if error.is_timeout() {
+        return SisError::Timeout { host };
+    }
+    if error.is_builder() {
+        return SisError::Invalid { host, detail: "a header or the URL is malformed" };
+    }
+    if error.is_connect() { SisError::Connect { host } } else { SisError::Interrupted { host } }
+}
+
+fn broken(host: &str, error: &reqwest::Error) -> SisError {
+    let host = host.to_owned();
+    if error.is_timeout() { SisError::Timeout { host } } else { SisError::Interrupted { host } }
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source())
+}
+
+fn caused_by<E: std::error::Error + 'static>(error: &reqwest::Error) -> bool {
+    causes(error).any(|error| error.is::<E>())
+}
+
+/// The TLS library's word on a certificate. It names hosts and dates, never what is sent.
+fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
+    let text = causes(error).last()?.to_string();
+    let (_, detail) = text.split_once("invalid peer certificate: ")?;
+    Some(detail.chars().filter(|letter| !letter.is_control()).take(120).collect())
+}
+
+/// Reads an HTTP date (RFC 9110, 5.6.7; the obsolete forms are not in use).
+pub(crate) fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text.trim()).ok().map(|time| time.to_utc())
+}
+
+#[cfg(test)]
+#[path = "net/tests.rs"]
+mod tests;

@@ -1,0 +1,292 @@
+//! `rollcall district test`: asks a connection what a run would ask, and says what to mend.
+//!
+//! Role: one step after the other, from the name server to the school year; a step that fails ends the test where the
+//! next ones rest on it. Nothing is stored.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::{
+    clock::Clock,
+    id::{ConnectionNo, PageNo},
+};
+use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
+
+use crate::{
+    auth::{Credentials, token_url},
+    error::SisError,
+    net::{Http, HttpConfig, Reply, host_of, http_date, resolve},
+    session::{Session, Shared},
+    sis::qmlativ::{Granted, Metadata, Qmlativ, wanted},
+};
+
+/// The SIS's clock may differ from ours this much before it is worth a word: tokens expire by it.
+const SKEW: Duration = Duration::from_mins(2);
+
+/// How a step went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// A run would go on, with less.
+    Warn,
+    /// A run would fail.
+    Fail,
+}
+
+impl Outcome {
+    /// As people read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// One step of the test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was tested, such as `token` or `listing Student/Student`.
+    pub name: String,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was found; no student fact.
+    pub detail: String,
+    /// What to do, where something is to be done.
+    pub mend: Option<String>,
+}
+
+impl Step {
+    fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome: Outcome::Ok, detail: detail.into(), mend: None }
+    }
+
+    fn failed(name: impl Into<String>, error: &SisError) -> Self {
+        let mend = Some(error.mend().to_owned());
+        Self { name: name.into(), outcome: Outcome::Fail, detail: error.to_string(), mend }
+    }
+
+    fn warn(name: impl Into<String>, detail: impl Into<String>, mend: &str) -> Self {
+        Self { name: name.into(), outcome: Outcome::Warn, detail: detail.into(), mend: Some(mend.to_owned()) }
+    }
+}
+
+/// Tests a connection.
+pub async fn probe(
+    district: &District,
+    connection: &Connection,
+    secrets: ConnectionSecrets,
+    allow_private_addresses: bool,
+    clock: &dyn Clock,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let _ = Probe { district, connection, secrets, allow: allow_private_addresses, clock }.all(&mut steps).await;
+    steps
+}
+
+struct Probe<'a> {
+    district: &'a District,
+    connection: &'a Connection,
+    secrets: ConnectionSecrets,
+    allow: bool,
+    clock: &'a dyn Clock,
+}
+
+/// The test cannot go on; the failed step says why.
+struct Stop;
+
+impl Probe<'_> {
+    async fn all(&self, steps: &mut Vec<Step>) -> Result<(), Stop> {
+        if self.connection.kind != SisKind::SkywardQmlativ {
+            let error = SisError::Unsupported { kind: self.connection.kind.as_str() };
+            return stop(steps, "kind", &error);
+        }
+        self.addresses(steps).await?;
+        let session = match self.session() {
+            Ok(session) => session,
+            Err(error) => return stop(steps, "client", &error),
+        };
+        self.token(&session, steps).await?;
+        let qmlativ = Qmlativ::new(session, self.district.status.school_years);
+        let metadata = self.metadata(&qmlativ, steps).await?;
+        let granted = self.grants(&qmlativ, steps).await?;
+        let years = self.years(&qmlativ, &metadata, &granted, steps).await?;
+        self.listings(&qmlativ, &granted, &years, steps).await;
+        Ok(())
+    }
+
+    fn session(&self) -> Result<Session, SisError> {
+        let bounds = HttpConfig { allow_private_addresses: self.allow, ..HttpConfig::default() };
+        let credentials = Credentials {
+            district: self.district.id.clone(),
+            number: ConnectionNo(0),
+            connection: Arc::new(self.connection.clone()),
+            secrets: Arc::new(self.secrets.clone()),
+        };
+        let clock = Arc::new(Frozen(self.clock.now()));
+        Ok(Session::new(Shared::new(Http::new(bounds)?, clock), credentials))
+    }
+
+    async fn addresses(&self, steps: &mut Vec<Step>) -> Result<(), Stop> {
+        let token = match token_url(self.connection) {
+            Ok(url) => url,
+            Err(error) => return stop(steps, "name", &error),
+        };
+        let mut urls = vec![&self.connection.base_url];
+        if token.host_str() != self.connection.base_url.host_str() {
+            urls.push(&token);
+        }
+        for url in urls {
+            let name = format!("name {}", host_of(url));
+            match resolve(url, self.allow).await {
+                Ok(found) => {
+                    let plural = if found.len() == 1 { "address" } else { "addresses" };
+                    steps.push(Step::ok(name, format!("{} {plural}", found.len())));
+                }
+                Err(error) => return stop(steps, &name, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The first request: connection, TLS and token at once; the error tells them apart.
+    async fn token(&self, session: &Session, steps: &mut Vec<Step>) -> Result<(), Stop> {
+        match session.authenticate().await {
+            Ok(()) => {
+                let secured = self.connection.base_url.scheme() == "https";
+                let tls = if secured { "connected, certificate trusted" } else { "connected, without TLS" };
+                steps.push(Step::ok("connection", tls));
+                steps.push(Step::ok("token", "granted"));
+                Ok(())
+            }
+            Err(error) => {
+                let reached = matches!(error, SisError::TokenRefused { .. } | SisError::TokenUnreadable { .. });
+                if reached {
+                    steps.push(Step::ok("connection", "connected"));
+                }
+                stop(steps, if reached { "token" } else { "connection" }, &error)
+            }
+        }
+    }
+
+    async fn metadata(&self, qmlativ: &Qmlativ, steps: &mut Vec<Step>) -> Result<Metadata, Stop> {
+        match qmlativ.metadata().await {
+            Ok((metadata, reply)) => {
+                let name = metadata.name().unwrap_or_else(|| "(no name)".to_owned());
+                steps.push(Step::ok("system metadata", name));
+                steps.push(clock_step(&reply, self.clock.now()));
+                Ok(metadata)
+            }
+            Err(error) => stop(steps, "system metadata", &error),
+        }
+    }
+
+    async fn grants(&self, qmlativ: &Qmlativ, steps: &mut Vec<Step>) -> Result<Granted, Stop> {
+        let granted = match qmlativ.grants().await {
+            Ok(granted) => granted,
+            Err(error) => return stop(steps, "grants", &error),
+        };
+        let refused = &granted.0.refused;
+        for (resource, fields) in refused {
+            let what = if fields == &["*"] { "the object".to_owned() } else { fields.join(", ") };
+            let mend = "ask the district to grant it to the integration access, or live without it";
+            steps.push(Step::warn(format!("grant {resource}"), format!("not granted: {what}"), mend));
+        }
+        if !granted.0.fatal.is_empty() {
+            return stop(steps, "grants", &SisError::NotGranted { missing: granted.0.fatal.clone() });
+        }
+        steps.push(Step::ok(
+            "grants",
+            format!("{} objects granted, {} with gaps", granted.0.granted.len(), refused.len()),
+        ));
+        Ok(granted)
+    }
+
+    async fn years(
+        &self,
+        qmlativ: &Qmlativ,
+        metadata: &Metadata,
+        granted: &Granted,
+        steps: &mut Vec<Step>,
+    ) -> Result<Vec<i64>, Stop> {
+        match qmlativ.school_years(metadata, granted).await {
+            Ok(years) => {
+                let ids: Vec<String> = years.iter().map(i64::to_string).collect();
+                steps.push(Step::ok("school years", format!("SchoolYearID {}", ids.join(", "))));
+                Ok(years)
+            }
+            Err(error) => stop(steps, "school years", &error),
+        }
+    }
+
+    /// The first row of every listing.
+    async fn listings(&self, qmlativ: &Qmlativ, granted: &Granted, years: &[i64], steps: &mut Vec<Step>) {
+        for entity in &self.connection.entities {
+            for object in wanted(self.connection) {
+                let Some(ask) = granted.sample(object.resource, *entity, years) else { continue };
+                let name = format!("listing {} of entity {entity}", object.resource);
+                steps.push(match qmlativ.ask(&ask, PageNo(1), 1).await {
+                    Ok((fetched, _)) if fetched.facts.rows > 0 => Step::ok(name, "holds rows"),
+                    Ok(_) => Step::warn(name, "empty", "ask the district whether that is right"),
+                    Err(error) => Step::failed(name, &error),
+                });
+            }
+        }
+    }
+}
+
+fn stop<T>(steps: &mut Vec<Step>, name: &str, error: &SisError) -> Result<T, Stop> {
+    steps.push(Step::failed(name, error));
+    Err(Stop)
+}
+
+/// Compares the SIS's clock with ours.
+fn clock_step(reply: &Reply, now: DateTime<Utc>) -> Step {
+    let Some(theirs) = reply.date.as_deref().and_then(http_date) else {
+        return Step::warn("clock", "the SIS does not tell its time", "nothing to do, unless tokens expire early");
+    };
+    let skew = (theirs - now).abs();
+    let seconds = skew.num_seconds();
+    if skew.to_std().is_ok_and(|skew| skew > SKEW) {
+        let mend = "set this machine's clock by NTP, or ask the district to do so";
+        return Step::warn("clock", format!("{seconds} s apart"), mend);
+    }
+    Step::ok("clock", format!("{seconds} s apart"))
+}
+
+/// The time of the test: it takes seconds, and its tokens live longer.
+struct Frozen(DateTime<Utc>);
+
+impl Clock for Frozen {
+    fn now(&self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(date: Option<&str>) -> Reply {
+        Reply {
+            status: 200,
+            content_type: None,
+            retry_after: None,
+            date: date.map(str::to_owned),
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_clock_far_off_is_worth_a_word() {
+        let now = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let outcome = |date| clock_step(&reply(date), now).outcome;
+        assert_eq!(outcome(Some("Sun, 06 Nov 1994 08:49:37 GMT")), Outcome::Ok);
+        assert_eq!(outcome(Some("Sun, 06 Nov 1994 08:51:37 GMT")), Outcome::Ok);
+        assert_eq!(outcome(Some("Sun, 06 Nov 1994 08:51:38 GMT")), Outcome::Warn);
+        assert_eq!(outcome(Some("Sun, 06 Nov 1994 08:40:00 GMT")), Outcome::Warn);
+        assert_eq!(outcome(None), Outcome::Warn);
+    }
+}

@@ -1,0 +1,197 @@
+//! What open runs still owe in fetching, found in the store and published again.
+//!
+//! Role: lanes whose message was lost, pages fetched whose collection never arrived, connections never discovered, and
+//! runs that have all they wanted and were not told so. Neighbours: the classifier does the same for its stages.
+//!
+//! Invariants: with every queue purged, a run at `Pull` or `Recheck` still gets there; many reconcilers do the work of
+//! one (`claim_reconcile`); publishing twice does no harm, since a lane has a generation and a page is stored once.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::{
+    bus::SharedBus,
+    clock::SharedClock,
+    id::{ConnectionNo, ListingNo, PageNo},
+    message::{Body, Discover, Fetch, Message},
+};
+use rollcall_store::{
+    OpenRun, Store,
+    board::{Board, LaneMove},
+    run::{Pull, PullState, Stage},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::FetcherConfig,
+    error::FetchError,
+    outcome::{advance, missing_pages},
+};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Reconciler {
+    store: Store,
+    bus: SharedBus,
+    clock: SharedClock,
+    lost_after: Duration,
+    every: Duration,
+}
+
+impl std::fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reconciler").field("lost_after", &self.lost_after).finish_non_exhaustive()
+    }
+}
+
+impl Reconciler {
+    /// A reconciler that counts as lost what the configuration says.
+    pub fn new(config: &FetcherConfig, store: Store, bus: SharedBus, clock: SharedClock) -> Self {
+        Self { store, bus, clock, lost_after: config.lost_after, every: config.reconcile_every }
+    }
+
+    /// Reconciles again and again until `shutdown`.
+    pub(crate) async fn run(&self, every: Duration, shutdown: &CancellationToken) {
+        while !crate::rest(every, shutdown).await {
+            if let Err(error) = self.once().await {
+                tracing::warn!(error = crate::chain(&error), "open runs could not be reconciled; again soon");
+            }
+        }
+    }
+
+    /// Looks once at every open run. Nothing is dealt while the bus is away: it could not be told.
+    pub async fn once(&self) -> Result<(), FetchError> {
+        let runs = self.store.open_runs().await?;
+        let mut pulling = runs.iter().filter(|run| matches!(run.stage, Stage::Pull | Stage::Recheck)).peekable();
+        if pulling.peek().is_some() {
+            self.bus.check().await?;
+        }
+        for run in pulling {
+            self.look_at(run).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at(&self, run: &OpenRun) -> Result<(), FetchError> {
+        let now = self.clock.now();
+        if !self.store.claim_reconcile(&run.district, run.run, now - self.every, now).await? {
+            return Ok(());
+        }
+        for pull in self.store.pulls(&run.district, run.run).await? {
+            self.mend(run, &pull, now).await?;
+        }
+        if is_quiet(run.touched_at, now, self.lost_after) {
+            advance(&self.store, &self.bus, &run.district, run.run, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn mend(&self, run: &OpenRun, pull: &Pull, now: DateTime<Utc>) -> Result<(), FetchError> {
+        match pull.state {
+            PullState::Discovering if is_quiet(run.touched_at, now, self.lost_after) => {
+                self.store.touch_run(&run.district, run.run, now).await?;
+                let body = Body::Discover(Discover { connection: pull.connection });
+                self.publish(run, now, vec![body], "a connection was not discovered").await
+            }
+            PullState::Fetching | PullState::Fetched => self.mend_board(run, pull.connection, now).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn mend_board(&self, run: &OpenRun, connection: ConnectionNo, now: DateTime<Utc>) -> Result<(), FetchError> {
+        let Some(board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(()) };
+        let missing = if is_quiet(run.touched_at, now, self.lost_after) {
+            missing_pages(&board, connection, &self.store.pages(&run.district, run.run).await?)
+        } else {
+            Vec::new()
+        };
+        let before = now - self.lost_after;
+        if !owes(&board, before, &missing) {
+            return Ok(());
+        }
+        let moves = self
+            .store
+            .with_board(&run.district, run.run, connection, |board| {
+                (deal_again(board, before, &missing, now), board.all_fetched())
+            })
+            .await?
+            .unwrap_or_default();
+        let body = |step: LaneMove| Body::Fetch(Fetch { connection, lane: step.lane, generation: step.generation });
+        self.publish(run, now, moves.into_iter().map(body).collect(), "pages were lost on the way").await
+    }
+
+    async fn publish(&self, run: &OpenRun, now: DateTime<Utc>, bodies: Vec<Body>, why: &str) -> Result<(), FetchError> {
+        if bodies.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(run = %run.run, messages = bodies.len(), "{why}; asked for again");
+        let message = |body| Message::new(run.district.clone(), run.run, now, body);
+        let messages: Vec<Message> = bodies.into_iter().map(message).collect();
+        Ok(self.bus.publish(&messages).await?)
+    }
+}
+
+/// Nothing has happened to the run for so long that what is under way must be lost.
+fn is_quiet(touched_at: DateTime<Utc>, now: DateTime<Utc>, lost_after: Duration) -> bool {
+    touched_at + lost_after < now
+}
+
+/// Whether the board would change.
+fn owes(board: &Board, before: DateTime<Utc>, missing: &[(ListingNo, PageNo)]) -> bool {
+    let mut after = board.clone();
+    deal_again(&mut after, before, missing, before);
+    after != *board
+}
+
+/// Takes lost lanes back, deals missing pages again, and wakes lanes that rest although there is work.
+fn deal_again(
+    board: &mut Board,
+    before: DateTime<Utc>,
+    missing: &[(ListingNo, PageNo)],
+    now: DateTime<Utc>,
+) -> Vec<LaneMove> {
+    for (listing, page) in missing {
+        board.page_missing(*listing, *page);
+    }
+    board.lane_lost(before, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_store::board::{Ask, PageFacts};
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_760_000_000 + seconds, 0).unwrap()
+    }
+
+    fn board() -> Board {
+        let mut board = Board::new(vec![Ask::default()], 2);
+        board.deal(at(0));
+        board
+    }
+
+    #[test]
+    fn a_young_lane_owes_nothing() {
+        assert!(!owes(&board(), at(0), &[]));
+        assert!(owes(&board(), at(1), &[]));
+    }
+
+    #[test]
+    fn a_page_that_never_arrived_is_dealt_again() {
+        let mut board = board();
+        board.page_done(0, 1, &PageFacts { rows: 3, last: true, ..PageFacts::default() }, at(1)).unwrap();
+        let missing = [(ListingNo(0), PageNo(1))];
+        assert!(owes(&board, at(0), &missing));
+        assert_eq!(deal_again(&mut board, at(0), &missing, at(2)).len(), 1);
+        assert!(!board.all_fetched());
+    }
+
+    #[test]
+    fn quiet_is_measured_from_the_last_change() {
+        let lost_after = Duration::from_secs(60);
+        assert!(!is_quiet(at(0), at(60), lost_after));
+        assert!(is_quiet(at(0), at(61), lost_after));
+    }
+}

@@ -1,0 +1,220 @@
+//! Authenticated calls to one connection of a district.
+//!
+//! Role: puts token and headers on a request, renews the token once when the SIS no longer takes it, keeps the host's
+//! circuit, sits out short waits and repeats what failed fast. Neighbours: [`crate::sis`] builds the requests.
+//!
+//! Invariants: a call ends within about one time-out, so that a fetcher is never blocked; only what is transient is
+//! repeated.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable as _};
+use futures_util::FutureExt as _;
+use reqwest::{
+    Method,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use rollcall_proto::clock::SharedClock;
+use rollcall_store::district::Connection;
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use crate::{
+    auth::{Credentials, Token, Tokens},
+    error::{Remedy, SisError},
+    limits::{Circuits, SHORT_WAIT, told_to_wait},
+    net::{Http, Reply, host_of},
+};
+
+/// What servers say of a token that is too old, whatever the status (wire/skyward.md A1).
+const EXPIRED: &[u8] = b"token has expired";
+
+/// What all sessions of a process share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The HTTP client.
+    pub http: Http,
+    /// Tokens in use.
+    pub tokens: Tokens,
+    /// Circuits of the hosts.
+    pub circuits: Arc<Circuits>,
+    /// The time.
+    pub clock: SharedClockDebug,
+}
+
+/// A clock that can stand in a type with `Debug`.
+#[derive(Clone)]
+pub struct SharedClockDebug(pub SharedClock);
+
+impl std::fmt::Debug for SharedClockDebug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl Shared {
+    /// Nothing held yet.
+    pub fn new(http: Http, clock: SharedClock) -> Self {
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { http, tokens, circuits: Arc::default(), clock: SharedClockDebug(clock) }
+    }
+}
+
+/// A request before it has a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) body: Option<serde_json::Value>,
+    /// What is asked for, for messages; no student fact.
+    pub(crate) what: String,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Session {
+    shared: Shared,
+    credentials: Credentials,
+}
+
+impl Session {
+    /// A session with a connection.
+    pub fn new(shared: Shared, credentials: Credentials) -> Self {
+        Self { shared, credentials }
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.credentials.connection
+    }
+
+    /// Fetches a token, or finds that there is one.
+    pub(crate) async fn authenticate(&self) -> Result<(), SisError> {
+        self.shared.tokens.get(&self.shared.http, &self.credentials).await.map(drop)
+    }
+
+    /// Calls, and returns an answer of status 200. What fails fast and may go well is repeated a little later.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Reply, SisError> {
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(SHORT_WAIT)
+            .with_max_times(2)
+            .with_jitter();
+        (|| self.attempt(call).boxed()).retry(waits).when(is_quick).adjust(no_sooner).await
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Reply, SisError> {
+        let token = self.token().await?;
+        let reply = self.guarded(call, &token).await?;
+        if !is_token_refusal(&reply) {
+            return self.judge(call, reply);
+        }
+        self.shared.tokens.discard(&self.credentials, &token).await;
+        let fresh = self.token().await?;
+        let reply = self.guarded(call, &fresh).await?;
+        if says_expired(&reply) {
+            // With several lanes on a token of few uses, another lane may have used it up.
+            self.shared.tokens.discard(&self.credentials, &fresh).await;
+            return Err(SisError::TokenExpired { what: call.what.clone() });
+        }
+        self.judge(call, reply)
+    }
+
+    async fn token(&self) -> Result<Arc<Token>, SisError> {
+        self.shared.tokens.get(&self.shared.http, &self.credentials).await
+    }
+
+    /// Sends under the host's circuit.
+    async fn guarded(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
+        let host = host_of(&call.url);
+        let circuits = &self.shared.circuits;
+        let now = || self.shared.clock.0.now();
+        circuits
+            .with(&host, |circuit| circuit.admit(now()))
+            .map_err(|after| SisError::CircuitOpen { host: host.clone(), after })?;
+        let outcome = self.send(call, token).await;
+        let down = match &outcome {
+            Ok(reply) => reply.status >= 500,
+            Err(error) => error.remedy() == Remedy::Again,
+        };
+        circuits.with(&host, |circuit| if down { circuit.failed(now()) } else { circuit.succeeded() });
+        outcome
+    }
+
+    async fn send(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
+        let host = || host_of(&call.url);
+        let invalid = |detail| SisError::Invalid { host: host(), detail };
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.bearer.expose_secret()))
+            .map_err(|_| invalid("the token holds characters that a header cannot"))?;
+        bearer.set_sensitive(true);
+        let mut request = self
+            .shared
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .headers(extra_headers(&self.credentials)?)
+            .header("Accept", "application/json")
+            .header("Authorization", bearer);
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let request = request.build().map_err(|_| invalid("a header or the URL is malformed"))?;
+        self.shared.http.send(request).await
+    }
+
+    fn judge(&self, call: &Call, reply: Reply) -> Result<Reply, SisError> {
+        let what = || call.what.clone();
+        let wait = told_to_wait(reply.status, reply.retry_after.as_deref(), self.shared.clock.0.now());
+        if let Some(after) = wait {
+            return Err(SisError::Busy { host: host_of(&call.url), status: reply.status, after });
+        }
+        match reply.status {
+            200 => Ok(reply),
+            status @ (401 | 403) => Err(SisError::AccessRefused { what: what(), status }),
+            status => Err(SisError::Status { what: what(), status }),
+        }
+    }
+}
+
+/// Headers that the connection wants on every request, the secret ones included.
+pub(crate) fn extra_headers(credentials: &Credentials) -> Result<HeaderMap, SisError> {
+    let plain = credentials.connection.headers.iter().map(|(name, value)| (name, value.as_str()));
+    let secret = credentials.secrets.secret_headers.iter().map(|(name, value)| (name, value.expose_secret()));
+    let invalid = |detail| SisError::Invalid { host: host_of(&credentials.connection.base_url), detail };
+    let mut headers = HeaderMap::new();
+    for (name, value) in plain.chain(secret) {
+        let name = HeaderName::try_from(name).map_err(|_| invalid("a header's name"))?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| invalid("a header's value"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// Failed fast, and may go well at once.
+fn is_quick(error: &SisError) -> bool {
+    match error {
+        SisError::Busy { after, .. } => *after <= SHORT_WAIT,
+        SisError::Status { .. } => error.remedy() == Remedy::Again,
+        SisError::Interrupted { .. } | SisError::TokenExpired { .. } => true,
+        _ => false,
+    }
+}
+
+/// Not before the SIS wants it.
+fn no_sooner(error: &SisError, pause: Option<Duration>) -> Option<Duration> {
+    match error {
+        SisError::Busy { after, .. } => pause.map(|pause| pause.max(*after)),
+        _ => pause,
+    }
+}
+
+fn is_token_refusal(reply: &Reply) -> bool {
+    matches!(reply.status, 401 | 403) || says_expired(reply)
+}
+
+/// Any 4xx that says so.
+fn says_expired(reply: &Reply) -> bool {
+    let start = &reply.body[..reply.body.len().min(4_096)];
+    (400..500).contains(&reply.status)
+        && start.windows(EXPIRED.len()).any(|window| window.eq_ignore_ascii_case(EXPIRED))
+}

@@ -1,0 +1,51 @@
+//! How each kind of SIS is asked. Adding one is a file here and one in the classifier that reads it.
+
+use async_trait::async_trait;
+use rollcall_proto::id::PageNo;
+use rollcall_store::{
+    board::{Ask, Listing, PageFacts},
+    district::{SchoolYears, SisKind},
+    run::Discovery,
+};
+
+use crate::{error::SisError, net::Reply, session::Session};
+
+pub mod qmlativ;
+
+/// What there is to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Grants and years.
+    pub discovery: Discovery,
+    /// The listings, the large ones first.
+    pub asks: Vec<Ask>,
+}
+
+/// A page, and what it tells about its listing.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The answer, raw.
+    pub reply: Reply,
+    /// What it tells.
+    pub facts: PageFacts,
+}
+
+/// One connection to a SIS.
+#[async_trait]
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Finds out what is granted, and which listings make a pull.
+    async fn discover(&self) -> Result<Found, SisError>;
+
+    /// Asks for one page.
+    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError>;
+}
+
+/// The way to ask a connection.
+///
+/// `years` says whether next year's enrollments are pulled too.
+pub fn source(session: Session, years: SchoolYears) -> Result<Box<dyn Source>, SisError> {
+    match session.connection().kind {
+        SisKind::SkywardQmlativ => Ok(Box::new(qmlativ::Qmlativ::new(session, years))),
+        kind => Err(SisError::Unsupported { kind: kind.as_str() }),
+    }
+}

@@ -1,0 +1,184 @@
+//! What a connection grants, and which listings make a pull. Pure: decides over what [`super::Qmlativ`] asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollcall_store::{
+    board::Ask,
+    district::{Connection, SchoolYears, StaffScope},
+    run::Discovery,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::objects::{ENTRY_WITHDRAWAL, OBJECTS, Object, Weight};
+
+/// Keys of an object's field metadata that are no fields.
+const NO_FIELDS: [&str; 2] = ["Relationships", "ValidationRules"];
+
+/// The objects that a connection wants.
+pub(super) fn wanted(connection: &Connection) -> impl Iterator<Item = &'static Object> {
+    let staff = connection.staff != StaffScope::None;
+    OBJECTS.iter().filter(move |object| staff || object.weight != Weight::Staff)
+}
+
+/// Fields granted, by resource; `None` for an object that is refused as a whole.
+pub(super) type Grants = BTreeMap<&'static str, Option<BTreeSet<String>>>;
+
+/// The fields that a metadata answer names.
+pub(super) fn field_names(metadata: Map<String, Value>) -> BTreeSet<String> {
+    metadata.into_iter().map(|(name, _)| name).filter(|name| !NO_FIELDS.contains(&name.as_str())).collect()
+}
+
+/// Compares what is wanted with what is granted.
+pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> Discovery {
+    let mut discovery = Discovery::default();
+    for object in wanted(connection) {
+        let granted = grants.get(object.resource).and_then(Option::as_ref);
+        let has =
+            |field: &str| granted.is_some_and(|fields| fields.iter().any(|name| name.eq_ignore_ascii_case(field)));
+        if !has(object.key) {
+            discovery.refused.insert(object.resource.to_owned(), vec!["*".to_owned()]);
+            if object.must_be_granted {
+                discovery.fatal.extend(object.required_fields(connection));
+            }
+            continue;
+        }
+        let (given, refused): (Vec<_>, Vec<_>) = object.asked_fields(connection).partition(|field| has(field));
+        discovery.fatal.extend(object.missing(connection, &given));
+        discovery.granted.insert(object.resource.to_owned(), given);
+        if !refused.is_empty() {
+            discovery.refused.insert(object.resource.to_owned(), refused);
+        }
+    }
+    discovery
+}
+
+impl Object {
+    fn asked_fields(&self, connection: &Connection) -> impl Iterator<Item = String> {
+        let named = self.withdrawal_date_field(connection).cloned();
+        let named = named.filter(|field| !self.fields().any(|other| other == field));
+        self.fields().map(str::to_owned).chain(named)
+    }
+
+    fn withdrawal_date_field<'a>(&self, connection: &'a Connection) -> Option<&'a String> {
+        connection.withdrawal_date_field.as_ref().filter(|_| self.resource == ENTRY_WITHDRAWAL)
+    }
+
+    fn required_fields(&self, connection: &Connection) -> Vec<String> {
+        let dates = (self.resource == ENTRY_WITHDRAWAL)
+            .then(|| connection.withdrawal_date_field.clone().unwrap_or_else(|| "EndDate".to_owned()));
+        let required = std::iter::once(self.key).chain(self.required.iter().copied()).map(str::to_owned);
+        required.chain(dates).map(|field| format!("{}.{field}", self.resource)).collect()
+    }
+
+    /// Required fields that are not among `given`. The withdrawal date may come from either of two fields.
+    fn missing(&self, connection: &Connection, given: &[String]) -> Vec<String> {
+        let has = |field: &str| given.iter().any(|name| name == field);
+        let mut missing: Vec<String> =
+            self.required.iter().filter(|field| !has(field)).map(|field| (*field).to_owned()).collect();
+        if self.resource == ENTRY_WITHDRAWAL {
+            match &connection.withdrawal_date_field {
+                Some(field) if !has(field) => missing.push(field.clone()),
+                None if !has("EndDate") && !has("WithdrawalDate") => missing.push("EndDate".to_owned()),
+                _ => {}
+            }
+        }
+        missing.into_iter().map(|field| format!("{}.{field}", self.resource)).collect()
+    }
+}
+
+/// `GetSystemMetadata`, as far as it is needed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub(super) struct SystemMetadata {
+    #[serde(rename = "System", default)]
+    system: System,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+struct System {
+    #[serde(rename = "Name", default)]
+    name: Option<String>,
+    #[serde(rename = "Districts", default)]
+    districts: Vec<SystemDistrict>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+struct SystemDistrict {
+    #[serde(rename = "Name", default)]
+    name: Option<String>,
+    #[serde(rename = "SchoolYearCurrent", default)]
+    current: Option<YearRow>,
+}
+
+/// A row of `District/SchoolYear`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct YearRow {
+    #[serde(rename = "SchoolYearID", default)]
+    pub(super) id: Option<i64>,
+    #[serde(rename = "NumericYear", default)]
+    pub(super) numeric: Option<i64>,
+}
+
+/// A row of `District/Entity`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct EntityRow {
+    #[serde(rename = "SchoolYearIDCurrent", default)]
+    pub(super) current: Option<i64>,
+}
+
+impl SystemMetadata {
+    /// The district's name, else the system's.
+    pub(super) fn name(&self) -> Option<String> {
+        let district = self.system.districts.iter().find_map(|district| district.name.clone());
+        district.or_else(|| self.system.name.clone())
+    }
+
+    fn current_years(&self) -> impl Iterator<Item = i64> {
+        self.system.districts.iter().filter_map(|district| district.current?.id)
+    }
+}
+
+/// The school years to pull: each entity's current one (they flip entity by entity), the one before it, and the one
+/// after it where admitted. Ascending by id.
+pub(super) fn years_to_pull(
+    metadata: &SystemMetadata,
+    years: &[YearRow],
+    entities: &[EntityRow],
+    admitted: SchoolYears,
+) -> Vec<i64> {
+    let numeric = |id: i64| years.iter().find(|year| year.id == Some(id)).and_then(|year| year.numeric);
+    let current: BTreeSet<i64> =
+        metadata.current_years().chain(entities.iter().filter_map(|entity| entity.current)).collect();
+    let mut wanted: BTreeSet<i64> = current.clone();
+    for number in current.into_iter().filter_map(numeric) {
+        let last = if admitted == SchoolYears::CurrentAndNext { number + 1 } else { number };
+        let near = years.iter().filter(|year| year.numeric.is_some_and(|other| (number - 1..=last).contains(&other)));
+        wanted.extend(near.filter_map(|year| year.id));
+    }
+    wanted.into_iter().collect()
+}
+
+/// The listings: entities × objects × years, in the table's order.
+pub(super) fn asks(connection: &Connection, discovery: &Discovery, years: &[i64]) -> Vec<Ask> {
+    let mut asks = Vec::new();
+    for object in wanted(connection) {
+        let Some(fields) = discovery.granted.get(object.resource) else { continue };
+        let years: Vec<Option<i64>> =
+            if object.per_year { years.iter().rev().copied().map(Some).collect() } else { vec![None] };
+        for entity in &connection.entities {
+            asks.extend(years.iter().map(|year| Ask {
+                resource: object.resource.to_owned(),
+                fields: fields.clone(),
+                entity: Some(*entity),
+                school_year: year.map(|year| year.to_string()),
+                ids: None,
+                essential: object.is_essential(),
+            }));
+        }
+    }
+    asks
+}
+
+#[cfg(test)]
+#[path = "discover_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use serde_json::json;
+
+use super::*;
+
+fn connection(extra: Value) -> Connection {
+    let mut text = json!({"kind": "skyward-qmlativ", "base_url": "https://x.example/XAPI", "client_id": "k"});
+    text.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    serde_json::from_value(text).unwrap()
+}
+
+fn all() -> Grants {
+    OBJECTS.iter().map(|object| (object.resource, Some(object.fields().map(str::to_owned).collect()))).collect()
+}
+
+fn without(resource: &'static str, fields: &[&str]) -> Grants {
+    let mut grants = all();
+    let names = grants.get_mut(resource).unwrap().as_mut().unwrap();
+    for field in fields {
+        assert!(names.remove(*field), "{field}");
+    }
+    grants
+}
+
+#[test]
+fn everything_granted_leaves_nothing_to_say() {
+    let discovery = judge_grants(&connection(json!({"staff": "active"})), &all());
+    assert_eq!(discovery.granted.len(), OBJECTS.len());
+    assert!(discovery.refused.is_empty() && discovery.fatal.is_empty());
+}
+
+#[test]
+fn what_the_status_rests_on_is_named_when_missing() {
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        (ENTRY_WITHDRAWAL, &["StartDate"], &["Enrollment/EntryWithdrawal.StartDate"]),
+        (ENTRY_WITHDRAWAL, &["EndDate"], &[]),
+        (ENTRY_WITHDRAWAL, &["WithdrawalDate"], &[]),
+        (ENTRY_WITHDRAWAL, &["EndDate", "WithdrawalDate"], &["Enrollment/EntryWithdrawal.EndDate"]),
+        (ENTRY_WITHDRAWAL, &["WithdrawalCodeID"], &["Enrollment/EntryWithdrawal.WithdrawalCodeID"]),
+        ("Enrollment/WithdrawalCode", &["Code"], &["Enrollment/WithdrawalCode.Code"]),
+        ("Student/Student", &["NameID"], &["Student/Student.NameID"]),
+        ("Student/Student", &["StudentID"], &["Student/Student.StudentID", "Student/Student.NameID"]),
+        ("Student/Student", &["Grade"], &[]),
+        ("Demographics/NamePhone", &["PhoneNumber"], &[]),
+    ];
+    for (resource, fields, fatal) in cases {
+        let discovery = judge_grants(&connection(json!({})), &without(resource, fields));
+        assert_eq!(discovery.fatal, *fatal, "{resource} without {fields:?}");
+        assert!(discovery.refused.contains_key(*resource));
+    }
+}
+
+#[test]
+fn a_refused_object_is_fatal_only_where_the_status_rests_on_it() {
+    for object in OBJECTS {
+        let mut grants = all();
+        grants.insert(object.resource, None);
+        let discovery = judge_grants(&connection(json!({"staff": "active"})), &grants);
+        assert_eq!(discovery.refused[object.resource], ["*"]);
+        assert_eq!(!discovery.fatal.is_empty(), object.must_be_granted, "{}", object.resource);
+        assert!(!discovery.granted.contains_key(object.resource));
+    }
+}
+
+#[test]
+fn the_configured_withdrawal_date_must_be_granted() {
+    let connection = connection(json!({"withdrawal_date_field": "LastDayTX"}));
+    let discovery = judge_grants(&connection, &all());
+    assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.LastDayTX"]);
+    let mut grants = all();
+    grants.get_mut(ENTRY_WITHDRAWAL).unwrap().as_mut().unwrap().insert("LastDayTX".to_owned());
+    let discovery = judge_grants(&connection, &grants);
+    assert!(discovery.fatal.is_empty());
+    assert!(discovery.granted[ENTRY_WITHDRAWAL].contains(&"LastDayTX".to_owned()));
+}
+
+#[test]
+fn the_key_comes_first() {
+    let discovery = judge_grants(&connection(json!({})), &all());
+    for (resource, fields) in &discovery.granted {
+        assert_eq!(fields[0], OBJECTS.iter().find(|object| object.resource == resource).unwrap().key);
+    }
+}
+
+#[test]
+fn relationships_and_rules_are_no_fields() {
+    let metadata = json!({"StudentID": {}, "Relationships": {}, "ValidationRules": []});
+    assert_eq!(field_names(metadata.as_object().unwrap().clone()), ["StudentID".to_owned()].into());
+}
+
+fn year(id: i64, numeric: i64) -> YearRow {
+    YearRow { id: Some(id), numeric: Some(numeric) }
+}
+
+#[test]
+fn years_follow_each_entity() {
+    let years = [year(11, 2025), year(12, 2026), year(13, 2027), year(14, 2028)];
+    let none = SystemMetadata::default();
+    let entity = |id| EntityRow { current: Some(id) };
+    let pull = |entities: &[EntityRow], admitted| years_to_pull(&none, &years, entities, admitted);
+    assert_eq!(pull(&[entity(13)], SchoolYears::Current), [12, 13]);
+    assert_eq!(pull(&[entity(13)], SchoolYears::CurrentAndNext), [12, 13, 14]);
+    assert_eq!(pull(&[entity(12), entity(13)], SchoolYears::Current), [11, 12, 13]);
+    assert_eq!(pull(&[entity(99)], SchoolYears::Current), [99], "a year that is in no table is pulled all the same");
+    assert!(pull(&[EntityRow::default()], SchoolYears::Current).is_empty());
+}
+
+#[test]
+fn the_current_year_may_come_from_the_metadata() {
+    let metadata: SystemMetadata = serde_json::from_value(json!({"System": {"Name": "S", "Districts": [
+        {"Name": "D", "SchoolYearCurrent": {"SchoolYearID": 12, "NumericYear": 2026}, "FiscalYearOldestOpen": {}},
+    ]}}))
+    .unwrap();
+    assert_eq!(metadata.name().as_deref(), Some("D"));
+    let years = [year(11, 2025), year(12, 2026)];
+    assert_eq!(years_to_pull(&metadata, &years, &[], SchoolYears::Current), [11, 12]);
+}
+
+#[test]
+fn listings_are_entities_by_objects_by_years() {
+    let connection = connection(json!({"entities": [1, 2]}));
+    let discovery = judge_grants(&connection, &without("Demographics/County", &["CountyID"]));
+    let asks = asks(&connection, &discovery, &[11, 12]);
+    let of = |resource: &str| asks.iter().filter(|ask| ask.resource == resource).collect::<Vec<_>>();
+    assert_eq!(of(ENTRY_WITHDRAWAL).len(), 4);
+    assert!(of(ENTRY_WITHDRAWAL).iter().all(|ask| ask.essential && ask.school_year.is_some()));
+    assert_eq!(of("Student/Student").len(), 2);
+    assert!(of("Student/Student").iter().all(|ask| ask.school_year.is_none()));
+    assert!(of("Demographics/County").is_empty(), "not granted");
+    assert!(of("Staff/Staff").is_empty(), "not wanted");
+    assert!(!of("Demographics/NamePhone")[0].essential);
+}

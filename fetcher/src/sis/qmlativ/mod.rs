@@ -1,0 +1,205 @@
+//! Skyward Qmlativ, Generic and Custom API (wire/skyward.md A and B).
+//!
+//! Role: finds grants and school years, and asks for pages. Which page comes next is not decided here: the board deals
+//! page numbers, and every URL is built from its number; `Paging.Next` only tells whether there is more, so it cannot
+//! lead anywhere.
+
+mod discover;
+pub mod objects;
+mod page;
+mod request;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use rollcall_proto::id::PageNo;
+use rollcall_store::{
+    board::{Ask, Listing},
+    district::SchoolYears,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use self::{
+    discover::{EntityRow, Grants, SystemMetadata, YearRow},
+    objects::{ENTITY, Object, SCHOOL_YEAR, object},
+    page::Asked,
+};
+use super::{Fetched, Found, Source};
+use crate::{
+    error::SisError,
+    net::{Reply, host_of},
+    session::{Call, Session},
+};
+
+/// Pages of a small table (entities, years) that discovery reads at most.
+const SMALL_TABLE_PAGES: u32 = 100;
+
+/// An object and the fields granted of it; `None` where it is refused as a whole.
+type Grant = (&'static str, Option<BTreeSet<String>>);
+
+/// A connection to Qmlativ.
+#[derive(Debug)]
+pub struct Qmlativ {
+    session: Session,
+    years: SchoolYears,
+}
+
+impl Qmlativ {
+    /// A connection; `years` says whether next year is pulled too.
+    pub fn new(session: Session, years: SchoolYears) -> Self {
+        Self { session, years }
+    }
+
+    /// The system's metadata: the connection test.
+    pub(crate) async fn metadata(&self) -> Result<(Metadata, Reply), SisError> {
+        let call = request::system_metadata(self.session.connection());
+        let (metadata, reply) = self.read::<SystemMetadata>(&call).await?;
+        Ok((Metadata(metadata), reply))
+    }
+
+    /// Fields granted of each wanted object, asked for as many at once as the connection has lanes.
+    pub(crate) async fn grants(&self) -> Result<Granted, SisError> {
+        let connection = self.session.connection();
+        let questions: Vec<_> = discover::wanted(connection).map(|object| self.grant_of(object).boxed()).collect();
+        let answers = stream::iter(questions).buffer_unordered(usize::from(connection.lanes.max(1)));
+        let grants: Grants = answers.try_collect().await?;
+        Ok(Granted(discover::judge_grants(connection, &grants)))
+    }
+
+    async fn grant_of(&self, object: &'static Object) -> Result<Grant, SisError> {
+        Ok((object.resource, self.fields_of(object).await?))
+    }
+
+    async fn fields_of(&self, object: &Object) -> Result<Option<BTreeSet<String>>, SisError> {
+        let connection = self.session.connection();
+        let entity = connection.entities.first().copied().unwrap_or(1);
+        let call = request::field_metadata(connection, entity, object.resource);
+        match self.read(&call).await {
+            Ok((fields, _)) => Ok(Some(discover::field_names(fields))),
+            // An object that is not granted may be refused, unknown or not found; that is an answer too.
+            Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The school years to pull.
+    pub(crate) async fn school_years(&self, metadata: &Metadata, granted: &Granted) -> Result<Vec<i64>, SisError> {
+        let mut years: Vec<YearRow> = Vec::new();
+        let mut entities: Vec<EntityRow> = Vec::new();
+        for entity in &self.session.connection().entities {
+            years.extend(self.small_table::<YearRow>(SCHOOL_YEAR, *entity, granted).await?);
+            entities.extend(self.small_table::<EntityRow>(ENTITY, *entity, granted).await?);
+        }
+        let found = discover::years_to_pull(&metadata.0, &years, &entities, self.years);
+        if found.is_empty() {
+            return Err(SisError::NoSchoolYear { host: host_of(&self.session.connection().base_url) });
+        }
+        Ok(found)
+    }
+
+    async fn small_table<T: DeserializeOwned>(
+        &self,
+        resource: &str,
+        entity: i64,
+        granted: &Granted,
+    ) -> Result<Vec<T>, SisError> {
+        let fields = granted.0.granted.get(resource).cloned().unwrap_or_default();
+        let ask = Ask { resource: resource.to_owned(), fields, entity: Some(entity), ..Ask::default() };
+        let mut rows = Vec::new();
+        for number in 1..=SMALL_TABLE_PAGES {
+            let (fetched, what) = self.ask(&ask, PageNo(number), self.page_size()).await?;
+            let page: Rows<T> = serde_json::from_slice(page::json_of(&what, &fetched.reply)?)
+                .map_err(|error| page::unreadable(&what, &error))?;
+            rows.extend(page.objects);
+            if fetched.facts.last || fetched.facts.past_end {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Asks for one page of `size` rows.
+    pub(crate) async fn ask(&self, ask: &Ask, page: PageNo, size: u32) -> Result<(Fetched, String), SisError> {
+        let connection = self.session.connection();
+        let call = request::search(connection, ask, page, size);
+        let reply = self.session.call(&call).await?;
+        let asked = Asked { base: &connection.base_url, what: &call.what, page: page.0, size };
+        let facts = page::facts(asked, &reply)?;
+        Ok((Fetched { reply, facts }, call.what))
+    }
+
+    fn page_size(&self) -> u32 {
+        self.session.connection().page_size.clamp(1, 10_000)
+    }
+
+    /// The size to ask for. After page 1 it is what page 1 held: a server that clamps the size then counts as we do.
+    fn size_for(&self, listing: &Listing, page: PageNo) -> u32 {
+        let told = if page.0 > 1 { listing.page_size } else { 0 };
+        if told > 0 { told } else { self.page_size() }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<(T, Reply), SisError> {
+        let reply = self.session.call(call).await?;
+        let body = page::json_of(&call.what, &reply)?;
+        let value = serde_json::from_slice(body).map_err(|error| page::unreadable(&call.what, &error))?;
+        Ok((value, reply))
+    }
+}
+
+#[async_trait]
+impl Source for Qmlativ {
+    async fn discover(&self) -> Result<Found, SisError> {
+        let (metadata, _) = self.metadata().await?;
+        let granted = self.grants().await?;
+        if !granted.0.fatal.is_empty() {
+            return Err(SisError::NotGranted { missing: granted.0.fatal });
+        }
+        let years = self.school_years(&metadata, &granted).await?;
+        let asks = discover::asks(self.session.connection(), &granted.0, &years);
+        let school_years = years.iter().map(i64::to_string).collect();
+        let discovery = rollcall_store::run::Discovery { school_years, source_name: metadata.0.name(), ..granted.0 };
+        Ok(Found { discovery, asks })
+    }
+
+    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
+        let size = self.size_for(listing, page);
+        self.ask(&listing.ask, page, size).await.map(|(fetched, _)| fetched)
+    }
+}
+
+/// The answer of `GetSystemMetadata`.
+#[derive(Debug, Clone)]
+pub(crate) struct Metadata(SystemMetadata);
+
+impl Metadata {
+    /// The district's name, as the SIS gives it.
+    pub(crate) fn name(&self) -> Option<String> {
+        self.0.name()
+    }
+}
+
+/// What is granted, compared with what is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Granted(pub(crate) rollcall_store::run::Discovery);
+
+impl Granted {
+    /// The first listing of an object, for a test of one row.
+    pub(crate) fn sample(&self, resource: &str, entity: i64, years: &[i64]) -> Option<Ask> {
+        let fields = self.0.granted.get(resource)?.clone();
+        let known = object(resource)?;
+        let school_year = years.last().filter(|_| known.per_year).map(i64::to_string);
+        Some(Ask { resource: resource.to_owned(), fields, entity: Some(entity), school_year, ..Ask::default() })
+    }
+}
+
+/// The objects that a connection wants.
+pub(crate) fn wanted(connection: &rollcall_store::district::Connection) -> impl Iterator<Item = &'static Object> {
+    discover::wanted(connection)
+}
+
+#[derive(Deserialize)]
+struct Rows<T> {
+    #[serde(rename = "Objects", default = "Vec::new")]
+    objects: Vec<T>,
+}

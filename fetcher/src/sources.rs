@@ -1,0 +1,74 @@
+//! The sources that a fetcher has open: one for each run and connection, so that a run sees one configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::future::Cache;
+use rollcall_proto::{
+    clock::SharedClock,
+    id::{ConnectionNo, DistrictId, RunId},
+};
+use rollcall_store::{Store, run::Trigger};
+
+use crate::{
+    auth::Credentials,
+    config::FetcherConfig,
+    error::{FetchError, SisError},
+    net::{Http, HttpConfig},
+    session::{Session, Shared},
+    sis::{Source, source},
+};
+
+/// How long a source that nobody uses is kept.
+const IDLE: Duration = Duration::from_mins(2);
+
+/// A source, and how it is used.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) lanes: u16,
+    /// A scheduled run: nobody sits and waits, so a SIS that is away is waited for longer.
+    pub(crate) patient: bool,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    store: Store,
+    shared: Shared,
+    opened: Cache<(RunId, ConnectionNo), Opened>,
+}
+
+impl Sources {
+    pub(crate) fn new(config: &FetcherConfig, store: Store, clock: SharedClock) -> Result<Self, SisError> {
+        let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
+        let opened = Cache::builder().time_to_idle(IDLE).max_capacity(10_000).build();
+        Ok(Self { store, shared: Shared::new(Http::new(bounds)?, clock), opened })
+    }
+
+    /// The source of a connection, opened at the first call of a run.
+    pub(crate) async fn get(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+    ) -> Result<Opened, Arc<FetchError>> {
+        self.opened.try_get_with((run, connection), self.open(district, run, connection)).await
+    }
+
+    async fn open(&self, id: &DistrictId, run: RunId, number: ConnectionNo) -> Result<Opened, FetchError> {
+        let mut district = self.store.district(id).await?;
+        let secrets = self.store.secrets(id, number).await?;
+        let patient = self.store.run(id, run).await?.trigger == Trigger::Scheduled;
+        let index = usize::from(number.0);
+        if index >= district.connections.len() {
+            let detail = "the district's file has fewer connections than when the run was made";
+            return Err(SisError::Invalid { host: format!("connection {number}"), detail }.into());
+        }
+        let connection = Arc::new(district.connections.swap_remove(index));
+        let lanes = connection.lanes;
+        let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
+        let session = Session::new(self.shared.clone(), credentials);
+        let source = Arc::from(source(session, district.status.school_years)?);
+        Ok(Opened { source, lanes, patient })
+    }
+}
