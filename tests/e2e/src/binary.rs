@@ -8,10 +8,16 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+static PATH: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the binary, before it is first used: for a program that has built it another way.
+pub fn use_binary(path: PathBuf) {
+    let _ = PATH.set(path);
+}
+
 /// Path of the binary. `./test` builds it together with the tests and names it in `ROLLCALL_TEST_BINARY`; run by hand,
 /// it is built here, so that it is never an old one.
 pub fn rollcall() -> &'static PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| variable("ROLLCALL_TEST_BINARY").map_or_else(build, PathBuf::from))
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process::command;
 
 /// Longer than any command of a test takes, runs that are waited for among them.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// What a command answered.
 #[derive(Debug, Clone)]

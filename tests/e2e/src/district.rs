@@ -21,7 +21,9 @@ pub struct District {
     pub lanes: u16,
     /// Further lines of `[[connection]]`.
     pub connection: String,
-    /// Further tables (`[hold]`, `[schedule]`, `[status]`).
+    /// The schedule; off unless a test wants it, so that no run starts by itself at two in the morning.
+    pub schedule: String,
+    /// Further tables (`[hold]`, `[status]`).
     pub tables: String,
 }
 
@@ -37,6 +39,7 @@ impl District {
             page_size: 100,
             lanes: 4,
             connection: String::new(),
+            schedule: "enabled = false".to_owned(),
             tables: String::new(),
         }
     }
@@ -47,6 +50,7 @@ impl District {
         let _ = writeln!(text, "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {:?}", self.base_url);
         let _ = writeln!(text, "client_id = {:?}\nclient_secret = {{ file = \"{}.secret\" }}", self.client_id, self.id);
         let _ = writeln!(text, "page_size = {}\nlanes = {}\n{}", self.page_size, self.lanes, self.connection);
+        let _ = writeln!(text, "[schedule]\n{}\n", self.schedule);
         text + &self.tables
     }
 

@@ -30,9 +30,6 @@ pub fn repetitions(everyday: u64, full: u64) -> u64 {
     if binary::variable("ROLLCALL_TEST_FULL").is_some() { full } else { everyday }
 }
 
-/// A key for secrets at rest, the same for all installations of a test, so that what they keep can be compared.
-const KEY: &str = "dGhlIHRlc3RzJyBvd24ga2V5LCAzMiBieXRlcyBsbmc=";
-
 /// A service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -123,19 +120,15 @@ impl House {
 
     /// What processes of this installation are started with.
     pub fn settings(&self) -> Vec<(String, String)> {
-        let mut settings = vec![("ROLLCALL_ALLOW_PRIVATE_ADDRESSES".to_owned(), "true".to_owned())];
-        let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
-        match &self.place {
-            Place::ScaledOut(services) => {
-                set("ROLLCALL_AMQP_URL", services.amqp_url());
-                set("ROLLCALL_DATABASE_URL", services.database_url());
-                set("ROLLCALL_KEY", KEY.to_owned());
-            }
-            Place::Embedded(dir) => set("ROLLCALL_DIR", dir.to_string_lossy().into_owned()),
-        }
-        if let Some(filter) = binary::variable("ROLLCALL_LOG") {
-            set("ROLLCALL_LOG", filter);
-        }
+        let pair = |name: &str, value: String| (name.to_owned(), value);
+        let mut settings = match &self.place {
+            Place::ScaledOut(services) => services.settings(),
+            Place::Embedded(dir) => vec![
+                pair("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
+                pair("ROLLCALL_DIR", dir.to_string_lossy().into_owned()),
+            ],
+        };
+        settings.extend(binary::variable("ROLLCALL_LOG").map(|filter| pair("ROLLCALL_LOG", filter)));
         settings
     }
 
@@ -197,6 +190,12 @@ impl House {
         let answer = self.rollcall(&["run", DISTRICT, "--format", "json"]).await.expect_code(0);
         let rows: Vec<serde_json::Value> = answer.read();
         rows[0]["run"].as_str().expect("a run has an id").to_owned()
+    }
+
+    /// Never more requests at once than the connection has lanes.
+    pub fn check_lanes(&self) {
+        let most = self.sis.stats().max_in_flight;
+        assert!(most <= u64::from(self.district.lanes), "{most} requests at once over {} lanes", self.district.lanes);
     }
 
     /// Runs the district and waits until the run stops, held or ended.

@@ -14,11 +14,29 @@ pub struct PrivateServers {
 }
 
 impl PrivateServers {
-    /// Starts both.
+    /// Starts both as a test wants them: the disk is not waited for.
     pub fn start() -> Self {
+        Self::start_with("'fsync = off' 'synchronous_commit = off'")
+    }
+
+    /// Starts both as `deploy/local` does.
+    pub fn start_durable() -> Self {
+        Self::start_with("")
+    }
+
+    fn start_with(settings: &str) -> Self {
         let servers = Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory") };
-        servers.shell("services_start \"$home\" 'fsync = off' 'synchronous_commit = off'");
+        servers.shell(&format!("services_start \"$home\" {settings}"));
         servers
+    }
+
+    /// Process ids of the broker and of the database's first process.
+    pub fn process_ids(&self) -> (u32, u32) {
+        let read = |path: &str| {
+            let text = std::fs::read_to_string(self.home.path().join(path)).expect("a pid file");
+            text.lines().next().and_then(|line| line.trim().parse().ok()).expect("a process id")
+        };
+        (read("broker/pid/rabbit"), read("database/data/postmaster.pid"))
     }
 
     /// Their addresses.

@@ -9,6 +9,9 @@ use crate::binary::variable;
 /// The role that owns the tests' databases and runs `rollcall migrate`: as `deploy/local` makes it, no superuser.
 const OWNER: &str = "rollcall_owner";
 
+/// A key for secrets at rest, the same for all installations of a test, so that what they keep can be compared.
+const KEY: &str = "dGhlIHRlc3RzJyBvd24ga2V5LCAzMiBieXRlcyBsbmc=";
+
 /// Guards the making of roles, which are shared by all databases of a server.
 const ROLES_LOCK: i64 = 0x726f_6c65;
 
@@ -89,6 +92,17 @@ impl Services {
         url.set_username(OWNER).expect("a database URL has a user");
         url.set_path(&self.name);
         url.into()
+    }
+
+    /// What processes are started with to work on this virtual host and database.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let settings = [
+            ("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
+            ("ROLLCALL_AMQP_URL", self.amqp_url()),
+            ("ROLLCALL_DATABASE_URL", self.database_url()),
+            ("ROLLCALL_KEY", KEY.to_owned()),
+        ];
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Empties every queue of the virtual host, as an operator in despair would. Messages in a worker's hands stay

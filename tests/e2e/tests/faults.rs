@@ -123,7 +123,7 @@ async fn workers_stopped_in_order_lose_nothing() {
 
 /// Waits until the run is in its middle: some pages are in, and it has not ended.
 async fn until_some_pages_are_in(house: &House) {
-    until("some pages to be in", Duration::from_secs(60), || async {
+    until("some pages to be in", Duration::from_mins(1), || async {
         let pages: i64 = sqlx::query_scalar("SELECT count(*) FROM page")
             .fetch_one(&house.services().database)
             .await
@@ -187,7 +187,7 @@ async fn a_broker_killed_in_mid_run_is_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_schedulers_make_one_run() {
     let mut house = House::scaled_out(SandboxConfig { latency_ms: 0, ..district(17) }).await;
-    house.district.tables = "[schedule]\nat = \"00:00\"\nweekends = true\n".to_owned();
+    house.district.schedule = "at = \"00:00\"\nweekends = true".to_owned();
     house.apply().await;
     // The schedule counts from when the district was taken in; this one has been there for long.
     sqlx::query("UPDATE district SET schedule_since = schedule_since - interval '3 days'")
@@ -195,7 +195,7 @@ async fn two_schedulers_make_one_run() {
         .await
         .expect("the district's row can be changed");
     house.start_workers(3);
-    let run = until("a scheduled run", Duration::from_secs(120), || async {
+    let run = until("a scheduled run", Duration::from_mins(2), || async {
         let run = house.runs().await.first().cloned();
         run.map(|run| run["run"].as_str().unwrap().to_owned())
     })

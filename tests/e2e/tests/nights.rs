@@ -47,6 +47,7 @@ async fn first_night(house: &House) {
     let expected = told(house).values().filter(|status| **status != SKIPPED).count() as u64;
     assert_eq!(run.added, expected, "everyone whom a rule admits is new: {run:#?}");
     house.check_roster().await;
+    house.check_lanes();
 }
 
 async fn second_night(house: &House) {

@@ -1,0 +1,176 @@
+//! What was measured, for people.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Args,
+    floors::Floors,
+    night::{Night, Size},
+    usage::Usage,
+};
+
+/// Allowed per worker at 50,000 students, and for each one beyond.
+const WORKER_BYTES: f64 = 100e6;
+const BYTES_PER_STUDENT: f64 = 1e3;
+
+/// A goal, and how far the night is from it.
+struct Goal {
+    text: String,
+    value: f64,
+    limit: f64,
+}
+
+impl Goal {
+    fn verdict(&self) -> &'static str {
+        if self.value <= self.limit { "met" } else { "missed" }
+    }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// The time goal of a night.
+fn time_goal(args: &Args, night: &Night, floors: &Floors) -> Option<Goal> {
+    let total = night.times.total();
+    if night.latency_ms > 0 {
+        let least = night.requests as f64 * night.latency_ms as f64 / 1e3 / f64::from(args.lanes);
+        let text =
+            format!("{} requests x {} ms / {} lanes = {least:.1} s", night.requests, night.latency_ms, args.lanes);
+        return Some(Goal { text, value: total / least, limit: 1.1 });
+    }
+    let (text, floor, limit) = match night.name {
+        "first" => ("decode + COPY + broker", floors.first(), 2.0),
+        "unchanged" => ("decode + fingerprints", floors.unchanged(), 1.5),
+        _ => return None,
+    };
+    Some(Goal { text: format!("{text} = {floor:.2} s"), value: total / floor, limit })
+}
+
+fn is_worker(name: &str) -> bool {
+    ["fetcher", "classifier", "writer"].iter().any(|role| name.starts_with(role))
+}
+
+/// The largest worker against what it may take.
+fn memory_goal(students: u32, usage: &BTreeMap<String, Usage>) -> Goal {
+    let workers = usage.iter().filter(|(name, _)| is_worker(name));
+    let (name, peak) =
+        workers.map(|(name, usage)| (name.as_str(), usage.peak)).max_by_key(|(_, peak)| *peak).unwrap_or(("", 0));
+    let limit = WORKER_BYTES + BYTES_PER_STUDENT * f64::from(students.saturating_sub(50_000));
+    Goal { text: format!("largest worker ({name}), MB"), value: megabytes(peak), limit: limit / 1e6 }
+}
+
+fn rate(size: &Size, night: &Night) -> f64 {
+    f64::from(size.students) / night.times.total()
+}
+
+/// Everything, for reading.
+pub(crate) fn text(args: &Args, size: &Size) {
+    println!(
+        "\n{} students, {} rows a page, {} lanes, {} processes for each role",
+        size.students, args.page_size, args.lanes, args.processes
+    );
+    floors(&size.floors);
+    for night in &size.nights {
+        one(args, size, night);
+    }
+}
+
+fn floors(floors: &Floors) {
+    println!("floors (best of three)");
+    println!(
+        "  download                 {:8.3} s   {} pages, {:.1} MB",
+        floors.download,
+        floors.pages,
+        megabytes(floors.page_bytes)
+    );
+    println!("  download and decode      {:8.3} s", floors.decode);
+    println!("  COPY of the final rows   {:8.3} s   {} rows", floors.copy, floors.rows);
+    println!(
+        "  messages through broker  {:8.3} s   {} messages, {:.1} MB",
+        floors.broker,
+        floors.messages,
+        megabytes(floors.message_bytes)
+    );
+    println!("  fingerprints read back   {:8.3} s", floors.fingerprints);
+}
+
+fn one(args: &Args, size: &Size, night: &Night) {
+    let (times, run) = (&night.times, &night.run);
+    println!(
+        "\n{} night, {} ms a page: {:.2} s, {:.0} students/s",
+        night.name,
+        night.latency_ms,
+        times.total(),
+        rate(size, night)
+    );
+    println!(
+        "  pull {:.2} s   plan {:.2} s   write {:.2} s   requests {}",
+        times.pull(),
+        times.plan(),
+        times.write(),
+        night.requests
+    );
+    println!(
+        "  added {} changed {} removed {} unchanged {} skipped {}",
+        run.added, run.changed, run.removed, run.unchanged, run.skipped
+    );
+    let written = if night.written.is_empty() { "none".to_owned() } else { night.written.join(", ") };
+    println!("  roster and history tables written to: {written}");
+    if let Some(goal) = time_goal(args, night, &size.floors) {
+        println!("  {:.2} x ({}), goal {:.1}: {}", goal.value, goal.text, goal.limit, goal.verdict());
+    }
+    let memory = memory_goal(size.students, &night.usage);
+    println!("  {} {:.0}, goal {:.0}: {}", memory.text, memory.value, memory.limit, memory.verdict());
+    for (name, usage) in &night.usage {
+        println!("    {name:14} {:7.2} s CPU {:8.1} MB at most", usage.cpu, megabytes(usage.peak));
+    }
+}
+
+/// The tables of the README.
+pub(crate) fn markdown(args: &Args, size: &Size) {
+    let floors = &size.floors;
+    println!(
+        "\n**{} students**, {} pages of at most {} rows ({:.0} MB), {} lanes, {} processes for each role\n",
+        size.students,
+        floors.pages,
+        args.page_size,
+        megabytes(floors.page_bytes),
+        args.lanes,
+        args.processes
+    );
+    println!("| floor | s |\n|---|---|");
+    println!("| download, and decode | {:.2}, {:.2} |", floors.download, floors.decode);
+    println!("| COPY of the final {} rows into keyed tables | {:.2} |", floors.rows, floors.copy);
+    println!(
+        "| {} messages ({:.0} MB) confirmed and consumed | {:.2} |",
+        floors.messages,
+        megabytes(floors.message_bytes),
+        floors.broker
+    );
+    println!("| fingerprints read back | {:.3} |\n", floors.fingerprints);
+    println!(
+        "| night | ms a page | s | pull | plan | write | students/s | against its floor (goal) | largest worker MB | CPU s: workers, RabbitMQ, PostgreSQL, sandbox |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for night in &size.nights {
+        println!("{}", row(args, size, night));
+    }
+}
+
+fn row(args: &Args, size: &Size, night: &Night) -> String {
+    let times = &night.times;
+    let goal = time_goal(args, night, &size.floors);
+    let goal = goal.map_or_else(|| "-".to_owned(), |goal| format!("{:.2} ({:.1})", goal.value, goal.limit));
+    let cpu = |name: &str| night.usage.get(name).map_or_else(|| "-".to_owned(), |usage| format!("{:.1}", usage.cpu));
+    let workers: f64 = night.usage.iter().filter(|(name, _)| is_worker(name)).map(|(_, usage)| usage.cpu).sum();
+    let memory = memory_goal(size.students, &night.usage).value;
+    let times = format!("{:.2} | {:.2} | {:.2} | {:.2}", times.total(), times.pull(), times.plan(), times.write());
+    let cpu = format!("{workers:.1}, {}, {}, {}", cpu("RabbitMQ"), cpu("PostgreSQL"), cpu("sandbox"));
+    format!(
+        "| {} | {} | {times} | {:.0} | {goal} | {memory:.0} | {cpu} |",
+        night.name,
+        night.latency_ms,
+        rate(size, night)
+    )
+}

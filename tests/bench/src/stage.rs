@@ -1,0 +1,182 @@
+//! What a measurement needs: the sandbox in a process of its own, a virtual host and a database, workers.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use reqwest::Client;
+use rollcall_e2e::{
+    Answer, District, Process, Role, RunRow, house,
+    services::{Servers, Services},
+    until,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Args;
+
+/// The district of the measurement.
+pub(crate) const DISTRICT: &str = "bench-isd";
+
+/// The sandbox in a process of its own.
+pub(crate) struct Sis {
+    /// `http://ADDRESS`.
+    pub(crate) origin: String,
+    /// What a district file has as `base_url`.
+    pub(crate) base_url: String,
+    /// What the sandbox was started with, as it tells.
+    access: Access,
+    process: Process,
+    client: Client,
+}
+
+/// The sandbox's consumer key and secret.
+#[derive(Debug, Deserialize)]
+struct Access {
+    client_id: String,
+    client_secret: String,
+}
+
+impl Sis {
+    /// Starts it.
+    pub(crate) async fn start(folder: &Path, students: u32) -> anyhow::Result<Self> {
+        let (students, today) = (students.to_string(), house::today().to_string());
+        let args = ["sandbox", "--listen", "127.0.0.1:0", "--students", &students, "--today", &today];
+        let process = Process::start("sandbox", folder, &args, &[]);
+        let base_url =
+            until("the sandbox's address", Duration::from_mins(1), || async { base_url(&process.log()) }).await;
+        let origin = base_url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        let client = Client::new();
+        let access = client.get(format!("{origin}/_control/config")).send().await?.json().await?;
+        Ok(Self { origin, base_url, access, process, client })
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Requests answered so far.
+    pub(crate) async fn requests(&self) -> anyhow::Result<u64> {
+        let stats: serde_json::Value =
+            self.client.get(format!("{}/_control/stats", self.origin)).send().await?.json().await?;
+        stats["requests"].as_u64().context("the sandbox counts its requests")
+    }
+
+    /// Serves this night from now on, each answer taking so long.
+    pub(crate) async fn set(&self, night: u32, latency_ms: u64) -> anyhow::Result<()> {
+        let quirks = json!({ "latency_ms": latency_ms });
+        for (path, body) in [(format!("night/{night}"), json!(null)), ("quirks".to_owned(), quirks)] {
+            let answer = self.client.post(format!("{}/_control/{path}", self.origin)).json(&body).send().await?;
+            ensure!(answer.status().is_success(), "the sandbox refused {path}: {}", answer.status());
+        }
+        Ok(())
+    }
+}
+
+/// The address, out of the district file that the sandbox prints.
+fn base_url(log: &str) -> Option<String> {
+    let line = log.lines().find_map(|line| line.strip_prefix("base_url = \""))?;
+    Some(line.strip_suffix('"')?.to_owned())
+}
+
+/// An installation of its own for a series of nights.
+pub(crate) struct Stage {
+    /// Its virtual host and database.
+    pub(crate) services: Services,
+    /// Workers by name.
+    workers: Vec<(String, Process)>,
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Migrated, district applied, workers ready.
+    pub(crate) async fn build(args: &Args, servers: &Servers, sis: &Sis, origin: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("rollcall-bench.").tempdir()?;
+        let services = Services::on(servers.clone()).await;
+        let mut stage = Self { services, workers: Vec::new(), folder };
+        stage.rollcall(&["migrate"]).await.expect_code(0);
+        let base_url = sis.base_url.replacen(&sis.origin, origin, 1);
+        let mut district = District::new(DISTRICT, &base_url, &sis.access.client_id, &sis.access.client_secret);
+        (district.page_size, district.lanes) = (args.page_size, args.lanes);
+        let path = district.write(stage.folder.path());
+        stage.rollcall(&["district", "apply", &path.to_string_lossy()]).await.expect_code(0);
+        for role in Role::ALL {
+            (1..=args.processes).for_each(|number| stage.start(role, number));
+        }
+        Ok(stage)
+    }
+
+    fn start(&mut self, role: Role, number: usize) {
+        let name = format!("{} {number}", role.word());
+        let file = name.replace(' ', "-");
+        let settings = self.services.settings();
+        let process = Process::start(&file, self.folder.path(), &["worker", role.word()], &settings);
+        self.workers.push((name, process));
+    }
+
+    /// Workers by name, with their process ids.
+    pub(crate) fn ids(&self) -> Vec<(String, u32)> {
+        self.workers.iter().map(|(name, process)| (name.clone(), process.id())).collect()
+    }
+
+    async fn rollcall(&self, args: &[&str]) -> Answer {
+        Answer::of(self.folder.path(), args, &self.services.settings()).await
+    }
+
+    /// Runs the district to its end.
+    pub(crate) async fn run(&self) -> anyhow::Result<(RunRow, Times)> {
+        let answer = self.rollcall(&["run", DISTRICT, "--wait", "--format", "json"]).await;
+        let rows: Vec<serde_json::Value> = answer.read();
+        let id = rows[0]["run"].as_str().context("a run has an id")?.to_owned();
+        let shown = self.rollcall(&["runs", "show", &id, "--format", "json"]).await.expect_code(0);
+        let run = shown.read::<Vec<RunRow>>().remove(0);
+        ensure!(run.state == "succeeded", "the run is {}: {}", run.state, run.why());
+        Ok((run, shown.read::<Vec<Times>>().remove(0)))
+    }
+
+    /// Ends the workers; the database stays for the floors.
+    pub(crate) fn end_workers(&mut self) {
+        self.workers.clear();
+    }
+
+    /// Removes everything.
+    pub(crate) async fn close(self) {
+        drop(self.workers);
+        self.services.close().await;
+    }
+}
+
+/// Where a run's time went, as `runs show` tells.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Times {
+    created: chrono::DateTime<chrono::Utc>,
+    pulled: chrono::DateTime<chrono::Utc>,
+    planned: chrono::DateTime<chrono::Utc>,
+    ended: chrono::DateTime<chrono::Utc>,
+}
+
+impl Times {
+    /// Seconds until all pages were in, decoded.
+    pub(crate) fn pull(&self) -> f64 {
+        seconds(self.created, self.pulled)
+    }
+
+    /// Seconds for the plan, the second look among them.
+    pub(crate) fn plan(&self) -> f64 {
+        seconds(self.pulled, self.planned)
+    }
+
+    /// Seconds for writing and closing.
+    pub(crate) fn write(&self) -> f64 {
+        seconds(self.planned, self.ended)
+    }
+
+    /// Seconds from the order to the end.
+    pub(crate) fn total(&self) -> f64 {
+        seconds(self.created, self.ended)
+    }
+}
+
+fn seconds(from: chrono::DateTime<chrono::Utc>, to: chrono::DateTime<chrono::Utc>) -> f64 {
+    (to - from).num_microseconds().unwrap_or_default() as f64 / 1e6
+}
