@@ -1,8 +1,39 @@
-//! RabbitMQ.
+//! The bus over RabbitMQ, 3.10 and 4.x.
+//!
+//! Role: what the [`Bus`] contract asks, by AMQP 0-9-1 alone; no plugin and no management API. Neighbours: `declare`
+//! makes the topology, `publisher` is the one task that publishes, `subscription` consumes, `parked` looks at what was
+//! kept aside, `link` holds connections.
+//!
+//! Invariants:
+//! - One connection publishes and another consumes: a broker short of memory stops reading from those that publish, and
+//!   would take no acknowledgement from them either.
+//! - Every wait for the broker has a limit: the client library may wait for ever when the broker closes.
+//! - A connection or channel that failed is dropped and made anew. The library's own recovery stays off: it leaves
+//!   consumers behind that nobody reads.
+//! - A message is acknowledged only after what was to become of it (retry, parking) is confirmed.
+//!
+//! Deliberately absent: an alternate exchange. With one, the broker counts a message without a binding as routed, and
+//! `mandatory` never tells; here it comes back, the topology is declared again, and the publisher hears of it.
+
+mod declare;
+mod link;
+mod outgoing;
+mod parked;
+mod publisher;
+mod subscription;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use lapin::{Acker, BasicProperties, options::QueuePurgeOptions};
 use secrecy::SecretString;
 
+use self::{
+    link::{ANSWER, Consuming, within},
+    outgoing::Outgoing,
+    publisher::Publisher,
+    subscription::AmqpSubscription,
+};
 use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Subscription};
 use crate::{message::Message, topology::Queue};
 
@@ -11,63 +42,96 @@ use crate::{message::Message, topology::Queue};
 pub struct AmqpConfig {
     /// `amqp://` or `amqps://` URL with user, password and virtual host.
     pub url: SecretString,
-    /// How the connection is named in the broker's own listings.
+    /// How the connections are named in the broker's own listings.
     pub connection_name: String,
+    /// For `amqps`: certificate authorities to trust beside the machine's, PEM.
+    pub certificate_authorities: Option<String>,
 }
 
 impl AmqpConfig {
-    /// With the defaults for all but these.
+    /// With the defaults for all but the URL.
     pub fn new(url: impl Into<SecretString>) -> Self {
-        Self { url: url.into(), connection_name: "rollcall".to_owned() }
+        Self { url: url.into(), connection_name: "rollcall".to_owned(), certificate_authorities: None }
     }
 }
 
-/// The bus over RabbitMQ.
+/// See the module.
 #[derive(Debug)]
-pub struct AmqpBus {}
+pub struct AmqpBus {
+    publisher: Publisher,
+    consuming: Arc<Consuming>,
+}
+
+/// How a delivery is settled, and the properties that a retry or parking passes on.
+#[derive(Debug)]
+pub(crate) struct AmqpToken {
+    acker: Acker,
+    properties: BasicProperties,
+}
 
 impl AmqpBus {
-    /// Connects and declares the topology.
-    pub async fn connect(_config: AmqpConfig) -> Result<Self, BusError> {
-        Ok(Self {})
+    /// Connects and declares the topology. Later losses of the connection mend themselves; only this first try fails.
+    pub async fn connect(config: AmqpConfig) -> Result<Self, BusError> {
+        let config = Arc::new(config);
+        let consuming = Arc::new(Consuming::new(Arc::clone(&config)));
+        consuming.connection().await?;
+        Ok(Self { publisher: Publisher::start(config), consuming })
     }
 }
-
-/// How a delivery is settled.
-#[derive(Debug)]
-pub(crate) struct AmqpToken {}
 
 #[async_trait]
 impl Bus for AmqpBus {
-    async fn publish(&self, _: &[Message]) -> Result<(), BusError> {
-        Err(away())
+    async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
+        let outgoing = messages.iter().map(Outgoing::publish).collect::<Result<Vec<_>, _>>()?;
+        self.publisher.publish(outgoing).await
     }
 
-    async fn subscribe(&self, _: Queue, _: u16) -> Result<Box<dyn Subscription>, BusError> {
-        Err(away())
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {
+        let subscription =
+            AmqpSubscription::start(Arc::clone(&self.consuming), self.publisher.clone(), queue, prefetch);
+        Ok(Box::new(subscription.await?))
     }
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, BusError> {
-        Err(away())
+        let session = self.consuming.session().await?;
+        let mut depths = Vec::with_capacity(Queue::ALL.len());
+        for queue in Queue::ALL {
+            let work = declare::work_queue(&session.channel, queue).await?;
+            let parked = declare::parked_queue(&session.channel, queue).await?;
+            depths.push(QueueDepth {
+                queue,
+                waiting: work.message_count().into(),
+                parked: parked.message_count().into(),
+                consumers: Some(work.consumer_count()),
+            });
+        }
+        session.close().await;
+        Ok(depths)
     }
 
-    async fn parked(&self, _: Queue, _: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
-        Err(away())
+    async fn parked(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        parked::list(&self.consuming, queue, filter).await
     }
 
-    async fn replay(&self, _: Queue, _: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
-        Err(away())
+    async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        parked::replay(&self.consuming, &self.publisher, queue, filter).await
     }
 
-    async fn purge(&self, _: Queue) -> Result<u64, BusError> {
-        Err(away())
+    async fn purge(&self, queue: Queue) -> Result<u64, BusError> {
+        let session = self.consuming.session().await?;
+        let purge = session.channel.queue_purge(queue.name().into(), QueuePurgeOptions::default());
+        let purged = within("purge a queue", ANSWER, purge).await?;
+        session.close().await;
+        Ok(purged.into())
     }
 
     async fn check(&self) -> Result<(), BusError> {
-        Err(away())
+        if self.publisher.is_blocked() {
+            return Err(link::LinkError::Blocked.into());
+        }
+        let session = self.consuming.session().await?;
+        declare::exchange(&session.channel).await?;
+        session.close().await;
+        Ok(())
     }
-}
-
-fn away() -> BusError {
-    BusError::Unavailable { operation: "connect", source: None }
 }

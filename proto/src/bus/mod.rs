@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    codec::Wire,
+    codec::{Kind, Wire},
     handler::{Park, Retry},
     id::{DistrictId, RunId},
     message::Message,
@@ -62,6 +62,9 @@ pub enum BusError {
         #[source]
         source: crate::codec::CodecError,
     },
+    /// The broker's URL cannot be read. It holds a password, so it is not repeated.
+    #[error("the broker's URL is not of the form amqp://user:password@host:port/vhost (or amqps://)")]
+    Url,
     /// A queue or exchange exists on the broker with other properties than this version declares.
     #[error(
         "{name} exists on the broker with other properties than this version of Rollcall declares; let it run empty, \
@@ -88,7 +91,7 @@ pub enum BusError {
 impl BusError {
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
-        !matches!(self, Self::Encode { .. } | Self::Topology { .. })
+        !matches!(self, Self::Encode { .. } | Self::Topology { .. } | Self::Url)
     }
 }
 
@@ -115,6 +118,7 @@ impl Delivery {
             message.attempt = attempt;
         }
         let attempt = message.as_ref().map_or(0, |message| message.attempt);
+        let label = message.as_ref().map_or(label, Label::of);
         Self { message, label, attempt, wire, token }
     }
 
@@ -132,6 +136,17 @@ pub(crate) struct Label {
     pub(crate) kind: String,
     pub(crate) district: Option<DistrictId>,
     pub(crate) run: Option<RunId>,
+}
+
+impl Label {
+    pub(crate) fn of(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            kind: Kind::of(&message.body).as_str().to_owned(),
+            district: Some(message.district.clone()),
+            run: Some(message.run),
+        }
+    }
 }
 
 /// A delivery that is no message this program knows.

@@ -1,20 +1,49 @@
-//! The loop around a handler.
+//! The loop around a handler: consumes, handles up to so many messages at once, and settles each by its fate.
+//!
+//! Role: everything about a delivery that a handler must not see. Neighbours: [`Handler`] decides, a
+//! [`Bus`](super::Bus) delivers and settles.
+//!
+//! Invariants: every delivery is settled or given back; a panic is a failed attempt; attempts are bounded by
+//! [`ATTEMPTS`] unless the handler is only waiting; the loop outlives every failure of the bus; nothing that a message
+//! says reaches a log.
+//!
+//! Deliberately absent: publishing of follow-ups, which a handler does before it says [`Fate::Done`].
+
+mod attend;
 
 use std::{
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::SharedBus;
-use crate::{clock::SharedClock, handler::Handler, topology::Queue};
+use self::attend::{Attended, attend};
+use super::{BusError, Delivery, SharedBus, Subscription};
+use crate::{
+    clock::SharedClock,
+    handler::{Fate, Handler},
+    topology::{ATTEMPTS, Queue},
+};
+
+/// Pauses between tries to subscribe: the first, and the longest after doubling.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// Messages handled at once.
     pub concurrency: u16,
+    /// Messages kept ready beyond those. What one process keeps ready, no other can handle: none for slow work.
+    pub ahead: u16,
     /// How long a worker that is told to stop goes on with what it has in hand.
     pub drain: Duration,
     /// What became of the messages; may be shared by several workers.
@@ -24,7 +53,8 @@ pub struct WorkerConfig {
 impl WorkerConfig {
     /// With the defaults for all but the number of messages handled at once.
     pub fn new(concurrency: u16) -> Self {
-        Self { concurrency, drain: Duration::from_secs(20), counters: Arc::default() }
+        let concurrency = concurrency.max(1);
+        Self { concurrency, ahead: concurrency / 4, drain: Duration::from_secs(20), counters: Arc::default() }
     }
 }
 
@@ -51,16 +81,160 @@ impl Counters {
     pub fn parked(&self) -> u64 {
         self.parked.load(Ordering::Relaxed)
     }
+
+    fn count(&self, fate: &Fate) {
+        let counter = match fate {
+            Fate::Done => &self.done,
+            Fate::Retry(_) => &self.retried,
+            Fate::Park(_) => &self.parked,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// Handles the messages of `queue` until `shutdown`.
+/// Handles the messages of `queue` until `shutdown`, then finishes what is in hand and gives the rest back.
 pub async fn run_worker(
-    _bus: SharedBus,
-    _queue: Queue,
-    _handler: Arc<dyn Handler>,
-    _config: WorkerConfig,
-    _clock: SharedClock,
+    bus: SharedBus,
+    queue: Queue,
+    handler: Arc<dyn Handler>,
+    config: WorkerConfig,
+    clock: SharedClock,
     shutdown: CancellationToken,
 ) {
-    shutdown.cancelled().await;
+    let worker = Worker { bus, queue, handler, config, clock, shutdown };
+    let mut pause = FIRST_PAUSE;
+    while !worker.shutdown.is_cancelled() {
+        let before = Instant::now();
+        let Err(error) = worker.session().await else { break };
+        if before.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        worker.log_outage(&error, pause);
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = worker.shutdown.cancelled() => {}
+        }
+    }
+}
+
+struct Worker {
+    bus: SharedBus,
+    queue: Queue,
+    handler: Arc<dyn Handler>,
+    config: WorkerConfig,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+}
+
+/// Deliveries being handled. A task gives its delivery back with the fate.
+type Hand = JoinSet<Attended>;
+
+impl Worker {
+    /// One subscription's life. `Ok` when it ended because of a shutdown.
+    async fn session(&self) -> Result<(), BusError> {
+        let prefetch = self.config.concurrency.saturating_add(self.config.ahead);
+        let mut subscription = tokio::select! {
+            subscription = self.bus.subscribe(self.queue, prefetch) => subscription?,
+            () = self.shutdown.cancelled() => return Ok(()),
+        };
+        let mut hand = Hand::new();
+        let served = self.serve(&mut *subscription, &mut hand).await;
+        match served {
+            Ok(()) => self.drain(&mut *subscription, &mut hand).await,
+            Err(error) => {
+                // These deliveries come again. Until their tasks have ended, starting new ones would exceed the limit.
+                drop(subscription);
+                self.abandon(&mut hand).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Handles deliveries until shutdown or an error of the bus.
+    async fn serve(&self, subscription: &mut dyn Subscription, hand: &mut Hand) -> Result<(), BusError> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Ok(()),
+                Some(attended) = hand.join_next() => self.settle(subscription, attended).await?,
+                delivery = subscription.next(), if hand.len() < usize::from(self.config.concurrency) => {
+                    self.take_up(hand, delivery?);
+                }
+            }
+        }
+    }
+
+    fn take_up(&self, hand: &mut Hand, delivery: Delivery) {
+        hand.spawn(attend(Arc::clone(&self.handler), self.queue, delivery, self.clock.now()));
+    }
+
+    /// Finishes what is in hand, within the limit. What is left is given back with the subscription.
+    async fn drain(&self, subscription: &mut dyn Subscription, hand: &mut Hand) -> Result<(), BusError> {
+        let limit = Instant::now() + self.config.drain;
+        while !hand.is_empty() {
+            tokio::select! {
+                Some(attended) = hand.join_next() => self.settle(subscription, attended).await?,
+                () = sleep_until(limit) => {
+                    tracing::warn!(queue = self.queue.name(), messages = hand.len(), "Stopped with work in hand; it is given back.");
+                    hand.abort_all();
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn abandon(&self, hand: &mut Hand) {
+        if timeout(self.config.drain, async { while hand.join_next().await.is_some() {} }).await.is_err() {
+            hand.shutdown().await;
+        }
+    }
+
+    async fn settle(
+        &self,
+        subscription: &mut dyn Subscription,
+        attended: Result<Attended, tokio::task::JoinError>,
+    ) -> Result<(), BusError> {
+        // A task that was aborted took its delivery with it: only on the way out, when everything is given back anyway.
+        let Ok(Attended { delivery, fate }) = attended else { return Ok(()) };
+        self.log(&delivery, &fate);
+        match &fate {
+            Fate::Done => subscription.ack(delivery).await?,
+            Fate::Retry(retry) => subscription.retry(delivery, retry).await?,
+            Fate::Park(park) => subscription.park(delivery, park).await?,
+        }
+        self.config.counters.count(&fate);
+        Ok(())
+    }
+
+    /// One line for what is not done, none for what is.
+    fn log(&self, delivery: &Delivery, fate: &Fate) {
+        let (queue, id, attempt) = (self.queue.name(), delivery.label.id, delivery.attempt);
+        let district = delivery.label.district.as_ref().map_or("", |district| district.as_str());
+        let run = delivery.label.run.map(tracing::field::display);
+        let kind = delivery.label.kind.as_str();
+        match fate {
+            Fate::Done => {}
+            Fate::Retry(retry) if retry.free => {
+                let (reason, detail) = (retry.reason, &retry.detail);
+                tracing::debug!(queue, kind, %id, district, run, reason, detail, after = ?retry.after, "Message waits.");
+            }
+            Fate::Retry(retry) => {
+                let (reason, detail) = (retry.reason, &retry.detail);
+                tracing::warn!(
+                    queue, kind, %id, district, run, reason, detail, attempt, of = ATTEMPTS, after = ?retry.after,
+                    "Message is tried again."
+                );
+            }
+            Fate::Park(park) => {
+                let (reason, detail) = (park.reason, &park.detail);
+                tracing::error!(queue, kind, %id, district, run, reason, detail, attempt, "Message is parked.");
+            }
+        }
+    }
+
+    fn log_outage(&self, error: &BusError, pause: Duration) {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(queue = self.queue.name(), error, ?pause, "The bus failed; subscribing again.");
+    }
 }

@@ -1,0 +1,178 @@
+//! The topology on the broker.
+//!
+//! Every queue is a quorum queue. Work that kills its consumers is dead-lettered by the broker to the parked queue; a
+//! retry waits in a queue whose messages expire into the default exchange, which routes by queue name. Dead-lettering is
+//! at-least-once, so a message leaves a queue only when the next one has it.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, ExchangeKind, Queue as Declared,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+
+use super::link::{ANSWER, LinkError, within};
+use crate::topology::{DELIVERY_LIMIT, EXCHANGE, Queue};
+
+/// AMQP's reply code for a declaration that differs from what is there.
+const PRECONDITION_FAILED: u16 = 406;
+
+/// Parked messages are looked at any number of times, and each look counts as a delivery. RabbitMQ 4 has a limit where
+/// none is set, and 3.10 has no word for none.
+const NO_DELIVERY_LIMIT: u32 = 1_000_000_000;
+
+/// A waiting room: the exchange to publish to, and the queue behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tier {
+    /// Name of the exchange and of the queue.
+    pub(super) name: &'static str,
+    wait: Duration,
+}
+
+/// Shortest first. A message expires only at the head of its queue, so each wait needs a queue of its own.
+pub(super) const TIERS: [Tier; 10] = [
+    Tier { name: "rollcall.retry.250ms", wait: Duration::from_millis(250) },
+    Tier { name: "rollcall.retry.1s", wait: Duration::from_secs(1) },
+    Tier { name: "rollcall.retry.2s", wait: Duration::from_secs(2) },
+    Tier { name: "rollcall.retry.5s", wait: Duration::from_secs(5) },
+    Tier { name: "rollcall.retry.10s", wait: Duration::from_secs(10) },
+    Tier { name: "rollcall.retry.30s", wait: Duration::from_secs(30) },
+    Tier { name: "rollcall.retry.1m", wait: Duration::from_mins(1) },
+    Tier { name: "rollcall.retry.2m", wait: Duration::from_mins(2) },
+    Tier { name: "rollcall.retry.5m", wait: Duration::from_mins(5) },
+    LONGEST_TIER,
+];
+
+const LONGEST_TIER: Tier = Tier { name: "rollcall.retry.10m", wait: Duration::from_mins(10) };
+
+impl Tier {
+    /// The shortest wait that is no shorter than `after`, or the longest there is.
+    pub(super) fn at_least(after: Duration) -> Self {
+        TIERS.into_iter().find(|tier| tier.wait >= after).unwrap_or(LONGEST_TIER)
+    }
+}
+
+/// Declares everything. What is there already is left as it is.
+pub(super) async fn all(channel: &Channel) -> Result<(), LinkError> {
+    exchange(channel).await?;
+    for queue in Queue::ALL {
+        work_queue(channel, queue).await?;
+        parked_queue(channel, queue).await?;
+        bind(channel, queue).await?;
+    }
+    for tier in TIERS {
+        waiting_room(channel, tier).await?;
+    }
+    Ok(())
+}
+
+/// The exchange that everything is published to.
+pub(super) async fn exchange(channel: &Channel) -> Result<(), LinkError> {
+    declare_exchange(channel, EXCHANGE, ExchangeKind::Topic).await
+}
+
+/// A queue of work.
+pub(super) async fn work_queue(channel: &Channel, queue: Queue) -> Result<Declared, LinkError> {
+    let mut arguments = quorum(DELIVERY_LIMIT);
+    dead_letters(&mut arguments);
+    arguments.insert("x-dead-letter-routing-key".into(), text(queue.parked_name()));
+    declare_queue(channel, queue.name(), arguments).await
+}
+
+/// The queue beside it for what is kept aside.
+pub(super) async fn parked_queue(channel: &Channel, queue: Queue) -> Result<Declared, LinkError> {
+    declare_queue(channel, queue.parked_name(), quorum(NO_DELIVERY_LIMIT)).await
+}
+
+/// Binds a queue of work to the exchange.
+pub(super) async fn bind(channel: &Channel, queue: Queue) -> Result<(), LinkError> {
+    for pattern in queue.bindings() {
+        bind_one(channel, queue.name(), EXCHANGE, pattern).await?;
+    }
+    Ok(())
+}
+
+async fn waiting_room(channel: &Channel, tier: Tier) -> Result<(), LinkError> {
+    declare_exchange(channel, tier.name, ExchangeKind::Fanout).await?;
+    let mut arguments = quorum(DELIVERY_LIMIT);
+    dead_letters(&mut arguments);
+    let wait = u32::try_from(tier.wait.as_millis()).unwrap_or(u32::MAX);
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongUInt(wait));
+    declare_queue(channel, tier.name, arguments).await?;
+    bind_one(channel, tier.name, tier.name, "").await
+}
+
+fn quorum(delivery_limit: u32) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongUInt(delivery_limit));
+    arguments
+}
+
+/// To the default exchange, which routes to the queue of that name. At-least-once needs `reject-publish`.
+fn dead_letters(arguments: &mut FieldTable) {
+    arguments.insert("x-dead-letter-exchange".into(), text(""));
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+async fn declare_exchange(channel: &Channel, name: &'static str, kind: ExchangeKind) -> Result<(), LinkError> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declare = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
+    within("declare an exchange", ANSWER, declare).await.map_err(|error| refused(name, error))
+}
+
+async fn declare_queue(channel: &Channel, name: &'static str, arguments: FieldTable) -> Result<Declared, LinkError> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declare = channel.queue_declare(name.into(), options, arguments);
+    within("declare a queue", ANSWER, declare).await.map_err(|error| refused(name, error))
+}
+
+async fn bind_one(channel: &Channel, queue: &'static str, exchange: &'static str, key: &str) -> Result<(), LinkError> {
+    let options = QueueBindOptions::default();
+    let bind = channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default());
+    within("bind a queue", ANSWER, bind).await
+}
+
+fn refused(name: &str, error: LinkError) -> LinkError {
+    match error {
+        LinkError::Amqp(_, error) if reply_code(&error) == Some(PRECONDITION_FAILED) => {
+            LinkError::Topology(name.to_owned(), error)
+        }
+        other => other,
+    }
+}
+
+fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::LONGEST_RETRY;
+
+    #[test]
+    fn a_retry_waits_no_shorter_than_asked() {
+        for (after, name) in [
+            (Duration::ZERO, "rollcall.retry.250ms"),
+            (Duration::from_millis(251), "rollcall.retry.1s"),
+            (Duration::from_secs(1), "rollcall.retry.1s"),
+            (Duration::from_secs(6), "rollcall.retry.10s"),
+            (LONGEST_RETRY, "rollcall.retry.10m"),
+            (Duration::from_hours(1), "rollcall.retry.10m"),
+        ] {
+            assert_eq!(Tier::at_least(after).name, name, "{after:?}");
+        }
+        assert!(TIERS.is_sorted_by_key(|tier| tier.wait));
+        assert_eq!(LONGEST_TIER.wait, LONGEST_RETRY);
+    }
+}

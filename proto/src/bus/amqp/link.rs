@@ -1,0 +1,187 @@
+//! Connections: how they are made, and the limit on every wait.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::{
+    Channel, Connection, ConnectionBuilder, ConnectionProperties, options::ConfirmSelectOptions, tcp::OwnedTLSConfig,
+    uri::AMQPUri,
+};
+use secrecy::ExposeSecret as _;
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{AmqpConfig, declare};
+use crate::bus::BusError;
+
+/// Limit on one question to the broker.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// Limit on a connection and its handshake.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// Seconds between heartbeats where the URL names none: a broker that went silent is noticed after twice that.
+const HEARTBEAT: u16 = 10;
+
+/// Why a link failed. Can be told to each of several publishers, unlike a [`BusError`].
+#[derive(Debug, Clone)]
+pub(super) enum LinkError {
+    /// No answer in time.
+    TimedOut(&'static str),
+    /// The library's error.
+    Amqp(&'static str, lapin::Error),
+    /// Something is declared otherwise.
+    Topology(String, lapin::Error),
+    /// The URL cannot be read.
+    Url,
+    /// The broker takes no messages for now.
+    Blocked,
+}
+
+impl LinkError {
+    /// Trying again at once may help.
+    pub(super) const fn is_worth_another_link(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Amqp(..))
+    }
+}
+
+impl From<LinkError> for BusError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::TimedOut(operation) => Self::Unavailable { operation, source: None },
+            LinkError::Amqp(operation, error) => Self::Unavailable { operation, source: Some(Box::new(error)) },
+            LinkError::Topology(name, error) => Self::Topology { name, source: Some(Box::new(error)) },
+            LinkError::Url => Self::Url,
+            LinkError::Blocked => Self::Unavailable {
+                operation: "publish: it accepts no messages until its memory or disk alarm has passed",
+                source: None,
+            },
+        }
+    }
+}
+
+/// Waits for the broker, within a limit.
+pub(super) async fn within<T>(
+    operation: &'static str,
+    limit: Duration,
+    question: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, LinkError> {
+    match timeout(limit, question).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(LinkError::Amqp(operation, error)),
+        Err(_) => Err(LinkError::TimedOut(operation)),
+    }
+}
+
+/// Connects. `purpose` is part of the name that the broker lists.
+async fn connect(config: &AmqpConfig, purpose: &str) -> Result<Connection, LinkError> {
+    let mut uri: AMQPUri = config.url.expose_secret().parse().map_err(|_| LinkError::Url)?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    let name = format!("{} ({purpose})", config.connection_name);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let builder = ConnectionBuilder::new().map_err(|error| LinkError::Amqp("connect", error))?;
+    let tls = OwnedTLSConfig { identity: None, cert_chain: config.certificate_authorities.clone() };
+    let builder = builder.with_uri(uri).with_properties(properties).with_tls_config(tls);
+    within("connect", CONNECT, builder.connect()).await
+}
+
+/// A connection that publishes, with its one channel in confirm mode.
+pub(super) struct PublishLink {
+    connection: Connection,
+    pub(super) channel: Channel,
+}
+
+impl PublishLink {
+    /// Connects and declares the topology.
+    pub(super) async fn open(config: &AmqpConfig) -> Result<Self, LinkError> {
+        let connection = connect(config, "publish").await?;
+        let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
+        declare::all(&channel).await?;
+        let confirm = channel.confirm_select(ConfirmSelectOptions::default());
+        within("ask for confirms", ANSWER, confirm).await?;
+        Ok(Self { connection, channel })
+    }
+
+    /// Can be used, as far as is known.
+    pub(super) fn is_up(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// The broker reads nothing from this connection for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Declares the topology, on a channel of its own: a refusal closes the channel.
+    pub(super) async fn declare(&self) -> Result<(), LinkError> {
+        let channel = within("open a channel", ANSWER, self.connection.create_channel()).await?;
+        declare::all(&channel).await
+    }
+}
+
+/// The connection that consumes, shared by all subscriptions of a process.
+#[derive(Debug)]
+pub(super) struct Consuming {
+    config: Arc<AmqpConfig>,
+    current: Mutex<Option<Arc<Connection>>>,
+}
+
+/// A channel of the consuming connection, and the connection it lives on.
+pub(super) struct Session {
+    pub(super) connection: Arc<Connection>,
+    pub(super) channel: Channel,
+}
+
+impl Session {
+    pub(super) fn is_up(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// Closes the channel; the broker takes back what is unsettled. One that does not answer is closed by its drop.
+    pub(super) async fn close(&self) {
+        let close = self.channel.close(200, "done".into());
+        if let Err(error) = within("close a channel", ANSWER, close).await {
+            tracing::debug!(?error, "A channel could not be closed.");
+        }
+    }
+}
+
+impl Consuming {
+    pub(super) fn new(config: Arc<AmqpConfig>) -> Self {
+        Self { config, current: Mutex::new(None) }
+    }
+
+    /// The connection, made anew where it is down. A new one has the topology declared.
+    pub(super) async fn connection(&self) -> Result<Arc<Connection>, LinkError> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = current.as_ref().filter(|connection| connection.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        *current = None;
+        let connection = Arc::new(connect(&self.config, "consume").await?);
+        let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
+        declare::all(&channel).await?;
+        *current = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// A channel. A connection that gives none is replaced, once.
+    pub(super) async fn session(&self) -> Result<Session, LinkError> {
+        let connection = self.connection().await?;
+        match within("open a channel", ANSWER, connection.create_channel()).await {
+            Ok(channel) => Ok(Session { connection, channel }),
+            Err(_) => {
+                self.retire(&connection).await;
+                let connection = self.connection().await?;
+                let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
+                Ok(Session { connection, channel })
+            }
+        }
+    }
+
+    /// Never to be handed out again.
+    pub(super) async fn retire(&self, connection: &Arc<Connection>) {
+        let mut current = self.current.lock().await;
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+            *current = None;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! One delivery: from the bytes to a fate.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span, field::Empty};
+
+use crate::{
+    bus::{Delivery, Unreadable},
+    handler::{Fate, Handler, Park, Retry},
+    message::Message,
+    topology::{ATTEMPTS, Queue},
+    trace::TraceContext,
+};
+
+/// Reason code of a handler that panicked.
+const PANIC: &str = "panic";
+
+/// A delivery and what is to become of it.
+pub(super) struct Attended {
+    pub(super) delivery: Delivery,
+    pub(super) fate: Fate,
+}
+
+/// Handles one delivery in a span of its own. Does not panic, whatever the handler does.
+pub(super) async fn attend(
+    handler: Arc<dyn Handler>,
+    queue: Queue,
+    delivery: Delivery,
+    now: DateTime<Utc>,
+) -> Attended {
+    let begun = Instant::now();
+    let (message, delivery) = delivery.take();
+    let span = span(queue, &delivery, message.as_ref().ok(), now);
+    let fate = match message {
+        Ok(message) => decide(&*handler, message, &delivery).instrument(span.clone()).await,
+        Err(unreadable) => parked(unreadable),
+    };
+    span.record("outcome", outcome(&fate));
+    span.record("duration_ms", begun.elapsed().as_millis() as u64);
+    Attended { delivery, fate }
+}
+
+/// Named as OpenTelemetry's messaging conventions have it.
+fn span(queue: Queue, delivery: &Delivery, message: Option<&Message>, now: DateTime<Utc>) -> Span {
+    let label = &delivery.label;
+    let span = tracing::info_span!(
+        "process",
+        otel.kind = "consumer",
+        messaging.operation.type = "process",
+        messaging.destination.name = queue.name(),
+        messaging.message.id = %label.id,
+        messaging.message.conversation_id = Empty,
+        kind = %label.kind,
+        run = label.run.map(tracing::field::display),
+        district = label.district.as_ref().map(tracing::field::display),
+        attempt = delivery.attempt,
+        trace_id = Empty,
+        span_id = Empty,
+        parent_span_id = Empty,
+        age_ms = Empty,
+        outcome = Empty,
+        duration_ms = Empty,
+    );
+    if let Some(message) = message {
+        let context = TraceContext::of_message(message);
+        span.record("messaging.message.conversation_id", tracing::field::display(message.run));
+        span.record("trace_id", context.trace_id());
+        span.record("span_id", context.span_id());
+        span.record("parent_span_id", TraceContext::parent_of(message).span_id());
+        span.record("age_ms", (now - message.time).num_milliseconds());
+    }
+    span
+}
+
+const fn outcome(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Done => "done",
+        Fate::Retry(Retry { free: true, .. }) => "waits",
+        Fate::Retry(_) => "retried",
+        Fate::Park(_) => "parked",
+    }
+}
+
+async fn decide(handler: &dyn Handler, message: Message, delivery: &Delivery) -> Fate {
+    let attempt = message.attempt;
+    let fate = match unpanicked(handler.handle(message)).await {
+        Ok(fate) => fate,
+        Err(_) => Fate::retry(PANIC, "the handler panicked", pause_after(attempt)),
+    };
+    match fate {
+        Fate::Retry(retry) if !retry.free && attempt.saturating_add(1) >= ATTEMPTS => {
+            exhaust(handler, retry, delivery).await
+        }
+        fate => fate,
+    }
+}
+
+/// Attempts have run out. The handler took the message with it, so it is read from the wire once more.
+async fn exhaust(handler: &dyn Handler, retry: Retry, delivery: &Delivery) -> Fate {
+    let message = match delivery.wire.unpack() {
+        Ok(message) => Message { attempt: delivery.attempt, ..message },
+        Err(unreadable) => return parked(unreadable),
+    };
+    let reason = retry.reason;
+    match unpanicked(handler.exhausted(message, retry)).await {
+        Ok(fate) => fate,
+        Err(_) => Fate::park(reason, "the handler panicked when it was told that attempts had run out"),
+    }
+}
+
+/// A handler that panics leaves nothing broken behind that another message could meet: it has no state but what it
+/// shares through locks and transactions. What the panic said may be a student fact, so it is not looked at.
+async fn unpanicked(future: impl Future<Output = Fate>) -> Result<Fate, Box<dyn Any + Send>> {
+    AssertUnwindSafe(future).catch_unwind().await
+}
+
+fn parked(unreadable: Unreadable) -> Fate {
+    Fate::Park(Park { reason: unreadable.reason, detail: unreadable.detail })
+}
+
+/// 1 s, doubled with each attempt, at most 2 minutes.
+fn pause_after(attempt: u32) -> Duration {
+    Duration::from_secs(1 << attempt.min(7)).min(Duration::from_mins(2))
+}
