@@ -21,6 +21,8 @@ pub struct Decoded {
     pub fragments: Vec<u8>,
     /// Rows and findings.
     pub tally: Tally,
+    /// Digest of the rows.
+    pub digest: [u8; 16],
     /// Total rows of the listing, where the page claims one.
     pub claimed_total: Option<i64>,
 }

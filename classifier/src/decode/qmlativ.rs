@@ -29,9 +29,9 @@ pub fn decode(kind: Kind, body: &[u8]) -> Result<Decoded, DecodeError> {
     if !reader.found_objects {
         return Err(DecodeError::whole(DecodeClass::Shape));
     }
-    let tally = reader.page.tally();
+    let (tally, digest) = (reader.page.tally(), reader.page.digest());
     let fragments = reader.page.finish().map_err(|_| DecodeError::whole(DecodeClass::Compression))?;
-    Ok(Decoded { fragments, tally, claimed_total })
+    Ok(Decoded { fragments, tally, digest, claimed_total })
 }
 
 /// What can be told without a parser.

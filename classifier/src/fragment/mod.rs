@@ -99,6 +99,12 @@ impl PageWriter {
         self.tally
     }
 
+    /// Digest of the rows: a page served twice has an equal one, though the rest of the answer differs.
+    pub fn digest(&self) -> [u8; 16] {
+        let rows = self.bytes.get(HEAD..self.row_start).unwrap_or_default();
+        crate::fingerprint::digest(rows).0
+    }
+
     /// The page, compressed.
     pub fn finish(mut self) -> std::io::Result<Vec<u8>> {
         self.bytes.truncate(self.row_start);

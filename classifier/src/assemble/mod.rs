@@ -1,0 +1,328 @@
+//! Students out of fragments, one at a time, in the order of their ids.
+//!
+//! Role: find each student's rows by key, join them, resolve codes, decide the status, and fill a [`StudentView`].
+//! Neighbours: [`crate::load`] holds the rows, [`crate::diff`] walks the students beside what is stored.
+//!
+//! Invariants: a student is listed once however often the SIS told of it; the result depends on the set of pages, not on
+//! the order in which they were collected; where a second look was taken, its rows stand in place of the first's.
+
+pub mod directory;
+mod people;
+mod spells;
+mod tables;
+
+use rollcall_proto::roster::{ContactKind, Rule, Status};
+use rollcall_store::{
+    district::{Connection, StatusPolicy},
+    run::Discovery,
+};
+
+pub use spells::{Spells, WithdrawalColumn};
+use tables::Tables;
+
+use crate::{
+    fragment::{Kind, Row, column},
+    load::{Looks, Place, Source},
+    status::{self, DateFact, Facts, NO_ENROLLMENT_IN_WINDOW, Verdict},
+    view::{ContactView, Id, StudentView},
+};
+
+/// What reading a connection's students needs beside their rows.
+#[derive(Debug)]
+pub struct Assembler<'a> {
+    looks: &'a Looks,
+    tables: Tables,
+    connection: u16,
+    prefix: &'a str,
+    withdrawal: WithdrawalColumn,
+    policy: &'a StatusPolicy,
+    today: chrono::NaiveDate,
+}
+
+/// A student the SIS lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// Which connection's.
+    pub connection: u16,
+    /// The SIS's id.
+    pub id: i64,
+    place: Place,
+}
+
+/// Which look's rows a student is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The pull's.
+    First,
+    /// The second look's.
+    Second,
+}
+
+/// What the SIS's rows make of a student.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// A status; the view is filled.
+    Decided(Decided),
+    /// Neither imported nor changed, with a reason code and what people should look at.
+    Skipped {
+        /// Reason code.
+        reason: &'static str,
+        /// Ids and field; no student fact.
+        detail: String,
+        /// An error in the SIS's data, rather than a student out of scope.
+        withheld: bool,
+    },
+    /// The look that was to be read does not hold the student.
+    Absent,
+}
+
+/// A status and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The status.
+    pub status: Status,
+    /// The rule.
+    pub rule: Rule,
+    /// Enrollment ids.
+    pub evidence: Vec<String>,
+}
+
+/// Data-quality warnings: code and enrollment id.
+pub type Warnings = Vec<(&'static str, String)>;
+
+impl<'a> Assembler<'a> {
+    /// For one connection.
+    pub fn new(
+        number: u16,
+        connection: &'a Connection,
+        discovery: &Discovery,
+        looks: &'a Looks,
+        policy: &'a StatusPolicy,
+        today: chrono::NaiveDate,
+    ) -> Self {
+        Self {
+            looks,
+            tables: Tables::of(&looks.first),
+            connection: number,
+            prefix: connection.id_prefix.as_deref().unwrap_or_default(),
+            withdrawal: WithdrawalColumn::of(connection, discovery),
+            policy,
+            today,
+        }
+    }
+
+    /// The students listed, each once, in the order of their ids as text; and the ids of those told of differently.
+    pub fn listed(&self) -> (Vec<Listed>, Vec<i64>) {
+        let source = &self.looks.first;
+        let places = source.places(Kind::Student);
+        let mut listed = Vec::with_capacity(places.len());
+        let mut differing = Vec::new();
+        for same in places.chunk_by(|a, b| a.key() == b.key()) {
+            let Some(last) = same.last() else { continue };
+            if same.iter().any(|place| !source.row(*place).same(source.row(*last))) {
+                differing.push(last.key());
+            }
+            listed.push(Listed { connection: self.connection, id: last.key(), place: *last });
+        }
+        listed.sort_by_cached_key(|student| text_order(student.id));
+        (listed, differing)
+    }
+
+    /// Writes a student's id as the roster spells it.
+    pub fn write_id(&self, id: i64, to: &mut String) {
+        use std::fmt::Write as _;
+        to.push_str(self.prefix);
+        let _ = write!(to, "{id}");
+    }
+
+    /// The SIS's id in a roster id of this connection.
+    pub fn sis_id(&self, student: &str) -> Option<i64> {
+        student.strip_prefix(self.prefix)?.parse().ok()
+    }
+
+    /// The rows of the pull itself.
+    pub const fn first(&self) -> &'a Source {
+        &self.looks.first
+    }
+
+    /// Reads one student into `view`. `known` is the stored status.
+    pub fn read(
+        &self,
+        student: &Listed,
+        look: Look,
+        known: Option<Status>,
+        view: &mut StudentView<'a>,
+        warnings: &mut Warnings,
+    ) -> Reading {
+        let Some((row, rows)) = self.rows_of(student, look) else { return Reading::Absent };
+        let spells = Spells::of(rows, &self.looks.first, &self.tables, self.withdrawal, student.id);
+        if spells.dates_differ > 0 {
+            warnings.push(("withdrawal-dates-differ", spells.views.first().map(|v| v.id.to_text()).unwrap_or_default()));
+        }
+        let enrollments = spells.facts();
+        let facts = Facts { today: self.today, policy: self.policy, known, enrollments: &enrollments };
+        let (decided, deciding) = match status::decide(&facts) {
+            Err(withheld) => {
+                return Reading::Skipped {
+                    reason: withheld.illegible.reason(),
+                    detail: withheld.to_string(),
+                    withheld: true,
+                };
+            }
+            Ok(outcome) => {
+                warnings.extend(outcome.warnings.iter().map(|w| (w.code.as_str(), w.enrollment.to_owned())));
+                match outcome.verdict {
+                    Verdict::NotImported => return not_imported(),
+                    Verdict::Decided(decision) => {
+                        let evidence = decision.evidence.iter().map(|id| (*id).to_owned()).collect();
+                        let deciding = decision.deciding.or_else(|| latest(&enrollments));
+                        (Decided { status: decision.status, rule: decision.rule, evidence }, deciding)
+                    }
+                }
+            }
+        };
+        drop(enrollments);
+        self.fill(student, row, rows, spells, deciding, view);
+        Reading::Decided(decided)
+    }
+
+    fn rows_of(&self, student: &Listed, look: Look) -> Option<(Row<'a>, &'a Source)> {
+        match look {
+            Look::First => Some((self.looks.first.row(student.place), &self.looks.first)),
+            Look::Second => {
+                let second = self.looks.second.as_ref()?;
+                Some((second.get(Kind::Student, student.id)?, second))
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        student: &Listed,
+        row: Row<'a>,
+        rows: &'a Source,
+        spells: Spells<'a>,
+        deciding: Option<usize>,
+        view: &mut StudentView<'a>,
+    ) {
+        use column::Student as S;
+        let source = &self.looks.first;
+        view.clear();
+        self.write_id(student.id, &mut view.id);
+        view.connection = self.connection;
+        view.local_id = row.text(S::StudentNumber);
+        view.state_id = row.text(S::StateId);
+        view.graduation_year = year(row.number(S::GradYear).or(row.number(S::CalculatedGradYear)));
+        let name = row.number(S::NameId);
+        let own_names = [row.text(S::FirstName), row.text(S::MiddleName), row.text(S::LastName)];
+        view.person = people::person(source, name, own_names, view);
+        let name_row = people::name_row(source, name);
+        view.birth_date = name_row.and_then(|row| row.date(column::Name::BirthDate));
+        view.gender = name_row.and_then(|row| row.text(column::Name::GenderCode).or(row.text(column::Name::Gender)));
+        view.school = deciding.and_then(|number| spells.views[number].school);
+        let place = deciding.map(|number| spells.places[number]);
+        let entity_year = entity_year(rows, student.id, place);
+        view.grade = entity_year.and_then(|row| row.text(column::StudentEntityYear::Grade)).or(row.text(S::Grade));
+        let homeroom = entity_year.and_then(|row| row.number(column::StudentEntityYear::HomeroomId));
+        view.homeroom = source.follow(Kind::Homeroom, homeroom).and_then(|row| row.text(column::Homeroom::Code));
+        view.enrollments = spells.views;
+        contacts(source, student.id, name, view);
+        view.sort();
+    }
+}
+
+fn not_imported() -> Reading {
+    let detail = "no enrollment within the last year, current or upcoming".to_owned();
+    Reading::Skipped { reason: NO_ENROLLMENT_IN_WINDOW, detail, withheld: false }
+}
+
+/// Without a deciding enrollment (nothing counts) the latest one still says where the student was.
+fn latest(enrollments: &[status::EnrollmentFact<'_>]) -> Option<usize> {
+    let entry = |fact: &status::EnrollmentFact<'_>| match fact.entry {
+        DateFact::On(date) => Some(date),
+        _ => None,
+    };
+    let by_entry = |a: &usize, b: &usize| {
+        let (a, b) = (&enrollments[*a], &enrollments[*b]);
+        entry(a).cmp(&entry(b)).then_with(|| status::compare_ids(a.id, b.id))
+    };
+    (0..enrollments.len()).max_by(by_entry)
+}
+
+fn year(number: Option<i64>) -> Option<i32> {
+    number.and_then(|number| i32::try_from(number).ok())
+}
+
+/// The row of the deciding enrollment's year and entity; without one, that of the default entity.
+fn entity_year(rows: &Source, student: i64, place: Option<(Option<i64>, Option<i64>)>) -> Option<Row<'_>> {
+    use column::StudentEntityYear as Y;
+    let mut best: Option<((bool, bool, i64, i64), Row<'_>)> = None;
+    people::each_once(rows, Kind::StudentEntityYear, student, |row| {
+        let at = (row.number(Y::SchoolYearId), row.number(Y::EntityId));
+        let same_year = place.is_some_and(|(year, _)| year == at.0);
+        if place.is_some_and(|(year, _)| year.is_some()) && !same_year {
+            return;
+        }
+        let default = row.flag(Y::IsDefaultEntity).unwrap_or_default();
+        let order = (place == Some(at), default, at.0.unwrap_or_default(), row.key());
+        if best.as_ref().is_none_or(|(known, _)| order > *known) {
+            best = Some((order, row));
+        }
+    });
+    best.map(|(_, row)| row)
+}
+
+fn contacts<'a>(source: &'a Source, student: i64, name: Option<i64>, view: &mut StudentView<'a>) {
+    use column::{EmergencyContact as E, StudentGuardian as G};
+    people::each_once(source, Kind::StudentGuardian, student, |row| {
+        let mut contact = contact(source, row, ContactKind::Guardian, row.number(G::NameIdGuardian), view);
+        contact.rank = year(row.number(G::Rank));
+        contact.relationship = relationship(source, row.number(G::RelationshipId));
+        contact.custodial = row.flag(G::IsCustodial);
+        contact.may_pick_up = row.flag(G::MayPickUp);
+        view.contacts.push(contact);
+    });
+    let Some(name) = name else { return };
+    people::each_once(source, Kind::EmergencyContact, name, |row| {
+        let mut contact = contact(source, row, ContactKind::Emergency, row.number(E::NameIdContact), view);
+        contact.rank = year(row.number(E::Rank));
+        contact.relationship = relationship(source, row.number(E::RelationshipId));
+        contact.may_pick_up = row.flag(E::MayPickUp);
+        view.contacts.push(contact);
+    });
+}
+
+fn contact<'a>(
+    source: &'a Source,
+    row: Row<'a>,
+    kind: ContactKind,
+    name: Option<i64>,
+    view: &mut StudentView<'a>,
+) -> ContactView<'a> {
+    let person = people::person(source, name, [None; 3], view);
+    ContactView {
+        id: Id::Number(row.key()),
+        kind,
+        rank: None,
+        relationship: None,
+        custodial: None,
+        may_pick_up: None,
+        person,
+    }
+}
+
+fn relationship(source: &Source, id: Option<i64>) -> Option<&str> {
+    let row = source.follow(Kind::Relationship, id)?;
+    row.text(column::Relationship::Description).or(row.text(column::Relationship::Code))
+}
+
+/// A key that orders numbers as their decimal spellings are ordered as text, without spelling them.
+fn text_order(number: i64) -> (bool, u64, u32) {
+    let size = number.unsigned_abs();
+    let digits = size.checked_ilog10().unwrap_or(0) + 1;
+    // The digits, moved to the front of the nineteen that an i64 can have; of equal ones the shorter is less.
+    (number >= 0, size * 10_u64.pow(19 - digits), digits)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Small tables of a connection that most students need: school years, each entity's current one, its default school.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    fragment::{Kind, column},
+    load::Source,
+    status::YearFact,
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// Ending year by the SIS's id of the school year.
+    years: BTreeMap<i64, i32>,
+    /// Current ending year by entity.
+    current: BTreeMap<i64, i32>,
+    /// Where an entity's own current year is not told: the one of the entity that was asked, if all agree.
+    fallback: Option<i32>,
+    /// The school that an entity's enrollments belong to, where they do not say.
+    schools: BTreeMap<i64, i64>,
+}
+
+impl Tables {
+    /// Reads them from the pull.
+    pub fn of(source: &Source) -> Self {
+        let years = numeric_years(source);
+        let (mut current, fallback) = flagged_current(source);
+        current.extend(entities_current(source, &years));
+        Self { years, current, fallback, schools: default_schools(source) }
+    }
+
+    /// Ending year of a school year.
+    pub fn ending(&self, school_year: Option<i64>) -> Option<i32> {
+        self.years.get(&school_year?).copied()
+    }
+
+    /// An enrollment's year against its entity's current one.
+    pub fn year_fact(&self, school_year: Option<i64>, entity: Option<i64>) -> YearFact {
+        let current = entity.and_then(|entity| self.current.get(&entity).copied()).or(self.fallback);
+        match (self.ending(school_year), current) {
+            (Some(of), Some(current)) => YearFact::Ending { of, current },
+            _ => YearFact::Unresolved,
+        }
+    }
+
+    /// The default school of an entity.
+    pub fn school_of(&self, entity: Option<i64>) -> Option<i64> {
+        self.schools.get(&entity?).copied()
+    }
+}
+
+fn numeric_years(source: &Source) -> BTreeMap<i64, i32> {
+    let rows = source.places(Kind::SchoolYear).iter().map(|place| (place.key(), source.row(*place)));
+    let numeric = rows.filter_map(|(id, row)| Some((id, row.number(column::SchoolYear::NumericYear)?)));
+    numeric.filter_map(|(id, year)| Some((id, i32::try_from(year).ok()?))).collect()
+}
+
+/// Current years as the year table flags them, by the entity that was asked; and the one they all agree on.
+fn flagged_current(source: &Source) -> (BTreeMap<i64, i32>, Option<i32>) {
+    let places = source.places(Kind::SchoolYear).iter();
+    let flagged = places.filter_map(|place| {
+        let row = source.row(*place);
+        let current = row.flag(column::SchoolYear::IsCurrent).unwrap_or_default();
+        let year = row.number(column::SchoolYear::NumericYear).and_then(|year| i32::try_from(year).ok());
+        current.then_some(()).and(Some((source.entity_asked(*place)?, year?)))
+    });
+    let by_entity: BTreeMap<i64, i32> = flagged.collect();
+    let mut years = by_entity.values().copied();
+    let first = years.next();
+    let agreed = first.filter(|first| years.all(|year| year == *first));
+    (by_entity, agreed)
+}
+
+fn entities_current(source: &Source, years: &BTreeMap<i64, i32>) -> BTreeMap<i64, i32> {
+    let rows = source.places(Kind::Entity).iter().map(|place| (place.key(), source.row(*place)));
+    rows.filter_map(|(id, row)| Some((id, *years.get(&row.number(column::Entity::SchoolYearIdCurrent)?)?))).collect()
+}
+
+/// Schools are cloned every year; of an entity's default schools the greatest id is the latest.
+fn default_schools(source: &Source) -> BTreeMap<i64, i64> {
+    let mut schools: BTreeMap<i64, (bool, i64)> = BTreeMap::new();
+    for place in source.places(Kind::EntitySchool) {
+        let row = source.row(*place);
+        let Some(school) = row.number(column::EntitySchool::SchoolId) else { continue };
+        let offer = (row.flag(column::EntitySchool::IsDefault).unwrap_or_default(), school);
+        let kept = schools.entry(place.key()).or_insert(offer);
+        *kept = (*kept).max(offer);
+    }
+    schools.into_iter().map(|(entity, (_, school))| (entity, school)).collect()
+}

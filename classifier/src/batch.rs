@@ -1,0 +1,86 @@
+//! Events into batches of one status, encoded as they fill, and the digest of the plan they make.
+//!
+//! Invariant: at most a batch of each status is in memory unencoded, so that a first night of a million students does not
+//! need a million records at once.
+
+use rollcall_proto::{
+    message::{EVENTS_PER_MESSAGE, Fingerprint, StudentEvent, StudentEvents},
+    roster::Status,
+};
+use rollcall_store::{
+    StoreError,
+    plan::{EncodedBatch, encode_batch},
+};
+
+use crate::fingerprint::first_half;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Batcher {
+    run_seq: i64,
+    open: [Vec<StudentEvent>; 4],
+    batches: Vec<EncodedBatch>,
+    hasher: blake3::Hasher,
+}
+
+impl Batcher {
+    /// For a plan of the run with this number.
+    pub fn new(run_seq: i64) -> Self {
+        let open = [const { Vec::new() }; 4];
+        Self { run_seq, open, batches: Vec::new(), hasher: blake3::Hasher::new() }
+    }
+
+    /// Adds an event. Events come in the order of student ids.
+    pub fn add(&mut self, event: StudentEvent) -> Result<(), StoreError> {
+        hash_event(&mut self.hasher, &event);
+        let status = event.to;
+        let slot = &mut self.open[slot_of(status)];
+        slot.push(event);
+        if slot.len() == EVENTS_PER_MESSAGE { self.close(status) } else { Ok(()) }
+    }
+
+    fn close(&mut self, status: Status) -> Result<(), StoreError> {
+        let events = std::mem::take(&mut self.open[slot_of(status)]);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (batch, count) = (self.batches.len() as u32, events.len() as u32);
+        let message = StudentEvents { batch, run_seq: self.run_seq, status, events };
+        self.batches.push(EncodedBatch { batch, status, events: count, bytes: encode_batch(&message)? });
+        Ok(())
+    }
+
+    /// The batches, and the digest over their events: no run, no time, no number of the run in it.
+    pub fn finish(mut self) -> Result<(Vec<EncodedBatch>, Fingerprint), StoreError> {
+        for status in Status::ALL {
+            self.close(status)?;
+        }
+        Ok((self.batches, first_half(&self.hasher.finalize())))
+    }
+}
+
+const fn slot_of(status: Status) -> usize {
+    match status {
+        Status::Enrolled => 0,
+        Status::PreEnrolled => 1,
+        Status::Graduated => 2,
+        Status::Inactive => 3,
+    }
+}
+
+fn hash_event(hasher: &mut blake3::Hasher, event: &StudentEvent) {
+    let from = event.from.map_or("", Status::as_str);
+    for part in [&event.student_id.0, event.change.as_str(), from, event.to.as_str(), event.rule.as_str()] {
+        hash_text(hasher, part);
+    }
+    hasher.update(&(event.enrollments.len() as u64).to_le_bytes());
+    for enrollment in &event.enrollments {
+        hash_text(hasher, enrollment);
+    }
+    hasher.update(&event.fingerprint.0);
+}
+
+fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text.as_bytes());
+}

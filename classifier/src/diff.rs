@@ -1,0 +1,405 @@
+//! Compares the students the SIS lists with those stored, and says what would change.
+//!
+//! Role: one walk over two sorted sequences. Neighbours: [`crate::assemble`] gives the listed ones, [`crate::batch`] takes
+//! the events, [`crate::plan`] judges the whole.
+//!
+//! Invariants: every student listed or missing is counted exactly once as added, changed, removed, unchanged or skipped;
+//! nobody of a connection whose pull is not complete leaves ENROLLED or PRE_ENROLLED, becomes GRADUATED, or is added in
+//! any but these; where a second look was taken, only what it confirms is taken out.
+
+use std::{cmp::Ordering, collections::BTreeSet};
+
+use rollcall_proto::{
+    id::StudentId,
+    message::{Change, StudentEvent},
+    roster::{Rule, Status, Student},
+};
+use rollcall_store::{
+    StoreError,
+    plan::{Skip, StoredStudent},
+    run::Counts,
+};
+
+use crate::{
+    assemble::{Assembler, Decided, Listed, Look, Reading, Warnings},
+    batch::Batcher,
+    fingerprint::{Fingerprinter, of_missing},
+    overlay::Unknown,
+    view::StudentView,
+};
+
+/// Events kept back until the stored records of those who need them are read together.
+const LOOK_UP_TOGETHER: usize = 256;
+
+/// How far a connection's pull can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Proved complete.
+    Complete,
+    /// Something is missing: adds and updates only.
+    Incomplete,
+    /// Nothing of it is used.
+    Failed,
+}
+
+/// One connection, ready to be compared.
+#[derive(Debug)]
+pub struct Side<'a> {
+    /// Absent where the pull failed.
+    pub assembler: Option<Assembler<'a>>,
+    /// How far it can be trusted.
+    pub standing: Standing,
+    /// What it could not tell.
+    pub unknown: Unknown,
+}
+
+/// What the second look says of the candidates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecondLook {
+    /// Those that were asked for, and whose answer is whole.
+    pub answered: BTreeSet<StudentId>,
+    /// Students that the second look lists though the first did not.
+    pub reappeared: BTreeSet<StudentId>,
+}
+
+/// Where stored records come from, when something is unknown.
+pub trait Records {
+    /// Whole records of these students, sorted by id.
+    fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError>;
+}
+
+/// What the walk found, beside the events.
+#[derive(Debug, Default)]
+pub struct Differences {
+    /// Counts.
+    pub counts: Counts,
+    /// Students skipped.
+    pub skips: Vec<Skip>,
+    /// Who would be taken out, or leaves as a graduate: position of the connection, and id.
+    pub candidates: Vec<(u16, StudentId)>,
+    /// Data-quality warnings.
+    pub warnings: Warnings,
+    /// Students told of in differing ways.
+    pub duplicates: Vec<String>,
+}
+
+/// Reason code of a candidate that the second look did not confirm.
+pub const NOT_CONFIRMED: &str = "not-confirmed";
+/// Reason code of a new student who would not attend, in a pull that is not complete.
+pub const PULL_INCOMPLETE: &str = "pull-incomplete";
+/// Reason code of a student listed by two connections under one id.
+pub const DUPLICATE: &str = "duplicate-student";
+
+/// Walks both sequences. `stored` is sorted by id.
+pub fn compare(
+    sides: &[Side<'_>],
+    stored: &[StoredStudent],
+    second: Option<&SecondLook>,
+    records: &mut dyn Records,
+    batcher: &mut Batcher,
+) -> Result<Differences, StoreError> {
+    let mut found = Differences::default();
+    let mut merged = Merged::of(sides, &mut found.duplicates);
+    let mut walk = Walk {
+        sides,
+        second,
+        found,
+        view: StudentView::default(),
+        fingerprinter: Fingerprinter::default(),
+        waiting: Vec::new(),
+        overlays: 0,
+        records,
+        batcher,
+    };
+    let mut stored = stored.iter().peekable();
+    let (mut id, mut before) = (String::new(), None);
+    while let Some(student) = merged.next(sides, &mut id) {
+        while let Some(gone) = stored.next_if(|stored| stored.id.0 < id) {
+            walk.missing(gone)?;
+        }
+        if before.as_ref() == Some(&id) {
+            walk.listed_twice(&id);
+            continue;
+        }
+        let known = stored.next_if(|stored| stored.id.0 == id);
+        walk.listed(&id, &student, known)?;
+        before = Some(id.clone()).filter(|_| sides.len() > 1);
+    }
+    for gone in stored {
+        walk.missing(gone)?;
+    }
+    walk.flush()?;
+    Ok(walk.found)
+}
+
+/// The listed students of all connections in the order of their ids.
+struct Merged {
+    queues: Vec<Queue>,
+}
+
+struct Queue {
+    students: std::vec::IntoIter<Listed>,
+    head: Option<Listed>,
+    head_id: String,
+}
+
+impl Merged {
+    fn of(sides: &[Side<'_>], duplicates: &mut Vec<String>) -> Self {
+        let queue = |side: &Side<'_>| {
+            let (students, differing) = side.assembler.as_ref().map(Assembler::listed).unwrap_or_default();
+            duplicates.extend(differing.iter().filter_map(|id| {
+                let mut text = String::new();
+                side.assembler.as_ref()?.write_id(*id, &mut text);
+                Some(text)
+            }));
+            let mut queue = Queue { students: students.into_iter(), head: None, head_id: String::new() };
+            queue.advance(side);
+            queue
+        };
+        Self { queues: sides.iter().map(queue).collect() }
+    }
+
+    fn next(&mut self, sides: &[Side<'_>], id: &mut String) -> Option<Listed> {
+        let heads = self.queues.iter().enumerate().filter(|(_, queue)| queue.head.is_some());
+        let (number, _) = heads.min_by(|(_, a), (_, b)| a.head_id.cmp(&b.head_id))?;
+        let queue = &mut self.queues[number];
+        std::mem::swap(id, &mut queue.head_id);
+        let student = queue.head.take();
+        queue.advance(&sides[number]);
+        student
+    }
+}
+
+impl Queue {
+    fn advance(&mut self, side: &Side<'_>) {
+        self.head = self.students.next();
+        self.head_id.clear();
+        if let (Some(student), Some(assembler)) = (&self.head, &side.assembler) {
+            assembler.write_id(student.id, &mut self.head_id);
+        }
+    }
+}
+
+/// An event that waits for the stored record of its student, or for its turn.
+struct Waiting {
+    event: StudentEvent,
+    /// Number of the connection and fingerprint stored, where something is unknown.
+    overlay: Option<(usize, rollcall_proto::message::Fingerprint)>,
+}
+
+struct Walk<'w, 'a> {
+    sides: &'w [Side<'a>],
+    second: Option<&'w SecondLook>,
+    found: Differences,
+    view: StudentView<'a>,
+    fingerprinter: Fingerprinter,
+    waiting: Vec<Waiting>,
+    overlays: usize,
+    records: &'w mut dyn Records,
+    batcher: &'w mut Batcher,
+}
+
+impl Walk<'_, '_> {
+    fn listed_twice(&mut self, id: &str) {
+        self.found.counts.listed += 1;
+        self.skip(id, DUPLICATE, "two connections list this id: give one of them an id_prefix".to_owned());
+    }
+
+    fn listed(&mut self, id: &str, student: &Listed, stored: Option<&StoredStudent>) -> Result<(), StoreError> {
+        self.found.counts.listed += 1;
+        match self.read(student, Look::First, stored) {
+            Reading::Skipped { reason, detail, .. } => self.skip(id, reason, detail),
+            Reading::Absent => self.skip(id, NOT_CONFIRMED, String::new()),
+            Reading::Decided(decided) => match stored {
+                None => return self.new_student(id, student, decided),
+                Some(stored) => return self.known_student(student, stored, decided),
+            },
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, student: &Listed, look: Look, stored: Option<&StoredStudent>) -> Reading {
+        let Some(assembler) = &self.sides[usize::from(student.connection)].assembler else { return Reading::Absent };
+        let known = stored.map(|stored| stored.status);
+        assembler.read(student, look, known, &mut self.view, &mut self.found.warnings)
+    }
+
+    fn new_student(&mut self, id: &str, student: &Listed, decided: Decided) -> Result<(), StoreError> {
+        let standing = self.sides[usize::from(student.connection)].standing;
+        if standing != Standing::Complete && !decided.status.is_attending() {
+            self.skip(id, PULL_INCOMPLETE, "not added before a complete pull shows it".to_owned());
+            return Ok(());
+        }
+        self.found.counts.added += 1;
+        let event = self.event(decided, Change::Added, None);
+        self.put(Waiting { event, overlay: None })
+    }
+
+    fn known_student(&mut self, student: &Listed, stored: &StoredStudent, first: Decided) -> Result<(), StoreError> {
+        let number = usize::from(student.connection);
+        if self.sides[number].standing != Standing::Complete && may_not(stored.status, first.status) {
+            self.found.counts.unchanged += 1;
+            return Ok(());
+        }
+        let decided = if leaves(stored.status, first.status) {
+            match self.look_again(student, stored, first) {
+                Some(decided) => decided,
+                None => return Ok(()),
+            }
+        } else {
+            first
+        };
+        let fingerprint = self.fingerprinter.of(&self.view, decided.status);
+        if fingerprint == stored.fingerprint {
+            self.found.counts.unchanged += 1;
+            return Ok(());
+        }
+        let change = change_of(stored.status, decided.status);
+        self.count(change, 1);
+        let event = self.event(decided, change, Some(stored.status));
+        let overlay = (!self.sides[number].unknown.is_empty()).then_some((number, stored.fingerprint));
+        self.put(Waiting { event, overlay })
+    }
+
+    /// Whether a student who would leave may: before the second look he becomes a candidate, after it only its own
+    /// answer counts, and only if it says the same. `None`: he was skipped.
+    fn look_again(&mut self, student: &Listed, stored: &StoredStudent, first: Decided) -> Option<Decided> {
+        let Some(second) = self.second else {
+            self.found.candidates.push((student.connection, stored.id.clone()));
+            return Some(first);
+        };
+        if second.answered.contains(&stored.id)
+            && let Reading::Decided(decided) = self.read(student, Look::Second, Some(stored))
+            && decided.status == first.status
+        {
+            return Some(decided);
+        }
+        self.not_confirmed(&stored.id);
+        None
+    }
+
+    fn missing(&mut self, stored: &StoredStudent) -> Result<(), StoreError> {
+        self.found.counts.missing += 1;
+        let standing = self.sides.get(usize::from(stored.connection)).map_or(Standing::Failed, |side| side.standing);
+        if standing != Standing::Complete || !stored.status.is_attending() {
+            self.found.counts.unchanged += 1;
+            return Ok(());
+        }
+        match self.second {
+            None => self.found.candidates.push((stored.connection, stored.id.clone())),
+            Some(second) if second.answered.contains(&stored.id) && !second.reappeared.contains(&stored.id) => {}
+            Some(_) => {
+                self.not_confirmed(&stored.id);
+                return Ok(());
+            }
+        }
+        self.found.counts.removed += 1;
+        self.put(Waiting { event: missing_event(stored), overlay: None })
+    }
+
+    fn event(&mut self, decided: Decided, change: Change, from: Option<Status>) -> StudentEvent {
+        StudentEvent {
+            student_id: StudentId(self.view.id.clone()),
+            change,
+            from,
+            to: decided.status,
+            rule: decided.rule,
+            enrollments: decided.evidence,
+            fingerprint: self.fingerprinter.of(&self.view, decided.status),
+            record: Some(Box::new(self.view.to_record())),
+        }
+    }
+
+    const fn count(&mut self, change: Change, by: i64) {
+        match change {
+            Change::Added => self.found.counts.added += by,
+            Change::Changed => self.found.counts.changed += by,
+            Change::Removed => self.found.counts.removed += by,
+        }
+    }
+
+    fn not_confirmed(&mut self, id: &StudentId) {
+        self.skip(&id.0, NOT_CONFIRMED, "the second look did not confirm it; the stored state stays".to_owned());
+    }
+
+    fn skip(&mut self, id: &str, reason: &str, detail: String) {
+        self.found.counts.skipped += 1;
+        self.found.skips.push(Skip { student_id: StudentId(id.to_owned()), reason: reason.to_owned(), detail });
+    }
+
+    fn put(&mut self, waiting: Waiting) -> Result<(), StoreError> {
+        if self.waiting.is_empty() && waiting.overlay.is_none() {
+            return self.batcher.add(waiting.event);
+        }
+        self.overlays += usize::from(waiting.overlay.is_some());
+        self.waiting.push(waiting);
+        if self.waiting.len() == LOOK_UP_TOGETHER { self.flush() } else { Ok(()) }
+    }
+
+    /// Passes the waiting events on, in order, after putting stored values where something is unknown. One that then
+    /// does not differ any more is unchanged.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let stored = if self.overlays == 0 { Vec::new() } else { self.stored_records(&waiting)? };
+        self.overlays = 0;
+        for Waiting { mut event, overlay } in waiting {
+            if let Some((number, fingerprint)) = overlay
+                && let Ok(at) = stored.binary_search_by(|record| record.id.cmp(&event.student_id))
+                && let Some(record) = event.record.as_mut()
+            {
+                self.sides[number].unknown.fill(record, &stored[at]);
+                event.fingerprint = self.fingerprinter.of(&StudentView::of_record(record), event.to);
+                if event.fingerprint == fingerprint {
+                    self.count(event.change, -1);
+                    self.found.counts.unchanged += 1;
+                    continue;
+                }
+            }
+            self.batcher.add(event)?;
+        }
+        Ok(())
+    }
+
+    fn stored_records(&mut self, waiting: &[Waiting]) -> Result<Vec<Student>, StoreError> {
+        let needed = waiting.iter().filter(|waiting| waiting.overlay.is_some());
+        let ids: Vec<StudentId> = needed.map(|waiting| waiting.event.student_id.clone()).collect();
+        let mut records = self.records.records(&ids)?;
+        records.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(records)
+    }
+}
+
+fn missing_event(stored: &StoredStudent) -> StudentEvent {
+    StudentEvent {
+        student_id: stored.id.clone(),
+        change: Change::Removed,
+        from: Some(stored.status),
+        to: Status::Inactive,
+        rule: Rule::MissingFromSource,
+        enrollments: Vec::new(),
+        fingerprint: of_missing(&stored.id.0, Status::Inactive),
+        record: None,
+    }
+}
+
+/// Leaves ENROLLED or PRE_ENROLLED, or ENROLLED for PRE_ENROLLED: wants a second look.
+const fn leaves(from: Status, to: Status) -> bool {
+    from.is_attending() && (!to.is_attending() || matches!((from, to), (Status::Enrolled, Status::PreEnrolled)))
+}
+
+/// What a pull that is not complete is no reason for: leaving, or any other move out of attendance.
+fn may_not(from: Status, to: Status) -> bool {
+    leaves(from, to) || (from != to && !to.is_attending())
+}
+
+fn change_of(from: Status, to: Status) -> Change {
+    if leaves(from, to) && to != Status::Graduated { Change::Removed } else { Change::Changed }
+}
+
+/// Orders stored students as the walk needs them.
+pub fn by_id(a: &StoredStudent, b: &StoredStudent) -> Ordering {
+    a.id.cmp(&b.id)
+}
+
+#[cfg(test)]
+mod tests;

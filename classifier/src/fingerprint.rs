@@ -1,0 +1,182 @@
+//! Fingerprints: the first 16 bytes of BLAKE3 over a student's canonical bytes and status.
+//!
+//! What goes in: every field of the record, and the status. What stays out: the rule and its evidence (the same status
+//! for another reason changes nothing that is kept, unless the enrollments themselves differ, which the record shows),
+//! the date, the run. So an unchanged student has an equal fingerprint every night.
+//!
+//! Invariant: the canonical form is settled; a change to it makes every student differ once, hence [`FORM`].
+
+use chrono::NaiveDate;
+use rollcall_proto::{
+    message::Fingerprint,
+    roster::{ContactKind, Status},
+};
+
+use crate::{
+    fragment::{Cell, cell},
+    view::{AddressView, ContactView, EmailView, EnrollmentView, Id, PersonView, PhoneView, StudentView},
+};
+
+/// Version of the canonical form.
+const FORM: i64 = 1;
+
+/// Takes fingerprints, using one buffer again and again.
+#[derive(Debug, Default)]
+pub struct Fingerprinter {
+    bytes: Vec<u8>,
+}
+
+impl Fingerprinter {
+    /// Of a student whose lists are in canonical order.
+    pub fn of(&mut self, student: &StudentView<'_>, status: Status) -> Fingerprint {
+        self.bytes.clear();
+        let mut to = Canonical(&mut self.bytes);
+        to.number(FORM);
+        to.text(status.as_str());
+        to.student(student);
+        digest(&self.bytes)
+    }
+}
+
+/// Of a student that the SIS does not list any more: nothing but id and status is known.
+pub fn of_missing(id: &str, status: Status) -> Fingerprint {
+    let mut bytes = Vec::with_capacity(id.len() + 32);
+    let mut to = Canonical(&mut bytes);
+    to.number(FORM);
+    to.text(status.as_str());
+    to.text(id);
+    digest(&bytes)
+}
+
+/// The first 16 bytes of a digest.
+pub fn digest(bytes: &[u8]) -> Fingerprint {
+    first_half(&blake3::hash(bytes))
+}
+
+/// The first 16 bytes of a digest.
+pub fn first_half(hash: &blake3::Hash) -> Fingerprint {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_bytes()[..16]);
+    Fingerprint(half)
+}
+
+/// Writes values one after another, each telling its own kind and length.
+struct Canonical<'b>(&'b mut Vec<u8>);
+
+impl Canonical<'_> {
+    fn number(&mut self, number: i64) {
+        cell::write(self.0, Cell::Number(number));
+    }
+
+    fn maybe_number(&mut self, number: Option<i32>) {
+        cell::write(self.0, number.map_or(Cell::Null, |number| Cell::Number(i64::from(number))));
+    }
+
+    fn text(&mut self, text: &str) {
+        cell::write(self.0, Cell::Text(text));
+    }
+
+    fn maybe(&mut self, text: Option<&str>) {
+        cell::write(self.0, text.map_or(Cell::Null, Cell::Text));
+    }
+
+    fn flag(&mut self, flag: bool) {
+        cell::write(self.0, Cell::Flag(flag));
+    }
+
+    fn maybe_flag(&mut self, flag: Option<bool>) {
+        cell::write(self.0, flag.map_or(Cell::Null, Cell::Flag));
+    }
+
+    fn date(&mut self, date: Option<NaiveDate>) {
+        cell::write(self.0, date.map_or(Cell::Null, Cell::Date));
+    }
+
+    fn id(&mut self, id: Id<'_>) {
+        match id {
+            Id::Number(number) => self.number(number),
+            Id::Text(text) => self.text(text),
+        }
+    }
+
+    fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
+        self.number(items.len() as i64);
+        for item in items {
+            write(self, item);
+        }
+    }
+
+    fn student(&mut self, student: &StudentView<'_>) {
+        self.text(&student.id);
+        self.number(i64::from(student.connection));
+        self.maybe(student.local_id);
+        self.maybe(student.state_id);
+        self.person(student, &student.person);
+        self.date(student.birth_date);
+        self.maybe(student.gender);
+        self.maybe(student.grade);
+        self.maybe(student.school);
+        self.maybe_number(student.graduation_year);
+        self.maybe(student.homeroom);
+        self.list(&student.contacts, |to, contact| to.contact(student, contact));
+        self.list(&student.enrollments, Self::enrollment);
+    }
+
+    fn person(&mut self, student: &StudentView<'_>, person: &PersonView<'_>) {
+        self.id(person.name_id);
+        for name in person.names {
+            self.maybe(name);
+        }
+        self.list(&student.phones[person.phones.clone()], Self::phone);
+        self.list(&student.emails[person.emails.clone()], Self::email);
+        self.list(&student.addresses[person.addresses.clone()], Self::address);
+    }
+
+    fn phone(&mut self, phone: &PhoneView<'_>) {
+        self.id(phone.id);
+        self.number(i64::from(phone.rank));
+        self.maybe(phone.kind);
+        self.text(phone.number);
+        self.maybe(phone.extension);
+        self.flag(phone.confidential);
+    }
+
+    fn email(&mut self, email: &EmailView<'_>) {
+        self.id(email.id);
+        self.number(i64::from(email.rank));
+        self.maybe(email.kind);
+        self.text(email.address);
+    }
+
+    fn address(&mut self, address: &AddressView<'_>) {
+        self.id(address.id);
+        self.flag(address.physical);
+        self.flag(address.mailing);
+        for line in &address.lines {
+            self.maybe(line.as_deref());
+        }
+    }
+
+    fn contact(&mut self, student: &StudentView<'_>, contact: &ContactView<'_>) {
+        self.id(contact.id);
+        self.flag(contact.kind == ContactKind::Guardian);
+        self.maybe_number(contact.rank);
+        self.maybe(contact.relationship);
+        self.maybe_flag(contact.custodial);
+        self.maybe_flag(contact.may_pick_up);
+        self.person(student, &contact.person);
+    }
+
+    fn enrollment(&mut self, enrollment: &EnrollmentView<'_>) {
+        self.id(enrollment.id);
+        self.id(enrollment.entity);
+        self.maybe(enrollment.school);
+        self.maybe_number(enrollment.school_year);
+        self.date(enrollment.entry_date);
+        self.date(enrollment.withdrawal_date);
+        self.maybe(enrollment.entry_code);
+        self.maybe(enrollment.withdrawal_code);
+        self.flag(enrollment.default_entity);
+        self.flag(enrollment.no_show);
+    }
+}

@@ -1,0 +1,229 @@
+//! A run's fragments in memory: pages as they are, and for each kind an index from its lookup key to its rows.
+//!
+//! Sixteen bytes a row beside the row itself. Rows of one key stand in the order of listing and page, so that "the later
+//! page wins" is the order they are met in.
+
+use rollcall_proto::id::{ListingNo, PageNo};
+use rollcall_store::{
+    board::{Board, Listing},
+    page::PageFragments,
+};
+
+use crate::fragment::{Cell, FragmentError, KINDS, Kind, Page, Row};
+
+/// Where a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    key: i64,
+    page: u32,
+    offset: u32,
+}
+
+impl Place {
+    /// The value of the kind's lookup column.
+    pub const fn key(self) -> i64 {
+        self.key
+    }
+}
+
+/// Rows of one connection's pull, or of its second look.
+#[derive(Debug, Default)]
+pub struct Source {
+    pages: Vec<Loaded>,
+    indexes: Vec<Index>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    page: Page,
+    entity: Option<i64>,
+}
+
+/// Places sorted by key, and, where keys lie close together (ids of one table mostly do), the first place of each key.
+#[derive(Debug, Default)]
+struct Index {
+    places: Vec<Place>,
+    lowest: i64,
+    first: Vec<u32>,
+}
+
+/// Both looks of one connection.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// The pull itself.
+    pub first: Source,
+    /// The second look, if there was one.
+    pub second: Option<Source>,
+}
+
+impl Looks {
+    /// Opens a connection's pages. Pages beyond the end of their listing are left out unread.
+    pub fn open(fragments: Vec<PageFragments>, board: &Board) -> Result<Self, FragmentError> {
+        let mut looks = [Vec::new(), Vec::new()];
+        for fragment in fragments {
+            let listing = board.listings.get(fragment.listing.0 as usize);
+            let Some(listing) = listing.filter(|listing| counts(listing, fragment.page)) else { continue };
+            if fragment.fragments.is_empty() {
+                continue;
+            }
+            let second = usize::from(is_second(board, fragment.listing));
+            looks[second].push(Loaded { page: Page::open(&fragment.fragments)?, entity: listing.ask.entity });
+        }
+        let [first, second] = looks;
+        let second = board.recheck_from.map(|_| Source::of(second));
+        Ok(Self { first: Source::of(first), second })
+    }
+}
+
+/// Whether a listing belongs to the second look.
+pub fn is_second(board: &Board, listing: ListingNo) -> bool {
+    board.recheck_from.is_some_and(|from| listing.0 >= from)
+}
+
+fn counts(listing: &Listing, page: PageNo) -> bool {
+    listing.last_page.is_none_or(|last| page.0 <= last)
+}
+
+impl Source {
+    fn of(pages: Vec<Loaded>) -> Self {
+        let mut indexes: Vec<Index> = std::iter::repeat_with(Index::default).take(KINDS).collect();
+        for (index, places) in collect_places(&pages).into_iter().enumerate() {
+            indexes[index] = Index::of(places);
+        }
+        Self { pages, indexes }
+    }
+
+    /// A row.
+    pub fn row(&self, place: Place) -> Row<'_> {
+        self.pages[place.page as usize].page.row(place.offset)
+    }
+
+    /// The entity that was asked when this row was told.
+    pub fn entity_asked(&self, place: Place) -> Option<i64> {
+        self.pages[place.page as usize].entity
+    }
+
+    /// Every place of a kind, by key, then in the order of pages.
+    pub fn places(&self, kind: Kind) -> &[Place] {
+        self.indexes.get(kind as usize).map(|index| index.places.as_slice()).unwrap_or_default()
+    }
+
+    /// The places of one key.
+    pub fn find(&self, kind: Kind, key: i64) -> &[Place] {
+        self.indexes.get(kind as usize).map(|index| index.find(key)).unwrap_or_default()
+    }
+
+    /// The row of a primary key; told several times, the last one counts.
+    pub fn get(&self, kind: Kind, key: i64) -> Option<Row<'_>> {
+        self.find(kind, key).last().map(|place| self.row(*place))
+    }
+
+    /// The row that a foreign key leads to.
+    pub fn follow(&self, kind: Kind, key: Option<i64>) -> Option<Row<'_>> {
+        self.get(kind, key?)
+    }
+
+    /// Columns of a kind that were there on some row; `None` where there is no row at all.
+    pub fn seen(&self, kind: Kind) -> Option<u64> {
+        let pages = self.pages.iter().map(|loaded| &loaded.page).filter(|page| page.kind == kind && page.tally.rows > 0);
+        pages.map(|page| page.tally.seen).reduce(|all, seen| all | seen)
+    }
+
+    /// Texts cleaned and values unreadable, by kind.
+    pub fn oddities(&self) -> Vec<(Kind, u64, u64)> {
+        let mut sums = [(0_u64, 0_u64); KINDS];
+        for Loaded { page, .. } in &self.pages {
+            let sum = &mut sums[page.kind as usize];
+            *sum = (sum.0 + u64::from(page.tally.cleaned), sum.1 + u64::from(page.tally.unreadable));
+        }
+        let kinds = Kind::ALL.iter().map(|kind| (*kind, sums[*kind as usize].0, sums[*kind as usize].1));
+        kinds.filter(|(_, cleaned, unreadable)| cleaned + unreadable > 0).collect()
+    }
+
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        let pages: usize = self.pages.iter().map(|loaded| loaded.page.size()).sum();
+        let indexes = self.indexes.iter().map(|index| index.places.capacity() * 16 + index.first.capacity() * 4);
+        pages + indexes.sum::<usize>()
+    }
+}
+
+fn collect_places(pages: &[Loaded]) -> Vec<Vec<Place>> {
+    let mut rows = [0_usize; KINDS];
+    for Loaded { page, .. } in pages {
+        rows[page.kind as usize] += page.tally.rows as usize;
+    }
+    let mut places: Vec<Vec<Place>> = rows.iter().map(|rows| Vec::with_capacity(*rows)).collect();
+    for (number, Loaded { page, .. }) in pages.iter().enumerate() {
+        let to = &mut places[page.kind as usize];
+        let lookup = page.kind.lookup();
+        for offset in page.offsets() {
+            // A row that belongs to nobody (a phone without a name) has no use.
+            if let Cell::Number(key) = page.row(offset).cell_at(lookup) {
+                to.push(Place { key, page: number as u32, offset });
+            }
+        }
+    }
+    places
+}
+
+impl Index {
+    fn of(mut places: Vec<Place>) -> Self {
+        // Stable: pages came in order and rows of one key keep it.
+        places.sort_by_key(|place| place.key);
+        let (lowest, first) = first_places(&places);
+        Self { places, lowest, first }
+    }
+
+    fn find(&self, key: i64) -> &[Place] {
+        let start = if self.first.is_empty() {
+            self.places.partition_point(|place| place.key < key)
+        } else {
+            let slot = key.checked_sub(self.lowest).and_then(|slot| usize::try_from(slot).ok());
+            match slot.and_then(|slot| self.first.get(slot)) {
+                Some(start) => *start as usize,
+                None => return &[],
+            }
+        };
+        let rest = self.places.get(start..).unwrap_or_default();
+        let length = rest.iter().take_while(|place| place.key == key).count();
+        &rest[..length]
+    }
+}
+
+/// For each key from the lowest on, the first place with that key or a greater one. Empty where keys lie so far apart
+/// that the table would be larger than half of what it leads to.
+fn first_places(places: &[Place]) -> (i64, Vec<u32>) {
+    let (Some(low), Some(high)) = (places.first(), places.last()) else { return (0, Vec::new()) };
+    let span = high.key.checked_sub(low.key).and_then(|span| usize::try_from(span).ok());
+    let Some(span) = span.filter(|span| *span < places.len() * 2) else { return (0, Vec::new()) };
+    let mut first = Vec::with_capacity(span + 1);
+    for (number, place) in places.iter().enumerate() {
+        let slot = (place.key - low.key) as usize;
+        if slot >= first.len() {
+            first.resize(slot + 1, number as u32);
+        }
+    }
+    (low.key, first)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_index_finds_what_a_scan_finds(keys in prop::collection::vec(-40_i64..40, 0..60), far in any::<Option<i64>>()) {
+            let keys: Vec<i64> = keys.into_iter().chain(far).collect();
+            let places: Vec<Place> =
+                keys.iter().enumerate().map(|(n, key)| Place { key: *key, page: 0, offset: n as u32 }).collect();
+            let index = Index::of(places.clone());
+            for key in (-50..50).chain(far) {
+                let scanned: Vec<Place> = places.iter().copied().filter(|place| place.key == key).collect();
+                prop_assert_eq!(index.find(key), scanned.as_slice());
+            }
+        }
+    }
+}

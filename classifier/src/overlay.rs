@@ -1,0 +1,200 @@
+//! What a pull could not tell stays as it is stored.
+//!
+//! A field no longer granted, or a supporting listing that is empty or incomplete, is unknown, and unknown is not null.
+//! Such values are taken from the stored record before comparing. Only students that differ without this are looked at:
+//! whoever's fingerprint is equal has nothing stored that is unknown now.
+//!
+//! Neighbours: [`crate::completeness`] says what is unknown, [`crate::diff`] applies it.
+
+use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Student};
+use rollcall_store::run::Discovery;
+
+use crate::{
+    completeness::{Completeness, WHOLE_RESOURCE},
+    fragment::{
+        Column, KINDS, Kind,
+        column::{
+            Address as A, County, EmailType, EmergencyContact as E, EntitySchool, EntryCode, EntryWithdrawal as W,
+            Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School, State,
+            Student as S, StudentEntityYear as Y, StudentGuardian as G, Zip,
+        },
+    },
+};
+
+/// Columns that a connection's pull could not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// A bit for each column, by kind.
+    columns: [u64; KINDS],
+    /// The pull is not complete: enrollments that it does not show may be there all the same.
+    incomplete: bool,
+}
+
+impl Unknown {
+    /// From what discovery refused and completeness found.
+    pub fn of(judged: &Completeness, discovery: &Discovery) -> Self {
+        let mut columns = [0; KINDS];
+        for kind in Kind::ALL {
+            columns[*kind as usize] = unknown_columns(*kind, judged, discovery);
+        }
+        Self { columns, incomplete: !judged.complete }
+    }
+
+    /// Nothing is unknown.
+    pub fn is_empty(&self) -> bool {
+        !self.incomplete && self.columns.iter().all(|columns| *columns == 0)
+    }
+
+    fn is<C: Column>(&self, column: C) -> bool {
+        self.columns[C::KIND as usize] >> column.place() & 1 == 1
+    }
+
+    /// Puts stored values where the pull could tell none.
+    pub fn fill(&self, record: &mut Student, stored: &Student) {
+        keep(self.is(S::StudentNumber), &mut record.local_id, &stored.local_id);
+        keep(self.is(S::StateId), &mut record.state_id, &stored.state_id);
+        let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
+        keep(no_year, &mut record.graduation_year, &stored.graduation_year);
+        keep(self.is(Name::BirthDate), &mut record.birth_date, &stored.birth_date);
+        keep(self.is(Name::Gender) && self.is(Name::GenderCode), &mut record.gender, &stored.gender);
+        self.fill_place(record, stored);
+        self.fill_own_names(&mut record.person, &stored.person);
+        self.fill_person(&mut record.person, &stored.person);
+        self.fill_contacts(record, stored);
+        self.fill_enrollments(&mut record.enrollments, &stored.enrollments);
+    }
+
+    /// Grade, school, homeroom: what the deciding enrollment leads to.
+    fn fill_place(&self, record: &mut Student, stored: &Student) {
+        let no_grade = self.is(Y::Grade) && self.is(S::Grade);
+        keep(no_grade || (self.incomplete && record.grade.is_none()), &mut record.grade, &stored.grade);
+        let no_homeroom = self.is(Y::HomeroomId) || self.is(Homeroom::Code);
+        keep(no_homeroom || (self.incomplete && record.homeroom.is_none()), &mut record.homeroom, &stored.homeroom);
+        keep(self.no_school() || (self.incomplete && record.school.is_none()), &mut record.school, &stored.school);
+    }
+
+    fn no_school(&self) -> bool {
+        self.is(School::Code) || (self.is(W::SchoolId) && self.is(EntitySchool::SchoolId))
+    }
+
+    /// A student's names stand on the student row too.
+    fn fill_own_names(&self, person: &mut Person, stored: &Person) {
+        let no = |own: S, name: Name| self.is(own) && self.is(name);
+        keep(no(S::FirstName, Name::FirstName), &mut person.first_name, &stored.first_name);
+        keep(no(S::MiddleName, Name::MiddleName), &mut person.middle_name, &stored.middle_name);
+        keep(no(S::LastName, Name::LastName), &mut person.last_name, &stored.last_name);
+    }
+
+    fn fill_person(&self, person: &mut Person, stored: &Person) {
+        if self.is(NamePhone::NameId) || self.is(NamePhone::PhoneNumber) {
+            person.phones.clone_from(&stored.phones);
+        }
+        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) {
+            person.emails.clone_from(&stored.emails);
+        }
+        if self.is(NameAddress::NameId) || self.is(NameAddress::AddressId) {
+            person.addresses.clone_from(&stored.addresses);
+        }
+        each_pair(&mut person.phones, &stored.phones, |a, b| a.id == b.id, |new, old| self.fill_phone(new, old));
+        each_pair(&mut person.emails, &stored.emails, |a, b| a.id == b.id, |new, old| self.fill_email(new, old));
+        each_pair(&mut person.addresses, &stored.addresses, |a, b| a.id == b.id, |n, o| self.fill_address(n, o));
+    }
+
+    fn fill_phone(&self, phone: &mut Phone, stored: &Phone) {
+        let no_kind = self.is(PhoneType::Description) && self.is(PhoneType::Code);
+        keep(self.is(NamePhone::PhoneTypeId) || no_kind, &mut phone.kind, &stored.kind);
+        keep(self.is(NamePhone::Rank), &mut phone.rank, &stored.rank);
+        keep(self.is(NamePhone::Extension), &mut phone.extension, &stored.extension);
+        keep(self.is(NamePhone::IsConfidential), &mut phone.confidential, &stored.confidential);
+    }
+
+    fn fill_email(&self, email: &mut Email, stored: &Email) {
+        let no_kind = self.is(EmailType::Description) && self.is(EmailType::Code);
+        keep(self.is(NameEmail::EmailTypeId) || no_kind, &mut email.kind, &stored.kind);
+        keep(self.is(NameEmail::Rank), &mut email.rank, &stored.rank);
+    }
+
+    fn fill_address(&self, address: &mut Address, stored: &Address) {
+        keep(self.is(NameAddress::IsPhysical), &mut address.physical, &stored.physical);
+        keep(self.is(NameAddress::IsMailing), &mut address.mailing, &stored.mailing);
+        let line1 = [A::StreetLine, A::StreetLineWithUnit, A::StreetId, A::PoBox, A::Freeform];
+        let no_line1 = line1.iter().all(|column| self.is(*column));
+        keep(no_line1, &mut address.line1, &stored.line1);
+        keep(self.is(A::AddressLine2), &mut address.line2, &stored.line2);
+        let no_zip = self.is(A::ZipId);
+        keep(no_zip || self.is(Zip::City), &mut address.city, &stored.city);
+        keep(no_zip || self.is(Zip::StateId) || self.is(State::Code), &mut address.state, &stored.state);
+        keep(no_zip || self.is(Zip::ZipCode) || self.is(A::ZipCodeAddOn), &mut address.zip, &stored.zip);
+        keep(no_zip || self.is(Zip::CountryCode), &mut address.country, &stored.country);
+        keep(self.is(A::CountyId) || self.is(County::Name), &mut address.county, &stored.county);
+    }
+
+    fn fill_contacts(&self, record: &mut Student, stored: &Student) {
+        let lost = |kind: ContactKind| match kind {
+            ContactKind::Guardian => self.is(G::StudentId) || self.is(G::NameIdGuardian),
+            ContactKind::Emergency => self.is(E::NameId) || self.is(E::NameIdContact),
+        };
+        record.contacts.retain(|contact| !lost(contact.kind));
+        let kept = stored.contacts.iter().filter(|contact| lost(contact.kind));
+        record.contacts.extend(kept.cloned());
+        let same = |a: &Contact, b: &Contact| a.kind == b.kind && a.id == b.id;
+        each_pair(&mut record.contacts, &stored.contacts, same, |new, old| self.fill_contact(new, old));
+    }
+
+    fn fill_contact(&self, contact: &mut Contact, stored: &Contact) {
+        let guardian = contact.kind == ContactKind::Guardian;
+        let no = |of_guardian: G, of_emergency: E| if guardian { self.is(of_guardian) } else { self.is(of_emergency) };
+        keep(no(G::Rank, E::Rank), &mut contact.rank, &stored.rank);
+        keep(no(G::MayPickUp, E::MayPickUp), &mut contact.may_pick_up, &stored.may_pick_up);
+        keep(guardian && self.is(G::IsCustodial), &mut contact.custodial, &stored.custodial);
+        let no_word = self.is(Relationship::Description) && self.is(Relationship::Code);
+        let no_link = no(G::RelationshipId, E::RelationshipId);
+        keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
+        if contact.person.name_id == stored.person.name_id {
+            keep(self.is(Name::FirstName), &mut contact.person.first_name, &stored.person.first_name);
+            keep(self.is(Name::MiddleName), &mut contact.person.middle_name, &stored.person.middle_name);
+            keep(self.is(Name::LastName), &mut contact.person.last_name, &stored.person.last_name);
+            self.fill_person(&mut contact.person, &stored.person);
+        }
+    }
+
+    fn fill_enrollments(&self, enrollments: &mut Vec<Enrollment>, stored: &[Enrollment]) {
+        each_pair(enrollments, stored, |a, b| a.id == b.id, |new, old| {
+            keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
+            keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
+            keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
+            keep(self.no_school(), &mut new.school, &old.school);
+        });
+        if self.incomplete {
+            let shown: Vec<String> = enrollments.iter().map(|enrollment| enrollment.id.clone()).collect();
+            enrollments.extend(stored.iter().filter(|old| !shown.contains(&old.id)).cloned());
+        }
+    }
+}
+
+fn unknown_columns(kind: Kind, judged: &Completeness, discovery: &Discovery) -> u64 {
+    let resource = kind.resource();
+    let refused = discovery.refused.get(resource).map(Vec::as_slice).unwrap_or_default();
+    if judged.keeps_stored_rows(resource) || refused.iter().any(|field| field == WHOLE_RESOURCE) {
+        return u64::MAX;
+    }
+    let place = |field: &String| kind.columns().iter().position(|column| column.name == field);
+    refused.iter().filter_map(place).fold(0, |bits, place| bits | 1 << place)
+}
+
+fn keep<T: Clone>(unknown: bool, value: &mut T, stored: &T) {
+    if unknown {
+        value.clone_from(stored);
+    }
+}
+
+fn each_pair<T>(new: &mut [T], old: &[T], same: impl Fn(&T, &T) -> bool, fill: impl Fn(&mut T, &T)) {
+    for item in new {
+        if let Some(stored) = old.iter().find(|stored| same(item, stored)) {
+            fill(item, stored);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! The plan of a run: everything the store knows of it in, a plan to save out.
+//!
+//! Role: puts assembling, comparing and judging together. No input or output but the stored records that the comparison
+//! asks for. Neighbours: [`crate::plan_handler`] gathers the facts and saves the plan.
+//!
+//! Invariants: equal facts, equal plan, whatever the order of pages; nothing is released that takes someone out without a
+//! second look, or that exceeds what the district or an approving person admitted.
+
+use std::collections::BTreeMap;
+
+use rollcall_proto::{
+    id::ConnectionNo,
+    message::Fingerprint,
+    roster::{School, Staff},
+};
+use rollcall_store::{
+    StoreError,
+    board::Board,
+    district::District,
+    page::{PageFragments, PageRow},
+    plan::{NewPlan, StoredStudent, Verdict},
+    run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullState, Run},
+};
+
+use crate::{
+    assemble::{Assembler, directory},
+    batch::Batcher,
+    completeness::{self, Completeness, PullFacts},
+    diff::{self, Differences, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
+    fragment::FragmentError,
+    hold::{self, Before, Changes, HoldReason, Stop},
+    load::Looks,
+    overlay::Unknown,
+    recheck::{self, Candidates},
+    status::NO_ENROLLMENT_IN_WINDOW,
+};
+
+/// What a plan is made from.
+#[derive(Debug)]
+pub struct PlanFacts {
+    /// The district's configuration.
+    pub district: District,
+    /// The run.
+    pub run: Run,
+    /// Each connection's pull.
+    pub pulls: Vec<PullIn>,
+    /// Pages collected, of all connections.
+    pub pages: Vec<PageRow>,
+    /// What is stored, in any order.
+    pub stored: Vec<StoredStudent>,
+    /// The roster's version when `stored` was read.
+    pub roster_version: i64,
+    /// Candidates of the first planning, and whether a person approved them.
+    pub candidates: Option<(Candidates, bool)>,
+}
+
+/// One connection's pull.
+#[derive(Debug)]
+pub struct PullIn {
+    /// The pull.
+    pub pull: Pull,
+    /// Its board.
+    pub board: Option<Board>,
+    /// The last complete pull.
+    pub baseline: Option<Baseline>,
+    /// Its fragments.
+    pub fragments: Vec<PageFragments>,
+}
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A page in the store cannot be read.
+    #[error("a collected page of connection {connection} cannot be read")]
+    Fragments {
+        /// Whose page.
+        connection: ConnectionNo,
+        /// Why.
+        #[source]
+        source: FragmentError,
+    },
+    /// The store failed.
+    #[error("the store failed while a run was planned")]
+    Store(#[from] StoreError),
+}
+
+/// Makes the plan.
+pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, PlanError> {
+    if let Some(reason) = hopeless(&facts) {
+        return Ok(failed(&facts, reason));
+    }
+    if !facts.stored.is_sorted_by(|a, b| a.id <= b.id) {
+        facts.stored.sort_by(diff::by_id);
+    }
+    let judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
+    let looks = open(&mut facts.pulls)?;
+    let nothing = Discovery::default();
+    let sides: Vec<Side<'_>> = (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
+    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides, &looks));
+    let mut batcher = Batcher::new(facts.run.seq);
+    let found = diff::compare(&sides, &facts.stored, second.as_ref(), records, &mut batcher)?;
+    let (batches, hash) = batcher.finish()?;
+    let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
+    findings.extend(own_findings(&found, &looks));
+    let (schools, staff) = directories(&sides);
+    let (verdict, recheck_on_approval) = verdict(&facts, &found)?;
+    let rechecking = matches!(verdict, Verdict::Recheck(_));
+    Ok(NewPlan {
+        verdict,
+        counts: found.counts,
+        hash,
+        roster_version: facts.roster_version,
+        recheck_on_approval,
+        batches: if rechecking { Vec::new() } else { batches },
+        skips: found.skips,
+        findings,
+        baselines: baselines(&facts, &judged),
+        schools,
+        staff,
+    })
+}
+
+/// Why no plan can be made of this at all.
+fn hopeless(facts: &PlanFacts) -> Option<String> {
+    let discoveries = facts.pulls.iter().filter_map(|pull| Some((pull.pull.connection, pull.pull.discovery.as_ref()?)));
+    let fatal: Vec<String> = discoveries
+        .filter(|(_, discovery)| !discovery.fatal.is_empty())
+        .map(|(connection, discovery)| format!("connection {connection}: {}", discovery.fatal.join(", ")))
+        .collect();
+    if !fatal.is_empty() {
+        return Some(format!("grant-missing: statuses rest on fields that are not granted: {}", fatal.join("; ")));
+    }
+    let failed = facts.pulls.iter().filter(|pull| pull.pull.state == PullState::Failed);
+    if failed.clone().count() < facts.pulls.len() || facts.pulls.is_empty() {
+        return None;
+    }
+    let reasons: Vec<&str> = failed.filter_map(|pull| pull.pull.reason.as_deref()).collect();
+    Some(format!("connection-failed: {}", reasons.join("; ")))
+}
+
+fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
+    NewPlan {
+        verdict: Verdict::Fail(reason),
+        counts: Counts::default(),
+        hash: Fingerprint::default(),
+        roster_version: facts.roster_version,
+        recheck_on_approval: None,
+        batches: Vec::new(),
+        skips: Vec::new(),
+        findings: Vec::new(),
+        baselines: Vec::new(),
+        schools: Vec::new(),
+        staff: Vec::new(),
+    }
+}
+
+fn judge(pull: &PullIn, pages: &[PageRow]) -> Completeness {
+    let failed = (pull.pull.state == PullState::Failed).then(|| pull.pull.reason.as_deref().unwrap_or("given up"));
+    completeness::judge(&PullFacts {
+        connection: pull.pull.connection,
+        board: pull.board.as_ref(),
+        failed,
+        pages,
+        discovery: pull.pull.discovery.as_ref(),
+        baseline: pull.baseline.as_ref(),
+    })
+}
+
+/// Opens every connection's pages, letting go of the compressed ones as it goes.
+fn open(pulls: &mut [PullIn]) -> Result<Vec<Looks>, PlanError> {
+    let mut looks = Vec::with_capacity(pulls.len());
+    for pull in pulls {
+        let fragments = std::mem::take(&mut pull.fragments);
+        let usable = pull.board.as_ref().filter(|_| pull.pull.state != PullState::Failed);
+        looks.push(match usable {
+            None => Looks::default(),
+            Some(board) => Looks::open(fragments, board)
+                .map_err(|source| PlanError::Fragments { connection: pull.pull.connection, source })?,
+        });
+    }
+    Ok(looks)
+}
+
+fn side<'a>(
+    facts: &'a PlanFacts,
+    judged: &Completeness,
+    looks: &'a Looks,
+    number: usize,
+    nothing: &'a Discovery,
+) -> Side<'a> {
+    let pull = &facts.pulls[number];
+    let discovery = pull.pull.discovery.as_ref().unwrap_or(nothing);
+    let connection = facts.district.connections.get(usize::from(pull.pull.connection.0));
+    let usable = pull.pull.state != PullState::Failed && pull.board.is_some();
+    let assembler = connection.filter(|_| usable).map(|connection| {
+        let policy = &facts.district.status;
+        Assembler::new(pull.pull.connection.0, connection, discovery, looks, policy, facts.run.as_of)
+    });
+    let standing = match (&assembler, judged.complete) {
+        (None, _) => Standing::Failed,
+        (Some(_), true) => Standing::Complete,
+        (Some(_), false) => Standing::Incomplete,
+    };
+    Side { assembler, standing, unknown: Unknown::of(judged, discovery) }
+}
+
+fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>], looks: &[Looks]) -> SecondLook {
+    let mut look = SecondLook::default();
+    for ((pull, side), looks) in facts.pulls.iter().zip(sides).zip(looks) {
+        if let (Some(board), Some(assembler)) = (&pull.board, &side.assembler) {
+            recheck::heed(&mut look, candidates, pull.pull.connection, board, &facts.pages, assembler, looks);
+        }
+    }
+    look
+}
+
+fn directories(sides: &[Side<'_>]) -> (Vec<School>, Vec<Staff>) {
+    let sources = sides.iter().filter_map(|side| side.assembler.as_ref()).map(Assembler::first);
+    let (mut schools, mut staff) = (BTreeMap::new(), BTreeMap::new());
+    for source in sources {
+        schools.extend(directory::schools(source).into_iter().map(|school| (school.code.clone(), school)));
+        staff.extend(directory::staff(source).into_iter().map(|member| (member.id.clone(), member)));
+    }
+    (schools.into_values().collect(), staff.into_values().collect())
+}
+
+fn baselines(facts: &PlanFacts, judged: &[Completeness]) -> Vec<(u16, Baseline)> {
+    let pulls = facts.pulls.iter().zip(judged);
+    let kept = pulls.filter_map(|(pull, judged)| {
+        let discovery = pull.pull.discovery.as_ref()?;
+        let baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
+        Some((pull.pull.connection.0, baseline))
+    });
+    kept.collect()
+}
+
+/// What becomes of the run, and the candidates that an approval would have to look at first.
+fn verdict(facts: &PlanFacts, found: &Differences) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+    let before = before(&facts.stored);
+    let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
+    let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };
+    let reasons = hold::judge(before, changes, &facts.district.hold, stop);
+    // A plan for another date can never be approved, so nobody will ever be taken out by it.
+    let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
+    if look_first {
+        let candidates = candidates(found).encode()?;
+        return Ok(if hold::judge_limits(before, changes, &facts.district.hold).is_empty() {
+            (Verdict::Recheck(candidates), None)
+        } else {
+            (Verdict::Hold(hold::join(&reasons)), Some(candidates))
+        });
+    }
+    let approved = facts.candidates.as_ref().is_some_and(|(first, approved)| *approved && covers(first, &found.counts));
+    let empty = found.counts.added + found.counts.changed + found.counts.removed == 0;
+    let waits = match reasons.as_slice() {
+        [] => false,
+        // Every plan waits in such a district, but there is nothing to look at in an empty one.
+        [HoldReason::Preview] if empty && !facts.run.plan_only => false,
+        _ => !approved,
+    };
+    let verdict = match (waits, empty) {
+        (true, _) => Verdict::Hold(hold::join(&reasons)),
+        (false, true) => Verdict::Nothing,
+        (false, false) => Verdict::Release,
+    };
+    Ok((verdict, None))
+}
+
+fn before(stored: &[StoredStudent]) -> Before {
+    let attending = stored.iter().filter(|student| student.status.is_attending()).count();
+    Before { stored: stored.len() as u64, attending: attending as u64 }
+}
+
+fn candidates(found: &Differences) -> Candidates {
+    let mut students = found.candidates.clone();
+    students.sort_by(|a, b| a.1.cmp(&b.1));
+    Candidates { students, removed: found.counts.removed, changed: found.counts.changed }
+}
+
+/// Whether an approval of the first plan covers what came out of the second look.
+const fn covers(first: &Candidates, counts: &Counts) -> bool {
+    counts.removed <= first.removed && counts.changed <= first.changed
+}
+
+/// What the rows themselves have to say.
+fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut say = |weight, code: &str, what: &str, ids: &[&str]| {
+        if !ids.is_empty() {
+            findings.push(Finding { weight, code: code.to_owned(), message: listed(what, ids), count: ids.len() as i64 });
+        }
+    };
+    let skipped = |wanted: &dyn Fn(&str) -> bool| -> Vec<&str> {
+        let skips = found.skips.iter().filter(|skip| wanted(&skip.reason));
+        skips.map(|skip| skip.student_id.0.as_str()).collect()
+    };
+    let not_confirmed = skipped(&|reason| reason == NOT_CONFIRMED);
+    let what = "not taken out, because the second look did not confirm it: students";
+    say(FindingWeight::Partial, NOT_CONFIRMED, what, &not_confirmed);
+    let withheld = skipped(&|reason| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason));
+    say(FindingWeight::Partial, "students-withheld", "left as they are stored, see `rollcall runs show`: students", &withheld);
+    let doubles: Vec<&str> = found.duplicates.iter().map(String::as_str).collect();
+    say(FindingWeight::Warning, "duplicate-student", "listed twice with differing facts, the later page counts: students", &doubles);
+    let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (code, enrollment) in &found.warnings {
+        by_code.entry(code).or_default().push(enrollment);
+    }
+    for (code, mut enrollments) in by_code {
+        enrollments.sort_by(|a, b| crate::status::compare_ids(a, b));
+        enrollments.dedup();
+        say(FindingWeight::Warning, code, "to be mended in the SIS: enrollments", &enrollments);
+    }
+    findings.extend(oddities(looks));
+    findings
+}
+
+/// Ids that a message names; the rest is counted.
+const NAMED: usize = 5;
+
+fn listed(what: &str, ids: &[&str]) -> String {
+    let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match ids.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!("{what} {named} and {more} more"),
+        _ => format!("{what} {named}"),
+    }
+}
+
+fn oddities(looks: &[Looks]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (kind, cleaned, unreadable) in looks.iter().flat_map(|looks| looks.first.oddities()) {
+        let mut say = |code: &str, count: u64, what: &str| {
+            if count > 0 {
+                let message = format!("{}: {what}", kind.resource());
+                findings.push(Finding { weight: FindingWeight::Warning, code: code.to_owned(), message, count: count as i64 });
+            }
+        };
+        say("control-characters", cleaned, "texts from which control characters were taken");
+        say("value-unreadable", unreadable, "values that are no date, number or flag, and were left out");
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests;

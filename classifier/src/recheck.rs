@@ -1,0 +1,180 @@
+//! The second look: asking the SIS again for exactly the students who would be taken out.
+//!
+//! Role: who they are as bytes the store keeps, the listings that ask for them, and what the answers are worth.
+//! Neighbours: [`crate::diff`] finds candidates and, on the second planning, heeds [`SecondLook`].
+//!
+//! Invariants: the cost grows with the candidates, not with the district; an answer that is not whole confirms nobody.
+
+use std::collections::BTreeSet;
+
+use rollcall_proto::id::{ConnectionNo, ListingNo, StudentId};
+use rollcall_store::{
+    StoreError,
+    board::{Ask, Board, IdFilter, Progress},
+    page::PageRow,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assemble::Assembler,
+    completeness::{Confirmation, recheck_confirms},
+    diff::SecondLook,
+    fragment::Kind,
+    load::Looks,
+};
+
+/// Ids that one listing asks for.
+pub const IDS_PER_LISTING: usize = 100;
+
+/// What is asked again.
+const KINDS: [Kind; 3] = [Kind::Student, Kind::EntryWithdrawal, Kind::StudentEntityYear];
+
+/// Field that the listings are narrowed by.
+const STUDENT_ID: &str = "StudentID";
+
+/// Candidates as the store keeps them between the two plannings.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Candidates {
+    /// Position of the connection, and the student's id, in the order of ids.
+    pub students: Vec<(u16, StudentId)>,
+    /// What the first planning would have removed: approval of it covers no more.
+    pub removed: i64,
+    /// What it would have changed.
+    pub changed: i64,
+}
+
+impl Candidates {
+    /// For the store.
+    pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        rmp_serde::to_vec_named(self).map_err(StoreError::Encode)
+    }
+
+    /// What [`Candidates::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        rmp_serde::from_slice(bytes)
+            .map_err(|_| StoreError::Corrupt { what: "list of candidates", detail: "not of the expected form".to_owned() })
+    }
+
+    /// The ids of one connection's candidates, as its SIS spells them.
+    pub fn sis_ids(&self, connection: ConnectionNo, prefix: &str) -> Vec<String> {
+        let own = self.students.iter().filter(|(number, _)| *number == connection.0);
+        own.filter_map(|(_, id)| Some(id.0.strip_prefix(prefix)?.to_owned())).collect()
+    }
+
+    /// The connections that have candidates.
+    pub fn connections(&self) -> BTreeSet<ConnectionNo> {
+        self.students.iter().map(|(number, _)| ConnectionNo(*number)).collect()
+    }
+}
+
+/// The listings that ask a connection's SIS again for `ids`: the same entities, years and columns as before.
+pub fn asks(board: &Board, ids: &[String]) -> Vec<Ask> {
+    let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    let listings = board.listings.iter().take(first).filter(|listing| listing.progress == Progress::Fetched);
+    let again = listings.filter(|listing| KINDS.iter().any(|kind| kind.resource() == listing.ask.resource));
+    let narrowed = again.flat_map(|listing| {
+        ids.chunks(IDS_PER_LISTING).map(|ids| {
+            let filter = IdFilter { field: STUDENT_ID.to_owned(), ids: ids.to_vec() };
+            Ask { ids: Some(filter), ..listing.ask.clone() }
+        })
+    });
+    narrowed.collect()
+}
+
+/// What one connection's second look is worth.
+pub fn heed(
+    look: &mut SecondLook,
+    candidates: &Candidates,
+    connection: ConnectionNo,
+    board: &Board,
+    pages: &[PageRow],
+    assembler: &Assembler<'_>,
+    looks: &Looks,
+) {
+    let (asked, doubtful) = asked_and_doubtful(connection, board, pages);
+    let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
+    for (_, student) in own {
+        let Some(id) = assembler.sis_id(&student.0) else { continue };
+        let text = id.to_string();
+        if asked.contains(text.as_str()) && !doubtful.contains(text.as_str()) {
+            look.answered.insert(student.clone());
+        }
+        if looks.second.as_ref().is_some_and(|second| second.get(Kind::Student, id).is_some()) {
+            look.reappeared.insert(student.clone());
+        }
+    }
+}
+
+/// Ids that student listings asked for, and ids that any listing without a whole answer asked for.
+fn asked_and_doubtful<'b>(
+    connection: ConnectionNo,
+    board: &'b Board,
+    pages: &[PageRow],
+) -> (BTreeSet<&'b str>, BTreeSet<&'b str>) {
+    let (mut asked, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+    let from = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    for (number, listing) in board.listings.iter().enumerate().skip(from) {
+        let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(String::as_str));
+        let whole = recheck_confirms(connection, board, pages, ListingNo(number as u32)) == Confirmation::Confirmed;
+        if !whole {
+            doubtful.extend(ids);
+        } else if listing.ask.resource == Kind::Student.resource() {
+            asked.extend(ids);
+        }
+    }
+    (asked, doubtful)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ask(resource: &str, school_year: Option<&str>) -> Ask {
+        let school_year = school_year.map(str::to_owned);
+        Ask { resource: resource.to_owned(), school_year, entity: Some(1), ..Ask::default() }
+    }
+
+    fn board() -> Board {
+        let years = [ask("Enrollment/EntryWithdrawal", Some("9")), ask("Enrollment/EntryWithdrawal", Some("8"))];
+        let others = [ask("Student/Student", None), ask("Demographics/Name", None)];
+        let mut board = Board::new(years.into_iter().chain(others).collect(), 4);
+        for listing in &mut board.listings {
+            listing.progress = Progress::Fetched;
+        }
+        board
+    }
+
+    #[test]
+    fn candidates_come_back() {
+        let students = vec![(0, StudentId("A-7".to_owned())), (1, StudentId("12".to_owned()))];
+        let candidates = Candidates { students, removed: 2, changed: 0 };
+        assert_eq!(Candidates::decode(&candidates.encode().unwrap()).unwrap(), candidates);
+        assert_eq!(candidates.sis_ids(ConnectionNo(0), "A-"), ["7"]);
+        assert!(Candidates::decode(b"nonsense").is_err());
+    }
+
+    #[test]
+    fn every_year_is_asked_again_in_lists() {
+        let ids: Vec<String> = (0..250).map(|id| id.to_string()).collect();
+        let asks = asks(&board(), &ids);
+        assert_eq!(asks.len(), 9, "three listings, three lists of ids each");
+        for ask in &asks {
+            let filter = ask.ids.as_ref().unwrap();
+            assert_eq!((filter.field.as_str(), ask.entity), ("StudentID", Some(1)));
+            assert!(filter.ids.len() <= IDS_PER_LISTING);
+        }
+        let students = asks.iter().filter(|ask| ask.resource == "Student/Student");
+        let asked: BTreeSet<&String> = students.flat_map(|ask| &ask.ids.as_ref().unwrap().ids).collect();
+        assert_eq!(asked.len(), 250);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_in_is_doubtful() {
+        let mut board = board();
+        assert!(board.add_recheck(asks(&board, &["7".to_owned()])));
+        let (asked, doubtful) = asked_and_doubtful(ConnectionNo(0), &board, &[]);
+        assert!(asked.is_empty());
+        assert_eq!(doubtful, BTreeSet::from(["7"]));
+    }
+}
