@@ -81,10 +81,8 @@ impl<'a> ApiCall<'a> {
 
     fn entity(&self, segment: &str) -> Result<i64, Answer> {
         let entity = segment.parse().map_err(|_| bad_request("the entity id is not a number"))?;
-        match catalog::is_entity(&self.shared.view(self.quirks), entity) {
-            true => Ok(entity),
-            false => Err(refuse(StatusCode::FORBIDDEN, "no access to this entity")),
-        }
+        let is_there = catalog::is_entity(&self.shared.view(self.quirks), entity);
+        if is_there { Ok(entity) } else { Err(refuse(StatusCode::FORBIDDEN, "no access to this entity")) }
     }
 
     fn in_entity(&self, root: &str, entity: i64, rest: &[&str]) -> Answered {
@@ -249,8 +247,8 @@ fn read_id(segment: &str) -> Result<i64, Answer> {
 fn own_name(object: &dyn Object, name: &str) -> Result<String, Answer> {
     let field = object.field(name).ok_or_else(|| bad_request(format!("there is no field {name}")))?;
     let info = object.info(field);
-    match info.read_only {
-        true => Err(bad_request(format!("{} is read-only", info.name))),
-        false => Ok(info.name.to_owned()),
+    if info.read_only {
+        return Err(bad_request(format!("{} is read-only", info.name)));
     }
+    Ok(info.name.to_owned())
 }

@@ -90,10 +90,11 @@ fn sort_by_fields(rows: &Rows<'_>, sort: &[(usize, bool)], slots: &mut [u32]) {
     let key = |slot: u32, field: usize| -> Option<Operand> { Operand::of(&rows.value(slot, field)) };
     // The last field first: the sort is stable.
     for &(field, descending) in sort.iter().rev() {
-        match descending {
+        if descending {
             // Not a sort and a reversal: that would turn around what the later fields have put in order.
-            true => slots.sort_by_cached_key(|&slot| Reverse(key(slot, field))),
-            false => slots.sort_by_cached_key(|&slot| key(slot, field)),
+            slots.sort_by_cached_key(|&slot| Reverse(key(slot, field)));
+        } else {
+            slots.sort_by_cached_key(|&slot| key(slot, field));
         }
     }
 }

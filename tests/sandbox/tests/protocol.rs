@@ -1,5 +1,7 @@
 //! The protocol as a client meets it: tokens, metadata, searches, pages, writes.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+// Taking JSON by value keeps the tables of conditions readable.
+#![allow(clippy::needless_pass_by_value)]
 
 mod common;
 

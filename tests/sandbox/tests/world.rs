@@ -34,11 +34,8 @@ fn judge(today: NaiveDate, spells: &[(i64, NaiveDate, Option<NaiveDate>, Option<
             continue;
         }
         match end {
-            Some(end) if *end < today => {
-                if *end >= today - Months::new(12) {
-                    past.push((*end, *start, code.as_deref()));
-                }
-            }
+            Some(end) if *end < today - Months::new(12) => {}
+            Some(end) if *end < today => past.push((*end, *start, code.as_deref())),
             _ if *start > today => future |= *year == 13,
             _ if *year == 13 || (*year < 13 && end.is_some()) => return "ENROLLED",
             _ => {}

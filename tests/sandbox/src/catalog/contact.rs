@@ -26,7 +26,9 @@ fn of_guardian(view: &View<'_>, family: u32) -> Option<Reach> {
 
 fn each_phone(view: &View<'_>, visit: &mut dyn FnMut(u32, Reach)) {
     super::student::each(view, &mut |student, row| {
-        own(view, student, row.state).into_iter().for_each(|reach| visit(reach.slot, reach));
+        if let Some(reach) = own(view, student, row.state) {
+            visit(reach.slot, reach);
+        }
     });
     each_email(view, visit);
 }

@@ -45,10 +45,8 @@ impl Row {
     }
 
     fn start(&self, view: &View<'_>) -> Value {
-        match self.is(view.quirks.data.garbage_date_student) {
-            true => Value::Str("31st of Septober"),
-            false => Value::Date(self.spell.start),
-        }
+        let is_garbled = self.is(view.quirks.data.garbage_date_student);
+        if is_garbled { Value::Str("31st of Septober") } else { Value::Date(self.spell.start) }
     }
 
     fn end_date(&self, view: &View<'_>) -> Option<NaiveDate> {

@@ -1,4 +1,4 @@
-//! The address chain: NameAddress → Address → Street → Zip → State, County.
+//! The address chain: `NameAddress` → Address → Street → Zip → State, County.
 
 use super::people::Person;
 use super::{Field, Link, Table, Value};
@@ -17,10 +17,10 @@ pub(crate) struct Home {
 
 impl Home {
     fn name_id(self, view: &View<'_>) -> i64 {
-        match self.slot < view.world.capacity() {
-            true => NAME_BASE + i64::from(self.slot),
-            false => Person::Guardian(self.family, 0).name_id(view),
+        if self.slot < view.world.capacity() {
+            return NAME_BASE + i64::from(self.slot);
         }
+        Person::Guardian(self.family, 0).name_id(view)
     }
 }
 

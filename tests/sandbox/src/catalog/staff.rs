@@ -78,7 +78,7 @@ fn one_of(per_school: u32, view: &View<'_>, slot: u32) -> Option<InYear> {
     exists.then_some(InYear { year, index })
 }
 
-fn id_in(base: i64, row: &InYear) -> i64 {
+fn id_in(base: i64, row: InYear) -> i64 {
     base + i64::from(u32::from(row.year.0) * ROOM + row.index)
 }
 
@@ -86,7 +86,7 @@ pub(crate) static STAFF_ENTITY_YEAR: Table<InYear> = Table {
     module: "Staff",
     name: "StaffEntityYear",
     fields: &[
-        Field::id("StaffEntityYearID", |_, row: &InYear| Value::Int(id_in(40_000, row))).required(),
+        Field::id("StaffEntityYearID", |_, row: &InYear| Value::Int(id_in(40_000, *row))).required(),
         Field::id("StaffID", |_, row: &InYear| Value::Int(staff_id(row.index))).required(),
         Field::id("EntityID", |_, row: &InYear| Value::Int(entity_id(school_of(row.index)))).required(),
         Field::id("SchoolYearID", |view, row: &InYear| Value::Int(year_id(view, row.year))).required(),
@@ -112,10 +112,10 @@ pub(crate) static STAFF_ENTITY_YEAR: Table<InYear> = Table {
 /// `HomeroomID` of a student at a school in a year.
 pub(crate) fn homeroom_id(year: Year, school: u16, student: u32) -> i64 {
     let kept = year.clamp(Year::PREVIOUS, Year::CURRENT);
-    id_in(1_000, &InYear { year: kept, index: u32::from(school) * HOMEROOMS + student % HOMEROOMS })
+    id_in(1_000, InYear { year: kept, index: u32::from(school) * HOMEROOMS + student % HOMEROOMS })
 }
 
-fn homeroom_school(row: &InYear) -> u16 {
+fn homeroom_school(row: InYear) -> u16 {
     (row.index / HOMEROOMS) as u16
 }
 
@@ -123,11 +123,11 @@ pub(crate) static HOMEROOM: Table<InYear> = Table {
     module: "Enrollment",
     name: "Homeroom",
     fields: &[
-        Field::id("HomeroomID", |_, row: &InYear| Value::Int(id_in(1_000, row))).required(),
+        Field::id("HomeroomID", |_, row: &InYear| Value::Int(id_in(1_000, *row))).required(),
         Field::text("Code", |_, row: &InYear| Value::Text(format!("HR-{:02}", 1 + row.index % HOMEROOMS))).required(),
-        Field::id("EntityID", |_, row: &InYear| Value::Int(entity_id(homeroom_school(row)))).required(),
+        Field::id("EntityID", |_, row: &InYear| Value::Int(entity_id(homeroom_school(*row)))).required(),
         Field::id("StaffID", |_, row: &InYear| {
-            Value::Int(staff_id(of_school(homeroom_school(row)) + row.index % HOMEROOMS))
+            Value::Int(staff_id(of_school(homeroom_school(*row)) + row.index % HOMEROOMS))
         }),
         Field::id("RoomID", |_, _: &InYear| Value::Null),
         Field::id("SchoolYearID", |view, row: &InYear| Value::Int(year_id(view, row.year))),
@@ -143,6 +143,6 @@ pub(crate) static HOMEROOM: Table<InYear> = Table {
     each: |view, visit| each_of(HOMEROOMS, view, visit),
     row: |view, slot| one_of(HOMEROOMS, view, slot),
     year: Some(|view, row| year_id(view, row.year)),
-    entity: Some(|_, row| entity_id(homeroom_school(row))),
+    entity: Some(|_, row| entity_id(homeroom_school(*row))),
     writable: false,
 };

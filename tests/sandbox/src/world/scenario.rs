@@ -149,13 +149,12 @@ impl Change {
     /// What befalls a student who is touched, by hash.
     fn of(hash: u64, scenario: Scenario) -> Self {
         match (hash % 100, scenario.is_plain()) {
-            (0..30, _) => Self::Renamed,
             (30..55, _) => Self::NewPhone,
             (55..62, _) => Self::Removed,
             (62..80, true) => Self::MovedSchool,
             (80..93, true) => Self::Withdrawn,
             (93.., true) => Self::Graduated,
-            (_, false) => Self::Renamed,
+            (0..30, _) | (_, false) => Self::Renamed,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct School {
 
 /// A code of one school year.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the SIS calls the code of a code `Code`")]
 pub(crate) struct Code {
     pub(crate) id: i64,
     pub(crate) year: Year,

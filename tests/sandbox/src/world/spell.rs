@@ -86,7 +86,7 @@ impl Maker {
             Scenario::OldYearStillInForce => {
                 one(Spell { year: Year::PREVIOUS, end: Some(self.ahead(30, 10)), code: Some("98"), ..self.last_year() })
             }
-            Scenario::FutureOnly => one(self.upcoming()),
+            Scenario::FutureOnly | Scenario::NewcomerFuture => one(self.upcoming()),
             Scenario::PastAndFuture => two(self.ended(10, 50, "98", self.back(200, 50)), self.upcoming()),
             Scenario::Graduated => one(self.ended(5, 300, "01", self.back(700, 30))),
             Scenario::GraduatedThenLeft => two(
@@ -103,7 +103,6 @@ impl Maker {
             Scenario::OldYearLeftOpen => one(Spell { end: None, code: None, ..self.last_year() }),
             Scenario::NextYearOnly => one(self.next_year()),
             Scenario::Newcomer => one(self.from(self.back(1, 1))),
-            Scenario::NewcomerFuture => one(self.upcoming()),
             Scenario::EntersToday => one(self.from(self.today)),
             Scenario::EntersTomorrow => one(self.from(self.ahead(1, 1))),
             Scenario::LeavesToday => one(self.ended(0, 1, self.leaver_code(), self.back(60, 9))),

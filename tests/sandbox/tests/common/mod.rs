@@ -74,7 +74,7 @@ impl Rig {
     /// All rows over all years, sorted by the first field, following `Next`.
     pub async fn all(&self, object: &str, fields: &[&str]) -> Vec<Value> {
         let mut rows = Vec::new();
-        for year in self.years(object) {
+        for year in years(object) {
             for page in 1.. {
                 let context = year.map_or(String::new(), |year| format!("&SchoolYearID={year}"));
                 let body = json!({ "SearchSort": [{ "FieldName": fields[0], "Descending": false }] });
@@ -89,12 +89,12 @@ impl Rig {
         }
         rows
     }
+}
 
-    fn years(&self, object: &str) -> Vec<Option<i64>> {
-        let yearly = ["EntryWithdrawal", "StudentEntityYear", "WithdrawalCode", "EntryCode", "School", "Homeroom"];
-        let is_yearly = yearly.iter().any(|name| object.ends_with(&format!("/{name}")));
-        if is_yearly { (11..=14).map(Some).collect() } else { vec![None] }
-    }
+fn years(object: &str) -> Vec<Option<i64>> {
+    let yearly = ["EntryWithdrawal", "StudentEntityYear", "WithdrawalCode", "EntryCode", "School", "Homeroom"];
+    let is_yearly = yearly.iter().any(|name| object.ends_with(&format!("/{name}")));
+    if is_yearly { (11..=14).map(Some).collect() } else { vec![None] }
 }
 
 pub fn query(fields: &[&str]) -> String {
