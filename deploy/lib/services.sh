@@ -60,8 +60,8 @@ missing_packages() {
 install_as_root() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive
-    local policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.conf
-    saved=$(mktemp -d) # not local: the trap runs after the function
+    # Not local: the trap runs when the function has returned.
+    policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.conf saved=$(mktemp -d)
     restore() {
         if [[ -e $saved/policy ]]; then cp -p "$saved/policy" "$policy"; else rm -f "$policy"; fi
         if [[ -e $saved/clusters ]]; then cp -p "$saved/clusters" "$clusters"; fi
