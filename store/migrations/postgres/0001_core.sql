@@ -17,6 +17,33 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION rollcall_tenant_table(regclass, text) FROM PUBLIC;
 
+-- Hands a function that looks across districts to rollcall_lookout, for rollcall_app to call. What that takes (being a
+-- member of the role, and the role's right to create in the schema) is taken back at once: a member would see what the
+-- role sees. Only the schema's owner calls it, from migrations.
+CREATE FUNCTION rollcall_lookout_function(lookout regprocedure) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    member boolean;
+BEGIN
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        member := pg_has_role(current_user, 'rollcall_lookout', 'SET');
+    ELSE
+        member := pg_has_role(current_user, 'rollcall_lookout', 'MEMBER');
+    END IF;
+    IF NOT member THEN
+        GRANT rollcall_lookout TO CURRENT_USER;
+    END IF;
+    GRANT CREATE ON SCHEMA public TO rollcall_lookout;
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', lookout);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO rollcall_app', lookout);
+    EXECUTE format('ALTER FUNCTION %s OWNER TO rollcall_lookout', lookout);
+    REVOKE CREATE ON SCHEMA public FROM rollcall_lookout;
+    IF NOT member THEN
+        REVOKE rollcall_lookout FROM CURRENT_USER;
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION rollcall_lookout_function(regprocedure) FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA public TO rollcall_app, rollcall_lookout;
 GRANT SELECT ON _sqlx_migrations TO rollcall_app;
 
 CREATE TABLE district (
@@ -223,12 +250,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_te
     SELECT district, id FROM public.run ORDER BY id DESC LIMIT most
 $$;
 
--- A function's new owner must be allowed to create in the schema at that moment, and only then.
-GRANT USAGE ON SCHEMA public TO rollcall_app, rollcall_lookout;
-GRANT CREATE ON SCHEMA public TO rollcall_lookout;
-ALTER FUNCTION lookout_districts() OWNER TO rollcall_lookout;
-ALTER FUNCTION lookout_schedules() OWNER TO rollcall_lookout;
-ALTER FUNCTION lookout_open_runs() OWNER TO rollcall_lookout;
-ALTER FUNCTION lookout_run(uuid) OWNER TO rollcall_lookout;
-ALTER FUNCTION lookout_runs(bigint) OWNER TO rollcall_lookout;
-REVOKE CREATE ON SCHEMA public FROM rollcall_lookout;
+SELECT rollcall_lookout_function('lookout_districts()');
+SELECT rollcall_lookout_function('lookout_schedules()');
+SELECT rollcall_lookout_function('lookout_open_runs()');
+SELECT rollcall_lookout_function('lookout_run(uuid)');
+SELECT rollcall_lookout_function('lookout_runs(bigint)');

@@ -16,9 +16,10 @@ static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
-/// Makes the roles, where they are not there, and the schema's owner a member of them: `rollcall_app`, which workers
-/// become, and `rollcall_lookout`, which owns the functions that look across districts. Needs CREATEROLE only where a
-/// role is missing. From version 16 on, whoever makes a role may not yet become it: hence the two questions.
+/// Makes the roles, where they are not there: `rollcall_app`, which workers become, and `rollcall_lookout`, which owns
+/// the functions that look across districts. The owner becomes a member of the first, so that its URL serves workers
+/// too. Needs CREATEROLE, or an administrator who has made both roles and the owner a member of them. From version 16
+/// on, whoever makes a role may not yet become it: hence the two questions.
 const ROLES: &str = "
 DO $$
 DECLARE
@@ -29,15 +30,15 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
         END IF;
-        IF current_setting('server_version_num')::integer >= 160000 THEN
-            member := pg_has_role(current_user, wanted, 'SET');
-        ELSE
-            member := pg_has_role(current_user, wanted, 'MEMBER');
-        END IF;
-        IF NOT member THEN
-            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
-        END IF;
     END LOOP;
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        member := pg_has_role(current_user, 'rollcall_app', 'SET');
+    ELSE
+        member := pg_has_role(current_user, 'rollcall_app', 'MEMBER');
+    END IF;
+    IF NOT member THEN
+        GRANT rollcall_app TO CURRENT_USER;
+    END IF;
 END $$";
 
 /// A role that could look past row-level security, or that one could log in as, is not the one we made.
@@ -52,9 +53,21 @@ pub(crate) async fn postgres(url: &SecretString) -> Result<Vec<String>, StoreErr
     let mut connection = open_as_owner(url, "connect to the database as its owner").await?;
     roles(&mut connection).await?;
     let before = version_postgres(&mut connection).await?;
-    POSTGRES.run_direct(None, &mut connection, false).await.map_err(|error| failed(error, needed(&POSTGRES)))?;
+    apply(&mut connection).await?;
     connection.close().await.map_err(|error| fault("migrate the database", error))?;
     Ok(names_after(&POSTGRES, before))
+}
+
+async fn apply(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let mut attempt = 1;
+    while let Err(error) = POSTGRES.run_direct(None, connection, false).await {
+        let passing = matches!(&error, MigrateError::ExecuteMigration(source, _) if met_another(source));
+        if attempt == ROLE_ATTEMPTS || !passing {
+            return Err(failed(error, needed(&POSTGRES)));
+        }
+        attempt += 1;
+    }
+    Ok(())
 }
 
 async fn roles(connection: &mut PgConnection) -> Result<(), StoreError> {

@@ -1,0 +1,365 @@
+//! What only PostgreSQL has: row-level security, roles, migrations by an owner, connections that break.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
+use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
+
+/// Tables that belong to no district. Whoever adds one explains it here.
+/// `_sqlx_migrations`: which migrations were applied.
+const NOT_TENANT: [&str; 1] = ["_sqlx_migrations"];
+
+async fn texts(connection: &mut PgConnection, sql: &'static str) -> Vec<String> {
+    let rows = connection.fetch_all(sql).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// A worker's connection that has named a district, or none.
+async fn worker(database: &Database, district: Option<&str>) -> PgConnection {
+    let mut connection = database.connect().await;
+    connection.execute("SET ROLE rollcall_app").await.unwrap();
+    if let Some(district) = district {
+        let sql = format!("SELECT set_config('rollcall.district', '{district}', false)");
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+    connection
+}
+
+const TABLES: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+                      AND relkind IN ('r', 'p') ORDER BY relname";
+
+#[tokio::test]
+async fn every_table_forces_row_level_security_by_district() {
+    let f = Fixture::postgres().await;
+    let mut owner = f.database().connect().await;
+    let tables = texts(&mut owner, TABLES).await;
+    assert!(tables.len() > 10, "{tables:?}");
+    let forced = texts(
+        &mut owner,
+        "SELECT c.relname::text FROM pg_class c
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'district' AND a.attnotnull
+         JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'tenant' AND p.polpermissive AND p.polcmd = '*'
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relrowsecurity AND c.relforcerowsecurity
+         AND pg_get_expr(p.polqual, p.polrelid) = '(district = current_setting(''rollcall.district''::text, true))'
+         AND pg_get_expr(p.polwithcheck, p.polrelid) = pg_get_expr(p.polqual, p.polrelid)",
+    )
+    .await;
+    let missing: Vec<_> = tables.iter().filter(|name| !forced.contains(name)).collect();
+    assert_eq!(missing, NOT_TENANT.iter().collect::<Vec<_>>(), "end its migration with rollcall_tenant_table");
+}
+
+#[tokio::test]
+async fn other_policies_are_for_looking_across_districts_only() {
+    let f = Fixture::postgres().await;
+    let mut owner = f.database().connect().await;
+    let others = texts(
+        &mut owner,
+        "SELECT p.polname || ' ' || p.polrelid::regclass::text || ' ' || p.polcmd::text || ' ' ||
+                (SELECT string_agg(r.rolname, ',') FROM pg_roles r WHERE r.oid = ANY (p.polroles))
+         FROM pg_policy p WHERE p.polname <> 'tenant' ORDER BY 1",
+    )
+    .await;
+    let wanted = ["district", "page", "run"].map(|table| format!("lookout {table} r rollcall_lookout"));
+    assert_eq!(others, wanted);
+    // What that role may read: ids, dates and states.
+    let columns = texts(
+        &mut owner,
+        "SELECT table_name || '.' || column_name FROM information_schema.column_privileges
+         WHERE grantee = 'rollcall_lookout' AND table_schema = 'public' ORDER BY 1",
+    )
+    .await;
+    let secret = |name: &String| {
+        ["config", "secrets", "raw", "fragments", "board", "reason", "name"].iter().any(|word| name.ends_with(word))
+    };
+    assert!(!columns.is_empty() && !columns.iter().any(secret), "{columns:?}");
+    let tables = texts(
+        &mut owner,
+        "SELECT DISTINCT table_name::text FROM information_schema.table_privileges WHERE grantee = 'rollcall_lookout'",
+    )
+    .await;
+    assert!(tables.is_empty(), "{tables:?}");
+}
+
+#[tokio::test]
+async fn views_judge_their_reader_and_functions_are_the_known_ones() {
+    let f = Fixture::postgres().await;
+    let mut owner = f.database().connect().await;
+    let unsafe_views = texts(
+        &mut owner,
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')
+         AND NOT coalesce(reloptions @> ARRAY['security_invoker=true'], false)",
+    )
+    .await;
+    assert!(unsafe_views.is_empty(), "{unsafe_views:?}");
+    let definers = texts(
+        &mut owner,
+        "SELECT p.proname || ' ' || r.rolname FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+         WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef ORDER BY 1",
+    )
+    .await;
+    let wanted = ["lookout_districts", "lookout_open_runs", "lookout_run", "lookout_runs", "lookout_schedules"];
+    assert_eq!(definers, wanted.map(|name| format!("{name} rollcall_lookout")));
+    let public = texts(
+        &mut owner,
+        "SELECT p.proname::text FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) grants
+         WHERE p.pronamespace = 'public'::regnamespace AND grants.grantee = 0",
+    )
+    .await;
+    assert!(public.is_empty(), "anybody may call {public:?}");
+}
+
+/// Two districts with a row in each table that this crate's core fills.
+async fn two_districts(f: &Fixture) {
+    for id in ["a", "b"] {
+        let id = f.district(id).await;
+        let run = f.store.create_run(&scheduled(&id, "2026-10-05"), now()).await.unwrap().unwrap().id;
+        f.store.save_page(&id, run, &page(0, 1)).await.unwrap();
+        f.store.accept_empty(&id, rollcall_proto::id::ConnectionNo(0), "staff", "test", now()).await.unwrap();
+        let finding = rollcall_store::run::Finding {
+            weight: rollcall_store::run::FindingWeight::Warning,
+            code: "code".to_owned(),
+            message: "message".to_owned(),
+            count: 1,
+        };
+        f.store.add_finding(&id, run, &finding).await.unwrap();
+    }
+}
+
+const FILLED: [&str; 8] = ["audit", "baseline", "connection", "district", "finding", "page", "pull", "run"];
+
+#[tokio::test]
+async fn a_worker_sees_nothing_of_another_district() {
+    let f = Fixture::postgres().await;
+    two_districts(&f).await;
+    let mut owner = f.database().connect().await;
+    let tables = texts(&mut owner, TABLES).await;
+    let tenants = tables.iter().filter(|name| !NOT_TENANT.contains(&name.as_str()));
+    let mut of_a = worker(f.database(), Some("a")).await;
+    let mut of_none = worker(f.database(), None).await;
+    for table in tenants {
+        let count = format!("SELECT count(*) FILTER (WHERE district = 'a'), count(*) FROM {table}");
+        let row = of_a.fetch_one(AssertSqlSafe(count.clone())).await.unwrap();
+        let (own, all): (i64, i64) = (row.get(0), row.get(1));
+        assert_eq!(own, all, "{table}");
+        assert_eq!(own > 0, FILLED.contains(&table.as_str()), "{table}");
+        let all: i64 = of_none.fetch_one(AssertSqlSafe(count)).await.unwrap().get(1);
+        assert_eq!(all, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_writes_nothing_of_another_district() {
+    let f = Fixture::postgres().await;
+    two_districts(&f).await;
+    let mut of_a = worker(f.database(), Some("a")).await;
+    // Rows of b are not there to be changed or deleted, and none can be made.
+    for sql in [
+        "UPDATE run SET reason = 'x' WHERE district = 'b'",
+        "UPDATE pull SET reason = 'x' WHERE district = 'b'",
+        "UPDATE district SET name = 'x' WHERE district = 'b'",
+        "DELETE FROM page WHERE district = 'b'",
+        "DELETE FROM connection WHERE district = 'b'",
+    ] {
+        assert_eq!(of_a.execute(sql).await.unwrap().rows_affected(), 0, "{sql}");
+    }
+    for sql in [
+        "INSERT INTO audit (district, at, actor, action, detail) VALUES ('b', now(), 'x', 'x', 'x')",
+        "INSERT INTO baseline VALUES ('b', 7, '{}', now())",
+        "UPDATE baseline SET district = 'b'",
+    ] {
+        let error = of_a.execute(sql).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42501"), "{sql}");
+    }
+    // Nor does anybody edit what is to stay.
+    for sql in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit", "DELETE FROM run", "DELETE FROM district"] {
+        let error = of_a.execute(sql).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42501"), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_owns_nothing_and_cannot_bypass() {
+    let f = Fixture::postgres().await;
+    let mut owner = f.database().connect().await;
+    let roles = texts(
+        &mut owner,
+        "SELECT rolname::text FROM pg_roles WHERE rolname IN ('rollcall_app', 'rollcall_lookout') AND NOT rolsuper
+         AND NOT rolbypassrls AND NOT rolcanlogin AND NOT rolcreaterole AND NOT rolcreatedb ORDER BY 1",
+    )
+    .await;
+    assert_eq!(roles, ["rollcall_app", "rollcall_lookout"]);
+    let owned = texts(
+        &mut owner,
+        "SELECT relname::text FROM pg_class WHERE relowner IN
+         (SELECT oid FROM pg_roles WHERE rolname IN ('rollcall_app', 'rollcall_lookout'))",
+    )
+    .await;
+    assert!(owned.is_empty(), "{owned:?}");
+    let mut of_a = worker(f.database(), Some("a")).await;
+    for sql in [
+        "CREATE TABLE mine (district text)",
+        "ALTER TABLE run DISABLE ROW LEVEL SECURITY",
+        "SELECT rollcall_tenant_table('run')",
+        "SET ROLE rollcall_lookout",
+    ] {
+        // The test's login is a superuser, who may become anybody; a worker's login is a member of rollcall_app only.
+        if sql.starts_with("SET ROLE") {
+            let member: bool =
+                owner.fetch_one("SELECT pg_has_role('rollcall_app', 'rollcall_lookout', 'MEMBER')").await.unwrap().get(0);
+            assert!(!member);
+        } else {
+            assert!(of_a.execute(sql).await.is_err(), "{sql}");
+        }
+    }
+}
+
+/// An owner of a database who is no superuser, gone at the end.
+struct Owner {
+    database: Database,
+    name: String,
+}
+
+impl Owner {
+    async fn create() -> Self {
+        let database = Database::create().await;
+        let name = format!("owner_{}", uuid::Uuid::new_v4().simple());
+        database.admin_execute(format!("CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'pass'")).await;
+        database.admin_execute(format!("ALTER DATABASE {} OWNER TO {name}", database.name())).await;
+        Self { database, name }
+    }
+
+    fn url(&self) -> SecretString {
+        let mut url: url::Url = self.database.url_as(Some(&self.name)).expose_secret().parse().unwrap();
+        url.set_password(Some("pass")).unwrap();
+        SecretString::from(url.to_string())
+    }
+
+    async fn drop(self) {
+        let mut owned = self.database.connect().await;
+        owned.execute(AssertSqlSafe(format!("DROP OWNED BY {} CASCADE", self.name))).await.unwrap();
+        let admin = self.database.name().to_owned();
+        drop(owned);
+        self.database.admin_execute(format!("ALTER DATABASE {admin} OWNER TO CURRENT_USER")).await;
+        self.database.admin_execute(format!("DROP ROLE {}", self.name)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_owner_without_superuser_migrates_and_works() {
+    let owner = Owner::create().await;
+    let applied = Store::migrate(&owner.url()).await.unwrap();
+    assert_eq!(applied.first().map(String::as_str), Some("0001 core"));
+    assert!(Store::migrate(&owner.url()).await.unwrap().is_empty());
+    {
+        let store = Store::connect(&owner.url(), ring(&new_key()), 2).await.unwrap();
+        let (a, b) = (district("a"), district("b"));
+        for each in [&a, &b] {
+            store.apply_district(each, &[ConnectionSecrets::default()], "test", now()).await.unwrap();
+        }
+        let run = store.create_run(&manual(&a.id), now()).await.unwrap().unwrap().id;
+        assert!(store.save_page(&a.id, run, &page(0, 1)).await.unwrap());
+        assert_eq!(store.districts().await.unwrap(), [a.id.clone(), b.id.clone()]);
+        assert_eq!(store.district_of(run).await.unwrap(), a.id);
+        assert_eq!(store.open_runs().await.unwrap()[0].touched_at, later(1));
+        assert_eq!(store.runs(None, 5).await.unwrap().len(), 1);
+        assert_eq!(store.schedules().await.unwrap().len(), 2);
+        assert!(matches!(store.run(&b.id, run).await, Err(StoreError::NoRun(_))));
+    }
+    // Row-level security binds the owner too.
+    use sqlx::Connection as _;
+    let mut plain = PgConnection::connect(owner.url().expose_secret()).await.unwrap();
+    let seen: i64 = plain.fetch_one("SELECT count(*) FROM district").await.unwrap().get(0);
+    assert_eq!(seen, 0);
+    let granted = "SELECT m.roleid::regrole::text FROM pg_auth_members m WHERE m.member = current_user::regrole";
+    assert_eq!(texts(&mut plain, granted).await, ["rollcall_app"]);
+    plain.close().await.unwrap();
+    owner.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_migrations_at_once_end_with_one_schema() {
+    let (one, two) = (Database::create().await, Database::create().await);
+    let urls = [one.url(), one.url(), one.url(), two.url(), two.url()];
+    let tasks = urls.map(|url| tokio::spawn(async move { Store::migrate(&url).await.unwrap() }));
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for database in [one, two] {
+        Store::connect(&database.url(), ring(&new_key()), 1).await.unwrap().check().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_schema_of_another_version_is_refused() {
+    let database = Database::create().await;
+    let connected = Store::connect(&database.url(), ring(&new_key()), 1).await;
+    assert!(matches!(connected, Err(StoreError::Schema { found: 0, .. })));
+    Store::migrate(&database.url()).await.unwrap();
+    let store = Store::connect(&database.url(), ring(&new_key()), 1).await.unwrap();
+    let mut owner = database.connect().await;
+    owner
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'later', true, '', 0)",
+        )
+        .await
+        .unwrap();
+    assert!(matches!(store.check().await, Err(StoreError::Schema { found: 9999, .. })));
+    let connected = Store::connect(&database.url(), ring(&new_key()), 1).await;
+    assert!(matches!(connected, Err(StoreError::Schema { found: 9999, .. })));
+    assert!(matches!(Store::migrate(&database.url()).await, Err(StoreError::Schema { found: 9999, .. })));
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_is_replaced() {
+    let f = Fixture::postgres().await;
+    let id = f.district("a").await;
+    let mut owner = f.database().connect().await;
+    owner
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'rollcall'",
+        )
+        .await
+        .unwrap();
+    // Each broken connection costs the transaction that finds it a retry, and no more.
+    for _ in 0..10 {
+        match f.store.district(&id).await {
+            Ok(found) => return assert_eq!(found.id, id),
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+    }
+    panic!("the store did not recover");
+}
+
+#[tokio::test]
+async fn an_unreachable_or_malformed_address_is_told_without_repeating_it() {
+    let url = |text: &str| SecretString::from(text.to_owned());
+    let away = Store::connect(&url("postgres://u:hunter2@127.0.0.1:1/x"), ring(&new_key()), 1).await.unwrap_err();
+    assert!(away.is_transient(), "{away}");
+    let malformed = Store::connect(&url("hunter2"), ring(&new_key()), 1).await.unwrap_err();
+    assert!(!malformed.is_transient());
+    for error in [away, malformed] {
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_as_well() {
+    let f = Fixture::postgres().await;
+    let mut owner = f.database().connect().await;
+    let row = owner
+        .fetch_one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port')")
+        .await
+        .unwrap();
+    let (directory, port): (String, String) = (row.get(0), row.get(1));
+    let mut url: url::Url = f.database().url().expose_secret().parse().unwrap();
+    url.set_host(Some("localhost")).unwrap();
+    url.query_pairs_mut().append_pair("host", directory.trim()).append_pair("port", &port);
+    let store = Store::connect(&SecretString::from(url.to_string()), ring(&f.key), 1).await.unwrap();
+    store.check().await.unwrap();
+}
