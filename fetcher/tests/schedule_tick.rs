@@ -12,18 +12,20 @@ use rollcall_store::{
     run::{Run, RunState, Trigger},
     secret::Keyring,
 };
+use serde_json::json;
 
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().expect("an instant")
 }
 
-fn district(id: &str, schedule: &str) -> District {
-    let text = format!(
-        "id = \"{id}\"\nname = \"Invented ISD\"\ntime_zone = \"America/Chicago\"\n\
-         [[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = \"https://sis.example/Api\"\nclient_id = \"rollcall\"\n\
-         [schedule]\n{schedule}\n"
-    );
-    toml::from_str(&text).expect("a district file")
+fn district(id: &str, schedule: &serde_json::Value) -> District {
+    let connection =
+        json!({ "kind": "skyward-qmlativ", "base_url": "https://sis.example/Api", "client_id": "rollcall" });
+    serde_json::from_value(json!({
+        "id": id, "name": "Invented ISD", "time_zone": "America/Chicago",
+        "connection": [connection], "schedule": schedule,
+    }))
+    .expect("a district")
 }
 
 /// A store with these districts, applied on 1 March 2026.
@@ -44,7 +46,7 @@ async fn runs_at(store: &Store, now: &str) -> Vec<Run> {
 
 #[tokio::test]
 async fn a_due_run_is_made_once() {
-    let (_dir, store) = store_with(&[district("lone-star", "at = \"02:00\"")]).await;
+    let (_dir, store) = store_with(&[district("lone-star", &json!({ "at": "02:00" }))]).await;
     assert_eq!(runs_at(&store, "2026-03-02T07:59:00Z").await, []);
     let made = runs_at(&store, "2026-03-02T08:00:00Z").await;
     assert_eq!(made.len(), 1);
@@ -58,7 +60,7 @@ async fn a_due_run_is_made_once() {
 
 #[tokio::test]
 async fn many_schedulers_make_one_run() {
-    let (_dir, store) = store_with(&[district("lone-star", ""), district("high-plains", "")]).await;
+    let (_dir, store) = store_with(&[district("lone-star", &json!({})), district("high-plains", &json!({}))]).await;
     for night in 0..5 {
         let clock = ManualClock::new(utc("2026-03-02T08:00:00Z") + TimeDelta::days(night));
         let ticks = (0..16).map(|_| {
@@ -77,7 +79,7 @@ async fn many_schedulers_make_one_run() {
 
 #[tokio::test]
 async fn a_clock_that_steps_back_days_makes_no_second_run() {
-    let (_dir, store) = store_with(&[district("lone-star", "")]).await;
+    let (_dir, store) = store_with(&[district("lone-star", &json!({}))]).await;
     for day in ["02", "03", "04"] {
         assert_eq!(runs_at(&store, &format!("2026-03-{day}T09:00:00Z")).await.len(), 1);
     }
@@ -89,7 +91,7 @@ async fn a_clock_that_steps_back_days_makes_no_second_run() {
 
 #[tokio::test]
 async fn a_clock_that_was_a_year_ahead_stops_no_night() {
-    let (_dir, store) = store_with(&[district("lone-star", "")]).await;
+    let (_dir, store) = store_with(&[district("lone-star", &json!({}))]).await;
     assert_eq!(runs_at(&store, "2027-06-01T09:00:00Z").await.len(), 1);
     assert_eq!(runs_at(&store, "2026-03-02T09:00:00Z").await.len(), 1);
     assert_eq!(runs_at(&store, "2026-03-02T09:01:00Z").await, []);
@@ -98,7 +100,7 @@ async fn a_clock_that_was_a_year_ahead_stops_no_night() {
 
 #[tokio::test]
 async fn an_outage_is_caught_up_once() {
-    let (_dir, store) = store_with(&[district("lone-star", "")]).await;
+    let (_dir, store) = store_with(&[district("lone-star", &json!({}))]).await;
     assert_eq!(runs_at(&store, "2026-03-02T09:00:00Z").await.len(), 1);
     let back = runs_at(&store, "2026-03-09T20:00:00Z").await;
     assert_eq!(back.iter().map(|run| run.as_of.to_string()).collect::<Vec<_>>(), ["2026-03-09"]);
@@ -107,8 +109,11 @@ async fn an_outage_is_caught_up_once() {
 
 #[tokio::test]
 async fn a_schedule_that_is_off_makes_nothing() {
-    let (_dir, store) =
-        store_with(&[district("by-hand", "enabled = false"), district("resting", "weekends = false")]).await;
+    let (_dir, store) = store_with(&[
+        district("by-hand", &json!({ "enabled": false })),
+        district("resting", &json!({ "weekends": false })),
+    ])
+    .await;
     assert_eq!(runs_at(&store, "2026-03-07T20:00:00Z").await, []);
     let monday = runs_at(&store, "2026-03-09T20:00:00Z").await;
     assert_eq!(monday.iter().map(|run| run.district.as_str()).collect::<Vec<_>>(), ["resting"]);
