@@ -1,0 +1,27 @@
+//! How a classifier works.
+
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassifierConfig {
+    /// Pages read at once; 1 to 64. More than the machine has cores gains little.
+    pub collectors: u16,
+    /// Most events of one run that are published and not written yet.
+    pub release_window: i64,
+    /// How often open runs are compared with what is owed to them.
+    pub reconcile_every: Duration,
+    /// A batch published and not settled for so long is published again.
+    pub republish_after: Duration,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            collectors: 4,
+            release_window: rollcall_store::RELEASE_WINDOW,
+            reconcile_every: Duration::from_secs(10),
+            republish_after: Duration::from_mins(1),
+        }
+    }
+}

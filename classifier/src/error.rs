@@ -1,0 +1,59 @@
+//! Why the classifier could not do its work, and what becomes of the message then.
+
+use std::time::Duration;
+
+use rollcall_proto::{bus::BusError, handler::Fate};
+use rollcall_store::StoreError;
+
+use crate::plan::PlanError;
+
+/// How long to stay away from a store or bus that is away.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// How long until another try at what was refused.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassifierError {
+    /// The store.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The bus.
+    #[error("the bus failed")]
+    Bus(#[from] BusError),
+    /// Planning.
+    #[error("planning failed")]
+    Plan(#[from] PlanError),
+    /// A task of this process ended before its time.
+    #[error("a task of this process was ended")]
+    Task(#[from] tokio::task::JoinError),
+    /// A page's raw body is in no message and not in the store.
+    #[error("the raw body of a page is neither in its message nor in the store")]
+    RawMissing,
+}
+
+impl ClassifierError {
+    /// What becomes of the message: infrastructure that is away is waited for, at no cost; everything else is tried again
+    /// and parked in the end.
+    pub fn fate(&self) -> Fate {
+        let detail = chain(self);
+        match self {
+            Self::Store(error) | Self::Plan(PlanError::Store(error)) if error.is_transient() => {
+                Fate::wait("store-unavailable", detail, AWAY)
+            }
+            Self::Bus(error) if error.is_transient() => Fate::wait("bus-unavailable", detail, AWAY),
+            Self::Plan(PlanError::Fragments { .. }) => Fate::park("fragments-unreadable", detail),
+            Self::RawMissing => Fate::park("raw-page-missing", detail),
+            Self::Store(_) | Self::Plan(_) => Fate::retry("store-refused", detail, REFUSED),
+            Self::Bus(_) => Fate::retry("bus-refused", detail, REFUSED),
+            Self::Task(_) => Fate::retry("task-ended", detail, REFUSED),
+        }
+    }
+}
+
+/// An error with everything that led to it, for one log line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}

@@ -1,0 +1,180 @@
+//! Handles the plan queues: plans a run that is pulled, and goes on with one that is planned.
+//!
+//! A `run.classify` message means "see how far this run is": what happens depends on the stage the store names, so that a
+//! message that comes twice or late does no harm.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use rollcall_proto::{
+    handler::{Fate, Handler},
+    id::{DistrictId, StudentId},
+    message::{Body, Message},
+    roster::Student,
+};
+use rollcall_store::{
+    Store, StoreError,
+    page::PageFragments,
+    plan::{NewPlan, Verdict},
+    run::Stage,
+};
+use tokio::runtime::Handle;
+
+use crate::{
+    context::{Context, RunKey},
+    diff::Records,
+    error::ClassifierError,
+    plan::{self, PlanFacts, PullIn},
+    recheck::Candidates,
+    release, second_look,
+};
+
+/// How long one planner has a run for itself. Longer than any plan takes; a planner that dies is followed after this.
+const LEASE: TimeDelta = TimeDelta::minutes(3);
+
+/// How long to wait for an earlier run of the district. Its end asks for this run's plan too; this is for when it fails.
+const EARLIER_RUN: Duration = Duration::from_secs(15);
+
+/// Handles the plan queues.
+#[derive(Debug)]
+pub struct PlanHandler {
+    context: Context,
+}
+
+impl PlanHandler {
+    /// A handler.
+    pub const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    async fn go_on(&self, message: &Message) -> Result<Fate, ClassifierError> {
+        let run = (&message.district, message.run);
+        match self.context.store.run(run.0, run.1).await?.stage {
+            Stage::Plan => self.plan(message).await,
+            stage => self.follow(run, stage, message).await,
+        }
+    }
+
+    /// What a planned run needs next.
+    async fn follow(&self, run: RunKey<'_>, stage: Stage, message: &Message) -> Result<Fate, ClassifierError> {
+        match stage {
+            Stage::Release => self.context.ask_to_release(run, Some(message)).await?,
+            Stage::Recheck => {
+                second_look::begin(&self.context, run, Some(message)).await?;
+                if self.context.advance(run).await? {
+                    self.context.ask_to_plan(run, Some(message)).await?;
+                }
+            }
+            // A run that changed nothing ended with its plan; whoever waited for it may go on.
+            Stage::Closed => self.context.say_applied(run, Some(message)).await?,
+            Stage::Pull | Stage::Plan | Stage::Held => {}
+        }
+        Ok(Fate::Done)
+    }
+
+    async fn plan(&self, message: &Message) -> Result<Fate, ClassifierError> {
+        let (store, run) = (&self.context.store, (&message.district, message.run));
+        if let Some(earlier) = store.unsettled_before(run.0, run.1).await? {
+            return Ok(Fate::wait("earlier-run-unsettled", format!("run {earlier} is being written"), EARLIER_RUN));
+        }
+        // The stage can get here without its second look when a stray page comes in between.
+        if second_look::begin(&self.context, run, Some(message)).await? || !self.context.all_in(run).await? {
+            return Ok(Fate::Done);
+        }
+        let now = self.context.clock.now();
+        if !store.claim_plan(run.0, run.1, now, now + LEASE).await? {
+            // Somebody plans it. Should they die of it, the reconciler asks again once their lease is over.
+            return Ok(Fate::Done);
+        }
+        let facts = gather(store, run).await?;
+        let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
+        let planned = tokio::task::spawn_blocking(move || plan::plan(facts, &mut records)).await??;
+        log(run, &planned);
+        let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
+        drop(planned);
+        let stage = store.run(run.0, run.1).await?.stage;
+        if !saved && stage == Stage::Plan {
+            return Ok(Fate::wait("roster-changed", "the roster changed while the run was planned", Duration::ZERO));
+        }
+        self.follow(run, stage, message).await
+    }
+}
+
+/// All that a plan is made from. The roster's version is read before the roster, so that a change in between is noticed.
+async fn gather(store: &Store, (district, run): RunKey<'_>) -> Result<PlanFacts, ClassifierError> {
+    let roster_version = store.roster_version(district).await?;
+    let candidates = store.candidates(district, run).await?;
+    let candidates = candidates.map(|(bytes, approved)| Ok::<_, StoreError>((Candidates::decode(&bytes)?, approved)));
+    let mut fragments = store.fragments(district, run).await?;
+    let mut pulls = Vec::new();
+    for pull in store.pulls(district, run).await? {
+        let connection = pull.connection;
+        let own = take_of(&mut fragments, |page| page.connection == connection);
+        pulls.push(PullIn {
+            board: store.board(district, run, connection).await?,
+            baseline: store.baseline(district, connection).await?,
+            fragments: own,
+            pull,
+        });
+    }
+    Ok(PlanFacts {
+        district: store.district(district).await?,
+        run: store.run(district, run).await?,
+        pages: store.pages(district, run).await?,
+        stored: store.stored_students(district).await?,
+        candidates: candidates.transpose()?,
+        roster_version,
+        pulls,
+    })
+}
+
+/// Takes out what `wanted` says, in order.
+fn take_of(fragments: &mut Vec<PageFragments>, wanted: impl Fn(&PageFragments) -> bool) -> Vec<PageFragments> {
+    let (own, others) = std::mem::take(fragments).into_iter().partition(wanted);
+    *fragments = others;
+    own
+}
+
+fn log((district, run): RunKey<'_>, plan: &NewPlan) {
+    let verdict = match &plan.verdict {
+        Verdict::Release => "release",
+        Verdict::Hold(_) => "hold",
+        Verdict::Recheck(_) => "second look",
+        Verdict::Nothing => "nothing to change",
+        Verdict::Fail(_) => "fail",
+    };
+    let counts = &plan.counts;
+    tracing::info!(
+        %district, %run, verdict, added = counts.added, changed = counts.changed, removed = counts.removed,
+        unchanged = counts.unchanged, skipped = counts.skipped, "a run was planned"
+    );
+}
+
+/// Stored records for the planner, which works on a thread of its own.
+struct StoredRecords {
+    store: Store,
+    district: DistrictId,
+    runtime: Handle,
+}
+
+impl Records for StoredRecords {
+    fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
+        self.runtime.block_on(self.store.records(&self.district, ids))
+    }
+}
+
+#[async_trait]
+impl Handler for PlanHandler {
+    async fn handle(&self, message: Message) -> Fate {
+        let fate = match &message.body {
+            Body::Plan(_) => self.go_on(&message).await,
+            Body::Release(_) => {
+                let run = (&message.district, message.run);
+                release::release(&self.context, run, Some(&message), None).await.map(|()| Fate::Done)
+            }
+            _ => return Fate::park("wrong-queue", "neither a run to plan nor one to release"),
+        };
+        fate.unwrap_or_else(|error| error.fate())
+    }
+}

@@ -1,0 +1,130 @@
+//! What open runs still owe in planning and releasing, found in the store and published again.
+//!
+//! Role: the decision is [`owed`], pure; the rest fetches and publishes. Neighbours: the fetcher's reconciler looks after
+//! runs at Pull and Recheck whose lanes or pages were lost.
+//!
+//! Invariants: with every queue purged, a run at Plan, Recheck or Release still ends; many reconcilers do the work of one
+//! (`claim_reconcile`); publishing twice does no harm.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_store::{OpenRun, run::Stage};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::Context,
+    error::{ClassifierError, chain},
+    release,
+};
+
+/// What a run is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owed {
+    /// Nothing of ours: it is moving, waits for a person, or is the fetcher's business.
+    Nothing,
+    /// Somebody has to see how far it is: the message that would have said so may be lost.
+    Plan,
+    /// Batches that are not settled have to be published again.
+    Release,
+}
+
+/// Decides by stage and by how long nothing has moved.
+pub fn owed(run: &OpenRun, now: DateTime<Utc>, quiet: TimeDelta) -> Owed {
+    if now - run.touched_at < quiet {
+        return Owed::Nothing;
+    }
+    match run.stage {
+        Stage::Plan | Stage::Recheck => Owed::Plan,
+        Stage::Release => Owed::Release,
+        Stage::Pull | Stage::Held | Stage::Closed => Owed::Nothing,
+    }
+}
+
+/// Looks after open runs until `shutdown`.
+pub async fn run(context: Context, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(context.config.reconcile_every) => {}
+        }
+        if let Err(error) = tick(&context).await {
+            tracing::warn!(error = chain(&error), "open runs could not be looked after; again soon");
+        }
+    }
+}
+
+/// Looks once. Returns how many runs were owed something.
+pub async fn tick(context: &Context) -> Result<u32, ClassifierError> {
+    let mut helped = 0;
+    for open in context.store.open_runs().await? {
+        let now = context.clock.now();
+        let owed = owed(&open, now, delta(context.config.reconcile_every));
+        if owed == Owed::Nothing || !claim(context, &open, now).await? {
+            continue;
+        }
+        help(context, &open, owed, now).await?;
+        helped += 1;
+    }
+    Ok(helped)
+}
+
+/// Runs at Recheck are claimed by the fetcher's reconciler; what is done here for them is cheap, and harmless twice.
+async fn claim(context: &Context, open: &OpenRun, now: DateTime<Utc>) -> Result<bool, ClassifierError> {
+    if open.stage == Stage::Recheck {
+        return Ok(true);
+    }
+    let not_since = now - delta(context.config.reconcile_every);
+    Ok(context.store.claim_reconcile(&open.district, open.run, not_since, now).await?)
+}
+
+async fn help(context: &Context, open: &OpenRun, owed: Owed, now: DateTime<Utc>) -> Result<(), ClassifierError> {
+    let run = (&open.district, open.run);
+    tracing::debug!(district = %open.district, run = %open.run, ?owed, "an open run is owed something");
+    match owed {
+        Owed::Nothing => Ok(()),
+        // The end of the earlier run asks for this one's plan.
+        Owed::Plan if context.store.unsettled_before(run.0, run.1).await?.is_some() => Ok(()),
+        Owed::Plan => context.ask_to_plan(run, None).await,
+        Owed::Release => {
+            let before = now - delta(context.config.republish_after);
+            release::release(context, run, None, Some(before)).await
+        }
+    }
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rollcall_proto::id::RunId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_owed_depends_on_stage_and_quiet() {
+        let touched_at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let open = |stage| OpenRun {
+            district: "d".parse().unwrap(),
+            run: RunId(uuid::Uuid::nil()),
+            stage,
+            as_of: touched_at.date_naive(),
+            touched_at,
+        };
+        let (later, quiet) = (touched_at + TimeDelta::seconds(30), TimeDelta::seconds(10));
+        for (stage, right) in [
+            (Stage::Pull, Owed::Nothing),
+            (Stage::Plan, Owed::Plan),
+            (Stage::Recheck, Owed::Plan),
+            (Stage::Held, Owed::Nothing),
+            (Stage::Release, Owed::Release),
+            (Stage::Closed, Owed::Nothing),
+        ] {
+            assert_eq!(owed(&open(stage), later, quiet), right);
+            assert_eq!(owed(&open(stage), touched_at + TimeDelta::seconds(9), quiet), Owed::Nothing, "it moves");
+        }
+    }
+}
