@@ -258,12 +258,8 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
         _ => None,
     };
     let recheck_on_approval = matches!(plan.verdict, Verdict::Hold(_)) && plan.recheck_on_approval.is_some();
-    let side = pack(&SideRef {
-        skips: &plan.skips,
-        schools: &plan.schools,
-        staff: &plan.staff,
-        baselines: &plan.baselines,
-    })?;
+    let side =
+        pack(&SideRef { skips: &plan.skips, schools: &plan.schools, staff: &plan.staff, baselines: &plan.baselines })?;
     let batches = plan.batches.len() as i64;
     let events: i64 = plan.batches.iter().map(|batch| i64::from(batch.events)).sum();
     let args = args![district, run, candidates, recheck_on_approval, side, batches, events];

@@ -48,10 +48,7 @@ pub(crate) enum Column<'a> {
 impl Column<'_> {
     /// Whether it is one value for all rows.
     pub(crate) const fn is_same(&self) -> bool {
-        matches!(
-            self,
-            Self::SameText(_) | Self::SameUuid(_) | Self::SameDate(_) | Self::SameBig(_) | Self::SameTime(_)
-        )
+        matches!(self, Self::SameText(_) | Self::SameUuid(_) | Self::SameDate(_) | Self::SameBig(_) | Self::SameTime(_))
     }
 }
 

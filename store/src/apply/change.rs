@@ -166,3 +166,148 @@ fn parts(event: &StudentEvent, stored: Option<&Stored>, new: &Student) -> Vec<&'
     .filter_map(|(part, differs)| differs.then_some(part))
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rollcall_proto::{
+        message::{Change, Fingerprint},
+        roster::{ContactKind, Person, Rule, Status},
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn facts(run_seq: i64) -> RunFacts {
+        RunFacts { run: RunId(Uuid::from_u128(run_seq as u128)), run_seq, as_of: day(run_seq) }
+    }
+
+    fn day(number: i64) -> NaiveDate {
+        NaiveDate::from_yo_opt(2026, number as u32).unwrap()
+    }
+
+    fn contact(id: &str) -> Contact {
+        Contact {
+            id: id.to_owned(),
+            kind: ContactKind::Guardian,
+            rank: None,
+            relationship: None,
+            custodial: None,
+            may_pick_up: None,
+            person: Person::default(),
+        }
+    }
+
+    fn record() -> Student {
+        Student {
+            id: StudentId("1".to_owned()),
+            connection: 0,
+            local_id: None,
+            state_id: None,
+            person: Person::default(),
+            birth_date: None,
+            gender: None,
+            grade: None,
+            school: None,
+            graduation_year: None,
+            homeroom: None,
+            contacts: vec![contact("a"), contact("b")],
+            enrollments: vec![Enrollment { id: "e".to_owned(), ..Enrollment::default() }],
+        }
+    }
+
+    fn event(to: Status, record: Option<Student>) -> StudentEvent {
+        StudentEvent {
+            student_id: StudentId("1".to_owned()),
+            change: Change::Changed,
+            from: None,
+            to,
+            rule: Rule::Current,
+            enrollments: Vec::new(),
+            fingerprint: Fingerprint::default(),
+            record: record.map(Box::new),
+        }
+    }
+
+    /// As run 1 left the student: enrolled.
+    fn stored() -> Stored {
+        let event = event(Status::Enrolled, Some(record()));
+        Stored { record: record(), state: state_after(&event, None, &facts(1)) }
+    }
+
+    fn links(writes: &Writes<'_>) -> Vec<(String, usize, bool)> {
+        writes.contacts.iter().map(|write| (write.contact.id.clone(), write.position, write.ended)).collect()
+    }
+
+    #[test]
+    fn an_older_run_writes_nothing() {
+        let (event, newer) = (event(Status::Inactive, Some(record())), stored());
+        let mut writes = Writes::default();
+        assert_eq!(writes.take(&event, Some(&newer), &facts(0)), Decision::Superseded);
+        assert!(writes.students.is_empty() && writes.contacts.is_empty() && writes.history.is_empty());
+    }
+
+    #[test]
+    fn the_same_run_may_write_again() {
+        let (event, stored) = (event(Status::Inactive, Some(record())), stored());
+        assert_eq!(Writes::default().take(&event, Some(&stored), &facts(1)), Decision::Applied);
+    }
+
+    #[test]
+    fn rows_that_are_stored_alike_are_not_written() {
+        let (event, stored) = (event(Status::Enrolled, Some(record())), stored());
+        let mut writes = Writes::default();
+        assert_eq!(writes.take(&event, Some(&stored), &facts(2)), Decision::Applied);
+        assert_eq!((writes.students.len(), writes.contacts.len(), writes.enrollments.len()), (1, 0, 0));
+        assert!(writes.history[0].parts.is_empty());
+    }
+
+    #[test]
+    fn a_link_that_is_gone_ends_and_the_rest_moves_up() {
+        let mut new = record();
+        new.contacts.remove(0);
+        let (event, stored) = (event(Status::Enrolled, Some(new)), stored());
+        let mut writes = Writes::default();
+        writes.take(&event, Some(&stored), &facts(2));
+        assert_eq!(links(&writes), [("b".to_owned(), 0, false), ("a".to_owned(), 0, true)]);
+        assert_eq!(writes.history[0].parts, ["contacts"]);
+    }
+
+    #[test]
+    fn the_same_id_of_another_kind_is_another_link() {
+        let mut new = record();
+        new.contacts[0].kind = ContactKind::Emergency;
+        let (event, stored) = (event(Status::Enrolled, Some(new)), stored());
+        let mut writes = Writes::default();
+        writes.take(&event, Some(&stored), &facts(2));
+        assert_eq!(links(&writes), [("a".to_owned(), 0, false), ("a".to_owned(), 0, true)]);
+    }
+
+    #[test]
+    fn a_status_keeps_its_date_until_it_changes() {
+        let before = stored().state;
+        let same = state_after(&event(Status::Enrolled, Some(record())), Some(&before), &facts(5));
+        assert_eq!((same.status_since, same.status_run, same.run_seq), (day(1), facts(1).run, 5));
+        let other = state_after(&event(Status::Graduated, Some(record())), Some(&before), &facts(5));
+        assert_eq!((other.status_since, other.status_run), (day(5), facts(5).run));
+    }
+
+    #[test]
+    fn a_missing_student_is_missing_since_the_first_day() {
+        let first = state_after(&event(Status::Inactive, None), Some(&stored().state), &facts(5));
+        assert_eq!(first.missing_since, Some(day(5)));
+        let second = state_after(&event(Status::Inactive, None), Some(&first), &facts(6));
+        assert_eq!(second.missing_since, Some(day(5)));
+        let back = state_after(&event(Status::Enrolled, Some(record())), Some(&second), &facts(7));
+        assert_eq!(back.missing_since, None);
+    }
+
+    #[test]
+    fn without_a_record_only_the_status_is_written() {
+        let (event, stored) = (event(Status::Inactive, None), stored());
+        let mut writes = Writes::default();
+        assert_eq!(writes.take(&event, Some(&stored), &facts(2)), Decision::Applied);
+        assert_eq!((writes.students.len(), writes.contacts.len(), writes.enrollments.len()), (1, 0, 0));
+        assert_eq!(writes.history[0].parts, ["status", "missing"]);
+        assert_eq!(Writes::default().take(&event, None, &facts(2)), Decision::NotStored);
+    }
+}

@@ -24,7 +24,7 @@ use rollcall_proto::{
     message::{Change, StudentEvent, StudentEvents},
 };
 
-pub use self::parked::{Replayed, ReplayRefused};
+pub use self::parked::{ReplayRefused, Replayed};
 use self::{
     bulk::OnConflict,
     change::{Decision, Writes},
@@ -180,13 +180,7 @@ async fn compare<'a>(
     Ok(tally)
 }
 
-async fn write(
-    tx: &mut Tx,
-    district: &DistrictId,
-    head: &Head,
-    now: DateTime<Utc>,
-    writes: &Writes<'_>,
-) -> Result<()> {
+async fn write(tx: &mut Tx, district: &DistrictId, head: &Head, now: DateTime<Utc>, writes: &Writes<'_>) -> Result<()> {
     let [students, contacts, enrollments, history] = rows::all(district, &head.run, &head.actor, now, writes)?;
     let written = students.write(tx, OnConflict::ReplaceOlder, OPERATION).await?;
     if written != students.rows as u64 {

@@ -59,8 +59,7 @@ pub(super) async fn park(tx: &mut Tx, batch: &Batch<'_>, parked: &[Parked<'_>]) 
         let key = (batch.district, batch.run, batch.message.batch, placed.position as i64, batch.message.run_seq);
         let shown = showable(&placed.event.student_id);
         let event = pack(placed.event)?;
-        let args =
-            args![key.0, key.1, key.2, key.3, key.4, shown, *reason, detail, event, batch.now];
+        let args = args![key.0, key.1, key.2, key.3, key.4, shown, *reason, detail, event, batch.now];
         tx.execute(super::OPERATION, sql, args).await?;
     }
     Ok(())
@@ -172,12 +171,7 @@ impl Store {
 }
 
 fn read_listed(row: &Row) -> Result<ParkedEvent> {
-    Ok(ParkedEvent {
-        student_id: StudentId(row.get(0)?),
-        reason: row.get(1)?,
-        detail: row.get(2)?,
-        at: row.get(3)?,
-    })
+    Ok(ParkedEvent { student_id: StudentId(row.get(0)?), reason: row.get(1)?, detail: row.get(2)?, at: row.get(3)? })
 }
 
 /// A parked event, whole.
@@ -203,13 +197,7 @@ async fn claim(tx: &mut Tx, district: &DistrictId, run: RunId, kept: &Kept, now:
 }
 
 /// The event is applied and not parked; and whatever was planned before this does not fit the roster any more.
-async fn correct_counts(
-    tx: &mut Tx,
-    district: &DistrictId,
-    run: RunId,
-    batch: i64,
-    now: DateTime<Utc>,
-) -> Result<()> {
+async fn correct_counts(tx: &mut Tx, district: &DistrictId, run: RunId, batch: i64, now: DateTime<Utc>) -> Result<()> {
     let sql = "UPDATE plan_batch SET applied = applied + 1, parked = parked - 1 \
                WHERE district = $1 AND run = $2 AND batch = $3";
     tx.execute(OPERATION, sql, args![district, run, batch]).await?;

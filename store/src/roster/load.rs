@@ -36,12 +36,25 @@ macro_rules! by_ids {
     ($columns:literal, $from:literal, $rest:literal, $order:literal, $pg_lock:literal) => {
         (
             concat!(
-                "SELECT ", $columns, " FROM ", $from, " WHERE district = $1 AND student_id = ANY($2)", $rest,
-                " ORDER BY ", $order, $pg_lock
+                "SELECT ",
+                $columns,
+                " FROM ",
+                $from,
+                " WHERE district = $1 AND student_id = ANY($2)",
+                $rest,
+                " ORDER BY ",
+                $order,
+                $pg_lock
             ),
             concat!(
-                "SELECT ", $columns, " FROM ", $from,
-                " WHERE district = $1 AND student_id IN (SELECT value FROM json_each($2))", $rest, " ORDER BY ", $order
+                "SELECT ",
+                $columns,
+                " FROM ",
+                $from,
+                " WHERE district = $1 AND student_id IN (SELECT value FROM json_each($2))",
+                $rest,
+                " ORDER BY ",
+                $order
             ),
         )
     };
@@ -120,7 +133,8 @@ async fn by_ids(
 fn owner<'a>(stored: &'a mut [Stored], row: &Row) -> Result<&'a mut Student> {
     let id: String = row.get(0)?;
     let found = stored.binary_search_by(|student| student.record.id.0.as_str().cmp(&id));
-    let corrupt = |_| StoreError::Corrupt { what: "contact or enrollment", detail: "its student is missing".to_owned() };
+    let corrupt =
+        |_| StoreError::Corrupt { what: "contact or enrollment", detail: "its student is missing".to_owned() };
     found.map(|index| &mut stored[index].record).map_err(corrupt)
 }
 

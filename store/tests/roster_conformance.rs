@@ -1,0 +1,513 @@
+//! The roster's contract, held to on both engines: plans, release, batches, history and reading.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+mod roster_support;
+
+use common::Fixture;
+use rollcall_proto::{
+    id::DistrictId,
+    message::{Fingerprint, StudentEvent},
+    roster::{School, Staff, Status},
+};
+use rollcall_store::{
+    ReplayRefused, Store,
+    plan::{Skip, Verdict},
+    roster::StudentFilter,
+    run::{Finding, FindingWeight, RunState, Stage},
+};
+use roster_support::*;
+
+on_both_engines! {
+    a_batch_delivered_twice_is_applied_once,
+    an_older_run_never_overwrites_a_newer,
+    a_refused_student_is_parked_alone_and_replayed_later,
+    a_replay_is_refused_where_a_newer_run_wrote_or_planned,
+    a_replay_corrects_the_counts_once,
+    a_foreign_batch_is_refused,
+    records_read_back_as_written,
+    what_changed_is_told_and_what_ended_is_marked,
+    a_missing_student_keeps_everything_but_the_status,
+    an_event_without_record_or_student_is_parked,
+    a_student_twice_in_a_batch_is_written_once,
+    the_release_window_is_kept,
+    batches_are_published_again_when_overdue,
+    a_newer_plan_supersedes_a_held_one,
+    a_plan_against_an_old_roster_is_not_saved,
+    a_plan_is_saved_once,
+    nothing_to_change_closes_at_once,
+    candidates_wait_for_approval,
+    a_plan_reads_back,
+    schools_and_staff_are_written_at_release,
+    students_are_listed_as_asked,
+    views_show_who_can_be_reached,
+    two_writers_settle_a_run_once,
+}
+
+async fn a_batch_delivered_twice_is_applied_once(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "twice").await;
+    let events = vec![added(student("1")), added(student("2"))];
+    let (run, batches) = released(&store, &district, 1, vec![events]).await;
+    let first = store.apply_batch(&district, run.id, &batches[0], at(2)).await.unwrap();
+    assert_eq!((first.applied, first.run_settled, first.already_settled), (2, true, false));
+    let second = store.apply_batch(&district, run.id, &batches[0], at(9)).await.unwrap();
+    assert!(second.already_settled);
+    assert_eq!((second.applied, second.run_settled), (0, false));
+    assert_eq!(store.run(&district, run.id).await.unwrap().counts.applied, 2);
+    assert_eq!(store.history(&district, &id("1")).await.unwrap().len(), 1);
+}
+
+async fn an_older_run_never_overwrites_a_newer(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "older").await;
+    applied(&store, &district, 1, vec![added(student("1")), added(student("2"))]).await;
+    let mut older = student("1");
+    older.grade = Some("06".to_owned());
+    let mut newer = student("1");
+    newer.grade = Some("07".to_owned());
+    let (old_run, old) = released(&store, &district, 2, vec![vec![changed(older), changed(student("2"))]]).await;
+    applied(&store, &district, 3, vec![changed(newer)]).await;
+    let outcome = store.apply_batch(&district, old_run.id, &old[0], at(9)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.superseded, outcome.run_settled), (1, 1, true));
+    let detail = store.student(&district, "1").await.unwrap().unwrap();
+    assert_eq!(detail.record.grade.as_deref(), Some("07"));
+    assert_eq!(detail.history.len(), 2);
+    let counts = store.run(&district, old_run.id).await.unwrap().counts;
+    assert_eq!((counts.applied, counts.superseded, counts.parked), (1, 1, 0));
+}
+
+/// What each engine refuses: a text that it cannot hold, or an empty key.
+fn unstorable() -> StudentEvent {
+    let mut record = student("");
+    record.person.last_name = Some("Nul\0l".to_owned());
+    added(record)
+}
+
+async fn a_refused_student_is_parked_alone_and_replayed_later(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "refused").await;
+    let mut events: Vec<_> = (0..20).map(|number| added(student(&format!("s{number:02}")))).collect();
+    events.insert(7, unstorable());
+    let (run, batches) = released(&store, &district, 1, vec![events]).await;
+    let outcome = store.apply_batch(&district, run.id, &batches[0], at(2)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len(), outcome.run_settled), (20, 1, true));
+    assert_eq!(outcome.parked[0].reason, "database-refused");
+    assert_eq!(outcome.parked, store.parked_events(&district, run.id).await.unwrap());
+    assert_eq!(store.stored_students(&district).await.unwrap().len(), 20);
+    let closed = store.close_run(&district, run.id, at(3)).await.unwrap().unwrap();
+    assert_eq!((closed.state, closed.counts.applied, closed.counts.parked), (RunState::Partial, 20, 1));
+    let again = store.replay_parked(&district, run.id, None, 10, at(4)).await.unwrap();
+    assert_eq!(again.refused, vec![(id(""), ReplayRefused::Database)]);
+    assert_eq!(store.run(&district, run.id).await.unwrap().counts, closed.counts);
+    assert_eq!(store.parked_events(&district, run.id).await.unwrap().len(), 1);
+}
+
+/// A run that parks the change of student `1`, who is stored only afterwards.
+async fn parked_change(store: &Store, district: &DistrictId) -> rollcall_store::run::Run {
+    let event = StudentEvent { to: Status::Graduated, ..gone("1") };
+    let (run, batches) = released(store, district, 1, vec![vec![event]]).await;
+    let outcome = store.apply_batch(district, run.id, &batches[0], at(2)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len()), (0, 1));
+    store.close_run(district, run.id, at(3)).await.unwrap().unwrap()
+}
+
+async fn a_replay_is_refused_where_a_newer_run_wrote_or_planned(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "replay-newer").await;
+    let parked = parked_change(&store, &district).await;
+    let held = run_at_plan(&store, &district, 2).await;
+    let plan =
+        plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &[batch(&held, 0, vec![added(student("1"))])])
+            .await;
+    assert!(store.save_plan(&district, held.id, &plan, at(4)).await.unwrap());
+    let planned = store.replay_parked(&district, parked.id, None, 10, at(5)).await.unwrap();
+    assert_eq!(planned.refused, vec![(id("1"), ReplayRefused::Planned)]);
+    assert!(store.discard(&district, held.id, "ops", "not wanted", at(6)).await.unwrap());
+    let absent = store.replay_parked(&district, parked.id, Some("student-not-stored"), 10, at(7)).await.unwrap();
+    assert_eq!(absent.refused, vec![(id("1"), ReplayRefused::NotStored)]);
+    let other = store.replay_parked(&district, parked.id, Some("another-reason"), 10, at(7)).await.unwrap();
+    assert_eq!(other.refused.len() + other.replayed.len(), 0);
+    assert_eq!(store.run(&district, parked.id).await.unwrap().counts.parked, 1);
+}
+
+async fn a_replay_corrects_the_counts_once(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "replay").await;
+    // The batches arrive in another order than planned: the student is stored only after the change was parked.
+    let (run, batches) = released(&store, &district, 1, vec![vec![added(student("1"))], vec![gone("1")]]).await;
+    store.apply_batch(&district, run.id, &batches[1], at(2)).await.unwrap();
+    let second = store.apply_batch(&district, run.id, &batches[0], at(3)).await.unwrap();
+    assert!(second.run_settled);
+    let closed = store.close_run(&district, run.id, at(4)).await.unwrap().unwrap();
+    assert_eq!((closed.counts.applied, closed.counts.parked), (1, 1));
+    let version = store.roster_version(&district).await.unwrap();
+    for replayed in [vec![id("1")], vec![]] {
+        assert_eq!(store.replay_parked(&district, run.id, None, 10, at(5)).await.unwrap().replayed, replayed);
+        let counts = store.run(&district, run.id).await.unwrap().counts;
+        assert_eq!((counts.applied, counts.parked, counts.superseded), (2, 0, 0));
+        assert_eq!(
+            store.roster_version(&district).await.unwrap(),
+            version + 1,
+            "plans made before do not fit any more"
+        );
+    }
+    assert!(store.parked_events(&district, run.id).await.unwrap().is_empty());
+    assert_eq!(store.student(&district, "1").await.unwrap().unwrap().row.status, Status::Inactive);
+}
+
+async fn a_foreign_batch_is_refused(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "foreign").await;
+    let (run, batches) = released(&store, &district, 1, vec![vec![added(student("1"))]]).await;
+    let mut foreign = batches[0].clone();
+    foreign.run_seq += 1;
+    assert!(store.apply_batch(&district, run.id, &foreign, at(2)).await.is_err());
+    foreign.run_seq = run.seq;
+    foreign.batch = 5;
+    assert!(store.apply_batch(&district, run.id, &foreign, at(2)).await.is_err());
+    assert_eq!(store.stored_students(&district).await.unwrap(), vec![]);
+}
+
+async fn records_read_back_as_written(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "round").await;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for day in 1..=8 {
+        let records: Vec<_> = (0..12)
+            .map(|number| {
+                use proptest::strategy::{Strategy as _, ValueTree as _};
+                let strategy = any::student(format!("{day}-é語{number:02}"));
+                strategy.new_tree(&mut runner).unwrap().current()
+            })
+            .collect();
+        applied(&store, &district, day, records.iter().cloned().map(added).collect()).await;
+        let ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
+        assert_eq!(store.records(&district, &ids).await.unwrap(), records);
+        // Every record becomes another: all that differs must be written, and only the new record read back.
+        let others: Vec<_> = records
+            .iter()
+            .rev()
+            .zip(&ids)
+            .map(|(other, id)| rollcall_proto::roster::Student { id: id.clone(), ..other.clone() })
+            .collect();
+        applied(&store, &district, day, others.iter().cloned().map(changed).collect()).await;
+        assert_eq!(store.records(&district, &ids).await.unwrap(), others);
+        applied(&store, &district, day, records.iter().cloned().map(changed).collect()).await;
+        assert_eq!(store.records(&district, &ids).await.unwrap(), records);
+    }
+}
+
+async fn what_changed_is_told_and_what_ended_is_marked(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "marked").await;
+    applied(&store, &district, 1, vec![added(student("1"))]).await;
+    let mut record = student("1");
+    record.contacts.remove(0);
+    record.enrollments.remove(0);
+    record.person.phones.clear();
+    record.grade = Some("06".to_owned());
+    let run = applied(&store, &district, 2, vec![changed(record.clone())]).await;
+    let detail = store.student(&district, "L1").await.unwrap().unwrap();
+    assert_eq!(detail.record, record);
+    assert_eq!((detail.row.status_since, detail.row.run), (date(1), run));
+    let [newest, oldest] = &detail.history[..] else { panic!("two rows: {:?}", detail.history) };
+    assert_eq!(newest.parts, ["grade", "phones", "contacts", "enrollments"]);
+    assert_eq!((newest.change.as_str(), newest.from, newest.as_of), ("changed", Some(Status::Enrolled), date(2)));
+    assert_eq!((newest.actor.as_str(), newest.at, &newest.enrollments[..]), ("ops", at(2), &["10".to_owned()][..]));
+    assert_eq!((oldest.change.as_str(), oldest.from, oldest.parts.len()), ("added", None, 0));
+    // It comes back whole.
+    applied(&store, &district, 3, vec![changed(student("1"))]).await;
+    assert_eq!(store.records(&district, &[id("1")]).await.unwrap(), vec![student("1")]);
+}
+
+async fn a_missing_student_keeps_everything_but_the_status(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "missing").await;
+    applied(&store, &district, 1, vec![added(student("1")), added(student("2"))]).await;
+    applied(&store, &district, 2, vec![gone("1")]).await;
+    let detail = store.student(&district, "1").await.unwrap().unwrap();
+    assert_eq!((detail.row.status, detail.row.status_since), (Status::Inactive, date(2)));
+    assert_eq!(detail.record, student("1"));
+    assert_eq!(detail.history[0].parts, ["status", "missing"]);
+    let stored = store.stored_students(&district).await.unwrap();
+    assert_eq!(stored.iter().map(|student| student.fingerprint.0[0]).collect::<Vec<_>>(), [3, 1]);
+    let counts = store.status_counts(&district).await.unwrap();
+    assert_eq!(
+        counts,
+        [(Status::Enrolled, 1), (Status::PreEnrolled, 0), (Status::Graduated, 0), (Status::Inactive, 1)]
+    );
+}
+
+async fn an_event_without_record_or_student_is_parked(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "no-student").await;
+    let (run, batches) = released(&store, &district, 1, vec![vec![added(student("1")), gone("2")]]).await;
+    let outcome = store.apply_batch(&district, run.id, &batches[0], at(2)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len()), (1, 1));
+    assert_eq!(
+        (outcome.parked[0].student_id.clone(), outcome.parked[0].reason.as_str()),
+        (id("2"), "student-not-stored")
+    );
+}
+
+async fn a_student_twice_in_a_batch_is_written_once(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "double").await;
+    let mut other = student("1");
+    other.grade = Some("06".to_owned());
+    let events = vec![added(student("1")), added(other), added(student("2"))];
+    let (run, batches) = released(&store, &district, 1, vec![events]).await;
+    let outcome = store.apply_batch(&district, run.id, &batches[0], at(2)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len(), outcome.run_settled), (3, 0, true));
+    assert_eq!(store.stored_students(&district).await.unwrap().len(), 2);
+    assert_eq!(store.history(&district, &id("1")).await.unwrap().len(), 1);
+}
+
+async fn the_release_window_is_kept(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "window").await;
+    let some =
+        |from: usize, count| (from..from + count).map(|n| added(student(&format!("{n:03}")))).collect::<Vec<_>>();
+    let (run, batches) = released(&store, &district, 1, (0..6).map(|n| some(n * 4, 4)).collect()).await;
+    let next = async || {
+        let due = store.batches_to_publish(&district, run.id, 10, None).await.unwrap();
+        due.iter().map(|batch| batch.batch).collect::<Vec<_>>()
+    };
+    let apply = async |batch: usize| store.apply_batch(&district, run.id, &batches[batch], at(2)).await.unwrap();
+    assert_eq!(store.batches_to_publish(&district, run.id, 10, None).await.unwrap(), batches[..2]);
+    store.batches_published(&district, run.id, &[0, 1], at(2)).await.unwrap();
+    store.batches_published(&district, run.id, &[0, 1], at(2)).await.unwrap();
+    assert!(next().await.is_empty());
+    assert!(apply(1).await.release_more, "eight in flight became four: half of ten is free");
+    assert_eq!(next().await, [2]);
+    // Applied before it was noted as published.
+    assert!(apply(2).await.release_more, "again eight became four");
+    store.batches_published(&district, run.id, &[2], at(2)).await.unwrap();
+    assert!(apply(0).await.release_more, "nothing is in flight");
+    assert_eq!(next().await, [3, 4]);
+    store.batches_published(&district, run.id, &[3, 4], at(2)).await.unwrap();
+    assert!(apply(3).await.release_more);
+    assert_eq!(next().await, [5]);
+    store.batches_published(&district, run.id, &[5], at(2)).await.unwrap();
+    assert!(!apply(4).await.release_more, "no batch waits");
+    let last = apply(5).await;
+    assert!(last.run_settled && !last.release_more);
+    assert!(next().await.is_empty());
+}
+
+async fn batches_are_published_again_when_overdue(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "overdue").await;
+    let (run, batches) =
+        released(&store, &district, 1, vec![vec![added(student("1"))], vec![added(student("2"))]]).await;
+    store.batches_published(&district, run.id, &[0, 1], at(10)).await.unwrap();
+    assert!(store.batches_to_publish(&district, run.id, 100, Some(at(10))).await.unwrap().is_empty());
+    store.apply_batch(&district, run.id, &batches[0], at(11)).await.unwrap();
+    assert_eq!(store.batches_to_publish(&district, run.id, 100, Some(at(12))).await.unwrap(), batches[1..]);
+    store.batches_published(&district, run.id, &[1], at(20)).await.unwrap();
+    assert!(store.batches_to_publish(&district, run.id, 100, Some(at(20))).await.unwrap().is_empty());
+    let rows = store.batches(&district, run.id).await.unwrap();
+    assert_eq!((rows[0].settled_at, rows[0].applied, rows[1].published_at), (Some(at(11)), 1, Some(at(20))));
+}
+
+async fn hold(store: &Store, district: &DistrictId, day: u32) -> rollcall_store::run::Run {
+    let run = run_at_plan(store, district, day).await;
+    let batches = [batch(&run, 0, vec![added(student("1"))])];
+    let plan = plan_of(store, district, Verdict::Hold("preview".to_owned()), &batches).await;
+    assert!(store.save_plan(district, run.id, &plan, at(4)).await.unwrap());
+    store.run(district, run.id).await.unwrap()
+}
+
+async fn a_newer_plan_supersedes_a_held_one(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "supersede").await;
+    let first = hold(&store, &district, 1).await;
+    assert_eq!((first.state, first.stage, first.reason.as_deref()), (RunState::Held, Stage::Held, Some("preview")));
+    let second = hold(&store, &district, 2).await;
+    let first = store.run(&district, first.id).await.unwrap();
+    assert_eq!((first.state, first.stage), (RunState::Discarded, Stage::Closed));
+    assert_eq!(first.reason, Some(format!("superseded-by {}", second.id)));
+    assert_eq!(second.state, RunState::Held);
+    // A failed planning supersedes nothing.
+    let third = run_at_plan(&store, &district, 3).await;
+    let plan = plan_of(&store, &district, Verdict::Fail("StudentID is not granted".to_owned()), &[]).await;
+    assert!(store.save_plan(&district, third.id, &plan, at(5)).await.unwrap());
+    assert_eq!(store.run(&district, third.id).await.unwrap().state, RunState::Failed);
+    assert_eq!(store.run(&district, second.id).await.unwrap().state, RunState::Held);
+}
+
+async fn a_plan_against_an_old_roster_is_not_saved(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "stale").await;
+    let run = run_at_plan(&store, &district, 2).await;
+    let plan = plan_of(&store, &district, Verdict::Release, &[batch(&run, 0, vec![added(student("1"))])]).await;
+    applied(&store, &district, 1, vec![added(student("2"))]).await;
+    assert!(store.claim_plan(&district, run.id, at(4), at(60)).await.unwrap());
+    assert!(!store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    assert_eq!(store.run(&district, run.id).await.unwrap().stage, Stage::Plan);
+    assert!(store.claim_plan(&district, run.id, at(6), at(60)).await.unwrap(), "free to be planned anew");
+}
+
+async fn a_plan_is_saved_once(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "once").await;
+    let run = run_at_plan(&store, &district, 1).await;
+    let plan = plan_of(&store, &district, Verdict::Release, &[batch(&run, 0, vec![added(student("1"))])]).await;
+    assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    let mut again = plan_of(&store, &district, Verdict::Release, &[]).await;
+    again.counts.listed = 99;
+    assert!(!store.save_plan(&district, run.id, &again, at(6)).await.unwrap());
+    let saved = store.run(&district, run.id).await.unwrap();
+    assert_eq!((saved.stage, saved.counts.listed, saved.released_at), (Stage::Release, 1, Some(at(5))));
+    assert_eq!(store.roster_version(&district).await.unwrap(), 1);
+    assert_eq!(store.batches(&district, run.id).await.unwrap().len(), 1);
+}
+
+async fn nothing_to_change_closes_at_once(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "nothing").await;
+    let run = run_at_plan(&store, &district, 1).await;
+    let mut plan = plan_of(&store, &district, Verdict::Nothing, &[]).await;
+    let message = "the listing of phones is empty".to_owned();
+    plan.findings =
+        vec![Finding { weight: FindingWeight::Partial, code: "listing-empty".to_owned(), message, count: 1 }];
+    assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    let closed = store.run(&district, run.id).await.unwrap();
+    assert_eq!((closed.state, closed.stage, closed.ended_at), (RunState::Partial, Stage::Closed, Some(at(5))));
+    assert_eq!(store.roster_version(&district).await.unwrap(), 0);
+}
+
+async fn candidates_wait_for_approval(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "candidates").await;
+    let run = run_at_plan(&store, &district, 1).await;
+    assert_eq!(store.candidates(&district, run.id).await.unwrap(), None);
+    let mut plan = plan_of(&store, &district, Verdict::Hold("removed".to_owned()), &[]).await;
+    plan.recheck_on_approval = Some(vec![1, 2, 3]);
+    assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    assert_eq!(store.candidates(&district, run.id).await.unwrap(), Some((vec![1, 2, 3], false)));
+    let stage = store.approve(&district, run.id, "principal", at(6)).await.unwrap().unwrap();
+    assert_eq!(stage, Stage::Recheck);
+    assert_eq!(store.candidates(&district, run.id).await.unwrap(), Some((vec![1, 2, 3], true)));
+    assert!(store.pulled(&district, run.id, at(7)).await.unwrap());
+    let plan = plan_of(&store, &district, Verdict::Recheck(vec![4]), &[]).await;
+    assert!(store.save_plan(&district, run.id, &plan, at(7)).await.unwrap());
+    assert_eq!(store.run(&district, run.id).await.unwrap().stage, Stage::Recheck);
+    assert_eq!(store.candidates(&district, run.id).await.unwrap(), Some((vec![4], true)));
+    assert!(store.pulled(&district, run.id, at(8)).await.unwrap());
+    let batches = [batch(&run, 0, vec![added(student("1"))])];
+    let plan = plan_of(&store, &district, Verdict::Release, &batches).await;
+    assert!(store.save_plan(&district, run.id, &plan, at(9)).await.unwrap());
+    store.apply_batch(&district, run.id, &batches[0], at(10)).await.unwrap();
+    assert_eq!(store.history(&district, &id("1")).await.unwrap()[0].actor, "principal");
+}
+
+async fn a_plan_reads_back(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "lines").await;
+    let run = run_at_plan(&store, &district, 1).await;
+    let batches = [batch(&run, 0, vec![added(student("b")), added(student("a"))]), batch(&run, 1, vec![gone("aa")])];
+    let mut plan = plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &batches).await;
+    let skip = Skip { student_id: id("z"), reason: "code-unresolved".to_owned(), detail: "enrollment 5".to_owned() };
+    plan.skips = vec![skip.clone()];
+    assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    let lines = store.plan_lines(&district, run.id).await.unwrap();
+    let shown: Vec<_> = lines.iter().map(|line| (line.student_id.0.as_str(), line.change.as_str(), line.to)).collect();
+    assert_eq!(
+        shown,
+        [("a", "added", Status::Enrolled), ("aa", "removed", Status::Inactive), ("b", "added", Status::Enrolled)]
+    );
+    assert_eq!(store.skips(&district, run.id).await.unwrap(), vec![skip]);
+    assert_eq!(store.run(&district, run.id).await.unwrap().plan_hash, Some("07".repeat(16)));
+}
+
+async fn schools_and_staff_are_written_at_release(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "side").await;
+    let run = run_at_plan(&store, &district, 1).await;
+    let mut plan = plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
+    let school = School { code: "101".to_owned(), name: Some("North".to_owned()), ..School::default() };
+    plan.schools = vec![school.clone(), School { name: Some("South".to_owned()), ..school }];
+    plan.staff = vec![Staff { id: "T1".to_owned(), person: person("T1"), teacher: true, ..Staff::default() }];
+    assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    assert_eq!(count(&fixture, &district, "school").await, 0);
+    store.approve(&district, run.id, "principal", at(6)).await.unwrap().unwrap();
+    assert_eq!(count(&fixture, &district, "school").await, 1);
+    assert_eq!(count(&fixture, &district, "staff").await, 1);
+}
+
+async fn students_are_listed_as_asked(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "list").await;
+    let mut elsewhere = student("Z");
+    elsewhere.school = Some("202".to_owned());
+    let events =
+        vec![added(student("a")), added(elsewhere), added(student("é")), added(student("10")), added(student("9"))];
+    applied(&store, &district, 1, events).await;
+    let list = async |filter: StudentFilter| {
+        let rows = store.students(&district, &filter).await.unwrap();
+        rows.into_iter().map(|row| row.student_id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(list(StudentFilter::default()).await, ["10", "9", "Z", "a", "é"], "bytewise, as Rust sorts");
+    let stored = store.stored_students(&district).await.unwrap();
+    assert!(stored.is_sorted_by_key(|student| student.id.clone()));
+    assert_eq!(stored[0].fingerprint, Fingerprint([1; 16]));
+    assert_eq!(list(StudentFilter { school: Some("202".to_owned()), ..StudentFilter::default() }).await, ["Z"]);
+    let page = StudentFilter { limit: Some(2), after: Some(id("9")), ..StudentFilter::default() };
+    assert_eq!(list(page).await, ["Z", "a"]);
+    let status = StudentFilter { status: Some(Status::Inactive), ..StudentFilter::default() };
+    assert!(list(status).await.is_empty());
+    for key in ["a", "La", "Sa"] {
+        assert_eq!(store.student(&district, key).await.unwrap().unwrap().row.student_id, id("a"));
+    }
+    assert_eq!(store.student(&district, "nobody").await.unwrap(), None);
+}
+
+async fn views_show_who_can_be_reached(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "views").await;
+    applied(&store, &district, 1, vec![added(student("1")), added(student("2"))]).await;
+    let mut record = student("1");
+    record.contacts.remove(0);
+    applied(&store, &district, 2, vec![changed(record)]).await;
+    applied(&store, &district, 3, vec![gone("2")]).await;
+    for (view, rows) in [
+        ("current_student", 1),
+        ("contact", 4),
+        ("current_contact", 3),
+        ("current_enrollment", 4),
+        ("person", 5),
+        ("person_phone", 5),
+        ("person_email", 5),
+        ("person_address", 0),
+    ] {
+        assert_eq!(count(&fixture, &district, view).await, rows, "{view}");
+    }
+}
+
+async fn two_writers_settle_a_run_once(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "parallel").await;
+    let some = |from: usize| (from..from + 5).map(|n| added(student(&format!("{n:03}")))).collect::<Vec<_>>();
+    let (run, batches) = released(&store, &district, 1, (0..8).map(|n| some(n * 5)).collect()).await;
+    // Every batch twice, all at once.
+    let tasks: Vec<_> = batches
+        .iter()
+        .chain(&batches)
+        .map(|batch| {
+            let (store, district, batch) = (Store::clone(&store), district.clone(), batch.clone());
+            tokio::spawn(async move { store.apply_batch(&district, run.id, &batch, at(2)).await.unwrap() })
+        })
+        .collect();
+    let (mut settled, mut written, mut already) = (0, 0, 0);
+    for task in tasks {
+        let outcome = task.await.unwrap();
+        settled += u32::from(outcome.run_settled);
+        already += u32::from(outcome.already_settled);
+        written += outcome.applied;
+    }
+    assert_eq!((settled, written, already), (1, 40, 8));
+    let counts = store.run(&district, run.id).await.unwrap().counts;
+    assert_eq!((counts.applied, counts.parked, counts.superseded), (40, 0, 0));
+}
