@@ -1,6 +1,6 @@
 //! What the command line takes. Exit codes: 0 done, 1 failed, 2 usage, 3 held.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -131,9 +131,9 @@ pub(crate) enum Role {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sandbox {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8090")]
-    pub(crate) listen: SocketAddr,
+    /// Loopback port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8090)]
+    pub(crate) port: u16,
     /// How many students
     #[arg(long, default_value_t = 2_000)]
     pub(crate) students: u32,

@@ -25,15 +25,8 @@ struct Sources {
     database_connections: Option<u32>,
 }
 
-const KEYS: [&str; 7] = [
-    "dir",
-    "database_url",
-    "amqp_url",
-    "key",
-    "key_file",
-    "allow_private_addresses",
-    "database_connections",
-];
+const KEYS: [&str; 7] =
+    ["dir", "database_url", "amqp_url", "key", "key_file", "allow_private_addresses", "database_connections"];
 
 /// Where queue and store live.
 #[derive(Debug, Clone)]

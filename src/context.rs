@@ -16,6 +16,7 @@ use rollcall_store::{Store, secret::Keyring};
 use crate::{
     cli::{Format, Global},
     config::{Backend, Settings},
+    host::HostLock,
 };
 
 /// See the module.
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) bus: SharedBus,
+    embedded: Option<Arc<EmbeddedBus>>,
     pub(crate) clock: SharedClock,
     pub(crate) format: Format,
 }
@@ -36,11 +38,29 @@ impl Context {
 
     /// Opens what `settings` name.
     pub(crate) async fn open_with(global: &Global, settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
-        let (store, bus) = match &settings.backend {
-            Backend::Embedded(dir) => open_embedded(dir, &settings, &clock).await?,
-            Backend::ScaledOut { .. } => open_scaled_out(&settings).await?,
+        let (store, bus, embedded): (Store, SharedBus, _) = match &settings.backend {
+            Backend::Embedded(dir) => {
+                let (store, bus) = open_embedded(dir, &settings).await?;
+                (store, Arc::clone(&bus) as _, Some(bus))
+            }
+            Backend::ScaledOut { .. } => {
+                let (store, bus) = open_scaled_out(&settings).await?;
+                (store, Arc::new(bus), None)
+            }
         };
-        Ok(Self { settings, store, bus, clock, format: global.format })
+        Ok(Self { settings, store, bus, embedded, clock, format: global.format })
+    }
+
+    /// Becomes the host of the embedded directory, if no other process is: takes the lock, and gives work that an
+    /// earlier host had in hand when it died back to the queue.
+    pub(crate) async fn take_host(&self) -> anyhow::Result<Option<HostLock>> {
+        let Some((dir, bus)) = self.dir().zip(self.embedded.as_ref()) else { return Ok(None) };
+        let Some(lock) = HostLock::take(dir)? else { return Ok(None) };
+        let freed = bus.recover_leases().await?;
+        if freed > 0 {
+            tracing::info!(freed, "work that an earlier host had in hand is taken up again");
+        }
+        Ok(Some(lock))
     }
 
     /// The embedded directory, if this is embedded mode.
@@ -52,14 +72,14 @@ impl Context {
     }
 }
 
-async fn open_embedded(dir: &Path, settings: &Settings, clock: &SharedClock) -> anyhow::Result<(Store, SharedBus)> {
+async fn open_embedded(dir: &Path, settings: &Settings) -> anyhow::Result<(Store, Arc<EmbeddedBus>)> {
     create_private(dir).with_context(|| format!("creating the directory {}", dir.display()))?;
     let key = match keyring(settings)? {
         Some(key) => key,
         None => Keyring::open_or_create(&dir.join("key"))?,
     };
     let store = Store::open_embedded(dir, key).await?;
-    let bus = EmbeddedBus::open(&dir.join("bus.db"), Arc::clone(clock)).await?;
+    let bus = EmbeddedBus::open(&dir.join("bus.db")).await?;
     Ok((store, Arc::new(bus)))
 }
 
@@ -72,7 +92,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-async fn open_scaled_out(settings: &Settings) -> anyhow::Result<(Store, SharedBus)> {
+async fn open_scaled_out(settings: &Settings) -> anyhow::Result<(Store, AmqpBus)> {
     let Backend::ScaledOut { database_url, amqp_url } = &settings.backend else {
         anyhow::bail!("this works on ROLLCALL_DATABASE_URL and ROLLCALL_AMQP_URL, and they are not set");
     };
@@ -82,7 +102,7 @@ async fn open_scaled_out(settings: &Settings) -> anyhow::Result<(Store, SharedBu
     )?;
     let store = Store::connect(database_url, key, settings.database_connections).await?;
     let bus = AmqpBus::connect(AmqpConfig::new(amqp_url.clone())).await?;
-    Ok((store, Arc::new(bus)))
+    Ok((store, bus))
 }
 
 fn keyring(settings: &Settings) -> anyhow::Result<Option<Keyring>> {

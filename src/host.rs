@@ -68,7 +68,7 @@ impl Services {
             Role::Fetcher => self.start_fetcher(context, concurrency, true),
             Role::Classifier => {
                 let mut config = ClassifierConfig::default();
-                config.concurrency = concurrency.unwrap_or(config.concurrency);
+                config.collectors = concurrency.unwrap_or(config.collectors);
                 let (bus, store, clock) = parts(context);
                 self.tasks.spawn(rollcall_classifier::run(config, bus, store, clock, self.shutdown.clone()));
             }

@@ -61,12 +61,12 @@ impl Reconciler {
 
     /// Looks once at every open run. Nothing is dealt while the bus is away: it could not be told.
     pub async fn once(&self) -> Result<(), FetchError> {
-        let runs = self.store.open_runs().await?;
-        let mut pulling = runs.iter().filter(|run| matches!(run.stage, Stage::Pull | Stage::Recheck)).peekable();
-        if pulling.peek().is_some() {
+        let mut runs = self.store.open_runs().await?;
+        runs.retain(|run| matches!(run.stage, Stage::Pull | Stage::Recheck));
+        if !runs.is_empty() {
             self.bus.check().await?;
         }
-        for run in pulling {
+        for run in &runs {
             self.look_at(run).await?;
         }
         Ok(())

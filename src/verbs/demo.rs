@@ -158,12 +158,21 @@ async fn night(context: &Context, district: &DistrictId, title: &str) -> anyhow:
 async fn tell(context: &Context, run: &Run) -> anyhow::Result<()> {
     let pages = context.store.pages(&run.district, run.id).await?;
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
-    println!("  came in: {} pages, {rows} rows, {} students listed, {} missing", pages.len(), run.counts.listed, run.counts.missing);
+    println!(
+        "  came in: {} pages, {rows} rows, {} students listed, {} missing",
+        pages.len(),
+        run.counts.listed,
+        run.counts.missing
+    );
     println!(
         "  planned: {} added, {} changed, {} removed, {} unchanged, {} skipped",
         run.counts.added, run.counts.changed, run.counts.removed, run.counts.unchanged, run.counts.skipped
     );
-    println!("  {}{}", run.state.as_str(), run.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}")));
+    println!(
+        "  {}{}",
+        run.state.as_str(),
+        run.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+    );
     Ok(())
 }
 

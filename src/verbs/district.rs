@@ -83,7 +83,13 @@ async fn test(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
         for step in probe(&district, connection, secrets, allow, &*context.clock).await {
             failed |= step.outcome == Outcome::Fail;
             let mend = step.mend.map_or(Value::Null, Value::from);
-            listing.push(vec![json!(index + 1), json!(step.name), json!(step.outcome.as_str()), json!(step.detail), mend]);
+            listing.push(vec![
+                json!(index + 1),
+                json!(step.name),
+                json!(step.outcome.as_str()),
+                json!(step.detail),
+                mend,
+            ]);
         }
     }
     listing.print(context.format)?;

@@ -93,7 +93,11 @@ async fn check_bus(context: &Context, report: &mut Report) {
                     report.warn("parked messages", format!("{} in {}", depth.parked, depth.queue.name()), &mend);
                 }
                 if depth.consumers == Some(0) {
-                    report.warn("workers", format!("nobody works on {}", depth.queue.name()), "start `rollcall worker`");
+                    report.warn(
+                        "workers",
+                        format!("nobody works on {}", depth.queue.name()),
+                        "start `rollcall worker`",
+                    );
                 }
             }
         }

@@ -81,7 +81,7 @@ pub(crate) async fn wait(context: &Context, district: &DistrictId, run: RunId) -
     let mut progress = Progress::new();
     let ended = loop {
         if host.is_none() {
-            host = try_host(context)?;
+            host = try_host(context).await?;
         }
         let row = context.store.run(district, run).await?;
         progress.show(context, &row).await?;
@@ -101,9 +101,8 @@ pub(crate) async fn wait(context: &Context, district: &DistrictId, run: RunId) -
     Ok(ended)
 }
 
-fn try_host(context: &Context) -> anyhow::Result<Option<(HostLock, Services)>> {
-    let Some(dir) = context.dir() else { return Ok(None) };
-    let Some(lock) = HostLock::take(dir)? else { return Ok(None) };
+async fn try_host(context: &Context) -> anyhow::Result<Option<(HostLock, Services)>> {
+    let Some(lock) = context.take_host().await? else { return Ok(None) };
     let mut services = Services::new();
     services.start_all(context, CONCURRENCY, false);
     Ok(Some((lock, services)))

@@ -226,7 +226,11 @@ async fn discard(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
 async fn cancel(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
     let run = find(context, id).await?;
     if !context.store.cancel_run(&run.district, id, &config::actor(), context.clock.now()).await? {
-        bail!("run {id} is {} at stage {:?}: only a run that has not released its plan can be cancelled", run.state.as_str(), run.stage);
+        bail!(
+            "run {id} is {} at stage {:?}: only a run that has not released its plan can be cancelled",
+            run.state.as_str(),
+            run.stage
+        );
     }
     eprintln!("run {id} is cancelled; nothing was changed");
     Ok(ExitCode::SUCCESS)

@@ -14,8 +14,7 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         today: args.today.unwrap_or_else(|| SystemClock.now().date_naive()),
         latency_ms: args.latency_ms,
-        ip: args.listen.ip(),
-        port: args.listen.port(),
+        port: args.port,
         ..SandboxConfig::default()
     };
     let sis = Sis::start(config).await?;
@@ -24,10 +23,10 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
     eprintln!(
         "\nIts secret is {} (an invented one). Save the file, then:\n\n  export SANDBOX_SECRET={} \
          ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true\n  rollcall district apply sandbox-isd.toml\n  rollcall run sandbox-isd \
-         --wait\n\nThe next night: curl -X POST {}/_control/night/2\nCtrl-C ends it.",
+         --wait\n\nThe next night: curl -X POST {}/night/2\nCtrl-C ends it.",
         sis.client_secret(),
         sis.client_secret(),
-        sis.origin()
+        sis.control_url()
     );
     signal().await;
     sis.shutdown().await;

@@ -9,7 +9,7 @@ use crate::{
     cli::{Global, Serve, Worker},
     config::{Backend, Settings},
     context::Context,
-    host::{HostLock, Services, signal},
+    host::{Services, signal},
 };
 
 /// How often a process without the lock looks whether it is free.
@@ -18,11 +18,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Everything in one process.
 pub(crate) async fn serve(context: &Context, args: &Serve) -> anyhow::Result<ExitCode> {
     let Some(dir) = context.dir() else {
-        bail!("`serve` hosts one directory (--dir); with RabbitMQ and PostgreSQL start `rollcall worker` once for each role");
+        bail!(
+            "`serve` hosts one directory (--dir); with RabbitMQ and PostgreSQL start `rollcall worker` once for each role"
+        );
     };
     let mut said = false;
     let _lock = loop {
-        if let Some(lock) = HostLock::take(dir)? {
+        if let Some(lock) = context.take_host().await? {
             break lock;
         }
         if !said {

@@ -115,7 +115,13 @@ fn listing_nodes(nodes: &mut Vec<Node>, listing: &SisListing, pages: &[&PageRow]
     for page in pages.iter().filter(|page| all || page.error.is_some()) {
         let to = page.asked_at + TimeDelta::milliseconds(i64::from(page.took_ms));
         let note = page.error.clone().unwrap_or_else(|| format!("{} rows, HTTP {}", page.rows, page.status));
-        nodes.push(Node { depth: 4, name: format!("page {}", page.page.0), from: Some(page.asked_at), to: Some(to), note });
+        nodes.push(Node {
+            depth: 4,
+            name: format!("page {}", page.page.0),
+            from: Some(page.asked_at),
+            to: Some(to),
+            note,
+        });
     }
 }
 

@@ -36,13 +36,7 @@ impl Default for WriterConfig {
 }
 
 /// Writes until `shutdown`, then finishes what is in hand.
-pub async fn run(
-    config: WriterConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
-    shutdown: CancellationToken,
-) {
+pub async fn run(config: WriterConfig, bus: SharedBus, store: Store, clock: SharedClock, shutdown: CancellationToken) {
     let handler = Arc::new(WriteHandler::new(Arc::clone(&bus), store, Arc::clone(&clock)));
     let worker = WorkerConfig::new(config.concurrency);
     run_worker(bus, Queue::Write, handler, worker, clock, shutdown).await;
