@@ -80,9 +80,8 @@ fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
         Some(path) => path.to_owned(),
         None => PathBuf::from("rollcall.toml"),
     };
-    Figment::new()
-        .merge(Toml::file_exact(&file))
-        .merge(Env::prefixed("ROLLCALL_").only(&KEYS))
+    let toml = if file.exists() { Figment::from(Toml::file_exact(&file)) } else { Figment::new() };
+    toml.merge(Env::prefixed("ROLLCALL_").only(&KEYS))
         .extract()
         .map_err(|error| describe(&error, &file))
         .context("reading the configuration (rollcall.toml and ROLLCALL_… variables)")
