@@ -32,6 +32,8 @@ pub mod reconcile;
 pub mod release;
 pub mod second_look;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod view;
 
 use std::sync::Arc;
