@@ -1,5 +1,5 @@
 //! One suite that holds both buses to the contract of `rollcall_proto::bus`, and what only one of them can be asked.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod conformance;
 mod samples;

@@ -95,6 +95,7 @@ impl Amqp {
 
 impl World for Amqp {
     async fn start() -> Self {
+        super::log();
         let (api, url, vhost) = Self::empty_vhost().await;
         let bus = AmqpBus::connect(AmqpConfig::new(url.clone())).await.expect("the broker");
         Self { bus: Arc::new(bus), api, url, vhost }

@@ -24,6 +24,7 @@ impl Embedded {
 
 impl World for Embedded {
     async fn start() -> Self {
+        super::log();
         let dir = TempDir::new().unwrap();
         let bus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
         Self { dir, bus }

@@ -60,3 +60,11 @@ pub async fn waiting_count(bus: &SharedBus, queue: Queue) -> u64 {
     let depths = bus.depths().await.expect("depths");
     depths.iter().find(|depth| depth.queue == queue).expect("every queue").waiting
 }
+
+/// Log lines go to the test's output, where a failure shows them.
+pub fn log() {
+    let filter = "rollcall_proto=debug,lapin=warn,lapin::returned_messages=off";
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+    // A second test of the same process finds it set already.
+    drop(subscriber.try_init());
+}

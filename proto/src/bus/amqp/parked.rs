@@ -1,13 +1,17 @@
 //! Looking at parked messages, and putting them back to work.
 //!
-//! Messages are fetched one by one without being acknowledged, and the broker takes them back, in their old order, when
-//! the channel closes or the process dies. While one process looks, another does not see what it holds.
+//! Messages are fetched one by one without being acknowledged, and given back together, in their old order. A process
+//! that dies half-way has the broker take them back. While one process looks, another does not see what it holds.
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use lapin::{
     Acker, BasicProperties,
-    options::{BasicAckOptions, BasicGetOptions},
+    message::Delivery as Arrived,
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
 };
+use uuid::Uuid;
 
 use super::{
     declare,
@@ -35,17 +39,16 @@ struct Found {
 
 /// Messages that the filter admits; all stay.
 pub(super) async fn list(consuming: &Consuming, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
-    let session = consuming.session().await?;
-    let mut left = declare::parked_queue(&session.channel, queue).await?.message_count();
+    let mut look = Look::begin(consuming, queue).await?;
     let mut listed = Vec::new();
-    while left > 0 && !is_enough(&listed, filter) {
-        left -= 1;
-        let Some(found) = get(&session, queue).await? else { break };
+    while !is_enough(&listed, filter)
+        && let Some(found) = look.get().await?
+    {
         if filter.admits(&found.parked) {
             listed.push(found.parked);
         }
     }
-    session.close().await;
+    look.end().await?;
     listed.sort_by_key(|parked| parked.parked_at);
     Ok(listed)
 }
@@ -58,16 +61,18 @@ pub(super) async fn replay(
     queue: Queue,
     filter: &ParkedFilter,
 ) -> Result<Vec<Parked>, BusError> {
-    let session = consuming.session().await?;
-    let mut left = declare::parked_queue(&session.channel, queue).await?.message_count();
+    let mut look = Look::begin(consuming, queue).await?;
     let mut replayed = Vec::new();
-    while left > 0 && !is_enough(&replayed, filter) {
+    while !is_enough(&replayed, filter) {
         let room = filter.limit.map_or(TOGETHER, |limit| TOGETHER.min(limit - replayed.len()));
-        let found = gather(&session, queue, filter, room, &mut left).await?;
+        let found = look.gather(filter, room).await?;
+        if found.is_empty() {
+            break;
+        }
         put_back(publisher, queue, &found).await?;
         replayed.extend(found.into_iter().map(|found| found.parked));
     }
-    session.close().await;
+    look.end().await?;
     Ok(replayed)
 }
 
@@ -75,27 +80,60 @@ fn is_enough(parked: &[Parked], filter: &ParkedFilter) -> bool {
     filter.limit.is_some_and(|limit| parked.len() >= limit)
 }
 
-/// Takes messages until there are enough for a batch, or none are left.
-async fn gather(
-    session: &Session,
+/// One pass over a parked queue.
+struct Look {
+    session: Session,
     queue: Queue,
-    filter: &ParkedFilter,
-    room: usize,
-    left: &mut u32,
-) -> Result<Vec<Found>, LinkError> {
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    while *left > 0 && found.len() < room && bytes < TOGETHER_BYTES {
-        *left -= 1;
-        let Some(next) = get(session, queue).await? else {
-            *left = 0;
-            break;
-        };
-        if filter.admits(&next.parked) {
-            bytes += next.body.len();
-            found.push(next);
-        }
+    /// Ids met so far: one that comes again was replayed, and parked again, while this pass went on.
+    met: HashSet<Uuid>,
+    /// The last one fetched; giving it back gives back all before it.
+    last: Option<Acker>,
+}
+
+impl Look {
+    async fn begin(consuming: &Consuming, queue: Queue) -> Result<Self, LinkError> {
+        let session = consuming.session().await?;
+        declare::parked_queue(&session.channel, queue).await?;
+        Ok(Self { session, queue, met: HashSet::new(), last: None })
     }
-    Ok(found)
+
+    /// The next one. The end is when there is none; the count that the broker tells may be older than the last look.
+    async fn get(&mut self) -> Result<Option<Found>, LinkError> {
+        let get = self.session.channel.basic_get(self.queue.parked_name().into(), BasicGetOptions::default());
+        let message = within("get a parked message", ANSWER, get).await?;
+        let found = message.map(|message| Found::of(self.queue, message.delivery));
+        if let Some(found) = &found {
+            self.last = Some(found.acker.clone());
+        }
+        Ok(found.filter(|found| found.label.id.is_nil() || self.met.insert(found.label.id)))
+    }
+
+    /// Takes messages until there are enough for a batch, or none are left.
+    async fn gather(&mut self, filter: &ParkedFilter, room: usize) -> Result<Vec<Found>, LinkError> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while found.len() < room
+            && bytes < TOGETHER_BYTES
+            && let Some(next) = self.get().await?
+        {
+            if filter.admits(&next.parked) {
+                bytes += next.body.len();
+                found.push(next);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives back all that is still held.
+    async fn end(self) -> Result<(), LinkError> {
+        if let Some(last) = &self.last
+            && last.usable()
+        {
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            within("give parked messages back", ANSWER, last.nack(all)).await?;
+        }
+        self.session.close().await;
+        Ok(())
+    }
 }
 
 async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found]) -> Result<(), BusError> {
@@ -114,13 +152,12 @@ async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found]) -> Resul
     Ok(())
 }
 
-async fn get(session: &Session, queue: Queue) -> Result<Option<Found>, LinkError> {
-    let get = session.channel.basic_get(queue.parked_name().into(), BasicGetOptions::default());
-    let Some(message) = within("get a parked message", ANSWER, get).await? else { return Ok(None) };
-    let arrived = message.delivery;
-    let label = outgoing::label(&arrived.properties);
-    let (reason, detail, parked_at) = outgoing::parking(&arrived.properties);
-    let Label { id, kind, district, run } = label.clone();
-    let parked = Parked { id, queue, kind, reason, detail, district, run, parked_at };
-    Ok(Some(Found { parked, label, properties: arrived.properties, body: arrived.data.into(), acker: arrived.acker }))
+impl Found {
+    fn of(queue: Queue, arrived: Arrived) -> Self {
+        let label = outgoing::label(&arrived.properties);
+        let (reason, detail, parked_at) = outgoing::parking(&arrived.properties);
+        let Label { id, kind, district, run } = label.clone();
+        let parked = Parked { id, queue, kind, reason, detail, district, run, parked_at };
+        Self { parked, label, properties: arrived.properties, body: arrived.data.into(), acker: arrived.acker }
+    }
 }
