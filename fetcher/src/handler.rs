@@ -16,7 +16,6 @@ use rollcall_proto::{
     handler::{Fate, Handler, Retry},
     id::{ConnectionNo, ListingNo, PageNo},
     message::{self, Body, Discover, Fetch, Message},
-    topology::ATTEMPTS,
 };
 use rollcall_store::{
     Store,
@@ -25,15 +24,15 @@ use rollcall_store::{
 
 use crate::{
     config::FetcherConfig,
-    error::{FetchError, Remedy, SisError},
-    limits::pause,
+    error::{FetchError, SisError},
+    fate::{Step, later, next_step, trouble},
     outcome::advance,
     sis::Fetched,
     sources::{Opened, Sources},
 };
 
-/// Attempts that a run gets whose person is waiting; a scheduled one gets all that the bus allows.
-const IMPATIENT_ATTEMPTS: u32 = 5;
+/// A SIS that asks a discovery to come back later is given up after this long.
+const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
 
 /// A compressed body larger than this lies in the store, and the message refers to it.
 const LARGEST_IN_MESSAGE: usize = 4 << 20;
@@ -102,14 +101,15 @@ impl FetchHandler {
         error: &SisError,
     ) -> Result<Fate, FetchError> {
         tracing::info!(run = %message.run, connection = %work.connection, attempt = message.attempt, %error, "discovery failed");
-        match next_step(error, message.attempt, opened.patient) {
-            Step::Again(after) | Step::Wait(after) => {
-                // So that the reconciler does not take the wait for a lost message.
-                self.store.touch_run(&message.district, message.run, self.clock.now() + after).await?;
-                Ok(Fate::retry(error.code(), error.to_string(), after))
-            }
-            Step::GiveUp => self.give_pull_up(message, work.connection, &error.explain()).await,
-        }
+        let now = self.clock.now();
+        let (after, waits) = match next_step(error, message.attempt, opened.patient) {
+            Step::Again(after) => (after, false),
+            Step::Wait(after) if message.time + LONGEST_DISCOVERY > now => (after, true),
+            _ => return self.give_pull_up(message, work.connection, &error.explain()).await,
+        };
+        // So that the reconciler does not take the wait for a lost message.
+        self.store.touch_run(&message.district, message.run, now + after).await?;
+        Ok(later(error, after, waits))
     }
 
     async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
@@ -212,8 +212,7 @@ impl FetchHandler {
         if !self.hold_lane(message, work, after, waits).await? {
             return self.page_lost(message, work, job, &error.explain()).await;
         }
-        let detail = error.to_string();
-        Ok(if waits { Fate::wait(error.code(), detail, after) } else { Fate::retry(error.code(), detail, after) })
+        Ok(later(error, after, waits))
     }
 
     /// Keeps the lane from counting as lost while its message waits. False: it has been told to wait too often.
@@ -326,38 +325,6 @@ impl FetchHandler {
     }
 }
 
-/// What follows a failed request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Again(Duration),
-    Wait(Duration),
-    GiveUp,
-}
-
-/// Decides by the error, the attempts so far, and whether somebody is waiting.
-fn next_step(error: &SisError, attempt: u32, patient: bool) -> Step {
-    let most = if patient { ATTEMPTS - 1 } else { IMPATIENT_ATTEMPTS };
-    match error.remedy() {
-        Remedy::GiveUp => Step::GiveUp,
-        Remedy::Again | Remedy::Wait(_) if attempt >= most => Step::GiveUp,
-        Remedy::Wait(after) => Step::Wait(after),
-        Remedy::Again => {
-            let pause = pause(attempt, patient, fastrand::f64());
-            let closed = if let SisError::CircuitOpen { after, .. } = error { *after } else { Duration::ZERO };
-            Step::Again(pause.max(closed))
-        }
-    }
-}
-
-/// A store or bus that is away is waited for; anything else of theirs is a person's business.
-fn trouble(error: &FetchError) -> Fate {
-    let detail = crate::chain(error);
-    match error.is_transient() {
-        true => Fate::wait("infrastructure-away", detail, Duration::from_secs(2)),
-        false => Fate::retry("infrastructure-refused", detail, Duration::from_secs(10)),
-    }
-}
-
 #[async_trait]
 impl Handler for FetchHandler {
     async fn handle(&self, message: Message) -> Fate {
@@ -373,28 +340,5 @@ impl Handler for FetchHandler {
             Ok(fate) => fate,
             Err(_) => Fate::park(retry.reason, retry.detail),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connect() -> SisError {
-        SisError::Connect { host: "h".to_owned() }
-    }
-
-    #[test]
-    fn what_follows_a_failure() {
-        let busy = SisError::Busy { host: "h".to_owned(), status: 429, after: Duration::from_secs(90) };
-        let refused = SisError::AccessRefused { what: "w".to_owned(), status: 403 };
-        let open = SisError::CircuitOpen { host: "h".to_owned(), after: Duration::from_secs(14) };
-        assert!(matches!(next_step(&connect(), 0, false), Step::Again(after) if after <= Duration::from_secs(1)));
-        assert!(matches!(next_step(&connect(), IMPATIENT_ATTEMPTS, true), Step::Again(_)));
-        assert_eq!(next_step(&connect(), IMPATIENT_ATTEMPTS, false), Step::GiveUp);
-        assert_eq!(next_step(&connect(), ATTEMPTS - 1, true), Step::GiveUp);
-        assert_eq!(next_step(&busy, 0, false), Step::Wait(Duration::from_secs(90)));
-        assert_eq!(next_step(&refused, 0, true), Step::GiveUp);
-        assert!(matches!(next_step(&open, 0, false), Step::Again(after) if after >= Duration::from_secs(14)));
     }
 }

@@ -14,6 +14,7 @@
 pub mod auth;
 pub mod config;
 pub mod error;
+mod fate;
 mod handler;
 mod launch;
 pub mod limits;
@@ -79,7 +80,10 @@ async fn schedule_loop(
     clock: &SharedClock,
     shutdown: &CancellationToken,
 ) {
-    while config.schedule {
+    if !config.schedule {
+        return;
+    }
+    loop {
         match schedule::tick(store, &**clock).await {
             Ok(runs) => start_all(bus, store, clock, &runs).await,
             Err(error) => tracing::warn!(error = chain(&error), "the schedules could not be read; again soon"),

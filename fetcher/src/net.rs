@@ -207,10 +207,8 @@ pub(crate) async fn resolve(url: &Url, allow: bool) -> Result<Vec<SocketAddr>, S
     let bare = host.trim_matches(['[', ']']).to_owned();
     let dns = || SisError::Dns { host: host.clone() };
     let found = tokio::net::lookup_host((bare, url.port_or_known_default().unwrap_or(443))).await.map_err(|_| dns())?;
-    judge(found.collect(), allow).map_err(|error| match error.is::<NotPublic>() {
-        true => SisError::ForbiddenAddress { host: host.clone() },
-        false => dns(),
-    })
+    let refused = || SisError::ForbiddenAddress { host: host.clone() };
+    judge(found.collect(), allow).map_err(|error| if error.is::<NotPublic>() { refused() } else { dns() })
 }
 
 /// What a failed request means. The library's own text is kept out: it repeats the URL.
@@ -244,7 +242,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
 }
 
 fn caused_by<E: std::error::Error + 'static>(error: &reqwest::Error) -> bool {
-    causes(error).any(|error| error.is::<E>())
+    causes(error).any(<dyn std::error::Error>::is::<E>)
 }
 
 /// The TLS library's word on a certificate. It names hosts and dates, never what is sent.

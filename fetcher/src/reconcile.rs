@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn quiet_is_measured_from_the_last_change() {
-        let lost_after = Duration::from_secs(60);
+        let lost_after = Duration::from_mins(1);
         assert!(!is_quiet(at(0), at(60), lost_after));
         assert!(is_quiet(at(0), at(61), lost_after));
     }

@@ -18,8 +18,8 @@ use crate::{
     sis::{Source, source},
 };
 
-/// How long a source that nobody uses is kept.
-const IDLE: Duration = Duration::from_mins(2);
+/// How long a source that nobody uses is kept: longer than any wait, since it remembers what discovery found so far.
+const IDLE: Duration = Duration::from_mins(15);
 
 /// A source, and how it is used.
 #[derive(Debug, Clone)]

@@ -132,8 +132,10 @@ fn read(host: String, reply: &Reply) -> Result<Granted, SisError> {
         let granted: Grant = serde_json::from_slice(&reply.body).map_err(|_| unreadable(host, reply.status))?;
         return Ok((granted.access_token.into_secret().into(), granted.expires_in.map(Duration::from_secs)));
     }
-    let code = serde_json::from_slice::<BasicErrorResponse>(&reply.body).ok();
-    Err(refused(host, reply.status, code.as_ref().map_or("none", |error| error.error().as_ref())))
+    Err(match serde_json::from_slice::<BasicErrorResponse>(&reply.body) {
+        Ok(error) => refused(host, reply.status, error.error().as_ref()),
+        Err(_) => unreadable(host, reply.status),
+    })
 }
 
 /// Only the registered form of an error code (RFC 6749, 5.2) is repeated.
@@ -145,8 +147,7 @@ fn refused(host: String, status: u16, code: &str) -> SisError {
 fn unreadable(host: String, status: u16) -> SisError {
     match status {
         // An error without an OAuth body is still a refusal.
-        400..500 if status != 404 => SisError::TokenRefused { host, status, code: "none".to_owned() },
-        500.. => SisError::TokenRefused { host, status, code: "none".to_owned() },
+        400..=403 | 405..=599 => SisError::TokenRefused { host, status, code: "none".to_owned() },
         _ => SisError::TokenUnreadable { host, status },
     }
 }

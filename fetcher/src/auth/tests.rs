@@ -1,1 +1,161 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use rollcall_proto::clock::ManualClock;
+use serde_json::{Value, json};
+use wiremock::{
+    Mock, MockServer, Request, ResponseTemplate,
+    matchers::{body_string_contains, header, method, path, query_param},
+};
+
+use super::*;
+use crate::net::HttpConfig;
+
+fn http() -> Http {
+    Http::new(HttpConfig { allow_private_addresses: true, ..HttpConfig::default() }).unwrap()
+}
+
+fn clock() -> ManualClock {
+    ManualClock::new(DateTime::from_timestamp(1_760_000_000, 0).unwrap())
+}
+
+fn credentials(server: &MockServer, extra: &Value) -> Credentials {
+    let mut text =
+        json!({"kind": "skyward-qmlativ", "base_url": format!("{}/API", server.uri()), "client_id": "key+1"});
+    text.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let mut secrets = ConnectionSecrets { client_secret: "se/cret".into(), ..ConnectionSecrets::default() };
+    secrets.token_secret_parameters.insert("third".to_owned(), "hidden".into());
+    secrets.secret_headers.insert("X-Vendor".to_owned(), "v3".into());
+    Credentials {
+        district: "d".parse().unwrap(),
+        number: ConnectionNo(0),
+        connection: Arc::new(serde_json::from_value(text).unwrap()),
+        secrets: Arc::new(secrets),
+    }
+}
+
+fn granted(token: &str, lifetime: u64) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({"access_token": token, "expires_in": lifetime}))
+}
+
+async fn bearer(tokens: &Tokens, credentials: &Credentials) -> Result<String, SisError> {
+    tokens.get(&http(), credentials).await.map(|token| token.bearer.expose_secret().to_owned())
+}
+
+#[tokio::test]
+async fn credentials_go_where_the_connection_says() {
+    let server = MockServer::start().await;
+    // RFC 6749, 2.3.1: both parts are URL-encoded before they are joined.
+    let basic = "Basic a2V5JTJCMTpzZSUyRmNyZXQ=";
+    let all = || Mock::given(path("/API/oauth/token")).and(header("X-Vendor", "v3")).and(header("X-Plain", "p"));
+    all()
+        .and(method("POST"))
+        .and(header("Authorization", basic))
+        .and(body_string_contains("grant_type=client_credentials"))
+        .and(body_string_contains("third=hidden"))
+        .and(body_string_contains("audience=a"))
+        .and(body_string_contains("scope=one+two"))
+        .respond_with(granted("by-basic", 60))
+        .mount(&server)
+        .await;
+    all()
+        .and(method("POST"))
+        .and(body_string_contains("client_id=key%2B1"))
+        .and(body_string_contains("client_secret=se%2Fcret"))
+        .and(|request: &Request| !request.headers.contains_key("authorization"))
+        .respond_with(granted("by-form", 60))
+        .mount(&server)
+        .await;
+    all()
+        .and(method("GET"))
+        .and(header("Authorization", basic))
+        .and(query_param("grant_type", "client_credentials"))
+        .and(query_param("third", "hidden"))
+        .and(query_param("scope", "one two"))
+        .respond_with(granted("by-get", 60))
+        .mount(&server)
+        .await;
+    for (placement, token) in [("basic", "by-basic"), ("form", "by-form"), ("basic-get", "by-get")] {
+        let extra = json!({"credentials": placement, "scope": "one two", "token_parameters": {"audience": "a"},
+            "headers": {"X-Plain": "p"}});
+        let tokens = Tokens::new(Arc::new(clock()));
+        assert_eq!(bearer(&tokens, &credentials(&server, &extra)).await.unwrap(), token);
+    }
+}
+
+#[tokio::test]
+async fn many_wait_for_one_token() {
+    let server = MockServer::start().await;
+    let slow = granted("one", 60).set_delay(Duration::from_millis(50));
+    Mock::given(method("POST")).respond_with(slow).expect(1).mount(&server).await;
+    let (tokens, credentials) = (Tokens::new(Arc::new(clock())), credentials(&server, &json!({})));
+    let all = join_all((0..50).map(|_| bearer(&tokens, &credentials))).await;
+    assert!(all.into_iter().all(|token| token.unwrap() == "one"));
+}
+
+#[tokio::test]
+async fn a_token_is_given_up_before_it_expires() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
+    let clock = clock();
+    let (tokens, credentials) = (Tokens::new(Arc::new(clock.clone())), credentials(&server, &json!({})));
+    bearer(&tokens, &credentials).await.unwrap();
+    clock.advance(TimeDelta::seconds(569));
+    bearer(&tokens, &credentials).await.unwrap();
+    clock.advance(TimeDelta::seconds(1));
+    bearer(&tokens, &credentials).await.unwrap();
+    bearer(&tokens, &credentials).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_discarded_token_is_replaced_once() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
+    let (tokens, credentials) = (Tokens::new(Arc::new(clock())), credentials(&server, &json!({})));
+    let old = tokens.get(&http(), &credentials).await.unwrap();
+    tokens.discard(&credentials, &old).await;
+    let fresh = tokens.get(&http(), &credentials).await.unwrap();
+    tokens.discard(&credentials, &old).await;
+    let again = tokens.get(&http(), &credentials).await.unwrap();
+    assert!(Arc::ptr_eq(&fresh, &again), "who was late threw the fresh one away");
+}
+
+#[tokio::test]
+async fn another_secret_is_another_token() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
+    let tokens = Tokens::new(Arc::new(clock()));
+    let one = credentials(&server, &json!({}));
+    let other = ConnectionSecrets { client_secret: "other".into(), ..ConnectionSecrets::default() };
+    bearer(&tokens, &one).await.unwrap();
+    bearer(&tokens, &Credentials { secrets: Arc::new(other), ..one }).await.unwrap();
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_and_nothing_secret_is_repeated() {
+    let cases = [
+        (ResponseTemplate::new(401).set_body_json(json!({"error": "invalid_client"})), "token-refused"),
+        (ResponseTemplate::new(400).set_body_string("no such se/cret"), "token-refused"),
+        (ResponseTemplate::new(503).set_body_string("later"), "token-refused"),
+        (ResponseTemplate::new(200).set_body_string("<html>se/cret</html>"), "token-unusable"),
+        (ResponseTemplate::new(404).set_body_string("<html>"), "token-unusable"),
+        (ResponseTemplate::new(200).set_body_json(json!({"token": "x"})), "token-unusable"),
+    ];
+    for placement in ["basic", "basic-get"] {
+        for (answer, code) in &cases {
+            let server = MockServer::start().await;
+            Mock::given(path("/API/oauth/token")).respond_with(answer.clone()).mount(&server).await;
+            let credentials = credentials(&server, &json!({"credentials": placement}));
+            let error = bearer(&Tokens::new(Arc::new(clock())), &credentials).await.unwrap_err();
+            assert_eq!(error.code(), *code, "{placement}: {error:?}");
+            assert!(!format!("{error:?} {}", error.explain()).contains("se/cret"));
+        }
+    }
+}
+
+#[test]
+fn credentials_do_not_print() {
+    let text = format!("{:?}", Tokens::new(Arc::new(clock())));
+    assert!(text.starts_with("Tokens"), "{text}");
+}

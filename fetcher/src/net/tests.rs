@@ -1,1 +1,187 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
+use reqwest::Method;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+
+use super::*;
+
+fn http(change: impl FnOnce(&mut HttpConfig)) -> Http {
+    let mut config = HttpConfig { allow_private_addresses: true, ..HttpConfig::default() };
+    change(&mut config);
+    Http::new(config).unwrap()
+}
+
+async fn get(http: &Http, url: &str) -> Result<Reply, SisError> {
+    http.send(http.request(Method::GET, Url::parse(url).unwrap()).build().unwrap()).await
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_however_they_are_spelled() {
+    let guarded = http(|config| config.allow_private_addresses = false);
+    let urls = [
+        "https://127.0.0.1/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://0177.0.0.1/",
+        "https://10.0.0.1:8443/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://[fe80::1]/",
+        "https://0.0.0.0/",
+        "https://100.64.0.1/",
+        "https://224.0.0.1/",
+        "https://localhost/",
+    ];
+    for url in urls {
+        let error = get(&guarded, url).await.unwrap_err();
+        assert!(matches!(error, SisError::ForbiddenAddress { .. }), "{url}: {error:?}");
+        assert_eq!(error.remedy(), crate::error::Remedy::GiveUp);
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_refused() {
+    let guarded = http(|config| config.allow_private_addresses = false);
+    for url in ["http://sis.example/", "http://8.8.8.8/"] {
+        assert!(matches!(get(&guarded, url).await, Err(SisError::PlainHttp { .. })), "{url}");
+    }
+}
+
+#[test]
+fn one_bad_address_condemns_a_name() {
+    let mixed = vec!["8.8.8.8:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    assert!(judge(mixed.clone(), false).unwrap_err().is::<NotPublic>());
+    assert_eq!(judge(mixed, true).unwrap().len(), 2);
+    assert!(judge(Vec::new(), true).unwrap_err().is::<NoAddress>());
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_told_from_a_host_that_is_down() {
+    let error = get(&http(|_| {}), "https://no-such-host.invalid/").await.unwrap_err();
+    assert_eq!(error, SisError::Dns { host: "no-such-host.invalid".to_owned() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = get(&http(|_| {}), &format!("http://{address}/")).await.unwrap_err();
+    assert_eq!(error, SisError::Connect { host: "127.0.0.1".to_owned() });
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let server = MockServer::start().await;
+    let moved = ResponseTemplate::new(302).insert_header("Location", "/elsewhere");
+    Mock::given(path("/here")).respond_with(moved).expect(1).mount(&server).await;
+    Mock::given(path("/elsewhere")).respond_with(ResponseTemplate::new(200)).expect(0).mount(&server).await;
+    assert_eq!(get(&http(|_| {}), &format!("{}/here", server.uri())).await.unwrap().status, 302);
+}
+
+/// White space before every answer, gzip: a few KiB on the wire.
+async fn serve_gzip(bytes: usize) -> rollcall_sandbox::Sandbox {
+    use rollcall_sandbox::{Fault, FaultKind, Quirks, Sandbox, SandboxConfig};
+    let sandbox = Sandbox::start(SandboxConfig { students: 20, ..SandboxConfig::default() }).await.unwrap();
+    let fault = Fault { kind: FaultKind::Huge(bytes), object: None, page: None, times: None };
+    sandbox.set_quirks(Quirks { gzip: true, faults: vec![fault], ..Quirks::default() });
+    sandbox
+}
+
+#[tokio::test]
+async fn a_body_is_counted_after_decompression() {
+    let sandbox = serve_gzip(4 << 20).await;
+    let tight = http(|config| config.body_limit = 1 << 20);
+    let url = format!("{}/Custom/1/SkySys/State/1/10?searchFields=StateID", sandbox.base_url());
+    let token = token_of(&sandbox).await;
+    let ask = |http: &Http| {
+        http.request(Method::GET, Url::parse(&url).unwrap()).header("Authorization", format!("Bearer {token}")).build()
+    };
+    let error = tight.send(ask(&tight).unwrap()).await.unwrap_err();
+    assert_eq!(error, SisError::TooLarge { host: "127.0.0.1".to_owned(), limit: 1 << 20 });
+    let wide = http(|_| {});
+    assert!(wide.send(ask(&wide).unwrap()).await.unwrap().body.len() > 4 << 20);
+}
+
+async fn token_of(sandbox: &rollcall_sandbox::Sandbox) -> String {
+    let http = http(|_| {});
+    let request = http
+        .request(Method::POST, Url::parse(&format!("{}/oauth/token", sandbox.base_url())).unwrap())
+        .form(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", sandbox.client_id()),
+            ("client_secret", sandbox.client_secret()),
+        ])
+        .build()
+        .unwrap();
+    let reply = http.send(request).await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    value["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn silence_within_an_answer_ends_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab").await.unwrap();
+        let _ = stream.read(&mut request).await;
+    });
+    let hasty = http(|config| config.read_timeout = Duration::from_millis(100));
+    let error = get(&hasty, &format!("http://{address}/")).await.unwrap_err();
+    assert_eq!(error, SisError::Timeout { host: "127.0.0.1".to_owned() });
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab").await.unwrap();
+    });
+    let error = get(&http(|_| {}), &format!("http://{address}/")).await.unwrap_err();
+    assert_eq!(error, SisError::Interrupted { host: "127.0.0.1".to_owned() });
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(acceptor.accept(stream).await.is_err(), "the client went on");
+    });
+    let error = get(&http(|_| {}), &format!("https://localhost:{port}/")).await.unwrap_err();
+    assert!(matches!(&error, SisError::Certificate { host, .. } if host == "localhost"), "{error:?}");
+    assert_eq!(error.remedy(), crate::error::Remedy::GiveUp);
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn names_are_judged_before_anything_is_sent() {
+    let url = Url::parse("https://localhost/").unwrap();
+    assert!(matches!(resolve(&url, false).await, Err(SisError::ForbiddenAddress { .. })));
+    assert!(!resolve(&url, true).await.unwrap().is_empty());
+    let url = Url::parse("https://no-such-host.invalid/").unwrap();
+    assert!(matches!(resolve(&url, true).await, Err(SisError::Dns { .. })));
+}

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn connection(extra: Value) -> Connection {
+fn connection(extra: &Value) -> Connection {
     let mut text = json!({"kind": "skyward-qmlativ", "base_url": "https://x.example/XAPI", "client_id": "k"});
     text.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     serde_json::from_value(text).unwrap()
@@ -25,7 +25,7 @@ fn without(resource: &'static str, fields: &[&str]) -> Grants {
 
 #[test]
 fn everything_granted_leaves_nothing_to_say() {
-    let discovery = judge_grants(&connection(json!({"staff": "active"})), &all());
+    let discovery = judge_grants(&connection(&json!({"staff": "active"})), &all());
     assert_eq!(discovery.granted.len(), OBJECTS.len());
     assert!(discovery.refused.is_empty() && discovery.fatal.is_empty());
 }
@@ -45,7 +45,7 @@ fn what_the_status_rests_on_is_named_when_missing() {
         ("Demographics/NamePhone", &["PhoneNumber"], &[]),
     ];
     for (resource, fields, fatal) in cases {
-        let discovery = judge_grants(&connection(json!({})), &without(resource, fields));
+        let discovery = judge_grants(&connection(&json!({})), &without(resource, fields));
         assert_eq!(discovery.fatal, *fatal, "{resource} without {fields:?}");
         assert!(discovery.refused.contains_key(*resource));
     }
@@ -56,7 +56,7 @@ fn a_refused_object_is_fatal_only_where_the_status_rests_on_it() {
     for object in OBJECTS {
         let mut grants = all();
         grants.insert(object.resource, None);
-        let discovery = judge_grants(&connection(json!({"staff": "active"})), &grants);
+        let discovery = judge_grants(&connection(&json!({"staff": "active"})), &grants);
         assert_eq!(discovery.refused[object.resource], ["*"]);
         assert_eq!(!discovery.fatal.is_empty(), object.must_be_granted, "{}", object.resource);
         assert!(!discovery.granted.contains_key(object.resource));
@@ -65,7 +65,7 @@ fn a_refused_object_is_fatal_only_where_the_status_rests_on_it() {
 
 #[test]
 fn the_configured_withdrawal_date_must_be_granted() {
-    let connection = connection(json!({"withdrawal_date_field": "LastDayTX"}));
+    let connection = connection(&json!({"withdrawal_date_field": "LastDayTX"}));
     let discovery = judge_grants(&connection, &all());
     assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.LastDayTX"]);
     let mut grants = all();
@@ -77,7 +77,7 @@ fn the_configured_withdrawal_date_must_be_granted() {
 
 #[test]
 fn the_key_comes_first() {
-    let discovery = judge_grants(&connection(json!({})), &all());
+    let discovery = judge_grants(&connection(&json!({})), &all());
     for (resource, fields) in &discovery.granted {
         assert_eq!(fields[0], OBJECTS.iter().find(|object| object.resource == resource).unwrap().key);
     }
@@ -119,7 +119,7 @@ fn the_current_year_may_come_from_the_metadata() {
 
 #[test]
 fn listings_are_entities_by_objects_by_years() {
-    let connection = connection(json!({"entities": [1, 2]}));
+    let connection = connection(&json!({"entities": [1, 2]}));
     let discovery = judge_grants(&connection, &without("Demographics/County", &["CountyID"]));
     let asks = asks(&connection, &discovery, &[11, 12]);
     let of = |resource: &str| asks.iter().filter(|ask| ask.resource == resource).collect::<Vec<_>>();

@@ -9,7 +9,10 @@ pub mod objects;
 mod page;
 mod request;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -35,20 +38,19 @@ use crate::{
 /// Pages of a small table (entities, years) that discovery reads at most.
 const SMALL_TABLE_PAGES: u32 = 100;
 
-/// An object and the fields granted of it; `None` where it is refused as a whole.
-type Grant = (&'static str, Option<BTreeSet<String>>);
-
 /// A connection to Qmlativ.
 #[derive(Debug)]
 pub struct Qmlativ {
     session: Session,
     years: SchoolYears,
+    /// Grants found so far: a discovery that is interrupted (by a rate limit, say) goes on where it was.
+    known: Mutex<Grants>,
 }
 
 impl Qmlativ {
     /// A connection; `years` says whether next year is pulled too.
     pub fn new(session: Session, years: SchoolYears) -> Self {
-        Self { session, years }
+        Self { session, years, known: Mutex::default() }
     }
 
     /// The system's metadata: the connection test.
@@ -61,14 +63,22 @@ impl Qmlativ {
     /// Fields granted of each wanted object, asked for as many at once as the connection has lanes.
     pub(crate) async fn grants(&self) -> Result<Granted, SisError> {
         let connection = self.session.connection();
-        let questions: Vec<_> = discover::wanted(connection).map(|object| self.grant_of(object).boxed()).collect();
+        let known = self.known();
+        let unknown = discover::wanted(connection).filter(|object| !known.contains_key(object.resource));
+        let questions: Vec<_> = unknown.map(|object| self.learn(object).boxed()).collect();
         let answers = stream::iter(questions).buffer_unordered(usize::from(connection.lanes.max(1)));
-        let grants: Grants = answers.try_collect().await?;
-        Ok(Granted(discover::judge_grants(connection, &grants)))
+        answers.try_collect::<()>().await?;
+        Ok(Granted(discover::judge_grants(connection, &self.known())))
     }
 
-    async fn grant_of(&self, object: &'static Object) -> Result<Grant, SisError> {
-        Ok((object.resource, self.fields_of(object).await?))
+    async fn learn(&self, object: &'static Object) -> Result<(), SisError> {
+        let fields = self.fields_of(object).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(object.resource, fields);
+        Ok(())
+    }
+
+    fn known(&self) -> Grants {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn fields_of(&self, object: &Object) -> Result<Option<BTreeSet<String>>, SisError> {

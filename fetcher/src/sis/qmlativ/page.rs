@@ -1,8 +1,9 @@
 //! What a page tells about its listing, without reading its rows. Pure.
 //!
 //! A listing ends where `Paging.Next` is empty, leads to the same page or an earlier one, or where a page holds nothing
-//! (wire/skyward.md A2). Where `Next` is not there at all, only a short or an empty page ends it: a server that never
-//! sends it would otherwise look like one that has a single page.
+//! (wire/skyward.md A2). Two of these are looked at twice, since half a listing must not look like a whole one: a full
+//! page whose `Next` leads back may be a server that serves one page for ever, and a first page without any `Next` may be
+//! a server that never sends it. There the page behind decides: empty, or the same rows again.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -51,6 +52,7 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
         last: match more {
             More::No => true,
             More::Yes => false,
+            More::Back => !full,
             More::Untold => asked.page > 1 && !full,
         },
         past_end: rows == 0,
@@ -64,14 +66,12 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
 /// The body, if it looks like JSON at all.
 pub(super) fn json_of<'a>(what: &str, reply: &'a Reply) -> Result<&'a [u8], SisError> {
     let body = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{' | b'[') => Ok(body),
-        _ => {
-            let content_type = reply.content_type.as_deref().unwrap_or("none");
-            let content_type = content_type.split(';').next().unwrap_or_default().trim().chars().take(60).collect();
-            Err(SisError::NotJson { what: what.to_owned(), content_type })
-        }
+    if let Some(b'{' | b'[') = body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        return Ok(body);
     }
+    let content_type = reply.content_type.as_deref().unwrap_or("none");
+    let content_type = content_type.split(';').next().unwrap_or_default().trim().chars().take(60).collect();
+    Err(SisError::NotJson { what: what.to_owned(), content_type })
 }
 
 /// Class and position only: the library's text repeats values.
@@ -91,6 +91,8 @@ pub(super) fn unreadable(what: &str, error: &serde_json::Error) -> SisError {
 enum More {
     Yes,
     No,
+    /// To this page or an earlier one.
+    Back,
     Untold,
 }
 
@@ -106,7 +108,7 @@ fn next_of(asked: Asked<'_>, paging: &Map<String, Value>) -> Result<More, SisErr
         return Err(elsewhere());
     }
     let back = page_in(&target).is_some_and(|page| page <= asked.page);
-    Ok(if back { More::No } else { More::Yes })
+    Ok(if back { More::Back } else { More::Yes })
 }
 
 /// The page that a listing's URL asks for: the last segment but one, before the page size.
@@ -190,8 +192,9 @@ mod tests {
             (1, r#""Next":null"#, 2, (true, false)),
             (1, r#""Next":"""#, 2, (true, false)),
             (1, r#""Next":" ""#, 1, (true, false)),
-            (3, r#""Next":"/Custom/1/M/O/3/2""#, 2, (true, false)),
-            (3, r#""Next":"/Custom/1/M/O/2/2""#, 2, (true, false)),
+            (3, r#""Next":"/Custom/1/M/O/3/2""#, 1, (true, false)),
+            (3, r#""Next":"/Custom/1/M/O/2/2""#, 1, (true, false)),
+            (3, r#""Next":"/Custom/1/M/O/3/2""#, 2, (false, false)),
             (3, r#""Next":"/Custom/1/M/O/4/2?SchoolYearID=7""#, 2, (false, false)),
             (3, r#""Next":"Custom/1/M/O/4/2/""#, 2, (false, false)),
             (1, "", 2, (false, false)),

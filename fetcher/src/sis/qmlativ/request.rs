@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn connection(extra: Value) -> Connection {
+    fn connection(extra: &Value) -> Connection {
         let mut text = json!({"kind": "skyward-qmlativ", "base_url": "https://x.example/XAPI/", "client_id": "k"});
         text.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         serde_json::from_value(text).unwrap()
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn everything_is_sent_with_every_page() {
-        let call = search(&connection(json!({})), &ask(), PageNo(4), 500);
+        let call = search(&connection(&json!({})), &ask(), PageNo(4), 500);
         assert_eq!(call.method, Method::POST);
         assert_eq!(
             call.url.as_str(),
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn fields_may_be_repeated_and_the_root_generic() {
-        let call = search(&connection(json!({"root": "Generic", "search_fields": "repeated"})), &ask(), PageNo(1), 10);
+        let call = search(&connection(&json!({"root": "Generic", "search_fields": "repeated"})), &ask(), PageNo(1), 10);
         assert_eq!(
             call.url.as_str(),
             "https://x.example/XAPI/Generic/3/Enrollment/EntryWithdrawal/1/10?searchFields=EntryWithdrawalID\
@@ -164,9 +164,10 @@ mod tests {
         let ids = Some(IdFilter { field: "StudentID".to_owned(), ids: vec!["25".to_owned(), "x".to_owned()] });
         let list =
             json!({"LongSearchCondition": {"FieldName": "StudentID", "ConditionType": "List", "List": [25, "x"]}});
-        let alone = search(&connection(json!({})), &Ask { ids: ids.clone(), school_year: None, ..ask() }, PageNo(1), 9);
+        let alone =
+            search(&connection(&json!({})), &Ask { ids: ids.clone(), school_year: None, ..ask() }, PageNo(1), 9);
         assert_eq!(alone.body.unwrap()["SearchCondition"], list);
-        let both = search(&connection(json!({})), &Ask { ids, ..ask() }, PageNo(1), 9);
+        let both = search(&connection(&json!({})), &Ask { ids, ..ask() }, PageNo(1), 9);
         let group = &both.body.unwrap()["SearchCondition"]["SearchConditionGroup"];
         assert_eq!(group["ConditionGroupType"], "And");
         assert_eq!(group["Conditions"][0], list);
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn without_a_condition_everything_is_asked_for_by_key() {
         let ask = Ask { resource: "SkySys/State".to_owned(), fields: vec!["StateID".to_owned()], ..Ask::default() };
-        let body = search(&connection(json!({"entities": [5]})), &ask, PageNo(1), 9);
+        let body = search(&connection(&json!({"entities": [5]})), &ask, PageNo(1), 9);
         assert!(body.url.path().contains("/Custom/5/SkySys/State/1/9"));
         let condition = json!({"LongSearchCondition": {"FieldName": "StateID", "ConditionType": "NotNull"}});
         assert_eq!(body.body.unwrap()["SearchCondition"], condition);

@@ -1,0 +1,245 @@
+//! Whole pulls over the sandbox: every row comes in, whatever is lost, doubled or spoiled on the way, and what cannot
+//! come in is named.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use rollcall_fetcher::probe::{Outcome, probe};
+use rollcall_sandbox::{
+    AuthQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks, RetryAfter,
+    Throttle,
+};
+use rollcall_store::{board::Progress, district::ConnectionSecrets, run::PullState};
+use serde_json::json;
+use support::{Night, STUDENTS, Way, district, sandbox};
+
+fn listed(night: &Night) -> BTreeSet<i64> {
+    let students = night.sandbox.expected_students(1).into_iter();
+    students.filter(|(_, student)| student.listed).map(|(id, _)| id).collect()
+}
+
+/// Every student once, and nothing given up.
+async fn assert_whole(night: &Night) {
+    let pull = night.pull().await;
+    assert_eq!(pull.state, PullState::Fetched, "{:?}", pull.reason);
+    let board = night.board().await;
+    for listing in &board.listings {
+        assert_eq!(listing.progress, Progress::Fetched, "{}", listing.ask.resource);
+    }
+    let students = &night.rows["Student/Student"];
+    assert_eq!(students.len(), listed(night).len());
+    assert_eq!(students.iter().copied().collect::<BTreeSet<_>>(), listed(night));
+    assert!(night.rows["Enrollment/EntryWithdrawal"].len() >= STUDENTS as usize / 2);
+    assert!(night.parked.is_empty(), "{:?}", night.parked);
+}
+
+async fn whole_under(quirks: Quirks, extra: &serde_json::Value) -> Night {
+    let sandbox = sandbox().await;
+    sandbox.set_quirks(quirks);
+    let mut night = Night::with(sandbox, extra).await;
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+    night
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_brings_every_row_and_never_asks_more_at_once_than_it_has_lanes() {
+    let sandbox = sandbox().await;
+    sandbox.set_quirks(Quirks { latency_ms: Some(3), ..Quirks::default() });
+    let mut night = Night::with(sandbox, &json!({"lanes": 3})).await;
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+    let stats = night.sandbox.stats();
+    assert_eq!(stats.max_in_flight, 3, "the lanes are used, and no more");
+    assert_eq!(stats.token_fetches, 1);
+    let discovery = night.pull().await.discovery.unwrap();
+    assert!(discovery.fatal.is_empty());
+    assert!(discovery.refused.values().all(|fields| *fields != ["*"]), "{:?}", discovery.refused);
+    assert_eq!(discovery.school_years.len(), 2);
+    let board = night.board().await;
+    assert!(board.listings.iter().all(|listing| listing.last_page.is_some()));
+    let asked: u64 = stats.requests_by_object.values().sum();
+    let needed: u32 = board.listings.iter().filter_map(|listing| listing.last_page).sum();
+    let metadata = 25 + 2;
+    let waste = asked as i64 - i64::from(needed) - metadata;
+    assert!(waste <= 10, "{asked} requests for {needed} pages");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_messages_are_made_good() {
+    let mut night = Night::new(&json!({"page_size": 20})).await;
+    night.play(|number| if number % 4 == 1 { Way::Lost } else { Way::Arrives }).await;
+    assert_whole(&night).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubled_messages_change_nothing() {
+    let mut night = Night::new(&json!({"page_size": 20})).await;
+    night.play(|_| Way::Twice).await;
+    assert_whole(&night).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_message_lost_is_made_good() {
+    let mut night = Night::new(&json!({"page_size": 50})).await;
+    night.play(|number| if number == 0 { Way::Lost } else { Way::Arrives }).await;
+    assert_whole(&night).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_roots_and_every_way_of_asking_work() {
+    for extra in [
+        json!({"root": "Generic", "search_fields": "repeated", "credentials": "form"}),
+        json!({"credentials": "basic-get", "staff": "active", "entities": [1]}),
+    ] {
+        whole_under(Quirks::default(), &extra).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_expire_are_renewed() {
+    for status in [401, 403] {
+        let auth =
+            AuthQuirks { expired_status: status, token_expires_after_requests: Some(9), ..AuthQuirks::default() };
+        whole_under(Quirks { auth, ..Quirks::default() }, &json!({"page_size": 20})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_paging_ends_where_it_should() {
+    let quirks = [
+        PagingQuirks { next: NextStyle::Absent, ..PagingQuirks::default() },
+        PagingQuirks { next: NextStyle::SelfOnLast, ..PagingQuirks::default() },
+        PagingQuirks { next: NextStyle::PathWithQuery, next_after_full_page: true, ..PagingQuirks::default() },
+        PagingQuirks { total_key: Some("TotalCount".to_owned()), ..PagingQuirks::default() },
+        PagingQuirks { max_page_size: Some(3), ..PagingQuirks::default() },
+        PagingQuirks { max_page_size: Some(3), next: NextStyle::Absent, ..PagingQuirks::default() },
+    ];
+    for paging in quirks {
+        whole_under(Quirks { paging, ..Quirks::default() }, &json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_total_saves_asking_beyond_the_end() {
+    let paging = PagingQuirks { total_key: Some("TotalCount".to_owned()), ..PagingQuirks::default() };
+    let night = whole_under(Quirks { paging, ..Quirks::default() }, &json!({})).await;
+    let board = night.board().await;
+    let pages: u32 = board.listings.iter().filter_map(|listing| listing.last_page).sum();
+    let dealt: u32 = board.listings.iter().map(|listing| listing.next_page - 1).sum();
+    assert_eq!(dealt, pages);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passing_faults_pass() {
+    let once = |kind| Fault { kind, object: Some("Student".to_owned()), page: Some(2), times: Some(1) };
+    for kind in [FaultKind::Status(500), FaultKind::Html, FaultKind::TruncatedJson, FaultKind::ConnectionReset] {
+        whole_under(Quirks { faults: vec![once(kind)], ..Quirks::default() }, &json!({})).await;
+    }
+    for retry_after in [RetryAfter::Absent, RetryAfter::Seconds(40), RetryAfter::Date(40)] {
+        let too_many_requests = Some(Throttle { every: 7, retry_after });
+        whole_under(Quirks { too_many_requests, ..Quirks::default() }, &json!({"page_size": 30})).await;
+    }
+}
+
+/// Plays under quirks that make the pull fail, and returns why.
+async fn failed_under(quirks: Quirks) -> String {
+    let sandbox = sandbox().await;
+    sandbox.set_quirks(quirks);
+    let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
+    night.play(|_| Way::Arrives).await;
+    let pull = night.pull().await;
+    assert_eq!(pull.state, PullState::Failed);
+    pull.reason.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_cannot_be_had_says_why_and_what_to_do() {
+    let secret = Quirks { auth: AuthQuirks { wrong_secret: true, ..AuthQuirks::default() }, ..Quirks::default() };
+    let reason = failed_under(secret).await;
+    assert!(reason.starts_with("token-refused") && reason.contains("client_secret"), "{reason}");
+    let expired = Quirks { auth: AuthQuirks { access_expired: true, ..AuthQuirks::default() }, ..Quirks::default() };
+    let reason = failed_under(expired).await;
+    assert!(reason.contains("expired"), "{reason}");
+    let field = ObjectField { object: "EntryWithdrawal".to_owned(), field: "WithdrawalCodeID".to_owned() };
+    let denied = Grants { denied_fields: vec![field], ..Grants::default() };
+    let reason = failed_under(Quirks { grants: denied, ..Quirks::default() }).await;
+    assert!(reason.starts_with("not-granted") && reason.contains("EntryWithdrawal.WithdrawalCodeID"), "{reason}");
+    let html = Fault { kind: FaultKind::Html, object: Some("Student".to_owned()), page: Some(1), times: None };
+    let reason = failed_under(Quirks { faults: vec![html], ..Quirks::default() }).await;
+    assert!(reason.starts_with("not-json") && reason.contains("base_url"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_the_status_does_not_rest_on_fails_alone() {
+    let fault =
+        Fault { kind: FaultKind::Status(403), object: Some("NamePhone".to_owned()), page: Some(1), times: None };
+    let sandbox = sandbox().await;
+    sandbox.set_quirks(Quirks { faults: vec![fault], ..Quirks::default() });
+    let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
+    night.play(|_| Way::Arrives).await;
+    assert_eq!(night.pull().await.state, PullState::Fetched);
+    let board = night.board().await;
+    let phones = board.listings.iter().find(|listing| listing.ask.resource == "Demographics/NamePhone").unwrap();
+    assert!(matches!(&phones.progress, Progress::Failed(reason) if reason.starts_with("access-refused")));
+    let others = board.listings.iter().filter(|listing| listing.progress == Progress::Fetched).count();
+    assert_eq!(others, board.listings.len() - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_that_never_end_or_lead_elsewhere_are_given_up() {
+    let repeat = vec![ObjectPage { object: "Student".to_owned(), page: 2 }];
+    for (paging, code) in [
+        (PagingQuirks { repeat, ..PagingQuirks::default() }, "page-repeated"),
+        (
+            PagingQuirks { next: NextStyle::Origin("https://evil.example".to_owned()), ..PagingQuirks::default() },
+            "next-elsewhere",
+        ),
+    ] {
+        let sandbox = sandbox().await;
+        sandbox.set_quirks(Quirks { paging, ..Quirks::default() });
+        let mut night = Night::with(sandbox, &json!({"page_size": 3})).await;
+        night.play(|_| Way::Arrives).await;
+        let pull = night.pull().await;
+        let failures = match night.store.board(&night.run.district, night.run.id, pull.connection).await.unwrap() {
+            Some(board) => board.listings.into_iter().map(|listing| format!("{:?}", listing.progress)).collect(),
+            None => Vec::new(),
+        };
+        let told = pull.reason.iter().chain(&failures).any(|text| text.contains(code));
+        assert!(told, "{code}: {:?} {failures:?}", pull.reason);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_supporting_object_is_named_and_left_out() {
+    let grants = Grants { denied_objects: vec!["EmergencyContact".to_owned()], ..Grants::default() };
+    let night = whole_under(Quirks { grants, ..Quirks::default() }, &json!({"page_size": 20})).await;
+    let discovery = night.pull().await.discovery.unwrap();
+    assert_eq!(discovery.refused["Demographics/EmergencyContact"], ["*"]);
+    assert!(!night.rows.contains_key("Demographics/EmergencyContact"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_test_of_a_connection_names_each_step() {
+    let sandbox = sandbox().await;
+    let district = district(&sandbox, &json!({}));
+    let secrets = |text: &str| ConnectionSecrets { client_secret: text.into(), ..ConnectionSecrets::default() };
+    let clock = rollcall_proto::clock::SystemClock;
+    let steps = probe(&district, &district.connections[0], secrets(sandbox.client_secret()), true, &clock).await;
+    assert!(steps.iter().all(|step| step.outcome != Outcome::Fail), "{steps:?}");
+    for name in ["connection", "token", "system metadata", "clock", "grants", "school years"] {
+        assert!(steps.iter().any(|step| step.name == name && step.outcome == Outcome::Ok), "{name}: {steps:?}");
+    }
+    assert!(steps.iter().any(|step| step.name == "listing Student/Student of entity 1" && step.outcome == Outcome::Ok));
+
+    let steps = probe(&district, &district.connections[0], secrets("wrong"), true, &clock).await;
+    let last = steps.last().unwrap();
+    assert_eq!((last.name.as_str(), last.outcome), ("token", Outcome::Fail));
+    assert!(last.mend.as_ref().unwrap().contains("client_secret"));
+
+    let steps = probe(&district, &district.connections[0], secrets("wrong"), false, &clock).await;
+    assert_eq!(steps.len(), 1);
+    assert!(steps[0].mend.as_ref().unwrap().contains("https"), "{steps:?}");
+}

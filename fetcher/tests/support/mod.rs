@@ -1,0 +1,275 @@
+//! A district's pull played through the handler, with the sandbox as SIS, a real store, and a bus that the test holds
+//! in its hands: it decides which message is lost, doubled or late.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta};
+use rollcall_fetcher::{FetchHandler, FetcherConfig, Reconciler, launch};
+use rollcall_proto::{
+    bus::{Bus, BusError, Parked, ParkedFilter, QueueDepth, SharedBus, Subscription},
+    clock::{Clock, ManualClock},
+    handler::{Fate, Handler},
+    id::ConnectionNo,
+    message::{Body, Message, Page},
+    topology::{ATTEMPTS, Queue},
+};
+use rollcall_sandbox::{Sandbox, SandboxConfig};
+use rollcall_store::{
+    Store,
+    board::Board,
+    district::{ConnectionSecrets, District},
+    page::NewPage,
+    run::{NewRun, Pull, Run, Trigger},
+    secret::Keyring,
+};
+use serde_json::json;
+
+pub(crate) const STUDENTS: u32 = 60;
+
+/// Keeps what is published.
+#[derive(Default)]
+pub(crate) struct Hand(Mutex<VecDeque<Message>>);
+
+impl Hand {
+    pub(crate) fn take(&self) -> Vec<Message> {
+        self.0.lock().unwrap().drain(..).collect()
+    }
+}
+
+#[async_trait]
+impl Bus for Hand {
+    async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
+        self.0.lock().unwrap().extend(messages.iter().cloned());
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: Queue, _: u16) -> Result<Box<dyn Subscription>, BusError> {
+        Err(BusError::Unavailable { operation: "subscribe", source: None })
+    }
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>, BusError> {
+        Ok(Vec::new())
+    }
+
+    async fn parked(&self, _: Queue, _: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        Ok(Vec::new())
+    }
+
+    async fn replay(&self, _: Queue, _: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        Ok(Vec::new())
+    }
+
+    async fn purge(&self, _: Queue) -> Result<u64, BusError> {
+        Ok(0)
+    }
+
+    async fn check(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+}
+
+/// What happens to a message on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Arrives,
+    Twice,
+    Lost,
+}
+
+/// See the module.
+pub(crate) struct Night {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) store: Store,
+    pub(crate) clock: ManualClock,
+    pub(crate) run: Run,
+    hand: Arc<Hand>,
+    handler: Arc<FetchHandler>,
+    reconciler: Reconciler,
+    /// Ids seen, by resource.
+    pub(crate) rows: BTreeMap<String, Vec<i64>>,
+    pub(crate) parked: Vec<String>,
+    handled: AtomicU32,
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) fn district(sandbox: &Sandbox, extra: &serde_json::Value) -> District {
+    let mut connection = json!({
+        "kind": "skyward-qmlativ", "base_url": sandbox.base_url(), "client_id": sandbox.client_id(),
+        "page_size": 7, "lanes": 4,
+    });
+    connection.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let file = json!({"id": "d", "name": "D", "time_zone": "America/Chicago", "connection": [connection]});
+    serde_json::from_value(file).unwrap()
+}
+
+pub(crate) async fn sandbox() -> Sandbox {
+    Sandbox::start(SandboxConfig { students: STUDENTS, ..SandboxConfig::default() }).await.unwrap()
+}
+
+impl Night {
+    pub(crate) async fn new(extra: &serde_json::Value) -> Self {
+        Self::with(sandbox().await, extra).await
+    }
+
+    pub(crate) async fn with(sandbox: Sandbox, extra: &serde_json::Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Keyring::create_file(&dir.path().join("key")).unwrap();
+        let store = Store::open_embedded(dir.path(), key).await.unwrap();
+        let clock = ManualClock::new(DateTime::from_timestamp(1_792_000_000, 0).unwrap());
+        let hand = Arc::new(Hand::default());
+        let bus: SharedBus = Arc::clone(&hand) as SharedBus;
+        let secrets =
+            ConnectionSecrets { client_secret: sandbox.client_secret().into(), ..ConnectionSecrets::default() };
+        let district = district(&sandbox, extra);
+        store.apply_district(&district, &[secrets], "test", clock.now()).await.unwrap();
+        let config = FetcherConfig { allow_private_addresses: true, ..FetcherConfig::default() };
+        let shared = || Arc::new(clock.clone());
+        let handler = FetchHandler::new(&config, store.clone(), Arc::clone(&bus), shared()).unwrap();
+        let reconciler = Reconciler::new(&config, store.clone(), Arc::clone(&bus), shared());
+        let new = NewRun {
+            district: district.id.clone(),
+            trigger: Trigger::Manual,
+            as_of: sandbox.today(),
+            plan_only: false,
+            as_of_given: false,
+            requested_by: "test".to_owned(),
+        };
+        let run = launch(&store, &bus, &new, clock.now()).await.unwrap().unwrap();
+        Self {
+            sandbox,
+            store,
+            clock,
+            run,
+            hand,
+            handler: Arc::new(handler),
+            reconciler,
+            rows: BTreeMap::new(),
+            parked: Vec::new(),
+            handled: AtomicU32::new(0),
+            _dir: dir,
+        }
+    }
+
+    /// Plays until the run is told to plan. `way` says what becomes of each message, by its number. True: `large`.
+    pub(crate) async fn play(&mut self, way: impl Fn(u32) -> Way) -> bool {
+        for _ in 0..2_000 {
+            let messages = self.hand.take();
+            if messages.is_empty() {
+                self.clock.advance(TimeDelta::seconds(130));
+                self.reconciler.once().await.unwrap();
+            }
+            let mut work = Vec::new();
+            for message in messages {
+                let copies = match way(self.handled.fetch_add(1, Ordering::Relaxed)) {
+                    Way::Arrives => 1,
+                    Way::Twice => 2,
+                    Way::Lost => 0,
+                };
+                for _ in 0..copies {
+                    match &message.body {
+                        Body::Page(page) => self.collect(page).await,
+                        Body::Plan(plan) => return plan.large,
+                        _ => work.push(message.clone()),
+                    }
+                }
+            }
+            self.handle_all(work).await;
+            if self.all_collected().await {
+                return false;
+            }
+        }
+        panic!("the pull never ended: {:?}", self.pull().await);
+    }
+
+    /// All at once, as many fetchers would.
+    async fn handle_all(&mut self, work: Vec<Message>) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for message in work {
+            let handler = Arc::clone(&self.handler);
+            tasks.spawn(async move { (handler.handle(message.clone()).await, message) });
+        }
+        while let Some(done) = tasks.join_next().await {
+            let (fate, message) = done.unwrap();
+            self.settle(fate, message).await;
+        }
+    }
+
+    async fn settle(&mut self, fate: Fate, message: Message) {
+        match fate {
+            Fate::Done => {}
+            Fate::Park(park) => self.parked.push(format!("{}: {}", park.reason, park.detail)),
+            Fate::Retry(retry) => {
+                self.clock.advance(TimeDelta::from_std(retry.after.min(Duration::from_mins(1))).unwrap());
+                let attempt = message.attempt + u32::from(!retry.free);
+                let message = Message { attempt, ..message };
+                if attempt < ATTEMPTS {
+                    self.hand.publish(&[message]).await.unwrap();
+                } else {
+                    let fate = self.handler.exhausted(message, retry).await;
+                    assert!(!matches!(fate, Fate::Retry(_)), "{fate:?}");
+                }
+            }
+        }
+    }
+
+    /// What the classifier does, as far as this needs it.
+    async fn collect(&mut self, page: &Page) {
+        let (district, run) = (&self.run.district, self.run.id);
+        let raw = match &page.body {
+            Some(body) => body.to_vec(),
+            None => {
+                self.store.raw_page(district, run, page.connection, page.listing, page.page).await.unwrap().unwrap()
+            }
+        };
+        let text = zstd::bulk::decompress(&raw, page.body_bytes as usize).unwrap();
+        assert_eq!(text.len() as u64, page.body_bytes);
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let objects = value["Objects"].as_array().unwrap();
+        let board = self.board().await;
+        let ask = &board.listings[page.listing.0 as usize].ask;
+        let new = NewPage {
+            connection: page.connection,
+            listing: page.listing,
+            page: page.page,
+            status: page.status,
+            raw: page.body.as_ref().map(|body| body.to_vec()),
+            fragments: Vec::new(),
+            rows: objects.len() as i64,
+            digest: [0; 16],
+            claimed_total: None,
+            error: None,
+            asked_at: page.asked_at,
+            took_ms: page.took_ms,
+            collected_at: self.clock.now(),
+        };
+        if self.store.save_page(district, run, &new).await.unwrap() {
+            let ids = objects.iter().map(|row| row[&ask.fields[0]].as_i64().unwrap());
+            self.rows.entry(ask.resource.clone()).or_default().extend(ids);
+        }
+    }
+
+    async fn all_collected(&self) -> bool {
+        let pages = self.store.pages(&self.run.district, self.run.id).await.unwrap();
+        let known: BTreeSet<_> = pages.iter().map(|page| (page.listing, page.page)).collect();
+        let Some(board) = self.store.board(&self.run.district, self.run.id, ConnectionNo(0)).await.unwrap() else {
+            return false;
+        };
+        board.all_fetched() && board.missing(|listing, page| known.contains(&(listing, page))).is_empty()
+    }
+
+    pub(crate) async fn board(&self) -> Board {
+        self.store.board(&self.run.district, self.run.id, ConnectionNo(0)).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn pull(&self) -> Pull {
+        self.store.pulls(&self.run.district, self.run.id).await.unwrap().remove(0)
+    }
+}
