@@ -17,8 +17,8 @@ use rollcall_store::{
 
 use crate::error::FetchError;
 
-/// Rows from which a run goes to the queue of large ones.
-pub(crate) const LARGE_RUN_ROWS: i64 = 250_000;
+/// A run of more rows goes to the queue of large ones. The classifier, which mostly decides this, has the same number.
+const LARGE_RUN_ROWS: i64 = 500_000;
 
 /// Goes to the plan if every pull is fetched or given up and every fetched page is collected. True: it went.
 ///
@@ -44,7 +44,7 @@ pub(crate) async fn advance(
     if !store.pulled(district, run, now).await? {
         return Ok(false);
     }
-    let large = pages.iter().map(|page| page.rows).sum::<i64>() >= LARGE_RUN_ROWS;
+    let large = pages.iter().map(|page| page.rows).sum::<i64>() > LARGE_RUN_ROWS;
     bus.publish(&[Message::new(district.clone(), run, now, Body::Plan(Plan { large }))]).await?;
     Ok(true)
 }
