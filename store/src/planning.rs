@@ -209,7 +209,7 @@ async fn move_run(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan
                changed = $9, removed = $10, unchanged = $11, skipped = $12, plan_hash = $13, \
                planned_roster_version = $14, planned_at = $15, touched_at = $15, released_at = $16, ended_at = $17, \
                plan_lease_until = NULL WHERE district = $1 AND id = $2 AND stage = 'plan'";
-    let (stage, state, reason) = destination(&plan.verdict);
+    let (stage, run_state, reason) = destination(&plan.verdict);
     let counts = &plan.counts;
     let released = (stage == "release").then_some(now);
     let ended = (stage == "closed").then_some(now);
@@ -217,7 +217,7 @@ async fn move_run(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan
         district,
         run,
         stage,
-        state,
+        run_state,
         reason,
         counts.listed,
         counts.missing,

@@ -93,15 +93,15 @@ impl<'a> Tally<'a> {
 pub(super) async fn settle(tx: &mut Tx, batch: &Batch<'_>, head: &Head, tally: Tally<'_>) -> Result<BatchOutcome> {
     parked::park(tx, batch, &tally.parked).await?;
     settle_batch(tx, batch, &tally).await?;
-    let flight = settle_plan(tx, batch, head).await?;
+    let progress = settle_plan(tx, batch, head).await?;
     count(tx, batch, &tally).await?;
     Ok(BatchOutcome {
         already_settled: false,
         applied: tally.applied,
         superseded: tally.superseded,
         parked: tally.parked.iter().map(|parked| listed(parked, batch)).collect(),
-        run_settled: flight.is_settled(),
-        release_more: flight.wants_more(batch.message.events.len() as i64),
+        run_settled: progress.is_settled(),
+        release_more: progress.wants_more(batch.message.events.len() as i64),
     })
 }
 
@@ -123,7 +123,7 @@ async fn settle_batch(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Resu
     tx.execute(OPERATION, sql, args).await.map(drop)
 }
 
-async fn settle_plan(tx: &mut Tx, batch: &Batch<'_>, head: &Head) -> Result<Flight> {
+async fn settle_plan(tx: &mut Tx, batch: &Batch<'_>, head: &Head) -> Result<Progress> {
     let sql = "UPDATE plan SET settled_batches = settled_batches + 1, settled_events = settled_events + $3, \
                published_batches = published_batches + $4, published_events = published_events + $5 \
                WHERE district = $1 AND run = $2 \
@@ -134,7 +134,7 @@ async fn settle_plan(tx: &mut Tx, batch: &Batch<'_>, head: &Head) -> Result<Flig
     let args = args![batch.district, batch.run, events, i64::from(late_batches), late_events];
     let row = tx.row(OPERATION, sql, args).await?.ok_or(StoreError::NoRun(batch.run))?;
     let in_flight = row.get::<i64>(3)? - row.get::<i64>(4)?;
-    Ok(Flight {
+    Ok(Progress {
         batches: row.get(0)?,
         settled: row.get(1)?,
         published: row.get(2)?,
@@ -153,7 +153,7 @@ async fn count(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Result<()> 
 
 /// A released plan's progress, after a batch of it was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Flight {
+struct Progress {
     batches: i64,
     settled: i64,
     published: i64,
@@ -162,7 +162,7 @@ struct Flight {
     window: i64,
 }
 
-impl Flight {
+impl Progress {
     const fn is_settled(&self) -> bool {
         self.settled == self.batches
     }
@@ -180,25 +180,25 @@ impl Flight {
 mod tests {
     use super::*;
 
-    fn flight(published: i64, in_flight: i64) -> Flight {
-        Flight { batches: 10, settled: 0, published, in_flight, window: 100 }
+    fn progress(published: i64, in_flight: i64) -> Progress {
+        Progress { batches: 10, settled: 0, published, in_flight, window: 100 }
     }
 
     #[test]
     fn more_is_released_once_when_half_the_window_is_free() {
-        assert!(!flight(5, 51).wants_more(20));
-        assert!(flight(5, 50).wants_more(20));
-        assert!(flight(5, 31).wants_more(20));
-        assert!(!flight(5, 30).wants_more(20));
+        assert!(!progress(5, 51).wants_more(20));
+        assert!(progress(5, 50).wants_more(20));
+        assert!(progress(5, 31).wants_more(20));
+        assert!(!progress(5, 30).wants_more(20));
     }
 
     #[test]
     fn more_is_released_when_nothing_is_in_flight() {
-        assert!(flight(1, 0).wants_more(1));
+        assert!(progress(1, 0).wants_more(1));
     }
 
     #[test]
     fn nothing_is_released_when_nothing_waits() {
-        assert!(!flight(10, 0).wants_more(80));
+        assert!(!progress(10, 0).wants_more(80));
     }
 }
