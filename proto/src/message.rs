@@ -16,6 +16,9 @@ use crate::{
 /// Most events that one message carries.
 pub const EVENTS_PER_MESSAGE: usize = 256;
 
+/// A run with more rows than this is a large one: it is planned apart ([`Plan::large`]).
+pub const LARGE_RUN_ROWS: i64 = 500_000;
+
 /// A message as handlers see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {

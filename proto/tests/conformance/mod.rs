@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod amqp_only;
+pub mod broker;
 pub mod embedded;
 pub mod embedded_only;
 pub mod suite;

@@ -41,6 +41,10 @@ impl Running {
         Self { config, stop, task: tokio::spawn(worker) }
     }
 
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();

@@ -1,0 +1,105 @@
+//! A broker of a test's own, to be stopped, started again and starved of memory. Others are left alone.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::LIMIT;
+
+/// Where Debian and Ubuntu put the programs that ask for no particular user.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+pub struct Broker {
+    dir: TempDir,
+    port: u16,
+    dist_port: u16,
+    epmd_port: u16,
+}
+
+impl Broker {
+    /// Starts it, and waits until it answers.
+    pub async fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        for folder in ["mnesia", "log", "home", "cfg"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        std::fs::write(dir.path().join("cfg/rabbitmq-env.conf"), "").unwrap();
+        std::fs::write(dir.path().join("cfg/enabled_plugins"), "[].").unwrap();
+        let settings = "log.console = false\ndisk_free_limit.absolute = 50MB\n";
+        std::fs::write(dir.path().join("cfg/rabbitmq.conf"), settings).unwrap();
+        let [port, dist_port, epmd_port] = free_ports();
+        let broker = Self { dir, port, dist_port, epmd_port };
+        broker.boot().await;
+        broker
+    }
+
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Starts the server, again or for the first time.
+    pub async fn boot(&self) {
+        let mut server = self.command("rabbitmq-server");
+        server.arg("-detached").stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(server.status().expect("rabbitmq-server is installed by ./test").success());
+        let limit = Instant::now() + LIMIT;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            assert!(Instant::now() < limit, "the broker did not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.control(&["await_startup"]);
+    }
+
+    /// Stops the server and keeps its data.
+    pub fn shut_down(&self) {
+        self.control(&["shutdown"]);
+    }
+
+    /// Runs `rabbitmqctl`.
+    pub fn control(&self, arguments: &[&str]) {
+        let output = self.command("rabbitmqctl").args(arguments).output().expect("rabbitmqctl");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let dir = self.dir.path();
+        let mut command = Command::new(Path::new(PROGRAMS).join(program));
+        command
+            .env("HOME", dir.join("home"))
+            .env("RABBITMQ_NODENAME", format!("conformance{}@localhost", self.port))
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.port.to_string())
+            .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env("RABBITMQ_MNESIA_BASE", dir.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", dir.join("log"))
+            .env("RABBITMQ_PID_FILE", dir.join("pid"))
+            .env("RABBITMQ_CONF_ENV_FILE", dir.join("cfg/rabbitmq-env.conf"))
+            .env("RABBITMQ_CONFIG_FILE", dir.join("cfg/rabbitmq"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", dir.join("cfg/advanced"))
+            .env("RABBITMQ_GENERATED_CONFIG_DIR", dir.join("cfg/generated"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("cfg/enabled_plugins"));
+        command
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // The name server outlives the broker; it is this test's own too.
+        drop(self.command("rabbitmqctl").arg("shutdown").output());
+        drop(Command::new("epmd").args(["-port", &self.epmd_port.to_string(), "-kill"]).output());
+    }
+}
+
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
