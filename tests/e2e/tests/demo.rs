@@ -8,8 +8,7 @@ async fn the_demo_shows_three_nights_and_cleans_up() {
     let folder = tempfile::tempdir().unwrap();
     let settings = [("TMPDIR".to_owned(), folder.path().to_string_lossy().into_owned())];
     let answer = Answer::of(folder.path(), &["demo", "--students", "300"], &settings).await.expect_code(0);
-    for part in
-        ["First night", "Second night", "Third night", "ENROLLED", "INACTIVE", "GRADUATED", "held", "rollcall runs"]
+    for part in ["First night", "Second night", "Third night", "ENROLLED", "INACTIVE", "GRADUATED", "held", "runs show"]
     {
         assert!(answer.stdout.contains(part), "{part} is missing in:\n{}", answer.stdout);
     }
