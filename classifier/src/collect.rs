@@ -92,8 +92,7 @@ impl CollectHandler {
             return Ok(body.clone());
         }
         let place = (page.connection, page.listing, page.page);
-        let stored =
-            self.context.store.raw_page(&message.district, message.run, place.0, place.1, place.2).await?;
+        let stored = self.context.store.raw_page(&message.district, message.run, place.0, place.1, place.2).await?;
         stored.map(Bytes::from).ok_or(ClassifierError::RawMissing)
     }
 

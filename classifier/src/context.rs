@@ -6,7 +6,7 @@ use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
     id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId},
-    message::{Applied, Body, Message, Plan, Release},
+    message::{Applied, Body, LARGE_RUN_ROWS, Message, Plan, Release},
 };
 use rollcall_store::{
     Store,
@@ -16,9 +16,6 @@ use rollcall_store::{
 };
 
 use crate::{config::ClassifierConfig, error::ClassifierError};
-
-/// Rows from which a run is planned on the queue of large ones.
-pub const LARGE_RUN_ROWS: i64 = 500_000;
 
 /// Store, bus, clock and settings.
 #[derive(Clone)]

@@ -125,7 +125,8 @@ impl Source {
 
     /// Columns of a kind that were there on some row; `None` where there is no row at all.
     pub fn seen(&self, kind: Kind) -> Option<u64> {
-        let pages = self.pages.iter().map(|loaded| &loaded.page).filter(|page| page.kind == kind && page.tally.rows > 0);
+        let pages =
+            self.pages.iter().map(|loaded| &loaded.page).filter(|page| page.kind == kind && page.tally.rows > 0);
         pages.map(|page| page.tally.seen).reduce(|all, seen| all | seen)
     }
 

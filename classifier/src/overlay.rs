@@ -15,8 +15,8 @@ use crate::{
         Column, KINDS, Kind,
         column::{
             Address as A, County, EmailType, EmergencyContact as E, EntitySchool, EntryCode, EntryWithdrawal as W,
-            Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School, State,
-            Student as S, StudentEntityYear as Y, StudentGuardian as G, Zip,
+            Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School, State, Student as S,
+            StudentEntityYear as Y, StudentGuardian as G, Zip,
         },
     },
 };
@@ -159,12 +159,17 @@ impl Unknown {
     }
 
     fn fill_enrollments(&self, enrollments: &mut Vec<Enrollment>, stored: &[Enrollment]) {
-        each_pair(enrollments, stored, |a, b| a.id == b.id, |new, old| {
-            keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
-            keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
-            keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
-            keep(self.no_school(), &mut new.school, &old.school);
-        });
+        each_pair(
+            enrollments,
+            stored,
+            |a, b| a.id == b.id,
+            |new, old| {
+                keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
+                keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
+                keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
+                keep(self.no_school(), &mut new.school, &old.school);
+            },
+        );
         if self.incomplete {
             let shown: Vec<String> = enrollments.iter().map(|enrollment| enrollment.id.clone()).collect();
             enrollments.extend(stored.iter().filter(|old| !shown.contains(&old.id)).cloned());

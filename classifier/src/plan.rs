@@ -95,7 +95,8 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     let judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
     let looks = open(&mut facts.pulls)?;
     let nothing = Discovery::default();
-    let sides: Vec<Side<'_>> = (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
+    let sides: Vec<Side<'_>> =
+        (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
     let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides, &looks));
     let mut batcher = Batcher::new(facts.run.seq);
     let found = diff::compare(&sides, &facts.stored, second.as_ref(), records, &mut batcher)?;
@@ -287,7 +288,12 @@ fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut say = |weight, code: &str, what: &str, ids: &[&str]| {
         if !ids.is_empty() {
-            findings.push(Finding { weight, code: code.to_owned(), message: listed(what, ids), count: ids.len() as i64 });
+            findings.push(Finding {
+                weight,
+                code: code.to_owned(),
+                message: listed(what, ids),
+                count: ids.len() as i64,
+            });
         }
     };
     let skipped = |wanted: &dyn Fn(&str) -> bool| -> Vec<&str> {
@@ -297,10 +303,21 @@ fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding> {
     let not_confirmed = skipped(&|reason| reason == NOT_CONFIRMED);
     let what = "not taken out, because the second look did not confirm it: students";
     say(FindingWeight::Partial, NOT_CONFIRMED, what, &not_confirmed);
-    let withheld = skipped(&|reason| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason));
-    say(FindingWeight::Partial, "students-withheld", "left as they are stored, see `rollcall runs show`: students", &withheld);
+    let withheld =
+        skipped(&|reason| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason));
+    say(
+        FindingWeight::Partial,
+        "students-withheld",
+        "left as they are stored, see `rollcall runs show`: students",
+        &withheld,
+    );
     let doubles: Vec<&str> = found.duplicates.iter().map(String::as_str).collect();
-    say(FindingWeight::Warning, "duplicate-student", "listed twice with differing facts, the later page counts: students", &doubles);
+    say(
+        FindingWeight::Warning,
+        "duplicate-student",
+        "listed twice with differing facts, the later page counts: students",
+        &doubles,
+    );
     let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (code, enrollment) in &found.warnings {
         by_code.entry(code).or_default().push(enrollment);
@@ -331,7 +348,12 @@ fn oddities(looks: &[Looks]) -> Vec<Finding> {
         let mut say = |code: &str, count: u64, what: &str| {
             if count > 0 {
                 let message = format!("{}: {what}", kind.resource());
-                findings.push(Finding { weight: FindingWeight::Warning, code: code.to_owned(), message, count: count as i64 });
+                findings.push(Finding {
+                    weight: FindingWeight::Warning,
+                    code: code.to_owned(),
+                    message,
+                    count: count as i64,
+                });
             }
         };
         say("control-characters", cleaned, "texts from which control characters were taken");

@@ -51,8 +51,10 @@ impl Candidates {
 
     /// What [`Candidates::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        rmp_serde::from_slice(bytes)
-            .map_err(|_| StoreError::Corrupt { what: "list of candidates", detail: "not of the expected form".to_owned() })
+        rmp_serde::from_slice(bytes).map_err(|_| StoreError::Corrupt {
+            what: "list of candidates",
+            detail: "not of the expected form".to_owned(),
+        })
     }
 
     /// The ids of one connection's candidates, as its SIS spells them.

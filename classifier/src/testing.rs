@@ -33,8 +33,7 @@ pub(crate) const GUARDIAN: &str = "Family/StudentGuardian";
 pub(crate) const ENTITY_YEAR: &str = "Enrollment/StudentEntityYear";
 pub(crate) const SPELL: &str = "Enrollment/EntryWithdrawal";
 pub(crate) const WITHDRAWAL_CODE: &str = "Enrollment/WithdrawalCode";
-const ESSENTIAL: [&str; 6] =
-    [STUDENT, ENTITY_YEAR, SPELL, WITHDRAWAL_CODE, "District/SchoolYear", "District/Entity"];
+const ESSENTIAL: [&str; 6] = [STUDENT, ENTITY_YEAR, SPELL, WITHDRAWAL_CODE, "District/SchoolYear", "District/Entity"];
 
 /// The date plans are made for.
 pub(crate) fn today() -> NaiveDate {
@@ -56,12 +55,21 @@ impl Sis {
             sis.rows.insert(resource, Vec::new());
         }
         for (id, year) in [(8, 2025), (9, 2026), (10, 2027)] {
-            sis.add("District/SchoolYear", json!({"SchoolYearID": id, "NumericYear": year, "IsCurrentYearForProvidedEntity": id == 9}));
+            sis.add(
+                "District/SchoolYear",
+                json!({"SchoolYearID": id, "NumericYear": year, "IsCurrentYearForProvidedEntity": id == 9}),
+            );
             // The same codes have other ids each year, and one id means another code.
             for (code_id, code) in [(1, "01"), (2, "98"), (3, "CECS")] {
-                sis.add(WITHDRAWAL_CODE, json!({"WithdrawalCodeID": id * 10 + code_id, "Code": code, "SchoolYearID": id}));
+                sis.add(
+                    WITHDRAWAL_CODE,
+                    json!({"WithdrawalCodeID": id * 10 + code_id, "Code": code, "SchoolYearID": id}),
+                );
             }
-            sis.add("Enrollment/School", json!({"SchoolID": id * 10, "Code": "041", "Name": "Oak", "SchoolYearID": id}));
+            sis.add(
+                "Enrollment/School",
+                json!({"SchoolID": id * 10, "Code": "041", "Name": "Oak", "SchoolYearID": id}),
+            );
         }
         sis.add("District/Entity", json!({"EntityID": 41, "Code": "041", "SchoolYearIDCurrent": 9}));
         sis.add("Enrollment/EntryCode", json!({"EntryCodeID": 1, "Code": "E", "SchoolYearID": 9}));
@@ -86,11 +94,20 @@ impl Sis {
 
     /// A student with an open enrollment in the current year.
     pub(crate) fn enroll(&mut self, id: i64) {
-        self.add(STUDENT, json!({"StudentID": id, "NameID": id * 2, "StudentNumber": format!("N{id}"), "GradYear": 2033}));
-        self.add(NAME, json!({"NameID": id * 2, "FirstName": format!("Ana{id}"), "LastName": "Li", "BirthDate": "2014-02-03"}));
+        self.add(
+            STUDENT,
+            json!({"StudentID": id, "NameID": id * 2, "StudentNumber": format!("N{id}"), "GradYear": 2033}),
+        );
+        self.add(
+            NAME,
+            json!({"NameID": id * 2, "FirstName": format!("Ana{id}"), "LastName": "Li", "BirthDate": "2014-02-03"}),
+        );
         self.add(NAME, json!({"NameID": id * 2 + 1, "FirstName": "Eva", "LastName": "Li"}));
         self.add(PHONE, json!({"NamePhoneID": id, "NameID": id * 2 + 1, "Rank": 1, "PhoneTypeID": 1, "PhoneNumber": format!("512{id}")}));
-        self.add(GUARDIAN, json!({"StudentGuardianID": id, "StudentID": id, "NameIDGuardian": id * 2 + 1, "RelationshipID": 1}));
+        self.add(
+            GUARDIAN,
+            json!({"StudentGuardianID": id, "StudentID": id, "NameIDGuardian": id * 2 + 1, "RelationshipID": 1}),
+        );
         self.add(ENTITY_YEAR, json!({"StudentEntityYearID": id, "StudentID": id, "EntityID": 41, "SchoolYearID": 9, "Grade": "05", "HomeroomID": 5}));
         self.add(SPELL, json!({"EntryWithdrawalID": id, "StudentID": id, "EntityID": 41, "SchoolYearID": 9, "SchoolID": 90,
             "StartDate": "2025-08-13T00:00:00", "EndDate": null, "WithdrawalCodeID": null, "EntryCodeID": 1, "IsDefaultEntity": true}));
@@ -193,7 +210,8 @@ impl Pulled {
 
     fn into_facts(self) -> PlanFacts {
         let discovery = Discovery::default();
-        let pull = Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery: Some(discovery), reason: None };
+        let pull =
+            Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery: Some(discovery), reason: None };
         let pull = PullIn { pull, board: Some(self.board), baseline: None, fragments: self.fragments };
         PlanFacts {
             district: district(),

@@ -102,7 +102,8 @@ pub struct PersonView<'a> {
 
 impl PersonView<'_> {
     /// Nobody.
-    pub const NOBODY: Self = Self { name_id: Id::Text(""), names: [None; 3], phones: 0..0, emails: 0..0, addresses: 0..0 };
+    pub const NOBODY: Self =
+        Self { name_id: Id::Text(""), names: [None; 3], phones: 0..0, emails: 0..0, addresses: 0..0 };
 }
 
 /// See [`Contact`].
@@ -349,8 +350,7 @@ fn email_view(email: &Email) -> EmailView<'_> {
 }
 
 fn address_record(address: &AddressView<'_>) -> Address {
-    let [line1, line2, city, state, zip, county, country] =
-        address.lines.clone().map(|line| line.map(Cow::into_owned));
+    let [line1, line2, city, state, zip, county, country] = address.lines.clone().map(|line| line.map(Cow::into_owned));
     let (physical, mailing) = (address.physical, address.mailing);
     Address { id: address.id.to_text(), physical, mailing, line1, line2, city, state, zip, county, country }
 }

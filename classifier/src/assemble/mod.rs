@@ -157,7 +157,8 @@ impl<'a> Assembler<'a> {
         let Some((row, rows)) = self.rows_of(student, look) else { return Reading::Absent };
         let spells = Spells::of(rows, &self.looks.first, &self.tables, self.withdrawal, student.id);
         if spells.dates_differ > 0 {
-            warnings.push(("withdrawal-dates-differ", spells.views.first().map(|v| v.id.to_text()).unwrap_or_default()));
+            warnings
+                .push(("withdrawal-dates-differ", spells.views.first().map(|v| v.id.to_text()).unwrap_or_default()));
         }
         let enrollments = spells.facts();
         let facts = Facts { today: self.today, policy: self.policy, known, enrollments: &enrollments };

@@ -50,7 +50,8 @@ pub(super) fn each_once<'a>(source: &'a Source, kind: Kind, key: i64, mut take: 
         [] => {}
         [only] => take(source.row(*only)),
         _ => {
-            let mut rows: Vec<(i64, Row<'a>)> = places.iter().map(|place| source.row(*place)).map(|r| (r.key(), r)).collect();
+            let mut rows: Vec<(i64, Row<'a>)> =
+                places.iter().map(|place| source.row(*place)).map(|r| (r.key(), r)).collect();
             rows.sort_by_key(|(key, _)| *key);
             for (number, (key, row)) in rows.iter().enumerate() {
                 if rows.get(number + 1).is_none_or(|(next, _)| next != key) {

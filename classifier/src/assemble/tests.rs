@@ -88,9 +88,15 @@ fn the_default_entity_decides_school_and_grade() {
     let mut sis = Sis::with_students(1);
     sis.add("District/Entity", json!({"EntityID": 42, "Code": "042", "SchoolYearIDCurrent": 9}));
     sis.add("Enrollment/School", json!({"SchoolID": 91, "Code": "042", "SchoolYearID": 9}));
-    sis.add(ENTITY_YEAR, json!({"StudentEntityYearID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "Grade": "06"}));
-    sis.add(SPELL, json!({"EntryWithdrawalID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "SchoolID": 91,
-        "StartDate": "2025-09-01", "IsDefaultEntity": false}));
+    sis.add(
+        ENTITY_YEAR,
+        json!({"StudentEntityYearID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "Grade": "06"}),
+    );
+    sis.add(
+        SPELL,
+        json!({"EntryWithdrawalID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "SchoolID": 91,
+        "StartDate": "2025-09-01", "IsDefaultEntity": false}),
+    );
     let at_home = record(&sis, 1);
     assert_eq!((at_home.school.as_deref(), at_home.grade.as_deref()), (Some("041"), Some("05")));
     sis.row(SPELL, 1)["IsDefaultEntity"] = json!(false);
@@ -111,7 +117,10 @@ fn a_school_that_an_enrollment_does_not_name_is_its_entitys() {
     let mut sis = Sis::with_students(1);
     sis.row(SPELL, 1)["SchoolID"] = json!(null);
     for (id, school, default) in [(1, 80, false), (2, 90, true), (3, 100, false)] {
-        sis.add("Enrollment/EntitySchool", json!({"EntitySchoolID": id, "EntityID": 41, "SchoolID": school, "IsDefaultSchoolForEntity": default}));
+        sis.add(
+            "Enrollment/EntitySchool",
+            json!({"EntitySchoolID": id, "EntityID": 41, "SchoolID": school, "IsDefaultSchoolForEntity": default}),
+        );
     }
     assert_eq!(record(&sis, 1).school.as_deref(), Some("041"));
 }
@@ -119,10 +128,16 @@ fn a_school_that_an_enrollment_does_not_name_is_its_entitys() {
 #[test]
 fn an_address_is_followed_through_its_chain() {
     let mut sis = Sis::with_students(1);
-    sis.add("Demographics/NameAddress", json!({"NameAddressID": 1, "NameID": 2, "AddressID": 7, "IsPhysical": "True", "IsMailing": 0}));
+    sis.add(
+        "Demographics/NameAddress",
+        json!({"NameAddressID": 1, "NameID": 2, "AddressID": 7, "IsPhysical": "True", "IsMailing": 0}),
+    );
     sis.add("Demographics/Address", json!({"AddressID": 7, "StreetNumber": "12", "StreetID": 3, "SecondaryUnitNumber": "B", "ZipID": 4, "ZipCodeAddOn": "0001", "CountyID": 5}));
     sis.add("Demographics/Street", json!({"StreetID": 3, "Name": "Oak St"}));
-    sis.add("Demographics/Zip", json!({"ZipID": 4, "ZipCode": "78701", "City": "Austin", "StateID": 6, "CountryCode": "US"}));
+    sis.add(
+        "Demographics/Zip",
+        json!({"ZipID": 4, "ZipCode": "78701", "City": "Austin", "StateID": 6, "CountryCode": "US"}),
+    );
     sis.add("SkySys/State", json!({"StateID": 6, "Code": "TX"}));
     sis.add("Demographics/County", json!({"CountyID": 5, "Name": "Travis"}));
     let address = record(&sis, 1).person.addresses.remove(0);
@@ -140,7 +155,10 @@ fn emergency_contacts_hang_on_the_students_name() {
     sis.add("Demographics/EmergencyContact", json!({"EmergencyContactID": 1, "NameID": 2, "NameIDEmergencyContact": 5, "Rank": 2, "AllowPickUp": true, "RelationshipID": 1}));
     let contacts = record(&sis, 1).contacts;
     assert_eq!(contacts.len(), 2);
-    assert_eq!((contacts[1].kind, contacts[1].rank, contacts[1].may_pick_up), (ContactKind::Emergency, Some(2), Some(true)));
+    assert_eq!(
+        (contacts[1].kind, contacts[1].rank, contacts[1].may_pick_up),
+        (ContactKind::Emergency, Some(2), Some(true))
+    );
     assert_eq!(contacts[1].person.first_name.as_deref(), Some("Eva"));
 }
 
@@ -159,7 +177,9 @@ fn two_withdrawal_dates_that_differ_are_reported() {
     sis.row(SPELL, 1)["EndDate"] = json!("2026-05-20");
     sis.row(SPELL, 1)["WithdrawalDate"] = json!("2026-05-21");
     let plan = Roster::default().plan(sis.facts());
-    assert!(plan.findings.iter().any(|finding| finding.code == "withdrawal-dates-differ" && finding.message.contains(" 1")));
+    assert!(
+        plan.findings.iter().any(|finding| finding.code == "withdrawal-dates-differ" && finding.message.contains(" 1"))
+    );
     let date = events(&plan)[0].record.as_ref().unwrap().enrollments[0].withdrawal_date;
     assert_eq!(date.unwrap().to_string(), "2026-05-20");
 }
@@ -170,7 +190,10 @@ fn schools_are_kept_once_in_their_latest_year() {
     sis.add("Enrollment/School", json!({"SchoolID": 7, "Code": "041", "Name": "Older", "SchoolYearID": 8}));
     sis.add("Staff/Staff", json!({"StaffID": 3, "NameID": 3, "StaffNumber": "S3"}));
     for (id, active) in [(1, true), (2, false)] {
-        sis.add("Staff/StaffEntityYear", json!({"StaffEntityYearID": id, "StaffID": 3, "EntityID": 40 + id, "IsActive": active, "IsTeacher": true}));
+        sis.add(
+            "Staff/StaffEntityYear",
+            json!({"StaffEntityYearID": id, "StaffID": 3, "EntityID": 40 + id, "IsActive": active, "IsTeacher": true}),
+        );
     }
     let plan = Roster::default().plan(sis.facts());
     assert_eq!(plan.schools.len(), 1);

@@ -202,7 +202,9 @@ fn calendar_day(day: &[u8]) -> Option<(i32, u32, u32)> {
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {
-    bytes.iter().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+    bytes
+        .iter()
+        .try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
         .filter(|_| !bytes.is_empty())
 }
 
@@ -230,14 +232,35 @@ mod tests {
     fn dates_are_read_in_every_spelling_seen() {
         let right = format!("{:?}", Read::Cell(Cell::Date(NaiveDate::from_ymd_opt(2026, 2, 9).unwrap())));
         for text in [
-            "2026-02-09", "2026-02-09T00:00:00", "2026-02-09T23:59:59.123", "2026-02-09T00:00:00Z", "02/09/2026",
-            "2026-02-09T00:00:00.000-06:00", "2026-02-09 00:00:00", "02/09/2026 00:00:00", "2/9/2026", " 2026-02-09 ",
+            "2026-02-09",
+            "2026-02-09T00:00:00",
+            "2026-02-09T23:59:59.123",
+            "2026-02-09T00:00:00Z",
+            "02/09/2026",
+            "2026-02-09T00:00:00.000-06:00",
+            "2026-02-09 00:00:00",
+            "02/09/2026 00:00:00",
+            "2/9/2026",
+            " 2026-02-09 ",
             "2/9/2026 12:00:00 AM",
         ] {
             assert_eq!(cell_of(&format!("{text:?}"), Form::Date), right, "{text}");
         }
-        for text in ["2026-02-30", "2026-13-01", "soon", "09.02.2026", "2026-02-09x", "20260209", "2026-02-09Tnoon",
-            "0000-00-00", "1/2/26", "//", "-", "2026-2-9", "²/2/2026"] {
+        for text in [
+            "2026-02-30",
+            "2026-13-01",
+            "soon",
+            "09.02.2026",
+            "2026-02-09x",
+            "20260209",
+            "2026-02-09Tnoon",
+            "0000-00-00",
+            "1/2/26",
+            "//",
+            "-",
+            "2026-2-9",
+            "²/2/2026",
+        ] {
             assert_eq!(cell_of(&format!("{text:?}"), Form::Date), "Cell(Unreadable)", "{text}");
         }
         for json in ["null", "\"\"", "\"  \"", "\"0001-01-01T00:00:00\""] {
@@ -249,10 +272,18 @@ mod tests {
     #[test]
     fn numbers_come_as_numbers_or_text() {
         for (json, cell) in [
-            ("25", "Cell(Number(25))"), ("\"25\"", "Cell(Number(25))"), ("25.0", "Cell(Number(25))"),
-            ("\" 25 \"", "Cell(Number(25))"), ("\"\"", "Cell(Null)"), ("null", "Cell(Null)"),
-            ("25.5", "Cell(Unreadable)"), ("\"A7\"", "Cell(Unreadable)"), ("true", "Cell(Unreadable)"),
-            ("[]", "Cell(Unreadable)"), ("1e300", "Cell(Unreadable)"), ("9223372036854775807", "Cell(Number(9223372036854775807))"),
+            ("25", "Cell(Number(25))"),
+            ("\"25\"", "Cell(Number(25))"),
+            ("25.0", "Cell(Number(25))"),
+            ("\" 25 \"", "Cell(Number(25))"),
+            ("\"\"", "Cell(Null)"),
+            ("null", "Cell(Null)"),
+            ("25.5", "Cell(Unreadable)"),
+            ("\"A7\"", "Cell(Unreadable)"),
+            ("true", "Cell(Unreadable)"),
+            ("[]", "Cell(Unreadable)"),
+            ("1e300", "Cell(Unreadable)"),
+            ("9223372036854775807", "Cell(Number(9223372036854775807))"),
             ("18446744073709551615", "Cell(Unreadable)"),
         ] {
             assert_eq!(cell_of(json, Form::Number), cell, "{json}");
@@ -275,11 +306,19 @@ mod tests {
     #[test]
     fn text_keeps_every_script_and_loses_control_characters() {
         for (json, cell) in [
-            ("\"José\"", "Cell(Text(\"José\"))"), ("\"Nguyễn Văn\"", "Cell(Text(\"Nguyễn Văn\"))"),
-            ("\"محمد\"", "Cell(Text(\"محمد\"))"), ("\"\\u674e\"", "Cell(Text(\"李\"))"),
-            ("\"Ana\\u0000\"", "Cleaned(\"Ana\")"), ("\"A\\tB\"", "Cleaned(\"A B\")"), ("\"A\\u0085B\"", "Cleaned(\"AB\")"),
-            ("\"\\u0000\"", "Cell(Null)"), ("\"Â£\"", "Cell(Text(\"Â£\"))"), ("\"  \"", "Cell(Null)"),
-            ("7", "Made(\"7\")"), ("true", "Cell(Text(\"true\"))"), ("{\"a\":[1]}", "Cell(Unreadable)"),
+            ("\"José\"", "Cell(Text(\"José\"))"),
+            ("\"Nguyễn Văn\"", "Cell(Text(\"Nguyễn Văn\"))"),
+            ("\"محمد\"", "Cell(Text(\"محمد\"))"),
+            ("\"\\u674e\"", "Cell(Text(\"李\"))"),
+            ("\"Ana\\u0000\"", "Cleaned(\"Ana\")"),
+            ("\"A\\tB\"", "Cleaned(\"A B\")"),
+            ("\"A\\u0085B\"", "Cleaned(\"AB\")"),
+            ("\"\\u0000\"", "Cell(Null)"),
+            ("\"Â£\"", "Cell(Text(\"Â£\"))"),
+            ("\"  \"", "Cell(Null)"),
+            ("7", "Made(\"7\")"),
+            ("true", "Cell(Text(\"true\"))"),
+            ("{\"a\":[1]}", "Cell(Unreadable)"),
         ] {
             assert_eq!(cell_of(json, Form::Text), cell, "{json}");
         }

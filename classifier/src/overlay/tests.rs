@@ -9,7 +9,12 @@ fn person(name_id: &str, tag: &str) -> Person {
     Person {
         name_id: name_id.to_owned(),
         first_name: Some(tag.to_owned()),
-        phones: vec![Phone { id: "1".to_owned(), kind: Some(tag.to_owned()), number: tag.to_owned(), ..Phone::default() }],
+        phones: vec![Phone {
+            id: "1".to_owned(),
+            kind: Some(tag.to_owned()),
+            number: tag.to_owned(),
+            ..Phone::default()
+        }],
         addresses: vec![Address { id: "1".to_owned(), city: Some(tag.to_owned()), ..Address::default() }],
         ..Person::default()
     }

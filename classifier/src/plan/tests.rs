@@ -13,8 +13,7 @@ use super::*;
 use crate::testing::{ENTITY_YEAR, NAME, PHONE, Roster, SPELL, STUDENT, Sis, WITHDRAWAL_CODE, events};
 
 fn identity(counts: &Counts) -> bool {
-    counts.listed + counts.missing
-        == counts.added + counts.changed + counts.removed + counts.unchanged + counts.skipped
+    counts.listed + counts.missing == counts.added + counts.changed + counts.removed + counts.unchanged + counts.skipped
 }
 
 fn candidates_of(plan: &NewPlan) -> Candidates {

@@ -91,7 +91,8 @@ fn a_row_that_says_not_whose_it_is_spoils_a_page_statuses_rest_on() {
 
 #[test]
 fn control_characters_are_taken_out_and_counted() {
-    let (decoded, page) = page(Kind::Name, r#"{"Objects":[{"NameID":1,"FirstName":"A\u0000na","LastName":"\ud83d\ude00"}]}"#);
+    let (decoded, page) =
+        page(Kind::Name, r#"{"Objects":[{"NameID":1,"FirstName":"A\u0000na","LastName":"\ud83d\ude00"}]}"#);
     let row = page.row(page.offsets().next().unwrap());
     assert_eq!((row.text(column::Name::FirstName), row.text(column::Name::LastName)), (Some("Ana"), Some("😀")));
     assert_eq!(decoded.tally.cleaned, 1);
