@@ -33,7 +33,12 @@ impl Store {
 }
 
 /// [`Store::close_run`], within a transaction.
-pub(crate) async fn close_in(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<Option<Run>> {
+pub(crate) async fn close_in(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    now: DateTime<Utc>,
+) -> Result<Option<Run>> {
     let operation = "close a run";
     districts::lock(tx, district).await?;
     let open = runs::load_locked(tx, district, run).await?;

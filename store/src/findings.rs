@@ -33,7 +33,12 @@ pub(crate) async fn add(tx: &mut Tx, district: &DistrictId, run: RunId, finding:
 }
 
 /// Puts the planner's findings in the place of those it made when it planned the run before.
-pub(crate) async fn replace_planned(tx: &mut Tx, district: &DistrictId, run: RunId, findings: &[Finding]) -> Result<()> {
+pub(crate) async fn replace_planned(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    findings: &[Finding],
+) -> Result<()> {
     let sql = "DELETE FROM finding WHERE district = $1 AND run = $2 AND planned";
     tx.execute("replace the plan's findings", sql, args![district, run]).await?;
     for finding in findings {

@@ -78,8 +78,7 @@ impl Store {
         let row = tx.row(operation, sql, args![district, run, connection, listing, page]).await?;
         tx.commit(operation).await?;
         let Some(row) = row else { return Ok(None) };
-        let plain =
-            self.keyring().open(district, &field(run, connection, listing, page), &row.get::<Vec<u8>>(0)?)?;
+        let plain = self.keyring().open(district, &field(run, connection, listing, page), &row.get::<Vec<u8>>(0)?)?;
         Ok(Some(plain.to_vec()))
     }
 

@@ -117,7 +117,12 @@ impl Keyring {
     }
 
     /// Opens what [`Keyring::seal`] made for the same field of the same district.
-    pub(crate) fn open(&self, district: &DistrictId, field: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    pub(crate) fn open(
+        &self,
+        district: &DistrictId,
+        field: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let (id, nonce, cipher) = parts(sealed)?;
         let key = self.key(id)?;
         let payload = Payload { msg: cipher, aad: &bound_to(district, field) };

@@ -16,7 +16,6 @@ mod migrate;
 mod row;
 mod tx;
 
-
 pub(crate) use arg::{Arg, args};
 pub(crate) use connect::Engine;
 pub(crate) use fault::fault;

@@ -65,7 +65,7 @@ async fn a_district_reads_back_as_it_was_applied(f: Fixture) {
     let mut wanted = district("lone-star");
     f.store.apply_district(&wanted, &[ConnectionSecrets::default()], "test", now()).await.unwrap();
     assert_eq!(f.store.district(&wanted.id).await.unwrap(), wanted);
-    wanted.name = "Ümläut \"ISD\" 🏫".to_owned();
+    "Ümläut \"ISD\" 🏫".clone_into(&mut wanted.name);
     wanted.connections[0].page_size = 10_000;
     f.store.apply_district(&wanted, &[ConnectionSecrets::default()], "test", later(1)).await.unwrap();
     assert_eq!(f.store.district(&wanted.id).await.unwrap(), wanted);
@@ -83,7 +83,7 @@ async fn a_removed_district_runs_no_more_and_can_come_back(f: Fixture) {
     assert!(matches!(f.store.create_run(&manual(&id), now()).await, Err(StoreError::NoDistrict(_))));
     assert_eq!(f.store.district(&id).await.unwrap().id, id);
     f.district("a").await;
-    assert_eq!(f.store.districts().await.unwrap(), [id.clone()]);
+    assert_eq!(f.store.districts().await.unwrap(), std::slice::from_ref(&id));
     assert!(f.store.create_run(&manual(&id), now()).await.unwrap().is_some());
 }
 
@@ -215,8 +215,7 @@ async fn one_scheduled_run_per_date_however_many_schedulers_tick(f: Fixture) {
     let other = f.again().await;
     let tasks: Vec<_> = (0..12)
         .map(|number| {
-            let (store, run) =
-                (if number % 2 == 0 { &f.store } else { &other }.clone(), scheduled(&id, "2026-10-05"));
+            let (store, run) = (if number % 2 == 0 { &f.store } else { &other }.clone(), scheduled(&id, "2026-10-05"));
             tokio::spawn(async move { store.create_run(&run, now()).await.unwrap().is_some() })
         })
         .collect();
@@ -290,7 +289,9 @@ async fn one_reconciler_in_an_interval_has_a_run(f: Fixture) {
         let other = f.again().await;
         let claim = |store: Store| {
             let id = id.clone();
-            tokio::spawn(async move { store.claim_reconcile(&id, run, later(minutes - 5), later(minutes)).await.unwrap() })
+            tokio::spawn(
+                async move { store.claim_reconcile(&id, run, later(minutes - 5), later(minutes)).await.unwrap() },
+            )
         };
         let tasks = [claim(f.store.clone()), claim(other.clone()), claim(f.store.clone()), claim(other)];
         let mut won = 0;
@@ -646,7 +647,7 @@ async fn several_processes_open_one_store(f: Fixture) {
     let id = f.district("a").await;
     let (one, two, three, four) = tokio::join!(f.again(), f.again(), f.again(), f.again());
     for store in [one, two, three, four] {
-        assert_eq!(store.districts().await.unwrap(), [id.clone()]);
+        assert_eq!(store.districts().await.unwrap(), std::slice::from_ref(&id));
         store.check().await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ mod common;
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
 use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
 /// Tables that belong to no district. Whoever adds one explains it here.
 /// `_sqlx_migrations`: which migrations were applied.
@@ -192,13 +192,13 @@ async fn a_worker_owns_nothing_and_cannot_bypass() {
     )
     .await;
     assert_eq!(roles, ["rollcall_app", "rollcall_lookout"]);
-    let owned = texts(
+    let relations = texts(
         &mut owner,
         "SELECT relname::text FROM pg_class WHERE relowner IN
          (SELECT oid FROM pg_roles WHERE rolname IN ('rollcall_app', 'rollcall_lookout'))",
     )
     .await;
-    assert!(owned.is_empty(), "{owned:?}");
+    assert!(relations.is_empty(), "{relations:?}");
     let mut of_a = worker(f.database(), Some("a")).await;
     for sql in [
         "CREATE TABLE mine (district text)",
@@ -208,8 +208,11 @@ async fn a_worker_owns_nothing_and_cannot_bypass() {
     ] {
         // The test's login is a superuser, who may become anybody; a worker's login is a member of rollcall_app only.
         if sql.starts_with("SET ROLE") {
-            let member: bool =
-                owner.fetch_one("SELECT pg_has_role('rollcall_app', 'rollcall_lookout', 'MEMBER')").await.unwrap().get(0);
+            let member: bool = owner
+                .fetch_one("SELECT pg_has_role('rollcall_app', 'rollcall_lookout', 'MEMBER')")
+                .await
+                .unwrap()
+                .get(0);
             assert!(!member);
         } else {
             assert!(of_a.execute(sql).await.is_err(), "{sql}");
@@ -270,7 +273,6 @@ async fn an_owner_without_superuser_migrates_and_works() {
         assert!(matches!(store.run(&b.id, run).await, Err(StoreError::NoRun(_))));
     }
     // Row-level security binds the owner too.
-    use sqlx::Connection as _;
     let mut plain = PgConnection::connect(owner.url().expose_secret()).await.unwrap();
     let seen: i64 = plain.fetch_one("SELECT count(*) FROM district").await.unwrap().get(0);
     assert_eq!(seen, 0);

@@ -4,7 +4,7 @@ use std::{path::Path, str::FromStr as _, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, Executor as _, PgPool, SqlitePool,
+    ConnectOptions as _, Connection as _, Executor as _, PgPool, SqlitePool,
     pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -26,7 +26,8 @@ const READERS: u32 = 4;
 
 /// What a worker's connection is: rights of `rollcall_app` only, and limits after which the server ends a transaction
 /// that a stopped process left behind, so that nobody waits for its locks for ever.
-const AS_WORKER: &str = "SET ROLE rollcall_app; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '15s'";
+const AS_WORKER: &str =
+    "SET ROLE rollcall_app; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '15s'";
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -47,7 +48,8 @@ fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
         operation: "read the database's URL",
         class: "not of the form postgres://user:password@host/database".to_owned(),
     })?;
-    Ok(options.application_name("rollcall").statement_cache_capacity(PREPARED))
+    // Statements are not logged: who called the store logs what it did for which run.
+    Ok(options.application_name("rollcall").statement_cache_capacity(PREPARED).disable_statement_logging())
 }
 
 /// One connection as the user that the URL names.
@@ -124,7 +126,8 @@ async fn sqlite_pool(path: &Path, connections: u32, query_only: &'static str) ->
         .foreign_keys(true)
         .statement_cache_capacity(PREPARED)
         .pragma("query_only", query_only)
-        .pragma("cache_size", "-16000");
+        .pragma("cache_size", "-16000")
+        .disable_statement_logging();
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -90,7 +90,7 @@ async fn roles(connection: &mut PgConnection) -> Result<(), StoreError> {
 
 /// Another migration made the same role or the same grant at this moment.
 fn met_another(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| matches!(&*code, "23505" | "42710" | "XX000" | "40001"))
 }
 
@@ -146,7 +146,7 @@ async fn version_sqlite(pool: &SqlitePool) -> Result<i64, StoreError> {
 /// A database without our table is at version 0. Without the right to read it, it is somebody else's.
 fn read_version(version: Result<i64, sqlx::Error>) -> Result<i64, StoreError> {
     version.or_else(|error| {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // PostgreSQL: undefined table. SQLite: 1, an error in the statement.
         if code.is_some_and(|code| matches!(&*code, "42P01" | "1")) {
             Ok(0)

@@ -40,7 +40,9 @@ impl Store {
     pub(crate) async fn lookout(&self, operation: &'static str) -> Result<Tx> {
         match &self.engine {
             Engine::Pg(pool) => Ok(Tx::Pg(pool.begin().await.map_err(|error| fault(operation, error))?)),
-            Engine::Lite { readers, .. } => Ok(Tx::Lite(readers.begin().await.map_err(|error| fault(operation, error))?)),
+            Engine::Lite { readers, .. } => {
+                Ok(Tx::Lite(readers.begin().await.map_err(|error| fault(operation, error))?))
+            }
         }
     }
 }
@@ -100,7 +102,12 @@ impl Tx {
     }
 
     /// All rows of an answer.
-    pub(crate) async fn rows(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Row>> {
+    pub(crate) async fn rows(
+        &mut self,
+        operation: &'static str,
+        sql: &'static str,
+        args: Vec<Arg>,
+    ) -> Result<Vec<Row>> {
         on!(self, operation, sql, args, |query, conn, wrap| {
             let rows = query.fetch_all(&mut **conn).await.map_err(|error| fault(operation, error))?;
             Ok(rows.into_iter().map(wrap).collect())
