@@ -298,11 +298,7 @@ pub struct HoldPolicy {
 
 impl Default for HoldPolicy {
     fn default() -> Self {
-        Self {
-            preview: false,
-            max_removed_percent: default_max_removed(),
-            max_changed_percent: default_max_changed(),
-        }
+        Self { preview: false, max_removed_percent: default_max_removed(), max_changed_percent: default_max_changed() }
     }
 }
 
