@@ -98,9 +98,9 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     let sides: Vec<Side<'_>> =
         (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
     let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides, &looks));
-    let mut batcher = Batcher::new(facts.run.seq);
-    let found = diff::compare(&sides, &facts.stored, second.as_ref(), records, &mut batcher)?;
-    let (batches, hash) = batcher.finish()?;
+    let mut events = Batcher::new(facts.run.seq);
+    let found = diff::compare(&sides, &facts.stored, second.as_ref(), records, &mut events)?;
+    let (batches, hash) = events.finish()?;
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(own_findings(&found, &looks));
     let (schools, staff) = directories(&sides);

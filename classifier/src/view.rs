@@ -350,15 +350,37 @@ fn email_view(email: &Email) -> EmailView<'_> {
 }
 
 fn address_record(address: &AddressView<'_>) -> Address {
-    let [line1, line2, city, state, zip, county, country] = address.lines.clone().map(|line| line.map(Cow::into_owned));
-    let (physical, mailing) = (address.physical, address.mailing);
-    Address { id: address.id.to_text(), physical, mailing, line1, line2, city, state, zip, county, country }
+    let line = |number: usize| address.lines[number].as_deref().map(str::to_owned);
+    Address {
+        id: address.id.to_text(),
+        physical: address.physical,
+        mailing: address.mailing,
+        line1: line(0),
+        line2: line(1),
+        city: line(2),
+        state: line(3),
+        zip: line(4),
+        county: line(5),
+        country: line(6),
+    }
 }
 
 fn address_view(address: &Address) -> AddressView<'_> {
-    let Address { line1, line2, city, state, zip, county, country, .. } = address;
-    let lines = [line1, line2, city, state, zip, county, country].map(|line| line.as_deref().map(Cow::Borrowed));
-    AddressView { id: Id::of(&address.id), physical: address.physical, mailing: address.mailing, lines }
+    let lines = [
+        &address.line1,
+        &address.line2,
+        &address.city,
+        &address.state,
+        &address.zip,
+        &address.county,
+        &address.country,
+    ];
+    AddressView {
+        id: Id::of(&address.id),
+        physical: address.physical,
+        mailing: address.mailing,
+        lines: lines.map(|line| line.as_deref().map(Cow::Borrowed)),
+    }
 }
 
 fn contact_view<'a>(contact: &'a Contact, person: PersonView<'a>) -> ContactView<'a> {

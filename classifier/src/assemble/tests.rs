@@ -77,9 +77,9 @@ fn every_field_counts_for_the_fingerprint() {
         |r| r.connection = 1,
     ];
     for (number, change) in changes.iter().enumerate() {
-        let mut changed = record.clone();
-        change(&mut changed);
-        assert_ne!(of(&changed, Status::Enrolled), plain, "change {number}");
+        let mut edited = record.clone();
+        change(&mut edited);
+        assert_ne!(of(&edited, Status::Enrolled), plain, "change {number}");
     }
 }
 

@@ -188,17 +188,13 @@ fn date(text: &str) -> Cell<'static> {
 }
 
 fn calendar_day(day: &[u8]) -> Option<(i32, u32, u32)> {
-    match day {
-        [_, _, _, _, b'-', _, _, b'-', _, _] => {
-            Some((digits(&day[..4])? as i32, digits(&day[5..7])?, digits(&day[8..])?))
-        }
-        _ => {
-            let mut parts = day.split(|byte| *byte == b'/');
-            let (month, date, year) = (parts.next()?, parts.next()?, parts.next()?);
-            let fits = parts.next().is_none() && month.len() <= 2 && date.len() <= 2 && year.len() == 4;
-            if fits { Some((digits(year)? as i32, digits(month)?, digits(date)?)) } else { None }
-        }
+    if let [_, _, _, _, b'-', _, _, b'-', _, _] = day {
+        return Some((digits(&day[..4])? as i32, digits(&day[5..7])?, digits(&day[8..])?));
     }
+    let mut parts = day.split(|byte| *byte == b'/');
+    let (month, date, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let fits = parts.next().is_none() && month.len() <= 2 && date.len() <= 2 && year.len() == 4;
+    if fits { Some((digits(year)? as i32, digits(month)?, digits(date)?)) } else { None }
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {

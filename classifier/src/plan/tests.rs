@@ -18,8 +18,7 @@ fn identity(counts: &Counts) -> bool {
 
 fn candidates_of(plan: &NewPlan) -> Candidates {
     let bytes = match (&plan.verdict, &plan.recheck_on_approval) {
-        (Verdict::Recheck(bytes), _) => bytes,
-        (_, Some(bytes)) => bytes,
+        (Verdict::Recheck(bytes), _) | (_, Some(bytes)) => bytes,
         other => panic!("no candidates: {other:?}"),
     };
     Candidates::decode(bytes).unwrap()
