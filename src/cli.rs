@@ -13,7 +13,7 @@ use rollcall_proto::{
 /// Nightly roster sync of school districts: pulls, judges, shows what would change, keeps the result.
 #[derive(Debug, Parser)]
 #[command(name = "rollcall", version, max_term_width = 110, disable_help_subcommand = true)]
-#[command(after_help = "Start with `rollcall demo`: it needs nothing installed and shows two nights of a district \
+#[command(after_help = "Start with `rollcall demo`: it needs nothing installed, and shows two nights of a district \
 and a third one that is held.\nExit codes: 0 done, 1 failed, 2 usage, 3 held.")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(crate) enum Format {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show it all on an invented district: nothing to install, nothing kept
+    /// Three nights of an invented district, the third one held: nothing to install, nothing kept
     Demo(Demo),
     /// Everything in one process, on one directory; keeps the schedule
     Serve(Serve),

@@ -1,6 +1,9 @@
 //! Settings of the process: flag, environment, file, default, in that order. The one place that reads the environment.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use figment::{
@@ -55,7 +58,12 @@ pub(crate) struct Settings {
     pub(crate) allow_private_addresses: bool,
     /// Database connections of this process.
     pub(crate) database_connections: u32,
+    /// A message whose effect the store has not seen for so long counts as lost and is published again.
+    pub(crate) lost_after: Duration,
 }
+
+/// Longer than a request to a SIS may take (20 s), so that no page is asked for twice at once.
+const LOST_AFTER_SECONDS: std::ops::RangeInclusive<u32> = 25..=3_600;
 
 impl Settings {
     /// Reads and checks them.
@@ -64,12 +72,17 @@ impl Settings {
         if sources.key.is_some() && sources.key_file.is_some() {
             bail!("both ROLLCALL_KEY (key) and ROLLCALL_KEY_FILE (key_file) are set; leave one");
         }
+        let lost_after = sources.lost_after_seconds.unwrap_or(60);
+        if !LOST_AFTER_SECONDS.contains(&lost_after) {
+            bail!("ROLLCALL_LOST_AFTER_SECONDS (lost_after_seconds) is from 25 to 3600");
+        }
         Ok(Self {
             backend: backend(global.dir.clone(), &sources)?,
             key: sources.key,
             key_file: sources.key_file,
             allow_private_addresses: sources.allow_private_addresses.unwrap_or(false),
             database_connections: sources.database_connections.unwrap_or(16),
+            lost_after: Duration::from_secs(lost_after.into()),
         })
     }
 }

@@ -69,6 +69,7 @@ impl Services {
             Role::Classifier => {
                 let mut config = ClassifierConfig::default();
                 config.collectors = concurrency.unwrap_or(config.collectors);
+                config.republish_after = context.settings.lost_after;
                 let (bus, store, clock) = parts(context);
                 self.tasks.spawn(rollcall_classifier::run(config, bus, store, clock, self.shutdown.clone()));
             }
@@ -86,6 +87,7 @@ impl Services {
         config.concurrency = concurrency.unwrap_or(config.concurrency);
         config.allow_private_addresses = context.settings.allow_private_addresses;
         config.schedule = schedule;
+        config.lost_after = context.settings.lost_after;
         let (bus, store, clock) = parts(context);
         self.tasks.spawn(rollcall_fetcher::run(config, bus, store, clock, self.shutdown.clone()));
     }

@@ -50,7 +50,7 @@ impl Listing {
         table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(&self.columns);
         for row in &self.rows {
-            table.add_row(row.iter().map(|value| printable(&text(value))));
+            table.add_row(row.iter().map(|value| printable(&readable(&text(value)))));
         }
         table
     }
@@ -71,6 +71,14 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
+    }
+}
+
+/// A time of day to the second: people do not read microseconds. JSON and CSV keep them.
+fn readable(text: &str) -> String {
+    match chrono::DateTime::parse_from_rfc3339(text) {
+        Ok(time) => time.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+        Err(_) => text.to_owned(),
     }
 }
 

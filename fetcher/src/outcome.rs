@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::{
     bus::SharedBus,
     id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId},
-    message::{Body, Message, Plan},
+    message::{Body, LARGE_RUN_ROWS, Message, Plan},
 };
 use rollcall_store::{
     Store,
@@ -16,9 +16,6 @@ use rollcall_store::{
 };
 
 use crate::error::FetchError;
-
-/// A run of more rows goes to the queue of large ones. The classifier, which mostly decides this, has the same number.
-const LARGE_RUN_ROWS: i64 = 500_000;
 
 /// Goes to the plan if every pull is fetched or given up and every fetched page is collected. True: it went.
 ///

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -85,6 +85,7 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
     let clock = Arc::new(NightClock::default());
     let sis = Sis::start(SandboxConfig {
         students: args.students,
+        contact_percent: 100,
         today: clock.now().with_timezone(&chrono_tz::America::Chicago).date_naive(),
         ..SandboxConfig::default()
     })
@@ -95,6 +96,7 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         key_file: None,
         allow_private_addresses: true,
         database_connections: 1,
+        lost_after: Duration::from_mins(1),
     };
     let context = Context::open_with(global, settings, Arc::clone(&clock) as _).await?;
     let district = apply(&context, &sis).await?;
