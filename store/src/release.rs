@@ -192,11 +192,11 @@ pub(crate) async fn write_side_rows(
 ) -> Result<()> {
     let schools = last_of_each(schools, |school| &school.code);
     for part in schools.chunks(SIDE_ROWS) {
-        schools_bulk(district, run, part).write(tx, OnConflict::Replace, OPERATION).await?;
+        schools_bulk(district, run, part).write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
     }
     let staff = last_of_each(staff, |member| &member.id);
     for part in staff.chunks(SIDE_ROWS) {
-        staff_bulk(district, run, part)?.write(tx, OnConflict::Replace, OPERATION).await?;
+        staff_bulk(district, run, part)?.write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
     }
     Ok(())
 }

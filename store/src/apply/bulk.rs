@@ -61,6 +61,8 @@ pub(crate) enum OnConflict {
     Keep,
     /// The row replaces the stored one.
     Replace,
+    /// The row replaces the stored one if it differs in more than the run: an unchanged night writes nothing.
+    ReplaceChanged,
     /// The row replaces the stored one, unless a newer run has written that.
     ReplaceOlder,
 }
@@ -107,6 +109,17 @@ impl Bulk<'_> {
             OnConflict::Refuse => String::new(),
             OnConflict::Keep => format!(" ON CONFLICT ({key}) DO NOTHING"),
             OnConflict::Replace => format!(" ON CONFLICT ({key}) DO UPDATE SET {}", self.assignments()),
+            OnConflict::ReplaceChanged => {
+                let facts = self.updated().filter(|name| *name != "run");
+                let (stored, given): (Vec<_>, Vec<_>) =
+                    facts.map(|name| (format!("{table}.{name}"), format!("excluded.{name}"))).unzip();
+                format!(
+                    " ON CONFLICT ({key}) DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})",
+                    self.assignments(),
+                    stored.join(", "),
+                    given.join(", ")
+                )
+            }
             OnConflict::ReplaceOlder => format!(
                 " ON CONFLICT ({key}) DO UPDATE SET {} WHERE {table}.run_seq <= excluded.run_seq",
                 self.assignments()
@@ -116,8 +129,12 @@ impl Bulk<'_> {
 
     fn assignments(&self) -> String {
         let assign = |name: &str| format!("{name} = excluded.{name}");
-        let names = self.columns.iter().map(|(name, _)| *name).filter(|name| !self.key.contains(name));
-        names.map(assign).collect::<Vec<_>>().join(", ")
+        self.updated().map(assign).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Columns outside the key.
+    fn updated(&self) -> impl Iterator<Item = &'static str> {
+        self.columns.iter().map(|(name, _)| *name).filter(|name| !self.key.contains(name))
     }
 }
 
