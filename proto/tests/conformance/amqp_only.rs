@@ -8,7 +8,7 @@ use lapin::{
 };
 use rollcall_proto::{
     bus::{
-        Bus as _, BusError, SharedBus,
+        BusError, SharedBus,
         amqp::{AmqpBus, AmqpConfig},
         worker::WorkerConfig,
     },

@@ -97,9 +97,9 @@ pub async fn ten_thousand_messages_are_handled(world: &impl World) {
     let worker = Running::start(world.bus(), Queue::Fetch, recorder.clone(), WorkerConfig::new(64));
     until("all are handled", async || worker.config.counters.done() >= 10_000).await;
     println!("10,000 messages: published in {published:?}, all done {:?} after the first", begun.elapsed());
+    until("the queue is empty", async || waiting_count(&world.bus(), Queue::Fetch).await == 0).await;
     worker.stop().await;
     assert_eq!(recorder.ids(), sent.iter().map(|message| message.id).collect());
-    until("the queue is empty", async || waiting_count(&world.bus(), Queue::Fetch).await == 0).await;
 }
 
 pub async fn attempts_run_out_and_the_handler_is_told(world: &impl World) {

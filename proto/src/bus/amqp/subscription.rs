@@ -5,12 +5,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use lapin::{
-    Consumer,
+    Consumer, Queue as Declared,
     message::Delivery as Arrived,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::time::interval;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     AmqpToken, declare,
@@ -25,8 +28,11 @@ use crate::{
     topology::Queue,
 };
 
-/// How often a silent consumer looks whether its channel is still there: the library does not always tell.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often a consumer that hears nothing asks whether it is still one.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Answers in a row that make it sure that it is not: one may have crossed a delivery.
+const DOUBTS: u8 = 2;
 
 /// See the module.
 pub(super) struct AmqpSubscription {
@@ -36,6 +42,53 @@ pub(super) struct AmqpSubscription {
     /// Taken only by the drop.
     session: Option<Session>,
     consumer: Consumer,
+    watch: Watch,
+}
+
+/// Notices a consumer that nothing will ever come to.
+///
+/// The broker tells of a deleted queue by cancelling its consumers, but not always: a queue declared again under the
+/// same name in that moment is taken for the old one, which has no such consumer. And the client library does not tell
+/// of every channel that is gone. A message that waits while there is room for it tells both.
+struct Watch {
+    next_look: Instant,
+    doubts: u8,
+    /// A question under way. Kept here, so that a `next` that is dropped half-way does not begin anew each time.
+    question: Option<JoinHandle<Result<Declared, LinkError>>>,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        Self { next_look: Instant::now() + LOOK, doubts: 0, question: None }
+    }
+
+    fn delivered(&mut self) {
+        *self = Self::begin();
+    }
+
+    /// Ends only with bad news.
+    async fn bad_news(&mut self, session: &Session, queue: Queue) -> BusError {
+        loop {
+            sleep_until(self.next_look).await;
+            if !session.is_up() {
+                return away("consume: the channel is closed");
+            }
+            let channel = session.channel.clone();
+            let ask = || tokio::spawn(async move { declare::work_queue(&channel, queue).await });
+            let answer = self.question.get_or_insert_with(ask).await;
+            self.question = None;
+            self.next_look = Instant::now() + LOOK;
+            match answer {
+                Ok(Ok(queue)) if queue.consumer_count() == 0 || queue.message_count() > 0 => self.doubts += 1,
+                Ok(Ok(_)) => self.doubts = 0,
+                Ok(Err(error)) => return error.into(),
+                Err(_) => return away("consume: the runtime is shutting down"),
+            }
+            if self.doubts >= DOUBTS {
+                return away("consume: messages wait and none is delivered");
+            }
+        }
+    }
 }
 
 impl AmqpSubscription {
@@ -56,27 +109,22 @@ impl AmqpSubscription {
                 return Err(error.into());
             }
         };
-        Ok(Self { consuming, publisher, queue, session: Some(session), consumer })
-    }
-
-    fn is_up(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::is_up)
+        Ok(Self { consuming, publisher, queue, session: Some(session), consumer, watch: Watch::begin() })
     }
 
     async fn arrived(&mut self) -> Result<Arrived, BusError> {
-        let mut look = interval(LOOK);
-        loop {
-            tokio::select! {
-                biased;
-                arrived = self.consumer.next() => return match arrived {
-                    Some(Ok(arrived)) => Ok(arrived),
-                    Some(Err(error)) => Err(LinkError::Amqp("consume", error).into()),
-                    None => Err(away("consume: the broker has cancelled the consumer")),
-                },
-                _ = look.tick() => if !self.is_up() {
-                    return Err(away("consume: the channel is closed"));
-                },
-            }
+        let Some(session) = &self.session else { return Err(away("consume: the subscription has ended")) };
+        tokio::select! {
+            biased;
+            arrived = self.consumer.next() => match arrived {
+                Some(Ok(arrived)) => {
+                    self.watch.delivered();
+                    Ok(arrived)
+                }
+                Some(Err(error)) => Err(LinkError::Amqp("consume", error).into()),
+                None => Err(away("consume: the broker has cancelled the consumer")),
+            },
+            error = self.watch.bad_news(session, self.queue) => Err(error),
         }
     }
 
