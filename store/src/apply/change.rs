@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn day(number: i64) -> NaiveDate {
-        NaiveDate::from_yo_opt(2026, number as u32).unwrap()
+        NaiveDate::from_yo_opt(2026, 1 + number as u32).unwrap()
     }
 
     fn contact(id: &str) -> Contact {

@@ -198,12 +198,13 @@ async fn claim(tx: &mut Tx, district: &DistrictId, run: RunId, kept: &Kept, now:
 
 /// The event is applied and not parked; and whatever was planned before this does not fit the roster any more.
 async fn correct_counts(tx: &mut Tx, district: &DistrictId, run: RunId, batch: i64, now: DateTime<Utc>) -> Result<()> {
+    // The district's row first: whoever takes both locks it before the run's.
+    let sql = "UPDATE district SET roster_version = roster_version + 1 WHERE district = $1";
+    tx.execute(OPERATION, sql, args![district]).await?;
     let sql = "UPDATE plan_batch SET applied = applied + 1, parked = parked - 1 \
                WHERE district = $1 AND run = $2 AND batch = $3";
     tx.execute(OPERATION, sql, args![district, run, batch]).await?;
     let sql = "UPDATE run SET applied = applied + 1, parked = parked - 1, touched_at = $3 \
                WHERE district = $1 AND id = $2";
-    tx.execute(OPERATION, sql, args![district, run, now]).await?;
-    let sql = "UPDATE district SET roster_version = roster_version + 1 WHERE district = $1";
-    tx.execute(OPERATION, sql, args![district]).await.map(drop)
+    tx.execute(OPERATION, sql, args![district, run, now]).await.map(drop)
 }
