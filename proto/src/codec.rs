@@ -94,13 +94,9 @@ impl Kind {
     /// The version that this program writes, and the newest it reads.
     pub const fn version(self) -> u32 {
         match self {
-            Self::Discover
-            | Self::Fetch
-            | Self::Page
-            | Self::Plan
-            | Self::Release
-            | Self::Students
-            | Self::Applied => 1,
+            Self::Discover | Self::Fetch | Self::Page | Self::Plan | Self::Release | Self::Students | Self::Applied => {
+                1
+            }
         }
     }
 

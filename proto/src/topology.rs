@@ -7,9 +7,6 @@ use crate::message::{Body, Message};
 /// The topic exchange that everything is published to.
 pub const EXCHANGE: &str = "rollcall";
 
-/// Catches what no binding wants; must stay empty.
-pub const UNROUTED: &str = "rollcall.unrouted";
-
 /// Deliveries after which the broker itself gives up on a message that kills its consumers.
 pub const DELIVERY_LIMIT: u32 = 20;
 
@@ -35,8 +32,7 @@ pub enum Queue {
 
 impl Queue {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Fetch, Self::Collect, Self::Plan, Self::PlanLarge, Self::Write, Self::Applied];
+    pub const ALL: [Self; 6] = [Self::Fetch, Self::Collect, Self::Plan, Self::PlanLarge, Self::Write, Self::Applied];
 
     /// Name on the broker.
     pub const fn name(self) -> &'static str {
@@ -104,5 +100,76 @@ pub const fn queue_of(body: &Body) -> Queue {
         Body::Plan(_) | Body::Release(_) => Queue::Plan,
         Body::Students(_) => Queue::Write,
         Body::Applied(_) => Queue::Applied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        id::{ConnectionNo, ListingNo, PageNo, RunId},
+        message::{Applied, Discover, Fetch, Page, Plan, Release, StudentEvents},
+        roster::Status,
+    };
+
+    /// As AMQP has it, for patterns whose only wildcard is a `#` at the end.
+    fn matches(pattern: &str, key: &str) -> bool {
+        let stem = pattern.strip_suffix(".#").expect("a pattern that ends in .#");
+        key.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    fn bodies() -> Vec<Body> {
+        let page = Page {
+            connection: ConnectionNo(0),
+            listing: ListingNo(0),
+            page: PageNo(1),
+            status: 200,
+            asked_at: DateTime::UNIX_EPOCH,
+            took_ms: 0,
+            content_type: None,
+            body_bytes: 0,
+            body: None,
+        };
+        let students = |status| Body::Students(StudentEvents { batch: 0, run_seq: 1, status, events: Vec::new() });
+        let mut bodies = vec![
+            Body::Discover(Discover { connection: ConnectionNo(0) }),
+            Body::Fetch(Fetch { connection: ConnectionNo(0), lane: 0, generation: 0 }),
+            Body::Page(page),
+            Body::Plan(Plan { large: false }),
+            Body::Plan(Plan { large: true }),
+            Body::Release(Release {}),
+            Body::Applied(Applied {}),
+        ];
+        bodies.extend(Status::ALL.map(students));
+        bodies
+    }
+
+    #[test]
+    fn a_message_matches_the_bindings_of_its_queue_and_of_no_other() {
+        // A district's name must not make it match another queue.
+        for district in ["lone-star-isd", "small", "large", "raw"] {
+            for body in bodies() {
+                let expected = queue_of(&body);
+                let run = RunId(Uuid::nil());
+                let message = Message::new(district.parse().unwrap(), run, DateTime::UNIX_EPOCH, body);
+                let key = routing_key(&message);
+                let bound = |queue: &Queue| queue.bindings().iter().any(|pattern| matches(pattern, &key));
+                let queues: Vec<Queue> = Queue::ALL.into_iter().filter(bound).collect();
+                assert_eq!(queues, [expected], "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_queue_is_found_by_either_name() {
+        for queue in Queue::ALL {
+            assert_eq!(Queue::parse(queue.name()), Some(queue));
+            assert_eq!(queue.name().strip_prefix("rollcall.").and_then(Queue::parse), Some(queue));
+            assert_eq!(queue.parked_name(), format!("{}.parked", queue.name()));
+        }
+        assert_eq!(Queue::parse("rollcall.nothing"), None);
     }
 }

@@ -21,7 +21,9 @@ fn document() -> Value {
 /// Follows `$ref`s of the document itself.
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value.get("$ref").and_then(Value::as_str) {
-        Some(path) => document.pointer(path.strip_prefix('#').unwrap()).unwrap_or_else(|| panic!("{path} is not there")),
+        Some(path) => {
+            document.pointer(path.strip_prefix('#').unwrap()).unwrap_or_else(|| panic!("{path} is not there"))
+        }
         None => value,
     }
 }

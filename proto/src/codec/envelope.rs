@@ -18,8 +18,7 @@ use crate::{
 };
 
 /// The envelope's fields, in the order in which they are written.
-pub const FIELDS: [&str; 9] =
-    ["id", "kind", "version", "district", "run", "cause", "time", "attempt", "body"];
+pub const FIELDS: [&str; 9] = ["id", "kind", "version", "district", "run", "cause", "time", "attempt", "body"];
 
 /// A message on its way out.
 pub(super) struct Written<'a>(pub(super) &'a Message);
@@ -99,7 +98,8 @@ impl Read {
                 return Err(Unreadable { reason: UNKNOWN_KIND, detail: "this program is too old for it".to_owned() });
             }
             (KindRead::Known(kind), None) => {
-                let detail = format!("{} of version {version}; this program reads up to {}", kind.as_str(), kind.version());
+                let detail =
+                    format!("{} of version {version}; this program reads up to {}", kind.as_str(), kind.version());
                 return Err(Unreadable { reason: UNKNOWN_VERSION, detail });
             }
             (KindRead::Known(_), Some(kind)) => match self.body {

@@ -69,7 +69,8 @@ async fn the_bindings_route_as_the_program_says() {
             else {
                 break;
             };
-            found |= got.delivery.properties.message_id().as_ref().map(ToString::to_string) == Some(message.id.to_string());
+            found |=
+                got.delivery.properties.message_id().as_ref().map(ToString::to_string) == Some(message.id.to_string());
         }
         channel.basic_recover(lapin::options::BasicRecoverOptions { requeue: true }).await.unwrap();
         assert!(found, "{:?} is not in {}", message.body, queue.name());
@@ -132,12 +133,8 @@ async fn a_message_that_no_binding_wants_is_noticed_and_the_binding_restored() {
     let world = Amqp::start().await;
     let (_connection, channel) = world.raw().await;
     for pattern in Queue::Write.bindings() {
-        let unbind = channel.queue_unbind(
-            Queue::Write.name().into(),
-            EXCHANGE.into(),
-            (*pattern).into(),
-            FieldTable::default(),
-        );
+        let unbind =
+            channel.queue_unbind(Queue::Write.name().into(), EXCHANGE.into(), (*pattern).into(), FieldTable::default());
         unbind.await.unwrap();
     }
     let mixed: Vec<Message> = (0..100).map(|lane| if lane % 2 == 0 { fetch(lane) } else { students(1) }).collect();

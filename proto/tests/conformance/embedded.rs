@@ -45,7 +45,11 @@ impl World for Embedded {
         .execute(&mut connection)
         .await
         .unwrap();
-        sqlx::query("INSERT INTO bodies (seq, body) VALUES (1, ?1)").bind(bytes).execute(&mut connection).await.unwrap();
+        sqlx::query("INSERT INTO bodies (seq, body) VALUES (1, ?1)")
+            .bind(bytes)
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
     }
 

@@ -22,8 +22,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    World, next, until, waiting_count,
+    World,
     embedded::Embedded,
+    next, until, waiting_count,
     workers::{Recorder, Running},
 };
 use crate::samples::{fetch, page};
@@ -67,7 +68,9 @@ async fn be_killed(dir: PathBuf) {
     loop {
         let batch: Vec<Message> = (0..8).map(|_| page(vec![7; 20_000].into())).collect();
         bus.publish(&batch).await.unwrap();
-        batch.iter().for_each(|message| published.note(message.id));
+        for message in &batch {
+            published.note(message.id);
+        }
         assert!(!worker.is_finished(), "the worker ended by itself");
     }
 }
@@ -178,7 +181,9 @@ async fn a_small_district_does_not_wait_for_a_large_one() {
         subscription.ack(delivery).await.unwrap();
     }
     let mut small: Vec<Message> = (0..10).map(fetch).collect();
-    small.iter_mut().for_each(|message| message.district = "tiny-isd".parse().unwrap());
+    for message in &mut small {
+        message.district = "tiny-isd".parse().unwrap();
+    }
     world.bus().publish(&small).await.unwrap();
     let mut districts = Vec::new();
     for _ in 0..25 {

@@ -17,7 +17,7 @@ use rollcall_proto::{
 use tokio::time::{Instant, timeout};
 
 /// Limit on anything that has to happen.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// Long enough for what must not happen to have happened.
 pub const QUIET: Duration = Duration::from_millis(600);

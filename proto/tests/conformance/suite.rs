@@ -41,8 +41,11 @@ pub async fn every_kind_reaches_its_queue_unchanged(world: &impl World) {
     let sent = one_of_each();
     world.bus().publish(&sent).await.unwrap();
     for queue in Queue::ALL {
-        let mut expected: BTreeMap<Uuid, &Message> =
-            sent.iter().filter(|message| queue_of(&message.body) == queue).map(|message| (message.id, message)).collect();
+        let mut expected: BTreeMap<Uuid, &Message> = sent
+            .iter()
+            .filter(|message| queue_of(&message.body) == queue)
+            .map(|message| (message.id, message))
+            .collect();
         assert!(!expected.is_empty(), "{queue:?}");
         let mut subscription = world.bus().subscribe(queue, 10).await.unwrap();
         while !expected.is_empty() {
@@ -199,12 +202,12 @@ pub async fn a_replay_keeps_the_id_and_counts_attempts_anew(world: &impl World) 
 
     let rest = world.bus().replay(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
     assert_eq!(rest.len(), 2);
-    let mut back = BTreeMap::from([(oldest[0].id, ())]);
+    let mut back = BTreeSet::from([oldest[0].id]);
     for _ in 0..2 {
         let message = next_and_ack(&mut subscription).await;
         let original = sent.iter().find(|sent| sent.id == message.id).unwrap();
         assert_eq!(&message, original, "attempt and all");
-        back.insert(message.id, ());
+        back.insert(message.id);
     }
     assert_eq!(back.len(), 3);
     assert_eq!(world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap(), []);
@@ -225,9 +228,10 @@ pub async fn a_parked_message_can_be_parked_and_replayed_again(world: &impl Worl
     for reason in ["panic", "undecodable", "unknown-kind"] {
         assert_eq!(park_next(&mut subscription, reason).await, sent.id);
         let replayed = world.bus().replay(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
-        assert_eq!(replayed.iter().map(|parked| (parked.id, parked.reason.as_str())).collect::<Vec<_>>(), [(
-            sent.id, reason
-        )]);
+        assert_eq!(
+            replayed.iter().map(|parked| (parked.id, parked.reason.as_str())).collect::<Vec<_>>(),
+            [(sent.id, reason)]
+        );
     }
     assert_eq!(next_and_ack(&mut subscription).await, sent);
 }

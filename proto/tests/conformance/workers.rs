@@ -114,11 +114,10 @@ pub async fn attempts_run_out_and_the_handler_is_told(world: &impl World) {
     assert_eq!(worker.config.counters.retried(), u64::from(ATTEMPTS - 1));
     worker.stop().await;
     let parked = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
-    assert_eq!((parked[0].id, parked[0].reason.as_str(), parked[0].detail.as_str()), (
-        sent.id,
-        "store-unavailable",
-        "still"
-    ));
+    assert_eq!(
+        (parked[0].id, parked[0].reason.as_str(), parked[0].detail.as_str()),
+        (sent.id, "store-unavailable", "still")
+    );
 }
 
 pub async fn a_panic_is_a_failed_attempt(world: &impl World) {
@@ -206,7 +205,8 @@ pub async fn no_more_than_the_concurrency_is_in_hand(world: &impl World) {
 pub async fn a_worker_told_to_stop_finishes_and_gives_back(world: &impl World) {
     world.bus().publish(&(0..10).map(fetch).collect::<Vec<_>>()).await.unwrap();
     let gate = Gate::closed();
-    let worker = Running::start(world.bus(), Queue::Fetch, gate.clone(), WorkerConfig { ahead: 3, ..WorkerConfig::new(2) });
+    let worker =
+        Running::start(world.bus(), Queue::Fetch, gate.clone(), WorkerConfig { ahead: 3, ..WorkerConfig::new(2) });
     until("two are in hand", async || gate.inside.load(Ordering::SeqCst) == 2).await;
     let counters = Arc::clone(&worker.config.counters);
     worker.stop.cancel();

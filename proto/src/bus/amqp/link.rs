@@ -166,15 +166,13 @@ impl Consuming {
     /// A channel. A connection that gives none is replaced, once.
     pub(super) async fn session(&self) -> Result<Session, LinkError> {
         let connection = self.connection().await?;
-        match within("open a channel", ANSWER, connection.create_channel()).await {
-            Ok(channel) => Ok(Session { connection, channel }),
-            Err(_) => {
-                self.retire(&connection).await;
-                let connection = self.connection().await?;
-                let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
-                Ok(Session { connection, channel })
-            }
+        if let Ok(channel) = within("open a channel", ANSWER, connection.create_channel()).await {
+            return Ok(Session { connection, channel });
         }
+        self.retire(&connection).await;
+        let connection = self.connection().await?;
+        let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
+        Ok(Session { connection, channel })
     }
 
     /// Never to be handed out again.

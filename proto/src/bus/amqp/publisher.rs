@@ -282,8 +282,7 @@ mod tests {
     #[test]
     fn a_request_hears_of_its_own_messages_only() {
         let (good, unrouted, refused) = (of_size(1), of_size(1), of_size(1));
-        let rejects =
-            Rejects { unroutable: HashSet::from([unrouted.id]), refused: HashSet::from([refused.id]) };
+        let rejects = Rejects { unroutable: HashSet::from([unrouted.id]), refused: HashSet::from([refused.id]) };
         let result = Ok(rejects);
         assert!(answer(std::slice::from_ref(&good), &result).is_ok());
         assert!(matches!(answer(&[good.clone(), unrouted], &result), Err(BusError::Unroutable { count: 1, .. })));

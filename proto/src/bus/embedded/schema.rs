@@ -63,10 +63,8 @@ PRAGMA user_version = 1;
 
 /// The one connection that writes.
 pub(super) async fn open_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let options = options(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
+    let options =
+        options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     let mut connection = options.connect().await?;
     migrate(&mut connection).await?;
     Ok(connection)
@@ -90,7 +88,8 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
             sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
         }
         newer => {
-            let text = format!("the queue file is of version {newer}, this program knows {VERSION}: use a newer program");
+            let text =
+                format!("the queue file is of version {newer}, this program knows {VERSION}: use a newer program");
             return Err(sqlx::Error::Configuration(text.into()));
         }
     }

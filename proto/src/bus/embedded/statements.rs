@@ -140,7 +140,12 @@ pub(super) async fn claim(
     if rows.is_empty() {
         return Ok(rows);
     }
-    sqlx::query(LEASE).bind(lease).bind(until).bind(json(rows.iter().map(|row| row.seq))).execute(&mut *connection).await?;
+    sqlx::query(LEASE)
+        .bind(lease)
+        .bind(until)
+        .bind(json(rows.iter().map(|row| row.seq)))
+        .execute(&mut *connection)
+        .await?;
     let (poison, sound): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.deliveries > DELIVERY_LIMIT);
     for row in poison {
         let detail = format!("delivered {} times and never settled", row.deliveries);
@@ -209,7 +214,11 @@ pub(super) async fn purge(connection: &mut SqliteConnection, queue: Queue) -> Do
 }
 
 /// Puts parked messages back to work.
-pub(super) async fn replay(connection: &mut SqliteConnection, queue: Queue, filter: &ParkedFilter) -> Done<Vec<Parked>> {
+pub(super) async fn replay(
+    connection: &mut SqliteConnection,
+    queue: Queue,
+    filter: &ParkedFilter,
+) -> Done<Vec<Parked>> {
     let found = find_parked(connection, queue, filter).await?;
     for (parked_seq, parked) in &found {
         let district = parked.district.as_ref().map_or("", |district| district.as_str());

@@ -70,6 +70,12 @@ impl Wakers {
         self.0[queue as usize].subscribe()
     }
 
+    fn wake_all(&self, queues: &[Queue]) {
+        for queue in queues {
+            self.wake(*queue);
+        }
+    }
+
     fn wake(&self, queue: Queue) {
         self.0[queue as usize].send_replace(());
     }
@@ -126,7 +132,7 @@ async fn try_transact(connection: &mut SqliteConnection, ops: &[Op]) -> Result<V
 
 /// `SQLITE_BUSY` or `SQLITE_LOCKED`, extended codes included.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
@@ -166,7 +172,7 @@ impl Op {
                 let mut queues: Vec<Queue> = rows.iter().map(|row| row.queue).collect();
                 queues.sort_unstable();
                 queues.dedup();
-                queues.into_iter().for_each(|queue| wakers.wake(queue));
+                wakers.wake_all(&queues);
                 drop(reply.send(result.map(drop)));
             }
             Self::Claim { reply, .. } => drop(reply.send(result.map(Outcome::claimed))),
@@ -184,7 +190,7 @@ impl Op {
             Self::Release { queue, .. } => wakers.wake(queue),
             Self::Extend { .. } => {}
             Self::Recover { reply } => {
-                Queue::ALL.into_iter().for_each(|queue| wakers.wake(queue));
+                wakers.wake_all(&Queue::ALL);
                 drop(reply.send(result.map(Outcome::count)));
             }
             Self::Replay { queue, reply, .. } => {
