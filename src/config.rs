@@ -26,10 +26,19 @@ struct Sources {
     key_file: Option<PathBuf>,
     allow_private_addresses: Option<bool>,
     database_connections: Option<u32>,
+    lost_after_seconds: Option<u32>,
 }
 
-const KEYS: [&str; 7] =
-    ["dir", "database_url", "amqp_url", "key", "key_file", "allow_private_addresses", "database_connections"];
+const KEYS: [&str; 8] = [
+    "dir",
+    "database_url",
+    "amqp_url",
+    "key",
+    "key_file",
+    "allow_private_addresses",
+    "database_connections",
+    "lost_after_seconds",
+];
 
 /// Where queue and store live.
 #[derive(Debug, Clone)]
