@@ -233,8 +233,13 @@ impl Worker {
         }
     }
 
+    /// Once for each outage.
     fn log_outage(&self, error: &BusError, pause: Duration) {
-        let error = error as &dyn std::error::Error;
-        tracing::warn!(queue = self.queue.name(), error, ?pause, "The bus failed; subscribing again.");
+        let (queue, error) = (self.queue.name(), error as &dyn std::error::Error);
+        if pause == FIRST_PAUSE {
+            tracing::warn!(queue, error, "The bus failed; subscribing again until it works.");
+        } else {
+            tracing::debug!(queue, error, ?pause, "The bus still fails.");
+        }
     }
 }

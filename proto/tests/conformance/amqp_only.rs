@@ -8,7 +8,7 @@ use lapin::{
 };
 use rollcall_proto::{
     bus::{
-        BusError, SharedBus,
+        Bus as _, BusError, SharedBus,
         amqp::{AmqpBus, AmqpConfig},
         worker::WorkerConfig,
     },
@@ -178,6 +178,16 @@ async fn a_broker_that_restarts_or_runs_short_of_memory_is_outlived() {
     let all_done = async |messages: &[Message]| {
         until("handled", async || messages.iter().all(|message| recorder.ids().contains(&message.id))).await;
     };
+
+    // TLS, with a certificate that only the configuration makes trusted.
+    let (url, certificate) = broker.tls();
+    let untrusting = AmqpBus::connect(AmqpConfig::new(url.clone())).await.unwrap_err();
+    assert!(matches!(untrusting, BusError::Unavailable { operation: "connect", .. }), "{untrusting:?}");
+    let config = AmqpConfig { certificate_authorities: Some(certificate.to_owned()), ..AmqpConfig::new(url) };
+    let encrypted = AmqpBus::connect(config).await.unwrap();
+    let over_tls = [fetch(3)];
+    encrypted.publish(&over_tls).await.unwrap();
+    all_done(&over_tls).await;
 
     // A restart, with messages stored in a queue that nobody consumes meanwhile.
     let stored: Vec<Message> = (0..50).map(|_| students(2)).collect();

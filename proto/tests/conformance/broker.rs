@@ -20,6 +20,8 @@ pub struct Broker {
     port: u16,
     dist_port: u16,
     epmd_port: u16,
+    tls_port: u16,
+    certificate: String,
 }
 
 impl Broker {
@@ -31,16 +33,27 @@ impl Broker {
         }
         std::fs::write(dir.path().join("cfg/rabbitmq-env.conf"), "").unwrap();
         std::fs::write(dir.path().join("cfg/enabled_plugins"), "[].").unwrap();
-        let settings = "log.console = false\ndisk_free_limit.absolute = 50MB\n";
-        std::fs::write(dir.path().join("cfg/rabbitmq.conf"), settings).unwrap();
-        let [port, dist_port, epmd_port] = free_ports();
-        let broker = Self { dir, port, dist_port, epmd_port };
+        let [port, dist_port, epmd_port, tls_port] = free_ports();
+        let certificate = certify(&dir.path().join("cfg"));
+        let cfg = dir.path().join("cfg");
+        let settings = format!(
+            "log.console = false\ndisk_free_limit.absolute = 50MB\nlisteners.ssl.default = 127.0.0.1:{tls_port}\n\
+             ssl_options.certfile = {0}/cert.pem\nssl_options.keyfile = {0}/key.pem\nssl_options.verify = verify_none\n",
+            cfg.display()
+        );
+        std::fs::write(cfg.join("rabbitmq.conf"), settings).unwrap();
+        let broker = Self { dir, port, dist_port, epmd_port, tls_port, certificate };
         broker.boot().await;
         broker
     }
 
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// The same broker over TLS, and the certificate to trust.
+    pub fn tls(&self) -> (String, &str) {
+        (format!("amqps://guest:guest@localhost:{}/%2f", self.tls_port), &self.certificate)
     }
 
     /// Starts the server, again or for the first time.
@@ -99,7 +112,16 @@ impl Drop for Broker {
     }
 }
 
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+/// Makes a key and a certificate that signs itself. Returns the certificate, PEM.
+fn certify(folder: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.pem();
+    std::fs::write(folder.join("cert.pem"), &certificate).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    certificate
+}
+
+fn free_ports() -> [u16; 4] {
+    let listeners = [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
