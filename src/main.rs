@@ -20,6 +20,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(&cli);
+    quiet_panics();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("starting the async runtime")),
@@ -27,6 +28,15 @@ fn main() -> ExitCode {
     let code = runtime.block_on(verbs::dispatch(cli)).unwrap_or_else(|error| fail(&error));
     runtime.shutdown_background();
     code
+}
+
+/// A panic's text may repeat a value that came from a SIS: only the place is told.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        tracing::error!(place, "a panic; the work in hand is tried again");
+        eprintln!("rollcall: panicked at {place}");
+    }));
 }
 
 /// Tells what happened on standard error: the error, then its causes.

@@ -25,7 +25,7 @@ impl WriteError {
         match self {
             Self::Store(error) if error.is_transient() => Fate::wait("store-unavailable", chain(error), AGAIN),
             Self::Store(error) => Fate::retry("write-failed", chain(error), AGAIN),
-            Self::Publish(error) => Fate::wait("broker-unavailable", chain(error), AGAIN),
+            Self::Publish(error) => Fate::wait("bus-unavailable", chain(error), AGAIN),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Sis {
     /// Starts it.
     pub(crate) async fn start(folder: &Path, students: u32) -> anyhow::Result<Self> {
         let (students, today) = (students.to_string(), house::today().to_string());
-        let args = ["sandbox", "--listen", "127.0.0.1:0", "--students", &students, "--today", &today];
+        let args = ["sandbox", "--port", "0", "--students", &students, "--today", &today];
         let process = Process::start("sandbox", folder, &args, &[]);
         let base_url =
             until("the sandbox's address", Duration::from_mins(1), || async { base_url(&process.log()) }).await;
