@@ -65,10 +65,8 @@ fn print(context: &Context, parked: &[Parked]) -> anyhow::Result<ExitCode> {
 }
 
 async fn replay(context: &Context, queue: Queue, filter: &ParkedFilter, dry_run: bool) -> anyhow::Result<ExitCode> {
-    let messages = match dry_run {
-        true => context.bus.parked(queue, filter).await?,
-        false => context.bus.replay(queue, filter).await?,
-    };
+    let messages =
+        if dry_run { context.bus.parked(queue, filter).await? } else { context.bus.replay(queue, filter).await? };
     if dry_run {
         eprintln!("{} messages would go back to work", messages.len());
         return print(context, &messages);

@@ -55,7 +55,9 @@ pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Resul
 /// The runs as a listing.
 pub(crate) fn listing(runs: &[Run]) -> Listing {
     let mut listing = Listing::new(&COLUMNS);
-    runs.iter().for_each(|run| listing.push(cells(run)));
+    for run in runs {
+        listing.push(cells(run));
+    }
     listing
 }
 

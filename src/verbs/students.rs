@@ -54,13 +54,15 @@ async fn list(context: &Context, district: &DistrictId, mut filter: StudentFilte
         let Some(last) = rows.last() else { break };
         filter.after = Some(last.student_id.clone());
         left -= rows.len() as i64;
-        rows.into_iter().for_each(|row| listing.push(cells(row)));
+        for row in &rows {
+            listing.push(cells(row));
+        }
     }
     listing.print(context.format)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn cells(row: StudentRow) -> Vec<Value> {
+fn cells(row: &StudentRow) -> Vec<Value> {
     vec![
         json!(row.student_id),
         json!(row.local_id),
@@ -88,7 +90,7 @@ async fn show(context: &Context, district: &DistrictId, student: &str) -> anyhow
 }
 
 fn document(detail: &StudentDetail) -> Value {
-    let row = COLUMNS.iter().map(ToString::to_string).zip(cells(detail.row.clone()));
+    let row = COLUMNS.iter().map(ToString::to_string).zip(cells(&detail.row));
     let mut object: serde_json::Map<String, Value> = row.collect();
     object.insert("rule".to_owned(), json!(detail.rule.as_str()));
     object.insert("evidence".to_owned(), json!(detail.evidence));

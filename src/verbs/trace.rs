@@ -1,6 +1,6 @@
 //! `rollcall runs trace`: the run as a tree with times, out of what the store keeps of every page and batch.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::id::{ConnectionNo, ListingNo, RunId};
@@ -129,10 +129,10 @@ fn listing_name(listing: &SisListing) -> String {
     let ask = &listing.ask;
     let mut name = ask.resource.clone();
     if let Some(year) = &ask.school_year {
-        name.push_str(&format!(" (year {year})"));
+        let _ = write!(name, " (year {year})");
     }
     if let Some(ids) = &ask.ids {
-        name.push_str(&format!(" (second look, {} ids)", ids.ids.len()));
+        let _ = write!(name, " (second look, {} ids)", ids.ids.len());
     }
     name
 }
@@ -174,7 +174,9 @@ fn length(node: &Node) -> Option<TimeDelta> {
 }
 
 fn print(run: &Run, nodes: &[Node]) {
-    nodes.iter().for_each(|node| println!("{}", line(run, node)));
+    for node in nodes {
+        println!("{}", line(run, node));
+    }
 }
 
 /// Name, offset from the run's start, length, and a bar on the run's own scale.
