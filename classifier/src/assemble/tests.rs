@@ -113,7 +113,7 @@ fn the_students_own_grade_stands_in() {
 }
 
 #[test]
-fn a_school_that_an_enrollment_does_not_name_is_its_entitys() {
+fn a_school_that_an_enrollment_does_not_name_is_that_of_its_entity() {
     let mut sis = Sis::with_students(1);
     sis.row(SPELL, 1)["SchoolID"] = json!(null);
     for (id, school, default) in [(1, 80, false), (2, 90, true), (3, 100, false)] {
