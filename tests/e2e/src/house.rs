@@ -128,6 +128,8 @@ impl House {
                 pair("ROLLCALL_DIR", dir.to_string_lossy().into_owned()),
             ],
         };
+        // What a kill has swallowed is missed after this many seconds: the shortest that is taken.
+        settings.push(pair("ROLLCALL_LOST_AFTER_SECONDS", "25".to_owned()));
         settings.extend(binary::variable("ROLLCALL_LOG").map(|filter| pair("ROLLCALL_LOG", filter)));
         settings
     }
