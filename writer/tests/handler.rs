@@ -1,0 +1,49 @@
+//! The writer's handler: what becomes of a message that it cannot write. What it writes, and that it writes it once, is
+//! held by the store's conformance tests and by the end-to-end ones.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use rollcall_proto::{
+    bus::embedded::EmbeddedBus,
+    clock::{Clock as _, SystemClock},
+    handler::{Fate, Handler as _},
+    id::RunId,
+    message::{Applied, Body, Message, StudentEvents},
+    roster::Status,
+};
+use rollcall_store::{Store, secret::Keyring};
+use rollcall_writer::WriteHandler;
+
+struct House {
+    _dir: tempfile::TempDir,
+    handler: WriteHandler,
+}
+
+async fn house() -> House {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_embedded(dir.path(), Keyring::open_or_create(&dir.path().join("key")).unwrap());
+    let bus = EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap();
+    let handler = WriteHandler::new(Arc::new(bus), store.await.unwrap(), Arc::new(SystemClock));
+    House { _dir: dir, handler }
+}
+
+fn message(body: Body) -> Message {
+    let now = SystemClock.now();
+    Message::new("test-isd".parse().unwrap(), RunId(uuid::Uuid::now_v7()), now, body)
+}
+
+#[tokio::test]
+async fn a_message_of_another_kind_is_parked() {
+    let house = house().await;
+    let fate = house.handler.handle(message(Body::Applied(Applied {}))).await;
+    assert!(matches!(fate, Fate::Park(park) if park.reason == "wrong-queue"));
+}
+
+#[tokio::test]
+async fn events_of_a_run_that_is_not_there_are_tried_again_and_not_written() {
+    let house = house().await;
+    let events = StudentEvents { batch: 0, run_seq: 1, status: Status::Enrolled, events: Vec::new() };
+    let fate = house.handler.handle(message(Body::Students(events))).await;
+    assert!(matches!(fate, Fate::Retry(retry) if retry.reason == "write-failed" && !retry.free));
+}
