@@ -45,14 +45,18 @@ fn syntax(error: &toml::de::Error, text: &str) -> anyhow::Error {
     anyhow::anyhow!("line {line}: {}", error.message())
 }
 
-/// A structural error, with the line of the key it names.
+/// A structural error, with the key it is about and the line where that key stands.
 fn located(error: &toml::de::Error, text: &str) -> anyhow::Error {
     let message = error.message();
-    let key = message.split('`').nth(1).unwrap_or_default();
-    let line = text.lines().position(|line| !key.is_empty() && line.trim_start().starts_with(key));
-    match line {
-        Some(line) => anyhow::anyhow!("line {}: {message}", line + 1),
-        None => anyhow::anyhow!("{message}"),
+    let shown = error.to_string();
+    let path = shown.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`')).unwrap_or_default();
+    let named = path.rsplit('.').next().filter(|key| !key.is_empty());
+    let key = if message.starts_with("unknown field") { message.split('`').nth(1) } else { named };
+    let line = key.and_then(|key| text.lines().position(|line| line.trim_start().starts_with(key)));
+    let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+    match named {
+        Some(_) => anyhow::anyhow!("{place}{path}: {message}"),
+        None => anyhow::anyhow!("{place}{message}"),
     }
 }
 
