@@ -342,7 +342,7 @@ fn status(text: &str) -> Result<Status, String> {
 pub(crate) enum KeyVerb {
     /// Print a new key
     New,
-    /// Seal all secrets anew under a new key
+    /// Seal all secrets anew under a new key; every process must know both first, see docs/OPERATIONS.md
     Rotate {
         /// File that holds the new key, as `rollcall key new` printed it
         #[arg(long, value_name = "FILE")]

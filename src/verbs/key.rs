@@ -19,9 +19,8 @@ pub(crate) async fn dispatch(global: &Global, verb: KeyVerb) -> anyhow::Result<E
             let new = Keyring::from_file(&new_key_file)?;
             let count = context.store.rotate_key(new, &config::actor(), context.clock.now()).await?;
             eprintln!(
-                "{count} secrets are sealed under the new key. Put the new key first and the old one after a comma in \
-                 ROLLCALL_KEY (or the key file) of every process until the raw pages kept under the old key have aged \
-                 out (7 days), then drop the old one."
+                "{count} secrets are sealed under the new key. Now start every process with `new,old` in ROLLCALL_KEY (or the \
+                 key file), and drop the old key after 7 days, when the raw pages sealed under it have aged out."
             );
         }
     }
