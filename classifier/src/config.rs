@@ -13,6 +13,8 @@ pub struct ClassifierConfig {
     pub reconcile_every: Duration,
     /// A batch published and not settled for so long is published again.
     pub republish_after: Duration,
+    /// How long raw pages and fragments of an ended run are kept for replay.
+    pub keep_pages: Duration,
 }
 
 impl Default for ClassifierConfig {
@@ -22,6 +24,7 @@ impl Default for ClassifierConfig {
             release_window: rollcall_store::RELEASE_WINDOW,
             reconcile_every: Duration::from_secs(10),
             republish_after: Duration::from_mins(1),
+            keep_pages: Duration::from_hours(7 * 24),
         }
     }
 }
