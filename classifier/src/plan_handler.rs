@@ -75,6 +75,9 @@ impl PlanHandler {
 
     async fn plan(&self, message: &Message) -> Result<Fate, ClassifierError> {
         let (store, run) = (&self.context.store, (&message.district, message.run));
+        // Read before looking for unsettled runs: releasing one changes it, so a run released after the look makes this
+        // plan void, and one released before is seen.
+        let roster_version = store.roster_version(run.0).await?;
         if let Some(earlier) = store.unsettled_before(run.0, run.1).await? {
             return Ok(Fate::wait("earlier-run-unsettled", format!("run {earlier} is being written"), EARLIER_RUN));
         }
@@ -87,7 +90,7 @@ impl PlanHandler {
             // Somebody plans it. Should they die of it, the reconciler asks again once their lease is over.
             return Ok(Fate::Done);
         }
-        let facts = gather(store, run).await?;
+        let facts = gather(store, run, roster_version).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
         let planned = tokio::task::spawn_blocking(move || plan::plan(facts, &mut records)).await??;
         log(run, &planned);
@@ -101,9 +104,8 @@ impl PlanHandler {
     }
 }
 
-/// All that a plan is made from. The roster's version is read before the roster, so that a change in between is noticed.
-async fn gather(store: &Store, (district, run): RunKey<'_>) -> Result<PlanFacts, ClassifierError> {
-    let roster_version = store.roster_version(district).await?;
+/// All that a plan is made from. The roster's version was read before the roster, so that a change in between is noticed.
+async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64) -> Result<PlanFacts, ClassifierError> {
     let candidates = store.candidates(district, run).await?;
     let candidates = candidates.map(|(bytes, approved)| Ok::<_, StoreError>((Candidates::decode(&bytes)?, approved)));
     let mut fragments = store.fragments(district, run).await?;
