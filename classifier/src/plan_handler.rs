@@ -33,8 +33,8 @@ use crate::{
 /// How long one planner has a run for itself. Longer than any plan takes; a planner that dies is followed after this.
 const LEASE: TimeDelta = TimeDelta::minutes(3);
 
-/// How long to wait for an earlier run of the district. Its end asks for this run's plan too; this is for when it fails.
-const EARLIER_RUN: Duration = Duration::from_secs(15);
+/// How long to wait for another run of the district. Its end asks for this run's plan too; this is for when it fails.
+const OTHER_RUN: Duration = Duration::from_secs(15);
 
 /// Handles the plan queues.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ impl PlanHandler {
         // Read before looking for unsettled runs: releasing one changes it, so a run released after the look makes this
         // plan void, and one released before is seen.
         let roster_version = store.roster_version(run.0).await?;
-        if let Some(earlier) = store.unsettled_before(run.0, run.1).await? {
-            return Ok(Fate::wait("earlier-run-unsettled", format!("run {earlier} is being written"), EARLIER_RUN));
+        if let Some(other) = store.unsettled_other(run.0, run.1).await? {
+            return Ok(Fate::wait("earlier-run-unsettled", format!("run {other} is being written"), OTHER_RUN));
         }
         // The stage can get here without its second look when a stray page comes in between.
         if second_look::begin(&self.context, run, Some(message)).await? || !self.context.all_in(run).await? {

@@ -103,7 +103,7 @@ async fn help(context: &Context, open: &OpenRun, owed: Owed, now: DateTime<Utc>)
     match owed {
         Owed::Nothing => Ok(()),
         // The end of the earlier run asks for this one's plan.
-        Owed::Plan if context.store.unsettled_before(run.0, run.1).await?.is_some() => Ok(()),
+        Owed::Plan if context.store.unsettled_other(run.0, run.1).await?.is_some() => Ok(()),
         Owed::Plan => context.ask_to_plan(run, None).await,
         Owed::Release => {
             let before = now - delta(context.config.republish_after);

@@ -220,12 +220,13 @@ impl Store {
         self.move_run("claim a run for planning", district, sql, args![district, run, now, until]).await
     }
 
-    /// An earlier run of the district with released and unsettled events, which must settle first.
-    pub async fn unsettled_before(&self, district: &DistrictId, run: RunId) -> Result<Option<RunId>> {
+    /// Another run of the district with released and unsettled events, which must settle before this one is planned:
+    /// one made later too, where its pages were in sooner. Nobody waits for ever, since a released run waits for none.
+    pub async fn unsettled_other(&self, district: &DistrictId, run: RunId) -> Result<Option<RunId>> {
         let operation = "look for an unsettled run";
         let sql = "SELECT id FROM run WHERE district = $1 AND stage = 'release' \
                    AND added + changed + removed > applied + parked + superseded \
-                   AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2) ORDER BY seq LIMIT 1";
+                   AND id <> $2 ORDER BY seq LIMIT 1";
         let mut tx = self.read(district, operation).await?;
         let row = tx.row(operation, sql, args![district, run]).await?;
         tx.commit(operation).await?;
