@@ -1,16 +1,18 @@
-//! Collecting: a raw page is decoded and stored once, with its fragments.
+//! Collecting: a raw page is decoded and stored once, with its fragments. Pages that wait together go in one transaction.
 //!
 //! Invariants: a page is stored also when it does not decode, and then its message is parked with where it failed, so
 //! that a replay finds it; a parked page never hangs its run, which goes on as partial.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use moka::future::Cache;
 use rollcall_proto::{
     handler::{Fate, Handler},
-    id::ConnectionNo,
+    id::{ConnectionNo, RunId},
     message::{Body, Message, Page},
+    packed,
 };
 use rollcall_store::{district::SisKind, page::NewPage};
 
@@ -25,12 +27,29 @@ use crate::{
 pub const PAGE_UNDECODABLE: &str = "page-undecodable";
 
 /// Largest page, decompressed: a page that claims more is no page.
-const LARGEST_PAGE: u64 = 1 << 30;
+const LARGEST_PAGE: usize = 1 << 30;
+
+/// Pages decoded and stored together at most.
+const TOGETHER: usize = 8;
+
+/// How long it is remembered what a run asks for, and for how many connections.
+const REMEMBERED: Duration = Duration::from_mins(10);
+const MOST_REMEMBERED: u64 = 1_000;
 
 /// Handles the collect queue.
 #[derive(Debug)]
 pub struct CollectHandler {
     context: Context,
+    /// By run and connection. Listings are added to a board, never changed.
+    asked: Cache<(RunId, ConnectionNo), Arc<Asked>>,
+}
+
+/// What a connection's pull asks for.
+#[derive(Debug)]
+struct Asked {
+    sis: SisKind,
+    /// By listing.
+    resources: Vec<String>,
 }
 
 /// What to decode, and how.
@@ -47,44 +66,68 @@ struct Read {
     digest: [u8; 16],
 }
 
+/// The pages of one run in a group of messages, each with its place in the group.
+struct OfRun<'m> {
+    message: &'m Message,
+    pages: Vec<(usize, &'m Page)>,
+}
+
 impl CollectHandler {
     /// A handler.
-    pub const fn new(context: Context) -> Self {
-        Self { context }
+    pub fn new(context: Context) -> Self {
+        let asked = Cache::builder().time_to_idle(REMEMBERED).max_capacity(MOST_REMEMBERED).build();
+        Self { context, asked }
     }
 
-    async fn collect(&self, message: &Message, page: &Page) -> Result<Fate, ClassifierError> {
-        let Some((sis, resource)) = self.asked(message, page).await? else { return Ok(Fate::Done) };
-        let compressed = self.body(message, page).await?;
-        let job = Job { sis, resource, status: page.status, compressed };
-        let read = tokio::task::spawn_blocking(move || read(&job)).await?;
-        let new_page = self.new_page(page, &read);
-        self.context.store.save_page(&message.district, message.run, &new_page).await?;
+    /// Collects pages of one run; a fate for each.
+    async fn collect(&self, message: &Message, pages: &[&Page]) -> Result<Vec<Fate>, ClassifierError> {
+        let mut fates = vec![Fate::Done; pages.len()];
+        let (mut jobs, mut places) = (Vec::with_capacity(pages.len()), Vec::with_capacity(pages.len()));
+        for (place, page) in pages.iter().enumerate() {
+            if let Some(job) = self.job(message, page).await? {
+                jobs.push(job);
+                places.push(place);
+            }
+        }
+        let reads = tokio::task::spawn_blocking(move || jobs.iter().map(read).collect::<Vec<_>>()).await?;
+        let mut new_pages = Vec::with_capacity(reads.len());
+        for (place, read) in places.into_iter().zip(reads) {
+            if let Err(error) = &read.outcome {
+                fates[place] = undecodable(pages[place], error);
+            }
+            new_pages.push(self.new_page(pages[place], read));
+        }
         let run = (&message.district, message.run);
-        if self.context.advance(run).await? {
+        let saved = self.context.store.save_pages(run.0, run.1, &new_pages).await?;
+        if saved.pulls_over && self.context.advance(run).await? {
             self.context.ask_to_plan(run, Some(message)).await?;
         }
-        Ok(match read.outcome {
-            Ok(_) => Fate::Done,
-            Err(error) => {
-                let detail = format!(
-                    "connection {}, listing {}, page {}: {error}",
-                    page.connection, page.listing.0, page.page.0
-                );
-                Fate::park(PAGE_UNDECODABLE, detail)
-            }
-        })
+        Ok(fates)
     }
 
-    /// Which SIS and resource the page is of. `None`: nobody waits for it any more.
-    async fn asked(&self, message: &Message, page: &Page) -> Result<Option<(SisKind, String)>, ClassifierError> {
+    /// `None`: nobody waits for the page any more.
+    async fn job(&self, message: &Message, page: &Page) -> Result<Option<Job>, ClassifierError> {
+        let Some(asked) = self.asked(message, page).await? else { return Ok(None) };
+        let Some(resource) = asked.resources.get(page.listing.0 as usize).cloned() else { return Ok(None) };
+        let compressed = self.body(message, page).await?;
+        Ok(Some(Job { sis: asked.sis, resource, status: page.status, compressed }))
+    }
+
+    /// Which SIS the page is of, and what its listings ask for; looked up again for a listing that is not known yet.
+    async fn asked(&self, message: &Message, page: &Page) -> Result<Option<Arc<Asked>>, ClassifierError> {
+        let key = (message.run, page.connection);
+        if let Some(known) = self.asked.get(&key).await.filter(|known| known.resources.len() > page.listing.0 as usize)
+        {
+            return Ok(Some(known));
+        }
         let store = &self.context.store;
-        let board = store.board(&message.district, message.run, page.connection).await?;
-        let listing = board.as_ref().and_then(|board| board.listings.get(page.listing.0 as usize));
-        let Some(listing) = listing else { return Ok(None) };
+        let Some(board) = store.board(&message.district, message.run, page.connection).await? else { return Ok(None) };
         let district = store.district(&message.district).await?;
-        let sis = sis_of(&district.connections, page.connection);
-        Ok(sis.map(|sis| (sis, listing.ask.resource.clone())))
+        let Some(sis) = sis_of(&district.connections, page.connection) else { return Ok(None) };
+        let resources = board.listings.into_iter().map(|listing| listing.ask.resource).collect();
+        let asked = Arc::new(Asked { sis, resources });
+        self.asked.insert(key, Arc::clone(&asked)).await;
+        Ok(Some(asked))
     }
 
     async fn body(&self, message: &Message, page: &Page) -> Result<Bytes, ClassifierError> {
@@ -96,24 +139,30 @@ impl CollectHandler {
         stored.map(Bytes::from).ok_or(ClassifierError::RawMissing)
     }
 
-    fn new_page(&self, page: &Page, read: &Read) -> NewPage {
-        let decoded = read.outcome.as_ref().ok();
+    fn new_page(&self, page: &Page, Read { outcome, digest }: Read) -> NewPage {
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        let decoded = outcome.ok();
         NewPage {
             connection: page.connection,
             listing: page.listing,
             page: page.page,
             status: page.status,
             raw: page.body.as_ref().map(|body| body.to_vec()),
-            fragments: decoded.map(|decoded| decoded.fragments.clone()).unwrap_or_default(),
-            rows: decoded.map_or(0, |decoded| i64::from(decoded.tally.rows)),
-            digest: read.digest,
-            claimed_total: decoded.and_then(|decoded| decoded.claimed_total),
-            error: read.outcome.as_ref().err().map(ToString::to_string),
+            rows: decoded.as_ref().map_or(0, |decoded| i64::from(decoded.tally.rows)),
+            claimed_total: decoded.as_ref().and_then(|decoded| decoded.claimed_total),
+            fragments: decoded.map(|decoded| decoded.fragments).unwrap_or_default(),
+            digest,
+            error,
             asked_at: page.asked_at,
             took_ms: page.took_ms,
             collected_at: self.context.clock.now(),
         }
     }
+}
+
+fn undecodable(page: &Page, error: &DecodeError) -> Fate {
+    let (connection, listing, number) = (page.connection, page.listing.0, page.page.0);
+    Fate::park(PAGE_UNDECODABLE, format!("connection {connection}, listing {listing}, page {number}: {error}"))
 }
 
 fn sis_of(connections: &[rollcall_store::district::Connection], number: ConnectionNo) -> Option<SisKind> {
@@ -132,15 +181,10 @@ fn read(job: &Job) -> Read {
 }
 
 fn open(job: &Job) -> Result<Vec<u8>, DecodeError> {
-    use std::io::Read as _;
     if !(200..300).contains(&job.status) {
         return Err(DecodeError::whole(DecodeClass::Status(job.status)));
     }
-    let broken = |_| DecodeError::whole(DecodeClass::Compression);
-    let decoder = zstd::stream::Decoder::new(&job.compressed[..]).map_err(broken)?;
-    let mut body = Vec::new();
-    decoder.take(LARGEST_PAGE + 1).read_to_end(&mut body).map_err(broken)?;
-    if body.len() as u64 > LARGEST_PAGE { Err(DecodeError::whole(DecodeClass::Compression)) } else { Ok(body) }
+    packed::decompress(&job.compressed, LARGEST_PAGE).map_err(|_| DecodeError::whole(DecodeClass::Compression))
 }
 
 #[async_trait]
@@ -149,8 +193,8 @@ impl Handler for CollectHandler {
         let Body::Page(page) = &message.body else {
             return Fate::park("wrong-queue", "not a page");
         };
-        match self.collect(&message, page).await {
-            Ok(fate) => fate,
+        match self.collect(&message, &[page]).await {
+            Ok(mut fates) => fates.pop().unwrap_or(Fate::Done),
             // A run that was thrown away with its district has nobody waiting.
             Err(ClassifierError::Store(
                 rollcall_store::StoreError::NoRun(_) | rollcall_store::StoreError::NoDistrict(_),
@@ -161,6 +205,33 @@ impl Handler for CollectHandler {
             Err(error) => error.fate(),
         }
     }
+
+    fn together(&self) -> usize {
+        TOGETHER
+    }
+
+    async fn handle_together(&self, messages: Vec<Message>) -> Option<Vec<Fate>> {
+        let mut fates = vec![Fate::Done; messages.len()];
+        for OfRun { message, pages } in by_run(&messages)? {
+            let (places, pages): (Vec<_>, Vec<_>) = pages.into_iter().unzip();
+            let collected = self.collect(message, &pages).await.ok()?;
+            places.into_iter().zip(collected).for_each(|(place, fate)| fates[place] = fate);
+        }
+        Some(fates)
+    }
+}
+
+/// `None`: not all of them are pages.
+fn by_run(messages: &[Message]) -> Option<Vec<OfRun<'_>>> {
+    let mut runs: Vec<OfRun<'_>> = Vec::new();
+    for (place, message) in messages.iter().enumerate() {
+        let Body::Page(page) = &message.body else { return None };
+        match runs.iter_mut().find(|of| of.message.run == message.run) {
+            Some(of) => of.pages.push((place, page)),
+            None => runs.push(OfRun { message, pages: vec![(place, page)] }),
+        }
+    }
+    Some(runs)
 }
 
 #[cfg(test)]

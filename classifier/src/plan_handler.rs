@@ -108,7 +108,7 @@ impl PlanHandler {
 async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64) -> Result<PlanFacts, ClassifierError> {
     let candidates = store.candidates(district, run).await?;
     let candidates = candidates.map(|(bytes, approved)| Ok::<_, StoreError>((Candidates::decode(&bytes)?, approved)));
-    let mut fragments = store.fragments(district, run).await?;
+    let (mut fragments, stored) = tokio::try_join!(store.fragments(district, run), store.stored_students(district))?;
     let mut pulls = Vec::new();
     for pull in store.pulls(district, run).await? {
         let connection = pull.connection;
@@ -124,7 +124,7 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
         district: store.district(district).await?,
         run: store.run(district, run).await?,
         pages: store.pages(district, run).await?,
-        stored: store.stored_students(district).await?,
+        stored,
         candidates: candidates.transpose()?,
         roster_version,
         pulls,

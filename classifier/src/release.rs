@@ -4,13 +4,13 @@
 //! publishes some twice, which the writer settles once.
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::message::{Body, Message, StudentEvents};
+use rollcall_proto::message::{Body, Message, PlannedEvents};
 
 use crate::{
     context::{Context, RunKey, is_settled},
     error::ClassifierError,
 };
-use rollcall_store::run::Stage;
+use rollcall_store::{plan::PackedBatch, run::Stage};
 
 /// Batches published in one go.
 const TOGETHER: usize = 16;
@@ -30,14 +30,18 @@ pub async fn release(
     }
     let mut batches = batches.into_iter().peekable();
     while batches.peek().is_some() {
-        let part: Vec<StudentEvents> = batches.by_ref().take(TOGETHER).collect();
-        let numbers: Vec<u32> = part.iter().map(|events| events.batch).collect();
+        let part: Vec<PackedBatch> = batches.by_ref().take(TOGETHER).collect();
+        let numbers: Vec<u32> = part.iter().map(|packed| packed.batch).collect();
         let messages: Vec<Message> =
-            part.into_iter().map(|events| context.message(run, cause, Body::Students(events))).collect();
+            part.into_iter().map(|packed| context.message(run, cause, planned(packed))).collect();
         context.bus.publish(&messages).await?;
         context.store.batches_published(run.0, run.1, &numbers, context.clock.now()).await?;
     }
     Ok(())
+}
+
+fn planned(PackedBatch { batch, status, bytes }: PackedBatch) -> Body {
+    Body::Planned(PlannedEvents { batch, status, packed: bytes.into() })
 }
 
 /// A plan approved with nothing in it, or a last word that was lost.

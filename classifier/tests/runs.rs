@@ -16,6 +16,7 @@ use rollcall_classifier::{
 use rollcall_proto::{
     bus::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Subscription},
     clock::ManualClock,
+    codec::Wire,
     handler::{Fate, Handler},
     id::{ConnectionNo, DistrictId, RunId},
     message::{Applied, Body, Fetch, Message, Page, Release},
@@ -42,7 +43,8 @@ fn away() -> BusError {
 #[async_trait]
 impl Bus for Kept {
     async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
-        self.0.lock().unwrap().extend(messages.iter().cloned());
+        let arrive = |message: &Message| Wire::pack(message).unwrap().unpack().unwrap();
+        self.0.lock().unwrap().extend(messages.iter().map(arrive));
         Ok(())
     }
 
@@ -205,7 +207,7 @@ impl Night {
                 }
                 Fate::Done
             }
-            Body::Discover(_) => panic!("nobody asks for that"),
+            Body::Discover(_) | Body::Planned(_) => panic!("nothing of the kind arrives here"),
         };
         match fate {
             Fate::Done => {}
@@ -218,7 +220,8 @@ impl Night {
     async fn fetch(&mut self, sis: &Sis, message: &Message, fetch: &Fetch) -> Fate {
         let store = self.context.store.clone();
         let board = store.board(&message.district, message.run, fetch.connection).await.unwrap().unwrap();
-        let Some((listing, page, told)) = board.dealt(fetch.lane, fetch.generation) else { return Fate::Done };
+        let Some((dealt, told)) = board.dealt(fetch.lane, fetch.generation) else { return Fate::Done };
+        let (listing, page) = (dealt.listing, dealt.page);
         let ask = told.ask.clone();
         self.fetched_again += usize::from(ask.ids.is_some());
         let wanted = |row: &&Value| match &ask.ids {
@@ -231,7 +234,7 @@ impl Night {
         let facts = PageFacts { rows: rows.len() as u32, last: true, ..PageFacts::default() };
         let now = self.now();
         let change =
-            |board: &mut Board| (board.page_done(fetch.lane, fetch.generation, &facts, now), board.all_fetched());
+            |board: &mut Board| (board.pages_done(fetch.lane, fetch.generation, &[facts], now), board.all_fetched());
         let moves = store.with_board(&message.district, message.run, fetch.connection, change).await.unwrap();
         let page = Page {
             connection: fetch.connection,

@@ -1,7 +1,8 @@
 //! The work on the fetch queue: discover a connection, fetch a page.
 //!
-//! Order of effects: the board is committed, then the page and the next lanes' messages are published in one batch,
-//! then the message is done. A crash in between loses a page on the way, which the reconciler finds and deals again.
+//! A lane's message stands for a hand of pages, fetched one after another. Order of effects: the board is committed, then
+//! the pages and the next lanes' messages are published in one batch, then the message is done. A crash in between loses
+//! pages on the way, which the reconciler finds and deals again.
 //!
 //! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
 //! does; either way the run goes on and says why, and no message is parked.
@@ -9,36 +10,29 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
     handler::{Fate, Handler, Retry},
-    id::{ConnectionNo, ListingNo, PageNo},
+    id::ConnectionNo,
     message::{self, Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
     Store,
-    board::{Board, LaneMove, Listing},
+    board::{Board, Dealt, LaneMove, Listing, PageFacts},
 };
 
 use crate::{
     config::FetcherConfig,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
+    hand::{Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
     outcome::advance,
-    sis::Fetched,
     sources::{Opened, Sources},
 };
 
 /// A SIS that asks a discovery to come back later is given up after this long.
 const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
-
-/// A compressed body larger than this lies in the store, and the message refers to it.
-const LARGEST_IN_MESSAGE: usize = 4 << 20;
-
-/// Fastest level: pages are compressed once and read once.
-const ZSTD_LEVEL: i32 = 1;
 
 /// See the module.
 #[derive(Clone)]
@@ -58,8 +52,7 @@ impl std::fmt::Debug for FetchHandler {
 
 /// What a lane was found to have to do.
 struct Job {
-    listing_no: ListingNo,
-    page: PageNo,
+    dealt: Dealt,
     listing: Listing,
     recheck: bool,
 }
@@ -113,17 +106,21 @@ impl FetchHandler {
     }
 
     async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
-        let Some(job) = self.job(message, work).await? else { return Ok(Fate::Done) };
+        let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
             Err(error) => return self.page_lost(message, work, &job, &error.explain()).await,
         };
-        let asked_at = self.clock.now();
-        let began = tokio::time::Instant::now();
-        match opened.source.page(&job.listing, job.page).await {
-            Ok(fetched) => self.page_in(message, work, &job, fetched, asked_at, began.elapsed()).await,
-            Err(error) => self.page_failed(message, work, &job, &opened, &error).await,
+        let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
+        let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock };
+        let Walked { pages, trouble } = hand.walk().await?;
+        let Some(error) = trouble else { return self.hand_in(message, work, pages).await };
+        let done = pages.len() as u32;
+        if done > 0 && !self.part_in(message, work, pages).await? {
+            return Ok(Fate::Done);
         }
+        job.dealt.page.0 += done;
+        self.page_failed(message, work, &job, &opened, &error).await
     }
 
     /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue
@@ -132,64 +129,83 @@ impl FetchHandler {
         let Some(board) = self.store.board(&message.district, message.run, work.connection).await? else {
             return Ok(None);
         };
-        let Some((listing_no, page, listing)) = board.dealt(work.lane, work.generation) else { return Ok(None) };
-        let recheck = board.recheck_from.is_some_and(|from| listing_no.0 >= from);
-        let job = Job { listing_no, page, listing: listing.clone(), recheck };
+        let Some((dealt, listing)) = board.dealt(work.lane, work.generation) else { return Ok(None) };
+        let recheck = board.recheck_from.is_some_and(|from| dealt.listing.0 >= from);
+        let job = Job { dealt, listing: listing.clone(), recheck };
         let now = self.clock.now();
-        let waited = board.dealt_at(work.lane, work.generation).is_some_and(|at| at + self.lost_after / 2 < now);
+        let waited = dealt.at + self.lost_after / 2 < now;
         if !waited {
             return Ok(Some(job));
         }
-        let renewed = self
-            .store
-            .with_board(&message.district, message.run, work.connection, |board| {
-                (board.renew(work.lane, work.generation, now), board.all_fetched())
-            })
-            .await?;
+        let renewed = self.change_board(message, work, |board| board.renew(work.lane, work.generation, now)).await?;
         Ok(renewed.unwrap_or(false).then_some(job))
     }
 
-    async fn page_in(
+    /// The hand is done, or as much of it as there was time for.
+    async fn hand_in(&self, message: &Message, work: &Fetch, pages: Vec<Fetched>) -> Result<Fate, FetchError> {
+        let (facts, pages) = self.for_message(message, pages).await?;
+        let now = self.clock.now();
+        let moves =
+            self.change_board(message, work, |board| board.pages_done(work.lane, work.generation, &facts, now)).await?;
+        if let Some(moves) = moves.flatten() {
+            self.publish_pages(message, work, pages, &moves).await?;
+        }
+        Ok(Fate::Done)
+    }
+
+    /// The first pages of a hand are done, and the next one is in trouble. False: the lane is somebody else's by now.
+    async fn part_in(&self, message: &Message, work: &Fetch, pages: Vec<Fetched>) -> Result<bool, FetchError> {
+        let (facts, pages) = self.for_message(message, pages).await?;
+        let now = self.clock.now();
+        let moves =
+            self.change_board(message, work, |board| board.pages_in(work.lane, work.generation, &facts, now)).await?;
+        let Some(moves) = moves.flatten() else { return Ok(false) };
+        self.publish_pages(message, work, pages, &moves).await?;
+        Ok(true)
+    }
+
+    /// What the board is told of the pages, and what the classifier gets. A body too large for a message is stored.
+    async fn for_message(
+        &self,
+        message: &Message,
+        fetched: Vec<Fetched>,
+    ) -> Result<(Vec<PageFacts>, Vec<message::Page>), FetchError> {
+        let mut facts = Vec::with_capacity(fetched.len());
+        let mut pages = Vec::with_capacity(fetched.len());
+        for Fetched { mut page, facts: told } in fetched {
+            if let Some(body) = page.body.take_if(|body| body.len() > LARGEST_IN_MESSAGE) {
+                let place = (page.connection, page.listing, page.page);
+                self.store.stash_raw(&message.district, message.run, place.0, place.1, place.2, &body).await?;
+            }
+            facts.push(told);
+            pages.push(page);
+        }
+        Ok((facts, pages))
+    }
+
+    async fn publish_pages(
         &self,
         message: &Message,
         work: &Fetch,
-        job: &Job,
-        fetched: Fetched,
-        asked_at: DateTime<Utc>,
-        took: Duration,
-    ) -> Result<Fate, FetchError> {
-        let compressed = zstd::bulk::compress(&fetched.reply.body, ZSTD_LEVEL).map_err(FetchError::Compress)?;
-        let body = if compressed.len() > LARGEST_IN_MESSAGE {
-            let place = (work.connection, job.listing_no, job.page);
-            self.store.stash_raw(&message.district, message.run, place.0, place.1, place.2, &compressed).await?;
-            None
-        } else {
-            Some(compressed.into())
-        };
+        pages: Vec<message::Page>,
+        moves: &[LaneMove],
+    ) -> Result<(), FetchError> {
         let now = self.clock.now();
-        let facts = &fetched.facts;
-        let moves = self
-            .store
-            .with_board(&message.district, message.run, work.connection, |board| {
-                (board.page_done(work.lane, work.generation, facts, now), board.all_fetched())
-            })
-            .await?;
-        let Some(moves) = moves.flatten() else { return Ok(Fate::Done) };
-        let page = message::Page {
-            connection: work.connection,
-            listing: job.listing_no,
-            page: job.page,
-            status: fetched.reply.status,
-            asked_at,
-            took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
-            content_type: fetched.reply.content_type,
-            body_bytes: fetched.reply.body.len() as u64,
-            body,
-        };
-        let mut messages = vec![message.follow_up(now, Body::Page(page))];
-        messages.extend(self.lane_messages(message, work.connection, &moves));
-        self.bus.publish(&messages).await?;
-        Ok(Fate::Done)
+        let mut messages: Vec<Message> =
+            pages.into_iter().map(|page| message.follow_up(now, Body::Page(page))).collect();
+        messages.extend(self.lane_messages(message, work.connection, moves));
+        Ok(self.bus.publish(&messages).await?)
+    }
+
+    /// Changes the board of the lane's connection. `None`: there is none to change any more.
+    async fn change_board<T: Send>(
+        &self,
+        message: &Message,
+        work: &Fetch,
+        change: impl FnOnce(&mut Board) -> T + Send,
+    ) -> Result<Option<T>, FetchError> {
+        let change = |board: &mut Board| (change(board), board.all_fetched());
+        Ok(self.store.with_board(&message.district, message.run, work.connection, change).await?)
     }
 
     async fn page_failed(
@@ -201,7 +217,7 @@ impl FetchHandler {
         error: &SisError,
     ) -> Result<Fate, FetchError> {
         tracing::info!(
-            run = %message.run, connection = %work.connection, resource = job.listing.ask.resource, page = job.page.0,
+            run = %message.run, connection = %work.connection, resource = job.listing.ask.resource, page = job.dealt.page.0,
             attempt = message.attempt, %error, "a page could not be fetched"
         );
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
@@ -224,20 +240,15 @@ impl FetchHandler {
         waits: bool,
     ) -> Result<bool, FetchError> {
         let until = self.clock.now() + after;
-        let held = self
-            .store
-            .with_board(&message.district, message.run, work.connection, |board| {
-                let (lane, generation) = (work.lane, work.generation);
-                let held = if waits {
-                    board.postpone(lane, generation, until)
-                } else {
-                    board.renew(lane, generation, until);
-                    true
-                };
-                (held, board.all_fetched())
-            })
-            .await?;
-        Ok(held.unwrap_or(true))
+        let (lane, generation) = (work.lane, work.generation);
+        let hold = |board: &mut Board| {
+            if waits {
+                return board.postpone(lane, generation, until);
+            }
+            board.renew(lane, generation, until);
+            true
+        };
+        Ok(self.change_board(message, work, hold).await?.unwrap_or(true))
     }
 
     /// A page cannot be had: its listing fails, or with an essential one the whole pull.
@@ -246,13 +257,8 @@ impl FetchHandler {
             return self.give_pull_up(message, work.connection, reason).await;
         }
         let now = self.clock.now();
-        let moves = self
-            .store
-            .with_board(&message.district, message.run, work.connection, |board| {
-                (board.listing_failed(work.lane, work.generation, reason, now), board.all_fetched())
-            })
-            .await?;
-        let moves = moves.flatten().unwrap_or_default();
+        let fail = |board: &mut Board| board.listing_failed(work.lane, work.generation, reason, now);
+        let moves = self.change_board(message, work, fail).await?.flatten().unwrap_or_default();
         if !moves.is_empty() {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }
@@ -264,7 +270,7 @@ impl FetchHandler {
     /// the end is known.
     #[expect(clippy::unused_self, reason = "reads as part of the handler's decision")]
     fn beyond_end_possible(&self, job: &Job) -> bool {
-        job.page.0 > 1 && job.listing.last_page.is_none()
+        job.dealt.page.0 > 1 && job.listing.last_page.is_none()
     }
 
     async fn give_pull_up(

@@ -15,6 +15,7 @@ pub mod auth;
 pub mod config;
 pub mod error;
 mod fate;
+mod hand;
 mod handler;
 mod launch;
 pub mod limits;

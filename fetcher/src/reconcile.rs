@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_page_that_never_arrived_is_dealt_again() {
         let mut board = board();
-        board.page_done(0, 1, &PageFacts { rows: 3, last: true, ..PageFacts::default() }, at(1)).unwrap();
+        board.pages_done(0, 1, &[PageFacts { rows: 3, last: true, ..PageFacts::default() }], at(1)).unwrap();
         let missing = [(ListingNo(0), PageNo(1))];
         assert!(owes(&board, at(0), &missing));
         assert_eq!(deal_again(&mut board, at(0), &missing, at(2)).len(), 1);

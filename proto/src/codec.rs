@@ -17,6 +17,7 @@ use serde::de::DeserializeSeed as _;
 use crate::{
     bus::Unreadable,
     message::{Body, Message},
+    packed,
 };
 
 pub use envelope::FIELDS;
@@ -54,7 +55,7 @@ pub enum Kind {
     Plan,
     /// [`Body::Release`].
     Release,
-    /// [`Body::Students`].
+    /// [`Body::Students`], and [`Body::Planned`].
     Students,
     /// [`Body::Applied`].
     Applied,
@@ -73,7 +74,7 @@ impl Kind {
             Body::Page(_) => Self::Page,
             Body::Plan(_) => Self::Plan,
             Body::Release(_) => Self::Release,
-            Body::Students(_) => Self::Students,
+            Body::Students(_) | Body::Planned(_) => Self::Students,
             Body::Applied(_) => Self::Applied,
         }
     }
@@ -108,7 +109,18 @@ impl Kind {
 
 /// Writes a message.
 pub fn encode(message: &Message) -> Result<Bytes, CodecError> {
-    Ok(rmp_serde::to_vec_named(&envelope::Written(message))?.into())
+    let Body::Planned(planned) = &message.body else {
+        return Ok(rmp_serde::to_vec_named(&envelope::Written(message))?.into());
+    };
+    let body = packed::decompress(&planned.packed, wire::LARGEST).map_err(CodecError::Compress)?;
+    Ok([encode_head(message)?, body].concat().into())
+}
+
+/// The envelope of a message whose body is written already, up to that body: it is the last field.
+fn encode_head(message: &Message) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = rmp_serde::to_vec_named(&envelope::Written(message))?;
+    bytes.pop();
+    Ok(bytes)
 }
 
 /// Reads a message.

@@ -64,6 +64,18 @@ pub trait Handler: Send + Sync + 'static {
     /// Handles one message. Must be idempotent: every message can come twice, late, and out of order.
     async fn handle(&self, message: Message) -> Fate;
 
+    /// How many messages [`Handler::handle_together`] is given at most; 1 where it is not made for more.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Handles messages that waited together, where that costs less than one by one; a fate for each, in their order.
+    /// `None` (or a panic): whatever went wrong concerns one of them or all, and they are handled one by one.
+    async fn handle_together(&self, messages: Vec<Message>) -> Option<Vec<Fate>> {
+        let _ = messages;
+        None
+    }
+
     /// Called when attempts have run out, before the message is parked as `retry.reason`, so that the run can account
     /// for it. What it returns is what happens.
     async fn exhausted(&self, message: Message, retry: Retry) -> Fate {

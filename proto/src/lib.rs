@@ -16,6 +16,7 @@ pub mod codec;
 pub mod handler;
 pub mod id;
 pub mod message;
+pub mod packed;
 pub mod roster;
 pub mod topology;
 pub mod trace;

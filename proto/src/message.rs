@@ -65,6 +65,8 @@ pub enum Body {
     Release(Release),
     /// Students' changes.
     Students(StudentEvents),
+    /// Students' changes as the plan packed them: only for publishing. What arrives is [`Body::Students`].
+    Planned(PlannedEvents),
     /// Every planned event of the run is settled.
     Applied(Applied),
 }
@@ -132,6 +134,17 @@ pub struct StudentEvents {
     pub status: Status,
     /// The changes.
     pub events: Vec<StudentEvent>,
+}
+
+/// See [`Body::Planned`]: packed once, when the plan is made, and not touched again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedEvents {
+    /// The batch of the run's plan, from 0.
+    pub batch: u32,
+    /// The status all these students now have.
+    pub status: Status,
+    /// [`StudentEvents`] as MessagePack with named fields, zstd.
+    pub packed: Bytes,
 }
 
 /// What a run does to a student.

@@ -2,7 +2,7 @@
 //!
 //! One topic exchange `rollcall`; routing keys end in the district, so that an operator can bind a queue of their own.
 
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, PlannedEvents, StudentEvents};
 
 /// The topic exchange that everything is published to.
 pub const EXCHANGE: &str = "rollcall";
@@ -86,7 +86,9 @@ pub fn routing_key(message: &Message) -> String {
         Body::Plan(plan) if plan.large => format!("run.classify.large.{district}"),
         Body::Plan(_) => format!("run.classify.small.{district}"),
         Body::Release(_) => format!("run.release.{district}"),
-        Body::Students(students) => format!("student.{}.{district}", students.status.routing_word()),
+        Body::Students(StudentEvents { status, .. }) | Body::Planned(PlannedEvents { status, .. }) => {
+            format!("student.{}.{district}", status.routing_word())
+        }
         Body::Applied(_) => format!("run.applied.{district}"),
     }
 }
@@ -98,7 +100,7 @@ pub const fn queue_of(body: &Body) -> Queue {
         Body::Page(_) => Queue::Collect,
         Body::Plan(plan) if plan.large => Queue::PlanLarge,
         Body::Plan(_) | Body::Release(_) => Queue::Plan,
-        Body::Students(_) => Queue::Write,
+        Body::Students(_) | Body::Planned(_) => Queue::Write,
         Body::Applied(_) => Queue::Applied,
     }
 }

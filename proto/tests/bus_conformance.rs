@@ -51,4 +51,6 @@ on_both_buses!(
     workers::an_unreadable_message_is_parked,
     workers::no_more_than_the_concurrency_is_in_hand,
     workers::a_worker_told_to_stop_finishes_and_gives_back,
+    workers::what_waits_together_is_handled_together,
+    workers::one_bad_message_is_parked_alone_out_of_its_group,
 );

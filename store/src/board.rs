@@ -4,8 +4,12 @@
 //! [`Store::with_board`](crate::Store::with_board). The fetcher deals pages from it; the classifier reads from it
 //! whether a pull is complete.
 //!
-//! Invariants: never more lanes at work than the connection has; page 1 of a listing is dealt alone; a page is dealt
-//! again only when its lane has been given up; a lane's generation grows with every page dealt to it.
+//! Invariants: never more lanes at work than the connection has, and each asks for one page at a time; page 1 of a listing
+//! is dealt alone; a page is dealt again only when its lane has been given up; a lane's generation grows with every hand
+//! dealt to it.
+//!
+//! A *hand* is what a lane is dealt at once: a few pages in a row, where pages may be asked for in any order. So the board,
+//! the broker and the collector are troubled once a hand and not once a page.
 
 use std::collections::BTreeMap;
 
@@ -111,21 +115,35 @@ pub enum Progress {
 /// What a lane does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Lane {
-    /// Renewed with each page dealt.
+    /// Renewed with each hand dealt.
     pub generation: u64,
-    /// The page dealt to it; none while it rests.
+    /// The hand dealt to it; none while it rests.
     pub dealt: Option<Dealt>,
 }
 
-/// A page dealt to a lane.
+/// A hand of pages dealt to a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dealt {
     /// Which listing.
     pub listing: ListingNo,
-    /// Which page.
+    /// The first page.
     pub page: PageNo,
+    /// How many pages in a row, at least 1.
+    #[serde(default = "one")]
+    pub pages: u32,
     /// When it was dealt: the reconciler's measure of a lost lane.
     pub at: DateTime<Utc>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Dealt {
+    /// The pages of the hand, in order.
+    pub fn range(&self) -> std::ops::Range<u32> {
+        self.page.0..self.page.0.saturating_add(self.pages)
+    }
 }
 
 /// What a fetched page tells about its listing.
@@ -147,7 +165,7 @@ pub struct PageFacts {
     pub digest: Option<u64>,
 }
 
-/// A lane with a page to fetch: becomes a `fetch.page` message.
+/// A lane with pages to fetch: becomes a `fetch.page` message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneMove {
     /// Which lane.

@@ -34,6 +34,15 @@ pub struct NewPage {
     pub collected_at: DateTime<Utc>,
 }
 
+/// What came of storing pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedPages {
+    /// How many were not there already.
+    pub stored: u64,
+    /// Every pull of the run is fetched or given up: these may have been its last pages.
+    pub pulls_over: bool,
+}
+
 /// What the store tells of a collected page, without its content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageRow {

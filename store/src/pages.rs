@@ -8,7 +8,8 @@ use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 
 use crate::{
     Store, StoreError,
-    page::{NewPage, PageFragments, PageRow},
+    page::{NewPage, PageFragments, PageRow, SavedPages},
+    pulls,
     sql::{Row, args},
 };
 
@@ -82,33 +83,50 @@ impl Store {
         Ok(Some(plain.to_vec()))
     }
 
-    /// Stores a page once. False: it was there already (kept as it was, unless that one had not decoded and this one does).
-    pub async fn save_page(&self, district: &DistrictId, run: RunId, page: &NewPage) -> Result<bool> {
-        let operation = "store a page";
-        let keys = self.keyring();
-        let field = field(run, page.connection, page.listing, page.page);
-        let raw = page.raw.as_ref().map(|raw| keys.seal(district, &field, raw)).transpose()?;
-        let values = args![
-            district,
-            run,
-            page.connection,
-            page.listing,
-            page.page,
-            page.status,
-            raw,
-            page.fragments.as_slice(),
-            page.rows,
-            page.digest.as_slice(),
-            page.claimed_total,
-            page.error.as_deref(),
-            page.asked_at,
-            page.took_ms,
-            page.collected_at,
-        ];
-        let mut tx = self.begin(district, operation).await?;
-        let stored = tx.execute(operation, SAVE, values).await? > 0;
+    /// Stores pages of a run, each once: one that is there already is kept as it was, unless it had not decoded and this
+    /// one does.
+    ///
+    /// All of them or none. A crash of the database may forget the last ones; the board tells, and they are fetched again.
+    pub async fn save_pages(&self, district: &DistrictId, run: RunId, pages: &[NewPage]) -> Result<SavedPages> {
+        let operation = "store pages";
+        let sealed = pages.iter().map(|page| self.seal_page(district, run, page)).collect::<Result<Vec<_>>>()?;
+        let mut tx = self.begin_relaxed(district, operation).await?;
+        let mut stored = 0;
+        for (page, raw) in pages.iter().zip(sealed) {
+            let values = args![
+                district,
+                run,
+                page.connection,
+                page.listing,
+                page.page,
+                page.status,
+                raw,
+                page.fragments.as_slice(),
+                page.rows,
+                page.digest.as_slice(),
+                page.claimed_total,
+                page.error.as_deref(),
+                page.asked_at,
+                page.took_ms,
+                page.collected_at,
+            ];
+            stored += tx.execute(operation, SAVE, values).await?;
+        }
+        let pulls_over = pulls::are_over(&mut tx, district, run).await?;
         tx.commit(operation).await?;
-        Ok(stored)
+        Ok(SavedPages { stored, pulls_over })
+    }
+
+    /// [`Store::save_pages`] for one page. False: it was there already.
+    pub async fn save_page(&self, district: &DistrictId, run: RunId, page: &NewPage) -> Result<bool> {
+        let saved = self.save_pages(district, run, std::slice::from_ref(page)).await?;
+        Ok(saved.stored == 1)
+    }
+
+    fn seal_page(&self, district: &DistrictId, run: RunId, page: &NewPage) -> Result<Option<Vec<u8>>> {
+        let Some(raw) = &page.raw else { return Ok(None) };
+        let field = field(run, page.connection, page.listing, page.page);
+        self.keyring().seal(district, &field, raw).map(Some)
     }
 
     /// All collected pages of a run, without their content, ordered by connection, listing, page.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::{
     id::StudentId,
     message::{Fingerprint, StudentEvents},
+    packed,
     roster::{Rule, School, Staff, Status},
 };
 use serde::{Deserialize, Serialize};
@@ -167,16 +168,30 @@ pub fn decode_batch(bytes: &[u8]) -> Result<StudentEvents, crate::StoreError> {
     unpack(bytes)
 }
 
+/// No value is larger than this, unpacked.
+const LARGEST: usize = 1 << 30;
+
 /// A value as MessagePack with named fields, zstd.
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, crate::StoreError> {
     let plain = rmp_serde::to_vec_named(value).map_err(crate::StoreError::encode)?;
-    zstd::bulk::compress(&plain, 1).map_err(crate::StoreError::compress)
+    packed::compress(&plain).map_err(crate::StoreError::compress)
 }
 
 /// Reads what [`pack`] wrote.
 pub(crate) fn unpack<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, crate::StoreError> {
-    let plain = zstd::stream::decode_all(bytes).map_err(crate::StoreError::compress)?;
+    let plain = packed::decompress(bytes, LARGEST).map_err(crate::StoreError::compress)?;
     rmp_serde::from_slice(&plain).map_err(crate::StoreError::decode)
+}
+
+/// A batch to be published, as the plan packed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedBatch {
+    /// From 0.
+    pub batch: u32,
+    /// The status its students get.
+    pub status: Status,
+    /// See [`encode_batch`].
+    pub bytes: Vec<u8>,
 }
 
 /// A released batch as `rollcall runs trace` shows it.

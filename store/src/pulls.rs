@@ -94,7 +94,8 @@ impl Store {
         change: impl FnOnce(&mut Board) -> (T, bool) + Send,
     ) -> Result<Option<T>> {
         let operation = "change a board";
-        let mut tx = self.begin(district, operation).await?;
+        // A board that was not kept deals pages again that are there already.
+        let mut tx = self.begin_relaxed(district, operation).await?;
         let lock = if tx.is_postgres() { LOCK_PG } else { LOCK_LITE };
         let Some(row) = tx.row(operation, lock, args![district, run, connection]).await? else {
             return Ok(None);
@@ -110,6 +111,13 @@ impl Store {
         tx.commit(operation).await?;
         Ok(Some(outcome))
     }
+}
+
+/// Every pull of a run is fetched or given up.
+pub(crate) async fn are_over(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<bool> {
+    let sql = "SELECT count(*) FROM pull WHERE district = $1 AND run = $2 AND state NOT IN ('fetched', 'failed')";
+    let row = tx.row("look how far a run's pulls are", sql, args![district, run]).await?;
+    Ok(row.map(|row| row.get::<i64>(0)).transpose()? == Some(0))
 }
 
 async fn write_board(

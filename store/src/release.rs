@@ -6,7 +6,6 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use rollcall_proto::{
     id::{DistrictId, RunId},
-    message::StudentEvents,
     roster::{School, Staff},
 };
 
@@ -16,7 +15,7 @@ use crate::{
         bulk::{Bulk, Column, OnConflict, json},
         rows::{person_columns, run_column},
     },
-    plan::{BatchRow, decode_batch},
+    plan::{BatchRow, PackedBatch},
     planning::Side,
     roster::load::read_status,
     sql::{Row, Tx, args},
@@ -38,17 +37,17 @@ impl Store {
         run: RunId,
         window: i64,
         again_before: Option<DateTime<Utc>>,
-    ) -> Result<Vec<StudentEvents>> {
+    ) -> Result<Vec<PackedBatch>> {
         let mut tx = self.begin(district, OPERATION).await?;
         let Some(in_flight) = open_window(&mut tx, district, run, window).await? else {
             return Ok(Vec::new());
         };
-        let mut bytes = overdue(&mut tx, district, run, again_before).await?;
+        let mut batches = overdue(&mut tx, district, run, again_before).await?;
         if let Some(last) = last_that_fits(&mut tx, district, run, window, in_flight).await? {
-            bytes.extend(unpublished(&mut tx, district, run, last).await?);
+            batches.extend(unpublished(&mut tx, district, run, last).await?);
         }
         tx.commit(OPERATION).await?;
-        bytes.iter().map(|bytes| decode_batch(bytes)).collect()
+        Ok(batches)
     }
 
     /// Notes that batches have been published (again).
@@ -60,12 +59,13 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let batches: Vec<i64> = batches.iter().copied().map(i64::from).collect();
-        let mut tx = self.begin(district, OPERATION).await?;
-        let (first, events) = first_time(&mut tx, district, run, &batches).await?;
+        // Forgotten, they are published again, and settled once all the same.
+        let mut tx = self.begin_relaxed(district, OPERATION).await?;
+        let Unnoted { batches, first, first_events } = unnoted(&mut tx, district, run, batches).await?;
         mark_published(&mut tx, district, run, batches, now.trunc_subsecs(6)).await?;
         let sql = "UPDATE plan SET published_batches = published_batches + $3, published_events = published_events + $4 \
                    WHERE district = $1 AND run = $2";
-        tx.execute(OPERATION, sql, args![district, run, first, events]).await?;
+        tx.execute(OPERATION, sql, args![district, run, first, first_events]).await?;
         tx.commit(OPERATION).await
     }
 
@@ -106,13 +106,13 @@ async fn overdue(
     district: &DistrictId,
     run: RunId,
     before: Option<DateTime<Utc>>,
-) -> Result<Vec<Vec<u8>>> {
+) -> Result<Vec<PackedBatch>> {
     let Some(before) = before else {
         return Ok(Vec::new());
     };
-    let sql = "SELECT bytes FROM plan_batch WHERE district = $1 AND run = $2 AND settled_at IS NULL \
+    let sql = "SELECT batch, status, bytes FROM plan_batch WHERE district = $1 AND run = $2 AND settled_at IS NULL \
                AND published_at < $3 ORDER BY batch";
-    bytes(&tx.rows(OPERATION, sql, args![district, run, before]).await?)
+    packed(&tx.rows(OPERATION, sql, args![district, run, before]).await?)
 }
 
 /// The last of the unpublished batches that the window has room for.
@@ -138,26 +138,44 @@ async fn last_that_fits(
     Ok(last)
 }
 
-async fn unpublished(tx: &mut Tx, district: &DistrictId, run: RunId, last: i64) -> Result<Vec<Vec<u8>>> {
-    let sql = "SELECT bytes FROM plan_batch \
+async fn unpublished(tx: &mut Tx, district: &DistrictId, run: RunId, last: i64) -> Result<Vec<PackedBatch>> {
+    let sql = "SELECT batch, status, bytes FROM plan_batch \
                WHERE district = $1 AND run = $2 AND published_at IS NULL AND batch <= $3 ORDER BY batch";
-    bytes(&tx.rows(OPERATION, sql, args![district, run, last]).await?)
+    packed(&tx.rows(OPERATION, sql, args![district, run, last]).await?)
 }
 
-fn bytes(rows: &[Row]) -> Result<Vec<Vec<u8>>> {
-    rows.iter().map(|row| row.get(0)).collect()
+fn packed(rows: &[Row]) -> Result<Vec<PackedBatch>> {
+    let batch = |row: &Row| Ok(PackedBatch { batch: row.get(0)?, status: read_status(row, 1)?, bytes: row.get(2)? });
+    rows.iter().map(batch).collect()
 }
 
-/// How many of the batches, and events in them, were not published before. Locks them.
-async fn first_time(tx: &mut Tx, district: &DistrictId, run: RunId, batches: &[i64]) -> Result<(i64, i64)> {
-    let pg = "SELECT events FROM plan_batch WHERE district = $1 AND run = $2 AND batch = ANY($3) \
-              AND published_at IS NULL ORDER BY batch FOR UPDATE";
-    let lite = "SELECT events FROM plan_batch WHERE district = $1 AND run = $2 \
-                AND batch IN (SELECT value FROM json_each($3)) AND published_at IS NULL ORDER BY batch";
-    let args = args![district, run, batches.to_vec()];
-    let rows = tx.rows(OPERATION, if tx.is_postgres() { pg } else { lite }, args).await?;
-    let events = rows.iter().map(|row| row.get::<i64>(0)).sum::<Result<i64>>()?;
-    Ok((rows.len() as i64, events))
+/// Batches to be noted as published.
+#[derive(Default)]
+struct Unnoted {
+    batches: Vec<i64>,
+    /// Those among them that were not published before.
+    first: i64,
+    /// Events in those.
+    first_events: i64,
+}
+
+/// Locks the batches that are still to be noted. One that a writer has in hand is left out: the writer saw that it was
+/// not noted and does it, and waiting for it would hold up the window.
+async fn unnoted(tx: &mut Tx, district: &DistrictId, run: RunId, batches: Vec<i64>) -> Result<Unnoted> {
+    let pg = "SELECT batch, events, published_at IS NULL FROM plan_batch WHERE district = $1 AND run = $2 \
+              AND batch = ANY($3) AND settled_at IS NULL ORDER BY batch FOR UPDATE SKIP LOCKED";
+    let lite = "SELECT batch, events, published_at IS NULL FROM plan_batch WHERE district = $1 AND run = $2 \
+                AND batch IN (SELECT value FROM json_each($3)) AND settled_at IS NULL ORDER BY batch";
+    let rows = tx.rows(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, run, batches]).await?;
+    let mut unnoted = Unnoted::default();
+    for row in rows {
+        unnoted.batches.push(row.get(0)?);
+        if row.get(2)? {
+            unnoted.first += 1;
+            unnoted.first_events += row.get::<i64>(1)?;
+        }
+    }
+    Ok(unnoted)
 }
 
 async fn mark_published(

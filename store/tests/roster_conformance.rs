@@ -12,7 +12,7 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     ReplayRefused, Store,
-    plan::{Skip, Verdict},
+    plan::{Skip, Verdict, decode_batch},
     roster::StudentFilter,
     run::{Finding, FindingWeight, RunState, Stage},
 };
@@ -20,6 +20,8 @@ use roster_support::*;
 
 on_both_engines! {
     a_batch_delivered_twice_is_applied_once,
+    batches_that_wait_together_go_in_one_transaction,
+    a_refused_student_fails_all_batches_that_go_together,
     an_older_run_never_overwrites_a_newer,
     a_refused_student_is_parked_alone_and_replayed_later,
     a_replay_is_refused_where_a_newer_run_wrote_or_planned,
@@ -56,6 +58,40 @@ async fn a_batch_delivered_twice_is_applied_once(fixture: Fixture) {
     assert_eq!((second.applied, second.run_settled), (0, false));
     assert_eq!(store.run(&district, run.id).await.unwrap().counts.applied, 2);
     assert_eq!(store.history(&district, &id("1")).await.unwrap().len(), 1);
+}
+
+async fn batches_that_wait_together_go_in_one_transaction(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "together").await;
+    let batches = vec![vec![added(student("1"))], vec![added(student("2")), added(student("3"))]];
+    let (run, batches) = released(&store, &district, 1, batches).await;
+    store.apply_batch(&district, run.id, &batches[0], at(2)).await.unwrap();
+    // The first one comes again, in company, and the company comes twice.
+    let together = [&batches[1], &batches[0], &batches[1]];
+    let outcome = store.apply_batches(&district, run.id, &together, at(3)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.run_settled, outcome.already_settled), (2, true, false));
+    let again = store.apply_batches(&district, run.id, &together, at(4)).await.unwrap();
+    assert!(again.already_settled && again.applied == 0 && !again.run_settled);
+    assert_eq!(store.run(&district, run.id).await.unwrap().counts.applied, 3);
+    assert_eq!(store.history(&district, &id("3")).await.unwrap().len(), 1);
+    // Students that are there already are compared, not inserted.
+    let mut moved = student("2");
+    moved.grade = Some("09".to_owned());
+    let (second, batches) = released(&store, &district, 2, vec![vec![changed(moved)], vec![added(student("4"))]]).await;
+    let outcome = store.apply_batches(&district, second.id, &[&batches[0], &batches[1]], at(5)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.run_settled), (2, true));
+}
+
+async fn a_refused_student_fails_all_batches_that_go_together(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "refused-together").await;
+    let (run, batches) =
+        released(&store, &district, 1, vec![vec![added(student("1"))], vec![added(student(""))]]).await;
+    store.apply_batches(&district, run.id, &[&batches[0], &batches[1]], at(2)).await.unwrap_err();
+    assert_eq!(store.run(&district, run.id).await.unwrap().counts.applied, 0, "all or nothing");
+    store.apply_batch(&district, run.id, &batches[0], at(3)).await.unwrap();
+    let alone = store.apply_batch(&district, run.id, &batches[1], at(3)).await.unwrap();
+    assert_eq!((alone.parked.len(), alone.run_settled), (1, true));
 }
 
 async fn an_older_run_never_overwrites_a_newer(fixture: Fixture) {
@@ -275,7 +311,9 @@ async fn the_release_window_is_kept(fixture: Fixture) {
         due.iter().map(|batch| batch.batch).collect::<Vec<_>>()
     };
     let apply = async |batch: usize| store.apply_batch(&district, run.id, &batches[batch], at(2)).await.unwrap();
-    assert_eq!(store.batches_to_publish(&district, run.id, 10, None).await.unwrap(), batches[..2]);
+    let first = store.batches_to_publish(&district, run.id, 10, None).await.unwrap();
+    assert_eq!(first.iter().map(|packed| decode_batch(&packed.bytes).unwrap()).collect::<Vec<_>>(), batches[..2]);
+    assert_eq!(next().await, [0, 1]);
     store.batches_published(&district, run.id, &[0, 1], at(2)).await.unwrap();
     store.batches_published(&district, run.id, &[0, 1], at(2)).await.unwrap();
     assert!(next().await.is_empty());
@@ -304,7 +342,8 @@ async fn batches_are_published_again_when_overdue(fixture: Fixture) {
     store.batches_published(&district, run.id, &[0, 1], at(10)).await.unwrap();
     assert!(store.batches_to_publish(&district, run.id, 100, Some(at(10))).await.unwrap().is_empty());
     store.apply_batch(&district, run.id, &batches[0], at(11)).await.unwrap();
-    assert_eq!(store.batches_to_publish(&district, run.id, 100, Some(at(12))).await.unwrap(), batches[1..]);
+    let overdue = store.batches_to_publish(&district, run.id, 100, Some(at(12))).await.unwrap();
+    assert_eq!(overdue.iter().map(|packed| decode_batch(&packed.bytes).unwrap()).collect::<Vec<_>>(), batches[1..]);
     store.batches_published(&district, run.id, &[1], at(20)).await.unwrap();
     assert!(store.batches_to_publish(&district, run.id, 100, Some(at(20))).await.unwrap().is_empty());
     let rows = store.batches(&district, run.id).await.unwrap();

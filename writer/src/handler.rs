@@ -1,4 +1,4 @@
-//! One message: write it, then say what follows.
+//! One message, or several that waited together: write, then say what follows.
 
 use async_trait::async_trait;
 use rollcall_proto::{
@@ -10,6 +10,9 @@ use rollcall_proto::{
 use rollcall_store::{Store, plan::BatchOutcome};
 
 use crate::error::WriteError;
+
+/// Batches written in one transaction at most: each commit waits for the disk, and holds the run's row meanwhile.
+const TOGETHER: usize = 8;
 
 /// Handles `student.events`.
 pub struct WriteHandler {
@@ -26,8 +29,19 @@ impl WriteHandler {
 
     async fn write(&self, message: &Message, events: &StudentEvents) -> Result<(), WriteError> {
         let outcome = self.store.apply_batch(&message.district, message.run, events, self.clock.now()).await?;
-        report(message, events, &outcome);
-        let follow_ups = self.follow_ups(message, &outcome);
+        self.follow(message, &outcome).await
+    }
+
+    /// Batches of one run, in one transaction.
+    async fn write_together(&self, message: &Message, batches: &[&StudentEvents]) -> Result<(), WriteError> {
+        let (district, run) = (&message.district, message.run);
+        let outcome = self.store.apply_batches(district, run, batches, self.clock.now()).await?;
+        self.follow(message, &outcome).await
+    }
+
+    async fn follow(&self, message: &Message, outcome: &BatchOutcome) -> Result<(), WriteError> {
+        report(message, outcome);
+        let follow_ups = self.follow_ups(message, outcome);
         if !follow_ups.is_empty() {
             self.bus.publish(&follow_ups).await?;
         }
@@ -42,12 +56,11 @@ impl WriteHandler {
     }
 }
 
-fn report(message: &Message, events: &StudentEvents, outcome: &BatchOutcome) {
+fn report(message: &Message, outcome: &BatchOutcome) {
     for parked in &outcome.parked {
         tracing::error!(
             district = %message.district,
             run = %message.run,
-            batch = events.batch,
             student = %parked.student_id,
             reason = parked.reason,
             "a student could not be written and is parked; the others of the batch are written"
@@ -65,5 +78,24 @@ impl Handler for WriteHandler {
             Ok(()) => Fate::Done,
             Err(error) => error.fate(),
         }
+    }
+
+    fn together(&self) -> usize {
+        TOGETHER
+    }
+
+    async fn handle_together(&self, messages: Vec<Message>) -> Option<Vec<Fate>> {
+        let mut runs: Vec<(&Message, Vec<&StudentEvents>)> = Vec::new();
+        for message in &messages {
+            let Body::Students(events) = &message.body else { return None };
+            match runs.iter_mut().find(|(first, _)| first.run == message.run) {
+                Some((_, batches)) => batches.push(events),
+                None => runs.push((message, vec![events])),
+            }
+        }
+        for (message, batches) in runs {
+            self.write_together(message, &batches).await.ok()?;
+        }
+        Some(vec![Fate::Done; messages.len()])
     }
 }

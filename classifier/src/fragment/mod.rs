@@ -14,9 +14,13 @@ pub use cell::Cell;
 pub use kind::{Column, Form, KINDS, Kind, column};
 
 use chrono::NaiveDate;
+use rollcall_proto::packed;
 
 /// Version of the form. Raises when a kind's columns move; an older page is then decoded anew from its raw body.
 const VERSION: u8 = 1;
+
+/// No page is larger than this, decompressed.
+const LARGEST: usize = 1 << 30;
 
 /// Bytes before the first row.
 const HEAD: usize = 22;
@@ -115,7 +119,7 @@ impl PageWriter {
         head[10..14].copy_from_slice(&self.tally.rows.to_le_bytes());
         head[14..18].copy_from_slice(&self.tally.cleaned.to_le_bytes());
         head[18..22].copy_from_slice(&self.tally.unreadable.to_le_bytes());
-        zstd::bulk::compress(&self.bytes, 1)
+        packed::compress(&self.bytes)
     }
 }
 
@@ -132,7 +136,7 @@ pub struct Page {
 impl Page {
     /// Opens what [`PageWriter::finish`] made, and checks that its rows are where they should be.
     pub fn open(compressed: &[u8]) -> Result<Self, FragmentError> {
-        let bytes = zstd::stream::decode_all(compressed).map_err(|_| FragmentError::Compressed)?.into_boxed_slice();
+        let bytes = packed::decompress(compressed, LARGEST).map_err(|_| FragmentError::Compressed)?.into_boxed_slice();
         let head = bytes.get(..HEAD).ok_or(FragmentError::Damaged(0))?;
         if head[0] != VERSION {
             return Err(FragmentError::Version(head[0]));

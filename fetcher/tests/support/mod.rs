@@ -229,7 +229,7 @@ impl Night {
                 self.store.raw_page(district, run, page.connection, page.listing, page.page).await.unwrap().unwrap()
             }
         };
-        let text = zstd::bulk::decompress(&raw, page.body_bytes as usize).unwrap();
+        let text = rollcall_proto::packed::decompress(&raw, page.body_bytes as usize).unwrap();
         assert_eq!(text.len() as u64, page.body_bytes);
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let objects = value["Objects"].as_array().unwrap();

@@ -256,7 +256,12 @@ pub trait Subscription: Send {
     async fn next(&mut self) -> Result<Delivery, BusError>;
 
     /// The work is done.
-    async fn ack(&mut self, delivery: Delivery) -> Result<(), BusError>;
+    async fn ack(&mut self, delivery: Delivery) -> Result<(), BusError> {
+        self.ack_all(vec![delivery]).await
+    }
+
+    /// The work of all of them is done.
+    async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError>;
 
     /// Comes again after `retry.after`, with its attempt raised unless `retry.free`.
     async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError>;

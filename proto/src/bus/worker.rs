@@ -19,13 +19,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::attend::{Attended, attend};
+use self::attend::{Attended, attend, attend_together};
 use super::{BusError, Delivery, SharedBus, Subscription};
 use crate::{
     clock::SharedClock,
@@ -40,7 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Messages handled at once.
+    /// Messages handled at once; or as many groups of them, where the handler takes several together.
     pub concurrency: u16,
     /// Messages kept ready beyond those. What one process keeps ready, no other can handle: none for slow work.
     pub ahead: u16,
@@ -82,13 +83,13 @@ impl Counters {
         self.parked.load(Ordering::Relaxed)
     }
 
-    fn count(&self, fate: &Fate) {
+    fn count(&self, fate: &Fate, messages: u64) {
         let counter = match fate {
             Fate::Done => &self.done,
             Fate::Retry(_) => &self.retried,
             Fate::Park(_) => &self.parked,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(messages, Ordering::Relaxed);
     }
 }
 
@@ -126,13 +127,14 @@ struct Worker {
     shutdown: CancellationToken,
 }
 
-/// Deliveries being handled. A task gives its delivery back with the fate.
-type Hand = JoinSet<Attended>;
+/// Deliveries being handled. A task gives its deliveries back with their fates.
+type Hand = JoinSet<Vec<Attended>>;
 
 impl Worker {
     /// One subscription's life. `Ok` when it ended because of a shutdown.
     async fn session(&self) -> Result<(), BusError> {
-        let prefetch = self.config.concurrency.saturating_add(self.config.ahead);
+        let together = u16::try_from(self.handler.together()).unwrap_or(u16::MAX);
+        let prefetch = self.config.concurrency.saturating_mul(together).saturating_add(self.config.ahead);
         let mut subscription = tokio::select! {
             subscription = self.bus.subscribe(self.queue, prefetch) => subscription?,
             () = self.shutdown.cancelled() => return Ok(()),
@@ -158,14 +160,37 @@ impl Worker {
                 () = self.shutdown.cancelled() => return Ok(()),
                 Some(attended) = hand.join_next() => self.settle(subscription, attended).await?,
                 delivery = subscription.next(), if hand.len() < usize::from(self.config.concurrency) => {
-                    self.take_up(hand, delivery?);
+                    let deliveries = self.gather(subscription, delivery?)?;
+                    self.take_up(hand, deliveries);
                 }
             }
         }
     }
 
-    fn take_up(&self, hand: &mut Hand, delivery: Delivery) {
-        hand.spawn(attend(Arc::clone(&self.handler), self.queue, delivery, self.clock.now()));
+    /// What waits already beside `first`, as far as the handler takes it together.
+    fn gather(&self, subscription: &mut dyn Subscription, first: Delivery) -> Result<Vec<Delivery>, BusError> {
+        let mut deliveries = vec![first];
+        while deliveries.len() < self.handler.together() {
+            match subscription.next().now_or_never() {
+                Some(delivery) => deliveries.push(delivery?),
+                None => break,
+            }
+        }
+        Ok(deliveries)
+    }
+
+    fn take_up(&self, hand: &mut Hand, mut deliveries: Vec<Delivery>) {
+        let (handler, queue, now) = (Arc::clone(&self.handler), self.queue, self.clock.now());
+        match deliveries.pop() {
+            Some(only) if deliveries.is_empty() => {
+                hand.spawn(async move { vec![attend(handler, queue, only, now).await] });
+            }
+            Some(last) => {
+                deliveries.push(last);
+                hand.spawn(attend_together(handler, queue, deliveries, now));
+            }
+            None => {}
+        }
     }
 
     /// Finishes what is in hand, within the limit. What is left is given back with the subscription.
@@ -193,17 +218,25 @@ impl Worker {
     async fn settle(
         &self,
         subscription: &mut dyn Subscription,
-        attended: Result<Attended, tokio::task::JoinError>,
+        attended: Result<Vec<Attended>, tokio::task::JoinError>,
     ) -> Result<(), BusError> {
-        // A task that was aborted took its delivery with it: only on the way out, when everything is given back anyway.
-        let Ok(Attended { delivery, fate }) = attended else { return Ok(()) };
-        self.log(&delivery, &fate);
-        match &fate {
-            Fate::Done => subscription.ack(delivery).await?,
-            Fate::Retry(retry) => subscription.retry(delivery, retry).await?,
-            Fate::Park(park) => subscription.park(delivery, park).await?,
+        // A task that was aborted took its deliveries with it: only on the way out, when everything is given back anyway.
+        let mut done = Vec::new();
+        for Attended { delivery, fate } in attended.unwrap_or_default() {
+            self.log(&delivery, &fate);
+            match &fate {
+                Fate::Done => {
+                    done.push(delivery);
+                    continue;
+                }
+                Fate::Retry(retry) => subscription.retry(delivery, retry).await?,
+                Fate::Park(park) => subscription.park(delivery, park).await?,
+            }
+            self.config.counters.count(&fate, 1);
         }
-        self.config.counters.count(&fate);
+        let number = done.len() as u64;
+        subscription.ack_all(done).await?;
+        self.config.counters.count(&Fate::Done, number);
         Ok(())
     }
 

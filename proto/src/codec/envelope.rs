@@ -43,6 +43,8 @@ impl Serialize for Written<'_> {
             Body::Plan(body) => map.serialize_field("body", body)?,
             Body::Release(body) => map.serialize_field("body", body)?,
             Body::Students(body) => map.serialize_field("body", body)?,
+            // One byte, in whose place the packed body goes.
+            Body::Planned(_) => map.serialize_field("body", &())?,
             Body::Applied(body) => map.serialize_field("body", body)?,
         }
         map.end()

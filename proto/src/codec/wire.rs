@@ -1,24 +1,23 @@
 //! What travels: a written message, compressed where that pays.
 //!
-//! Only student events are compressed: 256 records repeat their field names 256 times, and shrink about tenfold. The
-//! body of a page is compressed before it becomes a message; all else is small.
+//! Only student events are compressed: 256 records repeat their field names 256 times, and shrink about tenfold. Those of
+//! a plan were packed when it was made: the envelope goes before them in a zstd frame of its own. The body of a page is
+//! compressed before it becomes a message; all else is small.
 
 use bytes::Bytes;
 
-use super::{CodecError, decode, encode, undecodable};
+use super::{CodecError, decode, encode, encode_head, undecodable};
 use crate::{
     bus::Unreadable,
     message::{Body, Message},
+    packed,
 };
 
 /// Student events shorter than this stay as they are: a frame on the broker holds them anyway.
 const WORTH_COMPRESSING: usize = 8 * 1024;
 
 /// No message is larger than this once unpacked: 256 students of 256 KiB each.
-const LARGEST: usize = 64 * 1024 * 1024;
-
-/// Fast, and within a few percent of the next levels on records with repeating names.
-const LEVEL: i32 = 1;
+pub(super) const LARGEST: usize = 64 * 1024 * 1024;
 
 /// How the bytes are to be read: the AMQP property `content-encoding`, a column of the embedded bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +60,16 @@ pub struct Wire {
 impl Wire {
     /// Writes a message, and compresses it where that pays.
     pub fn pack(message: &Message) -> Result<Self, CodecError> {
+        if let Body::Planned(planned) = &message.body {
+            let head = packed::compress(&encode_head(message)?).map_err(CodecError::Compress)?;
+            let bytes = [head.as_slice(), &planned.packed].concat().into();
+            return Ok(Self { bytes, encoding: Encoding::Zstd });
+        }
         let plain = encode(message)?;
         if !matches!(message.body, Body::Students(_)) || plain.len() < WORTH_COMPRESSING {
             return Ok(Self { bytes: plain, encoding: Encoding::Identity });
         }
-        let packed = zstd::bulk::compress(&plain, LEVEL).map_err(CodecError::Compress)?;
+        let packed = packed::compress(&plain).map_err(CodecError::Compress)?;
         Ok(Self { bytes: packed.into(), encoding: Encoding::Zstd })
     }
 
@@ -73,7 +77,10 @@ impl Wire {
     pub fn unpack(&self) -> Result<Message, Unreadable> {
         match self.encoding {
             Encoding::Identity => decode(&self.bytes),
-            Encoding::Zstd => decode(&decompress(&self.bytes)?),
+            Encoding::Zstd => {
+                let damaged = |_| undecodable(format!("a damaged zstd frame, or one above {LARGEST} bytes"));
+                decode(&packed::decompress(&self.bytes, LARGEST).map_err(damaged)?)
+            }
             Encoding::Unknown => Err(undecodable("a content-encoding that this program does not know".to_owned())),
         }
     }
@@ -87,14 +94,4 @@ impl Wire {
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
-}
-
-/// The frame names its size, so a frame that claims too much is refused before anything is allocated for it.
-fn decompress(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
-    let size = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-    let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= LARGEST);
-    let Some(size) = size else {
-        return Err(undecodable(format!("a zstd frame without a size, or above {LARGEST} bytes")));
-    };
-    zstd::bulk::decompress(bytes, size).map_err(|_| undecodable("a damaged zstd frame".to_owned()))
 }

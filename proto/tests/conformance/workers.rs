@@ -219,3 +219,66 @@ pub async fn a_worker_told_to_stop_finishes_and_gives_back(world: &impl World) {
     second.stop().await;
     assert_eq!(rest.ids().len(), 8);
 }
+
+/// Takes messages together, unless one of them is a bad one.
+struct Grouper {
+    bad: Uuid,
+    panics: bool,
+    groups: Mutex<Vec<usize>>,
+    alone: Mutex<Vec<Uuid>>,
+}
+
+impl Grouper {
+    fn new(bad: Uuid, panics: bool) -> Arc<Self> {
+        Arc::new(Self { bad, panics, groups: Mutex::default(), alone: Mutex::default() })
+    }
+}
+
+#[async_trait]
+impl Handler for Grouper {
+    async fn handle(&self, message: Message) -> Fate {
+        self.alone.lock().unwrap().push(message.id);
+        if message.id == self.bad { Fate::park("bad-one", "this one") } else { Fate::Done }
+    }
+
+    fn together(&self) -> usize {
+        8
+    }
+
+    async fn handle_together(&self, messages: Vec<Message>) -> Option<Vec<Fate>> {
+        if messages.iter().any(|message| message.id == self.bad) {
+            assert!(!self.panics, "a bad message is among them");
+            return None;
+        }
+        self.groups.lock().unwrap().push(messages.len());
+        Some(vec![Fate::Done; messages.len()])
+    }
+}
+
+pub async fn what_waits_together_is_handled_together(world: &impl World) {
+    world.bus().publish(&(0..64).map(fetch).collect::<Vec<_>>()).await.unwrap();
+    let grouper = Grouper::new(Uuid::nil(), false);
+    let worker = Running::start(world.bus(), Queue::Fetch, grouper.clone(), WorkerConfig::new(1));
+    until("all are done", async || worker.config.counters.done() == 64).await;
+    until("the queue is empty", async || waiting_count(&world.bus(), Queue::Fetch).await == 0).await;
+    worker.stop().await;
+    let groups = grouper.groups.lock().unwrap();
+    assert!(groups.iter().all(|size| *size <= 8), "{groups:?}");
+    assert!(groups.iter().any(|size| *size > 1), "{groups:?}");
+    assert_eq!(groups.iter().sum::<usize>() + grouper.alone.lock().unwrap().len(), 64);
+}
+
+pub async fn one_bad_message_is_parked_alone_out_of_its_group(world: &impl World) {
+    for panics in [false, true] {
+        let sent: Vec<Message> = (0..24).map(fetch).collect();
+        let grouper = Grouper::new(sent[11].id, panics);
+        world.bus().publish(&sent).await.unwrap();
+        let worker = Running::start(world.bus(), Queue::Fetch, grouper.clone(), WorkerConfig::new(1));
+        until("the others are done", async || worker.config.counters.done() == 23).await;
+        until("it is parked", async || worker.config.counters.parked() == 1).await;
+        worker.stop().await;
+        let parked = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+        assert!(parked.iter().any(|parked| parked.id == sent[11].id && parked.reason == "bad-one"));
+    }
+    assert_eq!(parked_count(&world.bus(), Queue::Fetch).await, 2);
+}

@@ -9,6 +9,9 @@
 //! A batch is tried in up to three ways, each a transaction of its own, the cheapest first: plain inserts where all
 //! students are new; comparison with the stored rows; and the same in ever smaller halves, until the refused student
 //! stands alone. So the first night pays neither for reading nor for savepoints.
+//!
+//! Batches that wait together go in one transaction, by the cheaper of the first two ways for each; where that fails, the
+//! caller tries them one by one.
 
 pub(crate) mod bulk;
 pub(crate) mod change;
@@ -80,6 +83,36 @@ impl Store {
         }
         batch.attempt(self, Way::Halve).await
     }
+
+    /// Applies batches of one run in one transaction: all of them, or none. The outcome is that of all together.
+    ///
+    /// # Errors
+    /// Also where the database refuses a student, whom only [`Store::apply_batch`] parks.
+    pub async fn apply_batches(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        messages: &[&StudentEvents],
+        now: DateTime<Utc>,
+    ) -> Result<BatchOutcome> {
+        let mut batches: Vec<_> = messages.iter().map(|events| Batch::new(district, run, events, now)).collect();
+        // Two writers that got the same batches lock them in the same order.
+        batches.sort_by_key(|batch| batch.message.batch);
+        let mut tx = self.begin(district, OPERATION).await?;
+        let mut settled = settle::Settled::default();
+        for batch in &batches {
+            let Some(head) = Head::lock(&mut tx, batch).await? else { continue };
+            let tally = if batch.is_all_new() {
+                insert(&mut tx, batch, &head).await?
+            } else {
+                compare(&mut tx, district, &head, batch.now, &batch.events).await?
+            };
+            settled.add(&mut tx, batch, &head, tally).await?;
+        }
+        let outcome = settled.count(&mut tx, district, run, now).await?;
+        tx.commit(OPERATION).await?;
+        Ok(outcome)
+    }
 }
 
 /// An event with its place in the message.
@@ -121,7 +154,9 @@ impl<'a> Batch<'a> {
             Way::Compare => compare(&mut tx, self.district, &head, self.now, &self.events).await?,
             Way::Halve => self.halve(&mut tx, &head).await?,
         };
-        let outcome = settle::settle(&mut tx, self, &head, tally).await?;
+        let mut settled = settle::Settled::default();
+        settled.add(&mut tx, self, &head, tally).await?;
+        let outcome = settled.count(&mut tx, self.district, self.run, self.now).await?;
         tx.commit(OPERATION).await?;
         Ok(outcome)
     }

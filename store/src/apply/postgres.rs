@@ -1,4 +1,4 @@
-//! Bulk rows on PostgreSQL: one statement, one round trip, each column an array (`UNNEST`).
+//! Bulk rows on PostgreSQL: one statement, one round trip, each column an array (`unnest`).
 //!
 //! The statement's text depends on table and columns only, so it is prepared once per connection whatever the number
 //! of rows.
@@ -21,27 +21,22 @@ pub(super) async fn write(
     Ok(done.rows_affected())
 }
 
-/// `INSERT INTO t (a, b, c) SELECT $1, u.b, u.c::jsonb FROM UNNEST($2::text[], $3::text[]) AS u (b, c) …`
+/// `INSERT INTO t (a, b, c) SELECT $1::text, unnest($2::text[]), unnest($3::text[])::jsonb …`
+///
+/// In the select list, not in FROM: there each array would first be written to a store of its own, row by row.
 fn statement(bulk: &Bulk<'_>, on_conflict: OnConflict) -> String {
-    let (mut selected, mut arrays, mut aliases) = (String::new(), String::new(), String::new());
-    for (index, (name, column)) in bulk.columns.iter().enumerate() {
+    let mut selected = String::new();
+    for (index, (_, column)) in bulk.columns.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         let (number, (parameter, cast)) = (index + 1, types(column));
-        if column.is_same() {
-            let _ = write!(selected, "{comma}${number}::{parameter}");
-            continue;
-        }
-        let array_comma = if arrays.is_empty() { "" } else { ", " };
-        let _ = write!(selected, "{comma}u.{name}{cast}");
-        let _ = write!(arrays, "{array_comma}${number}::{parameter}[]");
-        let _ = write!(aliases, "{array_comma}{name}");
+        let _ = if column.is_same() {
+            write!(selected, "{comma}${number}::{parameter}")
+        } else {
+            write!(selected, "{comma}unnest(${number}::{parameter}[]){cast}")
+        };
     }
-    format!(
-        "INSERT INTO {} ({}) SELECT {selected} FROM UNNEST({arrays}) AS u ({aliases}){}",
-        bulk.table,
-        bulk.names(),
-        bulk.conflict_clause(on_conflict)
-    )
+    let (names, conflict) = (bulk.names(), bulk.conflict_clause(on_conflict));
+    format!("INSERT INTO {} ({names}) SELECT {selected}{conflict}", bulk.table)
 }
 
 /// Type of the parameter, and the cast on its way into the table.
@@ -99,7 +94,7 @@ mod tests {
         };
         assert_eq!(
             statement(&bulk, OnConflict::Replace),
-            "INSERT INTO t (a, b, c) SELECT $1::text, u.b::jsonb, u.c FROM UNNEST($2::text[], $3::integer[]) AS u (b, c) \
+            "INSERT INTO t (a, b, c) SELECT $1::text, unnest($2::text[])::jsonb, unnest($3::integer[]) \
              ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c"
         );
     }

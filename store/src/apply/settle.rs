@@ -2,6 +2,7 @@
 //!
 //! The run's and the plan's rows are touched last, just before the commit: many writers pass through them.
 
+use chrono::{DateTime, SubsecRound as _, Utc};
 use rollcall_proto::id::{DistrictId, RunId, StudentId};
 
 use super::{Batch, OPERATION, Placed, change::RunFacts, parked};
@@ -89,20 +90,76 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Marks the batch settled and counts it.
-pub(super) async fn settle(tx: &mut Tx, batch: &Batch<'_>, head: &Head, tally: Tally<'_>) -> Result<BatchOutcome> {
-    parked::park(tx, batch, &tally.parked).await?;
-    settle_batch(tx, batch, &tally).await?;
-    let progress = settle_plan(tx, batch, head).await?;
-    count(tx, batch, &tally).await?;
-    Ok(BatchOutcome {
-        already_settled: false,
-        applied: tally.applied,
-        superseded: tally.superseded,
-        parked: tally.parked.iter().map(|parked| listed(parked, batch)).collect(),
-        run_settled: progress.is_settled(),
-        release_more: progress.wants_more(batch.message.events.len() as i64),
-    })
+/// What a transaction settles: one batch, or several of one run.
+#[derive(Default)]
+pub(super) struct Settled {
+    batches: i64,
+    events: i64,
+    /// Those that the store did not know to be published.
+    late_batches: i64,
+    late_events: i64,
+    outcome: BatchOutcome,
+}
+
+impl Settled {
+    /// Marks a batch settled.
+    pub(super) async fn add(&mut self, tx: &mut Tx, batch: &Batch<'_>, head: &Head, tally: Tally<'_>) -> Result<()> {
+        parked::park(tx, batch, &tally.parked).await?;
+        settle_batch(tx, batch, &tally).await?;
+        let events = batch.message.events.len() as i64;
+        (self.batches, self.events) = (self.batches + 1, self.events + events);
+        if !head.published {
+            // A batch can be applied before the releaser has noted that it was published.
+            (self.late_batches, self.late_events) = (self.late_batches + 1, self.late_events + events);
+        }
+        self.outcome.applied += tally.applied;
+        self.outcome.superseded += tally.superseded;
+        self.outcome.parked.extend(tally.parked.iter().map(|parked| listed(parked, batch)));
+        Ok(())
+    }
+
+    /// Counts all of it. Nothing at all: somebody else had settled it.
+    pub(super) async fn count(
+        mut self,
+        tx: &mut Tx,
+        district: &DistrictId,
+        run: RunId,
+        now: DateTime<Utc>,
+    ) -> Result<BatchOutcome> {
+        if self.batches == 0 {
+            return Ok(BatchOutcome { already_settled: true, ..BatchOutcome::default() });
+        }
+        let progress = self.settle_plan(tx, district, run).await?;
+        self.count_run(tx, district, run, now).await?;
+        self.outcome.run_settled = progress.is_settled();
+        self.outcome.release_more = progress.wants_more(self.events);
+        Ok(self.outcome)
+    }
+
+    async fn settle_plan(&self, tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Progress> {
+        let sql = "UPDATE plan SET settled_batches = settled_batches + $3, settled_events = settled_events + $4, \
+                   published_batches = published_batches + $5, published_events = published_events + $6 \
+                   WHERE district = $1 AND run = $2 RETURNING batches, settled_batches, published_batches, \
+                   published_events, settled_events, release_window";
+        let args = args![district, run, self.batches, self.events, self.late_batches, self.late_events];
+        let row = tx.row(OPERATION, sql, args).await?.ok_or(StoreError::NoRun(run))?;
+        let in_flight = row.get::<i64>(3)? - row.get::<i64>(4)?;
+        Ok(Progress {
+            batches: row.get(0)?,
+            settled: row.get(1)?,
+            published: row.get(2)?,
+            in_flight,
+            window: row.get::<Option<i64>>(5)?.unwrap_or(RELEASE_WINDOW),
+        })
+    }
+
+    async fn count_run(&self, tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE run SET applied = applied + $3, superseded = superseded + $4, parked = parked + $5, \
+                   touched_at = $6 WHERE district = $1 AND id = $2";
+        let counts = (self.outcome.applied, self.outcome.superseded, self.outcome.parked.len() as i64);
+        let args = args![district, run, counts.0, counts.1, counts.2, now.trunc_subsecs(6)];
+        tx.execute(OPERATION, sql, args).await.map(drop)
+    }
 }
 
 fn listed(parked: &Parked<'_>, batch: &Batch<'_>) -> ParkedEvent {
@@ -123,34 +180,6 @@ async fn settle_batch(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Resu
     tx.execute(OPERATION, sql, args).await.map(drop)
 }
 
-async fn settle_plan(tx: &mut Tx, batch: &Batch<'_>, head: &Head) -> Result<Progress> {
-    let sql = "UPDATE plan SET settled_batches = settled_batches + 1, settled_events = settled_events + $3, \
-               published_batches = published_batches + $4, published_events = published_events + $5 \
-               WHERE district = $1 AND run = $2 \
-               RETURNING batches, settled_batches, published_batches, published_events, settled_events, release_window";
-    let events = batch.message.events.len() as i64;
-    // A batch can be applied before the releaser has noted that it was published.
-    let (late_batches, late_events) = if head.published { (0, 0) } else { (1, events) };
-    let args = args![batch.district, batch.run, events, i64::from(late_batches), late_events];
-    let row = tx.row(OPERATION, sql, args).await?.ok_or(StoreError::NoRun(batch.run))?;
-    let in_flight = row.get::<i64>(3)? - row.get::<i64>(4)?;
-    Ok(Progress {
-        batches: row.get(0)?,
-        settled: row.get(1)?,
-        published: row.get(2)?,
-        in_flight,
-        window: row.get::<Option<i64>>(5)?.unwrap_or(RELEASE_WINDOW),
-    })
-}
-
-async fn count(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Result<()> {
-    let sql = "UPDATE run SET applied = applied + $3, superseded = superseded + $4, parked = parked + $5, \
-               touched_at = $6 WHERE district = $1 AND id = $2";
-    let counts = (tally.applied, tally.superseded, tally.parked.len() as i64);
-    let args = args![batch.district, batch.run, counts.0, counts.1, counts.2, batch.now];
-    tx.execute(OPERATION, sql, args).await.map(drop)
-}
-
 /// A released plan's progress, after a batch of it was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Progress {
@@ -167,7 +196,7 @@ impl Progress {
         self.settled == self.batches
     }
 
-    /// True for the one batch of `events` that brings what is in flight down to half the window, or to nothing, while
+    /// True for the one transaction of `events` that brings what is in flight down to half the window, or to nothing, while
     /// batches wait to be published.
     const fn wants_more(&self, events: i64) -> bool {
         let half = self.window / 2;

@@ -10,6 +10,12 @@ use super::{Ask, Board, Dealt, Extent, Lane, LaneMove, Listing, PageFacts, Progr
 /// Times in a row that a listing's lanes may be told to wait before it is given up.
 pub(super) const MOST_WAITS: u32 = 40;
 
+/// Most pages of a hand.
+const LARGEST_HAND: u32 = 10;
+
+/// Hands that each lane should still get of a listing whose end is known, so that all of them end about together.
+const HANDS_LEFT: u32 = 2;
+
 impl Board {
     /// A board on which nothing has been dealt. At least one lane.
     pub fn new(asks: Vec<Ask>, lanes: u16) -> Self {
@@ -30,7 +36,7 @@ impl Board {
         true
     }
 
-    /// Deals a page to every resting lane that there is work for. Each move becomes a message.
+    /// Deals a hand to every resting lane that there is work for. Each move becomes a message.
     pub fn deal(&mut self, now: DateTime<Utc>) -> Vec<LaneMove> {
         let mut moves = Vec::new();
         for number in 0..self.lanes.len() {
@@ -38,22 +44,48 @@ impl Board {
                 continue;
             }
             let Some((listing, page)) = self.next_work() else { break };
-            moves.push(self.give(number, listing, page, now));
+            let pages = self.hand(listing, page);
+            moves.push(
+                self.give(number, Dealt { listing: ListingNo(listing as u32), page: PageNo(page), pages, at: now }),
+            );
         }
         moves
     }
 
-    /// Notes a fetched page and deals on. `None`: the message is of an older generation, and nothing changed.
-    pub fn page_done(
+    /// Notes fetched pages, the first ones of a lane's hand, and deals on; what the hand holds beyond them is given back.
+    /// `None`: the message is of an older generation, and nothing changed.
+    pub fn pages_done(
         &mut self,
         lane: u16,
         generation: u64,
-        facts: &PageFacts,
+        facts: &[PageFacts],
         now: DateTime<Utc>,
     ) -> Option<Vec<LaneMove>> {
         let dealt = self.take(lane, generation)?;
         let index = dealt.listing.0 as usize;
-        self.listings.get_mut(index)?.absorb(dealt.page.0, facts);
+        let listing = self.listings.get_mut(index)?;
+        dealt.range().zip(facts).for_each(|(page, facts)| listing.absorb(page, facts));
+        dealt.range().skip(facts.len()).rev().for_each(|page| listing.give_back(page));
+        self.settle(index);
+        Some(self.deal(now))
+    }
+
+    /// Notes fetched pages, the first ones of a lane's hand but not all of it; the lane keeps the rest and its generation.
+    /// The moves are of lanes that rested. `None`: the message is of an older generation, and nothing changed.
+    pub fn pages_in(
+        &mut self,
+        lane: u16,
+        generation: u64,
+        facts: &[PageFacts],
+        now: DateTime<Utc>,
+    ) -> Option<Vec<LaneMove>> {
+        let dealt = *self.current(lane, generation)?;
+        let index = dealt.listing.0 as usize;
+        let listing = self.listings.get_mut(index)?;
+        dealt.range().zip(facts).for_each(|(page, facts)| listing.absorb(page, facts));
+        let done = (facts.len() as u32).min(dealt.pages - 1);
+        let rest = Dealt { page: PageNo(dealt.page.0 + done), pages: dealt.pages - done, at: now, ..dealt };
+        self.lanes[usize::from(lane)].dealt = Some(rest);
         self.settle(index);
         Some(self.deal(now))
     }
@@ -74,18 +106,19 @@ impl Board {
             listing.progress = Progress::Failed(reason.to_owned());
         } else {
             listing.errors.insert(dealt.page.0, reason.to_owned());
+            dealt.range().skip(1).for_each(|page| listing.give_back(page));
         }
         self.settle(index);
         Some(self.deal(now))
     }
 
-    /// Takes pages dealt before `before` back from their lanes, and deals them again.
+    /// Takes hands dealt before `before` back from their lanes, and deals them again.
     pub fn lane_lost(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) -> Vec<LaneMove> {
         for number in 0..self.lanes.len() {
             let Some(dealt) = self.lanes[number].dealt.filter(|dealt| dealt.at < before) else { continue };
             self.lanes[number].dealt = None;
             if let Some(listing) = self.listings.get_mut(dealt.listing.0 as usize) {
-                listing.give_back(dealt.page.0);
+                dealt.range().for_each(|page| listing.give_back(page));
             }
         }
         self.deal(now)
@@ -119,17 +152,12 @@ impl Board {
     }
 
     /// What a lane is to fetch. `None`: the message is of an older generation.
-    pub fn dealt(&self, lane: u16, generation: u64) -> Option<(ListingNo, PageNo, &Listing)> {
+    pub fn dealt(&self, lane: u16, generation: u64) -> Option<(Dealt, &Listing)> {
         let dealt = self.current(lane, generation)?;
-        Some((dealt.listing, dealt.page, self.listings.get(dealt.listing.0 as usize)?))
+        Some((*dealt, self.listings.get(dealt.listing.0 as usize)?))
     }
 
-    /// When the page of a lane was dealt. `None`: the message is of an older generation.
-    pub fn dealt_at(&self, lane: u16, generation: u64) -> Option<DateTime<Utc>> {
-        self.current(lane, generation).map(|dealt| dealt.at)
-    }
-
-    /// A lane's page counts as dealt at `at` from now on: its message waited long. False: an older generation.
+    /// A lane's hand counts as dealt at `at` from now on: its message waited long. False: an older generation.
     pub fn renew(&mut self, lane: u16, generation: u64, at: DateTime<Utc>) -> bool {
         let Some(lane) = self.lanes.get_mut(usize::from(lane)) else { return false };
         match lane.dealt.as_mut() {
@@ -174,12 +202,29 @@ impl Board {
         dealt
     }
 
-    fn give(&mut self, number: usize, listing: usize, page: u32, now: DateTime<Utc>) -> LaneMove {
-        self.listings[listing].take(page);
+    fn give(&mut self, number: usize, dealt: Dealt) -> LaneMove {
+        let listing = &mut self.listings[dealt.listing.0 as usize];
+        dealt.range().for_each(|page| listing.take(page));
         let lane = &mut self.lanes[number];
         lane.generation += 1;
-        lane.dealt = Some(Dealt { listing: ListingNo(listing as u32), page: PageNo(page), at: now });
+        lane.dealt = Some(dealt);
         LaneMove { lane: number as u16, generation: lane.generation }
+    }
+
+    /// How many pages from `page` on make the next hand of a listing. Where the end is unknown, a whole hand only while
+    /// the other lanes have listings of their own: what lies beyond the end is asked for in vain.
+    fn hand(&self, index: usize, page: u32) -> u32 {
+        let listing = &self.listings[index];
+        if !listing.deals_hands() || page != listing.next_page {
+            return 1;
+        }
+        let lanes = self.lanes.len() as u32;
+        let (remaining, unknown_end) = listing.remaining();
+        if !unknown_end {
+            return (remaining / (HANDS_LEFT * lanes)).clamp(1, LARGEST_HAND);
+        }
+        let others = self.listings.iter().filter(|other| other.is_open()).count();
+        if self.workers(index) == 0 && others > self.lanes.len() { LARGEST_HAND } else { 1 }
     }
 
     fn workers(&self, listing: usize) -> usize {
@@ -206,6 +251,9 @@ impl Board {
         let last = if listing.is_open() { listing.last_page.unwrap_or(u32::MAX) } else { 0 };
         for lane in &mut self.lanes {
             lane.dealt = lane.dealt.filter(|dealt| dealt.listing.0 as usize != index || dealt.page.0 <= last);
+            if let Some(dealt) = lane.dealt.as_mut().filter(|dealt| dealt.listing.0 as usize == index) {
+                dealt.pages = dealt.pages.min(last - dealt.page.0 + 1);
+            }
         }
         let workers = self.workers(index);
         self.listings[index].settle(workers);
@@ -224,6 +272,6 @@ impl Board {
                 .lanes
                 .iter()
                 .filter_map(|lane| lane.dealt)
-                .any(|dealt| (dealt.listing, dealt.page.0) == (number, page))
+                .any(|dealt| dealt.listing == number && dealt.range().contains(&page))
     }
 }

@@ -30,6 +30,11 @@ impl Listing {
         matches!(self.progress, Progress::Waiting | Progress::Opening | Progress::Open)
     }
 
+    /// Several pages in a row may be dealt at once.
+    pub(super) fn deals_hands(&self) -> bool {
+        self.progress == Progress::Open && self.random_access && self.errors.is_empty()
+    }
+
     /// The page that one more lane would get while `workers` lanes are at work on this listing.
     pub(super) fn offer(&self, workers: usize) -> Option<u32> {
         match self.progress {
@@ -76,6 +81,8 @@ impl Listing {
     pub(super) fn give_back(&mut self, page: u32) {
         if self.progress == Progress::Opening {
             self.restart();
+        } else if page + 1 == self.next_page {
+            self.next_page = page;
         } else if !self.again.contains(&page) {
             self.again.push(page);
         }

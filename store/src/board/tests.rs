@@ -32,8 +32,21 @@ fn past_end() -> PageFacts {
 }
 
 fn page_of(board: &Board, LaneMove { lane, generation }: LaneMove) -> (u32, u32) {
-    let (listing, page, _) = board.dealt(lane, generation).unwrap();
-    (listing.0, page.0)
+    let (dealt, _) = board.dealt(lane, generation).unwrap();
+    (dealt.listing.0, dealt.page.0)
+}
+
+impl Board {
+    /// [`Board::pages_done`] for a hand of which one page was fetched.
+    fn page_done(
+        &mut self,
+        lane: u16,
+        generation: u64,
+        facts: &PageFacts,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<LaneMove>> {
+        self.pages_done(lane, generation, std::slice::from_ref(facts), now)
+    }
 }
 
 #[test]
@@ -207,6 +220,53 @@ fn the_second_look_is_added_once() {
     assert_eq!(page_of(&board, moves[0]), (1, 1));
 }
 
+fn hand_of(board: &Board, LaneMove { lane, generation }: LaneMove) -> (u32, std::ops::Range<u32>) {
+    let (dealt, _) = board.dealt(lane, generation).unwrap();
+    (dealt.listing.0, dealt.range())
+}
+
+#[test]
+fn a_lane_gets_several_pages_while_the_others_have_listings_of_their_own() {
+    let mut board = board(6, 4);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &more(10), at(1)).unwrap();
+    assert_eq!(hand_of(&board, moves[0]), (0, 2..12));
+    // A source that serves no page out of order gets them one by one.
+    let moves = board.page_done(1, 1, &PageFacts { random_access: false, ..more(10) }, at(1)).unwrap();
+    assert_eq!(hand_of(&board, moves[0]), (1, 2..3));
+}
+
+#[test]
+fn hands_shrink_towards_a_known_end() {
+    let mut board = board(1, 2);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &PageFacts { total: Some(210), ..more(10) }, at(1)).unwrap();
+    let hands: Vec<_> = moves.iter().map(|step| hand_of(&board, *step).1).collect();
+    assert_eq!(hands, [2..7, 7..10]);
+}
+
+#[test]
+fn what_a_hand_had_no_time_for_is_dealt_again() {
+    let mut board = board(6, 4);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let moves = board.pages_done(0, 2, &[more(10), more(10)], at(2)).unwrap();
+    assert_eq!(hand_of(&board, moves[0]), (0, 4..14));
+}
+
+#[test]
+fn a_hand_with_trouble_on_a_page_keeps_its_lane_and_the_rest() {
+    let mut board = board(6, 4);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    assert!(board.pages_in(0, 2, &[more(10), more(10)], at(2)).unwrap().is_empty());
+    let same = LaneMove { lane: 0, generation: 2 };
+    assert_eq!(hand_of(&board, same), (0, 4..12));
+    let moves = board.listing_failed(0, 2, "status 500", at(3)).unwrap();
+    assert_ne!(hand_of(&board, moves[0]).0, 0, "nothing beyond the page that cannot be had is asked for");
+    assert!(board.dealt(0, 2).is_none());
+}
+
 /// How a made-up SIS behaves for one listing.
 #[derive(Debug, Clone)]
 struct World {
@@ -251,7 +311,7 @@ fn world() -> impl Strategy<Value = World> {
 /// What happens to the messages under way.
 #[derive(Debug, Clone)]
 enum Event {
-    Handle(prop::sample::Index),
+    Handle(prop::sample::Index, usize),
     HandleTwice(prop::sample::Index),
     Lose(prop::sample::Index),
     LosePage,
@@ -260,7 +320,7 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        6 => any::<prop::sample::Index>().prop_map(Event::Handle),
+        6 => (any::<prop::sample::Index>(), 1_usize..12).prop_map(|(index, patience)| Event::Handle(index, patience)),
         1 => any::<prop::sample::Index>().prop_map(Event::HandleTwice),
         1 => any::<prop::sample::Index>().prop_map(Event::Lose),
         1 => Just(Event::LosePage),
@@ -280,19 +340,39 @@ struct Play {
 }
 
 impl Play {
-    fn handle(&mut self, step: LaneMove) {
+    /// Fetches as many pages of the lane's hand as there is patience for.
+    fn handle(&mut self, step: LaneMove, patience: usize) {
         let LaneMove { lane, generation } = step;
-        let Some((listing, page, _)) = self.board.dealt(lane, generation) else { return };
-        self.asked.insert((listing.0, page.0));
-        let moves = match self.worlds[listing.0 as usize].ask(page.0) {
-            Ok(facts) => {
-                self.collected.insert((listing.0, page.0));
-                self.board.page_done(lane, generation, &facts, at(self.now))
+        let Some((dealt, _)) = self.board.dealt(lane, generation) else { return };
+        let (mut facts, mut trouble) = (Vec::new(), None);
+        for page in dealt.range().take(patience) {
+            self.asked.insert((dealt.listing.0, page));
+            match self.worlds[dealt.listing.0 as usize].ask(page) {
+                Ok(told) => {
+                    self.collected.insert((dealt.listing.0, page));
+                    facts.push(told);
+                }
+                Err(reason) => trouble = Some(reason),
             }
-            Err(reason) => self.board.listing_failed(lane, generation, reason, at(self.now)),
-        };
-        self.queue.extend(moves.unwrap());
+            if trouble.is_some() || facts.last().is_some_and(|told| told.last || told.past_end) {
+                break;
+            }
+        }
+        self.hand_in(step, &facts, trouble);
         self.stale.push(step);
+    }
+
+    fn hand_in(&mut self, LaneMove { lane, generation }: LaneMove, facts: &[PageFacts], trouble: Option<&str>) {
+        let now = at(self.now);
+        let Some(reason) = trouble else {
+            self.queue.extend(self.board.pages_done(lane, generation, facts, now).unwrap());
+            return;
+        };
+        if !facts.is_empty() {
+            self.queue.extend(self.board.pages_in(lane, generation, facts, now).unwrap());
+        }
+        // The lane is free already where another one has found the end before this page.
+        self.queue.extend(self.board.listing_failed(lane, generation, reason, now).unwrap_or_default());
     }
 
     fn reconcile(&mut self) {
@@ -307,13 +387,13 @@ impl Play {
     fn play(&mut self, event: &Event) {
         self.now += 1;
         match event {
-            Event::Handle(index) if !self.queue.is_empty() => {
+            Event::Handle(index, patience) if !self.queue.is_empty() => {
                 let step = self.queue.swap_remove(index.index(self.queue.len()));
-                self.handle(step);
+                self.handle(step, *patience);
             }
             Event::HandleTwice(index) if !self.stale.is_empty() => {
                 let step = *index.get(&self.stale);
-                self.handle(step);
+                self.handle(step, usize::MAX);
             }
             Event::Lose(index) if !self.queue.is_empty() => {
                 self.queue.swap_remove(index.index(self.queue.len()));
@@ -329,7 +409,7 @@ impl Play {
     fn finish(&mut self) {
         for _ in 0..10_000 {
             match self.queue.pop() {
-                Some(step) => self.handle(step),
+                Some(step) => self.handle(step, usize::MAX),
                 None if self.board.all_fetched() && self.nothing_missing() => return,
                 None => self.reconcile(),
             }
@@ -363,11 +443,12 @@ proptest! {
             let dealt: Vec<_> = play.board.lanes.iter().filter_map(|lane| lane.dealt).collect();
             prop_assert!(dealt.len() <= usize::from(lanes));
             for (number, listing) in play.board.listings.iter().enumerate() {
-                let pages: Vec<_> = dealt.iter().filter(|dealt| dealt.listing.0 as usize == number).collect();
-                let distinct: BTreeSet<_> = pages.iter().map(|dealt| dealt.page).collect();
+                let hands = dealt.iter().filter(|dealt| dealt.listing.0 as usize == number);
+                let pages: Vec<_> = hands.clone().flat_map(Dealt::range).collect();
+                let distinct: BTreeSet<_> = pages.iter().collect();
                 prop_assert_eq!(distinct.len(), pages.len(), "a page is with two lanes");
                 if listing.progress == Progress::Opening || !listing.random_access {
-                    prop_assert!(pages.len() <= 1);
+                    prop_assert!(pages.len() <= 1 && hands.count() <= 1);
                 }
             }
         }

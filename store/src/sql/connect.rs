@@ -25,9 +25,10 @@ const RESTED: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
 /// What a worker's connection is: rights of `rollcall_app` only, and limits after which the server ends a transaction
-/// that a stopped process left behind, so that nobody waits for its locks for ever.
-const AS_WORKER: &str =
-    "SET ROLE rollcall_app; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '15s'";
+/// that a stopped process left behind, so that nobody waits for its locks for ever. No just-in-time compilation: it costs
+/// more than any statement of ours takes.
+const AS_WORKER: &str = "SET ROLE rollcall_app; SET idle_in_transaction_session_timeout = '60s'; \
+                         SET lock_timeout = '15s'; SET jit = off";
 
 /// The database.
 #[derive(Debug, Clone)]

@@ -27,6 +27,16 @@ impl Store {
         }
     }
 
+    /// [`Store::begin`] for what a reconciler would have done again: on PostgreSQL its commit does not wait for the disk.
+    /// A crash of the server may lose the last such commits; it never breaks their order, and a later commit that waits
+    /// makes them last.
+    pub(crate) async fn begin_relaxed(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
+        match &self.engine {
+            Engine::Pg(pool) => begin_with(pool, district, "; SET LOCAL synchronous_commit = off", operation).await,
+            Engine::Lite { writer, .. } => begin_sqlite(writer, operation).await,
+        }
+    }
+
     /// A transaction that only reads rows of one district.
     pub(crate) async fn read(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
         match &self.engine {
@@ -49,7 +59,16 @@ impl Store {
 
 /// Begins and names the district in one round trip. The id is safe in a literal: its type admits `a-z`, `0-9`, `-` only.
 async fn begin_postgres(pool: &sqlx::PgPool, district: &DistrictId, operation: &'static str) -> Result<Tx> {
-    let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'"));
+    begin_with(pool, district, "", operation).await
+}
+
+async fn begin_with(
+    pool: &sqlx::PgPool,
+    district: &DistrictId,
+    settings: &'static str,
+    operation: &'static str,
+) -> Result<Tx> {
+    let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
     pool.begin_with(begin).await.map(Tx::Pg).map_err(|error| fault(operation, error))
 }
 

@@ -5,12 +5,10 @@
 //! page whose `Next` leads back may be a server that serves one page for ever, and a first page without any `Next` may be
 //! a server that never sends it. There the page behind decides: empty, or the same rows again.
 
-use std::hash::{DefaultHasher, Hasher as _};
-
 use rollcall_store::board::PageFacts;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{SeqAccess, Visitor},
 };
 use serde_json::{Map, Value, value::RawValue};
 use url::Url;
@@ -31,19 +29,18 @@ pub(super) struct Asked<'a> {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct Envelope {
     #[serde(rename = "Paging", default)]
     paging: Option<Map<String, Value>>,
-    #[serde(rename = "Objects", borrow)]
-    objects: &'a RawValue,
+    #[serde(rename = "Objects")]
+    objects: Rows,
 }
 
 /// Reads the facts of a page.
 pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisError> {
     let body = json_of(asked.what, reply)?;
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| unreadable(asked.what, &error))?;
-    let raw = envelope.objects.get();
-    let Rows(rows) = serde_json::from_str(raw).map_err(|error| unreadable(asked.what, &error))?;
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| unreadable(asked.what, &error))?;
+    let Rows { rows, digest } = envelope.objects;
     let paging = envelope.paging.unwrap_or_default();
     let more = next_of(asked, &paging)?;
     let full = rows >= asked.size;
@@ -59,7 +56,7 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
         total: total_of(&paging),
         random_access: full,
         cursor: None,
-        digest: Some(digest(raw)),
+        digest: Some(digest),
     })
 }
 
@@ -127,36 +124,36 @@ fn total_of(paging: &Map<String, Value>) -> Option<i64> {
     paging.iter().find(|(name, _)| named(name))?.1.as_i64().filter(|total| *total >= 0)
 }
 
-fn digest(raw: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(raw.as_bytes());
-    hasher.finish()
+/// Number and digest of the rows of an array, none of them read.
+struct Rows {
+    rows: u32,
+    digest: u64,
 }
-
-/// The length of an array, its elements skipped.
-struct Rows(u32);
 
 impl<'de> Deserialize<'de> for Rows {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Count)
+        deserializer.deserialize_seq(Look)
     }
 }
 
-struct Count;
+struct Look;
 
-impl<'de> Visitor<'de> for Count {
+impl<'de> Visitor<'de> for Look {
     type Value = Rows;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an array of rows")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Rows, A::Error> {
-        let mut count = 0;
-        while rows.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Rows, A::Error> {
+        let (mut rows, mut hasher) = (0, blake3::Hasher::new());
+        while let Some(row) = array.next_element::<&RawValue>()? {
+            hasher.update(row.get().as_bytes());
+            rows += 1;
         }
-        Ok(Rows(count))
+        let mut digest = [0; 8];
+        hasher.finalize_xof().fill(&mut digest);
+        Ok(Rows { rows, digest: u64::from_le_bytes(digest) })
     }
 }
 

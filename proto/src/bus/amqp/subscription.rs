@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::try_join_all};
 use lapin::{
     Consumer, Queue as Declared,
     message::Delivery as Arrived,
@@ -128,15 +128,21 @@ impl AmqpSubscription {
         }
     }
 
-    /// `Ok(false)` means that the delivery belongs to a channel that is gone: the broker has it again.
-    async fn settle(&mut self, token: &AmqpToken) -> Result<(), BusError> {
-        let acked = within("acknowledge", ANSWER, token.acker.ack(BasicAckOptions::default())).await;
+    /// Each acknowledgement waits until the library's own thread has written it: all together, not one after another. One
+    /// that says false belongs to a channel that is gone: the broker has the delivery again.
+    async fn settle(&mut self, tokens: &[&AmqpToken]) -> Result<(), BusError> {
+        let acks = try_join_all(tokens.iter().map(|token| token.acker.ack(BasicAckOptions::default())));
+        let acked = within("acknowledge", ANSWER, acks).await;
         if matches!(acked, Err(LinkError::TimedOut(_)))
             && let Some(session) = &self.session
         {
             self.consuming.retire(&session.connection).await;
         }
-        if acked? { Ok(()) } else { Err(away("acknowledge: the delivery's channel is closed")) }
+        if acked?.into_iter().all(|acked| acked) {
+            Ok(())
+        } else {
+            Err(away("acknowledge: the delivery's channel is closed"))
+        }
     }
 }
 
@@ -157,8 +163,9 @@ impl Subscription for AmqpSubscription {
         Ok(delivery(self.arrived().await?))
     }
 
-    async fn ack(&mut self, delivery: Delivery) -> Result<(), BusError> {
-        self.settle(token(&delivery)?).await
+    async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError> {
+        let tokens = deliveries.iter().map(token).collect::<Result<Vec<_>, _>>()?;
+        self.settle(&tokens).await
     }
 
     async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {
@@ -166,14 +173,14 @@ impl Subscription for AmqpSubscription {
         let attempt = delivery.attempt.saturating_add(u32::from(!retry.free));
         let outgoing = Outgoing::retry(self.queue, &delivered(&delivery, token), attempt, retry.after);
         self.publisher.publish(vec![outgoing]).await?;
-        self.settle(token).await
+        self.settle(&[token]).await
     }
 
     async fn park(&mut self, delivery: Delivery, park: &Park) -> Result<(), BusError> {
         let token = token(&delivery)?;
         let outgoing = Outgoing::park(self.queue, &delivered(&delivery, token), park);
         self.publisher.publish(vec![outgoing]).await?;
-        self.settle(token).await
+        self.settle(&[token]).await
     }
 }
 

@@ -159,10 +159,13 @@ impl Subscription for EmbeddedSubscription {
     }
 
     /// Returns before the acknowledgement is on the disk: were it lost, the message would come again.
-    async fn ack(&mut self, delivery: Delivery) -> Result<(), BusError> {
-        let seq = self.settled(&delivery)?;
-        let op = Op::Ack { seq, lease: self.lease, lost: Arc::clone(&self.lost) };
-        self.writer.send(op).map_err(|_| crashed())
+    async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError> {
+        for delivery in deliveries {
+            let seq = self.settled(&delivery)?;
+            let op = Op::Ack { seq, lease: self.lease, lost: Arc::clone(&self.lost) };
+            self.writer.send(op).map_err(|_| crashed())?;
+        }
+        Ok(())
     }
 
     async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {

@@ -38,9 +38,59 @@ pub(super) async fn attend(
         Ok(message) => decide(&*handler, message, &delivery).instrument(span.clone()).await,
         Err(unreadable) => parked(unreadable),
     };
-    span.record("outcome", outcome(&fate));
-    span.record("duration_ms", begun.elapsed().as_millis() as u64);
+    ended(&span, &fate, begun);
     Attended { delivery, fate }
+}
+
+/// Handles deliveries that waited together, each in a span of its own. What does not go together goes one by one.
+pub(super) async fn attend_together(
+    handler: Arc<dyn Handler>,
+    queue: Queue,
+    deliveries: Vec<Delivery>,
+    now: DateTime<Utc>,
+) -> Vec<Attended> {
+    let begun = Instant::now();
+    let mut messages = Vec::with_capacity(deliveries.len());
+    for delivery in &deliveries {
+        match &delivery.message {
+            Ok(message) => messages.push(message.clone()),
+            Err(_) => return one_by_one(handler, queue, deliveries, now).await,
+        }
+    }
+    let spans: Vec<Span> =
+        deliveries.iter().map(|delivery| span(queue, delivery, delivery.message.as_ref().ok(), now)).collect();
+    let together = AssertUnwindSafe(handler.handle_together(messages)).catch_unwind();
+    let fates = together.instrument(spans[0].clone()).await.ok().flatten();
+    let Some(fates) = fates.filter(|fates| fates.len() == deliveries.len()) else {
+        return one_by_one(handler, queue, deliveries, now).await;
+    };
+    let mut attended = Vec::with_capacity(deliveries.len());
+    for ((delivery, fate), span) in deliveries.into_iter().zip(fates).zip(&spans) {
+        let (message, delivery) = delivery.take();
+        let attempt = message.map_or(0, |message| message.attempt);
+        let fate = within_attempts(&*handler, fate, attempt, &delivery).instrument(span.clone()).await;
+        ended(span, &fate, begun);
+        attended.push(Attended { delivery, fate });
+    }
+    attended
+}
+
+async fn one_by_one(
+    handler: Arc<dyn Handler>,
+    queue: Queue,
+    deliveries: Vec<Delivery>,
+    now: DateTime<Utc>,
+) -> Vec<Attended> {
+    let mut attended = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        attended.push(attend(Arc::clone(&handler), queue, delivery, now).await);
+    }
+    attended
+}
+
+fn ended(span: &Span, fate: &Fate, begun: Instant) {
+    span.record("outcome", outcome(fate));
+    span.record("duration_ms", begun.elapsed().as_millis() as u64);
 }
 
 /// Named as OpenTelemetry's messaging conventions have it.
@@ -90,6 +140,11 @@ async fn decide(handler: &dyn Handler, message: Message, delivery: &Delivery) ->
         Ok(fate) => fate,
         Err(_) => Fate::retry(PANIC, "the handler panicked", pause_after(attempt)),
     };
+    within_attempts(handler, fate, attempt, delivery).await
+}
+
+/// The fate, or the end of the matter where it asks for one attempt too many.
+async fn within_attempts(handler: &dyn Handler, fate: Fate, attempt: u32, delivery: &Delivery) -> Fate {
     match fate {
         Fate::Retry(retry) if !retry.free && attempt.saturating_add(1) >= ATTEMPTS => {
             exhaust(handler, retry, delivery).await
