@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rollcall_proto::{
     id::{DistrictId, RunId},
@@ -135,7 +135,7 @@ pub(crate) struct Sandbox {
     #[arg(long, default_value_t = 8090)]
     pub(crate) port: u16,
     /// How many students
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
     pub(crate) students: u32,
     /// The same seed makes the same district
     #[arg(long, default_value_t = 1)]
@@ -144,7 +144,7 @@ pub(crate) struct Sandbox {
     #[arg(long, default_value_t = 0)]
     pub(crate) latency_ms: u64,
     /// The date that the district lives in [default: today]
-    #[arg(long)]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) today: Option<NaiveDate>,
 }
 
@@ -186,8 +186,14 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) wait: bool,
     /// Plan for another date than the district's today; such a plan is only to look at
-    #[arg(long, value_name = "DATE", requires = "plan")]
+    #[arg(long, value_name = "DATE", requires = "plan", value_parser = date)]
     pub(crate) as_of: Option<NaiveDate>,
+}
+
+/// A date that a school can have meant; every store holds it.
+fn date(text: &str) -> Result<NaiveDate, String> {
+    let date = text.parse::<NaiveDate>().ok().filter(|date| (1900..=2199).contains(&date.year()));
+    date.ok_or_else(|| "a date is written YYYY-MM-DD, from 1900-01-01 to 2199-12-31".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,7 +232,8 @@ pub(crate) enum RunsVerb {
     Approve {
         /// Which
         run: RunId,
-        /// Accept that this listing is empty, until it holds rows again (Qmlativ: Module/Object)
+        /// Accept that this listing is empty, until it holds rows again (Qmlativ: Module/Object), and plan the run's
+        /// pages again by it; also for runs that have ended. The new plan is judged as any other
         #[arg(long, value_name = "RESOURCE")]
         accept_empty: Vec<String>,
         /// Show progress and end with the run
@@ -243,26 +250,29 @@ pub(crate) enum RunsVerb {
         /// Which
         run: RunId,
     },
-    /// Start a stage again from what is stored
+    /// Start a stage again from what is stored; a held or ended run is planned again as a new one
     Replay {
         /// Which
         run: RunId,
         /// From where
         #[arg(long, value_enum)]
         from: ReplayFrom,
+        /// Show progress and end with the run
+        #[arg(long)]
+        wait: bool,
     },
 }
 
 /// Where a replay starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReplayFrom {
-    /// Pages that are missing are asked for again.
+    /// Pages that were lost are asked for again; of a held or ended run, everything.
     Fetch,
-    /// Stored raw pages that did not decode are read again.
+    /// Stored raw pages are read again, and planned.
     Collect,
     /// The plan is made again.
     Plan,
-    /// Released batches that are not settled are published again.
+    /// What is released and not written is published again.
     Release,
 }
 
@@ -270,13 +280,22 @@ pub(crate) enum ReplayFrom {
 pub(crate) enum QueuesVerb {
     /// How much waits, how much is parked
     List,
-    /// Parked messages: ids and reasons
+    /// Parked messages, and students whose change the database refused: ids and reasons
     Parked {
-        /// Only of this queue: fetch, collect, plan, plan-large, write, applied
+        /// Only of this queue: fetch, collect, plan, plan-large, write (parked students among them), applied
         #[arg(value_parser = queue)]
         queue: Option<Queue>,
+        /// Only of this district
+        #[arg(long)]
+        district: Option<DistrictId>,
+        /// Only of this run
+        #[arg(long)]
+        run: Option<RunId>,
+        /// Only with this reason code
+        #[arg(long)]
+        reason: Option<String>,
     },
-    /// Put parked messages back to work
+    /// Put parked messages back to work; with the queue `write`, write parked students too
     Replay {
         /// Which queue
         #[arg(value_parser = queue)]
@@ -291,8 +310,8 @@ pub(crate) enum QueuesVerb {
         #[arg(long)]
         reason: Option<String>,
         /// At most so many
-        #[arg(long)]
-        limit: Option<usize>,
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
         /// Only show which
         #[arg(long)]
         dry_run: bool,
@@ -320,7 +339,7 @@ pub(crate) enum StudentsVerb {
         #[arg(long)]
         school: Option<String>,
         /// At most so many
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
         limit: Option<i64>,
     },
     /// One student: facts, contacts, enrollments, history

@@ -1,6 +1,7 @@
 //! Settings of the process: flag, environment, file, default, in that order. The one place that reads the environment.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,9 +28,11 @@ struct Sources {
     allow_private_addresses: Option<bool>,
     database_connections: Option<u32>,
     lost_after_seconds: Option<u32>,
+    keep_pages_days: Option<u32>,
+    keep_plans_days: Option<u32>,
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "dir",
     "database_url",
     "amqp_url",
@@ -38,6 +41,8 @@ const KEYS: [&str; 8] = [
     "allow_private_addresses",
     "database_connections",
     "lost_after_seconds",
+    "keep_pages_days",
+    "keep_plans_days",
 ];
 
 /// Where queue and store live.
@@ -69,10 +74,20 @@ pub(crate) struct Settings {
     pub(crate) database_connections: u32,
     /// A message whose effect the store has not seen for so long counts as lost and is published again.
     pub(crate) lost_after: Duration,
+    /// How long raw pages of an ended run are kept.
+    pub(crate) keep_pages: Duration,
+    /// How long the plan of an ended run is kept.
+    pub(crate) keep_plans: Duration,
 }
 
 /// Longer than a request to a SIS may take (20 s), so that no page is asked for twice at once.
-const LOST_AFTER_SECONDS: std::ops::RangeInclusive<u32> = 25..=3_600;
+const LOST_AFTER_SECONDS: RangeInclusive<u32> = 25..=3_600;
+
+/// Raw pages are whole records of children: kept for replay, and no longer than anybody would replay them.
+const KEEP_PAGES_DAYS: RangeInclusive<u32> = 1..=90;
+
+/// Plans name what changed about whom.
+const KEEP_PLANS_DAYS: RangeInclusive<u32> = 7..=3_650;
 
 impl Settings {
     /// Reads and checks them.
@@ -81,10 +96,9 @@ impl Settings {
         if sources.key.is_some() && sources.key_file.is_some() {
             bail!("both ROLLCALL_KEY (key) and ROLLCALL_KEY_FILE (key_file) are set; leave one");
         }
-        let lost_after = sources.lost_after_seconds.unwrap_or(60);
-        if !LOST_AFTER_SECONDS.contains(&lost_after) {
-            bail!("ROLLCALL_LOST_AFTER_SECONDS (lost_after_seconds) is from 25 to 3600");
-        }
+        let lost_after = within("lost_after_seconds", sources.lost_after_seconds.unwrap_or(60), &LOST_AFTER_SECONDS)?;
+        let keep_pages = within("keep_pages_days", sources.keep_pages_days.unwrap_or(7), &KEEP_PAGES_DAYS)?;
+        let keep_plans = within("keep_plans_days", sources.keep_plans_days.unwrap_or(90), &KEEP_PLANS_DAYS)?;
         Ok(Self {
             backend: backend(global.dir.clone(), &sources)?,
             key: sources.key,
@@ -92,8 +106,23 @@ impl Settings {
             allow_private_addresses: sources.allow_private_addresses.unwrap_or(false),
             database_connections: sources.database_connections.unwrap_or(16),
             lost_after: Duration::from_secs(lost_after.into()),
+            keep_pages: days(keep_pages),
+            keep_plans: days(keep_plans),
         })
     }
+}
+
+/// The number, or an error that names its variable and its key.
+fn within(key: &str, number: u32, admitted: &RangeInclusive<u32>) -> anyhow::Result<u32> {
+    if !admitted.contains(&number) {
+        let variable = key.to_ascii_uppercase();
+        bail!("ROLLCALL_{variable} ({key}) is from {} to {}", admitted.start(), admitted.end());
+    }
+    Ok(number)
+}
+
+fn days(number: u32) -> Duration {
+    Duration::from_hours(u64::from(number) * 24)
 }
 
 fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
@@ -117,6 +146,7 @@ fn describe(error: &figment::Error, file: &Path) -> anyhow::Error {
         Kind::UnknownField(name, expected) => {
             anyhow::anyhow!("{}: unknown key `{name}`; keys are {}", file.display(), expected.join(", "))
         }
+        Kind::InvalidType(_, expected) if expected == "u32" => anyhow::anyhow!("`{key}` must be a whole number"),
         Kind::InvalidType(_, expected) => anyhow::anyhow!("`{key}` must be {expected}"),
         Kind::Message(message) => anyhow::anyhow!("{}: {}", file.display(), first_line(message)),
         _ => anyhow::anyhow!("`{key}` cannot be read"),

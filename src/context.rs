@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use rollcall_classifier::ClassifierConfig;
 use rollcall_proto::{
     bus::{
         SharedBus,
@@ -61,6 +62,16 @@ impl Context {
             tracing::info!(freed, "work that an earlier host had in hand is taken up again");
         }
         Ok(Some(lock))
+    }
+
+    /// What the classifier's own steps work with, where the command line takes one of them.
+    pub(crate) fn classifier(&self) -> rollcall_classifier::context::Context {
+        rollcall_classifier::context::Context {
+            store: self.store.clone(),
+            bus: Arc::clone(&self.bus),
+            clock: Arc::clone(&self.clock),
+            config: ClassifierConfig::default(),
+        }
     }
 
     /// The embedded directory, if this is embedded mode.

@@ -3,11 +3,16 @@
 //! Secrets are references (`{ env = "…" }`, `{ file = "…" }`), read once; a secret written out is taken only from a
 //! file that nobody else may read.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::Path,
+};
 
 use anyhow::{Context as _, bail, ensure};
+use rollcall_fetcher::session::is_header;
 use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
 
 use crate::config;
@@ -36,6 +41,7 @@ fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> anyhow::Resu
     }
     let district: District = Value::Table(table).try_into().map_err(|error| located(&error, text))?;
     check(&district, allow_private_addresses)?;
+    secrets.iter().try_for_each(check_secret_headers)?;
     Ok(DistrictFile { district, secrets })
 }
 
@@ -95,7 +101,7 @@ fn resolve(key: &str, value: &Value, folder: &Path, inline: bool) -> anyhow::Res
         Value::Table(table) => reference(key, table, folder)?,
         _ => bail!("{key} is a secret: write {{ env = \"NAME\" }} or {{ file = \"path\" }}"),
     };
-    ensure!(!secrecy::ExposeSecret::expose_secret(&secret).is_empty(), "{key} is empty");
+    ensure!(!secret.expose_secret().is_empty(), "{key} is empty");
     Ok(secret)
 }
 
@@ -126,7 +132,7 @@ fn is_private(_path: &Path) -> bool {
 }
 
 fn check(district: &District, allow_private_addresses: bool) -> anyhow::Result<()> {
-    ensure!(!district.name.trim().is_empty(), "name is empty");
+    check_text("name", &district.name)?;
     ensure!(!district.connections.is_empty(), "there is no [[connection]]: where do the students come from?");
     for (index, connection) in district.connections.iter().enumerate() {
         check_connection(connection, allow_private_addresses)
@@ -136,6 +142,17 @@ fn check(district: &District, allow_private_addresses: bool) -> anyhow::Result<(
     check_percent("[hold] max_removed_percent", district.hold.max_removed_percent)?;
     check_percent("[hold] max_changed_percent", district.hold.max_changed_percent)
 }
+
+/// What people read back later, in terminals among others.
+fn check_text(key: &str, text: &str) -> anyhow::Result<()> {
+    ensure!(!text.trim().is_empty(), "{key} is empty");
+    ensure!(text.chars().count() <= LONGEST_TEXT, "{key} is longer than {LONGEST_TEXT} characters");
+    ensure!(!text.chars().any(char::is_control), "{key} holds a control character; remove it");
+    Ok(())
+}
+
+/// Characters of a name, an id or a code.
+const LONGEST_TEXT: usize = 200;
 
 fn check_percent(key: &str, percent: f64) -> anyhow::Result<()> {
     ensure!((0.0..=100.0).contains(&percent), "{key} is a percentage from 0 to 100");
@@ -168,9 +185,24 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
     ensure!((1..=10_000).contains(&connection.page_size), "page_size is from 1 to 10000");
     ensure!((1..=32).contains(&connection.lanes), "lanes is from 1 to 32");
     ensure!(!connection.entities.is_empty(), "entities is empty; 1 is the district-wide one");
-    ensure!(!connection.client_id.trim().is_empty(), "client_id is empty");
+    ensure!(connection.entities.iter().all(|entity| *entity > 0), "entities are numbers from 1 on");
+    check_text("client_id", &connection.client_id)?;
+    let once: BTreeSet<_> = connection.entities.iter().collect();
+    ensure!(once.len() == connection.entities.len(), "entities names one twice");
+    connection.id_prefix.as_ref().map_or(Ok(()), |prefix| check_text("id_prefix", prefix))?;
+    connection.headers.iter().try_for_each(|(name, value)| check_header("headers", name, value))?;
     check_url("base_url", &connection.base_url, allow_private_addresses)?;
     connection.token_url.as_ref().map_or(Ok(()), |url| check_url("token_url", url, allow_private_addresses))
+}
+
+fn check_header(key: &str, name: &str, value: &str) -> anyhow::Result<()> {
+    ensure!(is_header(name, value), "{key}: {name:?} or its value is no header that can be sent");
+    Ok(())
+}
+
+fn check_secret_headers(secrets: &ConnectionSecrets) -> anyhow::Result<()> {
+    let mut headers = secrets.secret_headers.iter();
+    headers.try_for_each(|(name, value)| check_header("secret_headers", name, value.expose_secret()))
 }
 
 fn check_url(key: &str, url: &url::Url, allow_private_addresses: bool) -> anyhow::Result<()> {

@@ -70,6 +70,8 @@ impl Services {
                 let mut config = ClassifierConfig::default();
                 config.collectors = concurrency.unwrap_or(config.collectors);
                 config.republish_after = context.settings.lost_after;
+                config.keep_pages = context.settings.keep_pages;
+                config.keep_plans = context.settings.keep_plans;
                 let (bus, store, clock) = parts(context);
                 self.tasks.spawn(rollcall_classifier::run(config, bus, store, clock, self.shutdown.clone()));
             }

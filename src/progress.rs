@@ -50,6 +50,7 @@ impl Progress {
         self.last = mark;
         match step.of {
             Some(of) => eprintln!("{}: {} of {of} {}", step.name, step.done, step.unit),
+            None if step.done == 0 => eprintln!("{}", step.name),
             None => eprintln!("{}: {} {}", step.name, step.done, step.unit),
         }
     }

@@ -236,5 +236,6 @@ fn run() -> Run {
         planned_at: None,
         released_at: None,
         ended_at: None,
+        replay_of: None,
     }
 }

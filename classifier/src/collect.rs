@@ -14,7 +14,11 @@ use rollcall_proto::{
     message::{Body, Message, Page},
     packed,
 };
-use rollcall_store::{district::SisKind, page::NewPage};
+use rollcall_store::{
+    district::SisKind,
+    page::NewPage,
+    replay::{PageReading, StoredPage},
+};
 
 use crate::{
     context::Context,
@@ -177,6 +181,21 @@ fn read(job: &Job) -> Read {
             let digest = outcome.as_ref().map_or_else(|_| fingerprint::digest(&body).0, |decoded| decoded.digest);
             Read { outcome, digest }
         }
+    }
+}
+
+/// Reads a page out of the store again.
+pub(crate) fn read_again(page: &StoredPage<'_>) -> PageReading {
+    let (resource, compressed) = (page.resource.to_owned(), Bytes::copy_from_slice(page.raw));
+    let Read { outcome, digest } = read(&Job { sis: page.sis, resource, status: page.status, compressed });
+    let error = outcome.as_ref().err().map(ToString::to_string);
+    let decoded = outcome.ok();
+    PageReading {
+        rows: decoded.as_ref().map_or(0, |decoded| i64::from(decoded.tally.rows)),
+        claimed_total: decoded.as_ref().and_then(|decoded| decoded.claimed_total),
+        fragments: decoded.map(|decoded| decoded.fragments).unwrap_or_default(),
+        digest,
+        error,
     }
 }
 

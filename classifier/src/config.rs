@@ -15,6 +15,8 @@ pub struct ClassifierConfig {
     pub republish_after: Duration,
     /// How long raw pages and fragments of an ended run are kept for replay.
     pub keep_pages: Duration,
+    /// How long the plan of an ended run can be looked at. Its counts, and the history that it made, stay.
+    pub keep_plans: Duration,
 }
 
 impl Default for ClassifierConfig {
@@ -25,6 +27,7 @@ impl Default for ClassifierConfig {
             reconcile_every: Duration::from_secs(10),
             republish_after: Duration::from_mins(1),
             keep_pages: Duration::from_hours(7 * 24),
+            keep_plans: Duration::from_hours(90 * 24),
         }
     }
 }

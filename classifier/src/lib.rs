@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: asking a SIS, and writing the roster.
 
+pub mod accept;
 pub mod assemble;
 pub mod batch;
 pub mod close;
@@ -30,6 +31,8 @@ pub mod plan_handler;
 pub mod recheck;
 pub mod reconcile;
 pub mod release;
+pub mod replay;
+pub mod retention;
 pub mod second_look;
 pub mod status;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::Context,
     error::{ClassifierError, chain},
-    release,
+    release, retention,
 };
 
 /// What a run is owed.
@@ -43,7 +43,8 @@ pub fn owed(run: &OpenRun, now: DateTime<Utc>, quiet: TimeDelta) -> Owed {
 
 /// Looks after open runs until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let mut forget_at = context.clock.now();
+    // At once, too: a process that hosts one night and ends would never see the hour pass.
+    let mut tidy_at = retention::tidy(&context, context.clock.now()).await;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -52,25 +53,8 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
         if let Err(error) = tick(&context).await {
             tracing::warn!(error = chain(&error), "open runs could not be looked after; again soon");
         }
-        forget_at = forget(&context, forget_at).await;
+        tidy_at = retention::tidy(&context, tidy_at).await;
     }
-}
-
-/// How often pages that have aged out are looked for.
-const FORGET_EVERY: TimeDelta = TimeDelta::hours(1);
-
-/// Deletes pages that have been kept long enough, if it is time to. Returns when to look next.
-async fn forget(context: &Context, due: DateTime<Utc>) -> DateTime<Utc> {
-    let now = context.clock.now();
-    if now < due {
-        return due;
-    }
-    match context.store.forget_pages(now - delta(context.config.keep_pages)).await {
-        Ok(0) => {}
-        Ok(pages) => tracing::info!(pages, "pages kept for replay have aged out"),
-        Err(error) => tracing::warn!(error = chain(&error), "pages that aged out could not be deleted; again later"),
-    }
-    now + FORGET_EVERY
 }
 
 /// Looks once. Returns how many runs were owed something.

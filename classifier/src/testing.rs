@@ -256,6 +256,7 @@ fn run() -> Run {
         planned_at: None,
         released_at: None,
         ended_at: None,
+        replay_of: None,
     }
 }
 

@@ -77,16 +77,29 @@ impl Reconciler {
         if !self.store.claim_reconcile(&run.district, run.run, now - self.every, now).await? {
             return Ok(());
         }
-        for pull in self.store.pulls(&run.district, run.run).await? {
-            self.mend(run, &pull, now).await?;
-        }
+        self.mend_all(run, now).await?;
         if is_quiet(run.touched_at, now, self.lost_after) {
             advance(&self.store, &self.bus, &run.district, run.run, now).await?;
         }
         Ok(())
     }
 
-    async fn mend(&self, run: &OpenRun, pull: &Pull, now: DateTime<Utc>) -> Result<(), FetchError> {
+    /// Asks again, at a person's word, for what a run at `Pull` or `Recheck` still wants, however lately something came
+    /// in. A lane whose page was dealt lately is at work and left alone. Returns how many messages were published.
+    pub async fn ask_again(&self, run: &OpenRun) -> Result<usize, FetchError> {
+        let quiet = OpenRun { touched_at: DateTime::<Utc>::MIN_UTC, ..run.clone() };
+        self.mend_all(&quiet, self.clock.now()).await
+    }
+
+    async fn mend_all(&self, run: &OpenRun, now: DateTime<Utc>) -> Result<usize, FetchError> {
+        let mut published = 0;
+        for pull in self.store.pulls(&run.district, run.run).await? {
+            published += self.mend(run, &pull, now).await?;
+        }
+        Ok(published)
+    }
+
+    async fn mend(&self, run: &OpenRun, pull: &Pull, now: DateTime<Utc>) -> Result<usize, FetchError> {
         match pull.state {
             PullState::Discovering if is_quiet(run.touched_at, now, self.lost_after) => {
                 self.store.touch_run(&run.district, run.run, now).await?;
@@ -94,12 +107,17 @@ impl Reconciler {
                 self.publish(run, now, vec![body], "a connection was not discovered").await
             }
             PullState::Fetching | PullState::Fetched => self.mend_board(run, pull.connection, now).await,
-            _ => Ok(()),
+            _ => Ok(0),
         }
     }
 
-    async fn mend_board(&self, run: &OpenRun, connection: ConnectionNo, now: DateTime<Utc>) -> Result<(), FetchError> {
-        let Some(board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(()) };
+    async fn mend_board(
+        &self,
+        run: &OpenRun,
+        connection: ConnectionNo,
+        now: DateTime<Utc>,
+    ) -> Result<usize, FetchError> {
+        let Some(board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(0) };
         let missing = if is_quiet(run.touched_at, now, self.lost_after) {
             missing_pages(&board, connection, &self.store.pages(&run.district, run.run).await?)
         } else {
@@ -107,7 +125,7 @@ impl Reconciler {
         };
         let before = now - self.lost_after;
         if !owes(&board, before, &missing) {
-            return Ok(());
+            return Ok(0);
         }
         let moves = self
             .store
@@ -120,14 +138,21 @@ impl Reconciler {
         self.publish(run, now, moves.into_iter().map(body).collect(), "pages were lost on the way").await
     }
 
-    async fn publish(&self, run: &OpenRun, now: DateTime<Utc>, bodies: Vec<Body>, why: &str) -> Result<(), FetchError> {
+    async fn publish(
+        &self,
+        run: &OpenRun,
+        now: DateTime<Utc>,
+        bodies: Vec<Body>,
+        why: &str,
+    ) -> Result<usize, FetchError> {
         if bodies.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         tracing::info!(run = %run.run, messages = bodies.len(), "{why}; asked for again");
         let message = |body| Message::new(run.district.clone(), run.run, now, body);
         let messages: Vec<Message> = bodies.into_iter().map(message).collect();
-        Ok(self.bus.publish(&messages).await?)
+        self.bus.publish(&messages).await?;
+        Ok(messages.len())
     }
 }
 

@@ -175,6 +175,11 @@ impl Session {
     }
 }
 
+/// Whether a district's header can be sent as it is written.
+pub fn is_header(name: &str, value: &str) -> bool {
+    HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok()
+}
+
 /// Headers that the connection wants on every request, the secret ones included.
 pub(crate) fn extra_headers(credentials: &Credentials) -> Result<HeaderMap, SisError> {
     let plain = credentials.connection.headers.iter().map(|(name, value)| (name, value.as_str()));

@@ -89,6 +89,23 @@ async fn a_first_message_lost_is_made_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_is_asked_for_again_at_a_persons_word() {
+    let mut night = Night::new(&json!({"page_size": 20, "lanes": 3})).await;
+    assert_eq!(night.take().len(), 1, "the first message is lost");
+    assert_eq!(night.ask_again().await, 1);
+    let discover = night.take();
+    night.handle_all(discover).await;
+    let lanes = night.take();
+    assert_eq!((lanes.len(), night.ask_again().await), (3, 0), "lanes dealt just now are at work");
+    night.handle_all(lanes).await;
+    assert!(night.take().len() > 3, "their pages and the next lanes, all lost");
+    night.clock.advance(chrono::TimeDelta::minutes(3));
+    assert_eq!(night.ask_again().await, 3);
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_roots_and_every_way_of_asking_work() {
     for extra in [
         json!({"root": "Generic", "search_fields": "repeated", "credentials": "form"}),

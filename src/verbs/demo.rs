@@ -97,6 +97,8 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         allow_private_addresses: true,
         database_connections: 1,
         lost_after: Duration::from_mins(1),
+        keep_pages: Duration::from_hours(7 * 24),
+        keep_plans: Duration::from_hours(90 * 24),
     };
     let context = Context::open_with(global, settings, Arc::clone(&clock) as _).await?;
     let district = apply(&context, &sis).await?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use rollcall_proto::topology::Queue;
+use rollcall_store::ParkedStudents;
 use serde_json::{Value, json};
 
 use crate::{
@@ -61,6 +62,7 @@ async fn examine(global: &Global, report: &mut Report) {
     };
     report.ok("key, store and bus", "opened");
     check_store(&context, report).await;
+    check_parked_students(&context, report).await;
     check_bus(&context, report).await;
     check_host(&context, report);
     check_districts(&context, report).await;
@@ -77,6 +79,18 @@ async fn check_store(context: &Context, report: &mut Report) {
     match context.store.check().await {
         Ok(()) => report.ok("store", "reachable, schema as needed"),
         Err(error) => report.fail("store", &error.into(), "start the database, or run `rollcall migrate`"),
+    }
+}
+
+/// Students whose change the database refused, each parked alone.
+async fn check_parked_students(context: &Context, report: &mut Report) {
+    match context.store.parked_students(&ParkedStudents::default()).await {
+        Ok(parked) if parked.is_empty() => {}
+        Ok(parked) => {
+            let mend = "rollcall queues parked write";
+            report.warn("parked students", format!("{} whose change is not written", parked.len()), mend);
+        }
+        Err(error) => report.fail("parked students", &error.into(), "as the detail says"),
     }
 }
 

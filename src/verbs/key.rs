@@ -20,7 +20,8 @@ pub(crate) async fn dispatch(global: &Global, verb: KeyVerb) -> anyhow::Result<E
             let count = context.store.rotate_key(new, &config::actor(), context.clock.now()).await?;
             eprintln!(
                 "{count} secrets are sealed under the new key. Now start every process with `new,old` in ROLLCALL_KEY (or the \
-                 key file), and drop the old key after 7 days, when the raw pages sealed under it have aged out."
+                 key file), and drop the old key once the raw pages sealed under it have aged out ({} days).",
+                context.settings.keep_pages.as_secs() / 86_400
             );
         }
     }

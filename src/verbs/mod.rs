@@ -13,7 +13,7 @@ mod serve;
 mod students;
 mod trace;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::CommandFactory as _;
 
@@ -51,7 +51,18 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// One document: a page for the program, and one after it for each verb.
 fn man() -> anyhow::Result<ExitCode> {
-    clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+    let mut program = Cli::command();
+    program.build();
+    let mut document = Vec::new();
+    pages(program, &mut document)?;
+    std::io::stdout().write_all(&document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn pages(command: clap::Command, document: &mut Vec<u8>) -> anyhow::Result<()> {
+    let verbs: Vec<_> = command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect();
+    clap_mangen::Man::new(command).render(document)?;
+    verbs.into_iter().try_for_each(|verb| pages(verb, document))
 }

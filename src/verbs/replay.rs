@@ -1,58 +1,161 @@
-//! `rollcall runs replay`: start a stage of an open run again, from what is stored.
+//! `rollcall runs replay`: start a stage again from what is stored.
+//!
+//! An open run goes on in its own place. A held or ended one stays as it is: its pages, or new ones, are planned as a new
+//! run, so that counts and history of both stay true.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use rollcall_classifier::{
+    release,
+    replay::{self, ReplayFrom as PagesFrom},
+};
+use rollcall_fetcher::{FetcherConfig, Reconciler, launch};
 use rollcall_proto::{
     id::RunId,
-    message::{Body, Discover, Message, Page, Plan, Release},
+    message::{Body, Message, Page, Plan},
 };
 use rollcall_store::{
     audit::AuditEntry,
     page::PageRow,
-    run::{Run, Stage},
+    replay::{Replay, ReplayLook},
+    run::{NewRun, Run, Stage, Trigger},
 };
 
+use super::run;
 use crate::{cli::ReplayFrom, config, context::Context};
 
-/// Publishes what the stage needs again. Everything downstream is idempotent, so this is safe at any moment.
-pub(crate) async fn replay(context: &Context, id: RunId, from: ReplayFrom) -> anyhow::Result<ExitCode> {
+/// Does what the verb says.
+pub(crate) async fn replay(context: &Context, id: RunId, from: ReplayFrom, wait: bool) -> anyhow::Result<ExitCode> {
     let district = context.store.district_of(id).await?;
     let run = context.store.run(&district, id).await?;
-    if run.stage == Stage::Closed {
-        bail!("run {id} has ended ({}); start a new one with `rollcall run {district}`", run.state.as_str());
+    let at_work = match (run.stage, from) {
+        (Stage::Held | Stage::Closed, ReplayFrom::Fetch) => pull_again(context, &run).await?,
+        (Stage::Held | Stage::Closed, ReplayFrom::Collect) => plan_again(context, &run, PagesFrom::Collect).await?,
+        (Stage::Held | Stage::Closed, ReplayFrom::Plan) => plan_again(context, &run, PagesFrom::Plan).await?,
+        (Stage::Pull | Stage::Recheck, ReplayFrom::Fetch) => ask_again(context, run).await?,
+        (Stage::Pull | Stage::Recheck | Stage::Plan, ReplayFrom::Collect) => read_again(context, run).await?,
+        (Stage::Recheck | Stage::Plan, ReplayFrom::Plan) => ask_to_plan(context, run).await?,
+        (Stage::Release, ReplayFrom::Release) => publish_again(context, run).await?,
+        (stage, from) => bail!("run {id} was not replayed: {}", no_such_stage(&run, stage, from)),
+    };
+    if !wait {
+        return Ok(ExitCode::SUCCESS);
     }
-    let bodies = match from {
-        ReplayFrom::Fetch => discover(context, &run).await?,
-        ReplayFrom::Collect => collect(context, &run).await?,
-        ReplayFrom::Plan => vec![Body::Plan(Plan { large: false })],
-        ReplayFrom::Release => vec![Body::Release(Release {})],
-    };
-    let now = context.clock.now();
-    let messages: Vec<_> = bodies.into_iter().map(|body| Message::new(district.clone(), id, now, body)).collect();
-    let entry = AuditEntry {
-        at: now,
-        actor: config::actor(),
-        action: "run.replay".to_owned(),
-        run: Some(id),
-        detail: format!("from {from:?}, {} messages", messages.len()),
-        district: district.clone(),
-    };
-    context.store.audit(&entry).await?;
-    context.bus.publish(&messages).await?;
-    eprintln!("{} messages of run {id} went to work again", messages.len());
-    Ok(ExitCode::SUCCESS)
+    let ended = run::wait(context, &district, at_work.id).await?;
+    run::finish(context, &ended)
 }
 
-async fn discover(context: &Context, run: &Run) -> anyhow::Result<Vec<Body>> {
-    let pulls = context.store.pulls(&run.district, run.id).await?;
-    Ok(pulls.iter().map(|pull| Body::Discover(Discover { connection: pull.connection })).collect())
+/// Why the stage cannot be started again, and what can be done instead.
+fn no_such_stage(run: &Run, stage: Stage, from: ReplayFrom) -> String {
+    let what = match (stage, from) {
+        (Stage::Closed, ReplayFrom::Release) => {
+            format!(
+                "every change of it is settled; `rollcall queues parked write --run {}` shows \
+                 students that are parked, and --from plan makes its plan again",
+                run.id
+            )
+        }
+        (Stage::Held, ReplayFrom::Release) => {
+            format!("its plan waits for a person: `rollcall runs approve {}` releases it", run.id)
+        }
+        (Stage::Release, _) => "its plan is released, and only --from release starts that again".to_owned(),
+        (_, ReplayFrom::Fetch) => "all its pages are in; --from plan goes on from there".to_owned(),
+        (_, ReplayFrom::Plan) => {
+            "its pages are still coming in; --from fetch asks again for those that are lost".to_owned()
+        }
+        _ => "nothing of it is released yet".to_owned(),
+    };
+    format!("it is {}, and {what}", run.state.as_str())
+}
+
+/// Everything is pulled again: facts of now, so for the date of now.
+async fn pull_again(context: &Context, old: &Run) -> anyhow::Result<Run> {
+    let (now, zone) = (context.clock.now(), context.store.district(&old.district).await?.time_zone);
+    let as_of = if old.as_of_given { old.as_of } else { now.with_timezone(&zone).date_naive() };
+    let new = NewRun {
+        district: old.district.clone(),
+        trigger: Trigger::Manual,
+        as_of,
+        plan_only: old.plan_only,
+        as_of_given: old.as_of_given,
+        requested_by: config::actor(),
+    };
+    let made = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
+    audit(context, old, "fetch", &format!("as={}", made.id)).await?;
+    eprintln!("run {} pulls {} again, in place of run {}", made.id, old.district, old.id);
+    Ok(made)
+}
+
+async fn plan_again(context: &Context, old: &Run, from: PagesFrom) -> anyhow::Result<Run> {
+    let wanted =
+        Replay { district: old.district.clone(), of: old.id, look: ReplayLook::Stored, actor: config::actor() };
+    match replay::replay(&context.classifier(), &wanted, from).await? {
+        Ok(made) => {
+            eprintln!("run {} plans the pages of run {} again", made.id, old.id);
+            Ok(made)
+        }
+        Err(refusal) => bail!("run {} was not replayed: {refusal}", old.id),
+    }
+}
+
+async fn ask_again(context: &Context, run: Run) -> anyhow::Result<Run> {
+    let open = context.store.open_runs().await?.into_iter().find(|open| open.run == run.id);
+    let open = open.with_context(|| format!("run {} has just ended", run.id))?;
+    let config = FetcherConfig { lost_after: context.settings.lost_after, ..FetcherConfig::default() };
+    let (bus, clock) = (Arc::clone(&context.bus), Arc::clone(&context.clock));
+    let asked = Reconciler::new(&config, context.store.clone(), bus, clock).ask_again(&open).await?;
+    told(context, &run, "fetch", asked).await?;
+    Ok(run)
 }
 
 /// Pages that did not decode, out of their stored bodies.
-async fn collect(context: &Context, run: &Run) -> anyhow::Result<Vec<Body>> {
+async fn read_again(context: &Context, run: Run) -> anyhow::Result<Run> {
     let pages = context.store.pages(&run.district, run.id).await?;
-    Ok(pages.iter().filter(|page| page.error.is_some()).map(stored).collect())
+    let bodies: Vec<Body> = pages.iter().filter(|page| page.error.is_some()).map(stored).collect();
+    publish(context, run, "collect", bodies).await
+}
+
+async fn ask_to_plan(context: &Context, run: Run) -> anyhow::Result<Run> {
+    publish(context, run, "plan", vec![Body::Plan(Plan { large: false })]).await
+}
+
+async fn publish_again(context: &Context, run: Run) -> anyhow::Result<Run> {
+    let before = Some(context.clock.now());
+    release::release(&context.classifier(), (&run.district, run.id), None, before).await?;
+    audit(context, &run, "release", "").await?;
+    eprintln!("what run {} has released and nobody has written yet is published again", run.id);
+    Ok(run)
+}
+
+async fn publish(context: &Context, run: Run, from: &str, bodies: Vec<Body>) -> anyhow::Result<Run> {
+    let now = context.clock.now();
+    let messages: Vec<_> =
+        bodies.into_iter().map(|body| Message::new(run.district.clone(), run.id, now, body)).collect();
+    context.bus.publish(&messages).await?;
+    told(context, &run, from, messages.len()).await?;
+    Ok(run)
+}
+
+async fn told(context: &Context, run: &Run, from: &str, messages: usize) -> anyhow::Result<()> {
+    audit(context, run, from, &format!("messages={messages}")).await?;
+    match messages {
+        0 => eprintln!("run {} owes nothing that can be started from there", run.id),
+        count => eprintln!("{count} messages of run {} went to work again", run.id),
+    }
+    Ok(())
+}
+
+async fn audit(context: &Context, run: &Run, from: &str, more: &str) -> anyhow::Result<()> {
+    let entry = AuditEntry {
+        at: context.clock.now(),
+        actor: config::actor(),
+        action: "run.replay".to_owned(),
+        run: Some(run.id),
+        detail: format!("from={from} {more}").trim_end().to_owned(),
+        district: run.district.clone(),
+    };
+    Ok(context.store.audit(&entry).await?)
 }
 
 fn stored(page: &PageRow) -> Body {

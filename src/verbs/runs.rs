@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
+use rollcall_classifier::accept::{self, Accepted};
 use rollcall_proto::{
     id::{DistrictId, RunId},
     message::{Body, Message, Plan, Release},
@@ -39,6 +40,9 @@ const COLUMNS: [&str; 13] = [
 pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Result<ExitCode> {
     match verb {
         RunsVerb::List { district, limit } => {
+            if let Some(district) = &district {
+                context.store.district(district).await?;
+            }
             listing(&context.store.runs(district.as_ref(), limit).await?).print(context.format)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -48,7 +52,7 @@ pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Resul
         RunsVerb::Approve { run, accept_empty, wait } => approve(context, run, &accept_empty, wait).await,
         RunsVerb::Discard { run } => discard(context, run).await,
         RunsVerb::Cancel { run } => cancel(context, run).await,
-        RunsVerb::Replay { run, from } => super::replay::replay(context, run, from).await,
+        RunsVerb::Replay { run, from, wait } => super::replay::replay(context, run, from, wait).await,
     }
 }
 
@@ -102,6 +106,7 @@ fn document(run: &Run) -> Value {
         ("run_seq", json!(run.seq)),
         ("stage", json!(run.stage)),
         ("plan_hash", json!(run.plan_hash)),
+        ("replay_of", json!(run.replay_of)),
         ("plan_only", json!(run.plan_only)),
         ("listed", json!(counts.listed)),
         ("missing", json!(counts.missing)),
@@ -125,6 +130,9 @@ pub(crate) fn summary(run: &Run) {
     match &run.reason {
         Some(reason) => println!("  {}: {reason}", run.state.as_str()),
         None => println!("  {}", run.state.as_str()),
+    }
+    if let Some(of) = run.replay_of {
+        println!("  planned from the pages of run {of}");
     }
     println!("  listed {}  missing {}", counts.listed, counts.missing);
     println!(
@@ -159,17 +167,19 @@ fn next(run: &Run) {
 }
 
 async fn plan(context: &Context, id: RunId, skipped: bool) -> anyhow::Result<ExitCode> {
-    let district = context.store.district_of(id).await?;
+    let run = find(context, id).await?;
+    let district = &run.district;
     if skipped {
         let mut listing = Listing::new(&["student_id", "reason", "detail"]);
-        for skip in context.store.skips(&district, id).await? {
+        for skip in kept(&run, context.store.skips(district, id).await?, run.counts.skipped)? {
             listing.push(vec![json!(skip.student_id), json!(skip.reason), json!(skip.detail)]);
         }
         listing.print(context.format)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut listing = Listing::new(&["student_id", "change", "from", "to", "rule", "enrollments"]);
-    for line in context.store.plan_lines(&district, id).await? {
+    let planned = run.counts.added + run.counts.changed + run.counts.removed;
+    for line in kept(&run, context.store.plan_lines(district, id).await?, planned)? {
         listing.push(vec![
             json!(line.student_id),
             json!(line.change),
@@ -183,19 +193,21 @@ async fn plan(context: &Context, id: RunId, skipped: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// The lines of a plan, which age out some time after the run has ended.
+fn kept<T>(run: &Run, lines: Vec<T>, counted: i64) -> anyhow::Result<Vec<T>> {
+    if lines.is_empty() && counted > 0 && run.state.is_end() {
+        bail!("the plan of run {} has aged out; `rollcall runs show {}` still has its counts", run.id, run.id);
+    }
+    Ok(lines)
+}
+
 async fn approve(context: &Context, id: RunId, accept_empty: &[String], wait: bool) -> anyhow::Result<ExitCode> {
     let held = find(context, id).await?;
-    let (district, actor, now) = (&held.district, config::actor(), context.clock.now());
-    for resource in accept_empty {
-        for pull in context.store.pulls(district, id).await? {
-            context.store.accept_empty(district, pull.connection, resource, &actor, now).await?;
-        }
+    if !accept_empty.is_empty() {
+        return accept(context, &held, accept_empty, wait).await;
     }
-    if !accept_empty.is_empty() && held.state != RunState::Held {
-        eprintln!("accepted; the next run of {district} goes by it until the listing holds rows again");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let stage = match context.store.approve(district, id, &actor, now).await? {
+    let district = &held.district;
+    let stage = match context.store.approve(district, id, &config::actor(), context.clock.now()).await? {
         Ok(stage) => stage,
         Err(refusal) => bail!("run {id} was not approved: {refusal}"),
     };
@@ -205,6 +217,33 @@ async fn approve(context: &Context, id: RunId, accept_empty: &[String], wait: bo
         return Ok(ExitCode::SUCCESS);
     }
     let ended = run::wait(context, district, id).await?;
+    run::finish(context, &ended)
+}
+
+/// The plan that was looked at knew nothing of what is accepted now, so another takes its place.
+async fn accept(context: &Context, run: &Run, resources: &[String], wait: bool) -> anyhow::Result<ExitCode> {
+    let accepted = match accept::accept(&context.classifier(), run, resources, &config::actor()).await? {
+        Ok(accepted) => accepted,
+        Err(refusal) => bail!("nothing was accepted for run {}: {refusal}", run.id),
+    };
+    let goes_on = match accepted {
+        Accepted::PlannedAgain(made) => {
+            eprintln!("accepted; run {} plans the pages of run {} again by it", made.id, run.id);
+            made.id
+        }
+        Accepted::Open => {
+            eprintln!("accepted; run {} goes by it unless it is planned already", run.id);
+            run.id
+        }
+        Accepted::Next(reason) => {
+            eprintln!("accepted; the next run of {} goes by it, not this one: {reason}", run.district);
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    if !wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ended = run::wait(context, &run.district, goes_on).await?;
     run::finish(context, &ended)
 }
 

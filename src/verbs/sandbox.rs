@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use chrono_tz::America::Chicago;
 use rollcall_proto::clock::{Clock as _, SystemClock};
 use rollcall_sandbox::{Sandbox as Sis, SandboxConfig};
 
@@ -12,7 +13,8 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
     let config = SandboxConfig {
         students: args.students,
         seed: args.seed,
-        today: args.today.unwrap_or_else(|| SystemClock.now().date_naive()),
+        // In the zone of the district file below.
+        today: args.today.unwrap_or_else(|| SystemClock.now().with_timezone(&Chicago).date_naive()),
         latency_ms: args.latency_ms,
         port: args.port,
         ..SandboxConfig::default()

@@ -7,7 +7,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
 
 use crate::{
     Store, StoreError, baselines, districts, planning,
-    run::{Counts, FindingWeight, Run, Stage},
+    run::{Counts, FindingWeight, Run, RunState, Stage},
     runs,
     sql::{Tx, args},
 };
@@ -48,11 +48,27 @@ pub(crate) async fn close_in(
     for (connection, baseline) in planning::kept_baselines(tx, district, run).await? {
         baselines::keep(tx, district, ConnectionNo(connection), &baseline, now).await?;
     }
-    let reason = why_partial(&open, &failed_pulls(tx, district, run).await?);
-    let state = if reason.is_empty() { "succeeded" } else { "partial" };
-    let reason = (!reason.is_empty()).then(|| reason.join("; "));
+    let (state, reason) = outcome(tx, &open).await?;
     tx.execute(operation, CLOSE, args![district, run, state, reason, now]).await?;
     runs::load(tx, district, run).await.map(Some)
+}
+
+/// Says anew how a run has ended, after a parked event of it was written: nothing may be left to complain of. A run that
+/// has not ended yet says it when it does.
+pub(crate) async fn restate(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
+    let closed = runs::load_locked(tx, district, run).await?;
+    if closed.state != RunState::Partial {
+        return Ok(());
+    }
+    let (state, reason) = outcome(tx, &closed).await?;
+    let sql = "UPDATE run SET state = $3, reason = $4 WHERE district = $1 AND id = $2";
+    tx.execute("correct a run's outcome", sql, args![district, run, state, reason]).await.map(drop)
+}
+
+/// The state in which a settled run ends, and why.
+async fn outcome(tx: &mut Tx, run: &Run) -> Result<(&'static str, Option<String>)> {
+    let reasons = why_partial(run, &failed_pulls(tx, &run.district, run.id).await?);
+    Ok(if reasons.is_empty() { ("succeeded", None) } else { ("partial", Some(reasons.join("; "))) })
 }
 
 const fn settled(counts: &Counts) -> bool {
@@ -76,7 +92,8 @@ fn why_partial(run: &Run, failed_pulls: &[String]) -> Vec<String> {
         }
     }
     if run.counts.parked > 0 {
-        reasons.push(format!("{} changes parked; `rollcall queues parked write` shows them", run.counts.parked));
+        let shown = format!("`rollcall queues parked write --run {}` shows them", run.id);
+        reasons.push(format!("{} students parked; {shown}", run.counts.parked));
     }
     reasons
 }

@@ -166,7 +166,7 @@ impl Store {
 }
 
 /// What a raw page is bound to, besides the district.
-fn field(run: RunId, connection: ConnectionNo, listing: ListingNo, page: PageNo) -> String {
+pub(crate) fn field(run: RunId, connection: ConnectionNo, listing: ListingNo, page: PageNo) -> String {
     format!("page/{run}/{connection}/{}/{}", listing.0, page.0)
 }
 

@@ -20,7 +20,7 @@ use crate::{
     closing, findings,
     plan::{EncodedBatch, NewPlan, PlanLine, Skip, StoredStudent, Verdict, decode_batch, pack, unpack},
     release::write_side_rows,
-    releasing,
+    releasing, replaying,
     roster::load::{self, Intent, read_fingerprint, read_status},
     run::{Baseline, plan_hash_text},
     sql::{Row, Tx, args},
@@ -67,6 +67,8 @@ impl Store {
     /// Saves a plan and does what its verdict says, in one transaction, superseding every earlier held plan of the
     /// district.
     ///
+    /// A replay that a newer run has overtaken since is thrown away instead: older pages must not overwrite newer ones.
+    ///
     /// False: nothing was saved, because the run was not at Plan any more (cancelled, or planned by another), or the
     /// roster has changed since it was compared; in the latter case the run stays at Plan, free to be planned anew.
     pub async fn save_plan(
@@ -82,6 +84,11 @@ impl Store {
             free_lease(&mut tx, district, run).await?;
             tx.commit(OPERATION).await?;
             return Ok(false);
+        }
+        if let Some(newer) = replaying::overtaker(&mut tx, district, run).await? {
+            let void = void(&mut tx, district, run, newer, now).await?;
+            tx.commit(OPERATION).await?;
+            return Ok(void);
         }
         if !move_run(&mut tx, district, run, plan, now).await? {
             return Ok(false);
@@ -155,7 +162,7 @@ fn line(event: StudentEvent) -> PlanLine {
 }
 
 /// What a plan says beside its events.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) skips: Vec<Skip>,
     pub(crate) schools: Vec<School>,
@@ -298,11 +305,21 @@ async fn follow(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan, 
     }
 }
 
-/// Throws away every earlier plan of the district that waits for a person.
+/// Ends a replay whose plan came too late. False: it was not at Plan.
+async fn void(tx: &mut Tx, district: &DistrictId, run: RunId, newer: RunId, now: DateTime<Utc>) -> Result<bool> {
+    let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
+               WHERE district = $1 AND id = $2 AND stage = 'plan'";
+    let reason = format!("superseded-by {newer}");
+    Ok(tx.execute(OPERATION, sql, args![district, run, reason, now]).await? == 1)
+}
+
+/// Throws away every earlier plan of the district that waits for a person. A plan for a date that a person gave is only to
+/// look at, and takes the place of its like alone.
 async fn supersede(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
     let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
-               WHERE district = $1 AND stage = 'held' \
-               AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2)";
+               WHERE district = $1 AND stage = 'held' AND EXISTS \
+               (SELECT 1 FROM run newer WHERE newer.district = $1 AND newer.id = $2 AND newer.seq > run.seq \
+                AND (run.as_of_given OR NOT newer.as_of_given))";
     let reason = format!("superseded-by {run}");
     tx.execute(OPERATION, sql, args![district, run, reason, now]).await.map(drop)
 }

@@ -17,6 +17,19 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
+/// Each of the three by an index of its own.
+macro_rules! find {
+    () => {
+        "SELECT student_id FROM \
+         (SELECT 0 AS place, student_id FROM student WHERE district = $1 AND student_id = $2 \
+          UNION ALL SELECT 1, student_id FROM student WHERE district = $1 AND local_id = $2 \
+          UNION ALL SELECT 2, student_id FROM student WHERE district = $1 AND state_id = $2) AS found \
+         ORDER BY place, student_id LIMIT 1"
+    };
+}
+
+const FIND: &str = find!();
+
 impl Store {
     /// Students by id, as the filter asks.
     pub async fn students(&self, district: &DistrictId, filter: &StudentFilter) -> Result<Vec<StudentRow>> {
@@ -83,10 +96,7 @@ fn read_student_row(row: &Row) -> Result<StudentRow> {
 
 /// The student whom a person means by `id`. A local or state id that two students share finds the lesser student id.
 async fn find(tx: &mut Tx, district: &DistrictId, id: &str) -> Result<Option<StudentId>> {
-    let sql = "SELECT student_id FROM student \
-               WHERE district = $1 AND (student_id = $2 OR local_id = $2 OR state_id = $2) \
-               ORDER BY student_id <> $2, COALESCE(local_id, '') <> $2, student_id LIMIT 1";
-    let row = tx.row("show a student", sql, args![district, id]).await?;
+    let row = tx.row("show a student", FIND, args![district, id]).await?;
     row.map(|row| row.get(0).map(StudentId)).transpose()
 }
 
@@ -127,4 +137,25 @@ fn read_history(row: &Row) -> Result<HistoryRow> {
         enrollments: read_json(row, 8)?,
         parts: read_json(row, 9)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Keyring;
+
+    /// PostgreSQL's side of this is in `tests/store_postgres.rs`.
+    #[tokio::test]
+    async fn a_student_is_found_by_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Keyring::open_or_create(&dir.path().join("key")).unwrap();
+        let store = Store::open_embedded(dir.path(), key).await.unwrap();
+        let district: DistrictId = "oak".parse().unwrap();
+        let mut tx = store.read(&district, "explain").await.unwrap();
+        let plan = tx.rows("explain", concat!("EXPLAIN QUERY PLAN ", find!()), args![&district, "7"]).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.get(3).unwrap()).collect();
+        let looked_up = |index: &str| steps.iter().any(|step| step.contains("SEARCH student") && step.contains(index));
+        assert!(looked_up("student_by_local_id") && looked_up("student_by_state_id"), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("SCAN student")), "{steps:?}");
+    }
 }

@@ -163,6 +163,8 @@ pub struct Run {
     pub released_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// The run whose pages it was planned from, in place of a pull of its own.
+    pub replay_of: Option<RunId>,
 }
 
 /// Something a run has to say, beyond its counts.

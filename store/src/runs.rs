@@ -24,7 +24,7 @@ macro_rules! columns {
     () => {
         "id, district, seq, as_of, trigger, state, stage, plan_only, as_of_given, listed, missing, added, changed, \
          removed, unchanged, skipped, applied, parked, superseded, reason, plan_hash, planned_roster_version, \
-         created_at, started_at, pulled_at, planned_at, released_at, ended_at"
+         created_at, started_at, pulled_at, planned_at, released_at, ended_at, replay_of"
     };
 }
 
@@ -51,11 +51,9 @@ impl Store {
     pub async fn create_run(&self, run: &NewRun, now: DateTime<Utc>) -> Result<Option<Run>> {
         let operation = "make a run";
         let mut tx = self.begin(&run.district, operation).await?;
-        let (seq, connections) = next_number(&mut tx, &run.district).await?;
-        let id = id_at(now);
-        if !insert(&mut tx, run, id, seq, now).await? {
+        let Some((id, connections)) = make(&mut tx, run, now).await? else {
             return Ok(None);
-        }
+        };
         let pull = "INSERT INTO pull (district, run, connection, state) VALUES ($1, $2, $3, 'discovering')";
         for connection in 0..connections {
             tx.execute(operation, pull, args![&run.district, id, connection]).await?;
@@ -268,6 +266,14 @@ impl Store {
     }
 }
 
+/// Makes a run without its pulls. Returns its id, and how many connections the district has. `None`: there is a scheduled
+/// run of that date already.
+pub(crate) async fn make(tx: &mut Tx, run: &NewRun, now: DateTime<Utc>) -> Result<Option<(RunId, u16)>> {
+    let (seq, connections) = next_number(tx, &run.district).await?;
+    let id = id_at(now);
+    Ok(insert(tx, run, id, seq, now).await?.then_some((id, connections)))
+}
+
 /// Draws the district's next run number. Also says how many connections it has. Serialises the making of runs.
 async fn next_number(tx: &mut Tx, district: &DistrictId) -> Result<(i64, u16)> {
     let sql = "UPDATE district SET run_seq = run_seq + 1 WHERE district = $1 AND removed_at IS NULL \
@@ -355,6 +361,7 @@ fn read(row: &Row) -> Result<Run> {
         planned_at: row.get(25)?,
         released_at: row.get(26)?,
         ended_at: row.get(27)?,
+        replay_of: row.get::<Option<Uuid>>(28)?.map(RunId),
     })
 }
 

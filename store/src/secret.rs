@@ -62,7 +62,10 @@ impl Keyring {
     /// [`StoreError::Key`] when the file cannot be read or holds something else.
     pub fn from_file(path: &Path) -> Result<Self, StoreError> {
         let text = std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
-        Self::from_base64(&SecretString::from(text))
+        Self::from_base64(&SecretString::from(text)).map_err(|error| match error {
+            StoreError::Key(why) => StoreError::Key(format!("{}: {why}", path.display())),
+            other => other,
+        })
     }
 
     /// Makes a file with a new key, readable by its owner only. The file must not be there yet.

@@ -11,7 +11,7 @@ use rollcall_proto::{
     roster::{School, Staff, Status},
 };
 use rollcall_store::{
-    ReplayRefused, Store,
+    ParkedStudents, ReplayRefused, Store,
     plan::{Skip, Verdict, decode_batch},
     roster::StudentFilter,
     run::{Finding, FindingWeight, RunState, Stage},
@@ -26,6 +26,8 @@ on_both_engines! {
     a_refused_student_is_parked_alone_and_replayed_later,
     a_replay_is_refused_where_a_newer_run_wrote_or_planned,
     a_replay_corrects_the_counts_once,
+    a_parked_student_of_an_aged_plan_still_keeps_older_ones_back,
+    parked_students_are_listed_as_asked,
     a_foreign_batch_is_refused,
     records_read_back_as_written,
     what_changed_is_told_and_what_ended_is_marked,
@@ -40,6 +42,7 @@ on_both_engines! {
     nothing_to_change_closes_at_once,
     candidates_wait_for_approval,
     a_plan_reads_back,
+    old_plans_are_forgotten_and_held_ones_never,
     schools_and_staff_are_written_at_release,
     students_are_listed_as_asked,
     views_show_who_can_be_reached,
@@ -177,11 +180,17 @@ async fn a_replay_corrects_the_counts_once(fixture: Fixture) {
     assert!(second.run_settled);
     let closed = store.close_run(&district, run.id, at(4)).await.unwrap().unwrap();
     assert_eq!((closed.counts.applied, closed.counts.parked), (1, 1));
+    assert_eq!(closed.state, RunState::Partial);
+    assert!(closed.reason.unwrap().contains(&run.id.to_string()), "the reason says which students to look at");
     let version = store.roster_version(&district).await.unwrap();
     for replayed in [vec![id("1")], vec![]] {
         assert_eq!(store.replay_parked(&district, run.id, None, 10, at(5)).await.unwrap().replayed, replayed);
-        let counts = store.run(&district, run.id).await.unwrap().counts;
+        let corrected = store.run(&district, run.id).await.unwrap();
+        let counts = corrected.counts;
         assert_eq!((counts.applied, counts.parked, counts.superseded), (2, 0, 0));
+        let left = Some("connection 0 failed: not pulled");
+        assert_eq!((corrected.state, corrected.reason.as_deref()), (RunState::Partial, left), "parked nobody any more");
+        assert_eq!(corrected.ended_at, closed.ended_at);
         assert_eq!(
             store.roster_version(&district).await.unwrap(),
             version + 1,
@@ -190,6 +199,38 @@ async fn a_replay_corrects_the_counts_once(fixture: Fixture) {
     }
     assert!(store.parked_events(&district, run.id).await.unwrap().is_empty());
     assert_eq!(store.student(&district, "1").await.unwrap().unwrap().row.status, Status::Inactive);
+}
+
+async fn a_parked_student_of_an_aged_plan_still_keeps_older_ones_back(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "aged").await;
+    let older = parked_change(&store, &district).await;
+    let newer = parked_change(&store, &district).await;
+    assert_eq!(store.forget_plans(at(9)).await.unwrap(), 2);
+    assert!(store.batches(&district, newer.id).await.unwrap().is_empty());
+    let replayed = store.replay_parked(&district, older.id, None, 10, at(10)).await.unwrap();
+    assert_eq!(replayed.refused, vec![(id("1"), ReplayRefused::Planned)]);
+    let replayed = store.replay_parked(&district, newer.id, None, 10, at(10)).await.unwrap();
+    assert_eq!(replayed.refused, vec![(id("1"), ReplayRefused::NotStored)]);
+}
+
+async fn parked_students_are_listed_as_asked(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let (a, b) = (new_district(&store, "parked-a").await, new_district(&store, "parked-b").await);
+    let (of_a, again, of_b) =
+        (parked_change(&store, &a).await, parked_change(&store, &a).await, parked_change(&store, &b).await);
+    let list = async |wanted: ParkedStudents| {
+        let found = store.parked_students(&wanted).await.unwrap();
+        found.into_iter().map(|student| (student.district, student.run)).collect::<Vec<_>>()
+    };
+    let all = [(a.clone(), of_a.id), (a.clone(), again.id), (b.clone(), of_b.id)];
+    assert_eq!(list(ParkedStudents::default()).await, all);
+    assert_eq!(list(ParkedStudents { district: Some(b.clone()), ..ParkedStudents::default() }).await, all[2..]);
+    assert_eq!(list(ParkedStudents { run: Some(again.id), ..ParkedStudents::default() }).await, all[1..2]);
+    assert_eq!(list(ParkedStudents { limit: Some(2), ..ParkedStudents::default() }).await, all[..2]);
+    let reason = |reason: &str| ParkedStudents { reason: Some(reason.to_owned()), ..ParkedStudents::default() };
+    assert_eq!(list(reason("student-not-stored")).await, all);
+    assert_eq!(list(reason("database-refused")).await, []);
 }
 
 async fn a_foreign_batch_is_refused(fixture: Fixture) {
@@ -459,6 +500,32 @@ async fn a_plan_reads_back(fixture: Fixture) {
     );
     assert_eq!(store.skips(&district, run.id).await.unwrap(), vec![skip]);
     assert_eq!(store.run(&district, run.id).await.unwrap().plan_hash, Some("07".repeat(16)));
+}
+
+async fn old_plans_are_forgotten_and_held_ones_never(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "retention").await;
+    let ended = run_at_plan(&store, &district, 1).await;
+    let batches = [batch(&ended, 0, vec![added(student("1"))])];
+    let mut plan = plan_of(&store, &district, Verdict::Release, &batches).await;
+    let skip = Skip { student_id: id("z"), reason: "code-unresolved".to_owned(), detail: "enrollment 5".to_owned() };
+    plan.skips = vec![skip];
+    assert!(store.save_plan(&district, ended.id, &plan, at(2)).await.unwrap());
+    store.apply_batch(&district, ended.id, &batches[0], at(3)).await.unwrap();
+    let closed = store.close_run(&district, ended.id, at(4)).await.unwrap().unwrap();
+    let held = hold(&store, &district, 2).await;
+
+    assert_eq!(store.forget_plans(at(4)).await.unwrap(), 0, "it ended no earlier than that");
+    assert_eq!(store.plan_lines(&district, ended.id).await.unwrap().len(), 1);
+    assert_eq!(store.forget_plans(at(5)).await.unwrap(), 1);
+    assert_eq!(store.forget_plans(at(5)).await.unwrap(), 0);
+    assert!(store.plan_lines(&district, ended.id).await.unwrap().is_empty());
+    assert!(store.skips(&district, ended.id).await.unwrap().is_empty());
+    assert_eq!(store.run(&district, ended.id).await.unwrap(), closed, "counts and reason stay");
+    assert_eq!(store.history(&district, &id("1")).await.unwrap().len(), 1);
+
+    assert_eq!(store.plan_lines(&district, held.id).await.unwrap().len(), 1);
+    assert_eq!(store.approve(&district, held.id, "ops", at(6)).await.unwrap().unwrap(), Stage::Release);
 }
 
 async fn schools_and_staff_are_written_at_release(fixture: Fixture) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod common;
+mod roster_support;
 
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
 use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
@@ -364,4 +365,71 @@ async fn a_unix_socket_serves_as_well() {
     url.query_pairs_mut().append_pair("host", directory.trim()).append_pair("port", &port);
     let store = Store::connect(&SecretString::from(url.to_string()), ring(&f.key), 1).await.unwrap();
     store.check().await.unwrap();
+}
+
+const VIEWS: [&str; 7] = [
+    "current_student",
+    "current_contact",
+    "current_enrollment",
+    "person",
+    "person_phone",
+    "person_email",
+    "person_address",
+];
+
+/// Two districts with a student each, who has all that a view could show.
+async fn two_rosters(f: &Fixture) {
+    for name in ["a", "b"] {
+        let district = roster_support::new_district(&f.store, name).await;
+        let mut record = roster_support::student(name);
+        record.person.addresses.push(rollcall_proto::roster::Address::default());
+        roster_support::applied(&f.store, &district, 1, vec![roster_support::added(record)]).await;
+    }
+}
+
+#[tokio::test]
+async fn views_show_a_worker_the_rows_of_its_district_only() {
+    let f = Fixture::postgres().await;
+    two_rosters(&f).await;
+    let mut owner = f.database().connect().await;
+    let views = texts(&mut owner, "SELECT viewname::text FROM pg_views WHERE schemaname = 'public' ORDER BY 1").await;
+    assert_eq!(views.len(), VIEWS.len(), "a new view belongs in this test: {views:?}");
+    for view in VIEWS {
+        let seen = || AssertSqlSafe(format!("SELECT DISTINCT district FROM {view} ORDER BY 1"));
+        let mut both: Vec<String> = Vec::new();
+        for district in ["a", "b"] {
+            let mut connection = worker(f.database(), Some(district)).await;
+            let rows = connection.fetch_all(seen()).await.unwrap();
+            both.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+        }
+        assert_eq!(both, ["a", "b"], "{view} shows each its own");
+        let mut nobody = worker(f.database(), None).await;
+        assert!(nobody.fetch_all(seen()).await.unwrap().is_empty(), "{view} without a district");
+    }
+}
+
+/// SQLite's side of this is beside the query.
+#[tokio::test]
+async fn a_student_is_found_by_index() {
+    let f = Fixture::postgres().await;
+    two_rosters(&f).await;
+    // A table as small as this one would be read from end to end, whatever its indexes.
+    let name = f.database().name();
+    f.database().admin_execute(format!("ALTER DATABASE {name} SET enable_seqscan = off")).await;
+    let store = f.again().await;
+    for key in ["La", "Sa", "a"] {
+        assert_eq!(store.student(&"a".parse().unwrap(), key).await.unwrap().unwrap().row.student_id.0, "a");
+    }
+    let mut owner = f.database().connect().await;
+    let unused = "SELECT indexrelname::text FROM pg_stat_user_indexes
+                  WHERE indexrelname IN ('student_by_local_id', 'student_by_state_id', 'student_pkey') AND idx_scan = 0";
+    // The server tells a second or so after a backend has been at rest.
+    for _ in 0..200 {
+        if texts(&mut owner, unused).await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        store.student(&"a".parse().unwrap(), "La").await.unwrap();
+    }
+    panic!("not used: {:?}", texts(&mut owner, unused).await);
 }

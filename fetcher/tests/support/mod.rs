@@ -189,8 +189,19 @@ impl Night {
         panic!("the pull never ended: {:?}", self.pull().await);
     }
 
+    /// What is on the bus, taken off it.
+    pub(crate) fn take(&self) -> Vec<Message> {
+        self.hand.take()
+    }
+
+    /// As `rollcall runs replay --from fetch` does.
+    pub(crate) async fn ask_again(&self) -> usize {
+        let open = self.store.open_runs().await.unwrap().remove(0);
+        self.reconciler.ask_again(&open).await.unwrap()
+    }
+
     /// All at once, as many fetchers would.
-    async fn handle_all(&mut self, work: Vec<Message>) {
+    pub(crate) async fn handle_all(&mut self, work: Vec<Message>) {
         let mut tasks = tokio::task::JoinSet::new();
         for message in work {
             let handler = Arc::clone(&self.handler);

@@ -27,7 +27,7 @@ use rollcall_proto::{
     message::{Change, StudentEvent, StudentEvents},
 };
 
-pub use self::parked::{ReplayRefused, Replayed};
+pub use self::parked::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 use self::{
     bulk::OnConflict,
     change::{Decision, Writes},

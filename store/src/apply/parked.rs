@@ -16,7 +16,7 @@ use super::{
     settle::{Head, Parked},
 };
 use crate::{
-    Store, StoreError,
+    Store, StoreError, closing,
     plan::{ParkedEvent, decode_batch, pack, unpack},
     sql::{Row, Tx, args},
 };
@@ -24,6 +24,13 @@ use crate::{
 type Result<T> = std::result::Result<T, StoreError>;
 
 const OPERATION: &str = "replay parked events";
+
+const LIST: &str = "list parked events";
+
+const PARKED: &str = "\
+SELECT student_id, reason, detail, at, run FROM parked_event
+WHERE district = $1 AND replayed_at IS NULL AND ($2 IS NULL OR run = $2) AND ($3 IS NULL OR reason = $3)
+ORDER BY run_seq, batch, position LIMIT $4";
 
 /// What a replay of parked events did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,13 +77,55 @@ fn showable(id: &StudentId) -> String {
     id.0.replace('\0', "\u{fffd}")
 }
 
+/// A parked event, with the run that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedStudent {
+    /// Whose.
+    pub district: DistrictId,
+    /// Which run planned it.
+    pub run: RunId,
+    /// The event, without its content.
+    pub event: ParkedEvent,
+}
+
+/// Which parked events are meant; all of them where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedStudents {
+    /// Only of this district.
+    pub district: Option<DistrictId>,
+    /// Only of this run.
+    pub run: Option<RunId>,
+    /// Only with this reason code.
+    pub reason: Option<String>,
+    /// At most so many.
+    pub limit: Option<i64>,
+}
+
 impl Store {
+    /// Events that the database refused and that were not replayed since: by district, then in the order of runs and plans.
+    pub async fn parked_students(&self, wanted: &ParkedStudents) -> Result<Vec<ParkedStudent>> {
+        let districts = match &wanted.district {
+            Some(district) => vec![district.clone()],
+            None => self.all_districts().await?.into_iter().map(|(district, _)| district).collect(),
+        };
+        let limit = wanted.limit.unwrap_or(i64::MAX);
+        let mut found = Vec::new();
+        for district in districts {
+            let mut tx = self.read(&district, LIST).await?;
+            let left = limit - found.len() as i64;
+            let args = args![&district, wanted.run, wanted.reason.as_deref(), left];
+            for row in tx.rows(LIST, PARKED, args).await? {
+                let event = read_listed(&row)?;
+                found.push(ParkedStudent { district: district.clone(), run: RunId(row.get(4)?), event });
+            }
+        }
+        Ok(found)
+    }
+
     /// Events of a run that the database refused and that were not replayed since, in the order of the plan.
     pub async fn parked_events(&self, district: &DistrictId, run: RunId) -> Result<Vec<ParkedEvent>> {
-        let mut tx = self.read(district, "list parked events").await?;
-        let sql = "SELECT student_id, reason, detail, at FROM parked_event \
-                   WHERE district = $1 AND run = $2 AND replayed_at IS NULL ORDER BY batch, position";
-        let rows = tx.rows("list parked events", sql, args![district, run]).await?;
+        let mut tx = self.read(district, LIST).await?;
+        let rows = tx.rows(LIST, PARKED, args![district, run, None::<&str>, i64::MAX]).await?;
         rows.iter().map(read_listed).collect()
     }
 
@@ -133,6 +182,13 @@ impl Store {
             Ok(())
         };
         tx.each(OPERATION, sql, args![district, run_seq], collect).await?;
+        // A plan ages out; what it has parked stays.
+        let sql = "SELECT event FROM parked_event WHERE district = $1 AND run_seq > $2 AND replayed_at IS NULL";
+        let collect = |row: Row| {
+            planned.insert(unpack::<StudentEvent>(&row.get::<Vec<u8>>(0)?)?.student_id);
+            Ok(())
+        };
+        tx.each(OPERATION, sql, args![district, run_seq], collect).await?;
         Ok(planned)
     }
 
@@ -165,6 +221,7 @@ impl Store {
             return Ok(Err(ReplayRefused::NotStored));
         }
         correct_counts(&mut tx, district, run, kept.batch, now).await?;
+        closing::restate(&mut tx, district, run).await?;
         tx.commit(OPERATION).await?;
         Ok(Ok(()))
     }

@@ -46,8 +46,8 @@ pub(crate) enum Engine {
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| StoreError::Refused {
-        operation: "read the database's URL",
-        class: "not of the form postgres://user:password@host/database".to_owned(),
+        operation: "read ROLLCALL_DATABASE_URL",
+        class: "it is not of the form postgres://user:password@host/database".to_owned(),
     })?;
     // Statements are not logged: who called the store logs what it did for which run.
     Ok(options.application_name("rollcall").statement_cache_capacity(PREPARED).disable_statement_logging())

@@ -1,5 +1,7 @@
 //! Invented students, and runs brought to where a test begins.
 
+#![allow(dead_code, reason = "no test file uses all of it")]
+
 pub(crate) mod any;
 
 use crate::common::Fixture;

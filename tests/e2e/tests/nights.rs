@@ -200,3 +200,51 @@ async fn embedded_and_scaled_out_keep_the_same_roster() {
     scaled.close().await;
     embedded.close().await;
 }
+
+/// Gives a person so many e-mail addresses of so many characters, which do not compress well.
+async fn write_emails(house: &House, name_id: i64, count: usize, length: usize) {
+    let (base, client) = (house.sis.base_url(), reqwest::Client::new());
+    let grant = [("grant_type", "client_credentials")];
+    let token = client.post(format!("{base}/oauth/token")).form(&grant);
+    let token = token.basic_auth(house.sis.client_id(), Some(house.sis.client_secret())).send().await.unwrap();
+    let token: serde_json::Value = token.json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap();
+    let mut random = fastrand::Rng::with_seed(4);
+    for rank in 0..count {
+        let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(length).collect();
+        let row = serde_json::json!({ "DataObject": {
+            "NameID": name_id, "EmailTypeID": 51, "Rank": rank + 10, "EmailAddress": format!("{noise}@mail.example"),
+        } });
+        let url = format!("{base}/Custom/1/Demographics/NameEmail?searchFields[0]=NameEmailID");
+        let answer = client.put(url).bearer_auth(token).json(&row).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_too_large_for_a_message_goes_by_the_store() {
+    let mut house = House::scaled_out(district(60)).await;
+    house.district.page_size = 500;
+    house.apply().await;
+    house.start_workers(1);
+    first_night(&house).await;
+    let someone = house.students().await.into_iter().find(|student| student.status == "ENROLLED").unwrap().student_id;
+    let show = async || {
+        let shown = house.rollcall(&["students", "show", "--district", DISTRICT, &someone, "--format", "json"]).await;
+        shown.expect_code(0).json()[0]["record"].clone()
+    };
+    let name_id = show().await["person"]["name_id"].as_str().unwrap().parse().unwrap();
+    write_emails(&house, name_id, 40, 190_000).await;
+    let run = house.night().await;
+    check(&run, "succeeded");
+    assert_eq!(run.changed, 1, "{run:#?}");
+    let longest: i32 = sqlx::query_scalar("SELECT max(length(raw)) FROM page WHERE run = $1::uuid")
+        .bind(&run.run)
+        .fetch_one(&house.services().database)
+        .await
+        .unwrap();
+    assert!(longest > 4 << 20, "{longest} bytes, sealed");
+    let emails = show().await["person"]["emails"].as_array().unwrap().len();
+    assert!(emails >= 40, "{emails}");
+    house.close().await;
+}

@@ -1,0 +1,95 @@
+//! Accepting that a listing is empty, and planning the run that showed it again.
+//!
+//! Invariant: what is accepted is judged as any plan is (completeness, a second look at the SIS, limits), so that an
+//! acceptance by itself takes nobody out. The plan that a person saw is never released with other changes in it: a new one
+//! takes its place.
+
+use std::collections::BTreeSet;
+
+use rollcall_proto::id::{ConnectionNo, ListingNo};
+use rollcall_store::{
+    board::{Board, Progress},
+    page::PageRow,
+    replay::{Replay, ReplayLook, ReplayRefusal},
+    run::{Run, Stage},
+};
+
+use crate::{
+    context::Context,
+    error::ClassifierError,
+    replay::{ReplayFrom, replay},
+};
+
+/// What an acceptance led to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Accepted {
+    /// The run's pages are planned again, as this run.
+    PlannedAgain(Box<Run>),
+    /// The run is open, and its own plan goes by it unless it is made already.
+    Open,
+    /// The run cannot be planned again, for this reason; the district's next run goes by it.
+    Next(ReplayRefusal),
+}
+
+/// A resource that the run did not find empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{resource} was not empty on that run: {}", listed(.empty))]
+pub struct NotEmpty {
+    /// As a person gave it.
+    pub resource: String,
+    /// Those that were.
+    pub empty: Vec<String>,
+}
+
+fn listed(empty: &[String]) -> String {
+    if empty.is_empty() { "no listing was".to_owned() } else { format!("empty were {}", empty.join(", ")) }
+}
+
+/// Accepts the emptiness of `resources`, all of them or none, and plans the run again where it is held or has ended.
+pub async fn accept(
+    context: &Context,
+    run: &Run,
+    resources: &[String],
+    actor: &str,
+) -> Result<Result<Accepted, NotEmpty>, ClassifierError> {
+    let empty = empty_listings(context, run).await?;
+    let unknown = resources.iter().find(|resource| !empty.iter().any(|(_, name)| name == *resource));
+    if let Some(resource) = unknown {
+        let names: BTreeSet<String> = empty.into_iter().map(|(_, name)| name).collect();
+        return Ok(Err(NotEmpty { resource: resource.clone(), empty: names.into_iter().collect() }));
+    }
+    for (connection, resource) in empty.iter().filter(|(_, name)| resources.contains(name)) {
+        context.store.accept_empty(&run.district, *connection, resource, actor, context.clock.now()).await?;
+    }
+    if !matches!(run.stage, Stage::Held | Stage::Closed) {
+        return Ok(Ok(Accepted::Open));
+    }
+    let again = Replay { district: run.district.clone(), of: run.id, look: ReplayLook::Asked, actor: actor.to_owned() };
+    Ok(Ok(match replay(context, &again, ReplayFrom::Plan).await? {
+        Ok(made) => Accepted::PlannedAgain(Box::new(made)),
+        Err(refusal) => Accepted::Next(refusal),
+    }))
+}
+
+/// Listings of the run without a row, each resource once a connection.
+async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<(ConnectionNo, String)>, ClassifierError> {
+    let pages = context.store.pages(&run.district, run.id).await?;
+    let mut empty = BTreeSet::new();
+    for pull in context.store.pulls(&run.district, run.id).await? {
+        if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
+            empty.extend(empty_of(&board, pull.connection, &pages).map(|name| (pull.connection, name.to_owned())));
+        }
+    }
+    Ok(empty)
+}
+
+fn empty_of<'a>(board: &'a Board, connection: ConnectionNo, pages: &'a [PageRow]) -> impl Iterator<Item = &'a str> {
+    let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    let numbered = (0_u32..).map(ListingNo).zip(board.listings.iter().take(first));
+    numbered.filter_map(move |(number, listing)| {
+        let mut own = pages.iter().filter(|page| page.connection == connection && page.listing == number);
+        // A page that could not be read is not an empty one.
+        let empty = listing.progress == Progress::Fetched && own.all(|page| page.rows == 0 && page.error.is_none());
+        empty.then_some(listing.ask.resource.as_str())
+    })
+}

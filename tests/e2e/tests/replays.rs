@@ -1,0 +1,219 @@
+//! Replays: a plan made again out of what the store kept, and parked students written after all.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use rollcall_e2e::{
+    House, Role, RunRow,
+    house::{self, DISTRICT},
+    until,
+};
+use rollcall_sandbox::{AuthQuirks, PagingQuirks, Quirks, SandboxConfig};
+use serde_json::Value;
+
+fn district() -> SandboxConfig {
+    let today = house::today();
+    SandboxConfig {
+        students: 300,
+        seed: 21,
+        today,
+        change_percent: 12.0,
+        contact_percent: 40,
+        ..SandboxConfig::default()
+    }
+}
+
+async fn house() -> House {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    house
+}
+
+async fn execute(house: &House, sql: &'static str) {
+    sqlx::query(sql).execute(&house.services().database).await.expect("a superuser may do this");
+}
+
+/// Replays a run and waits for what comes of it: the exit code and the run that was made.
+async fn replayed(house: &House, run: &str, from: &str) -> (i32, RunRow) {
+    let answer = house.rollcall(&["runs", "replay", run, "--from", from, "--wait", "--format", "json"]).await;
+    assert!([0, 1, 3].contains(&answer.code), "{answer:#?}");
+    let rows: Vec<Value> = answer.read();
+    (answer.code, house.show(rows[0]["run"].as_str().unwrap()).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let (refused, _) =
+        house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
+    let add = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{refused}')");
+    sqlx::query(sqlx::AssertSqlSafe(add)).execute(&house.services().database).await.unwrap();
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.added), "{run:#?}");
+    let told = format!("rollcall queues parked write --run {}", run.run);
+    assert!(run.why().contains(&told), "{}", run.why());
+
+    let listed = house.rollcall(&["queues", "parked", "write", "--run", &run.run, "--format", "json"]).await;
+    let listed = listed.expect_code(0).json();
+    assert_eq!(listed[0]["student_id"], refused.to_string());
+    assert_eq!((&listed[0]["reason"], &listed[0]["run"]), (&"database-refused".into(), &run.run.as_str().into()));
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    let doctor = house.rollcall(&["doctor"]).await.expect_code(0);
+    assert!(doctor.stdout.contains("parked students"), "{}", doctor.stdout);
+
+    let replay = ["queues", "replay", "write", "--run", &run.run, "--format", "json"];
+    let dry = house.rollcall(&[&replay[..], &["--dry-run"]].concat()).await.expect_code(0);
+    assert_eq!(dry.json(), listed);
+    let still = house.rollcall(&replay).await.expect_code(1);
+    assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
+    assert_eq!(house.show(&run.run).await.parked, 1);
+
+    execute(&house, "ALTER TABLE student DROP CONSTRAINT unlucky").await;
+    let written = house.rollcall(&replay).await.expect_code(0);
+    assert_eq!(written.json()[0]["student_id"], refused.to_string());
+    let corrected = house.show(&run.run).await;
+    assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, run.added));
+    corrected.check_counts();
+    assert_eq!(corrected.reason, None);
+    house.check_roster().await;
+    assert_eq!(house.rollcall(&replay).await.expect_code(0).json(), Value::Array(Vec::new()));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_run_keeps_an_older_parked_student_back() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let (refused, _) =
+        house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
+    let add = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{refused}')");
+    sqlx::query(sqlx::AssertSqlSafe(add)).execute(&house.services().database).await.unwrap();
+    let run = house.night().await;
+    assert_eq!(run.parked, 1, "{run:#?}");
+    execute(&house, "ALTER TABLE student DROP CONSTRAINT unlucky").await;
+    assert_eq!(house.night().await.state, "succeeded");
+    house.check_roster().await;
+    let late = house.rollcall(&["queues", "replay", "write", "--run", &run.run]).await.expect_code(1);
+    assert!(late.stderr.contains("a newer run"), "{}", late.stderr);
+    assert_eq!(house.show(&run.run).await.parked, 1);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_planned_again_out_of_its_stored_pages() {
+    let house = house().await;
+    house.sis.set_night(2);
+    let preview = house.rollcall(&["run", DISTRICT, "--plan", "--wait", "--format", "json"]).await.expect_code(0);
+    let preview = house.show(preview.json()[0]["run"].as_str().unwrap()).await;
+    assert!(preview.removed > 0 && preview.changed > 0, "{preview:#?}");
+    // The SIS is gone from here on: what the store kept has to do.
+    house
+        .sis
+        .set_quirks(Quirks { auth: AuthQuirks { access_expired: true, ..AuthQuirks::default() }, ..Quirks::default() });
+
+    let (code, again) = replayed(&house, &preview.run, "plan").await;
+    assert_eq!((code, again.state.as_str()), (0, "held"), "{again:#?}");
+    assert_eq!(again.plan_hash, preview.plan_hash, "equal pages, equal plan, second look included");
+    let void = house.show(&preview.run).await;
+    assert_eq!((void.state.as_str(), void.reason), ("discarded", Some(format!("superseded-by {}", again.run))));
+
+    // A program of long ago could not read these pages.
+    let spoil = "UPDATE page SET fragments = '', rows = 0, error = 'this program does not read this listing'
+                 WHERE run = $1::uuid AND listing = (SELECT min(listing) FROM page WHERE run = $1::uuid AND rows > 50)";
+    let spoilt = sqlx::query(spoil).bind(&again.run).execute(&house.services().database).await.unwrap();
+    assert!(spoilt.rows_affected() > 0);
+    let (_, partial) = replayed(&house, &again.run, "plan").await;
+    assert!(partial.why().contains("page-undecoded"), "{}", partial.why());
+    let (_, whole) = replayed(&house, &partial.run, "collect").await;
+    assert_eq!(whole.plan_hash, preview.plan_hash, "read again, and whole");
+
+    house.rollcall(&["runs", "approve", &whole.run, "--wait"]).await.expect_code(0);
+    house.check_roster().await;
+    let late = house.rollcall(&["runs", "replay", &preview.run, "--from", "plan"]).await.expect_code(1);
+    assert!(late.stderr.contains(&whole.run), "the newer run is named: {}", late.stderr);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_run_is_pulled_again_when_all_is_mended() {
+    let mut house = house().await;
+    let expired = AuthQuirks { access_expired: true, ..AuthQuirks::default() };
+    house.sis.set_quirks(Quirks { auth: expired, ..Quirks::default() });
+    house.replace_worker(Role::Fetcher);
+    let failed = house.night().await;
+    assert_eq!(failed.state, "failed", "{failed:#?}");
+    for from in ["plan", "collect"] {
+        let refused = house.rollcall(&["runs", "replay", &failed.run, "--from", from]).await.expect_code(1);
+        assert!(refused.stderr.contains("--from fetch"), "the mend is named: {}", refused.stderr);
+    }
+    let refused = house.rollcall(&["runs", "replay", &failed.run, "--from", "release"]).await.expect_code(1);
+    assert!(refused.stderr.contains("is settled"), "{}", refused.stderr);
+    house.sis.set_quirks(Quirks::default());
+    let (code, again) = replayed(&house, &failed.run, "fetch").await;
+    assert_eq!((code, again.state.as_str()), (0, "succeeded"), "{again:#?}");
+    house.check_roster().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_was_lost_is_published_again() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_worker(Role::Fetcher);
+    house.start_worker(Role::Classifier);
+    let run = house.begin().await;
+    until("the run to be released", Duration::from_mins(1), || async {
+        let shown = house.rollcall(&["runs", "show", &run, "--format", "json"]).await.json();
+        (shown[0]["stage"] == "release").then_some(())
+    })
+    .await;
+    until("its batches to be published", Duration::from_mins(1), || async {
+        let sql = "SELECT count(*) FROM plan_batch WHERE published_at IS NULL";
+        let left: i64 = sqlx::query_scalar(sql).fetch_one(&house.services().database).await.unwrap();
+        (left == 0).then_some(())
+    })
+    .await;
+    house.services().purge_queues().await;
+    let early = house.rollcall(&["runs", "replay", &run, "--from", "plan"]).await.expect_code(1);
+    assert!(early.stderr.contains("--from release"), "{}", early.stderr);
+    house.start_worker(Role::Writer);
+    house.rollcall(&["runs", "replay", &run, "--from", "release", "--wait"]).await.expect_code(0);
+    house.check_roster().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptiness_is_accepted_and_planned_at_once() {
+    let house = House::embedded(district()).await;
+    assert_eq!(house.night().await.state, "succeeded");
+    let contacts = async || {
+        let students = house.students().await;
+        let mut contacts = 0;
+        for student in students.iter().take(25) {
+            let id = student.student_id.as_str();
+            let show = ["students", "show", "--district", DISTRICT, id, "--format", "json"];
+            let shown = house.rollcall(&show).await.expect_code(0).json();
+            contacts += shown[0]["record"]["contacts"].as_array().unwrap().len();
+        }
+        contacts
+    };
+    let empty = vec!["StudentGuardian".to_owned(), "EmergencyContact".to_owned()];
+    house.sis.set_quirks(Quirks { paging: PagingQuirks { empty, ..PagingQuirks::default() }, ..Quirks::default() });
+    let partial = house.night().await;
+    assert_eq!((partial.state.as_str(), partial.changed), ("partial", 0), "{partial:#?}");
+    assert!(contacts().await > 0, "an empty listing ends nobody's contacts by itself");
+
+    let wrong = house.rollcall(&["runs", "approve", &partial.run, "--accept-empty", "StudentGuardian"]).await;
+    let wrong = wrong.expect_code(1);
+    assert!(wrong.stderr.contains("Family/StudentGuardian"), "the right name is given: {}", wrong.stderr);
+    let emptied = ["--accept-empty", "Family/StudentGuardian", "--accept-empty", "Demographics/EmergencyContact"];
+    let accept = [&["runs", "approve", &partial.run][..], &emptied, &["--wait", "--format", "json"]].concat();
+    let answer = house.rollcall(&accept).await.expect_code(0);
+    let again = house.show(answer.json()[0]["run"].as_str().unwrap()).await;
+    assert_ne!(again.run, partial.run);
+    assert_eq!((again.state.as_str(), again.changed > 0), ("succeeded", true), "{again:#?}");
+    assert_eq!(contacts().await, 0);
+    assert_eq!(house.night().await.state, "succeeded", "accepted until it holds rows again");
+    house.close().await;
+}
