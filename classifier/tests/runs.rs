@@ -2,6 +2,7 @@
 //! few lines. Every message is handled twice, as a redelivery would have it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::fmt::Write as _;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
@@ -415,8 +416,8 @@ async fn a_page_too_large_for_a_message_is_read_out_of_the_store() {
     for row in sis.get_mut("Demographics/Name").unwrap() {
         let mut noise = vec![0_u8; 80_000];
         random.fill(&mut noise);
-        let name: String =
-            noise.chunks(4).map(|four| format!("{:08x}", u32::from_le_bytes(four.try_into().unwrap()))).collect();
+        let mut name = String::new();
+        noise.iter().for_each(|byte| write!(name, "{byte:02x}").unwrap());
         row["MiddleName"] = json!(name);
     }
     let run = night.night(&sis).await;

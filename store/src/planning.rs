@@ -313,13 +313,11 @@ async fn void(tx: &mut Tx, district: &DistrictId, run: RunId, newer: RunId, now:
     Ok(tx.execute(OPERATION, sql, args![district, run, reason, now]).await? == 1)
 }
 
-/// Throws away every earlier plan of the district that waits for a person. A plan for a date that a person gave is only to
-/// look at, and takes the place of its like alone.
+/// Throws away every earlier plan of the district that waits for a person.
 async fn supersede(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
     let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
-               WHERE district = $1 AND stage = 'held' AND EXISTS \
-               (SELECT 1 FROM run newer WHERE newer.district = $1 AND newer.id = $2 AND newer.seq > run.seq \
-                AND (run.as_of_given OR NOT newer.as_of_given))";
+               WHERE district = $1 AND stage = 'held' \
+               AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2)";
     let reason = format!("superseded-by {run}");
     tx.execute(OPERATION, sql, args![district, run, reason, now]).await.map(drop)
 }

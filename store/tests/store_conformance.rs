@@ -52,7 +52,7 @@ on_both_engines! {
     one_planner_has_a_run,
     a_held_plan_is_approved_once,
     an_approval_is_refused_with_a_reason,
-    a_plan_to_look_at_leaves_what_waits_for_a_person,
+    a_later_plan_supersedes_what_waits_also_one_to_look_at,
     a_plan_held_before_its_second_look_goes_there_when_approved,
     a_held_plan_can_be_thrown_away,
     a_closed_run_keeps_its_baselines_and_pages,
@@ -561,7 +561,7 @@ async fn an_approval_is_refused_with_a_reason(f: Fixture) {
     assert_eq!(f.store.approve(&id, newer, "ann", later(3)).await.unwrap(), Ok(Stage::Release));
 }
 
-async fn a_plan_to_look_at_leaves_what_waits_for_a_person(f: Fixture) {
+async fn a_later_plan_supersedes_what_waits_also_one_to_look_at(f: Fixture) {
     let id = f.district("a").await;
     let waits = hold(&f, &id, held_plan()).await;
     let look = rollcall_store::run::NewRun { as_of_given: true, plan_only: true, ..manual(&id) };
@@ -574,10 +574,10 @@ async fn a_plan_to_look_at_leaves_what_waits_for_a_person(f: Fixture) {
         assert!(f.store.save_plan(&id, run, &held_plan(), later(minutes)).await.unwrap());
         looks.push(run);
     }
-    let state = async |run: RunId| f.store.run(&id, run).await.unwrap().state;
-    assert_eq!(state(looks[0]).await, RunState::Discarded, "a look takes the place of an earlier look");
-    assert_eq!(state(waits).await, RunState::Held);
-    assert_eq!(f.store.approve(&id, waits, "ann", later(4)).await.unwrap(), Ok(Stage::Release));
+    for (earlier, by) in [(waits, looks[0]), (looks[0], looks[1])] {
+        let run = f.store.run(&id, earlier).await.unwrap();
+        assert_eq!((run.state, run.reason), (RunState::Discarded, Some(format!("superseded-by {by}"))));
+    }
 }
 
 async fn a_plan_held_before_its_second_look_goes_there_when_approved(f: Fixture) {
