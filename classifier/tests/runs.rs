@@ -2,9 +2,9 @@
 //! few lines. Every message is handled twice, as a redelivery would have it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::fmt::Write as _;
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
     sync::{Arc, Mutex},
 };
 
@@ -417,7 +417,9 @@ async fn a_page_too_large_for_a_message_is_read_out_of_the_store() {
         let mut noise = vec![0_u8; 80_000];
         random.fill(&mut noise);
         let mut name = String::new();
-        noise.iter().for_each(|byte| write!(name, "{byte:02x}").unwrap());
+        for byte in noise {
+            write!(name, "{byte:02x}").unwrap();
+        }
         row["MiddleName"] = json!(name);
     }
     let run = night.night(&sis).await;
