@@ -3,7 +3,8 @@
 //! Role: the schedule, and the pull of every run: find out what a connection grants, ask for its pages lane by lane,
 //! publish each page raw, and put right what got lost on the way.
 //!
-//! Neighbours: pages go to the classifier over the bus; the board that pages are dealt from lies in the store.
+//! Neighbours: pages go to the classifier over the bus; the board that pages are dealt from lies in the store; requests go
+//! through `rollcall-http`.
 //!
 //! Invariants: never more requests at once to a connection than it has lanes; effects are committed, then published,
 //! then acknowledged; an address that is not public is refused unless the process allows it; `Paging.Next` never leads
@@ -11,20 +12,16 @@
 //!
 //! Deliberately absent: reading rows. A page is looked into only as far as paging needs.
 
-pub mod auth;
 pub mod config;
 pub mod error;
 mod fate;
 mod hand;
 mod handler;
 mod launch;
-pub mod limits;
-pub mod net;
 mod outcome;
 pub mod probe;
 mod reconcile;
 pub mod schedule;
-pub mod session;
 pub mod sis;
 mod sources;
 
@@ -40,6 +37,8 @@ use rollcall_proto::{
 };
 use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
+
+pub use rollcall_http::{auth, limits, net, session};
 
 pub use self::{
     config::FetcherConfig,

@@ -95,12 +95,12 @@ impl Http {
     }
 
     /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
-    pub(crate) fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)
     }
 
     /// Sends a request and reads its answer, whatever its status.
-    pub(crate) async fn send(&self, request: Request) -> Result<Reply, SisError> {
+    pub async fn send(&self, request: Request) -> Result<Reply, SisError> {
         let host = host_of(request.url());
         admit(request.url(), self.config.allow_private_addresses)?;
         let response = self.client.execute(request).await.map_err(|error| failure(&host, &error))?;
@@ -138,12 +138,12 @@ impl Http {
 }
 
 /// The host of a URL, for messages.
-pub(crate) fn host_of(url: &Url) -> String {
+pub fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or("(no host)").to_owned()
 }
 
 /// Whether a URL may be asked at all. Names are judged later, when they resolve.
-pub(crate) fn admit(url: &Url, allow_private_addresses: bool) -> Result<(), SisError> {
+pub fn admit(url: &Url, allow_private_addresses: bool) -> Result<(), SisError> {
     let host = host_of(url);
     match url.scheme() {
         "https" => {}
@@ -201,7 +201,7 @@ fn judge(addresses: Vec<SocketAddr>, allow: bool) -> Result<Vec<SocketAddr>, Box
 }
 
 /// Resolves a name as the client would.
-pub(crate) async fn resolve(url: &Url, allow: bool) -> Result<Vec<SocketAddr>, SisError> {
+pub async fn resolve(url: &Url, allow: bool) -> Result<Vec<SocketAddr>, SisError> {
     admit(url, allow)?;
     let host = host_of(url);
     let bare = host.trim_matches(['[', ']']).to_owned();
@@ -253,7 +253,7 @@ fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
 }
 
 /// Reads an HTTP date (RFC 9110, 5.6.7; the obsolete forms are not in use).
-pub(crate) fn http_date(text: &str) -> Option<DateTime<Utc>> {
+pub fn http_date(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text.trim()).ok().map(|time| time.to_utc())
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn token(http: &Http, credentials: &Credentials) -> Result<Gran
 }
 
 /// The token URL: configured, or `oauth/token` under the base URL.
-pub(crate) fn token_url(connection: &Connection) -> Result<Url, SisError> {
+pub fn token_url(connection: &Connection) -> Result<Url, SisError> {
     if let Some(url) = &connection.token_url {
         return Ok(url.clone());
     }

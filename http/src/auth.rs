@@ -11,7 +11,7 @@
 
 mod request;
 
-pub(crate) use request::token_url;
+pub use request::token_url;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -38,7 +38,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// A bearer token.
 #[derive(Debug)]
-pub(crate) struct Token {
+pub struct Token {
     pub(crate) bearer: SecretString,
     good_until: DateTime<Utc>,
 }
@@ -98,7 +98,7 @@ impl Tokens {
     }
 
     /// A token that is good for now.
-    pub(crate) async fn get(&self, http: &Http, credentials: &Credentials) -> Result<Arc<Token>, SisError> {
+    pub async fn get(&self, http: &Http, credentials: &Credentials) -> Result<Arc<Token>, SisError> {
         let key = self.key(credentials);
         let token = self.held_or_fetched(&key, http, credentials).await?;
         if self.clock.now() < token.good_until {
@@ -109,7 +109,7 @@ impl Tokens {
     }
 
     /// The SIS no longer takes `token`: the next caller fetches another, unless somebody has already.
-    pub(crate) async fn discard(&self, credentials: &Credentials, token: &Arc<Token>) {
+    pub async fn discard(&self, credentials: &Credentials, token: &Arc<Token>) {
         self.drop_if_same(self.key(credentials), token).await;
     }
 
@@ -143,4 +143,4 @@ impl Tokens {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

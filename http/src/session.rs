@@ -1,7 +1,7 @@
 //! Authenticated calls to one connection of a district.
 //!
 //! Role: puts token and headers on a request, renews the token once when the SIS no longer takes it, keeps the host's
-//! circuit, sits out short waits and repeats what failed fast. Neighbours: [`crate::sis`] builds the requests.
+//! circuit, sits out short waits and repeats what failed fast. Neighbours: the services build the requests.
 //!
 //! Invariants: a call ends within about one time-out, so that a fetcher is never blocked; only what is transient is
 //! repeated.
@@ -16,7 +16,7 @@ use reqwest::{
 };
 use rollcall_proto::clock::SharedClock;
 use rollcall_store::district::Connection;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::{
@@ -62,12 +62,15 @@ impl Shared {
 
 /// A request before it has a token.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) method: Method,
-    pub(crate) url: Url,
-    pub(crate) body: Option<serde_json::Value>,
+pub struct Call {
+    /// HTTP method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// JSON to send.
+    pub body: Option<serde_json::Value>,
     /// What is asked for, for messages; no student fact.
-    pub(crate) what: String,
+    pub what: String,
 }
 
 /// See the module.
@@ -75,12 +78,24 @@ pub(crate) struct Call {
 pub struct Session {
     shared: Shared,
     credentials: Credentials,
+    /// Headers of this session's calls alone, beside those of the connection; never sent for a token.
+    headers: HeaderMap,
 }
 
 impl Session {
     /// A session with a connection.
     pub fn new(shared: Shared, credentials: Credentials) -> Self {
-        Self { shared, credentials }
+        Self { shared, credentials, headers: HeaderMap::new() }
+    }
+
+    /// The same session with a secret header on each of its calls.
+    pub fn with_secret_header(mut self, name: &str, value: &SecretString) -> Result<Self, SisError> {
+        let invalid = |detail| SisError::Invalid { host: host_of(&self.credentials.connection.base_url), detail };
+        let name = HeaderName::try_from(name).map_err(|_| invalid("a header's name"))?;
+        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| invalid("a header's value"))?;
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        Ok(self)
     }
 
     /// The connection.
@@ -89,12 +104,12 @@ impl Session {
     }
 
     /// Fetches a token, or finds that there is one.
-    pub(crate) async fn authenticate(&self) -> Result<(), SisError> {
+    pub async fn authenticate(&self) -> Result<(), SisError> {
         self.shared.tokens.get(&self.shared.http, &self.credentials).await.map(drop)
     }
 
     /// Calls, and returns an answer of status 200. What fails fast and may go well is repeated a little later.
-    pub(crate) async fn call(&self, call: &Call) -> Result<Reply, SisError> {
+    pub async fn call(&self, call: &Call) -> Result<Reply, SisError> {
         let waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(SHORT_WAIT)
@@ -103,11 +118,26 @@ impl Session {
         (|| self.attempt(call).boxed()).retry(waits).when(is_quick).adjust(no_sooner).await
     }
 
+    /// Calls once, and returns an answer of any status but those of a SIS that is down, wants patience, or refuses this
+    /// client even with a fresh token.
+    pub async fn exchange(&self, call: &Call) -> Result<Reply, SisError> {
+        let reply = self.renewed(call).await?;
+        match reply.status {
+            401 | 403 | 429 | 500.. => self.judge(call, reply),
+            _ => Ok(reply),
+        }
+    }
+
     async fn attempt(&self, call: &Call) -> Result<Reply, SisError> {
+        self.judge(call, self.renewed(call).await?)
+    }
+
+    /// Sends, and once more with a fresh token where the one held is no longer taken.
+    async fn renewed(&self, call: &Call) -> Result<Reply, SisError> {
         let token = self.token().await?;
         let reply = self.guarded(call, &token).await?;
         if !is_token_refusal(&reply) {
-            return self.judge(call, reply);
+            return Ok(reply);
         }
         self.shared.tokens.discard(&self.credentials, &token).await;
         let fresh = self.token().await?;
@@ -117,7 +147,7 @@ impl Session {
             self.shared.tokens.discard(&self.credentials, &fresh).await;
             return Err(SisError::TokenExpired { what: call.what.clone() });
         }
-        self.judge(call, reply)
+        Ok(reply)
     }
 
     async fn token(&self) -> Result<Arc<Token>, SisError> {
@@ -152,6 +182,7 @@ impl Session {
             .http
             .request(call.method.clone(), call.url.clone())
             .headers(extra_headers(&self.credentials)?)
+            .headers(self.headers.clone())
             .header("Accept", "application/json")
             .header("Authorization", bearer);
         if let Some(body) = &call.body {

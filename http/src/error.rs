@@ -1,0 +1,281 @@
+//! Why a SIS could not be asked. Every error names the thing; [`SisError::mend`] says what to do about it.
+//!
+//! No variant carries a student fact or a secret: hosts, resources, page numbers, status codes and positions only.
+
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SisError {
+    /// Not https, and private addresses are not allowed.
+    #[error("{host} is to be reached over plain http")]
+    PlainHttp {
+        /// The host.
+        host: String,
+    },
+    /// A loopback, link-local, private or otherwise reserved address.
+    #[error("{host} is, or resolves to, an address that is not public")]
+    ForbiddenAddress {
+        /// The host.
+        host: String,
+    },
+    /// A configured URL, header or parameter cannot be sent.
+    #[error("the request to {host} cannot be built: {detail}")]
+    Invalid {
+        /// The host.
+        host: String,
+        /// What is wrong with it; no value.
+        detail: &'static str,
+    },
+    /// The name does not resolve.
+    #[error("the name {host} does not resolve")]
+    Dns {
+        /// The host.
+        host: String,
+    },
+    /// No connection.
+    #[error("{host} cannot be connected to")]
+    Connect {
+        /// The host.
+        host: String,
+    },
+    /// The certificate is not trusted, has expired, or names another host.
+    #[error("{host} shows a certificate that is not trusted for it ({detail})")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// What the TLS library says.
+        detail: String,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer in time")]
+    Timeout {
+        /// The host.
+        host: String,
+    },
+    /// The answer broke off.
+    #[error("the answer of {host} broke off")]
+    Interrupted {
+        /// The host.
+        host: String,
+    },
+    /// The answer is larger than admitted.
+    #[error("the answer of {host} is larger than {limit} bytes")]
+    TooLarge {
+        /// The host.
+        host: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many failures in a row: nobody asks until the circuit closes.
+    #[error("{host} failed several times in a row, so it is left alone for a while")]
+    CircuitOpen {
+        /// The host.
+        host: String,
+        /// Not before this long.
+        after: Duration,
+    },
+    /// 429, or 503 with a time to come back.
+    #[error("{host} asks to come back later (status {status})")]
+    Busy {
+        /// The host.
+        host: String,
+        /// HTTP status.
+        status: u16,
+        /// Not before this long.
+        after: Duration,
+    },
+    /// The token endpoint refuses the client.
+    #[error("the token endpoint of {host} refuses this client (status {status}, error {code})")]
+    TokenRefused {
+        /// The host.
+        host: String,
+        /// HTTP status.
+        status: u16,
+        /// OAuth error code, or `none`.
+        code: String,
+    },
+    /// The token endpoint's answer holds no token.
+    #[error("the token endpoint of {host} answered with status {status} and something that is no token")]
+    TokenUnreadable {
+        /// The host.
+        host: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The token ran out again before it could be used.
+    #[error("a fresh token had expired when {what} was asked for")]
+    TokenExpired {
+        /// What was asked for.
+        what: String,
+    },
+    /// 401 or 403 with a fresh token.
+    #[error("{what} is refused (status {status})")]
+    AccessRefused {
+        /// What was asked for.
+        what: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// Any other status than 200.
+    #[error("{what} was answered with status {status}")]
+    Status {
+        /// What was asked for.
+        what: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// HTML or other text with status 200.
+    #[error("{what} was answered with something that is not JSON (content type {content_type})")]
+    NotJson {
+        /// What was asked for.
+        what: String,
+        /// Content type of the answer.
+        content_type: String,
+    },
+    /// JSON that breaks off, or without the parts that a page has.
+    #[error("the answer to {what} cannot be read: {problem} at line {line}, column {column}")]
+    Unreadable {
+        /// What was asked for.
+        what: String,
+        /// Class of the problem.
+        problem: &'static str,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// `Paging.Next` leads to another origin than the configured one.
+    #[error("the next page of {what} is said to be at another origin than the base URL")]
+    NextElsewhere {
+        /// What was asked for.
+        what: String,
+    },
+    /// What the status rests on is not granted.
+    #[error("not granted, and the status rests on it: {}", missing.join(", "))]
+    NotGranted {
+        /// Fields, as `Module/Object.Field`.
+        missing: Vec<String>,
+    },
+    /// The SIS does not tell which school year is current.
+    #[error("{host} names no current school year for the configured entities")]
+    NoSchoolYear {
+        /// The host.
+        host: String,
+    },
+    /// A kind of SIS that this version cannot pull from.
+    #[error("this version cannot pull from a connection of kind {kind}")]
+    Unsupported {
+        /// The kind.
+        kind: &'static str,
+    },
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// It may go well later.
+    Again,
+    /// The SIS names a time to come back: nobody's failure.
+    Wait(Duration),
+    /// A person has to mend something.
+    GiveUp,
+}
+
+impl SisError {
+    /// What to do about it.
+    pub const fn remedy(&self) -> Remedy {
+        match self {
+            Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Interrupted { .. }
+            | Self::CircuitOpen { .. }
+            | Self::TokenUnreadable { .. }
+            | Self::TokenExpired { .. }
+            | Self::NotJson { .. }
+            | Self::Unreadable { .. } => Remedy::Again,
+            Self::TokenRefused { status, .. } | Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
+            Self::Busy { after, .. } => Remedy::Wait(*after),
+            _ => Remedy::GiveUp,
+        }
+    }
+
+    /// Reason code, listed in `docs/runbooks/reasons.md`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::PlainHttp { .. } | Self::ForbiddenAddress { .. } => "address-refused",
+            Self::Invalid { .. } => "request-invalid",
+            Self::Dns { .. } => "name-not-found",
+            Self::Connect { .. } | Self::CircuitOpen { .. } => "host-unreachable",
+            Self::Certificate { .. } => "certificate-untrusted",
+            Self::Timeout { .. } | Self::Interrupted { .. } => "no-answer",
+            Self::TooLarge { .. } => "answer-too-large",
+            Self::Busy { .. } => "sis-busy",
+            Self::TokenRefused { .. } => "token-refused",
+            Self::TokenUnreadable { .. } | Self::TokenExpired { .. } => "token-unusable",
+            Self::AccessRefused { .. } => "access-refused",
+            Self::Status { .. } => "sis-error",
+            Self::NotJson { .. } => "not-json",
+            Self::Unreadable { .. } => "answer-unreadable",
+            Self::NextElsewhere { .. } => "next-elsewhere",
+            Self::NotGranted { .. } => "not-granted",
+            Self::NoSchoolYear { .. } => "no-school-year",
+            Self::Unsupported { .. } => "kind-unsupported",
+        }
+    }
+
+    /// What a person can do.
+    pub const fn mend(&self) -> &'static str {
+        match self {
+            Self::PlainHttp { .. } => "write base_url and token_url with https://",
+            Self::ForbiddenAddress { .. } => {
+                "set base_url and token_url to the SIS's public name (to try things out on a private address, start the \
+                 process with ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true)"
+            }
+            Self::Invalid { .. } => "check base_url, token_url, headers and token_parameters in the district's file",
+            Self::Dns { .. } => "check the host name in base_url and token_url, and this machine's name server",
+            Self::Connect { .. } | Self::CircuitOpen { .. } => {
+                "check that the SIS is up and that a firewall lets this machine reach it"
+            }
+            Self::Certificate { .. } => {
+                "ask the district to renew or complete the certificate, or correct the host name in base_url"
+            }
+            Self::Timeout { .. } => "lower page_size, or ask the district whether the SIS is overloaded",
+            Self::Interrupted { .. } => "run again; if it stays, ask the district about a proxy in between",
+            Self::TooLarge { .. } => "lower page_size",
+            Self::Busy { .. } => "lower lanes, or move the schedule to a quieter hour",
+            Self::TokenRefused { .. } => {
+                "check client_id and client_secret, and ask the district whether the access is active and not expired"
+            }
+            Self::TokenUnreadable { .. } => "check token_url (and base_url, from which it is derived)",
+            Self::TokenExpired { .. } => "run again; if it stays, ask the district how long tokens live",
+            Self::AccessRefused { .. } => {
+                "ask the district to grant it, and whether the access is active and not expired; check root (Custom or \
+                 Generic)"
+            }
+            Self::Status { status, .. } if *status == 404 => {
+                "check base_url, root (Custom or Generic) and entities in the district's file"
+            }
+            Self::Status { .. } => "run again; if it stays, ask the district to look at the SIS's log",
+            Self::NotJson { .. } => {
+                "base_url is likely wrong (it ends in API, not STS), or the SIS shows a maintenance page"
+            }
+            Self::Unreadable { .. } => "run again; if it stays, lower page_size or ask about a proxy in between",
+            Self::NextElsewhere { .. } => "correct base_url to the origin that the SIS really uses",
+            Self::NotGranted { .. } => "ask the district to grant these fields to the integration access",
+            Self::NoSchoolYear { .. } => "check entities in the district's file",
+            Self::Unsupported { .. } => "use a connection of kind skyward-qmlativ",
+        }
+    }
+
+    /// The error and its mend, in one line.
+    pub fn explain(&self) -> String {
+        format!("{}: {self}; {}", self.code(), self.mend())
+    }
+}
+
+/// Whether a status may be gone with the next try.
+pub const fn is_transient(status: u16) -> bool {
+    status == 408 || status == 425 || status == 429 || status >= 500
+}
