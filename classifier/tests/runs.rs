@@ -209,6 +209,7 @@ impl Night {
             Body::Page(_) => CollectHandler::new(context).handle(message).await,
             Body::Plan(_) | Body::Release(_) => PlanHandler::new(context).handle(message).await,
             Body::Applied(_) => CloseHandler::new(context).handle(message).await,
+            Body::FlagSync(_) | Body::FlagPush(_) => Fate::Done,
             Body::Students(events) => {
                 let store = &self.context.store;
                 let outcome = store.apply_batch(&self.district, message.run, events, self.now()).await.unwrap();

@@ -59,12 +59,25 @@ pub enum Kind {
     Students,
     /// [`Body::Applied`].
     Applied,
+    /// [`Body::FlagSync`].
+    FlagSync,
+    /// [`Body::FlagPush`].
+    FlagPush,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Discover, Self::Fetch, Self::Page, Self::Plan, Self::Release, Self::Students, Self::Applied];
+    pub const ALL: [Self; 9] = [
+        Self::Discover,
+        Self::Fetch,
+        Self::Page,
+        Self::Plan,
+        Self::Release,
+        Self::Students,
+        Self::Applied,
+        Self::FlagSync,
+        Self::FlagPush,
+    ];
 
     /// The kind of a body.
     pub const fn of(body: &Body) -> Self {
@@ -76,6 +89,8 @@ impl Kind {
             Body::Release(_) => Self::Release,
             Body::Students(_) | Body::Planned(_) => Self::Students,
             Body::Applied(_) => Self::Applied,
+            Body::FlagSync(_) => Self::FlagSync,
+            Body::FlagPush(_) => Self::FlagPush,
         }
     }
 
@@ -89,15 +104,23 @@ impl Kind {
             Self::Release => "run.release",
             Self::Students => "student.events",
             Self::Applied => "run.applied",
+            Self::FlagSync => "flag.sync",
+            Self::FlagPush => "flag.push",
         }
     }
 
     /// The version that this program writes, and the newest it reads.
     pub const fn version(self) -> u32 {
         match self {
-            Self::Discover | Self::Fetch | Self::Page | Self::Plan | Self::Release | Self::Students | Self::Applied => {
-                1
-            }
+            Self::Discover
+            | Self::Fetch
+            | Self::Page
+            | Self::Plan
+            | Self::Release
+            | Self::Students
+            | Self::Applied
+            | Self::FlagSync
+            | Self::FlagPush => 1,
         }
     }
 

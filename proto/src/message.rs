@@ -26,7 +26,7 @@ pub struct Message {
     pub id: Uuid,
     /// The tenant.
     pub district: DistrictId,
-    /// The run this work belongs to.
+    /// The run this work belongs to. Flags that no run asked for: an id of their own, for one trace.
     pub run: RunId,
     /// Id of the message whose handling published this one.
     pub cause: Option<Uuid>,
@@ -42,6 +42,11 @@ impl Message {
     /// A first message of a chain: fresh id, no cause.
     pub fn new(district: DistrictId, run: RunId, time: DateTime<Utc>, body: Body) -> Self {
         Self { id: Uuid::now_v7(), district, run, cause: None, time, attempt: 0, body }
+    }
+
+    /// Asks for a look at a district's flags, or one student's, that no run asked for.
+    pub fn flag_sync(district: DistrictId, student: Option<StudentId>, time: DateTime<Utc>) -> Self {
+        Self::new(district, RunId(Uuid::now_v7()), time, Body::FlagSync(FlagSync { student }))
     }
 
     /// A message published while handling `self`.
@@ -69,6 +74,10 @@ pub enum Body {
     Planned(PlannedEvents),
     /// Every planned event of the run is settled.
     Applied(Applied),
+    /// Compare a district's flags, or a student's, with what they should be.
+    FlagSync(FlagSync),
+    /// Push the next of a district's flags that are due.
+    FlagPush(FlagPush),
 }
 
 /// See [`Body::Discover`].
@@ -198,3 +207,14 @@ pub struct Fingerprint(#[serde(with = "serde_bytes")] pub [u8; 16]);
 /// See [`Body::Applied`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {}
+
+/// See [`Body::FlagSync`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagSync {
+    /// Only this student's; all of the district's where there is none.
+    pub student: Option<StudentId>,
+}
+
+/// See [`Body::FlagPush`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagPush {}

@@ -28,11 +28,14 @@ pub enum Queue {
     Write,
     /// Runs whose events are all settled.
     Applied,
+    /// Flags to compare and to push.
+    Flags,
 }
 
 impl Queue {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Fetch, Self::Collect, Self::Plan, Self::PlanLarge, Self::Write, Self::Applied];
+    pub const ALL: [Self; 7] =
+        [Self::Fetch, Self::Collect, Self::Plan, Self::PlanLarge, Self::Write, Self::Applied, Self::Flags];
 
     /// Name on the broker.
     pub const fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Queue {
             Self::PlanLarge => "rollcall.plan-large",
             Self::Write => "rollcall.write",
             Self::Applied => "rollcall.applied",
+            Self::Flags => "rollcall.flags",
         }
     }
 
@@ -55,6 +59,7 @@ impl Queue {
             Self::PlanLarge => "rollcall.plan-large.parked",
             Self::Write => "rollcall.write.parked",
             Self::Applied => "rollcall.applied.parked",
+            Self::Flags => "rollcall.flags.parked",
         }
     }
 
@@ -67,6 +72,7 @@ impl Queue {
             Self::PlanLarge => &["run.classify.large.#"],
             Self::Write => &["student.#"],
             Self::Applied => &["run.applied.#"],
+            Self::Flags => &["flag.#"],
         }
     }
 
@@ -90,6 +96,8 @@ pub fn routing_key(message: &Message) -> String {
             format!("student.{}.{district}", status.routing_word())
         }
         Body::Applied(_) => format!("run.applied.{district}"),
+        Body::FlagSync(_) => format!("flag.sync.{district}"),
+        Body::FlagPush(_) => format!("flag.push.{district}"),
     }
 }
 
@@ -102,6 +110,7 @@ pub const fn queue_of(body: &Body) -> Queue {
         Body::Plan(_) | Body::Release(_) => Queue::Plan,
         Body::Students(_) | Body::Planned(_) => Queue::Write,
         Body::Applied(_) => Queue::Applied,
+        Body::FlagSync(_) | Body::FlagPush(_) => Queue::Flags,
     }
 }
 
@@ -113,7 +122,7 @@ mod tests {
     use super::*;
     use crate::{
         id::{ConnectionNo, ListingNo, PageNo, RunId},
-        message::{Applied, Discover, Fetch, Page, Plan, Release, StudentEvents},
+        message::{Applied, Discover, Fetch, FlagPush, FlagSync, Page, Plan, Release, StudentEvents},
         roster::Status,
     };
 
@@ -144,6 +153,8 @@ mod tests {
             Body::Plan(Plan { large: true }),
             Body::Release(Release {}),
             Body::Applied(Applied {}),
+            Body::FlagSync(FlagSync { student: None }),
+            Body::FlagPush(FlagPush {}),
         ];
         bodies.extend(Status::ALL.map(students));
         bodies

@@ -20,17 +20,10 @@ fn folder() -> PathBuf {
 
 /// What each file holds.
 fn expected() -> Vec<(String, Message)> {
-    let mut all: Vec<(String, Message)> = samples::one_of_each()
-        .into_iter()
-        .map(|message| {
-            let kind = Kind::of(&message.body);
-            let variant = match &message.body {
-                Body::Plan(plan) if plan.large => ".large",
-                _ => "",
-            };
-            (format!("{}.{}{variant}.msgpack", kind.as_str(), kind.version()), message)
-        })
-        .collect();
+    // In the order in which they came to be: their ids count them.
+    let of_flags = |message: &Message| matches!(message.body, Body::FlagSync(_) | Body::FlagPush(_));
+    let (flags, first): (Vec<_>, Vec<_>) = samples::one_of_each().into_iter().partition(of_flags);
+    let mut all: Vec<(String, Message)> = first.into_iter().map(named).collect();
     let mut stored = samples::page(bytes::Bytes::new());
     if let Body::Page(page) = &mut stored.body {
         (page.body, page.content_type) = (None, None);
@@ -43,11 +36,22 @@ fn expected() -> Vec<(String, Message)> {
     }
     gone.attempt = 3;
     all.push(("student.events.1.gone.msgpack".to_owned(), gone));
+    all.extend(flags.into_iter().map(named));
     for (number, (_, message)) in (1_u128..).zip(&mut all) {
         message.id = Uuid::from_u128(0x0193_a5b0_0000_7000_8000_0000_0000_0100 + number);
         message.cause = (number % 2 == 0).then(|| Uuid::from_u128(number));
     }
     all
+}
+
+fn named(message: Message) -> (String, Message) {
+    let kind = Kind::of(&message.body);
+    let variant = match &message.body {
+        Body::Plan(plan) if plan.large => ".large",
+        Body::FlagSync(sync) if sync.student.is_some() => ".student",
+        _ => "",
+    };
+    (format!("{}.{}{variant}.msgpack", kind.as_str(), kind.version()), message)
 }
 
 #[test]

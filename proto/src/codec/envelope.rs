@@ -46,6 +46,8 @@ impl Serialize for Written<'_> {
             // One byte, in whose place the packed body goes.
             Body::Planned(_) => map.serialize_field("body", &())?,
             Body::Applied(body) => map.serialize_field("body", body)?,
+            Body::FlagSync(body) => map.serialize_field("body", body)?,
+            Body::FlagPush(body) => map.serialize_field("body", body)?,
         }
         map.end()
     }
@@ -253,6 +255,8 @@ impl<'de> DeserializeSeed<'de> for BodyOf {
             Kind::Release => Body::Release(Deserialize::deserialize(deserializer)?),
             Kind::Students => Body::Students(Deserialize::deserialize(deserializer)?),
             Kind::Applied => Body::Applied(Deserialize::deserialize(deserializer)?),
+            Kind::FlagSync => Body::FlagSync(Deserialize::deserialize(deserializer)?),
+            Kind::FlagPush => Body::FlagPush(Deserialize::deserialize(deserializer)?),
         })
     }
 }

@@ -9,7 +9,10 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
-    message::{Applied, Change, Discover, Fetch, Fingerprint, Page, Plan, Release, StudentEvent, StudentEvents},
+    message::{
+        Applied, Change, Discover, Fetch, Fingerprint, FlagPush, FlagSync, Page, Plan, Release, StudentEvent,
+        StudentEvents,
+    },
     roster::{Person, Rule, Status, Student},
 };
 
@@ -79,6 +82,8 @@ fn body() -> impl Strategy<Value = Body> {
         any::<bool>().prop_map(|large| Body::Plan(Plan { large })),
         Just(Body::Release(Release {})),
         Just(Body::Applied(Applied {})),
+        option::of("[0-9]{1,9}").prop_map(|id| Body::FlagSync(FlagSync { student: id.map(StudentId) })),
+        Just(Body::FlagPush(FlagPush {})),
         page(),
         students(),
     ]

@@ -5,7 +5,8 @@ use chrono::{DateTime, NaiveDate, TimeZone as _, Utc};
 use rollcall_proto::{
     id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId, StudentId},
     message::{
-        Applied, Body, Change, Discover, Fetch, Fingerprint, Message, Page, Plan, Release, StudentEvent, StudentEvents,
+        Applied, Body, Change, Discover, Fetch, Fingerprint, FlagPush, FlagSync, Message, Page, Plan, Release,
+        StudentEvent, StudentEvents,
     },
     roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Rule, Status, Student},
 };
@@ -150,5 +151,8 @@ pub fn one_of_each() -> Vec<Message> {
         message(Body::Release(Release {})),
         students(3),
         message(Body::Applied(Applied {})),
+        message(Body::FlagSync(FlagSync { student: None })),
+        message(Body::FlagSync(FlagSync { student: Some(StudentId("100007".to_owned())) })),
+        message(Body::FlagPush(FlagPush {})),
     ]
 }
