@@ -29,9 +29,19 @@ pub struct District {
     /// When a plan waits for a person.
     #[serde(default)]
     pub hold: HoldPolicy,
-    /// Special programs whose flags go back to the SIS.
+    /// Special programs of the district's own, and those whose flags go back to the SIS.
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<Program>,
+    /// What holds for the flags of all programs.
+    #[serde(default, skip_serializing_if = "FlagPolicy::is_default")]
+    pub flags: FlagPolicy,
+}
+
+impl District {
+    /// Whether flags of any program go back to the SIS.
+    pub fn has_flags(&self) -> bool {
+        self.flags.enabled && self.programs.iter().any(|program| program.flags)
+    }
 }
 
 /// Which kind of SIS a connection speaks to.
@@ -310,24 +320,66 @@ const fn default_max_changed() -> f64 {
     75.0
 }
 
-/// A special program whose flags go back to the SIS.
+/// A special program: a district's own, or one whose flags go back to the SIS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
     /// Name, exactly as the SIS spells it.
     pub name: String,
-    /// Whether flags are written.
+    /// Whether flags are written: the program's kill switch.
     #[serde(default)]
     pub flags: bool,
-    /// What happens to flags that are there already.
+    /// What happens to flags that are there already. Needed for flags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub option: Option<String>,
-    /// First day on which Rollcall's flags rule.
+    pub option: Option<CutoverOption>,
+    /// First day on which Rollcall's flags rule. Needed for flags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutover: Option<chrono::NaiveDate>,
     /// What happens when somebody edited a flag by hand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_drift: Option<String>,
+    #[serde(default)]
+    pub on_drift: OnDrift,
+}
+
+/// What happens to flags that are there already when a program goes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutoverOption {
+    /// They are ended, once, after approval, on the day before the cutover.
+    TakeOver,
+    /// They are not touched.
+    CreateNew,
+}
+
+/// What happens when somebody edited one of our flags in the SIS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDrift {
+    /// It is listed.
+    #[default]
+    Report,
+    /// It is written again as it should be.
+    Restore,
+}
+
+/// What holds for the flags of all programs of a district.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlagPolicy {
+    /// The district's kill switch: off, nothing is written for any program.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl FlagPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for FlagPolicy {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// A connection's secrets. Kept encrypted; does not print.

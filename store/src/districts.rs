@@ -14,6 +14,7 @@ use crate::{
     ScheduledDistrict, Store, StoreError,
     audit::AuditEntry,
     district::{ConnectionSecrets, District},
+    documents, flag_work,
     secret::Keyring,
     sql::{Row, Tx, args},
     trail,
@@ -56,6 +57,9 @@ impl Store {
         let mut tx = self.begin(&district.id, operation).await?;
         write_district(&mut tx, district, now).await?;
         write_secrets(&mut tx, &district.id, sealed, now).await?;
+        let own = district.programs.iter().map(|program| &program.name);
+        documents::keep_programs(&mut tx, &district.id, own, now).await?;
+        flag_work::enable(&mut tx, &district.id, district.has_flags()).await?;
         let detail = format!("connections={}", secrets.len());
         trail::write(&mut tx, &entry(&district.id, "district.apply", actor, detail, now)).await?;
         tx.commit(operation).await
@@ -137,7 +141,9 @@ impl Store {
             let update = "UPDATE connection SET secrets = $3, updated_at = $4 WHERE district = $1 AND connection = $2";
             count += tx.execute(operation, update, args![id, connection, sealed, now]).await?;
         }
-        trail::write(&mut tx, &entry(id, "key.rotate", actor, format!("secrets={count}"), now)).await?;
+        let contents = documents::reseal(&mut tx, keys, id).await?;
+        trail::write(&mut tx, &entry(id, "key.rotate", actor, format!("secrets={count} documents={contents}"), now))
+            .await?;
         tx.commit(operation).await?;
         Ok(count)
     }

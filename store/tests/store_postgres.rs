@@ -64,7 +64,8 @@ async fn other_policies_are_for_looking_across_districts_only() {
          FROM pg_policy p WHERE p.polname <> 'tenant' ORDER BY 1",
     )
     .await;
-    let wanted = ["district", "page", "run"].map(|table| format!("lookout {table} r rollcall_lookout"));
+    let wanted = ["district", "flag", "flag_pending", "flag_sync", "page", "run"]
+        .map(|table| format!("lookout {table} r rollcall_lookout"));
     assert_eq!(others, wanted);
     // What that role may read: ids, dates and states.
     let columns = texts(
@@ -102,7 +103,14 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
          WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef ORDER BY 1",
     )
     .await;
-    let wanted = ["lookout_districts", "lookout_open_runs", "lookout_run", "lookout_runs", "lookout_schedules"];
+    let wanted = [
+        "lookout_districts",
+        "lookout_flag_syncs",
+        "lookout_open_runs",
+        "lookout_run",
+        "lookout_runs",
+        "lookout_schedules",
+    ];
     assert_eq!(definers, wanted.map(|name| format!("{name} rollcall_lookout")));
     let public = texts(
         &mut owner,

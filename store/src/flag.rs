@@ -1,0 +1,217 @@
+//! Participations and flags, as they are stored.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rollcall_proto::{id::StudentId, roster::Status};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A student's time in a program. Worked out from completed documents; the id stays while it is the same one, so that
+/// a corrected start changes the flag it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participation {
+    /// Its id: random, given when it first appears.
+    pub id: Uuid,
+    /// Whose.
+    pub student: StudentId,
+    /// Which program.
+    pub program: String,
+    /// First day.
+    pub starts_on: NaiveDate,
+    /// Last day; none while open.
+    pub ends_on: Option<NaiveDate>,
+    /// The day on which no completed document spoke for it any more. Such a one only ends its flag.
+    pub void_on: Option<NaiveDate>,
+    /// Ids of the documents it rests on, by start.
+    pub documents: Vec<String>,
+}
+
+/// Where a flag stands, as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlagState {
+    /// To be pushed, or kept back for the reason beside it.
+    Wanted,
+    /// Accepted by the SIS, and not read back yet.
+    Accepted,
+    /// Read back as it should be.
+    Pushed,
+    /// Somebody changed it in the SIS.
+    Drift,
+    /// The SIS refuses it, or its program cannot be synced.
+    Failed,
+    /// The SIS's id of the student is not known.
+    NoSisId,
+}
+
+impl FlagState {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Wanted, Self::Accepted, Self::Pushed, Self::Drift, Self::Failed, Self::NoSisId];
+
+    /// As the database spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wanted => "wanted",
+            Self::Accepted => "accepted",
+            Self::Pushed => "pushed",
+            Self::Drift => "drift",
+            Self::Failed => "failed",
+            Self::NoSisId => "no-sis-id",
+        }
+    }
+
+    /// Reads what [`FlagState::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// What the SIS accepted last for a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedFlag {
+    /// First day.
+    pub starts_on: NaiveDate,
+    /// Last day.
+    pub ends_on: Option<NaiveDate>,
+    /// The student's id in the SIS.
+    pub sis_id: String,
+    /// The program's id in the SIS.
+    pub program_sis_id: String,
+}
+
+/// A flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// Its id, the same in the SIS: from district, student, program and participation.
+    pub id: Uuid,
+    /// Which participation it shows.
+    pub participation: Uuid,
+    /// Whose.
+    pub student: StudentId,
+    /// Which program.
+    pub program: String,
+    /// The student's id in the SIS, if known.
+    pub sis_id: Option<String>,
+    /// First day it should show.
+    pub starts_on: NaiveDate,
+    /// Last day it should show.
+    pub ends_on: Option<NaiveDate>,
+    /// Where it stands.
+    pub state: FlagState,
+    /// Why it stands there: a reason code, a blank and a detail, where there is one.
+    pub reason: Option<String>,
+    /// To be pushed.
+    pub due: bool,
+    /// Why it is pushed.
+    pub why: Option<String>,
+    /// What the SIS accepted last.
+    pub pushed: Option<PushedFlag>,
+    /// When that was read back.
+    pub verified_at: Option<DateTime<Utc>>,
+}
+
+impl Flag {
+    /// The state as `flags list` shows it on a day: `wanted pushed ended drift failed no-sis-id`.
+    pub fn shown_state(&self, today: NaiveDate) -> &'static str {
+        match self.state {
+            FlagState::Accepted => "wanted",
+            FlagState::Pushed if self.ends_on.is_some_and(|end| end < today) => "ended",
+            state => state.as_str(),
+        }
+    }
+}
+
+/// A line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerEntry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who: `flag-sync`, or a person.
+    pub actor: String,
+    /// The flag's id in the SIS.
+    pub flag: String,
+    /// Whose, if known.
+    pub student: Option<StudentId>,
+    /// Which program.
+    pub program: String,
+    /// `put`, `read-back`, `drift`, `take-over`, `approve`.
+    pub action: String,
+    /// Why.
+    pub why: String,
+    /// First day sent.
+    pub starts_on: Option<NaiveDate>,
+    /// Last day sent.
+    pub ends_on: Option<NaiveDate>,
+    /// What the SIS answered: a status, or a reason code.
+    pub answer: String,
+}
+
+/// What flags need to know of a student.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagStudent {
+    /// Who.
+    pub student: StudentId,
+    /// Enrollment status.
+    pub status: Status,
+    /// Position of the connection the student comes from.
+    pub connection: u16,
+}
+
+/// A program's take-over of existing flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cutover {
+    /// Which program.
+    pub program: String,
+    /// First day on which our flags rule.
+    pub cutover: NaiveDate,
+    /// Who approved it.
+    pub approved_by: String,
+    /// When.
+    pub approved_at: DateTime<Utc>,
+    /// When the last of its flags was read back.
+    pub done_at: Option<DateTime<Utc>>,
+}
+
+/// An existing flag to be ended by a take-over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutoverFlag {
+    /// The SIS's id of the flag.
+    pub flag: String,
+    /// The SIS's id of the student.
+    pub sis_id: String,
+    /// When it was read back as ended, or found gone.
+    pub done_at: Option<DateTime<Utc>>,
+    /// What came of it.
+    pub outcome: Option<String>,
+}
+
+/// How far a district's flags are: what a reconciler goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagWork {
+    /// Whose.
+    pub district: rollcall_proto::id::DistrictId,
+    /// When the facts of the last whole sync were read.
+    pub synced_at: Option<DateTime<Utc>>,
+    /// When a run of the district stopped last, held or ended.
+    pub stopped_at: Option<DateTime<Utc>>,
+    /// Since when a student's changed documents wait.
+    pub pending_since: Option<DateTime<Utc>>,
+    /// Flags wait to be pushed or read back.
+    pub unfinished: bool,
+    /// Nobody tries before.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// Somebody is at it until then.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// When a reconciler asked last.
+    pub asked_at: Option<DateTime<Utc>>,
+}
+
+/// A program's standing in the SIS, as the last sync found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagProgram {
+    /// Which program.
+    pub program: String,
+    /// Why it cannot be synced.
+    pub problem: Option<String>,
+    /// Its id in the SIS.
+    pub program_sis_id: Option<String>,
+}

@@ -1,0 +1,322 @@
+//! Whose flags are due, who is at it, and take-overs of existing flags.
+//!
+//! Invariants: one worker at a time has a district's flags, by a lease that outlives nobody for long; the ids that a
+//! take-over ends are fixed when it is approved.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rollcall_proto::id::{DistrictId, StudentId};
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError,
+    districts::{self, district_id},
+    flag::{Cutover, CutoverFlag, FlagWork, LedgerEntry},
+    flags::note,
+    sql::{Arg, Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const WORK_PG: &str = "SELECT district, synced_at, stopped_at, pending_since, unfinished, retry_at, lease_until, asked_at \
+                       FROM lookout_flag_syncs()";
+const WORK_LITE: &str = "\
+SELECT s.district, s.synced_at,
+       (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM run r
+        WHERE r.district = s.district AND r.stage IN ('held', 'closed')),
+       (SELECT min(p.since) FROM flag_pending p WHERE p.district = s.district),
+       EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted')),
+       s.retry_at, s.lease_until, s.asked_at
+FROM flag_sync s JOIN district d ON d.district = s.district
+WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";
+
+const CLAIM: &str = "\
+UPDATE flag_sync SET lease = $2, lease_until = $4
+WHERE district = $1 AND enabled AND (lease IS NULL OR lease = $2 OR lease_until <= $3)
+AND (retry_at IS NULL OR retry_at <= $3)";
+
+impl Store {
+    /// Every district whose flags are switched on, and how far they are.
+    pub async fn flag_work(&self) -> Result<Vec<FlagWork>> {
+        let operation = "look for flags that are due";
+        let mut tx = self.lookout(operation).await?;
+        let sql = if tx.is_postgres() { WORK_PG } else { WORK_LITE };
+        let rows = tx.rows(operation, sql, args![]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(work).collect()
+    }
+
+    /// True for one caller in an interval: so that many reconcilers ask once.
+    pub async fn claim_flag_ask(
+        &self,
+        district: &DistrictId,
+        not_since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let sql = "UPDATE flag_sync SET asked_at = $3 WHERE district = $1 AND (asked_at IS NULL OR asked_at <= $2)";
+        self.move_sync("claim the asking for flags", district, sql, args![district, not_since, now]).await
+    }
+
+    /// Takes or renews the district's lease. False: somebody else has it, flags are off, or the SIS is to be left alone.
+    pub async fn claim_flags(
+        &self,
+        district: &DistrictId,
+        worker: Uuid,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool> {
+        self.move_sync("claim a district's flags", district, CLAIM, args![district, worker, now, until]).await
+    }
+
+    /// Gives the lease back, if it is still this worker's.
+    pub async fn release_flags(&self, district: &DistrictId, worker: Uuid) -> Result<()> {
+        let sql = "UPDATE flag_sync SET lease = NULL, lease_until = NULL WHERE district = $1 AND lease = $2";
+        self.move_sync("give a district's flags back", district, sql, args![district, worker]).await.map(drop)
+    }
+
+    /// When the facts of the last whole sync were read.
+    pub async fn flags_synced_at(&self, district: &DistrictId) -> Result<Option<DateTime<Utc>>> {
+        let operation = "read how far flags are";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, "SELECT synced_at FROM flag_sync WHERE district = $1", args![district]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(None), |row| row.get(0))
+    }
+
+    /// A whole sync has decided, from facts read at `read_at`.
+    pub async fn flags_synced(&self, district: &DistrictId, read_at: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE flag_sync SET synced_at = $2 \
+                   WHERE district = $1 AND (synced_at IS NULL OR synced_at < $2)";
+        self.move_sync("note that flags are synced", district, sql, args![district, read_at]).await.map(drop)
+    }
+
+    /// The SIS answers: nothing keeps anybody from trying.
+    pub async fn flags_reachable(&self, district: &DistrictId) -> Result<()> {
+        let sql = "UPDATE flag_sync SET retry_at = NULL, failures = 0, problem = NULL \
+                   WHERE district = $1 AND (failures > 0 OR problem IS NOT NULL)";
+        self.move_sync("note that the SIS answers", district, sql, args![district]).await.map(drop)
+    }
+
+    /// The SIS is away: how many times in a row by now. `problem` for people.
+    pub async fn flags_unreachable(&self, district: &DistrictId, problem: &str) -> Result<i64> {
+        let operation = "note that the SIS is away";
+        let sql = "UPDATE flag_sync SET failures = failures + 1, problem = $2 WHERE district = $1 RETURNING failures";
+        let mut tx = self.begin(district, operation).await?;
+        let row = tx.row(operation, sql, args![district, problem]).await?;
+        let failures = row.map_or(Ok(1), |row| row.get(0));
+        tx.commit(operation).await?;
+        failures
+    }
+
+    /// How many times in a row the SIS was away.
+    pub async fn flags_failures(&self, district: &DistrictId) -> Result<i64> {
+        let operation = "read how often the SIS was away";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, "SELECT failures FROM flag_sync WHERE district = $1", args![district]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(0), |row| row.get(0))
+    }
+
+    /// Nobody tries before `at`.
+    pub async fn retry_flags_at(&self, district: &DistrictId, at: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE flag_sync SET retry_at = $2 WHERE district = $1";
+        self.move_sync("put off a district's flags", district, sql, args![district, at]).await.map(drop)
+    }
+
+    /// A person wants it now: whatever put it off is forgotten, and the next sync is a whole one.
+    pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
+        let sql = "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL WHERE district = $1";
+        self.move_sync("ask for a district's flags", district, sql, args![district]).await.map(drop)
+    }
+
+    /// What keeps the district's flags from the SIS, if something does.
+    pub async fn flags_problem(&self, district: &DistrictId) -> Result<Option<String>> {
+        let operation = "read what keeps flags back";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, "SELECT problem FROM flag_sync WHERE district = $1", args![district]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(None), |row| row.get(0))
+    }
+
+    /// Students whose documents changed, and since when; the longest waiting first.
+    pub async fn pending_students(&self, district: &DistrictId, most: i64) -> Result<Vec<(StudentId, DateTime<Utc>)>> {
+        let operation = "read whose flags are pending";
+        let sql = "SELECT student_id, since FROM flag_pending WHERE district = $1 ORDER BY since, student_id LIMIT $2";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district, most]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| Ok((StudentId(row.get(0)?), row.get(1)?))).collect()
+    }
+
+    /// Students whose flags were looked at: the marks set since then stay.
+    pub async fn settle_pending(&self, district: &DistrictId, taken: &[(StudentId, DateTime<Utc>)]) -> Result<()> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let operation = "settle whose flags are pending";
+        let sql = "DELETE FROM flag_pending WHERE district = $1 AND student_id = $2 AND since <= $3";
+        let mut tx = self.begin(district, operation).await?;
+        for (student, since) in taken {
+            tx.execute(operation, sql, args![district, student, *since]).await?;
+        }
+        tx.commit(operation).await
+    }
+
+    /// Take-overs that were approved.
+    pub async fn cutovers(&self, district: &DistrictId) -> Result<Vec<Cutover>> {
+        let operation = "read the take-overs";
+        let sql = "SELECT program, cutover, approved_by, approved_at, done_at FROM cutover WHERE district = $1 \
+                   ORDER BY program";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_cutover).collect()
+    }
+
+    /// Approves a take-over, once: fixes the flags it ends. False: it was approved before, and stays as it was.
+    pub async fn approve_cutover(
+        &self,
+        district: &DistrictId,
+        program: &str,
+        cutover: NaiveDate,
+        flags: &[CutoverFlag],
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let operation = "approve a take-over";
+        let mut tx = self.begin(district, operation).await?;
+        districts::lock(&mut tx, district).await?;
+        let insert = "INSERT INTO cutover (district, program, cutover, approved_by, approved_at) \
+                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+        if tx.execute(operation, insert, args![district, program, cutover, actor, now]).await? == 0 {
+            return Ok(false);
+        }
+        let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id) VALUES ($1, $2, $3, $4)";
+        for flag in flags {
+            tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id]).await?;
+            note(&mut tx, district, &approval(program, cutover, flag, actor, now)).await?;
+        }
+        tx.commit(operation).await?;
+        Ok(true)
+    }
+
+    /// Flags of a take-over; only those not done where asked for.
+    pub async fn cutover_flags(
+        &self,
+        district: &DistrictId,
+        program: &str,
+        only_open: bool,
+        most: i64,
+    ) -> Result<Vec<CutoverFlag>> {
+        let operation = "read the flags of a take-over";
+        let sql = "SELECT flag, sis_id, done_at, outcome FROM cutover_flag WHERE district = $1 AND program = $2 \
+                   AND (NOT $3 OR done_at IS NULL) ORDER BY flag LIMIT $4";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district, program, only_open, most]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_cutover_flag).collect()
+    }
+
+    /// One flag of a take-over is done with: read back as ended, or found gone or ended before.
+    pub async fn cutover_flag_done(
+        &self,
+        district: &DistrictId,
+        flag: &CutoverFlag,
+        entry: &LedgerEntry,
+    ) -> Result<()> {
+        let operation = "note a flag of a take-over";
+        let sql = "UPDATE cutover_flag SET done_at = $4, outcome = $5 WHERE district = $1 AND program = $2 AND flag = $3 \
+                   AND done_at IS NULL";
+        let mut tx = self.begin(district, operation).await?;
+        let values = args![district, &entry.program, &flag.flag, entry.at, &entry.answer];
+        if tx.execute(operation, sql, values).await? > 0 {
+            note(&mut tx, district, entry).await?;
+        }
+        tx.commit(operation).await
+    }
+
+    /// The program is taken over, when none of its flags is left to do. True: it is.
+    pub async fn finish_cutover(&self, district: &DistrictId, program: &str, now: DateTime<Utc>) -> Result<bool> {
+        let sql = "UPDATE cutover SET done_at = coalesce(done_at, $3) WHERE district = $1 AND program = $2 \
+                   AND NOT EXISTS (SELECT 1 FROM cutover_flag f WHERE f.district = $1 AND f.program = $2 \
+                   AND f.done_at IS NULL)";
+        self.move_sync("finish a take-over", district, sql, args![district, program, now]).await
+    }
+
+    /// When the district was first applied, and the earliest start of a completed document of a program.
+    pub async fn flag_history(
+        &self,
+        district: &DistrictId,
+        program: &str,
+    ) -> Result<(DateTime<Utc>, Option<NaiveDate>)> {
+        let operation = "read how long a district has documents";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, "SELECT created_at FROM district WHERE district = $1", args![district]).await?;
+        let since = row.ok_or_else(|| StoreError::NoDistrict(district.clone()))?.get(0)?;
+        let sql = "SELECT min(starts_on) FROM document WHERE district = $1 AND program = $2 AND status = 'completed'";
+        let row = tx.row(operation, sql, args![district, program]).await?;
+        tx.commit(operation).await?;
+        Ok((since, row.map_or(Ok(None), |row| row.get(0))?))
+    }
+
+    async fn move_sync(
+        &self,
+        operation: &'static str,
+        district: &DistrictId,
+        sql: &'static str,
+        values: Vec<Arg>,
+    ) -> Result<bool> {
+        let mut tx = self.begin(district, operation).await?;
+        let hit = tx.execute(operation, sql, values).await? > 0;
+        tx.commit(operation).await?;
+        Ok(hit)
+    }
+}
+
+/// Whether any program of the district has flags: what reconcilers look for.
+pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool) -> Result<()> {
+    let sql = "INSERT INTO flag_sync (district, enabled) VALUES ($1, $2) \
+               ON CONFLICT (district) DO UPDATE SET enabled = excluded.enabled, retry_at = NULL";
+    tx.execute("switch a district's flags", sql, args![district, enabled]).await.map(drop)
+}
+
+fn approval(program: &str, cutover: NaiveDate, flag: &CutoverFlag, actor: &str, at: DateTime<Utc>) -> LedgerEntry {
+    LedgerEntry {
+        at,
+        actor: actor.to_owned(),
+        flag: flag.flag.clone(),
+        student: None,
+        program: program.to_owned(),
+        action: "approve".to_owned(),
+        why: format!("take-over on {cutover}"),
+        starts_on: None,
+        ends_on: cutover.pred_opt(),
+        answer: "approved".to_owned(),
+    }
+}
+
+fn work(row: &Row) -> Result<FlagWork> {
+    Ok(FlagWork {
+        district: district_id(row, 0)?,
+        synced_at: row.get(1)?,
+        stopped_at: row.get(2)?,
+        pending_since: row.get(3)?,
+        unfinished: row.get(4)?,
+        retry_at: row.get(5)?,
+        lease_until: row.get(6)?,
+        asked_at: row.get(7)?,
+    })
+}
+
+fn read_cutover(row: &Row) -> Result<Cutover> {
+    Ok(Cutover {
+        program: row.get(0)?,
+        cutover: row.get(1)?,
+        approved_by: row.get(2)?,
+        approved_at: row.get(3)?,
+        done_at: row.get(4)?,
+    })
+}
+
+fn read_cutover_flag(row: &Row) -> Result<CutoverFlag> {
+    Ok(CutoverFlag { flag: row.get(0)?, sis_id: row.get(1)?, done_at: row.get(2)?, outcome: row.get(3)? })
+}

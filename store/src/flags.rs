@@ -1,0 +1,346 @@
+//! Participations, flags and their ledger.
+//!
+//! Invariants: nothing is deleted but marks of pending work; what a push came to is stored with its line in the ledger,
+//! in one transaction.
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{DistrictId, StudentId};
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError,
+    flag::{Flag, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    roster::load::{read_json, read_status},
+    sql::{Row, Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const PARTICIPATIONS: &str = "\
+SELECT participation, student_id, program, starts_on, ends_on, void_on, documents FROM participation
+WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2)
+ORDER BY student_id, program, starts_on, participation";
+
+const SAVE_PARTICIPATION: &str = "\
+INSERT INTO participation (district, participation, student_id, program, starts_on, ends_on, void_on, documents,
+                           updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (district, participation) DO UPDATE SET
+    starts_on = excluded.starts_on, ends_on = excluded.ends_on, void_on = excluded.void_on,
+    documents = excluded.documents, updated_at = excluded.updated_at";
+
+/// The columns that [`read_flag`] reads, in its order.
+macro_rules! columns {
+    () => {
+        "flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why, \
+         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at"
+    };
+}
+
+const FLAGS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2) \
+     AND (CAST($3 AS text) IS NULL OR program = $3) ORDER BY student_id, program, starts_on, flag"
+);
+
+const ONE: &str = concat!("SELECT ", columns!(), " FROM flag WHERE district = $1 AND flag = $2");
+
+const DUE: &str =
+    concat!("SELECT ", columns!(), " FROM flag WHERE district = $1 AND due ORDER BY student_id, flag LIMIT $2");
+
+const ACCEPTED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND state = 'accepted' AND NOT due ORDER BY flag LIMIT $2"
+);
+
+const SAVE_FLAG: &str = "\
+INSERT INTO flag (district, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why,
+                  pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+        CASE WHEN $9 = 'accepted' THEN $18 END, $18)
+ON CONFLICT (district, flag) DO UPDATE SET
+    sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state,
+    reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on,
+    pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id,
+    program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at,
+    pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), updated_at = excluded.updated_at";
+
+const NOTE: &str = "\
+INSERT INTO flag_ledger (district, at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+const LEDGER: &str = "\
+SELECT at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer FROM flag_ledger
+WHERE district = $1 AND (CAST($2 AS text) IS NULL OR flag = $2) ORDER BY id DESC LIMIT $3";
+
+impl Store {
+    /// Participations of one student or of all, void ones included; by student, program, start.
+    pub async fn participations(
+        &self,
+        district: &DistrictId,
+        student: Option<&StudentId>,
+    ) -> Result<Vec<Participation>> {
+        let operation = "read participations";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, PARTICIPATIONS, args![district, student.map(|id| id.0.clone())]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_participation).collect()
+    }
+
+    /// Inserts or replaces participations.
+    pub async fn save_participations(
+        &self,
+        district: &DistrictId,
+        changed: &[Participation],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let operation = "save participations";
+        let mut tx = self.begin(district, operation).await?;
+        for one in changed {
+            let documents = serde_json::Value::from(one.documents.clone()).to_string();
+            let values = args![
+                district,
+                one.id,
+                &one.student,
+                &one.program,
+                one.starts_on,
+                one.ends_on,
+                one.void_on,
+                documents,
+                now
+            ];
+            tx.execute(operation, SAVE_PARTICIPATION, values).await?;
+        }
+        tx.commit(operation).await
+    }
+
+    /// Flags by student, program, start; of one student or program where asked for.
+    pub async fn flags(
+        &self,
+        district: &DistrictId,
+        student: Option<&StudentId>,
+        program: Option<&str>,
+    ) -> Result<Vec<Flag>> {
+        let operation = "list flags";
+        let mut tx = self.read(district, operation).await?;
+        let values = args![district, student.map(|id| id.0.clone()), program.map(str::to_owned)];
+        let rows = tx.rows(operation, FLAGS, values).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_flag).collect()
+    }
+
+    /// A flag by its id in the SIS: what a click on it leads to.
+    pub async fn flag(&self, district: &DistrictId, id: Uuid) -> Result<Option<Flag>> {
+        let operation = "find a flag";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, ONE, args![district, id]).await?;
+        tx.commit(operation).await?;
+        row.map(|row| read_flag(&row)).transpose()
+    }
+
+    /// Flags to be pushed, by student, so that one student's are next to each other.
+    pub async fn due_flags(&self, district: &DistrictId, most: i64) -> Result<Vec<Flag>> {
+        self.some_flags("read the flags to push", DUE, district, most).await
+    }
+
+    /// Flags that the SIS accepted and that were not read back yet.
+    pub async fn accepted_flags(&self, district: &DistrictId, most: i64) -> Result<Vec<Flag>> {
+        self.some_flags("read the flags to read back", ACCEPTED, district, most).await
+    }
+
+    async fn some_flags(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        district: &DistrictId,
+        most: i64,
+    ) -> Result<Vec<Flag>> {
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district, most]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_flag).collect()
+    }
+
+    /// Inserts or replaces flags, with lines for the ledger, all or none.
+    pub async fn save_flags(
+        &self,
+        district: &DistrictId,
+        changed: &[Flag],
+        ledger: &[LedgerEntry],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        if changed.is_empty() && ledger.is_empty() {
+            return Ok(());
+        }
+        let operation = "save flags";
+        let mut tx = self.begin(district, operation).await?;
+        for flag in changed {
+            save_flag(&mut tx, district, flag, now).await?;
+        }
+        for entry in ledger {
+            note(&mut tx, district, entry).await?;
+        }
+        tx.commit(operation).await
+    }
+
+    /// The ledger, newest first; of one flag where asked for.
+    pub async fn flag_ledger(&self, district: &DistrictId, flag: Option<&str>, most: i64) -> Result<Vec<LedgerEntry>> {
+        let operation = "read the ledger of flags";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, LEDGER, args![district, flag.map(str::to_owned), most]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_entry).collect()
+    }
+
+    /// What flags need to know of students: all, or one.
+    pub async fn flag_students(&self, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<FlagStudent>> {
+        let operation = "read the students of flags";
+        let sql = "SELECT s.student_id, s.status, s.connection FROM student s WHERE s.district = $1 \
+                   AND (CAST($2 AS text) IS NULL OR s.student_id = $2) AND EXISTS \
+                   (SELECT 1 FROM participation p WHERE p.district = s.district AND p.student_id = s.student_id) \
+                   ORDER BY s.student_id";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district, student.map(|id| id.0.clone())]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_student).collect()
+    }
+
+    /// How programs stood in the SIS at the last sync.
+    pub async fn flag_programs(&self, district: &DistrictId) -> Result<Vec<FlagProgram>> {
+        let operation = "read the programs of flags";
+        let sql = "SELECT program, problem, program_sis_id FROM flag_program WHERE district = $1 ORDER BY program";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter()
+            .map(|row| Ok(FlagProgram { program: row.get(0)?, problem: row.get(1)?, program_sis_id: row.get(2)? }))
+            .collect()
+    }
+
+    /// Keeps how programs stand in the SIS.
+    pub async fn save_flag_programs(
+        &self,
+        district: &DistrictId,
+        programs: &[FlagProgram],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let operation = "save the programs of flags";
+        let sql = "INSERT INTO flag_program (district, program, problem, program_sis_id, updated_at) \
+                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT (district, program) DO UPDATE SET \
+                   problem = excluded.problem, program_sis_id = excluded.program_sis_id, \
+                   updated_at = excluded.updated_at";
+        let mut tx = self.begin(district, operation).await?;
+        for one in programs {
+            let values = args![district, &one.program, one.problem.clone(), one.program_sis_id.clone(), now];
+            tx.execute(operation, sql, values).await?;
+        }
+        tx.commit(operation).await
+    }
+}
+
+async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTime<Utc>) -> Result<()> {
+    let pushed = flag.pushed.as_ref();
+    let values = args![
+        district,
+        flag.id,
+        flag.participation,
+        &flag.student,
+        &flag.program,
+        flag.sis_id.clone(),
+        flag.starts_on,
+        flag.ends_on,
+        flag.state.as_str(),
+        flag.reason.clone(),
+        flag.due,
+        flag.why.clone(),
+        pushed.map(|pushed| pushed.starts_on),
+        pushed.and_then(|pushed| pushed.ends_on),
+        pushed.map(|pushed| pushed.sis_id.clone()),
+        pushed.map(|pushed| pushed.program_sis_id.clone()),
+        flag.verified_at,
+        now,
+    ];
+    tx.execute("save a flag", SAVE_FLAG, values).await.map(drop)
+}
+
+/// Adds a line to the ledger.
+pub(crate) async fn note(tx: &mut Tx, district: &DistrictId, entry: &LedgerEntry) -> Result<()> {
+    let values = args![
+        district,
+        entry.at,
+        &entry.actor,
+        &entry.flag,
+        entry.student.as_ref().map(|id| id.0.clone()),
+        &entry.program,
+        &entry.action,
+        &entry.why,
+        entry.starts_on,
+        entry.ends_on,
+        &entry.answer,
+    ];
+    tx.execute("write the ledger of flags", NOTE, values).await.map(drop)
+}
+
+fn read_participation(row: &Row) -> Result<Participation> {
+    Ok(Participation {
+        id: row.get(0)?,
+        student: StudentId(row.get(1)?),
+        program: row.get(2)?,
+        starts_on: row.get(3)?,
+        ends_on: row.get(4)?,
+        void_on: row.get(5)?,
+        documents: read_json(row, 6)?,
+    })
+}
+
+fn read_flag(row: &Row) -> Result<Flag> {
+    let state = FlagState::parse(&row.get::<String>(7)?).ok_or_else(|| StoreError::Corrupt {
+        what: "state of a flag",
+        detail: "a word that this program does not know".to_owned(),
+    })?;
+    Ok(Flag {
+        id: row.get(0)?,
+        participation: row.get(1)?,
+        student: StudentId(row.get(2)?),
+        program: row.get(3)?,
+        sis_id: row.get(4)?,
+        starts_on: row.get(5)?,
+        ends_on: row.get(6)?,
+        state,
+        reason: row.get(8)?,
+        due: row.get(9)?,
+        why: row.get(10)?,
+        pushed: read_pushed(row)?,
+        verified_at: row.get(15)?,
+    })
+}
+
+fn read_pushed(row: &Row) -> Result<Option<PushedFlag>> {
+    let Some(starts_on) = row.get(11)? else { return Ok(None) };
+    let text = |index| Ok::<_, StoreError>(row.get::<Option<String>>(index)?.unwrap_or_default());
+    Ok(Some(PushedFlag { starts_on, ends_on: row.get(12)?, sis_id: text(13)?, program_sis_id: text(14)? }))
+}
+
+fn read_entry(row: &Row) -> Result<LedgerEntry> {
+    Ok(LedgerEntry {
+        at: row.get(0)?,
+        actor: row.get(1)?,
+        flag: row.get(2)?,
+        student: row.get::<Option<String>>(3)?.map(StudentId),
+        program: row.get(4)?,
+        action: row.get(5)?,
+        why: row.get(6)?,
+        starts_on: row.get(7)?,
+        ends_on: row.get(8)?,
+        answer: row.get(9)?,
+    })
+}
+
+fn read_student(row: &Row) -> Result<FlagStudent> {
+    Ok(FlagStudent { student: StudentId(row.get(0)?), status: read_status(row, 1)?, connection: row.get(2)? })
+}
