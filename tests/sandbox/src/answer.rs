@@ -18,8 +18,8 @@ use crate::quirks::{FaultKind, RetryAfter};
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    content_type: &'static str,
-    retry_after: Option<String>,
+    pub(crate) content_type: &'static str,
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 

@@ -4,6 +4,8 @@
 //! so that it can contradict it. Invariants: equal configuration and night, equal rows; every person is invented; what
 //! a student's status must be is written beside the student's story, never worked out by rules.
 //!
+//! `campus` stands in for the programs and flags of Infinite Campus.
+//!
 //! Deliberately absent: `OneRoster`, SMS 2.0 and dotted relation paths in `searchFields`.
 //!
 //! Map: [`SandboxConfig`] and [`Quirks`] say what is wanted; `world` makes the district, `catalog` its objects and
@@ -12,6 +14,7 @@
 mod answer;
 mod api;
 mod auth;
+mod campus;
 mod catalog;
 mod clock;
 mod config;
@@ -29,6 +32,7 @@ mod state;
 mod stats;
 mod world;
 
+pub use campus::{Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, CampusStats, Strike};
 pub use config::SandboxConfig;
 pub use quirks::{
     AuthQuirks, Burst, DataQuirks, DateStyle, Drift, ExtraValue, Fault, FaultKind, Grants, NextStyle, ObjectField,

@@ -27,9 +27,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error("the sandbox cannot listen on 127.0.0.1:{port}")]
 pub struct StartError {
-    port: u16,
+    pub(crate) port: u16,
     #[source]
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 /// A Qmlativ on 127.0.0.1. It stops when dropped; [`Sandbox::shutdown`] also waits until it has.

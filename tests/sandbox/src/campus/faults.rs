@@ -1,0 +1,65 @@
+//! What may go wrong with a Campus, switched on by tests.
+
+/// Faults in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CampusFaults {
+    /// Nothing is served: 503 for everything, tokens included.
+    pub outage: bool,
+    /// The vendor pair is refused (401), whatever it is.
+    pub vendor_refused: bool,
+    /// After so many accepted writes every further call is answered with 503.
+    pub outage_after_writes: Option<u64>,
+    /// What strikes, the first that matches.
+    pub strikes: Vec<Strike>,
+}
+
+/// A fault that strikes calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strike {
+    /// What happens.
+    pub fault: CampusFault,
+    /// Only writes; reads go well.
+    pub writes_only: bool,
+    /// Only of the flag whose id, or whose student's id, is this.
+    pub only: Option<String>,
+    /// So many times; always where it is not given.
+    pub times: Option<u32>,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CampusFault {
+    /// It is done, and the connection breaks before the answer is through.
+    LostAnswer,
+    /// It is not done, and answered with this status.
+    Status(u16),
+    /// 429 with so many seconds in `Retry-After`.
+    TooMany(u32),
+}
+
+/// Faults, and how often each has struck.
+#[derive(Debug, Default)]
+pub(super) struct Struck {
+    pub(super) faults: CampusFaults,
+    times: Vec<u32>,
+}
+
+impl Struck {
+    pub(super) fn new(faults: CampusFaults) -> Self {
+        let times = vec![0; faults.strikes.len()];
+        Self { faults, times }
+    }
+
+    /// The fault that strikes a call, if any. `about`: ids that the call names.
+    pub(super) fn strike(&mut self, is_write: bool, about: &[&str]) -> Option<CampusFault> {
+        for (strike, struck) in self.faults.strikes.iter().zip(&mut self.times) {
+            let concerns = strike.only.as_deref().is_none_or(|id| about.iter().any(|one| one.eq_ignore_ascii_case(id)));
+            let matches = (is_write || !strike.writes_only) && concerns;
+            if matches && strike.times.is_none_or(|times| *struck < times) {
+                *struck += 1;
+                return Some(strike.fault);
+            }
+        }
+        None
+    }
+}
