@@ -9,6 +9,7 @@ use rollcall_proto::{
     roster::Status,
     topology::Queue,
 };
+use rollcall_store::document::DocumentStatus;
 
 /// Nightly roster sync of school districts: pulls, judges, shows what would change, keeps the result.
 #[derive(Debug, Parser)]
@@ -79,6 +80,12 @@ pub(crate) enum Verb {
     /// The roster
     #[command(subcommand)]
     Students(StudentsVerb),
+    /// Plan documents
+    #[command(subcommand)]
+    Documents(DocumentsVerb),
+    /// Program flags in Infinite Campus
+    #[command(subcommand)]
+    Flags(FlagsVerb),
     /// The key that seals secrets at rest
     #[command(subcommand)]
     Key(KeyVerb),
@@ -113,7 +120,7 @@ pub(crate) struct Worker {
     /// Which one
     #[arg(value_enum)]
     pub(crate) role: Role,
-    /// Messages in hand at once [default: fetcher 64, classifier 2, writer 2]
+    /// Messages in hand at once [default: fetcher 64, classifier 2, writer 2, flag-sync 4]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: Option<u16>,
 }
@@ -127,6 +134,8 @@ pub(crate) enum Role {
     Classifier,
     /// Writes the roster.
     Writer,
+    /// Syncs program flags with Campus.
+    FlagSync,
 }
 
 #[derive(Debug, Args)]
@@ -282,7 +291,7 @@ pub(crate) enum QueuesVerb {
     List,
     /// Parked messages, and students whose change the database refused: ids and reasons
     Parked {
-        /// Only of this queue: fetch, collect, plan, plan-large, write (parked students among them), applied
+        /// Only of this queue: fetch, collect, plan, plan-large, write (parked students among them), applied, flags
         #[arg(value_parser = queue)]
         queue: Option<Queue>,
         /// Only of this district
@@ -355,6 +364,72 @@ pub(crate) enum StudentsVerb {
 fn status(text: &str) -> Result<Status, String> {
     let word = text.to_ascii_uppercase().replace('-', "_");
     Status::parse(&word).ok_or_else(|| "a status is ENROLLED, PRE_ENROLLED, GRADUATED or INACTIVE".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DocumentsVerb {
+    /// Take in documents from a CSV file: all of them, or none where a row is bad
+    Import {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// CSV with document_id,student_id,program,kind,status,start,end,file; files are relative to it
+        file: PathBuf,
+    },
+    /// Documents, by id
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Only of this student
+        #[arg(long)]
+        student: Option<String>,
+        /// Only of this program
+        #[arg(long)]
+        program: Option<String>,
+        /// Only with this status: draft, completed or withdrawn
+        #[arg(long, value_parser = document_status)]
+        status: Option<DocumentStatus>,
+    },
+}
+
+fn document_status(text: &str) -> Result<DocumentStatus, String> {
+    DocumentStatus::parse(text).ok_or_else(|| "a status is draft, completed or withdrawn".to_owned())
+}
+
+/// Whose flags, and of which program.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FlagsOf {
+    /// Whose
+    #[arg(long)]
+    pub(crate) district: DistrictId,
+    /// Only of this program
+    #[arg(long)]
+    pub(crate) program: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlagsVerb {
+    /// Flags as they should be, and how far they are
+    List(FlagsOf),
+    /// Ask Campus what taking over existing flags would end; changes nothing
+    Plan(FlagsOf),
+    /// Approve taking over: fixes the flags to end, and no others are ever ended
+    Approve(FlagsOf),
+    /// Compare and push now
+    Push(FlagsOf),
+    /// Who did what to which flag, newest first
+    Ledger {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Only of this flag, by its id in Campus
+        #[arg(long)]
+        flag: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
+        limit: i64,
+    },
 }
 
 #[derive(Debug, Subcommand)]

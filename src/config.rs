@@ -1,6 +1,7 @@
 //! Settings of the process: flag, environment, file, default, in that order. The one place that reads the environment.
 
 use std::{
+    num::NonZeroU32,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,6 +12,7 @@ use figment::{
     Figment,
     providers::{Env, Format as _, Toml},
 };
+use rollcall_flag_sync::partner::PartnerInterface;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -30,9 +32,13 @@ struct Sources {
     lost_after_seconds: Option<u32>,
     keep_pages_days: Option<u32>,
     keep_plans_days: Option<u32>,
+    flag_requests_per_second: Option<NonZeroU32>,
+    flag_launch_url: Option<url::Url>,
+    #[serde(default)]
+    campus: PartnerInterface,
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "dir",
     "database_url",
     "amqp_url",
@@ -43,6 +49,8 @@ const KEYS: [&str; 10] = [
     "lost_after_seconds",
     "keep_pages_days",
     "keep_plans_days",
+    "flag_requests_per_second",
+    "flag_launch_url",
 ];
 
 /// Where queue and store live.
@@ -78,7 +86,16 @@ pub(crate) struct Settings {
     pub(crate) keep_pages: Duration,
     /// How long the plan of an ended run is kept.
     pub(crate) keep_plans: Duration,
+    /// Requests a second to one district's Campus.
+    pub(crate) flag_requests_per_second: NonZeroU32,
+    /// Where a click on a flag leads.
+    pub(crate) flag_launch_url: Option<url::Url>,
+    /// The partner interface of Campus.
+    pub(crate) campus: PartnerInterface,
 }
+
+/// No rate is published (wire/oneroster-campus.md 2.3); this one is polite.
+pub(crate) const FLAG_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// Longer than a request to a SIS may take (20 s), so that no page is asked for twice at once.
 const LOST_AFTER_SECONDS: RangeInclusive<u32> = 25..=3_600;
@@ -108,6 +125,9 @@ impl Settings {
             lost_after: Duration::from_secs(lost_after.into()),
             keep_pages: days(keep_pages),
             keep_plans: days(keep_plans),
+            flag_requests_per_second: sources.flag_requests_per_second.unwrap_or(FLAG_REQUESTS_PER_SECOND),
+            flag_launch_url: sources.flag_launch_url,
+            campus: sources.campus,
         })
     }
 }

@@ -139,6 +139,7 @@ fn check(district: &District, allow_private_addresses: bool) -> anyhow::Result<(
             .with_context(|| format!("connection {} ({})", index + 1, connection.kind.as_str()))?;
     }
     check_prefixes(&district.connections)?;
+    check_programs(district)?;
     check_percent("[hold] max_removed_percent", district.hold.max_removed_percent)?;
     check_percent("[hold] max_changed_percent", district.hold.max_changed_percent)
 }
@@ -153,6 +154,30 @@ fn check_text(key: &str, text: &str) -> anyhow::Result<()> {
 
 /// Characters of a name, an id or a code.
 const LONGEST_TEXT: usize = 200;
+
+fn check_programs(district: &District) -> anyhow::Result<()> {
+    for (index, program) in district.programs.iter().enumerate() {
+        let name = &program.name;
+        ensure!(
+            !name.trim().is_empty() && name.trim() == name,
+            "[[program]] name is empty, or begins or ends with a blank"
+        );
+        let twice = district.programs[..index].iter().any(|other| other.name == *name);
+        ensure!(!twice, "[[program]] {name}: there are two of this name");
+        if program.flags {
+            ensure!(
+                program.option.is_some(),
+                "[[program]] {name}: flags need option = \"take-over\" or \"create-new\""
+            );
+            ensure!(program.cutover.is_some(), "[[program]] {name}: flags need cutover = YYYY-MM-DD, their first day");
+        }
+    }
+    ensure!(
+        !district.has_flags() || rollcall_flag_sync::campus::flag_connection(district).is_some(),
+        "a [[program]] has flags = true: its flags need a connection of kind oneroster with vendor_key and vendor_secret"
+    );
+    Ok(())
+}
 
 fn check_percent(key: &str, percent: f64) -> anyhow::Result<()> {
     ensure!((0.0..=100.0).contains(&percent), "{key} is a percentage from 0 to 100");

@@ -8,11 +8,12 @@ use std::{fs::File, path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
+use rollcall_flag_sync::FlagSyncConfig;
 use rollcall_writer::WriterConfig;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli::Role, context::Context};
+use crate::{cli::Role, config::Settings, context::Context};
 
 /// How long a host waits for its services to finish what they have in hand.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -60,6 +61,7 @@ impl Services {
         self.start_fetcher(context, Some(concurrency), schedule);
         self.start(Role::Classifier, context, None);
         self.start(Role::Writer, context, None);
+        self.start(Role::FlagSync, context, None);
     }
 
     /// Starts one.
@@ -80,6 +82,12 @@ impl Services {
                 config.concurrency = concurrency.unwrap_or(config.concurrency);
                 let (bus, store, clock) = parts(context);
                 self.tasks.spawn(rollcall_writer::run(config, bus, store, clock, self.shutdown.clone()));
+            }
+            Role::FlagSync => {
+                let mut config = flag_sync_config(&context.settings);
+                config.concurrency = concurrency.unwrap_or(config.concurrency);
+                let (bus, store, clock) = parts(context);
+                self.tasks.spawn(rollcall_flag_sync::run(config, bus, store, clock, self.shutdown.clone()));
             }
         }
     }
@@ -116,6 +124,18 @@ impl Services {
         }
         anyhow::ensure!(!failed, "a service ended on its own; its log says why");
         Ok(())
+    }
+}
+
+/// How flags are synced, as the process's settings say.
+pub(crate) fn flag_sync_config(settings: &Settings) -> FlagSyncConfig {
+    FlagSyncConfig {
+        allow_private_addresses: settings.allow_private_addresses,
+        requests_per_second: settings.flag_requests_per_second,
+        launch_url: settings.flag_launch_url.clone(),
+        partner: settings.campus.clone(),
+        lease: settings.lost_after,
+        ..FlagSyncConfig::default()
     }
 }
 

@@ -26,6 +26,7 @@ impl CloseHandler {
         if let Some(run) = closed {
             tracing::info!(district = %run.district, run = %run.id, state = run.state.as_str(), "a run has ended");
         }
+        self.context.ask_for_flags((&message.district, message.run), Some(message)).await?;
         for waiting in store.waiting_to_plan(&message.district).await? {
             self.context.ask_to_plan((&message.district, waiting), Some(message)).await?;
         }

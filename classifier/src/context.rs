@@ -6,7 +6,7 @@ use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
     id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId},
-    message::{Applied, Body, LARGE_RUN_ROWS, Message, Plan, Release},
+    message::{Applied, Body, FlagSync, LARGE_RUN_ROWS, Message, Plan, Release},
 };
 use rollcall_store::{
     Store,
@@ -67,6 +67,14 @@ impl Context {
     /// Says that every planned event of a run is settled.
     pub async fn say_applied(&self, run: RunKey<'_>, cause: Option<&Message>) -> Result<(), ClassifierError> {
         self.publish(run, cause, Body::Applied(Applied {})).await
+    }
+
+    /// Asks for a district's flags, now that a run of it has stopped. Where it has none, nothing is asked.
+    pub async fn ask_for_flags(&self, run: RunKey<'_>, cause: Option<&Message>) -> Result<(), ClassifierError> {
+        if self.store.district(run.0).await?.has_flags() {
+            self.publish(run, cause, Body::FlagSync(FlagSync { student: None })).await?;
+        }
+        Ok(())
     }
 
     /// Goes to the plan if every pull is at its end and every fetched page is in. True: the run stands at Plan.

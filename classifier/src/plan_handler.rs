@@ -68,7 +68,8 @@ impl PlanHandler {
             }
             // A run that changed nothing ended with its plan; whoever waited for it may go on.
             Stage::Closed => self.context.say_applied(run, Some(message)).await?,
-            Stage::Pull | Stage::Plan | Stage::Held => {}
+            Stage::Held => self.context.ask_for_flags(run, Some(message)).await?,
+            Stage::Pull | Stage::Plan => {}
         }
         Ok(Fate::Done)
     }

@@ -3,6 +3,8 @@
 mod demo;
 mod district;
 mod doctor;
+mod documents;
+mod flags;
 mod key;
 mod queues;
 mod replay;
@@ -42,6 +44,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Run(args) => run::run(&Context::open(global).await?, &args).await,
         Verb::Runs(verb) => runs::dispatch(&Context::open(global).await?, verb).await,
         Verb::Queues(verb) => queues::dispatch(&Context::open(global).await?, verb).await,
+        Verb::Documents(verb) => documents::dispatch(&Context::open(global).await?, verb).await,
+        Verb::Flags(verb) => flags::dispatch(&Context::open(global).await?, verb).await,
         Verb::Students(verb) => students::dispatch(&Context::open(global).await?, verb).await,
     }
 }

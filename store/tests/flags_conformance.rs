@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+#[allow(dead_code, reason = "shared with the roster's tests")]
 mod roster_support;
 
 use common::{Fixture, day, new_key, ring};

@@ -1,0 +1,287 @@
+//! Programs and participations of one district's Campus: read, and written one at a time.
+//!
+//! Role: the calls of the partner interface, paged, paced and retried. Neighbours: [`crate::partner`] spells them;
+//! `rollcall-http` sends them.
+//!
+//! Invariants: no more requests a second than the district's rate, retries and reads included; nothing is ever deleted.
+
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::{DefaultKeyedRateLimiter, Quota};
+use reqwest::Method;
+use rollcall_http::{
+    error::{Remedy, SisError},
+    limits::pause,
+    net::Reply,
+    session::{Call, Session},
+};
+use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    diff::ActualFlag,
+    partner::{CampusProgram, PartnerInterface},
+};
+
+/// Tries of one call, where what failed may go well at once.
+const TRIES: u32 = 2;
+
+/// Pages of one list: more means that paging is stuck.
+const MOST_PAGES: u32 = 10_000;
+
+/// Requests a second, for each district.
+#[derive(Debug, Clone)]
+pub struct Pace(Arc<DefaultKeyedRateLimiter<DistrictId>>);
+
+impl Pace {
+    /// So many requests a second, with bursts of as many after a rest.
+    pub fn per_second(requests: NonZeroU32) -> Self {
+        Self(Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_second(requests))))
+    }
+
+    async fn turn(&self, district: &DistrictId) {
+        self.0.until_key_ready(district).await;
+    }
+}
+
+/// What participations to read.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// All of a program, by its id in the SIS.
+    OfProgram(&'a str),
+    /// All of a student, by the SIS's id.
+    OfStudent(&'a str),
+}
+
+/// What a write came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Accepted; to be read back.
+    Accepted(u16),
+    /// Refused for good, as it is: an unknown student or program, a conflict, bad dates.
+    Refused(u16),
+}
+
+impl Written {
+    /// The status, for the ledger.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Accepted(status) | Self::Refused(status) => status,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Campus {
+    district: DistrictId,
+    session: Session,
+    base: Url,
+    table: Arc<PartnerInterface>,
+    pace: Pace,
+}
+
+/// The connection that a district's flags go through: its first `OneRoster` one with a vendor key.
+pub fn flag_connection(district: &District) -> Option<(ConnectionNo, &Connection)> {
+    let numbered = (0_u16..).map(ConnectionNo).zip(&district.connections);
+    numbered.into_iter().find(|(_, one)| one.kind == SisKind::OneRoster && one.vendor_key.is_some())
+}
+
+/// What `x-vendor-authorization` carries (wire/oneroster-campus.md 2.2).
+pub(crate) fn vendor_authorization(connection: &Connection, secrets: &ConnectionSecrets) -> Option<SecretString> {
+    let (key, secret) = (connection.vendor_key.as_ref()?, secrets.vendor_secret.as_ref()?);
+    Some(SecretString::from(format!("{key}:{}", secret.expose_secret())))
+}
+
+impl Campus {
+    /// A district's Campus, through a session with its connection.
+    pub fn new(
+        district: DistrictId,
+        session: Session,
+        vendor: &SecretString,
+        table: Arc<PartnerInterface>,
+        pace: Pace,
+    ) -> Result<Self, SisError> {
+        let base = base_url(&session.connection().base_url);
+        let session = session.with_secret_header(&table.vendor_header, vendor)?;
+        Ok(Self { district, session, base, table, pace })
+    }
+
+    /// The partner interface.
+    pub(crate) fn table(&self) -> &PartnerInterface {
+        &self.table
+    }
+
+    /// The programs that Campus shows us.
+    pub async fn programs(&self) -> Result<Vec<CampusProgram>, SisError> {
+        let table = &self.table;
+        let read = |row: &Value| table.program(row);
+        self.list(&table.programs_path, &table.programs_envelope, None, "the programs", read).await
+    }
+
+    /// Participations, deleted ones left out.
+    pub async fn participations(&self, which: Which<'_>) -> Result<Vec<ActualFlag>, SisError> {
+        let table = &self.table;
+        let (field, id) = match which {
+            Which::OfProgram(id) => (&table.program_filter, id),
+            Which::OfStudent(id) => (&table.student_filter, id),
+        };
+        let filter = format!("{field}='{}'", id.replace('\'', "''"));
+        let (path, envelope) = (&table.participations_path, &table.participations_envelope);
+        // A server that does not know the filter may answer with all.
+        let is_wanted = |flag: &ActualFlag| match which {
+            Which::OfProgram(id) => flag.program_sis_id.eq_ignore_ascii_case(id),
+            Which::OfStudent(id) => flag.sis_id.eq_ignore_ascii_case(id),
+        };
+        let read = |row: &Value| table.participation(row).filter(is_wanted);
+        self.list(path, envelope, Some(&filter), "the program participations", read).await
+    }
+
+    /// One participation: as we read it, and as Campus gave it. `None`: there is none, or it is deleted.
+    pub async fn participation(&self, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        let call =
+            self.call(Method::GET, &self.table.participations_path, Some(id), None, "a program participation")?;
+        let reply = self.send(&call).await?;
+        match reply.status {
+            200 => {}
+            404 => return Ok(None),
+            status => return Err(SisError::Status { what: call.what, status }),
+        }
+        let mut body = read(&call, &reply)?;
+        let row = body.get_mut(&self.table.participation_envelope).map(Value::take).unwrap_or(body);
+        Ok(self.table.participation(&row).map(|flag| (flag, row)))
+    }
+
+    /// Creates or replaces a participation.
+    pub async fn put(&self, id: &str, body: Value) -> Result<Written, SisError> {
+        let path = &self.table.participations_path;
+        let call = self.call(Method::PUT, path, Some(id), Some(body), "a program participation")?;
+        let reply = self.send(&call).await?;
+        Ok(match reply.status {
+            status @ 200..=299 => Written::Accepted(status),
+            status => Written::Refused(status),
+        })
+    }
+
+    /// Reads a list to its end; of each row only what `read` makes of it is kept.
+    async fn list<T>(
+        &self,
+        path: &str,
+        envelope: &str,
+        filter: Option<&str>,
+        what: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, SisError> {
+        let (mut kept, mut rows, mut seen) = (Vec::new(), 0, BTreeSet::new());
+        for _ in 0..MOST_PAGES {
+            let call = self.page_call(path, filter, rows, what)?;
+            let page = self.page(&call, envelope).await?;
+            // Only an empty page ends a list for certain: servers clamp page sizes without a word.
+            let Some(first) = page.first() else { return Ok(kept) };
+            if !seen.insert(first.get(&self.table.id).map(Value::to_string)) {
+                return Err(stuck(&call));
+            }
+            rows += page.len();
+            kept.extend(page.iter().filter_map(&read));
+        }
+        Err(stuck(&self.page_call(path, filter, rows, what)?))
+    }
+
+    fn page_call(&self, path: &str, filter: Option<&str>, offset: usize, what: &str) -> Result<Call, SisError> {
+        let mut call = self.call(Method::GET, path, None, None, what)?;
+        call.url
+            .query_pairs_mut()
+            .append_pair("limit", &self.table.page_size.to_string())
+            .append_pair("offset", &offset.to_string())
+            .append_pair("sort", &self.table.id)
+            .append_pair("orderBy", "asc")
+            .extend_pairs(filter.map(|filter| ("filter", filter)));
+        Ok(call)
+    }
+
+    async fn page(&self, call: &Call, envelope: &str) -> Result<Vec<Value>, SisError> {
+        let reply = self.send(call).await?;
+        if reply.status != 200 {
+            return Err(SisError::Status { what: call.what.clone(), status: reply.status });
+        }
+        match read(call, &reply)?.get_mut(envelope).map(Value::take) {
+            Some(Value::Array(rows)) => Ok(rows),
+            _ => Err(SisError::Unreadable { what: call.what.clone(), problem: "no such envelope", line: 1, column: 1 }),
+        }
+    }
+
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        id: Option<&str>,
+        body: Option<Value>,
+        what: &str,
+    ) -> Result<Call, SisError> {
+        let mut url = self.base.clone();
+        let host = url.host_str().unwrap_or_default().to_owned();
+        url.path_segments_mut()
+            .map_err(|()| SisError::Invalid { host, detail: "base_url has no path" })?
+            .pop_if_empty()
+            .extend(path.split('/').filter(|part| !part.is_empty()))
+            .extend(id);
+        Ok(Call { method, url, body, what: what.to_owned() })
+    }
+
+    async fn send(&self, call: &Call) -> Result<Reply, SisError> {
+        let mut tries = 1;
+        loop {
+            self.pace.turn(&self.district).await;
+            match self.session.exchange(call).await {
+                Err(error) if tries < TRIES && may_go_well_at_once(&error) => {
+                    tokio::time::sleep(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
+                    tries += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+fn may_go_well_at_once(error: &SisError) -> bool {
+    error.remedy() == Remedy::Again && !matches!(error, SisError::CircuitOpen { .. } | SisError::Timeout { .. })
+}
+
+fn read(call: &Call, reply: &Reply) -> Result<Value, SisError> {
+    serde_json::from_slice(&reply.body).map_err(|error| SisError::Unreadable {
+        what: call.what.clone(),
+        problem: "not JSON, or cut off",
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+fn stuck(call: &Call) -> SisError {
+    SisError::Unreadable { what: call.what.clone(), problem: "the same page again", line: 1, column: 1 }
+}
+
+/// Districts paste the base URL with or without the service's own path (wire/oneroster-campus.md 2.1).
+fn base_url(given: &Url) -> Url {
+    let mut base = given.clone();
+    base.set_query(None);
+    let path = given.path().trim_end_matches('/');
+    let path = ["/rostering/v1p2", "/gradebook/v1p2"].iter().find_map(|tail| path.strip_suffix(tail)).unwrap_or(path);
+    base.set_path(path);
+    base
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_taken_as_districts_paste_it() {
+        let bare = "https://campus.example/campus/api/oneroster/v1p2/app/ims/oneroster";
+        for given in ["", "/", "/rostering/v1p2", "/rostering/v1p2/", "/gradebook/v1p2"] {
+            assert_eq!(base_url(&format!("{bare}{given}").parse().unwrap()).as_str(), bare);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How flag-sync works.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use rollcall_http::net::HttpConfig;
+
+use crate::partner::PartnerInterface;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagSyncConfig {
+    /// Districts at once in this process.
+    pub concurrency: u16,
+    /// Plain http and addresses that are not public are allowed. The process's setting, never a district's.
+    pub allow_private_addresses: bool,
+    /// Requests a second to one district's Campus, reads and retries included.
+    pub requests_per_second: NonZeroU32,
+    /// Students whose flags are pushed at once; one student's are pushed one after the other.
+    pub students_at_once: u16,
+    /// Where a click on a flag leads: the LTI tool's launch URL, to which the flag's id is added. None: flags have no
+    /// link.
+    pub launch_url: Option<url::Url>,
+    /// The partner interface.
+    pub partner: PartnerInterface,
+    /// How often flags that are due are looked for.
+    pub reconcile_every: Duration,
+    /// A district asked about is asked about again after so long, if its flags are still due.
+    pub ask_again_after: Duration,
+    /// A district is a worker's for so long without a sign of life. Longer than a request may take.
+    pub lease: Duration,
+    /// Work on one message ends after about so long, and goes on with another one.
+    pub unit: Duration,
+    /// The first wait after Campus was away; doubled each time, up to [`FlagSyncConfig::LONGEST_WAIT`].
+    pub first_wait: Duration,
+    /// Time-outs and limits of requests. Its `allow_private_addresses` is overridden by the one above.
+    pub http: HttpConfig,
+}
+
+impl FlagSyncConfig {
+    /// Longest wait until Campus is tried again.
+    pub const LONGEST_WAIT: Duration = Duration::from_mins(15);
+}
+
+impl Default for FlagSyncConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: 4,
+            allow_private_addresses: false,
+            requests_per_second: NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN),
+            students_at_once: 8,
+            launch_url: None,
+            partner: PartnerInterface::default(),
+            reconcile_every: Duration::from_secs(5),
+            ask_again_after: Duration::from_secs(20),
+            lease: Duration::from_mins(1),
+            unit: Duration::from_secs(15),
+            first_wait: Duration::from_secs(30),
+            http: HttpConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Why flags could not be synced.
+
+use rollcall_http::error::{Remedy, SisError};
+use rollcall_proto::bus::BusError;
+use rollcall_store::StoreError;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagError {
+    /// The store.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The bus.
+    #[error("the bus failed")]
+    Bus(#[from] BusError),
+    /// Campus.
+    #[error("Campus failed")]
+    Sis(#[from] SisError),
+    /// The district's file does not say how to write flags.
+    #[error("{0}")]
+    Configuration(&'static str),
+}
+
+impl FlagError {
+    /// Worth another try without anybody doing anything.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Bus(error) => error.is_transient(),
+            Self::Sis(error) => !matches!(error.remedy(), Remedy::GiveUp),
+            Self::Configuration(_) => false,
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+/// What keeps a district's flags from Campus, for people.
+pub(crate) fn problem(error: &SisError) -> String {
+    match error {
+        SisError::AccessRefused { status, .. } => format!(
+            "access-refused: Campus refuses the programs (status {status}); check vendor_key and vendor_secret, and ask \
+             the district whether the connection's Grade Book function is enabled"
+        ),
+        other => other.explain(),
+    }
+}

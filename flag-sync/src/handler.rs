@@ -1,0 +1,157 @@
+//! One message: compare what has to be compared, push what is due, take over, and say what is left.
+//!
+//! Invariants: one worker at a time has a district; work ends after about a unit of time and goes on with a message; what
+//! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
+//! for a day.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use rollcall_http::error::{Remedy, SisError};
+use rollcall_proto::{
+    handler::{Fate, Handler},
+    message::{Body, FlagPush, FlagSync, Message},
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    config::FlagSyncConfig,
+    context::{Context, Work},
+    error::{FlagError, chain, problem},
+};
+
+/// More pending students than these are compared with all others, by lists.
+const MOST_PENDING: i64 = 50;
+
+/// Wait before a message is tried again, while store or broker are away.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Handles the queue of flags.
+#[derive(Debug)]
+pub struct FlagHandler {
+    context: Context,
+}
+
+impl FlagHandler {
+    /// A handler.
+    pub const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Does the district's work under its lease.
+    async fn serve(&self, message: &Message) -> Result<(), FlagError> {
+        let (store, district) = (&self.context.store, &message.district);
+        let (worker, now) = (Uuid::now_v7(), self.context.clock.now());
+        if !store.claim_flags(district, worker, now, now + self.context.config.lease).await? {
+            // Somebody is at it, or Campus is to be left alone; what is due stays due.
+            return Ok(());
+        }
+        let worked = self.work(message, worker).await;
+        if let Err(error) = &worked {
+            self.put_off(message, error).await?;
+        }
+        store.release_flags(district, worker).await?;
+        match worked {
+            Ok(true) => {
+                let next = message.follow_up(self.context.clock.now(), Body::FlagPush(FlagPush {}));
+                Ok(self.context.bus.publish(&[next]).await?)
+            }
+            Ok(false) | Err(FlagError::Sis(_) | FlagError::Configuration(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True: something is left.
+    async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
+        let work = self.context.open(&message.district).await?;
+        let until = Instant::now() + self.context.config.unit;
+        work.compare_what_is_due(message).await?;
+        let left = work.push(worker, until).await? || work.take_over(worker, until).await?;
+        self.context.store.flags_reachable(&message.district).await?;
+        Ok(left)
+    }
+
+    /// Keeps what is in the way, and until when nobody tries.
+    async fn put_off(&self, message: &Message, error: &FlagError) -> Result<(), FlagError> {
+        let (store, district, config) = (&self.context.store, &message.district, &self.context.config);
+        let (text, named) = match error {
+            FlagError::Sis(SisError::Busy { after, .. }) => (None, Some(*after)),
+            FlagError::Sis(sis) if sis.remedy() == Remedy::Again => (Some(problem(sis)), None),
+            FlagError::Sis(sis) => (Some(problem(sis)), Some(FlagSyncConfig::LONGEST_WAIT)),
+            FlagError::Configuration(_) => (Some(error.to_string()), Some(FlagSyncConfig::LONGEST_WAIT)),
+            FlagError::Store(_) | FlagError::Bus(_) => return Ok(()),
+        };
+        let failures = match &text {
+            Some(text) => store.flags_unreachable(district, text).await?,
+            None => 0,
+        };
+        let wait = named.unwrap_or_else(|| backoff(config.first_wait, failures));
+        let at = self.context.clock.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+        store.retry_flags_at(district, at).await?;
+        match text {
+            Some(problem) if failures <= 1 => {
+                tracing::error!(%district, problem, again_at = %at, "flags cannot be written; they are tried again");
+            }
+            _ => tracing::info!(%district, error = chain(error), again_at = %at, "flags wait for Campus"),
+        }
+        Ok(())
+    }
+}
+
+impl Work {
+    async fn compare_what_is_due(&self, message: &Message) -> Result<(), FlagError> {
+        let pending = self.store().pending_students(self.id(), MOST_PENDING + 1).await?;
+        let all = match &message.body {
+            // A sync that began after this message was published covers it.
+            Body::FlagSync(FlagSync { student: None }) => {
+                self.store().flags_synced_at(self.id()).await?.is_none_or(|synced| synced < message.time)
+            }
+            _ => false,
+        };
+        if all || pending.len() as i64 > MOST_PENDING {
+            // The marks are read before the documents are: one set meanwhile stays.
+            let pending = self.store().pending_students(self.id(), i64::MAX).await?;
+            self.compare(None).await?;
+            return Ok(self.store().settle_pending(self.id(), &pending).await?);
+        }
+        for one in pending {
+            self.compare(Some(&one.0)).await?;
+            self.store().settle_pending(self.id(), std::slice::from_ref(&one)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Doubled with each failure.
+fn backoff(first: Duration, failures: i64) -> Duration {
+    let doubled = u32::try_from(failures.clamp(1, 16) - 1).unwrap_or_default();
+    first.saturating_mul(1 << doubled).min(FlagSyncConfig::LONGEST_WAIT)
+}
+
+#[async_trait]
+impl Handler for FlagHandler {
+    async fn handle(&self, message: Message) -> Fate {
+        if !matches!(message.body, Body::FlagSync(_) | Body::FlagPush(_)) {
+            return Fate::park("wrong-queue", "a message of another kind stands in the queue of flags");
+        }
+        match self.serve(&message).await {
+            Ok(()) => Fate::Done,
+            Err(error) if error.is_transient() => Fate::wait("infrastructure-away", chain(&error), AGAIN),
+            Err(error) => Fate::retry("infrastructure-refused", chain(&error), AGAIN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_and_end() {
+        let first = Duration::from_secs(30);
+        let waits: Vec<_> = [0, 1, 2, 3, 6, 500].map(|failures| backoff(first, failures).as_secs()).into();
+        assert_eq!(waits, [30, 30, 60, 120, 900, 900]);
+    }
+}

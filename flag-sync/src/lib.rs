@@ -1,0 +1,78 @@
+//! Participations in special programs, and their flags in Infinite Campus.
+//!
+//! Role: works out participations from completed documents, what flags they should show, and what Campus shows; pushes
+//! the difference, reads it back, and keeps a ledger. Nightly after the district's run has stopped, and at once after a
+//! document completes, by one and the same code.
+//!
+//! Neighbours: documents come in over the store (command line, JSON API); runs are others' business, only that they
+//! stopped matters; the document viewer finds a flag's student and program by its id.
+//!
+//! Invariants: only a participation ends a flag, never a status; nothing is deleted in Campus, an end date is set instead;
+//! ids are worked out, so a push repeated finds its own; a program that Campus does not have as it must be fails alone
+//! and loudly; no message matters, the store says what is due.
+//!
+//! Deliberately absent: making or changing a program (flag) in Campus, and guessing its contract: see [`partner`].
+
+pub mod campus;
+pub mod config;
+mod context;
+pub mod cutover;
+pub mod desired;
+pub mod diff;
+pub mod error;
+mod handler;
+pub mod participation;
+pub mod partner;
+mod plan;
+mod push;
+pub mod reconcile;
+mod takeover;
+
+use std::sync::Arc;
+
+use rollcall_proto::{
+    bus::{
+        SharedBus,
+        worker::{WorkerConfig, run_worker},
+    },
+    clock::SharedClock,
+    id::DistrictId,
+    topology::Queue,
+};
+use rollcall_store::{Store, district::CutoverOption};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{config::FlagSyncConfig, context::Context, cutover::Survey, error::FlagError, handler::FlagHandler};
+
+/// Syncs flags until `shutdown`, then finishes what is in hand.
+pub async fn run(
+    config: FlagSyncConfig,
+    bus: SharedBus,
+    store: Store,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+) {
+    let concurrency = config.concurrency;
+    let context = match Context::new(config, Arc::clone(&bus), store, Arc::clone(&clock)) {
+        Ok(context) => context,
+        Err(error) => {
+            tracing::error!(%error, "flag-sync cannot start");
+            return;
+        }
+    };
+    let handler = Arc::new(FlagHandler::new(context.clone()));
+    let worker = WorkerConfig::new(concurrency);
+    tokio::join!(
+        run_worker(bus, Queue::Flags, handler, worker, clock, shutdown.clone()),
+        reconcile::run(context, shutdown.clone()),
+    );
+}
+
+/// What a take-over of a program would do, as things are in Campus now.
+pub async fn survey(context: &Context, district: &DistrictId, program: &str) -> Result<Survey, FlagError> {
+    let work = context.open(district).await?;
+    let program = work.district.programs.iter().find(|one| one.name == program);
+    let program = program.filter(|one| one.option == Some(CutoverOption::TakeOver)).cloned();
+    let program = program.ok_or(FlagError::Configuration("the program does not take over existing flags"))?;
+    work.survey(&program).await
+}

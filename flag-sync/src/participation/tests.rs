@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn day(number: i64) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 1, 1).unwrap() + chrono::TimeDelta::days(number)
+}
+
+fn document(id: &str, starts: i64, ends: Option<i64>) -> CompletedDocument {
+    CompletedDocument {
+        id: id.parse().unwrap(),
+        student: StudentId("1".to_owned()),
+        program: "P".to_owned(),
+        starts_on: day(starts),
+        ends_on: ends.map(day),
+    }
+}
+
+fn dates(spans: &[Span]) -> Vec<(NaiveDate, Option<NaiveDate>)> {
+    spans.iter().map(|span| (span.starts_on, span.ends_on)).collect()
+}
+
+#[test]
+fn documents_make_stretches() {
+    type Row = (&'static str, Vec<(i64, Option<i64>)>, Vec<(i64, Option<i64>)>);
+    let table: [Row; 10] = [
+        ("none", vec![], vec![]),
+        ("one, open", vec![(0, None)], vec![(0, None)]),
+        ("one, ended", vec![(0, Some(9))], vec![(0, Some(9))]),
+        ("the next day follows without a gap", vec![(0, Some(9)), (10, Some(19))], vec![(0, Some(19))]),
+        ("a day between is a gap", vec![(0, Some(9)), (11, Some(19))], vec![(0, Some(9)), (11, Some(19))]),
+        ("overlapping", vec![(0, Some(9)), (5, Some(19))], vec![(0, Some(19))]),
+        ("one within another", vec![(0, Some(19)), (5, Some(9))], vec![(0, Some(19))]),
+        ("nothing comes after an open one", vec![(0, None), (50, Some(60))], vec![(0, None)]),
+        ("a chain that ends open", vec![(10, None), (0, Some(9))], vec![(0, None)]),
+        ("one day", vec![(3, Some(3))], vec![(3, Some(3))]),
+    ];
+    for (what, documents, expected) in table {
+        let named = documents.iter().enumerate();
+        let documents: Vec<_> = named.map(|(at, (start, end))| document(&at.to_string(), *start, *end)).collect();
+        let expected: Vec<_> = expected.into_iter().map(|(start, end)| (day(start), end.map(day))).collect();
+        assert_eq!(dates(&spans(&documents)), expected, "{what}");
+    }
+}
+
+#[test]
+fn phases_include_both_ends() {
+    let table = [(4, Phase::Future), (5, Phase::Current), (9, Phase::Current), (10, Phase::Past)];
+    for (today, expected) in table {
+        assert_eq!(phase(day(5), Some(day(9)), day(today)), expected, "{today}");
+    }
+    assert_eq!(phase(day(5), None, day(5_000)), Phase::Current);
+}
+
+struct House {
+    district: DistrictId,
+    student: StudentId,
+    stored: Vec<Participation>,
+}
+
+impl House {
+    fn new() -> Self {
+        Self { district: "d".parse().unwrap(), student: StudentId("1".to_owned()), stored: Vec::new() }
+    }
+
+    /// What the documents of a day make of what is stored; how many differ.
+    fn see(&mut self, documents: &[CompletedDocument], today: i64) -> usize {
+        let owner = Owner { district: &self.district, student: &self.student, program: "P" };
+        let changed = matched(owner, &self.stored, &spans(documents), day(today));
+        let count = changed.len();
+        for one in changed {
+            self.stored.retain(|old| old.id != one.id);
+            self.stored.push(one);
+        }
+        count
+    }
+
+    fn live(&self) -> Vec<&Participation> {
+        let mut live: Vec<_> = self.stored.iter().filter(|one| one.void_on.is_none()).collect();
+        live.sort_by_key(|one| one.starts_on);
+        live
+    }
+}
+
+#[test]
+fn a_corrected_start_stays_the_same_participation() {
+    let mut house = House::new();
+    house.see(&[document("a", 100, Some(200))], 110);
+    let id = house.stored[0].id;
+    assert_eq!(house.see(&[document("a", 90, Some(200))], 111), 1);
+    assert_eq!((house.stored.len(), house.live()[0].id, house.live()[0].starts_on), (1, id, day(90)));
+    // Even a year off, told by the document.
+    house.see(&[document("a", 465, Some(565))], 112);
+    assert_eq!((house.stored.len(), house.live()[0].id), (1, id));
+    // And another document over the same days.
+    house.see(&[document("b", 460, Some(560))], 113);
+    assert_eq!((house.stored.len(), house.live()[0].id), (1, id));
+}
+
+#[test]
+fn a_withdrawn_one_is_void_and_comes_back_as_itself() {
+    let mut house = House::new();
+    house.see(&[document("a", 0, None)], 5);
+    let id = house.stored[0].id;
+    house.see(&[], 7);
+    assert_eq!(house.stored[0].void_on, Some(day(7)));
+    assert_eq!(house.see(&[], 8), 0, "void once");
+    house.see(&[document("b", 3, None)], 9);
+    assert_eq!((house.live()[0].id, house.stored.len()), (id, 1));
+}
+
+#[test]
+fn a_filled_gap_keeps_the_one_that_ends_last() {
+    let mut house = House::new();
+    let ends = [document("a", 0, Some(9)), document("c", 20, None)];
+    house.see(&ends, 25);
+    let later = house.live()[1].id;
+    house.see(&[ends[0].clone(), document("b", 10, Some(19)), ends[1].clone()], 26);
+    assert_eq!((house.live().len(), house.live()[0].id, house.live()[0].starts_on), (1, later, day(0)));
+    assert_eq!(house.stored.len(), 2);
+}
+
+#[test]
+fn a_split_one_gives_its_id_to_one_part_only() {
+    let mut house = House::new();
+    house.see(&[document("a", 0, Some(9)), document("b", 10, Some(19))], 5);
+    house.see(&[document("a", 0, Some(5)), document("b", 10, Some(19))], 6);
+    let live = house.live();
+    assert_eq!(live.len(), 2);
+    assert_ne!(live[0].id, live[1].id);
+}
+
+fn any_documents() -> impl Strategy<Value = Vec<CompletedDocument>> {
+    let one = (0_u8..12, 0_i64..80, proptest::option::of(0_i64..30));
+    proptest::collection::vec(one, 0..8).prop_map(|all| {
+        let unique: BTreeMap<u8, _> = all.into_iter().map(|(id, start, long)| (id, (start, long))).collect();
+        let made = unique.into_iter();
+        made.map(|(id, (start, long))| document(&id.to_string(), start, long.map(|long| start + long))).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_day_is_in_a_stretch_exactly_if_a_document_covers_it(documents in any_documents()) {
+        let spans = spans(&documents);
+        let within = |start: NaiveDate, end: Option<NaiveDate>, at: NaiveDate| phase(start, end, at) == Phase::Current;
+        for at in (-2..120).map(day) {
+            let covered = documents.iter().any(|one| within(one.starts_on, one.ends_on, at));
+            let spanned = spans.iter().filter(|span| within(span.starts_on, span.ends_on, at)).count();
+            prop_assert_eq!(usize::from(covered), spanned);
+        }
+        for pair in spans.windows(2) {
+            let end = pair[0].ends_on.unwrap();
+            prop_assert!(end.succ_opt().unwrap() < pair[1].starts_on, "they neither overlap nor touch");
+        }
+        prop_assert_eq!(spans.iter().map(|span| span.documents.len()).sum::<usize>(), documents.len());
+    }
+
+    #[test]
+    fn stretches_do_not_depend_on_the_order_of_documents(documents in any_documents(), seed in any::<u64>()) {
+        let mut shuffled = documents.clone();
+        let turn = seed as usize % shuffled.len().max(1);
+        shuffled.rotate_left(turn);
+        shuffled.reverse();
+        prop_assert_eq!(spans(&documents), spans(&shuffled));
+    }
+
+    #[test]
+    fn what_is_stored_always_tells_the_documents_of_today(days in proptest::collection::vec(any_documents(), 1..6)) {
+        let mut house = House::new();
+        for (today, documents) in days.iter().enumerate() {
+            let ids: BTreeSet<Uuid> = house.stored.iter().map(|one| one.id).collect();
+            house.see(documents, today as i64);
+            let live: Vec<_> = house.live().iter().map(|one| (one.starts_on, one.ends_on)).collect();
+            prop_assert_eq!(live, dates(&spans(documents)));
+            let now: BTreeSet<Uuid> = house.stored.iter().map(|one| one.id).collect();
+            prop_assert!(ids.is_subset(&now), "none is dropped");
+            prop_assert_eq!(now.len(), house.stored.len());
+            prop_assert_eq!(house.see(documents, today as i64), 0, "the same again changes nothing");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The partner interface of Infinite Campus for programs and their participations: every path, envelope key and field
+//! name that we rely on, in one table.
+//!
+//! Its true contract is not public: it stands in each district's own documentation (connection, Edit, Troubleshooting
+//! Documentation). The defaults are wire/oneroster-campus.md 2.5's conservative contract. An empty name means that Campus
+//! has no such field: it is neither sent nor read.
+
+use chrono::NaiveDate;
+use rollcall_store::flag::PushedFlag;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::diff::ActualFlag;
+
+/// See the module. A name with dots leads into nested objects.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PartnerInterface {
+    /// Path of the programs, after the base URL (`…/ims/oneroster`).
+    pub programs_path: String,
+    /// Path of the participations.
+    pub participations_path: String,
+    /// Header that carries `key:secret` of the vendor.
+    pub vendor_header: String,
+    /// Envelope of a list of programs.
+    pub programs_envelope: String,
+    /// Envelope of a list of participations.
+    pub participations_envelope: String,
+    /// Envelope of one participation.
+    pub participation_envelope: String,
+    /// Rows asked for in one page.
+    pub page_size: u32,
+    /// Id of any object.
+    pub id: String,
+    /// Status of any object.
+    pub status: String,
+    /// What the status says of an object that was deleted.
+    pub deleted_status: String,
+    /// What the status says of one that was not.
+    pub active_status: String,
+    /// A program's name, by which it is matched exactly.
+    pub program_name: String,
+    /// Whether a program (flag) is active.
+    pub program_active: String,
+    /// Whether a program (flag) is marked "Special Ed".
+    pub program_special_ed: String,
+    /// A participation's student.
+    pub student_id: String,
+    /// A participation's program.
+    pub program_id: String,
+    /// First day of a participation.
+    pub starts_on: String,
+    /// Last day of a participation.
+    pub ends_on: String,
+    /// Where a click on the flag leads.
+    pub launch_link: String,
+    /// Field to filter participations by student.
+    pub student_filter: String,
+    /// Field to filter participations by program.
+    pub program_filter: String,
+}
+
+impl Default for PartnerInterface {
+    fn default() -> Self {
+        let text = str::to_owned;
+        Self {
+            programs_path: text("gradebook/v1p2/programs"),
+            participations_path: text("gradebook/v1p2/programParticipations"),
+            vendor_header: text("x-vendor-authorization"),
+            programs_envelope: text("programs"),
+            participations_envelope: text("programParticipations"),
+            participation_envelope: text("programParticipation"),
+            page_size: 1_000,
+            id: text("sourcedId"),
+            status: text("status"),
+            deleted_status: text("tobedeleted"),
+            active_status: text("active"),
+            program_name: text("title"),
+            program_active: text("metadata.active"),
+            program_special_ed: text("metadata.specialEd"),
+            student_id: text("student.sourcedId"),
+            program_id: text("program.sourcedId"),
+            starts_on: text("beginDate"),
+            ends_on: text("endDate"),
+            launch_link: text("metadata.ltiLink"),
+            student_filter: text("student.sourcedId"),
+            program_filter: text("program.sourcedId"),
+        }
+    }
+}
+
+/// A program as Campus has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampusProgram {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Not switched off, nor deleted; true where Campus does not say.
+    pub active: bool,
+    /// Marked "Special Ed"; true where Campus does not say, since it shows partners no others.
+    pub special_ed: bool,
+}
+
+/// Finds a program by its exact name, or says why its flags cannot be written: a reason code, then a detail.
+///
+/// # Errors
+/// `flag-missing`, `flag-inactive`, `flag-not-special-ed`, `flag-ambiguous`.
+pub fn find_program<'a>(programs: &'a [CampusProgram], name: &str) -> Result<&'a CampusProgram, String> {
+    let mut found = programs.iter().filter(|program| program.name.trim() == name);
+    let Some(program) = found.next() else {
+        let alike = programs.iter().find(|program| program.name.trim().eq_ignore_ascii_case(name));
+        let hint = alike.map_or_else(String::new, |program| format!("; there is {:?}", program.name));
+        return Err(format!("flag-missing no flag named {name:?} is shown to us{hint}"));
+    };
+    match found.next() {
+        Some(_) => Err(format!("flag-ambiguous several flags are named {name:?}")),
+        None if !program.active => Err(format!("flag-inactive the flag {name:?} is not active")),
+        None if !program.special_ed => Err(format!("flag-not-special-ed the flag {name:?} is not marked Special Ed")),
+        None => Ok(program),
+    }
+}
+
+impl PartnerInterface {
+    /// Reads a program; `None` for a row without id or name, or one that is deleted.
+    pub(crate) fn program(&self, row: &Value) -> Option<CampusProgram> {
+        let yes = |name: &str| at(row, name).map(is_true);
+        Some(CampusProgram {
+            id: text(row, &self.id)?,
+            name: text(row, &self.program_name)?,
+            active: yes(&self.program_active).unwrap_or(true) && !self.is_deleted(row),
+            special_ed: yes(&self.program_special_ed).unwrap_or(true),
+        })
+    }
+
+    /// Reads a participation; `None` for a row without ids, or one that is deleted.
+    pub(crate) fn participation(&self, row: &Value) -> Option<ActualFlag> {
+        if self.is_deleted(row) {
+            return None;
+        }
+        Some(ActualFlag {
+            id: text(row, &self.id)?,
+            sis_id: text(row, &self.student_id)?,
+            program_sis_id: text(row, &self.program_id)?,
+            starts_on: date(row, &self.starts_on),
+            ends_on: date(row, &self.ends_on),
+        })
+    }
+
+    /// A flag of ours as it is sent, in its envelope.
+    pub(crate) fn flag(&self, id: Uuid, flag: &PushedFlag, launch_link: Option<&str>) -> Value {
+        let mut row = Value::Object(Map::new());
+        put(&mut row, &self.id, Value::from(id.to_string()));
+        put(&mut row, &self.status, Value::from(self.active_status.as_str()));
+        put(&mut row, &self.student_id, Value::from(flag.sis_id.as_str()));
+        put(&mut row, &self.program_id, Value::from(flag.program_sis_id.as_str()));
+        put(&mut row, &self.starts_on, Value::from(flag.starts_on.to_string()));
+        if let Some(end) = flag.ends_on {
+            put(&mut row, &self.ends_on, Value::from(end.to_string()));
+        }
+        if let Some(link) = launch_link {
+            put(&mut row, &self.launch_link, Value::from(link));
+        }
+        self.enveloped(row)
+    }
+
+    /// Somebody else's flag as Campus gave it, ended; all else stays.
+    pub(crate) fn ended(&self, mut row: Value, on: NaiveDate) -> Value {
+        put(&mut row, &self.ends_on, Value::from(on.to_string()));
+        self.enveloped(row)
+    }
+
+    fn enveloped(&self, row: Value) -> Value {
+        Value::Object(Map::from_iter([(self.participation_envelope.clone(), row)]))
+    }
+
+    fn is_deleted(&self, row: &Value) -> bool {
+        text(row, &self.status).is_some_and(|status| {
+            status.eq_ignore_ascii_case(&self.deleted_status) || status.eq_ignore_ascii_case("inactive")
+        })
+    }
+}
+
+fn at<'a>(row: &'a Value, path: &str) -> Option<&'a Value> {
+    if path.is_empty() {
+        return None;
+    }
+    path.split('.').try_fold(row, |value, name| value.get(name)).filter(|value| !value.is_null())
+}
+
+/// A text, or a number as text: ids come as both.
+fn text(row: &Value, path: &str) -> Option<String> {
+    match at(row, path)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A date, with or without a time behind it.
+fn date(row: &Value, path: &str) -> Option<NaiveDate> {
+    text(row, path)?.get(..10)?.parse().ok()
+}
+
+/// Booleans come as text too.
+fn is_true(value: &Value) -> bool {
+    value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
+}
+
+/// Sets a value, making the objects on the way.
+fn put(row: &mut Value, path: &str, value: Value) {
+    if path.is_empty() {
+        return;
+    }
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let Value::Object(object) = row else { return };
+    match rest {
+        None => {
+            object.insert(first.to_owned(), value);
+        }
+        Some(rest) => {
+            let inner = object.entry(first).or_insert(Value::Null);
+            if !inner.is_object() {
+                *inner = Value::Object(Map::new());
+            }
+            put(inner, rest, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn flag() -> PushedFlag {
+        PushedFlag {
+            starts_on: "2026-08-15".parse().unwrap(),
+            ends_on: None,
+            sis_id: "GUID".to_owned(),
+            program_sis_id: "7".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_flag_is_sent_as_the_table_says_and_reads_back() {
+        let table = PartnerInterface::default();
+        let sent = table.flag(Uuid::from_u128(1), &flag(), Some("https://rollcall.example/lti/launch?flag=1"));
+        let id = "00000000-0000-0000-0000-000000000001";
+        assert_eq!(
+            sent,
+            json!({"programParticipation": {
+                "sourcedId": id, "status": "active", "student": {"sourcedId": "GUID"}, "program": {"sourcedId": "7"},
+                "beginDate": "2026-08-15", "metadata": {"ltiLink": "https://rollcall.example/lti/launch?flag=1"},
+            }})
+        );
+        let read = table.participation(&sent["programParticipation"]).unwrap();
+        assert_eq!((read.id.as_str(), read.sis_id.as_str(), read.ends_on), (id, "GUID", None));
+        let other = PartnerInterface {
+            participation_envelope: "spParticipation".to_owned(),
+            starts_on: "dates.start".to_owned(),
+            launch_link: String::new(),
+            ..table
+        };
+        let sent = other.flag(Uuid::from_u128(1), &flag(), Some("x"));
+        assert_eq!(sent["spParticipation"]["dates"]["start"], "2026-08-15");
+        assert!(sent["spParticipation"].get("metadata").is_none());
+    }
+
+    #[test]
+    fn somebody_elses_flag_is_ended_and_all_else_stays() {
+        let row = json!({"sourcedId": "x", "beginDate": "2025-01-01", "comment": "call first", "metadata": {"a": [1]}});
+        let sent = PartnerInterface::default().ended(row, "2026-08-14".parse().unwrap());
+        assert_eq!(
+            sent["programParticipation"],
+            json!({"sourcedId": "x", "beginDate": "2025-01-01", "comment": "call first", "metadata": {"a": [1]},
+                   "endDate": "2026-08-14"})
+        );
+    }
+
+    #[test]
+    fn rows_are_read_leniently() {
+        let table = PartnerInterface::default();
+        let row = json!({"sourcedId": 12, "student": {"sourcedId": " g "}, "program": {"sourcedId": "7"},
+                         "beginDate": "2026-08-15T00:00:00.000Z", "endDate": null});
+        let read = table.participation(&row).unwrap();
+        assert_eq!((read.id.as_str(), read.sis_id.as_str()), ("12", "g"));
+        assert_eq!((read.starts_on, read.ends_on), (Some("2026-08-15".parse().unwrap()), None));
+        let deleted = json!({"sourcedId": "1", "status": "tobedeleted", "student": {"sourcedId": "g"}, "program": {"sourcedId": "7"}});
+        assert_eq!(table.participation(&deleted), None);
+        assert_eq!(table.participation(&json!({"sourcedId": "1"})), None);
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_exact_name_or_fails_with_a_reason() {
+        let table = PartnerInterface::default();
+        let row = |name: &str, active: Value, special: Value| {
+            table
+                .program(
+                    &json!({"sourcedId": name, "title": name, "metadata": {"active": active, "specialEd": special}}),
+                )
+                .unwrap()
+        };
+        let yes = || Value::from("true");
+        let all = [
+            row("Special Education", yes(), yes()),
+            row("Section 504", Value::from(false), yes()),
+            row("Advanced Learners", yes(), Value::from("false")),
+            row("Twice", yes(), yes()),
+            row("Twice", yes(), yes()),
+            table.program(&json!({"sourcedId": "1", "title": "Bare"})).unwrap(),
+        ];
+        let code = |name| {
+            find_program(&all, name)
+                .map(|program| program.id.clone())
+                .map_err(|why| why.split(' ').next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(code("Special Education"), Ok("Special Education".to_owned()));
+        assert_eq!(code("Bare"), Ok("1".to_owned()));
+        assert_eq!(code("special education"), Err("flag-missing".to_owned()));
+        assert_eq!(code("K-4 Literacy"), Err("flag-missing".to_owned()));
+        assert_eq!(code("Section 504"), Err("flag-inactive".to_owned()));
+        assert_eq!(code("Advanced Learners"), Err("flag-not-special-ed".to_owned()));
+        assert_eq!(code("Twice"), Err("flag-ambiguous".to_owned()));
+    }
+}

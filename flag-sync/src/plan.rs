@@ -1,0 +1,301 @@
+//! Comparing a district's flags, or one student's, with what they should be.
+//!
+//! Role: fetches what the decisions need (documents, participations, students, programs and flags in Campus) and stores
+//! what they say. Neighbours: [`crate::participation`], [`crate::desired`] and [`crate::diff`] decide; [`crate::push`]
+//! sends what is due.
+//!
+//! Invariants: one code for the night and for the moment a document completes; nothing is written to Campus here; an
+//! unchanged flag is not written to the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollcall_proto::id::StudentId;
+use rollcall_store::{
+    district::{CutoverOption, OnDrift, Program},
+    document::CompletedDocument,
+    flag::{Flag, FlagProgram, LedgerEntry, Participation, PushedFlag},
+};
+use uuid::Uuid;
+
+use crate::{
+    campus::Which,
+    context::Work,
+    cutover::{Circumstances, Survey, survey},
+    desired::{ProgramRules, Standing, StudentFacts, Wish, flag_id, wish},
+    diff::{ActualFlag, Seen, decide},
+    error::FlagError,
+    participation::{Owner, matched, spans},
+    partner::{CampusProgram, find_program},
+};
+
+/// Flags stored in one transaction.
+const CHUNK: usize = 500;
+
+/// Who writes the ledger, where no person does.
+pub(crate) const ACTOR: &str = "flag-sync";
+
+/// Rules of each program that has, or had, flags.
+type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
+
+impl Work {
+    /// Compares, of one student or of all.
+    pub(crate) async fn compare(&self, student: Option<&StudentId>) -> Result<(), FlagError> {
+        let read_at = self.now();
+        let participations = self.participations(student).await?;
+        let stored = self.store().flags(self.id(), student, None).await?;
+        let rules = self.rules(&stored).await?;
+        let students = self.students(student).await?;
+        let actual = self.actual(student, &rules, &students, &stored).await?;
+        self.decide_all(&participations, stored, &rules, &students, &actual).await?;
+        if student.is_none() {
+            self.store().flags_synced(self.id(), read_at).await?;
+        }
+        Ok(())
+    }
+
+    /// What documents make of participations, stored.
+    async fn participations(&self, student: Option<&StudentId>) -> Result<Vec<Participation>, FlagError> {
+        let documents = self.store().completed_documents(self.id(), student).await?;
+        let stored = self.store().participations(self.id(), student).await?;
+        let changed = changed_participations(self, &documents, &stored);
+        self.store().save_participations(self.id(), &changed, self.now()).await?;
+        let mut all: BTreeMap<_, _> = stored.into_iter().map(|one| (one.id, one)).collect();
+        all.extend(changed.into_iter().map(|one| (one.id, one)));
+        Ok(all.into_values().collect())
+    }
+
+    /// How each program stands. Campus is asked only where some program may be live.
+    async fn rules(&self, stored: &[Flag]) -> Result<Rules, FlagError> {
+        let mut standings = self.standings().await?;
+        let mut rules: Rules = BTreeMap::new();
+        for program in &self.district.programs {
+            let standing = standings.remove(&program.name).unwrap_or(Standing::Off);
+            let cutover = program.cutover.unwrap_or(self.today);
+            rules.insert(program.name.clone(), (ProgramRules { cutover, standing }, program.on_drift));
+        }
+        // Flags of programs that the file no longer names.
+        for flag in stored.iter().filter(|flag| !self.district.programs.iter().any(|one| one.name == flag.program)) {
+            let off = ProgramRules { cutover: flag.starts_on, standing: Standing::Off };
+            rules.entry(flag.program.clone()).or_insert((off, OnDrift::Report));
+        }
+        Ok(rules)
+    }
+
+    async fn standings(&self) -> Result<BTreeMap<String, Standing>, FlagError> {
+        let approved = self.store().cutovers(self.id()).await?;
+        let is_approved = |program: &Program| approved.iter().any(|one| one.program == program.name);
+        let before_campus = |program: &Program| match (program.cutover, program.option) {
+            _ if !program.flags || !self.district.flags.enabled => Some(Standing::Off),
+            (Some(cutover), _) if self.today < cutover => Some(Standing::NotYet),
+            (Some(_), Some(CutoverOption::TakeOver)) if !is_approved(program) => Some(Standing::AwaitsApproval),
+            (Some(_), Some(_)) => None,
+            _ => Some(Standing::Failed("flag-unconfigured the program has no cutover or no option".to_owned())),
+        };
+        let mut all = BTreeMap::new();
+        let mut live = Vec::new();
+        for program in &self.district.programs {
+            match before_campus(program) {
+                Some(standing) => {
+                    all.insert(program.name.clone(), standing);
+                }
+                None => live.push(program.name.as_str()),
+            }
+        }
+        if !live.is_empty() {
+            let programs = self.campus.programs().await?;
+            let found = live.iter().map(|name| (*name, find_program(&programs, name)));
+            self.keep_programs(found.clone()).await?;
+            all.extend(found.map(|(name, found)| (name.to_owned(), standing(found))));
+        }
+        Ok(all)
+    }
+
+    /// Keeps how programs stand in Campus, where that changed; a failing one is loud.
+    async fn keep_programs<'a>(
+        &self,
+        found: impl Iterator<Item = (&'a str, Result<&'a CampusProgram, String>)>,
+    ) -> Result<(), FlagError> {
+        let before = self.store().flag_programs(self.id()).await?;
+        let now: Vec<_> = found.map(|(name, found)| flag_program(name, found)).collect();
+        for problem in now.iter().filter_map(|one| one.problem.as_deref()) {
+            tracing::error!(district = %self.id(), problem, "a program's flags cannot be written; the others are");
+        }
+        let changed: Vec<_> = now.into_iter().filter(|one| !before.contains(one)).collect();
+        if !changed.is_empty() {
+            self.store().save_flag_programs(self.id(), &changed, self.now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn students(&self, student: Option<&StudentId>) -> Result<BTreeMap<StudentId, StudentFacts>, FlagError> {
+        let students = self.store().flag_students(self.id(), student).await?;
+        let facts = students.into_iter().map(|one| {
+            let facts = StudentFacts { attending: one.status.is_attending(), sis_id: self.sis_id(&one) };
+            (one.student, facts)
+        });
+        Ok(facts.collect())
+    }
+
+    /// What Campus shows, by id in lower case.
+    async fn actual(
+        &self,
+        student: Option<&StudentId>,
+        rules: &Rules,
+        students: &BTreeMap<StudentId, StudentFacts>,
+        stored: &[Flag],
+    ) -> Result<BTreeMap<String, ActualFlag>, FlagError> {
+        let live = rules.values().filter_map(|(rules, _)| match &rules.standing {
+            Standing::Live { program_sis_id } => Some(program_sis_id.as_str()),
+            _ => None,
+        });
+        let mut all = BTreeMap::new();
+        let mut keep = |flags: Vec<ActualFlag>| {
+            all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
+        };
+        if student.is_none() {
+            for program in live {
+                keep(self.campus.participations(Which::OfProgram(program)).await?);
+            }
+        } else if live.count() > 0 {
+            let known = students.values().filter_map(|facts| facts.sis_id.clone());
+            let pushed = stored.iter().filter_map(|flag| flag.pushed.as_ref()).map(|pushed| pushed.sis_id.clone());
+            for id in known.chain(pushed).collect::<BTreeSet<_>>() {
+                keep(self.campus.participations(Which::OfStudent(&id)).await?);
+            }
+        }
+        Ok(all)
+    }
+
+    async fn decide_all(
+        &self,
+        participations: &[Participation],
+        stored: Vec<Flag>,
+        rules: &Rules,
+        students: &BTreeMap<StudentId, StudentFacts>,
+        actual: &BTreeMap<String, ActualFlag>,
+    ) -> Result<(), FlagError> {
+        let stored: BTreeMap<_, _> = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
+        let (mut changed, mut ledger) = (Vec::new(), Vec::new());
+        for one in participations {
+            let Some((rules, on_drift)) = rules.get(&one.program) else { continue };
+            let before = stored.get(&one.id);
+            let id = self.flag_id(one, before);
+            // Flags that were never switched on are nobody's business.
+            if rules.standing == Standing::Off && before.is_none() {
+                continue;
+            }
+            let shown = actual.get(&id.to_string());
+            let pushed = before.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found));
+            let wish = wish(one, rules, students.get(&one.student), pushed.as_ref());
+            let seen = match &wish {
+                Wish::Shown(_) => shown.map_or(Seen::Nothing, Seen::There),
+                _ => Seen::NotAsked,
+            };
+            let known = before.map(|flag| Flag { pushed, ..flag.clone() });
+            let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
+            if let Some(flag) = decision.flag.filter(|flag| Some(flag) != before) {
+                ledger.extend(
+                    decision.drift.map(|edit| self.line(&flag, "drift", "somebody edited it in the SIS", edit)),
+                );
+                changed.push(flag);
+            }
+        }
+        for chunk in changed.chunks(CHUNK) {
+            let ids: BTreeSet<_> = chunk.iter().map(|flag| flag.id.to_string()).collect();
+            let lines: Vec<_> = ledger.iter().filter(|line: &&LedgerEntry| ids.contains(&line.flag)).cloned().collect();
+            self.store().save_flags(self.id(), chunk, &lines, self.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// A participation's flag keeps its id, also where its student is given another one.
+    fn flag_id(&self, one: &Participation, stored: Option<&Flag>) -> Uuid {
+        stored.map_or_else(|| flag_id(self.id(), &one.student, &one.program, one.id), |flag| flag.id)
+    }
+
+    /// A line about a flag of ours.
+    pub(crate) fn line(&self, flag: &Flag, action: &str, why: &str, answer: String) -> LedgerEntry {
+        LedgerEntry {
+            at: self.now(),
+            actor: ACTOR.to_owned(),
+            flag: flag.id.to_string(),
+            student: Some(flag.student.clone()),
+            program: flag.program.clone(),
+            action: action.to_owned(),
+            why: why.to_owned(),
+            starts_on: Some(flag.starts_on),
+            ends_on: flag.ends_on,
+            answer,
+        }
+    }
+
+    /// What a take-over of the program would do, by what Campus shows now.
+    pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
+        let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
+        let programs = self.campus.programs().await?;
+        let found = match find_program(&programs, &program.name) {
+            Ok(found) => found,
+            Err(why) => return Ok(Survey { to_end: Vec::new(), without_new: 0, warnings: vec![why] }),
+        };
+        let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
+        let participations = self.participations(None).await?;
+        let students = self.students(None).await?;
+        let of_program = || participations.iter().filter(|one| one.program == program.name);
+        let stored = self.store().flags(self.id(), None, Some(&program.name)).await?;
+        let stored: BTreeMap<_, _> = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
+        let ours = of_program().map(|one| self.flag_id(one, stored.get(&one.id)).to_string());
+        let live = ProgramRules { cutover, standing: Standing::Live { program_sis_id: found.id.clone() } };
+        let continuing = of_program().filter_map(|one| match wish(one, &live, students.get(&one.student), None) {
+            Wish::Shown(flag) => Some(flag.sis_id.to_ascii_lowercase()),
+            _ => None,
+        });
+        let (here_since, earliest_document) = self.store().flag_history(self.id(), &program.name).await?;
+        let about = Circumstances { cutover, here_since, earliest_document, today: self.today };
+        Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
+    }
+}
+
+/// A flag of ours that the SIS shows although we know of no answer: it was lost, or the process died over it.
+fn found(shown: &ActualFlag) -> Option<PushedFlag> {
+    Some(PushedFlag {
+        starts_on: shown.starts_on?,
+        ends_on: shown.ends_on,
+        sis_id: shown.sis_id.clone(),
+        program_sis_id: shown.program_sis_id.clone(),
+    })
+}
+
+fn standing(found: Result<&CampusProgram, String>) -> Standing {
+    match found {
+        Ok(program) => Standing::Live { program_sis_id: program.id.clone() },
+        Err(why) => Standing::Failed(why),
+    }
+}
+
+fn flag_program(name: &str, found: Result<&CampusProgram, String>) -> FlagProgram {
+    let (problem, program_sis_id) = match found {
+        Ok(program) => (None, Some(program.id.clone())),
+        Err(why) => (Some(why), None),
+    };
+    FlagProgram { program: name.to_owned(), problem, program_sis_id }
+}
+
+fn changed_participations(
+    work: &Work,
+    documents: &[CompletedDocument],
+    stored: &[Participation],
+) -> Vec<Participation> {
+    type Key<'a> = (&'a StudentId, &'a str);
+    let mut groups: BTreeMap<Key<'_>, (Vec<&CompletedDocument>, Vec<Participation>)> = BTreeMap::new();
+    for document in documents {
+        groups.entry((&document.student, &document.program)).or_default().0.push(document);
+    }
+    for one in stored {
+        groups.entry((&one.student, &one.program)).or_default().1.push(one.clone());
+    }
+    let changed = groups.into_iter().flat_map(|((student, program), (documents, stored))| {
+        let owner = Owner { district: work.id(), student, program };
+        matched(owner, &stored, &spans(documents), work.today)
+    });
+    changed.collect()
+}

@@ -1,0 +1,285 @@
+//! Sending flags that are due, and reading them back.
+//!
+//! Invariants: one student's flags one after the other; what a push came to is stored with its line in the ledger before
+//! the next one of that student; a flag that Campus refuses is set aside alone; a Campus that is away stops the pass and
+//! costs no flag.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use futures_util::{StreamExt as _, stream};
+use rollcall_http::error::{Remedy, SisError};
+use rollcall_store::flag::{Flag, FlagState, PushedFlag};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    campus::{Which, Written},
+    context::Work,
+    diff::{ActualFlag, Seen, read_again},
+    error::FlagError,
+};
+
+/// Flags read from the store at a time.
+const CHUNK: i64 = 200;
+
+/// Failures in a row after which Campus counts as away.
+const AWAY: u32 = 3;
+
+/// Up to so many flags are read back one by one; more, program by program.
+const ONE_BY_ONE: usize = 20;
+
+/// Passes in a row that may end with nothing but failing flags before these are set aside.
+const PATIENCE: i64 = 5;
+
+/// How a pass went so far.
+#[derive(Debug, Default)]
+struct Pass {
+    in_a_row: AtomicU32,
+    accepted: AtomicU32,
+    /// Flags that failed in a way that may pass.
+    failing: Mutex<BTreeSet<Uuid>>,
+    /// Why nothing more is sent.
+    stopped: Mutex<Option<SisError>>,
+}
+
+impl Pass {
+    fn is_stopped(&self) -> bool {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn is_failing(&self, flag: Uuid) -> bool {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).contains(&flag)
+    }
+
+    fn answered(&self) {
+        self.in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    fn failed(&self, flag: Uuid, error: SisError) {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).insert(flag);
+        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if in_a_row >= AWAY || error.remedy() != Remedy::Again {
+            self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    fn end(self) -> (bool, BTreeSet<Uuid>, Option<SisError>) {
+        let accepted = self.accepted.into_inner() > 0;
+        let failing = self.failing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (accepted, failing, self.stopped.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Work {
+    /// Pushes and reads back until nothing is left or time is up. True: something is left.
+    pub(crate) async fn push(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+        loop {
+            if self.push_due(worker, until).await? {
+                return Ok(true);
+            }
+            self.read_back().await?;
+            if self.store().due_flags(self.id(), 1).await?.is_empty() {
+                return Ok(!self.store().accepted_flags(self.id(), 1).await?.is_empty());
+            }
+        }
+    }
+
+    /// True: time is up.
+    async fn push_due(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+        let programs = self.live_programs().await?;
+        let pass = Pass::default();
+        loop {
+            let due = self.store().due_flags(self.id(), CHUNK).await?;
+            let fresh: Vec<_> = due.into_iter().filter(|flag| !pass.is_failing(flag.id)).collect();
+            if fresh.is_empty() || pass.is_stopped() {
+                break;
+            }
+            if Instant::now() >= until || !self.renew(worker).await? {
+                return Ok(true);
+            }
+            let students = by_student(fresh).into_iter();
+            let pushes = students.map(|flags| self.push_student(flags, &programs, &pass, until));
+            let mut pushes = stream::iter(pushes).buffer_unordered(self.context.config.students_at_once.into());
+            while let Some(pushed) = pushes.next().await {
+                pushed?;
+            }
+        }
+        self.settle(pass).await.map(|()| false)
+    }
+
+    /// One student's flags, in order. Stops at the first that fails in a way that may pass.
+    async fn push_student(
+        &self,
+        flags: Vec<Flag>,
+        programs: &BTreeMap<String, String>,
+        pass: &Pass,
+        until: Instant,
+    ) -> Result<(), FlagError> {
+        for flag in flags {
+            if pass.is_stopped() || Instant::now() >= until {
+                return Ok(());
+            }
+            let Some(target) = target(&flag, programs) else {
+                self.set_aside(flag, "switched-off").await?;
+                continue;
+            };
+            let link = self.context.config.launch_url.as_ref().map(|url| launch_link(url, flag.id));
+            let body = self.campus.table().flag(flag.id, &target, link.as_deref());
+            match self.campus.put(&flag.id.to_string(), body).await {
+                Ok(written) => {
+                    pass.answered();
+                    self.written(flag, target, written, pass).await?;
+                }
+                Err(error) => {
+                    pass.failed(flag.id, error);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn written(&self, flag: Flag, target: PushedFlag, written: Written, pass: &Pass) -> Result<(), FlagError> {
+        let line =
+            self.line(&flag, "put", flag.why.as_deref().unwrap_or("participation"), written.status().to_string());
+        let flag = match written {
+            Written::Accepted(_) => {
+                pass.accepted.fetch_add(1, Ordering::Relaxed);
+                Flag {
+                    state: FlagState::Accepted,
+                    reason: None,
+                    due: false,
+                    pushed: Some(target),
+                    verified_at: None,
+                    ..flag
+                }
+            }
+            Written::Refused(status) => {
+                tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses a flag; it is set aside");
+                Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, ..flag }
+            }
+        };
+        Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
+    }
+
+    async fn set_aside(&self, flag: Flag, reason: &str) -> Result<(), FlagError> {
+        let flag = Flag { state: FlagState::Wanted, reason: Some(reason.to_owned()), due: false, why: None, ..flag };
+        Ok(self.store().save_flags(self.id(), &[flag], &[], self.now()).await?)
+    }
+
+    /// What a pass leaves behind. A flag that fails again and again while Campus answers is set aside.
+    async fn settle(&self, pass: Pass) -> Result<(), FlagError> {
+        let (accepted, failing, stopped) = pass.end();
+        if accepted {
+            self.store().flags_reachable(self.id()).await?;
+        }
+        if let Some(error) = stopped {
+            return Err(error.into());
+        }
+        if failing.is_empty() {
+            return Ok(());
+        }
+        if self.store().flags_failures(self.id()).await? < PATIENCE {
+            return Err(FlagError::Sis(SisError::Status { what: "a program participation".to_owned(), status: 500 }));
+        }
+        for flag in self.store().due_flags(self.id(), CHUNK).await? {
+            if failing.contains(&flag.id) {
+                let line =
+                    self.line(&flag, "put", flag.why.as_deref().unwrap_or("participation"), "sis-error".to_owned());
+                let failed =
+                    Flag { state: FlagState::Failed, reason: Some("sis-error".to_owned()), due: false, ..flag };
+                self.store().save_flags(self.id(), &[failed], &[line], self.now()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Programs that may be written to, with their ids in the SIS, as the last comparison found them.
+    async fn live_programs(&self) -> Result<BTreeMap<String, String>, FlagError> {
+        let on = |name: &str| {
+            self.district.flags.enabled && self.district.programs.iter().any(|one| one.name == name && one.flags)
+        };
+        let programs = self.store().flag_programs(self.id()).await?;
+        let live = programs.into_iter().filter(|one| one.problem.is_none() && on(&one.program));
+        Ok(live.filter_map(|one| Some((one.program, one.program_sis_id?))).collect())
+    }
+
+    /// Reads back what Campus accepted.
+    async fn read_back(&self) -> Result<(), FlagError> {
+        let first = self.store().accepted_flags(self.id(), CHUNK).await?;
+        let few = first.len() <= ONE_BY_ONE;
+        let mut listed: BTreeMap<String, BTreeMap<String, ActualFlag>> = BTreeMap::new();
+        let mut batch = first;
+        while !batch.is_empty() {
+            let mut changed = Vec::with_capacity(batch.len());
+            for flag in &batch {
+                let id = flag.id.to_string();
+                let program = flag.pushed.as_ref().map_or("", |pushed| pushed.program_sis_id.as_str());
+                let single;
+                let actual = if few {
+                    single = self.campus.participation(&id).await?.map(|(actual, _)| actual);
+                    single.as_ref()
+                } else {
+                    if !listed.contains_key(program) {
+                        let all = self.campus.participations(Which::OfProgram(program)).await?.into_iter();
+                        let by_id = all.map(|actual| (actual.id.to_ascii_lowercase(), actual)).collect();
+                        listed.insert(program.to_owned(), by_id);
+                    }
+                    listed.get(program).and_then(|all| all.get(&id))
+                };
+                changed.push(read_again(flag, actual.map_or(Seen::Nothing, Seen::There), self.now()));
+            }
+            self.keep_read(&changed).await?;
+            batch = self.store().accepted_flags(self.id(), CHUNK).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_read(&self, flags: &[Flag]) -> Result<(), FlagError> {
+        let lines: Vec<_> = flags
+            .iter()
+            .map(|flag| {
+                let answer = if flag.state == FlagState::Pushed { "as-wished" } else { "not-read-back" };
+                self.line(flag, "read-back", "accepted before", answer.to_owned())
+            })
+            .collect();
+        Ok(self.store().save_flags(self.id(), flags, &lines, self.now()).await?)
+    }
+
+    /// Keeps the district for this worker. False: somebody else has it by now.
+    pub(crate) async fn renew(&self, worker: Uuid) -> Result<bool, FlagError> {
+        let now = self.now();
+        Ok(self.store().claim_flags(self.id(), worker, now, now + self.context.config.lease).await?)
+    }
+}
+
+fn target(flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
+    let program_sis_id = programs.get(&flag.program)?.clone();
+    let sis_id = flag.sis_id.clone()?;
+    Some(PushedFlag { starts_on: flag.starts_on, ends_on: flag.ends_on, sis_id, program_sis_id })
+}
+
+/// Flags come sorted by student.
+fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
+    let mut groups: Vec<Vec<Flag>> = Vec::new();
+    for flag in flags {
+        match groups.last_mut().filter(|group| group.last().is_some_and(|last| last.student == flag.student)) {
+            Some(group) => group.push(flag),
+            None => groups.push(vec![flag]),
+        }
+    }
+    groups
+}
+
+/// Where a click on a flag leads. Only the flag's own id is in it: what it stands for is looked up here.
+fn launch_link(url: &url::Url, flag: Uuid) -> String {
+    let mut url = url.clone();
+    url.query_pairs_mut().append_pair("flag", &flag.to_string());
+    url.into()
+}

@@ -1,0 +1,108 @@
+//! Districts whose flags are due, found in the store and asked for.
+//!
+//! Role: the decision is [`owed`], pure; the rest looks and publishes. Neighbours: whoever closes or holds a run, or takes
+//! in a document, publishes the same message at once.
+//!
+//! Invariants: with every message lost, flags are still synced after each run that stopped and after each document; many
+//! reconcilers ask once; a Campus that is away is asked again when its wait is over.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_proto::message::{Body, FlagPush, FlagSync, Message};
+use rollcall_store::flag::FlagWork;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    context::Context,
+    error::{FlagError, chain},
+};
+
+/// What a district is owed, if anything.
+pub fn owed(work: &FlagWork, now: DateTime<Utc>, ask_again: TimeDelta) -> Option<Body> {
+    let busy = work.lease_until.is_some_and(|until| now < until);
+    let put_off = work.retry_at.is_some_and(|at| now < at);
+    let asked = work.asked_at.is_some_and(|at| now < at + ask_again);
+    if busy || put_off || asked {
+        return None;
+    }
+    let stopped = work.stopped_at.is_some_and(|stopped| work.synced_at.is_none_or(|synced| synced <= stopped));
+    if stopped {
+        return Some(Body::FlagSync(FlagSync { student: None }));
+    }
+    (work.unfinished || work.pending_since.is_some()).then_some(Body::FlagPush(FlagPush {}))
+}
+
+/// Looks again and again until `shutdown`.
+pub async fn run(context: Context, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(context.config.reconcile_every) => {}
+        }
+        if let Err(error) = tick(&context).await {
+            tracing::warn!(error = chain(&error), "flags that are due could not be looked for; again soon");
+        }
+    }
+}
+
+/// Looks once. Returns how many districts were asked for.
+pub async fn tick(context: &Context) -> Result<u32, FlagError> {
+    let ask_again = TimeDelta::from_std(context.config.ask_again_after).unwrap_or(TimeDelta::MAX);
+    let mut asked = 0;
+    for work in context.store.flag_work().await? {
+        let now = context.clock.now();
+        let Some(body) = owed(&work, now, ask_again) else { continue };
+        if context.store.claim_flag_ask(&work.district, now - ask_again, now).await? {
+            let run = rollcall_proto::id::RunId(Uuid::now_v7());
+            context.bus.publish(&[Message::new(work.district, run, now, body)]).await?;
+            asked += 1;
+        }
+    }
+    Ok(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn work() -> FlagWork {
+        FlagWork {
+            district: "d".parse().unwrap(),
+            synced_at: Some(at(0)),
+            stopped_at: None,
+            pending_since: None,
+            unfinished: false,
+            retry_at: None,
+            lease_until: None,
+            asked_at: None,
+        }
+    }
+
+    #[test]
+    fn what_is_owed() {
+        let sync = || Some(Body::FlagSync(FlagSync { student: None }));
+        let push = || Some(Body::FlagPush(FlagPush {}));
+        let table = [
+            ("nothing happened", work(), None),
+            ("a run stopped since", FlagWork { stopped_at: Some(at(1)), ..work() }, sync()),
+            ("a run stopped before", FlagWork { stopped_at: Some(at(-1)), ..work() }, None),
+            ("a run stopped at that very moment", FlagWork { stopped_at: Some(at(0)), ..work() }, sync()),
+            ("never synced", FlagWork { synced_at: None, stopped_at: Some(at(1)), ..work() }, sync()),
+            ("never synced, never run", FlagWork { synced_at: None, ..work() }, None),
+            ("documents changed", FlagWork { pending_since: Some(at(5)), ..work() }, push()),
+            ("flags are left", FlagWork { unfinished: true, ..work() }, push()),
+            ("somebody is at it", FlagWork { unfinished: true, lease_until: Some(at(101)), ..work() }, None),
+            ("somebody died over it", FlagWork { unfinished: true, lease_until: Some(at(100)), ..work() }, push()),
+            ("Campus is away", FlagWork { stopped_at: Some(at(1)), retry_at: Some(at(101)), ..work() }, None),
+            ("asked just now", FlagWork { stopped_at: Some(at(1)), asked_at: Some(at(95)), ..work() }, None),
+            ("asked a while ago", FlagWork { stopped_at: Some(at(1)), asked_at: Some(at(90)), ..work() }, sync()),
+        ];
+        for (what, work, expected) in table {
+            assert_eq!(owed(&work, at(100), TimeDelta::seconds(10)), expected, "{what}");
+        }
+    }
+}
