@@ -163,7 +163,8 @@ fn settled(wanted: Flag, target: &PushedFlag, seen: Seen<'_>, on_drift: OnDrift)
         Seen::There(actual) => format!("edited {}", differences(target, actual).join(" ")),
     };
     if wanted.verified_at.is_none() {
-        let again = wanted.why.as_deref() == Some(NOT_READ_BACK) || wanted.reason.as_deref() == Some(NOT_READ_BACK);
+        let accepted_again = wanted.state == FlagState::Accepted && wanted.why.as_deref() == Some(NOT_READ_BACK);
+        let again = accepted_again || wanted.reason.as_deref() == Some(NOT_READ_BACK);
         let flag = if again {
             Flag { state: FlagState::Failed, reason: Some(NOT_READ_BACK.to_owned()), due: false, why: None, ..wanted }
         } else {

@@ -133,7 +133,7 @@ async fn workers_that_are_killed_at_random_moments_lose_and_double_no_flag() {
     let house = House::new().await;
     let mut workers = vec![house.worker("flag-sync-0"), house.worker("flag-sync-1")];
     house.import("").await;
-    for kill in 0..4 {
+    for kill in 0..3 {
         let so_far = house.campus.stats().writes;
         let enough = so_far + 10 + 7 * kill;
         until("some flags to be pushed, or all", LIMIT, || async {
