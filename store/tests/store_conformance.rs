@@ -158,7 +158,7 @@ async fn a_rotated_key_opens_every_secret(f: Fixture) {
     // Raw pages stay under the key they were sealed with.
     assert!(f.store.raw_page(&a, run, FIRST, ListingNo(0), PageNo(1)).await.unwrap().is_some());
     let trail = f.store.audit_trail(&a, 1).await.unwrap();
-    assert_eq!((trail[0].action.as_str(), trail[0].detail.as_str()), ("key.rotate", "secrets=1"));
+    assert_eq!((trail[0].action.as_str(), trail[0].detail.as_str()), ("key.rotate", "secrets=1 documents=0"));
 }
 
 async fn schedules_are_those_that_are_on(f: Fixture) {
