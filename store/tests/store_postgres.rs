@@ -138,7 +138,8 @@ async fn two_districts(f: &Fixture) {
     }
 }
 
-const FILLED: [&str; 8] = ["audit", "baseline", "connection", "district", "finding", "page", "pull", "run"];
+const FILLED: [&str; 9] =
+    ["audit", "baseline", "connection", "district", "finding", "flag_sync", "page", "pull", "run"];
 
 #[tokio::test]
 async fn a_worker_sees_nothing_of_another_district() {
