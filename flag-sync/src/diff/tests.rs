@@ -184,15 +184,14 @@ proptest! {
                 continue;
             };
             let seen = sis.as_ref().map_or(Seen::Nothing, Seen::There);
-            let mut flag = run(stored.as_ref(), wish(wanted), seen, OnDrift::Report).flag.unwrap();
-            if flag.due {
+            let flag = run(stored.as_ref(), wish(wanted), seen, OnDrift::Report).flag.unwrap();
+            // What is decided is stored before anything is sent.
+            stored = Some(flag.clone());
+            if flag.due && !crash {
                 sis = Some(shown(&target(wanted)));
                 if !answer_lost {
-                    flag = accepted(&flag, &target(wanted));
+                    stored = Some(accepted(&flag, &target(wanted)));
                 }
-            }
-            if !crash {
-                stored = Some(flag);
             }
         }
         prop_assert_eq!(sis.unwrap().ends_on, wanted.map(day));
