@@ -148,21 +148,33 @@ fn check_prefixes(connections: &[Connection]) -> anyhow::Result<()> {
     for (index, connection) in connections.iter().enumerate() {
         let prefix = connection.id_prefix.as_deref().unwrap_or_default();
         if let Some(first) = seen.insert(prefix, index) {
-            bail!(
-                "connections {} and {} would overwrite each other's students: remove the one that is not wanted any \
-                 more, or give one of them an id_prefix of its own",
-                first + 1,
-                index + 1
-            );
+            bail!("{}", overwriting(connections, first, index));
         }
     }
     Ok(())
 }
 
+/// Which of two to remove: an older feed left beside OneRoster, else the one that is not wanted any more.
+fn overwriting(connections: &[Connection], first: usize, second: usize) -> String {
+    let name = |index: usize| format!("{} ({})", index + 1, connections[index].kind.as_str());
+    let is_oneroster = |index: usize| connections[index].kind == SisKind::OneRoster;
+    let remove = match (is_oneroster(first), is_oneroster(second)) {
+        (true, false) => format!("remove connection {}, the feed from before OneRoster", name(second)),
+        (false, true) => format!("remove connection {}, the feed from before OneRoster", name(first)),
+        _ => "remove the one that is not wanted any more".to_owned(),
+    };
+    format!(
+        "connections {} and {} would overwrite each other's students: {remove}, or, where they serve different schools, \
+         give one of them an id_prefix of its own",
+        name(first),
+        name(second)
+    )
+}
+
 fn check_connection(connection: &Connection, allow_private_addresses: bool) -> anyhow::Result<()> {
     ensure!(
-        connection.kind == SisKind::SkywardQmlativ,
-        "kind = \"{}\" cannot be pulled by this version; it pulls skyward-qmlativ",
+        connection.kind != SisKind::SkywardSms2,
+        "kind = \"{}\" cannot be pulled by this version; it pulls skyward-qmlativ and oneroster",
         connection.kind.as_str()
     );
     ensure!((1..=10_000).contains(&connection.page_size), "page_size is from 1 to 10000");
@@ -170,12 +182,21 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
     ensure!(!connection.entities.is_empty(), "entities is empty; 1 is the district-wide one");
     ensure!(!connection.client_id.trim().is_empty(), "client_id is empty");
     check_url("base_url", &connection.base_url, allow_private_addresses)?;
-    connection.token_url.as_ref().map_or(Ok(()), |url| check_url("token_url", url, allow_private_addresses))
+    ensure!(connection.base_url.query().is_none(), "base_url holds a query; remove it");
+    if let Some(url) = &connection.token_url {
+        check_url("token_url", url, allow_private_addresses)?;
+        let admitted = connection.kind == SisKind::OneRoster || url.query().is_none();
+        ensure!(admitted, "token_url holds a query; remove it");
+    }
+    if connection.kind == SisKind::OneRoster {
+        rollcall_fetcher::sis::oneroster::urls::check(connection).map_err(|problem| anyhow::anyhow!(problem))?;
+    }
+    Ok(())
 }
 
 fn check_url(key: &str, url: &url::Url, allow_private_addresses: bool) -> anyhow::Result<()> {
     ensure!(url.username().is_empty() && url.password().is_none(), "{key} holds a user name or password; remove it");
-    ensure!(url.query().is_none() && url.fragment().is_none(), "{key} holds a query or fragment; remove it");
+    ensure!(url.fragment().is_none(), "{key} holds a fragment; remove it");
     ensure!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{key} is not an http(s) address");
     if allow_private_addresses {
         return Ok(());

@@ -31,6 +31,7 @@ pub mod recheck;
 pub mod reconcile;
 pub mod release;
 pub mod second_look;
+pub mod sourced_id;
 pub mod status;
 #[cfg(test)]
 mod testing;

@@ -212,7 +212,8 @@ impl Pulled {
         let discovery = Discovery::default();
         let pull =
             Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery: Some(discovery), reason: None };
-        let pull = PullIn { pull, board: Some(self.board), baseline: None, fragments: self.fragments };
+        let pull =
+            PullIn { pull, board: Some(self.board), baseline: None, fragments: self.fragments, remembered: Vec::new() };
         PlanFacts {
             district: district(),
             run: run(),

@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod session;
 pub mod sis;
 mod sources;
+mod status_info;
 
 use std::{sync::Arc, time::Duration};
 

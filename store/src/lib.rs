@@ -32,6 +32,7 @@ mod pulls;
 mod reading;
 mod release;
 mod releasing;
+mod remembered;
 mod runs;
 mod sql;
 mod store;
