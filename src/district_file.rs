@@ -286,6 +286,42 @@ max_removed_percent = 5
         assert!(text.contains("overwrite each other's students"), "{text}");
     }
 
+    const CAMPUS: &str = r#"
+[[connection]]
+kind = "oneroster"
+base_url = "https://lonestar.example.com/campus/api/oneroster/v1p2/roll/ims/oneroster/"
+token_url = "https://lonestar.example.com/campus/oauth2/token?appName=roll"
+client_id = "InfiniteCampus_(roll)"
+client_secret = "invented"
+
+"#;
+
+    fn campus(replace: &str, by: &str) -> String {
+        let first = &GOOD[..GOOD.find("[[connection]]").unwrap()];
+        format!("{first}{}", CAMPUS.replace(replace, by))
+    }
+
+    #[test]
+    fn a_oneroster_connection_is_taken_as_it_was_copied() {
+        assert_eq!(private(&campus("", "")).unwrap().district.connections[0].kind, SisKind::OneRoster);
+        let text = error(&campus("?appName=roll", "").replace("/v1p2/roll/", "/"));
+        assert!(text.contains("app_name"), "{text}");
+        let text = error(&campus("token_url", "# token_url"));
+        assert!(text.contains("token_url is missing"), "{text}");
+        let text = error(&campus("client_id", "version = \"2.0\"\nclient_id"));
+        assert!(text.contains("version") && text.contains("1.2"), "{text}");
+        let text = error(&campus("client_id", "version = \"1.1\"\nclient_id"));
+        assert!(text.contains("another version"), "{text}");
+    }
+
+    #[test]
+    fn an_older_feed_left_beside_oneroster_is_named() {
+        let text = error(&GOOD.replace("[hold]", &format!("{CAMPUS}[hold]")));
+        assert!(text.contains("remove connection 1 (skyward-qmlativ), the feed from before OneRoster"), "{text}");
+        let prefixed = CAMPUS.replace("client_id", "id_prefix = \"C-\"\nclient_id");
+        assert!(private(&GOOD.replace("[hold]", &format!("{prefixed}[hold]"))).is_ok());
+    }
+
     #[test]
     fn a_secret_written_out_in_a_readable_file_is_refused_and_not_repeated() {
         use std::os::unix::fs::PermissionsExt as _;

@@ -209,7 +209,8 @@ impl Unknown {
                 keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
                 keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
                 keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
-                keep(self.no_school(), &mut new.school, &old.school);
+                let no_school = self.no_school() || (self.incomplete && new.school.is_none());
+                keep(no_school, &mut new.school, &old.school);
             },
         );
         if self.incomplete {

@@ -429,4 +429,6 @@ fn oddities(looks: &[Looks]) -> Vec<Finding> {
 }
 
 #[cfg(test)]
+mod oneroster_tests;
+#[cfg(test)]
 mod tests;

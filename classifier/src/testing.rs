@@ -235,7 +235,7 @@ pub(crate) fn district() -> District {
     .unwrap()
 }
 
-fn run() -> Run {
+pub(crate) fn run() -> Run {
     Run {
         id: RunId(uuid::Uuid::nil()),
         district: "t".parse().unwrap(),

@@ -88,7 +88,9 @@ impl<'a> Spells<'a> {
             DateFact::On(date) => Some(date),
             _ => None,
         };
-        let school = orgs.get(role.org).map(|org| org.code).or(Some(role.org)).filter(|code| !code.is_empty());
+        // An org that a torn pull does not show may have a code all the same: unknown, and the stored one stays.
+        let unlisted = self.complete.then_some(role.org).filter(|org| !org.is_empty());
+        let school = orgs.get(role.org).map(|org| org.code).or(unlisted);
         self.ids.push(role.id);
         self.dates.push((begin, end));
         self.listed.push(EnrollmentView {
