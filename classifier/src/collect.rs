@@ -118,8 +118,7 @@ impl CollectHandler {
     /// Which SIS the page is of, and what its listings ask for; looked up again for a listing that is not known yet.
     async fn asked(&self, message: &Message, page: &Page) -> Result<Option<Arc<Asked>>, ClassifierError> {
         let key = (message.run, page.connection);
-        if let Some(known) = self.asked.get(&key).await.filter(|known| known.listings.len() > page.listing.0 as usize)
-        {
+        if let Some(known) = self.asked.get(&key).await.filter(|known| known.listings.len() > page.listing.0 as usize) {
             return Ok(Some(known));
         }
         let store = &self.context.store;

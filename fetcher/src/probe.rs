@@ -233,7 +233,7 @@ impl Probe<'_> {
             let name = format!("listing {resource}");
             match sis.sample(resource).await {
                 Ok(sample) => {
-                    steps.push(self.sampled(&name, resource, &sample));
+                    steps.push(sampled(&name, resource, &sample));
                     if resource == oneroster::ORGS {
                         steps.push(clock_step(&sample.reply, self.clock.now()));
                     }
@@ -250,19 +250,6 @@ impl Probe<'_> {
             }
         }
         Ok(())
-    }
-
-    fn sampled(&self, name: &str, resource: &str, sample: &Sample) -> Step {
-        let told = match resource {
-            oneroster::ORGS => sample.district_name(),
-            oneroster::ACADEMIC_SESSIONS => Some(sample.school_years().join(", ")).filter(|years| !years.is_empty()),
-            _ => None,
-        };
-        match (sample.len(), told) {
-            (0, _) => Step::warn(name, "empty", "ask the district whether that is right"),
-            (_, Some(told)) => Step::ok(name, told),
-            (rows, None) => Step::ok(name, format!("holds rows, {rows} on the first page")),
-        }
     }
 
     /// The first row of every listing.
@@ -286,6 +273,19 @@ fn stop<T>(steps: &mut Vec<Step>, name: &str, error: &SisError) -> Result<T, Sto
     Err(Stop)
 }
 
+fn sampled(name: &str, resource: &str, sample: &Sample) -> Step {
+    let told = match resource {
+        oneroster::ORGS => sample.district_name(),
+        oneroster::ACADEMIC_SESSIONS => Some(sample.school_years().join(", ")).filter(|years| !years.is_empty()),
+        _ => None,
+    };
+    match (sample.len(), told) {
+        (0, _) => Step::warn(name, "empty", "ask the district whether that is right"),
+        (_, Some(told)) => Step::ok(name, told),
+        (rows, None) => Step::ok(name, format!("holds rows, {rows} on the first page")),
+    }
+}
+
 /// Campus returns guardians only where a function is switched on.
 fn guardians(resource: &str, sample: &Sample) -> Option<Step> {
     if resource != oneroster::USERS || sample.len() == 0 {
@@ -293,9 +293,10 @@ fn guardians(resource: &str, sample: &Sample) -> Option<Step> {
     }
     let shown = sample.has_role(&["guardian", "parent", "relative"]);
     let mend = "Campus returns guardians only with Grade Book sync enabled; without them no contacts come in";
-    Some(match shown {
-        true => Step::ok("guardians", "shared"),
-        false => Step::warn("guardians", "none among the first users", mend),
+    Some(if shown {
+        Step::ok("guardians", "shared")
+    } else {
+        Step::warn("guardians", "none among the first users", mend)
     })
 }
 

@@ -11,7 +11,10 @@ use rollcall_fetcher::{
     session::{Session, Shared},
     sis::{Source, source},
 };
-use rollcall_proto::{clock::ManualClock, id::ConnectionNo};
+use rollcall_proto::{
+    clock::ManualClock,
+    id::{ConnectionNo, PageNo},
+};
 use rollcall_sandbox::{OneRosterQuirks, PagingQuirks, Quirks, Sandbox, SandboxConfig};
 use rollcall_store::{
     board::{Ask, Board, IdFilter, Progress},
@@ -52,14 +55,18 @@ async fn pull(source: &dyn Source, asks: Vec<Ask>) -> Result<(BTreeMap<String, V
     let mut moves = board.deal(now);
     let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
     while let Some(step) = moves.pop() {
-        let Some((_, page, listing)) = board.dealt(step.lane, step.generation) else { continue };
+        let Some((dealt, listing)) = board.dealt(step.lane, step.generation) else { continue };
         let (resource, listing) = (listing.ask.resource.clone(), listing.clone());
-        let fetched = source.page(&listing, page).await?;
-        let body: Value = serde_json::from_slice(&fetched.reply.body).unwrap_or_default();
-        let rows = body[&resource].as_array().into_iter().flatten();
-        let id = |row: &Value| row["sourcedId"].as_str().unwrap().to_owned();
-        ids.entry(resource).or_default().extend(rows.map(id));
-        moves.extend(board.page_done(step.lane, step.generation, &fetched.facts, now).unwrap_or_default());
+        let mut facts = Vec::new();
+        for page in dealt.range() {
+            let fetched = source.page(&listing, PageNo(page)).await?;
+            let body: Value = serde_json::from_slice(&fetched.reply.body).unwrap_or_default();
+            let rows = body[&resource].as_array().into_iter().flatten();
+            let id = |row: &Value| row["sourcedId"].as_str().unwrap().to_owned();
+            ids.entry(resource.clone()).or_default().extend(rows.map(id));
+            facts.push(fetched.facts);
+        }
+        moves.extend(board.pages_done(step.lane, step.generation, &facts, now).unwrap_or_default());
     }
     Ok((ids, board))
 }
@@ -147,10 +154,11 @@ async fn the_second_look_asks_for_each_and_takes_404_for_gone() {
     let mut moves = board.deal(now);
     let mut answers = Vec::new();
     while let Some(step) = moves.pop() {
-        let (_, page, listing) = board.dealt(step.lane, step.generation).unwrap();
-        let fetched = source.page(&listing.clone(), page).await.unwrap();
+        let (dealt, listing) = board.dealt(step.lane, step.generation).unwrap();
+        assert_eq!(dealt.pages, 1, "one after another");
+        let fetched = source.page(&listing.clone(), dealt.page).await.unwrap();
         answers.push((fetched.reply.status, fetched.facts.rows));
-        moves = board.page_done(step.lane, step.generation, &fetched.facts, now).unwrap();
+        moves = board.pages_done(step.lane, step.generation, &[fetched.facts], now).unwrap();
     }
     assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), [200, 404, 200]);
     assert_eq!(board.listings[0].progress, Progress::Fetched);

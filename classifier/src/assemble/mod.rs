@@ -137,8 +137,8 @@ impl<'a> Assembler<'a> {
 
     /// The students listed, each once, in the order of their ids as text; and those of them told of differently.
     pub fn listed(&self) -> (Vec<Listed>, Vec<Listed>) {
-        if let Some(oneroster) = &self.oneroster {
-            return oneroster.listed(&self.looks.first, self.connection);
+        if self.oneroster.is_some() {
+            return OneRoster::listed(&self.looks.first, self.connection);
         }
         let source = &self.looks.first;
         let places = source.places(Kind::Student);

@@ -28,7 +28,7 @@ pub use self::{
 use self::{people::is_guardian, roles::Spells};
 use super::{Assembler, Listed, Look, Reading, Warnings};
 use crate::{
-    fragment::{Kind, Row, column, packed},
+    fragment::{Kind, Row, column, lists},
     load::{Place, Source},
     sourced_id::lookup_key,
     view::{ContactView, Id, StudentView},
@@ -82,7 +82,7 @@ impl<'a> OneRoster<'a> {
     }
 
     /// See [`Assembler::listed`].
-    pub(super) fn listed(&self, source: &'a Source, connection: u16) -> (Vec<Listed>, Vec<Listed>) {
+    pub(super) fn listed(source: &'a Source, connection: u16) -> (Vec<Listed>, Vec<Listed>) {
         let rows = source.places(Kind::User).iter().map(|place| (source.row(*place), *place));
         let mut students: Vec<(&str, Row<'a>, Place)> = rows
             .filter(|(row, _)| is_student(*row))
@@ -176,13 +176,13 @@ impl<'a> OneRoster<'a> {
             Some(name) => (row.text(U::Metadata), name),
             None => (row.text(U::UserIds), self.state_id_from),
         };
-        let mut pairs = packed::records::<2>(cell);
+        let mut pairs = lists::records::<2>(cell);
         pairs.find(|[kind, _]| kind.eq_ignore_ascii_case(wanted)).map(|[_, id]| id).filter(|id| !id.is_empty())
     }
 
     /// The guardians: those the student names, and those who name the student.
     fn contacts(&self, source: &'a Source, id: &str, row: Row<'a>, view: &mut StudentView<'a>) {
-        for [agent] in packed::records::<1>(row.text(U::Agents)) {
+        for [agent] in lists::records::<1>(row.text(U::Agents)) {
             match find(source, Kind::User, agent) {
                 Some(row) => add_guardian(agent, row, view),
                 None => add_contact(agent, None, view),
@@ -298,7 +298,7 @@ fn naming(source: &Source) -> HashMap<&str, Vec<Place>> {
         if agents.is_none() || is_guardian(row).is_none() {
             continue;
         }
-        for [student] in packed::records::<1>(agents) {
+        for [student] in lists::records::<1>(agents) {
             naming.entry(student).or_default().push(*place);
         }
     }

@@ -9,7 +9,7 @@
 
 pub mod cell;
 pub mod kind;
-pub mod packed;
+pub mod lists;
 
 pub use cell::Cell;
 pub use kind::{Column, Form, KINDS, Kind, column};

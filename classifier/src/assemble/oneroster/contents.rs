@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{U, find, is_live, is_student, people::is_guardian};
 use crate::{
-    fragment::{Column, Kind, Row, packed},
+    fragment::{Column, Kind, Row, lists},
     load::Source,
 };
 
@@ -100,7 +100,7 @@ impl Contents {
             self.column(Facet::Identifiers, row, U::Identifier);
             self.column(Facet::Grades, row, U::Grade);
             self.column(Facet::UserIds, row, U::UserIds);
-            let agents = packed::records::<1>(row.text(U::Agents));
+            let agents = lists::records::<1>(row.text(U::Agents));
             self.nameless += agents.filter(|[agent]| find(source, Kind::User, agent).is_none()).count() as i64;
         }
     }

@@ -11,7 +11,7 @@ use rollcall_store::roster::StoredEnrollment;
 
 use super::{OrgView, U};
 use crate::{
-    fragment::{Row, packed},
+    fragment::{Row, lists},
     status::{CodeFact, DateFact, EnrollmentFact, Seen, YearFact},
     view::{EnrollmentView, Id},
 };
@@ -35,7 +35,7 @@ impl Role<'_> {
 
 /// A user's roles.
 pub(super) fn of(row: Row<'_>) -> impl Iterator<Item = Role<'_>> {
-    packed::records::<6>(row.text(U::Roles)).map(|[id, role, primary, org, begin, end]| Role {
+    lists::records::<6>(row.text(U::Roles)).map(|[id, role, primary, org, begin, end]| Role {
         id,
         role,
         primary: primary == "p",

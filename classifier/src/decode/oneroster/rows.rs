@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::loose::{Loose, LooseList, Scalars, Texts};
 use crate::{
     decode::value::{Raw, Read, read},
-    fragment::{Cell, Form, PageWriter, packed::Packer},
+    fragment::{Cell, Form, PageWriter, lists::Packer},
     sourced_id::{canonical, lookup_key},
 };
 
@@ -236,7 +236,7 @@ impl<'de> Record<'de> for Demographics<'de> {
 }
 
 /// Stands for a date that is there and is none.
-pub(crate) const UNREADABLE: &str = "?";
+const UNREADABLE: &str = "?";
 
 fn text(raw: &Raw<'_>) -> Option<String> {
     match read(raw, Form::Text) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fragment::{Page, Row, column::Demographics as D, column::Org as O, column::User as U, packed};
+use crate::fragment::{Page, Row, column::Demographics as D, column::Org as O, column::User as U, lists};
 
 fn page(kind: Kind, body: &Value) -> Page {
     Page::open(&decode(kind, body.to_string().as_bytes()).unwrap().fragments).unwrap()
@@ -20,7 +20,7 @@ fn first(page: &Page) -> Row<'_> {
 
 fn roles(row: &Value) -> Vec<String> {
     let page = user(row);
-    packed::records::<6>(first(&page).text(U::Roles)).map(|role| role.join("|")).collect()
+    lists::records::<6>(first(&page).text(U::Roles)).map(|role| role.join("|")).collect()
 }
 
 fn class(kind: Kind, body: &str) -> DecodeClass {
@@ -66,7 +66,7 @@ fn ids_are_kept_in_one_spelling_and_as_given() {
     let small = given.to_lowercase();
     assert_eq!((row.text(U::SourcedId), row.text(U::AsGiven)), (Some(small.as_str()), Some(given)));
     assert_eq!(row.key(), crate::sourced_id::lookup_key(&small));
-    let agents: Vec<_> = packed::records::<1>(row.text(U::Agents)).map(|[agent]| agent).collect();
+    let agents: Vec<_> = lists::records::<1>(row.text(U::Agents)).map(|[agent]| agent).collect();
     assert_eq!(agents, [small.as_str(), "G2"]);
     let plain = user(&json!({"sourcedId": 123}));
     assert_eq!((first(&plain).text(U::SourcedId), first(&plain).text(U::AsGiven)), (Some("123"), None));
@@ -88,7 +88,7 @@ fn values_are_read_as_servers_spell_them() {
     );
     assert_eq!((row.text(U::Grade), row.text(U::Phone), row.text(U::Sms)), (Some("09"), None, Some("512")));
     assert_eq!(row.text(U::LegacyId), Some("77"));
-    let pairs = |cell| packed::records::<2>(cell).map(|pair| pair.join("=")).collect::<Vec<_>>();
+    let pairs = |cell| lists::records::<2>(cell).map(|pair| pair.join("=")).collect::<Vec<_>>();
     assert_eq!(pairs(row.text(U::UserIds)), ["stateID=AB1"]);
     assert_eq!(pairs(row.text(U::Metadata)), ["ic.legacySourceId=77", "ssid=9"]);
     assert_eq!(page.tally.cleaned, 1);

@@ -69,8 +69,7 @@ impl OneRoster {
         let listing = Listed { resource, fields: &[], offset: 0, size: SAMPLE };
         let call = self.listing_call(listing, 1);
         let reply = self.session.call(&call).await?;
-        let asked = self.asked(&call, resource, 1, 0, SAMPLE);
-        let raw = page::rows_of(asked, body::json_of(&call.what, &reply)?)?;
+        let raw = page::rows_of(asked(&call, resource, 1, 0, SAMPLE), body::json_of(&call.what, &reply)?)?;
         let rows: Vec<Value> = serde_json::from_str(raw).map_err(|error| body::unreadable(&call.what, &error))?;
         Ok(Sample { rows, reply })
     }
@@ -136,26 +135,16 @@ impl OneRoster {
         url
     }
 
-    fn asked<'a>(&self, call: &'a Call, resource: &str, page: u32, offset: u64, size: u32) -> page::Asked<'a> {
-        page::Asked { url: &call.url, what: &call.what, envelope: envelope(resource), page, offset, size }
-    }
-
     async fn listed(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
         let (resource, size) = (listing.ask.resource.as_str(), self.size_for(listing, page));
         let offset = u64::from(page.0 - 1) * u64::from(size);
         let mut call = self.listing_call(Listed { resource, fields: &listing.ask.fields, offset, size }, page.0);
         if let Some(cursor) = listing.cursor.as_deref().filter(|_| page.0 > 1) {
-            call.url = self.within_origin(cursor, &call)?;
+            call.url = within_origin(cursor, &call)?;
         }
         let reply = self.session.call(&call).await?;
-        let facts = page::facts(self.asked(&call, resource, page.0, offset, size), &reply)?;
+        let facts = page::facts(asked(&call, resource, page.0, offset, size), &reply)?;
         Ok(Fetched { reply, facts })
-    }
-
-    /// A cursor was judged when it came in; it is judged again after it has lain in the store.
-    fn within_origin(&self, cursor: &str, call: &Call) -> Result<Url, SisError> {
-        let url = Url::parse(cursor).ok().filter(|url| url.origin() == call.url.origin());
-        url.ok_or_else(|| SisError::NextElsewhere { what: call.what.clone() })
     }
 
     /// The second look: the page's number is the place of the id. 404 is an answer: gone.
@@ -175,7 +164,7 @@ impl OneRoster {
             }
             Err(error) => return Err(error),
         };
-        let raw = page::rows_of(self.asked(&call, &ask.resource, page.0, 0, 1), body::json_of(&call.what, &reply)?)?;
+        let raw = page::rows_of(asked(&call, &ask.resource, page.0, 0, 1), body::json_of(&call.what, &reply)?)?;
         let digest = Some(body::digest(raw));
         Ok(Fetched { reply, facts: PageFacts { rows: 1, last, digest, ..PageFacts::default() } })
     }
@@ -203,6 +192,16 @@ impl Source for OneRoster {
             None => self.listed(listing, page).await,
         }
     }
+}
+
+fn asked<'a>(call: &'a Call, resource: &str, page: u32, offset: u64, size: u32) -> page::Asked<'a> {
+    page::Asked { url: &call.url, what: &call.what, envelope: envelope(resource), page, offset, size }
+}
+
+/// A cursor was judged when it came in; it is judged again after it has lain in the store.
+fn within_origin(cursor: &str, call: &Call) -> Result<Url, SisError> {
+    let url = Url::parse(cursor).ok().filter(|url| url.origin() == call.url.origin());
+    url.ok_or_else(|| SisError::NextElsewhere { what: call.what.clone() })
 }
 
 /// A part of a collection.

@@ -16,11 +16,10 @@ pub fn version(connection: &Connection) -> OneRosterVersion {
 
 /// What is wrong with the connection's addresses, in words for the person who wrote them.
 pub fn check(connection: &Connection) -> Result<(), &'static str> {
-    match (connection.version, version_in(&connection.base_url)) {
-        (Some(wanted), Some(found)) if wanted != found => {
-            return Err("base_url is of another version than `version` says: copy the base URL of that version");
-        }
-        _ => {}
+    if let (Some(wanted), Some(found)) = (connection.version, version_in(&connection.base_url))
+        && wanted != found
+    {
+        return Err("base_url is of another version than `version` says: copy the base URL of that version");
     }
     if token(connection).is_none() {
         return Err("token_url is missing: copy it from the SIS, which shows it beside the base URL");
@@ -58,10 +57,11 @@ pub(crate) fn token(connection: &Connection) -> Option<Url> {
         None => return None,
     };
     let named = url.query_pairs().any(|(name, value)| name == APP_NAME && !value.is_empty());
-    if profile(connection) == OneRosterProfile::Campus && !named {
-        if let Some(name) = application(connection) {
-            url.query_pairs_mut().append_pair(APP_NAME, &name);
-        }
+    if profile(connection) == OneRosterProfile::Campus
+        && !named
+        && let Some(name) = application(connection)
+    {
+        url.query_pairs_mut().append_pair(APP_NAME, &name);
     }
     Some(url)
 }
