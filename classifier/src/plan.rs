@@ -165,7 +165,9 @@ fn rekey(facts: &mut PlanFacts, looks: &[Looks]) -> Rekeyed {
     facts.stored.iter_mut().for_each(|student| rename(&mut student.id));
     facts.stored.sort_by(diff::by_id);
     for remembered in facts.pulls.iter_mut().map(|pull| &mut pull.remembered) {
-        remembered.iter_mut().for_each(|stored| rename(&mut stored.student));
+        for stored in remembered.iter_mut() {
+            rename(&mut stored.student);
+        }
         remembered.sort_by(|a, b| (&a.student, &a.enrollment.id).cmp(&(&b.student, &b.enrollment.id)));
     }
     all

@@ -75,7 +75,9 @@ async fn everything(source: &dyn Source) -> BTreeMap<String, Vec<String>> {
     let found = source.discover().await.unwrap();
     let (mut ids, board) = pull(source, found.asks).await.unwrap();
     assert!(board.listings.iter().all(|listing| listing.progress == Progress::Fetched), "{board:?}");
-    ids.values_mut().for_each(|ids| ids.sort());
+    for ids in ids.values_mut() {
+        ids.sort();
+    }
     ids
 }
 

@@ -152,7 +152,7 @@ impl House {
 
     /// Points the district at the sandbox's Campus, and applies it.
     pub async fn move_to_campus(&mut self) {
-        self.district.kind = "oneroster".to_owned();
+        "oneroster".clone_into(&mut self.district.kind);
         self.district.base_url = self.sis.campus_base_url();
         self.district.connection = format!("token_url = {:?}\nstaff = \"active\"", self.sis.campus_token_url());
         self.apply().await;

@@ -55,7 +55,7 @@ pub(super) fn nameless(id: &str) -> PersonView<'_> {
 /// The role by which a user is somebody's guardian.
 pub(super) fn is_guardian(row: Row<'_>) -> Option<&str> {
     let known = |role: &roles::Role<'_>| GUARDIANS.iter().any(|guardian| role.is(guardian));
-    roles::of(row).find(known).map(|role| role.role).filter(|_| is_live(row, U::Status))
+    roles::of(row).find(known).map(|role| role.word).filter(|_| is_live(row, U::Status))
 }
 
 /// A member of staff, if the user is one that `scope` wants.

@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Role<'a> {
     id: &'a str,
-    pub(super) role: &'a str,
+    pub(super) word: &'a str,
     primary: bool,
     pub(super) org: &'a str,
     begin: &'a str,
@@ -29,15 +29,15 @@ pub(super) struct Role<'a> {
 
 impl Role<'_> {
     pub(super) fn is(&self, role: &str) -> bool {
-        self.role.eq_ignore_ascii_case(role)
+        self.word.eq_ignore_ascii_case(role)
     }
 }
 
 /// A user's roles.
 pub(super) fn of(row: Row<'_>) -> impl Iterator<Item = Role<'_>> {
-    lists::records::<6>(row.text(U::Roles)).map(|[id, role, primary, org, begin, end]| Role {
+    lists::records::<6>(row.text(U::Roles)).map(|[id, word, primary, org, begin, end]| Role {
         id,
-        role,
+        word,
         primary: primary == "p",
         org,
         begin,

@@ -24,6 +24,7 @@ pub(super) trait Record<'de>: Deserialize<'de> {
 /// See the wire page, 1.3; 1.1 has `role` and `orgs` in place of `roles`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the standard's own names")]
 pub(super) struct User<'a> {
     #[serde(borrow)]
     sourced_id: Raw<'a>,
@@ -61,6 +62,7 @@ pub(super) struct User<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the standard's own names")]
 struct Role<'a> {
     #[serde(borrow)]
     role_type: Raw<'a>,

@@ -204,8 +204,8 @@ mod tests {
         let read = |base: &str, extra: &Value| token(&connection(base, extra)).map(|url| url.to_string());
         let copied = "https://d.example/campus/oauth2/token?appName=other";
         assert_eq!(read(base, &json!({"token_url": copied})).as_deref(), Some(copied));
-        let bare = json!({"token_url": "https://d.example/campus/oauth2/token"});
-        assert_eq!(read(base, &bare).as_deref(), Some("https://d.example/campus/oauth2/token?appName=roll"));
+        let nameless = json!({"token_url": "https://d.example/campus/oauth2/token"});
+        assert_eq!(read(base, &nameless).as_deref(), Some("https://d.example/campus/oauth2/token?appName=roll"));
         assert_eq!(read(base, &json!({})), None, "never derived");
         let plain = json!({"profile": "plain", "token_url": "https://p.example/token"});
         assert_eq!(read("https://p.example", &plain).as_deref(), Some("https://p.example/token"));
@@ -218,8 +218,8 @@ mod tests {
         let base = "https://d.example/campus/api/ims/oneroster";
         let word = |extra: &Value| check(&connection(base, extra)).err().unwrap_or("fine");
         assert!(word(&json!({})).contains("token_url is missing"));
-        let bare = json!({"token_url": "https://d.example/campus/oauth2/token"});
-        assert!(word(&bare).contains("app_name"));
+        let nameless = json!({"token_url": "https://d.example/campus/oauth2/token"});
+        assert!(word(&nameless).contains("app_name"));
         let named = json!({"token_url": "https://d.example/campus/oauth2/token", "app_name": "roll"});
         assert_eq!(word(&named), "fine");
         let other = connection(

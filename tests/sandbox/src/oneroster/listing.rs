@@ -207,9 +207,9 @@ impl Listings {
         if let Some(known) = self.0.get(&key) {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(make()?);
-        self.0.insert(key, Arc::clone(&made));
-        Ok(made)
+        let rows = Arc::new(make()?);
+        self.0.insert(key, Arc::clone(&rows));
+        Ok(rows)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// `max_page_size` (silently), `stable_order`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct OneRosterQuirks {
     /// No `X-Total-Count`.
     pub no_total: bool,
