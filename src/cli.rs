@@ -140,6 +140,9 @@ pub(crate) enum Role {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sandbox {
+    /// Which of its two SIS the district file is for; both are served
+    #[arg(long, value_enum, default_value_t = SandboxSis::Qmlativ)]
+    pub(crate) sis: SandboxSis,
     /// Loopback port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 8090)]
     pub(crate) port: u16,
@@ -155,6 +158,15 @@ pub(crate) struct Sandbox {
     /// The date that the district lives in [default: today]
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) today: Option<NaiveDate>,
+}
+
+/// A SIS that the sandbox stands in for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SandboxSis {
+    /// Skyward Qmlativ
+    Qmlativ,
+    /// Infinite Campus, by OneRoster 1.2
+    Oneroster,
 }
 
 #[derive(Debug, Subcommand)]

@@ -190,21 +190,33 @@ fn check_prefixes(connections: &[Connection]) -> anyhow::Result<()> {
     for (index, connection) in connections.iter().enumerate() {
         let prefix = connection.id_prefix.as_deref().unwrap_or_default();
         if let Some(first) = seen.insert(prefix, index) {
-            bail!(
-                "connections {} and {} would overwrite each other's students: remove the one that is not wanted any \
-                 more, or give one of them an id_prefix of its own",
-                first + 1,
-                index + 1
-            );
+            bail!("{}", overwriting(connections, first, index));
         }
     }
     Ok(())
 }
 
+/// Which of two to remove: an older feed left beside OneRoster, else the one that is not wanted any more.
+fn overwriting(connections: &[Connection], first: usize, second: usize) -> String {
+    let name = |index: usize| format!("{} ({})", index + 1, connections[index].kind.as_str());
+    let is_oneroster = |index: usize| connections[index].kind == SisKind::OneRoster;
+    let remove = match (is_oneroster(first), is_oneroster(second)) {
+        (true, false) => format!("remove connection {}, the feed from before OneRoster", name(second)),
+        (false, true) => format!("remove connection {}, the feed from before OneRoster", name(first)),
+        _ => "remove the one that is not wanted any more".to_owned(),
+    };
+    format!(
+        "connections {} and {} would overwrite each other's students: {remove}, or, where they serve different schools, \
+         give one of them an id_prefix of its own",
+        name(first),
+        name(second)
+    )
+}
+
 fn check_connection(connection: &Connection, allow_private_addresses: bool) -> anyhow::Result<()> {
     ensure!(
-        connection.kind == SisKind::SkywardQmlativ,
-        "kind = \"{}\" cannot be pulled by this version; it pulls skyward-qmlativ",
+        connection.kind != SisKind::SkywardSms2,
+        "kind = \"{}\" cannot be pulled by this version; it pulls skyward-qmlativ and oneroster",
         connection.kind.as_str()
     );
     ensure!((1..=10_000).contains(&connection.page_size), "page_size is from 1 to 10000");
@@ -217,7 +229,16 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
     connection.id_prefix.as_ref().map_or(Ok(()), |prefix| check_text("id_prefix", prefix))?;
     connection.headers.iter().try_for_each(|(name, value)| check_header("headers", name, value))?;
     check_url("base_url", &connection.base_url, allow_private_addresses)?;
-    connection.token_url.as_ref().map_or(Ok(()), |url| check_url("token_url", url, allow_private_addresses))
+    ensure!(connection.base_url.query().is_none(), "base_url holds a query; remove it");
+    if let Some(url) = &connection.token_url {
+        check_url("token_url", url, allow_private_addresses)?;
+        let admitted = connection.kind == SisKind::OneRoster || url.query().is_none();
+        ensure!(admitted, "token_url holds a query; remove it");
+    }
+    if connection.kind == SisKind::OneRoster {
+        rollcall_fetcher::urls::check(connection).map_err(|problem| anyhow::anyhow!(problem))?;
+    }
+    Ok(())
 }
 
 fn check_header(key: &str, name: &str, value: &str) -> anyhow::Result<()> {
@@ -232,7 +253,7 @@ fn check_secret_headers(secrets: &ConnectionSecrets) -> anyhow::Result<()> {
 
 fn check_url(key: &str, url: &url::Url, allow_private_addresses: bool) -> anyhow::Result<()> {
     ensure!(url.username().is_empty() && url.password().is_none(), "{key} holds a user name or password; remove it");
-    ensure!(url.query().is_none() && url.fragment().is_none(), "{key} holds a query or fragment; remove it");
+    ensure!(url.fragment().is_none(), "{key} holds a fragment; remove it");
     ensure!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{key} is not an http(s) address");
     if allow_private_addresses {
         return Ok(());
@@ -320,6 +341,42 @@ max_removed_percent = 5
         let second = GOOD[GOOD.find("[[connection]]").unwrap()..GOOD.find("[hold]").unwrap()].to_owned();
         let text = error(&GOOD.replace("[hold]", &format!("{second}\n[hold]")));
         assert!(text.contains("overwrite each other's students"), "{text}");
+    }
+
+    const CAMPUS: &str = r#"
+[[connection]]
+kind = "oneroster"
+base_url = "https://lonestar.example.com/campus/api/oneroster/v1p2/roll/ims/oneroster/"
+token_url = "https://lonestar.example.com/campus/oauth2/token?appName=roll"
+client_id = "InfiniteCampus_(roll)"
+client_secret = "invented"
+
+"#;
+
+    fn campus(replace: &str, by: &str) -> String {
+        let first = &GOOD[..GOOD.find("[[connection]]").unwrap()];
+        format!("{first}{}", CAMPUS.replace(replace, by))
+    }
+
+    #[test]
+    fn a_oneroster_connection_is_taken_as_it_was_copied() {
+        assert_eq!(private(&campus("", "")).unwrap().district.connections[0].kind, SisKind::OneRoster);
+        let text = error(&campus("?appName=roll", "").replace("/v1p2/roll/", "/"));
+        assert!(text.contains("app_name"), "{text}");
+        let text = error(&campus("token_url", "# token_url"));
+        assert!(text.contains("token_url is missing"), "{text}");
+        let text = error(&campus("client_id", "version = \"2.0\"\nclient_id"));
+        assert!(text.contains("version") && text.contains("1.2"), "{text}");
+        let text = error(&campus("client_id", "version = \"1.1\"\nclient_id"));
+        assert!(text.contains("another version"), "{text}");
+    }
+
+    #[test]
+    fn an_older_feed_left_beside_oneroster_is_named() {
+        let text = error(&GOOD.replace("[hold]", &format!("{CAMPUS}[hold]")));
+        assert!(text.contains("remove connection 1 (skyward-qmlativ), the feed from before OneRoster"), "{text}");
+        let prefixed = CAMPUS.replace("client_id", "id_prefix = \"C-\"\nclient_id");
+        assert!(private(&GOOD.replace("[hold]", &format!("{prefixed}[hold]"))).is_ok());
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn main() {
                 reason: None,
             },
             board: Some(board.clone()),
+            remembered: Vec::new(),
             baseline: None,
             fragments: fragments.clone(),
         }],

@@ -78,6 +78,9 @@ fn hash_event(hasher: &mut blake3::Hasher, event: &StudentEvent) {
         hash_text(hasher, enrollment);
     }
     hasher.update(&event.fingerprint.0);
+    if let Some(old) = &event.rekeyed_from {
+        hash_text(hasher, &old.0);
+    }
 }
 
 fn hash_text(hasher: &mut blake3::Hasher, text: &str) {

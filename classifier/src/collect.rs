@@ -15,6 +15,7 @@ use rollcall_proto::{
     packed,
 };
 use rollcall_store::{
+    board::Listing,
     district::SisKind,
     page::NewPage,
     replay::{PageReading, StoredPage},
@@ -52,14 +53,16 @@ pub struct CollectHandler {
 #[derive(Debug)]
 struct Asked {
     sis: SisKind,
-    /// By listing.
-    resources: Vec<String>,
+    /// By listing: the resource, and whether it is asked for by id, at the second look.
+    listings: Vec<(String, bool)>,
 }
 
 /// What to decode, and how.
 struct Job {
     sis: SisKind,
     resource: String,
+    /// Asked for by id, so that 404 is an answer: gone.
+    by_id: bool,
     status: u16,
     compressed: Bytes,
 }
@@ -112,24 +115,24 @@ impl CollectHandler {
     /// `None`: nobody waits for the page any more.
     async fn job(&self, message: &Message, page: &Page) -> Result<Option<Job>, ClassifierError> {
         let Some(asked) = self.asked(message, page).await? else { return Ok(None) };
-        let Some(resource) = asked.resources.get(page.listing.0 as usize).cloned() else { return Ok(None) };
+        let Some((resource, by_id)) = asked.listings.get(page.listing.0 as usize).cloned() else { return Ok(None) };
         let compressed = self.body(message, page).await?;
-        Ok(Some(Job { sis: asked.sis, resource, status: page.status, compressed }))
+        Ok(Some(Job { sis: asked.sis, resource, by_id, status: page.status, compressed }))
     }
 
     /// Which SIS the page is of, and what its listings ask for; looked up again for a listing that is not known yet.
     async fn asked(&self, message: &Message, page: &Page) -> Result<Option<Arc<Asked>>, ClassifierError> {
         let key = (message.run, page.connection);
-        if let Some(known) = self.asked.get(&key).await.filter(|known| known.resources.len() > page.listing.0 as usize)
-        {
+        if let Some(known) = self.asked.get(&key).await.filter(|known| known.listings.len() > page.listing.0 as usize) {
             return Ok(Some(known));
         }
         let store = &self.context.store;
         let Some(board) = store.board(&message.district, message.run, page.connection).await? else { return Ok(None) };
         let district = store.district(&message.district).await?;
         let Some(sis) = sis_of(&district.connections, page.connection) else { return Ok(None) };
-        let resources = board.listings.into_iter().map(|listing| listing.ask.resource).collect();
-        let asked = Arc::new(Asked { sis, resources });
+        let listing = |listing: Listing| (listing.ask.resource, listing.ask.ids.is_some());
+        let listings = board.listings.into_iter().map(listing).collect();
+        let asked = Arc::new(Asked { sis, listings });
         self.asked.insert(key, Arc::clone(&asked)).await;
         Ok(Some(asked))
     }
@@ -174,6 +177,9 @@ fn sis_of(connections: &[rollcall_store::district::Connection], number: Connecti
 }
 
 fn read(job: &Job) -> Read {
+    if job.by_id && job.status == 404 {
+        return Read { outcome: Ok(Decoded::nothing()), digest: Decoded::nothing().digest };
+    }
     match open(job) {
         Err(error) => Read { outcome: Err(error), digest: fingerprint::digest(&job.compressed).0 },
         Ok(body) => {
@@ -187,7 +193,8 @@ fn read(job: &Job) -> Read {
 /// Reads a page out of the store again.
 pub(crate) fn read_again(page: &StoredPage<'_>) -> PageReading {
     let (resource, compressed) = (page.resource.to_owned(), Bytes::copy_from_slice(page.raw));
-    let Read { outcome, digest } = read(&Job { sis: page.sis, resource, status: page.status, compressed });
+    let Read { outcome, digest } =
+        read(&Job { sis: page.sis, resource, by_id: page.by_id, status: page.status, compressed });
     let error = outcome.as_ref().err().map(ToString::to_string);
     let decoded = outcome.ok();
     PageReading {
@@ -260,13 +267,22 @@ mod tests {
 
     fn job(status: u16, body: &[u8]) -> Job {
         let compressed = zstd::bulk::compress(body, 1).unwrap().into();
-        Job { sis: SisKind::SkywardQmlativ, resource: "SkySys/State".to_owned(), status, compressed }
+        Job { sis: SisKind::SkywardQmlativ, resource: "SkySys/State".to_owned(), by_id: false, status, compressed }
     }
 
     #[test]
     fn a_page_is_read() {
         let read = read(&job(200, br#"{"Objects":[{"StateID":1,"Code":"TX"}]}"#));
         assert_eq!(read.outcome.unwrap().tally.rows, 1);
+    }
+
+    #[test]
+    fn a_404_is_an_answer_where_asked_by_id_alone() {
+        let by_id = Job { by_id: true, ..job(404, b"") };
+        assert_eq!(read(&by_id).outcome.unwrap().tally.rows, 0);
+        assert_eq!(read(&job(404, b"")).outcome.unwrap_err().class, DecodeClass::Status(404));
+        let other = Job { by_id: true, ..job(500, b"") };
+        assert_eq!(read(&other).outcome.unwrap_err().class, DecodeClass::Status(500));
     }
 
     #[test]

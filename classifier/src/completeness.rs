@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use listing::{Defect, Look, PagesByListing, defects};
 
+use crate::assemble::oneroster::Contents;
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo};
 use rollcall_store::{
     board::{Board, Listing, Progress},
@@ -55,6 +56,10 @@ pub struct Completeness {
     pub missing_pages: Vec<(ListingNo, PageNo)>,
     /// Rows by resource, and by listing where a resource has several: the next baseline's.
     pub rows: BTreeMap<String, i64>,
+    /// OneRoster: guardians are named whom the pull does not show.
+    pub nameless_guardians: bool,
+    /// The connection speaks OneRoster, whose guardians come in the listing of students.
+    pub oneroster: bool,
 }
 
 impl Completeness {
@@ -105,6 +110,22 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
     judge_emptiness(&mut judged, board, facts.baseline);
     judge_grants(&mut judged, facts);
     judged
+}
+
+/// Judges what a pull of OneRoster holds: a kind of people or of values of which there is none, and was some on the last
+/// complete pull, is treated as an empty listing is.
+pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>) {
+    judged.oneroster = true;
+    judged.nameless_guardians = contents.nameless > 0;
+    let held_of = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied().unwrap_or_default();
+    let accepted = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
+    for (facet, count) in &contents.counts {
+        let name = facet.name();
+        judged.rows.insert(name.to_owned(), *count);
+        if *count == 0 && held_of(name) > 0 && !accepted(name) {
+            note_empty(judged, name.to_owned(), facet.is_essential(), held_of(name), name);
+        }
+    }
 }
 
 /// Judges one recheck listing on its own.

@@ -21,7 +21,7 @@ use rollcall_store::{
 };
 
 use crate::{
-    assemble::{Assembler, Decided, Listed, Look, Reading, Warnings},
+    assemble::{Assembler, Decided, Listed, Look, Reading, Warnings, oneroster::Rekeyed},
     batch::Batcher,
     fingerprint::{Fingerprinter, of_missing},
     overlay::Unknown,
@@ -90,10 +90,11 @@ pub const PULL_INCOMPLETE: &str = "pull-incomplete";
 /// Reason code of a student listed by two connections under one id.
 pub const DUPLICATE: &str = "duplicate-student";
 
-/// Walks both sequences. `stored` is sorted by id.
+/// Walks both sequences. `stored` is sorted by id; those `rekeyed` stand there under their new ids.
 pub fn compare(
     sides: &[Side<'_>],
     stored: &[StoredStudent],
+    rekeyed: &Rekeyed,
     second: Option<&SecondLook>,
     records: &mut dyn Records,
     batcher: &mut Batcher,
@@ -102,6 +103,7 @@ pub fn compare(
     let mut merged = Merged::of(sides, &mut found.duplicates);
     let mut walk = Walk {
         sides,
+        rekeyed,
         second,
         found,
         view: StudentView::default(),
@@ -147,9 +149,9 @@ impl Merged {
     fn of(sides: &[Side<'_>], duplicates: &mut Vec<String>) -> Self {
         let queue = |side: &Side<'_>| {
             let (students, differing) = side.assembler.as_ref().map(Assembler::listed).unwrap_or_default();
-            duplicates.extend(differing.iter().filter_map(|id| {
+            duplicates.extend(differing.iter().filter_map(|student| {
                 let mut text = String::new();
-                side.assembler.as_ref()?.write_id(*id, &mut text);
+                side.assembler.as_ref()?.write_id(student, &mut text);
                 Some(text)
             }));
             let mut queue = Queue { students: students.into_iter(), head: None, head_id: String::new() };
@@ -175,7 +177,7 @@ impl Queue {
         self.head = self.students.next();
         self.head_id.clear();
         if let (Some(student), Some(assembler)) = (&self.head, &side.assembler) {
-            assembler.write_id(student.id, &mut self.head_id);
+            assembler.write_id(student, &mut self.head_id);
         }
     }
 }
@@ -189,6 +191,7 @@ struct Waiting {
 
 struct Walk<'w, 'a> {
     sides: &'w [Side<'a>],
+    rekeyed: &'w Rekeyed,
     second: Option<&'w SecondLook>,
     found: Differences,
     view: StudentView<'a>,
@@ -298,8 +301,10 @@ impl Walk<'_, '_> {
     }
 
     fn event(&mut self, decided: Decided, change: Change, from: Option<Status>) -> StudentEvent {
+        let student_id = StudentId(self.view.id.clone());
         StudentEvent {
-            student_id: StudentId(self.view.id.clone()),
+            rekeyed_from: self.rekeyed.get(&student_id).cloned(),
+            student_id,
             change,
             from,
             to: decided.status,
@@ -362,8 +367,16 @@ impl Walk<'_, '_> {
 
     fn stored_records(&mut self, waiting: &[Waiting]) -> Result<Vec<Student>, StoreError> {
         let needed = waiting.iter().filter(|waiting| waiting.overlay.is_some());
-        let ids: Vec<StudentId> = needed.map(|waiting| waiting.event.student_id.clone()).collect();
+        let stored_as = |event: &StudentEvent| event.rekeyed_from.as_ref().unwrap_or(&event.student_id).clone();
+        let ids: Vec<StudentId> = needed.map(|waiting| stored_as(&waiting.event)).collect();
         let mut records = self.records.records(&ids)?;
+        for event in waiting.iter().map(|waiting| &waiting.event) {
+            let Some(old) = &event.rekeyed_from else { continue };
+            records
+                .iter_mut()
+                .filter(|record| record.id == *old)
+                .for_each(|record| record.id = event.student_id.clone());
+        }
         records.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(records)
     }
@@ -379,6 +392,7 @@ fn missing_event(stored: &StoredStudent) -> StudentEvent {
         enrollments: Vec::new(),
         fingerprint: of_missing(&stored.id.0, Status::Inactive),
         record: None,
+        rekeyed_from: None,
     }
 }
 

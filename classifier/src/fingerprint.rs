@@ -120,6 +120,10 @@ impl Canonical<'_> {
         self.maybe(student.homeroom);
         self.list(&student.contacts, |to, contact| to.contact(student, contact));
         self.list(&student.enrollments, Self::enrollment);
+        // At the end and only where there is one, so that students of other sources keep their fingerprints.
+        if let Some(sis_id) = student.sis_id {
+            self.text(sis_id);
+        }
     }
 
     fn person(&mut self, student: &StudentView<'_>, person: &PersonView<'_>) {

@@ -45,6 +45,8 @@ pub enum HoldReason {
     Removed(Excess),
     /// Changes more than `max_changed_percent`.
     Changed(Excess),
+    /// The SIS has given its people other ids: so many students, ENROLLED or PRE_ENROLLED ones among them, move to theirs.
+    Rekeyed(u64),
 }
 
 /// A part that is above its limit.
@@ -121,6 +123,7 @@ impl HoldReason {
             Self::Preview => "preview",
             Self::Removed(_) => "removed-above-limit",
             Self::Changed(_) => "changed-above-limit",
+            Self::Rekeyed(_) => "students-rekeyed",
         }
     }
 }
@@ -129,6 +132,12 @@ impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, excess) = match self {
             Self::Preview => return f.write_str("preview"),
+            Self::Rekeyed(students) => {
+                return write!(
+                    f,
+                    "students-rekeyed: the SIS has given its people other ids, and {students} students move to theirs"
+                );
+            }
             Self::Removed(excess) => ("removed", excess),
             Self::Changed(excess) => ("changed", excess),
         };

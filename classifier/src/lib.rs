@@ -34,6 +34,7 @@ pub mod release;
 pub mod replay;
 pub mod retention;
 pub mod second_look;
+pub mod sourced_id;
 pub mod status;
 #[cfg(test)]
 mod testing;

@@ -6,17 +6,20 @@
 //!
 //! Neighbours: [`crate::completeness`] says what is unknown, [`crate::diff`] applies it.
 
+use std::collections::BTreeSet;
+
 use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Student};
 use rollcall_store::run::Discovery;
 
 use crate::{
+    assemble::oneroster::{Facet, PHONE, SMS},
     completeness::{Completeness, WHOLE_RESOURCE},
     fragment::{
         Column, KINDS, Kind,
         column::{
-            Address as A, County, EmailType, EmergencyContact as E, EntitySchool, EntryCode, EntryWithdrawal as W,
-            Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School, State, Student as S,
-            StudentEntityYear as Y, StudentGuardian as G, Zip,
+            Address as A, County, Demographics, EmailType, EmergencyContact as E, EntitySchool, EntryCode,
+            EntryWithdrawal as W, Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School,
+            State, Student as S, StudentEntityYear as Y, StudentGuardian as G, Zip,
         },
     },
 };
@@ -28,6 +31,12 @@ pub struct Unknown {
     columns: [u64; KINDS],
     /// The pull is not complete: enrollments that it does not show may be there all the same.
     incomplete: bool,
+    /// OneRoster: kinds of values that no row held.
+    facets: BTreeSet<Facet>,
+    /// OneRoster: guardians are named whom the pull does not show.
+    nameless: bool,
+    /// OneRoster: guardians that the pull does not show may be there all the same.
+    guardians_may_lack: bool,
 }
 
 impl Unknown {
@@ -37,12 +46,18 @@ impl Unknown {
         for kind in Kind::ALL {
             columns[*kind as usize] = unknown_columns(*kind, judged, discovery);
         }
-        Self { columns, incomplete: !judged.complete }
+        let facets = Facet::ALL.into_iter().filter(|facet| judged.keeps_stored_rows(facet.name())).collect();
+        let guardians_may_lack = judged.oneroster && !judged.complete;
+        Self { columns, incomplete: !judged.complete, facets, nameless: judged.nameless_guardians, guardians_may_lack }
     }
 
     /// Nothing is unknown.
     pub fn is_empty(&self) -> bool {
-        !self.incomplete && self.columns.iter().all(|columns| *columns == 0)
+        !self.incomplete && !self.nameless && self.facets.is_empty() && self.columns.iter().all(|columns| *columns == 0)
+    }
+
+    fn lacks(&self, facet: Facet) -> bool {
+        self.facets.contains(&facet)
     }
 
     fn is<C: Column>(&self, column: C) -> bool {
@@ -51,12 +66,15 @@ impl Unknown {
 
     /// Puts stored values where the pull could tell none.
     pub fn fill(&self, record: &mut Student, stored: &Student) {
-        keep(self.is(S::StudentNumber), &mut record.local_id, &stored.local_id);
-        keep(self.is(S::StateId), &mut record.state_id, &stored.state_id);
+        let no_local_id = self.is(S::StudentNumber) || self.lacks(Facet::Identifiers);
+        keep(no_local_id, &mut record.local_id, &stored.local_id);
+        keep(self.is(S::StateId) || self.lacks(Facet::UserIds), &mut record.state_id, &stored.state_id);
         let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
         keep(no_year, &mut record.graduation_year, &stored.graduation_year);
-        keep(self.is(Name::BirthDate), &mut record.birth_date, &stored.birth_date);
-        keep(self.is(Name::Gender) && self.is(Name::GenderCode), &mut record.gender, &stored.gender);
+        let no_birth_date = self.is(Name::BirthDate) || self.is(Demographics::BirthDate);
+        keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
+        let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || self.is(Demographics::Sex);
+        keep(no_gender, &mut record.gender, &stored.gender);
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
         self.fill_person(&mut record.person, &stored.person);
@@ -66,7 +84,7 @@ impl Unknown {
 
     /// Grade, school, homeroom: what the deciding enrollment leads to.
     fn fill_place(&self, record: &mut Student, stored: &Student) {
-        let no_grade = self.is(Y::Grade) && self.is(S::Grade);
+        let no_grade = (self.is(Y::Grade) && self.is(S::Grade)) || self.lacks(Facet::Grades);
         keep(no_grade || (self.incomplete && record.grade.is_none()), &mut record.grade, &stored.grade);
         let no_homeroom = self.is(Y::HomeroomId) || self.is(Homeroom::Code);
         keep(no_homeroom || (self.incomplete && record.homeroom.is_none()), &mut record.homeroom, &stored.homeroom);
@@ -89,7 +107,8 @@ impl Unknown {
         if self.is(NamePhone::NameId) || self.is(NamePhone::PhoneNumber) {
             person.phones.clone_from(&stored.phones);
         }
-        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) {
+        self.fill_numbers(person, stored);
+        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) || self.lacks(Facet::Emails) {
             person.emails.clone_from(&stored.emails);
         }
         if self.is(NameAddress::NameId) || self.is(NameAddress::AddressId) {
@@ -98,6 +117,15 @@ impl Unknown {
         each_pair(&mut person.phones, &stored.phones, |a, b| a.id == b.id, |new, old| self.fill_phone(new, old));
         each_pair(&mut person.emails, &stored.emails, |a, b| a.id == b.id, |new, old| self.fill_email(new, old));
         each_pair(&mut person.addresses, &stored.addresses, |a, b| a.id == b.id, |n, o| self.fill_address(n, o));
+    }
+
+    /// OneRoster's two numbers of a user, each known by its own id.
+    fn fill_numbers(&self, person: &mut Person, stored: &Person) {
+        for (facet, id) in [(Facet::Phones, PHONE), (Facet::Sms, SMS)] {
+            if self.lacks(facet) && !person.phones.iter().any(|phone| phone.id == id) {
+                person.phones.extend(stored.phones.iter().filter(|phone| phone.id == id).cloned());
+            }
+        }
     }
 
     fn fill_phone(&self, phone: &mut Phone, stored: &Phone) {
@@ -131,13 +159,27 @@ impl Unknown {
 
     fn fill_contacts(&self, record: &mut Student, stored: &Student) {
         let lost = |kind: ContactKind| match kind {
-            ContactKind::Guardian => self.is(G::StudentId) || self.is(G::NameIdGuardian),
+            ContactKind::Guardian => {
+                self.is(G::StudentId) || self.is(G::NameIdGuardian) || self.lacks(Facet::Guardians)
+            }
             ContactKind::Emergency => self.is(E::NameId) || self.is(E::NameIdContact),
         };
         record.contacts.retain(|contact| !lost(contact.kind));
         let kept = stored.contacts.iter().filter(|contact| lost(contact.kind));
         record.contacts.extend(kept.cloned());
         let same = |a: &Contact, b: &Contact| a.kind == b.kind && a.id == b.id;
+        if self.guardians_may_lack {
+            let unshown = stored.contacts.iter().filter(|was| !record.contacts.iter().any(|is| same(is, was)));
+            let unshown: Vec<Contact> = unshown.cloned().collect();
+            record.contacts.extend(unshown);
+        }
+        if self.nameless {
+            each_pair(&mut record.contacts, &stored.contacts, same, |new, old| {
+                if is_nameless(new) {
+                    new.clone_from(old);
+                }
+            });
+        }
         each_pair(&mut record.contacts, &stored.contacts, same, |new, old| self.fill_contact(new, old));
     }
 
@@ -167,7 +209,8 @@ impl Unknown {
                 keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
                 keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
                 keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
-                keep(self.no_school(), &mut new.school, &old.school);
+                let no_school = self.no_school() || (self.incomplete && new.school.is_none());
+                keep(no_school, &mut new.school, &old.school);
             },
         );
         if self.incomplete {
@@ -175,6 +218,12 @@ impl Unknown {
             enrollments.extend(stored.iter().filter(|old| !shown.contains(&old.id)).cloned());
         }
     }
+}
+
+/// Named by the student, and not shown by the pull.
+fn is_nameless(contact: &Contact) -> bool {
+    let person = &contact.person;
+    contact.relationship.is_none() && person.first_name.is_none() && person.last_name.is_none()
 }
 
 fn unknown_columns(kind: Kind, judged: &Completeness, discovery: &Discovery) -> u64 {

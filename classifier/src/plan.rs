@@ -9,21 +9,25 @@
 use std::collections::BTreeMap;
 
 use rollcall_proto::{
-    id::ConnectionNo,
+    id::{ConnectionNo, StudentId},
     message::Fingerprint,
     roster::{School, Staff},
 };
 use rollcall_store::{
     StoreError,
     board::Board,
-    district::District,
+    district::{District, SisKind},
     page::{PageFragments, PageRow},
     plan::{NewPlan, StoredStudent, Verdict},
+    roster::StoredEnrollment,
     run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullState, Run},
 };
 
 use crate::{
-    assemble::{Assembler, directory},
+    assemble::{
+        Assembler, Reader,
+        oneroster::{self, Contents, Rekeyed},
+    },
     batch::Batcher,
     completeness::{self, Completeness, PullFacts},
     diff::{self, Differences, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
@@ -65,6 +69,9 @@ pub struct PullIn {
     pub baseline: Option<Baseline>,
     /// Its fragments.
     pub fragments: Vec<PageFragments>,
+    /// What is stored of its students' enrollments, sorted by student and id; only of a source that serves no more than
+    /// its active year.
+    pub remembered: Vec<StoredEnrollment>,
 }
 
 /// Why no plan could be made.
@@ -92,19 +99,22 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     if !facts.stored.is_sorted_by(|a, b| a.id <= b.id) {
         facts.stored.sort_by(diff::by_id);
     }
-    let judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
+    let mut judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
     let looks = open(&mut facts.pulls)?;
+    judge_contents(&mut judged, &looks, &facts);
+    let rekeyed = rekey(&mut facts, &looks);
     let nothing = Discovery::default();
     let sides: Vec<Side<'_>> =
         (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
-    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides, &looks));
+    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides));
     let mut events = Batcher::new(facts.run.seq);
-    let found = diff::compare(&sides, &facts.stored, second.as_ref(), records, &mut events)?;
+    let found = diff::compare(&sides, &facts.stored, &rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(own_findings(&found, &looks));
     let (schools, staff) = directories(&sides);
-    let (verdict, recheck_on_approval) = verdict(&facts, &found)?;
+    let moved = attending(&facts.stored, &rekeyed);
+    let (verdict, recheck_on_approval) = verdict(&facts, &found, moved)?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
     Ok(NewPlan {
         verdict,
@@ -119,6 +129,54 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
         schools,
         staff,
     })
+}
+
+fn is_oneroster(facts: &PlanFacts, pull: &PullIn) -> bool {
+    let connection = facts.district.connections.get(usize::from(pull.pull.connection.0));
+    connection.is_some_and(|connection| connection.kind == SisKind::OneRoster)
+}
+
+/// A listing of OneRoster holds several kinds of people: each is judged.
+fn judge_contents(judged: &mut [Completeness], looks: &[Looks], facts: &PlanFacts) {
+    for ((pull, judged), looks) in facts.pulls.iter().zip(judged).zip(looks) {
+        if is_oneroster(facts, pull) && pull.board.is_some() && pull.pull.state != PullState::Failed {
+            completeness::judge_contents(judged, &Contents::of(&looks.first), pull.baseline.as_ref());
+        }
+    }
+}
+
+/// Finds the students whose SIS has given them other ids. What is stored of them then stands under the new ones.
+fn rekey(facts: &mut PlanFacts, looks: &[Looks]) -> Rekeyed {
+    let mut all = Rekeyed::new();
+    for (pull, looks) in facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull)) {
+        let number = pull.pull.connection.0;
+        let prefix = facts.district.connections[usize::from(number)].id_prefix.as_deref().unwrap_or_default();
+        all.extend(oneroster::rekeyed(&looks.first, number, prefix, &facts.stored));
+    }
+    if all.is_empty() {
+        return all;
+    }
+    let new_of: BTreeMap<&StudentId, &StudentId> = all.iter().map(|(new, old)| (old, new)).collect();
+    let rename = |id: &mut StudentId| {
+        if let Some(new) = new_of.get(id) {
+            id.clone_from(new);
+        }
+    };
+    facts.stored.iter_mut().for_each(|student| rename(&mut student.id));
+    facts.stored.sort_by(diff::by_id);
+    for remembered in facts.pulls.iter_mut().map(|pull| &mut pull.remembered) {
+        for stored in remembered.iter_mut() {
+            rename(&mut stored.student);
+        }
+        remembered.sort_by(|a, b| (&a.student, &a.enrollment.id).cmp(&(&b.student, &b.enrollment.id)));
+    }
+    all
+}
+
+/// How many of those that move to another id attend, if any does: a former student who comes back needs nobody's word.
+fn attending(stored: &[StoredStudent], rekeyed: &Rekeyed) -> u64 {
+    let moved = stored.iter().filter(|student| rekeyed.contains_key(&student.id));
+    if moved.clone().any(|student| student.status.is_attending()) { moved.count() as u64 } else { 0 }
 }
 
 /// Why no plan can be made of this at all.
@@ -194,8 +252,16 @@ fn side<'a>(
     let connection = facts.district.connections.get(usize::from(pull.pull.connection.0));
     let usable = pull.pull.state != PullState::Failed && pull.board.is_some();
     let assembler = connection.filter(|_| usable).map(|connection| {
-        let policy = &facts.district.status;
-        Assembler::new(pull.pull.connection.0, connection, discovery, looks, policy, facts.run.as_of)
+        let reader = Reader {
+            number: pull.pull.connection.0,
+            connection,
+            discovery,
+            policy: &facts.district.status,
+            today: facts.run.as_of,
+            remembered: &pull.remembered,
+            complete: judged.complete,
+        };
+        Assembler::new(reader, looks)
     });
     let standing = match (&assembler, judged.complete) {
         (None, _) => Standing::Failed,
@@ -205,22 +271,21 @@ fn side<'a>(
     Side { assembler, standing, unknown: Unknown::of(judged, discovery) }
 }
 
-fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>], looks: &[Looks]) -> SecondLook {
+fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -> SecondLook {
     let mut look = SecondLook::default();
-    for ((pull, side), looks) in facts.pulls.iter().zip(sides).zip(looks) {
+    for (pull, side) in facts.pulls.iter().zip(sides) {
         if let (Some(board), Some(assembler)) = (&pull.board, &side.assembler) {
-            recheck::heed(&mut look, candidates, pull.pull.connection, board, &facts.pages, assembler, looks);
+            recheck::heed(&mut look, candidates, pull.pull.connection, board, &facts.pages, assembler);
         }
     }
     look
 }
 
 fn directories(sides: &[Side<'_>]) -> (Vec<School>, Vec<Staff>) {
-    let sources = sides.iter().filter_map(|side| side.assembler.as_ref()).map(Assembler::first);
     let (mut schools, mut staff) = (BTreeMap::new(), BTreeMap::new());
-    for source in sources {
-        schools.extend(directory::schools(source).into_iter().map(|school| (school.code.clone(), school)));
-        staff.extend(directory::staff(source).into_iter().map(|member| (member.id.clone(), member)));
+    for assembler in sides.iter().filter_map(|side| side.assembler.as_ref()) {
+        schools.extend(assembler.schools().into_iter().map(|school| (school.code.clone(), school)));
+        staff.extend(assembler.staff().into_iter().map(|member| (member.id.clone(), member)));
     }
     (schools.into_values().collect(), staff.into_values().collect())
 }
@@ -236,16 +301,19 @@ fn baselines(facts: &PlanFacts, judged: &[Completeness]) -> Vec<(u16, Baseline)>
 }
 
 /// What becomes of the run, and the candidates that an approval would have to look at first.
-fn verdict(facts: &PlanFacts, found: &Differences) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+///
+/// `moved` students get another id: such a plan always waits for a person.
+fn verdict(facts: &PlanFacts, found: &Differences, moved: u64) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
     let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };
-    let reasons = hold::judge(before, changes, &facts.district.hold, stop);
+    let mut reasons = hold::judge(before, changes, &facts.district.hold, stop);
+    reasons.extend((moved > 0).then_some(HoldReason::Rekeyed(moved)));
     // A plan for another date can never be approved, so nobody will ever be taken out by it.
     let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
     if look_first {
         let candidates = candidates(found).encode()?;
-        return Ok(if hold::judge_limits(before, changes, &facts.district.hold).is_empty() {
+        return Ok(if moved == 0 && hold::judge_limits(before, changes, &facts.district.hold).is_empty() {
             (Verdict::Recheck(candidates), None)
         } else {
             (Verdict::Hold(hold::join(&reasons)), Some(candidates))
@@ -362,5 +430,7 @@ fn oddities(looks: &[Looks]) -> Vec<Finding> {
     findings
 }
 
+#[cfg(test)]
+mod oneroster_tests;
 #[cfg(test)]
 mod tests;

@@ -6,17 +6,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{Months, NaiveDate, TimeDelta};
 use rollcall_proto::{
     handler::{Fate, Handler},
-    id::{DistrictId, StudentId},
+    id::{ConnectionNo, DistrictId, StudentId},
     message::{Body, Message},
     roster::Student,
 };
 use rollcall_store::{
     Store, StoreError,
+    district::{District, SisKind},
     page::PageFragments,
     plan::{NewPlan, Verdict},
+    roster::StoredEnrollment,
     run::Stage,
 };
 use tokio::runtime::Handle;
@@ -110,11 +112,14 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
     let candidates = store.candidates(district, run).await?;
     let candidates = candidates.map(|(bytes, approved)| Ok::<_, StoreError>((Candidates::decode(&bytes)?, approved)));
     let (mut fragments, stored) = tokio::try_join!(store.fragments(district, run), store.stored_students(district))?;
+    let configuration = store.district(district).await?;
+    let as_of = store.run(district, run).await?.as_of;
     let mut pulls = Vec::new();
     for pull in store.pulls(district, run).await? {
         let connection = pull.connection;
         let own = take_of(&mut fragments, |page| page.connection == connection);
         pulls.push(PullIn {
+            remembered: remembered(store, &configuration, connection, as_of).await?,
             board: store.board(district, run, connection).await?,
             baseline: store.baseline(district, connection).await?,
             fragments: own,
@@ -122,7 +127,7 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
         });
     }
     Ok(PlanFacts {
-        district: store.district(district).await?,
+        district: configuration,
         run: store.run(district, run).await?,
         pages: store.pages(district, run).await?,
         stored,
@@ -130,6 +135,21 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
         roster_version,
         pulls,
     })
+}
+
+/// What is stored of enrollments, where the source serves no more than its active year: as far back as the rules look.
+async fn remembered(
+    store: &Store,
+    district: &District,
+    connection: ConnectionNo,
+    as_of: NaiveDate,
+) -> Result<Vec<StoredEnrollment>, ClassifierError> {
+    let of = district.connections.get(usize::from(connection.0));
+    if !of.is_some_and(|connection| connection.kind == SisKind::OneRoster) {
+        return Ok(Vec::new());
+    }
+    let since = as_of.checked_sub_months(Months::new(13)).unwrap_or(NaiveDate::MIN);
+    Ok(store.stored_enrollments(&district.id, connection, since).await?)
 }
 
 /// Takes out what `wanted` says, in order.

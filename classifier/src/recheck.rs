@@ -5,7 +5,7 @@
 //!
 //! Invariants: the cost grows with the candidates, not with the district; an answer that is not whole confirms nobody.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use rollcall_proto::id::{ConnectionNo, ListingNo, StudentId};
 use rollcall_store::{
@@ -20,17 +20,23 @@ use crate::{
     completeness::{Confirmation, recheck_confirms},
     diff::SecondLook,
     fragment::Kind,
-    load::Looks,
+    sourced_id::canonical,
 };
 
 /// Ids that one listing asks for.
 pub const IDS_PER_LISTING: usize = 100;
 
+/// As [`IDS_PER_LISTING`] where each id is a request of its own (OneRoster): a listing is walked by one lane, so that
+/// shorter ones spread over the lanes.
+const SINGLE_IDS_PER_LISTING: usize = 25;
+
 /// What is asked again.
-const KINDS: [Kind; 3] = [Kind::Student, Kind::EntryWithdrawal, Kind::StudentEntityYear];
+const KINDS: [Kind; 4] = [Kind::Student, Kind::EntryWithdrawal, Kind::StudentEntityYear, Kind::User];
 
 /// Field that the listings are narrowed by.
 const STUDENT_ID: &str = "StudentID";
+/// As [`STUDENT_ID`], in OneRoster.
+const SOURCED_ID: &str = "sourcedId";
 
 /// Candidates as the store keeps them between the two plannings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,8 +81,10 @@ pub fn asks(board: &Board, ids: &[String]) -> Vec<Ask> {
     let listings = board.listings.iter().take(first).filter(|listing| listing.progress == Progress::Fetched);
     let again = listings.filter(|listing| KINDS.iter().any(|kind| kind.resource() == listing.ask.resource));
     let narrowed = again.flat_map(|listing| {
-        ids.chunks(IDS_PER_LISTING).map(|ids| {
-            let filter = IdFilter { field: STUDENT_ID.to_owned(), ids: ids.to_vec() };
+        let single = listing.ask.resource == Kind::User.resource();
+        let (field, most) = if single { (SOURCED_ID, SINGLE_IDS_PER_LISTING) } else { (STUDENT_ID, IDS_PER_LISTING) };
+        ids.chunks(most).map(move |ids| {
+            let filter = IdFilter { field: field.to_owned(), ids: ids.to_vec() };
             Ask { ids: Some(filter), ..listing.ask.clone() }
         })
     });
@@ -91,36 +99,36 @@ pub fn heed(
     board: &Board,
     pages: &[PageRow],
     assembler: &Assembler<'_>,
-    looks: &Looks,
 ) {
     let (asked, doubtful) = asked_and_doubtful(connection, board, pages);
     let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
     for (_, student) in own {
         let Some(id) = assembler.sis_id(&student.0) else { continue };
-        let text = id.to_string();
-        if asked.contains(text.as_str()) && !doubtful.contains(text.as_str()) {
+        if asked.contains(id) && !doubtful.contains(id) {
             look.answered.insert(student.clone());
         }
-        if looks.second.as_ref().is_some_and(|second| second.get(Kind::Student, id).is_some()) {
+        if assembler.listed_again(id) {
             look.reappeared.insert(student.clone());
         }
     }
 }
 
 /// Ids that student listings asked for, and ids that any listing without a whole answer asked for.
+///
+/// OneRoster is asked in the SIS's own spelling; the sets hold ours.
 fn asked_and_doubtful<'b>(
     connection: ConnectionNo,
     board: &'b Board,
     pages: &[PageRow],
-) -> (BTreeSet<&'b str>, BTreeSet<&'b str>) {
+) -> (BTreeSet<Cow<'b, str>>, BTreeSet<Cow<'b, str>>) {
     let (mut asked, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
     let from = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
     for (number, listing) in board.listings.iter().enumerate().skip(from) {
-        let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(String::as_str));
+        let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(|id| canonical(id)));
         let whole = recheck_confirms(connection, board, pages, ListingNo(number as u32)) == Confirmation::Confirmed;
         if !whole {
             doubtful.extend(ids);
-        } else if listing.ask.resource == Kind::Student.resource() {
+        } else if [Kind::Student, Kind::User].iter().any(|kind| listing.ask.resource == kind.resource()) {
             asked.extend(ids);
         }
     }
@@ -177,6 +185,6 @@ mod tests {
         assert!(board.add_recheck(asks(&board, &["7".to_owned()])));
         let (asked, doubtful) = asked_and_doubtful(ConnectionNo(0), &board, &[]);
         assert!(asked.is_empty());
-        assert_eq!(doubtful, BTreeSet::from(["7"]));
+        assert_eq!(doubtful, BTreeSet::from(["7".into()]));
     }
 }

@@ -4,10 +4,10 @@
 //! messages were lost on the way are dealt again by the fetcher's reconciler.
 
 use rollcall_proto::{
-    id::ConnectionNo,
+    id::{ConnectionNo, StudentId},
     message::{Body, Fetch, Message},
 };
-use rollcall_store::board::LaneMove;
+use rollcall_store::{board::LaneMove, district::SisKind};
 
 use crate::{
     context::{Context, RunKey},
@@ -23,13 +23,31 @@ pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) 
     let mut begun = false;
     for connection in candidates.connections() {
         let prefix = district.connections.get(usize::from(connection.0)).and_then(|found| found.id_prefix.as_deref());
-        let ids = candidates.sis_ids(connection, prefix.unwrap_or_default());
+        let mut ids = candidates.sis_ids(connection, prefix.unwrap_or_default());
+        if district.connections.get(usize::from(connection.0)).is_some_and(|of| of.kind == SisKind::OneRoster) {
+            ids = as_given(context, run, &candidates, connection, prefix.unwrap_or_default()).await?;
+        }
         if let Some(moves) = add_listings(context, run, connection, &ids).await? {
             begun = true;
             publish_lanes(context, run, connection, &moves, cause).await?;
         }
     }
     Ok(begun)
+}
+
+/// The candidates' ids as the SIS spells them: a server may tell `A` from `a` where we do not.
+async fn as_given(
+    context: &Context,
+    run: RunKey<'_>,
+    candidates: &Candidates,
+    connection: ConnectionNo,
+    prefix: &str,
+) -> Result<Vec<String>, ClassifierError> {
+    let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
+    let students: Vec<StudentId> = own.map(|(_, id)| id.clone()).collect();
+    let known = context.store.sis_ids(run.0, &students).await?;
+    let plain = students.iter().map(|id| (known.get(id), id.0.strip_prefix(prefix)));
+    Ok(plain.filter_map(|(spelled, own)| spelled.cloned().or_else(|| own.map(str::to_owned))).collect())
 }
 
 /// `None`: the board has its recheck listings, or there is no board.

@@ -212,7 +212,8 @@ impl Pulled {
         let discovery = Discovery::default();
         let pull =
             Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery: Some(discovery), reason: None };
-        let pull = PullIn { pull, board: Some(self.board), baseline: None, fragments: self.fragments };
+        let pull =
+            PullIn { pull, board: Some(self.board), baseline: None, fragments: self.fragments, remembered: Vec::new() };
         PlanFacts {
             district: district(),
             run: run(),
@@ -234,7 +235,7 @@ pub(crate) fn district() -> District {
     .unwrap()
 }
 
-fn run() -> Run {
+pub(crate) fn run() -> Run {
     Run {
         id: RunId(uuid::Uuid::nil()),
         district: "t".parse().unwrap(),

@@ -157,6 +157,8 @@ pub struct StudentView<'a> {
     pub id: String,
     /// Connection.
     pub connection: u16,
+    /// The id by which the SIS takes writes.
+    pub sis_id: Option<&'a str>,
     /// Local id.
     pub local_id: Option<&'a str>,
     /// State id.
@@ -192,6 +194,7 @@ impl Default for StudentView<'_> {
         Self {
             id: String::new(),
             connection: 0,
+            sis_id: None,
             local_id: None,
             state_id: None,
             person: PersonView::NOBODY,
@@ -238,6 +241,7 @@ impl<'a> StudentView<'a> {
         Student {
             id: StudentId(self.id.clone()),
             connection: self.connection,
+            sis_id: self.sis_id.map(str::to_owned),
             local_id: self.local_id.map(str::to_owned),
             state_id: self.state_id.map(str::to_owned),
             person: self.person_record(&self.person),
@@ -281,6 +285,7 @@ impl<'a> StudentView<'a> {
     /// A record as a view, in canonical order.
     pub fn of_record(record: &'a Student) -> Self {
         let mut view = Self { id: record.id.0.clone(), connection: record.connection, ..Self::default() };
+        view.sis_id = record.sis_id.as_deref();
         view.local_id = record.local_id.as_deref();
         view.state_id = record.state_id.as_deref();
         view.person = view.add_person(&record.person);

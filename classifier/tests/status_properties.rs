@@ -85,7 +85,7 @@ fn policy() -> impl Strategy<Value = StatusPolicy> {
     let is = select(&[WithdrawalDateIs::LastDayEnrolled, WithdrawalDateIs::FirstDayNotEnrolled][..]);
     let years = select(&[SchoolYears::Current, SchoolYears::CurrentAndNext][..]);
     (is, years, any::<bool>()).prop_map(|(withdrawal_date_is, school_years, more_codes)| StatusPolicy {
-        withdrawal_date_is,
+        withdrawal_date_is: Some(withdrawal_date_is),
         school_years,
         graduated_withdrawal_codes: if more_codes { vec![" 01".into(), "W9".into()] } else { vec!["01".into()] },
         ..StatusPolicy::default()
@@ -140,7 +140,7 @@ mod reference {
     /// Days that a spell is in force, as far as anything here can see.
     fn days_in_force(case: &Case, entry: Option<NaiveDate>, withdrawal: Option<NaiveDate>) -> BTreeSet<i64> {
         let day_of = |offset: i64| case.today + TimeDelta::days(offset);
-        let texas = case.policy.withdrawal_date_is == WithdrawalDateIs::FirstDayNotEnrolled;
+        let texas = case.policy.withdrawal_date_is == Some(WithdrawalDateIs::FirstDayNotEnrolled);
         (-1000..=1000)
             .filter(|offset| entry.is_none_or(|entry| day_of(*offset) >= entry))
             .filter(|offset| withdrawal.is_none_or(|end| day_of(*offset) < end || (!texas && day_of(*offset) == end)))

@@ -84,7 +84,7 @@ impl Question {
     }
 
     fn reading(mut self, is: WithdrawalDateIs) -> Self {
-        self.policy.withdrawal_date_is = is;
+        self.policy.withdrawal_date_is = Some(is);
         self
     }
 

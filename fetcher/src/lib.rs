@@ -38,7 +38,7 @@ use rollcall_proto::{
 use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
-pub use rollcall_http::{auth, limits, net, session};
+pub use rollcall_http::{auth, limits, net, session, urls};
 
 pub use self::{
     config::FetcherConfig,

@@ -17,7 +17,10 @@ use crate::{
     error::SisError,
     net::{Http, HttpConfig, Reply, host_of, http_date, resolve},
     session::{Session, Shared},
-    sis::qmlativ::{Granted, Metadata, Qmlativ, wanted},
+    sis::{
+        oneroster::{self, OneRoster, Sample},
+        qmlativ::{Granted, Metadata, Qmlativ, wanted},
+    },
 };
 
 /// The SIS's clock may differ from ours this much before it is worth a word: tokens expire by it.
@@ -99,7 +102,7 @@ struct Stop;
 
 impl Probe<'_> {
     async fn all(&self, steps: &mut Vec<Step>) -> Result<(), Stop> {
-        if self.connection.kind != SisKind::SkywardQmlativ {
+        if self.connection.kind == SisKind::SkywardSms2 {
             let error = SisError::Unsupported { kind: self.connection.kind.as_str() };
             return stop(steps, "kind", &error);
         }
@@ -109,6 +112,9 @@ impl Probe<'_> {
             Err(error) => return stop(steps, "client", &error),
         };
         self.token(&session, steps).await?;
+        if self.connection.kind == SisKind::OneRoster {
+            return self.oneroster(&OneRoster::new(session), steps).await;
+        }
         let qmlativ = Qmlativ::new(session, self.district.status.school_years);
         let metadata = self.metadata(&qmlativ, steps).await?;
         let granted = self.grants(&qmlativ, steps).await?;
@@ -221,6 +227,31 @@ impl Probe<'_> {
         }
     }
 
+    /// The first rows of every listing. Users and orgs must be there; the rest is said, and lived without.
+    async fn oneroster(&self, sis: &OneRoster, steps: &mut Vec<Step>) -> Result<(), Stop> {
+        for resource in [oneroster::ORGS, oneroster::USERS, oneroster::DEMOGRAPHICS, oneroster::ACADEMIC_SESSIONS] {
+            let name = format!("listing {resource}");
+            match sis.sample(resource).await {
+                Ok(sample) => {
+                    steps.push(sampled(&name, resource, &sample));
+                    if resource == oneroster::ORGS {
+                        steps.push(clock_step(&sample.reply, self.clock.now()));
+                    }
+                    steps.extend(guardians(resource, &sample));
+                }
+                Err(SisError::AccessRefused { status, .. }) if resource == oneroster::DEMOGRAPHICS => {
+                    let mend = "grant the scope roster-demographics.readonly; until then birth dates stay unknown";
+                    steps.push(Step::warn(&name, format!("refused (status {status})"), mend));
+                }
+                Err(error) if resource == oneroster::ACADEMIC_SESSIONS => {
+                    steps.push(Step::warn(&name, error.to_string(), "nothing rests on it; ask the district"));
+                }
+                Err(error) => return stop(steps, &name, &error),
+            }
+        }
+        Ok(())
+    }
+
     /// The first row of every listing.
     async fn listings(&self, qmlativ: &Qmlativ, granted: &Granted, years: &[i64], steps: &mut Vec<Step>) {
         for entity in &self.connection.entities {
@@ -240,6 +271,33 @@ impl Probe<'_> {
 fn stop<T>(steps: &mut Vec<Step>, name: &str, error: &SisError) -> Result<T, Stop> {
     steps.push(Step::failed(name, error));
     Err(Stop)
+}
+
+fn sampled(name: &str, resource: &str, sample: &Sample) -> Step {
+    let told = match resource {
+        oneroster::ORGS => sample.district_name(),
+        oneroster::ACADEMIC_SESSIONS => Some(sample.school_years().join(", ")).filter(|years| !years.is_empty()),
+        _ => None,
+    };
+    match (sample.len(), told) {
+        (0, _) => Step::warn(name, "empty", "ask the district whether that is right"),
+        (_, Some(told)) => Step::ok(name, told),
+        (rows, None) => Step::ok(name, format!("holds rows, {rows} on the first page")),
+    }
+}
+
+/// Campus returns guardians only where a function is switched on.
+fn guardians(resource: &str, sample: &Sample) -> Option<Step> {
+    if resource != oneroster::USERS || sample.len() == 0 {
+        return None;
+    }
+    let shown = sample.has_role(&["guardian", "parent", "relative"]);
+    let mend = "Campus returns guardians only with Grade Book sync enabled; without them no contacts come in";
+    Some(if shown {
+        Step::ok("guardians", "shared")
+    } else {
+        Step::warn("guardians", "none among the first users", mend)
+    })
 }
 
 /// Compares the SIS's clock with ours.
@@ -275,6 +333,8 @@ mod tests {
             content_type: None,
             retry_after: None,
             date: date.map(str::to_owned),
+            total_count: None,
+            link: None,
             body: bytes::Bytes::new(),
         }
     }

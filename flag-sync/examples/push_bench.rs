@@ -226,6 +226,7 @@ fn added(number: usize) -> StudentEvent {
     let record = Student {
         id: id.clone(),
         connection: 0,
+        sis_id: Some(number.to_string()),
         local_id: None,
         state_id: None,
         person: Person { name_id: number.to_string(), ..Person::default() },
@@ -247,5 +248,6 @@ fn added(number: usize) -> StudentEvent {
         enrollments: Vec::new(),
         fingerprint: Fingerprint([1; 16]),
         record: Some(Box::new(record)),
+        rekeyed_from: None,
     }
 }

@@ -9,11 +9,7 @@ use rollcall_http::{
     net::{Http, HttpConfig},
     session::{Session, Shared},
 };
-use rollcall_proto::{
-    bus::SharedBus,
-    clock::SharedClock,
-    id::{DistrictId, StudentId},
-};
+use rollcall_proto::{bus::SharedBus, clock::SharedClock, id::DistrictId};
 use rollcall_store::{Store, district::District, flag::FlagStudent};
 
 use crate::{
@@ -103,12 +99,7 @@ impl Work {
 
     /// The SIS's id of a student: known for students of the connection that flags go through.
     pub(crate) fn sis_id(&self, student: &FlagStudent) -> Option<String> {
-        let (number, connection) = flag_connection(&self.district)?;
-        (student.connection == number.0).then(|| bare_id(&student.student, connection.id_prefix.as_deref()))?
+        let (number, _) = flag_connection(&self.district)?;
+        student.sis_id.clone().filter(|_| student.connection == number.0)
     }
-}
-
-/// A student's id without the connection's prefix.
-fn bare_id(student: &StudentId, prefix: Option<&str>) -> Option<String> {
-    student.0.strip_prefix(prefix.unwrap_or_default()).filter(|id| !id.is_empty()).map(str::to_owned)
 }

@@ -15,3 +15,5 @@ pub mod error;
 pub mod limits;
 pub mod net;
 pub mod session;
+mod status_info;
+pub mod urls;

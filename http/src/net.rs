@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use reqwest::{
     Client, Request, Response,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, HeaderMap, LINK, RETRY_AFTER},
     redirect,
 };
 use url::{Host, Url};
@@ -65,6 +65,10 @@ pub struct Reply {
     pub retry_after: Option<String>,
     /// `Date`, as sent.
     pub date: Option<String>,
+    /// `X-Total-Count`, as sent.
+    pub total_count: Option<String>,
+    /// `Link`, as sent; several joined by commas.
+    pub link: Option<String>,
     /// The body, decompressed.
     pub body: Bytes,
 }
@@ -110,12 +114,18 @@ impl Http {
     async fn read(&self, host: &str, response: Response) -> Result<Reply, SisError> {
         let status = response.status().as_u16();
         let text = |headers: &HeaderMap, name| headers.get(name)?.to_str().ok().map(str::to_owned);
-        let (content_type, retry_after, date) = {
-            let headers = response.headers();
-            (text(headers, CONTENT_TYPE), text(headers, RETRY_AFTER), text(headers, DATE))
+        let headers = response.headers();
+        let mut reply = Reply {
+            status,
+            content_type: text(headers, CONTENT_TYPE),
+            retry_after: text(headers, RETRY_AFTER),
+            date: text(headers, DATE),
+            total_count: headers.get("x-total-count").and_then(|value| value.to_str().ok()).map(str::to_owned),
+            link: links(headers),
+            body: Bytes::new(),
         };
-        let body = self.body(host, response).await?;
-        Ok(Reply { status, content_type, retry_after, date, body })
+        reply.body = self.body(host, response).await?;
+        Ok(reply)
     }
 
     async fn body(&self, host: &str, response: Response) -> Result<Bytes, SisError> {
@@ -135,6 +145,12 @@ impl Http {
         }
         Ok(body.into())
     }
+}
+
+/// `Link` headers, joined.
+fn links(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// The host of a URL, for messages.

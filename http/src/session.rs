@@ -24,6 +24,7 @@ use crate::{
     error::{Remedy, SisError},
     limits::{Circuits, SHORT_WAIT, told_to_wait},
     net::{Http, Reply, host_of},
+    status_info,
 };
 
 /// What servers say of a token that is too old, whatever the status (wire/skyward.md A1).
@@ -201,7 +202,7 @@ impl Session {
         match reply.status {
             200 => Ok(reply),
             status @ (401 | 403) => Err(SisError::AccessRefused { what: what(), status }),
-            status => Err(SisError::Status { what: what(), status }),
+            status => Err(SisError::Status { what: with_code(&call.what, &reply), status }),
         }
     }
 }
@@ -209,6 +210,11 @@ impl Session {
 /// Whether a district's header can be sent as it is written.
 pub fn is_header(name: &str, value: &str) -> bool {
     HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok()
+}
+
+/// What was asked for, and the error code of the body where it is one of the standard's.
+fn with_code(what: &str, reply: &Reply) -> String {
+    status_info::code(&reply.body).map_or_else(|| what.to_owned(), |code| format!("{what} ({code})"))
 }
 
 /// Headers that the connection wants on every request, the secret ones included.

@@ -198,6 +198,9 @@ pub struct StudentEvent {
     pub fingerprint: Fingerprint,
     /// The whole record. Absent where the SIS does not list the student any more: the stored facts stay.
     pub record: Option<Box<Student>>,
+    /// The id under which the student is stored, where the SIS has given all its people other ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rekeyed_from: Option<StudentId>,
 }
 
 /// First 16 bytes of a BLAKE3 digest.

@@ -247,6 +247,10 @@ pub struct Student {
     pub id: StudentId,
     /// Position of the connection the student comes from.
     pub connection: u16,
+    /// The id by which the SIS takes writes about the student, spelled as it gave it (OneRoster `sourcedId`); absent
+    /// where there is none beside [`Student::id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sis_id: Option<String>,
     /// The student number the district uses (Qmlativ `StudentNumber`).
     pub local_id: Option<String>,
     /// The state's id (Qmlativ `CalculatedStudentStateID`).

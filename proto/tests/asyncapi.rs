@@ -38,7 +38,8 @@ fn texts(value: &Value) -> BTreeSet<&str> {
 
 /// The sample of a kind with every field there.
 fn sample(kind: Kind) -> Message {
-    samples::one_of_each().into_iter().find(|message| Kind::of(&message.body) == kind).unwrap()
+    let plain = samples::one_of_each().into_iter().find(|message| Kind::of(&message.body) == kind).unwrap();
+    if matches!(plain.body, Body::Students(_)) { samples::rekeyed(1) } else { plain }
 }
 
 #[test]

@@ -187,6 +187,7 @@ fn event(index: usize, renamed: Option<&str>) -> StudentEvent {
         enrollments: vec![record.enrollments[0].id.clone()],
         fingerprint: Fingerprint((index as u128).to_le_bytes()),
         record: Some(Box::new(record)),
+        rekeyed_from: None,
     }
 }
 
@@ -195,6 +196,7 @@ fn student(index: usize, renamed: Option<&str>) -> Student {
     Student {
         id: StudentId(number.to_string()),
         connection: 0,
+        sis_id: None,
         local_id: Some(format!("L{number}")),
         state_id: Some(format!("S{number}")),
         person: person(number, renamed.unwrap_or("Robin")),

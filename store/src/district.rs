@@ -117,12 +117,18 @@ pub struct Connection {
     /// Put before every student id of this connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_prefix: Option<String>,
-    /// OneRoster: 1.1 or 1.2.
+    /// OneRoster: 1.1 or 1.2; where it is not said, as the base URL has it, else 1.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// OneRoster: campus, skyward or plain.
+    pub version: Option<OneRosterVersion>,
+    /// OneRoster: whose server it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
+    pub profile: Option<OneRosterProfile>,
+    /// OneRoster at Campus: the application's name, where neither URL holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_name: Option<String>,
+    /// OneRoster: which of a user's ids is the state's: a type among `userIds`, or `metadata.NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_id_from: Option<String>,
     /// Campus programs: x-vendor-authorization key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor_key: Option<String>,
@@ -138,6 +144,30 @@ const fn default_lanes() -> u16 {
 
 fn default_entities() -> Vec<i64> {
     vec![1]
+}
+
+/// OneRoster's versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OneRosterVersion {
+    /// One role a user, without dates.
+    #[serde(rename = "1.1")]
+    V1p1,
+    /// Roles with dates.
+    #[serde(rename = "1.2")]
+    V1p2,
+}
+
+/// Whose OneRoster server it is: where they differ beyond the standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OneRosterProfile {
+    /// Infinite Campus.
+    #[default]
+    Campus,
+    /// Skyward, beside its own API.
+    Skyward,
+    /// Any other.
+    Plain,
 }
 
 /// Qmlativ: first path segment after the base URL.
@@ -242,9 +272,9 @@ pub struct StatusPolicy {
     /// Withdrawal codes that mean graduated.
     #[serde(default = "default_graduated")]
     pub graduated_withdrawal_codes: Vec<String>,
-    /// What a withdrawal date is.
-    #[serde(default)]
-    pub withdrawal_date_is: WithdrawalDateIs,
+    /// What a withdrawal date is; where it is not said, as the kind of SIS has it: see [`StatusPolicy::for_kind`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawal_date_is: Option<WithdrawalDateIs>,
     /// Which school years' upcoming enrollments count.
     #[serde(default)]
     pub school_years: SchoolYears,
@@ -255,9 +285,21 @@ impl Default for StatusPolicy {
         Self {
             ignore_withdrawal_codes: default_ignored(),
             graduated_withdrawal_codes: default_graduated(),
-            withdrawal_date_is: WithdrawalDateIs::default(),
+            withdrawal_date_is: None,
             school_years: SchoolYears::default(),
         }
+    }
+}
+
+impl StatusPolicy {
+    /// The policy with what a kind of SIS means where the district does not say: OneRoster's end dates are exclusive.
+    #[must_use]
+    pub fn for_kind(&self, kind: SisKind) -> Self {
+        let usual = match kind {
+            SisKind::OneRoster => WithdrawalDateIs::FirstDayNotEnrolled,
+            SisKind::SkywardQmlativ | SisKind::SkywardSms2 => WithdrawalDateIs::LastDayEnrolled,
+        };
+        Self { withdrawal_date_is: Some(self.withdrawal_date_is.unwrap_or(usual)), ..self.clone() }
     }
 }
 

@@ -154,6 +154,8 @@ pub struct FlagStudent {
     pub status: Status,
     /// Position of the connection the student comes from.
     pub connection: u16,
+    /// The SIS's own id, where the connection tells one.
+    pub sis_id: Option<String>,
 }
 
 /// A program's take-over of existing flags.

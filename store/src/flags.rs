@@ -200,7 +200,7 @@ impl Store {
     /// What flags need to know of students: all, or one.
     pub async fn flag_students(&self, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<FlagStudent>> {
         let operation = "read the students of flags";
-        let sql = "SELECT s.student_id, s.status, s.connection FROM student s WHERE s.district = $1 \
+        let sql = "SELECT s.student_id, s.status, s.connection, s.sis_id FROM student s WHERE s.district = $1 \
                    AND (CAST($2 AS text) IS NULL OR s.student_id = $2) AND EXISTS \
                    (SELECT 1 FROM participation p WHERE p.district = s.district AND p.student_id = s.student_id) \
                    ORDER BY s.student_id";
@@ -342,5 +342,10 @@ fn read_entry(row: &Row) -> Result<LedgerEntry> {
 }
 
 fn read_student(row: &Row) -> Result<FlagStudent> {
-    Ok(FlagStudent { student: StudentId(row.get(0)?), status: read_status(row, 1)?, connection: row.get(2)? })
+    Ok(FlagStudent {
+        student: StudentId(row.get(0)?),
+        status: read_status(row, 1)?,
+        connection: row.get(2)?,
+        sis_id: row.get(3)?,
+    })
 }

@@ -38,6 +38,7 @@ mod pulls;
 mod reading;
 mod release;
 mod releasing;
+mod remembered;
 mod replaying;
 mod retention;
 mod runs;

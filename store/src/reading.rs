@@ -1,5 +1,7 @@
 //! Reading the roster.
 
+use std::collections::BTreeMap;
+
 use rollcall_proto::{
     id::{DistrictId, RunId, StudentId},
     roster::Status,
@@ -29,6 +31,9 @@ macro_rules! find {
 }
 
 const FIND: &str = find!();
+
+/// Students whose ids are read in one statement.
+const SIS_IDS: usize = 5_000;
 
 impl Store {
     /// Students by id, as the filter asks.
@@ -63,6 +68,28 @@ impl Store {
         history(&mut tx, district, student).await
     }
 
+    /// The ids by which the SIS takes writes about these students, spelled as it gave them. A student of a source
+    /// without such ids, or not stored at all, is not among them.
+    pub async fn sis_ids(&self, district: &DistrictId, students: &[StudentId]) -> Result<BTreeMap<StudentId, String>> {
+        let operation = "read the SIS's ids";
+        let mut tx = self.read(district, operation).await?;
+        let sql = if tx.is_postgres() {
+            "SELECT student_id, sis_id FROM student \
+             WHERE district = $1 AND student_id = ANY($2) AND sis_id IS NOT NULL"
+        } else {
+            "SELECT student_id, sis_id FROM student WHERE district = $1 \
+             AND student_id IN (SELECT value FROM json_each($2)) AND sis_id IS NOT NULL"
+        };
+        let mut found = BTreeMap::new();
+        for part in students.chunks(SIS_IDS) {
+            let ids: Vec<String> = part.iter().map(|id| id.0.clone()).collect();
+            for row in tx.rows(operation, sql, args![district, ids]).await? {
+                found.insert(StudentId(row.get(0)?), row.get(1)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// How many students have each status; every status is there, in the order people read them.
     pub async fn status_counts(&self, district: &DistrictId) -> Result<Vec<(Status, i64)>> {
         let mut tx = self.read(district, "count students").await?;
@@ -94,10 +121,16 @@ fn read_student_row(row: &Row) -> Result<StudentRow> {
     })
 }
 
-/// The student whom a person means by `id`. A local or state id that two students share finds the lesser student id.
+/// The student whom a person means by `id`. A local or state id that two students share finds the lesser student id; an
+/// id from before the SIS gave its people other ids is the last resort.
 async fn find(tx: &mut Tx, district: &DistrictId, id: &str) -> Result<Option<StudentId>> {
-    let row = tx.row("show a student", FIND, args![district, id]).await?;
-    row.map(|row| row.get(0).map(StudentId)).transpose()
+    let rekeyed = "SELECT new_id FROM student_rekey WHERE district = $1 AND old_id = $2";
+    for sql in [FIND, rekeyed] {
+        if let Some(row) = tx.row("show a student", sql, args![district, id]).await? {
+            return row.get(0).map(|id| Some(StudentId(id)));
+        }
+    }
+    Ok(None)
 }
 
 fn detail(stored: Stored, history: Vec<HistoryRow>) -> StudentDetail {
@@ -118,8 +151,10 @@ fn detail(stored: Stored, history: Vec<HistoryRow>) -> StudentDetail {
 }
 
 async fn history(tx: &mut Tx, district: &DistrictId, student: &StudentId) -> Result<Vec<HistoryRow>> {
+    // Nobody edits history: what was written under an earlier id stays there.
     let sql = "SELECT at, run, as_of, actor, change, from_status, to_status, rule, CAST(enrollments AS text), \
-               CAST(parts AS text) FROM history WHERE district = $1 AND student_id = $2 ORDER BY run_seq DESC";
+               CAST(parts AS text) FROM history WHERE district = $1 AND (student_id = $2 OR student_id IN \
+               (SELECT old_id FROM student_rekey WHERE district = $1 AND new_id = $2)) ORDER BY run_seq DESC";
     tx.rows("show a student", sql, args![district, student]).await?.iter().map(read_history).collect()
 }
 

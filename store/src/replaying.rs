@@ -10,7 +10,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 
 use crate::{
     Store, StoreError,
-    board::Board,
+    board::{Ask, Board},
     district::Connection,
     districts,
     pages::field,
@@ -214,8 +214,8 @@ impl Copy<'_> {
             for row in &rows {
                 let moved = self.read(row)?;
                 // Beyond the listings that the board has left: an answer to an earlier second look.
-                let Some(resource) = self.resource(&moved) else { continue };
-                let moved = self.reread(moved, resource, pages);
+                let Some(ask) = self.ask(&moved) else { continue };
+                let moved = self.reread(moved, ask, pages);
                 self.write(tx, moved).await?;
                 copied += 1;
             }
@@ -252,16 +252,17 @@ impl Copy<'_> {
         })
     }
 
-    fn resource(&self, moved: &Moved) -> Option<&str> {
+    fn ask(&self, moved: &Moved) -> Option<&Ask> {
         let board = self.boards.get(usize::from(moved.connection.0))?.as_ref()?;
-        board.listings.get(moved.listing.0 as usize).map(|listing| listing.ask.resource.as_str())
+        board.listings.get(moved.listing.0 as usize).map(|listing| &listing.ask)
     }
 
-    fn reread(&self, moved: Moved, resource: &str, pages: ReplayPages<'_>) -> Moved {
+    fn reread(&self, moved: Moved, ask: &Ask, pages: ReplayPages<'_>) -> Moved {
         let sis = self.connections.get(usize::from(moved.connection.0)).map(|connection| connection.kind);
         let reading = match (pages, &moved.raw, sis) {
             (ReplayPages::Read(read), Some(raw), Some(sis)) => {
-                Some(read(&StoredPage { sis, resource, status: moved.status, raw }))
+                let (resource, by_id) = (ask.resource.as_str(), ask.ids.is_some());
+                Some(read(&StoredPage { sis, resource, by_id, status: moved.status, raw }))
             }
             _ => None,
         };

@@ -6,7 +6,7 @@ pub(crate) mod stored;
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::{
     id::{RunId, StudentId},
-    roster::{Rule, Status, Student},
+    roster::{Enrollment, Rule, Status, Student},
 };
 
 /// A row of `rollcall students list`.
@@ -72,6 +72,17 @@ pub struct HistoryRow {
     pub enrollments: Vec<String>,
     /// Which parts of the record changed: `name`, `phones`, `contacts`, `enrollments`, …; no values.
     pub parts: Vec<String>,
+}
+
+/// An enrollment as it is stored, whether the last pull showed it or not: for sources that serve only their active year.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEnrollment {
+    /// Whose.
+    pub student: StudentId,
+    /// The enrollment.
+    pub enrollment: Enrollment,
+    /// First day on which the source did not show it, or its student, any more.
+    pub unlisted_since: Option<NaiveDate>,
 }
 
 /// Which students to list.

@@ -47,6 +47,96 @@ on_both_engines! {
     students_are_listed_as_asked,
     views_show_who_can_be_reached,
     two_writers_settle_a_run_once,
+    rekeyed_students_keep_everything_under_their_new_ids,
+    an_older_run_rekeys_nobody_whom_a_newer_has_written,
+    ids_for_writes_are_read_back_as_the_sis_spelled_them,
+    enrollments_are_remembered_until_they_age_out,
+}
+
+/// Student `old` as the SIS lists it under another id.
+fn rekeyed(old: &str, new: &str) -> StudentEvent {
+    let mut record = student(old);
+    record.id = id(new);
+    record.sis_id = Some(new.to_uppercase());
+    StudentEvent { rekeyed_from: Some(id(old)), ..changed(record) }
+}
+
+async fn rekeyed_students_keep_everything_under_their_new_ids(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "rekey").await;
+    applied(&store, &district, 1, vec![added(student("s1")), added(student("s2")), added(student("other"))]).await;
+    let events = vec![vec![rekeyed("s1", "b-1"), rekeyed("s2", "b-2")]];
+    let (run, batches) = released(&store, &district, 2, events).await;
+    for at_hour in [5, 6] {
+        store.apply_batch(&district, run.id, &batches[0], at(at_hour)).await.unwrap();
+    }
+    let stored = store.stored_students(&district).await.unwrap();
+    let ids: Vec<&str> = stored.iter().map(|student| student.id.0.as_str()).collect();
+    assert_eq!(ids, ["b-1", "b-2", "other"], "nobody is removed, nobody is added");
+    let detail = store.student(&district, "b-1").await.unwrap().unwrap();
+    assert_eq!(detail.record, *rekeyed("s1", "b-1").record.unwrap(), "contacts and enrollments have moved along");
+    assert_eq!(detail.history.len(), 2, "what was written under the old id is found");
+    assert_eq!(detail.history[0].parts, ["student_id", "sis_id"]);
+    assert_eq!(count(&fixture, &district, "contact").await, 6, "no contact stands twice");
+    let by_old_id = store.student(&district, "s1").await.unwrap().unwrap();
+    assert_eq!(by_old_id.row.student_id, id("b-1"));
+    // Another move later on: both earlier ids lead to the newest.
+    applied(&store, &district, 3, vec![rekeyed("b-1", "c-1")]).await;
+    for old in ["s1", "b-1"] {
+        assert_eq!(store.student(&district, old).await.unwrap().unwrap().row.student_id, id("c-1"), "{old}");
+    }
+    assert_eq!(store.history(&district, &id("c-1")).await.unwrap().len(), 3);
+}
+
+async fn an_older_run_rekeys_nobody_whom_a_newer_has_written(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "rekeyold").await;
+    applied(&store, &district, 1, vec![added(student("s1"))]).await;
+    let (old_run, old) = released(&store, &district, 2, vec![vec![rekeyed("s1", "b-1")]]).await;
+    applied(&store, &district, 3, vec![changed(student("s1"))]).await;
+    let outcome = store.apply_batch(&district, old_run.id, &old[0], at(9)).await.unwrap();
+    assert!(outcome.run_settled);
+    assert!(store.student(&district, "s1").await.unwrap().is_some());
+    let detail = store.student(&district, "s1").await.unwrap().unwrap();
+    assert_eq!((detail.row.student_id, detail.record.contacts.len()), (id("s1"), 2));
+}
+
+async fn ids_for_writes_are_read_back_as_the_sis_spelled_them(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "sisids").await;
+    let mut record = student("a-1");
+    record.sis_id = Some("A-1".to_owned());
+    applied(&store, &district, 1, vec![added(record), added(student("2"))]).await;
+    let asked = [id("a-1"), id("2"), id("nobody")];
+    let found = store.sis_ids(&district, &asked).await.unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [(id("a-1"), "A-1".to_owned())]);
+    assert!(store.sis_ids(&district, &[]).await.unwrap().is_empty());
+}
+
+async fn enrollments_are_remembered_until_they_age_out(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "remember").await;
+    applied(&store, &district, 1, vec![added(student("1")), added(student("2"))]).await;
+    let mut next = student("1");
+    next.enrollments = vec![enrollment("11")];
+    applied(&store, &district, 2, vec![changed(next), gone("2")]).await;
+    let first = rollcall_proto::id::ConnectionNo(0);
+    let told = async |since| {
+        let stored = store.stored_enrollments(&district, first, since).await.unwrap();
+        let line = |one: &rollcall_store::roster::StoredEnrollment| {
+            (one.student.0.clone(), one.enrollment.id.clone(), one.unlisted_since)
+        };
+        stored.iter().map(line).collect::<Vec<_>>()
+    };
+    let line = |student: &str, id: &str, since| (student.to_owned(), id.to_owned(), since);
+    let unlisted = Some(date(2));
+    let of_the_missing = [line("2", "10", unlisted), line("2", "9", unlisted)];
+    let remembered = [line("1", "10", unlisted), line("1", "11", None), line("1", "9", unlisted)];
+    assert_eq!(told(date(2)).await, [&remembered[..], &of_the_missing[..]].concat());
+    let later = told(date(3)).await;
+    assert_eq!(later, [&remembered[1..2], &of_the_missing[..]].concat(), "one that aged out is not read any more");
+    let other = rollcall_proto::id::ConnectionNo(1);
+    assert!(store.stored_enrollments(&district, other, date(2)).await.unwrap().is_empty());
 }
 
 async fn a_batch_delivered_twice_is_applied_once(fixture: Fixture) {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The schools, by code. Ids change every year, so of the rows of a code the latest year's counts.
-pub fn schools(source: &Source) -> Vec<School> {
+pub(super) fn schools(source: &Source) -> Vec<School> {
     use column::School as S;
     let mut latest: BTreeMap<&str, (Option<i64>, i64, Row<'_>)> = BTreeMap::new();
     for place in source.places(Kind::School) {
@@ -50,7 +50,7 @@ fn school(source: &Source, code: &str, row: Row<'_>) -> School {
 }
 
 /// The staff, by id.
-pub fn staff(source: &Source) -> Vec<Staff> {
+pub(super) fn staff(source: &Source) -> Vec<Staff> {
     let places = source.places(Kind::Staff);
     let last = places.chunk_by(|a, b| a.key() == b.key()).filter_map(<[_]>::last);
     last.map(|place| member(source, source.row(*place))).collect()

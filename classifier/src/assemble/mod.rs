@@ -6,16 +6,20 @@
 //! Invariants: a student is listed once however often the SIS told of it; the result depends on the set of pages, not on
 //! the order in which they were collected; where a second look was taken, its rows stand in place of the first's.
 
-pub mod directory;
+mod directory;
+pub mod oneroster;
 mod people;
 mod spells;
 mod tables;
 
-use rollcall_proto::roster::{ContactKind, Rule, Status};
+use rollcall_proto::roster::{ContactKind, Rule, School, Staff, Status};
 use rollcall_store::{
-    district::{Connection, StatusPolicy},
+    district::{Connection, SisKind, StatusPolicy},
+    roster::StoredEnrollment,
     run::Discovery,
 };
+
+use oneroster::OneRoster;
 
 pub use spells::{Spells, WithdrawalColumn};
 use tables::Tables;
@@ -35,17 +39,41 @@ pub struct Assembler<'a> {
     connection: u16,
     prefix: &'a str,
     withdrawal: WithdrawalColumn,
-    policy: &'a StatusPolicy,
+    policy: StatusPolicy,
     today: chrono::NaiveDate,
+    /// Where the connection speaks OneRoster.
+    oneroster: Option<Box<OneRoster<'a>>>,
 }
+
+/// What a connection's students are read with, beside their rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    /// Position of the connection.
+    pub number: u16,
+    /// The connection.
+    pub connection: &'a Connection,
+    /// What discovery found.
+    pub discovery: &'a Discovery,
+    /// The district's reading of dates and codes.
+    pub policy: &'a StatusPolicy,
+    /// The district's local date.
+    pub today: chrono::NaiveDate,
+    /// What is stored of enrollments, sorted by student and id: for a source that serves only its active year.
+    pub remembered: &'a [StoredEnrollment],
+    /// The pull is proved complete.
+    pub complete: bool,
+}
+
+/// A decision, and which of the enrollments decides school and grade; or why there is none.
+type Judged = Result<(Decided, Option<usize>), Reading>;
 
 /// A student the SIS lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listed {
     /// Which connection's.
     pub connection: u16,
-    /// The SIS's id.
-    pub id: i64,
+    /// The SIS's id; OneRoster: the number that it is looked up by.
+    id: i64,
     place: Place,
 }
 
@@ -92,57 +120,82 @@ pub type Warnings = Vec<(&'static str, String)>;
 
 impl<'a> Assembler<'a> {
     /// For one connection.
-    pub fn new(
-        number: u16,
-        connection: &'a Connection,
-        discovery: &Discovery,
-        looks: &'a Looks,
-        policy: &'a StatusPolicy,
-        today: chrono::NaiveDate,
-    ) -> Self {
+    pub fn new(reader: Reader<'a>, looks: &'a Looks) -> Self {
+        let Reader { number, connection, discovery, policy, today, remembered, complete } = reader;
+        let oneroster = || Box::new(OneRoster::new(&looks.first, connection, remembered, complete));
         Self {
             looks,
             tables: Tables::of(&looks.first),
             connection: number,
             prefix: connection.id_prefix.as_deref().unwrap_or_default(),
             withdrawal: WithdrawalColumn::of(connection, discovery),
-            policy,
+            policy: policy.for_kind(connection.kind),
             today,
+            oneroster: (connection.kind == SisKind::OneRoster).then(oneroster),
         }
     }
 
-    /// The students listed, each once, in the order of their ids as text; and the ids of those told of differently.
-    pub fn listed(&self) -> (Vec<Listed>, Vec<i64>) {
+    /// The students listed, each once, in the order of their ids as text; and those of them told of differently.
+    pub fn listed(&self) -> (Vec<Listed>, Vec<Listed>) {
+        if self.oneroster.is_some() {
+            return OneRoster::listed(&self.looks.first, self.connection);
+        }
         let source = &self.looks.first;
         let places = source.places(Kind::Student);
         let mut listed = Vec::with_capacity(places.len());
         let mut differing = Vec::new();
         for same in places.chunk_by(|a, b| a.key() == b.key()) {
             let Some(last) = same.last() else { continue };
+            let student = Listed { connection: self.connection, id: last.key(), place: *last };
             if same.iter().any(|place| !source.row(*place).same(source.row(*last))) {
-                differing.push(last.key());
+                differing.push(student);
             }
-            listed.push(Listed { connection: self.connection, id: last.key(), place: *last });
+            listed.push(student);
         }
         listed.sort_by_cached_key(|student| text_order(student.id));
         (listed, differing)
     }
 
     /// Writes a student's id as the roster spells it.
-    pub fn write_id(&self, id: i64, to: &mut String) {
+    pub fn write_id(&self, student: &Listed, to: &mut String) {
         use std::fmt::Write as _;
         to.push_str(self.prefix);
-        let _ = write!(to, "{id}");
+        if self.oneroster.is_some() {
+            let row = self.looks.first.row(student.place);
+            to.push_str(row.text(column::User::SourcedId).unwrap_or_default());
+        } else {
+            let _ = write!(to, "{}", student.id);
+        }
     }
 
     /// The SIS's id in a roster id of this connection.
-    pub fn sis_id(&self, student: &str) -> Option<i64> {
-        student.strip_prefix(self.prefix)?.parse().ok()
+    pub fn sis_id<'s>(&self, student: &'s str) -> Option<&'s str> {
+        student.strip_prefix(self.prefix)
     }
 
-    /// The rows of the pull itself.
-    pub const fn first(&self) -> &'a Source {
-        &self.looks.first
+    /// Whether the second look lists a student by the SIS's id.
+    pub fn listed_again(&self, sis_id: &str) -> bool {
+        let Some(second) = &self.looks.second else { return false };
+        if self.oneroster.is_some() {
+            return OneRoster::lists(second, sis_id);
+        }
+        sis_id.parse().is_ok_and(|id| second.get(Kind::Student, id).is_some())
+    }
+
+    /// The schools, by code.
+    pub fn schools(&self) -> Vec<School> {
+        match &self.oneroster {
+            Some(oneroster) => oneroster.schools(),
+            None => directory::schools(&self.looks.first),
+        }
+    }
+
+    /// The staff, by id.
+    pub fn staff(&self) -> Vec<Staff> {
+        match &self.oneroster {
+            Some(oneroster) => oneroster.staff(&self.looks.first),
+            None => directory::staff(&self.looks.first),
+        }
     }
 
     /// Reads one student into `view`. `known` is the stored status.
@@ -154,6 +207,9 @@ impl<'a> Assembler<'a> {
         view: &mut StudentView<'a>,
         warnings: &mut Warnings,
     ) -> Reading {
+        if let Some(oneroster) = &self.oneroster {
+            return oneroster.read(self, student, look, known, view, warnings);
+        }
         let Some((row, rows)) = self.rows_of(student, look) else { return Reading::Absent };
         let spells = Spells::of(rows, &self.looks.first, &self.tables, self.withdrawal, student.id);
         if spells.dates_differ > 0 {
@@ -161,30 +217,34 @@ impl<'a> Assembler<'a> {
                 .push(("withdrawal-dates-differ", spells.views.first().map(|v| v.id.to_text()).unwrap_or_default()));
         }
         let enrollments = spells.facts();
-        let facts = Facts { today: self.today, policy: self.policy, known, enrollments: &enrollments };
-        let (decided, deciding) = match status::decide(&facts) {
-            Err(withheld) => {
-                return Reading::Skipped {
-                    reason: withheld.illegible.reason(),
-                    detail: withheld.to_string(),
-                    withheld: true,
-                };
+        match self.decide(&enrollments, known, warnings) {
+            Err(reading) => reading,
+            Ok((decided, deciding)) => {
+                drop(enrollments);
+                self.fill(student, row, rows, spells, deciding, view);
+                Reading::Decided(decided)
             }
-            Ok(outcome) => {
-                warnings.extend(outcome.warnings.iter().map(|w| (w.code.as_str(), w.enrollment.to_owned())));
-                match outcome.verdict {
-                    Verdict::NotImported => return not_imported(),
-                    Verdict::Decided(decision) => {
-                        let evidence = decision.evidence.iter().map(|id| (*id).to_owned()).collect();
-                        let deciding = decision.deciding.or_else(|| latest(&enrollments));
-                        (Decided { status: decision.status, rule: decision.rule, evidence }, deciding)
-                    }
-                }
-            }
-        };
-        drop(enrollments);
-        self.fill(student, row, rows, spells, deciding, view);
-        Reading::Decided(decided)
+        }
+    }
+
+    /// Applies the rules to a student's enrollments.
+    fn decide(
+        &self,
+        enrollments: &[status::EnrollmentFact<'_>],
+        known: Option<Status>,
+        warnings: &mut Warnings,
+    ) -> Judged {
+        let facts = Facts { today: self.today, policy: &self.policy, known, enrollments };
+        let outcome = status::decide(&facts).map_err(|withheld| Reading::Skipped {
+            reason: withheld.illegible.reason(),
+            detail: withheld.to_string(),
+            withheld: true,
+        })?;
+        warnings.extend(outcome.warnings.iter().map(|w| (w.code.as_str(), w.enrollment.to_owned())));
+        let Verdict::Decided(decision) = outcome.verdict else { return Err(not_imported()) };
+        let evidence = decision.evidence.iter().map(|id| (*id).to_owned()).collect();
+        let deciding = decision.deciding.or_else(|| latest(enrollments));
+        Ok((Decided { status: decision.status, rule: decision.rule, evidence }, deciding))
     }
 
     fn rows_of(&self, student: &Listed, look: Look) -> Option<(Row<'a>, &'a Source)> {
@@ -209,8 +269,9 @@ impl<'a> Assembler<'a> {
         use column::Student as S;
         let source = &self.looks.first;
         view.clear();
-        self.write_id(student.id, &mut view.id);
+        self.write_id(student, &mut view.id);
         view.connection = self.connection;
+        view.sis_id = None;
         view.local_id = row.text(S::StudentNumber);
         view.state_id = row.text(S::StateId);
         view.graduation_year = year(row.number(S::GradYear).or(row.number(S::CalculatedGradYear)));

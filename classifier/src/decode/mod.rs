@@ -5,6 +5,7 @@
 //! Invariants: total: any bytes end in a page or an error, never a panic; an error says class, line and column, and never
 //! what stands there.
 
+pub mod oneroster;
 pub mod qmlativ;
 pub mod value;
 
@@ -76,7 +77,7 @@ impl fmt::Display for DecodeError {
             DecodeClass::Html => f.write_str("the answer is a web page, not JSON: is the base URL right?")?,
             DecodeClass::Truncated => f.write_str("the answer ends in the middle")?,
             DecodeClass::Syntax => f.write_str("the answer is not JSON")?,
-            DecodeClass::Shape => f.write_str("the answer is JSON but not a listing (no \"Objects\" array)")?,
+            DecodeClass::Shape => f.write_str("the answer is JSON but not a listing of what was asked for")?,
             DecodeClass::RowWithoutKey => f.write_str("a row has no readable key")?,
             DecodeClass::UnknownResource => f.write_str("this program does not read this listing")?,
             DecodeClass::Compression => f.write_str("the answer cannot be decompressed")?,
@@ -85,11 +86,19 @@ impl fmt::Display for DecodeError {
     }
 }
 
+impl Decoded {
+    /// The answer that a row asked for by its id is not there (any more).
+    pub fn nothing() -> Self {
+        Self { fragments: Vec::new(), tally: Tally::default(), digest: [0; 16], claimed_total: None }
+    }
+}
+
 /// Decodes the body of a page of `resource`.
 pub fn decode(sis: SisKind, resource: &str, body: &[u8]) -> Result<Decoded, DecodeError> {
     let kind = Kind::of_resource(resource).ok_or(DecodeError::whole(DecodeClass::UnknownResource))?;
     match sis {
         SisKind::SkywardQmlativ => qmlativ::decode(kind, body),
-        SisKind::SkywardSms2 | SisKind::OneRoster => Err(DecodeError::whole(DecodeClass::UnknownResource)),
+        SisKind::OneRoster => oneroster::decode(kind, body),
+        SisKind::SkywardSms2 => Err(DecodeError::whole(DecodeClass::UnknownResource)),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::error::Category;
 
 use super::{
     DecodeClass, DecodeError, Decoded,
-    value::{Raw, Read, read},
+    value::{Raw, Read, first_look, read},
 };
 use crate::fragment::{Cell, Kind, PageWriter};
 
@@ -32,15 +32,6 @@ pub fn decode(kind: Kind, body: &[u8]) -> Result<Decoded, DecodeError> {
     let (tally, digest) = (reader.page.tally(), reader.page.digest());
     let fragments = reader.page.finish().map_err(|_| DecodeError::whole(DecodeClass::Compression))?;
     Ok(Decoded { fragments, tally, digest, claimed_total })
-}
-
-/// What can be told without a parser.
-fn first_look(body: &[u8]) -> Result<(), DecodeError> {
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => Err(DecodeError::whole(DecodeClass::Empty)),
-        Some(b'<') => Err(DecodeError::whole(DecodeClass::Html)),
-        Some(_) => Ok(()),
-    }
 }
 
 /// Reads rows of one kind into a page.

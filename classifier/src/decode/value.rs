@@ -9,12 +9,14 @@ use std::borrow::Cow;
 use chrono::NaiveDate;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::{DecodeClass, DecodeError};
 use crate::fragment::{Cell, Form};
 
 /// A scalar as JSON has it, borrowed where the text needs no unescaping.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Raw<'de> {
     /// Not there.
+    #[default]
     Absent,
     /// `null`.
     Null,
@@ -30,7 +32,7 @@ pub enum Raw<'de> {
     Nested,
 }
 
-impl<'de> Deserialize<'de> for Raw<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(RawVisitor)
     }
@@ -81,6 +83,15 @@ impl<'de> Visitor<'de> for RawVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Raw::Nested)
+    }
+}
+
+/// What can be told of a body without a parser.
+pub(super) fn first_look(body: &[u8]) -> Result<(), DecodeError> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(DecodeError::whole(DecodeClass::Empty)),
+        Some(b'<') => Err(DecodeError::whole(DecodeClass::Html)),
+        Some(_) => Ok(()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The kinds of fragments: which object of a SIS, and which of its columns are kept, in order.
 //!
-//! Role: one table. Decoders write rows in its order, the assembler reads them by it. The names are Skyward
-//! Qmlativ's (its object catalogue is the widest); a decoder of another SIS writes into the same columns.
+//! Role: one table. Decoders write rows in its order, the assembler reads them by it. The names are those on the wire:
+//! Skyward Qmlativ's for the first 27, OneRoster's for the rest. OneRoster's ids are text, so each of its rows leads with
+//! a number made from the id, by which rows are found ([`crate::sourced_id`]), and its lists are packed into a cell each.
 //!
 //! Invariants: the first column of a kind is its primary key; a kind's number never changes its meaning, since pages of
 //! a run are read by the next version of this program (the page version says so when columns move).
@@ -209,6 +210,21 @@ kinds! {
         StaffEntityYearId: "StaffEntityYearID" Number, StaffId: "StaffID" Number, EntityId: "EntityID" Number,
         IsActive: "IsActive" Flag, IsTeacher: "IsTeacher" Flag,
     }
+    User = 28, "users", by Key {
+        Key: "sourcedId (number)" Number, SourcedId: "sourcedId" Text, AsGiven: "sourcedId (as given)" Text,
+        Status: "status" Text, Identifier: "identifier" Text, GivenName: "givenName" Text,
+        MiddleName: "middleName" Text, FamilyName: "familyName" Text, Email: "email" Text, Phone: "phone" Text,
+        Sms: "sms" Text, Grade: "grades" Text, Roles: "roles" Text, Agents: "agents" Text, UserIds: "userIds" Text,
+        LegacyId: "metadata.ic.legacySourceId" Text, Metadata: "metadata" Text,
+    }
+    Org = 29, "orgs", by Key {
+        Key: "sourcedId (number)" Number, SourcedId: "sourcedId" Text, AsGiven: "sourcedId (as given)" Text,
+        Status: "status" Text, Name: "name" Text, Type: "type" Text, Identifier: "identifier" Text,
+    }
+    Demographics = 30, "demographics", by Key {
+        Key: "sourcedId (number)" Number, SourcedId: "sourcedId" Text, AsGiven: "sourcedId (as given)" Text,
+        Status: "status" Text, BirthDate: "birthDate" Date, Sex: "sex" Text,
+    }
 }
 
 impl Kind {
@@ -224,7 +240,7 @@ impl Kind {
 }
 
 /// One more than the highest kind number: length of a table over kinds.
-pub const KINDS: usize = 28;
+pub const KINDS: usize = 31;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@
 
 pub mod cell;
 pub mod kind;
+pub mod lists;
 
 pub use cell::Cell;
 pub use kind::{Column, Form, KINDS, Kind, column};
@@ -221,6 +222,14 @@ impl<'a> Row<'a> {
         match self.cell_at(0) {
             Cell::Number(key) => key,
             _ => 0,
+        }
+    }
+
+    /// The text at a place, where there is one.
+    pub fn text_at(self, place: usize) -> Option<&'a str> {
+        match self.cell_at(place) {
+            Cell::Text(text) => Some(text),
+            _ => None,
         }
     }
 

@@ -33,6 +33,7 @@ fn student(tag: &str) -> Student {
     Student {
         id: StudentId("1".to_owned()),
         connection: 0,
+        sis_id: None,
         local_id: Some(tag.to_owned()),
         state_id: None,
         person: person("1", tag),

@@ -160,7 +160,7 @@ impl<'a> Calendar<'a> {
 
     fn never_in_force(&self, spell: Spell) -> bool {
         let (Some(entry), Some(end)) = (spell.entry, spell.end) else { return false };
-        match self.policy.withdrawal_date_is {
+        match self.policy.withdrawal_date_is.unwrap_or_default() {
             WithdrawalDateIs::LastDayEnrolled => end < entry,
             WithdrawalDateIs::FirstDayNotEnrolled => end <= entry,
         }
@@ -168,7 +168,7 @@ impl<'a> Calendar<'a> {
 
     /// Of a spell that was or will be in force.
     fn time(&self, spell: Spell) -> Time {
-        let ended = spell.end.is_some_and(|end| match self.policy.withdrawal_date_is {
+        let ended = spell.end.is_some_and(|end| match self.policy.withdrawal_date_is.unwrap_or_default() {
             WithdrawalDateIs::LastDayEnrolled => end < self.today,
             WithdrawalDateIs::FirstDayNotEnrolled => end <= self.today,
         });

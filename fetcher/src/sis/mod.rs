@@ -10,6 +10,8 @@ use rollcall_store::{
 
 use crate::{error::SisError, net::Reply, session::Session};
 
+mod body;
+pub mod oneroster;
 pub mod qmlativ;
 
 /// What there is to pull.
@@ -46,6 +48,7 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 pub fn source(session: Session, years: SchoolYears) -> Result<Box<dyn Source>, SisError> {
     match session.connection().kind {
         SisKind::SkywardQmlativ => Ok(Box::new(qmlativ::Qmlativ::new(session, years))),
-        kind => Err(SisError::Unsupported { kind: kind.as_str() }),
+        SisKind::OneRoster => Ok(Box::new(oneroster::OneRoster::new(session))),
+        kind @ SisKind::SkywardSms2 => Err(SisError::Unsupported { kind: kind.as_str() }),
     }
 }

@@ -16,8 +16,11 @@ use oauth2::{
     Scope, StandardRevocableToken, TokenResponse, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType},
 };
-use reqwest::{Method, Request, header::HeaderMap};
-use rollcall_store::district::{Connection, CredentialPlacement};
+use reqwest::{
+    Method, Request,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
+use rollcall_store::district::{Connection, CredentialPlacement, SisKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Url, form_urlencoded};
@@ -26,6 +29,7 @@ use super::Credentials;
 use crate::{
     error::SisError,
     net::{Http, Reply, host_of},
+    urls,
 };
 
 /// Token and lifetime.
@@ -36,6 +40,9 @@ pub(super) async fn token(http: &Http, credentials: &Credentials) -> Result<Gran
     let url = token_url(&credentials.connection)?;
     let headers = crate::session::extra_headers(credentials)?;
     match credentials.connection.credentials {
+        CredentialPlacement::Basic if credentials.connection.kind == SisKind::OneRoster => {
+            exchange_plainly(http, credentials, url, headers).await
+        }
         CredentialPlacement::Basic => exchange(http, credentials, url, headers, AuthType::BasicAuth).await,
         CredentialPlacement::Form => exchange(http, credentials, url, headers, AuthType::RequestBody).await,
         CredentialPlacement::BasicGet => get(http, credentials, url, headers).await,
@@ -44,6 +51,11 @@ pub(super) async fn token(http: &Http, credentials: &Credentials) -> Result<Gran
 
 /// The token URL: configured, or `oauth/token` under the base URL.
 pub fn token_url(connection: &Connection) -> Result<Url, SisError> {
+    if connection.kind == SisKind::OneRoster {
+        let detail = "token_url is missing: the SIS shows it beside the base URL";
+        let host = host_of(&connection.base_url);
+        return urls::token(connection).ok_or(SisError::Invalid { host, detail });
+    }
     if let Some(url) = &connection.token_url {
         return Ok(url.clone());
     }
@@ -64,12 +76,39 @@ async fn exchange(
     headers: HeaderMap,
     auth_type: AuthType,
 ) -> Result<Granted, SisError> {
-    let host = host_of(&url);
     let secret = credentials.secrets.client_secret.expose_secret().to_owned();
     let client = TokenClient::new(ClientId::new(credentials.connection.client_id.clone()))
         .set_client_secret(ClientSecret::new(secret))
-        .set_auth_type(auth_type)
-        .set_token_uri(TokenUrl::from_url(url));
+        .set_auth_type(auth_type);
+    ask(http, credentials, url, headers, client).await
+}
+
+/// POST with the Basic header as OneRoster has it and its clients send it: id and secret as they stand, not URL-encoded.
+/// (Campus keys hold parentheses.)
+async fn exchange_plainly(
+    http: &Http,
+    credentials: &Credentials,
+    url: Url,
+    mut headers: HeaderMap,
+) -> Result<Granted, SisError> {
+    let id = &credentials.connection.client_id;
+    let pair = format!("{id}:{}", credentials.secrets.client_secret.expose_secret());
+    let mut basic = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+        .map_err(|_| SisError::Invalid { host: host_of(&url), detail: "the client's id or secret" })?;
+    basic.set_sensitive(true);
+    headers.insert(AUTHORIZATION, basic);
+    ask(http, credentials, url, headers, TokenClient::new(ClientId::new(id.clone()))).await
+}
+
+async fn ask(
+    http: &Http,
+    credentials: &Credentials,
+    url: Url,
+    headers: HeaderMap,
+    client: TokenClient,
+) -> Result<Granted, SisError> {
+    let host = host_of(&url);
+    let client = client.set_token_uri(TokenUrl::from_url(url));
     let mut request = client.exchange_client_credentials();
     for (name, value) in parameters(credentials) {
         request = request.add_extra_param(name, value);

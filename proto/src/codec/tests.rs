@@ -29,6 +29,7 @@ fn students() -> impl Strategy<Value = Body> {
         record: Some(Box::new(Student {
             id: StudentId(id),
             connection: 0,
+            sis_id: None,
             local_id: None,
             state_id: None,
             person: Person { last_name, ..Person::default() },
@@ -41,6 +42,7 @@ fn students() -> impl Strategy<Value = Body> {
             contacts: Vec::new(),
             enrollments: Vec::new(),
         })),
+        rekeyed_from: None,
     });
     (any::<u32>(), any::<i64>(), vec(event, 0..60)).prop_map(|(batch, run_seq, events)| {
         Body::Students(StudentEvents { batch, run_seq, status: Status::PreEnrolled, events })

@@ -61,13 +61,30 @@ pub fn event(number: usize) -> StudentEvent {
         enrollments: vec![format!("{}", 700_000 + number)],
         fingerprint: Fingerprint([u8::try_from(number % 251).unwrap(); 16]),
         record: Some(Box::new(student(number))),
+        rekeyed_from: None,
     }
+}
+
+/// As [`students`], with the fields there that only some sources fill.
+#[allow(dead_code, reason = "not every test program that holds these samples takes this one")]
+pub fn rekeyed(count: usize) -> Message {
+    let mut message = students(count);
+    if let Body::Students(students) = &mut message.body {
+        for event in &mut students.events {
+            event.rekeyed_from = Some(StudentId(format!("s{}", event.student_id.0)));
+            if let Some(record) = &mut event.record {
+                record.sis_id = Some(format!("B{}", record.id.0));
+            }
+        }
+    }
+    message
 }
 
 pub fn student(number: usize) -> Student {
     Student {
         id: StudentId(format!("{}", 100_000 + number)),
         connection: 0,
+        sis_id: None,
         local_id: Some(format!("S{number:06}")),
         state_id: Some(format!("9{number:09}")),
         person: person(number, "Zoë", "Quill"),

@@ -146,6 +146,8 @@ fn parts(event: &StudentEvent, stored: Option<&Stored>, new: &Student) -> Vec<&'
         ("status", state.status != event.to),
         ("missing", state.missing_since.is_some() == event.record.is_some()),
         ("connection", old.connection != new.connection),
+        ("student_id", event.rekeyed_from.is_some()),
+        ("sis_id", old.sis_id != new.sis_id),
         ("local_id", old.local_id != new.local_id),
         ("state_id", old.state_id != new.state_id),
         ("person", old.person.name_id != new.person.name_id),
@@ -201,6 +203,7 @@ mod tests {
         Student {
             id: StudentId("1".to_owned()),
             connection: 0,
+            sis_id: None,
             local_id: None,
             state_id: None,
             person: Person::default(),
@@ -225,6 +228,7 @@ mod tests {
             enrollments: Vec::new(),
             fingerprint: Fingerprint::default(),
             record: record.map(Box::new),
+            rekeyed_from: None,
         }
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod bulk;
 pub(crate) mod change;
 mod parked;
 mod postgres;
+mod rekey;
 pub(crate) mod rows;
 mod settle;
 mod sqlite;
@@ -200,6 +201,7 @@ async fn compare<'a>(
     now: DateTime<Utc>,
     events: &[Placed<'a>],
 ) -> Result<Tally<'a>> {
+    rekey::rekey(tx, district, head, now, events).await?;
     let ids: Vec<&StudentId> = events.iter().map(|placed| &placed.event.student_id).collect();
     let stored = load::load(tx, district, &ids, Intent::Change).await?;
     let mut tally = Tally::default();

@@ -61,6 +61,7 @@ pub(crate) fn students<'a>(district: &'a DistrictId, rows: &'a [StudentWrite<'a>
         ("school", maybe(rows, |row| &row.record.school)),
         ("graduation_year", Column::Int(rows.iter().map(|row| row.record.graduation_year).collect())),
         ("homeroom", maybe(rows, |row| &row.record.homeroom)),
+        ("sis_id", maybe(rows, |row| &row.record.sis_id)),
     ];
     columns.extend(person_columns(rows, |row| &row.record.person)?);
     columns.extend(state_columns(rows)?);

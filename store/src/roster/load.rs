@@ -66,7 +66,7 @@ macro_rules! students_sql {
             "student_id, connection, local_id, state_id, birth_date, gender, grade, school, graduation_year, homeroom, \
              name_id, first_name, middle_name, last_name, CAST(phones AS text), CAST(emails AS text), \
              CAST(addresses AS text), status, status_since, status_run, run_seq, run, fingerprint, rule, \
-             CAST(evidence AS text), missing_since",
+             CAST(evidence AS text), missing_since, sis_id",
             "student",
             "",
             "student_id",
@@ -146,6 +146,7 @@ fn read_student(row: &Row) -> Result<Student> {
     Ok(Student {
         id: StudentId(row.get(0)?),
         connection: row.get(1)?,
+        sis_id: row.get(26)?,
         local_id: row.get(2)?,
         state_id: row.get(3)?,
         birth_date: row.get(4)?,
@@ -199,7 +200,8 @@ fn read_contact(row: &Row) -> Result<Contact> {
     })
 }
 
-fn read_enrollment(row: &Row) -> Result<Enrollment> {
+/// Columns of `enrollment`, from the second on.
+pub(crate) fn read_enrollment(row: &Row) -> Result<Enrollment> {
     Ok(Enrollment {
         id: row.get(1)?,
         entity: row.get(2)?,

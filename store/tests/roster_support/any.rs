@@ -124,16 +124,17 @@ fn lists() -> impl Strategy<Value = (Vec<Contact>, Vec<Enrollment>)> {
 
 /// Any student with this id.
 pub(crate) fn student(id: String) -> impl Strategy<Value = Student> {
-    let ids = (any::<u16>(), of(text()), of(text()), person());
+    let ids = (any::<u16>(), of(text()), of(text()), of(text()), person());
     let facts = (of(date()), of(text()), of(text()), of(text()), of(any::<i32>()), of(text()));
     (ids, facts, lists()).prop_map(
         move |(
-            (connection, local_id, state_id, person),
+            (connection, sis_id, local_id, state_id, person),
             (birth_date, gender, grade, school, graduation_year, homeroom),
             (contacts, enrollments),
         )| Student {
             id: StudentId(id.clone()),
             connection,
+            sis_id,
             local_id,
             state_id,
             person,

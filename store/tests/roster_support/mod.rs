@@ -122,6 +122,7 @@ pub(crate) fn student(name: &str) -> Student {
     Student {
         id: id(name),
         connection: 0,
+        sis_id: None,
         local_id: Some(format!("L{name}")),
         state_id: Some(format!("S{name}")),
         person: person(name),
@@ -182,6 +183,7 @@ pub(crate) fn added(record: Student) -> StudentEvent {
         enrollments: vec!["10".to_owned()],
         fingerprint: Fingerprint([1; 16]),
         record: Some(Box::new(record)),
+        rekeyed_from: None,
     }
 }
 
@@ -205,6 +207,7 @@ pub(crate) fn gone(name: &str) -> StudentEvent {
         enrollments: Vec::new(),
         fingerprint: Fingerprint([3; 16]),
         record: None,
+        rekeyed_from: None,
     }
 }
 

@@ -9,6 +9,8 @@ pub struct District {
     pub id: String,
     /// IANA name.
     pub time_zone: String,
+    /// Which kind of SIS.
+    pub kind: String,
     /// Where the SIS is.
     pub base_url: String,
     /// Consumer key.
@@ -33,6 +35,7 @@ impl District {
         Self {
             id: id.to_owned(),
             time_zone: "America/Chicago".to_owned(),
+            kind: "skyward-qmlativ".to_owned(),
             base_url: base_url.to_owned(),
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
@@ -47,7 +50,7 @@ impl District {
     /// The file's text.
     pub fn text(&self) -> String {
         let mut text = format!("id = {:?}\nname = \"Test ISD\"\ntime_zone = {:?}\n\n", self.id, self.time_zone);
-        let _ = writeln!(text, "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {:?}", self.base_url);
+        let _ = writeln!(text, "[[connection]]\nkind = {:?}\nbase_url = {:?}", self.kind, self.base_url);
         let _ = writeln!(text, "client_id = {:?}\nclient_secret = {{ file = \"{}.secret\" }}", self.client_id, self.id);
         let _ = writeln!(text, "page_size = {}\nlanes = {}\n{}", self.page_size, self.lanes, self.connection);
         let _ = writeln!(text, "[schedule]\n{}\n", self.schedule);

@@ -150,6 +150,21 @@ impl House {
         }
     }
 
+    /// Points the district at the sandbox's Campus, and applies it.
+    pub async fn move_to_campus(&mut self) {
+        "oneroster".clone_into(&mut self.district.kind);
+        self.district.base_url = self.sis.campus_base_url();
+        self.district.connection = format!("token_url = {:?}\nstaff = \"active\"", self.sis.campus_token_url());
+        self.apply().await;
+    }
+
+    /// As [`House::move_to_campus`], to version 1.1.
+    pub async fn move_to_campus_11(&mut self) {
+        self.move_to_campus().await;
+        self.district.base_url = self.sis.campus_base_url_11();
+        self.apply().await;
+    }
+
     /// Runs the command line.
     pub async fn rollcall(&self, args: &[&str]) -> Answer {
         Answer::of(self.folder.path(), args, &self.settings()).await

@@ -20,13 +20,16 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) content_type: &'static str,
     pub(crate) retry_after: Option<String>,
+    /// Further headers.
+    pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// JSON with status 200.
     pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: "application/json; charset=utf-8", retry_after: None, body }
+        let content_type = "application/json; charset=utf-8";
+        Self { status: StatusCode::OK, content_type, retry_after: None, headers: Vec::new(), body }
     }
 
     /// JSON with status 200.
@@ -54,15 +57,25 @@ impl Answer {
         Self { retry_after, ..Self::error(status, status.canonical_reason().unwrap_or("refused")) }
     }
 
+    /// JSON with another status.
+    pub(crate) fn with_status(status: StatusCode, value: &serde_json::Value) -> Self {
+        Self { status, ..Self::value(value) }
+    }
+
+    /// Text that is no JSON.
+    pub(crate) fn text(status: StatusCode, content_type: &'static str, text: &str) -> Self {
+        Self { status, content_type, ..Self::json(text.as_bytes().to_vec()) }
+    }
+
     fn html() -> Self {
         let body = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Back soon.</body></html>";
         Self { content_type: "text/html; charset=utf-8", ..Self::json(body.to_vec()) }
     }
 
     /// Sends it as it is.
-    pub(crate) fn respond(self) -> Response {
-        let body = Body::from(std::mem::take(&mut { self.body }));
-        response(self.status, self.content_type, self.retry_after.as_deref(), body)
+    pub(crate) fn respond(mut self) -> Response {
+        let body = Body::from(std::mem::take(&mut self.body));
+        response(self.status, self.content_type, self.retry_after.as_deref(), &self.headers, body)
     }
 
     /// Sends it spoiled. `closing` turns true when the sandbox shuts down, which ends the bodies that never end.
@@ -89,17 +102,28 @@ impl Answer {
     }
 
     fn stream(self, body: Body) -> Response {
-        response(self.status, self.content_type, self.retry_after.as_deref(), body)
+        response(self.status, self.content_type, self.retry_after.as_deref(), &self.headers, body)
     }
 }
 
-fn response(status: StatusCode, content_type: &'static str, retry_after: Option<&str>, body: Body) -> Response {
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    retry_after: Option<&str>,
+    more: &[(&'static str, String)],
+    body: Body,
+) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(value) = retry_after.and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(header::RETRY_AFTER, value);
+    }
+    for (name, value) in more {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(*name, value);
+        }
     }
     response
 }

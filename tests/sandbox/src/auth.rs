@@ -65,7 +65,7 @@ pub(crate) struct TokenCall<'a> {
 
 impl TokenCall<'_> {
     /// A parameter of the query (GET) or of the form (POST, where the query counts too).
-    fn parameter(&self, name: &str) -> Option<String> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let form: &[u8] = if *self.method == Method::POST { self.body } else { b"" };
         let pairs = form_urlencoded::parse(form).chain(form_urlencoded::parse(self.query.as_bytes()));
         pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())

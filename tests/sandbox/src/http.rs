@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::api::{self, ApiCall};
 use crate::auth::{TokenCall, Worth};
 use crate::control;
+use crate::oneroster;
 use crate::quirks::{Quirks, RetryAfter};
 use crate::state::{Shared, lock};
 
@@ -62,6 +63,9 @@ async fn answer(shared: &Shared, parts: &Parts, body: &Bytes) -> Response {
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
     }
+    if let Some(path) = parts.uri.path().strip_prefix(oneroster::ROOT) {
+        return campus(shared, &quirks, path, parts, body);
+    }
     let Some(path) = parts.uri.path().strip_prefix(BASE) else {
         return Answer::error(StatusCode::NOT_FOUND, "nothing here").respond();
     };
@@ -74,6 +78,31 @@ async fn answer(shared: &Shared, parts: &Parts, body: &Bytes) -> Response {
         return refusal.respond();
     }
     data(shared, &quirks, &parts.method, path, query, body)
+}
+
+/// Infinite Campus: its token endpoint, and `OneRoster` behind it.
+fn campus(shared: &Shared, quirks: &Quirks, path: &str, parts: &Parts, body: &Bytes) -> Response {
+    let query = parts.uri.query().unwrap_or("");
+    if path == oneroster::TOKEN {
+        let call = TokenCall { method: &parts.method, query, headers: &parts.headers, body };
+        return match oneroster::refuse_token(&call) {
+            Some(refusal) => refusal.respond(),
+            None => token(shared, quirks, &call).respond(),
+        };
+    }
+    if let Some(refusal) = refusal(shared, quirks, &parts.headers) {
+        return refusal.respond();
+    }
+    let call = oneroster::Call { shared, quirks, method: &parts.method, path, query };
+    if let Some(collection) = call.collection() {
+        shared.counters.count_object(collection);
+    }
+    let answer = call.answer();
+    shared.counters.with(|stats| stats.bytes += answer.body.len() as u64);
+    match call.collection().and_then(|collection| shared.fault(collection, call.page())) {
+        Some(fault) => answer.respond_spoiled(fault, shared.closing.clone()),
+        None => answer.respond(),
+    }
 }
 
 fn token(shared: &Shared, quirks: &Quirks, call: &TokenCall<'_>) -> Answer {

@@ -1,4 +1,5 @@
-//! Faithful stand-ins of the systems Rollcall talks to; so far Skyward Qmlativ (Generic and Custom API).
+//! Faithful stand-ins of the systems Rollcall talks to: Skyward Qmlativ (Generic and Custom API), and `OneRoster` 1.1 and
+//! 1.2 as Infinite Campus serves it, both over one invented district.
 //!
 //! Role: a SIS for tests, demonstrations and benchmarks, over real HTTP. Neighbours: none; it knows nothing of Rollcall,
 //! so that it can contradict it. Invariants: equal configuration and night, equal rows; every person is invented; what
@@ -6,10 +7,11 @@
 //!
 //! `campus` stands in for the programs and flags of Infinite Campus.
 //!
-//! Deliberately absent: `OneRoster`, SMS 2.0 and dotted relation paths in `searchFields`.
+//! Deliberately absent: SMS 2.0 and dotted relation paths in `searchFields`.
 //!
 //! Map: [`SandboxConfig`] and [`Quirks`] say what is wanted; `world` makes the district, `catalog` its objects and
-//! fields; `search`, `paging`, `render` and `listing` make an answer; `auth`, `api`, `http` and `control` speak HTTP.
+//! fields; `search`, `paging`, `render` and `listing` make an answer; `auth`, `api`, `http` and `control` speak HTTP;
+//! `oneroster` is the other SIS, whole.
 
 mod answer;
 mod api;
@@ -23,6 +25,7 @@ mod edits;
 mod http;
 mod listing;
 mod metadata;
+mod oneroster;
 mod paging;
 mod quirks;
 mod render;
@@ -34,6 +37,7 @@ mod world;
 
 pub use campus::{Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, CampusStats, Strike};
 pub use config::SandboxConfig;
+pub use oneroster::{BlankFilter, Booleans, ErrorShape, OneRosterQuirks};
 pub use quirks::{
     AuthQuirks, Burst, DataQuirks, DateStyle, Drift, ExtraValue, Fault, FaultKind, Grants, NextStyle, ObjectField,
     ObjectPage, OnDeniedField, PagingQuirks, Placement, Quirks, RetryAfter, Throttle, YearContext,

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::oneroster::OneRosterQuirks;
+
 /// All switches.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +25,8 @@ pub struct Quirks {
     pub data: DataQuirks,
     /// What the access may read.
     pub grants: Grants,
+    /// What is peculiar to `OneRoster`.
+    pub oneroster: OneRosterQuirks,
     /// Compresses answers for clients that accept it.
     pub gzip: bool,
     /// Overrides the configured wait before each answer, in milliseconds.

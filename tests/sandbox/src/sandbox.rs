@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::SandboxConfig;
 use crate::http;
+use crate::oneroster;
 use crate::quirks::Quirks;
 use crate::state::Shared;
 use crate::stats::Stats;
@@ -60,6 +61,32 @@ impl Sandbox {
     /// What a district file has as `base_url`.
     pub fn base_url(&self) -> String {
         format!("{}{}", self.origin(), http::BASE)
+    }
+
+    /// What a district copies from Campus as the base URL of its `OneRoster` 1.2 connection.
+    pub fn campus_base_url(&self) -> String {
+        format!("{}{}{}", self.origin(), oneroster::ROOT, oneroster::BASE)
+    }
+
+    /// The same of a 1.1 connection.
+    pub fn campus_base_url_11(&self) -> String {
+        format!("{}{}{}", self.origin(), oneroster::ROOT, oneroster::BASE_11)
+    }
+
+    /// What a district copies from Campus as the token URL, application name and all.
+    pub fn campus_token_url(&self) -> String {
+        format!("{}{}{}?appName={}", self.origin(), oneroster::ROOT, oneroster::TOKEN, oneroster::APPLICATION)
+    }
+
+    /// The `sourcedId` that `OneRoster` 1.2 gives to the student with this Qmlativ `StudentID`.
+    pub fn campus_guid(&self, student: i64) -> String {
+        oneroster::student_guid(&self.shared.world, student)
+    }
+
+    /// What a run over `OneRoster` 1.2 must come to on this night, for each `sourcedId` listed so far; nobody else is
+    /// imported.
+    pub fn expected_campus(&self, night: u32) -> BTreeMap<String, ExpectedStudent> {
+        oneroster::expected(&self.shared.view_of(night, &Quirks::default()))
     }
 
     /// Where `/_control/…` is.

@@ -10,6 +10,7 @@ use crate::auth::Tokens;
 use crate::config::SandboxConfig;
 use crate::edits::Edits;
 use crate::listing::Selections;
+use crate::oneroster;
 use crate::quirks::{FaultKind, Quirks};
 use crate::stats::Counters;
 use crate::world::{View, World};
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) closing: watch::Receiver<bool>,
     switches: RwLock<Switches>,
     selections: Mutex<Selections>,
+    oneroster: Mutex<oneroster::Listings>,
     edits: Mutex<HashMap<&'static str, Arc<Edits>>>,
     night: AtomicU32,
     calls: AtomicU64,
@@ -50,6 +52,7 @@ impl Shared {
             closing,
             switches: RwLock::new(switches(Quirks::default())),
             selections: Mutex::default(),
+            oneroster: Mutex::default(),
             edits: Mutex::default(),
             night: AtomicU32::new(1),
             calls: AtomicU64::new(0),
@@ -116,6 +119,11 @@ impl Shared {
 
     fn forget_selections(&self) {
         self.selections().clear();
+        lock(&self.oneroster).clear();
+    }
+
+    pub(crate) fn oneroster(&self) -> MutexGuard<'_, oneroster::Listings> {
+        lock(&self.oneroster)
     }
 
     /// What was written to the object.

@@ -6,14 +6,12 @@
 //! a server that never sends it. There the page behind decides: empty, or the same rows again.
 
 use rollcall_store::board::PageFacts;
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
-use serde_json::{Map, Value, value::RawValue};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{error::SisError, net::Reply};
+pub(super) use crate::sis::body::{json_of, unreadable};
+use crate::{error::SisError, net::Reply, sis::body::Rows};
 
 /// A page asked for.
 #[derive(Debug, Clone, Copy)]
@@ -60,29 +58,6 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
     })
 }
 
-/// The body, if it looks like JSON at all.
-pub(super) fn json_of<'a>(what: &str, reply: &'a Reply) -> Result<&'a [u8], SisError> {
-    let body = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
-    if let Some(b'{' | b'[') = body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        return Ok(body);
-    }
-    let content_type = reply.content_type.as_deref().unwrap_or("none");
-    let content_type = content_type.split(';').next().unwrap_or_default().trim().chars().take(60).collect();
-    Err(SisError::NotJson { what: what.to_owned(), content_type })
-}
-
-/// Class and position only: the library's text repeats values.
-pub(super) fn unreadable(what: &str, error: &serde_json::Error) -> SisError {
-    use serde_json::error::Category;
-    let problem = match error.classify() {
-        Category::Eof => "it breaks off",
-        Category::Syntax => "it is not JSON",
-        Category::Data => "it has not the form of an answer",
-        Category::Io => "it could not be read",
-    };
-    SisError::Unreadable { what: what.to_owned(), problem, line: error.line(), column: error.column() }
-}
-
 /// What `Paging.Next` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum More {
@@ -124,39 +99,6 @@ fn total_of(paging: &Map<String, Value>) -> Option<i64> {
     paging.iter().find(|(name, _)| named(name))?.1.as_i64().filter(|total| *total >= 0)
 }
 
-/// Number and digest of the rows of an array, none of them read.
-struct Rows {
-    rows: u32,
-    digest: u64,
-}
-
-impl<'de> Deserialize<'de> for Rows {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Look)
-    }
-}
-
-struct Look;
-
-impl<'de> Visitor<'de> for Look {
-    type Value = Rows;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of rows")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Rows, A::Error> {
-        let (mut rows, mut hasher) = (0, blake3::Hasher::new());
-        while let Some(row) = array.next_element::<&RawValue>()? {
-            hasher.update(row.get().as_bytes());
-            rows += 1;
-        }
-        let mut digest = [0; 8];
-        hasher.finalize_xof().fill(&mut digest);
-        Ok(Rows { rows, digest: u64::from_le_bytes(digest) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +109,8 @@ mod tests {
             content_type: Some("text/html; charset=utf-8".to_owned()),
             retry_after: None,
             date: None,
+            total_count: None,
+            link: None,
             body: body.to_owned().into(),
         }
     }

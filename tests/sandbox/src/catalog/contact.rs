@@ -49,6 +49,17 @@ fn email(view: &View<'_>, slot: u32) -> Option<Reach> {
     slot.checked_sub(view.world.capacity()).and_then(|family| of_guardian(view, family))
 }
 
+/// The student's own number, where there is one.
+pub(crate) fn student_number(view: &View<'_>, student: u32, state: State) -> Option<String> {
+    own(view, student, state).map(|reach| number(view, &reach))
+}
+
+/// Number and e-mail address of a family's first guardian.
+pub(crate) fn guardian_reach(view: &View<'_>, family: u32) -> Option<(String, String)> {
+    let reach = of_guardian(view, family)?;
+    Some((number(view, &reach), format!("family{}@families.example", reach.slot)))
+}
+
 /// A number on the exchange kept for fiction.
 fn number(view: &View<'_>, reach: &Reach) -> String {
     let hash = view.hash(Salt::Phone, reach.slot) >> 8;

@@ -4,13 +4,13 @@
 //! [`Object`]; listing, searching and paging know nothing else.
 
 mod codes;
-mod contact;
+pub(crate) mod contact;
 mod district;
 mod enrollment;
-mod people;
+pub(crate) mod people;
 mod place;
-mod staff;
-mod student;
+pub(crate) mod staff;
+pub(crate) mod student;
 mod table;
 
 pub(crate) use district::{is_entity, year_id};

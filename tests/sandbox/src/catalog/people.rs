@@ -52,7 +52,7 @@ impl Person {
         NAME_BASE + i64::from(self.slot(view))
     }
 
-    fn hash(&self, view: &View<'_>) -> u64 {
+    pub(crate) fn hash(&self, view: &View<'_>) -> u64 {
         match *self {
             Self::Student(index, _) => view.hash(Salt::Person, index),
             Self::Guardian(family, which) => view.hash(Salt::Guardian, family * family::GUARDIANS + which),
@@ -79,14 +79,14 @@ impl Person {
         (hash % 3 == 1).then(|| names::given(self.family_hash(view), hash >> 20))
     }
 
-    fn family_name(&self, view: &View<'_>) -> &'static str {
+    pub(crate) fn family_name(&self, view: &View<'_>) -> &'static str {
         match *self {
             Self::Student(index, State { renames: 1.., .. }) => names::family(view.hash(Salt::Renamed, index)),
             _ => names::family(self.family_hash(view)),
         }
     }
 
-    fn birth_date(&self, view: &View<'_>) -> Option<NaiveDate> {
+    pub(crate) fn birth_date(&self, view: &View<'_>) -> Option<NaiveDate> {
         match *self {
             Self::Student(index, _) => {
                 Some(spell::birth_date(view.world.today(), view.grade(index), self.hash(view) >> 7))
@@ -95,7 +95,7 @@ impl Person {
         }
     }
 
-    fn gender(&self, view: &View<'_>) -> (&'static str, &'static str) {
+    pub(crate) fn gender(&self, view: &View<'_>) -> (&'static str, &'static str) {
         if self.hash(view) & 1 == 0 { ("F", "Female") } else { ("M", "Male") }
     }
 }

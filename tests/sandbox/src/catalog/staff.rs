@@ -26,12 +26,13 @@ pub(crate) fn of_school(school: u16) -> u32 {
     u32::from(school) * PER_SCHOOL
 }
 
-fn school_of(index: u32) -> u16 {
+/// The school of a staff member.
+pub(crate) fn school_of(index: u32) -> u16 {
     (index / PER_SCHOOL) as u16
 }
 
 /// One in twenty has left.
-fn is_active(index: u32) -> bool {
+pub(crate) fn is_active(index: u32) -> bool {
     index % 20 != 13
 }
 

@@ -111,6 +111,6 @@ pub(crate) static STUDENT: Table<Row> = Table {
 };
 
 /// The ten digits of a Texas unique student id.
-fn unique_id(index: u32) -> String {
+pub(crate) fn unique_id(index: u32) -> String {
     format!("{:010}", 4_000_000_000_u64 + u64::from(index) * 7)
 }

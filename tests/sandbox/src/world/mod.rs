@@ -45,6 +45,8 @@ pub(crate) enum Salt {
     Half,
     Renamed,
     Touch,
+    GuidHigh,
+    GuidLow,
 }
 
 /// A well-mixed hash of seed, purpose and index (the finaliser of splitmix64).

@@ -1,0 +1,47 @@
+//! A SIS that moves from OneRoster 1.1 to 1.2 gives all its people other ids. 1.2 tells the old one, without its letter, as
+//! `metadata."ic.legacySourceId"` (wire page 2.3); by it a stored student is found again.
+
+use std::collections::BTreeMap;
+
+use rollcall_proto::id::StudentId;
+use rollcall_store::plan::StoredStudent;
+
+use super::{OneRoster, U, is_student};
+use crate::{fragment::Kind, load::Source};
+
+/// Letter of a student's id in 1.1.
+const LETTER: &str = "s";
+
+/// New ids, with the ones under which their students are stored.
+pub type Rekeyed = BTreeMap<StudentId, StudentId>;
+
+/// The students of a connection that are stored under the id of 1.1 and listed under that of 1.2. `stored` is sorted by id.
+pub fn rekeyed(source: &Source, connection: u16, prefix: &str, stored: &[StoredStudent]) -> Rekeyed {
+    let is_stored = |id: &StudentId| stored.binary_search_by(|student| student.id.cmp(id)).ok();
+    let mut rekeyed = Rekeyed::new();
+    for place in source.places(Kind::User) {
+        let row = source.row(*place);
+        let (Some(id), Some(legacy)) = (row.text(U::SourcedId), row.text(U::LegacyId)) else { continue };
+        let new = StudentId(format!("{prefix}{id}"));
+        if !is_student(row) || is_stored(&new).is_some() {
+            continue;
+        }
+        let plain = format!("{LETTER}{legacy}");
+        let old = StudentId(format!("{prefix}{plain}"));
+        let known = is_stored(&old).is_some_and(|at| stored[at].connection == connection);
+        if known && !OneRoster::lists(source, &plain) {
+            rekeyed.insert(new, old);
+        }
+    }
+    one_each(rekeyed)
+}
+
+/// Two new ids with one old one: nobody can tell which it is, and neither is taken.
+fn one_each(rekeyed: Rekeyed) -> Rekeyed {
+    let mut times: BTreeMap<&StudentId, usize> = BTreeMap::new();
+    for old in rekeyed.values() {
+        *times.entry(old).or_default() += 1;
+    }
+    let doubled: Vec<StudentId> = times.into_iter().filter(|(_, times)| *times > 1).map(|(id, _)| id.clone()).collect();
+    rekeyed.into_iter().filter(|(_, old)| !doubled.contains(old)).collect()
+}

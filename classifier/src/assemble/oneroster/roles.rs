@@ -1,0 +1,152 @@
+//! A student's roles as enrollments, and what is remembered of those that are not listed any more.
+//!
+//! Campus serves its active year only, so that over the summer last year's roles are gone. What earlier runs stored of
+//! them counts as past: ended on their stored end date or, with none, on the day before the first complete run that did
+//! not show them.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+use rollcall_store::roster::StoredEnrollment;
+
+use super::{OrgView, U};
+use crate::{
+    fragment::{Row, lists},
+    status::{CodeFact, DateFact, EnrollmentFact, Seen, YearFact},
+    view::{EnrollmentView, Id},
+};
+
+/// One role of a user, as the decoder packed it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Role<'a> {
+    id: &'a str,
+    pub(super) word: &'a str,
+    primary: bool,
+    pub(super) org: &'a str,
+    begin: &'a str,
+    end: &'a str,
+}
+
+impl Role<'_> {
+    pub(super) fn is(&self, role: &str) -> bool {
+        self.word.eq_ignore_ascii_case(role)
+    }
+}
+
+/// A user's roles.
+pub(super) fn of(row: Row<'_>) -> impl Iterator<Item = Role<'_>> {
+    lists::records::<6>(row.text(U::Roles)).map(|[id, word, primary, org, begin, end]| Role {
+        id,
+        word,
+        primary: primary == "p",
+        org,
+        begin,
+        end,
+    })
+}
+
+/// Blank is absent; anything that is no date was marked so by the decoder.
+fn date(text: &str) -> DateFact {
+    match text {
+        "" => DateFact::Absent,
+        text => text.parse().map_or(DateFact::Unreadable, DateFact::On),
+    }
+}
+
+/// A student's enrollments: those listed first, then those remembered.
+#[derive(Debug)]
+pub(super) struct Spells<'a> {
+    /// As the record keeps them.
+    pub(super) listed: Vec<EnrollmentView<'a>>,
+    dates: Vec<(DateFact, DateFact)>,
+    ids: Vec<&'a str>,
+    remembered: Vec<&'a StoredEnrollment>,
+    complete: bool,
+}
+
+impl<'a> Spells<'a> {
+    pub(super) fn of(
+        row: Row<'a>,
+        stored: &'a [StoredEnrollment],
+        orgs: &HashMap<&'a str, OrgView<'a>>,
+        complete: bool,
+    ) -> Self {
+        let mut spells =
+            Self { listed: Vec::new(), dates: Vec::new(), ids: Vec::new(), remembered: Vec::new(), complete };
+        let roles: Vec<Role<'a>> = of(row).filter(|role| role.is("student")).collect();
+        let is_school = |role: &Role<'a>| orgs.get(role.org).is_none_or(|org| org.is_school);
+        // The district itself, beside a school, says nothing more.
+        let some_school = roles.iter().any(is_school);
+        roles.iter().filter(|role| !some_school || is_school(role)).for_each(|role| spells.add(*role, orgs));
+        spells.remembered.extend(stored.iter().filter(|stored| !spells.ids.contains(&stored.enrollment.id.as_str())));
+        spells
+    }
+
+    fn add(&mut self, role: Role<'a>, orgs: &HashMap<&'a str, OrgView<'a>>) {
+        let (begin, end) = (date(role.begin), date(role.end));
+        let on = |date| match date {
+            DateFact::On(date) => Some(date),
+            _ => None,
+        };
+        // An org that a torn pull does not show may have a code all the same: unknown, and the stored one stays.
+        let unlisted = self.complete.then_some(role.org).filter(|org| !org.is_empty());
+        let school = orgs.get(role.org).map(|org| org.code).or(unlisted);
+        self.ids.push(role.id);
+        self.dates.push((begin, end));
+        self.listed.push(EnrollmentView {
+            id: Id::of(role.id),
+            entity: Id::of(role.org),
+            school,
+            school_year: None,
+            entry_date: on(begin),
+            withdrawal_date: on(end),
+            entry_code: None,
+            withdrawal_code: None,
+            default_entity: role.primary,
+            no_show: false,
+        });
+    }
+
+    /// As the rules want them.
+    pub(super) fn facts(&self, today: NaiveDate) -> Vec<EnrollmentFact<'_>> {
+        let listed = self.listed.iter().enumerate().map(|(number, view)| EnrollmentFact {
+            id: self.ids[number],
+            year: YearFact::NotGiven,
+            default_entity: view.default_entity,
+            entry: self.dates[number].0,
+            withdrawal: self.dates[number].1,
+            code: CodeFact::Absent,
+            seen: Seen::Listed,
+        });
+        listed.chain(self.remembered.iter().map(|stored| self.remembered_fact(stored, today))).collect()
+    }
+
+    fn remembered_fact(&self, stored: &'a StoredEnrollment, today: NaiveDate) -> EnrollmentFact<'a> {
+        let enrollment = &stored.enrollment;
+        let seen = match stored.unlisted_since {
+            // Not shown by a pull that may have lost it: as it was.
+            None if !self.complete => Seen::Listed,
+            since => {
+                let since = since.unwrap_or(today);
+                Seen::Remembered { assumed_end: since.pred_opt().unwrap_or(since) }
+            }
+        };
+        EnrollmentFact {
+            id: &enrollment.id,
+            year: YearFact::NotGiven,
+            default_entity: enrollment.default_entity,
+            entry: enrollment.entry_date.into(),
+            withdrawal: enrollment.withdrawal_date.into(),
+            code: enrollment.withdrawal_code.as_deref().map_or(CodeFact::Absent, CodeFact::Code),
+            seen,
+        }
+    }
+
+    /// School of one of the facts.
+    pub(super) fn school(&self, number: usize) -> Option<&'a str> {
+        match self.listed.get(number) {
+            Some(listed) => listed.school,
+            None => self.remembered.get(number - self.listed.len())?.enrollment.school.as_deref(),
+        }
+    }
+}

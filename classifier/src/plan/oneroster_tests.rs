@@ -1,0 +1,297 @@
+//! Plans over OneRoster: what is remembered, what is not shared any more, and other ids for everybody.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate};
+use rollcall_proto::{
+    id::{ConnectionNo, ListingNo, PageNo, StudentId},
+    message::{Change, StudentEvent},
+    roster::{Enrollment, Rule, Status, Student},
+};
+use rollcall_store::{
+    board::{Ask, Progress},
+    plan::StoredStudent,
+    run::{Baseline, Counts},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{decode::decode, testing};
+
+const SCHOOL: &str = "S1";
+
+/// A pull of OneRoster, and what a store holds.
+#[derive(Debug, Clone)]
+struct Campus {
+    users: Vec<Value>,
+    demographics: Vec<Value>,
+    stored: BTreeMap<StudentId, (StoredStudent, Student)>,
+    remembered: Vec<StoredEnrollment>,
+    baseline: Option<Baseline>,
+}
+
+fn student(id: &str, begin: &str, end: Option<&str>) -> Value {
+    let org = json!({"sourcedId": SCHOOL});
+    let role = json!({"roleType": "primary", "role": "student", "org": org, "beginDate": begin, "endDate": end});
+    json!({"sourcedId": id, "givenName": "Ada", "familyName": "Li", "identifier": "7", "grades": ["09"], "phone": "512",
+        "email": "ada@students.example", "roles": [role], "agents": [{"sourcedId": "G1"}]})
+}
+
+fn guardian(id: &str) -> Value {
+    json!({"sourcedId": id, "givenName": "Eva", "familyName": "Li", "sms": "513",
+        "roles": [{"roleType": "primary", "role": "guardian", "org": {"sourcedId": SCHOOL}}]})
+}
+
+impl Campus {
+    fn of(users: Vec<Value>) -> Self {
+        let demographics = vec![json!({"sourcedId": "A", "birthDate": "2014-02-03", "sex": "female"})];
+        Self { users, demographics, stored: BTreeMap::new(), remembered: Vec::new(), baseline: None }
+    }
+
+    fn facts(&self) -> PlanFacts {
+        let orgs = vec![json!({"sourcedId": SCHOOL, "name": "Oak", "type": "school", "identifier": "041"})];
+        let listings = [("users", &self.users), ("demographics", &self.demographics), ("orgs", &orgs)];
+        let asks = listings.map(|(name, _)| Ask {
+            resource: name.to_owned(),
+            essential: name != "demographics",
+            ..Ask::default()
+        });
+        let mut board = Board::new(asks.to_vec(), 1);
+        let (mut pages, mut fragments) = (Vec::new(), Vec::new());
+        for (number, (name, rows)) in listings.into_iter().enumerate() {
+            let listing = ListingNo(number as u32);
+            let told = &mut board.listings[number];
+            (told.last_page, told.progress) = (Some(1), Progress::Fetched);
+            let decoded = decode(SisKind::OneRoster, name, json!({ name: rows }).to_string().as_bytes()).unwrap();
+            let (connection, page) = (ConnectionNo(0), PageNo(1));
+            pages.push(PageRow {
+                connection,
+                listing,
+                page,
+                status: 200,
+                rows: i64::from(decoded.tally.rows),
+                digest: decoded.digest,
+                claimed_total: None,
+                error: None,
+                asked_at: DateTime::UNIX_EPOCH,
+                took_ms: 1,
+                collected_at: DateTime::UNIX_EPOCH,
+            });
+            fragments.push(PageFragments { connection, listing, page, fragments: decoded.fragments });
+        }
+        let discovery = Some(Discovery::default());
+        let pull = Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery, reason: None };
+        let baseline = self.baseline.clone();
+        let remembered = self.remembered.clone();
+        let mut district = testing::district();
+        district.connections[0].kind = SisKind::OneRoster;
+        PlanFacts {
+            district,
+            run: testing::run(),
+            pulls: vec![PullIn { pull, board: Some(board), baseline, fragments, remembered }],
+            pages,
+            stored: self.stored.values().map(|(stored, _)| stored.clone()).collect(),
+            roster_version: 1,
+            candidates: None,
+        }
+    }
+
+    fn plan(&self) -> NewPlan {
+        plan(self.facts(), &mut self.clone()).unwrap()
+    }
+
+    /// Plans, and applies as the writer would.
+    fn night(&mut self) -> Vec<StudentEvent> {
+        let plan = self.plan();
+        let events = testing::events(&plan);
+        for event in &events {
+            let Some(record) = event.record.as_deref().cloned() else { continue };
+            let stored = StoredStudent {
+                id: event.student_id.clone(),
+                connection: 0,
+                status: event.to,
+                fingerprint: event.fingerprint,
+            };
+            let listed =
+                record.enrollments.iter().map(|enrollment| remembered(&event.student_id.0, enrollment.clone(), None));
+            self.remembered.extend(listed);
+            self.stored.remove(event.rekeyed_from.as_ref().unwrap_or(&event.student_id));
+            self.stored.insert(event.student_id.clone(), (stored, record));
+        }
+        if let [(_, baseline)] = plan.baselines.as_slice() {
+            self.baseline = Some(baseline.clone());
+        }
+        events
+    }
+
+    fn counts(&self) -> Counts {
+        self.plan().counts
+    }
+}
+
+impl Records for Campus {
+    fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
+        Ok(ids.iter().filter_map(|id| Some(self.stored.get(id)?.1.clone())).collect())
+    }
+}
+
+fn remembered(student: &str, enrollment: Enrollment, unlisted_since: Option<NaiveDate>) -> StoredEnrollment {
+    StoredEnrollment { student: StudentId(student.to_owned()), enrollment, unlisted_since }
+}
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn decided(campus: &mut Campus) -> (Status, Rule) {
+    let events = campus.night();
+    assert_eq!(events.len(), 1, "{events:?}");
+    (events[0].to, events[0].rule)
+}
+
+#[test]
+fn a_student_is_read_whole() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1")]);
+    let events = campus.night();
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((record.id.0.as_str(), record.sis_id.as_deref()), ("A", Some("A")));
+    assert_eq!((record.gender.as_deref(), record.birth_date), (Some("F"), Some(day("2014-02-03"))));
+    assert_eq!((record.school.as_deref(), record.grade.as_deref()), (Some("041"), Some("09")));
+    assert_eq!(record.enrollments[0].id, "S1@2025-08-13");
+    let [contact] = record.contacts.as_slice() else { panic!("{:?}", record.contacts) };
+    assert_eq!((contact.id.as_str(), contact.relationship.as_deref()), ("G1", Some("guardian")));
+    assert_eq!(contact.person.phones[0].number, "513");
+    assert_eq!(campus.counts().unchanged, 1, "and the next night he is the same");
+}
+
+/// Today is 2025-11-03; end dates are exclusive.
+#[test]
+fn roles_are_enrollments() {
+    for (begin, end, expected) in [
+        ("2025-08-13", None, (Status::Enrolled, Rule::Current)),
+        ("2025-08-13", Some("2025-11-04"), (Status::Enrolled, Rule::Current)),
+        ("2025-08-13", Some("2025-11-03"), (Status::Inactive, Rule::PastOnly)),
+        ("2025-11-03", None, (Status::Enrolled, Rule::Current)),
+        ("2025-11-04", None, (Status::PreEnrolled, Rule::FutureOnly)),
+    ] {
+        assert_eq!(decided(&mut Campus::of(vec![student("A", begin, end)])), expected, "{begin} {end:?}");
+    }
+    let gone = json!({"sourcedId": "A", "status": "tobedeleted", "role": "student"});
+    assert_eq!(Campus::of(vec![gone]).counts().listed, 0);
+    let of_11 = json!({"sourcedId": "s1", "role": "student", "orgs": [{"sourcedId": SCHOOL}]});
+    assert_eq!(decided(&mut Campus::of(vec![of_11])), (Status::Enrolled, Rule::Current));
+}
+
+#[test]
+fn what_is_remembered_counts_as_past_until_it_ages_out() {
+    let old = |end: Option<&str>| Enrollment {
+        id: "S1@2024-08-13".to_owned(),
+        entry_date: Some(day("2024-08-13")),
+        withdrawal_date: end.map(day),
+        ..Enrollment::default()
+    };
+    // (stored end, not shown since, the only role listed begins) → status
+    for (end, since, begin, expected) in [
+        (None, Some("2025-07-01"), "2025-11-20", (Status::Enrolled, Rule::FutureAfterPast)),
+        (Some("2025-05-29"), Some("2025-07-01"), "2025-11-20", (Status::Enrolled, Rule::FutureAfterPast)),
+        (None, None, "2025-11-20", (Status::Enrolled, Rule::FutureAfterPast)),
+        // Not shown since more than a year and a day: out of the window.
+        (None, Some("2024-11-03"), "2025-11-20", (Status::PreEnrolled, Rule::FutureOnly)),
+        (None, Some("2024-11-04"), "2025-11-20", (Status::Enrolled, Rule::FutureAfterPast)),
+        (Some("2024-11-02"), Some("2025-07-01"), "2025-11-20", (Status::PreEnrolled, Rule::FutureOnly)),
+        (Some("2024-11-03"), Some("2025-07-01"), "2025-11-20", (Status::Enrolled, Rule::FutureAfterPast)),
+    ] {
+        let mut campus = Campus::of(vec![student("A", begin, None)]);
+        campus.remembered = vec![remembered("A", old(end), since.map(day))];
+        assert_eq!(decided(&mut campus), expected, "{end:?} {since:?}");
+    }
+    // A role that is listed is not remembered beside itself.
+    let mut campus = Campus::of(vec![student("A", "2024-08-13", None)]);
+    campus.remembered = vec![remembered("A", old(None), None)];
+    assert_eq!(decided(&mut campus), (Status::Enrolled, Rule::Current));
+}
+
+/// What is not shared any more.
+type Poorer = fn(&mut Campus);
+
+#[test]
+fn guardians_and_values_that_nobody_has_any_more_stay() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1")]);
+    campus.night();
+    let without: &[(&str, Poorer)] = &[
+        ("users/guardians", |campus| {
+            campus.users.truncate(1);
+            campus.users[0]["agents"] = json!([]);
+        }),
+        ("users.email", |campus| {
+            for user in &mut campus.users {
+                user.as_object_mut().unwrap().remove("email");
+            }
+        }),
+        ("users.sms", |campus| campus.users[1]["sms"] = Value::Null),
+        ("users.phone", |campus| campus.users[0]["phone"] = Value::Null),
+        ("users.grades", |campus| campus.users[0]["grades"] = json!([])),
+        ("users.identifier", |campus| campus.users[0]["identifier"] = Value::Null),
+        ("demographics", |campus| campus.demographics.clear()),
+    ];
+    for (what, change) in without {
+        let mut poorer = campus.clone();
+        change(&mut poorer);
+        let plan = poorer.plan();
+        assert_eq!((plan.counts.unchanged, plan.counts.changed), (1, 0), "{what}");
+        let said = |finding: &Finding| finding.code == "listing-empty" && finding.message.starts_with(what);
+        assert!(plan.findings.iter().any(said), "{what}: {:?}", plan.findings);
+    }
+}
+
+#[test]
+fn a_guardian_who_is_named_and_not_shown_keeps_the_stored_name() {
+    let others = |campus: &mut Campus| campus.users.push(guardian("G2"));
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1")]);
+    others(&mut campus);
+    campus.night();
+    campus.users.remove(1);
+    assert_eq!((campus.counts().unchanged, campus.counts().changed), (1, 0));
+    campus.users[0]["grades"] = json!(["10"]);
+    let events = campus.night();
+    let contact = &events[0].record.as_ref().unwrap().contacts[0];
+    assert_eq!((contact.id.as_str(), contact.person.first_name.as_deref()), ("G1", Some("Eva")));
+}
+
+#[test]
+fn no_students_at_all_take_nobody_out() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1")]);
+    campus.night();
+    campus.users.remove(0);
+    let plan = campus.plan();
+    assert_eq!((plan.counts.removed, plan.counts.missing, plan.counts.unchanged), (0, 1, 1));
+    assert!(plan.findings.iter().any(|finding| finding.message.starts_with("users/students")), "{:?}", plan.findings);
+}
+
+#[test]
+fn people_who_get_other_ids_are_held_and_moved() {
+    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
+    let mut campus = Campus::of(vec![of_11(1), of_11(2), of_11(3)]);
+    campus.night();
+    let of_12 = |id: &str, legacy: i64| {
+        let mut user = student(id, "2025-08-13", None);
+        user["metadata"] = json!({ "ic.legacySourceId": legacy });
+        user
+    };
+    campus.users = vec![of_12("B-1", 1), of_12("A-2", 2), of_12("C-9", 9)];
+    let plan = campus.plan();
+    let Verdict::Hold(reason) = &plan.verdict else { panic!("{:?}", plan.verdict) };
+    assert!(reason.contains("students-rekeyed") && reason.contains("2 students"), "{reason}");
+    assert_eq!((plan.counts.changed, plan.counts.added, plan.counts.missing), (2, 1, 1), "{:?}", plan.counts);
+    let events = testing::events(&plan);
+    let moved: Vec<_> = events.iter().map(|event| (event.student_id.0.as_str(), event.rekeyed_from.as_ref())).collect();
+    let old = |id: &str| StudentId(id.to_owned());
+    let (one, two) = (old("s1"), old("s2"));
+    assert_eq!(moved[..2], [("A-2", Some(&two)), ("B-1", Some(&one))]);
+    assert!(events.iter().filter(|event| event.rekeyed_from.is_some()).all(|event| event.change == Change::Changed));
+    assert_eq!(plan.hash, campus.plan().hash, "equal facts, equal plan");
+    campus.night();
+    campus.users.pop();
+    assert_eq!(campus.counts().changed, 0, "nobody moves twice");
+}

@@ -1,0 +1,76 @@
+//! Looking into an answer as far as paging needs, whatever the SIS. Pure.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{error::SisError, net::Reply};
+
+/// The body, if it looks like JSON at all.
+pub(super) fn json_of<'a>(what: &str, reply: &'a Reply) -> Result<&'a [u8], SisError> {
+    let body = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
+    if let Some(b'{' | b'[') = body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        return Ok(body);
+    }
+    let content_type = reply.content_type.as_deref().unwrap_or("none");
+    let content_type = content_type.split(';').next().unwrap_or_default().trim().chars().take(60).collect();
+    Err(SisError::NotJson { what: what.to_owned(), content_type })
+}
+
+/// Class and position only: the library's text repeats values.
+pub(super) fn unreadable(what: &str, error: &serde_json::Error) -> SisError {
+    use serde_json::error::Category;
+    let problem = match error.classify() {
+        Category::Eof => "it breaks off",
+        Category::Syntax => "it is not JSON",
+        Category::Data => "it has not the form of an answer",
+        Category::Io => "it could not be read",
+    };
+    SisError::Unreadable { what: what.to_owned(), problem, line: error.line(), column: error.column() }
+}
+
+/// Digest of rows, to tell a page that is served twice.
+pub(super) fn digest(raw: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(raw.as_bytes());
+    first_eight(&hasher)
+}
+
+fn first_eight(hasher: &blake3::Hasher) -> u64 {
+    let mut digest = [0; 8];
+    hasher.finalize_xof().fill(&mut digest);
+    u64::from_le_bytes(digest)
+}
+
+/// Number and digest of the rows of an array, none of them read.
+pub(super) struct Rows {
+    pub(super) rows: u32,
+    pub(super) digest: u64,
+}
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Look)
+    }
+}
+
+struct Look;
+
+impl<'de> Visitor<'de> for Look {
+    type Value = Rows;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Rows, A::Error> {
+        let (mut rows, mut hasher) = (0, blake3::Hasher::new());
+        while let Some(row) = array.next_element::<&RawValue>()? {
+            hasher.update(row.get().as_bytes());
+            rows += 1;
+        }
+        Ok(Rows { rows, digest: first_eight(&hasher) })
+    }
+}

@@ -1,0 +1,281 @@
+//! OneRoster 1.1 and 1.2 over REST (wire page 1 and 2; skyward.md C), at Infinite Campus, at Skyward, or plain.
+//!
+//! Role: asks for orgs, users and demographics page by page, and for single users at the second look. Students, guardians
+//! and staff all come with `/users`: there is no other listing of guardians, and a filter by role is refused by Campus.
+//! Neighbours: [`urls`] makes addresses of what the district copied, `page` reads what a page tells of its listing.
+//!
+//! Deliberately absent: courses, classes and enrollments. An enrollment there is a membership in a class, and no status
+//! rests on one: roles (1.2) and being listed (1.1) tell who attends. And `filter`: a blank one is refused by some servers,
+//! most others by many, so that everything is asked for and looked through here.
+
+mod page;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::Method;
+use rollcall_proto::id::PageNo;
+use rollcall_store::{
+    board::{Ask, IdFilter, Listing, PageFacts},
+    district::{Connection, OneRosterProfile},
+    run::Discovery,
+};
+use serde_json::Value;
+use url::Url;
+
+use super::{Fetched, Found, Source, body};
+use crate::{
+    error::SisError,
+    net::Reply,
+    session::{Call, Session},
+    urls,
+};
+
+/// Students, guardians and staff.
+pub const USERS: &str = "users";
+/// Birth dates and sexes.
+pub const DEMOGRAPHICS: &str = "demographics";
+/// Schools and the district.
+pub const ORGS: &str = "orgs";
+/// School years and terms: for the test of a connection and for the run's notes; nothing rests on them.
+pub const ACADEMIC_SESSIONS: &str = "academicSessions";
+
+/// Key of every object, and what pages are sorted by: with a field that is not unique, pages overlap.
+const KEY: &str = "sourcedId";
+
+/// Fields of demographics that are kept. Campus is asked for no others.
+const DEMOGRAPHICS_FIELDS: [&str; 5] = [KEY, "status", "dateLastModified", "birthDate", "sex"];
+
+/// Rows of a small table or a sample.
+const SAMPLE: u32 = 100;
+
+/// A connection to OneRoster.
+#[derive(Debug)]
+pub struct OneRoster {
+    session: Session,
+}
+
+impl OneRoster {
+    /// A connection.
+    pub const fn new(session: Session) -> Self {
+        Self { session }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.session.connection()
+    }
+
+    /// The first rows of a collection.
+    pub(crate) async fn sample(&self, resource: &str) -> Result<Sample, SisError> {
+        let listing = Listed { resource, fields: &[], offset: 0, size: SAMPLE };
+        let call = self.listing_call(listing, 1);
+        let reply = self.session.call(&call).await?;
+        let raw = page::rows_of(asked(&call, resource, 1, 0, SAMPLE), body::json_of(&call.what, &reply)?)?;
+        let rows: Vec<Value> = serde_json::from_str(raw).map_err(|error| body::unreadable(&call.what, &error))?;
+        Ok(Sample { rows, reply })
+    }
+
+    /// As [`OneRoster::sample`]; `None` where the collection is refused or unknown, which is an answer too.
+    async fn sample_if_granted(&self, resource: &str) -> Result<Option<Sample>, SisError> {
+        match self.sample(resource).await {
+            Ok(sample) => Ok(Some(sample)),
+            Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404 | 501, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is granted, and the years that the sessions tell.
+    pub(crate) async fn granted(&self) -> Result<Discovery, SisError> {
+        let orgs = self.sample(ORGS).await?;
+        self.sample(USERS).await?;
+        let mut discovery = Discovery { source_name: orgs.district_name(), ..Discovery::default() };
+        for resource in [USERS, ORGS] {
+            discovery.granted.insert(resource.to_owned(), vec![KEY.to_owned()]);
+        }
+        match self.sample_if_granted(DEMOGRAPHICS).await? {
+            Some(_) => drop(discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS))),
+            None => drop(discovery.refused.insert(DEMOGRAPHICS.to_owned(), vec!["*".to_owned()])),
+        }
+        if let Some(sessions) = self.sample_if_granted(ACADEMIC_SESSIONS).await? {
+            discovery.school_years = sessions.school_years();
+        }
+        Ok(discovery)
+    }
+
+    fn page_size(&self) -> u32 {
+        self.connection().page_size.clamp(1, 10_000)
+    }
+
+    /// The size to ask for. After page 1 it is what page 1 held, so that a server that clamps the size silently counts as
+    /// we do.
+    fn size_for(&self, listing: &Listing, page: PageNo) -> u32 {
+        let told = if page.0 > 1 { listing.page_size } else { 0 };
+        if told > 0 { told.min(self.page_size()) } else { self.page_size() }
+    }
+
+    fn listing_call(&self, listed: Listed<'_>, page: u32) -> Call {
+        let mut url = self.collection(&[listed.resource]);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", &listed.size.to_string());
+            query.append_pair("offset", &listed.offset.to_string());
+            query.append_pair("sort", KEY).append_pair("orderBy", "asc");
+            let campus = urls::profile(self.connection()) == OneRosterProfile::Campus;
+            if campus && listed.resource == DEMOGRAPHICS && !listed.fields.is_empty() {
+                query.append_pair("fields", &listed.fields.join(","));
+            }
+        }
+        Call { method: Method::GET, url, body: None, what: format!("{} page {page}", listed.resource) }
+    }
+
+    fn collection(&self, segments: &[&str]) -> Url {
+        let mut url = urls::service(self.connection());
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    async fn listed(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
+        let (resource, size) = (listing.ask.resource.as_str(), self.size_for(listing, page));
+        let offset = u64::from(page.0 - 1) * u64::from(size);
+        let mut call = self.listing_call(Listed { resource, fields: &listing.ask.fields, offset, size }, page.0);
+        if let Some(cursor) = listing.cursor.as_deref().filter(|_| page.0 > 1) {
+            call.url = within_origin(cursor, &call)?;
+        }
+        let reply = self.session.call(&call).await?;
+        let facts = page::facts(asked(&call, resource, page.0, offset, size), &reply)?;
+        Ok(Fetched { reply, facts })
+    }
+
+    /// The second look: the page's number is the place of the id. 404 is an answer: gone.
+    async fn one(&self, ask: &Ask, ids: &IdFilter, page: PageNo) -> Result<Fetched, SisError> {
+        let place = page.0 as usize;
+        let Some(id) = ids.ids.get(place - 1) else {
+            return Ok(Fetched { reply: gone(), facts: PageFacts { past_end: true, ..PageFacts::default() } });
+        };
+        let what = format!("{} again, {place} of {}", ask.resource, ids.ids.len());
+        let url = self.collection(&[&ask.resource, id]);
+        let call = Call { method: Method::GET, url, body: None, what };
+        let last = place == ids.ids.len();
+        let reply = match self.session.call(&call).await {
+            Ok(reply) => reply,
+            Err(SisError::Status { status: 404, .. }) => {
+                return Ok(Fetched { reply: gone(), facts: PageFacts { last, ..PageFacts::default() } });
+            }
+            Err(error) => return Err(error),
+        };
+        let raw = page::rows_of(asked(&call, &ask.resource, page.0, 0, 1), body::json_of(&call.what, &reply)?)?;
+        let digest = Some(body::digest(raw));
+        Ok(Fetched { reply, facts: PageFacts { rows: 1, last, digest, ..PageFacts::default() } })
+    }
+}
+
+#[async_trait]
+impl Source for OneRoster {
+    async fn discover(&self) -> Result<Found, SisError> {
+        let discovery = self.granted().await?;
+        let essential = |resource: &str| resource != DEMOGRAPHICS;
+        let granted = [USERS, DEMOGRAPHICS, ORGS].into_iter().filter(|name| discovery.granted.contains_key(*name));
+        let asks = granted.map(|resource| Ask {
+            resource: resource.to_owned(),
+            fields: fields_of(resource),
+            essential: essential(resource),
+            ..Ask::default()
+        });
+        let asks = asks.collect();
+        Ok(Found { discovery, asks })
+    }
+
+    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
+        match &listing.ask.ids {
+            Some(ids) => self.one(&listing.ask, ids, page).await,
+            None => self.listed(listing, page).await,
+        }
+    }
+}
+
+fn asked<'a>(call: &'a Call, resource: &str, page: u32, offset: u64, size: u32) -> page::Asked<'a> {
+    page::Asked { url: &call.url, what: &call.what, envelope: envelope(resource), page, offset, size }
+}
+
+/// A cursor was judged when it came in; it is judged again after it has lain in the store.
+fn within_origin(cursor: &str, call: &Call) -> Result<Url, SisError> {
+    let url = Url::parse(cursor).ok().filter(|url| url.origin() == call.url.origin());
+    url.ok_or_else(|| SisError::NextElsewhere { what: call.what.clone() })
+}
+
+/// A part of a collection.
+#[derive(Clone, Copy)]
+struct Listed<'a> {
+    resource: &'a str,
+    fields: &'a [String],
+    offset: u64,
+    size: u32,
+}
+
+/// The key, and for demographics what is kept of them.
+fn fields_of(resource: &str) -> Vec<String> {
+    let fields: &[&str] = if resource == DEMOGRAPHICS { &DEMOGRAPHICS_FIELDS } else { &[KEY] };
+    fields.iter().map(|field| (*field).to_owned()).collect()
+}
+
+/// Keys under which a collection's rows, or a single one, may stand.
+fn envelope(resource: &str) -> &'static [&'static str] {
+    match resource {
+        ORGS => &["orgs", "org"],
+        USERS => &["users", "user"],
+        DEMOGRAPHICS => &["demographics", "demographic"],
+        _ => &["academicSessions", "academicSession"],
+    }
+}
+
+/// What stands for "not there" on its way to the classifier.
+fn gone() -> Reply {
+    Reply {
+        status: 404,
+        content_type: None,
+        retry_after: None,
+        date: None,
+        total_count: None,
+        link: None,
+        body: Bytes::new(),
+    }
+}
+
+/// The first rows of a collection, for the test of a connection.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    rows: Vec<Value>,
+    pub(crate) reply: Reply,
+}
+
+impl Sample {
+    /// Rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Name of the org that is the district.
+    pub(crate) fn district_name(&self) -> Option<String> {
+        let district = self.rows.iter().find(|row| row["type"] == "district")?;
+        district["name"].as_str().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+    }
+
+    /// Ending years of the school years, each once.
+    pub(crate) fn school_years(&self) -> Vec<String> {
+        let years = self.rows.iter().filter(|row| row["type"] == "schoolYear");
+        let mut years: Vec<String> = years.filter_map(|row| Some(row["schoolYear"].as_str()?.to_owned())).collect();
+        years.sort();
+        years.dedup();
+        years
+    }
+
+    /// Whether somebody has this role, as either version spells it.
+    pub(crate) fn has_role(&self, wanted: &[&str]) -> bool {
+        self.rows.iter().any(|row| {
+            let roles = row["roles"].as_array().into_iter().flatten().map(|role| &role["role"]);
+            let mut words = roles.chain([&row["role"]]).filter_map(Value::as_str);
+            words.any(|word| wanted.contains(&word))
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! OneRoster asked as a fetcher asks it, page by page as the board deals them, against the sandbox's Campus.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use rollcall_fetcher::{
+    auth::Credentials,
+    error::SisError,
+    net::{Http, HttpConfig},
+    session::{Session, Shared},
+    sis::{Source, source},
+};
+use rollcall_proto::{
+    clock::ManualClock,
+    id::{ConnectionNo, PageNo},
+};
+use rollcall_sandbox::{OneRosterQuirks, PagingQuirks, Quirks, Sandbox, SandboxConfig};
+use rollcall_store::{
+    board::{Ask, Board, IdFilter, Progress},
+    district::{Connection, ConnectionSecrets, SchoolYears},
+};
+use serde_json::{Value, json};
+
+async fn sandbox() -> Sandbox {
+    Sandbox::start(SandboxConfig { students: 120, contact_percent: 60, ..SandboxConfig::default() }).await.unwrap()
+}
+
+fn connection(sandbox: &Sandbox, extra: &Value) -> Connection {
+    let mut connection = json!({
+        "kind": "oneroster", "base_url": sandbox.campus_base_url(), "token_url": sandbox.campus_token_url(),
+        "client_id": sandbox.client_id(), "page_size": 25, "lanes": 4,
+    });
+    connection.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    serde_json::from_value(connection).unwrap()
+}
+
+fn at(sandbox: &Sandbox, extra: &Value) -> Box<dyn Source> {
+    let http = Http::new(HttpConfig { allow_private_addresses: true, ..HttpConfig::default() }).unwrap();
+    let clock = Arc::new(ManualClock::new(DateTime::from_timestamp(1_792_000_000, 0).unwrap()));
+    let secrets = ConnectionSecrets { client_secret: sandbox.client_secret().into(), ..ConnectionSecrets::default() };
+    let credentials = Credentials {
+        district: "d".parse().unwrap(),
+        number: ConnectionNo(0),
+        connection: Arc::new(connection(sandbox, extra)),
+        secrets: Arc::new(secrets),
+    };
+    source(Session::new(Shared::new(http, clock), credentials), SchoolYears::Current).unwrap()
+}
+
+/// Pulls what the board deals to its end; ids by resource, in the order they came.
+async fn pull(source: &dyn Source, asks: Vec<Ask>) -> Result<(BTreeMap<String, Vec<String>>, Board), SisError> {
+    let now: DateTime<Utc> = DateTime::from_timestamp(1_792_000_000, 0).unwrap();
+    let mut board = Board::new(asks, 3);
+    let mut moves = board.deal(now);
+    let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    while let Some(step) = moves.pop() {
+        let Some((dealt, listing)) = board.dealt(step.lane, step.generation) else { continue };
+        let (resource, listing) = (listing.ask.resource.clone(), listing.clone());
+        let mut facts = Vec::new();
+        for page in dealt.range() {
+            let fetched = source.page(&listing, PageNo(page)).await?;
+            let body: Value = serde_json::from_slice(&fetched.reply.body).unwrap_or_default();
+            let rows = body[&resource].as_array().into_iter().flatten();
+            let id = |row: &Value| row["sourcedId"].as_str().unwrap().to_owned();
+            ids.entry(resource.clone()).or_default().extend(rows.map(id));
+            facts.push(fetched.facts);
+        }
+        moves.extend(board.pages_done(step.lane, step.generation, &facts, now).unwrap_or_default());
+    }
+    Ok((ids, board))
+}
+
+async fn everything(source: &dyn Source) -> BTreeMap<String, Vec<String>> {
+    let found = source.discover().await.unwrap();
+    let (mut ids, board) = pull(source, found.asks).await.unwrap();
+    assert!(board.listings.iter().all(|listing| listing.progress == Progress::Fetched), "{board:?}");
+    for ids in ids.values_mut() {
+        ids.sort();
+    }
+    ids
+}
+
+fn oneroster(oneroster: OneRosterQuirks) -> Quirks {
+    Quirks { oneroster, ..Quirks::default() }
+}
+
+#[tokio::test]
+async fn discovery_tells_what_there_is() {
+    let sandbox = sandbox().await;
+    let found = at(&sandbox, &json!({})).discover().await.unwrap();
+    assert_eq!(found.discovery.source_name.as_deref(), Some("Sandbox ISD"));
+    assert_eq!(found.discovery.school_years, ["2027"]);
+    let asks: Vec<_> = found.asks.iter().map(|ask| (ask.resource.as_str(), ask.essential)).collect();
+    assert_eq!(asks, [("users", true), ("demographics", false), ("orgs", true)]);
+    sandbox.set_quirks(oneroster(OneRosterQuirks { no_demographics: true, ..OneRosterQuirks::default() }));
+    let poorer = at(&sandbox, &json!({})).discover().await.unwrap();
+    assert_eq!(poorer.discovery.refused["demographics"], ["*"]);
+    assert_eq!(poorer.asks.len(), 2);
+}
+
+#[tokio::test]
+async fn every_row_comes_once_whatever_the_server_leaves_out() {
+    let sandbox = sandbox().await;
+    let whole = everything(&*at(&sandbox, &json!({"page_size": 5_000}))).await;
+    assert!(whole["users"].len() > 150, "{}", whole["users"].len());
+    let quiet = || OneRosterQuirks { no_total: true, no_link: true, ..OneRosterQuirks::default() };
+    let clamped = |most| PagingQuirks { max_page_size: Some(most), ..PagingQuirks::default() };
+    let cases = [
+        ("as it should be", Quirks::default()),
+        ("no total", oneroster(OneRosterQuirks { no_total: true, ..OneRosterQuirks::default() })),
+        ("no links", oneroster(OneRosterQuirks { no_link: true, ..OneRosterQuirks::default() })),
+        ("neither", oneroster(quiet())),
+        ("clamped", Quirks { paging: clamped(7), ..Quirks::default() }),
+        ("clamped, neither", Quirks { paging: clamped(7), ..oneroster(quiet()) }),
+    ];
+    for (what, quirks) in cases {
+        sandbox.set_quirks(quirks);
+        for page_size in [25, 100] {
+            let pulled = everything(&*at(&sandbox, &json!({ "page_size": page_size }))).await;
+            assert_eq!(pulled, whole, "{what}, {page_size} a page");
+        }
+    }
+}
+
+#[tokio::test]
+async fn credentials_go_in_either_place_and_scopes_are_settable() {
+    let sandbox = sandbox().await;
+    for extra in [
+        json!({"credentials": "basic"}),
+        json!({"credentials": "form"}),
+        json!({"scope": "https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly"}),
+        json!({"base_url": format!("{}/rostering/v1p2/", sandbox.campus_base_url())}),
+        json!({"base_url": sandbox.campus_base_url_11()}),
+        json!({"base_url": sandbox.campus_base_url_11(), "version": "1.1"}),
+    ] {
+        at(&sandbox, &extra).discover().await.unwrap();
+    }
+    let bare = sandbox.campus_token_url().split('?').next().unwrap().to_owned();
+    at(&sandbox, &json!({"token_url": bare})).discover().await.unwrap();
+    let other = json!({"token_url": bare, "app_name": "other"});
+    let error = at(&sandbox, &other).discover().await.unwrap_err();
+    assert!(matches!(error, SisError::TokenRefused { status: 400, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_second_look_asks_for_each_and_takes_404_for_gone() {
+    let sandbox = sandbox().await;
+    let source = at(&sandbox, &json!({}));
+    let listed: Vec<String> = sandbox.expected_campus(1).into_keys().take(2).collect();
+    let ids = vec![listed[0].clone(), "nobody".to_owned(), listed[1].clone()];
+    let filter = IdFilter { field: "sourcedId".to_owned(), ids };
+    let ask = Ask { resource: "users".to_owned(), ids: Some(filter), ..Ask::default() };
+    let mut board = Board::new(vec![ask], 1);
+    let now = DateTime::from_timestamp(1_792_000_000, 0).unwrap();
+    let mut moves = board.deal(now);
+    let mut answers = Vec::new();
+    while let Some(step) = moves.pop() {
+        let (dealt, listing) = board.dealt(step.lane, step.generation).unwrap();
+        assert_eq!(dealt.pages, 1, "one after another");
+        let fetched = source.page(&listing.clone(), dealt.page).await.unwrap();
+        answers.push((fetched.reply.status, fetched.facts.rows));
+        moves = board.pages_done(step.lane, step.generation, &[fetched.facts], now).unwrap();
+    }
+    assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), [200, 404, 200]);
+    assert_eq!(board.listings[0].progress, Progress::Fetched);
+    assert_eq!(board.listings[0].last_page, Some(3));
+}

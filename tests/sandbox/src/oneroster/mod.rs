@@ -1,0 +1,200 @@
+//! Infinite Campus as far as it serves `OneRoster` rostering, 1.1 and 1.2 at once, over the same invented district.
+//!
+//! Role: token refusals of its own, paths, envelopes and errors; `roster` says who is listed with which roles, `rows` writes
+//! them as JSON, `listing` cuts them into pages. Neighbours: `http` hands calls over.
+//!
+//! What Campus is known to do is done here: only the active school year, no no-shows, no codes, end dates exclusive,
+//! guardians linked by `agents`, ids re-keyed between 1.1 and 1.2 and linked by `metadata."ic.legacySourceId"`.
+//!
+//! Deliberately absent: courses, classes and enrollments (class memberships, on which nothing here rests), gradebook, and
+//! the programs side, which is a module of its own.
+
+mod errors;
+mod ids;
+mod listing;
+mod oracle;
+mod quirks;
+mod roster;
+mod rows;
+
+use axum::http::{Method, StatusCode};
+
+use crate::answer::Answer;
+use crate::auth::TokenCall;
+use crate::quirks::Quirks;
+use crate::state::Shared;
+
+pub(crate) use ids::student_guid;
+pub(crate) use listing::Listings;
+pub(crate) use oracle::expected;
+pub use quirks::{BlankFilter, Booleans, ErrorShape, OneRosterQuirks};
+
+use errors::Minor;
+use listing::Query;
+use rows::Row;
+
+/// Everything of Campus is below this.
+pub(crate) const ROOT: &str = "/campus";
+/// The token endpoint.
+pub(crate) const TOKEN: &str = "/oauth2/token";
+/// The application that connections name.
+pub(crate) const APPLICATION: &str = "sandbox";
+/// Base of 1.2, as districts copy it: the service follows.
+pub(crate) const BASE: &str = "/api/oneroster/v1p2/sandbox/ims/oneroster";
+/// Base of 1.1, whole.
+pub(crate) const BASE_11: &str = "/api/oneroster/v1p1/sandbox/ims/oneroster/v1p1";
+
+const ROSTERING: &str = "/api/oneroster/v1p2/sandbox/ims/oneroster/rostering/v1p2/";
+
+/// Versions served, each with its own ids and shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Version {
+    V11,
+    V12,
+}
+
+/// Without the application's name Campus does not know which connection is meant, and answers with its login page's text.
+pub(crate) fn refuse_token(call: &TokenCall<'_>) -> Option<Answer> {
+    if *call.method != Method::POST {
+        return Some(Answer::text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "POST only"));
+    }
+    let named = call.parameter("appName").is_some_and(|name| name == APPLICATION);
+    (!named).then(|| Answer::text(StatusCode::BAD_REQUEST, "text/html", "No Campus Application selected"))
+}
+
+/// A rostering call with a good token.
+pub(crate) struct Call<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) quirks: &'a Quirks,
+    pub(crate) method: &'a Method,
+    /// What follows [`ROOT`].
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+}
+
+/// What a path asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collection {
+    Orgs,
+    Schools,
+    AcademicSessions,
+    Terms,
+    GradingPeriods,
+    Users,
+    Students,
+    Teachers,
+    Demographics,
+}
+
+impl Collection {
+    const ALL: [(&'static str, Self); 9] = [
+        ("orgs", Self::Orgs),
+        ("schools", Self::Schools),
+        ("academicSessions", Self::AcademicSessions),
+        ("terms", Self::Terms),
+        ("gradingPeriods", Self::GradingPeriods),
+        ("users", Self::Users),
+        ("students", Self::Students),
+        ("teachers", Self::Teachers),
+        ("demographics", Self::Demographics),
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, collection)| *collection)
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, own)| *own == self).map_or("", |(name, _)| name)
+    }
+
+    /// Keys of a list and of a single object: `/schools` answers with `orgs`, `/students` with `users`.
+    const fn envelope(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Orgs | Self::Schools => ("orgs", "org"),
+            Self::AcademicSessions | Self::Terms | Self::GradingPeriods => ("academicSessions", "academicSession"),
+            Self::Users | Self::Students | Self::Teachers => ("users", "user"),
+            Self::Demographics => ("demographics", "demographics"),
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    fn rest(&self) -> Option<(Version, Vec<&'a str>)> {
+        let split = |rest: &'a str| rest.split('/').filter(|segment| !segment.is_empty()).collect();
+        if let Some(rest) = self.path.strip_prefix(ROSTERING) {
+            return Some((Version::V12, split(rest)));
+        }
+        let rest = self.path.strip_prefix(BASE_11)?.strip_prefix('/')?;
+        Some((Version::V11, split(rest)))
+    }
+
+    /// The collection asked for, for counting and faults.
+    pub(crate) fn collection(&self) -> Option<&'static str> {
+        let (_, segments) = self.rest()?;
+        Collection::named(segments.first()?).map(Collection::name)
+    }
+
+    /// The page asked for, from 1, as offset and limit make it.
+    pub(crate) fn page(&self) -> Option<u64> {
+        let query = Query::read(self.query).ok()?;
+        (self.rest()?.1.len() == 1).then(|| (query.offset / query.limit.max(1)) as u64 + 1)
+    }
+
+    pub(crate) fn answer(&self) -> Answer {
+        let quirks = &self.quirks.oneroster;
+        let Some((version, segments)) = self.rest() else {
+            return errors::answer(quirks, StatusCode::NOT_FOUND, Minor::UnknownObject);
+        };
+        if *self.method != Method::GET {
+            return errors::answer(quirks, StatusCode::METHOD_NOT_ALLOWED, Minor::InvalidData);
+        }
+        let found = match segments.as_slice() {
+            [name] => Collection::named(name).map(|collection| self.list(version, collection)),
+            [name, id] => Collection::named(name).map(|collection| self.single(version, collection, id)),
+            _ => None,
+        };
+        found.unwrap_or_else(|| errors::answer(quirks, StatusCode::NOT_FOUND, Minor::UnknownObject))
+    }
+
+    fn refusal(&self, collection: Collection) -> Option<Answer> {
+        let refused = collection == Collection::Demographics && self.quirks.oneroster.no_demographics;
+        refused.then(|| errors::answer(&self.quirks.oneroster, StatusCode::FORBIDDEN, Minor::Forbidden))
+    }
+
+    fn list(&self, version: Version, collection: Collection) -> Answer {
+        if let Some(refusal) = self.refusal(collection) {
+            return refusal;
+        }
+        match self.try_list(version, collection) {
+            Ok(answer) => answer,
+            Err(minor) => errors::answer(&self.quirks.oneroster, StatusCode::BAD_REQUEST, minor),
+        }
+    }
+
+    fn try_list(&self, version: Version, collection: Collection) -> Result<Answer, Minor> {
+        let query = Query::read(self.query)?;
+        query.check(&self.quirks.oneroster)?;
+        let view = self.shared.view(self.quirks);
+        let empty = self.quirks.paging.empty.iter().any(|name| name.eq_ignore_ascii_case(collection.name()));
+        let key = (version, collection.name(), query.key());
+        let all = self.shared.oneroster().get(key, || listing::select(&view, version, collection, &query));
+        let all = if empty { std::sync::Arc::default() } else { all? };
+        let page = listing::cut(&all, &query, self.quirks, || self.shared.number_call());
+        let write = |row: &Row| query.columns(version, rows::json(&view, version, row));
+        let rows: Vec<serde_json::Value> = page.rows.iter().map(write).collect::<Result<_, _>>()?;
+        let mut answer = Answer::value(&serde_json::json!({ collection.envelope().0: rows }));
+        answer.headers = page.headers(self.quirks, self.path, &query);
+        Ok(answer)
+    }
+
+    fn single(&self, version: Version, collection: Collection, id: &str) -> Answer {
+        if let Some(refusal) = self.refusal(collection) {
+            return refusal;
+        }
+        let view = self.shared.view(self.quirks);
+        let rows = roster::rows(&view, version, collection);
+        let unknown = || errors::answer(&self.quirks.oneroster, StatusCode::NOT_FOUND, Minor::UnknownObject);
+        let found = rows.iter().map(|row| rows::json(&view, version, row)).find(|json| json["sourcedId"] == id);
+        found.map_or_else(unknown, |json| Answer::value(&serde_json::json!({ collection.envelope().1: json })))
+    }
+}

@@ -1,0 +1,82 @@
+//! What real `OneRoster` servers do differently. Each is off by default.
+
+use serde::{Deserialize, Serialize};
+
+/// Quirks of `OneRoster`. Those of `crate::PagingQuirks` that have a meaning here hold too: `empty`, `total_off_by`,
+/// `max_page_size` (silently), `stable_order`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct OneRosterQuirks {
+    /// No `X-Total-Count`.
+    pub no_total: bool,
+    /// No `Link`.
+    pub no_link: bool,
+    /// `Link` leads to another host, which no client may follow.
+    pub foreign_link: bool,
+    /// How booleans are written.
+    pub booleans: Booleans,
+    /// Shape of an error's body.
+    pub errors: ErrorShape,
+    /// What a blank `filter=` does.
+    pub blank_filter: BlankFilter,
+    /// Guardians are not shared: no such users, and every `agents` empty.
+    pub no_guardians: bool,
+    /// Guardians are linked from their own side, by `agents` of the guardian.
+    pub back_links: bool,
+    /// The scope for demographics is missing: 403.
+    pub no_demographics: bool,
+    /// The district has flipped the active year: roles of the year to come, and none of the one before.
+    pub next_year: bool,
+    /// 1.2 does not tell the ids of 1.1.
+    pub no_legacy_ids: bool,
+    /// Ids come in capitals.
+    pub capital_ids: bool,
+    /// E-mail addresses and telephone numbers are not shared: the keys are missing.
+    pub no_contact_data: bool,
+    /// Those who are gone are listed as `tobedeleted` instead of being left out.
+    pub to_be_deleted: bool,
+}
+
+/// How booleans are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Booleans {
+    /// `"true"`, as the standard has it.
+    #[default]
+    Strings,
+    /// `true`, as some servers of 1.1 write.
+    Json,
+}
+
+/// Shape of an error's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorShape {
+    /// The bare object, as the standard has it.
+    #[default]
+    Bare,
+    /// Inside `imsx_StatusInfo`.
+    Wrapped,
+    /// `imsx_codeMinor` as a flat text.
+    Flat,
+    /// A list in `statusInfoSet` (1.1).
+    Set,
+    /// A list in `errors` (1.1).
+    Errors,
+    /// `{"error": "…"}`.
+    Message,
+    /// A web page.
+    Html,
+}
+
+/// What a blank `filter=` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlankFilter {
+    /// As if it were not there.
+    #[default]
+    Tolerated,
+    /// 400.
+    Refused,
+}

@@ -1,0 +1,131 @@
+//! Who is listed, and in which roles.
+
+use std::collections::BTreeSet;
+
+use chrono::{Days, NaiveDate};
+
+use super::rows::Row;
+use super::{Collection, Version};
+use crate::catalog::people::Person;
+use crate::catalog::{staff, student};
+use crate::world::calendar::Year;
+use crate::world::scenario::State;
+use crate::world::{View, family};
+
+/// A student's role at a school.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Role {
+    pub(super) school: u16,
+    /// First day.
+    pub(super) begin: NaiveDate,
+    /// First day after it: `OneRoster`'s end dates are exclusive.
+    pub(super) end: Option<NaiveDate>,
+}
+
+/// Days until school begins, where the active year has been flipped.
+const UNTIL_NEXT_YEAR: u64 = 30;
+
+/// The roles of a student, in the order they begin; the first is the primary one. Only those of the active year, without
+/// no-shows and without courses elsewhere, which are class memberships to Campus.
+pub(super) fn roles(view: &View<'_>, index: u32, state: &State) -> Vec<Role> {
+    let spells = view.spells(index, state);
+    let own = spells.as_slice().iter().filter(|spell| spell.home && !spell.no_show && spell.year == Year::CURRENT);
+    if view.quirks.oneroster.next_year {
+        let begin = view.world.today() + Days::new(UNTIL_NEXT_YEAR);
+        return own
+            .filter(|spell| spell.end.is_none())
+            .map(|spell| Role { school: spell.school, begin, end: None })
+            .collect();
+    }
+    let role = |spell: &crate::world::spell::Spell| Role {
+        school: spell.school,
+        begin: spell.start,
+        end: spell.end.map(|last| last + Days::new(1)),
+    };
+    let mut roles: Vec<Role> = own.map(role).collect();
+    roles.sort_by_key(|role| role.begin);
+    roles
+}
+
+/// Whether somebody with these roles is listed: 1.1 knows no dates, and lists who has not left.
+pub(super) fn is_listed(view: &View<'_>, version: Version, roles: &[Role]) -> bool {
+    let today = view.world.today();
+    match version {
+        Version::V12 => !roles.is_empty(),
+        Version::V11 => roles.iter().any(|role| role.end.is_none_or(|end| end > today)),
+    }
+}
+
+/// Students listed; with `gone` those who are gone too, who are then served as `tobedeleted`.
+fn students(view: &View<'_>, version: Version) -> Vec<Person> {
+    let with_gone = view.quirks.oneroster.to_be_deleted;
+    let known = (0..view.students()).filter_map(|index| Some((index, view.state(index)?)));
+    let here = known.filter(|(_, state)| with_gone || !state.gone);
+    let listed = here.filter(|(index, state)| is_listed(view, version, &roles(view, *index, state)));
+    listed.map(|(index, state)| Person::Student(index, state)).collect()
+}
+
+/// The guardians of a student who are shared.
+pub(super) fn guardians(view: &View<'_>, index: u32) -> Vec<Person> {
+    if view.quirks.oneroster.no_guardians {
+        return Vec::new();
+    }
+    let own = family::of(index);
+    (0..family::guardians(view, own)).map(|which| Person::Guardian(own, which)).collect()
+}
+
+/// The listed students of a family.
+pub(super) fn children(view: &View<'_>, version: Version, of: u32) -> Vec<Person> {
+    let first = family::first_student(of);
+    let indexes = (first..first + 3).filter(|index| family::of(*index) == of);
+    let listed = indexes.filter_map(|index| Some((index, view.listed(index)?)));
+    let listed = listed.filter(|(index, state)| is_listed(view, version, &roles(view, *index, state)));
+    listed.map(|(index, state)| Person::Student(index, state)).collect()
+}
+
+fn all_guardians(view: &View<'_>, students: &[Person]) -> Vec<Person> {
+    let families: BTreeSet<u32> = students
+        .iter()
+        .filter_map(|person| match person {
+            Person::Student(index, _) => Some(family::of(*index)),
+            _ => None,
+        })
+        .collect();
+    families.into_iter().flat_map(|family| guardians(view, family::first_student(family))).collect()
+}
+
+fn all_staff(view: &View<'_>) -> impl Iterator<Item = Person> {
+    (0..staff::count(view)).filter(|index| staff::is_active(*index)).map(Person::Staff)
+}
+
+/// Whether a member of staff teaches; the others are administrators.
+pub(super) const fn teaches(index: u32) -> bool {
+    index % 6 != 5
+}
+
+/// Everything a collection holds, in no order.
+pub(super) fn rows(view: &View<'_>, version: Version, collection: Collection) -> Vec<Row> {
+    let schools = 0..view.world.small.schools.len() as u16;
+    match collection {
+        Collection::Orgs => std::iter::once(None).chain(schools.map(Some)).map(Row::Org).collect(),
+        Collection::Schools => schools.map(|school| Row::Org(Some(school))).collect(),
+        Collection::AcademicSessions => (0..3).map(Row::Session).collect(),
+        Collection::Terms => (1..3).map(Row::Session).collect(),
+        Collection::GradingPeriods => Vec::new(),
+        Collection::Students => students(view, version).into_iter().map(Row::User).collect(),
+        Collection::Teachers => {
+            all_staff(view).filter(|person| matches!(person, Person::Staff(n) if teaches(*n))).map(Row::User).collect()
+        }
+        Collection::Users => {
+            let students = students(view, version);
+            let guardians = all_guardians(view, &students);
+            students.into_iter().chain(guardians).chain(all_staff(view)).map(Row::User).collect()
+        }
+        Collection::Demographics => students(view, version).into_iter().map(Row::Demographics).collect(),
+    }
+}
+
+/// A student's grade, zero-padded, as Campus spells it.
+pub(super) fn grade(view: &View<'_>, index: u32) -> &'static str {
+    student::grade_code(view.grade(index))
+}

@@ -1,0 +1,233 @@
+//! Rows as JSON.
+
+use chrono::{Days, NaiveDate};
+use serde_json::{Map, Value, json};
+
+use super::roster::{self, Role};
+use super::{Version, ids};
+use crate::catalog::people::Person;
+use crate::catalog::{contact, people, staff, student};
+use crate::oneroster::Booleans;
+use crate::world::calendar::{self, Year};
+use crate::world::scenario::State;
+use crate::world::{View, family};
+
+/// One object of a collection.
+#[derive(Clone, Copy)]
+pub(super) enum Row {
+    /// A school, or the district.
+    Org(Option<u16>),
+    /// 0 is the school year, 1 and 2 its semesters.
+    Session(u64),
+    User(Person),
+    Demographics(Person),
+}
+
+/// The row in the shape of its version.
+pub(super) fn json(view: &View<'_>, version: Version, row: &Row) -> Value {
+    match row {
+        Row::Org(school) => org(view, version, *school),
+        Row::Session(place) => session(view, *place),
+        Row::User(person) => user(view, version, person),
+        Row::Demographics(person) => demographics(view, version, person),
+    }
+}
+
+/// Its key, without the rest.
+pub(super) fn sourced_id(view: &View<'_>, version: Version, row: &Row) -> String {
+    match row {
+        Row::Org(school) => ids::org(view, version, *school),
+        Row::Session(place) => ids::session(view, *place),
+        Row::User(person) | Row::Demographics(person) => ids::person(view, version, person),
+    }
+}
+
+fn base(view: &View<'_>, id: &str, state: Option<&State>) -> Map<String, Value> {
+    let generation = state.and_then(|state| state.last_change).map_or(0, |(generation, _)| generation);
+    let day = view.world.today() - Days::new(40) + Days::new(u64::from(generation));
+    let gone = state.is_some_and(|state| state.gone);
+    let mut map = Map::new();
+    map.insert("sourcedId".into(), json!(id));
+    map.insert("status".into(), json!(if gone { "tobedeleted" } else { "active" }));
+    map.insert("dateLastModified".into(), json!(format!("{day}T04:00:00.000Z")));
+    map
+}
+
+fn reference(kind: &str, id: &str) -> Value {
+    json!({"href": format!("https://campus.example/{kind}s/{id}"), "sourcedId": id, "type": kind})
+}
+
+fn flag(view: &View<'_>, flag: bool) -> Value {
+    match view.quirks.oneroster.booleans {
+        Booleans::Strings => json!(flag.to_string()),
+        Booleans::Json => json!(flag),
+    }
+}
+
+fn org(view: &View<'_>, version: Version, school: Option<u16>) -> Value {
+    let id = ids::org(view, version, school);
+    let mut map = base(view, &id, None);
+    let known = school.and_then(|school| view.world.small.schools.get(usize::from(school)));
+    map.insert("name".into(), json!(known.map_or("Sandbox ISD", |school| school.name.as_str())));
+    map.insert("type".into(), json!(if school.is_some() { "school" } else { "district" }));
+    map.insert("identifier".into(), json!(known.map_or("000000", |school| school.code.as_str())));
+    if school.is_some() {
+        map.insert("parent".into(), reference("org", &ids::org(view, version, None)));
+    }
+    Value::Object(map)
+}
+
+fn session(view: &View<'_>, place: u64) -> Value {
+    let year = if view.quirks.oneroster.next_year { Year::NEXT } else { Year::CURRENT };
+    let today = view.world.today();
+    let (begin, end) = (calendar::first_day(today, year), calendar::last_day(today, year));
+    let half = NaiveDate::from_ymd_opt(calendar::ending_year(today, year), 1, 6).unwrap_or(begin);
+    let (title, kind, begin, end) = match place {
+        0 => ("School year", "schoolYear", begin, end),
+        1 => ("Fall", "semester", begin, half),
+        _ => ("Spring", "semester", half, end),
+    };
+    let mut map = base(view, &ids::session(view, place), None);
+    map.insert("title".into(), json!(title));
+    map.insert("type".into(), json!(kind));
+    map.insert("startDate".into(), json!(begin));
+    map.insert("endDate".into(), json!(end));
+    map.insert("schoolYear".into(), json!(calendar::ending_year(today, year).to_string()));
+    Value::Object(map)
+}
+
+fn user(view: &View<'_>, version: Version, person: &Person) -> Value {
+    let id = ids::person(view, version, person);
+    let state = match person {
+        Person::Student(_, state) => Some(state),
+        _ => None,
+    };
+    let mut map = base(view, &id, state);
+    if version == Version::V12 && !view.quirks.oneroster.no_legacy_ids {
+        map.insert("metadata".into(), json!({"ic.legacySourceId": ids::legacy(view, person)}));
+    }
+    map.insert("enabledUser".into(), flag(view, true));
+    map.insert("givenName".into(), json!(person.given(view)));
+    map.insert("middleName".into(), json!(person.middle(view)));
+    map.insert("familyName".into(), last_name(view, person));
+    if version == Version::V11 {
+        map.insert("username".into(), json!(format!("user{}", ids::legacy(view, person))));
+    }
+    match *person {
+        Person::Student(index, state) => add_student(view, version, index, state, &mut map),
+        Person::Guardian(family, which) => add_guardian(view, version, family, which, &mut map),
+        Person::Staff(index) => add_staff(view, version, index, &mut map),
+        Person::Contact(_) => {}
+    }
+    if view.quirks.oneroster.no_contact_data {
+        for key in ["email", "phone", "sms"] {
+            map.remove(key);
+        }
+    }
+    Value::Object(map)
+}
+
+fn last_name(view: &View<'_>, person: &Person) -> Value {
+    match people::last_name(view, person) {
+        crate::catalog::Value::Text(text) => json!(text),
+        crate::catalog::Value::Str(text) => json!(text),
+        _ => Value::Null,
+    }
+}
+
+/// One role in the shape of the version: 1.1 has a single word, and the schools without dates.
+fn put_roles(view: &View<'_>, version: Version, role: &str, held: &[Role], map: &mut Map<String, Value>) {
+    let place = |held: &Role| reference("org", &ids::org(view, version, Some(held.school)));
+    if version == Version::V11 {
+        let today = view.world.today();
+        let now = held.iter().filter(|held| held.end.is_none_or(|end| end > today));
+        map.insert("role".into(), json!(role));
+        map.insert("orgs".into(), now.map(place).collect());
+        return;
+    }
+    let role = |(number, held): (usize, &Role)| {
+        let kind = if number == 0 { "primary" } else { "secondary" };
+        let mut one = json!({"roleType": kind, "role": role, "org": place(held), "beginDate": held.begin});
+        if let Some(end) = held.end {
+            one["endDate"] = json!(end);
+        }
+        one
+    };
+    map.insert("roles".into(), held.iter().enumerate().map(role).collect());
+}
+
+/// A role without dates: guardians and staff.
+fn put_plain_role(view: &View<'_>, version: Version, role: &str, school: Option<u16>, map: &mut Map<String, Value>) {
+    let place = reference("org", &ids::org(view, version, school));
+    if version == Version::V11 {
+        map.insert("role".into(), json!(role));
+        map.insert("orgs".into(), json!([place]));
+    } else {
+        map.insert("roles".into(), json!([{"roleType": "primary", "role": role, "org": place}]));
+    }
+}
+
+fn add_student(view: &View<'_>, version: Version, index: u32, state: State, map: &mut Map<String, Value>) {
+    let row = student::Row { index, state };
+    map.insert("identifier".into(), json!(row.number().to_string()));
+    map.insert("grades".into(), json!([roster::grade(view, index)]));
+    map.insert("userIds".into(), json!([{"type": "stateID", "identifier": student::unique_id(index)}]));
+    map.insert("phone".into(), json!(contact::student_number(view, index, state)));
+    map.insert("email".into(), json!(format!("student{index}@students.example")));
+    put_roles(view, version, "student", &roster::roles(view, index, &state), map);
+    let agents = if view.quirks.oneroster.back_links { Vec::new() } else { roster::guardians(view, index) };
+    let agent = |person: &Person| reference("user", &ids::person(view, version, person));
+    map.insert("agents".into(), agents.iter().map(agent).collect());
+}
+
+fn add_guardian(view: &View<'_>, version: Version, family: u32, which: u32, map: &mut Map<String, Value>) {
+    let role = if which == 0 { "guardian" } else { "parent" };
+    if which == 0
+        && let Some((number, email)) = contact::guardian_reach(view, family)
+    {
+        map.insert("sms".into(), json!(number));
+        map.insert("email".into(), json!(email));
+    }
+    let first = view.home_school(family::first_student(family));
+    put_plain_role(view, version, role, Some(first), map);
+    let children = if view.quirks.oneroster.back_links { roster::children(view, version, family) } else { Vec::new() };
+    let child = |person: &Person| reference("user", &ids::person(view, version, person));
+    map.insert("agents".into(), children.iter().map(child).collect());
+}
+
+fn add_staff(view: &View<'_>, version: Version, index: u32, map: &mut Map<String, Value>) {
+    map.insert("identifier".into(), json!(format!("T{index:05}")));
+    map.insert("email".into(), json!(format!("staff{index}@schools.example")));
+    let role = match (roster::teaches(index), version) {
+        (true, _) => "teacher",
+        (false, Version::V11) => "administrator",
+        (false, Version::V12) => "siteAdministrator",
+    };
+    put_plain_role(view, version, role, Some(staff::school_of(index)), map);
+    map.insert("agents".into(), json!([]));
+}
+
+fn demographics(view: &View<'_>, version: Version, person: &Person) -> Value {
+    let id = ids::person(view, version, person);
+    let hash = person.hash(view);
+    let state = match person {
+        Person::Student(_, state) => Some(state),
+        _ => None,
+    };
+    let mut map = base(view, &id, state);
+    map.insert("birthDate".into(), json!(person.birth_date(view)));
+    map.insert("sex".into(), json!(if person.gender(view).0 == "F" { "female" } else { "male" }));
+    let races = [
+        ("americanIndianOrAlaskaNative", 4),
+        ("asian", 3),
+        ("blackOrAfricanAmerican", 2),
+        ("nativeHawaiianOrOtherPacificIslander", 9),
+        ("white", 1),
+        ("demographicRaceTwoOrMoreRaces", 8),
+        ("hispanicOrLatinoEthnicity", 0),
+    ];
+    for (name, place) in races {
+        map.insert(name.into(), flag(view, hash % 5 == place));
+    }
+    Value::Object(map)
+}
