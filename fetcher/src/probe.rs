@@ -275,6 +275,7 @@ mod tests {
             content_type: None,
             retry_after: None,
             date: date.map(str::to_owned),
+            cache_control: None,
             body: bytes::Bytes::new(),
         }
     }

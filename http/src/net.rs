@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use reqwest::{
     Client, Request, Response,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
     redirect,
 };
 use url::{Host, Url};
@@ -65,6 +65,8 @@ pub struct Reply {
     pub retry_after: Option<String>,
     /// `Date`, as sent.
     pub date: Option<String>,
+    /// `Cache-Control`, as sent.
+    pub cache_control: Option<String>,
     /// The body, decompressed.
     pub body: Bytes,
 }
@@ -110,12 +112,11 @@ impl Http {
     async fn read(&self, host: &str, response: Response) -> Result<Reply, SisError> {
         let status = response.status().as_u16();
         let text = |headers: &HeaderMap, name| headers.get(name)?.to_str().ok().map(str::to_owned);
-        let (content_type, retry_after, date) = {
-            let headers = response.headers();
-            (text(headers, CONTENT_TYPE), text(headers, RETRY_AFTER), text(headers, DATE))
-        };
+        let headers = response.headers();
+        let (content_type, retry_after) = (text(headers, CONTENT_TYPE), text(headers, RETRY_AFTER));
+        let (date, cache_control) = (text(headers, DATE), text(headers, CACHE_CONTROL));
         let body = self.body(host, response).await?;
-        Ok(Reply { status, content_type, retry_after, date, body })
+        Ok(Reply { status, content_type, retry_after, date, cache_control, body })
     }
 
     async fn body(&self, host: &str, response: Response) -> Result<Bytes, SisError> {

@@ -167,6 +167,7 @@ mod tests {
             content_type: Some("text/html; charset=utf-8".to_owned()),
             retry_after: None,
             date: None,
+            cache_control: None,
             body: body.to_owned().into(),
         }
     }
