@@ -22,6 +22,7 @@ mod control;
 mod edits;
 mod http;
 mod listing;
+pub mod lti;
 mod metadata;
 mod paging;
 mod quirks;
