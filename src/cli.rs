@@ -1,6 +1,7 @@
 //! What the command line takes. Exit codes: 0 done, 1 failed, 2 usage, 3 held.
+#![expect(clippy::doc_markdown, reason = "these comments are the help that people read on a terminal")]
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use chrono::{Datelike as _, NaiveDate};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,7 +10,8 @@ use rollcall_proto::{
     roster::Status,
     topology::Queue,
 };
-use rollcall_store::document::DocumentStatus;
+use rollcall_store::{document::DocumentStatus, lti::Place};
+use url::Url;
 
 /// Nightly roster sync of school districts: pulls, judges, shows what would change, keeps the result.
 #[derive(Debug, Parser)]
@@ -60,6 +62,8 @@ pub(crate) enum Verb {
     Serve(Serve),
     /// One role, scaled out over RabbitMQ and PostgreSQL
     Worker(Worker),
+    /// The HTTP side: LTI document viewer and JSON API; as many processes as wanted
+    Web(Web),
     /// Bring the database's schema up to date
     Migrate,
     /// Check configuration, key, database, broker and queues, and say what to mend
@@ -86,6 +90,12 @@ pub(crate) enum Verb {
     /// Program flags in Infinite Campus
     #[command(subcommand)]
     Flags(FlagsVerb),
+    /// The document viewer: platforms, people, keys
+    #[command(subcommand)]
+    Lti(LtiVerb),
+    /// Programs that speak to the JSON API
+    #[command(subcommand)]
+    Integrations(IntegrationsVerb),
     /// The key that seals secrets at rest
     #[command(subcommand)]
     Key(KeyVerb),
@@ -113,6 +123,16 @@ pub(crate) struct Serve {
     /// Requests in flight at once, over all districts
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
+    /// Host the HTTP side too, on this address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    /// Address to listen on; a proxy in front of it ends TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +178,9 @@ pub(crate) struct Sandbox {
     /// The date that the district lives in [default: today]
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) today: Option<NaiveDate>,
+    /// Also an LTI platform, whose flags open documents at this site (its public URL)
+    #[arg(long, value_name = "URL")]
+    pub(crate) lti_site: Option<Url>,
 }
 
 /// A SIS that the sandbox stands in for.
@@ -403,6 +426,18 @@ pub(crate) enum DocumentsVerb {
         #[arg(long, value_parser = document_status)]
         status: Option<DocumentStatus>,
     },
+    /// Who looked at which student's documents, newest first
+    Views {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Only of this student (student id)
+        #[arg(long)]
+        student: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
+        limit: i64,
+    },
 }
 
 fn document_status(text: &str) -> Result<DocumentStatus, String> {
@@ -453,5 +488,161 @@ pub(crate) enum KeyVerb {
         /// File that holds the new key, as `rollcall key new` printed it
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LtiVerb {
+    /// Register a platform for a district, or say anew what is registered
+    Register(Box<LtiRegister>),
+    /// Registered platforms, and the URLs to enter there
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Take a registration away
+    Remove {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Which, as `lti list` shows it
+        registration: uuid::Uuid,
+    },
+    /// The tool's own keys
+    #[command(subcommand)]
+    Keys(LtiKeysVerb),
+    /// Who may see documents, beside or against what the roster says
+    #[command(subcommand)]
+    Users(LtiUsersVerb),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LtiRegister {
+    /// Whose
+    #[arg(long)]
+    pub(crate) district: DistrictId,
+    /// The platform's issuer, exactly as it writes it
+    #[arg(long)]
+    pub(crate) issuer: String,
+    /// The client id that it gave the tool
+    #[arg(long)]
+    pub(crate) client_id: String,
+    /// Deployment id; may be given several times
+    #[arg(long = "deployment", required = true)]
+    pub(crate) deployments: Vec<String>,
+    /// The platform's OIDC authentication URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) auth_url: Url,
+    /// The platform's public key set URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) jwks_url: Url,
+    /// Where a launch names the student: flag (a link that Rollcall pushed), custom:NAME, target_link_query:NAME,
+    /// resource_link, context
+    #[arg(long, value_name = "PLACE", default_value = "flag")]
+    pub(crate) student: Place,
+    /// Where it names the program: as above, or fixed:PROGRAM
+    #[arg(long, value_name = "PLACE", default_value = "flag")]
+    pub(crate) program: Place,
+    /// Where it names the person who clicked: lis.person_sourcedid, sub, custom:NAME, email
+    #[arg(long, value_name = "PLACE", default_value = "lis.person_sourcedid")]
+    pub(crate) user: Place,
+    /// What staff of the roster see without being added
+    #[arg(long, value_enum, default_value_t = StaffSight::OwnSchools)]
+    pub(crate) staff: StaffSight,
+    /// A further origin that may frame the viewer, such as https://sis.example; may be given several times
+    #[arg(long = "frame-origin", value_name = "ORIGIN")]
+    pub(crate) frame_origins: Vec<Url>,
+}
+
+/// What staff of the roster see without being added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StaffSight {
+    /// Nothing.
+    Nothing,
+    /// Students enrolled where they work.
+    OwnSchools,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LtiKeysVerb {
+    /// Published keys
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Make a new key: published at once, signs in an hour; those before go an hour later
+    Rotate {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LtiUsersVerb {
+    /// Say what a person may see; counts before the roster
+    Add {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// The person, as launches name them
+        user: String,
+        /// Documents of every student
+        #[arg(long, group = "scope")]
+        everybody: bool,
+        /// Documents of students enrolled in this school (code); may be given several times
+        #[arg(long = "school", group = "scope")]
+        schools: Vec<String>,
+        /// Documents of this student (student id); may be given several times
+        #[arg(long = "student", group = "scope")]
+        students: Vec<String>,
+        /// No documents at all, whatever the roster says
+        #[arg(long, group = "scope")]
+        nobody: bool,
+        /// Only of this program; may be given several times
+        #[arg(long = "program")]
+        programs: Vec<String>,
+    },
+    /// Those about whom something was said
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Take it back: the roster's word counts again
+    Remove {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Who
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IntegrationsVerb {
+    /// Add one; prints its client id and secret, once
+    Add {
+        /// Whose documents it may read and write
+        #[arg(long)]
+        district: DistrictId,
+        /// What people call it
+        name: String,
+    },
+    /// Those there are
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Take one away; its tokens end at once
+    Remove {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Which, as `integrations list` shows it
+        integration: String,
     },
 }

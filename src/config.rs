@@ -15,6 +15,7 @@ use figment::{
 use rollcall_flag_sync::partner::PartnerInterface;
 use secrecy::SecretString;
 use serde::Deserialize;
+use url::Url;
 
 use crate::cli::Global;
 
@@ -33,9 +34,9 @@ struct Sources {
     keep_pages_days: Option<u32>,
     keep_plans_days: Option<u32>,
     flag_requests_per_second: Option<NonZeroU32>,
-    flag_launch_url: Option<url::Url>,
     #[serde(default)]
     campus: PartnerInterface,
+    public_url: Option<Url>,
 }
 
 const KEYS: [&str; 12] = [
@@ -50,7 +51,7 @@ const KEYS: [&str; 12] = [
     "keep_pages_days",
     "keep_plans_days",
     "flag_requests_per_second",
-    "flag_launch_url",
+    "public_url",
 ];
 
 /// Where queue and store live.
@@ -88,10 +89,10 @@ pub(crate) struct Settings {
     pub(crate) keep_plans: Duration,
     /// Requests a second to one district's Campus.
     pub(crate) flag_requests_per_second: NonZeroU32,
-    /// Where a click on a flag leads.
-    pub(crate) flag_launch_url: Option<url::Url>,
     /// The partner interface of Campus.
     pub(crate) campus: PartnerInterface,
+    /// Where people reach the HTTP side.
+    pub(crate) public_url: Option<Url>,
 }
 
 /// No rate is published (wire/oneroster-campus.md 2.3); this one is polite.
@@ -126,8 +127,8 @@ impl Settings {
             keep_pages: days(keep_pages),
             keep_plans: days(keep_plans),
             flag_requests_per_second: sources.flag_requests_per_second.unwrap_or(FLAG_REQUESTS_PER_SECOND),
-            flag_launch_url: sources.flag_launch_url,
             campus: sources.campus,
+            public_url: sources.public_url,
         })
     }
 }

@@ -3,14 +3,15 @@
 //! Embedded: who hosts workers holds an operating-system lock on `host.lock`, so that a directory has one host at a
 //! time; the lock goes with the process, however it ends.
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
 use rollcall_flag_sync::FlagSyncConfig;
+use rollcall_web::WebConfig;
 use rollcall_writer::WriterConfig;
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{cli::Role, config::Settings, context::Context};
@@ -102,6 +103,17 @@ impl Services {
         self.tasks.spawn(rollcall_fetcher::run(config, bus, store, clock, self.shutdown.clone()));
     }
 
+    /// Starts the HTTP side, and tells where.
+    pub(crate) async fn start_web(&mut self, context: &Context, address: SocketAddr) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))?;
+        let address = listener.local_addr()?;
+        let config = web_config(context, address.port())?;
+        eprintln!("listening for HTTP on {address}; people reach it at {}", config.public_url());
+        let (bus, store, clock) = parts(context);
+        self.tasks.spawn(rollcall_web::run(listener, config, bus, store, clock, self.shutdown.clone()));
+        Ok(())
+    }
+
     /// Tells them to stop and waits until they have finished what is in hand.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
@@ -132,11 +144,25 @@ pub(crate) fn flag_sync_config(settings: &Settings) -> FlagSyncConfig {
     FlagSyncConfig {
         allow_private_addresses: settings.allow_private_addresses,
         requests_per_second: settings.flag_requests_per_second,
-        launch_url: settings.flag_launch_url.clone(),
+        public_url: settings.public_url.clone(),
         partner: settings.campus.clone(),
         lease: settings.lost_after,
         ..FlagSyncConfig::default()
     }
+}
+
+/// The public URL; for trying things out it may be left out.
+fn web_config(context: &Context, port: u16) -> anyhow::Result<WebConfig> {
+    let allow = context.settings.allow_private_addresses;
+    let public_url = match &context.settings.public_url {
+        Some(url) => url.clone(),
+        None if allow => format!("http://localhost:{port}").parse()?,
+        None => anyhow::bail!(
+            "no public URL: set ROLLCALL_PUBLIC_URL (or public_url in rollcall.toml) to where people reach this site, \
+             such as https://plans.example.org"
+        ),
+    };
+    Ok(WebConfig::new(public_url, allow)?)
 }
 
 fn parts(

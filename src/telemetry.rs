@@ -16,7 +16,7 @@ const QUIET: &str = "lapin::returned_messages=off,lapin=warn,sqlx=warn,hyper=war
 pub(crate) fn start(cli: &Cli) {
     let level = match (&cli.verb, cli.global.verbose) {
         (_, 2..) => "debug",
-        (Verb::Serve(_) | Verb::Worker(_), _) | (_, 1) => "info",
+        (Verb::Serve(_) | Verb::Worker(_) | Verb::Web(_), _) | (_, 1) => "info",
         _ => "error",
     };
     let wanted = config::log_filter().unwrap_or_else(|| level.to_owned());

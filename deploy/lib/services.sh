@@ -40,7 +40,7 @@ postgres_bin() {
 
 readonly RABBITMQ_BIN=/usr/lib/rabbitmq/bin
 
-# Names the Debian packages that are missing for the given needs: compiler, services, shellcheck.
+# Names the Debian packages that are missing for the given needs: compiler, services, browser, python, shellcheck.
 missing_packages() {
     local need
     for need in "$@"; do
@@ -50,6 +50,11 @@ missing_packages() {
             [[ -x $RABBITMQ_BIN/rabbitmq-server ]] || echo rabbitmq-server
             postgres_bin >/dev/null || echo postgresql
             ;;
+        browser)
+            command -v chromium >/dev/null || echo chromium
+            command -v chromedriver >/dev/null || echo chromium-driver
+            ;;
+        python) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv ;;
         shellcheck) command -v shellcheck >/dev/null || echo shellcheck ;;
         *) fail "unknown need $need" ;;
         esac

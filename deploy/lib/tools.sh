@@ -41,3 +41,16 @@ need_typos() {
         install_crate typos-cli
     fi
 }
+
+# The LTI platform that a launch is tried against: nobody of this project wrote it, so that it can contradict us. In a
+# virtual environment of its own, made once; prints the path of its uvicorn.
+need_lti_platform() {
+    local version=0.2.3 uvicorn=0.54.0 place=$TOOLS/lti-platform
+    if [[ ! -e $place/complete-$version ]]; then
+        say "installing lti-provider-mock $version into $place (once)"
+        rm -rf "$place"
+        python3 -m venv "$place" >&2 && "$place/bin/pip" install -q "lti-provider-mock==$version" "uvicorn==$uvicorn" >&2 || return
+        touch "$place/complete-$version"
+    fi
+    echo "$place/bin/uvicorn"
+}

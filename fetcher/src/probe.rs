@@ -335,6 +335,7 @@ mod tests {
             date: date.map(str::to_owned),
             total_count: None,
             link: None,
+            cache_control: None,
             body: bytes::Bytes::new(),
         }
     }

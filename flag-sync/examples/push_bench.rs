@@ -104,7 +104,7 @@ async fn watch(campus: &Campus, until: u64, process: &Child) -> Result<(f64, Vec
         if writes >= until {
             return Ok((begun.unwrap_or(start).elapsed().as_secs_f64(), memory));
         }
-        ensure!(start.elapsed() < Duration::from_mins(60), "not done after an hour: {writes} of {until}");
+        ensure!(start.elapsed() < Duration::from_hours(1), "not done after an hour: {writes} of {until}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -17,9 +17,8 @@ pub struct FlagSyncConfig {
     pub requests_per_second: NonZeroU32,
     /// Students whose flags are pushed at once; one student's are pushed one after the other.
     pub students_at_once: u16,
-    /// Where a click on a flag leads: the LTI tool's launch URL, to which the flag's id is added. None: flags have no
-    /// link.
-    pub launch_url: Option<url::Url>,
+    /// Where people reach the HTTP side, which a click on a flag leads to. None: flags have no link.
+    pub public_url: Option<url::Url>,
     /// The partner interface.
     pub partner: PartnerInterface,
     /// How often flags that are due are looked for.
@@ -48,7 +47,7 @@ impl Default for FlagSyncConfig {
             allow_private_addresses: false,
             requests_per_second: NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN),
             students_at_once: 8,
-            launch_url: None,
+            public_url: None,
             partner: PartnerInterface::default(),
             reconcile_every: Duration::from_secs(5),
             ask_again_after: Duration::from_secs(20),

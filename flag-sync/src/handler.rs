@@ -48,12 +48,12 @@ impl FlagHandler {
             // Somebody is at it, or Campus is to be left alone; what is due stays due.
             return Ok(());
         }
-        let worked = self.work(message, worker).await;
-        if let Err(error) = &worked {
+        let outcome = self.work(message, worker).await;
+        if let Err(error) = &outcome {
             self.put_off(message, error).await?;
         }
         store.release_flags(district, worker).await?;
-        match worked {
+        match outcome {
             Ok(true) => {
                 let next = message.follow_up(self.context.clock.now(), Body::FlagPush(FlagPush {}));
                 Ok(self.context.bus.publish(&[next]).await?)

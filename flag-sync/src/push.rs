@@ -14,6 +14,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use rollcall_http::error::{Remedy, SisError};
+use rollcall_proto::id::DistrictId;
 use rollcall_store::flag::{Flag, FlagState, PushedFlag};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -129,7 +130,7 @@ impl Work {
                 self.set_aside(flag, "switched-off").await?;
                 continue;
             };
-            let link = self.context.config.launch_url.as_ref().map(|url| launch_link(url, flag.id));
+            let link = self.context.config.public_url.as_ref().map(|url| launch_link(url, self.id(), flag.id));
             let body = self.campus.table().flag(flag.id, &target, link.as_deref());
             match self.campus.put(&flag.id.to_string(), body).await {
                 Ok(written) => {
@@ -278,8 +279,8 @@ fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
 }
 
 /// Where a click on a flag leads. Only the flag's own id is in it: what it stands for is looked up here.
-fn launch_link(url: &url::Url, flag: Uuid) -> String {
-    let mut url = url.clone();
+fn launch_link(public_url: &url::Url, district: &DistrictId, flag: Uuid) -> String {
+    let mut url = rollcall_store::lti::launch_url(public_url, district);
     url.query_pairs_mut().append_pair("flag", &flag.to_string());
     url.into()
 }

@@ -5,7 +5,6 @@
 #[path = "../../store/tests/common/mod.rs"]
 mod common;
 #[path = "../../store/tests/roster_support/mod.rs"]
-#[allow(dead_code, reason = "shared with the store's tests")]
 mod roster_support;
 
 use std::{fmt::Write as _, time::Duration};

@@ -5,7 +5,6 @@
 #[path = "../../store/tests/common/mod.rs"]
 mod common;
 #[path = "../../store/tests/roster_support/mod.rs"]
-#[allow(dead_code, reason = "shared with the store's tests")]
 mod roster_support;
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
@@ -116,7 +115,7 @@ impl House {
         let config = FlagSyncConfig {
             allow_private_addresses: true,
             requests_per_second: NonZeroU32::new(5_000).unwrap(),
-            launch_url: Some("https://rollcall.example/lti/launch".parse().unwrap()),
+            public_url: Some("https://rollcall.example/".parse().unwrap()),
             ..FlagSyncConfig::default()
         };
         let (bus, store, clock) = (Arc::clone(&self.bus), self.f.store.clone(), self.clock.clone());
@@ -260,7 +259,7 @@ async fn flags_follow_documents(f: Fixture) {
     ]);
     assert_eq!(house.shown(), expected, "one begins at the cutover, one lies ahead, one was over before");
     let first = house.campus.flags().into_iter().find(|flag| flag.student == "1").unwrap();
-    assert_eq!(first.link, Some(format!("https://rollcall.example/lti/launch?flag={}", first.id)));
+    assert_eq!(first.link, Some(format!("https://rollcall.example/lti/{}/launch?flag={}", house.district, first.id)));
 
     house.complete("a2", "1", "2027-01-01", Some("2027-06-30")).await;
     house.complete("b", "2", "2026-09-15", None).await;

@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use reqwest::{
     Client, Request, Response,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{CONTENT_TYPE, DATE, HeaderMap, LINK, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, LINK, RETRY_AFTER},
     redirect,
 };
 use url::{Host, Url};
@@ -69,6 +69,8 @@ pub struct Reply {
     pub total_count: Option<String>,
     /// `Link`, as sent; several joined by commas.
     pub link: Option<String>,
+    /// `Cache-Control`, as sent.
+    pub cache_control: Option<String>,
     /// The body, decompressed.
     pub body: Bytes,
 }
@@ -122,6 +124,7 @@ impl Http {
             date: text(headers, DATE),
             total_count: headers.get("x-total-count").and_then(|value| value.to_str().ok()).map(str::to_owned),
             link: links(headers),
+            cache_control: text(headers, CACHE_CONTROL),
             body: Bytes::new(),
         };
         reply.body = self.body(host, response).await?;

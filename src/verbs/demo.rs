@@ -96,11 +96,11 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         key_file: None,
         allow_private_addresses: true,
         database_connections: 1,
+        public_url: None,
         lost_after: Duration::from_mins(1),
         keep_pages: Duration::from_hours(7 * 24),
         keep_plans: Duration::from_hours(90 * 24),
         flag_requests_per_second: crate::config::FLAG_REQUESTS_PER_SECOND,
-        flag_launch_url: None,
         campus: rollcall_flag_sync::partner::PartnerInterface::default(),
     };
     let context = Context::open_with(global, settings, Arc::clone(&clock) as _).await?;

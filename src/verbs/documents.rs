@@ -21,6 +21,7 @@ use rollcall_store::document::{
 };
 use serde_json::json;
 
+use super::views;
 use crate::{cli::DocumentsVerb, config, context::Context, output::Listing};
 
 /// Columns of the CSV, in any order; `end` and `file` may be empty.
@@ -32,6 +33,7 @@ const MOST_SHOWN: usize = 200;
 /// Does what the verb says.
 pub(crate) async fn dispatch(context: &Context, verb: DocumentsVerb) -> anyhow::Result<ExitCode> {
     match verb {
+        DocumentsVerb::Views { district, student, limit } => views::list(context, &district, student, limit).await,
         DocumentsVerb::Import { district, file } => import(context, &district, &file).await,
         DocumentsVerb::List { district, student, program, status } => {
             let student = student.map(StudentId);

@@ -5,7 +5,9 @@ mod district;
 mod doctor;
 mod documents;
 mod flags;
+mod integrations;
 mod key;
+mod lti;
 mod queues;
 mod replay;
 mod run;
@@ -14,6 +16,8 @@ mod sandbox;
 mod serve;
 mod students;
 mod trace;
+mod views;
+mod web;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -40,6 +44,9 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Key(verb) => key::dispatch(global, verb).await,
         Verb::Serve(args) => serve::serve(&Context::open(global).await?, &args).await,
         Verb::Worker(args) => serve::worker(&Context::open(global).await?, &args).await,
+        Verb::Web(args) => web::web(&Context::open(global).await?, &args).await,
+        Verb::Lti(verb) => lti::dispatch(&Context::open(global).await?, verb).await,
+        Verb::Integrations(verb) => integrations::dispatch(&Context::open(global).await?, verb).await,
         Verb::District(verb) => district::dispatch(&Context::open(global).await?, verb).await,
         Verb::Run(args) => run::run(&Context::open(global).await?, &args).await,
         Verb::Runs(verb) => runs::dispatch(&Context::open(global).await?, verb).await,

@@ -38,6 +38,9 @@ pub(crate) async fn serve(context: &Context, args: &Serve) -> anyhow::Result<Exi
     };
     let mut services = Services::new();
     services.start_all(context, args.concurrency, true);
+    if let Some(address) = args.listen {
+        services.start_web(context, address).await?;
+    }
     eprintln!("rollcall serves {}; Ctrl-C stops it in order", dir.display());
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)

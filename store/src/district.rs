@@ -413,6 +413,7 @@ pub struct FlagPolicy {
 }
 
 impl FlagPolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -14,7 +14,7 @@ use crate::{
     ScheduledDistrict, Store, StoreError,
     audit::AuditEntry,
     district::{ConnectionSecrets, District},
-    documents, flag_work,
+    documents, flag_work, lti,
     secret::Keyring,
     sql::{Row, Tx, args},
     trail,
@@ -141,6 +141,7 @@ impl Store {
             let update = "UPDATE connection SET secrets = $3, updated_at = $4 WHERE district = $1 AND connection = $2";
             count += tx.execute(operation, update, args![id, connection, sealed, now]).await?;
         }
+        count += lti::reseal(&mut tx, keys, id).await?;
         let contents = documents::reseal(&mut tx, keys, id).await?;
         trail::write(&mut tx, &entry(id, "key.rotate", actor, format!("secrets={count} documents={contents}"), now))
             .await?;

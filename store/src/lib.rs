@@ -17,6 +17,8 @@ pub mod district;
 pub mod document;
 pub mod error;
 pub mod flag;
+pub mod integrations;
+pub mod lti;
 pub mod page;
 pub mod plan;
 pub mod replay;

@@ -2,7 +2,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
-#[allow(dead_code, reason = "shared with the roster's tests")]
 mod roster_support;
 
 use common::{Fixture, day, new_key, ring};
@@ -184,8 +183,8 @@ async fn an_idempotency_key_answers_alike_and_is_for_one_request(f: Fixture) {
     assert!(store.withdraw_document(&district, &key, keyed("k2")).await.unwrap().unwrap().changed);
     assert!(!store.withdraw_document(&district, &key, keyed("k2")).await.unwrap().unwrap().changed);
     let other_actor = Author { actor: "another", key: Some("k1"), at: at(12) };
-    let refused = store.save_document(&district, &new, SaveMode::Create, other_actor).await.unwrap();
-    assert_eq!(refused, Err(DocumentRefused::Exists), "keys are an integration's own");
+    let by_another = store.save_document(&district, &new, SaveMode::Create, other_actor).await.unwrap();
+    assert_eq!(by_another, Err(DocumentRefused::Exists), "keys are an integration's own");
 }
 
 async fn the_newest_completed_document_is_found_with_its_file(f: Fixture) {

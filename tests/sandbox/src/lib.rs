@@ -24,6 +24,7 @@ mod control;
 mod edits;
 mod http;
 mod listing;
+pub mod lti;
 mod metadata;
 mod oneroster;
 mod paging;

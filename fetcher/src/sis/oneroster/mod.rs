@@ -238,6 +238,7 @@ fn gone() -> Reply {
         date: None,
         total_count: None,
         link: None,
+        cache_control: None,
         body: Bytes::new(),
     }
 }

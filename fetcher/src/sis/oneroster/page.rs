@@ -132,6 +132,7 @@ mod tests {
             date: None,
             total_count: total.map(str::to_owned),
             link: link.map(str::to_owned),
+            cache_control: None,
             body: body.to_owned().into(),
         }
     }

@@ -111,6 +111,7 @@ mod tests {
             date: None,
             total_count: None,
             link: None,
+            cache_control: None,
             body: body.to_owned().into(),
         }
     }

@@ -54,7 +54,7 @@ pub struct CampusStats {
 #[derive(Debug)]
 pub(super) struct Flags {
     pub(super) programs: Vec<CampusProgramRow>,
-    flags: BTreeMap<String, CampusFlag>,
+    by_id: BTreeMap<String, CampusFlag>,
     pub(super) stats: CampusStats,
 }
 
@@ -68,7 +68,7 @@ impl Default for Flags {
             special_ed: true,
         };
         let programs = names.into_iter().enumerate().map(program).collect();
-        Self { programs, flags: BTreeMap::new(), stats: CampusStats::default() }
+        Self { programs, by_id: BTreeMap::new(), stats: CampusStats::default() }
     }
 }
 
@@ -80,15 +80,15 @@ const INVALID: Refused = (StatusCode::UNPROCESSABLE_ENTITY, "invaliddata");
 
 impl Flags {
     pub(super) fn all(&self) -> Vec<CampusFlag> {
-        self.flags.values().cloned().collect()
+        self.by_id.values().cloned().collect()
     }
 
     pub(super) fn put(&mut self, flag: CampusFlag) {
-        self.flags.insert(flag.id.to_ascii_lowercase(), flag);
+        self.by_id.insert(flag.id.to_ascii_lowercase(), flag);
     }
 
     pub(super) fn delete(&mut self, id: &str) {
-        self.flags.remove(&id.to_ascii_lowercase());
+        self.by_id.remove(&id.to_ascii_lowercase());
     }
 
     /// A program that partners see.
@@ -107,12 +107,12 @@ impl Flags {
             Some(("program.sourcedId", id)) => flag.program == id,
             _ => true,
         };
-        let visible = self.flags.values().filter(|flag| self.shown(&flag.program).is_some());
+        let visible = self.by_id.values().filter(|flag| self.shown(&flag.program).is_some());
         visible.filter(wanted).map(flag_row).collect()
     }
 
     pub(super) fn flag_row(&self, id: &str) -> Option<Value> {
-        let flag = self.flags.get(&id.to_ascii_lowercase())?;
+        let flag = self.by_id.get(&id.to_ascii_lowercase())?;
         self.shown(&flag.program).map(|_| flag_row(flag))
     }
 
@@ -124,7 +124,7 @@ impl Flags {
         if !known {
             return Err(UNKNOWN);
         }
-        let replaces = self.flags.contains_key(&id.to_ascii_lowercase());
+        let replaces = self.by_id.contains_key(&id.to_ascii_lowercase());
         // Only active flags can be assigned; one that is there can be ended.
         let ends = replaces && flag.ends.is_some();
         if flag.ends.is_some_and(|end| end < flag.begins) || (!program.active && !ends) {

@@ -1,0 +1,204 @@
+//! `rollcall lti`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use rollcall_http::net;
+use rollcall_proto::id::DistrictId;
+use rollcall_store::lti::{Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess};
+use rollcall_web::{WebConfig, lti::tool_keys};
+use serde_json::{Value, json};
+use url::Url;
+use uuid::Uuid;
+
+use crate::{
+    cli::{LtiKeysVerb, LtiRegister, LtiUsersVerb, LtiVerb, StaffSight},
+    config,
+    context::Context,
+    output::Listing,
+};
+
+/// Does what the verb says.
+pub(crate) async fn dispatch(context: &Context, verb: LtiVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        LtiVerb::Register(args) => register(context, *args).await?,
+        LtiVerb::List { district } => list(context, &district).await?,
+        LtiVerb::Remove { district, registration } => remove(context, &district, registration).await?,
+        LtiVerb::Keys(LtiKeysVerb::List { district }) => keys(context, &district).await?,
+        LtiVerb::Keys(LtiKeysVerb::Rotate { district }) => rotate(context, &district).await?,
+        LtiVerb::Users(verb) => users(context, verb).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
+    let allow = context.settings.allow_private_addresses;
+    for url in [&args.auth_url, &args.jwks_url] {
+        net::admit(url, allow).with_context(|| format!("{url} cannot be used"))?;
+    }
+    let frame_origins = args.frame_origins.iter().map(frame_origin).collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(!args.issuer.trim().is_empty() && !args.client_id.trim().is_empty(), "issuer and client id are not empty");
+    let (district, actor, now) = (args.district, config::actor(), context.clock.now());
+    let new = Registration {
+        district: district.clone(),
+        id: Uuid::now_v7(),
+        issuer: args.issuer,
+        client_id: args.client_id,
+        auth_url: args.auth_url,
+        jwks_url: args.jwks_url,
+        details: RegistrationDetails {
+            deployments: args.deployments,
+            student: args.student,
+            program: args.program,
+            user: args.user,
+            staff: match args.staff {
+                StaffSight::Nothing => StaffAccess::Nothing,
+                StaffSight::OwnSchools => StaffAccess::OwnSchools,
+            },
+            frame_origins,
+        },
+        created_at: now,
+    };
+    let id = context.store.register_platform(&new, &actor).await?;
+    tool_keys::ensure(&context.store, &district, &actor, now).await?;
+    eprintln!("registered as {id}");
+    match site(context)? {
+        Some(site) => eprintln!(
+            "enter at the platform:\n  login initiation URL  {}\n  redirect (launch) URL {}\n  public key set URL    {}",
+            site.login_url(&district),
+            site.launch_url(&district),
+            site.jwks_url(&district)
+        ),
+        None => eprintln!(
+            "set ROLLCALL_PUBLIC_URL, and `rollcall lti list --district {district}` shows what to enter there"
+        ),
+    }
+    Ok(())
+}
+
+fn frame_origin(url: &Url) -> anyhow::Result<String> {
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    ensure!(bare && matches!(url.scheme(), "https" | "http"), "{url} is not an origin; one is https://sis.example.org");
+    Ok(url.origin().ascii_serialization())
+}
+
+/// The site's addresses, where its public URL is known here.
+fn site(context: &Context) -> anyhow::Result<Option<WebConfig>> {
+    let url = context.settings.public_url.clone();
+    url.map(|url| WebConfig::new(url, context.settings.allow_private_addresses)).transpose().map_err(Into::into)
+}
+
+async fn list(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
+    context.store.district(district).await?;
+    let site = site(context)?;
+    let mut listing = Listing::new(&[
+        "registration",
+        "issuer",
+        "client_id",
+        "deployments",
+        "auth_url",
+        "jwks_url",
+        "student",
+        "program",
+        "user",
+        "staff",
+        "login_url",
+        "launch_url",
+        "tool_jwks_url",
+    ]);
+    for one in context.store.registrations(district).await? {
+        let ours = |url: fn(&WebConfig, &DistrictId) -> Url| json!(site.as_ref().map(|site| url(site, district)));
+        let details = &one.details;
+        let place = |place: &rollcall_store::lti::Place| json!(place.to_string());
+        listing.push(vec![
+            json!(one.id),
+            json!(one.issuer),
+            json!(one.client_id),
+            json!(details.deployments),
+            json!(one.auth_url),
+            json!(one.jwks_url),
+            place(&details.student),
+            place(&details.program),
+            place(&details.user),
+            json!(details.staff.as_str()),
+            ours(WebConfig::login_url),
+            ours(WebConfig::launch_url),
+            ours(WebConfig::jwks_url),
+        ]);
+    }
+    listing.print(context.format)
+}
+
+async fn remove(context: &Context, district: &DistrictId, id: Uuid) -> anyhow::Result<()> {
+    let there = context.store.remove_registration(district, id, &config::actor(), context.clock.now()).await?;
+    ensure!(there, "{district} has no registration {id}; `rollcall lti list --district {district}` shows all");
+    eprintln!("{id} is gone: its platform cannot launch any more");
+    Ok(())
+}
+
+async fn keys(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
+    context.store.district(district).await?;
+    let mut listing = Listing::new(&["kid", "created_at", "signs_from", "published_until"]);
+    for key in context.store.published_tool_keys(district, context.clock.now()).await? {
+        listing.push(vec![json!(key.kid), json!(key.created_at), json!(key.signs_from), json!(key.retires_at)]);
+    }
+    listing.print(context.format)
+}
+
+async fn rotate(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
+    let kid = tool_keys::rotate(&context.store, district, &config::actor(), context.clock.now()).await?;
+    eprintln!("{kid} is published from now on and signs in an hour; the keys before it are published an hour longer");
+    Ok(())
+}
+
+async fn users(context: &Context, verb: LtiUsersVerb) -> anyhow::Result<()> {
+    match verb {
+        LtiUsersVerb::Add { district, user, everybody, schools, students, nobody, programs } => {
+            let students = match (everybody, nobody, schools.is_empty(), students.is_empty()) {
+                (true, ..) => StudentScope::Everybody,
+                (_, true, ..) => StudentScope::Nobody,
+                (.., false, _) => StudentScope::Schools(schools),
+                (.., false) => StudentScope::Students(students),
+                _ => bail!("say whose documents: --everybody, --school CODE, --student ID, or --nobody"),
+            };
+            let access = UserAccess { students, programs };
+            let now = context.clock.now();
+            context.store.put_lti_user(&district, &user, &access, &config::actor(), now).await?;
+            eprintln!("noted; it counts from the next launch on");
+            Ok(())
+        }
+        LtiUsersVerb::List { district } => list_users(context, &district).await,
+        LtiUsersVerb::Remove { district, user } => {
+            let there = context.store.remove_lti_user(&district, &user, &config::actor(), context.clock.now()).await?;
+            ensure!(
+                there,
+                "nothing was said about this person; `rollcall lti users list --district {district}` shows all"
+            );
+            eprintln!("taken back; the roster's word counts again");
+            Ok(())
+        }
+    }
+}
+
+async fn list_users(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
+    context.store.district(district).await?;
+    let mut listing = Listing::new(&["user", "sees", "of", "programs", "created_at", "created_by"]);
+    for user in context.store.lti_users(district).await? {
+        let (sees, of) = match &user.access.students {
+            StudentScope::Nobody => ("nobody", Value::Null),
+            StudentScope::Everybody => ("everybody", Value::Null),
+            StudentScope::Schools(schools) => ("schools", json!(schools)),
+            StudentScope::Students(students) => ("students", json!(students)),
+        };
+        let programs = json!(user.access.programs);
+        listing.push(vec![
+            json!(user.user_id),
+            json!(sees),
+            of,
+            programs,
+            json!(user.created_at),
+            json!(user.created_by),
+        ]);
+    }
+    listing.print(context.format)
+}

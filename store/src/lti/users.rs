@@ -1,0 +1,169 @@
+//! Whom an administrator gave or denied sight, and what the roster knows of a person and a student.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rollcall_proto::id::{DistrictId, StudentId};
+
+use super::{LtiUser, StaffMember, Subject, UserAccess, registrations::entry};
+use crate::{
+    Store, StoreError,
+    districts::{json_unreadable, lock},
+    roster::load::read_json,
+    sql::{Row, Tx, args},
+    trail,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Says what a person may see; replaces what was said before.
+    pub async fn put_lti_user(
+        &self,
+        district: &DistrictId,
+        user_id: &str,
+        access: &UserAccess,
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let operation = "keep an LTI user";
+        let text = serde_json::to_string(access).map_err(|error| json_unreadable("LTI user", &error))?;
+        let mut tx = self.begin(district, operation).await?;
+        lock(&mut tx, district).await?;
+        let sql = "INSERT INTO lti_user (district, user_id, access, created_at, created_by) VALUES ($1, $2, $3, $4, $5) \
+                   ON CONFLICT (district, user_id) DO UPDATE SET access = excluded.access, \
+                   created_at = excluded.created_at, created_by = excluded.created_by";
+        tx.execute(operation, sql, args![district, user_id, text, now, actor]).await?;
+        trail::write(&mut tx, &entry(district, "lti.user.add", actor, format!("user={user_id}"), now)).await?;
+        tx.commit(operation).await
+    }
+
+    /// Takes back what was said about a person; the roster's word counts again. Returns whether anything was said.
+    pub async fn remove_lti_user(
+        &self,
+        district: &DistrictId,
+        user_id: &str,
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let operation = "remove an LTI user";
+        let mut tx = self.begin(district, operation).await?;
+        let delete = "DELETE FROM lti_user WHERE district = $1 AND user_id = $2";
+        let there = tx.execute(operation, delete, args![district, user_id]).await? > 0;
+        if there {
+            trail::write(&mut tx, &entry(district, "lti.user.remove", actor, format!("user={user_id}"), now)).await?;
+        }
+        tx.commit(operation).await?;
+        Ok(there)
+    }
+
+    /// All of a district, by id.
+    pub async fn lti_users(&self, district: &DistrictId) -> Result<Vec<LtiUser>> {
+        let operation = "list the LTI users";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT user_id, access, created_at, created_by FROM lti_user WHERE district = $1 ORDER BY user_id";
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(user).collect()
+    }
+
+    /// What an administrator said about one person.
+    pub async fn lti_user(&self, district: &DistrictId, user_id: &str) -> Result<Option<LtiUser>> {
+        let operation = "find an LTI user";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT user_id, access, created_at, created_by FROM lti_user WHERE district = $1 AND user_id = $2";
+        let row = tx.row(operation, sql, args![district, user_id]).await?;
+        tx.commit(operation).await?;
+        row.as_ref().map(user).transpose()
+    }
+
+    /// A member of the roster's staff by the SIS's id. Letter case does not matter: platforms spell the same UUID either way.
+    pub async fn staff_by_id(&self, district: &DistrictId, id: &str) -> Result<Option<StaffMember>> {
+        let operation = "find a member of staff";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT staff_id, CAST(entities AS text) FROM staff \
+                   WHERE district = $1 AND staff_id IN ($2, $3, $4) ORDER BY staff_id <> $2, staff_id LIMIT 1";
+        let row = tx.row(operation, sql, args![district, id, id.to_lowercase(), id.to_uppercase()]).await?;
+        tx.commit(operation).await?;
+        row.as_ref().map(staff).transpose()
+    }
+
+    /// A member of the roster's staff by an e-mail address that no other member has.
+    pub async fn staff_by_email(&self, district: &DistrictId, address: &str) -> Result<Option<StaffMember>> {
+        let operation = "find a member of staff";
+        let mut tx = self.read(district, operation).await?;
+        let sql = if tx.is_postgres() {
+            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND EXISTS (SELECT 1 FROM \
+             jsonb_array_elements(s.emails) e WHERE lower(e ->> 'address') = lower($2)) ORDER BY staff_id LIMIT 2"
+        } else {
+            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND EXISTS (SELECT 1 FROM \
+             json_each(s.emails) e WHERE lower(e.value ->> '$.address') = lower($2)) ORDER BY staff_id LIMIT 2"
+        };
+        let rows = tx.rows(operation, sql, args![district, address]).await?;
+        tx.commit(operation).await?;
+        match rows.as_slice() {
+            [one] => staff(one).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The student that a launch names by the SIS's id, with or without the prefix of its connection, in whatever
+    /// letter case, and where they are enrolled on `today` or later. Two students of that name are nobody.
+    pub async fn subject(&self, district: &DistrictId, id: &str, today: NaiveDate) -> Result<Option<Subject>> {
+        let operation = "find the student of a launch";
+        let mut tx = self.read(district, operation).await?;
+        let Some(config) = crate::districts::config(&mut tx, district, operation).await? else { return Ok(None) };
+        let prefixes = config.connections.iter().filter_map(|connection| connection.id_prefix.as_deref());
+        let mut found: Option<StudentId> = None;
+        for prefix in std::iter::once("").chain(prefixes) {
+            let Some(student) = student_named(&mut tx, district, prefix, id).await? else { continue };
+            match &found {
+                Some(other) if *other != student => return Ok(None),
+                _ => found = Some(student),
+            }
+        }
+        let Some(student_id) = found else { return Ok(None) };
+        let (schools, entities) = places(&mut tx, district, &student_id, today).await?;
+        tx.commit(operation).await?;
+        Ok(Some(Subject { student_id, schools, entities }))
+    }
+}
+
+async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &str) -> Result<Option<StudentId>> {
+    let spelled = |id: &str| format!("{prefix}{id}");
+    let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id IN ($2, $3, $4) \
+               ORDER BY student_id <> $2, student_id LIMIT 1";
+    let values = args![district, spelled(id), spelled(&id.to_lowercase()), spelled(&id.to_uppercase())];
+    let row = tx.row("find the student of a launch", sql, values).await?;
+    row.map(|row| row.get(0).map(StudentId)).transpose()
+}
+
+async fn places(
+    tx: &mut Tx,
+    district: &DistrictId,
+    student: &StudentId,
+    today: NaiveDate,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let sql = "SELECT DISTINCT school, entity FROM enrollment WHERE district = $1 AND student_id = $2 AND listed \
+               AND NOT no_show AND (withdrawal_date IS NULL OR withdrawal_date >= $3) ORDER BY school, entity";
+    let rows = tx.rows("find the schools of a student", sql, args![district, student, today]).await?;
+    let mut schools = Vec::new();
+    let mut entities = Vec::new();
+    for row in &rows {
+        schools.extend(row.get::<Option<String>>(0)?);
+        entities.push(row.get(1)?);
+    }
+    Ok((schools, entities))
+}
+
+fn user(row: &Row) -> Result<LtiUser> {
+    let access: String = row.get(1)?;
+    Ok(LtiUser {
+        user_id: row.get(0)?,
+        access: serde_json::from_str(&access).map_err(|error| json_unreadable("LTI user", &error))?,
+        created_at: row.get(2)?,
+        created_by: row.get(3)?,
+    })
+}
+
+fn staff(row: &Row) -> Result<StaffMember> {
+    Ok(StaffMember { staff_id: row.get(0)?, entities: read_json(row, 1)? })
+}

@@ -1,0 +1,273 @@
+//! What both engines must do alike for the HTTP side: registrations, logins, tickets, keys, people, the access log,
+//! integrations.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use common::{Fixture, later, new_key, now, ring};
+use rollcall_proto::id::{DistrictId, StudentId};
+use rollcall_store::{
+    StoreError,
+    integrations::Integration,
+    lti::{
+        Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails, StaffAccess, StudentScope,
+        ToolKey, UserAccess, ViewOutcome,
+    },
+};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+on_both_engines! {
+    a_registration_reads_back_and_keeps_its_id,
+    a_removed_district_has_no_registration,
+    a_login_is_good_once_and_for_a_while,
+    many_at_once_use_a_login_once,
+    a_ticket_is_good_once_and_its_view_is_logged_with_it,
+    tenants_do_not_see_each_other,
+    keys_lie_sealed_and_take_turns,
+    a_rotated_sealing_key_opens_the_tools_keys,
+    people_are_noted_and_forgotten,
+    integrations_come_and_go_with_their_tokens,
+    what_has_expired_is_swept_away,
+}
+
+fn registration(district: &DistrictId, client: &str) -> Registration {
+    Registration {
+        district: district.clone(),
+        id: Uuid::now_v7(),
+        issuer: "https://sis.example".to_owned(),
+        client_id: client.to_owned(),
+        auth_url: "https://sis.example/auth?x=1".parse().unwrap(),
+        jwks_url: "https://sis.example/jwks".parse().unwrap(),
+        details: RegistrationDetails {
+            deployments: vec!["d1".to_owned()],
+            student: Place::Custom("student".to_owned()),
+            program: Place::Fixed("Section 504".to_owned()),
+            user: Place::LisPerson,
+            staff: StaffAccess::Nothing,
+            frame_origins: vec!["https://frame.example".to_owned()],
+        },
+        created_at: now(),
+    }
+}
+
+fn login(registration: Uuid, state: &str) -> NewLogin {
+    NewLogin {
+        registration,
+        state: Digest::of(state),
+        browser: Digest::of("cookie"),
+        nonce: "n".to_owned(),
+        request: LoginRequest {
+            iss: "https://sis.example".to_owned(),
+            login_hint: "u\u{1F3EB}".to_owned(),
+            target_link_uri: "https://plans.example/".to_owned(),
+            lti_message_hint: None,
+            client_id: Some("c".to_owned()),
+            lti_deployment_id: None,
+        },
+        expires_at: later(10),
+    }
+}
+
+async fn a_registration_reads_back_and_keeps_its_id(f: Fixture) {
+    let district = f.district("a").await;
+    let first = registration(&district, "c1");
+    assert_eq!(f.store.register_platform(&first, "test").await.unwrap(), first.id);
+    let again = Registration { jwks_url: "https://sis.example/keys".parse().unwrap(), ..registration(&district, "c1") };
+    assert_eq!(f.store.register_platform(&again, "test").await.unwrap(), first.id);
+    f.store.register_platform(&registration(&district, "c2"), "test").await.unwrap();
+    let all = f.store.registrations(&district).await.unwrap();
+    assert_eq!(all[0], Registration { jwks_url: again.jwks_url.clone(), ..first.clone() });
+    assert_eq!(all.len(), 2);
+    assert_eq!(f.store.registrations_of(&district, "https://sis.example/").await.unwrap(), []);
+    assert_eq!(f.store.registrations_of(&district, "https://sis.example").await.unwrap().len(), 2);
+    assert!(f.store.remove_registration(&district, first.id, "test", later(1)).await.unwrap());
+    assert!(!f.store.remove_registration(&district, first.id, "test", later(1)).await.unwrap());
+    assert!(f.store.registration(&district, first.id).await.unwrap().is_none());
+    let nowhere = registration(&"nowhere".parse().unwrap(), "c1");
+    assert!(matches!(f.store.register_platform(&nowhere, "test").await, Err(StoreError::NoDistrict(_))));
+}
+
+async fn a_removed_district_has_no_registration(f: Fixture) {
+    let district = f.district("a").await;
+    f.store.register_platform(&registration(&district, "c1"), "test").await.unwrap();
+    f.store.remove_district(&district, "test", later(1)).await.unwrap();
+    assert_eq!(f.store.registrations(&district).await.unwrap(), []);
+}
+
+async fn a_login_is_good_once_and_for_a_while(f: Fixture) {
+    let district = f.district("a").await;
+    let new = login(Uuid::now_v7(), "s1");
+    f.store.begin_login(&district, &new, now()).await.unwrap();
+    let found = f.store.login(&district, new.state, later(9)).await.unwrap().unwrap();
+    assert_eq!((found.request, found.nonce, found.browser), (new.request.clone(), "n".to_owned(), new.browser));
+    assert!(f.store.login(&district, new.state, later(10)).await.unwrap().is_none());
+    assert!(!f.store.use_login(&district, new.state, later(10)).await.unwrap());
+    assert!(f.store.use_login(&district, new.state, later(9)).await.unwrap());
+    assert!(!f.store.use_login(&district, new.state, later(9)).await.unwrap());
+    assert!(f.store.login(&district, new.state, later(9)).await.unwrap().is_none());
+}
+
+async fn many_at_once_use_a_login_once(f: Fixture) {
+    let district = f.district("a").await;
+    let new = login(Uuid::now_v7(), "s1");
+    f.store.begin_login(&district, &new, now()).await.unwrap();
+    let tries = (0..8).map(|_| {
+        let (store, district, state) = (f.store.clone(), district.clone(), new.state);
+        tokio::spawn(async move { store.use_login(&district, state, later(1)).await.unwrap() })
+    });
+    let mut used = 0;
+    for one in tries.collect::<Vec<_>>() {
+        used += usize::from(one.await.unwrap());
+    }
+    assert_eq!(used, 1);
+}
+
+async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
+    let district = f.district("a").await;
+    let registration = registration(&district, "c1");
+    let (student, other) = (StudentId("S1".to_owned()), StudentId("S2".to_owned()));
+    let view = |student, outcome, shown| NewView {
+        at: now(),
+        student_id: student,
+        program: "Section 504",
+        user_id: "T1",
+        registration: &registration,
+        outcome,
+        shown,
+    };
+    let ticket = Digest::of("t");
+    f.store.log_view(&view(&student, ViewOutcome::Shown, Some(("D1", ticket, later(1))))).await.unwrap();
+    f.store.log_view(&view(&other, ViewOutcome::Refused, None)).await.unwrap();
+    f.store.log_view(&view(&student, ViewOutcome::NoDocument, None)).await.unwrap();
+    assert!(f.store.use_ticket(&district, ticket, later(1)).await.unwrap().is_none());
+    let used = f.store.use_ticket(&district, ticket, now()).await.unwrap().unwrap();
+    assert_eq!((used.document_id.as_str(), used.registration), ("D1", registration.id));
+    assert!(f.store.use_ticket(&district, ticket, now()).await.unwrap().is_none());
+    let outcomes = |views: Vec<rollcall_store::lti::View>| -> Vec<(String, Option<String>)> {
+        views.into_iter().map(|view| (view.outcome, view.document_id)).collect()
+    };
+    let all = f.store.document_views(&district, None, 10).await.unwrap();
+    let expected = [("no-document", None), ("refused", None), ("shown", Some("D1"))];
+    let expected = expected.map(|(outcome, id)| (outcome.to_owned(), id.map(str::to_owned)));
+    assert_eq!(outcomes(all), expected);
+    let one = f.store.document_views(&district, Some(&student), 1).await.unwrap();
+    assert_eq!(outcomes(one), expected[..1]);
+}
+
+async fn tenants_do_not_see_each_other(f: Fixture) {
+    let (a, b) = (f.district("a").await, f.district("b").await);
+    let new = login(Uuid::now_v7(), "s1");
+    f.store.begin_login(&a, &new, now()).await.unwrap();
+    f.store.register_platform(&registration(&a, "c1"), "test").await.unwrap();
+    f.store.add_integration(&a, &integration("i1")).await.unwrap();
+    f.store.add_token(&a, "i1", Digest::of("t"), later(10)).await.unwrap();
+    assert!(f.store.login(&b, new.state, now()).await.unwrap().is_none());
+    assert!(!f.store.use_login(&b, new.state, now()).await.unwrap());
+    assert_eq!(f.store.registrations(&b).await.unwrap(), []);
+    assert_eq!(f.store.integrations(&b).await.unwrap(), []);
+    assert!(f.store.token_holder(&b, Digest::of("t"), now()).await.unwrap().is_none());
+    assert!(f.store.token_holder(&a, Digest::of("t"), now()).await.unwrap().is_some());
+}
+
+fn key(kid: &str, minutes: i64) -> ToolKey {
+    ToolKey {
+        kid: kid.to_owned(),
+        public_key: format!("{{\"kid\":\"{kid}\"}}"),
+        private_key: Zeroizing::new(b"pr1vate part".to_vec()),
+        signs_from: later(minutes),
+    }
+}
+
+async fn keys_lie_sealed_and_take_turns(f: Fixture) {
+    let district = f.district("a").await;
+    f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();
+    f.store.add_tool_key(&district, &key("k2", 60), later(120), "test", later(1)).await.unwrap();
+    let published = |minutes| f.store.published_tool_keys(&district, later(minutes));
+    let kids = |keys: Vec<rollcall_store::lti::PublicToolKey>| -> Vec<String> {
+        keys.into_iter().map(|key| key.kid).collect()
+    };
+    assert_eq!(kids(published(119).await.unwrap()), ["k1", "k2"]);
+    assert_eq!(kids(published(120).await.unwrap()), ["k2"]);
+    for (minutes, expected) in [(0, "k1"), (59, "k1"), (60, "k2")] {
+        let signing = f.store.signing_tool_key(&district, later(minutes)).await.unwrap().unwrap();
+        assert_eq!((signing.kid.as_str(), signing.private_key.as_slice()), (expected, &b"pr1vate part"[..]));
+        assert!(!format!("{signing:?}").contains("pr1vate"));
+    }
+    if let Some(dir) = f.dir() {
+        for file in std::fs::read_dir(dir).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(7).any(|window| window == b"pr1vate"));
+        }
+    }
+}
+
+async fn a_rotated_sealing_key_opens_the_tools_keys(f: Fixture) {
+    let district = f.district("a").await;
+    f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();
+    let new = new_key();
+    f.store.rotate_key(ring(&new), "test", later(1)).await.unwrap();
+    let store = f.opened_with(&new).await;
+    assert_eq!(store.signing_tool_key(&district, later(1)).await.unwrap().unwrap().kid, "k1");
+}
+
+async fn people_are_noted_and_forgotten(f: Fixture) {
+    let district = f.district("a").await;
+    let access = |students| UserAccess { students, programs: vec!["Section 504".to_owned()] };
+    let schools = StudentScope::Schools(vec!["010".to_owned()]);
+    f.store.put_lti_user(&district, "T1", &access(StudentScope::Everybody), "test", now()).await.unwrap();
+    f.store.put_lti_user(&district, "T1", &access(schools.clone()), "other", later(1)).await.unwrap();
+    let user = f.store.lti_user(&district, "T1").await.unwrap().unwrap();
+    assert_eq!((user.access, user.created_by.as_str()), (access(schools), "other"));
+    assert!(f.store.lti_user(&district, "t1").await.unwrap().is_none());
+    assert_eq!(f.store.lti_users(&district).await.unwrap().len(), 1);
+    assert!(f.store.remove_lti_user(&district, "T1", "test", later(2)).await.unwrap());
+    assert!(!f.store.remove_lti_user(&district, "T1", "test", later(2)).await.unwrap());
+    let actions: Vec<_> = f.store.audit_trail(&district, 10).await.unwrap();
+    let actions: Vec<_> = actions.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["lti.user.remove", "lti.user.add", "lti.user.add", "district.apply"]);
+    // An empty roster knows nobody.
+    let today = now().date_naive();
+    assert!(f.store.staff_by_id(&district, "T1").await.unwrap().is_none());
+    assert!(f.store.staff_by_email(&district, "t@example.org").await.unwrap().is_none());
+    assert!(f.store.subject(&district, "S1", today).await.unwrap().is_none());
+}
+
+fn integration(id: &str) -> Integration {
+    Integration {
+        id: id.to_owned(),
+        name: "Plans".to_owned(),
+        secret_hash: "$argon2id$".to_owned(),
+        created_at: now(),
+        created_by: "test".to_owned(),
+    }
+}
+
+async fn integrations_come_and_go_with_their_tokens(f: Fixture) {
+    let district = f.district("a").await;
+    f.store.add_integration(&district, &integration("i1")).await.unwrap();
+    assert_eq!(f.store.integration(&district, "i1").await.unwrap(), Some(integration("i1")));
+    f.store.add_token(&district, "i1", Digest::of("t"), later(15)).await.unwrap();
+    assert!(f.store.add_token(&district, "nobody", Digest::of("u"), later(15)).await.is_err());
+    let holder = |minutes| f.store.token_holder(&district, Digest::of("t"), later(minutes));
+    assert_eq!(holder(14).await.unwrap().as_deref(), Some("i1"));
+    assert_eq!(holder(15).await.unwrap(), None);
+    assert!(f.store.remove_integration(&district, "i1", "test", later(1)).await.unwrap());
+    assert_eq!(holder(1).await.unwrap(), None);
+    assert!(!f.store.remove_integration(&district, "i1", "test", later(1)).await.unwrap());
+}
+
+async fn what_has_expired_is_swept_away(f: Fixture) {
+    let district = f.district("a").await;
+    f.store.begin_login(&district, &login(Uuid::now_v7(), "s1"), now()).await.unwrap();
+    f.store.add_integration(&district, &integration("i1")).await.unwrap();
+    f.store.add_token(&district, "i1", Digest::of("t"), later(15)).await.unwrap();
+    f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();
+    f.store.add_tool_key(&district, &key("k2", 60), later(120), "test", now()).await.unwrap();
+    assert_eq!(f.store.sweep_web(&district, later(15)).await.unwrap(), 0);
+    assert_eq!(f.store.sweep_web(&district, later(16)).await.unwrap(), 1, "the token");
+    assert_eq!(f.store.sweep_web(&district, later(130)).await.unwrap(), 1, "the key that retired");
+    assert_eq!(f.store.sweep_web(&district, later(131)).await.unwrap(), 1, "the login, two hours after it expired");
+    assert_eq!(f.store.sweep_web(&district, later(500)).await.unwrap(), 0);
+}

@@ -1,0 +1,192 @@
+//! The HTTP side as a person meets it: registered on the command line, hosted by `serve` and by `web`, a flag clicked.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode, header, redirect};
+use rollcall_e2e::{House, Process, house::DISTRICT, until};
+use rollcall_sandbox::{
+    SandboxConfig,
+    lti::{LtiPerson, LtiPlatform, LtiPlatformConfig, Manners},
+};
+use serde_json::{Value, json};
+use url::Url;
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The site's address, once the process has told it.
+async fn site(process: &Process) -> Url {
+    until("the HTTP side to listen", LIMIT, || {
+        let log = process.log();
+        let told = log.split("people reach it at ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let url = told.and_then(|text| text.parse().ok());
+        async move { url }
+    })
+    .await
+}
+
+async fn platform(site: &Url) -> LtiPlatform {
+    let at = |path: &str| site.join(&format!("lti/{DISTRICT}/{path}")).unwrap();
+    LtiPlatform::start(LtiPlatformConfig {
+        port: 0,
+        client_id: "tool-1".to_owned(),
+        deployment_id: "d1".to_owned(),
+        tool_login_url: at("login"),
+        tool_launch_url: at("launch"),
+        user: LtiPerson {
+            subject: "u1".to_owned(),
+            sourced_id: "counselor-1".to_owned(),
+            name: "Terry".to_owned(),
+            roles: Vec::new(),
+        },
+        students: Vec::new(),
+        extra_query: Vec::new(),
+        manners: Manners::default(),
+    })
+    .await
+    .unwrap()
+}
+
+async fn register(house: &House, platform: &LtiPlatform) {
+    let (issuer, auth, jwks) = (platform.origin(), platform.auth_url(), platform.jwks_url());
+    let args = [
+        "lti",
+        "register",
+        "--district",
+        DISTRICT,
+        "--issuer",
+        &issuer,
+        "--client-id",
+        "tool-1",
+        "--deployment",
+        "d1",
+        "--auth-url",
+        &auth,
+        "--jwks-url",
+        &jwks,
+        "--student",
+        "target_link_query:sid",
+        "--program",
+        "target_link_query:program",
+    ];
+    house.rollcall(&args).await.expect_code(0);
+}
+
+/// All hops of a click on a student's flag.
+async fn click(site: &Url, platform: &LtiPlatform, student: &str) -> (StatusCode, String) {
+    let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
+    let at = |path: &str| site.join(&format!("lti/{DISTRICT}/{path}")).unwrap();
+    let fields = platform.click(student, "Special Education");
+    let login = client.post(at("login")).form(&fields).send().await.unwrap();
+    assert_eq!(login.status(), StatusCode::FOUND);
+    let cookie = login.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let location: Url = login.headers()[header::LOCATION].to_str().unwrap().parse().unwrap();
+    let form = platform.authenticate(location.query().unwrap()).unwrap();
+    let launch = client.post(at("launch")).header(header::COOKIE, cookie).form(&form).send().await.unwrap();
+    (launch.status(), launch.text().await.unwrap())
+}
+
+/// A document of the student, handed in by a program.
+async fn hand_in(house: &House, site: &Url, student: &str) {
+    let added = house.rollcall(&["integrations", "add", "--district", DISTRICT, "Plans", "--format", "json"]).await;
+    let added = added.expect_code(0).json();
+    let client = Client::builder().no_proxy().build().unwrap();
+    let form = json!({
+        "grant_type": "client_credentials",
+        "client_id": added[0]["client_id"], "client_secret": added[0]["client_secret"],
+    });
+    let token: Value =
+        client.post(site.join("oauth2/token").unwrap()).form(&form).send().await.unwrap().json().await.unwrap();
+    let document = json!({
+        "document_id": "IEP-1", "student_id": student, "program": "Special Education", "kind": "IEP",
+        "status": "completed", "start": "2026-09-01", "file": "JVBERi0xLjcKJSVFT0YK",
+    });
+    let request = client.post(site.join("api/v1/documents").unwrap()).json(&document);
+    let request = request.bearer_auth(token["access_token"].as_str().unwrap()).header("Idempotency-Key", "k1");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED, "{}", answer.text().await.unwrap());
+}
+
+/// The whole way on this installation, whose HTTP side runs in `process`.
+async fn a_document_is_handed_in_and_shown(house: &House, process: &Process) {
+    let site = site(process).await;
+    let platform = platform(&site).await;
+    register(house, &platform).await;
+    let student = house.students().await[0].student_id.clone();
+    hand_in(house, &site, &student).await;
+
+    let (status, _) = click(&site, &platform, &student).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "nobody knows this person yet");
+    house.rollcall(&["lti", "users", "add", "--district", DISTRICT, "counselor-1", "--everybody"]).await.expect_code(0);
+    let (status, page) = click(&site, &platform, &student).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    assert!(page.contains("id=\"document\""), "{page}");
+
+    let views = ["documents", "views", "--district", DISTRICT, "--student", &student, "--format", "json"];
+    let views = house.rollcall(&views).await.expect_code(0).json();
+    let outcomes: Vec<_> = views.as_array().unwrap().iter().map(|view| view["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["shown", "refused"]);
+    assert_eq!(views[0]["user"], json!("counselor-1"));
+    let log = process.log();
+    assert!(!log.contains("sid=") && !log.contains("eyJ"), "neither links nor tokens in the log: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_hosts_the_http_side_of_a_directory() {
+    let house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    house.rollcall(&["run", DISTRICT, "--wait"]).await.expect_code(0);
+    let mut serve = house.start("serve", &["serve", "--listen", "127.0.0.1:0"]);
+    a_document_is_handed_in_and_shown(&house, &serve).await;
+    assert!(serve.terminate(LIMIT).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_serves_beside_the_workers_when_scaled_out() {
+    let mut house = House::scaled_out(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    house.start_workers(1);
+    house.rollcall(&["run", DISTRICT, "--wait"]).await.expect_code(0);
+    let mut web = house.start("web", &["web", "--listen", "127.0.0.1:0"]);
+    a_document_is_handed_in_and_shown(&house, &web).await;
+    assert!(web.terminate(LIMIT).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_what_is_wrong_and_what_to_do() {
+    let house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    let platform = platform(&"http://localhost:9/".parse().unwrap()).await;
+    register(&house, &platform).await;
+    let listed = house.rollcall(&["lti", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0);
+    let registration = listed.json()[0]["registration"].as_str().unwrap().to_owned();
+    assert_eq!(listed.json()[0]["student"], json!("target_link_query:sid"));
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["lti", "users", "add", "--district", DISTRICT, "u"], 1, "--everybody"),
+        (&["lti", "users", "remove", "--district", DISTRICT, "u"], 1, "lti users list"),
+        (&["lti", "remove", "--district", DISTRICT, "00000000-0000-4000-8000-000000000000"], 1, "lti list"),
+        (&["lti", "list", "--district", "nowhere"], 1, "district list"),
+        (&["integrations", "remove", "--district", DISTRICT, "x"], 1, "integrations list"),
+        (&["lti", "keys", "rotate", "--district", DISTRICT], 0, "signs in an hour"),
+        (&["lti", "remove", "--district", DISTRICT, &registration], 0, "cannot launch"),
+    ];
+    for (args, code, word) in cases {
+        let answer = house.rollcall(args).await.expect_code(code);
+        assert!(answer.stderr.contains(word), "{}: {}", answer.line, answer.stderr);
+    }
+    let keys =
+        house.rollcall(&["lti", "keys", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0);
+    assert_eq!(keys.json().as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_has_a_platform_with_flags_to_click_on() {
+    let house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    let sandbox = house.start("sandbox", &["sandbox", "--port", "0", "--lti-site", "http://localhost:9/"]);
+    let page = until("the sandbox's platform", LIMIT, || {
+        let log = sandbox.log();
+        let told = log.split("LTI platform is at ").nth(1).and_then(|rest| rest.split(';').next().map(str::to_owned));
+        async move { told }
+    })
+    .await;
+    assert!(sandbox.log().contains("rollcall lti register --district sandbox-isd"));
+    let html = reqwest::get(page).await.unwrap().text().await.unwrap();
+    assert!(html.contains("/flag?student=") && html.contains("Section 504"), "{html}");
+}

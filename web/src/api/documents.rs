@@ -1,0 +1,404 @@
+//! Documents: created, replaced, completed, withdrawn, read.
+
+#![allow(unused_qualifications, reason = "the macro that describes parameters writes whole paths")]
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::{DateTime, NaiveDate, Utc};
+use rollcall_proto::{
+    id::{RunId, StudentId},
+    message::{Body, FlagSync, Message},
+};
+use rollcall_store::document::{
+    Author, Document, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, FILE_LIMIT,
+    FileRefused, NewDocument, SaveMode, Saved,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    caller::Caller,
+    problem::{Problem, ProblemBody},
+};
+use crate::server::App;
+
+/// Most documents of one listing.
+const MOST_LISTED: u32 = 1_000;
+/// Longest idempotency key.
+const KEY_LIMIT: usize = 255;
+
+/// A document to create, or the whole of it to replace one with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DocumentBody {
+    /// Its id in the sending program, 1 to 200 characters.
+    document_id: String,
+    /// The SIS's id of the student, as `rollcall students list` shows it.
+    student_id: String,
+    /// One of the district's programs, such as `Special Education`.
+    program: String,
+    /// Kind, in the sender's words: `IEP`, `ETR`, `504 plan`.
+    kind: String,
+    /// `draft` or `completed`.
+    status: StatusWord,
+    /// First day in force.
+    start: NaiveDate,
+    /// Last day in force; leave out while open.
+    end: Option<NaiveDate>,
+    /// Structured data, at most 1 MiB. Left out: what is stored stays.
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
+    /// PDF, or HTML in UTF-8, in base64; at most 20 MiB. Left out: what is stored stays.
+    #[schema(format = Byte)]
+    file: Option<String>,
+}
+
+/// Where a document stands when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StatusWord {
+    /// Being written.
+    Draft,
+    /// In force over its dates.
+    Completed,
+}
+
+/// A document as kept.
+#[derive(Serialize, ToSchema)]
+struct DocumentAnswer {
+    /// Its id.
+    document_id: String,
+    /// The SIS's id of the student.
+    student_id: String,
+    /// Program.
+    program: String,
+    /// Kind.
+    kind: String,
+    /// `draft`, `completed` or `withdrawn`.
+    status: &'static str,
+    /// First day in force.
+    start: NaiveDate,
+    /// Last day in force.
+    end: Option<NaiveDate>,
+    /// Grows with every change, from 1.
+    version: i64,
+    /// Media type of the file, if there is one.
+    file_type: Option<&'static str>,
+    /// Size of the file in bytes.
+    file_bytes: Option<i64>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it was changed last.
+    updated_at: DateTime<Utc>,
+    /// When it was completed.
+    completed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Document> for DocumentAnswer {
+    fn from(document: Document) -> Self {
+        Self {
+            document_id: document.id.into(),
+            student_id: document.student.0,
+            program: document.program,
+            kind: document.kind,
+            status: document.status.as_str(),
+            start: document.starts_on,
+            end: document.ends_on,
+            version: document.version,
+            file_type: document.file.map(|file| file.kind.media_type()),
+            file_bytes: document.file.map(|file| file.bytes),
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+            completed_at: document.completed_at,
+        }
+    }
+}
+
+/// Which documents to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only of this student.
+    student_id: Option<String>,
+    /// Only of this program.
+    program: Option<String>,
+    /// Only with this status: `draft`, `completed` or `withdrawn`.
+    status: Option<String>,
+    /// Only ids after this one: where the page before ended.
+    after: Option<String>,
+    /// At most so many, 1 to 1000; 100 unless said.
+    limit: Option<u32>,
+}
+
+/// List documents, by id.
+#[utoipa::path(
+    get,
+    path = "/api/v1/documents",
+    tag = "documents",
+    security(("oauth2" = ["documents"])),
+    params(ListQuery),
+    responses(
+        (status = 200, description = "Documents", body = [DocumentAnswer]),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
+    let status = query.status.as_deref().map(|word| DocumentStatus::parse(word).ok_or(word)).transpose();
+    let status = status.map_err(|_| Problem::malformed("status is draft, completed or withdrawn"))?;
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=MOST_LISTED).contains(&limit) {
+        return Err(Problem::malformed("limit is 1 to 1000"));
+    }
+    let after = query.after.map(DocumentId::try_from).transpose();
+    let filter = DocumentFilter {
+        student: query.student_id.map(StudentId),
+        program: query.program,
+        status,
+        after: after.map_err(|error| Problem::malformed(error.to_string()))?,
+        limit: Some(limit.into()),
+    };
+    let found = app.store.documents(&caller.district, &filter).await?;
+    Ok(Json(found.into_iter().map(DocumentAnswer::from).collect::<Vec<_>>()).into_response())
+}
+
+/// Create a document.
+#[utoipa::path(
+    post,
+    path = "/api/v1/documents",
+    tag = "documents",
+    security(("oauth2" = ["documents"])),
+    params(("Idempotency-Key" = String, Header, description = "The same key again answers as the first time")),
+    request_body = DocumentBody,
+    responses(
+        (status = 201, description = "Made", body = DocumentAnswer),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "There already", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let new = document(&headers, &body)?;
+    save(&app, &caller, &headers, new, SaveMode::Create).await
+}
+
+/// A document.
+#[utoipa::path(
+    get,
+    path = "/api/v1/documents/{document_id}",
+    tag = "documents",
+    security(("oauth2" = ["documents"])),
+    params(("document_id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The document", body = DocumentAnswer),
+        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = app.store.document(&caller.district, &document_id(id)?).await?;
+    let document = found.ok_or(DocumentRefused::Missing)?;
+    Ok(Json(DocumentAnswer::from(document)).into_response())
+}
+
+/// Replace a document.
+#[utoipa::path(
+    put,
+    path = "/api/v1/documents/{document_id}",
+    tag = "documents",
+    security(("oauth2" = ["documents"])),
+    params(
+        ("document_id" = String, Path, description = "Its id, as in the body"),
+        ("Idempotency-Key" = String, Header, description = "The same key again answers as the first time"),
+    ),
+    request_body = DocumentBody,
+    responses(
+        (status = 200, description = "Replaced", body = DocumentAnswer),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Not from where it stands", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn replace(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let new = document(&headers, &body)?;
+    if new.id.as_str() != id {
+        return Err(Problem::malformed("document_id in the body is another than in the path"));
+    }
+    save(&app, &caller, &headers, new, SaveMode::Replace).await
+}
+
+/// Complete a document: from now on it counts.
+#[utoipa::path(
+    post,
+    path = "/api/v1/documents/{document_id}/complete",
+    tag = "documents",
+    security(("oauth2" = ["documents"])),
+    params(
+        ("document_id" = String, Path, description = "Its id"),
+        ("Idempotency-Key" = String, Header, description = "The same key again answers as the first time"),
+    ),
+    responses(
+        (status = 200, description = "Completed", body = DocumentAnswer),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Withdrawn", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn complete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, key) = (document_id(id)?, key(&headers)?);
+    let saved = app.store.complete_document(&caller.district, &id, author(&app, &caller, &key)).await??;
+    Ok(answer(&app, &caller, saved).await)
+}
+
+/// Withdraw a document, for good.
+#[utoipa::path(
+    post,
+    path = "/api/v1/documents/{document_id}/withdraw",
+    tag = "documents",
+    security(("oauth2" = ["documents"])),
+    params(
+        ("document_id" = String, Path, description = "Its id"),
+        ("Idempotency-Key" = String, Header, description = "The same key again answers as the first time"),
+    ),
+    responses(
+        (status = 200, description = "Withdrawn", body = DocumentAnswer),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn withdraw(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, key) = (document_id(id)?, key(&headers)?);
+    let saved = app.store.withdraw_document(&caller.district, &id, author(&app, &caller, &key)).await??;
+    Ok(answer(&app, &caller, saved).await)
+}
+
+async fn save(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    new: NewDocument,
+    mode: SaveMode,
+) -> Result<Response, Problem> {
+    let key = key(headers)?;
+    let saved = app.store.save_document(&caller.district, &new, mode, author(app, caller, &key)).await??;
+    Ok(answer(app, caller, saved).await)
+}
+
+/// The store remembers that flags are due; the message makes it happen at once.
+async fn answer(app: &App, caller: &Caller, saved: Saved) -> Response {
+    let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
+    if saved.flags_due {
+        let sync = Body::FlagSync(FlagSync { student: Some(saved.document.student.clone()) });
+        let message = Message::new(caller.district.clone(), RunId(Uuid::now_v7()), app.clock.now(), sync);
+        if let Err(error) = app.bus.publish(&[message]).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(district = %caller.district, error, "flags are looked at later: the bus is away");
+        }
+    }
+    (status, Json(DocumentAnswer::from(saved.document))).into_response()
+}
+
+fn author<'a>(app: &App, caller: &'a Caller, key: &'a str) -> Author<'a> {
+    Author { actor: &caller.actor, key: Some(key), at: app.clock.now() }
+}
+
+fn document_id(id: String) -> Result<DocumentId, Problem> {
+    DocumentId::try_from(id).map_err(|error| Problem::malformed(error.to_string()))
+}
+
+/// The idempotency key that every write carries.
+fn key(headers: &HeaderMap) -> Result<String, Problem> {
+    let value = headers.get("idempotency-key").ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "idempotency-key-missing", "the request has no Idempotency-Key")
+            .detail("send a value of your own with each change, and the same one when you repeat it")
+    })?;
+    let text = value.to_str().ok().map(str::trim).filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
+    text.map(str::to_owned).ok_or_else(|| Problem::malformed("Idempotency-Key is 1 to 255 visible ASCII characters"))
+}
+
+fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "request-malformed",
+            "the body must be application/json",
+        ));
+    }
+    let body: DocumentBody = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    if body.program.is_empty() || body.kind.is_empty() || body.kind.chars().count() > 200 {
+        return Err(Problem::malformed("program and kind are not empty, and kind is at most 200 characters"));
+    }
+    Ok(NewDocument {
+        id: document_id(body.document_id)?,
+        student: StudentId(body.student_id),
+        program: body.program,
+        kind: body.kind,
+        completed: body.status == StatusWord::Completed,
+        starts_on: body.start,
+        ends_on: body.end,
+        data: body.data,
+        file: body.file.map(|text| file(&text)).transpose()?,
+    })
+}
+
+fn file(text: &str) -> Result<DocumentFile, Problem> {
+    if text.len() > FILE_LIMIT / 3 * 4 + 8 {
+        return Err(FileRefused::TooLarge.into());
+    }
+    let bytes = STANDARD.decode(text).map_err(|_| Problem::malformed("file is not base64"))?;
+    Ok(DocumentFile::check(bytes)?)
+}
+
+/// serde's own text repeats values.
+fn unreadable(error: &serde_json::Error) -> Problem {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Data => "a member is missing, unknown or of another type",
+        _ => "not JSON",
+    };
+    Problem::malformed(format!("{what} (line {}, column {})", error.line(), error.column()))
+}

@@ -1,0 +1,76 @@
+//! The JSON API: tokens by OAuth 2.0 client credentials, documents, and the OpenAPI description of both.
+//!
+//! Invariants: a token is of one integration of one district, and everything a request touches is that district's;
+//! a write carries an idempotency key; errors are problem details (RFC 9457) with a reason code and no student fact.
+
+mod caller;
+mod documents;
+pub mod integration;
+mod problem;
+mod token;
+
+use axum::{Json, Router, extract::DefaultBodyLimit, routing::get};
+use rollcall_store::document::{DATA_LIMIT, FILE_LIMIT};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ClientCredentials, Flow, OAuth2, Scopes, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::server::App;
+
+/// Largest request: a file in base64, the structured data, and room for the rest.
+const BODY_LIMIT: usize = FILE_LIMIT / 3 * 4 + DATA_LIMIT + (64 << 10);
+
+/// Scope of the documents API, the only one.
+const SCOPE: &str = "documents";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Rollcall documents API",
+        version = "1",
+        description = "Hands plan documents of special programs to Rollcall. A completed document makes the student's \
+            participation, which goes back to the SIS as a flag.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&OauthScheme),
+    tags((name = "documents", description = "Plan documents"), (name = "tokens", description = "OAuth 2.0"))
+)]
+struct Description;
+
+struct OauthScheme;
+
+impl Modify for OauthScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scopes = Scopes::from_iter([(SCOPE, "read and write documents of the integration's district")]);
+        // Relative to where this description is served.
+        let flow = Flow::ClientCredentials(ClientCredentials::new("../../oauth2/token", scopes));
+        let components = openapi.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    }
+}
+
+/// Routes and their description, made from the same list.
+fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(token::token))
+        .routes(routes!(documents::list, documents::create))
+        .routes(routes!(documents::get, documents::replace))
+        .routes(routes!(documents::complete))
+        .routes(routes!(documents::withdraw))
+        .split_for_parts()
+}
+
+/// All routes of the API.
+pub(crate) fn router() -> Router<App> {
+    let (routes, description) = parts();
+    routes
+        .route("/api/v1/openapi.json", get(move || std::future::ready(Json(description.clone()))))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+/// The OpenAPI description, as served.
+pub fn description() -> utoipa::openapi::OpenApi {
+    parts().1
+}

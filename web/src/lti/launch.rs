@@ -1,0 +1,256 @@
+//! Hop 3: the platform posts a token; whoever may see the document gets a page with it.
+//!
+//! In the order of the Security Framework: the state says which registration is expected, the browser must be the one
+//! that began, the state is used up, then signature, claims, access. The page names the file by a ticket, so that it
+//! works without any cookie from here on.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, header},
+    response::Response,
+};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_proto::id::StudentId;
+use rollcall_store::{
+    document::{Document, FileType},
+    flag::Flag,
+    lti::{Digest, Login, NewView, Place, Registration, Subject, ViewOutcome},
+};
+
+use super::{
+    claims::{Expected, Launch},
+    id_token::Unverified,
+    login::{ATTRIBUTES, cookie_name, is_form},
+    site::{Site, frame_ancestors, origin},
+};
+use crate::{
+    access::{self, Facts},
+    fields::Fields,
+    pages, random,
+    refusal::Refusal,
+    server::App,
+};
+
+/// How long the page's ticket for the file is good.
+const TICKET_GOOD_FOR: TimeDelta = TimeDelta::seconds(60);
+
+/// The launch.
+pub(crate) async fn launch(
+    State(app): State<App>,
+    Path(district): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let site = match Site::find(&app, &district).await {
+        Ok(site) => site,
+        Err(answer) => return answer,
+    };
+    match answer(&app, &site, &headers, &body).await {
+        Ok(answer) => answer,
+        Err(refusal) => site.refuse(refusal),
+    }
+}
+
+async fn answer(app: &App, site: &Site, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
+    let form = Form::read(headers, body)?;
+    let now = app.clock.now();
+    let state = Digest::of(&form.state);
+    let login = app.store.login(site.id(), state, now).await?.ok_or(Refusal::State)?;
+    let registration = site.registration(login.registration).ok_or(Refusal::State)?;
+    let cookie = cookie_name(&app.config, &form.state);
+    if !same_browser(headers, &cookie, &login) {
+        return no_cookie(app, site, registration, &login, headers);
+    }
+    if !app.store.use_login(site.id(), state, now).await? {
+        return Err(Refusal::State);
+    }
+    let launch = verify(app, registration, &login, form.token()?, now).await?;
+    let mut response = show(app, site, registration, &launch, now).await?;
+    let spent = format!("{cookie}=; Max-Age=0; {ATTRIBUTES}");
+    if let Ok(spent) = spent.parse() {
+        response.headers_mut().append(header::SET_COOKIE, spent);
+    }
+    Ok(response)
+}
+
+/// What the platform posted.
+struct Form {
+    state: String,
+    /// None: the platform reported an error.
+    id_token: Option<String>,
+}
+
+impl Form {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
+        if !is_form(headers) {
+            return Err(Refusal::Malformed);
+        }
+        let fields = Fields::parse(body).map_err(|_| Refusal::Malformed)?;
+        let state = fields.get("state").ok_or(Refusal::Malformed)?.to_owned();
+        let failed = fields.get("error").is_some();
+        let id_token = fields.get("id_token").filter(|_| !failed).map(str::to_owned);
+        if id_token.is_none() && !failed {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Self { state, id_token })
+    }
+
+    fn token(&self) -> Result<&str, Refusal> {
+        self.id_token.as_deref().ok_or(Refusal::PlatformError)
+    }
+}
+
+fn same_browser(headers: &HeaderMap, name: &str, login: &Login) -> bool {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.any(|(key, value)| key == name && random::same(Digest::of(value), login.browser))
+}
+
+/// A browser that keeps no cookie within a frame is led to a tab of its own, where the login begins again; the state
+/// stays unused. Anywhere else the missing cookie means that another browser began.
+fn no_cookie(
+    app: &App,
+    site: &Site,
+    registration: &Registration,
+    login: &Login,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let framed = headers.get("sec-fetch-dest").is_none_or(|kind| kind == "iframe" || kind == "frame");
+    let Some(auth_origin) = origin(&registration.auth_url).filter(|_| framed) else { return Err(Refusal::Browser) };
+    tracing::info!(district = %site.id(), reason = Refusal::Browser.code(), "a launch is led out of its frame");
+    let login_url = app.config.login_url(site.id());
+    Ok(pages::breakout(&login_url, &login.request, &auth_origin, &frame_ancestors(registration)))
+}
+
+async fn verify(
+    app: &App,
+    registration: &Registration,
+    login: &Login,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<Launch, Refusal> {
+    let token = Unverified::parse(token)?;
+    let (keys, url) = (&app.platform_keys, &registration.jwks_url);
+    let key = keys.key(url, token.kid()).await.ok_or(Refusal::Key)?;
+    let claims = match token.verify(&key) {
+        // Some platforms make a new key under the old name.
+        Err(Refusal::Signature) => match keys.newer_key(url, token.kid(), &key).await {
+            Some(newer) => token.verify(&newer)?,
+            None => return Err(Refusal::Signature),
+        },
+        judged => judged?,
+    };
+    Launch::judge(claims, &Expected { registration, request: &login.request, nonce: &login.nonce, now })
+}
+
+/// Decides, logs, and shows.
+async fn show(
+    app: &App,
+    site: &Site,
+    registration: &Registration,
+    launch: &Launch,
+    now: DateTime<Utc>,
+) -> Result<Response, Refusal> {
+    let user = launch.value(&registration.details.user).ok_or(Refusal::Unnamed)?;
+    let (sought, program) = sought(app, registration, launch).await?;
+    let today = now.with_timezone(&site.district.time_zone).date_naive();
+    let found = app.store.subject(site.id(), &sought, today).await?;
+    let student = found.ok_or(Refusal::Student)?;
+    let view = |outcome, shown| NewView {
+        at: now,
+        student_id: &student.student_id,
+        program: &program,
+        user_id: &user,
+        registration,
+        outcome,
+        shown,
+    };
+    if !allowed(app, registration, launch, &user, &student, &program).await? {
+        app.store.log_view(&view(ViewOutcome::Refused, None)).await?;
+        return Err(Refusal::Access);
+    }
+    let newest = app.store.newest_completed_document(site.id(), &student.student_id, &program).await?;
+    let name = student_name(app, site, &student.student_id).await?;
+    let ancestors = frame_ancestors(registration);
+    let Some(document) = newest else {
+        app.store.log_view(&view(ViewOutcome::NoDocument, None)).await?;
+        return Ok(pages::no_document(&name, &program, &ancestors));
+    };
+    let ticket = random::token()?;
+    let shown = (document.id.as_str(), Digest::of(&ticket), now + TICKET_GOOD_FOR);
+    app.store.log_view(&view(ViewOutcome::Shown, Some(shown))).await?;
+    Ok(viewer(&document, &name, &ticket, &ancestors))
+}
+
+/// Which student and which program, as the launch names them.
+async fn sought(app: &App, registration: &Registration, launch: &Launch) -> Result<(String, String), Refusal> {
+    let details = &registration.details;
+    let by_flag = [&details.student, &details.program].contains(&&Place::Flag);
+    let flag = if by_flag { Some(flag(app, registration, launch).await?) } else { None };
+    let student = match (&details.student, &flag) {
+        (Place::Flag, Some(flag)) => flag.student.0.clone(),
+        (place, _) => launch.value(place).ok_or(Refusal::Unnamed)?,
+    };
+    let program = match (&details.program, &flag) {
+        (Place::Flag, Some(flag)) => flag.program.clone(),
+        (place, _) => launch.value(place).ok_or(Refusal::Unnamed)?,
+    };
+    Ok((student, program))
+}
+
+/// The flag that was clicked: one that we pushed for this district.
+async fn flag(app: &App, registration: &Registration, launch: &Launch) -> Result<Flag, Refusal> {
+    let id = launch.value(&Place::Flag).and_then(|id| id.parse().ok()).ok_or(Refusal::Unnamed)?;
+    app.store.flag(&registration.district, id).await?.ok_or(Refusal::Unnamed)
+}
+
+async fn allowed(
+    app: &App,
+    registration: &Registration,
+    launch: &Launch,
+    user_id: &str,
+    student: &Subject,
+    program: &str,
+) -> Result<bool, Refusal> {
+    let (store, district) = (&app.store, &registration.district);
+    let user = store.lti_user(district, user_id).await?;
+    // Only what names a person of the SIS finds the roster's staff; `sub` is the platform's own number.
+    let staff = match &registration.details.user {
+        Place::LisPerson | Place::Custom(_) => store.staff_by_id(district, user_id).await?,
+        Place::Email => store.staff_by_email(district, user_id).await?,
+        _ => None,
+    };
+    Ok(access::may_see(&Facts {
+        user: user.as_ref(),
+        staff: staff.as_ref(),
+        staff_access: registration.details.staff,
+        roles: &launch.roles(),
+        student,
+        program,
+    }))
+}
+
+async fn student_name(app: &App, site: &Site, student: &StudentId) -> Result<String, Refusal> {
+    let found = app.store.student(site.id(), &student.0).await?;
+    let person = found.map(|detail| detail.record.person);
+    let parts = person.as_ref().map(|person| [&person.first_name, &person.last_name]);
+    let name: Vec<&str> = parts.into_iter().flatten().filter_map(|part| part.as_deref()).collect();
+    Ok(if name.is_empty() { "this student".to_owned() } else { name.join(" ") })
+}
+
+fn viewer(document: &Document, student: &str, ticket: &str, ancestors: &[String]) -> Response {
+    let (starts, ends) = (document.starts_on.to_string(), document.ends_on.map(|end| end.to_string()));
+    let file = document.file.as_ref().map(|_| format!("document/{ticket}"));
+    let page = pages::Viewer {
+        style: pages::style_href(),
+        student,
+        program: &document.program,
+        kind: &document.kind,
+        starts: &starts,
+        ends: ends.as_deref(),
+        file: file.as_deref(),
+        sandboxed: document.file.is_some_and(|file| file.kind == FileType::Html),
+    };
+    pages::viewer(&page, ancestors)
+}

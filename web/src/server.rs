@@ -1,0 +1,131 @@
+//! The server: routes, limits, and its end.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use rollcall_proto::{bus::SharedBus, clock::SharedClock};
+use rollcall_store::Store;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+
+use crate::{WebConfig, api, headers, health, lti, lti::platform_keys::PlatformKeys, pages};
+
+/// Longest time from request to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Requests worked on at once; more wait.
+const REQUESTS_AT_ONCE: usize = 256;
+/// Largest form of a login or launch, in bytes: a token of 64 KiB, and what goes with it.
+const FORM_LIMIT: usize = 80 << 10;
+/// Secrets hashed at once: each takes 19 MiB for some tens of milliseconds.
+const HASHES_AT_ONCE: usize = 2;
+/// How often what has expired is swept away.
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
+
+/// What every handler has. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) config: Arc<WebConfig>,
+    pub(crate) bus: SharedBus,
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+    pub(crate) platform_keys: PlatformKeys,
+    pub(crate) hashing: Arc<Semaphore>,
+}
+
+/// Serves `listener` until `shutdown`; answers under way go out first.
+pub async fn run(
+    listener: TcpListener,
+    config: WebConfig,
+    bus: SharedBus,
+    store: Store,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+) {
+    let sweeping = tokio::spawn(sweep(store.clone(), Arc::clone(&clock), shutdown.clone()));
+    let routes = match router(config, bus, store, clock) {
+        Ok(routes) => routes,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the HTTP side cannot start");
+            return;
+        }
+    };
+    let served = axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the HTTP side stopped serving");
+    }
+    sweeping.abort();
+}
+
+/// All routes, with their limits.
+///
+/// # Errors
+/// The TLS library does not start.
+pub fn router(
+    config: WebConfig,
+    bus: SharedBus,
+    store: Store,
+    clock: SharedClock,
+) -> Result<Router, lti::platform_keys::FetchError> {
+    let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
+    let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
+    let app = App { config: Arc::new(config), bus, store, clock, platform_keys, hashing };
+    Ok(Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route(pages::STYLE_PATH, get(pages::style))
+        .route("/lti/{district}/login", get(lti::login::begin_by_get).post(lti::login::begin_by_post))
+        .route("/lti/{district}/launch", post(lti::launch::launch))
+        .route("/lti/{district}/jwks", get(lti::tool_keys::publish))
+        .route("/lti/{district}/document/{ticket}", get(lti::document::show))
+        .layer(DefaultBodyLimit::max(FORM_LIMIT))
+        .merge(api::router())
+        .layer(middleware::from_fn(note))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN))
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), headers::add))
+        .with_state(app))
+}
+
+/// The route's pattern and the status: a path may name a student, a query certainly does.
+async fn note(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = path.as_ref().map_or("(no such route)", MatchedPath::as_str);
+    tracing::debug!(%method, route, status = response.status().as_u16(), "answered");
+    response
+}
+
+/// The panic hook has told the place; its text may repeat what came in.
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let mut response = Response::new("something went wrong\n".into());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+async fn sweep(store: Store, clock: SharedClock, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY)).await.is_some() {
+        if let Err(error) = sweep_once(&store, &clock).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what has expired was not swept away; later again"
+            );
+        }
+    }
+}
+
+async fn sweep_once(store: &Store, clock: &SharedClock) -> Result<(), rollcall_store::StoreError> {
+    for district in store.districts().await? {
+        store.sweep_web(&district, clock.now()).await?;
+    }
+    Ok(())
+}

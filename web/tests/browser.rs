@@ -1,0 +1,192 @@
+//! A launch in a real browser: headless Chromium with third-party cookies blocked, driven over `WebDriver`.
+//!
+//! The platform is on 127.0.0.1 and the site on localhost: two sites, as far as a browser goes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::json;
+use support::{HOSTILE_HTML, PROGRAM, STUDENT, Site};
+use thirtyfour::{ChromiumLikeCapabilities as _, prelude::*};
+
+/// A driver and its browser, gone at the end.
+struct Chromium {
+    driver: WebDriver,
+    process: Child,
+    _profile: tempfile::TempDir,
+}
+
+/// What the browser does with cookies of frames.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FrameCookies {
+    /// Those that are not kept apart are blocked: the browsers' default today, or soon.
+    PartitionedOnly,
+    /// None are kept, for the site within the platform.
+    Nothing,
+}
+
+impl Chromium {
+    async fn start(cookies: FrameCookies, site: &Site, platform: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver cannot be started: install the Debian packages chromium and chromium-driver (./test does)");
+        let profile = tempfile::tempdir().unwrap();
+        let mut capabilities = DesiredCapabilities::chrome();
+        for argument in [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--no-first-run",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ] {
+            capabilities.add_arg(argument).unwrap();
+        }
+        let mut preferences = json!({ "profile": { "block_third_party_cookies": true, "cookie_controls_mode": 1 } });
+        if cookies == FrameCookies::Nothing {
+            let pattern = format!("{},{platform}", site.base.origin().ascii_serialization());
+            preferences["profile"]["content_settings"] =
+                json!({ "exceptions": { "cookies": { pattern: { "setting": 2 } } } });
+        }
+        capabilities.add_experimental_option("prefs", preferences).unwrap();
+        let server = format!("http://127.0.0.1:{port}");
+        let mut driver = WebDriver::new(&server, capabilities.clone()).await;
+        for _ in 0..100 {
+            if driver.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            driver = WebDriver::new(&server, capabilities.clone()).await;
+        }
+        Self { driver: driver.expect("no session with Chromium"), process, _profile: profile }
+    }
+
+    async fn stop(mut self) {
+        self.driver.clone().quit().await.unwrap();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    async fn find(&self, css: &str) -> WebElement {
+        let query = self.driver.query(By::Css(css)).wait(Duration::from_secs(30), Duration::from_millis(100));
+        match query.first().await {
+            Ok(element) => element,
+            Err(error) => panic!("{css}: {error}\n{}", self.driver.source().await.unwrap_or_default()),
+        }
+    }
+
+    /// The document's text, in whatever frame stands now.
+    async fn document_text(&self) -> String {
+        self.find("#document").await.enter_frame().await.unwrap();
+        self.find("#mark").await.text().await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flag_opens_the_document_in_its_tab_and_a_hostile_one_runs_no_script() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let platform = site.platform(&district).await;
+    let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.origin()).await.unwrap();
+    browser.find("a[href^='/flag?']").await.click().await.unwrap();
+    let heading = browser.find(".viewer h1").await.text().await.unwrap();
+    assert_eq!(heading, "Ana <b>de</b> Vries");
+    assert_eq!(browser.document_text().await, "unchanged");
+    browser.driver.enter_default_frame().await.unwrap();
+    assert!(browser.driver.title().await.unwrap().starts_with(PROGRAM), "the document changed its page");
+    browser.stop().await;
+    assert_eq!(site.views(&district).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn within_a_frame_of_another_site_the_document_shows_with_third_party_cookies_blocked() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let platform = site.platform(&district).await;
+    let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    browser.find("#tool").await.enter_frame().await.unwrap();
+    assert_eq!(browser.document_text().await, "unchanged");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_frame_keeps_no_cookie_at_all_the_document_opens_in_a_tab_of_its_own() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let platform = site.platform(&district).await;
+    let browser = Chromium::start(FrameCookies::Nothing, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    browser.find("#tool").await.enter_frame().await.unwrap();
+    browser.find("#open").await.click().await.unwrap();
+    let first = browser.driver.window().await.unwrap();
+    let other = loop {
+        let windows = browser.driver.windows().await.unwrap();
+        if let Some(other) = windows.into_iter().find(|window| *window != first) {
+            break other;
+        }
+        tokio::task::yield_now().await;
+    };
+    browser.driver.switch_to_window(other).await.unwrap();
+    let heading = browser.find(".viewer h1").await.text().await.unwrap();
+    assert_eq!(heading, "Ana <b>de</b> Vries");
+    assert_eq!(browser.document_text().await, "unchanged");
+    browser.stop().await;
+    assert_eq!(site.views(&district).await.len(), 1, "shown once, in the tab");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_document_is_a_kind_page_in_a_frame_too() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let platform = site.platform(&district).await;
+    let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    browser.find("#tool").await.enter_frame().await.unwrap();
+    let heading = browser.find("main.message h1").await.text().await.unwrap();
+    assert_eq!(heading, "No document yet");
+    browser.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_anybody_else_cannot_frame_the_document() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let platform = site.platform(&district).await;
+    // Another platform's page, not registered, that leads its frame through the registered one's launch.
+    let stranger = Site::start().await;
+    let stranger_district = stranger.district("lone-star").await;
+    let stranger_platform = stranger.platform(&stranger_district).await;
+    let login = platform.flag_url(STUDENT, PROGRAM);
+    stranger_platform.configure(|config| {
+        config.tool_login_url = login.parse().unwrap();
+        config.manners.login_by_get = true;
+    });
+    let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
+    browser.driver.goto(&stranger_platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    // The launch went through, as far as the platform goes; the browser did not show it.
+    while site.views(&district).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    browser.find("#tool").await.enter_frame().await.unwrap();
+    let source = browser.driver.source().await.unwrap();
+    assert!(!source.contains("Vries") && !source.contains("class=\"viewer\""), "{source}");
+    browser.stop().await;
+}

@@ -1,0 +1,302 @@
+//! The documents API over HTTP.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::TimeDelta;
+use reqwest::{Client, Method, StatusCode, header};
+use rollcall_proto::{id::DistrictId, message::Body, topology::Queue};
+use rollcall_web::api::{self, integration};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use support::{HOSTILE_HTML, OTHER_STUDENT, PROGRAM, STUDENT, Site, now};
+
+struct Caller<'a> {
+    site: &'a Site,
+    client: Client,
+    token: String,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: header::HeaderMap,
+    body: Value,
+}
+
+impl<'a> Caller<'a> {
+    async fn new(site: &'a Site, district: &DistrictId) -> Self {
+        let added = integration::add(&site.store, district, "Plans", "test", now()).await.unwrap();
+        let client = Client::builder().no_proxy().build().unwrap();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &added.client_id),
+            ("client_secret", added.client_secret.expose_secret()),
+        ];
+        let answer = client.post(site.base.join("oauth2/token").unwrap()).form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)));
+        Self { site, client, token: body["access_token"].as_str().unwrap().to_owned() }
+    }
+
+    async fn send(&self, method: Method, path: &str, key: Option<&str>, body: Option<&Value>) -> Answer {
+        let url = self.site.base.join(&format!("api/v1/{path}")).unwrap();
+        let mut request = self.client.request(method, url).bearer_auth(&self.token);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null);
+        Answer { status, headers, body }
+    }
+
+    async fn create(&self, key: &str, body: &Value) -> Answer {
+        self.send(Method::POST, "documents", Some(key), Some(body)).await
+    }
+}
+
+fn document(id: &str, status: &str) -> Value {
+    json!({
+        "document_id": id, "student_id": STUDENT, "program": PROGRAM, "kind": "IEP", "status": status,
+        "start": "2026-09-01", "data": { "minutes": 30 }, "file": STANDARD.encode(HOSTILE_HTML),
+    })
+}
+
+fn assert_problem(answer: &Answer, status: StatusCode, code: &str) {
+    assert_eq!((answer.status, &answer.body["code"]), (status, &json!(code)), "{}", answer.body);
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
+    assert_eq!(answer.body["status"], json!(status.as_u16()));
+    assert_eq!(answer.body["type"], json!(format!("urn:rollcall:problem:{code}")));
+    assert!(answer.body["title"].is_string() && answer.body["instance"].is_string());
+    assert!(!answer.body.to_string().contains(STUDENT), "no student fact in an error");
+}
+
+#[tokio::test]
+async fn a_document_goes_from_draft_to_completed_to_withdrawn() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+
+    let made = caller.create("k1", &document("IEP 1/7", "draft")).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    assert_eq!((&made.body["status"], &made.body["version"]), (&json!("draft"), &json!(1)));
+    assert_eq!(made.body["file_type"], json!("text/html; charset=utf-8"));
+
+    let mut changed = document("IEP 1/7", "draft");
+    changed["end"] = json!("2027-08-31");
+    let path = "documents/IEP%201%2F7";
+    let replaced = caller.send(Method::PUT, path, Some("k2"), Some(&changed)).await;
+    assert_eq!((replaced.status, &replaced.body["end"]), (StatusCode::OK, &json!("2027-08-31")), "{}", replaced.body);
+
+    let completed = caller.send(Method::POST, &format!("{path}/complete"), Some("k3"), None).await;
+    assert_eq!((completed.status, &completed.body["status"]), (StatusCode::OK, &json!("completed")));
+    let read = caller.send(Method::GET, path, None, None).await;
+    assert_eq!(read.body, completed.body);
+
+    let withdrawn = caller.send(Method::POST, &format!("{path}/withdraw"), Some("k4"), None).await;
+    assert_eq!(withdrawn.body["status"], json!("withdrawn"));
+    let again = caller.send(Method::POST, &format!("{path}/complete"), Some("k5"), None).await;
+    assert_problem(&again, StatusCode::CONFLICT, "document-withdrawn");
+
+    let listed =
+        caller.send(Method::GET, &format!("documents?student_id={STUDENT}&status=withdrawn"), None, None).await;
+    assert_eq!(listed.body.as_array().unwrap().len(), 1);
+    let none = caller.send(Method::GET, "documents?after=IEP%201%2F7", None, None).await;
+    assert_eq!(none.body, json!([]));
+}
+
+#[tokio::test]
+async fn the_same_key_again_changes_nothing_and_answers_alike() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    let first = caller.create("k1", &document("IEP-1", "completed")).await;
+    let again = caller.create("k1", &document("IEP-1", "completed")).await;
+    assert_eq!(first.body, again.body);
+    assert!(again.status.is_success());
+    let other = caller.create("k1", &document("IEP-2", "completed")).await;
+    assert_problem(&other, StatusCode::UNPROCESSABLE_ENTITY, "key-reused");
+    let taken = caller.create("k2", &document("IEP-1", "draft")).await;
+    assert_problem(&taken, StatusCode::CONFLICT, "document-exists");
+}
+
+#[tokio::test]
+async fn a_completed_document_has_the_students_flags_looked_at_at_once() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    let mut flags = site.bus.subscribe(Queue::Flags, 8).await.unwrap();
+    caller.create("k1", &document("IEP-1", "draft")).await;
+    caller.send(Method::POST, "documents/IEP-1/complete", Some("k2"), None).await;
+    let delivery = tokio::time::timeout(Duration::from_secs(10), flags.next()).await.unwrap().unwrap();
+    let message = delivery.message.unwrap();
+    assert_eq!(message.district, district);
+    let Body::FlagSync(sync) = &message.body else { panic!("{:?}", message.body) };
+    assert_eq!(sync.student.as_ref().map(|student| student.0.as_str()), Some(STUDENT));
+}
+
+#[tokio::test]
+async fn refusals_say_why() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    let with = |name: &str, value: Value| {
+        let mut body = document("IEP-1", "draft");
+        body[name] = value;
+        body
+    };
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    let cases = [
+        (with("student_id", json!("nobody")), unprocessable, "student-unknown"),
+        (with("program", json!("Chess")), unprocessable, "program-unknown"),
+        (with("end", json!("2026-08-31")), unprocessable, "dates-reversed"),
+        (with("file", json!(STANDARD.encode("plain text"))), unprocessable, "file-type-unknown"),
+        (with("file", json!("not base64!")), StatusCode::BAD_REQUEST, "request-malformed"),
+        (with("start", json!("yesterday")), StatusCode::BAD_REQUEST, "request-malformed"),
+        (with("status", json!("withdrawn")), StatusCode::BAD_REQUEST, "request-malformed"),
+        (with("surprise", json!(1)), StatusCode::BAD_REQUEST, "request-malformed"),
+        (with("document_id", json!("")), StatusCode::BAD_REQUEST, "request-malformed"),
+        (json!([]), StatusCode::BAD_REQUEST, "request-malformed"),
+    ];
+    for (number, (body, status, code)) in cases.into_iter().enumerate() {
+        assert_problem(&caller.create(&format!("k{number}"), &body).await, status, code);
+    }
+    let keyless = caller.send(Method::POST, "documents", None, Some(&document("IEP-1", "draft"))).await;
+    assert_problem(&keyless, StatusCode::BAD_REQUEST, "idempotency-key-missing");
+    let missing = caller.send(Method::GET, "documents/none", None, None).await;
+    assert_problem(&missing, StatusCode::NOT_FOUND, "document-missing");
+    let other = caller.send(Method::PUT, "documents/other", Some("p"), Some(&document("IEP-1", "draft"))).await;
+    assert_problem(&other, StatusCode::BAD_REQUEST, "request-malformed");
+    for query in ["limit=0", "limit=1001", "status=open", "surprise=1"] {
+        let answer = caller.send(Method::GET, &format!("documents?{query}"), None, None).await;
+        assert_problem(&answer, StatusCode::BAD_REQUEST, "request-malformed");
+    }
+}
+
+#[tokio::test]
+async fn an_integration_sees_its_own_district_only() {
+    let site = Site::start().await;
+    let (lone_star, alamo) = (site.district("lone-star").await, site.district("alamo").await);
+    let (mine, theirs) = (Caller::new(&site, &lone_star).await, Caller::new(&site, &alamo).await);
+    assert_eq!(mine.create("k1", &document("IEP-1", "completed")).await.status, StatusCode::CREATED);
+    assert_problem(
+        &theirs.send(Method::GET, "documents/IEP-1", None, None).await,
+        StatusCode::NOT_FOUND,
+        "document-missing",
+    );
+    assert_eq!(theirs.send(Method::GET, "documents", None, None).await.body, json!([]));
+    // A token under another district's name is nobody's.
+    let forged = mine.token.replacen("lone-star", "alamo", 1);
+    let stranger = Caller { site: &site, client: mine.client.clone(), token: forged };
+    assert_problem(&stranger.send(Method::GET, "documents", None, None).await, StatusCode::UNAUTHORIZED, "token-invalid");
+}
+
+#[tokio::test]
+async fn tokens_expire_and_go_with_their_integration() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    assert_eq!(caller.send(Method::GET, "documents", None, None).await.status, StatusCode::OK);
+    site.clock.advance(TimeDelta::minutes(15));
+    let late = caller.send(Method::GET, "documents", None, None).await;
+    assert_problem(&late, StatusCode::UNAUTHORIZED, "token-invalid");
+    assert_eq!(late.headers[header::WWW_AUTHENTICATE], "Bearer realm=\"rollcall\"");
+    let fresh = Caller::new(&site, &district).await;
+    let all = site.store.integrations(&district).await.unwrap();
+    for one in all {
+        assert!(one.secret_hash.starts_with("$argon2id$"));
+        site.store.remove_integration(&district, &one.id, "test", now()).await.unwrap();
+    }
+    assert_eq!(fresh.send(Method::GET, "documents", None, None).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn token_requests_are_refused_as_oauth_says() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let added = integration::add(&site.store, &district, "Plans", "test", now()).await.unwrap();
+    let (id, secret) = (added.client_id.as_str(), added.client_secret.expose_secret());
+    let url = site.base.join("oauth2/token").unwrap();
+    let client = Client::builder().no_proxy().build().unwrap();
+    let grant = ("grant_type", "client_credentials");
+    let cases = [
+        (vec![grant, ("client_id", id), ("client_secret", "wrong")], 401, "invalid_client"),
+        (vec![grant, ("client_id", "lone-star.nobody"), ("client_secret", secret)], 401, "invalid_client"),
+        (vec![grant, ("client_id", "nowhere.nobody"), ("client_secret", secret)], 401, "invalid_client"),
+        (vec![grant], 401, "invalid_client"),
+        (vec![("client_id", id), ("client_secret", secret)], 400, "invalid_request"),
+        (vec![("grant_type", "password"), ("client_id", id), ("client_secret", secret)], 400, "unsupported_grant_type"),
+        (vec![grant, ("scope", "everything"), ("client_id", id), ("client_secret", secret)], 400, "invalid_scope"),
+        (vec![grant, grant, ("client_id", id), ("client_secret", secret)], 400, "invalid_request"),
+    ];
+    for (form, status, error) in cases {
+        let answer = client.post(url.clone()).form(&form).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{form:?}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["error"], json!(error), "{form:?}");
+    }
+    let basic = client.post(url.clone()).basic_auth(id, Some(secret)).form(&[grant]).send().await.unwrap();
+    assert_eq!(basic.status(), StatusCode::OK);
+    let both =
+        client.post(url).basic_auth(id, Some(secret)).form(&[grant, ("client_id", id), ("client_secret", secret)]);
+    assert_eq!(both.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn secrets_and_tokens_do_not_lie_in_the_store() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    caller.create("k1", &document("IEP-1", "completed")).await;
+    let random = caller.token.split_once('.').unwrap().1;
+    for file in std::fs::read_dir(site.dir.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!holds(random) && !holds("Plan of the year") && !holds("\"minutes\""));
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_served_and_names_every_route() {
+    let site = Site::start().await;
+    let served = reqwest::get(site.base.join("api/v1/openapi.json").unwrap()).await.unwrap();
+    let served: Value = served.json().await.unwrap();
+    assert_eq!(served, serde_json::to_value(api::description()).unwrap());
+    assert!(served["openapi"].as_str().unwrap().starts_with("3."));
+    insta::assert_json_snapshot!("openapi", served);
+    // Every operation is reachable as described: without a token it asks for one.
+    let client = Client::builder().no_proxy().build().unwrap();
+    for (path, operations) in served["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let path = path.trim_start_matches('/').replace("{document_id}", "x");
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let answer = client.request(method.clone(), site.base.join(&path).unwrap()).send().await.unwrap();
+            let expected = if path == "oauth2/token" { StatusCode::BAD_REQUEST } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(answer.status(), expected, "{method} {path}");
+            assert!(
+                operation["responses"][expected.as_str()].is_object(),
+                "{method} {path} does not describe {expected}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_student_of_the_same_document_is_refused() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    caller.create("k1", &document("IEP-1", "draft")).await;
+    let mut moved = document("IEP-1", "draft");
+    moved["student_id"] = json!(OTHER_STUDENT);
+    let answer = caller.send(Method::PUT, "documents/IEP-1", Some("k2"), Some(&moved)).await;
+    assert_eq!((answer.status, &answer.body["code"]), (StatusCode::CONFLICT, &json!("document-of-another")));
+}

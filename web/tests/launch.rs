@@ -1,0 +1,316 @@
+//! A launch from the click to the file, as platforms differ, and who may see what.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use chrono::TimeDelta;
+use reqwest::{StatusCode, header};
+use rollcall_sandbox::lti::Manners;
+use rollcall_store::lti::{Place, StaffAccess, StudentScope, UserAccess};
+use support::{Browser, HOSTILE_HTML, LEARNER, OTHER_STUDENT, PROGRAM, STUDENT, Site, TEACHER, attribute, now};
+
+/// A site with a district, a platform and a document.
+macro_rules! house {
+    ($site:ident, $district:ident, $platform:ident, $browser:ident) => {
+        let $site = Site::start().await;
+        let $district = $site.district("lone-star").await;
+        $site.document(&$district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+        let $platform = $site.platform(&$district).await;
+        let mut $browser = Browser::new();
+    };
+}
+
+#[tokio::test]
+async fn a_click_on_a_flag_shows_the_newest_document() {
+    house!(site, district, platform, browser);
+    let page = browser.click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("Ana &#60;b&#62;de&#60;/b&#62; Vries"), "names are escaped: {}", page.text);
+    assert_eq!(page.header(header::CACHE_CONTROL), "no-store");
+    assert_eq!(page.header(header::REFERRER_POLICY), "no-referrer");
+    let policy = page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.contains(&format!("frame-ancestors {}", platform.origin())), "{policy}");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
+    assert!(!page.headers.contains_key(header::X_FRAME_OPTIONS));
+    assert!(browser.cookies.is_empty(), "the launch's cookie is spent");
+
+    let source = attribute(&page.text, "id=\"document\"", "src").unwrap();
+    let file = site.config.launch_url(&district).join(&source).unwrap();
+    let file_page = browser.get(&file).await;
+    assert_eq!((file_page.status, file_page.text.as_str()), (StatusCode::OK, HOSTILE_HTML));
+    assert_eq!(file_page.header(header::CONTENT_TYPE), "text/html; charset=utf-8");
+    assert_eq!(file_page.header(header::CACHE_CONTROL), "no-store");
+    let policy = file_page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.starts_with("sandbox; default-src 'none'") && !policy.contains("allow-"), "{policy}");
+    assert!(policy.contains(&format!("frame-ancestors 'self' {}", platform.origin())), "{policy}");
+
+    let again = browser.get(&file).await;
+    assert_eq!(again.status, StatusCode::GONE, "a ticket is good once");
+    let views = site.views(&district).await;
+    let shown = (STUDENT.to_owned(), Some("IEP-1".to_owned()), TEACHER.to_owned(), "shown".to_owned());
+    assert_eq!(views, [shown]);
+}
+
+#[tokio::test]
+async fn a_pdf_is_served_as_one() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(b"%PDF-1.7\n%%EOF\n")).await;
+    let platform = site.platform(&district).await;
+    let mut browser = Browser::new();
+    let page = browser.click(&site, &district, &platform, STUDENT).await;
+    assert!(!page.text.contains("sandbox"), "a browser's PDF viewer does not start within a sandbox");
+    let source = attribute(&page.text, "id=\"document\"", "src").unwrap();
+    let file = browser.get(site.config.launch_url(&district).join(&source).unwrap()).await;
+    assert_eq!(file.header(header::CONTENT_TYPE), "application/pdf");
+    assert_eq!(file.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+    assert!(file.header(header::CONTENT_DISPOSITION).starts_with("inline"));
+}
+
+#[tokio::test]
+async fn no_document_is_said_kindly_and_logged() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let platform = site.platform(&district).await;
+    let page = Browser::new().click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("No document yet") && page.text.contains(PROGRAM), "{}", page.text);
+    assert_eq!(site.views(&district).await[0].3, "no-document");
+}
+
+#[tokio::test]
+async fn a_document_without_a_file_says_so() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", None).await;
+    let platform = site.platform(&district).await;
+    let page = Browser::new().click(&site, &district, &platform, STUDENT).await;
+    assert!(page.text.contains("completed without a file") && !page.text.contains("<iframe"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn platforms_differ_and_all_work() {
+    house!(site, district, platform, _browser);
+    let manners = [
+        Manners { bare_keys: true, ..Manners::default() },
+        Manners { sends_azp: true, ..Manners::default() },
+        Manners { audience_list: true, sends_azp: true, ..Manners::default() },
+        Manners { terse_login: true, ..Manners::default() },
+        Manners { token_life_seconds: 3_600, ..Manners::default() },
+    ];
+    for (number, manner) in manners.into_iter().enumerate() {
+        platform.configure(|config| config.manners = manner.clone());
+        platform.rotate_key(&format!("key-{number}")).unwrap();
+        site.clock.advance(TimeDelta::seconds(31));
+        let page = Browser::new().click(&site, &district, &platform, STUDENT).await;
+        assert_eq!(page.status, StatusCode::OK, "{manner:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_may_begin_with_a_get() {
+    house!(site, district, platform, browser);
+    let mut url = site.config.login_url(&district);
+    url.query_pairs_mut().extend_pairs(platform.click(STUDENT, PROGRAM));
+    let page = browser.get(&url).await;
+    assert_eq!(page.status, StatusCode::FOUND);
+    let cookie = page.header(header::SET_COOKIE);
+    for part in ["HttpOnly", "Secure", "SameSite=None", "Partitioned", "Path=/", "Max-Age=600"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let location: url::Url = page.header(header::LOCATION).parse().unwrap();
+    let form = platform.authenticate(location.query().unwrap()).unwrap();
+    assert_eq!(browser.post(site.config.launch_url(&district), &form).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn opaque_hints_come_back_as_they_came() {
+    house!(site, district, platform, browser);
+    let hint = format!("{}+/=&%ü\"<>", "x".repeat(600));
+    let mut fields = platform.click(STUDENT, PROGRAM);
+    for field in &mut fields {
+        if field.0 == "login_hint" || field.0 == "lti_message_hint" {
+            field.1.clone_from(&hint);
+        }
+    }
+    let page = browser.post(site.config.login_url(&district), &fields).await;
+    let location: url::Url = page.header(header::LOCATION).parse().unwrap();
+    let pairs: Vec<(String, String)> = location.query_pairs().into_owned().collect();
+    for name in ["login_hint", "lti_message_hint"] {
+        assert!(pairs.contains(&(name.to_owned(), hint.clone())), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn any_process_of_the_site_takes_the_launch() {
+    house!(site, district, platform, browser);
+    let form = browser.login(&site, &district, &platform, STUDENT).await;
+    let other = site.another_process().await;
+    let page = browser.post(other.join("lti/lone-star/launch").unwrap(), &form).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let source = attribute(&page.text, "id=\"document\"", "src").unwrap();
+    let file = browser.get(site.config.launch_url(&district).join(&source).unwrap()).await;
+    assert_eq!(file.status, StatusCode::OK, "the first process gives the file out");
+}
+
+#[tokio::test]
+async fn two_tabs_do_not_clash() {
+    house!(site, district, platform, browser);
+    let first = browser.login(&site, &district, &platform, STUDENT).await;
+    let second = browser.login(&site, &district, &platform, STUDENT).await;
+    for form in [first, second] {
+        assert_eq!(browser.post(site.config.launch_url(&district), &form).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_flag_that_we_pushed_names_student_and_program_by_its_id() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let flag = uuid::Uuid::new_v4();
+    site.flag("lone-star", flag).await;
+    let platform = site
+        .platform_with(&district, |details| {
+            details.student = Place::Flag;
+            details.program = Place::Flag;
+        })
+        .await;
+    for (id, expected) in [(flag, StatusCode::OK), (uuid::Uuid::new_v4(), StatusCode::BAD_REQUEST)] {
+        platform.configure(|config| config.extra_query = vec![("flag".to_owned(), id.to_string())]);
+        let page = Browser::new().click(&site, &district, &platform, "ignored").await;
+        assert_eq!(page.status, expected, "{}", page.text);
+    }
+    assert_eq!(site.views(&district).await[0].0, STUDENT);
+}
+
+#[tokio::test]
+async fn staff_see_their_schools_students_only() {
+    house!(site, district, platform, browser);
+    let page = browser.click(&site, &district, &platform, OTHER_STUDENT).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(page.text.contains("No access"), "{}", page.text);
+    let refused = (OTHER_STUDENT.to_owned(), None, TEACHER.to_owned(), "refused".to_owned());
+    assert_eq!(site.views(&district).await, [refused]);
+}
+
+#[tokio::test]
+async fn letter_case_of_an_id_does_not_matter() {
+    house!(site, district, platform, browser);
+    platform.configure(|config| config.user.sourced_id = TEACHER.to_uppercase());
+    let page = browser.click(&site, &district, &platform, &STUDENT.to_uppercase()).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(site.views(&district).await[0].0, STUDENT);
+}
+
+#[tokio::test]
+async fn an_administrators_word_counts_before_the_roster() {
+    house!(site, district, platform, browser);
+    let access = |students| UserAccess { students, programs: Vec::new() };
+    let cases = [
+        (StudentScope::Everybody, OTHER_STUDENT, StatusCode::OK),
+        (StudentScope::Nobody, STUDENT, StatusCode::FORBIDDEN),
+        (StudentScope::Schools(vec!["020".to_owned()]), OTHER_STUDENT, StatusCode::OK),
+        (StudentScope::Schools(vec!["020".to_owned()]), STUDENT, StatusCode::FORBIDDEN),
+        (StudentScope::Students(vec![OTHER_STUDENT.to_owned()]), OTHER_STUDENT, StatusCode::OK),
+    ];
+    for (scope, student, expected) in cases {
+        site.store.put_lti_user(&district, TEACHER, &access(scope.clone()), "test", now()).await.unwrap();
+        let page = browser.click(&site, &district, &platform, student).await;
+        assert_eq!(page.status, expected, "{scope:?} {student}");
+    }
+    assert!(site.store.remove_lti_user(&district, TEACHER, "test", now()).await.unwrap());
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn roles_narrow_and_never_widen() {
+    house!(site, district, platform, browser);
+    platform.configure(|config| config.user.roles = vec![LEARNER.to_owned()]);
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
+    platform.configure(|config| config.user.roles = Vec::new());
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
+    platform.configure(|config| {
+        config.user.roles = vec!["http://purl.imsglobal.org/vocab/lis/v2/system/person#Administrator".to_owned()];
+        config.user.sourced_id = "nobody-we-know".to_owned();
+    });
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn staff_see_nothing_where_the_registration_says_so() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let platform = site.platform_with(&district, |details| details.staff = StaffAccess::Nothing).await;
+    assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_platforms_own_number_of_a_person_is_no_staff_id() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let platform = site.platform_with(&district, |details| details.user = Place::Subject).await;
+    platform.configure(|config| config.user.subject = TEACHER.to_owned());
+    assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
+    let access = UserAccess { students: StudentScope::Everybody, programs: vec![PROGRAM.to_owned()] };
+    site.store.put_lti_user(&district, TEACHER, &access, "test", now()).await.unwrap();
+    assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn within_a_frame_that_keeps_no_cookies_the_way_leads_to_a_tab_of_its_own() {
+    house!(site, district, platform, browser);
+    let form = browser.login(&site, &district, &platform, STUDENT).await;
+    browser.cookies.clear();
+    let page = browser.post_as(site.config.launch_url(&district), &form, "iframe").await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert_eq!(attribute(&page.text, "form method", "target").as_deref(), Some("_blank"));
+    let policy = page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.contains(&format!("form-action 'self' {}", platform.origin())), "{policy}");
+    assert!(policy.contains(&format!("frame-ancestors {}", platform.origin())), "{policy}");
+    // The button begins again at hop 1 with what the platform sent.
+    for (name, value) in platform.click(STUDENT, PROGRAM) {
+        if name != "canvas_region" {
+            let found = attribute(&page.text, &format!("name=\"{name}\""), "value").unwrap();
+            assert_eq!(found.replace("&#38;", "&"), value, "{name}");
+        }
+    }
+    assert!(site.views(&district).await.is_empty(), "nothing was shown");
+}
+
+#[tokio::test]
+async fn the_tools_keys_are_published_and_rotated_one_cache_life_ahead() {
+    house!(site, district, _platform, browser);
+    let url = site.config.jwks_url(&district);
+    let kids = |page: &support::Page| -> Vec<String> {
+        let set: serde_json::Value = serde_json::from_str(&page.text).unwrap();
+        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = browser.get(&url).await;
+    assert_eq!(before.header(header::CACHE_CONTROL), "public, max-age=3600");
+    assert!(!before.text.contains("\"d\""), "no private part");
+    let old = kids(&before);
+    let start = now();
+    let new = rollcall_web::lti::tool_keys::rotate(&site.store, &district, "test", start).await.unwrap();
+    assert_eq!(kids(&browser.get(&url).await), [old[0].clone(), new.clone()]);
+    let signing = |at| site.store.signing_tool_key(&district, at);
+    assert_eq!(signing(start + TimeDelta::minutes(59)).await.unwrap().unwrap().kid, old[0]);
+    assert_eq!(signing(start + TimeDelta::minutes(61)).await.unwrap().unwrap().kid, new);
+    site.clock.set(start + TimeDelta::minutes(119));
+    assert_eq!(kids(&browser.get(&url).await).len(), 2);
+    site.clock.set(start + TimeDelta::minutes(121));
+    assert_eq!(kids(&browser.get(&url).await), [new]);
+}
+
+#[tokio::test]
+async fn the_site_tells_whether_it_lives_and_every_answer_is_guarded() {
+    house!(site, _district, _platform, browser);
+    for path in ["health/live", "health/ready", "nowhere", "lti/nowhere/jwks", "api/v1/openapi.json"] {
+        let page = browser.get(site.base.join(path).unwrap()).await;
+        let expected = if path.contains("nowhere") { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        assert_eq!(page.status, expected, "{path}");
+        assert_eq!(page.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{path}");
+        assert!(page.header(header::CONTENT_SECURITY_POLICY).contains("frame-ancestors 'none'"), "{path}");
+    }
+}

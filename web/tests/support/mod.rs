@@ -1,0 +1,337 @@
+//! A site, a platform and a browser for one test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use reqwest::{Client, Response, StatusCode, header, redirect};
+use rollcall_proto::{
+    bus::{SharedBus, embedded::EmbeddedBus},
+    clock::ManualClock,
+    id::{DistrictId, StudentId},
+};
+use rollcall_sandbox::lti::{FlaggedStudent, LtiPerson, LtiPlatform, LtiPlatformConfig, Manners};
+use rollcall_store::{
+    Store,
+    district::{ConnectionSecrets, District},
+    document::{Author, DocumentFile, NewDocument, SaveMode},
+    lti::{Place, Registration, RegistrationDetails, StaffAccess},
+    secret::Keyring,
+};
+use rollcall_web::{WebConfig, lti::tool_keys};
+use secrecy::SecretString;
+use sqlx::{Executor as _, SqlitePool};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+pub const STUDENT: &str = "3f2b8a52-0000-4000-8000-00000000000a";
+pub const OTHER_STUDENT: &str = "3f2b8a52-0000-4000-8000-00000000000b";
+pub const TEACHER: &str = "7c0d1e9f-0000-4000-8000-0000000000f1";
+pub const PROGRAM: &str = "Special Education";
+pub const INSTRUCTOR: &str = "http://purl.imsglobal.org/vocab/lis/v2/membership#Instructor";
+pub const LEARNER: &str = "http://purl.imsglobal.org/vocab/lis/v2/membership#Learner";
+
+/// A document that tries to run script.
+pub const HOSTILE_HTML: &str = "<!DOCTYPE html><html><body><h1>Plan of the year</h1>\
+    <p id=\"mark\">unchanged</p><script>document.getElementById('mark').textContent='owned';\
+    parent.document.title='owned'</script></body></html>";
+
+/// Now, to the second.
+#[expect(clippy::disallowed_methods, reason = "tokens of the sandbox live by the machine's clock")]
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// The HTTP side on a directory of its own.
+pub struct Site {
+    pub store: Store,
+    pub bus: SharedBus,
+    pub clock: ManualClock,
+    pub config: WebConfig,
+    pub base: Url,
+    pub dir: TempDir,
+    key: SecretString,
+    shutdown: CancellationToken,
+}
+
+impl Site {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SecretString::from(Keyring::generate().unwrap());
+        let store = Store::open_embedded(dir.path(), Keyring::from_base64(&key).unwrap()).await.unwrap();
+        let bus: SharedBus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
+        let clock = ManualClock::new(now());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base: Url = format!("http://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+        let config = WebConfig::new(base.clone(), true).unwrap();
+        let site = Self { store, bus, clock, config, base, dir, key, shutdown: CancellationToken::new() };
+        site.serve(listener, site.store.clone());
+        site
+    }
+
+    /// Another process of the same site, on another port: only the store is shared.
+    pub async fn another_process(&self) -> Url {
+        let store = Store::open_embedded(self.dir.path(), Keyring::from_base64(&self.key).unwrap()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+        self.serve(listener, store);
+        url
+    }
+
+    fn serve(&self, listener: TcpListener, store: Store) {
+        let clock = Arc::new(self.clock.clone());
+        let run = rollcall_web::run(
+            listener,
+            self.config.clone(),
+            Arc::clone(&self.bus),
+            store,
+            clock,
+            self.shutdown.clone(),
+        );
+        tokio::spawn(run);
+    }
+
+    /// A district with two students of school 010 (entity 1) and 020 (entity 2), and a teacher of entity 1.
+    pub async fn district(&self, id: &str) -> DistrictId {
+        let json = format!(
+            r#"{{"id": "{id}", "name": "District {id}", "time_zone": "America/Chicago", "connection":
+                [{{"kind": "oneroster", "base_url": "https://sis.example/API", "client_id": "rollcall"}}]}}"#
+        );
+        let district: District = serde_json::from_str(&json).unwrap();
+        self.store.apply_district(&district, &[ConnectionSecrets::default()], "test", now()).await.unwrap();
+        self.roster(id).await;
+        district.id
+    }
+
+    async fn roster(&self, id: &str) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        for (student, name, school, entity) in
+            [(STUDENT, "Ana <b>de</b> Vries", "010", "1"), (OTHER_STUDENT, "Bo", "020", "2")]
+        {
+            let student_sql = "INSERT INTO student (district, student_id, connection, status, status_since, run_seq, run, \
+                 status_run, fingerprint, rule, evidence, name_id, first_name, school, phones, emails, addresses) \
+                 VALUES ($1, $2, 0, 'ENROLLED', '2026-08-15', 1, x'00000000000000000000000000000001', \
+                 x'00000000000000000000000000000001', x'00000000000000000000000000000001', $3, '[]', 'n', $4, $5, \
+                 '[]', '[]', '[]')";
+            let rule = rollcall_proto::roster::Rule::Current.as_str();
+            let query = sqlx::query(student_sql).bind(id).bind(student).bind(rule).bind(name).bind(school);
+            query.execute(&pool).await.unwrap();
+            let enrollment_sql = "INSERT INTO enrollment (district, student_id, enrollment_id, position, entity, school, \
+                 default_entity, no_show, listed) VALUES ($1, $2, 'e', 0, $3, $4, 1, 0, 1)";
+            let query = sqlx::query(enrollment_sql).bind(id).bind(student).bind(entity).bind(school);
+            query.execute(&pool).await.unwrap();
+        }
+        let staff_sql = "INSERT INTO staff (district, staff_id, name_id, phones, emails, addresses, teacher, entities, run) \
+             VALUES ($1, $2, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
+             '[\"1\"]', x'00000000000000000000000000000001')";
+        pool.execute(sqlx::query(staff_sql).bind(id).bind(TEACHER)).await.unwrap();
+        pool.close().await;
+    }
+
+    /// A flag of the student.
+    pub async fn flag(&self, district: &str, id: Uuid) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let sql = "INSERT INTO flag (district, flag, participation, student_id, program, starts_on, state, due, updated_at) \
+             VALUES ($1, $2, $2, $3, $4, '2026-09-01', 'wanted', 0, '2026-09-01T00:00:00+00:00')";
+        let query = sqlx::query(sql).bind(district).bind(id).bind(STUDENT).bind(PROGRAM);
+        query.execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
+    /// A completed document of the student.
+    pub async fn document(&self, district: &DistrictId, id: &str, file: Option<&[u8]>) {
+        let new = NewDocument {
+            id: id.parse().unwrap(),
+            student: StudentId(STUDENT.to_owned()),
+            program: PROGRAM.to_owned(),
+            kind: "IEP".to_owned(),
+            completed: true,
+            starts_on: "2026-09-01".parse().unwrap(),
+            ends_on: None,
+            data: None,
+            file: file.map(|file| DocumentFile::check(file.to_vec()).unwrap()),
+        };
+        let author = Author { actor: "test", key: None, at: now() };
+        self.store.save_document(district, &new, SaveMode::Create, author).await.unwrap().unwrap();
+    }
+
+    /// A platform that is registered for the district.
+    pub async fn platform(&self, district: &DistrictId) -> LtiPlatform {
+        self.platform_with(district, |_| {}).await
+    }
+
+    pub async fn platform_with(
+        &self,
+        district: &DistrictId,
+        change: impl FnOnce(&mut RegistrationDetails),
+    ) -> LtiPlatform {
+        let platform = LtiPlatform::start(LtiPlatformConfig {
+            port: 0,
+            client_id: "tool-1".to_owned(),
+            deployment_id: "deployment-1".to_owned(),
+            tool_login_url: self.config.login_url(district),
+            tool_launch_url: self.config.launch_url(district),
+            user: LtiPerson {
+                subject: "user-9".to_owned(),
+                sourced_id: TEACHER.to_owned(),
+                name: "Terry".to_owned(),
+                roles: vec![INSTRUCTOR.to_owned()],
+            },
+            students: vec![FlaggedStudent {
+                id: STUDENT.to_owned(),
+                name: "Ana".to_owned(),
+                flags: vec![PROGRAM.to_owned()],
+            }],
+            extra_query: Vec::new(),
+            manners: Manners::default(),
+        })
+        .await
+        .unwrap();
+        self.register(district, &platform, change).await;
+        platform
+    }
+
+    pub async fn register(
+        &self,
+        district: &DistrictId,
+        platform: &LtiPlatform,
+        change: impl FnOnce(&mut RegistrationDetails),
+    ) -> Uuid {
+        let mut details = RegistrationDetails {
+            deployments: vec!["deployment-1".to_owned()],
+            student: Place::TargetLinkQuery("sid".to_owned()),
+            program: Place::TargetLinkQuery("program".to_owned()),
+            user: Place::LisPerson,
+            staff: StaffAccess::OwnSchools,
+            frame_origins: Vec::new(),
+        };
+        change(&mut details);
+        let new = Registration {
+            district: district.clone(),
+            id: Uuid::now_v7(),
+            issuer: platform.origin(),
+            client_id: "tool-1".to_owned(),
+            auth_url: platform.auth_url().parse().unwrap(),
+            jwks_url: platform.jwks_url().parse().unwrap(),
+            details,
+            created_at: now(),
+        };
+        let id = self.store.register_platform(&new, "test").await.unwrap();
+        tool_keys::ensure(&self.store, district, "test", now()).await.unwrap();
+        id
+    }
+
+    /// The access log: student, program, document, user, outcome; newest first.
+    pub async fn views(&self, district: &DistrictId) -> Vec<(String, Option<String>, String, String)> {
+        let views = self.store.document_views(district, None, 100).await.unwrap();
+        views.into_iter().map(|view| (view.student_id.0, view.document_id, view.user_id, view.outcome)).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Page {
+    pub status: StatusCode,
+    pub headers: header::HeaderMap,
+    pub text: String,
+}
+
+impl Page {
+    async fn read(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub fn header(&self, name: header::HeaderName) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+}
+
+/// The form that a platform posts.
+pub type Form = Vec<(&'static str, String)>;
+
+/// A browser that keeps the site's cookies and follows nothing by itself.
+#[derive(Default)]
+pub struct Browser {
+    client: Option<Client>,
+    pub cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    pub fn new() -> Self {
+        let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
+        Self { client: Some(client), cookies: BTreeMap::new() }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().unwrap()
+    }
+
+    fn cookie_line(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    pub async fn get(&mut self, url: impl AsRef<str>) -> Page {
+        let request = self.client().get(url.as_ref()).header(header::COOKIE, self.cookie_line());
+        self.keep(request.send().await.unwrap()).await
+    }
+
+    pub async fn post(&mut self, url: impl AsRef<str>, form: &[(&'static str, String)]) -> Page {
+        self.post_as(url, form, "document").await
+    }
+
+    pub async fn post_as(&mut self, url: impl AsRef<str>, form: &[(&'static str, String)], dest: &str) -> Page {
+        let request = self.client().post(url.as_ref()).form(form).header(header::COOKIE, self.cookie_line());
+        self.keep(request.header("sec-fetch-dest", dest).send().await.unwrap()).await
+    }
+
+    async fn keep(&mut self, response: Response) -> Page {
+        for value in response.headers().get_all(header::SET_COOKIE) {
+            let text = value.to_str().unwrap();
+            let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
+            if text.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        Page::read(response).await
+    }
+
+    /// Hops 1 and 2, and what the platform then posts.
+    pub async fn login(&mut self, site: &Site, district: &DistrictId, platform: &LtiPlatform, student: &str) -> Form {
+        let page = self.post(site.config.login_url(district), &platform.click(student, PROGRAM)).await;
+        assert_eq!(page.status, StatusCode::FOUND, "{}", page.text);
+        let location: Url = page.header(header::LOCATION).parse().unwrap();
+        assert_eq!(location.origin().ascii_serialization(), platform.origin());
+        platform.authenticate(location.query().unwrap()).unwrap()
+    }
+
+    /// All hops.
+    pub async fn click(&mut self, site: &Site, district: &DistrictId, platform: &LtiPlatform, student: &str) -> Page {
+        let form = self.login(site, district, platform, student).await;
+        self.post(site.config.launch_url(district), &form).await
+    }
+}
+
+/// The value of an attribute in the first tag that contains `mark`.
+pub fn attribute(html: &str, mark: &str, name: &str) -> Option<String> {
+    let tag = html.split('<').find(|tag| tag.contains(mark))?;
+    let wanted = format!("{name}=\"");
+    let mut parts = tag.split(&wanted).map(str::to_owned);
+    let before = parts.next()?;
+    assert!(before.ends_with(char::is_whitespace), "a part of another attribute's name");
+    Some(parts.next()?.split('"').next()?.to_owned())
+}
