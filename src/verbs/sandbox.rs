@@ -35,11 +35,14 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
     };
     eprintln!("A stand-in {name} with {} invented students. A district file for it:\n", args.students);
     println!("{file}");
+    let vendor = match args.sis {
+        SandboxSis::Qmlativ => String::new(),
+        SandboxSis::Oneroster => format!(" SANDBOX_VENDOR_SECRET={}", sis.campus_vendor().1),
+    };
     eprintln!(
-        "\nIts secret is {} (an invented one). Save the file, then:\n\n  export SANDBOX_SECRET={} \
+        "\nIts secrets are invented. Save the file, then:\n\n  export SANDBOX_SECRET={}{vendor} \
          ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true\n  rollcall district apply sandbox-isd.toml\n  rollcall run sandbox-isd \
          --wait\n\nThe next night: curl -X POST {}/night/2\nCtrl-C ends it.",
-        sis.client_secret(),
         sis.client_secret(),
         sis.control_url()
     );
@@ -58,10 +61,14 @@ fn campus_file(id: &str, sis: &Sis) -> String {
     format!(
         "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
          \"oneroster\"\nprofile = \"campus\"\nversion = \"1.2\"\nbase_url = \"{}\"\ntoken_url = \"{}\"\nclient_id = \
-         \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\nstaff = \"active\"\n",
+         \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\nstaff = \"active\"\nvendor_key = \"{}\"\nvendor_secret = {{ \
+         env = \"SANDBOX_VENDOR_SECRET\" }}\n\n[[program]]\nname = \"Special Education\"\nflags = true\noption = \
+         \"create-new\"\ncutover = {}\n",
         sis.campus_base_url(),
         sis.campus_token_url(),
-        sis.client_id()
+        sis.client_id(),
+        sis.campus_vendor().0,
+        sis.today()
     )
 }
 

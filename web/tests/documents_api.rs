@@ -197,7 +197,11 @@ async fn an_integration_sees_its_own_district_only() {
     // A token under another district's name is nobody's.
     let forged = mine.token.replacen("lone-star", "alamo", 1);
     let stranger = Caller { site: &site, client: mine.client.clone(), token: forged };
-    assert_problem(&stranger.send(Method::GET, "documents", None, None).await, StatusCode::UNAUTHORIZED, "token-invalid");
+    assert_problem(
+        &stranger.send(Method::GET, "documents", None, None).await,
+        StatusCode::UNAUTHORIZED,
+        "token-invalid",
+    );
 }
 
 #[tokio::test]

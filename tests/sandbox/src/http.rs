@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use crate::answer::Answer;
 use crate::api::{self, ApiCall};
 use crate::auth::{TokenCall, Worth};
+use crate::campus;
 use crate::control;
 use crate::oneroster;
 use crate::quirks::{Quirks, RetryAfter};
@@ -80,7 +81,7 @@ async fn answer(shared: &Shared, parts: &Parts, body: &Bytes) -> Response {
     data(shared, &quirks, &parts.method, path, query, body)
 }
 
-/// Infinite Campus: its token endpoint, and `OneRoster` behind it.
+/// Infinite Campus: its token endpoint, `OneRoster` behind it, and programs with their flags.
 fn campus(shared: &Shared, quirks: &Quirks, path: &str, parts: &Parts, body: &Bytes) -> Response {
     let query = parts.uri.query().unwrap_or("");
     if path == oneroster::TOKEN {
@@ -92,6 +93,9 @@ fn campus(shared: &Shared, quirks: &Quirks, path: &str, parts: &Parts, body: &By
     }
     if let Some(refusal) = refusal(shared, quirks, &parts.headers) {
         return refusal.respond();
+    }
+    if let Some(path) = path.strip_prefix(oneroster::BASE).filter(|path| path.starts_with("/gradebook/")) {
+        return campus::beside_roster(&shared.programs, parts, path, body);
     }
     let call = oneroster::Call { shared, quirks, method: &parts.method, path, query };
     if let Some(collection) = call.collection() {

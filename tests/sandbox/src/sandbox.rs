@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::campus::CampusFlag;
 use crate::config::SandboxConfig;
 use crate::http;
 use crate::oneroster;
@@ -76,6 +77,21 @@ impl Sandbox {
     /// What a district copies from Campus as the token URL, application name and all.
     pub fn campus_token_url(&self) -> String {
         format!("{}{}{}?appName={}", self.origin(), oneroster::ROOT, oneroster::TOKEN, oneroster::APPLICATION)
+    }
+
+    /// The vendor's key and secret for programs and flags of its Campus.
+    pub fn campus_vendor(&self) -> (&str, &str) {
+        self.shared.programs.vendor()
+    }
+
+    /// The flags of its Campus, by id.
+    pub fn campus_flags(&self) -> Vec<CampusFlag> {
+        self.shared.programs.all_flags()
+    }
+
+    /// Somebody types a flag into its Campus, or edits one by its id.
+    pub fn type_in_campus_flag(&self, flag: CampusFlag) {
+        self.shared.programs.type_in(flag);
     }
 
     /// The `sourcedId` that `OneRoster` 1.2 gives to the student with this Qmlativ `StudentID`.

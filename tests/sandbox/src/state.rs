@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use crate::auth::Tokens;
+use crate::campus::{self, CampusConfig};
 use crate::config::SandboxConfig;
 use crate::edits::Edits;
 use crate::listing::Selections;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) tokens: Mutex<Tokens>,
     pub(crate) closing: watch::Receiver<bool>,
+    /// Programs and flags of its Campus.
+    pub(crate) programs: campus::Shared,
     switches: RwLock<Switches>,
     selections: Mutex<Selections>,
     oneroster: Mutex<oneroster::Listings>,
@@ -45,7 +48,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(crate) fn new(config: SandboxConfig, closing: watch::Receiver<bool>) -> Self {
+        let campus = CampusConfig { app: oneroster::APPLICATION.to_owned(), ..CampusConfig::default() };
         Self {
+            programs: campus::Shared::new(campus, closing.clone()),
             world: World::new(config),
             counters: Counters::default(),
             tokens: Mutex::default(),

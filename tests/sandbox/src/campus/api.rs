@@ -62,6 +62,15 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
     }
 }
 
+/// A call beside the roster, whose token was judged already: the vendor pair, then the data. `path` follows the base.
+pub(crate) fn beside_roster(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
+    lock(&shared.flags).stats.calls += 1;
+    if !is_vendor(shared, parts) {
+        return error(StatusCode::UNAUTHORIZED, "unauthorisedrequest").respond();
+    }
+    data(shared, parts, path, body)
+}
+
 fn is_out(shared: &Shared) -> bool {
     let writes = lock(&shared.flags).stats.writes;
     let faults = lock(&shared.faults);
@@ -84,10 +93,14 @@ fn token(shared: &Shared, parts: &Parts, body: &[u8]) -> Answer {
 fn refusal(shared: &Shared, parts: &Parts) -> Option<Answer> {
     let lifetime = Duration::from_secs(shared.tokens_config.token_lifetime_seconds);
     let worth = lock(&shared.tokens).judge(&parts.headers, lifetime, &AuthQuirks::default());
+    let admitted = worth == Worth::Good && is_vendor(shared, parts);
+    (!admitted).then(|| error(StatusCode::UNAUTHORIZED, "unauthorisedrequest"))
+}
+
+fn is_vendor(shared: &Shared, parts: &Parts) -> bool {
     let pair = format!("{}:{}", shared.config.vendor_key, shared.config.vendor_secret);
     let given = parts.headers.get("x-vendor-authorization").and_then(|value| value.to_str().ok());
-    let is_vendor = given == Some(pair.as_str()) && !lock(&shared.faults).faults.vendor_refused;
-    (worth != Worth::Good || !is_vendor).then(|| error(StatusCode::UNAUTHORIZED, "unauthorisedrequest"))
+    given == Some(pair.as_str()) && !lock(&shared.faults).faults.vendor_refused
 }
 
 fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {

@@ -1,7 +1,8 @@
 //! A stand-in for the programs and program participations of Infinite Campus (wire/oneroster-campus.md 2.5): a
 //! partner interface beside `OneRoster`, behind a vendor header.
 //!
-//! Role: a Campus for tests and benchmarks, over real HTTP. Invariants: every write is judged as the wire facts say
+//! Role: a Campus for tests and benchmarks, over real HTTP; and the same interface beside the roster that the sandbox's own
+//! Campus serves. Invariants: every write is judged as the wire facts say
 //! (unknown ones 404, bad dates and inactive programs 422); a program that is not marked "Special Ed" is not shown;
 //! without the vendor header, or with a wrong one, everything is 401.
 
@@ -23,6 +24,7 @@ pub use faults::{CampusFault, CampusFaults, Strike};
 pub use flags::{CampusFlag, CampusProgramRow, CampusStats};
 
 use crate::{auth::Tokens, config::SandboxConfig, sandbox::StartError, state::lock};
+pub(crate) use api::beside_roster;
 use flags::Flags;
 
 /// What Campus is started with.
@@ -66,7 +68,7 @@ impl Default for CampusConfig {
 
 /// What the handlers share.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     config: CampusConfig,
     /// For the token endpoint, which is that of the other stand-ins.
     tokens_config: SandboxConfig,
@@ -74,6 +76,40 @@ struct Shared {
     flags: Mutex<Flags>,
     faults: Mutex<faults::Struck>,
     closing: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Four common programs and no flags.
+    pub(crate) fn new(config: CampusConfig, closing: watch::Receiver<bool>) -> Self {
+        let tokens_config = SandboxConfig {
+            client_id: config.client_id.clone(),
+            client_secret: config.client_secret.clone(),
+            ..SandboxConfig::default()
+        };
+        Self {
+            config,
+            tokens_config,
+            tokens: Mutex::default(),
+            flags: Mutex::default(),
+            faults: Mutex::default(),
+            closing,
+        }
+    }
+
+    /// The vendor's key and secret.
+    pub(crate) fn vendor(&self) -> (&str, &str) {
+        (&self.config.vendor_key, &self.config.vendor_secret)
+    }
+
+    /// All flags, by id; deleted ones left out.
+    pub(crate) fn all_flags(&self) -> Vec<CampusFlag> {
+        lock(&self.flags).all()
+    }
+
+    /// Somebody types a flag in, or edits one by its id.
+    pub(crate) fn type_in(&self, flag: CampusFlag) {
+        lock(&self.flags).put(flag);
+    }
 }
 
 /// A Campus on 127.0.0.1. It stops when dropped; [`Campus::shutdown`] also waits until it has.
@@ -96,19 +132,7 @@ impl Campus {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         let (closing, watching) = watch::channel(false);
-        let tokens_config = SandboxConfig {
-            client_id: config.client_id.clone(),
-            client_secret: config.client_secret.clone(),
-            ..SandboxConfig::default()
-        };
-        let shared = Arc::new(Shared {
-            config,
-            tokens_config,
-            tokens: Mutex::default(),
-            flags: Mutex::default(),
-            faults: Mutex::default(),
-            closing: watching.clone(),
-        });
+        let shared = Arc::new(Shared::new(config, watching.clone()));
         let server = tokio::spawn(run(listener, Arc::clone(&shared), watching));
         Ok(Self { shared, address, closing, server })
     }
@@ -140,12 +164,12 @@ impl Campus {
 
     /// All flags, by id; deleted ones left out.
     pub fn flags(&self) -> Vec<CampusFlag> {
-        lock(&self.shared.flags).all()
+        self.shared.all_flags()
     }
 
     /// Somebody types a flag in, or edits one by its id.
     pub fn type_in(&self, flag: CampusFlag) {
-        lock(&self.shared.flags).put(flag);
+        self.shared.type_in(flag);
     }
 
     /// Somebody deletes a flag.

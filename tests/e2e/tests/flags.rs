@@ -1,0 +1,144 @@
+//! Flags of a district on Infinite Campus, from its roster to its programs: what documents say is what Campus shows.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use chrono::{Days, NaiveDate};
+use rollcall_e2e::{House, Process, house::DISTRICT, until};
+use rollcall_sandbox::{CampusFlag, SandboxConfig};
+use serde_json::{Value, json};
+
+/// Longer than a sync of a few flags takes, a reconciler's turn included.
+const LIMIT: Duration = Duration::from_mins(2);
+
+fn today() -> NaiveDate {
+    rollcall_e2e::house::today()
+}
+
+fn ago(days: u64) -> NaiveDate {
+    today() - Days::new(days)
+}
+
+fn config() -> SandboxConfig {
+    SandboxConfig { students: 60, today: today(), ..SandboxConfig::default() }
+}
+
+/// Points the district at the sandbox's Campus with two programs: one begins anew, one takes over what is there.
+async fn campus(house: &mut House) {
+    let (key, secret) = house.sis.campus_vendor();
+    std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
+    let vendor = format!("vendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");
+    let program = |name: &str, option: &str| {
+        format!("[[program]]\nname = {name:?}\nflags = true\noption = {option:?}\ncutover = {}\n\n", ago(30))
+    };
+    house.district.tables = program("Special Education", "create-new") + &program("Section 504", "take-over");
+    "oneroster".clone_into(&mut house.district.kind);
+    house.district.base_url = house.sis.campus_base_url();
+    house.district.connection = format!("token_url = {:?}\n{vendor}", house.sis.campus_token_url());
+    house.apply().await;
+}
+
+/// Hands a completed document in.
+async fn import(house: &House, id: &str, student: &str, program: &str, (start, end): (NaiveDate, Option<NaiveDate>)) {
+    let end = end.map_or_else(String::new, |end| end.to_string());
+    let csv = format!(
+        "document_id,student_id,program,kind,status,start,end,file\n{id},{student},{program},Plan,completed,{start},{end},\n"
+    );
+    let path = house.folder().join("documents.csv");
+    std::fs::write(&path, csv).unwrap();
+    let path = path.to_string_lossy();
+    house.rollcall(&["documents", "import", "--district", DISTRICT, &path]).await.expect_code(0);
+}
+
+async fn listed(house: &House) -> Vec<Value> {
+    house.rollcall(&["flags", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0).read()
+}
+
+/// Waits for the one flag of a student that admits.
+async fn shown(house: &House, what: &str, student: &str, admits: impl Fn(&CampusFlag) -> bool) -> CampusFlag {
+    until(what, LIMIT, || async {
+        let flags = house.sis.campus_flags().into_iter();
+        flags.filter(|flag| flag.student.eq_ignore_ascii_case(student)).find(|flag| admits(flag))
+    })
+    .await
+}
+
+/// A first night, then documents: the flag appears, ends with its document, and an unchanged night writes nothing.
+async fn the_whole_way(house: &House) {
+    assert_eq!(house.night().await.state, "succeeded");
+    let students = house.students().await;
+    let attending: Vec<&str> =
+        students.iter().filter(|row| row.status == "ENROLLED").map(|row| row.student_id.as_str()).collect();
+    let (first, second, third) = (attending[0], attending[1], attending[2]);
+
+    import(house, "IEP-1", first, "Special Education", (ago(10), None)).await;
+    let flag = shown(house, "the flag to appear in Campus", first, |flag| flag.begins == ago(10)).await;
+    assert_eq!(flag.ends, None);
+    let sis_id = house.sis.campus_flags()[0].student.clone();
+    until("the flag to be read back", LIMIT, || async {
+        let rows = listed(house).await;
+        let row = rows.into_iter().find(|row| row["student_id"] == first)?;
+        (row["state"] == "pushed").then(|| assert_eq!(row["sis_id"], sis_id.as_str()))
+    })
+    .await;
+
+    import(house, "IEP-1", first, "Special Education", (ago(10), Some(ago(1)))).await;
+    let ended = shown(house, "the flag to end with its document", first, |flag| flag.ends == Some(ago(1))).await;
+    assert_eq!(ended.id, flag.id, "the same flag, ended; none deleted, none doubled");
+
+    // A take-over: one student goes on with a new flag, another's just ends; both only after a person's approval.
+    for (id, student) in [("old-1", second), ("old-2", third)] {
+        house.sis.type_in_campus_flag(CampusFlag {
+            id: id.to_owned(),
+            student: student.to_owned(),
+            program: "102".to_owned(),
+            begins: ago(400),
+            ends: None,
+            link: None,
+            comment: None,
+        });
+    }
+    import(house, "504-1", second, "Section 504", (ago(300), None)).await;
+    let plan = ["flags", "plan", "--district", DISTRICT, "--program", "Section 504", "--format", "json"];
+    let plan: Vec<Value> = house.rollcall(&plan).await.expect_code(0).read();
+    assert_eq!((&plan[0]["to_end"], &plan[0]["without_new"]), (&json!(2), &json!(1)), "{plan:#?}");
+    let old = |id: &str| house.sis.campus_flags().into_iter().find(|flag| flag.id == id).unwrap();
+    assert_eq!((old("old-1").ends, old("old-2").ends), (None, None), "nothing ends before the approval");
+    let approve = ["flags", "approve", "--district", DISTRICT, "--program", "Section 504"];
+    house.rollcall(&approve).await.expect_code(0);
+    house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+    let last = ago(31);
+    shown(house, "the old flag of the first to end", second, |flag| flag.id == "old-1" && flag.ends == Some(last))
+        .await;
+    shown(house, "the old flag of the second to end", third, |flag| flag.id == "old-2" && flag.ends == Some(last))
+        .await;
+    let new = |flag: &CampusFlag| flag.id != "old-1" && flag.program == "102";
+    let taken = shown(house, "the new flag", second, new).await;
+    assert_eq!((taken.begins, taken.ends), (ago(30), None), "from the cutover on");
+    assert_eq!(house.sis.campus_flags().len(), 4, "{:#?}", house.sis.campus_flags());
+
+    let before = house.sis.campus_flags();
+    assert_eq!(house.night().await.state, "succeeded");
+    assert_eq!(house.sis.campus_flags(), before, "an unchanged night changes no flag");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_follow_documents_in_one_process() {
+    let mut house = House::embedded(config()).await;
+    campus(&mut house).await;
+    let host: Process = house.start("serve", &["-v", "serve"]);
+    the_whole_way(&house).await;
+    drop(host);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_follow_documents_scaled_out() {
+    let mut house = House::scaled_out(config()).await;
+    campus(&mut house).await;
+    house.start_workers(1);
+    let flag_sync = house.start("flag-sync", &["-v", "worker", "flag-sync"]);
+    the_whole_way(&house).await;
+    drop(flag_sync);
+    house.close().await;
+}
