@@ -240,7 +240,11 @@ impl Handler for CollectHandler {
         let mut fates = vec![Fate::Done; messages.len()];
         for OfRun { message, pages } in by_run(&messages)? {
             let (places, pages): (Vec<_>, Vec<_>) = pages.into_iter().unzip();
-            let collected = self.collect(message, &pages).await.ok()?;
+            let collected = match self.collect(message, &pages).await {
+                Ok(collected) => collected,
+                // Whatever is away is away for each of them.
+                Err(error) => vec![error.fate().if_waiting()?; pages.len()],
+            };
             places.into_iter().zip(collected).for_each(|(place, fate)| fates[place] = fate);
         }
         Some(fates)

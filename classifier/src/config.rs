@@ -5,7 +5,7 @@ use std::time::Duration;
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassifierConfig {
-    /// Pages read at once; 1 to 64. More than the machine has cores gains little.
+    /// Groups of pages read at once; 1 to 64. More than the machine has cores gains little.
     pub collectors: u16,
     /// Most events of one run that are published and not written yet.
     pub release_window: i64,
@@ -22,7 +22,7 @@ pub struct ClassifierConfig {
 impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
-            collectors: 4,
+            collectors: 2,
             release_window: rollcall_store::RELEASE_WINDOW,
             reconcile_every: Duration::from_secs(10),
             republish_after: Duration::from_mins(1),

@@ -106,7 +106,7 @@ impl FetchHandler {
     }
 
     async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
-        let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
+        let Some(job) = self.job(message, work).await? else { return Ok(Fate::Done) };
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
             Err(error) => return self.page_lost(message, work, &job, &error.explain()).await,
@@ -114,13 +114,11 @@ impl FetchHandler {
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock };
         let Walked { pages, trouble } = hand.walk().await?;
-        let Some(error) = trouble else { return self.hand_in(message, work, pages).await };
-        let done = pages.len() as u32;
-        if done > 0 && !self.part_in(message, work, pages).await? {
-            return Ok(Fate::Done);
+        match trouble {
+            Some(error) if pages.is_empty() => self.page_failed(message, work, &job, &opened, &error).await,
+            // What came in counts first. The page in trouble is dealt again, with attempts of its own.
+            _ => self.hand_in(message, work, pages).await,
         }
-        job.dealt.page.0 += done;
-        self.page_failed(message, work, &job, &opened, &error).await
     }
 
     /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue
@@ -151,17 +149,6 @@ impl FetchHandler {
             self.publish_pages(message, work, pages, &moves).await?;
         }
         Ok(Fate::Done)
-    }
-
-    /// The first pages of a hand are done, and the next one is in trouble. False: the lane is somebody else's by now.
-    async fn part_in(&self, message: &Message, work: &Fetch, pages: Vec<Fetched>) -> Result<bool, FetchError> {
-        let (facts, pages) = self.for_message(message, pages).await?;
-        let now = self.clock.now();
-        let moves =
-            self.change_board(message, work, |board| board.pages_in(work.lane, work.generation, &facts, now)).await?;
-        let Some(moves) = moves.flatten() else { return Ok(false) };
-        self.publish_pages(message, work, pages, &moves).await?;
-        Ok(true)
     }
 
     /// What the board is told of the pages, and what the classifier gets. A body too large for a message is stored.
@@ -254,6 +241,10 @@ impl FetchHandler {
     /// A page cannot be had: its listing fails, or with an essential one the whole pull.
     async fn page_lost(&self, message: &Message, work: &Fetch, job: &Job, reason: &str) -> Result<Fate, FetchError> {
         if job.listing.ask.essential && !job.recheck && !self.beyond_end_possible(job) {
+            // Meanwhile the listing may have ended before this page, or the lane been dealt anew.
+            if self.job(message, work).await?.is_none() {
+                return Ok(Fate::Done);
+            }
             return self.give_pull_up(message, work.connection, reason).await;
         }
         let now = self.clock.now();

@@ -52,6 +52,11 @@ impl Fate {
         Self::Retry(Retry { reason, detail: detail.into(), after, free: true })
     }
 
+    /// Itself where it is a wait that is nobody's failure.
+    pub fn if_waiting(self) -> Option<Self> {
+        matches!(&self, Self::Retry(retry) if retry.free).then_some(self)
+    }
+
     /// To be looked at by a person.
     pub fn park(reason: &'static str, detail: impl Into<String>) -> Self {
         Self::Park(Park { reason, detail: detail.into() })

@@ -89,10 +89,13 @@ impl Store {
     /// All of them or none. A crash of the database may forget the last ones; the board tells, and they are fetched again.
     pub async fn save_pages(&self, district: &DistrictId, run: RunId, pages: &[NewPage]) -> Result<SavedPages> {
         let operation = "store pages";
-        let sealed = pages.iter().map(|page| self.seal_page(district, run, page)).collect::<Result<Vec<_>>>()?;
+        let mut sorted: Vec<&NewPage> = pages.iter().collect();
+        // Two collectors that got the same pages lock them in the same order.
+        sorted.sort_by_key(|page| (page.connection, page.listing, page.page));
+        let sealed = sorted.iter().map(|page| self.seal_page(district, run, page)).collect::<Result<Vec<_>>>()?;
         let mut tx = self.begin_relaxed(district, operation).await?;
         let mut stored = 0;
-        for (page, raw) in pages.iter().zip(sealed) {
+        for (page, raw) in sorted.into_iter().zip(sealed) {
             let values = args![
                 district,
                 run,
@@ -112,6 +115,9 @@ impl Store {
             ];
             stored += tx.execute(operation, SAVE, values).await?;
         }
+        tx.commit(operation).await?;
+        // Only now: who ended a pull in the meantime did not see these pages, and looks no more.
+        let mut tx = self.read(district, operation).await?;
         let pulls_over = pulls::are_over(&mut tx, district, run).await?;
         tx.commit(operation).await?;
         Ok(SavedPages { stored, pulls_over })

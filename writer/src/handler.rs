@@ -93,9 +93,14 @@ impl Handler for WriteHandler {
                 None => runs.push((message, vec![events])),
             }
         }
-        for (message, batches) in runs {
-            self.write_together(message, &batches).await.ok()?;
+        let mut fates = vec![Fate::Done; messages.len()];
+        for (first, batches) in runs {
+            let Err(error) = self.write_together(first, &batches).await else { continue };
+            // Whatever is away is away for each of them.
+            let waits = error.fate().if_waiting()?;
+            let of_run = messages.iter().zip(&mut fates).filter(|(message, _)| message.run == first.run);
+            of_run.for_each(|(_, fate)| *fate = waits.clone());
         }
-        Some(vec![Fate::Done; messages.len()])
+        Some(fates)
     }
 }

@@ -10,6 +10,10 @@ use super::{Ask, Board, Dealt, Extent, Lane, LaneMove, Listing, PageFacts, Progr
 /// Times in a row that a listing's lanes may be told to wait before it is given up.
 pub(super) const MOST_WAITS: u32 = 40;
 
+/// What a lost lane's generation grows by. A board that a crash of the database set back may have dealt a few generations
+/// whose messages are still under way: none of them may be the next one.
+pub(super) const LOST: u64 = 1_000;
+
 /// Most pages of a hand.
 const LARGEST_HAND: u32 = 10;
 
@@ -70,26 +74,6 @@ impl Board {
         Some(self.deal(now))
     }
 
-    /// Notes fetched pages, the first ones of a lane's hand but not all of it; the lane keeps the rest and its generation.
-    /// The moves are of lanes that rested. `None`: the message is of an older generation, and nothing changed.
-    pub fn pages_in(
-        &mut self,
-        lane: u16,
-        generation: u64,
-        facts: &[PageFacts],
-        now: DateTime<Utc>,
-    ) -> Option<Vec<LaneMove>> {
-        let dealt = *self.current(lane, generation)?;
-        let index = dealt.listing.0 as usize;
-        let listing = self.listings.get_mut(index)?;
-        dealt.range().zip(facts).for_each(|(page, facts)| listing.absorb(page, facts));
-        let done = (facts.len() as u32).min(dealt.pages - 1);
-        let rest = Dealt { page: PageNo(dealt.page.0 + done), pages: dealt.pages - done, at: now, ..dealt };
-        self.lanes[usize::from(lane)].dealt = Some(rest);
-        self.settle(index);
-        Some(self.deal(now))
-    }
-
     /// Notes that a lane's page cannot be had. The listing fails with it, unless its end turns out to lie before that
     /// page. `None`: the message is of an older generation.
     pub fn listing_failed(
@@ -106,7 +90,7 @@ impl Board {
             listing.progress = Progress::Failed(reason.to_owned());
         } else {
             listing.errors.insert(dealt.page.0, reason.to_owned());
-            dealt.range().skip(1).for_each(|page| listing.give_back(page));
+            dealt.range().skip(1).rev().for_each(|page| listing.give_back(page));
         }
         self.settle(index);
         Some(self.deal(now))
@@ -117,8 +101,9 @@ impl Board {
         for number in 0..self.lanes.len() {
             let Some(dealt) = self.lanes[number].dealt.filter(|dealt| dealt.at < before) else { continue };
             self.lanes[number].dealt = None;
+            self.lanes[number].generation += LOST;
             if let Some(listing) = self.listings.get_mut(dealt.listing.0 as usize) {
-                dealt.range().for_each(|page| listing.give_back(page));
+                dealt.range().rev().for_each(|page| listing.give_back(page));
             }
         }
         self.deal(now)
@@ -251,9 +236,6 @@ impl Board {
         let last = if listing.is_open() { listing.last_page.unwrap_or(u32::MAX) } else { 0 };
         for lane in &mut self.lanes {
             lane.dealt = lane.dealt.filter(|dealt| dealt.listing.0 as usize != index || dealt.page.0 <= last);
-            if let Some(dealt) = lane.dealt.as_mut().filter(|dealt| dealt.listing.0 as usize == index) {
-                dealt.pages = dealt.pages.min(last - dealt.page.0 + 1);
-            }
         }
         let workers = self.workers(index);
         self.listings[index].settle(workers);

@@ -162,11 +162,12 @@ fn a_lost_lane_is_dealt_again() {
     board.deal(at(0));
     assert!(board.lane_lost(at(0), at(1)).is_empty(), "not before its time");
     let moves = board.lane_lost(at(1), at(1));
-    assert_eq!(moves, [LaneMove { lane: 0, generation: 2 }]);
-    board.page_done(0, 2, &more(10), at(2)).unwrap();
+    let lost = dealing::LOST;
+    assert_eq!(moves, [LaneMove { lane: 0, generation: 2 + lost }], "no message under way may know it");
+    board.page_done(0, 2 + lost, &more(10), at(2)).unwrap();
     assert!(board.renew(1, 1, at(500)));
     let moves = board.lane_lost(at(100), at(100));
-    assert_eq!(moves, [LaneMove { lane: 0, generation: 4 }], "the renewed lane keeps its page");
+    assert_eq!(moves, [LaneMove { lane: 0, generation: 4 + 2 * lost }], "the renewed lane keeps its page");
     assert_eq!(page_of(&board, moves[0]), (0, 2));
 }
 
@@ -255,16 +256,12 @@ fn what_a_hand_had_no_time_for_is_dealt_again() {
 }
 
 #[test]
-fn a_hand_with_trouble_on_a_page_keeps_its_lane_and_the_rest() {
+fn a_page_that_cannot_be_had_gives_the_rest_of_its_hand_back() {
     let mut board = board(6, 4);
     board.deal(at(0));
     board.page_done(0, 1, &more(10), at(1)).unwrap();
-    assert!(board.pages_in(0, 2, &[more(10), more(10)], at(2)).unwrap().is_empty());
-    let same = LaneMove { lane: 0, generation: 2 };
-    assert_eq!(hand_of(&board, same), (0, 4..12));
-    let moves = board.listing_failed(0, 2, "status 500", at(3)).unwrap();
+    let moves = board.listing_failed(0, 2, "status 500", at(2)).unwrap();
     assert_ne!(hand_of(&board, moves[0]).0, 0, "nothing beyond the page that cannot be had is asked for");
-    assert!(board.dealt(0, 2).is_none());
 }
 
 /// How a made-up SIS behaves for one listing.
@@ -362,17 +359,14 @@ impl Play {
         self.stale.push(step);
     }
 
+    /// What came in counts first; a page in trouble is then dealt again.
     fn hand_in(&mut self, LaneMove { lane, generation }: LaneMove, facts: &[PageFacts], trouble: Option<&str>) {
         let now = at(self.now);
-        let Some(reason) = trouble else {
-            self.queue.extend(self.board.pages_done(lane, generation, facts, now).unwrap());
-            return;
+        let moves = match trouble {
+            Some(reason) if facts.is_empty() => self.board.listing_failed(lane, generation, reason, now),
+            _ => self.board.pages_done(lane, generation, facts, now),
         };
-        if !facts.is_empty() {
-            self.queue.extend(self.board.pages_in(lane, generation, facts, now).unwrap());
-        }
-        // The lane is free already where another one has found the end before this page.
-        self.queue.extend(self.board.listing_failed(lane, generation, reason, now).unwrap_or_default());
+        self.queue.extend(moves.unwrap());
     }
 
     fn reconcile(&mut self) {

@@ -31,8 +31,18 @@ pub(super) async fn attend(
     delivery: Delivery,
     now: DateTime<Utc>,
 ) -> Attended {
-    let begun = Instant::now();
     let (message, delivery) = delivery.take();
+    attend_message(handler, queue, message, delivery, now).await
+}
+
+async fn attend_message(
+    handler: Arc<dyn Handler>,
+    queue: Queue,
+    message: Result<Message, Unreadable>,
+    delivery: Delivery,
+    now: DateTime<Utc>,
+) -> Attended {
+    let begun = Instant::now();
     let span = span(queue, &delivery, message.as_ref().ok(), now);
     let fate = match message {
         Ok(message) => decide(&*handler, message, &delivery).instrument(span.clone()).await,
@@ -50,31 +60,35 @@ pub(super) async fn attend_together(
     now: DateTime<Utc>,
 ) -> Vec<Attended> {
     let begun = Instant::now();
-    let mut messages = Vec::with_capacity(deliveries.len());
-    for delivery in &deliveries {
-        match &delivery.message {
-            Ok(message) => messages.push(message.clone()),
-            Err(_) => return one_by_one(handler, queue, deliveries, now).await,
-        }
-    }
-    let spans: Vec<Span> =
-        deliveries.iter().map(|delivery| span(queue, delivery, delivery.message.as_ref().ok(), now)).collect();
-    let together = AssertUnwindSafe(handler.handle_together(messages)).catch_unwind();
-    let fates = together.instrument(spans[0].clone()).await.ok().flatten();
-    let Some(fates) = fates.filter(|fates| fates.len() == deliveries.len()) else {
-        return one_by_one(handler, queue, deliveries, now).await;
-    };
-    let mut attended = Vec::with_capacity(deliveries.len());
-    for ((delivery, fate), span) in deliveries.into_iter().zip(fates).zip(&spans) {
+    let (mut messages, mut taken) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
+    let mut spans = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
         let (message, delivery) = delivery.take();
-        let attempt = message.map_or(0, |message| message.attempt);
-        let fate = within_attempts(&*handler, fate, attempt, &delivery).instrument(span.clone()).await;
+        spans.push(span(queue, &delivery, message.as_ref().ok(), now));
+        messages.extend(message);
+        taken.push(delivery);
+    }
+    let fates = match spans.first() {
+        // One that cannot be read is parked alone.
+        Some(first) if messages.len() == taken.len() => {
+            let together = AssertUnwindSafe(handler.handle_together(messages)).catch_unwind();
+            together.instrument(first.clone()).await.ok().flatten()
+        }
+        _ => None,
+    };
+    let Some(fates) = fates.filter(|fates| fates.len() == taken.len()) else {
+        return one_by_one(handler, queue, taken, now).await;
+    };
+    let mut attended = Vec::with_capacity(taken.len());
+    for ((delivery, fate), span) in taken.into_iter().zip(fates).zip(&spans) {
+        let fate = within_attempts(&*handler, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
         ended(span, &fate, begun);
         attended.push(Attended { delivery, fate });
     }
     attended
 }
 
+/// The group took the messages with it, so they are read from the wire once more.
 async fn one_by_one(
     handler: Arc<dyn Handler>,
     queue: Queue,
@@ -83,9 +97,14 @@ async fn one_by_one(
 ) -> Vec<Attended> {
     let mut attended = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        attended.push(attend(Arc::clone(&handler), queue, delivery, now).await);
+        let message = read_again(&delivery);
+        attended.push(attend_message(Arc::clone(&handler), queue, message, delivery, now).await);
     }
     attended
+}
+
+fn read_again(delivery: &Delivery) -> Result<Message, Unreadable> {
+    delivery.wire.unpack().map(|message| Message { attempt: delivery.attempt, ..message })
 }
 
 fn ended(span: &Span, fate: &Fate, begun: Instant) {
@@ -155,8 +174,8 @@ async fn within_attempts(handler: &dyn Handler, fate: Fate, attempt: u32, delive
 
 /// Attempts have run out. The handler took the message with it, so it is read from the wire once more.
 async fn exhaust(handler: &dyn Handler, retry: Retry, delivery: &Delivery) -> Fate {
-    let message = match delivery.wire.unpack() {
-        Ok(message) => Message { attempt: delivery.attempt, ..message },
+    let message = match read_again(delivery) {
+        Ok(message) => message,
         Err(unreadable) => return parked(unreadable),
     };
     let reason = retry.reason;
