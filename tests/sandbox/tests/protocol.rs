@@ -5,9 +5,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use common::{Rig, numbers};
 use reqwest::{Method, StatusCode};
