@@ -184,13 +184,22 @@ fn check_percent(key: &str, percent: f64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two sources whose ids could be mistaken for each other would overwrite each other's students.
+/// Two sources whose ids could be mistaken for each other would overwrite each other's students. One source may have no
+/// prefix at all.
 fn check_prefixes(connections: &[Connection]) -> anyhow::Result<()> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, connection) in connections.iter().enumerate() {
-        let prefix = connection.id_prefix.as_deref().unwrap_or_default();
-        if let Some(first) = seen.insert(prefix, index) {
-            bail!("{}", overwriting(connections, first, index));
+    let prefix = |index: usize| connections[index].id_prefix.as_deref().unwrap_or_default();
+    for second in 0..connections.len() {
+        for first in 0..second {
+            let (one, other) = (prefix(first), prefix(second));
+            ensure!(one != other, "{}", overwriting(connections, first, second));
+            let apart = one.is_empty() || other.is_empty() || !(one.starts_with(other) || other.starts_with(one));
+            ensure!(
+                apart,
+                "connections {} and {}: id_prefix {one:?} and id_prefix {other:?} begin alike, so that a student of one \
+                 could be taken for a student of the other: change one of them so that neither begins the other",
+                first + 1,
+                second + 1
+            );
         }
     }
     Ok(())
@@ -377,6 +386,23 @@ client_secret = "invented"
         assert!(text.contains("remove connection 1 (skyward-qmlativ), the feed from before OneRoster"), "{text}");
         let prefixed = CAMPUS.replace("client_id", "id_prefix = \"C-\"\nclient_id");
         assert!(private(&GOOD.replace("[hold]", &format!("{prefixed}[hold]"))).is_ok());
+    }
+
+    #[test]
+    fn a_prefix_that_begins_another_is_refused() {
+        let with = |first: &str, second: &str| {
+            let first = GOOD.replace("client_id", &format!("{first}\nclient_id"));
+            let second = CAMPUS.replace("client_id", &format!("{second}\nclient_id"));
+            first.replace("[hold]", &format!("{second}[hold]"))
+        };
+        let (short, long) = ("id_prefix = \"S\"", "id_prefix = \"S-\"");
+        for (first, second) in [(short, long), (long, short)] {
+            let text = error(&with(first, second));
+            assert!(text.contains("id_prefix \"S\"") && text.contains("id_prefix \"S-\""), "{text}");
+            assert!(text.contains("connections 1 and 2"), "{text}");
+        }
+        assert!(private(&with(short, "id_prefix = \"C\"")).is_ok());
+        assert!(private(&with("", long)).is_ok() && private(&with(long, "")).is_ok());
     }
 
     #[test]

@@ -12,11 +12,13 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     ParkedStudents, ReplayRefused, Store,
+    district::{ConnectionSecrets, District},
     plan::{Skip, Verdict, decode_batch},
     roster::StudentFilter,
     run::{Finding, FindingWeight, RunState, Stage},
 };
 use roster_support::*;
+use serde_json::json;
 
 on_both_engines! {
     a_batch_delivered_twice_is_applied_once,
@@ -51,6 +53,8 @@ on_both_engines! {
     an_older_run_rekeys_nobody_whom_a_newer_has_written,
     ids_for_writes_are_read_back_as_the_sis_spelled_them,
     enrollments_are_remembered_until_they_age_out,
+    a_launch_finds_students_where_they_still_are,
+    a_students_own_id_is_no_other_students_with_a_prefix,
 }
 
 /// Student `old` as the SIS lists it under another id.
@@ -111,6 +115,65 @@ async fn ids_for_writes_are_read_back_as_the_sis_spelled_them(fixture: Fixture) 
     let found = store.sis_ids(&district, &asked).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [(id("a-1"), "A-1".to_owned())]);
     assert!(store.sis_ids(&district, &[]).await.unwrap().is_empty());
+}
+
+/// A district with one connection of each kind, OneRoster's students after `O-`.
+async fn mixed_district(store: &Store, name: &str) -> DistrictId {
+    let connection = |kind: &str| json!({"kind": kind, "base_url": "https://sis.example/API", "client_id": "c"});
+    let mut second = connection("oneroster");
+    second["id_prefix"] = json!("O-");
+    let district: District = serde_json::from_value(json!({
+        "id": name, "name": "Invented", "time_zone": "America/Chicago",
+        "connection": [connection("skyward-qmlativ"), second],
+    }))
+    .unwrap();
+    let secrets = [ConnectionSecrets::default(), ConnectionSecrets::default()];
+    store.apply_district(&district, &secrets, "test", at(0)).await.unwrap();
+    district.id
+}
+
+/// Of connection `connection`, withdrawn from the one enrollment on `end`.
+fn leaving(name: &str, connection: u16, end: u32) -> StudentEvent {
+    let mut record = student(name);
+    record.connection = connection;
+    record.enrollments.truncate(1);
+    record.enrollments[0].withdrawal_date = Some(date(end));
+    added(record)
+}
+
+async fn a_launch_finds_students_where_they_still_are(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = mixed_district(&store, "where").await;
+    let events = vec![added(student("here")), added(student("left")), leaving("last-day", 0, 20)];
+    applied(&store, &district, 1, [events, vec![leaving("O-exclusive", 1, 20)]].concat()).await;
+    applied(&store, &district, 2, vec![gone("left")]).await;
+    // (student, day, still there)
+    for (name, day, there) in [
+        ("here", 20, true),
+        ("left", 20, false),
+        ("last-day", 20, true),
+        ("last-day", 21, false),
+        ("O-exclusive", 19, true),
+        ("O-exclusive", 20, false),
+    ] {
+        let subject = store.subject(&district, name, date(day)).await.unwrap().unwrap();
+        assert_eq!(!subject.schools.is_empty() && !subject.entities.is_empty(), there, "{name} on day {day}");
+        assert_eq!(store.subject_with_id(&district, &id(name), date(day)).await.unwrap(), Some(subject));
+    }
+}
+
+async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = mixed_district(&store, "own").await;
+    let mut other = student("O-7");
+    other.connection = 1;
+    applied(&store, &district, 1, vec![added(student("7")), added(other)]).await;
+    assert_eq!(store.subject(&district, "7", date(2)).await.unwrap(), None, "two students of that name");
+    for name in ["7", "O-7"] {
+        let subject = store.subject_with_id(&district, &id(name), date(2)).await.unwrap().unwrap();
+        assert_eq!(subject.student_id, id(name));
+    }
+    assert_eq!(store.subject_with_id(&district, &id("o-7"), date(2)).await.unwrap(), None);
 }
 
 async fn enrollments_are_remembered_until_they_age_out(fixture: Fixture) {

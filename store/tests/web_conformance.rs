@@ -28,6 +28,7 @@ on_both_engines! {
     keys_lie_sealed_and_take_turns,
     a_rotated_sealing_key_opens_the_tools_keys,
     people_are_noted_and_forgotten,
+    a_person_is_the_same_in_any_letter_case,
     integrations_come_and_go_with_their_tokens,
     what_has_expired_is_swept_away,
 }
@@ -220,7 +221,7 @@ async fn people_are_noted_and_forgotten(f: Fixture) {
     f.store.put_lti_user(&district, "T1", &access(schools.clone()), "other", later(1)).await.unwrap();
     let user = f.store.lti_user(&district, "T1").await.unwrap().unwrap();
     assert_eq!((user.access, user.created_by.as_str()), (access(schools), "other"));
-    assert!(f.store.lti_user(&district, "t1").await.unwrap().is_none());
+    assert!(f.store.lti_user(&district, "T2").await.unwrap().is_none());
     assert_eq!(f.store.lti_users(&district).await.unwrap().len(), 1);
     assert!(f.store.remove_lti_user(&district, "T1", "test", later(2)).await.unwrap());
     assert!(!f.store.remove_lti_user(&district, "T1", "test", later(2)).await.unwrap());
@@ -232,6 +233,30 @@ async fn people_are_noted_and_forgotten(f: Fixture) {
     assert!(f.store.staff_by_id(&district, "T1").await.unwrap().is_none());
     assert!(f.store.staff_by_email(&district, "t@example.org").await.unwrap().is_none());
     assert!(f.store.subject(&district, "S1", today).await.unwrap().is_none());
+}
+
+async fn a_person_is_the_same_in_any_letter_case(f: Fixture) {
+    let district = f.district("a").await;
+    let access = |students| UserAccess { students, programs: Vec::new() };
+    let put = async |user: &str, students| {
+        f.store.put_lti_user(&district, user, &access(students), "test", now()).await.unwrap();
+    };
+    for (said, launched) in [
+        ("7C0D-F1", "7c0d-f1"),
+        ("7c0d-f2", "7C0D-F2"),
+        ("T.Ömer@Example.org", "t.öMER@example.ORG"),
+        (" t3@example.org", "T3@example.org"),
+    ] {
+        put(said, StudentScope::Everybody).await;
+        put(launched, StudentScope::Nobody).await;
+        for spelled in [said, launched] {
+            let user = f.store.lti_user(&district, spelled).await.unwrap().unwrap();
+            assert_eq!(user.access.students, StudentScope::Nobody, "{spelled}");
+        }
+        assert_eq!(f.store.lti_users(&district).await.unwrap().len(), 1, "{said}");
+        assert!(f.store.remove_lti_user(&district, said, "test", now()).await.unwrap());
+        assert!(f.store.lti_user(&district, launched).await.unwrap().is_none());
+    }
 }
 
 fn integration(id: &str) -> Integration {

@@ -45,6 +45,8 @@ pub(crate) struct Viewer<'a> {
 
 /// The style sheet, next to the pages.
 pub(crate) const STYLE_PATH: &str = "/lti/style.css";
+/// Where [`STYLE_HREF`] leads from a page one level deeper: a document's refusal.
+pub(crate) const DEEPER_STYLE_PATH: &str = "/lti/{district}/style.css";
 const STYLE: &str = include_str!("../templates/style.css");
 
 /// Serves the style sheet.

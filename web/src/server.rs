@@ -82,6 +82,7 @@ pub fn router(
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route(pages::STYLE_PATH, get(pages::style))
+        .route(pages::DEEPER_STYLE_PATH, get(pages::style))
         .route("/lti/{district}/login", get(lti::login::begin_by_get).post(lti::login::begin_by_post))
         .route("/lti/{district}/launch", post(lti::launch::launch))
         .route("/lti/{district}/jwks", get(lti::tool_keys::publish))

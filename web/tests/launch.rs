@@ -47,6 +47,9 @@ async fn a_click_on_a_flag_shows_the_newest_document() {
 
     let again = browser.get(&file).await;
     assert_eq!(again.status, StatusCode::GONE, "a ticket is good once");
+    let style = attribute(&again.text, "rel=\"stylesheet\"", "href").unwrap();
+    let style = browser.get(file.join(&style).unwrap()).await;
+    assert_eq!((style.status, style.header(header::CONTENT_TYPE)), (StatusCode::OK, "text/css; charset=utf-8"));
     let views = site.views(&district).await;
     let shown = (STUDENT.to_owned(), Some("IEP-1".to_owned()), TEACHER.to_owned(), "shown".to_owned());
     assert_eq!(views, [shown]);
@@ -171,6 +174,9 @@ async fn a_flag_that_we_pushed_names_student_and_program_by_its_id() {
     site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
     let flag = uuid::Uuid::new_v4();
     site.flag("lone-star", flag).await;
+    // Another source's student has the same id after its prefix: the flag's is known exactly.
+    site.connections("lone-star", &[None, Some("B-")]).await;
+    site.another_student("lone-star", &format!("B-{STUDENT}")).await;
     let platform = site
         .platform_with(&district, |details| {
             details.student = Place::Flag;
@@ -202,6 +208,18 @@ async fn letter_case_of_an_id_does_not_matter() {
     let page = browser.click(&site, &district, &platform, &STUDENT.to_uppercase()).await;
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(site.views(&district).await[0].0, STUDENT);
+}
+
+#[tokio::test]
+async fn who_may_see_nobody_does_so_in_no_letter_case() {
+    house!(site, district, platform, browser);
+    let access = UserAccess { students: StudentScope::Nobody, programs: Vec::new() };
+    site.store.put_lti_user(&district, &TEACHER.to_uppercase(), &access, "test", now()).await.unwrap();
+    for spelled in [TEACHER.to_owned(), TEACHER.to_uppercase()] {
+        platform.configure(|config| config.user.sourced_id.clone_from(&spelled));
+        let page = browser.click(&site, &district, &platform, STUDENT).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{spelled}");
+    }
 }
 
 #[tokio::test]

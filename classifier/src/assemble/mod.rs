@@ -193,7 +193,7 @@ impl<'a> Assembler<'a> {
     /// The staff, by id.
     pub fn staff(&self) -> Vec<Staff> {
         match &self.oneroster {
-            Some(oneroster) => oneroster.staff(&self.looks.first),
+            Some(oneroster) => oneroster.staff(&self.looks.first, self.today),
             None => directory::staff(&self.looks.first),
         }
     }

@@ -14,6 +14,7 @@ mod roles;
 
 use std::collections::HashMap;
 
+use chrono::NaiveDate;
 use rollcall_proto::roster::{ContactKind, School, Staff, Status};
 use rollcall_store::{
     district::{Connection, StaffScope},
@@ -127,14 +128,14 @@ impl<'a> OneRoster<'a> {
         };
         let Some(row) = row.filter(|row| is_student(*row)) else { return Reading::Absent };
         let remembered = self.remembered_of(&format!("{}{id}", assembler.prefix));
-        let spells = Spells::of(row, remembered, &self.orgs, self.complete);
-        let facts = spells.facts(assembler.today);
+        let spells = Spells::of(row, remembered, &self.orgs, self.complete, assembler.today);
+        let facts = spells.facts();
         let decided = assembler.decide(&facts, known, warnings);
         match decided {
             Err(reading) => reading,
             Ok((decided, deciding)) => {
                 drop(facts);
-                let school = deciding.and_then(|number| spells.school(number));
+                let school = deciding.and_then(|number| spells.school(number, &decided));
                 self.fill(assembler, id, row, school, view);
                 view.enrollments = spells.listed;
                 view.sort();
@@ -216,13 +217,13 @@ impl<'a> OneRoster<'a> {
         schools
     }
 
-    /// The staff that the connection wants, by id.
-    pub(super) fn staff(&self, source: &Source) -> Vec<Staff> {
+    /// The staff of `today` that the connection wants, by id.
+    pub(super) fn staff(&self, source: &Source, today: NaiveDate) -> Vec<Staff> {
         if self.staff == StaffScope::None {
             return Vec::new();
         }
         let rows = source.places(Kind::User).iter().map(|place| source.row(*place));
-        let mut staff: Vec<Staff> = rows.filter_map(|row| people::staff(row, self.staff)).collect();
+        let mut staff: Vec<Staff> = rows.filter_map(|row| people::staff(row, self.staff, today)).collect();
         staff.sort_by(|a, b| a.id.cmp(&b.id));
         staff.dedup_by(|a, b| a.id == b.id);
         staff

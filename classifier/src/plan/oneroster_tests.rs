@@ -11,6 +11,7 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     board::{Ask, Progress},
+    district::StaffScope,
     plan::StoredStudent,
     run::{Baseline, Counts},
 };
@@ -20,6 +21,7 @@ use super::*;
 use crate::{decode::decode, testing};
 
 const SCHOOL: &str = "S1";
+const DISTRICT: &str = "D1";
 
 /// A pull of OneRoster, and what a store holds.
 #[derive(Debug, Clone)]
@@ -50,7 +52,10 @@ impl Campus {
     }
 
     fn facts(&self) -> PlanFacts {
-        let orgs = vec![json!({"sourcedId": SCHOOL, "name": "Oak", "type": "school", "identifier": "041"})];
+        let orgs = vec![
+            json!({"sourcedId": SCHOOL, "name": "Oak", "type": "school", "identifier": "041"}),
+            json!({"sourcedId": DISTRICT, "name": "Lone Star", "type": "district", "identifier": "D"}),
+        ];
         let listings = [("users", &self.users), ("demographics", &self.demographics), ("orgs", &orgs)];
         let asks = listings.map(|(name, _)| Ask {
             resource: name.to_owned(),
@@ -181,6 +186,70 @@ fn roles_are_enrollments() {
     assert_eq!(Campus::of(vec![gone]).counts().listed, 0);
     let of_11 = json!({"sourcedId": "s1", "role": "student", "orgs": [{"sourcedId": SCHOOL}]});
     assert_eq!(decided(&mut Campus::of(vec![of_11])), (Status::Enrolled, Rule::Current));
+}
+
+/// A role by a word: `org`, whether primary, begin and end.
+fn role(word: &str, (org, primary, begin, end): (&str, bool, &str, Option<&str>)) -> Value {
+    let kind = if primary { "primary" } else { "secondary" };
+    json!({"roleType": kind, "role": word, "org": {"sourcedId": org}, "beginDate": begin, "endDate": end})
+}
+
+/// Today is 2025-11-03.
+#[test]
+fn a_role_at_the_district_counts_like_any_other() {
+    let of_school = |begin, end| (SCHOOL, false, begin, end);
+    let of_district = |begin, end| (DISTRICT, true, begin, end);
+    for (school, district, expected) in [
+        // Home instruction.
+        (of_school("2025-08-13", Some("2025-10-01")), of_district("2025-10-01", None), (Rule::Current, "D")),
+        (of_school("2025-11-20", None), of_district("2025-08-13", None), (Rule::Current, "D")),
+        (of_school("2025-08-13", None), of_district("2025-09-01", None), (Rule::Current, "041")),
+        (of_school("2025-11-20", None), of_district("2025-11-21", None), (Rule::FutureOnly, "041")),
+        (of_school("2025-11-20", None), of_district("2025-08-13", Some("2025-10-01")), (Rule::FutureAfterPast, "041")),
+        (
+            of_school("2025-08-13", Some("2025-10-01")),
+            of_district("2025-08-13", Some("2025-10-02")),
+            (Rule::PastOnly, "041"),
+        ),
+    ] {
+        let mut user = student("A", "2025-08-13", None);
+        user["roles"] = json!([role("student", district), role("student", school)]);
+        let events = Campus::of(vec![user]).night();
+        let found = events[0].record.as_ref().unwrap().school.clone();
+        assert_eq!((events[0].rule, found.as_deref()), (expected.0, Some(expected.1)), "{school:?} {district:?}");
+    }
+}
+
+#[test]
+fn a_role_at_the_district_that_cannot_be_read_withholds_its_student() {
+    let mut user = student("A", "2025-08-13", None);
+    let unreadable = role("student", (DISTRICT, false, "soon", None));
+    user["roles"].as_array_mut().unwrap().push(unreadable);
+    let counts = Campus::of(vec![user]).counts();
+    assert_eq!((counts.listed, counts.added, counts.skipped), (1, 0, 1));
+}
+
+/// Today is 2025-11-03. Who works somewhere may see its students.
+#[test]
+fn staff_work_where_their_roles_are_in_force() {
+    let (over, ahead) = (("S2", true, "2024-08-01", Some("2025-11-03")), ("S3", true, "2025-11-04", None));
+    let now = (SCHOOL, false, "2024-08-01", Some("2025-11-04"));
+    let of = |id: &str, roles: Vec<Value>| json!({"sourcedId": id, "familyName": "Li", "roles": roles});
+    let users = vec![
+        student("A", "2025-08-13", None),
+        of("T1", vec![role("teacher", over), role("administrator", now), role("teacher", ahead)]),
+        of("T2", vec![role("teacher", over)]),
+        of("T3", vec![role("teacher", ("S4", true, "soon", None))]),
+    ];
+    let mut campus = Campus::of(users);
+    let mut facts = campus.facts();
+    facts.district.connections[0].staff = StaffScope::Active;
+    let staff = plan(facts, &mut campus).unwrap().staff;
+    let [member] = staff.as_slice() else { panic!("{staff:?}") };
+    assert_eq!(
+        (member.id.as_str(), member.teacher, member.entities.as_slice()),
+        ("T1", false, &[SCHOOL.to_owned()][..])
+    );
 }
 
 #[test]

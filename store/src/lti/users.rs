@@ -3,9 +3,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
 
-use super::{LtiUser, StaffMember, Subject, UserAccess, registrations::entry};
+use super::{LtiUser, StaffMember, StudentScope, Subject, UserAccess, registrations::entry};
 use crate::{
     Store, StoreError,
+    district::{District, WithdrawalDateIs},
     districts::{json_unreadable, lock},
     roster::load::read_json,
     sql::{Row, Tx, args},
@@ -13,6 +14,26 @@ use crate::{
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
+
+/// All spellings of a person.
+const DELETE_USER: &str = "DELETE FROM lti_user WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2)";
+
+/// A person's id or address as it is kept: platforms spell the same one in either letter case. Lowered here, since the
+/// engines' own `lower` differ beyond ASCII.
+fn canonical(user_id: &str) -> String {
+    user_id.trim().to_lowercase()
+}
+
+/// Orders what was said from the strictest on.
+const fn breadth(access: &UserAccess) -> (u8, bool) {
+    let students = match &access.students {
+        StudentScope::Nobody => 0,
+        StudentScope::Students(_) => 1,
+        StudentScope::Schools(_) => 2,
+        StudentScope::Everybody => 3,
+    };
+    (students, access.programs.is_empty())
+}
 
 impl Store {
     /// Says what a person may see; replaces what was said before.
@@ -25,12 +46,13 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let operation = "keep an LTI user";
+        let user_id = &canonical(user_id);
         let text = serde_json::to_string(access).map_err(|error| json_unreadable("LTI user", &error))?;
         let mut tx = self.begin(district, operation).await?;
         lock(&mut tx, district).await?;
-        let sql = "INSERT INTO lti_user (district, user_id, access, created_at, created_by) VALUES ($1, $2, $3, $4, $5) \
-                   ON CONFLICT (district, user_id) DO UPDATE SET access = excluded.access, \
-                   created_at = excluded.created_at, created_by = excluded.created_by";
+        tx.execute(operation, DELETE_USER, args![district, user_id]).await?;
+        let sql =
+            "INSERT INTO lti_user (district, user_id, access, created_at, created_by) VALUES ($1, $2, $3, $4, $5)";
         tx.execute(operation, sql, args![district, user_id, text, now, actor]).await?;
         trail::write(&mut tx, &entry(district, "lti.user.add", actor, format!("user={user_id}"), now)).await?;
         tx.commit(operation).await
@@ -45,9 +67,9 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let operation = "remove an LTI user";
+        let user_id = &canonical(user_id);
         let mut tx = self.begin(district, operation).await?;
-        let delete = "DELETE FROM lti_user WHERE district = $1 AND user_id = $2";
-        let there = tx.execute(operation, delete, args![district, user_id]).await? > 0;
+        let there = tx.execute(operation, DELETE_USER, args![district, user_id]).await? > 0;
         if there {
             trail::write(&mut tx, &entry(district, "lti.user.remove", actor, format!("user={user_id}"), now)).await?;
         }
@@ -65,14 +87,17 @@ impl Store {
         rows.iter().map(user).collect()
     }
 
-    /// What an administrator said about one person.
+    /// What an administrator said about one person, in whatever letter case. Of several spellings, which older versions
+    /// kept apart, the strictest counts.
     pub async fn lti_user(&self, district: &DistrictId, user_id: &str) -> Result<Option<LtiUser>> {
         let operation = "find an LTI user";
         let mut tx = self.read(district, operation).await?;
-        let sql = "SELECT user_id, access, created_at, created_by FROM lti_user WHERE district = $1 AND user_id = $2";
-        let row = tx.row(operation, sql, args![district, user_id]).await?;
+        let sql = "SELECT user_id, access, created_at, created_by FROM lti_user \
+                   WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY user_id";
+        let rows = tx.rows(operation, sql, args![district, canonical(user_id)]).await?;
         tx.commit(operation).await?;
-        row.as_ref().map(user).transpose()
+        let users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
+        Ok(users.into_iter().min_by_key(|user| breadth(&user.access)))
     }
 
     /// A member of the roster's staff by the SIS's id. Letter case does not matter: platforms spell the same UUID either way.
@@ -92,12 +117,12 @@ impl Store {
         let mut tx = self.read(district, operation).await?;
         let sql = if tx.is_postgres() {
             "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND EXISTS (SELECT 1 FROM \
-             jsonb_array_elements(s.emails) e WHERE lower(e ->> 'address') = lower($2)) ORDER BY staff_id LIMIT 2"
+             jsonb_array_elements(s.emails) e WHERE lower(e ->> 'address') = $2) ORDER BY staff_id LIMIT 2"
         } else {
             "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND EXISTS (SELECT 1 FROM \
-             json_each(s.emails) e WHERE lower(e.value ->> '$.address') = lower($2)) ORDER BY staff_id LIMIT 2"
+             json_each(s.emails) e WHERE lower(e.value ->> '$.address') = $2) ORDER BY staff_id LIMIT 2"
         };
-        let rows = tx.rows(operation, sql, args![district, address]).await?;
+        let rows = tx.rows(operation, sql, args![district, canonical(address)]).await?;
         tx.commit(operation).await?;
         match rows.as_slice() {
             [one] => staff(one).map(Some),
@@ -121,9 +146,28 @@ impl Store {
             }
         }
         let Some(student_id) = found else { return Ok(None) };
-        let (schools, entities) = places(&mut tx, district, &student_id, today).await?;
+        let (schools, entities) = places(&mut tx, &config, &student_id, today).await?;
         tx.commit(operation).await?;
         Ok(Some(Subject { student_id, schools, entities }))
+    }
+
+    /// The student with this very id of the roster, and where they are enrolled on `today` or later.
+    pub async fn subject_with_id(
+        &self,
+        district: &DistrictId,
+        student_id: &StudentId,
+        today: NaiveDate,
+    ) -> Result<Option<Subject>> {
+        let operation = "find the student of a launch";
+        let mut tx = self.read(district, operation).await?;
+        let Some(config) = crate::districts::config(&mut tx, district, operation).await? else { return Ok(None) };
+        let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id = $2";
+        if tx.row(operation, sql, args![district, student_id]).await?.is_none() {
+            return Ok(None);
+        }
+        let (schools, entities) = places(&mut tx, &config, student_id, today).await?;
+        tx.commit(operation).await?;
+        Ok(Some(Subject { student_id: student_id.clone(), schools, entities }))
     }
 }
 
@@ -136,15 +180,20 @@ async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &st
     row.map(|row| row.get(0).map(StudentId)).transpose()
 }
 
+/// Schools and entities. A student whom the source lists no more is nowhere, whatever the enrollments last said.
 async fn places(
     tx: &mut Tx,
-    district: &DistrictId,
+    config: &District,
     student: &StudentId,
     today: NaiveDate,
 ) -> Result<(Vec<String>, Vec<String>)> {
+    let operation = "find the schools of a student";
+    let sql = "SELECT connection FROM student WHERE district = $1 AND student_id = $2 AND missing_since IS NULL";
+    let Some(row) = tx.row(operation, sql, args![&config.id, student]).await? else { return Ok(Default::default()) };
+    let until = earliest_end(config, row.get(0)?, today);
     let sql = "SELECT DISTINCT school, entity FROM enrollment WHERE district = $1 AND student_id = $2 AND listed \
                AND NOT no_show AND (withdrawal_date IS NULL OR withdrawal_date >= $3) ORDER BY school, entity";
-    let rows = tx.rows("find the schools of a student", sql, args![district, student, today]).await?;
+    let rows = tx.rows(operation, sql, args![&config.id, student, until]).await?;
     let mut schools = Vec::new();
     let mut entities = Vec::new();
     for row in &rows {
@@ -152,6 +201,16 @@ async fn places(
         entities.push(row.get(1)?);
     }
     Ok((schools, entities))
+}
+
+/// The earliest withdrawal date of a student who is still there on `today`.
+fn earliest_end(config: &District, connection: u16, today: NaiveDate) -> NaiveDate {
+    let connection = config.connections.get(usize::from(connection));
+    let policy = connection.map(|connection| config.status.for_kind(connection.kind));
+    match policy.and_then(|policy| policy.withdrawal_date_is) {
+        Some(WithdrawalDateIs::LastDayEnrolled) => today,
+        _ => today.succ_opt().unwrap_or(today),
+    }
 }
 
 fn user(row: &Row) -> Result<LtiUser> {
@@ -166,4 +225,25 @@ fn user(row: &Row) -> Result<LtiUser> {
 
 fn staff(row: &Row) -> Result<StaffMember> {
     Ok(StaffMember { staff_id: row.get(0)?, entities: read_json(row, 1)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strictest_word_comes_first() {
+        let access = |students, programs: &[&str]| UserAccess {
+            students,
+            programs: programs.iter().map(ToString::to_string).collect(),
+        };
+        let ordered = [
+            access(StudentScope::Nobody, &[]),
+            access(StudentScope::Students(vec!["S1".to_owned()]), &[]),
+            access(StudentScope::Schools(vec!["010".to_owned()]), &[]),
+            access(StudentScope::Everybody, &["Section 504"]),
+            access(StudentScope::Everybody, &[]),
+        ];
+        assert!(ordered.is_sorted_by(|a, b| breadth(a) < breadth(b)));
+    }
 }

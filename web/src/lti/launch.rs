@@ -155,7 +155,10 @@ async fn show(
     let user = launch.value(&registration.details.user).ok_or(Refusal::Unnamed)?;
     let (sought, program) = sought(app, registration, launch).await?;
     let today = now.with_timezone(&site.district.time_zone).date_naive();
-    let found = app.store.subject(site.id(), &sought, today).await?;
+    let found = match &sought {
+        Sought::Roster(id) => app.store.subject_with_id(site.id(), id, today).await?,
+        Sought::Named(id) => app.store.subject(site.id(), id, today).await?,
+    };
     let student = found.ok_or(Refusal::Student)?;
     let view = |outcome, shown| NewView {
         at: now,
@@ -183,14 +186,22 @@ async fn show(
     Ok(viewer(&document, &name, &ticket, &ancestors))
 }
 
+/// The student of a launch.
+enum Sought {
+    /// By the roster's own id, which a flag of ours is kept with.
+    Roster(StudentId),
+    /// As the platform names students.
+    Named(String),
+}
+
 /// Which student and which program, as the launch names them.
-async fn sought(app: &App, registration: &Registration, launch: &Launch) -> Result<(String, String), Refusal> {
+async fn sought(app: &App, registration: &Registration, launch: &Launch) -> Result<(Sought, String), Refusal> {
     let details = &registration.details;
     let by_flag = [&details.student, &details.program].contains(&&Place::Flag);
     let flag = if by_flag { Some(flag(app, registration, launch).await?) } else { None };
     let student = match (&details.student, &flag) {
-        (Place::Flag, Some(flag)) => flag.student.0.clone(),
-        (place, _) => launch.value(place).ok_or(Refusal::Unnamed)?,
+        (Place::Flag, Some(flag)) => Sought::Roster(flag.student.clone()),
+        (place, _) => Sought::Named(launch.value(place).ok_or(Refusal::Unnamed)?),
     };
     let program = match (&details.program, &flag) {
         (Place::Flag, Some(flag)) => flag.program.clone(),

@@ -21,6 +21,7 @@ use rollcall_store::{
 };
 use rollcall_web::{WebConfig, lti::tool_keys};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use sqlx::{Executor as _, SqlitePool};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -97,34 +98,40 @@ impl Site {
 
     /// A district with two students of school 010 (entity 1) and 020 (entity 2), and a teacher of entity 1.
     pub async fn district(&self, id: &str) -> DistrictId {
-        let json = format!(
-            r#"{{"id": "{id}", "name": "District {id}", "time_zone": "America/Chicago", "connection":
-                [{{"kind": "oneroster", "base_url": "https://sis.example/API", "client_id": "rollcall"}}]}}"#
-        );
-        let district: District = serde_json::from_str(&json).unwrap();
-        self.store.apply_district(&district, &[ConnectionSecrets::default()], "test", now()).await.unwrap();
+        let district = self.connections(id, &[None]).await;
         self.roster(id).await;
+        district
+    }
+
+    /// The district with connections whose students stand after these prefixes.
+    pub async fn connections(&self, id: &str, prefixes: &[Option<&str>]) -> DistrictId {
+        let connection = |prefix: &Option<&str>| {
+            let url = "https://sis.example/API";
+            json!({"kind": "oneroster", "base_url": url, "client_id": "rollcall", "id_prefix": prefix})
+        };
+        let connections: Vec<Value> = prefixes.iter().map(connection).collect();
+        let json = json!({
+            "id": id, "name": format!("District {id}"), "time_zone": "America/Chicago", "connection": connections
+        });
+        let district: District = serde_json::from_value(json).unwrap();
+        let secrets = vec![ConnectionSecrets::default(); prefixes.len()];
+        self.store.apply_district(&district, &secrets, "test", now()).await.unwrap();
         district.id
+    }
+
+    /// A student of school 010, of the first connection.
+    pub async fn another_student(&self, district: &str, student: &str) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        add_student(&pool, district, (student, "Cy", "010", "1")).await;
+        pool.close().await;
     }
 
     async fn roster(&self, id: &str) {
         let path = self.dir.path().join("store.db");
         let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-        for (student, name, school, entity) in
-            [(STUDENT, "Ana <b>de</b> Vries", "010", "1"), (OTHER_STUDENT, "Bo", "020", "2")]
-        {
-            let student_sql = "INSERT INTO student (district, student_id, connection, status, status_since, run_seq, run, \
-                 status_run, fingerprint, rule, evidence, name_id, first_name, school, phones, emails, addresses) \
-                 VALUES ($1, $2, 0, 'ENROLLED', '2026-08-15', 1, x'00000000000000000000000000000001', \
-                 x'00000000000000000000000000000001', x'00000000000000000000000000000001', $3, '[]', 'n', $4, $5, \
-                 '[]', '[]', '[]')";
-            let rule = rollcall_proto::roster::Rule::Current.as_str();
-            let query = sqlx::query(student_sql).bind(id).bind(student).bind(rule).bind(name).bind(school);
-            query.execute(&pool).await.unwrap();
-            let enrollment_sql = "INSERT INTO enrollment (district, student_id, enrollment_id, position, entity, school, \
-                 default_entity, no_show, listed) VALUES ($1, $2, 'e', 0, $3, $4, 1, 0, 1)";
-            let query = sqlx::query(enrollment_sql).bind(id).bind(student).bind(entity).bind(school);
-            query.execute(&pool).await.unwrap();
+        for student in [(STUDENT, "Ana <b>de</b> Vries", "010", "1"), (OTHER_STUDENT, "Bo", "020", "2")] {
+            add_student(&pool, id, student).await;
         }
         let staff_sql = "INSERT INTO staff (district, staff_id, name_id, phones, emails, addresses, teacher, entities, run) \
              VALUES ($1, $2, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
@@ -232,6 +239,22 @@ impl Site {
         let views = self.store.document_views(district, None, 100).await.unwrap();
         views.into_iter().map(|view| (view.student_id.0, view.document_id, view.user_id, view.outcome)).collect()
     }
+}
+
+/// Id, first name, school, entity.
+async fn add_student(pool: &SqlitePool, id: &str, (student, name, school, entity): (&str, &str, &str, &str)) {
+    let student_sql = "INSERT INTO student (district, student_id, connection, status, status_since, run_seq, run, \
+         status_run, fingerprint, rule, evidence, name_id, first_name, school, phones, emails, addresses) \
+         VALUES ($1, $2, 0, 'ENROLLED', '2026-08-15', 1, x'00000000000000000000000000000001', \
+         x'00000000000000000000000000000001', x'00000000000000000000000000000001', $3, '[]', 'n', $4, $5, \
+         '[]', '[]', '[]')";
+    let rule = rollcall_proto::roster::Rule::Current.as_str();
+    let query = sqlx::query(student_sql).bind(id).bind(student).bind(rule).bind(name).bind(school);
+    query.execute(pool).await.unwrap();
+    let enrollment_sql = "INSERT INTO enrollment (district, student_id, enrollment_id, position, entity, school, \
+         default_entity, no_show, listed) VALUES ($1, $2, 'e', 0, $3, $4, 1, 0, 1)";
+    let query = sqlx::query(enrollment_sql).bind(id).bind(student).bind(entity).bind(school);
+    query.execute(pool).await.unwrap();
 }
 
 impl Drop for Site {

@@ -1,5 +1,6 @@
 //! Persons of users: names, phones, e-mail.
 
+use chrono::NaiveDate;
 use rollcall_proto::roster::Staff;
 use rollcall_store::district::StaffScope;
 
@@ -58,9 +59,10 @@ pub(super) fn is_guardian(row: Row<'_>) -> Option<&str> {
     roles::of(row).find(known).map(|role| role.word).filter(|_| is_live(row, U::Status))
 }
 
-/// A member of staff, if the user is one that `scope` wants.
-pub(super) fn staff(row: Row<'_>, scope: StaffScope) -> Option<Staff> {
-    let own: Vec<roles::Role<'_>> = roles::of(row).filter(is_of_staff).collect();
+/// A member of staff, if the user is one on `today` that `scope` wants: by roles in force, since they let see.
+pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option<Staff> {
+    let held = roles::of(row).filter(|role| is_of_staff(role) && role.is_in_force(today));
+    let own: Vec<roles::Role<'_>> = held.collect();
     let teacher = own.iter().any(|role| role.is("teacher"));
     let wanted = match scope {
         StaffScope::None => false,

@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
+use rollcall_proto::roster::Status;
 use rollcall_store::roster::StoredEnrollment;
 
 use super::{OrgView, U};
 use crate::{
+    assemble::Decided,
     fragment::{Row, lists},
-    status::{CodeFact, DateFact, EnrollmentFact, Seen, YearFact},
+    status::{CodeFact, DateFact, EnrollmentFact, Seen, YearFact, compare_ids},
     view::{EnrollmentView, Id},
 };
 
@@ -30,6 +32,25 @@ pub(super) struct Role<'a> {
 impl Role<'_> {
     pub(super) fn is(&self, role: &str) -> bool {
         self.word.eq_ignore_ascii_case(role)
+    }
+
+    /// In force on `today` however the end date is read: not on the end date itself, nor by a date that is none.
+    pub(super) fn is_in_force(&self, today: NaiveDate) -> bool {
+        let begun = match date(self.begin) {
+            DateFact::Absent => true,
+            DateFact::On(begin) => begin <= today,
+            DateFact::Unreadable => false,
+        };
+        let lasts = match date(self.end) {
+            DateFact::Absent => true,
+            DateFact::On(end) => end > today,
+            DateFact::Unreadable => false,
+        };
+        begun && lasts
+    }
+
+    fn is_legible(&self) -> bool {
+        [self.begin, self.end].iter().all(|text| date(text) != DateFact::Unreadable)
     }
 }
 
@@ -60,8 +81,10 @@ pub(super) struct Spells<'a> {
     pub(super) listed: Vec<EnrollmentView<'a>>,
     dates: Vec<(DateFact, DateFact)>,
     ids: Vec<&'a str>,
+    at_school: Vec<bool>,
     remembered: Vec<&'a StoredEnrollment>,
     complete: bool,
+    today: NaiveDate,
 }
 
 impl<'a> Spells<'a> {
@@ -70,19 +93,30 @@ impl<'a> Spells<'a> {
         stored: &'a [StoredEnrollment],
         orgs: &HashMap<&'a str, OrgView<'a>>,
         complete: bool,
+        today: NaiveDate,
     ) -> Self {
-        let mut spells =
-            Self { listed: Vec::new(), dates: Vec::new(), ids: Vec::new(), remembered: Vec::new(), complete };
+        let mut spells = Self {
+            listed: Vec::new(),
+            dates: Vec::new(),
+            ids: Vec::new(),
+            at_school: Vec::new(),
+            remembered: Vec::new(),
+            complete,
+            today,
+        };
         let roles: Vec<Role<'a>> = of(row).filter(|role| role.is("student")).collect();
         let is_school = |role: &Role<'a>| orgs.get(role.org).is_none_or(|org| org.is_school);
-        // The district itself, beside a school, says nothing more.
-        let some_school = roles.iter().any(is_school);
-        roles.iter().filter(|role| !some_school || is_school(role)).for_each(|role| spells.add(*role, orgs));
-        spells.remembered.extend(stored.iter().filter(|stored| !spells.ids.contains(&stored.enrollment.id.as_str())));
+        // The district itself says nothing more beside a school that is attended today. Beside one that was or will be
+        // attended it may be all there is today, as in home instruction.
+        let attends = roles.iter().any(|role| is_school(role) && role.is_in_force(today));
+        let says_more = |role: &&Role<'a>| !attends || is_school(role) || !role.is_legible();
+        roles.iter().filter(says_more).for_each(|role| spells.add(*role, is_school(role), orgs));
+        let is_listed = |stored: &StoredEnrollment| roles.iter().any(|role| role.id == stored.enrollment.id);
+        spells.remembered.extend(stored.iter().filter(|stored| !is_listed(stored)));
         spells
     }
 
-    fn add(&mut self, role: Role<'a>, orgs: &HashMap<&'a str, OrgView<'a>>) {
+    fn add(&mut self, role: Role<'a>, at_school: bool, orgs: &HashMap<&'a str, OrgView<'a>>) {
         let (begin, end) = (date(role.begin), date(role.end));
         let on = |date| match date {
             DateFact::On(date) => Some(date),
@@ -92,6 +126,7 @@ impl<'a> Spells<'a> {
         let unlisted = self.complete.then_some(role.org).filter(|org| !org.is_empty());
         let school = orgs.get(role.org).map(|org| org.code).or(unlisted);
         self.ids.push(role.id);
+        self.at_school.push(at_school);
         self.dates.push((begin, end));
         self.listed.push(EnrollmentView {
             id: Id::of(role.id),
@@ -108,7 +143,7 @@ impl<'a> Spells<'a> {
     }
 
     /// As the rules want them.
-    pub(super) fn facts(&self, today: NaiveDate) -> Vec<EnrollmentFact<'_>> {
+    pub(super) fn facts(&self) -> Vec<EnrollmentFact<'_>> {
         let listed = self.listed.iter().enumerate().map(|(number, view)| EnrollmentFact {
             id: self.ids[number],
             year: YearFact::NotGiven,
@@ -118,16 +153,16 @@ impl<'a> Spells<'a> {
             code: CodeFact::Absent,
             seen: Seen::Listed,
         });
-        listed.chain(self.remembered.iter().map(|stored| self.remembered_fact(stored, today))).collect()
+        listed.chain(self.remembered.iter().map(|stored| self.remembered_fact(stored))).collect()
     }
 
-    fn remembered_fact(&self, stored: &'a StoredEnrollment, today: NaiveDate) -> EnrollmentFact<'a> {
+    fn remembered_fact(&self, stored: &'a StoredEnrollment) -> EnrollmentFact<'a> {
         let enrollment = &stored.enrollment;
         let seen = match stored.unlisted_since {
             // Not shown by a pull that may have lost it: as it was.
             None if !self.complete => Seen::Listed,
             since => {
-                let since = since.unwrap_or(today);
+                let since = since.unwrap_or(self.today);
                 Seen::Remembered { assumed_end: since.pred_opt().unwrap_or(since) }
             }
         };
@@ -142,11 +177,21 @@ impl<'a> Spells<'a> {
         }
     }
 
-    /// School of one of the facts.
-    pub(super) fn school(&self, number: usize) -> Option<&'a str> {
-        match self.listed.get(number) {
-            Some(listed) => listed.school,
-            None => self.remembered.get(number - self.listed.len())?.enrollment.school.as_deref(),
-        }
+    /// School of the fact that decided; of what it rests on, one at a school before one at the district. Who attends
+    /// nothing any more is told by the last school.
+    pub(super) fn school(&self, deciding: usize, decided: &Decided) -> Option<&'a str> {
+        let Some(listed) = self.listed.get(deciding) else {
+            return self.remembered.get(deciding - self.listed.len())?.enrollment.school.as_deref();
+        };
+        let better = if self.at_school[deciding] { None } else { self.best_school(decided) };
+        better.map_or(listed.school, |number| self.listed[number].school)
+    }
+
+    fn best_school(&self, decided: &Decided) -> Option<usize> {
+        let over = !matches!(decided.status, Status::Enrolled | Status::PreEnrolled);
+        let rests_on = |number: usize| over || decided.evidence.iter().any(|id| id == self.ids[number]);
+        let key = |number: usize| (self.listed[number].default_entity, self.listed[number].entry_date);
+        let order = |a: &usize, b: &usize| key(*a).cmp(&key(*b)).then_with(|| compare_ids(self.ids[*a], self.ids[*b]));
+        (0..self.listed.len()).filter(|number| self.at_school[*number] && rests_on(*number)).max_by(order)
     }
 }
