@@ -42,6 +42,7 @@ on_both_engines! {
     an_old_flag_stays_until_the_new_one_is_there,
     a_take_over_compares_all_before_it_ends_any,
     a_take_over_on_another_day_is_approved_anew,
+    an_old_flag_that_is_not_found_once_is_ended_all_the_same,
     a_status_ends_no_flag_and_makes_none,
     switches_are_switches,
     a_program_that_campus_has_not_fails_alone,
@@ -535,6 +536,22 @@ async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {
     house.night().await;
     assert_eq!(house.old()["old-0"], Some(day("2026-08-19")));
     assert!(!approve("2026-08-25").await.unwrap(), "one is ended: the day stays");
+}
+
+async fn an_old_flag_that_is_not_found_once_is_ended_all_the_same(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.typed_in("old-1", "1", "2024-01-01", None);
+    house.approve().await;
+    house.campus.delete("old-1");
+    let only = Some("old-0".to_owned());
+    let strikes = vec![Strike { fault: CampusFault::Status(404), writes_only: false, only, times: Some(1) }];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+    let flags = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap();
+    let outcomes: Vec<_> = flags.iter().map(|flag| (flag.flag.as_str(), flag.outcome.as_deref())).collect();
+    assert_eq!(outcomes, [("old-0", Some("ended")), ("old-1", Some("gone"))]);
 }
 
 async fn a_status_ends_no_flag_and_makes_none(f: Fixture) {
