@@ -129,7 +129,7 @@ impl Campus {
             Which::OfProgram(id) => (&table.program_filter, id),
             Which::OfStudent(id) => (&table.student_filter, id),
         };
-        let filter = format!("{field}='{}'", id.replace('\'', "''"));
+        let filter = filter(field, id);
         let (path, envelope) = (&table.participations_path, &table.participations_envelope);
         // A server that does not know the filter may answer with all.
         let is_wanted = |flag: &ActualFlag| match which {
@@ -153,6 +153,22 @@ impl Campus {
         let mut body = read(&call, &reply)?;
         let row = body.get_mut(&self.table.participation_envelope).map(Value::take).unwrap_or(body);
         Ok(self.table.participation(&row).map(|flag| (flag, row)))
+    }
+
+    /// One participation as its student's list has it: as we read it, and as Campus gave it.
+    pub async fn participation_in_list(
+        &self,
+        student: &str,
+        id: &str,
+    ) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        let table = &self.table;
+        let filter = filter(&table.student_filter, student);
+        let (path, envelope) = (&table.participations_path, &table.participations_envelope);
+        let read = |row: &Value| {
+            let found = table.participation(row).filter(|flag| flag.id.eq_ignore_ascii_case(id))?;
+            Some((found, row.clone()))
+        };
+        Ok(self.list(path, envelope, Some(&filter), "the program participations", read).await?.pop())
     }
 
     /// Creates or replaces a participation.
@@ -244,6 +260,10 @@ impl Campus {
             }
         }
     }
+}
+
+fn filter(field: &str, id: &str) -> String {
+    format!("{field}='{}'", id.replace('\'', "''"))
 }
 
 fn may_go_well_at_once(error: &SisError) -> bool {

@@ -83,7 +83,10 @@ impl Work {
 
     async fn standings(&self) -> Result<BTreeMap<String, Standing>, FlagError> {
         let approved = self.store().cutovers(self.id()).await?;
-        let is_approved = |program: &Program| approved.iter().any(|one| one.program == program.name);
+        // Approved is one day: another in the file since then is another question to a person.
+        let is_approved = |program: &Program| {
+            approved.iter().any(|one| one.program == program.name && Some(one.cutover) == program.cutover)
+        };
         let before_campus = |program: &Program| match (program.cutover, program.option) {
             _ if !program.flags || !self.district.flags.enabled => Some(Standing::Off),
             (Some(cutover), _) if self.today < cutover => Some(Standing::NotYet),
@@ -127,7 +130,10 @@ impl Work {
         Ok(())
     }
 
-    async fn students(&self, student: Option<&StudentId>) -> Result<BTreeMap<StudentId, StudentFacts>, FlagError> {
+    pub(crate) async fn students(
+        &self,
+        student: Option<&StudentId>,
+    ) -> Result<BTreeMap<StudentId, StudentFacts>, FlagError> {
         let students = self.store().flag_students(self.id(), student).await?;
         let facts = students.into_iter().map(|one| {
             let facts = StudentFacts { attending: one.status.is_attending(), sis_id: self.sis_id(&one) };

@@ -29,7 +29,10 @@ pub fn owed(work: &FlagWork, now: DateTime<Utc>, ask_again: TimeDelta) -> Option
     if stopped {
         return Some(Body::FlagSync(FlagSync { student: None }));
     }
-    (work.unfinished || work.pending_since.is_some()).then_some(Body::FlagPush(FlagPush {}))
+    // Twelve hours behind UTC the day has come everywhere: none is asked for in vain before its own midnight.
+    let today = (now - TimeDelta::hours(12)).date_naive();
+    let taking_over = work.take_over_on.is_some_and(|day| day <= today);
+    (work.unfinished || work.pending_since.is_some() || taking_over).then_some(Body::FlagPush(FlagPush {}))
 }
 
 /// Looks again and again until `shutdown`.
@@ -69,6 +72,11 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
+    /// Days after the one that it is, at the hundredth second, twelve hours behind UTC.
+    fn day(after: i64) -> chrono::NaiveDate {
+        (at(100) - TimeDelta::hours(12)).date_naive() + TimeDelta::days(after)
+    }
+
     fn work() -> FlagWork {
         FlagWork {
             district: "d".parse().unwrap(),
@@ -79,6 +87,7 @@ mod tests {
             retry_at: None,
             lease_until: None,
             asked_at: None,
+            take_over_on: None,
         }
     }
 
@@ -95,6 +104,8 @@ mod tests {
             ("never synced, never run", FlagWork { synced_at: None, ..work() }, None),
             ("documents changed", FlagWork { pending_since: Some(at(5)), ..work() }, push()),
             ("flags are left", FlagWork { unfinished: true, ..work() }, push()),
+            ("a take-over stopped half-way", FlagWork { take_over_on: Some(day(0)), ..work() }, push()),
+            ("a take-over lies ahead", FlagWork { take_over_on: Some(day(1)), ..work() }, None),
             ("somebody is at it", FlagWork { unfinished: true, lease_until: Some(at(101)), ..work() }, None),
             ("somebody died over it", FlagWork { unfinished: true, lease_until: Some(at(100)), ..work() }, push()),
             ("Campus is away", FlagWork { stopped_at: Some(at(1)), retry_at: Some(at(101)), ..work() }, None),

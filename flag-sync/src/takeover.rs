@@ -1,15 +1,18 @@
 //! Ending the flags of approved take-overs, one by one.
 //!
 //! Invariants: only ids fixed at approval; each is marked after it was read back as ended; a student's old flag is ended
-//! after the new one was read back, so that no child is without a flag in between; the program is done after the last.
+//! after the new one was read back, so that no child is without a flag in between: nothing is ended before a comparison of
+//! the whole district that knew the approval and the day; the program is done after the last.
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use rollcall_proto::id::StudentId;
 use rollcall_store::{
     district::CutoverOption,
-    flag::{Cutover, CutoverFlag, FlagState, LedgerEntry},
+    flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry},
 };
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,9 +20,13 @@ use crate::{
     campus::Written,
     context::Work,
     cutover::{Ending, ending},
+    diff::ActualFlag,
     error::FlagError,
     plan::ACTOR,
 };
+
+/// Reasons for which a comparison kept a flag back that may be wanted by now.
+const KEPT_BACK: [&str; 3] = ["before-cutover", "awaiting-approval", "switched-off"];
 
 /// Flags of a take-over read from the store: all of them at most.
 const ALL: i64 = i64::MAX;
@@ -28,24 +35,33 @@ impl Work {
     /// Goes on with the take-overs that are approved and not done. True: time is up before their end.
     pub(crate) async fn take_over(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
         let open = self.store().cutovers(self.id()).await?.into_iter().filter(|one| one.done_at.is_none());
-        for cutover in open.filter(|one| self.is_live(one)) {
-            if self.take_over_program(&cutover, worker, until).await? {
+        for cutover in open.filter(|one| one.cutover <= self.today) {
+            if !self.is_wanted(&cutover) {
+                self.set_aside_all(&cutover).await?;
+            } else if self.take_over_program(&cutover, worker, until).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The district's file still wants it, and its day has come.
-    fn is_live(&self, cutover: &Cutover) -> bool {
+    /// The district's file still wants it, on the day that was approved.
+    fn is_wanted(&self, cutover: &Cutover) -> bool {
         self.district.flags.enabled
-            && cutover.cutover <= self.today
             && self.district.programs.iter().any(|program| {
-                program.name == cutover.program && program.flags && program.option == Some(CutoverOption::TakeOver)
+                program.name == cutover.program
+                    && program.flags
+                    && program.option == Some(CutoverOption::TakeOver)
+                    && program.cutover == Some(cutover.cutover)
             })
     }
 
     async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+        if !self.is_compared(cutover).await? {
+            self.compare(None).await?;
+            // What that made due is pushed first.
+            return Ok(true);
+        }
         let waiting = self.without_new_flag(&cutover.program).await?;
         for flag in self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await? {
             if Instant::now() >= until || !self.renew(worker).await? {
@@ -59,22 +75,42 @@ impl Work {
         Ok(false)
     }
 
+    /// Nobody is at it until something changes: it is no work for a reconciler.
+    async fn set_aside_all(&self, cutover: &Cutover) -> Result<(), FlagError> {
+        let open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
+        for flag in open.iter().filter(|flag| flag.outcome.is_none()) {
+            self.store().cutover_flag_waits(self.id(), &cutover.program, &flag.flag, "not-wanted").await?;
+        }
+        Ok(())
+    }
+
+    /// All flags were compared since the approval, on the cutover's day or later: earlier comparisons kept new ones back.
+    async fn is_compared(&self, cutover: &Cutover) -> Result<bool, FlagError> {
+        let synced = self.store().flags_synced_at(self.id()).await?;
+        let day = |at: DateTime<Utc>| at.with_timezone(&self.district.time_zone).date_naive();
+        Ok(synced.is_some_and(|at| at >= cutover.approved_at && day(at) >= cutover.cutover))
+    }
+
     /// The SIS's ids, in lower case, of students whose new flag is to be there and is not yet.
     async fn without_new_flag(&self, program: &str) -> Result<BTreeSet<String>, FlagError> {
         let flags = self.store().flags(self.id(), None, Some(program)).await?;
         let missing = flags.into_iter().filter(|flag| {
             let in_campus = flag.pushed.is_some() && flag.verified_at.is_some();
-            let wanted = flag.due || matches!(flag.state, FlagState::Accepted | FlagState::Failed);
+            let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
+            let wanted = flag.due || kept_back || matches!(flag.state, FlagState::Accepted | FlagState::Failed);
             !in_campus && wanted
         });
-        Ok(missing.filter_map(|flag| Some(flag.sis_id?.to_ascii_lowercase())).collect())
+        // One that was kept back from the start has no id of the SIS yet; its student may.
+        let students = self.students(None).await?;
+        let sis_id = |flag: Flag| flag.sis_id.or_else(|| students.get(&flag.student)?.sis_id.clone());
+        Ok(missing.filter_map(sis_id).map(|id| id.to_ascii_lowercase()).collect())
     }
 
     async fn end_old(&self, cutover: &Cutover, flag: &CutoverFlag, new_is_missing: bool) -> Result<(), FlagError> {
-        let found = self.campus.participation(&flag.flag).await?;
+        let found = self.old_flag(flag).await?;
         let actual = found.as_ref().map(|(actual, _)| actual);
         let last = match ending(actual, cutover.cutover, new_is_missing) {
-            Ending::Waits => return Ok(()),
+            Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await,
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await,
             Ending::On(last) => last,
         };
@@ -82,17 +118,33 @@ impl Work {
         let written = self.campus.put(&flag.flag, self.campus.table().ended(row, last)).await?;
         if let Written::Refused(status) = written {
             tracing::error!(district = %self.id(), flag = flag.flag, status, "Campus refuses to end a flag; it stays open");
-            let line = self.old_line(cutover, flag, &status.to_string());
-            return Ok(self.store().save_flags(self.id(), &[], &[line], self.now()).await?);
+            return self.stays(cutover, flag, &status.to_string()).await;
         }
-        let read = self.campus.participation(&flag.flag).await?;
+        let read = self.old_flag(flag).await?;
         match ending(read.as_ref().map(|(actual, _)| actual), cutover.cutover, false) {
             Ending::Done(outcome) => self.done(cutover, flag, outcome).await,
-            Ending::On(_) | Ending::Waits => {
-                let line = self.old_line(cutover, flag, "not-read-back");
-                Ok(self.store().save_flags(self.id(), &[], &[line], self.now()).await?)
-            }
+            Ending::On(_) | Ending::Waits => self.stays(cutover, flag, "not-read-back").await,
         }
+    }
+
+    /// As the SIS shows it. One that it does not find by id is looked for among its student's: a single answer of 404 is
+    /// not enough to leave a flag open for good.
+    async fn old_flag(&self, flag: &CutoverFlag) -> Result<Option<(ActualFlag, Value)>, FlagError> {
+        match self.campus.participation(&flag.flag).await? {
+            Some(found) => Ok(Some(found)),
+            None => Ok(self.campus.participation_in_list(&flag.sis_id, &flag.flag).await?),
+        }
+    }
+
+    /// The SIS did not end it: told in the ledger, and tried again with the next sync.
+    async fn stays(&self, cutover: &Cutover, flag: &CutoverFlag, answer: &str) -> Result<(), FlagError> {
+        let line = self.old_line(cutover, flag, answer);
+        self.store().save_flags(self.id(), &[], &[line], self.now()).await?;
+        self.waits(cutover, flag, answer).await
+    }
+
+    async fn waits(&self, cutover: &Cutover, flag: &CutoverFlag, why: &str) -> Result<(), FlagError> {
+        Ok(self.store().cutover_flag_waits(self.id(), &cutover.program, &flag.flag, why).await?)
     }
 
     async fn done(&self, cutover: &Cutover, flag: &CutoverFlag, outcome: &str) -> Result<(), FlagError> {

@@ -40,6 +40,9 @@ on_both_engines! {
     a_take_over_ends_what_was_approved_and_nothing_else,
     a_take_over_goes_on_after_an_outage,
     an_old_flag_stays_until_the_new_one_is_there,
+    a_take_over_compares_all_before_it_ends_any,
+    a_take_over_on_another_day_is_approved_anew,
+    an_old_flag_that_is_not_found_once_is_ended_all_the_same,
     a_status_ends_no_flag_and_makes_none,
     switches_are_switches,
     a_program_that_campus_has_not_fails_alone,
@@ -488,6 +491,67 @@ async fn an_old_flag_stays_until_the_new_one_is_there(f: Fixture) {
     house.night().await;
     assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
     assert!(house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some());
+}
+
+/// What was compared before the approval holds nothing back afterwards, also where only one student's message comes.
+async fn a_take_over_compares_all_before_it_ends_any(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.night().await;
+    assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
+    house.clock.advance(TimeDelta::seconds(1));
+    house.approve().await;
+    house.strike(CampusFault::Status(422), Some(1));
+    let message = || Message::flag_sync(house.district.clone(), Some(id("5")), house.clock.now());
+    assert_eq!(house.handler().handle(message()).await, Fate::Done);
+    assert_eq!(house.old()["old-0"], None, "its new flag was not even compared");
+    assert!(house.flags().await[0].due, "by now it was");
+    house.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(house.handler().handle(message()).await, Fate::Done);
+    assert_eq!(house.states().await["0"].0, "failed");
+    assert_eq!(house.old()["old-0"], None);
+    assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "one that waits keeps nobody busy");
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+}
+
+async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    let mut moved = house.file.clone();
+    moved.programs[0].cutover = Some(day("2026-08-20"));
+    house.apply(&moved).await;
+    house.night().await;
+    assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
+    assert_eq!(house.old()["old-0"], None, "that day was approved by nobody");
+    let found = survey(&house.context(), &house.district, SPED).await.unwrap();
+    let approve = |on: &'static str| {
+        let now = house.clock.now();
+        house.store().approve_cutover(&house.district, SPED, day(on), &found.to_end, "ops", now)
+    };
+    assert!(approve("2026-08-20").await.unwrap());
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-19")));
+    assert!(!approve("2026-08-25").await.unwrap(), "one is ended: the day stays");
+}
+
+async fn an_old_flag_that_is_not_found_once_is_ended_all_the_same(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.typed_in("old-1", "1", "2024-01-01", None);
+    house.approve().await;
+    house.campus.delete("old-1");
+    let only = Some("old-0".to_owned());
+    let strikes = vec![Strike { fault: CampusFault::Status(404), writes_only: false, only, times: Some(1) }];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+    let flags = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap();
+    let outcomes: Vec<_> = flags.iter().map(|flag| (flag.flag.as_str(), flag.outcome.as_deref())).collect();
+    assert_eq!(outcomes, [("old-0", Some("ended")), ("old-1", Some("gone"))]);
 }
 
 async fn a_status_ends_no_flag_and_makes_none(f: Fixture) {

@@ -137,6 +137,7 @@ async fn approve(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         if let Some(broken) = survey.warnings.iter().find(|text| text.starts_with("flag-")) {
             bail!("{} cannot be taken over: {broken}", program.name);
         }
+        tell(&program.name, &survey);
         let (store, now) = (&context.store, context.clock.now());
         let flags = &survey.to_end;
         let approved =
@@ -145,10 +146,21 @@ async fn approve(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
             let last = cutover.pred_opt().unwrap_or(cutover);
             eprintln!("{}: {} existing flags will end on {last}", program.name, flags.len());
         } else {
-            eprintln!("{}: was approved before; it stays as it was then", program.name);
+            eprintln!(
+                "{}: was approved before; it stays as it was then (another cutover can be approved while no flag is ended)",
+                program.name
+            );
         }
     }
     ask(context, &of.district).await
+}
+
+/// What `flags plan` shows, of what is approved.
+fn tell(program: &str, survey: &Survey) {
+    eprintln!("{program}: to_end {}, without_new {}", survey.to_end.len(), survey.without_new);
+    for warning in &survey.warnings {
+        eprintln!("{program}: warning: {warning}");
+    }
 }
 
 async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
@@ -157,10 +169,10 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         district.has_flags(),
         "no flags are switched on: the district's file needs a [[program]] with flags = true, and not [flags] enabled = false"
     );
-    if let Some(name) = &of.program {
-        let is_on = district.programs.iter().any(|program| program.name == *name && program.flags);
-        ensure!(is_on, "the flags of {name} are not switched on in the district's file");
-    }
+    ensure!(
+        of.program.is_none(),
+        "flags push has all of a district's programs synced and nothing was asked for: leave out --program"
+    );
     ask(context, &of.district).await
 }
 

@@ -205,6 +205,8 @@ pub struct FlagWork {
     pub lease_until: Option<DateTime<Utc>>,
     /// When a reconciler asked last.
     pub asked_at: Option<DateTime<Utc>>,
+    /// The first day of an approved take-over with flags that nobody looked at yet.
+    pub take_over_on: Option<NaiveDate>,
 }
 
 /// A program's standing in the SIS, as the last sync found it.

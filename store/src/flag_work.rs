@@ -17,15 +17,17 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-const WORK_PG: &str = "SELECT district, synced_at, stopped_at, pending_since, unfinished, retry_at, lease_until, asked_at \
-                       FROM lookout_flag_syncs()";
+const WORK_PG: &str = "SELECT district, synced_at, stopped_at, pending_since, unfinished, retry_at, lease_until, asked_at, \
+                       take_over_on FROM lookout_flag_syncs()";
 const WORK_LITE: &str = "\
 SELECT s.district, s.synced_at,
        (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM run r
         WHERE r.district = s.district AND r.stage IN ('held', 'closed')),
        (SELECT min(p.since) FROM flag_pending p WHERE p.district = s.district),
        EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted')),
-       s.retry_at, s.lease_until, s.asked_at
+       s.retry_at, s.lease_until, s.asked_at,
+       (SELECT min(c.cutover) FROM cutover c JOIN cutover_flag o ON o.district = c.district AND o.program = c.program
+        WHERE c.district = s.district AND c.done_at IS NULL AND o.done_at IS NULL AND o.outcome IS NULL)
 FROM flag_sync s JOIN district d ON d.district = s.district
 WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";
 
@@ -172,7 +174,8 @@ impl Store {
         rows.iter().map(read_cutover).collect()
     }
 
-    /// Approves a take-over, once: fixes the flags it ends. False: it was approved before, and stays as it was.
+    /// Approves a take-over: fixes the flags it ends. Once for a day; for another day again, while no flag is done.
+    /// False: it was approved before, and stays as it was.
     pub async fn approve_cutover(
         &self,
         district: &DistrictId,
@@ -186,10 +189,16 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
         let insert = "INSERT INTO cutover (district, program, cutover, approved_by, approved_at) \
-                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (district, program) DO UPDATE \
+                      SET cutover = excluded.cutover, approved_by = excluded.approved_by, \
+                      approved_at = excluded.approved_at, done_at = NULL \
+                      WHERE cutover.cutover <> excluded.cutover AND NOT EXISTS (SELECT 1 FROM cutover_flag f \
+                      WHERE f.district = $1 AND f.program = $2 AND f.done_at IS NOT NULL)";
         if tx.execute(operation, insert, args![district, program, cutover, actor, now]).await? == 0 {
             return Ok(false);
         }
+        let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
+        tx.execute(operation, forget, args![district, program]).await?;
         let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id) VALUES ($1, $2, $3, $4)";
         for flag in flags {
             tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id]).await?;
@@ -232,6 +241,14 @@ impl Store {
             note(&mut tx, district, entry).await?;
         }
         tx.commit(operation).await
+    }
+
+    /// A flag of a take-over stays open for now, and why: reconcilers leave it to the next sync.
+    pub async fn cutover_flag_waits(&self, district: &DistrictId, program: &str, flag: &str, why: &str) -> Result<()> {
+        let sql = "UPDATE cutover_flag SET outcome = $4 WHERE district = $1 AND program = $2 AND flag = $3 \
+                   AND done_at IS NULL";
+        let operation = "note that a flag of a take-over waits";
+        self.move_sync(operation, district, sql, args![district, program, flag, why]).await.map(drop)
     }
 
     /// The program is taken over, when none of its flags is left to do. True: it is.
@@ -304,6 +321,7 @@ fn work(row: &Row) -> Result<FlagWork> {
         retry_at: row.get(5)?,
         lease_until: row.get(6)?,
         asked_at: row.get(7)?,
+        take_over_on: row.get(8)?,
     })
 }
 

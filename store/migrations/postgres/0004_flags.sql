@@ -209,7 +209,7 @@ SELECT rollcall_tenant_table('participation', 'SELECT, INSERT, UPDATE');
 SELECT rollcall_tenant_table('flag', 'SELECT, INSERT, UPDATE');
 SELECT rollcall_tenant_table('flag_ledger', 'SELECT, INSERT');
 SELECT rollcall_tenant_table('cutover', 'SELECT, INSERT, UPDATE');
-SELECT rollcall_tenant_table('cutover_flag', 'SELECT, INSERT, UPDATE');
+SELECT rollcall_tenant_table('cutover_flag');
 SELECT rollcall_tenant_table('flag_sync', 'SELECT, INSERT, UPDATE');
 SELECT rollcall_tenant_table('flag_program', 'SELECT, INSERT, UPDATE');
 SELECT rollcall_tenant_table('flag_pending');
@@ -220,17 +220,24 @@ GRANT SELECT (district, due, state, updated_at) ON flag TO rollcall_lookout;
 CREATE POLICY lookout ON flag_sync FOR SELECT TO rollcall_lookout USING (true);
 CREATE POLICY lookout ON flag_pending FOR SELECT TO rollcall_lookout USING (true);
 CREATE POLICY lookout ON flag FOR SELECT TO rollcall_lookout USING (true);
+GRANT SELECT (district, program, cutover, done_at) ON cutover TO rollcall_lookout;
+GRANT SELECT (district, program, done_at, outcome) ON cutover_flag TO rollcall_lookout;
+CREATE POLICY lookout ON cutover FOR SELECT TO rollcall_lookout USING (true);
+CREATE POLICY lookout ON cutover_flag FOR SELECT TO rollcall_lookout USING (true);
 
 CREATE FUNCTION lookout_flag_syncs()
 RETURNS TABLE (district text, synced_at timestamptz, stopped_at timestamptz, pending_since timestamptz, unfinished boolean,
-               retry_at timestamptz, lease_until timestamptz, asked_at timestamptz)
+               retry_at timestamptz, lease_until timestamptz, asked_at timestamptz, take_over_on date)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT s.district, s.synced_at,
            (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM public.run r
             WHERE r.district = s.district AND r.stage IN ('held', 'closed')),
            (SELECT min(p.since) FROM public.flag_pending p WHERE p.district = s.district),
            EXISTS (SELECT 1 FROM public.flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted')),
-           s.retry_at, s.lease_until, s.asked_at
+           s.retry_at, s.lease_until, s.asked_at,
+           (SELECT min(c.cutover) FROM public.cutover c
+            JOIN public.cutover_flag o ON o.district = c.district AND o.program = c.program
+            WHERE c.district = s.district AND c.done_at IS NULL AND o.done_at IS NULL AND o.outcome IS NULL)
     FROM public.flag_sync s JOIN public.district d ON d.district = s.district
     WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district
 $$;
