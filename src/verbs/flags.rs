@@ -169,10 +169,11 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         district.has_flags(),
         "no flags are switched on: the district's file needs a [[program]] with flags = true, and not [flags] enabled = false"
     );
-    ensure!(
-        of.program.is_none(),
-        "flags push has all of a district's programs synced and nothing was asked for: leave out --program"
-    );
+    if let Some(name) = &of.program {
+        let named = district.programs.iter().any(|program| program.name == *name && program.flags);
+        ensure!(named, "the district's file has no [[program]] {name} with flags = true");
+        eprintln!("all programs of the district are compared and pushed, {name} among them");
+    }
     ask(context, &of.district).await
 }
 

@@ -105,11 +105,11 @@ impl Site {
 
     /// The district with connections whose students stand after these prefixes.
     pub async fn connections(&self, id: &str, prefixes: &[Option<&str>]) -> DistrictId {
-        let connection = |prefix: &Option<&str>| {
+        let connection = |prefix: Option<&str>| {
             let url = "https://sis.example/API";
             json!({"kind": "oneroster", "base_url": url, "client_id": "rollcall", "id_prefix": prefix})
         };
-        let connections: Vec<Value> = prefixes.iter().map(connection).collect();
+        let connections: Vec<Value> = prefixes.iter().copied().map(connection).collect();
         let json = json!({
             "id": id, "name": format!("District {id}"), "time_zone": "America/Chicago", "connection": connections
         });
