@@ -550,7 +550,7 @@ pub(crate) struct LtiRegister {
     /// What staff of the roster see without being added
     #[arg(long, value_enum, default_value_t = StaffSight::OwnSchools)]
     pub(crate) staff: StaffSight,
-    /// A further origin that may frame the viewer, such as https://sis.example; may be given several times
+    /// A further origin that may frame the viewer, such as `https://sis.example`; may be given several times
     #[arg(long = "frame-origin", value_name = "ORIGIN")]
     pub(crate) frame_origins: Vec<Url>,
 }
