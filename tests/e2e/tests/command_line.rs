@@ -296,7 +296,8 @@ async fn a_hostile_district_file_is_refused_in_words() {
             "max_changed_percent",
         ),
         ("a kind that is none", good.replace("skyward-qmlativ", "abacus").into_bytes(), "kind"),
-        ("a kind of a later version", good.replace("skyward-qmlativ", "oneroster").into_bytes(), "skyward-qmlativ"),
+        ("a kind of a later version", good.replace("skyward-qmlativ", "skyward-sms2").into_bytes(), "skyward-qmlativ"),
+        ("a OneRoster without its token URL", good.replace("skyward-qmlativ", "oneroster").into_bytes(), "token_url"),
         (
             "a secret from nowhere",
             good.replace("{ file = \"test-isd.secret\" }", "{ env = \"NO_SUCH\" }").into_bytes(),
