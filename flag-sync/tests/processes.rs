@@ -14,7 +14,7 @@ use rollcall_e2e::{
     services::{Servers, Services},
     until,
 };
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::{id::DistrictId, roster::Student};
 use rollcall_sandbox::{Campus, CampusConfig, CampusFlag};
 use rollcall_store::{
     Store,
@@ -103,6 +103,12 @@ impl House {
     }
 }
 
+/// A student whose id Campus knows.
+fn in_campus(number: usize) -> Student {
+    let id = number.to_string();
+    Student { sis_id: Some(id.clone()), ..student(&id) }
+}
+
 async fn seed(store: &Store, campus: &Campus) -> DistrictId {
     let config = campus.config();
     let file: District = serde_json::from_value(serde_json::json!({
@@ -122,7 +128,7 @@ async fn seed(store: &Store, campus: &Campus) -> DistrictId {
         ..ConnectionSecrets::default()
     };
     store.apply_district(&file, &[secrets], "test", at(0)).await.unwrap();
-    let all = (0..STUDENTS).map(|number| added(student(&number.to_string()))).collect();
+    let all = (0..STUDENTS).map(|number| added(in_campus(number))).collect();
     applied(store, &file.id, 1, all).await;
     file.id
 }

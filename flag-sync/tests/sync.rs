@@ -18,6 +18,7 @@ use rollcall_proto::{
     handler::{Fate, Handler as _},
     id::{DistrictId, RunId},
     message::Message,
+    roster::Student,
 };
 use rollcall_sandbox::{Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
@@ -55,6 +56,12 @@ on_both_engines! {
 const SPED: &str = "Special Education";
 const STUDENTS: usize = 12;
 
+/// A student whose id Campus knows.
+fn in_campus(number: usize) -> Student {
+    let id = number.to_string();
+    Student { sis_id: Some(id.clone()), ..student(&id) }
+}
+
 /// An installation with a Campus of its own.
 struct House {
     f: Fixture,
@@ -91,7 +98,7 @@ impl House {
         let clock = ManualClock::new("2026-09-01T12:00:00Z".parse().unwrap());
         let house = Self { f, campus, clock, bus, district: file.id.clone(), file, _dir: dir };
         house.apply(&house.file).await;
-        let all = (0..STUDENTS).map(|number| added(student(&number.to_string()))).collect();
+        let all = (0..STUDENTS).map(|number| added(in_campus(number))).collect();
         applied(house.store(), &house.district, 1, all).await;
         house
     }
