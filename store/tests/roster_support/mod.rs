@@ -7,7 +7,7 @@ pub(crate) mod any;
 use crate::common::Fixture;
 use chrono::{DateTime, NaiveDate, TimeZone as _, Utc};
 use rollcall_proto::{
-    id::{ConnectionNo, DistrictId, RunId, StudentId},
+    id::{DistrictId, RunId, StudentId},
     message::{Change, Fingerprint, StudentEvent, StudentEvents},
     roster::{Contact, ContactKind, Email, Enrollment, Person, Phone, Rule, Status, Student},
 };
@@ -54,7 +54,9 @@ pub(crate) async fn run_at_plan(store: &Store, district: &DistrictId, day: u32) 
     };
     let run = store.create_run(&new, at(0)).await.unwrap().unwrap();
     store.start_run(district, run.id, at(0)).await.unwrap();
-    store.fail_pull(district, run.id, ConnectionNo(0), "not pulled").await.unwrap();
+    for pull in store.pulls(district, run.id).await.unwrap() {
+        store.fail_pull(district, run.id, pull.connection, "not pulled").await.unwrap();
+    }
     assert!(store.pulled(district, run.id, at(0)).await.unwrap());
     run
 }
