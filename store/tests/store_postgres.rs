@@ -64,7 +64,7 @@ async fn other_policies_are_for_looking_across_districts_only() {
          FROM pg_policy p WHERE p.polname <> 'tenant' ORDER BY 1",
     )
     .await;
-    let wanted = ["district", "flag", "flag_pending", "flag_sync", "page", "run"]
+    let wanted = ["cutover", "cutover_flag", "district", "flag", "flag_pending", "flag_sync", "page", "run"]
         .map(|table| format!("lookout {table} r rollcall_lookout"));
     assert_eq!(others, wanted);
     // What that role may read: ids, dates and states.
