@@ -5,7 +5,10 @@
 //! marked as pending in the transaction that makes it, so that no message matters.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::id::{DistrictId, StudentId};
+use rollcall_proto::{
+    id::{DistrictId, StudentId},
+    packed,
+};
 
 use crate::{
     Store, StoreError,
@@ -14,6 +17,7 @@ use crate::{
         Author, CompletedDocument, DATA_LIMIT, DEFAULT_PROGRAMS, Document, DocumentFile, DocumentFilter, DocumentId,
         DocumentRefused, DocumentStatus, FileFacts, FileType, NewDocument, SaveMode, Saved,
     },
+    plan::LARGEST,
     roster::load::{self, Intent},
     sql::{Row, Tx, args},
 };
@@ -300,8 +304,8 @@ impl Store {
         part: &'static str,
         plain: &[u8],
     ) -> Result<()> {
-        let packed = zstd::bulk::compress(plain, 3).map_err(StoreError::compress)?;
-        let sealed = self.keyring().seal(district, &field(id, version, part), &packed)?;
+        let compressed = packed::compress(plain).map_err(StoreError::compress)?;
+        let sealed = self.keyring().seal(district, &field(id, version, part), &compressed)?;
         let sql = "INSERT INTO document_content (district, document_id, version, part, sealed) \
                    VALUES ($1, $2, $3, $4, $5)";
         tx.execute("keep a document's content", sql, args![district, id.as_str(), version, part, sealed])
@@ -319,8 +323,8 @@ impl Store {
 
     fn open_content(&self, district: &DistrictId, id: &DocumentId, part: &str, row: &Row) -> Result<Vec<u8>> {
         let version: i64 = row.get(1)?;
-        let packed = self.keyring().open(district, &field(id, version, part), &row.get::<Vec<u8>>(0)?)?;
-        zstd::stream::decode_all(packed.as_slice()).map_err(StoreError::compress)
+        let compressed = self.keyring().open(district, &field(id, version, part), &row.get::<Vec<u8>>(0)?)?;
+        packed::decompress(&compressed, LARGEST).map_err(StoreError::compress)
     }
 
     async fn json_content(

@@ -169,7 +169,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<StudentEvents, crate::StoreError> {
 }
 
 /// No value is larger than this, unpacked.
-const LARGEST: usize = 1 << 30;
+pub(crate) const LARGEST: usize = 1 << 30;
 
 /// A value as MessagePack with named fields, zstd.
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, crate::StoreError> {
