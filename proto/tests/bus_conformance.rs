@@ -39,6 +39,8 @@ on_both_buses!(
     suite::parked_messages_are_listed_by_filter_and_stay,
     suite::a_replay_keeps_the_id_and_counts_attempts_anew,
     suite::a_parked_message_can_be_parked_and_replayed_again,
+    suite::parked_messages_are_found_by_age,
+    suite::a_watched_replay_tells_what_becomes_of_each,
     suite::the_bus_gives_up_on_what_is_never_settled,
     suite::a_purge_leaves_parked_messages,
     suite::consumers_share_a_queue,

@@ -60,6 +60,7 @@ pub(super) async fn replay(
     publisher: &Publisher,
     queue: Queue,
     filter: &ParkedFilter,
+    answers: Option<&str>,
 ) -> Result<Vec<Parked>, BusError> {
     let mut look = Look::begin(consuming, queue).await?;
     let mut replayed = Vec::new();
@@ -69,7 +70,7 @@ pub(super) async fn replay(
         if found.is_empty() {
             break;
         }
-        put_back(publisher, queue, &found).await?;
+        put_back(publisher, queue, &found, answers).await?;
         replayed.extend(found.into_iter().map(|found| found.parked));
     }
     look.end().await?;
@@ -136,10 +137,10 @@ impl Look {
     }
 }
 
-async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found]) -> Result<(), BusError> {
+async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found], answers: Option<&str>) -> Result<(), BusError> {
     let outgoing = found.iter().map(|found| {
         let delivered = Delivered { label: &found.label, properties: &found.properties, body: &found.body };
-        Outgoing::replay(queue, &delivered)
+        Outgoing::replay(queue, &delivered, answers)
     });
     publisher.publish(outgoing.collect()).await?;
     for found in found {

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, future::try_join_all};
 use lapin::{
     Consumer, Queue as Declared,
     message::Delivery as Arrived,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
     types::FieldTable,
 };
 use tokio::{
@@ -22,7 +22,7 @@ use super::{
     publisher::Publisher,
 };
 use crate::{
-    bus::{BusError, Delivery, Subscription, Token},
+    bus::{BusError, Delivery, Outcome, Subscription, Token},
     codec::Wire,
     handler::{Park, Retry},
     topology::Queue,
@@ -155,10 +155,10 @@ impl AmqpSubscription {
     /// Consumes over a new channel. What the old one was sent and nobody has seen comes again.
     async fn replace(&mut self) -> Result<(), BusError> {
         let (consuming, queue, prefetch) = (Arc::clone(&self.consuming), self.queue, self.prefetch);
-        let begin = || tokio::spawn(async move { begin(&consuming, queue, prefetch).await });
-        let begun = self.replacement.get_or_insert_with(begin).await;
+        let start = || tokio::spawn(async move { begin(&consuming, queue, prefetch).await });
+        let replacement = self.replacement.get_or_insert_with(start).await;
         self.replacement = None;
-        let (session, consumer) = begun.map_err(|_| away("consume: the runtime is shutting down"))??;
+        let (session, consumer) = replacement.map_err(|_| away("consume: the runtime is shutting down"))??;
         let old = self.session.replace(session);
         (self.consumer, self.watch) = (consumer, Watch::begin());
         if let Some(old) = old {
@@ -204,6 +204,21 @@ async fn begin(consuming: &Consuming, queue: Queue, prefetch: u16) -> Result<(Se
     }
 }
 
+impl AmqpSubscription {
+    /// Tells who replayed a delivery how it ended. Whoever asked may be gone, and nothing rests on the answer.
+    async fn tell(&self, tokens: &[&AmqpToken], outcome: Outcome) {
+        let Some(session) = &self.session else { return };
+        for properties in tokens.iter().map(|token| &token.properties) {
+            let Some(queue) = outgoing::reply_to(properties) else { continue };
+            let (options, answer) = (BasicPublishOptions::default(), outgoing::answer(properties, outcome));
+            let publish = session.channel.basic_publish("".into(), queue.clone(), options, &[], answer);
+            if let Err(error) = within("tell a replay", ANSWER, publish).await {
+                tracing::debug!(?error, "A replay could not be told what became of its message.");
+            }
+        }
+    }
+}
+
 async fn consume(session: &Session, queue: Queue, prefetch: u16) -> Result<Consumer, LinkError> {
     let channel = &session.channel;
     declare::work_queue(channel, queue).await?;
@@ -223,7 +238,9 @@ impl Subscription for AmqpSubscription {
 
     async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError> {
         let tokens = deliveries.iter().map(token).collect::<Result<Vec<_>, _>>()?;
-        self.settle(&tokens).await
+        self.settle(&tokens).await?;
+        self.tell(&tokens, Outcome::Done).await;
+        Ok(())
     }
 
     async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {
@@ -238,7 +255,9 @@ impl Subscription for AmqpSubscription {
         let token = token(&delivery)?;
         let outgoing = Outgoing::park(self.queue, &delivered(&delivery, token), park);
         self.publisher.publish(vec![outgoing]).await?;
-        self.settle(&[token]).await
+        self.settle(&[token]).await?;
+        self.tell(&[token], Outcome::Parked).await;
+        Ok(())
     }
 }
 
