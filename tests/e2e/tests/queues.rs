@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::Utc;
 use rollcall_e2e::{
     House,
     house::{self, DISTRICT},
@@ -14,6 +13,7 @@ use rollcall_proto::{
         Bus as _, ParkedFilter,
         amqp::{AmqpBus, AmqpConfig},
     },
+    clock::{Clock as _, SystemClock},
     handler::Park,
     message::Message,
     topology::Queue,
@@ -35,7 +35,7 @@ async fn bus(house: &House) -> AmqpBus {
 /// Messages that failed for a while: whoever handles flags is done with them at once now.
 async fn parked(bus: &AmqpBus, number: usize) -> BTreeSet<uuid::Uuid> {
     let district = DISTRICT.parse().unwrap();
-    let message = |_| Message::flag_sync(Clone::clone(&district), None, Utc::now());
+    let message = |_| Message::flag_sync(Clone::clone(&district), None, SystemClock.now());
     let messages: Vec<Message> = (0..number).map(message).collect();
     bus.publish(&messages).await.unwrap();
     let mut subscription = bus.subscribe(Queue::Flags, 10).await.unwrap();
