@@ -113,7 +113,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
 }
 
 async fn open_scaled_out(settings: &Settings, declare: bool) -> anyhow::Result<(Store, AmqpBus)> {
-    let Backend::ScaledOut { database_url, amqp_url } = &settings.backend else {
+    let Backend::ScaledOut { database_url, amqp_url, amqp_ca } = &settings.backend else {
         anyhow::bail!("this works on ROLLCALL_DATABASE_URL and ROLLCALL_AMQP_URL, and they are not set");
     };
     let key = keyring(settings)?.context(
@@ -121,7 +121,12 @@ async fn open_scaled_out(settings: &Settings, declare: bool) -> anyhow::Result<(
          process needs the same",
     )?;
     let store = Store::connect(database_url, key, settings.database_connections).await?;
-    let bus = AmqpBus::connect(AmqpConfig { declare, ..AmqpConfig::new(amqp_url.clone()) }).await?;
+    let bus = AmqpBus::connect(AmqpConfig {
+        declare,
+        certificate_authorities: amqp_ca.clone(),
+        ..AmqpConfig::new(amqp_url.clone())
+    })
+    .await?;
     Ok((store, bus))
 }
 

@@ -11,6 +11,7 @@ mod host;
 mod output;
 mod progress;
 mod telemetry;
+mod transport;
 mod verbs;
 
 use std::process::ExitCode;
