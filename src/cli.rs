@@ -223,6 +223,17 @@ pub(crate) enum DistrictVerb {
         /// Which
         id: DistrictId,
     },
+    /// Delete everything that is kept of a removed district, for good, and say what was deleted (a certificate, JSON)
+    Erase {
+        /// Which
+        id: DistrictId,
+        /// The same once more: nothing brings it back
+        #[arg(long, value_name = "ID")]
+        confirm: DistrictId,
+        /// Write the certificate to this file too
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -41,6 +41,7 @@ on_both_buses!(
     suite::a_parked_message_can_be_parked_and_replayed_again,
     suite::parked_messages_are_found_by_age,
     suite::a_watched_replay_tells_what_becomes_of_each,
+    suite::what_is_discarded_is_gone_and_the_rest_stays,
     suite::the_bus_gives_up_on_what_is_never_settled,
     suite::a_purge_leaves_parked_messages,
     suite::consumers_share_a_queue,

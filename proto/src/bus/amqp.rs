@@ -121,6 +121,10 @@ impl Bus for AmqpBus {
         parked::replay(&self.consuming, &self.publisher, queue, filter, None).await
     }
 
+    async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        parked::discard(&self.consuming, queue, filter).await
+    }
+
     async fn watched_replay(&self, queue: Queue) -> Result<Box<dyn Replay>, BusError> {
         let replay = AmqpReplay::start(Arc::clone(&self.consuming), self.publisher.clone(), queue).await?;
         Ok(Box::new(replay))

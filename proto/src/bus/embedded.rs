@@ -162,6 +162,11 @@ impl Bus for EmbeddedBus {
         self.ask("replay parked messages", |reply| Op::Replay { queue, filter, reply }).await
     }
 
+    async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        let filter = filter.clone();
+        self.ask("discard parked messages", |reply| Op::Discard { queue, filter, reply }).await
+    }
+
     async fn watched_replay(&self, queue: Queue) -> Result<Box<dyn Replay>, BusError> {
         Ok(Box::new(EmbeddedReplay::start(self.writer.clone(), self.readers.clone(), queue)))
     }

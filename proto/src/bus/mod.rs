@@ -268,7 +268,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Puts parked messages back to work under their own ids, with attempts counted anew. Returns which.
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
 
-    /// The same by steps, with an ear for what becomes of them. A bus that hears nothing refuses.
+    /// Throws parked messages away, such as those of a district that is being erased. Returns which.
+    async fn discard(&self, _queue: Queue, _filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        Err(BusError::Unavailable { operation: "discard parked messages", source: None })
+    }
+
+    /// [`Bus::replay`] by steps, with an ear for what becomes of them. A bus that hears nothing refuses.
     async fn watched_replay(&self, _queue: Queue) -> Result<Box<dyn Replay>, BusError> {
         Err(BusError::Unavailable { operation: "watch a replay", source: None })
     }

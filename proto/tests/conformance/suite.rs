@@ -238,6 +238,23 @@ pub async fn parked_messages_are_found_by_age(world: &impl World) {
     assert_eq!(world.bus().replay(Queue::Fetch, &since).await.unwrap(), [second]);
 }
 
+pub async fn what_is_discarded_is_gone_and_the_rest_stays(world: &impl World) {
+    let mut sent: Vec<Message> = (0..3).map(fetch).collect();
+    sent[1].district = "other-isd".parse().unwrap();
+    world.bus().publish(&sent).await.unwrap();
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    for _ in 0..3 {
+        park_next(&mut subscription, "panic").await;
+    }
+    let of_district = ParkedFilter { district: Some(sent[1].district.clone()), ..ParkedFilter::default() };
+    let discarded = world.bus().discard(Queue::Fetch, &of_district).await.unwrap();
+    assert_eq!(discarded.iter().map(|parked| parked.id).collect::<Vec<_>>(), [sent[1].id]);
+    let left = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+    let left: BTreeSet<Uuid> = left.into_iter().map(|parked| parked.id).collect();
+    assert_eq!(left, BTreeSet::from([sent[0].id, sent[2].id]));
+    assert_quiet(&mut subscription).await;
+}
+
 /// Of three that go back to work, one is done at once, one after a retry, and one is parked again.
 pub async fn a_watched_replay_tells_what_becomes_of_each(world: &impl World) {
     let sent: Vec<Message> = (0..4).map(fetch).collect();

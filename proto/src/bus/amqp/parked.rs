@@ -77,6 +77,27 @@ pub(super) async fn replay(
     Ok(replayed)
 }
 
+/// Acknowledges, and publishes nothing.
+pub(super) async fn discard(
+    consuming: &Consuming,
+    queue: Queue,
+    filter: &ParkedFilter,
+) -> Result<Vec<Parked>, BusError> {
+    let mut look = Look::begin(consuming, queue).await?;
+    let mut discarded = Vec::new();
+    while !is_enough(&discarded, filter) {
+        let room = filter.limit.map_or(TOGETHER, |limit| TOGETHER.min(limit - discarded.len()));
+        let found = look.gather(filter, room).await?;
+        if found.is_empty() {
+            break;
+        }
+        take_away(&found).await?;
+        discarded.extend(found.into_iter().map(|found| found.parked));
+    }
+    look.end().await?;
+    Ok(discarded)
+}
+
 fn is_enough(parked: &[Parked], filter: &ParkedFilter) -> bool {
     filter.limit.is_some_and(|limit| parked.len() >= limit)
 }
@@ -143,10 +164,14 @@ async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found], answers:
         Outgoing::replay(queue, &delivered, answers)
     });
     publisher.publish(outgoing.collect()).await?;
+    take_away(found).await
+}
+
+async fn take_away(found: &[Found]) -> Result<(), BusError> {
     for found in found {
         let acked = within("acknowledge", ANSWER, found.acker.ack(BasicAckOptions::default())).await?;
         if !acked {
-            let operation = "acknowledge a replayed message: the channel is closed";
+            let operation = "acknowledge a parked message: the channel is closed";
             return Err(BusError::Unavailable { operation, source: None });
         }
     }

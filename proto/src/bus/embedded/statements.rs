@@ -228,6 +228,20 @@ pub(super) async fn replay(
     Ok(found.into_iter().map(|(_, parked)| parked).collect())
 }
 
+/// Throws parked messages away.
+pub(super) async fn discard(
+    connection: &mut SqliteConnection,
+    queue: Queue,
+    filter: &ParkedFilter,
+) -> Done<Vec<Parked>> {
+    let found = find_parked(connection, queue, filter).await?;
+    sqlx::query("DELETE FROM parked WHERE seq IN (SELECT value FROM json_each(?1))")
+        .bind(json(found.iter().map(|(seq, _)| *seq)))
+        .execute(connection)
+        .await?;
+    Ok(found.into_iter().map(|(_, parked)| parked).collect())
+}
+
 async fn unpark(connection: &mut SqliteConnection, parked_seq: i64, turn: i64) -> Done<()> {
     const MESSAGE: &str = "INSERT INTO messages
         (seq, queue, id, district, run, kind, traceparent, encoding, attempt, turn)
