@@ -16,6 +16,7 @@ pub mod board;
 pub mod district;
 pub mod document;
 pub mod error;
+pub mod figures;
 pub mod flag;
 pub mod integrations;
 pub mod lti;
@@ -46,6 +47,7 @@ mod retention;
 mod runs;
 mod sql;
 mod store;
+mod telling;
 mod trail;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};

@@ -124,6 +124,35 @@ impl Services {
         names
     }
 
+    /// Makes a queue that gets a copy of everything published from here on.
+    pub async fn listen_in(&self, queue: &str) {
+        self.tell(Method::PUT, &["queues", &self.name, queue], &serde_json::json!({"durable": true})).await;
+        let binding = serde_json::json!({"routing_key": "#"});
+        self.tell(Method::POST, &["bindings", &self.name, "e", "rollcall", "q", queue], &binding).await;
+    }
+
+    /// Puts a body into a queue, with the properties of a message of this kind.
+    pub async fn put(&self, queue: &str, kind: &str, body: &str) {
+        let message = serde_json::json!({
+            "properties": {"type": kind, "delivery_mode": 2, "content_type": "application/msgpack"},
+            "routing_key": queue, "payload": body, "payload_encoding": "string",
+        });
+        self.tell(Method::POST, &["exchanges", &self.name, "amq.default", "publish"], &message).await;
+    }
+
+    /// Routing key, properties and headers of what lies in a queue (at most so many), without the bodies; all stays.
+    pub async fn headers(&self, queue: &str, most: u32) -> Vec<serde_json::Value> {
+        let ask = serde_json::json!({
+            "count": most, "ackmode": "ack_requeue_true", "encoding": "base64", "truncate": 1,
+        });
+        let answer = self.tell(Method::POST, &["queues", &self.name, queue, "get"], &ask).await;
+        let mut rows: Vec<serde_json::Value> = serde_json::from_str(&answer).unwrap_or_default();
+        for row in &mut rows {
+            row.as_object_mut().and_then(|row| row.remove("payload"));
+        }
+        rows
+    }
+
     async fn queues(&self) -> Vec<String> {
         let answer = self.ask(Method::GET, &["queues", &self.name]).await;
         let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
@@ -131,12 +160,23 @@ impl Services {
     }
 
     async fn ask(&self, method: Method, path: &[&str]) -> String {
+        self.request(method, path, None).await
+    }
+
+    async fn tell(&self, method: Method, path: &[&str], body: &serde_json::Value) -> String {
+        self.request(method, path, Some(body)).await
+    }
+
+    async fn request(&self, method: Method, path: &[&str], body: Option<&serde_json::Value>) -> String {
         let mut url = self.servers.api.clone();
         let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
         url.set_username("").expect("an http URL has a user");
         url.set_password(None).expect("an http URL has a password");
         url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("api").extend(path);
-        let request = self.broker.request(method, url).basic_auth(user, Some(password));
+        let mut request = self.broker.request(method, url).basic_auth(user, Some(password));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
         let answer = request.send().await.expect("the management API answers");
         let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
         assert!(status.is_success() || status == StatusCode::NOT_FOUND, "management API {path:?}: {status} {text}");
