@@ -79,7 +79,7 @@ async fn nodes(context: &Context, run: &Run, all: bool) -> anyhow::Result<Vec<No
         note: run.state.as_str().to_owned(),
         ..Node::default()
     }];
-    nodes.push(stage("pull", run.started_at, run.pulled_at, format!("{} pages", pages.len())));
+    nodes.push(stage("pull", run.started_at, run.pulled_at, count(pages.len(), "page")));
     for pull in context.store.pulls(&run.district, run.id).await? {
         let board = context.store.board(&run.district, run.id, pull.connection).await?.unwrap_or_default();
         connection(&mut nodes, &pull, &board, &pages, all);
@@ -92,6 +92,10 @@ async fn nodes(context: &Context, run: &Run, all: bool) -> anyhow::Result<Vec<No
 
 fn stage(name: &str, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, note: String) -> Node {
     Node { depth: 1, name: name.to_owned(), from, to, note, ..Node::default() }
+}
+
+fn count(number: usize, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }
 
 fn plan_note(run: &Run) -> String {
@@ -128,7 +132,7 @@ fn listing_nodes(nodes: &mut Vec<Node>, listing: &SisListing, pages: &[&PageRow]
     let (from, to) = span(pages.iter().copied());
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
     let slowest = pages.iter().map(|page| page.took_ms).max().unwrap_or_default();
-    let note = format!("{} pages, {rows} rows, slowest {slowest} ms", pages.len());
+    let note = format!("{}, {rows} rows, slowest {slowest} ms", count(pages.len(), "page"));
     let trouble = pages.iter().any(|page| page.error.is_some());
     nodes.push(Node { depth: 3, name: listing_name(listing), from, to, note, trouble, ..Node::default() });
     for page in pages.iter().filter(|page| all || page.error.is_some()) {

@@ -58,9 +58,7 @@ impl Metrics {
         }
         metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         metrics::gauge!(metric::DRAINING).set(0.0);
-        for outcome in ["exported", "failed", "dropped"] {
-            metrics::counter!(metric::SPANS, "outcome" => outcome).increment(0);
-        }
+        introduce();
         let process = Collector::new("rollcall_");
         process.describe();
         Ok(Self { handle, process })
@@ -76,6 +74,28 @@ impl Metrics {
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();
     }
+}
+
+/// Makes series whose labels are known, at 0, so that a rate is known from the first event on.
+fn introduce() {
+    const LABELLED: [(&str, &str, &[&str]); 10] = [
+        (metric::SPANS, "outcome", &["exported", "failed", "dropped"]),
+        (metric::PUBLISHED, "outcome", &["confirmed", "failed"]),
+        (metric::PAGES, "outcome", &["decoded", "undecodable"]),
+        (metric::PLANS, "outcome", &["released", "held", "recheck", "failed"]),
+        (metric::STUDENTS_PLANNED, "change", &["added", "changed", "removed", "unchanged", "skipped"]),
+        (metric::STUDENTS_APPLIED, "outcome", &["applied", "parked", "superseded"]),
+        (metric::RUNS_ENDED, "state", &["succeeded", "partial", "failed", "cancelled", "discarded"]),
+        (metric::FLAGS, "outcome", &["pushed", "failed"]),
+        (metric::STORE_TRANSACTIONS, "outcome", &["committed", "rolled-back"]),
+        (metric::STORE_ERRORS, "class", &["transient", "permanent"]),
+    ];
+    for (name, label, values) in LABELLED {
+        for value in values {
+            metrics::counter!(name, label => *value).increment(0);
+        }
+    }
+    metrics::counter!(metric::PAGE_ROWS).increment(0);
 }
 
 #[cfg(test)]

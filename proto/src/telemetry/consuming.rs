@@ -82,6 +82,7 @@ impl Expected {
         TALLIES[queue as usize].expected.fetch_add(1, Ordering::Relaxed);
         metric::introduce(queue);
         metrics::gauge!(metric::CONSUMER_UP, "queue" => queue.word()).set(0.0);
+        set_blocked(is_blocked());
         Self(queue)
     }
 

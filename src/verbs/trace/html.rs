@@ -9,8 +9,8 @@ use super::{Node, length, seconds};
 
 /// Below this depth lines are folded away: there may be a thousand of them.
 const FOLDED: usize = 3;
-/// Marks on the axis.
-const MARKS: u32 = 5;
+/// Marks on the axis at most.
+const MOST_MARKS: i64 = 8;
 
 #[derive(askama::Template)]
 #[template(path = "trace.html")]
@@ -27,6 +27,7 @@ struct Page {
     reason: Option<String>,
     counts: Vec<(&'static str, i64)>,
     marks: Vec<Mark>,
+    step: String,
     pieces: Vec<Piece>,
     has_student: bool,
 }
@@ -75,6 +76,7 @@ pub(super) fn page(run: &Run, nodes: &[Node]) -> String {
         reason: run.reason.clone(),
         counts: counts(run),
         marks: scale.marks(),
+        step: format!("{:.4}", scale.percent(scale.from + scale.step())),
         pieces: pieces(nodes, &scale),
         has_student: nodes.iter().any(|node| tone_of(node) == Some("student")),
     };
@@ -131,12 +133,46 @@ impl Scale {
         Bar { left: format!("{left:.3}"), width: format!("{width:.3}"), stored }
     }
 
+    /// From one mark to the next: a length that people count in.
+    fn step(&self) -> TimeDelta {
+        const SECOND: i64 = 1_000;
+        const MINUTE: i64 = 60 * SECOND;
+        const HOUR: i64 = 60 * MINUTE;
+        const STEPS: [i64; 24] = [
+            1,
+            2,
+            5,
+            10,
+            20,
+            50,
+            100,
+            200,
+            500,
+            SECOND,
+            2 * SECOND,
+            5 * SECOND,
+            10 * SECOND,
+            30 * SECOND,
+            MINUTE,
+            2 * MINUTE,
+            5 * MINUTE,
+            10 * MINUTE,
+            30 * MINUTE,
+            HOUR,
+            2 * HOUR,
+            6 * HOUR,
+            12 * HOUR,
+            24 * HOUR,
+        ];
+        let least = self.whole.num_milliseconds() / MOST_MARKS;
+        let step = STEPS.into_iter().find(|step| *step >= least);
+        TimeDelta::milliseconds(step.unwrap_or(least.max(1)))
+    }
+
     fn marks(&self) -> Vec<Mark> {
-        let mark = |number: u32| Mark {
-            left: format!("{}", f64::from(number) * 100.0 / f64::from(MARKS)),
-            text: readable(self.whole * number as i32 / MARKS as i32),
-        };
-        (0..MARKS).map(mark).collect()
+        let step = self.step();
+        let at = (0..=MOST_MARKS as i32).map(|number| step * number).take_while(|at| *at < self.whole * 19 / 20);
+        at.map(|at| Mark { left: format!("{:.3}", self.percent(self.from + at)), text: readable(at) }).collect()
     }
 }
 
@@ -174,7 +210,7 @@ fn piece(node: &Node, tone: &'static str, scale: &Scale, opening: &'static str, 
         depth: node.depth,
         tone,
         trouble: node.trouble,
-        name: node.name.clone(),
+        name: if node.depth == 0 { "the whole run".to_owned() } else { node.name.clone() },
         note: node.note.clone(),
         title: format!("{} {}", begins.unwrap_or_default(), node.name),
         took: length(node).map_or_else(String::new, readable),
@@ -198,6 +234,7 @@ fn tone_of(node: &Node) -> Option<&'static str> {
 fn readable(length: TimeDelta) -> String {
     let millis = length.num_milliseconds();
     match millis {
+        0 => "0".to_owned(),
         ..1_000 => format!("{millis} ms"),
         1_000..60_000 => format!("{:.1} s", millis as f64 / 1000.0),
         60_000..3_600_000 => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),

@@ -55,7 +55,7 @@ async fn second_look(context: &Context, run: &Run, id: &StudentId) -> anyhow::Re
                 name: format!("asked for again: {}", listing.ask.resource),
                 from: answers.iter().map(|page| page.asked_at).min(),
                 to: answers.iter().map(|page| page.collected_at).max(),
-                note: format!("{} pages", answers.len()),
+                note: super::count(answers.len(), "page"),
                 trouble: answers.iter().any(|page| page.error.is_some()),
                 ..Node::default()
             });
