@@ -51,6 +51,8 @@ pub(crate) enum Format {
     Json,
     /// With a header line.
     Csv,
+    /// A page that needs nothing beside itself; `runs trace` only.
+    Html,
 }
 
 /// What to do.
@@ -129,9 +131,12 @@ pub(crate) struct Serve {
     /// Requests in flight at once, over all districts
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
-    /// Host the HTTP side too, on this address
+    /// Host the HTTP side too, on this address; metrics and health are there as well
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Serve metrics and health on an address of their own
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +144,9 @@ pub(crate) struct Web {
     /// Address to listen on; a proxy in front of it ends TLS
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Serve metrics and health on an address of their own [default: on the one above]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +157,9 @@ pub(crate) struct Worker {
     /// Messages in hand at once [default: fetcher 64, classifier 2, writer 2, flag-sync 4]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: Option<u16>,
+    /// Serve metrics and health on this address (/metrics, /health/startup, /health/live, /health/ready)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// A service.
@@ -285,9 +296,12 @@ pub(crate) enum RunsVerb {
     Trace {
         /// Which
         run: RunId,
-        /// Each page and each batch too
+        /// Each page and each batch too (with --format html they are there, folded)
         #[arg(long)]
         all: bool,
+        /// Also what became of this student (student id, local id or state id)
+        #[arg(long, value_name = "ID")]
+        student: Option<String>,
     },
     /// Let a held run go on
     Approve {

@@ -13,6 +13,7 @@ use rollcall_proto::{
     id::{ConnectionNo, RunId},
     message::{Body, Message, Page},
     packed,
+    telemetry::metric,
 };
 use rollcall_store::{
     board::Listing,
@@ -106,6 +107,7 @@ impl CollectHandler {
         }
         let run = (&message.district, message.run);
         let saved = self.context.store.save_pages(run.0, run.1, &new_pages).await?;
+        count(&new_pages);
         if saved.pulls_over && self.context.advance(run).await? {
             self.context.ask_to_plan(run, Some(message)).await?;
         }
@@ -164,6 +166,14 @@ impl CollectHandler {
             took_ms: page.took_ms,
             collected_at: self.context.clock.now(),
         }
+    }
+}
+
+fn count(pages: &[NewPage]) {
+    for page in pages {
+        let outcome = if page.error.is_some() { "undecodable" } else { "decoded" };
+        metrics::counter!(metric::PAGES, "outcome" => outcome).increment(1);
+        metrics::counter!(metric::PAGE_ROWS).increment(page.rows.unsigned_abs());
     }
 }
 

@@ -17,6 +17,7 @@ pub mod district;
 pub mod document;
 pub mod erasure;
 pub mod error;
+pub mod figures;
 pub mod flag;
 pub mod integrations;
 pub mod lti;
@@ -47,6 +48,7 @@ mod retention;
 mod runs;
 mod sql;
 mod store;
+mod telling;
 mod trail;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};

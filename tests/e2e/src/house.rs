@@ -73,6 +73,8 @@ pub struct House {
     pub sis: Sandbox,
     /// What the district file is written from.
     pub district: District,
+    /// Further settings for whatever is started from here on.
+    pub extra: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -104,7 +106,7 @@ impl House {
         let base_url = sis.base_url();
         let district = District::new(DISTRICT, &base_url, sis.client_id(), sis.client_secret());
         let place = place(folder.path());
-        Self { workers: Vec::new(), place, sis, district, folder }
+        Self { workers: Vec::new(), place, sis, district, extra: Vec::new(), folder }
     }
 
     /// Writes the district file and applies it.
@@ -131,6 +133,7 @@ impl House {
         // What a kill has swallowed is missed after this many seconds: the shortest that is taken.
         settings.push(pair("ROLLCALL_LOST_AFTER_SECONDS", "25".to_owned()));
         settings.extend(binary::variable("ROLLCALL_LOG").map(|filter| pair("ROLLCALL_LOG", filter)));
+        settings.extend(self.extra.iter().cloned());
         settings
     }
 
@@ -195,6 +198,33 @@ impl House {
         let (_, mut worker) = self.workers.remove(position);
         worker.kill();
         self.start_worker(role);
+    }
+
+    /// Tells one worker of a role to stop (SIGTERM), waits until it has, and starts another in its place.
+    pub async fn relieve_worker(&mut self, role: Role) {
+        let position = self.workers.iter().position(|(of, _)| *of == role).expect("a worker of this role runs");
+        let (_, mut worker) = self.workers.remove(position);
+        let status = worker.terminate(Duration::from_secs(40)).await;
+        assert!(status.success(), "a worker told to stop ends in order: {status}\n{}", worker.log());
+        self.start_worker(role);
+    }
+
+    /// Tells all workers to stop, and waits until they have.
+    pub async fn stop_workers(&mut self) {
+        for (_, mut worker) in std::mem::take(&mut self.workers) {
+            let status = worker.terminate(Duration::from_secs(40)).await;
+            assert!(status.success(), "a worker told to stop ends in order: {status}\n{}", worker.log());
+        }
+    }
+
+    /// All that was written to logs so far, by processes of this installation: by file.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let files = std::fs::read_dir(self.folder.path()).expect("the folder can be read");
+        let logs = files
+            .filter_map(Result::ok)
+            .map(|file| file.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap_or_default())).collect()
     }
 
     /// The workers, to be looked at or ended.
