@@ -15,6 +15,7 @@
 
 pub mod binary;
 pub mod cli;
+pub mod deployed;
 pub mod district;
 pub mod house;
 pub mod private;

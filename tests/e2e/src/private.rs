@@ -80,6 +80,13 @@ impl PrivateServers {
         self.shell("broker_start \"$home\"");
     }
 
+    /// Kills the broker, takes its disk away, and starts it again on its old ports: nothing of it is left.
+    pub fn wipe_broker(&self) {
+        self.stop_broker(Stop::AtOnce);
+        self.shell("rm -rf \"$home\"/broker/mnesia/*");
+        self.start_broker();
+    }
+
     /// Runs a line of shell with the functions of `deploy/lib/services.sh` at hand.
     fn shell(&self, line: &str) -> String {
         let output = shell(self.home.path(), line);
