@@ -24,8 +24,8 @@ PROBES = {"startupProbe": "/health/startup", "livenessProbe": "/health/live", "r
 
 def kubernetes(rendered):
     objects = list(yaml.safe_load_all(Path(rendered).read_text()))
-    yield from schema_errors(objects)
-    yield from promises(objects)
+    wrong = list(schema_errors(objects))
+    yield from wrong or promises(objects)
 
 
 def schema_errors(objects):

@@ -2,11 +2,11 @@
 --
 --   psql -v owner_password=… -v worker_password=… -f roles.sql
 --
--- rollcall_owner owns the schema: `rollcall migrate` alone uses it. rollcall_worker is everybody else's: it may become
--- rollcall_app, which row-level security binds, and nothing more. Neither may make roles, and neither is a superuser.
+-- rollcall_owner owns the schema: `rollcall migrate` alone uses it. rollcall_worker is everybody else's: it may do what
+-- rollcall_app may, which row-level security binds, and nothing more. Neither may make roles, and neither is a superuser.
 \set ON_ERROR_STOP on
 CREATE ROLE rollcall_owner LOGIN PASSWORD :'owner_password';
-CREATE ROLE rollcall_worker LOGIN NOINHERIT PASSWORD :'worker_password';
+CREATE ROLE rollcall_worker LOGIN PASSWORD :'worker_password';
 CREATE ROLE rollcall_app NOLOGIN;
 CREATE ROLE rollcall_lookout NOLOGIN;
 GRANT rollcall_app, rollcall_lookout TO rollcall_owner WITH ADMIN OPTION;

@@ -9,10 +9,13 @@ use std::{
 use reqwest::Client;
 use url::Url;
 
-use crate::{binary::workspace, services::Servers};
+use crate::{Process, binary::workspace, services::Servers};
 
 /// The virtual host and the database of the definitions.
-const NAME: &str = "rollcall";
+pub const NAME: &str = "rollcall";
+
+/// Those that `rollcall worker` starts.
+pub const WORKERS: [&str; 4] = ["fetcher", "classifier", "writer", "flag-sync"];
 
 /// Who works on the broker, beside the monitoring user.
 pub const BROKER_ROLES: [&str; 6] = ["fetcher", "classifier", "writer", "flag-sync", "web", "ops"];
@@ -39,7 +42,17 @@ impl Deployed {
         let deployed = Self { folder, api: servers.api.clone(), broker: Client::new() };
         deployed.create_roles(&servers.database);
         deployed.import_definitions().await;
+        deployed.admit_administrator().await;
         deployed
+    }
+
+    /// The definitions give the broker's own administrator no rights on the virtual host; the tests need some.
+    async fn admit_administrator(&self) {
+        let (user, password) = (self.api.username(), self.api.password());
+        let all = serde_json::json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        let address = self.address(&format!("permissions/{NAME}/{user}"));
+        let answer = self.broker.put(address).basic_auth(user, password).json(&all).send().await;
+        assert!(answer.is_ok_and(|answer| answer.status().is_success()), "the administrator admits itself");
     }
 
     /// A file that `deploy/secrets` has made.
@@ -65,6 +78,12 @@ impl Deployed {
             pair("ROLLCALL_KEY_FILE", self.folder.join("key").to_string_lossy().into_owned()),
             pair("ROLLCALL_LOST_AFTER_SECONDS", "25".to_owned()),
         ]
+    }
+
+    /// Starts a worker as `deploy/` does: with the settings file of its role, and no URL in its environment.
+    pub fn start_worker(&self, role: &str, folder: &Path) -> Process {
+        let args = ["-v", "worker", role, "--config", &self.config(role)];
+        Process::start(&format!("deployed-{role}"), folder, &args, &self.settings())
     }
 
     /// The two URLs of a role's settings file, as variables.
@@ -120,6 +139,21 @@ impl Deployed {
         let port = self.api.port().expect("a port");
         format!("http://{}:{port}/api/{path}", self.api.host_str().expect("a host"))
     }
+}
+
+/// Publishes a text that is no message of ours to a virtual host's exchange, as the broker's administrator.
+///
+/// # Panics
+/// When the broker does not take it.
+pub async fn publish_garbage(servers: &Servers, vhost: &str, routing_key: &str) {
+    let body = serde_json::json!({
+        "properties": {}, "routing_key": routing_key, "payload": "nothing of ours", "payload_encoding": "string",
+    });
+    let mut url = servers.api.clone();
+    url.set_path(&format!("api/exchanges/{vhost}/rollcall/publish"));
+    let answer = Client::new().post(url).json(&body).send().await.expect("the management API answers");
+    let text = answer.text().await.unwrap_or_default();
+    assert!(text.contains("\"routed\":true"), "a queue takes it: {text}");
 }
 
 fn run(command: &mut Command) {

@@ -209,18 +209,8 @@ impl House {
     /// Starts one more worker of a role.
     pub fn start_worker(&mut self, role: Role) {
         let name = format!("{}-{}", role.word(), self.workers.len());
-        let args = ["-v", "worker", role.word()];
-        let worker = match &self.place {
-            Place::Deployed(deployed) => self.start_deployed(deployed, &name, role.word(), &args),
-            Place::ScaledOut(_) | Place::Embedded(_) => self.start(&name, &args),
-        };
+        let worker = self.start(&name, &["-v", "worker", role.word()]);
         self.workers.push((role, worker));
-    }
-
-    /// Starts a process as `deploy/` does: with the settings file of its role, and no URL in its environment.
-    fn start_deployed(&self, deployed: &Deployed, name: &str, role: &str, args: &[&str]) -> Process {
-        let config = deployed.config(role);
-        Process::start(name, self.folder.path(), &[args, &["--config", &config]].concat(), &deployed.settings())
     }
 
     /// Starts so many workers of each role.

@@ -20,6 +20,7 @@ pub mod district;
 pub mod house;
 pub mod private;
 pub mod process;
+pub mod prometheus;
 pub mod roster;
 pub mod services;
 pub mod waiting;
