@@ -78,6 +78,7 @@ pub fn impatient_alerts() -> String {
         (" > 900\n", " > 5\n"),
         (" > 120\n", " > 15\n"),
         (" > 20\n", " > 3\n"),
+        (" > 10\n", " > 0.3\n"),
     ];
     shorter.into_iter().fold(text, |text, (long, short)| {
         assert!(text.contains(long), "no alert has {long:?} any more");

@@ -53,9 +53,18 @@ impl Observed {
     }
 
     fn start_worker(&mut self, role: &str) {
+        self.start_worker_with(role, &[]);
+    }
+
+    /// Traces go to a collector that is not there, which must cost nothing but spans.
+    fn start_worker_with(&mut self, role: &str, settings: &[(&str, &str)]) {
         let position = ROLES.iter().position(|of| *of == role).unwrap();
         let address = self.addresses[position].to_string();
-        let worker = self.house.start(role, &["-v", "worker", role, "--listen", &address]);
+        let further = settings.iter().chain(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
+        let further = further.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<_> = self.house.settings().into_iter().chain(further).collect();
+        let args = ["-v", "worker", role, "--listen", &address];
+        let worker = Process::start(role, self.house.folder(), &args, &settings);
         self.workers.insert(position.min(self.workers.len()), worker);
     }
 
@@ -181,10 +190,23 @@ async fn the_trouble_is_mended(observed: &Observed) {
     observed.execute("ALTER TABLE student DROP CONSTRAINT unlucky").await;
     house.rollcall(&["queues", "replay", "write"]).await.expect_code(0);
     house.services().purge_queues().await;
-    house.sis.set_night(2);
-    assert_eq!(house.night().await.state, "succeeded");
     observed.rests(&["RollcallMessagesParked", "RollcallStudentsParked"]).await;
     house.check_roster().await;
+}
+
+/// Somebody locks the roster, and the writer has one connection.
+async fn the_database_is_slow(observed: &mut Observed) {
+    observed.kill_worker("writer");
+    observed.start_worker_with("writer", &[("ROLLCALL_DATABASE_CONNECTIONS", "1")]);
+    let mut lock = observed.house.services().database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE student IN SHARE MODE").execute(&mut *lock).await.unwrap();
+    observed.house.sis.set_night(2);
+    let run = observed.house.begin().await;
+    observed.fires(&["RollcallDatabaseConnectionsExhausted"]).await;
+    lock.rollback().await.unwrap();
+    assert_eq!(observed.house.ended(&run).await.state, "succeeded");
+    observed.rests(&["RollcallDatabaseConnectionsExhausted"]).await;
+    observed.house.check_roster().await;
 }
 
 /// The writer is gone; a held run is approved meanwhile, and its changes wait.
@@ -219,8 +241,11 @@ async fn the_sis_fails(observed: &mut Observed) {
     observed.house.sis.set_quirks(Quirks { faults: vec![down], ..Quirks::default() });
     let run = observed.house.begin().await;
     observed.fires(&["RollcallSisFailing", "RollcallRetries"]).await;
-    observed.house.sis.set_quirks(Quirks { latency_ms: Some(0), ..Quirks::default() });
-    let _ = observed.house.ended(&run).await;
+    // Back, and slow.
+    observed.house.sis.set_quirks(Quirks { latency_ms: Some(600), ..Quirks::default() });
+    assert_eq!(observed.house.ended(&run).await.state, "succeeded");
+    observed.fires(&["RollcallSisSlow"]).await;
+    observed.house.sis.set_quirks(Quirks::default());
     observed.rests(&["RollcallSisFailing", "RollcallRunsFailing"]).await;
 }
 
@@ -278,7 +303,9 @@ async fn every_query_has_data_and_every_drill_fires_its_alerts() {
     let mut observed = Observed::start().await;
     a_troubled_night(&observed).await;
     every_query_has_data(&observed).await;
+    observed.fires(&["RollcallSpansLost"]).await;
     the_trouble_is_mended(&observed).await;
+    the_database_is_slow(&mut observed).await;
     nobody_writes(&mut observed).await;
     the_database_fails(&observed).await;
     the_broker_fails(&mut observed).await;
