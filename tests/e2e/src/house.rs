@@ -22,9 +22,14 @@ pub const RUN_LIMIT: Duration = Duration::from_secs(200);
 
 /// Today in the tests' district, whose zone is America/Chicago.
 pub fn today() -> chrono::NaiveDate {
+    local_now().date()
+}
+
+/// Wall clock of the tests' district.
+pub fn local_now() -> chrono::NaiveDateTime {
     #[expect(clippy::disallowed_methods, reason = "the processes under test live by the machine's clock")]
     let now = chrono::Utc::now();
-    now.with_timezone(&chrono_tz::America::Chicago).date_naive()
+    now.with_timezone(&chrono_tz::America::Chicago).naive_local()
 }
 
 /// How often something random is tried: `everyday`, or `full` with `./test --full`.
