@@ -73,6 +73,8 @@ pub fn impatient_alerts() -> String {
         ("[15m]", "[20s]"),
         ("[30m]", "[1m]"),
         ("[1h]", "[20s]"),
+        ("offset 15m", "offset 20s"),
+        ("offset 1h", "offset 20s"),
         (" > 3600\n", " > 2\n"),
         (" > 10800\n", " > 5\n"),
         (" > 900\n", " > 5\n"),
