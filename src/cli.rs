@@ -76,6 +76,8 @@ pub(crate) enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Ask a process of this machine how it is, for health checks of containers
+    Probe(Probe),
     /// Start the stand-in SIS, for trying things out
     Sandbox(Sandbox),
     /// Districts
@@ -124,6 +126,27 @@ pub(crate) struct Demo {
     /// Keep the directory (and say where it is) to look around afterwards
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Probe {
+    /// What to ask
+    #[arg(value_enum)]
+    pub(crate) aspect: Aspect,
+    /// Where the process serves its health
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    pub(crate) address: SocketAddr,
+}
+
+/// What a process can be asked about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Aspect {
+    /// Has it begun to work?
+    Startup,
+    /// Does it live?
+    Live,
+    /// Does it work now?
+    Ready,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod flags;
 mod integrations;
 mod key;
 mod lti;
+mod probe;
 mod queues;
 mod reconcile;
 mod replay;
@@ -39,6 +40,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Demo(args) => demo::demo(global, &args).await,
         Verb::Sandbox(args) => sandbox::sandbox(&args).await,
         Verb::Migrate => serve::migrate(global).await,
+        Verb::Probe(args) => probe::probe(&args),
         Verb::Doctor => doctor::doctor(global).await,
         Verb::Reconcile { check } => reconcile::reconcile(global, check).await,
         Verb::Completions { shell } => Ok(completions(shell)),

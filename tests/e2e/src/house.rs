@@ -6,7 +6,9 @@ use rollcall_sandbox::{Sandbox, SandboxConfig};
 use tempfile::TempDir;
 
 use crate::{
-    Answer, District, Process, RunRow, binary, roster,
+    Answer, District, Process, RunRow, binary,
+    deployed::Deployed,
+    roster,
     roster::StudentRow,
     services::{Servers, Services},
     until,
@@ -20,9 +22,14 @@ pub const RUN_LIMIT: Duration = Duration::from_secs(200);
 
 /// Today in the tests' district, whose zone is America/Chicago.
 pub fn today() -> chrono::NaiveDate {
+    local_now().date()
+}
+
+/// Wall clock of the tests' district.
+pub fn local_now() -> chrono::NaiveDateTime {
     #[expect(clippy::disallowed_methods, reason = "the processes under test live by the machine's clock")]
     let now = chrono::Utc::now();
-    now.with_timezone(&chrono_tz::America::Chicago).date_naive()
+    now.with_timezone(&chrono_tz::America::Chicago).naive_local()
 }
 
 /// How often something random is tried: `everyday`, or `full` with `./test --full`.
@@ -60,6 +67,8 @@ impl Role {
 enum Place {
     /// RabbitMQ and PostgreSQL.
     ScaledOut(Box<Services>),
+    /// The same, made as `deploy/` makes it.
+    Deployed(Box<Deployed>),
     /// One directory.
     Embedded(PathBuf),
 }
@@ -93,6 +102,17 @@ impl House {
         house
     }
 
+    /// Scaled out on these servers as `deploy/` has it: the broker's definitions, a user and a login for each purpose.
+    pub async fn deployed(servers: &Servers, config: SandboxConfig) -> Self {
+        let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
+        let deployed = Deployed::on(servers, folder.path()).await;
+        let migrate = ["migrate", "--config", &deployed.config("migrate")];
+        Answer::of(folder.path(), &migrate, &deployed.settings()).await.expect_code(0);
+        let house = Self::build_in(folder, config, |_| Place::Deployed(Box::new(deployed))).await;
+        house.apply().await;
+        house
+    }
+
     /// Embedded, district applied, nothing hosted.
     pub async fn embedded(config: SandboxConfig) -> Self {
         let house = Self::build(config, |folder| Place::Embedded(folder.join("data"))).await;
@@ -102,6 +122,10 @@ impl House {
 
     async fn build(config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
         let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
+        Self::build_in(folder, config, place).await
+    }
+
+    async fn build_in(folder: TempDir, config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
         let sis = Sandbox::start(config).await.expect("the sandbox starts");
         let base_url = sis.base_url();
         let district = District::new(DISTRICT, &base_url, sis.client_id(), sis.client_secret());
@@ -125,6 +149,7 @@ impl House {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         let mut settings = match &self.place {
             Place::ScaledOut(services) => services.settings(),
+            Place::Deployed(deployed) => [deployed.settings(), deployed.urls("ops")].concat(),
             Place::Embedded(dir) => vec![
                 pair("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
                 pair("ROLLCALL_DIR", dir.to_string_lossy().into_owned()),
@@ -149,7 +174,18 @@ impl House {
     pub fn services(&self) -> &Services {
         match &self.place {
             Place::ScaledOut(services) => services,
-            Place::Embedded(_) => panic!("an embedded installation has no servers"),
+            Place::Deployed(_) | Place::Embedded(_) => panic!("this installation's servers are not the tests' own"),
+        }
+    }
+
+    /// What `deploy/` made of this installation.
+    ///
+    /// # Panics
+    /// When it was made otherwise.
+    pub fn as_deployed(&self) -> &Deployed {
+        match &self.place {
+            Place::Deployed(deployed) => deployed,
+            Place::ScaledOut(_) | Place::Embedded(_) => panic!("this installation was not made by deploy/"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One test's own corner of the servers: a virtual host and a database, gone when dropped.
 
+use std::{path::Path, process::Command};
+
 use reqwest::{Client, Method, StatusCode};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use url::Url;
@@ -103,6 +105,38 @@ impl Services {
             ("ROLLCALL_KEY", KEY.to_owned()),
         ];
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The test's database as a superuser.
+    fn admin_url(&self, database: &str) -> String {
+        let mut url = self.servers.database.clone();
+        url.set_path(database);
+        url.into()
+    }
+
+    /// Writes a backup of the database as it is at this moment.
+    ///
+    /// # Panics
+    /// When `pg_dump` fails.
+    pub fn back_up(&self, file: &Path) {
+        run(Command::new("pg_dump").args(["--format=custom", "--file"]).arg(file).arg(self.admin_url(&self.name)));
+    }
+
+    /// Throws the database away, and makes it anew out of a backup.
+    ///
+    /// # Panics
+    /// When `pg_restore` fails.
+    pub async fn restore(&self, file: &Path) {
+        let admin = self.servers.admin("postgres").await;
+        for sql in [
+            format!("DROP DATABASE {} WITH (FORCE)", self.name),
+            format!("CREATE DATABASE {} OWNER {OWNER}", self.name),
+        ] {
+            sqlx::query(AssertSqlSafe(sql)).execute(&admin).await.expect("a superuser may do this");
+        }
+        admin.close().await;
+        let database = self.admin_url(&self.name);
+        run(Command::new("pg_restore").args(["--exit-on-error", "--dbname", &database]).arg(file));
     }
 
     /// Empties every queue of the virtual host, as an operator in despair would. Messages in a worker's hands stay
@@ -230,4 +264,9 @@ async fn create_database(servers: &Servers, name: &str) {
     let create = format!("CREATE DATABASE {name} OWNER {OWNER}");
     sqlx::query(AssertSqlSafe(create)).execute(&admin).await.expect("a database can be made");
     admin.close().await;
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("a program of PostgreSQL can be started");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
