@@ -30,6 +30,18 @@ impl Board {
         }
     }
 
+    /// Expects of each listing what the same one of an earlier board had.
+    pub fn expect(&mut self, earlier: &Self) {
+        let same = |a: &Ask, b: &Ask| {
+            (&a.resource, a.entity, &a.school_year) == (&b.resource, b.entity, &b.school_year) && b.ids.is_none()
+        };
+        for listing in &mut self.listings {
+            if let Some(before) = earlier.listings.iter().find(|before| same(&listing.ask, &before.ask)) {
+                listing.expect(before);
+            }
+        }
+    }
+
     /// Adds the second look's listings, once. False: they were added before, and nothing changed.
     pub fn add_recheck(&mut self, asks: Vec<Ask>) -> bool {
         if self.recheck_from.is_some() {
