@@ -301,6 +301,16 @@ fn hands_shrink_towards_a_known_end() {
 }
 
 #[test]
+fn a_short_listing_is_one_hand_while_much_is_left_of_others() {
+    let mut board = board(2, 2);
+    board.deal(at(0));
+    let long = board.page_done(0, 1, &PageFacts { total: Some(400), ..more(10) }, at(1)).unwrap();
+    assert_eq!(hand_of(&board, long[0]), (0, 2..11));
+    let short = board.page_done(1, 1, &PageFacts { total: Some(60), ..more(10) }, at(1)).unwrap();
+    assert_eq!(hand_of(&board, short[0]), (1, 2..7));
+}
+
+#[test]
 fn what_a_hand_had_no_time_for_is_dealt_again() {
     let mut board = board(6, 4);
     board.deal(at(0));
