@@ -38,7 +38,8 @@ postgres_bin() {
     [[ -x $found ]] && dirname "$found"
 }
 
-readonly RABBITMQ_BIN=/usr/lib/rabbitmq/bin
+# RABBITMQ_BIN: where another version's programs are (rabbitmq-server, rabbitmqctl), for trying that one.
+readonly RABBITMQ_BIN=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
 # Names the Debian packages that are missing for the given needs: compiler, services, browser, python, prometheus,
 # systemd, and shellcheck.

@@ -50,8 +50,10 @@ mod sql;
 mod store;
 mod telling;
 mod trail;
+mod unchanged;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use error::StoreError;
 pub use release::RELEASE_WINDOW;
 pub use store::{OpenRun, ScheduledDistrict, Store};
+pub use unchanged::{Earlier, HandedIn, PageDigester, READING, Unchanged};
