@@ -51,4 +51,5 @@ mod trail;
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use error::StoreError;
 pub use release::RELEASE_WINDOW;
+pub use sql::CommitGate;
 pub use store::{OpenRun, ScheduledDistrict, Store};

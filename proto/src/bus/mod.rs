@@ -122,6 +122,21 @@ impl Delivery {
         Self { message, label, attempt, wire, token }
     }
 
+    /// A delivery of a bus outside this crate, which finds it again by `tag`. `attempt`: deliveries of it that ended in a
+    /// retry so far.
+    pub fn outside(wire: Wire, attempt: u32, tag: u64) -> Self {
+        let unreadable = Label { id: Uuid::nil(), kind: "unknown".to_owned(), district: None, run: None };
+        Self::read(unreadable, Some(attempt), wire, Token::Outside(tag))
+    }
+
+    /// The tag of a delivery made by [`Delivery::outside`].
+    pub const fn tag(&self) -> Option<u64> {
+        match self.token {
+            Token::Outside(tag) => Some(tag),
+            Token::Amqp(_) | Token::Embedded(_) => None,
+        }
+    }
+
     /// Takes the message out for a handler. What stays behind can be settled all the same.
     pub(crate) fn take(self) -> (Result<Message, Unreadable>, Self) {
         let left = Err(Unreadable { reason: "taken", detail: String::new() });
@@ -165,6 +180,8 @@ pub(crate) enum Token {
     Amqp(Box<amqp::AmqpToken>),
     /// SQLite.
     Embedded(embedded::EmbeddedToken),
+    /// A bus that this crate does not know.
+    Outside(u64),
 }
 
 /// Number of messages of a queue.
