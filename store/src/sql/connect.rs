@@ -152,9 +152,16 @@ async fn sqlite_pool(
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(is_at_rest(connection)))))
         .after_connect(move |connection, _| Box::pin(hang_gate(connection, gate.clone())))
         .connect_with(options)
         .await
+}
+
+/// Where SQLite itself undoes a transaction (the disk is full, or fails), the driver goes on counting it, and would refuse
+/// every later one. Such a connection is closed, and another opened.
+fn is_at_rest(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
 }
 
 async fn hang_gate(connection: &mut SqliteConnection, gate: Option<CommitGate>) -> Result<(), sqlx::Error> {
