@@ -3,7 +3,11 @@
 //! One thing at a time: a hand of messages given to a worker, a stopped handler that goes on, a look around, a death, a
 //! person's command, or time that passes. After each, what must hold is looked at.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
@@ -36,6 +40,9 @@ const FIRST_NIGHT: (i32, u32, u32) = (2026, 10, 29);
 
 /// A turn takes milliseconds; this is for a machine that stands still for a while.
 const LONGEST_TURN: Duration = Duration::from_mins(10);
+
+/// Decisions told with a failure.
+const REMEMBERED: usize = 40;
 
 /// Steps of one night. A night that takes more goes round in circles.
 const MOST_STEPS: u32 = 20_000;
@@ -90,6 +97,7 @@ pub(crate) struct Simulation {
     calm: bool,
     watched: u64,
     trace: blake3::Hasher,
+    lately: VecDeque<String>,
 }
 
 impl Simulation {
@@ -127,6 +135,7 @@ impl Simulation {
             calm,
             watched: 0,
             trace: blake3::Hasher::new(),
+            lately: VecDeque::new(),
         };
         simulation.sabotage().await?;
         Ok(simulation)
@@ -142,10 +151,12 @@ impl Simulation {
     /// All nights, the last of them undisturbed.
     pub(crate) async fn run(mut self) -> anyhow::Result<(Report, Vec<Facts>)> {
         for night in 0..self.settings.nights {
-            self.night(night).await.with_context(|| format!("night {night}"))?;
+            let lived = self.night(night).await;
+            lived.with_context(|| format!("night {night}; what was decided last:{}", self.lately()))?;
         }
         self.calm = true;
-        self.night(self.settings.nights).await.context("the undisturbed night at the end")?;
+        let lived = self.night(self.settings.nights).await;
+        lived.with_context(|| format!("the undisturbed night at the end; what was decided last:{}", self.lately()))?;
         let facts = self.check_end().await?;
         for process in std::mem::take(&mut self.processes).into_iter().flatten() {
             process.kill().await;
@@ -232,8 +243,9 @@ impl Simulation {
 
     /// What no night is without.
     async fn trouble(&mut self) -> anyhow::Result<()> {
-        self.note(b"trouble");
-        match self.dice.below(20) {
+        let trouble = self.dice.below(20);
+        self.note(&format!("trouble {trouble}"));
+        match trouble {
             0..7 => {
                 let process = self.dice.below(PROCESSES as u64) as usize;
                 self.counts.killed += u64::from(self.processes[process].is_some());
@@ -280,16 +292,16 @@ impl Simulation {
         let Some(process) = self.dice.pick(&free) else { return self.resume(0).await };
         self.turn_of(process);
         let most = self.dice.between(1, together) as usize;
-        self.note(&[process as u8, queue as u8, most as u8]);
         let tags = self.ground.broker.grant(process, queue, most, self.calm);
+        self.note(&format!("{} of {queue:?} to process {process}", tags.len()));
         self.ground.turns.begin(Work { process, queue, tags: tags.into_iter().collect() });
         self.end_turn(process).await
     }
 
     /// A handler that was stopped goes on.
     async fn resume(&mut self, place: usize) -> anyhow::Result<()> {
-        self.note(&[b'r', place as u8]);
         let process = self.ground.turns.owner(place);
+        self.note(&format!("process {process} goes on"));
         self.turn_of(process);
         self.ground.turns.go_on(place);
         self.end_turn(process).await
@@ -306,7 +318,7 @@ impl Simulation {
 
     /// Nothing to do, or none of it is done just now: processes look around, and time passes.
     async fn idle(&mut self, wait: bool) -> anyhow::Result<()> {
-        self.note(b"idle");
+        self.note("nothing to do");
         if wait {
             self.pass_time().await?;
         }
@@ -339,6 +351,7 @@ impl Simulation {
     async fn after(&mut self, process: usize, died: bool) -> anyhow::Result<()> {
         if died {
             self.counts.died += 1;
+            self.note(&format!("process {process} died"));
             self.bury(process).await;
         }
         self.gate.belongs_to(None);
@@ -442,8 +455,18 @@ impl Simulation {
         Ok(())
     }
 
-    fn note(&mut self, what: &[u8]) {
-        self.trace.update(what);
+    /// Notes what was decided.
+    fn note(&mut self, what: &str) {
+        let line = format!("{} {what}", self.ground.clock.now().format("%d %H:%M:%S%.1f"));
+        self.trace.update(line.as_bytes());
+        if self.lately.len() == REMEMBERED {
+            self.lately.pop_front();
+        }
+        self.lately.push_back(line);
+    }
+
+    fn lately(&self) -> String {
+        self.lately.iter().map(|line| format!("\n  {line}")).collect()
     }
 }
 

@@ -1,13 +1,15 @@
 //! Nights with all faults on: a few seeds every day, thousands of nights with `./test --full`, and the seeds that once
 //! found something, always.
 //!
-//! A seed alone: `ROLLCALL_SIMULATION_SEED=17 cargo test --workspace --test seeds seeds_of_the_day_1`.
+//! A seed alone, with the product's own log (`RUST_LOG=debug`) where that helps:
+//! `ROLLCALL_SIMULATION_SEED=17 cargo test --workspace --test seeds seeds_of_the_day_1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::time::Instant;
 
 use rollcall_e2e::house::repetitions;
 use rollcall_simulation::{Report, Settings, simulate};
+use tracing_subscriber::EnvFilter;
 
 /// Seeds that found something, each with what it was.
 const KEPT: &str = include_str!("kept-seeds.txt");
@@ -46,7 +48,13 @@ fn of_the_day(part: u64) {
 #[test]
 fn seeds_of_the_day_1() {
     match wanted() {
-        Some(seed) => live_all(std::iter::once(seed)),
+        Some(seed) => {
+            tracing_subscriber::fmt()
+                .with_env_filter(EnvFilter::from_default_env())
+                .with_writer(std::io::stderr)
+                .init();
+            live_all(std::iter::once(seed));
+        }
         None => of_the_day(0),
     }
 }
@@ -64,6 +72,15 @@ fn seeds_of_the_day_3() {
 #[test]
 fn seeds_of_the_day_4() {
     of_the_day(3);
+}
+
+#[test]
+fn without_faults_nothing_comes_twice_or_late() {
+    let report = simulate(Settings { undisturbed: true, ..Settings::new(1) }).unwrap();
+    let (messages, counts) = (report.messages, report.counts);
+    assert_eq!((messages.doubled, messages.refused, messages.lost), (0, 0, 0), "{report}");
+    assert_eq!((counts.died, counts.outages, counts.discarded, counts.cancelled), (0, 0, 0, 0), "{report}");
+    assert!(messages.delivered > 500, "{report}");
 }
 
 #[test]
