@@ -171,10 +171,13 @@ impl Simulation {
         self.begin_day(night, date).await?;
         let begins = date.and_hms_opt(5, 50, 0).context("a time")?.and_utc();
         self.ground.clock.reach(begins);
-        let ends = begins + TimeDelta::hours(8);
+        let (ends, never) = (begins + TimeDelta::hours(8), begins + TimeDelta::hours(20));
         for _ in 0..MOST_STEPS {
             if self.is_over(ends).await? {
                 return self.end_night().await;
+            }
+            if self.ground.clock.now() > never {
+                break;
             }
             self.step().await?;
         }
