@@ -18,6 +18,7 @@ mod told;
 mod tx;
 
 pub(crate) use arg::{Arg, args};
+pub use connect::CommitGate;
 pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
 pub(crate) use migrate::postgres as migrate_postgres;
