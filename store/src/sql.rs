@@ -13,6 +13,7 @@ mod arg;
 mod connect;
 mod fault;
 mod migrate;
+mod patience;
 mod row;
 mod tx;
 
@@ -20,5 +21,6 @@ pub(crate) use arg::{Arg, args};
 pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
 pub(crate) use migrate::postgres as migrate_postgres;
+pub(crate) use patience::within;
 pub(crate) use row::Row;
 pub(crate) use tx::Tx;

@@ -36,8 +36,8 @@ use self::{
     replay::AmqpReplay,
     subscription::AmqpSubscription,
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
-use crate::{message::Message, topology::Queue};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription, publishing};
+use crate::{failpoint::Side, message::Message, topology::Queue};
 
 /// Where the broker is and how this process shows itself there.
 #[derive(Debug, Clone)]
@@ -87,7 +87,10 @@ impl AmqpBus {
 impl Bus for AmqpBus {
     async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
         let outgoing = messages.iter().map(Outgoing::publish).collect::<Result<Vec<_>, _>>()?;
-        self.publisher.publish(outgoing).await
+        publishing(messages, Side::Before);
+        self.publisher.publish(outgoing).await?;
+        publishing(messages, Side::After);
+        Ok(())
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {

@@ -29,9 +29,10 @@ use self::{
     subscription::EmbeddedSubscription,
     writer::{Op, Wakers},
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription, publishing};
 use crate::{
     codec::{Kind, Wire},
+    failpoint::Side,
     message::Message,
     topology::{Queue, queue_of},
     trace::TraceContext,
@@ -129,7 +130,10 @@ impl Bus for EmbeddedBus {
             return Ok(());
         }
         let rows = messages.iter().map(NewRow::of).collect::<Result<Vec<_>, _>>()?;
-        self.ask("publish", |reply| Op::Publish { rows, reply }).await
+        publishing(messages, Side::Before);
+        self.ask("publish", |reply| Op::Publish { rows, reply }).await?;
+        publishing(messages, Side::After);
+        Ok(())
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {

@@ -26,10 +26,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::attend::{Attended, attend, attend_together};
+use self::attend::{Attended, Limited, attend, attend_together};
 use super::{BusError, Delivery, SharedBus, Subscription};
 use crate::{
     clock::SharedClock,
+    failpoint::{Side, Step, reached},
     handler::{Fate, Handler},
     topology::{ATTEMPTS, Queue},
 };
@@ -38,6 +39,14 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Many times what any work takes, and less than what the broker waits for an acknowledgement (half an hour) before it
+/// takes all deliveries of the channel back.
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// How long a worker that is told to stop goes on with what it has in hand: a service manager's patience is short, and
+/// what is given back is as safe as what is finished.
+const DRAIN: Duration = Duration::from_secs(8);
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -45,6 +54,8 @@ pub struct WorkerConfig {
     pub concurrency: u16,
     /// Messages kept ready beyond those. What one process keeps ready, no other can handle: none for slow work.
     pub ahead: u16,
+    /// A handler that takes longer than this has failed an attempt.
+    pub limit: Duration,
     /// How long a worker that is told to stop goes on with what it has in hand.
     pub drain: Duration,
     /// What became of the messages; may be shared by several workers.
@@ -55,7 +66,7 @@ impl WorkerConfig {
     /// With the defaults for all but the number of messages handled at once.
     pub fn new(concurrency: u16) -> Self {
         let concurrency = concurrency.max(1);
-        Self { concurrency, ahead: concurrency / 4, drain: Duration::from_secs(20), counters: Arc::default() }
+        Self { concurrency, ahead: concurrency / 4, limit: LIMIT, drain: DRAIN, counters: Arc::default() }
     }
 }
 
@@ -180,7 +191,8 @@ impl Worker {
     }
 
     fn take_up(&self, hand: &mut Hand, mut deliveries: Vec<Delivery>) {
-        let (handler, queue, now) = (Arc::clone(&self.handler), self.queue, self.clock.now());
+        let handler = Limited { handler: Arc::clone(&self.handler), limit: self.config.limit };
+        let (queue, now) = (self.queue, self.clock.now());
         match deliveries.pop() {
             Some(only) if deliveries.is_empty() => {
                 hand.spawn(async move { vec![attend(handler, queue, only, now).await] });
@@ -234,8 +246,13 @@ impl Worker {
             }
             self.config.counters.count(&fate, 1);
         }
+        if done.is_empty() {
+            return Ok(());
+        }
         let number = done.len() as u64;
+        reached(Step::Ack, self.queue.name(), Side::Before);
         subscription.ack_all(done).await?;
+        reached(Step::Ack, self.queue.name(), Side::After);
         self.config.counters.count(&Fate::Done, number);
         Ok(())
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     StoreError,
-    sql::{Tx, fault},
+    sql::{Tx, fault, within},
 };
 
 /// The values of one column.
@@ -90,11 +90,13 @@ impl Bulk<'_> {
         if self.rows == 0 {
             return Ok(0);
         }
-        let written = match tx {
-            Tx::Pg(connection) => super::postgres::write(connection, self, on_conflict).await,
-            Tx::Lite(connection) => super::sqlite::write(connection, self, on_conflict).await,
-        };
-        written.map_err(|error| fault(operation, error))
+        match tx {
+            Tx::Pg(connection) => within(operation, super::postgres::write(connection, self, on_conflict)).await,
+            Tx::Lite(connection) => {
+                let written = super::sqlite::write(connection, self, on_conflict).await;
+                written.map_err(|error| fault(operation, error))
+            }
+        }
     }
 
     /// The column names, comma separated.

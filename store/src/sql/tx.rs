@@ -1,10 +1,13 @@
 //! Transactions, over either engine.
 
 use futures_util::TryStreamExt as _;
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::{
+    failpoint::{Side, Step, reached},
+    id::DistrictId,
+};
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, SqlitePool, Transaction};
 
-use super::{Arg, Engine, Row, arg, fault};
+use super::{Arg, Engine, Row, arg, fault, patience::within};
 use crate::{Store, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -49,7 +52,7 @@ impl Store {
     /// `lookout_…` functions return.
     pub(crate) async fn lookout(&self, operation: &'static str) -> Result<Tx> {
         match &self.engine {
-            Engine::Pg(pool) => Ok(Tx::Pg(pool.begin().await.map_err(|error| fault(operation, error))?)),
+            Engine::Pg(pool) => Ok(Tx::Pg(within(operation, pool.begin()).await?)),
             Engine::Lite { readers, .. } => {
                 Ok(Tx::Lite(readers.begin().await.map_err(|error| fault(operation, error))?))
             }
@@ -69,7 +72,7 @@ async fn begin_with(
     operation: &'static str,
 ) -> Result<Tx> {
     let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
-    pool.begin_with(begin).await.map(Tx::Pg).map_err(|error| fault(operation, error))
+    within(operation, pool.begin_with(begin)).await.map(Tx::Pg)
 }
 
 async fn begin_sqlite(writer: &SqlitePool, operation: &'static str) -> Result<Tx> {
@@ -86,17 +89,27 @@ async fn begin_sqlite(writer: &SqlitePool, operation: &'static str) -> Result<Tx
     }
 }
 
-/// Runs `$body` with `$query` bound on whichever engine `$tx` is.
+/// Waits for SQLite, which needs no limit: a lock has its own, and there is no network.
+async fn at_ease<T>(
+    operation: &'static str,
+    question: impl Future<Output = std::result::Result<T, sqlx::Error>>,
+) -> Result<T> {
+    question.await.map_err(|error| fault(operation, error))
+}
+
+/// Runs `$body` with `$query` bound on whichever engine `$tx` is, and with the engine's way to wait for an answer.
 macro_rules! on {
-    ($tx:expr, $operation:expr, $sql:expr, $args:expr, |$query:ident, $conn:ident, $wrap:ident| $body:expr) => {
+    ($tx:expr, $operation:expr, $sql:expr, $args:expr, |$query:ident, $conn:ident, $wrap:ident, $wait:ident| $body:expr) => {
         match $tx {
             Tx::Pg($conn) => {
+                use within as $wait;
                 let bound = arg::to_postgres($args).map_err(|error| fault($operation, error))?;
                 let $query = sqlx::query_with::<Postgres, _>($sql, bound);
                 let $wrap = Row::Pg;
                 $body
             }
             Tx::Lite($conn) => {
+                use at_ease as $wait;
                 let bound = arg::to_sqlite($args).map_err(|error| fault($operation, error))?;
                 let $query = sqlx::query_with::<Sqlite, _>($sql, bound);
                 let $wrap = Row::Lite;
@@ -114,8 +127,8 @@ impl Tx {
 
     /// Runs a statement. Returns how many rows it touched.
     pub(crate) async fn execute(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
-        on!(self, operation, sql, args, |query, conn, _wrap| {
-            let done = query.execute(&mut **conn).await.map_err(|error| fault(operation, error))?;
+        on!(self, operation, sql, args, |query, conn, _wrap, wait| {
+            let done = wait(operation, query.execute(&mut **conn)).await?;
             Ok(done.rows_affected())
         })
     }
@@ -127,8 +140,8 @@ impl Tx {
         sql: &'static str,
         args: Vec<Arg>,
     ) -> Result<Vec<Row>> {
-        on!(self, operation, sql, args, |query, conn, wrap| {
-            let rows = query.fetch_all(&mut **conn).await.map_err(|error| fault(operation, error))?;
+        on!(self, operation, sql, args, |query, conn, wrap, wait| {
+            let rows = wait(operation, query.fetch_all(&mut **conn)).await?;
             Ok(rows.into_iter().map(wrap).collect())
         })
     }
@@ -140,8 +153,8 @@ impl Tx {
         sql: &'static str,
         args: Vec<Arg>,
     ) -> Result<Option<Row>> {
-        on!(self, operation, sql, args, |query, conn, wrap| {
-            let row = query.fetch_optional(&mut **conn).await.map_err(|error| fault(operation, error))?;
+        on!(self, operation, sql, args, |query, conn, wrap, wait| {
+            let row = wait(operation, query.fetch_optional(&mut **conn)).await?;
             Ok(row.map(wrap))
         })
     }
@@ -154,9 +167,9 @@ impl Tx {
         args: Vec<Arg>,
         mut take: impl FnMut(Row) -> Result<()> + Send,
     ) -> Result<()> {
-        on!(self, operation, sql, args, |query, conn, wrap| {
+        on!(self, operation, sql, args, |query, conn, wrap, wait| {
             let mut rows = query.fetch(&mut **conn);
-            while let Some(row) = rows.try_next().await.map_err(|error| fault(operation, error))? {
+            while let Some(row) = wait(operation, rows.try_next()).await? {
                 take(wrap(row))?;
             }
             Ok(())
@@ -165,10 +178,12 @@ impl Tx {
 
     /// Makes the transaction's work last.
     pub(crate) async fn commit(self, operation: &'static str) -> Result<()> {
+        reached(Step::Commit, operation, Side::Before);
         match self {
-            Self::Pg(tx) => tx.commit().await,
-            Self::Lite(tx) => tx.commit().await,
+            Self::Pg(tx) => within(operation, tx.commit()).await?,
+            Self::Lite(tx) => at_ease(operation, tx.commit()).await?,
         }
-        .map_err(|error| fault(operation, error))
+        reached(Step::Commit, operation, Side::After);
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
@@ -18,6 +18,16 @@ use crate::{
 /// Reason code of a handler that panicked.
 const PANIC: &str = "panic";
 
+/// Reason code of a handler that did not come to an end.
+const TOO_LONG: &str = "too-long";
+
+/// A handler, and how long it may take.
+#[derive(Clone)]
+pub(super) struct Limited {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) limit: Duration,
+}
+
 /// A delivery and what is to become of it.
 pub(super) struct Attended {
     pub(super) delivery: Delivery,
@@ -25,18 +35,13 @@ pub(super) struct Attended {
 }
 
 /// Handles one delivery in a span of its own. Does not panic, whatever the handler does.
-pub(super) async fn attend(
-    handler: Arc<dyn Handler>,
-    queue: Queue,
-    delivery: Delivery,
-    now: DateTime<Utc>,
-) -> Attended {
+pub(super) async fn attend(handler: Limited, queue: Queue, delivery: Delivery, now: DateTime<Utc>) -> Attended {
     let (message, delivery) = delivery.take();
     attend_message(handler, queue, message, delivery, now).await
 }
 
 async fn attend_message(
-    handler: Arc<dyn Handler>,
+    handler: Limited,
     queue: Queue,
     message: Result<Message, Unreadable>,
     delivery: Delivery,
@@ -45,7 +50,7 @@ async fn attend_message(
     let begun = Instant::now();
     let span = span(queue, &delivery, message.as_ref().ok(), now);
     let fate = match message {
-        Ok(message) => decide(&*handler, message, &delivery).instrument(span.clone()).await,
+        Ok(message) => decide(&handler, message, &delivery).instrument(span.clone()).await,
         Err(unreadable) => parked(unreadable),
     };
     ended(&span, &fate, begun);
@@ -54,7 +59,7 @@ async fn attend_message(
 
 /// Handles deliveries that waited together, each in a span of its own. What does not go together goes one by one.
 pub(super) async fn attend_together(
-    handler: Arc<dyn Handler>,
+    handler: Limited,
     queue: Queue,
     deliveries: Vec<Delivery>,
     now: DateTime<Utc>,
@@ -71,8 +76,8 @@ pub(super) async fn attend_together(
     let fates = match spans.first() {
         // One that cannot be read is parked alone.
         Some(first) if messages.len() == taken.len() => {
-            let together = AssertUnwindSafe(handler.handle_together(messages)).catch_unwind();
-            together.instrument(first.clone()).await.ok().flatten()
+            let together = unpanicked(timeout(handler.limit, handler.handler.handle_together(messages)));
+            together.instrument(first.clone()).await.ok().and_then(Result::ok).flatten()
         }
         _ => None,
     };
@@ -81,7 +86,7 @@ pub(super) async fn attend_together(
     };
     let mut attended = Vec::with_capacity(taken.len());
     for ((delivery, fate), span) in taken.into_iter().zip(fates).zip(&spans) {
-        let fate = within_attempts(&*handler, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
+        let fate = within_attempts(&handler, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
         ended(span, &fate, begun);
         attended.push(Attended { delivery, fate });
     }
@@ -89,16 +94,11 @@ pub(super) async fn attend_together(
 }
 
 /// The group took the messages with it, so they are read from the wire once more.
-async fn one_by_one(
-    handler: Arc<dyn Handler>,
-    queue: Queue,
-    deliveries: Vec<Delivery>,
-    now: DateTime<Utc>,
-) -> Vec<Attended> {
+async fn one_by_one(handler: Limited, queue: Queue, deliveries: Vec<Delivery>, now: DateTime<Utc>) -> Vec<Attended> {
     let mut attended = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         let message = read_again(&delivery);
-        attended.push(attend_message(Arc::clone(&handler), queue, message, delivery, now).await);
+        attended.push(attend_message(handler.clone(), queue, message, delivery, now).await);
     }
     attended
 }
@@ -153,17 +153,18 @@ const fn outcome(fate: &Fate) -> &'static str {
     }
 }
 
-async fn decide(handler: &dyn Handler, message: Message, delivery: &Delivery) -> Fate {
+async fn decide(handler: &Limited, message: Message, delivery: &Delivery) -> Fate {
     let attempt = message.attempt;
-    let fate = match unpanicked(handler.handle(message)).await {
-        Ok(fate) => fate,
+    let fate = match unpanicked(timeout(handler.limit, handler.handler.handle(message))).await {
+        Ok(Ok(fate)) => fate,
+        Ok(Err(_)) => Fate::retry(TOO_LONG, "the handler did not come to an end", pause_after(attempt)),
         Err(_) => Fate::retry(PANIC, "the handler panicked", pause_after(attempt)),
     };
     within_attempts(handler, fate, attempt, delivery).await
 }
 
 /// The fate, or the end of the matter where it asks for one attempt too many.
-async fn within_attempts(handler: &dyn Handler, fate: Fate, attempt: u32, delivery: &Delivery) -> Fate {
+async fn within_attempts(handler: &Limited, fate: Fate, attempt: u32, delivery: &Delivery) -> Fate {
     match fate {
         Fate::Retry(retry) if !retry.free && attempt.saturating_add(1) >= ATTEMPTS => {
             exhaust(handler, retry, delivery).await
@@ -173,21 +174,21 @@ async fn within_attempts(handler: &dyn Handler, fate: Fate, attempt: u32, delive
 }
 
 /// Attempts have run out. The handler took the message with it, so it is read from the wire once more.
-async fn exhaust(handler: &dyn Handler, retry: Retry, delivery: &Delivery) -> Fate {
+async fn exhaust(handler: &Limited, retry: Retry, delivery: &Delivery) -> Fate {
     let message = match read_again(delivery) {
         Ok(message) => message,
         Err(unreadable) => return parked(unreadable),
     };
     let reason = retry.reason;
-    match unpanicked(handler.exhausted(message, retry)).await {
-        Ok(fate) => fate,
-        Err(_) => Fate::park(reason, "the handler panicked when it was told that attempts had run out"),
+    match unpanicked(timeout(handler.limit, handler.handler.exhausted(message, retry))).await {
+        Ok(Ok(fate)) => fate,
+        Ok(Err(_)) | Err(_) => Fate::park(reason, "the handler failed when it was told that attempts had run out"),
     }
 }
 
 /// A handler that panics leaves nothing broken behind that another message could meet: it has no state but what it
 /// shares through locks and transactions. What the panic said may be a student fact, so it is not looked at.
-async fn unpanicked(future: impl Future<Output = Fate>) -> Result<Fate, Box<dyn Any + Send>> {
+async fn unpanicked<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     AssertUnwindSafe(future).catch_unwind().await
 }
 
