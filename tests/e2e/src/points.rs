@@ -17,15 +17,68 @@ pub struct Steps {
 
 /// The list.
 pub const STEPS: [Steps; 4] = [
-    Steps { role: Role::Fetcher, steps: &[] },
-    Steps { role: Role::Classifier, steps: &[] },
-    Steps { role: Role::Writer, steps: &[] },
-    Steps { role: Role::FlagSync, steps: &[] },
+    Steps {
+        role: Role::Fetcher,
+        steps: &[
+            "commit/start a run",
+            "commit/save what discovery found",
+            "commit/change a board",
+            "publish/fetch.page",
+            "publish/page.raw",
+            "ack/rollcall.fetch",
+        ],
+    },
+    Steps {
+        role: Role::Classifier,
+        steps: &[
+            "commit/store pages",
+            "commit/note that a run is pulled",
+            "commit/claim a run for planning",
+            "commit/save a plan",
+            "commit/change a board",
+            "commit/release a plan",
+            "commit/close a run",
+            "publish/run.classify",
+            "publish/fetch.page",
+            "publish/run.release",
+            "publish/student.events",
+            "publish/run.applied",
+            "ack/rollcall.collect",
+            "ack/rollcall.plan",
+            "ack/rollcall.applied",
+        ],
+    },
+    Steps { role: Role::Writer, steps: &["commit/apply a batch", "publish/run.applied", "ack/rollcall.write"] },
+    Steps {
+        role: Role::FlagSync,
+        steps: &[
+            "commit/claim a district's flags",
+            "commit/save the programs of flags",
+            "commit/save participations",
+            "commit/save flags",
+            "commit/note that flags are synced",
+            "commit/settle whose flags are pending",
+            "commit/note that the SIS answers",
+            "commit/give a district's flags back",
+            "campus/flag",
+            "ack/rollcall.flags",
+        ],
+    },
 ];
 
 /// Commits of reconcilers and of looking after old data: when they come depends on time, and what they do is what they
 /// would do again.
-pub const NOW_AND_THEN: &[&str] = &[];
+pub const NOW_AND_THEN: &[&str] = &[
+    "commit/claim a run for reconciling",
+    "commit/forget old pages",
+    "commit/forget old plans",
+    "commit/claim the asking for flags",
+    "publish/flag.sync",
+    "publish/flag.push",
+    // The last page is stored before the board has it fetched, now and then: then the fetcher asks for the plan.
+    "commit/note that a run is pulled",
+    "publish/run.classify",
+];
 
 /// All moments of a role.
 pub fn of(role: Role) -> Vec<String> {

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use rollcall_e2e::{
-    Ledger, Pair, Role,
+    House, Ledger, Pair, Role,
     house::repetitions,
     pair::until_pages_are_in,
     private::{PrivateServers, Stop},
     services::Servers,
     until,
 };
+use rollcall_sandbox::Quirks;
 
 /// Waits until the broker takes nothing more from whoever publishes.
 async fn until_blocked(pair_log: impl Fn() -> String) {
@@ -33,12 +34,16 @@ async fn a_broker_short_of_memory_or_disk_is_waited_for() {
     ];
     for (what, raise, clear) in alarms {
         let servers = &servers;
-        pair.disturbed(what, &["succeeded"], async |house, run| {
-            until_pages_are_in(house, run, 3).await;
+        let slow = async |house: &mut House| {
+            house.sis.set_quirks(Quirks { latency_ms: Some(400), ..Quirks::default() });
+        };
+        pair.disturbed_from(what, &["succeeded"], slow, async |house, run| {
+            until_pages_are_in(house, run, 1).await;
             let before = house.worker(Role::Fetcher).log().len();
             servers.control_broker(raise);
             let log = house.worker(Role::Fetcher);
             until_blocked(|| log.log().split_off(before)).await;
+            house.sis.set_quirks(Quirks::default());
             servers.control_broker(clear);
         })
         .await;
