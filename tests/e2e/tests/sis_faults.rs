@@ -43,7 +43,7 @@ fn fault(kind: FaultKind, times: Option<u32>) -> Quirks {
 }
 
 fn busy(retry_after: RetryAfter) -> Quirks {
-    Quirks { too_many_requests: Some(Throttle { every: 11, retry_after }), ..Quirks::default() }
+    Quirks { too_many_requests: Some(Throttle { every: 31, retry_after }), ..Quirks::default() }
 }
 
 /// The longest wait, five minutes, is `retry_after_is_seconds_or_a_date_and_capped`'s: a unit test with a clock of its own.
