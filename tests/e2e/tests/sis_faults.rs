@@ -71,8 +71,8 @@ async fn an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes() {
         case("a slow drip", PASSES, &[], fault(FaultKind::SlowDrip(5), Some(1))),
         case("a drip too slow", PASSES, &[], fault(FaultKind::SlowDrip(400), Some(1))),
         case("a wrong Content-Length", PASSES, &[], fault(FaultKind::WrongLength, Some(2))),
-        case("a huge body", STOPS, &["Student"], fault(huge, None)),
-        case("a gzip bomb", STOPS, &["Student"], Quirks { gzip: true, ..fault(huge, None) }),
+        case("a huge body", STOPS, &["connection-failed"], fault(huge, None)),
+        case("a gzip bomb", STOPS, &["connection-failed"], Quirks { gzip: true, ..fault(huge, None) }),
         case(
             "a token that expires on page 37",
             PASSES,
