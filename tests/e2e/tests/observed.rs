@@ -17,7 +17,7 @@ use rollcall_sandbox::{AuthQuirks, Fault, FaultKind, Quirks, RetryAfter, Sandbox
 use serde_json::Value;
 
 /// From a trouble to its alert: a look at queues takes 10 s, one at the store 15 s.
-const TO_FIRE: Duration = Duration::from_secs(60);
+const TO_FIRE: Duration = Duration::from_mins(1);
 
 const ROLES: [&str; 4] = ["fetcher", "classifier", "writer", "flag-sync"];
 
@@ -49,7 +49,9 @@ impl Observed {
         let addresses = free_addresses();
         let prometheus = Prometheus::start(house.folder(), &addresses, &impatient_alerts()).await;
         let mut observed = Self { house, addresses, workers: Vec::new(), prometheus, servers };
-        ROLES.iter().for_each(|role| observed.start_worker(role));
+        for role in ROLES {
+            observed.start_worker(role);
+        }
         observed
     }
 
