@@ -43,7 +43,7 @@ impl Settings {
 
     pub(crate) fn spoil(&self, weather: &mut SisWeather) {
         if self.sabotage == Some(Sabotage::SecondLookLies) && !self.undisturbed {
-            (weather.second_look_lies, weather.moving) = (true, weather.moving.max(300));
+            (weather.second_look_lies, weather.moving) = (true, weather.moving.max(500));
         }
     }
 }

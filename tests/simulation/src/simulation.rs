@@ -205,7 +205,9 @@ impl Simulation {
                 // A run that began in other weather would hear the lie only on its second look.
                 weather.most_missing = false;
             }
-            self.settings.spoil(&mut weather);
+            if !self.calm {
+                self.settings.spoil(&mut weather);
+            }
             self.ground.sis.set_weather(&host, weather);
         }
         self.ground.broker.set_weather(if self.calm { BusWeather::default() } else { self.bus_weather() });
