@@ -206,7 +206,7 @@ impl Simulation {
                 weather.most_missing = false;
             }
             if !self.calm {
-                self.settings.spoil(&mut weather);
+                self.settings.spoil(&mut weather, night);
             }
             self.ground.sis.set_weather(&host, weather);
         }
