@@ -36,6 +36,10 @@ impl Simulation {
             let id = self.districts[place].id.clone();
             let newest = self.house.store.runs(Some(&id), 1).await?.into_iter().next();
             let Some(run) = newest.filter(|run| run.state == RunState::Held) else { continue };
+            // What is held since a night with faults may be wrong; tonight's run takes its place.
+            if certain && run.as_of != self.districts[place].today {
+                continue;
+            }
             let decision = self.decide(place, &run, certain).await?;
             let now = self.ground.clock.now();
             match decision {

@@ -18,9 +18,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Some nights of three small districts.
+    /// A few nights of three small districts.
     pub const fn new(seed: u64) -> Self {
-        Self { seed, nights: 5, students: 40, undisturbed: false, sabotage: None }
+        Self { seed, nights: 2, students: 16, undisturbed: false, sabotage: None }
     }
 
     pub(crate) const fn undisturbed(self) -> Self {
@@ -41,9 +41,17 @@ impl Settings {
         if self.sabotage == Some(Sabotage::NothingIsHeld) { 100 } else { 10 }
     }
 
-    pub(crate) fn spoil(&self, weather: &mut SisWeather) {
-        if self.sabotage == Some(Sabotage::SecondLookLies) && !self.undisturbed {
-            (weather.second_look_lies, weather.moving) = (true, weather.moving.max(300));
+    /// Weather in which it matters that the piece is broken, once a roster is stored.
+    pub(crate) fn spoil(&self, weather: &mut SisWeather, night: usize) {
+        if night == 0 {
+            return;
+        }
+        match self.sabotage {
+            Some(Sabotage::SecondLookLies) => {
+                *weather = SisWeather { second_look_lies: true, moving: 1_000, ..SisWeather::default() };
+            }
+            Some(Sabotage::NothingIsHeld) => *weather = SisWeather { most_missing: true, ..SisWeather::default() },
+            _ => {}
         }
     }
 }

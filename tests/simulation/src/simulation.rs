@@ -14,7 +14,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use rollcall_http::net::{Http, HttpConfig};
 use rollcall_proto::{bus::SharedBus, clock::Clock as _, id::DistrictId, topology::Queue};
-use rollcall_store::run::{RunState, Stage};
+use rollcall_store::run::{Run, RunState, Stage, Trigger};
 use tokio::time::timeout;
 
 use crate::{
@@ -35,14 +35,20 @@ use crate::{
 /// Processes that share the work.
 const PROCESSES: usize = 2;
 
-/// The first night's date: the clocks go back a few nights later.
-const FIRST_NIGHT: (i32, u32, u32) = (2026, 10, 29);
+/// The first night's date: the clocks go back in the second night.
+const FIRST_NIGHT: (i32, u32, u32) = (2026, 10, 31);
 
 /// A turn takes milliseconds; this is for a machine that stands still for a while.
 const LONGEST_TURN: Duration = Duration::from_mins(10);
 
 /// Decisions told with a failure.
 const REMEMBERED: usize = 40;
+
+/// Somebody looks around at least this often, as the product's loops do, however much there is to deliver.
+const LONGEST_UNATTENDED: TimeDelta = TimeDelta::minutes(15);
+
+/// Runs of a district, the newest first, among which tonight's are.
+const LATEST: i64 = 20;
 
 /// Steps of one night. A night that takes more goes round in circles.
 const MOST_STEPS: u32 = 20_000;
@@ -96,6 +102,7 @@ pub(crate) struct Simulation {
     ends: Ends,
     calm: bool,
     watched: u64,
+    looked_around: DateTime<Utc>,
     trace: blake3::Hasher,
     lately: VecDeque<String>,
 }
@@ -121,6 +128,7 @@ impl Simulation {
             districts.push(District::new(id, zone, days, first)?);
         }
         let (calm, counts, ends) = (settings.undisturbed, Counts::default(), Ends::default());
+        let looked_around = ground.clock.now();
         let simulation = Self {
             settings,
             dice,
@@ -134,6 +142,7 @@ impl Simulation {
             ends,
             calm,
             watched: 0,
+            looked_around,
             trace: blake3::Hasher::new(),
             lately: VecDeque::new(),
         };
@@ -196,7 +205,9 @@ impl Simulation {
                 // A run that began in other weather would hear the lie only on its second look.
                 weather.most_missing = false;
             }
-            self.settings.spoil(&mut weather);
+            if !self.calm {
+                self.settings.spoil(&mut weather, night);
+            }
             self.ground.sis.set_weather(&host, weather);
         }
         self.ground.broker.set_weather(if self.calm { BusWeather::default() } else { self.bus_weather() });
@@ -238,7 +249,8 @@ impl Simulation {
             return self.resume(self.dice.below(stopped as u64) as usize).await;
         }
         let due = self.ground.broker.due();
-        if due.is_empty() || (!self.calm && self.dice.chance(30)) {
+        let unattended = self.ground.clock.now() - self.looked_around > LONGEST_UNATTENDED;
+        if due.is_empty() || unattended || (!self.calm && self.dice.chance(30)) {
             return self.idle(due.is_empty()).await;
         }
         self.deliver(&due).await
@@ -338,6 +350,9 @@ impl Simulation {
             () = self.ground.turns.death() => true,
             () = process.look_around(reconcile) => process.life.is_dead(),
         };
+        if !died {
+            self.looked_around = self.ground.clock.now();
+        }
         self.after(place, died).await
     }
 
@@ -387,14 +402,15 @@ impl Simulation {
     async fn is_over(&self, ends: DateTime<Utc>) -> anyhow::Result<bool> {
         let now = self.ground.clock.now();
         if !self.calm && now > ends {
-            return Ok(true);
+            return Ok(now - self.looked_around <= LONGEST_UNATTENDED);
         }
         if !self.ground.broker.due().is_empty() || self.ground.turns.stopped() > 0 {
             return Ok(false);
         }
         for district in &self.districts {
-            let runs = self.house.store.runs(Some(&district.id), 5).await?;
-            let made = runs.iter().any(|run| run.as_of == district.today);
+            let runs = self.house.store.runs(Some(&district.id), LATEST).await?;
+            let tonight = |run: &Run| run.trigger == Trigger::Scheduled && run.as_of == district.today;
+            let made = runs.iter().any(tonight);
             let at_work = runs.iter().any(|run| matches!(run.state, RunState::Queued | RunState::Running));
             let waits = self.calm && runs.first().is_some_and(|run| run.state == RunState::Held);
             if !made || at_work || waits {
@@ -460,7 +476,7 @@ impl Simulation {
 
     /// Notes what was decided.
     fn note(&mut self, what: &str) {
-        let line = format!("{} {what}", self.ground.clock.now().format("%d %H:%M:%S%.1f"));
+        let line = format!("{} {what}", self.ground.clock.now().format("%d %H:%M:%S%.3f"));
         self.trace.update(line.as_bytes());
         if self.lately.len() == REMEMBERED {
             self.lately.pop_front();
