@@ -485,7 +485,7 @@ impl Simulation {
     }
 
     fn lately(&self) -> String {
-        self.lately.iter().map(|line| format!("\n  {line}")).collect()
+        self.lately.iter().fold(String::new(), |text, line| text + "\n  " + line)
     }
 }
 
