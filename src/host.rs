@@ -8,13 +8,14 @@ use std::{fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
-use rollcall_flag_sync::FlagSyncConfig;
+use rollcall_flag_sync::{self as flag_sync, FlagSyncConfig};
 use rollcall_web::WebConfig;
 use rollcall_writer::WriterConfig;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use crate::{cli::Role, config::Settings, context::Context};
+use crate::{cli::Role, config::Settings, context::Context, take_overs::Campus};
 
 /// How long a host waits for its services to finish what they have in hand.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -107,11 +108,25 @@ impl Services {
     pub(crate) async fn start_web(&mut self, context: &Context, address: SocketAddr) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))?;
         let address = listener.local_addr()?;
-        let config = web_config(context, address.port())?;
-        eprintln!("listening for HTTP on {address}; people reach it at {}", config.public_url());
-        let (bus, store, clock) = parts(context);
-        self.tasks.spawn(rollcall_web::run(listener, config, bus, store, clock, self.shutdown.clone()));
+        let public_url = self.serve_web(context, listener)?;
+        eprintln!("listening for HTTP on {address}; people reach it at {public_url}");
         Ok(())
+    }
+
+    /// Starts the HTTP side on a listener; where people reach it.
+    pub(crate) fn serve_web(&mut self, context: &Context, listener: TcpListener) -> anyhow::Result<Url> {
+        let config = web_config(context, listener.local_addr()?.port())?;
+        let public_url = config.public_url().clone();
+        let (bus, store, clock) = parts(context);
+        let asking = flag_sync::Context::new(
+            flag_sync_config(&context.settings),
+            Arc::clone(&bus),
+            store.clone(),
+            Arc::clone(&clock),
+        )?;
+        let take_overs = Arc::new(Campus(asking));
+        self.tasks.spawn(rollcall_web::run(listener, config, bus, store, clock, take_overs, self.shutdown.clone()));
+        Ok(public_url)
     }
 
     /// Tells them to stop and waits until they have finished what is in hand.

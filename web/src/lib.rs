@@ -22,8 +22,10 @@ mod pages;
 pub mod random;
 mod refusal;
 mod server;
+mod take_overs;
 
 pub use self::{
     config::{ConfigError, WebConfig},
     server::{router, run},
+    take_overs::{TakeOverError, TakeOvers},
 };

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::{WebConfig, api, headers, health, lti, lti::platform_keys::PlatformKeys, pages};
+use crate::{WebConfig, api, headers, health, lti, lti::platform_keys::PlatformKeys, pages, take_overs::TakeOvers};
 
 /// Longest time from request to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -37,6 +37,7 @@ pub(crate) struct App {
     pub(crate) bus: SharedBus,
     pub(crate) store: Store,
     pub(crate) clock: SharedClock,
+    pub(crate) take_overs: Arc<dyn TakeOvers>,
     pub(crate) platform_keys: PlatformKeys,
     pub(crate) hashing: Arc<Semaphore>,
 }
@@ -48,10 +49,11 @@ pub async fn run(
     bus: SharedBus,
     store: Store,
     clock: SharedClock,
+    take_overs: Arc<dyn TakeOvers>,
     shutdown: CancellationToken,
 ) {
     let sweeping = tokio::spawn(sweep(store.clone(), Arc::clone(&clock), shutdown.clone()));
-    let routes = match router(config, bus, store, clock) {
+    let routes = match router(config, bus, store, clock, take_overs) {
         Ok(routes) => routes,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the HTTP side cannot start");
@@ -74,10 +76,11 @@ pub fn router(
     bus: SharedBus,
     store: Store,
     clock: SharedClock,
+    take_overs: Arc<dyn TakeOvers>,
 ) -> Result<Router, lti::platform_keys::FetchError> {
     let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
     let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
-    let app = App { config: Arc::new(config), bus, store, clock, platform_keys, hashing };
+    let app = App { config: Arc::new(config), bus, store, clock, take_overs, platform_keys, hashing };
     Ok(Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
