@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::cli::Global;
+use crate::{cli::Global, transport};
 
 /// What `rollcall.toml` and `ROLLCALL_…` may say. Unknown keys of the file are errors.
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +26,8 @@ struct Sources {
     dir: Option<PathBuf>,
     database_url: Option<SecretString>,
     amqp_url: Option<SecretString>,
+    amqp_ca_file: Option<PathBuf>,
+    allow_plaintext: Option<bool>,
     key: Option<SecretString>,
     key_file: Option<PathBuf>,
     allow_private_addresses: Option<bool>,
@@ -39,10 +41,12 @@ struct Sources {
     public_url: Option<Url>,
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "dir",
     "database_url",
     "amqp_url",
+    "amqp_ca_file",
+    "allow_plaintext",
     "key",
     "key_file",
     "allow_private_addresses",
@@ -65,6 +69,8 @@ pub(crate) enum Backend {
         database_url: SecretString,
         /// `amqp://…` or `amqps://…`
         amqp_url: SecretString,
+        /// Certificates that the broker's may rest on, beside the machine's; PEM.
+        amqp_ca: Option<String>,
     },
 }
 
@@ -184,12 +190,19 @@ fn backend(dir: Option<PathBuf>, sources: &Sources) -> anyhow::Result<Backend> {
     }
     match (&sources.database_url, &sources.amqp_url) {
         (Some(database_url), Some(amqp_url)) => {
-            Ok(Backend::ScaledOut { database_url: database_url.clone(), amqp_url: amqp_url.clone() })
+            let allow_plaintext = sources.allow_plaintext.unwrap_or(false);
+            transport::check(database_url, amqp_url, allow_plaintext)?;
+            let amqp_ca = sources.amqp_ca_file.as_deref().map(certificates).transpose()?;
+            Ok(Backend::ScaledOut { database_url: database_url.clone(), amqp_url: amqp_url.clone(), amqp_ca })
         }
         (Some(_), None) => bail!("ROLLCALL_DATABASE_URL is set and ROLLCALL_AMQP_URL is not; scaling out needs both"),
         (None, Some(_)) => bail!("ROLLCALL_AMQP_URL is set and ROLLCALL_DATABASE_URL is not; scaling out needs both"),
         (None, None) => Ok(Backend::Embedded(sources.dir.clone().unwrap_or_else(|| PathBuf::from("data")))),
     }
+}
+
+fn certificates(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading ROLLCALL_AMQP_CA_FILE {}", path.display()))
 }
 
 /// The value of an environment variable that a district file names.

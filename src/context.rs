@@ -37,15 +37,24 @@ impl Context {
         Self::open_with(global, Settings::load(global)?, Arc::new(SystemClock)).await
     }
 
+    /// As [`Context::open`], leaving the broker as it is found: a queue that is missing stays missing.
+    pub(crate) async fn open_looking(global: &Global) -> anyhow::Result<Self> {
+        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), false).await
+    }
+
     /// Opens what `settings` name.
     pub(crate) async fn open_with(global: &Global, settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
+        Self::open_as(global, settings, clock, true).await
+    }
+
+    async fn open_as(global: &Global, settings: Settings, clock: SharedClock, declare: bool) -> anyhow::Result<Self> {
         let (store, bus, embedded): (Store, SharedBus, _) = match &settings.backend {
             Backend::Embedded(dir) => {
                 let (store, bus) = open_embedded(dir, &settings).await?;
                 (store, Arc::clone(&bus) as _, Some(bus))
             }
             Backend::ScaledOut { .. } => {
-                let (store, bus) = open_scaled_out(&settings).await?;
+                let (store, bus) = open_scaled_out(&settings, declare).await?;
                 (store, Arc::new(bus), None)
             }
         };
@@ -103,8 +112,8 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-async fn open_scaled_out(settings: &Settings) -> anyhow::Result<(Store, AmqpBus)> {
-    let Backend::ScaledOut { database_url, amqp_url } = &settings.backend else {
+async fn open_scaled_out(settings: &Settings, declare: bool) -> anyhow::Result<(Store, AmqpBus)> {
+    let Backend::ScaledOut { database_url, amqp_url, amqp_ca } = &settings.backend else {
         anyhow::bail!("this works on ROLLCALL_DATABASE_URL and ROLLCALL_AMQP_URL, and they are not set");
     };
     let key = keyring(settings)?.context(
@@ -112,7 +121,12 @@ async fn open_scaled_out(settings: &Settings) -> anyhow::Result<(Store, AmqpBus)
          process needs the same",
     )?;
     let store = Store::connect(database_url, key, settings.database_connections).await?;
-    let bus = AmqpBus::connect(AmqpConfig::new(amqp_url.clone())).await?;
+    let bus = AmqpBus::connect(AmqpConfig {
+        declare,
+        certificate_authorities: amqp_ca.clone(),
+        ..AmqpConfig::new(amqp_url.clone())
+    })
+    .await?;
     Ok((store, bus))
 }
 

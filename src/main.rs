@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod take_overs;
 mod telemetry;
+mod transport;
 mod verbs;
 
 use std::process::ExitCode;

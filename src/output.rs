@@ -45,7 +45,8 @@ impl Listing {
         self.rows.iter().map(object).collect()
     }
 
-    fn table(&self) -> Table {
+    /// As people read it.
+    pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(&self.columns);
@@ -55,7 +56,8 @@ impl Listing {
         table
     }
 
-    fn csv(&self, out: impl io::Write) -> anyhow::Result<()> {
+    /// As programs read it.
+    pub(crate) fn csv(&self, out: impl io::Write) -> anyhow::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(&self.columns)?;
         for row in &self.rows {

@@ -91,6 +91,25 @@ impl Reconciler {
         self.mend_all(&quiet, self.clock.now()).await
     }
 
+    /// How much would be asked for again, were [`Reconciler::once`] to look at the run now. Changes nothing.
+    pub async fn owed(&self, run: &OpenRun) -> Result<usize, FetchError> {
+        let now = self.clock.now();
+        let before = now - self.lost_after;
+        let pulls = self.store.pulls(&run.district, run.run).await?;
+        let mut owed = 0;
+        for pull in &pulls {
+            owed += match pull.state {
+                PullState::Discovering => usize::from(is_quiet(run.touched_at, now, self.lost_after)),
+                PullState::Fetching | PullState::Fetched => self
+                    .board_owes(run, pull.connection, now)
+                    .await?
+                    .map_or(0, |(mut board, missing)| deal_again(&mut board, before, &missing, now).len()),
+                PullState::Failed => 0,
+            };
+        }
+        Ok(owed)
+    }
+
     async fn mend_all(&self, run: &OpenRun, now: DateTime<Utc>) -> Result<usize, FetchError> {
         let mut published = 0;
         for pull in self.store.pulls(&run.district, run.run).await? {
@@ -117,16 +136,8 @@ impl Reconciler {
         connection: ConnectionNo,
         now: DateTime<Utc>,
     ) -> Result<usize, FetchError> {
-        let Some(board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(0) };
-        let missing = if is_quiet(run.touched_at, now, self.lost_after) {
-            missing_pages(&board, connection, &self.store.pages(&run.district, run.run).await?)
-        } else {
-            Vec::new()
-        };
+        let Some((_, missing)) = self.board_owes(run, connection, now).await? else { return Ok(0) };
         let before = now - self.lost_after;
-        if !owes(&board, before, &missing) {
-            return Ok(0);
-        }
         let moves = self
             .store
             .with_board(&run.district, run.run, connection, |board| {
@@ -136,6 +147,22 @@ impl Reconciler {
             .unwrap_or_default();
         let body = |step: LaneMove| Body::Fetch(Fetch { connection, lane: step.lane, generation: step.generation });
         self.publish(run, now, moves.into_iter().map(body).collect(), "pages were lost on the way").await
+    }
+
+    /// The board and the pages of it that were lost, where something is owed.
+    async fn board_owes(
+        &self,
+        run: &OpenRun,
+        connection: ConnectionNo,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Board, Vec<(ListingNo, PageNo)>)>, FetchError> {
+        let Some(board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(None) };
+        let missing = if is_quiet(run.touched_at, now, self.lost_after) {
+            missing_pages(&board, connection, &self.store.pages(&run.district, run.run).await?)
+        } else {
+            Vec::new()
+        };
+        Ok(owes(&board, now - self.lost_after, &missing).then_some((board, missing)))
     }
 
     async fn publish(

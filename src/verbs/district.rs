@@ -1,5 +1,7 @@
 //! `rollcall district`.
 
+mod erase;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use rollcall_fetcher::probe::{Outcome, probe};
@@ -22,6 +24,9 @@ pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::R
         DistrictVerb::Show { id } => show(context, &id).await,
         DistrictVerb::Test { id } => test(context, &id).await,
         DistrictVerb::Remove { id } => remove(context, &id).await,
+        DistrictVerb::Erase { id, confirm, certificate } => {
+            erase::erase(context, &id, &confirm, certificate.as_deref()).await
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod integrations;
 mod key;
 mod lti;
 mod queues;
+mod reconcile;
 mod replay;
 mod run;
 mod runs;
@@ -39,6 +40,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Sandbox(args) => sandbox::sandbox(&args).await,
         Verb::Migrate => serve::migrate(global).await,
         Verb::Doctor => doctor::doctor(global).await,
+        Verb::Reconcile { check } => reconcile::reconcile(global, check).await,
         Verb::Completions { shell } => Ok(completions(shell)),
         Verb::Man => man(),
         Verb::Key(verb) => key::dispatch(global, verb).await,

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod board;
 pub mod district;
 pub mod document;
+pub mod erasure;
 pub mod error;
 pub mod flag;
 pub mod integrations;

@@ -17,7 +17,7 @@ mod row;
 mod tx;
 
 pub(crate) use arg::{Arg, args};
-pub(crate) use connect::Engine;
+pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
 pub(crate) use migrate::postgres as migrate_postgres;
 pub(crate) use row::Row;

@@ -13,7 +13,7 @@ use crate::{
     StoreError,
     run::Stage,
     secret::Keyring,
-    sql::{Engine, migrate_postgres},
+    sql::{Engine, is_private, migrate_postgres},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -67,6 +67,12 @@ impl Store {
     /// Connects to PostgreSQL as a worker: SET ROLE `rollcall_app` on every connection; checks the schema version.
     pub async fn connect(url: &SecretString, key: Keyring, connections: u32) -> Result<Self> {
         Ok(Self::new(Engine::postgres(url, connections).await?, key))
+    }
+
+    /// Whether the URL leads to a database on this machine, or to one whose certificate is checked, name and all
+    /// (`sslmode=verify-full`).
+    pub fn is_private(url: &SecretString) -> Result<bool> {
+        is_private(url)
     }
 
     /// Applies the migrations as the schema's owner: the database's owner with CREATEROLE, or a superuser. Returns the

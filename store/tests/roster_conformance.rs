@@ -289,7 +289,7 @@ async fn a_refused_student_is_parked_alone_and_replayed_later(fixture: Fixture) 
     assert_eq!(store.stored_students(&district).await.unwrap().len(), 20);
     let closed = store.close_run(&district, run.id, at(3)).await.unwrap().unwrap();
     assert_eq!((closed.state, closed.counts.applied, closed.counts.parked), (RunState::Partial, 20, 1));
-    let again = store.replay_parked(&district, run.id, None, 10, at(4)).await.unwrap();
+    let again = store.replay_parked(&district, run.id, &ParkedStudents::default(), at(4)).await.unwrap();
     assert_eq!(again.refused, vec![(id(""), ReplayRefused::Database)]);
     assert_eq!(store.run(&district, run.id).await.unwrap().counts, closed.counts);
     assert_eq!(store.parked_events(&district, run.id).await.unwrap().len(), 1);
@@ -313,12 +313,12 @@ async fn a_replay_is_refused_where_a_newer_run_wrote_or_planned(fixture: Fixture
         plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &[batch(&held, 0, vec![added(student("1"))])])
             .await;
     assert!(store.save_plan(&district, held.id, &plan, at(4)).await.unwrap());
-    let planned = store.replay_parked(&district, parked.id, None, 10, at(5)).await.unwrap();
+    let planned = store.replay_parked(&district, parked.id, &ParkedStudents::default(), at(5)).await.unwrap();
     assert_eq!(planned.refused, vec![(id("1"), ReplayRefused::Planned)]);
     assert!(store.discard(&district, held.id, "ops", "not wanted", at(6)).await.unwrap());
-    let absent = store.replay_parked(&district, parked.id, Some("student-not-stored"), 10, at(7)).await.unwrap();
+    let absent = store.replay_parked(&district, parked.id, &parked_for("student-not-stored"), at(7)).await.unwrap();
     assert_eq!(absent.refused, vec![(id("1"), ReplayRefused::NotStored)]);
-    let other = store.replay_parked(&district, parked.id, Some("another-reason"), 10, at(7)).await.unwrap();
+    let other = store.replay_parked(&district, parked.id, &parked_for("another-reason"), at(7)).await.unwrap();
     assert_eq!(other.refused.len() + other.replayed.len(), 0);
     assert_eq!(store.run(&district, parked.id).await.unwrap().counts.parked, 1);
 }
@@ -337,7 +337,8 @@ async fn a_replay_corrects_the_counts_once(fixture: Fixture) {
     assert!(closed.reason.unwrap().contains(&run.id.to_string()), "the reason says which students to look at");
     let version = store.roster_version(&district).await.unwrap();
     for replayed in [vec![id("1")], vec![]] {
-        assert_eq!(store.replay_parked(&district, run.id, None, 10, at(5)).await.unwrap().replayed, replayed);
+        let done = store.replay_parked(&district, run.id, &ParkedStudents::default(), at(5)).await.unwrap();
+        assert_eq!(done.replayed, replayed);
         let corrected = store.run(&district, run.id).await.unwrap();
         let counts = corrected.counts;
         assert_eq!((counts.applied, counts.parked, counts.superseded), (2, 0, 0));
@@ -361,10 +362,14 @@ async fn a_parked_student_of_an_aged_plan_still_keeps_older_ones_back(fixture: F
     let newer = parked_change(&store, &district).await;
     assert_eq!(store.forget_plans(at(9)).await.unwrap(), 2);
     assert!(store.batches(&district, newer.id).await.unwrap().is_empty());
-    let replayed = store.replay_parked(&district, older.id, None, 10, at(10)).await.unwrap();
+    let replayed = store.replay_parked(&district, older.id, &ParkedStudents::default(), at(10)).await.unwrap();
     assert_eq!(replayed.refused, vec![(id("1"), ReplayRefused::Planned)]);
-    let replayed = store.replay_parked(&district, newer.id, None, 10, at(10)).await.unwrap();
+    let replayed = store.replay_parked(&district, newer.id, &ParkedStudents::default(), at(10)).await.unwrap();
     assert_eq!(replayed.refused, vec![(id("1"), ReplayRefused::NotStored)]);
+}
+
+fn parked_for(reason: &str) -> ParkedStudents {
+    ParkedStudents { reason: Some(reason.to_owned()), ..ParkedStudents::default() }
 }
 
 async fn parked_students_are_listed_as_asked(fixture: Fixture) {
@@ -381,9 +386,13 @@ async fn parked_students_are_listed_as_asked(fixture: Fixture) {
     assert_eq!(list(ParkedStudents { district: Some(b.clone()), ..ParkedStudents::default() }).await, all[2..]);
     assert_eq!(list(ParkedStudents { run: Some(again.id), ..ParkedStudents::default() }).await, all[1..2]);
     assert_eq!(list(ParkedStudents { limit: Some(2), ..ParkedStudents::default() }).await, all[..2]);
-    let reason = |reason: &str| ParkedStudents { reason: Some(reason.to_owned()), ..ParkedStudents::default() };
-    assert_eq!(list(reason("student-not-stored")).await, all);
-    assert_eq!(list(reason("database-refused")).await, []);
+    assert_eq!(list(parked_for("student-not-stored")).await, all);
+    assert_eq!(list(parked_for("database-refused")).await, []);
+    // All of them were parked at the second second.
+    for (moment, before, since) in [(at(2), vec![], all.to_vec()), (at(3), all.to_vec(), vec![])] {
+        assert_eq!(list(ParkedStudents { before: Some(moment), ..ParkedStudents::default() }).await, before);
+        assert_eq!(list(ParkedStudents { since: Some(moment), ..ParkedStudents::default() }).await, since);
+    }
 }
 
 async fn a_foreign_batch_is_refused(fixture: Fixture) {

@@ -2,7 +2,7 @@
 //!
 //! Role: what the [`Bus`] contract asks, by AMQP 0-9-1 alone; no plugin and no management API. Neighbours: `declare`
 //! makes the topology, `publisher` is the one task that publishes, `subscription` consumes, `parked` looks at what was
-//! kept aside, `link` holds connections.
+//! kept aside, `replay` hears what becomes of it, `link` holds connections.
 //!
 //! Invariants:
 //! - One connection publishes and another consumes: a broker short of memory stops reading from those that publish, and
@@ -20,6 +20,7 @@ mod link;
 mod outgoing;
 mod parked;
 mod publisher;
+mod replay;
 mod subscription;
 
 use std::sync::Arc;
@@ -32,9 +33,10 @@ use self::{
     link::{ANSWER, Consuming, within},
     outgoing::Outgoing,
     publisher::Publisher,
+    replay::AmqpReplay,
     subscription::AmqpSubscription,
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Subscription};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
 use crate::{message::Message, topology::Queue};
 
 /// Where the broker is and how this process shows itself there.
@@ -46,12 +48,14 @@ pub struct AmqpConfig {
     pub connection_name: String,
     /// For `amqps`: certificate authorities to trust beside the machine's, PEM.
     pub certificate_authorities: Option<String>,
+    /// Make what is missing on the broker when connecting. Off, a connection only looks.
+    pub declare: bool,
 }
 
 impl AmqpConfig {
     /// With the defaults for all but the URL.
     pub fn new(url: impl Into<SecretString>) -> Self {
-        Self { url: url.into(), connection_name: "rollcall".to_owned(), certificate_authorities: None }
+        Self { url: url.into(), connection_name: "rollcall".to_owned(), certificate_authorities: None, declare: true }
     }
 }
 
@@ -114,7 +118,29 @@ impl Bus for AmqpBus {
     }
 
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
-        parked::replay(&self.consuming, &self.publisher, queue, filter).await
+        parked::replay(&self.consuming, &self.publisher, queue, filter, None).await
+    }
+
+    async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        parked::discard(&self.consuming, queue, filter).await
+    }
+
+    async fn watched_replay(&self, queue: Queue) -> Result<Box<dyn Replay>, BusError> {
+        let replay = AmqpReplay::start(Arc::clone(&self.consuming), self.publisher.clone(), queue).await?;
+        Ok(Box::new(replay))
+    }
+
+    async fn missing_queues(&self) -> Result<Vec<String>, BusError> {
+        let mut missing = Vec::new();
+        for name in declare::queue_names() {
+            // A look at a queue that is not there costs the channel.
+            let session = self.consuming.session().await?;
+            if !declare::is_there(&session.channel, name).await? {
+                missing.push(name.to_owned());
+            }
+            session.close().await;
+        }
+        Ok(missing)
     }
 
     async fn purge(&self, queue: Queue) -> Result<u64, BusError> {

@@ -12,6 +12,7 @@
 //! Deliberately absent: exchanges and bindings (`topology::queue_of` decides), and the passed-in clock: leases and delays
 //! are measured by the machine's clock, since a clock that stands still would keep them for ever.
 
+mod replay;
 mod schema;
 mod statements;
 mod subscription;
@@ -24,10 +25,11 @@ use sqlx::{Row as _, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    replay::EmbeddedReplay,
     subscription::EmbeddedSubscription,
     writer::{Op, Wakers},
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Subscription};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
 use crate::{
     codec::{Kind, Wire},
     message::Message,
@@ -158,6 +160,20 @@ impl Bus for EmbeddedBus {
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
         let filter = filter.clone();
         self.ask("replay parked messages", |reply| Op::Replay { queue, filter, reply }).await
+    }
+
+    async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        let filter = filter.clone();
+        self.ask("discard parked messages", |reply| Op::Discard { queue, filter, reply }).await
+    }
+
+    async fn watched_replay(&self, queue: Queue) -> Result<Box<dyn Replay>, BusError> {
+        Ok(Box::new(EmbeddedReplay::start(self.writer.clone(), self.readers.clone(), queue)))
+    }
+
+    /// A table is there or nothing is.
+    async fn missing_queues(&self) -> Result<Vec<String>, BusError> {
+        self.check().await.map(|()| Vec::new())
     }
 
     async fn purge(&self, queue: Queue) -> Result<u64, BusError> {

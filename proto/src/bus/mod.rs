@@ -210,6 +210,10 @@ pub struct ParkedFilter {
     pub run: Option<RunId>,
     /// Only with this reason code.
     pub reason: Option<String>,
+    /// Only what was parked before this moment.
+    pub before: Option<DateTime<Utc>>,
+    /// Only what was parked at this moment or after it.
+    pub since: Option<DateTime<Utc>>,
     /// At most so many.
     pub limit: Option<usize>,
 }
@@ -220,7 +224,30 @@ impl ParkedFilter {
         self.district.as_ref().is_none_or(|id| parked.district.as_ref() == Some(id))
             && self.run.is_none_or(|id| parked.run == Some(id))
             && self.reason.as_ref().is_none_or(|reason| parked.reason == *reason)
+            && self.before.is_none_or(|moment| parked.parked_at < moment)
+            && self.since.is_none_or(|moment| parked.parked_at >= moment)
     }
+}
+
+/// What became of a replayed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its handler is done with it.
+    Done,
+    /// It is parked again.
+    Parked,
+}
+
+/// Puts parked messages of one queue back to work and hears what became of them.
+#[async_trait]
+pub trait Replay: Send {
+    /// As [`Bus::replay`].
+    async fn replay(&mut self, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
+
+    /// Ends of messages that this value has replayed, each told once; waits up to `limit` for the first. Empty when the
+    /// time is up. A message without an id is known by the nil UUID. One that the broker parks itself (its consumers died
+    /// over it) is not told by RabbitMQ; it is found among the parked.
+    async fn outcomes(&mut self, limit: Duration) -> Result<Vec<(Uuid, Outcome)>, BusError>;
 }
 
 /// See the module.
@@ -240,6 +267,21 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Puts parked messages back to work under their own ids, with attempts counted anew. Returns which.
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
+
+    /// Throws parked messages away, such as those of a district that is being erased. Returns which.
+    async fn discard(&self, _queue: Queue, _filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        Err(BusError::Unavailable { operation: "discard parked messages", source: None })
+    }
+
+    /// [`Bus::replay`] by steps, with an ear for what becomes of them. A bus that hears nothing refuses.
+    async fn watched_replay(&self, _queue: Queue) -> Result<Box<dyn Replay>, BusError> {
+        Err(BusError::Unavailable { operation: "watch a replay", source: None })
+    }
+
+    /// Queues of the topology that are not there. Looks, and makes none.
+    async fn missing_queues(&self) -> Result<Vec<String>, BusError> {
+        Ok(Vec::new())
+    }
 
     /// Throws away what waits in a queue (never what is parked). For operators who know that the store will tell the
     /// reconciler what is owed.

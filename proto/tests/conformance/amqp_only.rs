@@ -128,6 +128,28 @@ async fn a_queue_deleted_under_its_consumer_is_declared_again() {
     world.stop().await;
 }
 
+/// The broker's half of the consumer then belongs to the old queue and drops what the new one delivers to it: the queue
+/// shows a consumer and nothing that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_deleted_and_made_again_in_the_same_moment_is_consumed_from() {
+    let world = Amqp::start().await;
+    survives(&world, async || {
+        let (_connection, channel) = world.raw().await;
+        for _ in 0..20 {
+            let bus = world.bus();
+            let flood = tokio::spawn(async move {
+                for lane in 0..20 {
+                    drop(bus.publish(&[fetch(lane)]).await);
+                }
+            });
+            channel.queue_delete(Queue::Fetch.name().into(), QueueDeleteOptions::default()).await.unwrap();
+            flood.await.unwrap();
+        }
+    })
+    .await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_no_binding_wants_is_noticed_and_the_binding_restored() {
     let world = Amqp::start().await;

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use rollcall_proto::{
-    bus::{Parked, ParkedFilter, Subscription},
+    bus::{Outcome, Parked, ParkedFilter, Subscription},
     handler::{Park, Retry},
     id::RunId,
     message::Message,
@@ -19,7 +19,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{QUIET, World, assert_quiet, next, parked_count, until, waiting_count};
+use super::{LIMIT, QUIET, World, assert_quiet, next, parked_count, until, waiting_count};
 use crate::samples::{fetch, one_of_each, page};
 
 fn retry(after: Duration, free: bool) -> Retry {
@@ -219,6 +219,74 @@ async fn next_and_ack(subscription: &mut Box<dyn Subscription>) -> Message {
     let message = delivery.message.clone().unwrap();
     subscription.ack(delivery).await.unwrap();
     message
+}
+
+pub async fn parked_messages_are_found_by_age(world: &impl World) {
+    world.bus().publish(&[fetch(0), fetch(1)]).await.unwrap();
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    park_next(&mut subscription, "panic").await;
+    let all = ParkedFilter::default();
+    let first = world.bus().parked(Queue::Fetch, &all).await.unwrap().remove(0);
+    park_next(&mut subscription, "panic").await;
+    let second = world.bus().parked(Queue::Fetch, &all).await.unwrap().remove(1);
+    assert!(first.parked_at < second.parked_at);
+    let moment = Some(second.parked_at);
+    let before = ParkedFilter { before: moment, ..all.clone() };
+    assert_eq!(world.bus().parked(Queue::Fetch, &before).await.unwrap(), [first]);
+    let since = ParkedFilter { since: moment, ..all };
+    assert_eq!(world.bus().parked(Queue::Fetch, &since).await.unwrap(), std::slice::from_ref(&second));
+    assert_eq!(world.bus().replay(Queue::Fetch, &since).await.unwrap(), [second]);
+}
+
+pub async fn what_is_discarded_is_gone_and_the_rest_stays(world: &impl World) {
+    let mut sent: Vec<Message> = (0..3).map(fetch).collect();
+    sent[1].district = "other-isd".parse().unwrap();
+    world.bus().publish(&sent).await.unwrap();
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    for _ in 0..3 {
+        park_next(&mut subscription, "panic").await;
+    }
+    let of_district = ParkedFilter { district: Some(sent[1].district.clone()), ..ParkedFilter::default() };
+    let discarded = world.bus().discard(Queue::Fetch, &of_district).await.unwrap();
+    assert_eq!(discarded.iter().map(|parked| parked.id).collect::<Vec<_>>(), [sent[1].id]);
+    let left = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+    let left: BTreeSet<Uuid> = left.into_iter().map(|parked| parked.id).collect();
+    assert_eq!(left, BTreeSet::from([sent[0].id, sent[2].id]));
+    assert_quiet(&mut subscription).await;
+}
+
+/// Of three that go back to work, one is done at once, one after a retry, and one is parked again.
+pub async fn a_watched_replay_tells_what_becomes_of_each(world: &impl World) {
+    let sent: Vec<Message> = (0..4).map(fetch).collect();
+    world.bus().publish(&sent).await.unwrap();
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    for _ in 0..4 {
+        park_next(&mut subscription, "panic").await;
+    }
+    let mut replay = world.bus().watched_replay(Queue::Fetch).await.unwrap();
+    let three = ParkedFilter { limit: Some(3), ..ParkedFilter::default() };
+    let put = replay.replay(&three).await.unwrap();
+    assert_eq!(put.len(), 3);
+    assert_eq!(replay.outcomes(QUIET).await.unwrap(), [], "nobody has settled anything yet");
+
+    let done = next_and_ack(&mut subscription).await.id;
+    assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(done, Outcome::Done)]);
+    let again = park_next(&mut subscription, "panic").await;
+    assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(again, Outcome::Parked)]);
+    let delivery = next(&mut subscription).await;
+    subscription.retry(delivery, &retry(Duration::ZERO, false)).await.unwrap();
+    let late = next_and_ack(&mut subscription).await.id;
+    assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(late, Outcome::Done)]);
+    assert_eq!(replay.outcomes(Duration::ZERO).await.unwrap(), [], "each is told once");
+    assert_eq!(BTreeSet::from([done, again, late]), put.iter().map(|parked| parked.id).collect());
+
+    // Who watched is gone; the messages go their way all the same.
+    drop(replay);
+    assert_eq!(world.bus().replay(Queue::Fetch, &ParkedFilter::default()).await.unwrap().len(), 2);
+    for _ in 0..2 {
+        next_and_ack(&mut subscription).await;
+    }
+    until("none is parked", async || parked_count(&world.bus(), Queue::Fetch).await == 0).await;
 }
 
 pub async fn a_parked_message_can_be_parked_and_replayed_again(world: &impl World) {

@@ -30,7 +30,8 @@ const LIST: &str = "list parked events";
 const PARKED: &str = "\
 SELECT student_id, reason, detail, at, run FROM parked_event
 WHERE district = $1 AND replayed_at IS NULL AND ($2 IS NULL OR run = $2) AND ($3 IS NULL OR reason = $3)
-ORDER BY run_seq, batch, position LIMIT $4";
+AND ($4 IS NULL OR at < $4) AND ($5 IS NULL OR at >= $5)
+ORDER BY run_seq, batch, position LIMIT $6";
 
 /// What a replay of parked events did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -97,6 +98,10 @@ pub struct ParkedStudents {
     pub run: Option<RunId>,
     /// Only with this reason code.
     pub reason: Option<String>,
+    /// Only what was parked before this moment.
+    pub before: Option<DateTime<Utc>>,
+    /// Only what was parked at this moment or after it.
+    pub since: Option<DateTime<Utc>>,
     /// At most so many.
     pub limit: Option<i64>,
 }
@@ -113,7 +118,7 @@ impl Store {
         for district in districts {
             let mut tx = self.read(&district, LIST).await?;
             let left = limit - found.len() as i64;
-            let args = args![&district, wanted.run, wanted.reason.as_deref(), left];
+            let args = args![&district, wanted.run, wanted.reason.as_deref(), wanted.before, wanted.since, left];
             for row in tx.rows(LIST, PARKED, args).await? {
                 let event = read_listed(&row)?;
                 found.push(ParkedStudent { district: district.clone(), run: RunId(row.get(4)?), event });
@@ -125,22 +130,26 @@ impl Store {
     /// Events of a run that the database refused and that were not replayed since, in the order of the plan.
     pub async fn parked_events(&self, district: &DistrictId, run: RunId) -> Result<Vec<ParkedEvent>> {
         let mut tx = self.read(district, LIST).await?;
-        let rows = tx.rows(LIST, PARKED, args![district, run, None::<&str>, i64::MAX]).await?;
+        let rows = tx
+            .rows(
+                LIST,
+                PARKED,
+                args![district, run, None::<&str>, None::<DateTime<Utc>>, None::<DateTime<Utc>>, i64::MAX],
+            )
+            .await?;
         rows.iter().map(read_listed).collect()
     }
 
-    /// Writes parked events of a run after all, at most `limit`, each in a transaction of its own; only those parked
-    /// for `reason`, if one is given.
+    /// Writes the wanted parked events of a run after all, each in a transaction of its own, in the order of the plan.
     pub async fn replay_parked(
         &self,
         district: &DistrictId,
         run: RunId,
-        reason: Option<&str>,
-        limit: i64,
+        wanted: &ParkedStudents,
         now: DateTime<Utc>,
     ) -> Result<Replayed> {
         let now = now.trunc_subsecs(6);
-        let kept = self.kept_events(district, run, reason, limit).await?;
+        let kept = self.kept_events(district, run, wanted).await?;
         let Some(first) = kept.first() else {
             return Ok(Replayed::default());
         };
@@ -155,18 +164,15 @@ impl Store {
         Ok(done)
     }
 
-    async fn kept_events(
-        &self,
-        district: &DistrictId,
-        run: RunId,
-        reason: Option<&str>,
-        limit: i64,
-    ) -> Result<Vec<Kept>> {
+    async fn kept_events(&self, district: &DistrictId, run: RunId, wanted: &ParkedStudents) -> Result<Vec<Kept>> {
         let mut tx = self.read(district, OPERATION).await?;
         let sql = "SELECT batch, position, run_seq, event FROM parked_event \
                    WHERE district = $1 AND run = $2 AND replayed_at IS NULL \
-                   AND (CAST($3 AS text) IS NULL OR reason = $3) ORDER BY batch, position LIMIT $4";
-        let rows = tx.rows(OPERATION, sql, args![district, run, reason, limit]).await?;
+                   AND ($3 IS NULL OR reason = $3) AND ($4 IS NULL OR at < $4) AND ($5 IS NULL OR at >= $5) \
+                   ORDER BY batch, position LIMIT $6";
+        let limit = wanted.limit.unwrap_or(i64::MAX);
+        let args = args![district, run, wanted.reason.as_deref(), wanted.before, wanted.since, limit];
+        let rows = tx.rows(OPERATION, sql, args).await?;
         rows.iter().map(Kept::read).collect()
     }
 

@@ -1,12 +1,12 @@
 //! Opening the two engines.
 
-use std::{path::Path, str::FromStr as _, time::Duration};
+use std::{net::IpAddr, path::Path, str::FromStr as _, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool, SqlitePool,
     pool::PoolConnectionMetadata,
-    postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
+    postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -42,6 +42,17 @@ pub(crate) enum Engine {
         /// Those that read.
         readers: SqlitePool,
     },
+}
+
+/// Whether nothing of what is said to the database can be read or answered by anybody else: it is on this machine, or its
+/// certificate is checked, name and all. What the environment adds to the URL (`PGHOST`, `PGSSLMODE`) counts.
+pub(crate) fn is_private(url: &SecretString) -> Result<bool, StoreError> {
+    let options = options(url)?;
+    let host = options.get_host().trim_matches(['[', ']']);
+    let local = options.get_socket().is_some()
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    Ok(local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull))
 }
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {

@@ -24,6 +24,23 @@ impl PrivateServers {
         Self::start_with("")
     }
 
+    /// Starts a PostgreSQL that listens on a TCP port of 127.0.0.1 with this certificate and key (PEM), and no broker.
+    pub fn start_tls_database(certificate: &str, key: &str) -> (Self, u16) {
+        let servers = Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory") };
+        let folder = servers.home.path().join("tls");
+        std::fs::create_dir(&folder).expect("a directory");
+        std::fs::write(folder.join("cert.pem"), certificate).expect("a file");
+        std::fs::write(folder.join("key.pem"), key).expect("a file");
+        let port = free_port();
+        servers.shell(&format!(
+            "chmod 711 \"$home\"; chmod 600 \"$home/tls/key.pem\"; \
+             if ((EUID == 0)); then chown -R \"$(database_account)\" \"$home/tls\"; fi; export PGPORT={port}; \
+             database_start \"$home\" \"listen_addresses = '127.0.0.1'\" 'port = {port}' 'ssl = on' \
+             \"ssl_cert_file = '$home/tls/cert.pem'\" \"ssl_key_file = '$home/tls/key.pem'\""
+        ));
+        (servers, port)
+    }
+
     fn start_with(settings: &str) -> Self {
         let servers = Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory") };
         servers.shell(&format!("services_start \"$home\" {settings}"));
@@ -85,6 +102,11 @@ pub enum Stop {
     InOrder,
     /// SIGKILL.
     AtOnce,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
 }
 
 fn shell(home: &Path, line: &str) -> std::process::Output {

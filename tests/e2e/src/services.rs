@@ -124,6 +124,22 @@ impl Services {
         names
     }
 
+    /// Deletes one queue.
+    pub async fn delete_queue(&self, queue: &str) {
+        self.ask(Method::DELETE, &["queues", &self.name, queue]).await;
+    }
+
+    /// Puts a message that nobody can read into a queue, as a program of another kind might.
+    pub async fn publish_garbage(&self, queue: &str) {
+        let message = serde_json::json!({
+            "properties": {"message_id": uuid::Uuid::now_v7().to_string(), "delivery_mode": 2}, "routing_key": queue,
+            "payload": "no message", "payload_encoding": "string",
+        });
+        let path = ["exchanges", &self.name, "amq.default", "publish"];
+        let answer = self.send(Method::POST, &path, Some(&message)).await;
+        assert!(answer.contains("true"), "{queue} takes a message: {answer}");
+    }
+
     async fn queues(&self) -> Vec<String> {
         let answer = self.ask(Method::GET, &["queues", &self.name]).await;
         let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
@@ -131,12 +147,19 @@ impl Services {
     }
 
     async fn ask(&self, method: Method, path: &[&str]) -> String {
+        self.send(method, path, None).await
+    }
+
+    async fn send(&self, method: Method, path: &[&str], body: Option<&serde_json::Value>) -> String {
         let mut url = self.servers.api.clone();
         let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
         url.set_username("").expect("an http URL has a user");
         url.set_password(None).expect("an http URL has a password");
         url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("api").extend(path);
-        let request = self.broker.request(method, url).basic_auth(user, Some(password));
+        let mut request = self.broker.request(method, url).basic_auth(user, Some(password));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
         let answer = request.send().await.expect("the management API answers");
         let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
         assert!(status.is_success() || status == StatusCode::NOT_FOUND, "management API {path:?}: {status} {text}");

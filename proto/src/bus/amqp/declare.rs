@@ -15,8 +15,9 @@ use lapin::{
 use super::link::{ANSWER, LinkError, within};
 use crate::topology::{DELIVERY_LIMIT, EXCHANGE, Queue};
 
-/// AMQP's reply code for a declaration that differs from what is there.
+/// AMQP's reply codes for a declaration that differs from what is there, and for what is not there.
 const PRECONDITION_FAILED: u16 = 406;
+const NOT_FOUND: u16 = 404;
 
 /// Parked messages are looked at any number of times, and each look counts as a delivery. RabbitMQ 4 has a limit where
 /// none is set, and 3.10 has no word for none.
@@ -65,6 +66,30 @@ pub(super) async fn all(channel: &Channel) -> Result<(), LinkError> {
         waiting_room(channel, tier).await?;
     }
     Ok(())
+}
+
+/// Names of all queues.
+pub(super) fn queue_names() -> impl Iterator<Item = &'static str> {
+    let queues = Queue::ALL.into_iter().flat_map(|queue| [queue.name(), queue.parked_name()]);
+    queues.chain(TIERS.into_iter().map(|tier| tier.name))
+}
+
+/// Whether a queue is there. Where it is not, the channel is closed by that.
+pub(super) async fn is_there(channel: &Channel, name: &'static str) -> Result<bool, LinkError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let look = channel.queue_declare(name.into(), options, FieldTable::default());
+    match within("look for a queue", ANSWER, look).await {
+        Ok(_) => Ok(true),
+        Err(LinkError::Amqp(_, error)) if reply_code(&error) == Some(NOT_FOUND) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A queue of this connection's own, gone with it, for answers.
+pub(super) async fn answers_queue(channel: &Channel, name: &str) -> Result<Declared, LinkError> {
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let declare = channel.queue_declare(name.into(), options, FieldTable::default());
+    within("declare a queue for answers", ANSWER, declare).await
 }
 
 /// The exchange that everything is published to.

@@ -149,7 +149,7 @@ impl Consuming {
         Self { config, current: Mutex::new(None) }
     }
 
-    /// The connection, made anew where it is down. A new one has the topology declared.
+    /// The connection, made anew where it is down. A new one has the topology declared, unless it only looks.
     pub(super) async fn connection(&self) -> Result<Arc<Connection>, LinkError> {
         let mut current = self.current.lock().await;
         if let Some(connection) = current.as_ref().filter(|connection| connection.status().connected()) {
@@ -157,8 +157,10 @@ impl Consuming {
         }
         *current = None;
         let connection = Arc::new(connect(&self.config, "consume").await?);
-        let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
-        declare::all(&channel).await?;
+        if self.config.declare {
+            let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
+            declare::all(&channel).await?;
+        }
         *current = Some(Arc::clone(&connection));
         Ok(connection)
     }

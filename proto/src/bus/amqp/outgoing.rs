@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::declare::Tier;
 use crate::{
-    bus::{BusError, Label},
+    bus::{BusError, Label, Outcome},
     clock::{Clock as _, SystemClock},
     codec::{Encoding, Kind, Wire},
     handler::Park,
@@ -33,6 +33,10 @@ pub(super) const DETAIL: &str = "detail";
 pub(super) const PARKED_AT: &str = "parked-at";
 pub(super) const SOURCE_QUEUE: &str = "source-queue";
 pub(super) const RUN: &str = "run";
+
+/// Types of the answers to a replay.
+const ANSWER_DONE: &str = "rollcall.done";
+const ANSWER_PARKED: &str = "rollcall.parked";
 
 /// The content type of every message.
 const CONTENT_TYPE: &str = "application/msgpack";
@@ -92,11 +96,39 @@ impl Outgoing {
     }
 
     /// A parked message on its way back to work, straight to its own queue: whoever else has bound a queue has had it.
-    pub(super) fn replay(queue: Queue, delivered: &Delivered<'_>) -> Self {
+    /// Whoever settles it tells the queue `answers`, where one is named.
+    pub(super) fn replay(queue: Queue, delivered: &Delivered<'_>, answers: Option<&str>) -> Self {
         let mut headers = delivered.own_headers();
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(0));
-        delivered.forward("", queue.name(), headers)
+        let mut replayed = delivered.forward("", queue.name(), headers);
+        // Also where nobody listens: who replayed it before does not listen any more.
+        replayed.properties = replayed.properties.with_reply_to(answers.unwrap_or_default().into());
+        replayed
     }
+}
+
+/// Where the end of a delivery is to be told.
+pub(super) fn reply_to(properties: &BasicProperties) -> Option<&ShortString> {
+    properties.reply_to().as_ref().filter(|queue| !queue.as_str().is_empty())
+}
+
+/// Tells that a delivery has come to its end.
+pub(super) fn answer(properties: &BasicProperties, outcome: Outcome) -> BasicProperties {
+    let kind = match outcome {
+        Outcome::Done => ANSWER_DONE,
+        Outcome::Parked => ANSWER_PARKED,
+    };
+    let answer = BasicProperties::default().with_type(kind.into());
+    match properties.message_id() {
+        Some(id) => answer.with_message_id(id.clone()),
+        None => answer,
+    }
+}
+
+/// What an answer tells, and of which message.
+pub(super) fn read_answer(properties: &BasicProperties) -> (Uuid, Outcome) {
+    let is_done = properties.kind().as_ref().is_some_and(|kind| kind.as_str() == ANSWER_DONE);
+    (label(properties).id, if is_done { Outcome::Done } else { Outcome::Parked })
 }
 
 /// What came, as it is passed on.

@@ -60,6 +60,7 @@ pub(super) async fn replay(
     publisher: &Publisher,
     queue: Queue,
     filter: &ParkedFilter,
+    answers: Option<&str>,
 ) -> Result<Vec<Parked>, BusError> {
     let mut look = Look::begin(consuming, queue).await?;
     let mut replayed = Vec::new();
@@ -69,11 +70,32 @@ pub(super) async fn replay(
         if found.is_empty() {
             break;
         }
-        put_back(publisher, queue, &found).await?;
+        put_back(publisher, queue, &found, answers).await?;
         replayed.extend(found.into_iter().map(|found| found.parked));
     }
     look.end().await?;
     Ok(replayed)
+}
+
+/// Acknowledges, and publishes nothing.
+pub(super) async fn discard(
+    consuming: &Consuming,
+    queue: Queue,
+    filter: &ParkedFilter,
+) -> Result<Vec<Parked>, BusError> {
+    let mut look = Look::begin(consuming, queue).await?;
+    let mut discarded = Vec::new();
+    while !is_enough(&discarded, filter) {
+        let room = filter.limit.map_or(TOGETHER, |limit| TOGETHER.min(limit - discarded.len()));
+        let found = look.gather(filter, room).await?;
+        if found.is_empty() {
+            break;
+        }
+        take_away(&found).await?;
+        discarded.extend(found.into_iter().map(|found| found.parked));
+    }
+    look.end().await?;
+    Ok(discarded)
 }
 
 fn is_enough(parked: &[Parked], filter: &ParkedFilter) -> bool {
@@ -136,16 +158,20 @@ impl Look {
     }
 }
 
-async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found]) -> Result<(), BusError> {
+async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found], answers: Option<&str>) -> Result<(), BusError> {
     let outgoing = found.iter().map(|found| {
         let delivered = Delivered { label: &found.label, properties: &found.properties, body: &found.body };
-        Outgoing::replay(queue, &delivered)
+        Outgoing::replay(queue, &delivered, answers)
     });
     publisher.publish(outgoing.collect()).await?;
+    take_away(found).await
+}
+
+async fn take_away(found: &[Found]) -> Result<(), BusError> {
     for found in found {
         let acked = within("acknowledge", ANSWER, found.acker.ack(BasicAckOptions::default())).await?;
         if !acked {
-            let operation = "acknowledge a replayed message: the channel is closed";
+            let operation = "acknowledge a parked message: the channel is closed";
             return Err(BusError::Unavailable { operation, source: None });
         }
     }

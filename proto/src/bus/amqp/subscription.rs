@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, future::try_join_all};
 use lapin::{
     Consumer, Queue as Declared,
     message::Delivery as Arrived,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
     types::FieldTable,
 };
 use tokio::{
@@ -22,7 +22,7 @@ use super::{
     publisher::Publisher,
 };
 use crate::{
-    bus::{BusError, Delivery, Subscription, Token},
+    bus::{BusError, Delivery, Outcome, Subscription, Token},
     codec::Wire,
     handler::{Park, Retry},
     topology::Queue,
@@ -34,15 +34,23 @@ const LOOK: Duration = Duration::from_secs(3);
 /// Answers in a row that make it sure that it is not: one may have crossed a delivery.
 const DOUBTS: u8 = 2;
 
+/// A consumer that has heard nothing for so long is replaced, unless a delivery of it is still being handled.
+const RENEW: Duration = Duration::from_secs(15);
+
 /// See the module.
 pub(super) struct AmqpSubscription {
     consuming: Arc<Consuming>,
     publisher: Publisher,
     queue: Queue,
+    prefetch: u16,
     /// Taken only by the drop.
     session: Option<Session>,
     consumer: Consumer,
     watch: Watch,
+    /// Deliveries handed out and not settled yet. They belong to the channel.
+    outstanding: usize,
+    /// A replacement under way. Kept here for the same reason as the watch's question.
+    replacement: Option<JoinHandle<Result<(Session, Consumer), LinkError>>>,
 }
 
 /// Notices a consumer that nothing will ever come to.
@@ -50,7 +58,12 @@ pub(super) struct AmqpSubscription {
 /// The broker tells of a deleted queue by cancelling its consumers, but not always: a queue declared again under the
 /// same name in that moment is taken for the old one, which has no such consumer. And the client library does not tell
 /// of every channel that is gone. A message that waits while there is room for it tells both.
+///
+/// One thing nothing tells: a consumer carried over to the new queue, whose deliveries the channel's own process in the
+/// broker drops, because their numbers begin anew and it takes them for repetitions (seen on RabbitMQ 3.10). The queue
+/// then has a consumer and nothing waits. Hence a consumer that hears nothing is replaced from time to time.
 struct Watch {
+    since: Instant,
     next_look: Instant,
     doubts: u8,
     /// A question under way. Kept here, so that a `next` that is dropped half-way does not begin anew each time.
@@ -59,7 +72,8 @@ struct Watch {
 
 impl Watch {
     fn begin() -> Self {
-        Self { next_look: Instant::now() + LOOK, doubts: 0, question: None }
+        let now = Instant::now();
+        Self { since: now, next_look: now + LOOK, doubts: 0, question: None }
     }
 
     fn delivered(&mut self) {
@@ -99,33 +113,62 @@ impl AmqpSubscription {
         queue: Queue,
         prefetch: u16,
     ) -> Result<Self, BusError> {
-        let session = consuming.session().await?;
-        let consumer = match consume(&session, queue, prefetch).await {
-            Ok(consumer) => consumer,
-            Err(error) => {
-                if error.is_worth_another_link() {
-                    consuming.retire(&session.connection).await;
-                }
-                return Err(error.into());
-            }
-        };
-        Ok(Self { consuming, publisher, queue, session: Some(session), consumer, watch: Watch::begin() })
+        let (session, consumer) = begin(&consuming, queue, prefetch).await?;
+        Ok(Self {
+            consuming,
+            publisher,
+            queue,
+            prefetch,
+            session: Some(session),
+            consumer,
+            watch: Watch::begin(),
+            outstanding: 0,
+            replacement: None,
+        })
     }
 
     async fn arrived(&mut self) -> Result<Arrived, BusError> {
-        let Some(session) = &self.session else { return Err(away("consume: the subscription has ended")) };
-        tokio::select! {
-            biased;
-            arrived = self.consumer.next() => match arrived {
-                Some(Ok(arrived)) => {
-                    self.watch.delivered();
-                    Ok(arrived)
-                }
-                Some(Err(error)) => Err(LinkError::Amqp("consume", error).into()),
-                None => Err(away("consume: the broker has cancelled the consumer")),
-            },
-            error = self.watch.bad_news(session, self.queue) => Err(error),
+        loop {
+            let Some(session) = &self.session else { return Err(away("consume: the subscription has ended")) };
+            let renew = async |since: Instant| match self.outstanding {
+                0 => sleep_until(since + RENEW).await,
+                _ => std::future::pending().await,
+            };
+            let since = self.watch.since;
+            tokio::select! {
+                biased;
+                arrived = self.consumer.next() => return match arrived {
+                    Some(Ok(arrived)) => {
+                        self.watch.delivered();
+                        self.outstanding += 1;
+                        Ok(arrived)
+                    }
+                    Some(Err(error)) => Err(LinkError::Amqp("consume", error).into()),
+                    None => Err(away("consume: the broker has cancelled the consumer")),
+                },
+                error = self.watch.bad_news(session, self.queue) => return Err(error),
+                () = renew(since) => self.replace().await?,
+            }
         }
+    }
+
+    /// Consumes over a new channel. What the old one was sent and nobody has seen comes again.
+    async fn replace(&mut self) -> Result<(), BusError> {
+        let (consuming, queue, prefetch) = (Arc::clone(&self.consuming), self.queue, self.prefetch);
+        let start = || tokio::spawn(async move { begin(&consuming, queue, prefetch).await });
+        let replacement = self.replacement.get_or_insert_with(start).await;
+        self.replacement = None;
+        let (session, consumer) = replacement.map_err(|_| away("consume: the runtime is shutting down"))??;
+        let old = self.session.replace(session);
+        (self.consumer, self.watch) = (consumer, Watch::begin());
+        if let Some(old) = old {
+            tokio::spawn(async move { old.close().await });
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, number: usize) {
+        self.outstanding = self.outstanding.saturating_sub(number);
     }
 
     /// Each acknowledgement waits until the library's own thread has written it: all together, not one after another. One
@@ -133,6 +176,7 @@ impl AmqpSubscription {
     async fn settle(&mut self, tokens: &[&AmqpToken]) -> Result<(), BusError> {
         let acks = try_join_all(tokens.iter().map(|token| token.acker.ack(BasicAckOptions::default())));
         let acked = within("acknowledge", ANSWER, acks).await;
+        self.settled(tokens.len());
         if matches!(acked, Err(LinkError::TimedOut(_)))
             && let Some(session) = &self.session
         {
@@ -142,6 +186,35 @@ impl AmqpSubscription {
             Ok(())
         } else {
             Err(away("acknowledge: the delivery's channel is closed"))
+        }
+    }
+}
+
+/// A channel and a consumer on it. A connection that gives none is not asked again.
+async fn begin(consuming: &Consuming, queue: Queue, prefetch: u16) -> Result<(Session, Consumer), LinkError> {
+    let session = consuming.session().await?;
+    match consume(&session, queue, prefetch).await {
+        Ok(consumer) => Ok((session, consumer)),
+        Err(error) => {
+            if error.is_worth_another_link() {
+                consuming.retire(&session.connection).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+impl AmqpSubscription {
+    /// Tells who replayed a delivery how it ended. Whoever asked may be gone, and nothing rests on the answer.
+    async fn tell(&self, tokens: &[&AmqpToken], outcome: Outcome) {
+        let Some(session) = &self.session else { return };
+        for properties in tokens.iter().map(|token| &token.properties) {
+            let Some(queue) = outgoing::reply_to(properties) else { continue };
+            let (options, answer) = (BasicPublishOptions::default(), outgoing::answer(properties, outcome));
+            let publish = session.channel.basic_publish("".into(), queue.clone(), options, &[], answer);
+            if let Err(error) = within("tell a replay", ANSWER, publish).await {
+                tracing::debug!(?error, "A replay could not be told what became of its message.");
+            }
         }
     }
 }
@@ -165,7 +238,9 @@ impl Subscription for AmqpSubscription {
 
     async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError> {
         let tokens = deliveries.iter().map(token).collect::<Result<Vec<_>, _>>()?;
-        self.settle(&tokens).await
+        self.settle(&tokens).await?;
+        self.tell(&tokens, Outcome::Done).await;
+        Ok(())
     }
 
     async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {
@@ -180,7 +255,9 @@ impl Subscription for AmqpSubscription {
         let token = token(&delivery)?;
         let outgoing = Outgoing::park(self.queue, &delivered(&delivery, token), park);
         self.publisher.publish(vec![outgoing]).await?;
-        self.settle(&[token]).await
+        self.settle(&[token]).await?;
+        self.tell(&[token], Outcome::Parked).await;
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The SQL of the embedded bus, a function for each thing done. All of them run inside the writer's transaction, apart
 //! from the counts and the listing of parked messages.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::DateTime;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -228,6 +228,20 @@ pub(super) async fn replay(
     Ok(found.into_iter().map(|(_, parked)| parked).collect())
 }
 
+/// Throws parked messages away.
+pub(super) async fn discard(
+    connection: &mut SqliteConnection,
+    queue: Queue,
+    filter: &ParkedFilter,
+) -> Done<Vec<Parked>> {
+    let found = find_parked(connection, queue, filter).await?;
+    sqlx::query("DELETE FROM parked WHERE seq IN (SELECT value FROM json_each(?1))")
+        .bind(json(found.iter().map(|(seq, _)| *seq)))
+        .execute(connection)
+        .await?;
+    Ok(found.into_iter().map(|(_, parked)| parked).collect())
+}
+
 async fn unpark(connection: &mut SqliteConnection, parked_seq: i64, turn: i64) -> Done<()> {
     const MESSAGE: &str = "INSERT INTO messages
         (seq, queue, id, district, run, kind, traceparent, encoding, attempt, turn)
@@ -259,6 +273,33 @@ fn parked(queue: Queue, row: &SqliteRow) -> Done<(i64, Parked)> {
     let parked_at = DateTime::from_timestamp_micros(row.try_get("parked_at")?).unwrap_or_default();
     let (reason, detail) = (row.try_get("reason")?, row.try_get("detail")?);
     Ok((row.try_get("seq")?, Parked { id, queue, kind, reason, detail, district, run, parked_at }))
+}
+
+/// Where messages are. Those in neither set are done.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// In their queue: ready, put off, or with a consumer.
+    pub(super) waiting: BTreeSet<Uuid>,
+    /// Kept aside.
+    pub(super) parked: BTreeSet<Uuid>,
+}
+
+/// Looks for messages by id.
+pub(super) async fn places(readers: &SqlitePool, queue: Queue, ids: &BTreeSet<Uuid>) -> Done<Places> {
+    const WAITING: &str = "SELECT id FROM messages WHERE queue = ?1";
+    const PARKED: &str = "SELECT id FROM parked WHERE queue = ?1";
+    // One snapshot: a message on its way from one table to the other is in one of them.
+    let mut snapshot = readers.begin().await?;
+    let mut places = Places::default();
+    for (sql, found) in [(WAITING, &mut places.waiting), (PARKED, &mut places.parked)] {
+        for row in sqlx::query(sql).bind(queue.name()).fetch_all(&mut *snapshot).await? {
+            let id: Uuid = row.try_get(0)?;
+            if ids.contains(&id) {
+                found.insert(id);
+            }
+        }
+    }
+    Ok(places)
 }
 
 /// Whether a claim would find something. Only looks, so that an idle process takes no write lock.

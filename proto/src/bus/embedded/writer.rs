@@ -44,6 +44,7 @@ pub(crate) enum Op {
     Extend { lease: i64, until: i64 },
     Recover { reply: Reply<u64> },
     Replay { queue: Queue, filter: ParkedFilter, reply: Reply<Vec<Parked>> },
+    Discard { queue: Queue, filter: ParkedFilter, reply: Reply<Vec<Parked>> },
     Purge { queue: Queue, reply: Reply<u64> },
 }
 
@@ -52,7 +53,7 @@ enum Outcome {
     Nothing,
     Count(u64),
     Claimed(Vec<Claimed>),
-    Replayed(Vec<Parked>),
+    Parked(Vec<Parked>),
 }
 
 /// Tells this process's subscriptions that there may be something for them.
@@ -158,7 +159,10 @@ impl Op {
             }
             Self::Recover { .. } => statements::recover(connection).await.map(Outcome::Count),
             Self::Replay { queue, filter, .. } => {
-                statements::replay(connection, *queue, filter).await.map(Outcome::Replayed)
+                statements::replay(connection, *queue, filter).await.map(Outcome::Parked)
+            }
+            Self::Discard { queue, filter, .. } => {
+                statements::discard(connection, *queue, filter).await.map(Outcome::Parked)
             }
             Self::Purge { queue, .. } => statements::purge(connection, *queue).await.map(Outcome::Count),
         }
@@ -195,8 +199,9 @@ impl Op {
             }
             Self::Replay { queue, reply, .. } => {
                 wakers.wake(queue);
-                drop(reply.send(result.map(Outcome::replayed)));
+                drop(reply.send(result.map(Outcome::parked)));
             }
+            Self::Discard { reply, .. } => drop(reply.send(result.map(Outcome::parked))),
             Self::Purge { reply, .. } => drop(reply.send(result.map(Outcome::count))),
         }
     }
@@ -211,7 +216,7 @@ impl Outcome {
         if let Self::Claimed(rows) = self { rows } else { Vec::new() }
     }
 
-    fn replayed(self) -> Vec<Parked> {
-        if let Self::Replayed(parked) = self { parked } else { Vec::new() }
+    fn parked(self) -> Vec<Parked> {
+        if let Self::Parked(parked) = self { parked } else { Vec::new() }
     }
 }

@@ -1,0 +1,188 @@
+//! `rollcall reconcile`: what the store says is owed, against what the broker has.
+//!
+//! Role: one look of each service's reconciler, by hand; with `--check` only told. Neighbours: the reconcilers in fetcher,
+//! classifier and flag-sync, which do the same again and again.
+//!
+//! Invariants: `--check` changes nothing, neither in the store nor on the broker; what is told is what a reconciler would
+//! act on, or what keeps it from being acted on.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_classifier::reconcile::{self as planning, Owed};
+use rollcall_fetcher::{FetcherConfig, Reconciler};
+use rollcall_flag_sync::reconcile as flags;
+use rollcall_proto::{
+    bus::{ParkedFilter, QueueDepth},
+    id::{DistrictId, RunId},
+    topology::Queue,
+};
+use rollcall_store::{OpenRun, StoreError, run::Stage};
+use serde_json::{Value, json};
+
+use crate::{cli::Global, context::Context, host::flag_sync_config, output::Listing};
+
+const COLUMNS: [&str; 6] = ["disagreement", "queue", "district", "run", "since", "detail"];
+
+/// See the module.
+pub(crate) async fn reconcile(global: &Global, check: bool) -> anyhow::Result<ExitCode> {
+    if !check {
+        return mend(&Context::open(global).await?).await;
+    }
+    let context = Context::open_looking(global).await?;
+    let mut report = Report { listing: Listing::new(&COLUMNS), found: 0 };
+    report.look(&context).await?;
+    report.listing.print(context.format)?;
+    if report.found == 0 {
+        eprintln!("store and broker agree");
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "{} disagreements; workers mend what they can by themselves, `rollcall reconcile` does at once",
+        report.found
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+/// One look of every reconciler.
+async fn mend(context: &Context) -> anyhow::Result<ExitCode> {
+    fetching(context).once().await.context("asking again for what runs owe in fetching")?;
+    let runs = planning::tick(&context.classifier()).await.context("asking again for plans and batches")?;
+    let districts = flags::tick(&flag_sync(context)?).await.context("asking again for flags")?;
+    eprintln!(
+        "looked at every open run: {runs} were owed a plan or batches; {districts} districts were owed their flags"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fetching(context: &Context) -> Reconciler {
+    let config = FetcherConfig { lost_after: context.settings.lost_after, ..FetcherConfig::default() };
+    Reconciler::new(&config, context.store.clone(), Arc::clone(&context.bus), Arc::clone(&context.clock))
+}
+
+fn flag_sync(context: &Context) -> anyhow::Result<rollcall_flag_sync::Context> {
+    let (bus, store, clock) = (Arc::clone(&context.bus), context.store.clone(), Arc::clone(&context.clock));
+    Ok(rollcall_flag_sync::Context::new(flag_sync_config(&context.settings), bus, store, clock)?)
+}
+
+struct Report {
+    listing: Listing,
+    found: usize,
+}
+
+/// Whose, where it is anybody's.
+type Whose<'a> = (Option<&'a DistrictId>, Option<RunId>);
+
+impl Report {
+    fn add(&mut self, what: &str, queue: &str, whose: Whose<'_>, since: Option<DateTime<Utc>>, detail: &str) {
+        self.found += 1;
+        let (district, run) = whose;
+        self.listing.push(vec![
+            json!(what),
+            if queue.is_empty() { Value::Null } else { json!(queue) },
+            json!(district),
+            json!(run),
+            json!(since),
+            json!(detail),
+        ]);
+    }
+
+    async fn look(&mut self, context: &Context) -> anyhow::Result<()> {
+        let missing = context.bus.missing_queues().await?;
+        for queue in &missing {
+            let detail = "not on the broker; the next worker that starts or publishes makes it";
+            self.add("queue-missing", queue, (None, None), None, detail);
+        }
+        // A look at the depth of a queue that is missing would make it.
+        let depths = if missing.is_empty() { context.bus.depths().await? } else { Vec::new() };
+        self.look_at_queues(&depths);
+        for run in context.store.open_runs().await? {
+            self.look_at_run(context, &run, &depths).await?;
+        }
+        self.look_at_flags(context, &depths).await?;
+        if missing.is_empty() {
+            self.look_at_parked(context).await?;
+        }
+        Ok(())
+    }
+
+    fn look_at_queues(&mut self, depths: &[QueueDepth]) {
+        for depth in depths.iter().filter(|depth| depth.waiting > 0 && depth.consumers == Some(0)) {
+            let detail = format!("{} messages wait and nobody consumes; start a worker", depth.waiting);
+            self.add("nobody-consumes", depth.queue.name(), (None, None), None, &detail);
+        }
+    }
+
+    async fn look_at_run(&mut self, context: &Context, run: &OpenRun, depths: &[QueueDepth]) -> anyhow::Result<()> {
+        let whose = (Some(&run.district), Some(run.run));
+        if matches!(run.stage, Stage::Pull | Stage::Recheck) {
+            let owed = fetching(context).owed(run).await?;
+            if owed > 0 {
+                let detail = format!("{owed} messages of the fetch queue are owed{}", waiting(depths, Queue::Fetch));
+                self.add("pages-lost", Queue::Fetch.name(), whose, Some(run.touched_at), &detail);
+            }
+        }
+        let quiet = TimeDelta::from_std(context.settings.lost_after)?;
+        match planning::owed(run, context.clock.now(), quiet) {
+            Owed::Nothing => {}
+            Owed::Plan => {
+                let detail = format!("nothing has moved, and it is not planned{}", waiting(depths, Queue::Plan));
+                self.add("plan-lost", Queue::Plan.name(), whose, Some(run.touched_at), &detail);
+            }
+            Owed::Release => {
+                let detail = format!("released, not all written, nothing moves{}", waiting(depths, Queue::Write));
+                self.add("batches-lost", Queue::Write.name(), whose, Some(run.touched_at), &detail);
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_flags(&mut self, context: &Context, depths: &[QueueDepth]) -> anyhow::Result<()> {
+        for work in context.store.flag_work().await? {
+            let quiet = TimeDelta::from_std(context.settings.lost_after)?;
+            let since = [work.stopped_at, work.pending_since].into_iter().flatten().min();
+            let now = context.clock.now();
+            let long = since.is_none_or(|since| since + quiet < now);
+            if long && flags::owed(&work, now, quiet).is_some() {
+                let detail = format!("the district's flags are due{}", waiting(depths, Queue::Flags));
+                self.add("flags-due", Queue::Flags.name(), (Some(&work.district), None), since, &detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Parked messages of runs that the store does not know: of before a restore, or of another installation.
+    async fn look_at_parked(&mut self, context: &Context) -> anyhow::Result<()> {
+        let mut groups: BTreeMap<(Queue, RunId), (usize, DateTime<Utc>)> = BTreeMap::new();
+        // A message about flags belongs to no run.
+        for queue in Queue::ALL.into_iter().filter(|queue| *queue != Queue::Flags) {
+            for parked in context.bus.parked(queue, &ParkedFilter::default()).await? {
+                let Some(run) = parked.run else { continue };
+                let (count, oldest) = groups.entry((queue, run)).or_insert((0, parked.parked_at));
+                (*count, *oldest) = (*count + 1, parked.parked_at.min(*oldest));
+            }
+        }
+        for ((queue, run), (count, oldest)) in groups {
+            match context.store.district_of(run).await {
+                Ok(_) => {}
+                Err(StoreError::NoRun(_)) => {
+                    let detail = format!("{count} parked messages of a run that the store does not know");
+                    self.add("run-unknown", queue.name(), (None, Some(run)), Some(oldest), &detail);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn waiting(depths: &[QueueDepth], queue: Queue) -> String {
+    match depths.iter().find(|depth| depth.queue == queue) {
+        Some(QueueDepth { waiting, consumers: Some(consumers), .. }) => {
+            format!("; {waiting} wait there, {consumers} consumers")
+        }
+        Some(QueueDepth { waiting, .. }) => format!("; {waiting} wait there"),
+        None => String::new(),
+    }
+}
