@@ -6,10 +6,12 @@
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::Router;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
 use rollcall_flag_sync::{self as flag_sync, FlagSyncConfig};
-use rollcall_web::WebConfig;
+use rollcall_telemetry::health::Health;
+use rollcall_web::{Resources, WebConfig};
 use rollcall_writer::WriterConfig;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -50,12 +52,18 @@ impl HostLock {
 pub(crate) struct Services {
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
+    health: Health,
 }
 
 impl Services {
     /// Starts nothing yet.
     pub(crate) fn new() -> Self {
-        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new() }
+        Self::watched(Health::new())
+    }
+
+    /// Starts nothing yet; `health` hears when they are told to stop.
+    pub(crate) fn watched(health: Health) -> Self {
+        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new(), health }
     }
 
     /// Starts all of them. `schedule` off: only the work that is there, no scheduled runs.
@@ -105,32 +113,42 @@ impl Services {
     }
 
     /// Starts the HTTP side, and tells where.
-    pub(crate) async fn start_web(&mut self, context: &Context, address: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) async fn start_web(
+        &mut self,
+        context: &Context,
+        address: SocketAddr,
+        probes: Router,
+    ) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))?;
         let address = listener.local_addr()?;
-        let public_url = self.serve_web(context, listener)?;
+        let public_url = self.serve_web(context, listener, Some(probes))?;
         eprintln!("listening for HTTP on {address}; people reach it at {public_url}");
         Ok(())
     }
 
-    /// Starts the HTTP side on a listener; where people reach it.
-    pub(crate) fn serve_web(&mut self, context: &Context, listener: TcpListener) -> anyhow::Result<Url> {
+    /// Starts the HTTP side on a listener, with the process's own probes if it has some; where people reach it.
+    pub(crate) fn serve_web(
+        &mut self,
+        context: &Context,
+        listener: TcpListener,
+        probes: Option<Router>,
+    ) -> anyhow::Result<Url> {
         let config = web_config(context, listener.local_addr()?.port())?;
         let public_url = config.public_url().clone();
-        let (bus, store, clock) = parts(context);
-        let asking = flag_sync::Context::new(
-            flag_sync_config(&context.settings),
-            Arc::clone(&bus),
-            store.clone(),
-            Arc::clone(&clock),
-        )?;
-        let take_overs = Arc::new(Campus(asking));
-        self.tasks.spawn(rollcall_web::run(listener, config, bus, store, clock, take_overs, self.shutdown.clone()));
+        let resources = site_resources(context)?;
+        let shutdown = self.shutdown.clone();
+        match probes {
+            Some(probes) => {
+                self.tasks.spawn(rollcall_web::run_with_probes(listener, config, resources, probes, shutdown))
+            }
+            None => self.tasks.spawn(rollcall_web::run(listener, config, resources, shutdown)),
+        };
         Ok(public_url)
     }
 
     /// Tells them to stop and waits until they have finished what is in hand.
     pub(crate) async fn stop(mut self) {
+        self.health.drain();
         self.shutdown.cancel();
         let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
@@ -178,6 +196,13 @@ fn web_config(context: &Context, port: u16) -> anyhow::Result<WebConfig> {
         ),
     };
     Ok(WebConfig::new(public_url, allow)?)
+}
+
+fn site_resources(context: &Context) -> anyhow::Result<Resources> {
+    let (bus, store, clock) = parts(context);
+    let config = flag_sync_config(&context.settings);
+    let asking = flag_sync::Context::new(config, Arc::clone(&bus), store.clone(), Arc::clone(&clock))?;
+    Ok(Resources { bus, store, clock, take_overs: Arc::new(Campus(asking)) })
 }
 
 fn parts(

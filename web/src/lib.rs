@@ -26,6 +26,6 @@ mod take_overs;
 
 pub use self::{
     config::{ConfigError, WebConfig},
-    server::{router, run},
+    server::{Resources, run, run_with_probes},
     take_overs::{TakeOverError, TakeOvers},
 };

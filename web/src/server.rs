@@ -42,18 +42,45 @@ pub(crate) struct App {
     pub(crate) hashing: Arc<Semaphore>,
 }
 
+/// What the site works with.
+#[derive(Clone)]
+pub struct Resources {
+    /// Where it says that flags are due.
+    pub bus: SharedBus,
+    /// Everything it keeps.
+    pub store: Store,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// Whom it asks about take-overs.
+    pub take_overs: Arc<dyn TakeOvers>,
+}
+
 /// Serves `listener` until `shutdown`; answers under way go out first.
-pub async fn run(
+pub async fn run(listener: TcpListener, config: WebConfig, resources: Resources, shutdown: CancellationToken) {
+    let probes = Router::new().route("/health/live", get(health::live)).route("/health/ready", get(health::ready));
+    serve(listener, config, resources, probes, shutdown).await;
+}
+
+/// [`run`] with the process's own `probes` in place of the site's: health, and what else is to be served beside the site.
+pub async fn run_with_probes(
     listener: TcpListener,
     config: WebConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
-    take_overs: Arc<dyn TakeOvers>,
+    resources: Resources,
+    probes: Router,
     shutdown: CancellationToken,
 ) {
-    let sweeping = tokio::spawn(sweep(store.clone(), Arc::clone(&clock), shutdown.clone()));
-    let routes = match router(config, bus, store, clock, take_overs) {
+    serve(listener, config, resources, probes.with_state(()), shutdown).await;
+}
+
+async fn serve(
+    listener: TcpListener,
+    config: WebConfig,
+    resources: Resources,
+    probes: Router<App>,
+    shutdown: CancellationToken,
+) {
+    let sweeping = tokio::spawn(sweep(resources.store.clone(), Arc::clone(&resources.clock), shutdown.clone()));
+    let routes = match router(config, resources, probes) {
         Ok(routes) => routes,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the HTTP side cannot start");
@@ -71,19 +98,17 @@ pub async fn run(
 ///
 /// # Errors
 /// The TLS library does not start.
-pub fn router(
+fn router(
     config: WebConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
-    take_overs: Arc<dyn TakeOvers>,
+    resources: Resources,
+    probes: Router<App>,
 ) -> Result<Router, lti::platform_keys::FetchError> {
+    let Resources { bus, store, clock, take_overs } = resources;
     let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
     let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
     let app = App { config: Arc::new(config), bus, store, clock, take_overs, platform_keys, hashing };
     Ok(Router::new()
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        .merge(probes)
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::DEEPER_STYLE_PATH, get(pages::style))
         .route("/lti/{district}/login", get(lti::login::begin_by_get).post(lti::login::begin_by_post))

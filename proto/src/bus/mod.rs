@@ -21,6 +21,7 @@ use crate::{
     handler::{Park, Retry},
     id::{DistrictId, RunId},
     message::Message,
+    telemetry::messaging::{Origin, System},
     topology::Queue,
 };
 
@@ -122,6 +123,29 @@ impl Delivery {
         Self { message, label, attempt, wire, token }
     }
 
+    /// Where it came from, where the bus tells.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        match &self.token {
+            Token::Amqp(token) => Some(token.origin()),
+            Token::Embedded(_) | Token::Outside(_) => None,
+        }
+    }
+
+    /// A delivery of a bus outside this crate, which finds it again by `tag`. `attempt`: deliveries of it that ended in a
+    /// retry so far.
+    pub fn outside(wire: Wire, attempt: u32, tag: u64) -> Self {
+        let unreadable = Label { id: Uuid::nil(), kind: "unknown".to_owned(), district: None, run: None };
+        Self::read(unreadable, Some(attempt), wire, Token::Outside(tag))
+    }
+
+    /// The tag of a delivery made by [`Delivery::outside`].
+    pub const fn tag(&self) -> Option<u64> {
+        match self.token {
+            Token::Outside(tag) => Some(tag),
+            Token::Amqp(_) | Token::Embedded(_) => None,
+        }
+    }
+
     /// Takes the message out for a handler. What stays behind can be settled all the same.
     pub(crate) fn take(self) -> (Result<Message, Unreadable>, Self) {
         let left = Err(Unreadable { reason: "taken", detail: String::new() });
@@ -165,6 +189,8 @@ pub(crate) enum Token {
     Amqp(Box<amqp::AmqpToken>),
     /// SQLite.
     Embedded(embedded::EmbeddedToken),
+    /// A bus that this crate does not know.
+    Outside(u64),
 }
 
 /// Number of messages of a queue.
@@ -289,6 +315,16 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Can the bus be reached right now? For `doctor` and readiness.
     async fn check(&self) -> Result<(), BusError>;
+
+    /// What carries the messages, for spans.
+    fn system(&self) -> &System {
+        System::embedded()
+    }
+
+    /// When the oldest message that waits in each queue was published, where the bus can tell.
+    async fn oldest(&self) -> Result<Vec<(Queue, DateTime<Utc>)>, BusError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A stream of deliveries. Dropping it gives unsettled deliveries back.

@@ -90,7 +90,7 @@ impl<'a> Circle<'a> {
         let lock = context.take_host().await?.context("another process hosts the demo's directory")?;
         let mut services = Services::new();
         services.start_all(&context, CONCURRENCY, false);
-        services.serve_web(&context, listener)?;
+        services.serve_web(&context, listener, None)?;
         let platform = platform(&district, &site, Vec::new()).await?;
         register(&context, &district, &platform).await?;
         Ok(Self { context, district, sis, site, platform, services, _lock: lock })

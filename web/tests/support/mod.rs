@@ -26,7 +26,7 @@ use rollcall_store::{
     lti::{Place, Registration, RegistrationDetails, StaffAccess},
     secret::Keyring,
 };
-use rollcall_web::{TakeOverError, TakeOvers, WebConfig, lti::tool_keys};
+use rollcall_web::{Resources, TakeOverError, TakeOvers, WebConfig, lti::tool_keys};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::{Executor as _, SqlitePool};
@@ -149,16 +149,13 @@ impl Site {
     }
 
     fn serve(&self, listener: TcpListener, store: Store) {
-        let clock = Arc::new(self.clock.clone());
-        let run = rollcall_web::run(
-            listener,
-            self.config.clone(),
-            Arc::clone(&self.bus),
+        let resources = Resources {
+            bus: Arc::clone(&self.bus),
             store,
-            clock,
-            Arc::clone(&self.take_overs) as _,
-            self.shutdown.clone(),
-        );
+            clock: Arc::new(self.clock.clone()),
+            take_overs: Arc::clone(&self.take_overs) as _,
+        };
+        let run = rollcall_web::run(listener, self.config.clone(), resources, self.shutdown.clone());
         tokio::spawn(run);
     }
 
