@@ -19,8 +19,9 @@ use url::Url;
 
 use crate::{cli::Role, config::Settings, context::Context, take_overs::Campus};
 
-/// How long a host waits for its services to finish what they have in hand.
-const DRAIN: Duration = Duration::from_secs(25);
+/// How long a host waits for its services to finish what they have in hand, or to give it back: a little longer than
+/// they take themselves.
+const DRAIN: Duration = Duration::from_millis(9_500);
 
 /// The right to host workers on a directory.
 #[derive(Debug)]

@@ -16,7 +16,10 @@ use rollcall_http::{
     session::{Call, Session},
     urls,
 };
-use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_proto::{
+    failpoint::{Side, Step, reached},
+    id::{ConnectionNo, DistrictId},
+};
 use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -182,7 +185,9 @@ impl Campus {
     pub async fn put(&self, id: &str, body: Value) -> Result<Written, SisError> {
         let path = &self.table.participations_path;
         let call = self.call(Method::PUT, path, Some(id), Some(body), "a program participation")?;
+        reached(Step::Campus, "flag", Side::Before);
         let reply = self.send(&call).await?;
+        reached(Step::Campus, "flag", Side::After);
         Ok(match reply.status {
             status @ 200..=299 => Written::Accepted(status),
             status if is_transient(status) => return Err(SisError::Status { what: call.what, status }),

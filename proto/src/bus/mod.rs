@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     codec::{Kind, Wire},
+    failpoint::{Side, Step, reached},
     handler::{Park, Retry},
     id::{DistrictId, RunId},
     message::Message,
@@ -180,6 +181,13 @@ pub struct Unreadable {
     pub reason: &'static str,
     /// Class and position of the error; never the content.
     pub detail: String,
+}
+
+/// The moment around publishing, for the tests.
+fn publishing(messages: &[Message], side: Side) {
+    if let Some(first) = messages.first() {
+        reached(Step::Publish, Kind::of(&first.body).as_str(), side);
+    }
 }
 
 /// How a bus finds a delivery again.

@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{fault, migrate};
+use super::{fault, migrate, patience};
 use crate::StoreError;
 
 /// How long a transaction waits for a connection.
@@ -84,6 +84,7 @@ impl Engine {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| Box::pin(alive(connection, meta)))
+            .after_release(|connection, _| Box::pin(unsuspected(connection)))
             .after_connect(|connection, _| Box::pin(async move { connection.execute(AS_WORKER).await.map(drop) }))
             .connect_with(options(url)?)
             .await
@@ -116,8 +117,17 @@ impl Engine {
 
 /// A connection fresh from work is taken to be alive: a broken one costs the one transaction that finds it a retry.
 async fn alive(connection: &mut PgConnection, meta: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
-    if meta.idle_for > RESTED {
-        connection.ping().await?;
+    if meta.idle_for > RESTED || patience::in_doubt() {
+        patience::sign_of_life(connection).await?;
+    }
+    Ok(true)
+}
+
+/// The driver asks a connection that comes back for a sign of life too, and would wait for ever: where answers did not
+/// come lately, it is asked with a limit before.
+async fn unsuspected(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    if patience::in_doubt() {
+        patience::sign_of_life(connection).await?;
     }
     Ok(true)
 }
