@@ -58,7 +58,7 @@ impl Sources {
         run: RunId,
         connection: ConnectionNo,
     ) -> Result<Opened, Arc<FetchError>> {
-        self.opened.try_get_with((run, connection), self.open(district, run, connection)).await
+        Box::pin(self.opened.try_get_with((run, connection), self.open(district, run, connection))).await
     }
 
     async fn open(&self, id: &DistrictId, run: RunId, number: ConnectionNo) -> Result<Opened, FetchError> {

@@ -55,9 +55,9 @@ pub fn wanted_ids() -> Option<(u128, u64)> {
 /// Begins what `begin` begins with these ids.
 pub(super) fn with_ids<T>(context: TraceContext, begin: impl FnOnce() -> T) -> T {
     IDS.set(Some((context.trace_number(), context.span_number())));
-    let begun = begin();
+    let outcome = begin();
     IDS.set(None);
-    begun
+    outcome
 }
 
 /// For which runs and districts something is done. Travels in the context, and marks every span within.

@@ -18,7 +18,7 @@ use crate::StoreError;
 
 /// Longest wait for one answer: several times what the longest statement of ours takes, and longer than the server's own
 /// limit on locks.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// Longest wait for a sign of life.
 const SIGN: Duration = Duration::from_secs(3);

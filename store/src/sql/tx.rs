@@ -75,10 +75,10 @@ impl Store {
     }
 }
 
-/// Begins, and measures how long that takes.
-async fn begun(beginning: impl Future<Output = Result<Tx>>) -> Result<Tx> {
+/// Begins, and measures how long that takes. On the heap: the library's futures would make every caller's a large one.
+async fn begun(beginning: impl Future<Output = Result<Tx>> + Send) -> Result<Tx> {
     let since = Instant::now();
-    let result = beginning.await;
+    let result = Box::pin(beginning).await;
     told::begun(since, &result);
     result
 }
@@ -90,8 +90,8 @@ async fn begin_with(
     settings: &'static str,
     operation: &'static str,
 ) -> Result<Tx> {
-    let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
-    let begun = within(operation, pool.begin_with(begin)).await?;
+    let statement = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
+    let begun = within(operation, pool.begin_with(statement)).await?;
     Ok(Tx::Pg(begun, Told::postgres(pool)))
 }
 

@@ -53,7 +53,6 @@ pub const STEPS: [Steps; 4] = [
         role: Role::FlagSync,
         steps: &[
             "commit/claim a district's flags",
-            "commit/save the programs of flags",
             "commit/save participations",
             "commit/save flags",
             "commit/note that flags are synced",
@@ -75,6 +74,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/claim the asking for flags",
     "publish/flag.sync",
     "publish/flag.push",
+    // Only where the SIS's programs changed.
+    "commit/save the programs of flags",
     // The last page is stored before the board has it fetched, now and then: then the fetcher asks for the plan.
     "commit/note that a run is pulled",
     "publish/run.classify",

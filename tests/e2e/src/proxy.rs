@@ -89,12 +89,11 @@ impl Proxy {
     /// A proxy to the host and port of a URL; of PostgreSQL's, to the socket in its `host` parameter where it has one.
     pub async fn to(url: &Url) -> Self {
         let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| folder.into_owned());
-        let target = match socket.filter(|folder| folder.starts_with('/')) {
-            Some(folder) => Target::Unix(PathBuf::from(folder).join(".s.PGSQL.5432")),
-            None => {
-                let host = url.host_str().expect("the URL of a server has a host");
-                Target::Tcp(format!("{host}:{}", url.port().expect("the URL of a test's server has a port")))
-            }
+        let target = if let Some(folder) = socket.filter(|folder| folder.starts_with('/')) {
+            Target::Unix(PathBuf::from(folder).join(".s.PGSQL.5432"))
+        } else {
+            let host = url.host_str().expect("the URL of a server has a host");
+            Target::Tcp(format!("{host}:{}", url.port().expect("the URL of a test's server has a port")))
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback can be listened on");
         let address = listener.local_addr().expect("a listener has an address");

@@ -53,7 +53,7 @@ async fn pair_behind_proxies(seed: u64, test: &str, disturbance: &str) -> (Pair,
     (pair, ways.expect("the proxies stand"))
 }
 
-async fn all_run(house: &mut House) {
+fn all_run(house: &mut House) {
     for role in Role::ALL {
         assert!(house.worker(role).is_running(), "no worker had to be started again: {}", house.worker(role).log());
     }
@@ -82,7 +82,7 @@ async fn connections_that_break_in_mid_frame_are_made_anew() {
             proxy.lay(trap, 0);
         }
     }
-    all_run(&mut pair.house).await;
+    all_run(&mut pair.house);
     pair.end().await;
 }
 
@@ -96,7 +96,7 @@ async fn a_slow_network_slows_and_nothing_else() {
     })
     .await;
     pair.ledger.faults(3);
-    all_run(&mut pair.house).await;
+    all_run(&mut pair.house);
     pair.end().await;
 }
 
@@ -117,7 +117,7 @@ async fn connections_that_are_half_open_are_given_up() {
         proxy.set(Weather::Clear);
         pair.ledger.faults(1);
     }
-    all_run(&mut pair.house).await;
+    all_run(&mut pair.house);
     pair.end().await;
 }
 
@@ -143,16 +143,20 @@ async fn a_network_that_is_silent_for_a_while_is_waited_for() {
     let all = ways.each();
     pair.disturbed("all closed", &["succeeded"], async |house, run| {
         until_pages_are_in(house, run, 2).await;
-        all.iter().for_each(|(_, proxy)| proxy.set(Weather::Closed));
+        for (_, proxy) in &all {
+            proxy.set(Weather::Closed);
+        }
         until("the workers to notice", Duration::from_secs(30), || {
             let noticed = house.worker(Role::Classifier).log().contains("The bus failed");
             async move { noticed.then_some(()) }
         })
         .await;
-        all.iter().for_each(|(_, proxy)| proxy.set(Weather::Clear));
+        for (_, proxy) in &all {
+            proxy.set(Weather::Clear);
+        }
     })
     .await;
     pair.ledger.faults(3);
-    all_run(&mut pair.house).await;
+    all_run(&mut pair.house);
     pair.end().await;
 }

@@ -372,7 +372,7 @@ async fn facts(house: &House) -> BTreeSet<String> {
             for value in values {
                 match serde_json::from_str::<serde_json::Value>(&value) {
                     Ok(listed @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
-                        strings(&listed, &mut facts)
+                        strings(&listed, &mut facts);
                     }
                     _ => drop(facts.insert(value)),
                 }
