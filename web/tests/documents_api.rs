@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
@@ -235,8 +235,10 @@ async fn the_description_is_served_and_names_every_route() {
     insta::assert_json_snapshot!("openapi", served);
     // Every operation is reachable as described: without a token it asks for one.
     let client = Client::builder().no_proxy().build().unwrap();
+    let mut names = BTreeSet::new();
     for (path, operations) in served["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
+            assert!(names.insert(operation["operationId"].as_str().unwrap()), "two operations of one name: {operation}");
             let path = path.trim_start_matches('/').replace("{document_id}", "x").replace("{change}", "complete");
             let method: Method = method.to_uppercase().parse().unwrap();
             let answer = client.request(method.clone(), site.base.join(&path).unwrap()).send().await.unwrap();

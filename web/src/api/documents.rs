@@ -283,6 +283,7 @@ pub(super) enum Change {
 #[utoipa::path(
     post,
     path = "/api/v1/documents/{document_id}/{change}",
+    operation_id = "change_document",
     tag = "documents",
     security(("oauth2" = ["documents"])),
     params(

@@ -84,6 +84,7 @@ pub(super) struct ListQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/flags",
+    operation_id = "list_flags",
     tag = "flags",
     security(("oauth2" = ["flags.read"])),
     params(ListQuery),
@@ -135,6 +136,7 @@ struct ProgramProblem {
 #[utoipa::path(
     get,
     path = "/api/v1/flags/problems",
+    operation_id = "list_flag_problems",
     tag = "flags",
     security(("oauth2" = ["flags.read"])),
     responses(
@@ -197,6 +199,7 @@ pub(super) struct PlanQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/flags/plan",
+    operation_id = "plan_take_overs",
     tag = "flags",
     security(("oauth2" = ["flags.read"])),
     params(PlanQuery),
@@ -254,6 +257,7 @@ impl From<ApprovedTakeOver> for ApprovalAnswer {
 #[utoipa::path(
     post,
     path = "/api/v1/flags/approve",
+    operation_id = "approve_take_over",
     tag = "flags",
     security(("oauth2" = ["flags.write"])),
     request_body = Approval,
@@ -284,6 +288,7 @@ pub(super) async fn approve(
 #[utoipa::path(
     post,
     path = "/api/v1/flags/push",
+    operation_id = "push_flags",
     tag = "flags",
     security(("oauth2" = ["flags.write"])),
     responses(
