@@ -238,7 +238,10 @@ async fn the_description_is_served_and_names_every_route() {
     let mut names = BTreeSet::new();
     for (path, operations) in served["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            assert!(names.insert(operation["operationId"].as_str().unwrap()), "two operations of one name: {operation}");
+            assert!(
+                names.insert(operation["operationId"].as_str().unwrap()),
+                "two operations of one name: {operation}"
+            );
             let path = path.trim_start_matches('/').replace("{document_id}", "x").replace("{change}", "complete");
             let method: Method = method.to_uppercase().parse().unwrap();
             let answer = client.request(method.clone(), site.base.join(&path).unwrap()).send().await.unwrap();

@@ -43,15 +43,12 @@ pub(super) async fn replayed(tx: &mut Tx, district: &DistrictId, author: Author<
     if row.get::<Vec<u8>>(0)? != digest {
         return Ok(Replay::Other);
     }
-    let first = match row.get::<Option<String>>(2)? {
-        Some(text) => {
-            Some(serde_json::from_str(&text).map_err(|error| json_unreadable("answer to a request", &error))?)
-        }
+    let first = if let Some(text) = row.get::<Option<String>>(2)? {
+        Some(serde_json::from_str(&text).map_err(|error| json_unreadable("answer to a request", &error))?)
+    } else {
         // Answered before answers were kept.
-        None => {
-            let found = find(tx, district, &document_id(&row, 1)?).await?;
-            found.map(|stored| First { created: false, document: stored.document })
-        }
+        let found = find(tx, district, &document_id(&row, 1)?).await?;
+        found.map(|stored| First { created: false, document: stored.document })
     };
     Ok(first.map_or(Replay::Fresh, |First { created, document }| {
         Replay::Same(Saved { document, created, changed: false, flags_due: false })
