@@ -54,7 +54,8 @@ pub async fn approve(
         return Ok(Ok(before));
     }
     let Some(lease) = Lease::reserve(context, district).await? else { return Ok(Err(TakeOverRefused::Busy)) };
-    let decided = lease.hold(approve_in_peace(context, district, &chosen, looked_at, actor)).await;
+    let work = Box::pin(approve_in_peace(context, district, &chosen, looked_at, actor));
+    let decided = lease.hold(work).await;
     lease.release().await?;
     decided.unwrap_or(Ok(Err(TakeOverRefused::Busy)))
 }

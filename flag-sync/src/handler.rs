@@ -47,7 +47,7 @@ impl FlagHandler {
             // Somebody is at it, or Campus is to be left alone; what is due stays due.
             return Ok(());
         };
-        let Some(outcome) = lease.hold(self.work(message, lease.holder)).await else {
+        let Some(outcome) = lease.hold(Box::pin(self.work(message, lease.holder))).await else {
             tracing::info!(district = %message.district, "somebody else has the district's flags by now");
             return Ok(());
         };
