@@ -51,7 +51,7 @@ const PROGRAM: &str = "Special Education";
 const CONCURRENCY: u16 = 64;
 
 /// Longer than a flag takes on a machine that is busy with other things.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// How often Campus is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
