@@ -10,6 +10,7 @@ mod district_file;
 mod host;
 mod output;
 mod progress;
+mod take_overs;
 mod telemetry;
 mod transport;
 mod verbs;

@@ -128,6 +128,9 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
         baselines: baselines(&facts, &judged),
         schools,
         staff,
+        staff_whole: judged
+            .iter()
+            .all(|one| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty()),
     })
 }
 
@@ -210,6 +213,7 @@ fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
         baselines: Vec::new(),
         schools: Vec::new(),
         staff: Vec::new(),
+        staff_whole: false,
     }
 }
 
