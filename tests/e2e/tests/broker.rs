@@ -30,7 +30,7 @@ async fn a_broker_short_of_memory_or_disk_is_waited_for() {
     let mut pair = Pair::begin(servers.servers(), 51, ledger).await;
     let alarms = [
         ("memory", "set_vm_memory_high_watermark absolute 1MB", "set_vm_memory_high_watermark 0.6"),
-        ("disk", "set_disk_free_limit 500TB", "set_disk_free_limit 50MB"),
+        ("disk", "set_disk_free_limit 500000GB", "set_disk_free_limit 50MB"),
     ];
     for (what, raise, clear) in alarms {
         let servers = &servers;
