@@ -22,7 +22,7 @@ pub const STEPS: [Steps; 4] = [
         steps: &[
             "commit/start a run",
             "commit/save what discovery found",
-            "commit/change a board",
+            "commit/hand pages in",
             "publish/fetch.page",
             "publish/page.raw",
             "ack/rollcall.fetch",
@@ -74,6 +74,10 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/claim the asking for flags",
     "publish/flag.sync",
     "publish/flag.push",
+    // A page that could not be had, a second look.
+    "commit/change a board",
+    // Only where the work outlasts a third of the lease.
+    "commit/renew the lease of a district's flags",
     // Only where the SIS's programs changed.
     "commit/save the programs of flags",
     // The last page is stored before the board has it fetched, now and then: then the fetcher asks for the plan.
