@@ -107,7 +107,8 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
         (parked[0]["reason"] == "undecodable").then_some(())
     })
     .await;
-    let replay = house.rollcall(&["queues", "replay", "collect", "--reason", "undecodable", "--wait"]).await.expect_code(1);
+    let replay =
+        house.rollcall(&["queues", "replay", "collect", "--reason", "undecodable", "--wait"]).await.expect_code(1);
     assert!(replay.stderr.contains("parked again"), "it went back to work, and came back: {}", replay.stderr);
 
     check_policies(&house).await;

@@ -25,11 +25,6 @@ fn a_store_that_forgets_that_a_batch_was_written() {
 }
 
 #[test]
-fn a_second_look_that_is_no_better_than_the_first() {
-    is_found_out(Sabotage::SecondLookLies, "was taken out and never left");
-}
-
-#[test]
 fn a_plan_that_is_never_held() {
     is_found_out(Sabotage::NothingIsHeld, "was taken out and never left");
 }
