@@ -201,7 +201,10 @@ fn text(args: &Args, outcome: &Outcome) {
     println!("  the large one: pull {pull:.1} s, plan {plan:.1} s, write {write:.1} s");
     println!("  a small one alone: first page after {:.2} s, end after {:.2} s", outcome.alone.0, outcome.alone.1);
     for Crowd { large, wait, end, .. } in &outcome.crowds {
-        println!("  {:<14} first page after   p50 {:6.2}   p95 {:6.2}   max {:6.2} s", large, wait.p50, wait.p95, wait.max);
+        println!(
+            "  {:<14} first page after   p50 {:6.2}   p95 {:6.2}   max {:6.2} s",
+            large, wait.p50, wait.p95, wait.max
+        );
         println!("  {:<14} end after          p50 {:6.2}   p95 {:6.2}   max {:6.2} s", "", end.p50, end.p95, end.max);
     }
     for crowd in &outcome.crowds {

@@ -22,6 +22,10 @@ pub(crate) struct Args {
     /// Milliseconds that the SIS takes for each page
     #[arg(long, value_delimiter = ',', default_value = "0,100")]
     pub(crate) latency_ms: Vec<u64>,
+    /// Series of nights where the SIS takes no time, each on an installation of its own: the best of each night counts, as
+    /// the best of three does for a floor
+    #[arg(long, default_value_t = 3)]
+    pub(crate) series: usize,
     #[command(flatten)]
     pub(crate) pulling: Pulling,
 }
@@ -68,22 +72,36 @@ async fn of_size(args: &Args, students: u32, ground: &Ground) -> anyhow::Result<
     let asked = record(args.pulling, &ground.servers, &sis).await?;
     let (mut nights, mut floors) = (Vec::new(), None);
     for latency_ms in &args.latency_ms {
-        let mut stage = Stage::build(args.pulling, &ground.servers, &sis, &sis.origin).await?;
-        for (name, night) in NIGHTS {
-            sis.set(night, *latency_ms).await?;
-            eprintln!("{students} students, {latency_ms} ms a page: {name} night");
-            let measured = one(&stage, &sis, ground, name, *latency_ms).await?;
-            nights.push(measured);
-            if floors.is_none() && name == "unchanged" {
-                eprintln!("{students} students: floors");
-                floors = Some(floors::measure(args.pulling.lanes, &stage, &sis.origin, &asked).await?);
+        let repeated = if *latency_ms == 0 { args.series.max(1) } else { 1 };
+        for series in 1..=repeated {
+            let mut stage = Stage::build(args.pulling, &ground.servers, &sis, &sis.origin).await?;
+            for (name, night) in NIGHTS {
+                sis.set(night, *latency_ms).await?;
+                eprintln!("{students} students, {latency_ms} ms a page, series {series} of {repeated}: {name} night");
+                keep_best(&mut nights, one(&stage, &sis, ground, name, *latency_ms).await?);
+                if floors.is_none() && name == "unchanged" {
+                    eprintln!("{students} students: floors");
+                    floors = Some(floors::measure(args.pulling.lanes, &stage, &sis.origin, &asked).await?);
+                }
             }
+            stage.end_workers();
+            stage.close().await;
         }
-        stage.end_workers();
-        stage.close().await;
     }
     let floors = floors.ok_or_else(|| anyhow::anyhow!("no latency was asked for"))?;
     Ok(Size { students, floors, nights })
+}
+
+/// The quickest of its kind stays, with the most memory that any of them took.
+fn keep_best(nights: &mut Vec<Night>, mut new: Night) {
+    let same = |night: &&mut Night| night.name == new.name && night.latency_ms == new.latency_ms;
+    let Some(kept) = nights.iter_mut().find(same) else { return nights.push(new) };
+    if new.times.total() < kept.times.total() {
+        std::mem::swap(kept, &mut new);
+    }
+    for (name, usage) in &mut kept.usage {
+        usage.peak = usage.peak.max(new.usage.get(name).map_or(0, |usage| usage.peak));
+    }
 }
 
 /// A first night through a proxy that notes every request. It also warms the sandbox up, for floors and nights alike.
@@ -96,13 +114,7 @@ async fn record(pulling: Pulling, servers: &Servers, sis: &Sis) -> anyhow::Resul
     Ok(recorder.end())
 }
 
-async fn one(
-    stage: &Stage,
-    sis: &Sis,
-    ground: &Ground,
-    name: &'static str,
-    latency_ms: u64,
-) -> anyhow::Result<Night> {
+async fn one(stage: &Stage, sis: &Sis, ground: &Ground, name: &'static str, latency_ms: u64) -> anyhow::Result<Night> {
     // What an earlier night left to the disk is not this one's to write.
     sqlx::query("CHECKPOINT").execute(&stage.services.database).await?;
     let before = versions(&stage.services.database).await;

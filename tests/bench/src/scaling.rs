@@ -157,7 +157,9 @@ fn text(args: &Args, all: &[Measured]) {
 
 fn markdown(args: &Args, all: &[Measured]) {
     println!("\n**{}**\n", head(args));
-    println!("| fetchers | pages | s | pages/s (at most) | times the first | processors at work |\n|---|---|---|---|---|---|");
+    println!(
+        "| fetchers | pages | s | pages/s (at most) | times the first | processors at work |\n|---|---|---|---|---|---|"
+    );
     for measured in all {
         println!(
             "| {} | {} | {:.1} | {:.1} ({:.0}) | {:.2} | {:.2} |",

@@ -122,10 +122,7 @@ impl Stage {
         stage.apply(&[District { base_url, ..sis.district(DISTRICT, pulling) }]).await;
         let settings = collector.map(|collector| {
             let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            vec![
-                pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
-                pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ]
+            vec![pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector), pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
         });
         let args: &[&str] = if settings.is_some() { &["--listen", "127.0.0.1:0"] } else { &[] };
         for role in Role::ALL {
@@ -136,8 +133,10 @@ impl Stage {
 
     /// Applies districts.
     pub(crate) async fn apply(&self, districts: &[District]) {
-        let paths: Vec<String> =
-            districts.iter().map(|district| district.write(self.folder.path()).to_string_lossy().into_owned()).collect();
+        let paths: Vec<String> = districts
+            .iter()
+            .map(|district| district.write(self.folder.path()).to_string_lossy().into_owned())
+            .collect();
         let args: Vec<&str> = ["district", "apply"].into_iter().chain(paths.iter().map(String::as_str)).collect();
         self.rollcall(&args).await.expect_code(0);
     }
@@ -242,4 +241,3 @@ impl Times {
         seconds(self.created, self.ended)
     }
 }
-

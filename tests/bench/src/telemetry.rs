@@ -93,9 +93,18 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Line { name, without, with, ratio } in self.lines() {
-            writeln!(f, "  {name:<22} without {without:7.2}   with {with:7.2}   median of the pairs' ratios {ratio:.3}")?;
+            writeln!(
+                f,
+                "  {name:<22} without {without:7.2}   with {with:7.2}   median of the pairs' ratios {ratio:.3}"
+            )?;
         }
-        write!(f, "  goal {:.2}: {}; spans sent: {:.1} MB a night", 1.0 + GOAL, self.verdict(), self.megabytes_a_night())
+        write!(
+            f,
+            "  goal {:.2}: {}; spans sent: {:.1} MB a night",
+            1.0 + GOAL,
+            self.verdict(),
+            self.megabytes_a_night()
+        )
     }
 }
 
