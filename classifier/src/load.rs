@@ -33,6 +33,7 @@ impl Place {
 #[derive(Debug, Default)]
 pub struct Source {
     pages: Vec<Loaded>,
+    /// By the kind's number.
     indexes: Vec<Index>,
 }
 
@@ -92,7 +93,8 @@ fn counts(listing: &Listing, page: PageNo) -> bool {
 
 impl Source {
     fn of(pages: Vec<Loaded>) -> Self {
-        let indexes = parallel::map(Kind::ALL.to_vec(), |kind| Index::of(places_of(&pages, kind)));
+        let index = |number| Kind::from_number(number).map(|kind| Index::of(places_of(&pages, kind)));
+        let indexes = parallel::map((0..KINDS as u8).collect(), |number| index(number).unwrap_or_default());
         Self { pages, indexes }
     }
 
