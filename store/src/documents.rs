@@ -18,6 +18,7 @@ use crate::{
         DocumentRefused, DocumentStatus, FileFacts, FileType, NewDocument, SaveMode, Saved,
     },
     plan::LARGEST,
+    rekeyed,
     roster::load::{self, Intent},
     sql::{Row, Tx, args},
 };
@@ -98,14 +99,14 @@ impl Store {
         let operation = "save a document";
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
-        let digest = digest(new);
-        let saved = match replayed(&mut tx, district, author, &digest).await? {
-            Replay::Fresh => self.save_in(&mut tx, district, new, mode, author, &digest).await?,
+        let asked = Asked::of(&mut tx, district, new).await?;
+        let saved = match replayed(&mut tx, district, author, &asked.digests).await? {
+            Replay::Fresh => self.save_in(&mut tx, district, &asked, mode, author).await?,
             Replay::Same(document) => Ok(unchanged(document)),
             Replay::Other => Err(DocumentRefused::KeyReused),
         };
         if saved.is_ok() {
-            remember(&mut tx, district, author, &digest, &new.id).await?;
+            remember(&mut tx, district, author, asked.digest(), &new.id).await?;
             tx.commit(operation).await?;
         }
         Ok(saved)
@@ -120,7 +121,8 @@ impl Store {
     ) -> Result<std::result::Result<(), DocumentRefused>> {
         let operation = "check a document";
         let mut tx = self.read(district, operation).await?;
-        let checked = check(&mut tx, district, new, mode).await?;
+        let student = rekeyed::today(&mut tx, district, &new.student).await?;
+        let checked = check(&mut tx, district, new, &student, mode).await?;
         tx.commit(operation).await?;
         Ok(checked.map(drop))
     }
@@ -159,7 +161,7 @@ impl Store {
         let operation = "list documents";
         let mut tx = self.read(district, operation).await?;
         let after = filter.after.as_ref().map_or("", DocumentId::as_str);
-        let student = filter.student.as_ref().map(|student| student.0.clone());
+        let student = rekeyed::today_of(&mut tx, district, filter.student.as_ref()).await?.map(|student| student.0);
         let status = filter.status.map(DocumentStatus::as_str);
         let values = args![district, after, student, filter.program.clone(), status, filter.limit.unwrap_or(i64::MAX)];
         let rows = tx.rows(operation, LIST, values).await?;
@@ -176,7 +178,8 @@ impl Store {
     ) -> Result<Option<Document>> {
         let operation = "find a student's newest document";
         let mut tx = self.read(district, operation).await?;
-        let row = tx.row(operation, NEWEST_COMPLETED, args![district, student, program]).await?;
+        let student = rekeyed::today(&mut tx, district, student).await?;
+        let row = tx.row(operation, NEWEST_COMPLETED, args![district, &student, program]).await?;
         tx.commit(operation).await?;
         row.map(|row| Ok(read(&row)?.document)).transpose()
     }
@@ -218,7 +221,8 @@ impl Store {
     ) -> Result<Vec<CompletedDocument>> {
         let operation = "read the completed documents";
         let mut tx = self.read(district, operation).await?;
-        let values = args![district, student.map(|student| student.0.clone())];
+        let student = rekeyed::today_of(&mut tx, district, student).await?;
+        let values = args![district, student.map(|student| student.0)];
         let rows = tx.rows(operation, COMPLETED, values).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_completed).collect()
@@ -235,7 +239,7 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
         let digest = blake3::hash(format!("{}\0{id}", to.as_str()).as_bytes()).as_bytes()[..16].to_vec();
-        let moved = match replayed(&mut tx, district, author, &digest).await? {
+        let moved = match replayed(&mut tx, district, author, std::slice::from_ref(&digest)).await? {
             Replay::Fresh => move_in(&mut tx, district, id, to, author).await?,
             Replay::Same(document) => Ok(unchanged(document)),
             Replay::Other => Err(DocumentRefused::KeyReused),
@@ -251,22 +255,22 @@ impl Store {
         &self,
         tx: &mut Tx,
         district: &DistrictId,
-        new: &NewDocument,
+        asked: &Asked<'_>,
         mode: SaveMode,
         author: Author<'_>,
-        digest: &[u8],
     ) -> Result<Outcome> {
-        let before = match check(tx, district, new, mode).await? {
+        let (new, student) = (asked.new, &asked.student);
+        let before = match check(tx, district, new, student, mode).await? {
             Ok(before) => before,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(same) = before.as_ref().filter(|before| before.digest == digest) {
+        if let Some(same) = before.as_ref().filter(|before| asked.digests.contains(&before.digest)) {
             return Ok(Ok(unchanged(same.document.clone())));
         }
         let version = before.as_ref().map_or(1, |before| before.document.version + 1);
-        write_header(tx, district, new, version, author, digest).await?;
+        write_header(tx, district, asked, version, author).await?;
         if before.is_none() {
-            self.copy_demographics(tx, district, new).await?;
+            self.copy_demographics(tx, district, &new.id, student).await?;
         }
         self.write_contents(tx, district, new, version).await?;
         let action = if before.is_none() { "create" } else { "replace" };
@@ -278,11 +282,17 @@ impl Store {
         Ok(Ok(Saved { document, created: before.is_none(), changed: true, flags_due }))
     }
 
-    async fn copy_demographics(&self, tx: &mut Tx, district: &DistrictId, new: &NewDocument) -> Result<()> {
-        let stored = load::load(tx, district, &[&new.student], Intent::Look).await?.pop();
+    async fn copy_demographics(
+        &self,
+        tx: &mut Tx,
+        district: &DistrictId,
+        id: &DocumentId,
+        student: &StudentId,
+    ) -> Result<()> {
+        let stored = load::load(tx, district, &[student], Intent::Look).await?.pop();
         let json = stored.map(|stored| serde_json::to_vec(&stored.record)).transpose();
         let json = json.map_err(|error| json_unreadable("student", &error))?.unwrap_or_default();
-        self.write_content(tx, district, &new.id, 1, "demographics", &json).await
+        self.write_content(tx, district, id, 1, "demographics", &json).await
     }
 
     async fn write_contents(&self, tx: &mut Tx, district: &DistrictId, new: &NewDocument, version: i64) -> Result<()> {
@@ -384,6 +394,30 @@ async fn programs(tx: &mut Tx, district: &DistrictId) -> Result<Vec<String>> {
     Ok(all)
 }
 
+/// What is asked for, and of whom: the student may be named by an id of before the SIS gave everybody others.
+struct Asked<'a> {
+    new: &'a NewDocument,
+    /// Under the id of today.
+    student: StudentId,
+    /// Of the request as it is; then as it would be under each other id of the student's. They all ask for the same.
+    digests: Vec<Vec<u8>>,
+}
+
+impl<'a> Asked<'a> {
+    async fn of(tx: &mut Tx, district: &DistrictId, new: &'a NewDocument) -> Result<Self> {
+        let student = rekeyed::today(tx, district, &new.student).await?;
+        let mut ids = rekeyed::earlier(tx, district, &student).await?;
+        ids.push(student.clone());
+        ids.retain(|id| *id != new.student);
+        let digests = std::iter::once(&new.student).chain(&ids).map(|id| digest(new, id)).collect();
+        Ok(Self { new, student, digests })
+    }
+
+    fn digest(&self) -> &[u8] {
+        self.digests.first().map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
 /// What becomes of a request by its idempotency key.
 enum Replay {
     Fresh,
@@ -391,12 +425,12 @@ enum Replay {
     Other,
 }
 
-async fn replayed(tx: &mut Tx, district: &DistrictId, author: Author<'_>, digest: &[u8]) -> Result<Replay> {
+async fn replayed(tx: &mut Tx, district: &DistrictId, author: Author<'_>, digests: &[Vec<u8>]) -> Result<Replay> {
     let Some(key) = author.key else { return Ok(Replay::Fresh) };
     let sql = "SELECT digest, document_id FROM document_request WHERE district = $1 AND actor = $2 AND key = $3";
     let row = tx.row("look for an earlier request", sql, args![district, author.actor, key]).await?;
     let Some(row) = row else { return Ok(Replay::Fresh) };
-    if row.get::<Vec<u8>>(0)? != digest {
+    if !digests.contains(&row.get::<Vec<u8>>(0)?) {
         return Ok(Replay::Other);
     }
     let found = find(tx, district, &document_id(&row, 1)?).await?;
@@ -422,24 +456,30 @@ async fn check(
     tx: &mut Tx,
     district: &DistrictId,
     new: &NewDocument,
+    student: &StudentId,
     mode: SaveMode,
 ) -> Result<std::result::Result<Option<Stored>, DocumentRefused>> {
     let before = find(tx, district, &new.id).await?;
-    if let Err(refused) = admit(before.as_ref().map(|before| &before.document), new, mode) {
+    if let Err(refused) = admit(before.as_ref().map(|before| &before.document), new, student, mode) {
         return Ok(Err(refused));
     }
     if before.is_none() && !programs(tx, district).await?.contains(&new.program) {
         return Ok(Err(DocumentRefused::NoProgram));
     }
     let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id = $2";
-    if before.is_none() && tx.row("look for a student", sql, args![district, &new.student]).await?.is_none() {
+    if before.is_none() && tx.row("look for a student", sql, args![district, student]).await?.is_none() {
         return Ok(Err(DocumentRefused::NoStudent));
     }
     Ok(Ok(before))
 }
 
 /// What can be judged without the roster.
-fn admit(before: Option<&Document>, new: &NewDocument, mode: SaveMode) -> std::result::Result<(), DocumentRefused> {
+fn admit(
+    before: Option<&Document>,
+    new: &NewDocument,
+    student: &StudentId,
+    mode: SaveMode,
+) -> std::result::Result<(), DocumentRefused> {
     if new.ends_on.is_some_and(|end| end < new.starts_on) {
         return Err(DocumentRefused::DatesReversed);
     }
@@ -451,7 +491,7 @@ fn admit(before: Option<&Document>, new: &NewDocument, mode: SaveMode) -> std::r
     };
     match before.status {
         _ if mode == SaveMode::Create => Err(DocumentRefused::Exists),
-        _ if before.student != new.student || before.program != new.program => Err(DocumentRefused::OtherOwner),
+        _ if before.student != *student || before.program != new.program => Err(DocumentRefused::OtherOwner),
         DocumentStatus::Withdrawn => Err(DocumentRefused::Withdrawn),
         DocumentStatus::Completed if !new.completed => Err(DocumentRefused::Completed),
         _ => Ok(()),
@@ -461,23 +501,23 @@ fn admit(before: Option<&Document>, new: &NewDocument, mode: SaveMode) -> std::r
 async fn write_header(
     tx: &mut Tx,
     district: &DistrictId,
-    new: &NewDocument,
+    asked: &Asked<'_>,
     version: i64,
     author: Author<'_>,
-    digest: &[u8],
 ) -> Result<()> {
+    let new = asked.new;
     let status = if new.completed { DocumentStatus::Completed } else { DocumentStatus::Draft };
     let values = args![
         district,
         new.id.as_str(),
-        &new.student,
+        &asked.student,
         &new.program,
         &new.kind,
         status.as_str(),
         new.starts_on,
         new.ends_on,
         version,
-        digest,
+        asked.digest(),
         new.data.as_ref().map(|_| version),
         new.file.as_ref().map(|_| version),
         new.file.as_ref().map(|file| file.kind().as_str()),
@@ -560,15 +600,15 @@ fn unchanged(document: Document) -> Saved {
     Saved { document, created: false, changed: false, flags_due: false }
 }
 
-/// Digest of what is asked for.
-fn digest(new: &NewDocument) -> Vec<u8> {
+/// Digest of what is asked for, of a student under one of his ids.
+fn digest(new: &NewDocument, student: &StudentId) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &[u8]| {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     };
     add(new.id.as_str().as_bytes());
-    add(new.student.0.as_bytes());
+    add(student.0.as_bytes());
     add(new.program.as_bytes());
     add(new.kind.as_bytes());
     add(&[u8::from(new.completed), u8::from(new.data.is_some()), u8::from(new.file.is_some())]);

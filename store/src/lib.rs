@@ -39,6 +39,7 @@ mod pages;
 mod planning;
 mod pulls;
 mod reading;
+mod rekeyed;
 mod release;
 mod releasing;
 mod remembered;
