@@ -20,7 +20,7 @@ use rollcall_store::{
     page::{PageFragments, PageRow},
     plan::{NewPlan, StoredStudent, Verdict},
     roster::StoredEnrollment,
-    run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullState, Run},
+    run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullScope, PullState, Run},
 };
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     batch::Batcher,
     completeness::{self, Completeness, PullFacts},
     diff::{self, Differences, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
-    fragment::FragmentError,
+    fragment::{FragmentError, Kind},
     hold::{self, Before, Changes, HoldReason, Stop},
     load::Looks,
     overlay::Unknown,
@@ -91,18 +91,60 @@ pub enum PlanError {
     Store(#[from] StoreError),
 }
 
-/// Makes the plan.
+/// What planning comes to.
+#[derive(Debug)]
+pub enum Planned {
+    /// A plan.
+    Made(Box<NewPlan>),
+    /// These connections were asked for changes alone, which do not add up: they are to be asked for everything. Each with
+    /// the reason.
+    AskEverything(Vec<(ConnectionNo, String)>),
+}
+
+/// Makes the plan, unless a pull for changes alone turns out to lack something.
+pub fn plan_or_ask(mut facts: PlanFacts, records: &mut dyn Records) -> Result<Planned, PlanError> {
+    if let Some(reason) = hopeless(&facts) {
+        return Ok(Planned::Made(Box::new(failed(&facts, reason))));
+    }
+    let looks = open(&mut facts.pulls)?;
+    let lacking = lacking(&facts, &looks);
+    if lacking.is_empty() {
+        plan_opened(facts, &looks, records).map(Box::new).map(Planned::Made)
+    } else {
+        Ok(Planned::AskEverything(lacking))
+    }
+}
+
+/// Makes the plan of what was pulled, such as it is.
 pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, PlanError> {
     if let Some(reason) = hopeless(&facts) {
         return Ok(failed(&facts, reason));
     }
+    let looks = open(&mut facts.pulls)?;
+    plan_opened(facts, &looks, records)
+}
+
+/// Pulls for changes alone whose rows are not as many as the source counts: some went without a word. A replay asks
+/// nobody.
+fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
+    let by_changes = facts.pulls.iter().zip(looks).filter(|_| facts.run.replay_of.is_none());
+    let lacking = by_changes.filter_map(|(pull, looks)| {
+        let discovery = pull.pull.discovery.as_ref().filter(|found| matches!(found.scope, PullScope::Changes(_)))?;
+        let total = *discovery.totals.get(Kind::User.resource())?;
+        let (live, all) = oneroster::users(&looks.first);
+        let why = || format!("the source counts {total} users, and changes alone make them {live}");
+        (!(live..=all).contains(&total)).then(|| (pull.pull.connection, why()))
+    });
+    lacking.collect()
+}
+
+fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records) -> Result<NewPlan, PlanError> {
     if !facts.stored.is_sorted_by(|a, b| a.id <= b.id) {
         facts.stored.sort_by(diff::by_id);
     }
     let mut judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
-    let looks = open(&mut facts.pulls)?;
-    judge_contents(&mut judged, &looks, &facts);
-    let rekeyed = rekey(&mut facts, &looks);
+    judge_contents(&mut judged, looks, &facts);
+    let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
     let sides: Vec<Side<'_>> =
         (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
@@ -111,7 +153,7 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     let found = diff::compare(&sides, &facts.stored, &rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
-    findings.extend(own_findings(&found, &looks));
+    findings.extend(own_findings(&found, looks));
     let (schools, staff) = directories(&sides);
     let moved = attending(&facts.stored, &rekeyed);
     let (verdict, recheck_on_approval) = verdict(&facts, &found, moved)?;
@@ -125,7 +167,7 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
         batches: if rechecking { Vec::new() } else { batches },
         skips: found.skips,
         findings,
-        baselines: baselines(&facts, &judged),
+        baselines: baselines(&facts, &judged, rekeyed.is_empty()),
         schools,
         staff,
     })
@@ -268,7 +310,8 @@ fn side<'a>(
         (Some(_), true) => Standing::Complete,
         (Some(_), false) => Standing::Incomplete,
     };
-    Side { assembler, standing, unknown: Unknown::of(judged, discovery) }
+    let by_changes = matches!(discovery.scope, PullScope::Changes(_));
+    Side { assembler, standing, by_changes, unknown: Unknown::of(judged, discovery) }
 }
 
 fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -> SecondLook {
@@ -290,11 +333,15 @@ fn directories(sides: &[Side<'_>]) -> (Vec<School>, Vec<Staff>) {
     (schools.into_values().collect(), staff.into_values().collect())
 }
 
-fn baselines(facts: &PlanFacts, judged: &[Completeness]) -> Vec<(u16, Baseline)> {
+/// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other `ids`.
+fn baselines(facts: &PlanFacts, judged: &[Completeness], ids_stay: bool) -> Vec<(u16, Baseline)> {
+    let run = &facts.run;
+    let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
     let pulls = facts.pulls.iter().zip(judged);
     let kept = pulls.filter_map(|(pull, judged)| {
         let discovery = pull.pull.discovery.as_ref()?;
-        let baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
+        let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
+        baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });
     kept.collect()
@@ -430,6 +477,8 @@ fn oddities(looks: &[Looks]) -> Vec<Finding> {
     findings
 }
 
+#[cfg(test)]
+mod changes_tests;
 #[cfg(test)]
 mod oneroster_tests;
 #[cfg(test)]

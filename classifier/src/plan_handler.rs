@@ -27,7 +27,7 @@ use crate::{
     context::{Context, RunKey},
     diff::Records,
     error::ClassifierError,
-    plan::{self, PlanFacts, PullIn},
+    plan::{self, PlanFacts, Planned, PullIn},
     recheck::Candidates,
     release, second_look,
 };
@@ -95,7 +95,10 @@ impl PlanHandler {
         }
         let facts = gather(store, run, roster_version).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned = tokio::task::spawn_blocking(move || plan::plan(facts, &mut records)).await??;
+        let planned = match tokio::task::spawn_blocking(move || plan::plan_or_ask(facts, &mut records)).await?? {
+            Planned::Made(planned) => planned,
+            Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
+        };
         log(run, &planned);
         let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
         drop(planned);
@@ -104,6 +107,25 @@ impl PlanHandler {
             return Ok(Fate::wait("roster-changed", "the roster changed while the run was planned", Duration::ZERO));
         }
         self.follow(run, stage, message).await
+    }
+}
+
+impl PlanHandler {
+    /// Back to the pull: the last page of everything triggers planning again. Should the messages be lost, the fetcher's
+    /// reconciler deals again.
+    async fn ask_everything(
+        &self,
+        message: &Message,
+        lacking: Vec<(ConnectionNo, String)>,
+    ) -> Result<Fate, ClassifierError> {
+        let run = (&message.district, message.run);
+        for (connection, why) in lacking {
+            tracing::info!(district = %run.0, run = %run.1, %connection, why, "everything is asked for after all");
+            let place = (run.0, run.1, connection);
+            let moves = self.context.store.ask_everything(place, &why, self.context.clock.now()).await?;
+            second_look::publish_lanes(&self.context, run, connection, &moves, Some(message)).await?;
+        }
+        Ok(Fate::Done)
     }
 }
 

@@ -24,6 +24,7 @@ use rollcall_store::{
 
 use crate::{
     config::FetcherConfig,
+    delta,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
     hand::{Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
@@ -78,9 +79,13 @@ impl FetchHandler {
             Ok(found) => found,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
-        let mut board = Board::new(found.asks, opened.lanes);
-        let moves = board.deal(self.clock.now());
-        if self.store.save_discovery(district, run, work.connection, &found.discovery, &board).await? {
+        let place = (district, run, work.connection);
+        let mut begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
+            Ok(begun) => begun,
+            Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
+        };
+        let moves = begun.board.deal(self.clock.now());
+        if begun.save(&self.store, place).await? {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }
         Ok(Fate::Done)

@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod board;
+pub mod delta;
 pub mod district;
 pub mod document;
 pub mod erasure;

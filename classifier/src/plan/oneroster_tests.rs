@@ -170,6 +170,19 @@ fn a_student_is_read_whole() {
     assert_eq!(campus.counts().unchanged, 1, "and the next night he is the same");
 }
 
+#[test]
+fn a_prefix_stands_before_students_and_is_none_of_the_source() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1")]);
+    let mut facts = campus.facts();
+    facts.district.connections[0].id_prefix = Some("C-".to_owned());
+    let plan = plan(facts, &mut campus).unwrap();
+    let events = testing::events(&plan);
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((record.id.0.as_str(), record.sis_id.as_deref()), ("C-A", Some("A")));
+    assert_eq!(record.birth_date, Some(day("2014-02-03")), "demographics are found by the source's id");
+    assert_eq!(record.contacts[0].id, "G1");
+}
+
 /// Today is 2025-11-03; end dates are exclusive.
 #[test]
 fn roles_are_enrollments() {

@@ -30,6 +30,29 @@ impl Board {
         }
     }
 
+    /// Puts a listing before all others whose pages are in the store already. Only on a board of which nothing was dealt.
+    pub fn lay_under(&mut self, ask: Ask, pages: u32) {
+        let mut listing = Listing::new(ask);
+        (listing.progress, listing.last_page) = (Progress::Fetched, Some(pages));
+        (listing.next_page, listing.fetched) = (pages.saturating_add(1), pages);
+        self.listings.insert(0, listing);
+    }
+
+    /// Asks for everything of which only changes were asked for, and sets those aside. False: there was nothing of the kind,
+    /// and nothing changed. Listings are added, since others remember what stands at each number.
+    pub fn ask_everything(&mut self) -> bool {
+        let mut asks = Vec::new();
+        for listing in self.listings.iter_mut().filter(|listing| !listing.aside) {
+            if listing.ask.since.is_some() {
+                asks.push(Ask { since: None, ..listing.ask.clone() });
+            }
+            listing.aside = listing.ask.since.is_some() || listing.ask.stored.is_some();
+        }
+        let asked = !asks.is_empty();
+        self.listings.extend(asks.into_iter().map(Listing::new));
+        asked
+    }
+
     /// Adds the second look's listings, once. False: they were added before, and nothing changed.
     pub fn add_recheck(&mut self, asks: Vec<Ask>) -> bool {
         if self.recheck_from.is_some() {

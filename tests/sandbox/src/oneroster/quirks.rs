@@ -36,6 +36,12 @@ pub struct OneRosterQuirks {
     pub no_contact_data: bool,
     /// Those who are gone are listed as `tobedeleted` instead of being left out.
     pub to_be_deleted: bool,
+    /// What a filter by `dateLastModified` does.
+    pub change_filter: ChangeFilter,
+    /// Users do not tell their `dateLastModified`.
+    pub undated_rows: bool,
+    /// Rows are stamped with a clock, or a zone, so many hours behind.
+    pub stamps_behind_hours: u8,
 }
 
 /// How booleans are written.
@@ -68,6 +74,23 @@ pub enum ErrorShape {
     Message,
     /// A web page.
     Html,
+}
+
+/// What a filter by `dateLastModified` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeFilter {
+    /// What the standard says.
+    #[default]
+    Heeded,
+    /// As if it were not there.
+    Ignored,
+    /// 400, as for an unknown field.
+    Refused,
+    /// Heeded, and `X-Total-Count` counts all rows.
+    Miscounted,
+    /// Nothing is ever shown.
+    Empty,
 }
 
 /// What a blank `filter=` does.

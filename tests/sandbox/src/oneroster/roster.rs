@@ -83,6 +83,14 @@ pub(super) fn children(view: &View<'_>, version: Version, of: u32) -> Vec<Person
     listed.map(|(index, state)| Person::Student(index, state)).collect()
 }
 
+/// The night on which anything about a family was changed last.
+pub(super) fn changed_on(view: &View<'_>, of: u32) -> u32 {
+    let first = family::first_student(of);
+    let indexes = (first..first + 3).filter(|index| family::of(*index) == of);
+    let nights = indexes.filter_map(|index| Some(view.changed_on(index, &view.state(index)?)));
+    nights.max().unwrap_or(1)
+}
+
 fn all_guardians(view: &View<'_>, students: &[Person]) -> Vec<Person> {
     let families: BTreeSet<u32> = students
         .iter()
