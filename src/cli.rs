@@ -51,6 +51,8 @@ pub(crate) enum Format {
     Json,
     /// With a header line.
     Csv,
+    /// A page that needs nothing beside itself; `runs trace` only.
+    Html,
 }
 
 /// What to do.
@@ -74,6 +76,8 @@ pub(crate) enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Ask a process of this machine how it is, for health checks of containers
+    Probe(Probe),
     /// Start the stand-in SIS, for trying things out
     Sandbox(Sandbox),
     /// Districts
@@ -125,13 +129,37 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Probe {
+    /// What to ask
+    #[arg(value_enum)]
+    pub(crate) aspect: Aspect,
+    /// Where the process serves its health
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    pub(crate) address: SocketAddr,
+}
+
+/// What a process can be asked about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Aspect {
+    /// Has it begun to work?
+    Startup,
+    /// Does it live?
+    Live,
+    /// Does it work now?
+    Ready,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Requests in flight at once, over all districts
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
-    /// Host the HTTP side too, on this address
+    /// Host the HTTP side too, on this address; metrics and health are there as well
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Serve metrics and health on an address of their own
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +167,9 @@ pub(crate) struct Web {
     /// Address to listen on; a proxy in front of it ends TLS
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Serve metrics and health on an address of their own [default: on the one above]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +180,9 @@ pub(crate) struct Worker {
     /// Messages in hand at once [default: fetcher 64, classifier 2, writer 2, flag-sync 4]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: Option<u16>,
+    /// Serve metrics and health on this address (/metrics, /health/startup, /health/live, /health/ready)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// A service.
@@ -288,9 +322,12 @@ pub(crate) enum RunsVerb {
     Trace {
         /// Which
         run: RunId,
-        /// Each page and each batch too
+        /// Each page and each batch too (with --format html they are there, folded)
         #[arg(long)]
         all: bool,
+        /// Also what became of this student (student id, local id or state id)
+        #[arg(long, value_name = "ID")]
+        student: Option<String>,
     },
     /// Let a held run go on
     Approve {

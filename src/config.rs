@@ -220,6 +220,21 @@ pub(crate) fn actor() -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// Whether the environment names a collector for spans, in OpenTelemetry's own variables. Everything else that they
+/// say is read by its library.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn names_a_collector() -> bool {
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let off = value("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let exporter = value("OTEL_TRACES_EXPORTER");
+    let endpoints = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    let named = endpoints.into_iter().any(|name| value(name).is_some());
+    !off && match exporter.as_deref() {
+        None => named,
+        Some(exporters) => exporters.split(',').any(|exporter| exporter.trim() == "otlp"),
+    }
+}
+
 /// The log filter, where a person set one.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn log_filter() -> Option<String> {

@@ -6,9 +6,11 @@
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::Router;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
 use rollcall_flag_sync::FlagSyncConfig;
+use rollcall_telemetry::health::Health;
 use rollcall_web::WebConfig;
 use rollcall_writer::WriterConfig;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -49,12 +51,18 @@ impl HostLock {
 pub(crate) struct Services {
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
+    health: Health,
 }
 
 impl Services {
     /// Starts nothing yet.
     pub(crate) fn new() -> Self {
-        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new() }
+        Self::watched(Health::new())
+    }
+
+    /// Starts nothing yet; `health` hears when they are told to stop.
+    pub(crate) fn watched(health: Health) -> Self {
+        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new(), health }
     }
 
     /// Starts all of them. `schedule` off: only the work that is there, no scheduled runs.
@@ -104,18 +112,25 @@ impl Services {
     }
 
     /// Starts the HTTP side, and tells where.
-    pub(crate) async fn start_web(&mut self, context: &Context, address: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) async fn start_web(
+        &mut self,
+        context: &Context,
+        address: SocketAddr,
+        probes: Router,
+    ) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))?;
         let address = listener.local_addr()?;
         let config = web_config(context, address.port())?;
         eprintln!("listening for HTTP on {address}; people reach it at {}", config.public_url());
         let (bus, store, clock) = parts(context);
-        self.tasks.spawn(rollcall_web::run(listener, config, bus, store, clock, self.shutdown.clone()));
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(rollcall_web::run_with_probes(listener, config, bus, store, clock, probes, shutdown));
         Ok(())
     }
 
     /// Tells them to stop and waits until they have finished what is in hand.
     pub(crate) async fn stop(mut self) {
+        self.health.drain();
         self.shutdown.cancel();
         let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {

@@ -13,6 +13,7 @@ mod progress;
 mod telemetry;
 mod transport;
 mod verbs;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -26,7 +27,12 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("starting the async runtime")),
     };
+    let spans = {
+        let _entered = runtime.enter();
+        telemetry::send_spans(&cli)
+    };
     let code = runtime.block_on(verbs::dispatch(cli)).unwrap_or_else(|error| fail(&error));
+    telemetry::stop(spans);
     runtime.shutdown_background();
     code
 }

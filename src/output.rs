@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use anyhow::bail;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
@@ -36,6 +37,7 @@ impl Listing {
                 writeln!(out)?;
             }
             Format::Csv => self.csv(&mut out)?,
+            Format::Html => bail!("--format html is for `runs trace`; this prints table, json or csv"),
         }
         Ok(out.flush()?)
     }

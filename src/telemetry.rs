@@ -1,16 +1,25 @@
-//! Logs: on standard error, for people on a terminal and as JSON elsewhere. Ids only, never a student fact.
+//! Logs on standard error, for people on a terminal and as JSON elsewhere; spans to an OTLP collector where the
+//! environment names one. Ids only, never a student fact.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, time::Duration};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use rollcall_telemetry::{
+    logs::JsonLines,
+    otlp::{Identity, Sending},
+};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
-    cli::{Cli, Verb},
+    cli::{Cli, Role, Verb},
     config,
 };
 
 /// lapin logs returned messages with their bodies; its own words are not wanted either way.
-const QUIET: &str = "lapin::returned_messages=off,lapin=warn,sqlx=warn,hyper=warn,reqwest=warn";
+const QUIET: &str = "lapin::returned_messages=off,lapin=warn,sqlx=warn,hyper=warn,reqwest=warn,h2=warn,tonic=warn,\
+                     tower=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry_otlp=warn";
+
+/// How long a process that ends waits for the collector.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Starts logging. A second call does nothing.
 pub(crate) fn start(cli: &Cli) {
@@ -21,7 +30,48 @@ pub(crate) fn start(cli: &Cli) {
     };
     let wanted = config::log_filter().unwrap_or_else(|| level.to_owned());
     let filter = EnvFilter::try_new(format!("{wanted},{QUIET}")).unwrap_or_else(|_| EnvFilter::new(QUIET));
-    let terminal = std::io::stderr().is_terminal();
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = if terminal { builder.with_target(false).try_init() } else { builder.json().try_init() };
+    let registry = tracing_subscriber::registry().with(filter);
+    let _ = if std::io::stderr().is_terminal() {
+        registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()
+    } else {
+        registry.with(JsonLines::new(std::io::stderr())).try_init()
+    };
+}
+
+/// Starts sending spans, where the environment names a collector. One that cannot be used costs a line and no more.
+pub(crate) fn send_spans(cli: &Cli) -> Option<Sending> {
+    if !config::names_a_collector() {
+        return None;
+    }
+    let identity =
+        Identity { service: format!("rollcall-{}", role(&cli.verb)), instance: uuid::Uuid::now_v7().to_string() };
+    match Sending::start(&identity) {
+        Ok(sending) => Some(sending),
+        Err(error) => {
+            eprintln!("rollcall: no spans are sent, the OTEL_… variables cannot be used: {error}");
+            None
+        }
+    }
+}
+
+/// Sends what is left.
+pub(crate) fn stop(sending: Option<Sending>) {
+    if let Some(sending) = sending {
+        sending.stop(LAST_SPANS);
+    }
+}
+
+/// What the process does, in a word.
+pub(crate) const fn role(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Worker(worker) => match worker.role {
+            Role::Fetcher => "fetcher",
+            Role::Classifier => "classifier",
+            Role::Writer => "writer",
+            Role::FlagSync => "flag-sync",
+        },
+        Verb::Serve(_) => "serve",
+        Verb::Web(_) => "web",
+        _ => "cli",
+    }
 }

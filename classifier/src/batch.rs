@@ -1,7 +1,16 @@
 //! Events into batches of one status, encoded as they fill, and the digest of the plan they make.
 //!
-//! Invariant: at most a batch of each status is in memory unencoded, so that a first night of a million students does not
-//! need a million records at once.
+//! Batches are encoded on a thread of their own, while the walk over the students goes on. Where nothing changes there is
+//! no batch, and no thread.
+//!
+//! Invariant: at most a batch of each status, and a few on their way to that thread, are in memory unencoded, so that a
+//! first night of a million students does not need a million records at once.
+
+use std::{
+    panic,
+    sync::mpsc::{self, SyncSender},
+    thread::{self, JoinHandle},
+};
 
 use rollcall_proto::{
     message::{EVENTS_PER_MESSAGE, Fingerprint, StudentEvent, StudentEvents},
@@ -19,15 +28,45 @@ use crate::fingerprint::first_half;
 pub struct Batcher {
     run_seq: i64,
     open: [Vec<StudentEvent>; 4],
-    batches: Vec<EncodedBatch>,
+    /// Batches closed so far.
+    closed: u32,
+    encoder: Option<Encoder>,
     hasher: blake3::Hasher,
+}
+
+/// Batches closed and not yet with the thread, at most.
+const ON_THE_WAY: usize = 4;
+
+/// The thread that encodes batches, in the order in which they were closed.
+#[derive(Debug)]
+struct Encoder {
+    to: SyncSender<StudentEvents>,
+    thread: JoinHandle<Result<Vec<EncodedBatch>, StoreError>>,
+}
+
+impl Encoder {
+    fn start() -> Self {
+        let (to, from) = mpsc::sync_channel::<StudentEvents>(ON_THE_WAY);
+        let thread = thread::spawn(move || from.into_iter().map(|message| encode(&message)).collect());
+        Self { to, thread }
+    }
+
+    fn finish(self) -> Result<Vec<EncodedBatch>, StoreError> {
+        drop(self.to);
+        self.thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause))
+    }
+}
+
+fn encode(message: &StudentEvents) -> Result<EncodedBatch, StoreError> {
+    let (batch, status, events) = (message.batch, message.status, message.events.len() as u32);
+    Ok(EncodedBatch { batch, status, events, bytes: encode_batch(message)? })
 }
 
 impl Batcher {
     /// For a plan of the run with this number.
     pub fn new(run_seq: i64) -> Self {
         let open = [const { Vec::new() }; 4];
-        Self { run_seq, open, batches: Vec::new(), hasher: blake3::Hasher::new() }
+        Self { run_seq, open, closed: 0, encoder: None, hasher: blake3::Hasher::new() }
     }
 
     /// Adds an event. Events come in the order of student ids.
@@ -44,9 +83,14 @@ impl Batcher {
         if events.is_empty() {
             return Ok(());
         }
-        let (batch, count) = (self.batches.len() as u32, events.len() as u32);
-        let message = StudentEvents { batch, run_seq: self.run_seq, status, events };
-        self.batches.push(EncodedBatch { batch, status, events: count, bytes: encode_batch(&message)? });
+        let message = StudentEvents { batch: self.closed, run_seq: self.run_seq, status, events };
+        self.closed += 1;
+        let encoder = self.encoder.take().unwrap_or_else(Encoder::start);
+        if encoder.to.send(message).is_err() {
+            // The thread has met with an error, and ended.
+            return encoder.finish().map(drop);
+        }
+        self.encoder = Some(encoder);
         Ok(())
     }
 
@@ -55,7 +99,8 @@ impl Batcher {
         for status in Status::ALL {
             self.close(status)?;
         }
-        Ok((self.batches, first_half(&self.hasher.finalize())))
+        let batches = self.encoder.map(Encoder::finish).transpose()?.unwrap_or_default();
+        Ok((batches, first_half(&self.hasher.finalize())))
     }
 }
 

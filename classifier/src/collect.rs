@@ -13,8 +13,10 @@ use rollcall_proto::{
     id::{ConnectionNo, RunId},
     message::{Body, Message, Page},
     packed,
+    telemetry::metric,
 };
 use rollcall_store::{
+    PageDigester,
     board::Listing,
     district::SisKind,
     page::NewPage,
@@ -71,6 +73,8 @@ struct Job {
 struct Read {
     outcome: Result<Decoded, DecodeError>,
     digest: [u8; 16],
+    /// What the next run tells an unchanged page by.
+    body_digest: Option<[u8; 16]>,
 }
 
 /// The pages of one run in a group of messages, each with its place in the group.
@@ -96,7 +100,9 @@ impl CollectHandler {
                 places.push(place);
             }
         }
-        let reads = tokio::task::spawn_blocking(move || jobs.iter().map(read).collect::<Vec<_>>()).await?;
+        let digester = self.context.store.page_digester(&message.district);
+        let read_all = move || jobs.iter().map(|job| read(job, Some(&digester))).collect::<Vec<_>>();
+        let reads = tokio::task::spawn_blocking(read_all).await?;
         let mut new_pages = Vec::with_capacity(reads.len());
         for (place, read) in places.into_iter().zip(reads) {
             if let Err(error) = &read.outcome {
@@ -106,6 +112,7 @@ impl CollectHandler {
         }
         let run = (&message.district, message.run);
         let saved = self.context.store.save_pages(run.0, run.1, &new_pages).await?;
+        count(&new_pages);
         if saved.pulls_over && self.context.advance(run).await? {
             self.context.ask_to_plan(run, Some(message)).await?;
         }
@@ -146,7 +153,7 @@ impl CollectHandler {
         stored.map(Bytes::from).ok_or(ClassifierError::RawMissing)
     }
 
-    fn new_page(&self, page: &Page, Read { outcome, digest }: Read) -> NewPage {
+    fn new_page(&self, page: &Page, Read { outcome, digest, body_digest }: Read) -> NewPage {
         let error = outcome.as_ref().err().map(ToString::to_string);
         let decoded = outcome.ok();
         NewPage {
@@ -159,11 +166,20 @@ impl CollectHandler {
             claimed_total: decoded.as_ref().and_then(|decoded| decoded.claimed_total),
             fragments: decoded.map(|decoded| decoded.fragments).unwrap_or_default(),
             digest,
+            body_digest,
             error,
             asked_at: page.asked_at,
             took_ms: page.took_ms,
             collected_at: self.context.clock.now(),
         }
+    }
+}
+
+fn count(pages: &[NewPage]) {
+    for page in pages {
+        let outcome = if page.error.is_some() { "undecodable" } else { "decoded" };
+        metrics::counter!(metric::PAGES, "outcome" => outcome).increment(1);
+        metrics::counter!(metric::PAGE_ROWS).increment(page.rows.unsigned_abs());
     }
 }
 
@@ -176,16 +192,21 @@ fn sis_of(connections: &[rollcall_store::district::Connection], number: Connecti
     connections.get(usize::from(number.0)).map(|connection| connection.kind)
 }
 
-fn read(job: &Job) -> Read {
+/// `digester`: where the next run may find the page unchanged.
+fn read(job: &Job, digester: Option<&PageDigester>) -> Read {
     if job.by_id && job.status == 404 {
-        return Read { outcome: Ok(Decoded::nothing()), digest: Decoded::nothing().digest };
+        return Read { outcome: Ok(Decoded::nothing()), digest: Decoded::nothing().digest, body_digest: None };
     }
     match open(job) {
-        Err(error) => Read { outcome: Err(error), digest: fingerprint::digest(&job.compressed).0 },
+        Err(error) => {
+            Read { outcome: Err(error), digest: fingerprint::digest(&job.compressed).0, body_digest: None }
+        }
         Ok(body) => {
             let outcome = decode(job.sis, &job.resource, &body);
             let digest = outcome.as_ref().map_or_else(|_| fingerprint::digest(&body).0, |decoded| decoded.digest);
-            Read { outcome, digest }
+            let digester = digester.filter(|_| outcome.is_ok() && !job.by_id);
+            let body_digest = digester.map(|digester| digester.of(job.sis, &job.resource, &body));
+            Read { outcome, digest, body_digest }
         }
     }
 }
@@ -193,8 +214,8 @@ fn read(job: &Job) -> Read {
 /// Reads a page out of the store again.
 pub(crate) fn read_again(page: &StoredPage<'_>) -> PageReading {
     let (resource, compressed) = (page.resource.to_owned(), Bytes::copy_from_slice(page.raw));
-    let Read { outcome, digest } =
-        read(&Job { sis: page.sis, resource, by_id: page.by_id, status: page.status, compressed });
+    let job = Job { sis: page.sis, resource, by_id: page.by_id, status: page.status, compressed };
+    let Read { outcome, digest, .. } = read(&job, None);
     let error = outcome.as_ref().err().map(ToString::to_string);
     let decoded = outcome.ok();
     PageReading {
@@ -276,31 +297,31 @@ mod tests {
 
     #[test]
     fn a_page_is_read() {
-        let read = read(&job(200, br#"{"Objects":[{"StateID":1,"Code":"TX"}]}"#));
+        let read = read(&job(200, br#"{"Objects":[{"StateID":1,"Code":"TX"}]}"#), None);
         assert_eq!(read.outcome.unwrap().tally.rows, 1);
     }
 
     #[test]
     fn a_404_is_an_answer_where_asked_by_id_alone() {
         let by_id = Job { by_id: true, ..job(404, b"") };
-        assert_eq!(read(&by_id).outcome.unwrap().tally.rows, 0);
-        assert_eq!(read(&job(404, b"")).outcome.unwrap_err().class, DecodeClass::Status(404));
+        assert_eq!(read(&by_id, None).outcome.unwrap().tally.rows, 0);
+        assert_eq!(read(&job(404, b""), None).outcome.unwrap_err().class, DecodeClass::Status(404));
         let other = Job { by_id: true, ..job(500, b"") };
-        assert_eq!(read(&other).outcome.unwrap_err().class, DecodeClass::Status(500));
+        assert_eq!(read(&other, None).outcome.unwrap_err().class, DecodeClass::Status(500));
     }
 
     #[test]
     fn the_same_rows_have_the_same_digest_whatever_is_around_them() {
-        let one = read(&job(200, br#"{"Paging":{"Next":"/2"},"Objects":[{"StateID":1,"Code":"TX"}]}"#));
-        let two = read(&job(200, br#"{"Paging":{"Next":"/3"},"Objects":[{"Code":"TX","StateID":1}]}"#));
-        let other = read(&job(200, br#"{"Objects":[{"StateID":2,"Code":"TX"}]}"#));
+        let one = read(&job(200, br#"{"Paging":{"Next":"/2"},"Objects":[{"StateID":1,"Code":"TX"}]}"#), None);
+        let two = read(&job(200, br#"{"Paging":{"Next":"/3"},"Objects":[{"Code":"TX","StateID":1}]}"#), None);
+        let other = read(&job(200, br#"{"Objects":[{"StateID":2,"Code":"TX"}]}"#), None);
         assert_eq!(one.digest, two.digest);
         assert_ne!(one.digest, other.digest);
     }
 
     #[test]
     fn what_cannot_be_read_says_why() {
-        let class = |job: &Job| read(job).outcome.unwrap_err().class;
+        let class = |job: &Job| read(job, None).outcome.unwrap_err().class;
         assert_eq!(class(&job(503, b"{}")), DecodeClass::Status(503));
         assert_eq!(class(&job(200, b"<html>")), DecodeClass::Html);
         let broken = Job { compressed: Bytes::from_static(b"not zstd"), ..job(200, b"") };

@@ -1,11 +1,14 @@
 //! Compares the students the SIS lists with those stored, and says what would change.
 //!
 //! Role: one walk over two sorted sequences. Neighbours: [`crate::assemble`] gives the listed ones, [`crate::batch`] takes
-//! the events, [`crate::plan`] judges the whole.
+//! the events, [`crate::plan`] judges the whole. Most students are as they are stored: [`settled`] finds them beforehand, on
+//! all processors, and the walk only counts them.
 //!
 //! Invariants: every student listed or missing is counted exactly once as added, changed, removed, unchanged or skipped;
 //! nobody of a connection whose pull is not complete leaves ENROLLED or PRE_ENROLLED, becomes GRADUATED, or is added in
 //! any but these; where a second look was taken, only what it confirms is taken out.
+
+mod settled;
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -110,7 +113,8 @@ pub fn compare(
     batcher: &mut Batcher,
 ) -> Result<Differences, StoreError> {
     let mut found = Differences::default();
-    let mut merged = Merged::of(sides, &mut found.duplicates);
+    let steps = steps(sides, stored, &mut found.duplicates);
+    let settled = settled::find(sides, stored, &steps, &mut found.warnings);
     let mut walk = Walk {
         sides,
         rekeyed,
@@ -123,25 +127,56 @@ pub fn compare(
         records,
         batcher,
     };
-    let mut stored = stored.iter().peekable();
-    let (mut id, mut before) = (String::new(), None);
-    while let Some(student) = merged.next(sides, &mut id) {
-        while let Some(gone) = stored.next_if(|stored| stored.id.0 < id) {
-            walk.missing(gone)?;
+    let mut id = String::new();
+    for (step, settled) in steps.iter().zip(settled) {
+        match step {
+            Step::Missing(gone) => walk.missing(&stored[*gone])?,
+            Step::Listed(..) if settled => walk.unchanged(),
+            Step::Listed(student, known) => {
+                walk.write_id(student, &mut id);
+                walk.listed(&id, student, known.map(|known| &stored[known]))?;
+            }
+            Step::Twice(student) => {
+                walk.write_id(student, &mut id);
+                walk.listed_twice(&id);
+            }
         }
-        if before.as_ref() == Some(&id) {
-            walk.listed_twice(&id);
-            continue;
-        }
-        let known = stored.next_if(|stored| stored.id.0 == id);
-        walk.listed(&id, &student, known)?;
-        before = Some(id.clone()).filter(|_| sides.len() > 1);
-    }
-    for gone in stored {
-        walk.missing(gone)?;
     }
     walk.flush()?;
     Ok(walk.found)
+}
+
+/// One student of the walk; those stored by their place.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Stored, and not listed.
+    Missing(usize),
+    /// Listed, and stored or not.
+    Listed(Listed, Option<usize>),
+    /// Listed by a second connection under the same id.
+    Twice(Listed),
+}
+
+/// Every student that is listed or stored, in the order of ids.
+fn steps(sides: &[Side<'_>], stored: &[StoredStudent], duplicates: &mut Vec<String>) -> Vec<Step> {
+    let mut merged = Merged::of(sides, duplicates);
+    let mut steps = Vec::with_capacity(stored.len().max(merged.len()));
+    let mut stored = stored.iter().enumerate().peekable();
+    let (mut id, mut before) = (String::new(), None);
+    while let Some(student) = merged.next(sides, &mut id) {
+        while let Some((gone, _)) = stored.next_if(|(_, stored)| stored.id.0 < id) {
+            steps.push(Step::Missing(gone));
+        }
+        if before.as_ref() == Some(&id) {
+            steps.push(Step::Twice(student));
+            continue;
+        }
+        let known = stored.next_if(|(_, stored)| stored.id.0 == id).map(|(known, _)| known);
+        steps.push(Step::Listed(student, known));
+        before = Some(id.clone()).filter(|_| sides.len() > 1);
+    }
+    steps.extend(stored.map(|(gone, _)| Step::Missing(gone)));
+    steps
 }
 
 /// The listed students of all connections in the order of their ids.
@@ -169,6 +204,11 @@ impl Merged {
             queue
         };
         Self { queues: sides.iter().map(queue).collect() }
+    }
+
+    /// Students at most.
+    fn len(&self) -> usize {
+        self.queues.iter().map(|queue| queue.students.len() + usize::from(queue.head.is_some())).sum()
     }
 
     fn next(&mut self, sides: &[Side<'_>], id: &mut String) -> Option<Listed> {
@@ -213,6 +253,19 @@ struct Walk<'w, 'a> {
 }
 
 impl Walk<'_, '_> {
+    fn write_id(&self, student: &Listed, id: &mut String) {
+        id.clear();
+        if let Some(assembler) = &self.sides[usize::from(student.connection)].assembler {
+            assembler.write_id(student, id);
+        }
+    }
+
+    /// Listed, and as he is stored.
+    const fn unchanged(&mut self) {
+        self.found.counts.listed += 1;
+        self.found.counts.unchanged += 1;
+    }
+
     fn listed_twice(&mut self, id: &str) {
         self.found.counts.listed += 1;
         self.skip(id, DUPLICATE, "two connections list this id: give one of them an id_prefix".to_owned());

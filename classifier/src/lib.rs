@@ -26,6 +26,7 @@ pub mod fragment;
 pub mod hold;
 pub mod load;
 pub mod overlay;
+mod parallel;
 pub mod plan;
 pub mod plan_handler;
 pub mod recheck;

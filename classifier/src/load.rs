@@ -10,7 +10,10 @@ use rollcall_store::{
     page::PageFragments,
 };
 
-use crate::fragment::{Cell, FragmentError, KINDS, Kind, Page, Row};
+use crate::{
+    fragment::{Cell, FragmentError, KINDS, Kind, Page, Row},
+    parallel,
+};
 
 /// Where a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +63,18 @@ pub struct Looks {
 impl Looks {
     /// Opens a connection's pages. Pages beyond the end of their listing are left out unread.
     pub fn open(fragments: Vec<PageFragments>, board: &Board) -> Result<Self, FragmentError> {
+        let wanted = fragments.into_iter().filter_map(|fragment| {
+            let listing = board.listings.get(fragment.listing.0 as usize)?;
+            let wanted = counts(listing, fragment.page) && !fragment.fragments.is_empty();
+            wanted.then(|| (usize::from(is_second(board, fragment.listing)), listing.ask.entity, fragment.fragments))
+        });
+        let opened = parallel::map(wanted.collect(), |(look, entity, fragments)| {
+            Page::open(&fragments).map(|page| (look, Loaded { page, entity }))
+        });
         let mut looks = [Vec::new(), Vec::new()];
-        for fragment in fragments {
-            let listing = board.listings.get(fragment.listing.0 as usize);
-            let Some(listing) = listing.filter(|listing| counts(listing, fragment.page)) else { continue };
-            if fragment.fragments.is_empty() {
-                continue;
-            }
-            let second = usize::from(is_second(board, fragment.listing));
-            looks[second].push(Loaded { page: Page::open(&fragment.fragments)?, entity: listing.ask.entity });
+        for opened in opened {
+            let (look, loaded) = opened?;
+            looks[look].push(loaded);
         }
         let [first, second] = looks;
         let second = board.recheck_from.map(|_| Source::of(second));
@@ -91,10 +97,7 @@ fn counts(listing: &Listing, page: PageNo) -> bool {
 
 impl Source {
     fn of(pages: Vec<Loaded>) -> Self {
-        let mut indexes: Vec<Index> = std::iter::repeat_with(Index::default).take(KINDS).collect();
-        for (index, places) in collect_places(&pages).into_iter().enumerate() {
-            indexes[index] = Index::of(places);
-        }
+        let indexes = parallel::map(collect_places(&pages), Index::of);
         Self { pages, indexes }
     }
 

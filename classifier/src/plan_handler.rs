@@ -12,6 +12,7 @@ use rollcall_proto::{
     id::{ConnectionNo, DistrictId, StudentId},
     message::{Body, Message},
     roster::Student,
+    telemetry::{carried, metric},
 };
 use rollcall_store::{
     Store, StoreError,
@@ -21,7 +22,7 @@ use rollcall_store::{
     roster::StoredEnrollment,
     run::Stage,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     context::{Context, RunKey},
@@ -93,14 +94,18 @@ impl PlanHandler {
             // Somebody plans it. Should they die of it, the reconciler asks again once their lease is over.
             return Ok(Fate::Done);
         }
+        let begun = Instant::now();
         let facts = gather(store, run, roster_version).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned = match tokio::task::spawn_blocking(move || plan::plan_or_ask(facts, &mut records)).await?? {
+        let planned = match tokio::task::spawn_blocking(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
             Planned::Made(planned) => planned,
             Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
         };
         log(run, &planned);
         let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
+        if saved {
+            count(&planned, begun);
+        }
         drop(planned);
         let stage = store.run(run.0, run.1).await?.stage;
         if !saved && stage == Stage::Plan {
@@ -194,6 +199,31 @@ fn log((district, run): RunKey<'_>, plan: &NewPlan) {
         %district, %run, verdict, added = counts.added, changed = counts.changed, removed = counts.removed,
         unchanged = counts.unchanged, skipped = counts.skipped, "a run was planned"
     );
+}
+
+fn count(plan: &NewPlan, begun: Instant) {
+    let outcome = match &plan.verdict {
+        Verdict::Release | Verdict::Nothing => "released",
+        Verdict::Hold(_) => "held",
+        Verdict::Recheck(_) => "recheck",
+        Verdict::Fail(_) => "failed",
+    };
+    metrics::counter!(metric::PLANS, "outcome" => outcome).increment(1);
+    metrics::histogram!(metric::PLAN_DURATION).record(begun.elapsed().as_secs_f64());
+    if matches!(plan.verdict, Verdict::Recheck(_) | Verdict::Fail(_)) {
+        // Planned again after the second look, or not at all.
+        return;
+    }
+    let counts = &plan.counts;
+    for (change, number) in [
+        ("added", counts.added),
+        ("changed", counts.changed),
+        ("removed", counts.removed),
+        ("unchanged", counts.unchanged),
+        ("skipped", counts.skipped),
+    ] {
+        metrics::counter!(metric::STUDENTS_PLANNED, "change" => change).increment(number.unsigned_abs());
+    }
 }
 
 /// Stored records for the planner, which works on a thread of its own.

@@ -31,6 +31,7 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         total: None,
         fetched: last_page,
         expected_pages: None,
+        expected_page_size: 0,
         errors: BTreeMap::new(),
         last_digest: None,
         waits: 0,

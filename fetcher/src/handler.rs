@@ -2,7 +2,8 @@
 //!
 //! A lane's message stands for a hand of pages, fetched one after another. Order of effects: the board is committed, then
 //! the pages and the next lanes' messages are published in one batch, then the message is done. A crash in between loses
-//! pages on the way, which the reconciler finds and deals again.
+//! pages on the way, which the reconciler finds and deals again. Pages that came back as the run before got them are
+//! noted in the board's transaction, and never published.
 //!
 //! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
 //! does; either way the run goes on and says why, and no message is parked.
@@ -18,7 +19,7 @@ use rollcall_proto::{
     message::{self, Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    Store,
+    Earlier, HandedIn, Store, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
 };
 
@@ -27,7 +28,7 @@ use crate::{
     delta,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
-    hand::{Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
+    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
     outcome::advance,
     sources::{Opened, Sources},
 };
@@ -84,6 +85,9 @@ impl FetchHandler {
             Ok(begun) => begun,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
+        if let Some(earlier) = self.store.earlier_board(district, run, work.connection).await? {
+            begun.board.expect(&earlier);
+        }
         let moves = begun.board.deal(self.clock.now());
         if begun.save(&self.store, place).await? {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
@@ -117,13 +121,26 @@ impl FetchHandler {
             Err(error) => return self.page_lost(message, work, &job, &error.explain()).await,
         };
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
-        let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock };
+        let earlier = self.earlier(message, work, &job).await?;
+        let digester = self.store.page_digester(&message.district);
+        let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
+        let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before };
         let Walked { pages, trouble } = hand.walk().await?;
         match trouble {
             Some(error) if pages.is_empty() => self.page_failed(message, work, &job, &opened, &error).await,
             // What came in counts first. The page in trouble is dealt again, with attempts of its own.
-            _ => self.hand_in(message, work, pages).await,
+            _ => self.hand_in(message, work, &earlier, pages).await,
         }
+    }
+
+    /// The hand's pages as the run before had them. A second look asks for other students every night, and for changes
+    /// since another time.
+    async fn earlier(&self, message: &Message, work: &Fetch, job: &Job) -> Result<Earlier, FetchError> {
+        if job.recheck || !job.listing.ask.is_whole() {
+            return Ok(Earlier::default());
+        }
+        let (listing, pages) = (job.dealt.listing, job.dealt.range());
+        Ok(self.store.earlier_pages(&message.district, message.run, work.connection, listing, pages).await?)
     }
 
     /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue
@@ -145,34 +162,46 @@ impl FetchHandler {
     }
 
     /// The hand is done, or as much of it as there was time for.
-    async fn hand_in(&self, message: &Message, work: &Fetch, pages: Vec<Fetched>) -> Result<Fate, FetchError> {
-        let (facts, pages) = self.for_message(message, pages).await?;
+    async fn hand_in(
+        &self,
+        message: &Message,
+        work: &Fetch,
+        earlier: &Earlier,
+        fetched: Vec<Fetched>,
+    ) -> Result<Fate, FetchError> {
+        let facts: Vec<PageFacts> = fetched.iter().map(|fetched| fetched.facts.clone()).collect();
+        let Some(listing) = fetched.first().map(|fetched| fetched.page.listing) else { return Ok(Fate::Done) };
+        let unchanged: Vec<Unchanged> = fetched.iter().filter_map(Fetched::note).collect();
+        let (changed, same): (Vec<_>, Vec<_>) = fetched.into_iter().partition(|fetched| fetched.unchanged.is_none());
+        let mut pages = self.carried(message, changed).await?;
         let now = self.clock.now();
-        let moves =
-            self.change_board(message, work, |board| board.pages_done(work.lane, work.generation, &facts, now)).await?;
-        if let Some(moves) = moves.flatten() {
-            self.publish_pages(message, work, pages, &moves).await?;
+        let change = |board: &mut Board| board.pages_done(work.lane, work.generation, &facts, now);
+        let lane = (&message.district, message.run, work.connection);
+        let handed = self.store.hand_in(lane, (listing, earlier, &unchanged), now, change).await?;
+        let Some(HandedIn { moves, kept, all_fetched }) = handed else { return Ok(Fate::Done) };
+        // What was there a moment ago is not any more: these are carried like any page.
+        let gone = same.into_iter().filter(|same| !kept.contains(&same.page.page)).collect();
+        pages.extend(self.carried(message, gone).await?);
+        self.publish_pages(message, work, pages, &moves).await?;
+        if all_fetched && !kept.is_empty() {
+            // The last page may be one that no collector hears of.
+            self.advance(message).await?;
         }
         Ok(Fate::Done)
     }
 
-    /// What the board is told of the pages, and what the classifier gets. A body too large for a message is stored.
-    async fn for_message(
-        &self,
-        message: &Message,
-        fetched: Vec<Fetched>,
-    ) -> Result<(Vec<PageFacts>, Vec<message::Page>), FetchError> {
-        let mut facts = Vec::with_capacity(fetched.len());
+    /// What the classifier gets. A body too large for a message is stored.
+    async fn carried(&self, message: &Message, fetched: Vec<Fetched>) -> Result<Vec<message::Page>, FetchError> {
         let mut pages = Vec::with_capacity(fetched.len());
-        for Fetched { mut page, facts: told } in fetched {
+        for fetched in fetched {
+            let mut page = fetched.carried()?;
             if let Some(body) = page.body.take_if(|body| body.len() > LARGEST_IN_MESSAGE) {
                 let place = (page.connection, page.listing, page.page);
                 self.store.stash_raw(&message.district, message.run, place.0, place.1, place.2, &body).await?;
             }
-            facts.push(told);
             pages.push(page);
         }
-        Ok((facts, pages))
+        Ok(pages)
     }
 
     async fn publish_pages(
@@ -186,6 +215,9 @@ impl FetchHandler {
         let mut messages: Vec<Message> =
             pages.into_iter().map(|page| message.follow_up(now, Body::Page(page))).collect();
         messages.extend(self.lane_messages(message, work.connection, moves));
+        if messages.is_empty() {
+            return Ok(());
+        }
         Ok(self.bus.publish(&messages).await?)
     }
 

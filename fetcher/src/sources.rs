@@ -7,7 +7,7 @@ use rollcall_proto::{
     clock::SharedClock,
     id::{ConnectionNo, DistrictId, RunId},
 };
-use rollcall_store::{Store, run::Trigger};
+use rollcall_store::{Store, district::SisKind, run::Trigger};
 
 use crate::{
     auth::Credentials,
@@ -25,6 +25,7 @@ const IDLE: Duration = Duration::from_mins(15);
 #[derive(Debug, Clone)]
 pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
+    pub(crate) sis: SisKind,
     pub(crate) lanes: u16,
     /// A scheduled run: nobody sits and waits, so a SIS that is away is waited for longer.
     pub(crate) patient: bool,
@@ -65,10 +66,10 @@ impl Sources {
             return Err(SisError::Invalid { host: format!("connection {number}"), detail }.into());
         }
         let connection = Arc::new(district.connections.swap_remove(index));
-        let lanes = connection.lanes;
+        let (lanes, sis) = (connection.lanes, connection.kind);
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);
-        Ok(Opened { source, lanes, patient })
+        Ok(Opened { source, sis, lanes, patient })
     }
 }

@@ -11,7 +11,11 @@ use rollcall_sandbox::{
     AuthQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks, RetryAfter,
     Throttle,
 };
-use rollcall_store::{board::Progress, district::ConnectionSecrets, run::PullState};
+use rollcall_store::{
+    board::Progress,
+    district::ConnectionSecrets,
+    run::{PullState, Stage},
+};
 use serde_json::json;
 use support::{Night, STUDENTS, Way, district, sandbox};
 
@@ -86,6 +90,44 @@ async fn a_first_message_lost_is_made_good() {
     let mut night = Night::new(&json!({"page_size": 50})).await;
     night.play(|number| if number == 0 { Way::Lost } else { Way::Arrives }).await;
     assert_whole(&night).await;
+}
+
+/// Every page is in, whether it was carried or stands on the night before.
+async fn assert_stored(night: &Night, number: u32) {
+    assert_eq!(night.pull().await.state, PullState::Fetched);
+    let rows = night.stored_rows().await;
+    let students: BTreeSet<i64> = rows["Student/Student"].iter().copied().collect();
+    let told = night.sandbox.expected_students(number).into_iter().filter(|(_, student)| student.listed);
+    assert_eq!(students, told.map(|(id, _)| id).collect());
+    assert!(night.parked.is_empty(), "{:?}", night.parked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_night_carries_no_page_and_asks_for_its_plan() {
+    let mut night = Night::new(&json!({"page_size": 20})).await;
+    night.play(|_| Way::Arrives).await;
+    let first = night.stored_rows().await;
+    night.next().await;
+    night.play(|_| Way::Arrives).await;
+    assert_eq!(night.collected, 0);
+    assert_stored(&night, 1).await;
+    assert_eq!(night.stored_rows().await, first);
+    // The last page is one that no collector hears of: the fetcher itself goes to the plan.
+    assert_eq!(night.store.run(&night.run.district, night.run.id).await.unwrap().stage, Stage::Plan);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_carries_what_has_changed_whatever_is_lost_or_doubled() {
+    for way in [Way::Twice, Way::Lost] {
+        let mut night = Night::new(&json!({"page_size": 20})).await;
+        night.play(|_| Way::Arrives).await;
+        let all = night.collected;
+        night.next().await;
+        night.sandbox.set_night(2);
+        night.play(|number| if number % 3 == 1 { way } else { Way::Arrives }).await;
+        assert!((1..all).contains(&night.collected), "{} of {all} pages were carried", night.collected);
+        assert_stored(&night, 2).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use rollcall_http::error::{Remedy, SisError};
 use rollcall_proto::id::DistrictId;
+use rollcall_proto::telemetry::metric;
 use rollcall_store::flag::{Flag, FlagState, PushedFlag};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -152,6 +153,7 @@ impl Work {
         let flag = match written {
             Written::Accepted(_) => {
                 pass.accepted.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!(metric::FLAGS, "outcome" => "pushed").increment(1);
                 Flag {
                     state: FlagState::Accepted,
                     reason: None,
@@ -162,6 +164,7 @@ impl Work {
                 }
             }
             Written::Refused(status) => {
+                metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
                 tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses a flag; it is set aside");
                 Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, ..flag }
             }

@@ -16,4 +16,5 @@ pub mod limits;
 pub mod net;
 pub mod session;
 mod status_info;
+pub mod telemetry;
 pub mod urls;

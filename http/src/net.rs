@@ -25,7 +25,10 @@ use url::{Host, Url};
 
 pub use address::is_public;
 
-use crate::error::SisError;
+use crate::{
+    error::SisError,
+    telemetry::{self, Purpose},
+};
 
 /// Bounds of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +106,11 @@ impl Http {
     /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
     pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)
+    }
+
+    /// Sends a request and reads its answer, whatever its status; spans and metrics tell what it was for.
+    pub async fn send_for(&self, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
+        telemetry::exchange(purpose, request, |request| self.send(request)).await
     }
 
     /// Sends a request and reads its answer, whatever its status.

@@ -25,6 +25,7 @@ use crate::{
     limits::{Circuits, SHORT_WAIT, told_to_wait},
     net::{Http, Reply, host_of},
     status_info,
+    telemetry::Purpose,
 };
 
 /// What servers say of a token that is too old, whatever the status (wire/skyward.md A1).
@@ -195,7 +196,8 @@ impl Session {
             request = request.json(body);
         }
         let request = request.build().map_err(|_| invalid("a header or the URL is malformed"))?;
-        self.shared.http.send(request).await
+        let purpose = Purpose::data(self.credentials.connection.kind, &call.what);
+        self.shared.http.send_for(&purpose, request).await
     }
 
     fn judge(&self, call: &Call, reply: Reply) -> Result<Reply, SisError> {

@@ -18,5 +18,6 @@ pub mod id;
 pub mod message;
 pub mod packed;
 pub mod roster;
+pub mod telemetry;
 pub mod topology;
 pub mod trace;

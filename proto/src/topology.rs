@@ -50,6 +50,19 @@ impl Queue {
         }
     }
 
+    /// Name without `rollcall.`, as people and labels have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Collect => "collect",
+            Self::Plan => "plan",
+            Self::PlanLarge => "plan-large",
+            Self::Write => "write",
+            Self::Applied => "applied",
+            Self::Flags => "flags",
+        }
+    }
+
     /// Name of the queue beside it that keeps parked messages.
     pub const fn parked_name(self) -> &'static str {
         match self {
@@ -182,6 +195,7 @@ mod tests {
             assert_eq!(Queue::parse(queue.name()), Some(queue));
             assert_eq!(queue.name().strip_prefix("rollcall.").and_then(Queue::parse), Some(queue));
             assert_eq!(queue.parked_name(), format!("{}.parked", queue.name()));
+            assert_eq!(queue.name(), format!("rollcall.{}", queue.word()));
         }
         assert_eq!(Queue::parse("rollcall.nothing"), None);
     }

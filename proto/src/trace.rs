@@ -50,6 +50,16 @@ impl TraceContext {
         Self { span: span_of(id), ..self }
     }
 
+    /// The trace's id as a number.
+    pub(crate) const fn trace_number(self) -> u128 {
+        self.trace
+    }
+
+    /// The span's id as a number.
+    pub(crate) const fn span_number(self) -> u64 {
+        self.span
+    }
+
     /// 32 hexadecimal digits.
     pub fn trace_id(self) -> String {
         format!("{:032x}", self.trace)

@@ -8,6 +8,7 @@ mod flags;
 mod integrations;
 mod key;
 mod lti;
+mod probe;
 mod queues;
 mod reconcile;
 mod replay;
@@ -34,19 +35,20 @@ const HELD: u8 = 3;
 
 /// Does what the command line says.
 pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    let global = &cli.global;
+    let (global, role) = (&cli.global, crate::telemetry::role(&cli.verb));
     match cli.verb {
         Verb::Demo(args) => demo::demo(global, &args).await,
         Verb::Sandbox(args) => sandbox::sandbox(&args).await,
         Verb::Migrate => serve::migrate(global).await,
+        Verb::Probe(args) => probe::probe(&args),
         Verb::Doctor => doctor::doctor(global).await,
         Verb::Reconcile { check } => reconcile::reconcile(global, check).await,
         Verb::Completions { shell } => Ok(completions(shell)),
         Verb::Man => man(),
         Verb::Key(verb) => key::dispatch(global, verb).await,
-        Verb::Serve(args) => serve::serve(&Context::open(global).await?, &args).await,
-        Verb::Worker(args) => serve::worker(&Context::open(global).await?, &args).await,
-        Verb::Web(args) => web::web(&Context::open(global).await?, &args).await,
+        Verb::Serve(args) => serve::serve(global, &args).await,
+        Verb::Worker(args) => serve::worker(global, &args, role).await,
+        Verb::Web(args) => web::web(global, &args).await,
         Verb::Lti(verb) => lti::dispatch(&Context::open(global).await?, verb).await,
         Verb::Integrations(verb) => integrations::dispatch(&Context::open(global).await?, verb).await,
         Verb::District(verb) => district::dispatch(&Context::open(global).await?, verb).await,

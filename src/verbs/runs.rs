@@ -48,7 +48,7 @@ pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Resul
         }
         RunsVerb::Show { run } => show(context, run).await,
         RunsVerb::Plan { run, skipped } => plan(context, run, skipped).await,
-        RunsVerb::Trace { run, all } => trace::trace(context, run, all).await,
+        RunsVerb::Trace { run, all, student } => trace::trace(context, run, all, student.as_deref()).await,
         RunsVerb::Approve { run, accept_empty, wait } => approve(context, run, &accept_empty, wait).await,
         RunsVerb::Discard { run } => discard(context, run).await,
         RunsVerb::Cancel { run } => cancel(context, run).await,
@@ -98,7 +98,7 @@ async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
                 println!("  connection {number} was asked for {scope}");
             }
         }
-        Format::Csv => listing(std::slice::from_ref(&run)).print(Format::Csv)?,
+        other @ (Format::Csv | Format::Html) => listing(std::slice::from_ref(&run)).print(other)?,
         Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&run, &pulls)])?),
     }
     Ok(ExitCode::SUCCESS)

@@ -10,13 +10,16 @@ use crate::{
     config::{Backend, Settings},
     context::Context,
     host::{Services, signal},
+    watch::Watch,
 };
 
 /// How often a process without the lock looks whether it is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Everything in one process.
-pub(crate) async fn serve(context: &Context, args: &Serve) -> anyhow::Result<ExitCode> {
+pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitCode> {
+    let watch = Watch::start("serve", args.metrics_listen, args.listen.is_some())?;
+    let context = &Context::open(global).await?;
     let Some(dir) = context.dir() else {
         bail!(
             "`serve` hosts one directory (--dir); with RabbitMQ and PostgreSQL start `rollcall worker` once for each role"
@@ -36,26 +39,30 @@ pub(crate) async fn serve(context: &Context, args: &Serve) -> anyhow::Result<Exi
             () = signal() => return Ok(ExitCode::SUCCESS),
         }
     };
-    let mut services = Services::new();
+    let mut services = Services::watched(watch.health());
     services.start_all(context, args.concurrency, true);
     if let Some(address) = args.listen {
-        services.start_web(context, address).await?;
+        services.start_web(context, address, watch.routes()).await?;
     }
+    watch.opened(context);
     eprintln!("rollcall serves {}; Ctrl-C stops it in order", dir.display());
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// One role.
-pub(crate) async fn worker(context: &Context, args: &Worker) -> anyhow::Result<ExitCode> {
+pub(crate) async fn worker(global: &Global, args: &Worker, role: &'static str) -> anyhow::Result<ExitCode> {
+    let watch = Watch::start(role, args.listen, false)?;
+    let context = &Context::open(global).await?;
     if context.dir().is_some() {
         bail!(
             "`worker` scales out over RabbitMQ and PostgreSQL: set ROLLCALL_AMQP_URL, ROLLCALL_DATABASE_URL and \
              ROLLCALL_KEY (`deploy/local up` starts both and prints them); on one directory use `rollcall serve --dir`"
         );
     }
-    let mut services = Services::new();
+    let mut services = Services::watched(watch.health());
     services.start(args.role, context, args.concurrency);
+    watch.opened(context);
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)
 }

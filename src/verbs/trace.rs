@@ -1,5 +1,8 @@
 //! `rollcall runs trace`: the run as a tree with times, out of what the store keeps of every page and batch.
 
+mod html;
+mod student;
+
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,25 +18,38 @@ use serde_json::json;
 use crate::{cli::Format, context::Context, output::Listing};
 
 /// One line of the tree.
+#[derive(Default)]
 struct Node {
     depth: usize,
     name: String,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
+    /// Until when it went on in other hands: a page from its arrival until it was stored.
+    stored: Option<DateTime<Utc>>,
     note: String,
+    /// Something went wrong here.
+    trouble: bool,
 }
 
 /// Prints the tree.
-pub(crate) async fn trace(context: &Context, id: RunId, all: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn trace(context: &Context, id: RunId, all: bool, student: Option<&str>) -> anyhow::Result<ExitCode> {
     let district = context.store.district_of(id).await?;
     let run = context.store.run(&district, id).await?;
-    let nodes = nodes(context, &run, all).await?;
-    if context.format == Format::Table {
-        print(&run, &nodes);
-        return Ok(ExitCode::SUCCESS);
+    let mut nodes = nodes(context, &run, all || context.format == Format::Html).await?;
+    if let Some(student) = student {
+        nodes.extend(student::nodes(context, &run, student).await?);
     }
+    match context.format {
+        Format::Table => print(&run, &nodes),
+        Format::Html => print!("{}", html::page(&run, &nodes)),
+        Format::Json | Format::Csv => list(context, &nodes)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(context: &Context, nodes: &[Node]) -> anyhow::Result<()> {
     let mut listing = Listing::new(&["depth", "name", "from", "to", "seconds", "note"]);
-    for node in &nodes {
+    for node in nodes {
         let seconds = length(node).map(|length| length.num_milliseconds() as f64 / 1000.0);
         listing.push(vec![
             json!(node.depth),
@@ -44,8 +60,7 @@ pub(crate) async fn trace(context: &Context, id: RunId, all: bool) -> anyhow::Re
             json!(node.note),
         ]);
     }
-    listing.print(context.format)?;
-    Ok(ExitCode::SUCCESS)
+    listing.print(context.format)
 }
 
 /// The tree of a run as text, for the demo too.
@@ -62,8 +77,9 @@ async fn nodes(context: &Context, run: &Run, all: bool) -> anyhow::Result<Vec<No
         from: Some(run.created_at),
         to: run.ended_at,
         note: run.state.as_str().to_owned(),
+        ..Node::default()
     }];
-    nodes.push(stage("pull", run.started_at, run.pulled_at, format!("{} pages", pages.len())));
+    nodes.push(stage("pull", run.started_at, run.pulled_at, count(pages.len(), "page")));
     for pull in context.store.pulls(&run.district, run.id).await? {
         let board = context.store.board(&run.district, run.id, pull.connection).await?.unwrap_or_default();
         connection(&mut nodes, &pull, &board, &pages, all);
@@ -75,7 +91,11 @@ async fn nodes(context: &Context, run: &Run, all: bool) -> anyhow::Result<Vec<No
 }
 
 fn stage(name: &str, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, note: String) -> Node {
-    Node { depth: 1, name: name.to_owned(), from, to, note }
+    Node { depth: 1, name: name.to_owned(), from, to, note, ..Node::default() }
+}
+
+fn count(number: usize, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }
 
 fn plan_note(run: &Run) -> String {
@@ -101,6 +121,8 @@ fn connection(nodes: &mut Vec<Node>, pull: &Pull, board: &Board, pages: &[PageRo
         from,
         to,
         note: pull.reason.clone().unwrap_or_else(|| pulled(pull)),
+        trouble: pull.reason.is_some(),
+        ..Node::default()
     });
     for (number, listing) in board.listings.iter().enumerate() {
         let rows = by_listing.get(&ListingNo(number as u32)).map_or(&[][..], Vec::as_slice);
@@ -120,14 +142,15 @@ fn pulled(pull: &Pull) -> String {
 fn listing_nodes(nodes: &mut Vec<Node>, listing: &SisListing, pages: &[&PageRow], all: bool) {
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
     if listing.ask.stored.is_some() {
-        let note = format!("{} pages, {rows} rows, copied", pages.len());
-        nodes.push(Node { depth: 3, name: listing_name(listing), from: None, to: None, note });
+        let note = format!("{}, {rows} rows, copied", count(pages.len(), "page"));
+        nodes.push(Node { depth: 3, name: listing_name(listing), note, ..Node::default() });
         return;
     }
     let (from, to) = span(pages.iter().copied());
     let slowest = pages.iter().map(|page| page.took_ms).max().unwrap_or_default();
-    let note = format!("{} pages, {rows} rows, slowest {slowest} ms", pages.len());
-    nodes.push(Node { depth: 3, name: listing_name(listing), from, to, note });
+    let note = format!("{}, {rows} rows, slowest {slowest} ms", count(pages.len(), "page"));
+    let trouble = pages.iter().any(|page| page.error.is_some());
+    nodes.push(Node { depth: 3, name: listing_name(listing), from, to, note, trouble, ..Node::default() });
     for page in pages.iter().filter(|page| all || page.error.is_some()) {
         let to = page.asked_at + TimeDelta::milliseconds(i64::from(page.took_ms));
         let note = page.error.clone().unwrap_or_else(|| format!("{} rows, HTTP {}", page.rows, page.status));
@@ -136,7 +159,9 @@ fn listing_nodes(nodes: &mut Vec<Node>, listing: &SisListing, pages: &[&PageRow]
             name: format!("page {}", page.page.0),
             from: Some(page.asked_at),
             to: Some(to),
+            stored: Some(page.collected_at),
             note,
+            trouble: page.error.is_some(),
         });
     }
 }
@@ -190,6 +215,8 @@ fn release(nodes: &mut Vec<Node>, run: &Run, batches: &[BatchRow], all: bool) {
             from: batch.published_at,
             to: batch.settled_at,
             note,
+            trouble: batch.parked > 0,
+            ..Node::default()
         });
     }
 }

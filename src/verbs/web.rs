@@ -2,12 +2,20 @@
 
 use std::process::ExitCode;
 
-use crate::{cli::Web, context::Context, host::Services};
+use crate::{
+    cli::{Global, Web},
+    context::Context,
+    host::Services,
+    watch::Watch,
+};
 
 /// The HTTP side, alone: it hosts no worker, and works beside `serve` on one directory as well as scaled out.
-pub(crate) async fn web(context: &Context, args: &Web) -> anyhow::Result<ExitCode> {
-    let mut services = Services::new();
-    services.start_web(context, args.listen).await?;
+pub(crate) async fn web(global: &Global, args: &Web) -> anyhow::Result<ExitCode> {
+    let watch = Watch::start("web", args.metrics_listen, true)?;
+    let context = &Context::open(global).await?;
+    let mut services = Services::watched(watch.health());
+    services.start_web(context, args.listen, watch.routes()).await?;
+    watch.opened(context);
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -56,9 +56,12 @@ pub struct Listing {
     pub total: Option<i64>,
     /// Pages fetched and published; for counting only.
     pub fetched: u32,
-    /// Pages that the source's total makes expect. A hint: the end is what a page announces.
+    /// Pages that the source's total makes expect, or the run before. A hint: the end is what a page announces.
     #[serde(default)]
     pub expected_pages: Option<u32>,
+    /// Rows a page held on the run before, where the expectation is from there.
+    #[serde(default)]
+    pub expected_page_size: u32,
     /// Pages that could not be had, with the reason. Judged once the end is known: beyond it they do not matter.
     #[serde(default)]
     pub errors: BTreeMap<u32, String>,

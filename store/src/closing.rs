@@ -10,6 +10,7 @@ use crate::{
     run::{Counts, FindingWeight, Run, RunState, Stage},
     runs,
     sql::{Tx, args},
+    telling,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -28,6 +29,7 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         let closed = close_in(&mut tx, district, run, now).await?;
         tx.commit(operation).await?;
+        closed.iter().for_each(telling::tell);
         Ok(closed)
     }
 }

@@ -4,7 +4,9 @@
 //! run is planned, replayed and forgotten like any other, and never looks beyond its own pages.
 //!
 //! Invariants: built upon is only the run just before, and only one that succeeded; all of its pages are copied, or
-//! nothing is saved. Raw bodies stay with the run that fetched them: what an upgrade reads anew it asks for anew.
+//! nothing is saved. A page that [stands on another run's](crate::unchanged) is copied with the content from there: copies
+//! lie at other numbers, and stand on nothing. They carry no digest of a body, so none is taken for a page of its number.
+//! Raw bodies stay with the run that fetched them: what an upgrade reads anew it asks for anew.
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, RunId};
@@ -29,15 +31,21 @@ ORDER BY seq DESC LIMIT 1";
 const SUCCEEDED: &str = "SELECT 1 FROM run WHERE district = $1 AND id = $2 AND state = 'succeeded'";
 
 const WHOLE: &str = "\
-SELECT count(*) FROM page WHERE district = $1 AND run = $2 AND connection = $3 AND listing = $4 AND page <= $5
-AND collected_at IS NOT NULL AND error IS NULL";
+SELECT count(*)
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5
+  AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(coalesce(content.fragments, p.fragments)) > 0";
 
 const COPY: &str = "\
 INSERT INTO page (district, run, connection, listing, page, status, fragments, rows, digest, asked_at, took_ms,
                   collected_at)
-SELECT district, $6, connection, $7, page + $8, status, fragments, rows, digest, asked_at, took_ms, collected_at
-FROM page WHERE district = $1 AND run = $2 AND connection = $3 AND listing = $4 AND page <= $5
-AND collected_at IS NOT NULL AND error IS NULL";
+SELECT p.district, $6, p.connection, $7, p.page + $8, p.status, coalesce(content.fragments, p.fragments), p.rows,
+       p.digest, p.asked_at, p.took_ms, p.collected_at
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5
+  AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(coalesce(content.fragments, p.fragments)) > 0";
 
 const TO_PULL: &str = "\
 UPDATE run SET stage = 'pull', touched_at = $3, plan_lease_until = NULL

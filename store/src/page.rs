@@ -22,6 +22,9 @@ pub struct NewPage {
     pub rows: i64,
     /// Digest of the raw body: equal digests of one listing are a repeated page.
     pub digest: [u8; 16],
+    /// What a later run tells an unchanged page by ([`PageDigester`]); none for a page that did not decode, or that was
+    /// asked for by id.
+    pub body_digest: Option<[u8; 16]>,
     /// Total that the page claims for its listing.
     pub claimed_total: Option<i64>,
     /// Why it did not decode; class, line and column only.

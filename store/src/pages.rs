@@ -1,7 +1,9 @@
 //! Pages: raw bodies sealed, fragments beside them; each kept once, and forgotten after its run has ended.
 //!
-//! Invariant: what a page told when it decoded is never overwritten. A row without `collected_at` is a body that was
-//! too large for a message and waits for it.
+//! Neighbour: [`unchanged`](crate::unchanged) notes pages whose content lies under an earlier run's page.
+//!
+//! Invariant: what a page told when it decoded is never overwritten. A row without `collected_at` is no page of its run:
+//! a body that was too large for a message and waits for it, or content that only a younger run's page stands on.
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
@@ -17,30 +19,50 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 const SAVE: &str = "\
 INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, claimed_total, error,
-                  asked_at, took_ms, collected_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                  asked_at, took_ms, collected_at, body_digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (district, run, connection, listing, page) DO UPDATE SET
     status = excluded.status, raw = coalesce(excluded.raw, page.raw), fragments = excluded.fragments,
     rows = excluded.rows, digest = excluded.digest, claimed_total = excluded.claimed_total, error = excluded.error,
-    asked_at = excluded.asked_at, took_ms = excluded.took_ms, collected_at = excluded.collected_at
-WHERE page.collected_at IS NULL OR (page.error IS NOT NULL AND excluded.error IS NULL)";
+    asked_at = excluded.asked_at, took_ms = excluded.took_ms, collected_at = excluded.collected_at,
+    body_digest = excluded.body_digest
+WHERE (page.collected_at IS NULL AND page.body_digest IS NULL) OR (page.error IS NOT NULL AND excluded.error IS NULL)";
 
 const STASH: &str = "\
 INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, took_ms)
 VALUES ($1, $2, $3, $4, $5, 0, $6, $7, 0, $7, 0)
 ON CONFLICT (district, run, connection, listing, page) DO UPDATE SET raw = excluded.raw
-WHERE page.collected_at IS NULL OR page.error IS NOT NULL";
+WHERE (page.collected_at IS NULL AND page.body_digest IS NULL) OR page.error IS NOT NULL";
+
+const RAW: &str = "\
+SELECT coalesce(content.raw, p.raw), coalesce(content.run, p.run)
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page = $5
+  AND coalesce(content.raw, p.raw) IS NOT NULL";
 
 const ROWS: &str = "\
 SELECT connection, listing, page, status, rows, digest, claimed_total, error, asked_at, took_ms, collected_at FROM page
 WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL ORDER BY connection, listing, page";
 
 const FRAGMENTS: &str = "\
-SELECT connection, listing, page, fragments FROM page
-WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL AND error IS NULL ORDER BY connection, listing, page";
+SELECT p.connection, p.listing, p.page, coalesce(content.fragments, p.fragments)
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.collected_at IS NOT NULL AND p.error IS NULL
+ORDER BY p.connection, p.listing, p.page";
 
 const FORGET: &str = "\
-DELETE FROM page WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2)";
+DELETE FROM page
+WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2)
+  AND (run, connection, listing, page) NOT IN
+      (SELECT same_as, connection, listing, page FROM page WHERE district = $1 AND same_as IS NOT NULL
+       AND run NOT IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2))";
+
+/// What is left then is there for younger runs, and no page of its own run any more.
+const DISOWN: &str = "\
+UPDATE page SET collected_at = NULL
+WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2) AND collected_at IS NOT NULL";
 
 impl Store {
     /// Raw body of a page too large for a message, stored before its message. One that is there already is replaced,
@@ -73,13 +95,12 @@ impl Store {
     ) -> Result<Option<Vec<u8>>> {
         let operation = "read a raw page";
         let mut tx = self.read(district, operation).await?;
-        let sql = "SELECT raw FROM page \
-                   WHERE district = $1 AND run = $2 AND connection = $3 AND listing = $4 AND page = $5 \
-                   AND raw IS NOT NULL";
-        let row = tx.row(operation, sql, args![district, run, connection, listing, page]).await?;
+        let row = tx.row(operation, RAW, args![district, run, connection, listing, page]).await?;
         tx.commit(operation).await?;
         let Some(row) = row else { return Ok(None) };
-        let plain = self.keyring().open(district, &field(run, connection, listing, page), &row.get::<Vec<u8>>(0)?)?;
+        let sealed_for = RunId(row.get(1)?);
+        let field = field(sealed_for, connection, listing, page);
+        let plain = self.keyring().open(district, &field, &row.get::<Vec<u8>>(0)?)?;
         Ok(Some(plain.to_vec()))
     }
 
@@ -112,6 +133,7 @@ impl Store {
                 page.asked_at,
                 page.took_ms,
                 page.collected_at,
+                page.body_digest.map(|digest| digest.to_vec()),
             ];
             stored += tx.execute(operation, SAVE, values).await?;
         }
@@ -158,13 +180,15 @@ impl Store {
         Ok(all)
     }
 
-    /// Deletes raw pages and fragments of runs ended before `before`. Returns how many pages.
+    /// Deletes raw pages and fragments of runs ended before `before`, except what a page of a younger run stands on.
+    /// Returns how many pages.
     pub async fn forget_pages(&self, before: DateTime<Utc>) -> Result<u64> {
         let operation = "forget old pages";
         let mut forgotten = 0;
         for (district, _) in self.all_districts().await? {
             let mut tx = self.begin(&district, operation).await?;
             forgotten += tx.execute(operation, FORGET, args![&district, before]).await?;
+            tx.execute(operation, DISOWN, args![&district, before]).await?;
             tx.commit(operation).await?;
         }
         Ok(forgotten)

@@ -88,14 +88,18 @@ impl Store {
         if let Some(newer) = replaying::overtaker(&mut tx, district, run).await? {
             let void = void(&mut tx, district, run, newer, now).await?;
             tx.commit(OPERATION).await?;
+            self.tell_if_ended(district, run).await;
             return Ok(void);
         }
         if !move_run(&mut tx, district, run, plan, now).await? {
             return Ok(false);
         }
         save_parts(&mut tx, district, run, plan).await?;
-        follow(&mut tx, district, run, plan, now).await?;
+        let superseded = follow(&mut tx, district, run, plan, now).await?;
         tx.commit(OPERATION).await?;
+        for ended in superseded.into_iter().chain([run]) {
+            self.tell_if_ended(district, ended).await;
+        }
         Ok(true)
     }
 
@@ -286,23 +290,31 @@ fn batches_bulk<'a>(district: &'a DistrictId, run: RunId, batches: &'a [EncodedB
     Bulk { table: "plan_batch", key: &["district", "run", "batch"], rows: batches.len(), columns }
 }
 
-/// What a verdict means beyond the run itself.
-async fn follow(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan, now: DateTime<Utc>) -> Result<()> {
+/// What a verdict means beyond the run itself. Returns the held runs that it ends.
+async fn follow(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    plan: &NewPlan,
+    now: DateTime<Utc>,
+) -> Result<Vec<RunId>> {
+    if matches!(plan.verdict, Verdict::Recheck(_) | Verdict::Fail(_)) {
+        // Not a plan yet, and none at all: what is held stays held.
+        return Ok(Vec::new());
+    }
+    let superseded = supersede(tx, district, run, now).await?;
     match plan.verdict {
         Verdict::Release => {
-            supersede(tx, district, run, now).await?;
             releasing::release_in(tx, district, run, None, now).await?;
-            write_side_rows(tx, district, run, &plan.schools, &plan.staff).await
+            write_side_rows(tx, district, run, &plan.schools, &plan.staff).await?;
         }
         Verdict::Nothing => {
-            supersede(tx, district, run, now).await?;
             write_side_rows(tx, district, run, &plan.schools, &plan.staff).await?;
-            closing::close_in(tx, district, run, now).await.map(drop)
+            closing::close_in(tx, district, run, now).await?;
         }
-        Verdict::Hold(_) => supersede(tx, district, run, now).await,
-        // Not a plan yet, and none at all: what is held stays held.
-        Verdict::Recheck(_) | Verdict::Fail(_) => Ok(()),
+        Verdict::Hold(_) | Verdict::Recheck(_) | Verdict::Fail(_) => {}
     }
+    Ok(superseded)
 }
 
 /// Ends a replay whose plan came too late. False: it was not at Plan.
@@ -313,11 +325,12 @@ async fn void(tx: &mut Tx, district: &DistrictId, run: RunId, newer: RunId, now:
     Ok(tx.execute(OPERATION, sql, args![district, run, reason, now]).await? == 1)
 }
 
-/// Throws away every earlier plan of the district that waits for a person.
-async fn supersede(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
+/// Throws away every earlier plan of the district that waits for a person. Returns whose.
+async fn supersede(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<Vec<RunId>> {
     let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
                WHERE district = $1 AND stage = 'held' \
-               AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2)";
+               AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2) RETURNING id";
     let reason = format!("superseded-by {run}");
-    tx.execute(OPERATION, sql, args![district, run, reason, now]).await.map(drop)
+    let rows = tx.rows(OPERATION, sql, args![district, run, reason, now]).await?;
+    rows.iter().map(|row| Ok(RunId(row.get(0)?))).collect()
 }

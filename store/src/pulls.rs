@@ -92,18 +92,9 @@ impl Store {
         let operation = "change a board";
         // A board that was not kept deals pages again that are there already.
         let mut tx = self.begin_relaxed(district, operation).await?;
-        let lock = if tx.is_postgres() { LOCK_PG } else { LOCK_LITE };
-        let Some(row) = tx.row(operation, lock, args![district, run, connection]).await? else {
+        let Some((outcome, _)) = self::change(&mut tx, (district, run, connection), change).await? else {
             return Ok(None);
         };
-        let before: Board = unpack(&row.get::<Vec<u8>>(0)?)?;
-        let mut after = before.clone();
-        let (outcome, fetched) = change(&mut after);
-        let state = if fetched { "fetched" } else { "fetching" };
-        // A message of an older generation changes nothing, and then nothing is written.
-        if after != before || row.get::<String>(1)? != state {
-            write_board(&mut tx, (district, run, connection), &after, state).await?;
-        }
         tx.commit(operation).await?;
         Ok(Some(outcome))
     }
@@ -121,6 +112,27 @@ pub(crate) async fn save_discovery_in(
                AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
     let values = args![district, run, connection, pack(discovery)?, pack(board)?];
     Ok(tx.execute("save what discovery found", sql, values).await? > 0)
+}
+
+/// [`Store::with_board`], within a transaction. The second part of what is returned: everything is fetched.
+pub(crate) async fn change<T>(
+    tx: &mut Tx,
+    (district, run, connection): (&DistrictId, RunId, ConnectionNo),
+    change: impl FnOnce(&mut Board) -> (T, bool) + Send,
+) -> Result<Option<(T, bool)>> {
+    let lock = if tx.is_postgres() { LOCK_PG } else { LOCK_LITE };
+    let Some(row) = tx.row("change a board", lock, args![district, run, connection]).await? else {
+        return Ok(None);
+    };
+    let before: Board = unpack(&row.get::<Vec<u8>>(0)?)?;
+    let mut after = before.clone();
+    let (outcome, fetched) = change(&mut after);
+    let state = if fetched { "fetched" } else { "fetching" };
+    // A message of an older generation changes nothing, and then nothing is written.
+    if after != before || row.get::<String>(1)? != state {
+        write_board(tx, (district, run, connection), &after, state).await?;
+    }
+    Ok(Some((outcome, fetched)))
 }
 
 /// Every pull of a run is fetched or given up.

@@ -80,6 +80,7 @@ impl Store {
         }
         trail::write(&mut tx, &runs::entry(district, run, "run.discard", actor, reason.to_owned(), now)).await?;
         tx.commit(operation).await?;
+        self.tell_if_ended(district, run).await;
         Ok(true)
     }
 }

@@ -52,15 +52,19 @@ SELECT district, $3, planned, digest, weight, code, message, count FROM finding
 WHERE district = $1 AND run = $2 AND NOT planned";
 
 const PAGES: &str = "\
-SELECT connection, listing, page, status, raw, fragments, rows, digest, claimed_total, error, asked_at, took_ms,
-       collected_at
-FROM page WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL AND (connection, listing, page) > ($3, $4, $5)
-ORDER BY connection, listing, page LIMIT $6";
+SELECT p.connection, p.listing, p.page, p.status, coalesce(content.raw, p.raw),
+       coalesce(content.fragments, p.fragments), p.rows, p.digest, p.claimed_total, p.error, p.asked_at, p.took_ms,
+       p.collected_at, p.body_digest, coalesce(content.run, p.run)
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.collected_at IS NOT NULL
+  AND (p.connection, p.listing, p.page) > ($3, $4, $5)
+ORDER BY p.connection, p.listing, p.page LIMIT $6";
 
 const PAGE: &str = "\
 INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, claimed_total, error,
-                  asked_at, took_ms, collected_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+                  asked_at, took_ms, collected_at, body_digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
 const TO_PLAN: &str = "\
 UPDATE run SET stage = 'plan', state = 'running', started_at = $3, pulled_at = $3, touched_at = $3, replay_of = $4
@@ -200,6 +204,8 @@ struct Moved {
     asked_at: Option<DateTime<Utc>>,
     took_ms: i64,
     collected_at: DateTime<Utc>,
+    /// None once the page was read again: what it was read by then is not what the digest says.
+    body_digest: Option<Vec<u8>>,
 }
 
 impl Copy<'_> {
@@ -225,8 +231,9 @@ impl Copy<'_> {
     fn read(&self, row: &Row) -> Result<Moved> {
         let (connection, listing, page) = (ConnectionNo(row.get(0)?), ListingNo(row.get(1)?), PageNo(row.get(2)?));
         let sealed: Option<Vec<u8>> = row.get(4)?;
+        let sealed_for = RunId(row.get(14)?);
         let open = |sealed: Vec<u8>| {
-            let plain = self.keys.open(self.district, &field(self.from, connection, listing, page), &sealed)?;
+            let plain = self.keys.open(self.district, &field(sealed_for, connection, listing, page), &sealed)?;
             Ok::<_, StoreError>(plain.to_vec())
         };
         let digest = row.get::<Vec<u8>>(7)?.try_into();
@@ -249,6 +256,7 @@ impl Copy<'_> {
             asked_at: row.get(10)?,
             took_ms: row.get(11)?,
             collected_at: row.get(12)?,
+            body_digest: row.get(13)?,
         })
     }
 
@@ -267,7 +275,7 @@ impl Copy<'_> {
             _ => None,
         };
         match reading {
-            Some(reading) => Moved { reading, ..moved },
+            Some(reading) => Moved { reading, body_digest: None, ..moved },
             None => moved,
         }
     }
@@ -292,6 +300,7 @@ impl Copy<'_> {
             moved.asked_at,
             moved.took_ms,
             moved.collected_at,
+            moved.body_digest,
         ];
         tx.execute(OPERATION, PAGE, values).await.map(drop)
     }

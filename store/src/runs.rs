@@ -172,7 +172,10 @@ impl Store {
     pub async fn fail_run(&self, district: &DistrictId, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<()> {
         let sql = "UPDATE run SET state = 'failed', stage = 'closed', reason = $3, ended_at = $4, touched_at = $4 \
                    WHERE district = $1 AND id = $2 AND stage IN ('pull', 'plan', 'recheck', 'held')";
-        self.move_run("fail a run", district, sql, args![district, run, reason, now]).await.map(drop)
+        if self.move_run("fail a run", district, sql, args![district, run, reason, now]).await? {
+            self.tell_if_ended(district, run).await;
+        }
+        Ok(())
     }
 
     /// Ends an open run whose events are not released yet; refused (false) otherwise.
@@ -187,6 +190,7 @@ impl Store {
         }
         trail::write(&mut tx, &entry(district, run, "run.cancel", actor, String::new(), now)).await?;
         tx.commit(operation).await?;
+        self.tell_if_ended(district, run).await;
         Ok(true)
     }
 

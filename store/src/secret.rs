@@ -37,7 +37,12 @@ pub struct Keyring {
 struct SealingKey {
     id: [u8; KEY_ID],
     cipher: XChaCha20Poly1305,
+    /// For digests of what is sealed.
+    digest: DigestKey,
 }
+
+/// A key for digests that tell nobody without it what they are of.
+pub(crate) type DigestKey = Arc<Zeroizing<[u8; 32]>>;
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,6 +137,11 @@ impl Keyring {
         key.cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| unusable("opened"))
     }
 
+    /// The key for digests of what the newest key seals: another key, other digests.
+    pub(crate) fn digest_key(&self) -> DigestKey {
+        Arc::clone(&self.newest.digest)
+    }
+
     /// All keys of both, with the newest of `self` sealing.
     pub(crate) fn joined(&self, other: &Self) -> Self {
         let others = std::iter::once(&other.newest).chain(&other.older);
@@ -158,7 +168,8 @@ impl SealingKey {
         id.copy_from_slice(&digest[..KEY_ID]);
         let cipher = XChaCha20Poly1305::new(&key);
         key.zeroize();
-        Ok(Arc::new(Self { id, cipher }))
+        let digest = Arc::new(Zeroizing::new(blake3::derive_key("rollcall 2026 digests of pages", &bytes)));
+        Ok(Arc::new(Self { id, cipher, digest }))
     }
 }
 

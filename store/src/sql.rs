@@ -14,6 +14,7 @@ mod connect;
 mod fault;
 mod migrate;
 mod row;
+mod told;
 mod tx;
 
 pub(crate) use arg::{Arg, args};
@@ -21,4 +22,5 @@ pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
 pub(crate) use migrate::postgres as migrate_postgres;
 pub(crate) use row::Row;
+pub(crate) use told::{Told, finish};
 pub(crate) use tx::Tx;

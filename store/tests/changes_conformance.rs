@@ -7,6 +7,7 @@ mod common;
 use common::{Fixture, day, empty_plan, later, now, page};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 use rollcall_store::{
+    Unchanged,
     board::{Ask, Board, Progress},
     plan::{NewPlan, Verdict},
     run::{Baseline, Changes, Discovery, PullBase, PullScope, Snapshot, Stage},
@@ -16,6 +17,7 @@ const FIRST: ConnectionNo = ConnectionNo(0);
 
 on_both_engines! {
     a_run_builds_upon_the_one_before_it_and_is_whole_by_itself,
+    pages_that_stand_on_an_earlier_night_are_copied_with_their_content,
     only_a_run_that_succeeded_just_before_is_built_upon,
     what_is_not_whole_any_more_is_not_built_upon,
     everything_is_asked_for_after_all_once,
@@ -45,11 +47,33 @@ async fn night(f: &Fixture, id: &DistrictId) -> RunId {
     for (listing, number) in [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1)] {
         store.save_page(id, run, &page(listing, number)).await.unwrap();
     }
+    end(f, id, run).await;
+    run
+}
+
+async fn end(f: &Fixture, id: &DistrictId, run: RunId) {
+    let store = &f.store;
     store.with_board(id, run, FIRST, |_| ((), true)).await.unwrap().unwrap();
     assert!(store.pulled(id, run, now()).await.unwrap());
     let baseline = Baseline { base: Some(base(run)), ..Baseline::default() };
     let plan = NewPlan { baselines: vec![(0, baseline)], ..empty_plan(Verdict::Nothing) };
     assert!(store.save_plan(id, run, &plan, later(2)).await.unwrap());
+}
+
+/// A run that pulled two pages of users, both as the run before had them.
+async fn night_alike(f: &Fixture, id: &DistrictId) -> RunId {
+    let (run, store) = (f.run(id).await.id, &f.store);
+    store.start_run(id, run, now()).await.unwrap();
+    let mut board = Board::new(vec![ask("users")], 1);
+    (board.listings[0].progress, board.listings[0].last_page) = (Progress::Fetched, Some(2));
+    store.save_discovery(id, run, FIRST, &Discovery::default(), &board).await.unwrap();
+    let earlier = store.earlier_pages(id, run, FIRST, ListingNo(0), 1..3).await.unwrap();
+    let same = |(page, digest): (&PageNo, &[u8; 16])| Unchanged { page: *page, digest: *digest, asked_at: now(), took_ms: 1 };
+    let unchanged: Vec<Unchanged> = earlier.digests.iter().map(same).collect();
+    let pages = (ListingNo(0), &earlier, unchanged.as_slice());
+    let handed = store.hand_in((id, run, FIRST), pages, now(), |_| Some(Vec::new())).await.unwrap().unwrap();
+    assert_eq!(handed.kept.len(), 2);
+    end(f, id, run).await;
     run
 }
 
@@ -100,6 +124,24 @@ async fn a_run_builds_upon_the_one_before_it_and_is_whole_by_itself(f: Fixture) 
     let fragments = f.store.fragments(&id, third).await.unwrap();
     let told: Vec<_> = fragments.iter().map(|page| (page.page.0, page.fragments.as_slice())).collect();
     assert_eq!(told, [(1, one), (2, two), (3, &b"fragments 1/1"[..])]);
+}
+
+async fn pages_that_stand_on_an_earlier_night_are_copied_with_their_content(f: Fixture) {
+    let id = f.district("a").await;
+    night(&f, &id).await;
+    let second = night_alike(&f, &id).await;
+    let third = f.run(&id).await.id;
+    build_upon(&f, &id, third, second).await;
+    let copied = |fragments: Vec<rollcall_store::page::PageFragments>| -> Vec<Vec<u8>> {
+        fragments.into_iter().map(|page| page.fragments).collect()
+    };
+    let expected = [b"fragments 0/1".to_vec(), b"fragments 0/2".to_vec()];
+    assert_eq!(copied(f.store.fragments(&id, third).await.unwrap()), expected);
+    // They are its own: neither told by digest as pages of their numbers, nor gone with what they are copies of.
+    let fourth = f.run(&id).await.id;
+    assert!(f.store.earlier_pages(&id, fourth, FIRST, ListingNo(0), 1..3).await.unwrap().digests.is_empty());
+    f.store.forget_pages(later(30)).await.unwrap();
+    assert_eq!(copied(f.store.fragments(&id, third).await.unwrap()), expected);
 }
 
 async fn only_a_run_that_succeeded_just_before_is_built_upon(f: Fixture) {

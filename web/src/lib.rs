@@ -25,5 +25,5 @@ mod server;
 
 pub use self::{
     config::{ConfigError, WebConfig},
-    server::{router, run},
+    server::{run, run_with_probes},
 };

@@ -50,8 +50,32 @@ pub async fn run(
     clock: SharedClock,
     shutdown: CancellationToken,
 ) {
+    let probes = Router::new().route("/health/live", get(health::live)).route("/health/ready", get(health::ready));
+    serve(listener, config, (bus, store, clock), probes, shutdown).await;
+}
+
+/// [`run`] with the process's own `probes` in place of the site's: health, and what else is to be served beside the site.
+pub async fn run_with_probes(
+    listener: TcpListener,
+    config: WebConfig,
+    bus: SharedBus,
+    store: Store,
+    clock: SharedClock,
+    probes: Router,
+    shutdown: CancellationToken,
+) {
+    serve(listener, config, (bus, store, clock), probes.with_state(()), shutdown).await;
+}
+
+async fn serve(
+    listener: TcpListener,
+    config: WebConfig,
+    (bus, store, clock): (SharedBus, Store, SharedClock),
+    probes: Router<App>,
+    shutdown: CancellationToken,
+) {
     let sweeping = tokio::spawn(sweep(store.clone(), Arc::clone(&clock), shutdown.clone()));
-    let routes = match router(config, bus, store, clock) {
+    let routes = match router(config, bus, store, clock, probes) {
         Ok(routes) => routes,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the HTTP side cannot start");
@@ -69,18 +93,18 @@ pub async fn run(
 ///
 /// # Errors
 /// The TLS library does not start.
-pub fn router(
+fn router(
     config: WebConfig,
     bus: SharedBus,
     store: Store,
     clock: SharedClock,
+    probes: Router<App>,
 ) -> Result<Router, lti::platform_keys::FetchError> {
     let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
     let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
     let app = App { config: Arc::new(config), bus, store, clock, platform_keys, hashing };
     Ok(Router::new()
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        .merge(probes)
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::DEEPER_STYLE_PATH, get(pages::style))
         .route("/lti/{district}/login", get(lti::login::begin_by_get).post(lti::login::begin_by_post))

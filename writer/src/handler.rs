@@ -6,6 +6,7 @@ use rollcall_proto::{
     clock::SharedClock,
     handler::{Fate, Handler},
     message::{Applied, Body, Message, Release, StudentEvents},
+    telemetry::metric,
 };
 use rollcall_store::{Store, plan::BatchOutcome};
 
@@ -57,6 +58,12 @@ impl WriteHandler {
 }
 
 fn report(message: &Message, outcome: &BatchOutcome) {
+    let count = |outcome: &'static str, number: u64| {
+        metrics::counter!(metric::STUDENTS_APPLIED, "outcome" => outcome).increment(number);
+    };
+    count("applied", outcome.applied.into());
+    count("superseded", outcome.superseded.into());
+    count("parked", outcome.parked.len() as u64);
     for parked in &outcome.parked {
         tracing::error!(
             district = %message.district,

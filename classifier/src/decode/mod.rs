@@ -102,3 +102,6 @@ pub fn decode(sis: SisKind, resource: &str, body: &[u8]) -> Result<Decoded, Deco
         SisKind::SkywardSms2 => Err(DecodeError::whole(DecodeClass::UnknownResource)),
     }
 }
+
+#[cfg(test)]
+mod reading_tests;

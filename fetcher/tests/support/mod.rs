@@ -25,7 +25,7 @@ use rollcall_sandbox::{Sandbox, SandboxConfig};
 use rollcall_store::{
     Store,
     board::Board,
-    district::{ConnectionSecrets, District},
+    district::{ConnectionSecrets, District, SisKind},
     page::NewPage,
     run::{NewRun, Pull, Run, Trigger},
     secret::Keyring,
@@ -96,6 +96,8 @@ pub(crate) struct Night {
     /// Ids seen, by resource.
     pub(crate) rows: BTreeMap<String, Vec<i64>>,
     pub(crate) parked: Vec<String>,
+    /// Pages that were carried, and stored.
+    pub(crate) collected: u32,
     handled: AtomicU32,
     _dir: tempfile::TempDir,
 }
@@ -153,6 +155,7 @@ impl Night {
             reconciler,
             rows: BTreeMap::new(),
             parked: Vec::new(),
+            collected: 0,
             handled: AtomicU32::new(0),
             _dir: dir,
         }
@@ -187,6 +190,42 @@ impl Night {
             }
         }
         panic!("the pull never ended: {:?}", self.pull().await);
+    }
+
+    /// Ends the run, and begins the next night's.
+    pub(crate) async fn next(&mut self) {
+        let (district, now) = (self.run.district.clone(), self.clock.now());
+        self.store.pulled(&district, self.run.id, now).await.unwrap();
+        assert!(self.store.cancel_run(&district, self.run.id, "test", now).await.unwrap());
+        let new = NewRun {
+            district: district.clone(),
+            trigger: Trigger::Manual,
+            as_of: self.sandbox.today(),
+            plan_only: false,
+            as_of_given: false,
+            requested_by: "test".to_owned(),
+        };
+        let bus: SharedBus = Arc::clone(&self.hand) as SharedBus;
+        self.hand.take();
+        self.run = launch(&self.store, &bus, &new, now).await.unwrap().unwrap();
+        self.rows.clear();
+        self.collected = 0;
+    }
+
+    /// Ids in the raw pages as the store has them, by resource.
+    pub(crate) async fn stored_rows(&self) -> BTreeMap<String, Vec<i64>> {
+        let mut rows: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        let board = self.board().await;
+        for page in self.store.pages(&self.run.district, self.run.id).await.unwrap() {
+            let place = (page.connection, page.listing, page.page);
+            let raw = self.store.raw_page(&self.run.district, self.run.id, place.0, place.1, place.2).await.unwrap();
+            let text = rollcall_proto::packed::decompress(&raw.unwrap(), 1 << 24).unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let ask = &board.listings[page.listing.0 as usize].ask;
+            let ids = value["Objects"].as_array().unwrap().iter().map(|row| row[&ask.fields[0]].as_i64().unwrap());
+            rows.entry(ask.resource.clone()).or_default().extend(ids);
+        }
+        rows
     }
 
     /// What is on the bus, taken off it.
@@ -255,6 +294,7 @@ impl Night {
             fragments: Vec::new(),
             rows: objects.len() as i64,
             digest: [0; 16],
+            body_digest: Some(self.store.page_digester(district).of(SisKind::SkywardQmlativ, &ask.resource, &text)),
             claimed_total: None,
             error: None,
             asked_at: page.asked_at,
@@ -262,6 +302,7 @@ impl Night {
             collected_at: self.clock.now(),
         };
         if self.store.save_page(district, run, &new).await.unwrap() {
+            self.collected += 1;
             let ids = objects.iter().map(|row| row[&ask.fields[0]].as_i64().unwrap());
             self.rows.entry(ask.resource.clone()).or_default().extend(ids);
         }

@@ -29,6 +29,7 @@ use super::Credentials;
 use crate::{
     error::SisError,
     net::{Http, Reply, host_of},
+    telemetry::Purpose,
     urls,
 };
 
@@ -117,7 +118,7 @@ async fn ask(
         request = request.add_scope(Scope::new(scope.to_owned()));
     }
     let answered = Arc::new(AtomicU16::new(0));
-    let send = sender(http.clone(), headers, Arc::clone(&answered));
+    let send = sender(http.clone(), headers, Arc::clone(&answered), credentials.connection.kind);
     let result = request.request_async(&send).await;
     let status = answered.load(Ordering::Relaxed);
     match result {
@@ -133,11 +134,12 @@ fn sender(
     http: Http,
     headers: HeaderMap,
     answered: Arc<AtomicU16>,
+    kind: SisKind,
 ) -> impl Fn(HttpRequest) -> BoxFuture<'static, Result<HttpResponse, SisError>> + Send + Sync {
     move |request| {
         let (http, headers, answered) = (http.clone(), headers.clone(), Arc::clone(&answered));
         async move {
-            let reply = http.send(from_oauth(request, &headers)?).await?;
+            let reply = http.send_for(&Purpose::token(kind), from_oauth(request, &headers)?).await?;
             answered.store(reply.status, Ordering::Relaxed);
             Ok(to_oauth(reply))
         }
@@ -162,7 +164,7 @@ async fn get(http: &Http, credentials: &Credentials, mut url: Url, headers: Head
         .header("Authorization", format!("Basic {basic}"))
         .build()
         .map_err(|_| SisError::Invalid { host: host.clone(), detail: "the token request's headers" })?;
-    let reply = http.send(request).await?;
+    let reply = http.send_for(&Purpose::token(credentials.connection.kind), request).await?;
     read(host, &reply)
 }
 

@@ -37,7 +37,11 @@ use self::{
     subscription::AmqpSubscription,
 };
 use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
-use crate::{message::Message, topology::Queue};
+use crate::{
+    message::Message,
+    telemetry::messaging::{self, Origin, System},
+    topology::Queue,
+};
 
 /// Where the broker is and how this process shows itself there.
 #[derive(Debug, Clone)]
@@ -64,6 +68,7 @@ impl AmqpConfig {
 pub struct AmqpBus {
     publisher: Publisher,
     consuming: Arc<Consuming>,
+    system: System,
 }
 
 /// How a delivery is settled, and the properties that a retry or parking passes on.
@@ -71,6 +76,14 @@ pub struct AmqpBus {
 pub(crate) struct AmqpToken {
     acker: Acker,
     properties: BasicProperties,
+    origin: Origin,
+}
+
+impl AmqpToken {
+    /// Where the delivery came from.
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 impl AmqpBus {
@@ -79,7 +92,8 @@ impl AmqpBus {
         let config = Arc::new(config);
         let consuming = Arc::new(Consuming::new(Arc::clone(&config)));
         consuming.connection().await?;
-        Ok(Self { publisher: Publisher::start(config), consuming })
+        let system = link::system(&config);
+        Ok(Self { publisher: Publisher::start(config), consuming, system })
     }
 }
 
@@ -87,7 +101,14 @@ impl AmqpBus {
 impl Bus for AmqpBus {
     async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
         let outgoing = messages.iter().map(Outgoing::publish).collect::<Result<Vec<_>, _>>()?;
-        self.publisher.publish(outgoing).await
+        if outgoing.is_empty() {
+            return Ok(());
+        }
+        messaging::publish(&self.system, messages, self.publisher.publish(outgoing)).await
+    }
+
+    fn system(&self) -> &System {
+        &self.system
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {

@@ -21,6 +21,7 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{Row as _, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,6 +34,7 @@ use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscriptio
 use crate::{
     codec::{Kind, Wire},
     message::Message,
+    telemetry::messaging::{self, System},
     topology::{Queue, queue_of},
     trace::TraceContext,
 };
@@ -129,7 +131,8 @@ impl Bus for EmbeddedBus {
             return Ok(());
         }
         let rows = messages.iter().map(NewRow::of).collect::<Result<Vec<_>, _>>()?;
-        self.ask("publish", |reply| Op::Publish { rows, reply }).await
+        let publishing = self.ask("publish", |reply| Op::Publish { rows, reply });
+        messaging::publish(System::embedded(), messages, publishing).await
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {
@@ -178,6 +181,11 @@ impl Bus for EmbeddedBus {
 
     async fn purge(&self, queue: Queue) -> Result<u64, BusError> {
         self.ask("purge a queue", |reply| Op::Purge { queue, reply }).await
+    }
+
+    /// Ids are made with their time in front (version 7).
+    async fn oldest(&self) -> Result<Vec<(Queue, DateTime<Utc>)>, BusError> {
+        statements::oldest(&self.readers).await.map_err(failed("look for the oldest messages"))
     }
 
     async fn check(&self) -> Result<(), BusError> {

@@ -21,6 +21,7 @@ use crate::{
     handler::{Park, Retry},
     id::{DistrictId, RunId},
     message::Message,
+    telemetry::messaging::{Origin, System},
     topology::Queue,
 };
 
@@ -120,6 +121,14 @@ impl Delivery {
         let attempt = message.as_ref().map_or(0, |message| message.attempt);
         let label = message.as_ref().map_or(label, Label::of);
         Self { message, label, attempt, wire, token }
+    }
+
+    /// Where it came from, where the bus tells.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        match &self.token {
+            Token::Amqp(token) => Some(token.origin()),
+            Token::Embedded(_) => None,
+        }
     }
 
     /// Takes the message out for a handler. What stays behind can be settled all the same.
@@ -289,6 +298,16 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Can the bus be reached right now? For `doctor` and readiness.
     async fn check(&self) -> Result<(), BusError>;
+
+    /// What carries the messages, for spans.
+    fn system(&self) -> &System {
+        System::embedded()
+    }
+
+    /// When the oldest message that waits in each queue was published, where the bus can tell.
+    async fn oldest(&self) -> Result<Vec<(Queue, DateTime<Utc>)>, BusError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A stream of deliveries. Dropping it gives unsettled deliveries back.

@@ -26,11 +26,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::attend::{Attended, attend, attend_together};
+use self::attend::{Attended, Post, attend, attend_together};
 use super::{BusError, Delivery, SharedBus, Subscription};
 use crate::{
     clock::SharedClock,
     handler::{Fate, Handler},
+    telemetry::{Spanned, consuming::Expected, messaging},
     topology::{ATTEMPTS, Queue},
 };
 
@@ -102,7 +103,8 @@ pub async fn run_worker(
     clock: SharedClock,
     shutdown: CancellationToken,
 ) {
-    let worker = Worker { bus, queue, handler, config, clock, shutdown };
+    let expected = Expected::begin(queue);
+    let worker = Worker { bus, queue, handler, config, clock, shutdown, expected };
     let mut pause = FIRST_PAUSE;
     while !worker.shutdown.is_cancelled() {
         let before = Instant::now();
@@ -125,6 +127,7 @@ struct Worker {
     config: WorkerConfig,
     clock: SharedClock,
     shutdown: CancellationToken,
+    expected: Expected,
 }
 
 /// Deliveries being handled. A task gives its deliveries back with their fates.
@@ -139,8 +142,10 @@ impl Worker {
             subscription = self.bus.subscribe(self.queue, prefetch) => subscription?,
             () = self.shutdown.cancelled() => return Ok(()),
         };
+        let up = self.expected.up();
         let mut hand = Hand::new();
         let served = self.serve(&mut *subscription, &mut hand).await;
+        drop(up);
         match served {
             Ok(()) => self.drain(&mut *subscription, &mut hand).await,
             Err(error) => {
@@ -180,14 +185,19 @@ impl Worker {
     }
 
     fn take_up(&self, hand: &mut Hand, mut deliveries: Vec<Delivery>) {
-        let (handler, queue, now) = (Arc::clone(&self.handler), self.queue, self.clock.now());
+        let post = Post {
+            handler: Arc::clone(&self.handler),
+            bus: Arc::clone(&self.bus),
+            queue: self.queue,
+            now: self.clock.now(),
+        };
         match deliveries.pop() {
             Some(only) if deliveries.is_empty() => {
-                hand.spawn(async move { vec![attend(handler, queue, only, now).await] });
+                hand.spawn(async move { vec![attend(&post, only).await] });
             }
             Some(last) => {
                 deliveries.push(last);
-                hand.spawn(attend_together(handler, queue, deliveries, now));
+                hand.spawn(async move { attend_together(&post, deliveries).await });
             }
             None => {}
         }
@@ -221,23 +231,43 @@ impl Worker {
         attended: Result<Vec<Attended>, tokio::task::JoinError>,
     ) -> Result<(), BusError> {
         // A task that was aborted took its deliveries with it: only on the way out, when everything is given back anyway.
-        let mut done = Vec::new();
-        for Attended { delivery, fate } in attended.unwrap_or_default() {
+        let (mut done, mut process) = (Vec::new(), None);
+        for Attended { delivery, fate, taken } in attended.unwrap_or_default() {
             self.log(&delivery, &fate);
             match &fate {
                 Fate::Done => {
                     done.push(delivery);
+                    process = process.or_else(|| taken.span().cloned());
                     continue;
                 }
-                Fate::Retry(retry) => subscription.retry(delivery, retry).await?,
-                Fate::Park(park) => subscription.park(delivery, park).await?,
+                Fate::Retry(retry) => {
+                    self.settling("retry", 1, taken.span(), subscription.retry(delivery, retry)).await?;
+                }
+                Fate::Park(park) => self.settling("park", 1, taken.span(), subscription.park(delivery, park)).await?,
             }
-            self.config.counters.count(&fate, 1);
+            self.count(&fate, 1);
         }
-        let number = done.len() as u64;
-        subscription.ack_all(done).await?;
-        self.config.counters.count(&Fate::Done, number);
+        if !done.is_empty() {
+            let number = done.len();
+            self.settling("ack", number, process.as_ref(), subscription.ack_all(done)).await?;
+            self.count(&Fate::Done, number as u64);
+        }
         Ok(())
+    }
+
+    async fn settling(
+        &self,
+        operation: &'static str,
+        messages: usize,
+        process: Option<&Spanned>,
+        settling: impl Future<Output = Result<(), BusError>>,
+    ) -> Result<(), BusError> {
+        messaging::settle(self.bus.system(), self.queue, operation, messages, process, settling).await
+    }
+
+    fn count(&self, fate: &Fate, number: u64) {
+        self.config.counters.count(fate, number);
+        messaging::settled(self.queue, fate, number);
     }
 
     /// One line for what is not done, none for what is.

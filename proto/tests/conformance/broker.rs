@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -12,8 +12,11 @@ use tokio::time::Instant;
 
 use super::LIMIT;
 
-/// Where Debian and Ubuntu put the programs that ask for no particular user.
-const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+/// Where Debian and Ubuntu put the programs that ask for no particular user; another version's are in `RABBITMQ_BIN`.
+#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
+fn programs() -> PathBuf {
+    std::env::var_os("RABBITMQ_BIN").map_or_else(|| PathBuf::from("/usr/lib/rabbitmq/bin"), PathBuf::from)
+}
 
 pub struct Broker {
     dir: TempDir,
@@ -82,7 +85,7 @@ impl Broker {
 
     fn command(&self, program: &str) -> Command {
         let dir = self.dir.path();
-        let mut command = Command::new(Path::new(PROGRAMS).join(program));
+        let mut command = Command::new(programs().join(program));
         command
             .env("HOME", dir.join("home"))
             .env("RABBITMQ_NODENAME", format!("conformance{}@localhost", self.port))

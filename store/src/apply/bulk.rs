@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     StoreError,
-    sql::{Tx, fault},
+    sql::{Tx, fault, finish},
 };
 
 /// The values of one column.
@@ -90,11 +90,14 @@ impl Bulk<'_> {
         if self.rows == 0 {
             return Ok(0);
         }
+        let span = tx.told().bulk(operation, self.table, self.rows);
         let written = match tx {
-            Tx::Pg(connection) => super::postgres::write(connection, self, on_conflict).await,
-            Tx::Lite(connection) => super::sqlite::write(connection, self, on_conflict).await,
+            Tx::Pg(connection, _) => super::postgres::write(connection, self, on_conflict).await,
+            Tx::Lite(connection, _) => super::sqlite::write(connection, self, on_conflict).await,
         };
-        written.map_err(|error| fault(operation, error))
+        let written = written.map_err(|error| fault(operation, error));
+        finish(span, &written);
+        written
     }
 
     /// The column names, comma separated.

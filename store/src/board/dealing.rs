@@ -17,7 +17,7 @@ pub(super) const LOST: u64 = 1_000;
 /// Most pages of a hand.
 const LARGEST_HAND: u32 = 10;
 
-/// Hands that each lane should still get of a listing whose end is known, so that all of them end about together.
+/// Hands that each lane should still get while all ends are known, so that all of them end about together.
 const HANDS_LEFT: u32 = 2;
 
 impl Board {
@@ -51,6 +51,24 @@ impl Board {
         let asked = !asks.is_empty();
         self.listings.extend(asks.into_iter().map(Listing::new));
         asked
+    }
+
+    /// Expects of each listing what the same one of an earlier board had: of those that ask for every row, since changes
+    /// are other ones every night.
+    pub fn expect(&mut self, earlier: &Self) {
+        let same = |a: &Ask, before: &Listing| {
+            let b = &before.ask;
+            (&a.resource, a.entity, &a.school_year) == (&b.resource, b.entity, &b.school_year)
+                && a.is_whole()
+                && b.is_whole()
+                && b.stored.is_none()
+                && !before.aside
+        };
+        for listing in &mut self.listings {
+            if let Some(before) = earlier.listings.iter().find(|before| same(&listing.ask, before)) {
+                listing.expect(before);
+            }
+        }
     }
 
     /// Adds the second look's listings, once. False: they were added before, and nothing changed.
@@ -219,8 +237,9 @@ impl Board {
         LaneMove { lane: number as u16, generation: lane.generation }
     }
 
-    /// How many pages from `page` on make the next hand of a listing. Where the end is unknown, a whole hand only while
-    /// the other lanes have listings of their own: what lies beyond the end is asked for in vain.
+    /// How many pages from `page` on make the next hand of a listing. Where its end is known, hands shrink as the board's
+    /// last pages come near; where not, a whole hand only while the other lanes have listings of their own: what lies
+    /// beyond the end is asked for in vain.
     fn hand(&self, index: usize, page: u32) -> u32 {
         let listing = &self.listings[index];
         if !listing.deals_hands() || page != listing.next_page {
@@ -229,10 +248,16 @@ impl Board {
         let lanes = self.lanes.len() as u32;
         let (remaining, unknown_end) = listing.remaining();
         if !unknown_end {
-            return (remaining / (HANDS_LEFT * lanes)).clamp(1, LARGEST_HAND);
+            return (self.remaining() / (HANDS_LEFT * lanes)).clamp(1, LARGEST_HAND).min(remaining.max(1));
         }
         let others = self.listings.iter().filter(|other| other.is_open()).count();
         if self.workers(index) == 0 && others > self.lanes.len() { LARGEST_HAND } else { 1 }
+    }
+
+    /// Pages left of all listings, as far as is known.
+    fn remaining(&self) -> u32 {
+        let open = self.listings.iter().filter(|listing| listing.is_open());
+        open.map(|listing| listing.remaining().0).fold(0, u32::saturating_add)
     }
 
     fn workers(&self, listing: usize) -> usize {

@@ -19,6 +19,7 @@ impl Listing {
             total: None,
             fetched: 0,
             expected_pages: None,
+            expected_page_size: 0,
             errors: std::collections::BTreeMap::new(),
             last_digest: None,
             waits: 0,
@@ -123,7 +124,17 @@ impl Listing {
         self.page_size = facts.rows;
         self.random_access = facts.random_access;
         self.total = facts.total;
-        self.expected_pages = facts.total.and_then(|total| pages_of(total, facts.rows));
+        let before = self.expected_pages.map(|pages| i64::from(pages) * i64::from(self.expected_page_size));
+        self.expected_pages = facts.total.or(before).and_then(|rows| pages_of(rows, facts.rows));
+    }
+
+    /// Expects as many pages as `before`, a listing of the same ask on an earlier run, had. Without this, lanes would
+    /// learn where it ends only there, and share its pages one by one.
+    pub(super) fn expect(&mut self, before: &Self) {
+        if self.progress == Progress::Waiting && before.progress == Progress::Fetched && before.page_size > 0 {
+            self.expected_pages = before.last_page;
+            self.expected_page_size = before.page_size;
+        }
     }
 
     /// The end is the lowest page that announces one.

@@ -99,6 +99,60 @@ fn a_total_gives_the_last_page_at_once() {
     assert_eq!(moves.len(), 2, "pages 2 and 3, and nothing beyond");
 }
 
+/// A board of one listing that had so many pages of ten rows.
+fn before(pages: u32) -> Board {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &if pages == 1 { last(10) } else { more(10) }, at(1)).unwrap();
+    for generation in 2..=u64::from(pages) {
+        let facts = if generation == u64::from(pages) { last(4) } else { more(10) };
+        board.page_done(0, generation, &facts, at(1)).unwrap();
+    }
+    assert_eq!((board.all_fetched(), board.listings[0].last_page), (true, Some(pages)));
+    board
+}
+
+#[test]
+fn as_many_pages_are_expected_as_the_run_before_had() {
+    for (rows, dealt) in [(10, [(2, 2), (4, 1), (5, 1), (6, 1)]), (5, [(2, 4), (6, 3), (9, 3), (12, 2)])] {
+        let mut board = board(1, 4);
+        board.expect(&before(17));
+        assert_eq!(board.deal(at(0)).len(), 1, "page 1 is dealt alone all the same");
+        let moves = board.page_done(0, 1, &more(rows), at(1)).unwrap();
+        let hands = moves.iter().map(|step| board.dealt(step.lane, step.generation).unwrap().0);
+        assert_eq!(hands.map(|dealt| (dealt.page.0, dealt.pages)).collect::<Vec<_>>(), dealt);
+    }
+}
+
+#[test]
+fn an_expectation_from_the_run_before_never_cuts_a_listing() {
+    let mut board = board(1, 2);
+    board.expect(&before(2));
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    for generation in 2..6 {
+        assert!(!board.all_fetched());
+        assert_eq!(board.page_done(0, generation, &more(10), at(2)).unwrap().len(), 1);
+    }
+    board.page_done(0, 6, &last(1), at(3)).unwrap();
+    assert_eq!((board.all_fetched(), board.listings[0].last_page), (true, Some(6)));
+}
+
+#[test]
+fn nothing_is_expected_of_a_listing_that_is_another_or_failed() {
+    let mut failed = before(5);
+    failed.listings[0].progress = Progress::Failed("no".to_owned());
+    let mut other = before(5);
+    other.listings[0].ask.school_year = Some("9".to_owned());
+    let mut again = before(5);
+    again.listings[0].ask.ids = Some(IdFilter::default());
+    for earlier in [failed, other, again] {
+        let mut board = board(1, 2);
+        board.expect(&earlier);
+        assert_eq!(board.listings[0].expected_pages, None);
+    }
+}
+
 #[test]
 fn a_total_too_small_does_not_cut_the_listing() {
     let mut board = board(1, 2);
@@ -244,6 +298,16 @@ fn hands_shrink_towards_a_known_end() {
     let moves = board.page_done(0, 1, &PageFacts { total: Some(210), ..more(10) }, at(1)).unwrap();
     let hands: Vec<_> = moves.iter().map(|step| hand_of(&board, *step).1).collect();
     assert_eq!(hands, [2..7, 7..10]);
+}
+
+#[test]
+fn a_short_listing_is_one_hand_while_much_is_left_of_others() {
+    let mut board = board(2, 2);
+    board.deal(at(0));
+    let long = board.page_done(0, 1, &PageFacts { total: Some(400), ..more(10) }, at(1)).unwrap();
+    assert_eq!(hand_of(&board, long[0]), (0, 2..11));
+    let short = board.page_done(1, 1, &PageFacts { total: Some(60), ..more(10) }, at(1)).unwrap();
+    assert_eq!(hand_of(&board, short[0]), (1, 2..7));
 }
 
 #[test]

@@ -4,7 +4,9 @@ use futures_util::TryStreamExt as _;
 use rollcall_proto::id::DistrictId;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, SqlitePool, Transaction};
 
-use super::{Arg, Engine, Row, arg, fault};
+use tokio::time::Instant;
+
+use super::{Arg, Engine, Row, Told, arg, fault, told};
 use crate::{Store, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -14,33 +16,39 @@ const LOCK_ATTEMPTS: u32 = 3;
 
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
 pub(crate) enum Tx {
-    Pg(Transaction<'static, Postgres>),
-    Lite(Transaction<'static, Sqlite>),
+    Pg(Transaction<'static, Postgres>, Told),
+    Lite(Transaction<'static, Sqlite>, Told),
 }
 
 impl Store {
     /// A transaction that writes rows of one district.
     pub(crate) async fn begin(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
-        match &self.engine {
-            Engine::Pg(pool) => begin_postgres(pool, district, operation).await,
-            Engine::Lite { writer, .. } => begin_sqlite(writer, operation).await,
-        }
+        begun(async {
+            match &self.engine {
+                Engine::Pg(pool) => begin_with(pool, district, "", operation).await,
+                Engine::Lite { writer, .. } => begin_sqlite(writer, operation).await,
+            }
+        })
+        .await
     }
 
     /// [`Store::begin`] for what a reconciler would have done again: on PostgreSQL its commit does not wait for the disk.
     /// A crash of the server may lose the last such commits; it never breaks their order, and a later commit that waits
     /// makes them last.
     pub(crate) async fn begin_relaxed(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
-        match &self.engine {
-            Engine::Pg(pool) => begin_with(pool, district, "; SET LOCAL synchronous_commit = off", operation).await,
-            Engine::Lite { writer, .. } => begin_sqlite(writer, operation).await,
-        }
+        begun(async {
+            match &self.engine {
+                Engine::Pg(pool) => begin_with(pool, district, "; SET LOCAL synchronous_commit = off", operation).await,
+                Engine::Lite { writer, .. } => begin_sqlite(writer, operation).await,
+            }
+        })
+        .await
     }
 
     /// A transaction that only reads rows of one district.
     pub(crate) async fn read(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
         match &self.engine {
-            Engine::Pg(pool) => begin_postgres(pool, district, operation).await,
+            Engine::Pg(pool) => begun(begin_with(pool, district, "", operation)).await,
             Engine::Lite { .. } => self.lookout(operation).await,
         }
     }
@@ -48,20 +56,31 @@ impl Store {
     /// A transaction without a district: on PostgreSQL row-level security shows it nothing, and it lives on what the
     /// `lookout_…` functions return.
     pub(crate) async fn lookout(&self, operation: &'static str) -> Result<Tx> {
-        match &self.engine {
-            Engine::Pg(pool) => Ok(Tx::Pg(pool.begin().await.map_err(|error| fault(operation, error))?)),
-            Engine::Lite { readers, .. } => {
-                Ok(Tx::Lite(readers.begin().await.map_err(|error| fault(operation, error))?))
+        begun(async {
+            match &self.engine {
+                Engine::Pg(pool) => {
+                    let begun = pool.begin().await.map_err(|error| fault(operation, error))?;
+                    Ok(Tx::Pg(begun, Told::postgres(pool)))
+                }
+                Engine::Lite { readers, .. } => {
+                    let begun = readers.begin().await.map_err(|error| fault(operation, error))?;
+                    Ok(Tx::Lite(begun, Told::sqlite()))
+                }
             }
-        }
+        })
+        .await
     }
 }
 
-/// Begins and names the district in one round trip. The id is safe in a literal: its type admits `a-z`, `0-9`, `-` only.
-async fn begin_postgres(pool: &sqlx::PgPool, district: &DistrictId, operation: &'static str) -> Result<Tx> {
-    begin_with(pool, district, "", operation).await
+/// Begins, and measures how long that takes.
+async fn begun(beginning: impl Future<Output = Result<Tx>>) -> Result<Tx> {
+    let since = Instant::now();
+    let result = beginning.await;
+    told::begun(since, &result);
+    result
 }
 
+/// Begins and names the district in one round trip. The id is safe in a literal: its type admits `a-z`, `0-9`, `-` only.
 async fn begin_with(
     pool: &sqlx::PgPool,
     district: &DistrictId,
@@ -69,14 +88,15 @@ async fn begin_with(
     operation: &'static str,
 ) -> Result<Tx> {
     let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
-    pool.begin_with(begin).await.map(Tx::Pg).map_err(|error| fault(operation, error))
+    let begun = pool.begin_with(begin).await.map_err(|error| fault(operation, error))?;
+    Ok(Tx::Pg(begun, Told::postgres(pool)))
 }
 
 async fn begin_sqlite(writer: &SqlitePool, operation: &'static str) -> Result<Tx> {
     let mut attempt = 1;
     loop {
         let error = match writer.begin_with("BEGIN IMMEDIATE").await {
-            Ok(begun) => return Ok(Tx::Lite(begun)),
+            Ok(begun) => return Ok(Tx::Lite(begun, Told::sqlite())),
             Err(error) => fault(operation, error),
         };
         if attempt == LOCK_ATTEMPTS || !error.is_transient() {
@@ -90,13 +110,13 @@ async fn begin_sqlite(writer: &SqlitePool, operation: &'static str) -> Result<Tx
 macro_rules! on {
     ($tx:expr, $operation:expr, $sql:expr, $args:expr, |$query:ident, $conn:ident, $wrap:ident| $body:expr) => {
         match $tx {
-            Tx::Pg($conn) => {
+            Tx::Pg($conn, _) => {
                 let bound = arg::to_postgres($args).map_err(|error| fault($operation, error))?;
                 let $query = sqlx::query_with::<Postgres, _>($sql, bound);
                 let $wrap = Row::Pg;
                 $body
             }
-            Tx::Lite($conn) => {
+            Tx::Lite($conn, _) => {
                 let bound = arg::to_sqlite($args).map_err(|error| fault($operation, error))?;
                 let $query = sqlx::query_with::<Sqlite, _>($sql, bound);
                 let $wrap = Row::Lite;
@@ -109,11 +129,25 @@ macro_rules! on {
 impl Tx {
     /// Which SQL to speak, where the engines differ.
     pub(crate) const fn is_postgres(&self) -> bool {
-        matches!(self, Self::Pg(_))
+        matches!(self, Self::Pg(..))
+    }
+
+    /// What is told of it.
+    pub(crate) const fn told(&self) -> &Told {
+        match self {
+            Self::Pg(_, told) | Self::Lite(_, told) => told,
+        }
     }
 
     /// Runs a statement. Returns how many rows it touched.
     pub(crate) async fn execute(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+        let span = self.told().statement(operation, sql);
+        let result = self.execute_untold(operation, sql, args).await;
+        told::finish(span, &result);
+        result
+    }
+
+    async fn execute_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
         on!(self, operation, sql, args, |query, conn, _wrap| {
             let done = query.execute(&mut **conn).await.map_err(|error| fault(operation, error))?;
             Ok(done.rows_affected())
@@ -127,6 +161,13 @@ impl Tx {
         sql: &'static str,
         args: Vec<Arg>,
     ) -> Result<Vec<Row>> {
+        let span = self.told().statement(operation, sql);
+        let result = self.rows_untold(operation, sql, args).await;
+        told::finish(span, &result);
+        result
+    }
+
+    async fn rows_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Row>> {
         on!(self, operation, sql, args, |query, conn, wrap| {
             let rows = query.fetch_all(&mut **conn).await.map_err(|error| fault(operation, error))?;
             Ok(rows.into_iter().map(wrap).collect())
@@ -140,6 +181,13 @@ impl Tx {
         sql: &'static str,
         args: Vec<Arg>,
     ) -> Result<Option<Row>> {
+        let span = self.told().statement(operation, sql);
+        let result = self.row_untold(operation, sql, args).await;
+        told::finish(span, &result);
+        result
+    }
+
+    async fn row_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<Option<Row>> {
         on!(self, operation, sql, args, |query, conn, wrap| {
             let row = query.fetch_optional(&mut **conn).await.map_err(|error| fault(operation, error))?;
             Ok(row.map(wrap))
@@ -148,6 +196,19 @@ impl Tx {
 
     /// The rows of an answer one by one, for answers too large to be held twice.
     pub(crate) async fn each(
+        &mut self,
+        operation: &'static str,
+        sql: &'static str,
+        args: Vec<Arg>,
+        take: impl FnMut(Row) -> Result<()> + Send,
+    ) -> Result<()> {
+        let span = self.told().statement(operation, sql);
+        let result = self.each_untold(operation, sql, args, take).await;
+        told::finish(span, &result);
+        result
+    }
+
+    async fn each_untold(
         &mut self,
         operation: &'static str,
         sql: &'static str,
@@ -165,10 +226,16 @@ impl Tx {
 
     /// Makes the transaction's work last.
     pub(crate) async fn commit(self, operation: &'static str) -> Result<()> {
-        match self {
-            Self::Pg(tx) => tx.commit().await,
-            Self::Lite(tx) => tx.commit().await,
+        let span = self.told().statement(operation, "COMMIT");
+        let (result, mut told) = match self {
+            Self::Pg(tx, told) => (tx.commit().await, told),
+            Self::Lite(tx, told) => (tx.commit().await, told),
+        };
+        let result = result.map_err(|error| fault(operation, error));
+        told::finish(span, &result);
+        if result.is_ok() {
+            told.committed();
         }
-        .map_err(|error| fault(operation, error))
+        result
     }
 }

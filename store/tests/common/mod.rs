@@ -244,6 +244,7 @@ pub fn page(listing: u32, page: u32) -> NewPage {
         fragments: format!("fragments {listing}/{page}").into_bytes(),
         rows: 500,
         digest: [page as u8; 16],
+        body_digest: Some([page as u8; 16]),
         claimed_total: Some(1_000),
         error: None,
         asked_at: now(),

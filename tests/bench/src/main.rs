@@ -18,6 +18,7 @@ mod night;
 mod recorder;
 mod report;
 mod stage;
+mod telemetry;
 mod usage;
 
 use std::process::{Command, ExitCode};
@@ -44,6 +45,9 @@ struct Args {
     /// Processes for each role
     #[arg(long, default_value_t = 2)]
     processes: usize,
+    /// Instead of all else: so many pairs of first nights, one without telemetry and one with all of it, and their ratio
+    #[arg(long, value_name = "PAIRS")]
+    telemetry: Option<usize>,
     /// Use the servers that `./test` names; their memory and CPU are not measured then
     #[arg(long)]
     shared: bool,
@@ -68,6 +72,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     let private = (!args.shared).then(PrivateServers::start_durable);
     let servers = private.as_ref().map_or_else(Servers::shared, PrivateServers::servers);
     let ids = private.as_ref().map(PrivateServers::process_ids);
+    if let Some(pairs) = args.telemetry {
+        for students in &args.students {
+            println!("{}", telemetry::measure(&args, *students, pairs, &servers).await?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     for students in &args.students {
         let size = night::measure(&args, *students, &servers, ids).await?;
         match args.format {

@@ -85,15 +85,28 @@ pub(crate) struct Stage {
     pub(crate) services: Services,
     /// Workers by name.
     workers: Vec<(String, Process)>,
+    /// Where workers send their spans.
+    collector: Option<String>,
     folder: tempfile::TempDir,
 }
 
 impl Stage {
     /// Migrated, district applied, workers ready.
     pub(crate) async fn build(args: &Args, servers: &Servers, sis: &Sis, origin: &str) -> anyhow::Result<Self> {
+        Self::build_told(args, servers, sis, origin, None).await
+    }
+
+    /// [`Stage::build`], with workers that serve metrics and send spans to `collector`, where there is one.
+    pub(crate) async fn build_told(
+        args: &Args,
+        servers: &Servers,
+        sis: &Sis,
+        origin: &str,
+        collector: Option<String>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("rollcall-bench.").tempdir()?;
         let services = Services::on(servers.clone()).await;
-        let mut stage = Self { services, workers: Vec::new(), folder };
+        let mut stage = Self { services, workers: Vec::new(), collector, folder };
         stage.rollcall(&["migrate"]).await.expect_code(0);
         let base_url = sis.base_url.replacen(&sis.origin, origin, 1);
         let mut district = District::new(DISTRICT, &base_url, &sis.access.client_id, &sis.access.client_secret);
@@ -109,14 +122,35 @@ impl Stage {
     fn start(&mut self, role: Role, number: usize) {
         let name = format!("{} {number}", role.word());
         let file = name.replace(' ', "-");
-        let settings = self.services.settings();
-        let process = Process::start(&file, self.folder.path(), &["worker", role.word()], &settings);
+        let mut settings = self.services.settings();
+        let mut args = vec!["worker", role.word()];
+        if let Some(collector) = &self.collector {
+            args.extend(["--listen", "127.0.0.1:0"]);
+            settings.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.clone()));
+            settings.push(("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "http/protobuf".to_owned()));
+        }
+        let process = Process::start(&file, self.folder.path(), &args, &settings);
         self.workers.push((name, process));
     }
 
     /// Workers by name, with their process ids.
     pub(crate) fn ids(&self) -> Vec<(String, u32)> {
         self.workers.iter().map(|(name, process)| (name.clone(), process.id())).collect()
+    }
+
+    /// Where each worker serves its metrics.
+    pub(crate) async fn metrics(&self) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for (name, process) in &self.workers {
+            let what = format!("{name} to say where it listens");
+            let told = until(&what, Duration::from_secs(30), || async {
+                let log = process.log();
+                let (_, after) = log.split_once("metrics and health are served on ")?;
+                after.lines().next().map(str::to_owned)
+            });
+            addresses.push(told.await);
+        }
+        addresses
     }
 
     async fn rollcall(&self, args: &[&str]) -> Answer {

@@ -6,7 +6,9 @@ use rollcall_sandbox::{Sandbox, SandboxConfig};
 use tempfile::TempDir;
 
 use crate::{
-    Answer, District, Process, RunRow, binary, roster,
+    Answer, District, Process, RunRow, binary,
+    deployed::Deployed,
+    roster,
     roster::StudentRow,
     services::{Servers, Services},
     until,
@@ -20,9 +22,14 @@ pub const RUN_LIMIT: Duration = Duration::from_secs(200);
 
 /// Today in the tests' district, whose zone is America/Chicago.
 pub fn today() -> chrono::NaiveDate {
+    local_now().date()
+}
+
+/// Wall clock of the tests' district.
+pub fn local_now() -> chrono::NaiveDateTime {
     #[expect(clippy::disallowed_methods, reason = "the processes under test live by the machine's clock")]
     let now = chrono::Utc::now();
-    now.with_timezone(&chrono_tz::America::Chicago).date_naive()
+    now.with_timezone(&chrono_tz::America::Chicago).naive_local()
 }
 
 /// How often something random is tried: `everyday`, or `full` with `./test --full`.
@@ -60,6 +67,8 @@ impl Role {
 enum Place {
     /// RabbitMQ and PostgreSQL.
     ScaledOut(Box<Services>),
+    /// The same, made as `deploy/` makes it.
+    Deployed(Box<Deployed>),
     /// One directory.
     Embedded(PathBuf),
 }
@@ -73,6 +82,8 @@ pub struct House {
     pub sis: Sandbox,
     /// What the district file is written from.
     pub district: District,
+    /// Further settings for whatever is started from here on.
+    pub extra: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -91,6 +102,17 @@ impl House {
         house
     }
 
+    /// Scaled out on these servers as `deploy/` has it: the broker's definitions, a user and a login for each purpose.
+    pub async fn deployed(servers: &Servers, config: SandboxConfig) -> Self {
+        let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
+        let deployed = Deployed::on(servers, folder.path()).await;
+        let migrate = ["migrate", "--config", &deployed.config("migrate")];
+        Answer::of(folder.path(), &migrate, &deployed.settings()).await.expect_code(0);
+        let house = Self::build_in(folder, config, |_| Place::Deployed(Box::new(deployed))).await;
+        house.apply().await;
+        house
+    }
+
     /// Embedded, district applied, nothing hosted.
     pub async fn embedded(config: SandboxConfig) -> Self {
         let house = Self::build(config, |folder| Place::Embedded(folder.join("data"))).await;
@@ -100,11 +122,15 @@ impl House {
 
     async fn build(config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
         let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
+        Self::build_in(folder, config, place).await
+    }
+
+    async fn build_in(folder: TempDir, config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
         let sis = Sandbox::start(config).await.expect("the sandbox starts");
         let base_url = sis.base_url();
         let district = District::new(DISTRICT, &base_url, sis.client_id(), sis.client_secret());
         let place = place(folder.path());
-        Self { workers: Vec::new(), place, sis, district, folder }
+        Self { workers: Vec::new(), place, sis, district, extra: Vec::new(), folder }
     }
 
     /// Writes the district file and applies it.
@@ -123,6 +149,7 @@ impl House {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         let mut settings = match &self.place {
             Place::ScaledOut(services) => services.settings(),
+            Place::Deployed(deployed) => [deployed.settings(), deployed.urls("ops")].concat(),
             Place::Embedded(dir) => vec![
                 pair("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
                 pair("ROLLCALL_DIR", dir.to_string_lossy().into_owned()),
@@ -131,6 +158,7 @@ impl House {
         // What a kill has swallowed is missed after this many seconds: the shortest that is taken.
         settings.push(pair("ROLLCALL_LOST_AFTER_SECONDS", "25".to_owned()));
         settings.extend(binary::variable("ROLLCALL_LOG").map(|filter| pair("ROLLCALL_LOG", filter)));
+        settings.extend(self.extra.iter().cloned());
         settings
     }
 
@@ -146,7 +174,18 @@ impl House {
     pub fn services(&self) -> &Services {
         match &self.place {
             Place::ScaledOut(services) => services,
-            Place::Embedded(_) => panic!("an embedded installation has no servers"),
+            Place::Deployed(_) | Place::Embedded(_) => panic!("this installation's servers are not the tests' own"),
+        }
+    }
+
+    /// What `deploy/` made of this installation.
+    ///
+    /// # Panics
+    /// When it was made otherwise.
+    pub fn as_deployed(&self) -> &Deployed {
+        match &self.place {
+            Place::Deployed(deployed) => deployed,
+            Place::ScaledOut(_) | Place::Embedded(_) => panic!("this installation was not made by deploy/"),
         }
     }
 
@@ -195,6 +234,33 @@ impl House {
         let (_, mut worker) = self.workers.remove(position);
         worker.kill();
         self.start_worker(role);
+    }
+
+    /// Tells one worker of a role to stop (SIGTERM), waits until it has, and starts another in its place.
+    pub async fn relieve_worker(&mut self, role: Role) {
+        let position = self.workers.iter().position(|(of, _)| *of == role).expect("a worker of this role runs");
+        let (_, mut worker) = self.workers.remove(position);
+        let status = worker.terminate(Duration::from_secs(40)).await;
+        assert!(status.success(), "a worker told to stop ends in order: {status}\n{}", worker.log());
+        self.start_worker(role);
+    }
+
+    /// Tells all workers to stop, and waits until they have.
+    pub async fn stop_workers(&mut self) {
+        for (_, mut worker) in std::mem::take(&mut self.workers) {
+            let status = worker.terminate(Duration::from_secs(40)).await;
+            assert!(status.success(), "a worker told to stop ends in order: {status}\n{}", worker.log());
+        }
+    }
+
+    /// All that was written to logs so far, by processes of this installation: by file.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let files = std::fs::read_dir(self.folder.path()).expect("the folder can be read");
+        let logs = files
+            .filter_map(Result::ok)
+            .map(|file| file.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap_or_default())).collect()
     }
 
     /// The workers, to be looked at or ended.

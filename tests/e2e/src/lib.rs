@@ -15,10 +15,13 @@
 
 pub mod binary;
 pub mod cli;
+pub mod collector;
+pub mod deployed;
 pub mod district;
 pub mod house;
 pub mod private;
 pub mod process;
+pub mod prometheus;
 pub mod roster;
 pub mod services;
 pub mod waiting;

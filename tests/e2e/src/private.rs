@@ -80,6 +80,30 @@ impl PrivateServers {
         self.shell("broker_start \"$home\"");
     }
 
+    /// Stops the broker at once and throws its data away; it has users, and no virtual host, when it is started again.
+    pub fn lose_broker_data(&self) {
+        self.stop_broker(Stop::AtOnce);
+        self.shell("rm -rf \"$home\"/broker/mnesia/*");
+    }
+
+    /// Runs `rabbitmqctl` on the broker.
+    pub fn control_broker(&self, arguments: &str) {
+        self.shell(&format!(
+            "broker_facts \"$home\"; (broker_environment \"$home\"; \
+             as_account \"$(broker_account)\" \"$RABBITMQ_BIN/rabbitmqctl\" {arguments}) >&2"
+        ));
+    }
+
+    /// Stops the database, and waits until it is gone.
+    pub fn stop_database(&self) {
+        self.shell("database_stop \"$home\"");
+    }
+
+    /// Starts the database again, on its old data.
+    pub fn start_database(&self) {
+        self.shell("database_start \"$home\"");
+    }
+
     /// Runs a line of shell with the functions of `deploy/lib/services.sh` at hand.
     fn shell(&self, line: &str) -> String {
         let output = shell(self.home.path(), line);

@@ -1,5 +1,7 @@
 //! One test's own corner of the servers: a virtual host and a database, gone when dropped.
 
+use std::{path::Path, process::Command};
+
 use reqwest::{Client, Method, StatusCode};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use url::Url;
@@ -105,6 +107,38 @@ impl Services {
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// The test's database as a superuser.
+    fn admin_url(&self, database: &str) -> String {
+        let mut url = self.servers.database.clone();
+        url.set_path(database);
+        url.into()
+    }
+
+    /// Writes a backup of the database as it is at this moment.
+    ///
+    /// # Panics
+    /// When `pg_dump` fails.
+    pub fn back_up(&self, file: &Path) {
+        run(Command::new("pg_dump").args(["--format=custom", "--file"]).arg(file).arg(self.admin_url(&self.name)));
+    }
+
+    /// Throws the database away, and makes it anew out of a backup.
+    ///
+    /// # Panics
+    /// When `pg_restore` fails.
+    pub async fn restore(&self, file: &Path) {
+        let admin = self.servers.admin("postgres").await;
+        for sql in [
+            format!("DROP DATABASE {} WITH (FORCE)", self.name),
+            format!("CREATE DATABASE {} OWNER {OWNER}", self.name),
+        ] {
+            sqlx::query(AssertSqlSafe(sql)).execute(&admin).await.expect("a superuser may do this");
+        }
+        admin.close().await;
+        let database = self.admin_url(&self.name);
+        run(Command::new("pg_restore").args(["--exit-on-error", "--dbname", &database]).arg(file));
+    }
+
     /// Empties every queue of the virtual host, as an operator in despair would. Messages in a worker's hands stay
     /// there. Returns the queues' names.
     pub async fn purge_queues(&self) -> Vec<String> {
@@ -135,9 +169,37 @@ impl Services {
             "properties": {"message_id": uuid::Uuid::now_v7().to_string(), "delivery_mode": 2}, "routing_key": queue,
             "payload": "no message", "payload_encoding": "string",
         });
-        let path = ["exchanges", &self.name, "amq.default", "publish"];
-        let answer = self.send(Method::POST, &path, Some(&message)).await;
+        let answer = self.tell(Method::POST, &["exchanges", &self.name, "amq.default", "publish"], &message).await;
         assert!(answer.contains("true"), "{queue} takes a message: {answer}");
+    }
+
+    /// Makes a queue that gets a copy of everything published from here on.
+    pub async fn listen_in(&self, queue: &str) {
+        self.tell(Method::PUT, &["queues", &self.name, queue], &serde_json::json!({"durable": true})).await;
+        let binding = serde_json::json!({"routing_key": "#"});
+        self.tell(Method::POST, &["bindings", &self.name, "e", "rollcall", "q", queue], &binding).await;
+    }
+
+    /// Puts a body into a queue, with the properties of a message of this kind.
+    pub async fn put(&self, queue: &str, kind: &str, body: &str) {
+        let message = serde_json::json!({
+            "properties": {"type": kind, "delivery_mode": 2, "content_type": "application/msgpack"},
+            "routing_key": queue, "payload": body, "payload_encoding": "string",
+        });
+        self.tell(Method::POST, &["exchanges", &self.name, "amq.default", "publish"], &message).await;
+    }
+
+    /// Routing key, properties and headers of what lies in a queue (at most so many), without the bodies; all stays.
+    pub async fn headers(&self, queue: &str, most: u32) -> Vec<serde_json::Value> {
+        let ask = serde_json::json!({
+            "count": most, "ackmode": "ack_requeue_true", "encoding": "base64", "truncate": 1,
+        });
+        let answer = self.tell(Method::POST, &["queues", &self.name, queue, "get"], &ask).await;
+        let mut rows: Vec<serde_json::Value> = serde_json::from_str(&answer).unwrap_or_default();
+        for row in &mut rows {
+            row.as_object_mut().and_then(|row| row.remove("payload"));
+        }
+        rows
     }
 
     async fn queues(&self) -> Vec<String> {
@@ -147,10 +209,14 @@ impl Services {
     }
 
     async fn ask(&self, method: Method, path: &[&str]) -> String {
-        self.send(method, path, None).await
+        self.request(method, path, None).await
     }
 
-    async fn send(&self, method: Method, path: &[&str], body: Option<&serde_json::Value>) -> String {
+    async fn tell(&self, method: Method, path: &[&str], body: &serde_json::Value) -> String {
+        self.request(method, path, Some(body)).await
+    }
+
+    async fn request(&self, method: Method, path: &[&str], body: Option<&serde_json::Value>) -> String {
         let mut url = self.servers.api.clone();
         let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
         url.set_username("").expect("an http URL has a user");
@@ -198,4 +264,9 @@ async fn create_database(servers: &Servers, name: &str) {
     let create = format!("CREATE DATABASE {name} OWNER {OWNER}");
     sqlx::query(AssertSqlSafe(create)).execute(&admin).await.expect("a database can be made");
     admin.close().await;
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("a program of PostgreSQL can be started");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

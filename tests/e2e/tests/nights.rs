@@ -118,6 +118,20 @@ async fn an_unchanged_night_writes_nothing_to_the_roster() {
     check(&run, "succeeded");
     assert_eq!(run.events(), 0, "{run:#?}");
     assert_eq!(versions(&house.services().database).await, before, "no row has a new version");
+    // No page was carried or stored again, and the run can be replayed all the same.
+    let stored: i64 = sqlx::query_scalar("SELECT count(raw) FROM page WHERE run = $1::uuid")
+        .bind(&run.run)
+        .fetch_one(&house.services().database)
+        .await
+        .unwrap();
+    assert_eq!(stored, 0);
+    let mut of = run.run.clone();
+    for from in ["plan", "collect"] {
+        let answer = house.rollcall(&["runs", "replay", &of, "--from", from, "--wait", "--format", "json"]).await;
+        let again = house.show(answer.expect_code(0).json()[0]["run"].as_str().unwrap()).await;
+        assert_eq!((&again.plan_hash, again.unchanged), (&run.plan_hash, run.unchanged));
+        of = again.run;
+    }
     house.close().await;
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rollcall_store::{district::Connection, run::Snapshot};
+use rollcall_store::{READING, district::Connection, run::Snapshot};
 use serde_json::Value;
 
 use super::{Sample, body};
@@ -105,11 +105,11 @@ fn holds(value: &Value) -> bool {
     }
 }
 
-/// The program and the settings that rows were read by. How fast a connection is asked makes no difference to them.
+/// The program, how it reads pages, and the settings that rows were read by. How fast a connection is asked makes no difference to them.
 fn settings(connection: &Connection) -> Option<String> {
     let alike = Connection { page_size: 1, lanes: 1, full_every_days: 1, ..connection.clone() };
     let text = serde_json::to_string(&alike).ok()?;
-    Some(format!("{} {:016x}", env!("CARGO_PKG_VERSION"), body::digest(&text)))
+    Some(format!("{} {READING} {:016x}", env!("CARGO_PKG_VERSION"), body::digest(&text)))
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ pub(super) struct Asked<'a> {
 pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisError> {
     let body = json_of(asked.what, reply)?;
     let raw = rows_of(asked, body)?;
-    let Rows { rows, digest } = serde_json::from_str(raw).map_err(|error| unreadable(asked.what, &error))?;
+    let found: Rows<'_> = serde_json::from_str(raw).map_err(|error| unreadable(asked.what, &error))?;
+    let (rows, digest) = (found.rows, found.digest(raw.as_bytes()));
     let total = reply.total_count.as_deref().and_then(|total| total.trim().parse::<i64>().ok());
     let total = total.filter(|total| *total >= 0);
     let next = next_of(asked, rows, reply)?;

@@ -98,8 +98,16 @@ impl Qmlativ {
         let mut years: Vec<YearRow> = Vec::new();
         let mut entities: Vec<EntityRow> = Vec::new();
         for entity in &self.session.connection().entities {
-            years.extend(self.small_table::<YearRow>(SCHOOL_YEAR, *entity, granted).await?);
-            entities.extend(self.small_table::<EntityRow>(ENTITY, *entity, granted).await?);
+            let own_years = self.small_table::<YearRow>(SCHOOL_YEAR, *entity, granted);
+            let own_entities = self.small_table::<EntityRow>(ENTITY, *entity, granted);
+            if self.session.connection().lanes > 1 {
+                let (own_years, own_entities) = tokio::try_join!(own_years, own_entities)?;
+                years.extend(own_years);
+                entities.extend(own_entities);
+            } else {
+                years.extend(own_years.await?);
+                entities.extend(own_entities.await?);
+            }
         }
         let found = discover::years_to_pull(&metadata.0, &years, &entities, self.years);
         if found.is_empty() {

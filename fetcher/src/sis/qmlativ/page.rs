@@ -27,18 +27,18 @@ pub(super) struct Asked<'a> {
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct Envelope<'a> {
     #[serde(rename = "Paging", default)]
     paging: Option<Map<String, Value>>,
-    #[serde(rename = "Objects")]
-    objects: Rows,
+    #[serde(rename = "Objects", borrow)]
+    objects: Rows<'a>,
 }
 
 /// Reads the facts of a page.
 pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisError> {
     let body = json_of(asked.what, reply)?;
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| unreadable(asked.what, &error))?;
-    let Rows { rows, digest } = envelope.objects;
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| unreadable(asked.what, &error))?;
+    let (rows, digest) = (envelope.objects.rows, envelope.objects.digest(body));
     let paging = envelope.paging.unwrap_or_default();
     let more = next_of(asked, &paging)?;
     let full = rows >= asked.size;

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{AmqpConfig, declare};
-use crate::bus::BusError;
+use crate::{bus::BusError, telemetry::messaging::System};
 
 /// Limit on one question to the broker.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -68,6 +68,14 @@ pub(super) async fn within<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(LinkError::Amqp(operation, error)),
         Err(_) => Err(LinkError::TimedOut(operation)),
+    }
+}
+
+/// Where the broker is, for spans: host and port, never the password.
+pub(super) fn system(config: &AmqpConfig) -> System {
+    match config.url.expose_secret().parse::<AMQPUri>() {
+        Ok(uri) => System::rabbitmq(uri.authority.host, uri.authority.port),
+        Err(_) => System { name: "rabbitmq", server: None },
     }
 }
 

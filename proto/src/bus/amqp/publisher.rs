@@ -26,7 +26,7 @@ use super::{
     link::{LinkError, PublishLink, within},
     outgoing::Outgoing,
 };
-use crate::bus::BusError;
+use crate::{bus::BusError, telemetry::consuming};
 
 /// Requests taken together at most.
 const REQUESTS: usize = 256;
@@ -209,11 +209,14 @@ async fn send(link: &PublishLink, batch: &[&Outgoing], blocked: &AtomicBool) -> 
         tokio::select! {
             biased;
             result = &mut sending => {
-                blocked.store(false, Ordering::Relaxed);
+                if blocked.swap(false, Ordering::Relaxed) {
+                    consuming::set_blocked(false);
+                }
                 return result;
             }
             _ = poll.tick() => if link.is_blocked() {
                 if !blocked.swap(true, Ordering::Relaxed) {
+                    consuming::set_blocked(true);
                     tracing::warn!("The broker accepts no messages until its memory or disk alarm has passed.");
                 }
                 return Err(LinkError::Blocked);

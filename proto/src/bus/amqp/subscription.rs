@@ -25,6 +25,7 @@ use crate::{
     bus::{BusError, Delivery, Outcome, Subscription, Token},
     codec::Wire,
     handler::{Park, Retry},
+    telemetry::messaging::Origin,
     topology::Queue,
 };
 
@@ -272,10 +273,15 @@ impl Drop for AmqpSubscription {
 
 /// What arrived, as the worker sees it.
 pub(super) fn delivery(arrived: Arrived) -> Delivery {
-    let Arrived { properties, data, acker, .. } = arrived;
+    let Arrived { properties, data, acker, exchange, routing_key, delivery_tag, .. } = arrived;
+    let origin = Origin {
+        exchange: exchange.to_string(),
+        routing_key: routing_key.to_string(),
+        delivery_tag: Some(delivery_tag),
+    };
     let wire = Wire { bytes: data.into(), encoding: outgoing::encoding(&properties) };
     let (label, attempt) = (outgoing::label(&properties), outgoing::attempt(&properties));
-    Delivery::read(label, attempt, wire, Token::Amqp(Box::new(AmqpToken { acker, properties })))
+    Delivery::read(label, attempt, wire, Token::Amqp(Box::new(AmqpToken { acker, properties, origin })))
 }
 
 fn delivered<'a>(delivery: &'a Delivery, token: &'a AmqpToken) -> Delivered<'a> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -308,6 +308,18 @@ pub(super) async fn anything_to_claim(readers: &SqlitePool, queue: Queue) -> Don
         OR EXISTS (SELECT 1 FROM messages WHERE state <> 0 AND due <= ?2)";
     let row = sqlx::query(SQL).bind(queue.name()).bind(now_micros()).fetch_one(readers).await?;
     row.try_get::<bool, _>(0)
+}
+
+/// When the oldest message of each queue was made: its id says so.
+pub(super) async fn oldest(readers: &SqlitePool) -> Done<Vec<(Queue, DateTime<Utc>)>> {
+    let rows = sqlx::query("SELECT queue, min(id) FROM messages GROUP BY queue").fetch_all(readers).await?;
+    let mut oldest = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let made = row.try_get::<Uuid, _>(1)?.get_timestamp().map(|made| made.to_unix());
+        let made = made.and_then(|(seconds, nanos)| DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos));
+        oldest.extend(Queue::parse(&row.try_get::<String, _>(0)?).zip(made));
+    }
+    Ok(oldest)
 }
 
 /// Rows by queue.

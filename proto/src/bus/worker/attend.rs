@@ -8,9 +8,14 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
-    bus::{Delivery, Unreadable},
+    bus::{Delivery, SharedBus, Unreadable},
     handler::{Fate, Handler, Park, Retry},
     message::Message,
+    telemetry::{
+        Spanned,
+        messaging::{Origin, Taken, outcome_of},
+        span::within,
+    },
     topology::{ATTEMPTS, Queue},
     trace::TraceContext,
 };
@@ -22,83 +27,89 @@ const PANIC: &str = "panic";
 pub(super) struct Attended {
     pub(super) delivery: Delivery,
     pub(super) fate: Fate,
+    /// What it was handled under; shared by deliveries that were handled together.
+    pub(super) taken: Arc<Taken>,
+}
+
+/// What handling needs beside the deliveries.
+pub(super) struct Post {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) bus: SharedBus,
+    pub(super) queue: Queue,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Post {
+    fn take(&self, messages: &[&Message], origin: Option<&Origin>) -> Arc<Taken> {
+        Arc::new(Taken::begin(self.bus.system(), self.queue, messages, origin))
+    }
 }
 
 /// Handles one delivery in a span of its own. Does not panic, whatever the handler does.
-pub(super) async fn attend(
-    handler: Arc<dyn Handler>,
-    queue: Queue,
-    delivery: Delivery,
-    now: DateTime<Utc>,
-) -> Attended {
+pub(super) async fn attend(post: &Post, delivery: Delivery) -> Attended {
     let (message, delivery) = delivery.take();
-    attend_message(handler, queue, message, delivery, now).await
+    attend_message(post, message, delivery).await
 }
 
-async fn attend_message(
-    handler: Arc<dyn Handler>,
-    queue: Queue,
-    message: Result<Message, Unreadable>,
-    delivery: Delivery,
-    now: DateTime<Utc>,
-) -> Attended {
+async fn attend_message(post: &Post, message: Result<Message, Unreadable>, delivery: Delivery) -> Attended {
     let begun = Instant::now();
-    let span = span(queue, &delivery, message.as_ref().ok(), now);
+    let taken = post.take(message.as_ref().ok().as_slice(), delivery.origin());
+    let span = span(post, &delivery, message.as_ref().ok(), &taken);
     let fate = match message {
-        Ok(message) => decide(&*handler, message, &delivery).instrument(span.clone()).await,
+        Ok(message) => {
+            let deciding = decide(&*post.handler, message, &delivery, &taken).instrument(span.clone());
+            within(taken.span(), deciding).await
+        }
         Err(unreadable) => parked(unreadable),
     };
+    taken.end(std::iter::once(&fate));
     ended(&span, &fate, begun);
-    Attended { delivery, fate }
+    Attended { delivery, fate, taken }
 }
 
-/// Handles deliveries that waited together, each in a span of its own. What does not go together goes one by one.
-pub(super) async fn attend_together(
-    handler: Arc<dyn Handler>,
-    queue: Queue,
-    deliveries: Vec<Delivery>,
-    now: DateTime<Utc>,
-) -> Vec<Attended> {
+/// Handles deliveries that waited together, under one span that links to each. What does not go together goes one by one.
+pub(super) async fn attend_together(post: &Post, deliveries: Vec<Delivery>) -> Vec<Attended> {
     let begun = Instant::now();
-    let (mut messages, mut taken) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
-    let mut spans = Vec::with_capacity(deliveries.len());
+    let (mut messages, mut left) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
     for delivery in deliveries {
         let (message, delivery) = delivery.take();
-        spans.push(span(queue, &delivery, message.as_ref().ok(), now));
         messages.extend(message);
-        taken.push(delivery);
+        left.push(delivery);
     }
-    let fates = match spans.first() {
-        // One that cannot be read is parked alone.
-        Some(first) if messages.len() == taken.len() => {
-            let together = AssertUnwindSafe(handler.handle_together(messages)).catch_unwind();
-            together.instrument(first.clone()).await.ok().flatten()
-        }
-        _ => None,
+    // One that cannot be read is parked alone.
+    if messages.len() != left.len() {
+        return one_by_one(post, left).await;
+    }
+    let taken = post.take(&messages.iter().collect::<Vec<_>>(), left.first().and_then(Delivery::origin));
+    let spans: Vec<Span> =
+        left.iter().zip(&messages).map(|(delivery, message)| span(post, delivery, Some(message), &taken)).collect();
+    let together = AssertUnwindSafe(post.handler.handle_together(messages)).catch_unwind();
+    let together = together.instrument(spans.first().cloned().unwrap_or_else(Span::none));
+    let fates = within(taken.span(), together).await;
+    if fates.is_err() {
+        taken.panicked();
+    }
+    let Some(fates) = fates.ok().flatten().filter(|fates| fates.len() == left.len()) else {
+        taken.apart();
+        drop(taken);
+        return one_by_one(post, left).await;
     };
-    let Some(fates) = fates.filter(|fates| fates.len() == taken.len()) else {
-        return one_by_one(handler, queue, taken, now).await;
-    };
-    let mut attended = Vec::with_capacity(taken.len());
-    for ((delivery, fate), span) in taken.into_iter().zip(fates).zip(&spans) {
-        let fate = within_attempts(&*handler, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
+    taken.end(fates.iter());
+    let mut attended = Vec::with_capacity(left.len());
+    for ((delivery, fate), span) in left.into_iter().zip(fates).zip(&spans) {
+        let fate = within_attempts(&*post.handler, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
         ended(span, &fate, begun);
-        attended.push(Attended { delivery, fate });
+        attended.push(Attended { delivery, fate, taken: Arc::clone(&taken) });
     }
     attended
 }
 
 /// The group took the messages with it, so they are read from the wire once more.
-async fn one_by_one(
-    handler: Arc<dyn Handler>,
-    queue: Queue,
-    deliveries: Vec<Delivery>,
-    now: DateTime<Utc>,
-) -> Vec<Attended> {
+async fn one_by_one(post: &Post, deliveries: Vec<Delivery>) -> Vec<Attended> {
     let mut attended = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         let message = read_again(&delivery);
-        attended.push(attend_message(Arc::clone(&handler), queue, message, delivery, now).await);
+        attended.push(attend_message(post, message, delivery).await);
     }
     attended
 }
@@ -108,56 +119,49 @@ fn read_again(delivery: &Delivery) -> Result<Message, Unreadable> {
 }
 
 fn ended(span: &Span, fate: &Fate, begun: Instant) {
-    span.record("outcome", outcome(fate));
+    span.record("outcome", outcome_of(fate));
     span.record("duration_ms", begun.elapsed().as_millis() as u64);
 }
 
-/// Named as OpenTelemetry's messaging conventions have it.
-fn span(queue: Queue, delivery: &Delivery, message: Option<&Message>, now: DateTime<Utc>) -> Span {
+/// For log lines: which message, run and district, and where in the trace.
+fn span(post: &Post, delivery: &Delivery, message: Option<&Message>, taken: &Taken) -> Span {
     let label = &delivery.label;
     let span = tracing::info_span!(
         "process",
-        otel.kind = "consumer",
-        messaging.operation.type = "process",
-        messaging.destination.name = queue.name(),
+        messaging.destination.name = post.queue.name(),
         messaging.message.id = %label.id,
-        messaging.message.conversation_id = Empty,
         kind = %label.kind,
         run = label.run.map(tracing::field::display),
         district = label.district.as_ref().map(tracing::field::display),
         attempt = delivery.attempt,
         trace_id = Empty,
         span_id = Empty,
-        parent_span_id = Empty,
         age_ms = Empty,
         outcome = Empty,
         duration_ms = Empty,
     );
     if let Some(message) = message {
-        let context = TraceContext::of_message(message);
-        span.record("messaging.message.conversation_id", tracing::field::display(message.run));
-        span.record("trace_id", context.trace_id());
-        span.record("span_id", context.span_id());
-        span.record("parent_span_id", TraceContext::parent_of(message).span_id());
-        span.record("age_ms", (now - message.time).num_milliseconds());
+        span.record("age_ms", (post.now - message.time).num_milliseconds());
+        if let Some(own) = taken.span().map(Spanned::span_context) {
+            span.record("trace_id", tracing::field::display(own.trace_id()));
+            span.record("span_id", tracing::field::display(own.span_id()));
+        } else {
+            let context = TraceContext::of_message(message);
+            span.record("trace_id", context.trace_id());
+            span.record("span_id", context.span_id());
+        }
     }
     span
 }
 
-const fn outcome(fate: &Fate) -> &'static str {
-    match fate {
-        Fate::Done => "done",
-        Fate::Retry(Retry { free: true, .. }) => "waits",
-        Fate::Retry(_) => "retried",
-        Fate::Park(_) => "parked",
-    }
-}
-
-async fn decide(handler: &dyn Handler, message: Message, delivery: &Delivery) -> Fate {
+async fn decide(handler: &dyn Handler, message: Message, delivery: &Delivery, taken: &Taken) -> Fate {
     let attempt = message.attempt;
     let fate = match unpanicked(handler.handle(message)).await {
         Ok(fate) => fate,
-        Err(_) => Fate::retry(PANIC, "the handler panicked", pause_after(attempt)),
+        Err(_) => {
+            taken.panicked();
+            Fate::retry(PANIC, "the handler panicked", pause_after(attempt))
+        }
     };
     within_attempts(handler, fate, attempt, delivery).await
 }

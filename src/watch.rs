@@ -1,0 +1,66 @@
+//! Metrics and health of a process that hosts services.
+//!
+//! Switched on by an address to listen on. A process with an address for these alone serves them from its very beginning,
+//! by a thread of its own; where they share the site's address they come and go with it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use axum::Router;
+use rollcall_telemetry::{endpoint, figures, health::Health, recorder::Metrics};
+
+use crate::context::Context;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    health: Health,
+    metrics: Option<Metrics>,
+    /// Also looks at runs and districts, over which one role keeps watch.
+    runs: bool,
+    /// Metrics are served at an address of their own.
+    apart: bool,
+}
+
+impl Watch {
+    /// Of a process of this role. `own`: an address for metrics and health alone. `site`: they are served beside the site.
+    pub(crate) fn start(role: &'static str, own: Option<SocketAddr>, site: bool) -> anyhow::Result<Self> {
+        let metrics = if own.is_some() || site {
+            Some(Metrics::install(role).context("installing the metrics recorder")?)
+        } else {
+            None
+        };
+        let health = Health::new();
+        if let Some(address) = own {
+            let routes = endpoint::router(&health, metrics.clone());
+            let address = endpoint::serve(address, routes)
+                .with_context(|| format!("listening for metrics and health on {address}"))?;
+            eprintln!("metrics and health are served on {address}");
+        }
+        Ok(Self { health, metrics, runs: matches!(role, "fetcher" | "serve"), apart: own.is_some() })
+    }
+
+    /// What the site serves of it.
+    pub(crate) fn routes(&self) -> Router {
+        endpoint::router(&self.health, self.metrics.clone().filter(|_| !self.apart))
+    }
+
+    /// Store and bus are open, and the services started.
+    pub(crate) fn opened(&self, context: &Context) {
+        self.health.opened();
+        tokio::spawn(self.health.clone().beat());
+        let Some(metrics) = self.metrics.clone() else { return };
+        tokio::spawn(self.health.clone().watch(context.store.clone()));
+        tokio::spawn(endpoint::upkeep(metrics));
+        let (bus, clock) = (Arc::clone(&context.bus), Arc::clone(&context.clock));
+        tokio::spawn(figures::watch_queues(bus, context.store.clone(), Arc::clone(&clock)));
+        if self.runs {
+            tokio::spawn(figures::watch_runs(context.store.clone(), clock));
+        }
+    }
+
+    /// For who stops the process: from here on it is not ready.
+    pub(crate) fn health(&self) -> Health {
+        self.health.clone()
+    }
+}

@@ -1,0 +1,184 @@
+//! Gauges of what is outside the process: queues, runs, districts, the pool. Looked at now and then, never by a scrape.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_proto::{
+    bus::SharedBus,
+    clock::SharedClock,
+    telemetry::{consuming, metric},
+    topology::Queue,
+};
+use rollcall_store::{
+    Store,
+    figures::{DistrictFigures, ENDS},
+    run::Stage,
+};
+
+/// How often queues and the pool are looked at.
+const QUEUES: Duration = Duration::from_secs(10);
+/// How often runs and districts are.
+const RUNS: Duration = Duration::from_secs(15);
+/// How long a look may take.
+const ANSWER: Duration = Duration::from_secs(8);
+/// Above so many districts, none has a series of its own.
+pub const MOST_DISTRICTS: usize = 200;
+/// A success this long ago is too long: a night and two hours, a weekend and two hours.
+const OVERDUE: TimeDelta = TimeDelta::hours(26);
+const OVERDUE_WITHOUT_WEEKENDS: TimeDelta = TimeDelta::hours(74);
+
+const STAGES: [(Stage, &str); 5] = [
+    (Stage::Pull, "pull"),
+    (Stage::Plan, "plan"),
+    (Stage::Recheck, "recheck"),
+    (Stage::Held, "held"),
+    (Stage::Release, "release"),
+];
+
+/// Looks at queues and the pool for ever.
+pub async fn watch_queues(bus: SharedBus, store: Store, clock: SharedClock) {
+    let mut ticks = tokio::time::interval(QUEUES);
+    loop {
+        ticks.tick().await;
+        pool(&store);
+        if let Ok(Ok(())) = tokio::time::timeout(ANSWER, queues(&bus, clock.now())).await {
+            metrics::gauge!(metric::QUEUES_SEEN).set(seconds(clock.now()));
+        }
+    }
+}
+
+/// Looks at runs and districts for ever.
+pub async fn watch_runs(store: Store, clock: SharedClock) {
+    let mut ticks = tokio::time::interval(RUNS);
+    let mut shown = Vec::new();
+    loop {
+        ticks.tick().await;
+        let now = clock.now();
+        let look = async { Ok::<_, rollcall_store::StoreError>((store.figures(now).await?, store.open_runs().await?)) };
+        if let Ok(Ok((districts, open))) = tokio::time::timeout(ANSWER, look).await {
+            for (stage, word) in STAGES {
+                let number = open.iter().filter(|run| run.stage == stage).count();
+                metrics::gauge!(metric::RUNS_OPEN, "stage" => word).set(number as f64);
+            }
+            together(&districts, now);
+            shown = one_by_one(&districts, &shown, now);
+            metrics::gauge!(metric::STORE_SEEN).set(seconds(now));
+        }
+    }
+}
+
+fn pool(store: &Store) {
+    let figures = store.pool_figures();
+    metrics::gauge!(metric::STORE_CONNECTIONS, "state" => "used").set(f64::from(figures.used));
+    metrics::gauge!(metric::STORE_CONNECTIONS, "state" => "idle").set(f64::from(figures.idle));
+    metrics::gauge!(metric::STORE_CONNECTIONS_MAX).set(f64::from(figures.max));
+}
+
+async fn queues(bus: &SharedBus, now: DateTime<Utc>) -> Result<(), rollcall_proto::bus::BusError> {
+    let depths = bus.depths().await?;
+    let mut oldest: BTreeMap<Queue, DateTime<Utc>> = bus.oldest().await?.into_iter().collect();
+    if oldest.is_empty() {
+        let taken = consuming::expected().into_iter().filter_map(|of| Some((of.queue, of.last_taken?)));
+        oldest.extend(taken);
+    }
+    for depth in depths {
+        let queue = depth.queue.word();
+        metrics::gauge!(metric::QUEUE_MESSAGES, "queue" => queue).set(depth.waiting as f64);
+        metrics::gauge!(metric::QUEUE_PARKED, "queue" => queue).set(depth.parked as f64);
+        if let Some(consumers) = depth.consumers {
+            metrics::gauge!(metric::QUEUE_CONSUMERS, "queue" => queue).set(f64::from(consumers));
+        }
+        let since = oldest.get(&depth.queue).filter(|_| depth.waiting > 0);
+        metrics::gauge!(metric::QUEUE_OLDEST_AGE, "queue" => queue).set(since.map_or(0.0, |since| age(*since, now)));
+    }
+    Ok(())
+}
+
+fn together(districts: &[DistrictFigures], now: DateTime<Utc>) {
+    let oldest = |times: &dyn Fn(&DistrictFigures) -> Option<DateTime<Utc>>| {
+        districts.iter().filter_map(times).min().map_or(0.0, |since| age(since, now))
+    };
+    metrics::gauge!(metric::OLDEST_OPEN_RUN_AGE).set(oldest(&|of| of.oldest_open));
+    metrics::gauge!(metric::OLDEST_HELD_RUN_AGE).set(oldest(&|of| of.oldest_held));
+    metrics::gauge!(metric::OLDEST_PARKED_AGE).set(oldest(&|of| of.oldest_parked));
+    metrics::gauge!(metric::STUDENTS_PARKED).set(districts.iter().map(|of| of.parked).sum::<i64>() as f64);
+    metrics::gauge!(metric::DISTRICTS).set(districts.len() as f64);
+    let scheduled: Vec<&DistrictFigures> = districts.iter().filter(|of| of.scheduled).collect();
+    metrics::gauge!(metric::DISTRICTS_SCHEDULED).set(scheduled.len() as f64);
+    let overdue = scheduled.iter().filter(|of| is_overdue(of, now)).count();
+    metrics::gauge!(metric::DISTRICTS_OVERDUE).set(overdue as f64);
+    let since = scheduled.iter().map(|of| of.last_success.unwrap_or(of.since)).min();
+    metrics::gauge!(metric::OLDEST_SUCCESS_AGE).set(since.map_or(0.0, |since| age(since, now)));
+    let last = districts.iter().filter_map(|of| of.last_success).max();
+    metrics::gauge!(metric::LAST_SUCCESS).set(last.map_or(0.0, seconds));
+}
+
+fn is_overdue(of: &DistrictFigures, now: DateTime<Utc>) -> bool {
+    let limit = if of.weekends { OVERDUE } else { OVERDUE_WITHOUT_WEEKENDS };
+    of.last_success.unwrap_or(of.since) + limit < now
+}
+
+/// Each district's own series, where there are few enough. A series cannot be taken back, so those of districts that are
+/// gone are set to "not a number". Returns whom there are series of.
+fn one_by_one(districts: &[DistrictFigures], shown: &[String], now: DateTime<Utc>) -> Vec<String> {
+    let few = if districts.len() <= MOST_DISTRICTS { districts } else { &[] };
+    for of in few {
+        let success = of.last_success.map_or(0.0, seconds);
+        let open = [of.oldest_open, of.oldest_held].into_iter().flatten().min();
+        let ended = of.ended.map(|number| number as f64);
+        show(of.district.as_str(), success, open.map_or(0.0, |since| age(since, now)), ended);
+    }
+    let names: Vec<String> = few.iter().map(|of| of.district.to_string()).collect();
+    let gone: Vec<&String> = shown.iter().filter(|name| !names.contains(name)).collect();
+    gone.iter().for_each(|name| show(name, f64::NAN, f64::NAN, [f64::NAN; 5]));
+    names
+}
+
+fn show(district: &str, success: f64, open: f64, ended: [f64; 5]) {
+    metrics::gauge!(metric::DISTRICT_LAST_SUCCESS, "district" => district.to_owned()).set(success);
+    metrics::gauge!(metric::DISTRICT_OPEN_RUN_AGE, "district" => district.to_owned()).set(open);
+    for (state, number) in ENDS.into_iter().zip(ended) {
+        metrics::gauge!(metric::DISTRICT_RUNS_ENDED, "district" => district.to_owned(), "state" => state.as_str())
+            .set(number);
+    }
+}
+
+fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
+    ((now - since).num_milliseconds() as f64 / 1000.0).max(0.0)
+}
+
+fn seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp_millis() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(weekends: bool, last_success: Option<i64>) -> DistrictFigures {
+        let at = |hours: i64| DateTime::UNIX_EPOCH + TimeDelta::hours(hours);
+        DistrictFigures {
+            district: "test-isd".parse().unwrap(),
+            scheduled: true,
+            weekends,
+            since: at(0),
+            last_success: last_success.map(at),
+            oldest_open: None,
+            oldest_held: None,
+            ended: [0; 5],
+            parked: 0,
+            oldest_parked: None,
+        }
+    }
+
+    #[test]
+    fn a_district_is_overdue_after_a_night_without_success() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::hours(100);
+        assert!(!is_overdue(&figures(true, Some(75)), now));
+        assert!(is_overdue(&figures(true, Some(73)), now));
+        assert!(!is_overdue(&figures(false, Some(27)), now));
+        assert!(is_overdue(&figures(false, Some(25)), now));
+        // One that never had a success counts from the day it was made.
+        assert!(is_overdue(&figures(true, None), now));
+    }
+}

@@ -1,0 +1,183 @@
+//! What `deploy/` makes: nights on the broker's definitions, with a user for each role that may do what the role does and
+//! no more; and a restore.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rollcall_e2e::{
+    Answer, House, Process,
+    deployed::{BROKER_ROLES, NAME, WORKERS, publish_garbage},
+    house::{self, DISTRICT},
+    private::PrivateServers,
+    roster::facts,
+    until,
+};
+use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
+use sqlx::{Connection as _, PgConnection};
+
+fn district(seed: u64) -> SandboxConfig {
+    SandboxConfig {
+        students: 300,
+        seed,
+        today: house::today(),
+        change_percent: 12.0,
+        contact_percent: 40,
+        ..SandboxConfig::default()
+    }
+}
+
+/// RabbitMQ's words for a right that a user lacks. (While the broker has no users yet, it refuses the login instead.)
+const REFUSED: &str = "ACCESS_REFUSED - access to";
+
+/// Runs the command line as another user of the broker than the operators'.
+async fn as_role(house: &House, role: &str, args: &[&str]) -> Answer {
+    let deployed = house.as_deployed();
+    Answer::of(house.folder(), args, &[deployed.settings(), deployed.urls(role)].concat()).await
+}
+
+/// The SIS asks for patience now and then: a retry needs rights of its own.
+fn a_slow_night() -> Quirks {
+    let throttle = Throttle { every: 9, retry_after: RetryAfter::Seconds(1) };
+    Quirks { too_many_requests: Some(throttle), ..Quirks::default() }
+}
+
+async fn check_policies(house: &House) {
+    let (status, queues) = house.as_deployed().ask_as("monitoring", "queues/rollcall").await;
+    assert_eq!(status, 200, "the monitoring user sees the queues: {queues}");
+    let queues = queues.as_array().unwrap();
+    for queue in queues {
+        let name = queue["name"].as_str().unwrap();
+        let expected = if name.ends_with(".parked") { "rollcall-parked" } else { "rollcall-work" };
+        assert_eq!(queue["policy"], expected, "{name}");
+    }
+    assert!(queues.len() >= 24, "{queues:?}");
+}
+
+/// What each user may not do.
+async fn check_limits(house: &House) {
+    let deployed = house.as_deployed();
+    for role in BROKER_ROLES {
+        assert_eq!(deployed.ask_as(role, "overview").await.0, 401, "{role} has no business in the management API");
+    }
+    assert_eq!(deployed.ask_as("monitoring", "users").await.0, 401, "the monitoring user is no administrator");
+    for (role, args) in [
+        // No role reads what is kept aside, and none consumes what belongs to another.
+        ("fetcher", &["queues", "parked", "collect"][..]),
+        ("web", &["queues", "parked", "write"]),
+        // A writer begins no run: its user may not publish to the fetchers. (The run is begun by the reconciler then.)
+        ("writer", &["run", DISTRICT]),
+    ] {
+        let answer = as_role(house, role, args).await;
+        assert!(answer.text().contains(REFUSED), "{role} may not: {answer:#?}");
+    }
+}
+
+/// The workers' login may do what `rollcall_app` may: nothing without a district, and nothing to the schema.
+async fn check_login(house: &House) {
+    let (_, url) = house.as_deployed().urls("fetcher").pop().unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM student").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(seen, 0, "row-level security binds it");
+    for sql in ["CREATE TABLE mine (id int)", "SET ROLE rollcall_owner", "DELETE FROM history", "CREATE ROLE mine"] {
+        let error = sqlx::query(sql).execute(&mut connection).await.expect_err(sql);
+        assert!(error.to_string().contains("permission denied"), "{sql}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_works_with_its_own_user_and_no_other_right() {
+    let servers = PrivateServers::start();
+    let house = House::deployed(&servers.servers(), district(31)).await;
+    let deployed = house.as_deployed();
+    let workers = WORKERS.map(|role| deployed.start_worker(role, house.folder()));
+    assert_eq!(house.night().await.state, "succeeded");
+    house.check_roster().await;
+
+    house.sis.set_night(2);
+    house.sis.set_quirks(a_slow_night());
+    assert_eq!(house.night().await.state, "succeeded");
+    house.check_roster().await;
+    house.sis.set_quirks(Quirks::default());
+
+    // So does parking, and putting back to work.
+    publish_garbage(&servers.servers(), NAME, "page.raw.test-isd").await;
+    until("the garbage to be parked", Duration::from_secs(30), || async {
+        let parked = house.rollcall(&["queues", "parked", "collect", "--format", "json"]).await.expect_code(0).json();
+        (parked[0]["reason"] == "undecodable").then_some(())
+    })
+    .await;
+    house.rollcall(&["queues", "replay", "collect", "--reason", "undecodable"]).await.expect_code(0);
+
+    check_policies(&house).await;
+    check_limits(&house).await;
+    check_login(&house).await;
+
+    // A broker that has lost its disk starts from the definitions: so it is here, while everybody works.
+    servers.lose_broker_data();
+    servers.start_broker();
+    deployed.import_definitions().await;
+    assert_eq!(house.night().await.state, "succeeded");
+    house.check_roster().await;
+    for mut worker in workers {
+        let log = worker.log();
+        let refused: Vec<&str> = log.lines().filter(|line| line.contains(REFUSED)).collect();
+        assert_eq!(refused, Vec::<&str>::new(), "a worker lacks a right");
+        assert!(worker.is_running());
+    }
+    house.close().await;
+}
+
+/// What two undisturbed nights leave behind.
+async fn undisturbed(seed: u64) -> BTreeMap<&'static str, String> {
+    let mut house = House::scaled_out(district(seed)).await;
+    house.start_workers(1);
+    for night in [1, 2] {
+        house.sis.set_night(night);
+        assert_eq!(house.night().await.state, "succeeded");
+    }
+    let facts = facts(&house.services().database).await;
+    house.close().await;
+    facts
+}
+
+/// The drill of docs/runbooks/restore.md: the backup was taken in the middle of a night, that night ended, and then both
+/// servers were lost. What runs again is the database of back then, and an empty broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_and_an_empty_broker_go_on_from_where_the_backup_was() {
+    let mut house = House::scaled_out(SandboxConfig { latency_ms: 15, ..district(33) }).await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    house.sis.set_night(2);
+    let run = house.begin().await;
+    until("some pages of the second night to be in", Duration::from_mins(1), || async {
+        let sql = "SELECT count(*) FROM page WHERE run = $1::uuid";
+        let pages: i64 = sqlx::query_scalar(sql).bind(&run).fetch_one(&house.services().database).await.unwrap();
+        (pages >= 5).then_some(())
+    })
+    .await;
+    let backup = house.folder().join("backup");
+    house.services().back_up(&backup);
+    assert_eq!(house.ended(&run).await.state, "succeeded");
+
+    house.workers().for_each(Process::kill);
+    house.services().delete_queues().await;
+    house.services().restore(&backup).await;
+    let shown = house.show(&run).await;
+    assert_eq!(shown.state, "running", "the night is back in its middle: {shown:#?}");
+    until("reconcile --check to say what is owed", Duration::from_mins(1), || async {
+        let check = house.rollcall(&["reconcile", "--check", "--format", "json"]).await.expect_code(1).json();
+        let found = check.as_array().unwrap();
+        let lost = found.iter().any(|row| row["disagreement"] == "pages-lost" && row["run"] == run.as_str());
+        lost.then_some(())
+    })
+    .await;
+
+    house.start_workers(1);
+    let run = house.ended(&run).await;
+    assert_eq!((run.state.as_str(), run.parked), ("succeeded", 0), "what the store owed was published again: {run:#?}");
+    house.check_roster().await;
+    assert_eq!(facts(&house.services().database).await, undisturbed(33).await);
+    assert_eq!(house.night().await.events(), 0, "nothing is left to do");
+    house.rollcall(&["reconcile", "--check"]).await.expect_code(0);
+    house.close().await;
+}

@@ -1,0 +1,406 @@
+//! One night as a collector sees it, over processes, a retry and a restart; and that nothing of a child is in it.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use rollcall_e2e::{
+    House, Role,
+    collector::{Collector, Seen, settings},
+    house::{self, DISTRICT},
+    until,
+};
+use rollcall_sandbox::{Fault, FaultKind, Quirks, SandboxConfig};
+
+fn district() -> SandboxConfig {
+    SandboxConfig {
+        students: 300,
+        seed: 31,
+        today: house::today(),
+        contact_percent: 40,
+        latency_ms: 10,
+        ..SandboxConfig::default()
+    }
+}
+
+/// Fails often enough in a row that the message itself has to be tried again.
+fn passing_trouble(object: &str) -> Quirks {
+    let fault = Fault { kind: FaultKind::Status(500), object: Some(object.to_owned()), page: Some(1), times: Some(4) };
+    Quirks { faults: vec![fault], ..Quirks::default() }
+}
+
+async fn until_some_pages_are_in(house: &House) {
+    until("some pages to be in", Duration::from_mins(1), || async {
+        let pages: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM page").fetch_one(&house.services().database).await.unwrap();
+        (pages >= 5).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_night_is_one_trace_over_processes_a_retry_and_a_restart() {
+    let collector = Collector::start().await;
+    let mut house = House::scaled_out(district()).await;
+    house.sis.set_quirks(passing_trouble("StudentGuardian"));
+    house.extra = collector.over_grpc();
+    house.start_worker(Role::Fetcher);
+    house.extra = collector.over_http();
+    house.start_worker(Role::Classifier);
+    house.start_worker(Role::Writer);
+    let run = house.begin().await;
+    until_some_pages_are_in(&house).await;
+    house.relieve_worker(Role::Classifier).await;
+    let ended = house.ended(&run).await;
+    assert_eq!(ended.state, "succeeded", "{ended:#?}");
+    house.stop_workers().await;
+    let trace = run.replace('-', "");
+    let spans = collector.trace(&trace);
+    let tree = Tree::of(&spans);
+    tree.is_whole(&run, &trace);
+    tree.messages_are_told_by_the_conventions();
+    tree.the_retry_is_told();
+    tree.clients_are_told_by_the_conventions(&house);
+    let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
+    for service in ["rollcall-cli", "rollcall-fetcher", "rollcall-classifier", "rollcall-writer"] {
+        assert!(services.contains(service), "{service} among {services:?}");
+    }
+    let classifiers = spans.iter().filter(|span| span.service == "rollcall-classifier");
+    let instances: BTreeSet<&str> = classifiers.map(|span| span.instance.as_str()).collect();
+    assert_eq!(instances.len(), 2, "before and after the restart");
+    let protocols: BTreeSet<&str> = spans.iter().map(|span| span.protocol).collect();
+    assert_eq!(protocols, BTreeSet::from(["grpc", "http/protobuf"]));
+    house.close().await;
+}
+
+struct Tree<'a> {
+    spans: &'a [Seen],
+    by_id: BTreeMap<&'a str, &'a Seen>,
+}
+
+impl<'a> Tree<'a> {
+    fn of(spans: &'a [Seen]) -> Self {
+        Self { spans, by_id: spans.iter().map(|span| (span.id.as_str(), span)).collect() }
+    }
+
+    fn parent(&self, span: &Seen) -> &'a Seen {
+        self.by_id.get(span.parent.as_str()).unwrap_or_else(|| panic!("the parent is there: {span:#?}"))
+    }
+
+    fn operation(&self, operation: &str) -> Vec<&'a Seen> {
+        self.spans.iter().filter(|span| span.get("messaging.operation.name") == operation).collect()
+    }
+
+    fn of_kind(&self, operation: &str, kind: &str) -> Vec<&'a Seen> {
+        self.operation(operation).into_iter().filter(|span| span.get("rollcall.message.kind") == kind).collect()
+    }
+
+    /// One root, the run's; no span twice; every parent is there; run and district on all.
+    fn is_whole(&self, run: &str, trace: &str) {
+        assert_eq!(self.by_id.len(), self.spans.len(), "no id twice");
+        let roots: Vec<&Seen> = self.spans.iter().filter(|span| span.parent.is_empty()).collect();
+        assert_eq!(roots.len(), 1, "{:?}", roots.iter().map(|span| &span.name).collect::<Vec<_>>());
+        let root = roots[0];
+        assert_eq!((root.name.as_str(), root.id.as_str()), ("run", &trace[16..]));
+        assert_eq!(root.get("rollcall.run.state"), "succeeded");
+        for span in self.spans {
+            assert_eq!(span.get("rollcall.run.id"), run, "{span:#?}");
+            assert_eq!(span.get("rollcall.district.id"), DISTRICT, "{span:#?}");
+            assert!(span.to >= span.from, "{span:#?}");
+            if !span.parent.is_empty() {
+                let parent = self.parent(span);
+                assert!(span.from >= parent.from, "nothing begins before what it is a part of: {span:#?} {parent:#?}");
+            }
+        }
+    }
+
+    fn messages_are_told_by_the_conventions(&self) {
+        // Every kind of message of a night was created, and processed by whom it concerns.
+        for kind in ["fetch.connection", "fetch.page", "page.raw", "run.classify", "student.events", "run.applied"] {
+            let created = [self.of_kind("create", kind), self.of_kind("send", kind)].concat();
+            assert!(!created.is_empty(), "{kind} is created");
+            for span in created {
+                assert_eq!(span.kind, SpanKind::Producer, "{span:#?}");
+            }
+        }
+        for span in self.operation("create") {
+            assert_eq!(span.get("messaging.operation.type"), "create");
+            let key = span.get("messaging.rabbitmq.destination.routing_key");
+            assert!(key.ends_with(DISTRICT), "{span:#?}");
+            assert_eq!(span.get("messaging.destination.name"), format!("rollcall:{key}"));
+            assert!(span.name.ends_with(".{district}"), "{}", span.name);
+        }
+        // A batch is sent by a client, and links to what it sends.
+        let batches: Vec<_> =
+            self.operation("send").into_iter().filter(|span| span.has("messaging.batch.message_count")).collect();
+        assert!(!batches.is_empty());
+        for span in batches {
+            assert_eq!(span.kind, SpanKind::Client);
+            let linked = span
+                .links
+                .iter()
+                .filter(|(_, id)| self.by_id.get(id.as_str()).is_some_and(|to| to.kind == SpanKind::Producer));
+            assert_eq!(linked.count().to_string(), span.get("messaging.batch.message_count"), "{span:#?}");
+        }
+        let processed = self.operation("process");
+        for span in &processed {
+            assert_eq!((span.kind, span.get("messaging.operation.type")), (SpanKind::Consumer, "process"));
+            assert_eq!(span.get("messaging.system"), "rabbitmq");
+            assert!(span.has("server.address") && span.has("server.port"), "{span:#?}");
+            let linked: Vec<_> = span.links.iter().map(|(_, id)| self.by_id[id.as_str()]).collect();
+            assert!(linked.iter().all(|to| to.kind == SpanKind::Producer), "{span:#?}");
+            if span.has("messaging.batch.message_count") {
+                assert_eq!(linked.len().to_string(), span.get("messaging.batch.message_count"));
+                assert_eq!(self.parent(span).name, "run", "a group hangs from its run");
+            } else {
+                assert_eq!(linked.len(), 1);
+                assert_eq!(span.parent, linked[0].id, "one message hangs from its creation");
+                assert_eq!(span.get("messaging.message.id"), linked[0].get("messaging.message.id"));
+            }
+        }
+        let first = processed.iter().find(|span| span.get("rollcall.message.kind") == "fetch.connection").unwrap();
+        assert_eq!(
+            first.get("messaging.destination.name"),
+            format!("rollcall:fetch.{DISTRICT}:rollcall.fetch"),
+            "exchange, routing key, queue"
+        );
+        assert_eq!(first.name, "process rollcall:fetch.{district}:rollcall.fetch");
+        assert!(processed.iter().any(|span| span.has("messaging.batch.message_count")), "some are handled together");
+        let acks = self.operation("ack");
+        assert!(!acks.is_empty());
+        for span in acks {
+            assert_eq!((span.kind, span.get("messaging.operation.type")), (SpanKind::Client, "settle"));
+            assert_eq!(self.parent(span).get("messaging.operation.name"), "process", "{span:#?}");
+        }
+    }
+
+    /// One message, two attempts: both hang from its creation, the first says why.
+    fn the_retry_is_told(&self) {
+        let again: Vec<_> =
+            self.operation("process").into_iter().filter(|span| span.get("rollcall.message.attempt") == "1").collect();
+        assert!(!again.is_empty(), "something was tried again");
+        for second in again {
+            let siblings: Vec<_> = self.spans.iter().filter(|span| span.parent == second.parent).collect();
+            let first = siblings.iter().find(|span| span.get("rollcall.message.attempt") == "0").unwrap();
+            assert!(first.failed && first.has("error.type"), "{first:#?}");
+            assert_eq!(first.get("rollcall.message.outcome"), "retried");
+            let settled = self.operation("retry").into_iter().find(|span| span.parent == first.id);
+            assert_eq!(settled.unwrap().get("messaging.operation.type"), "settle");
+            // It came back by the default exchange: its queue is all there is to say of where from.
+            assert_eq!(second.get("messaging.destination.name"), "rollcall.fetch");
+        }
+    }
+
+    fn clients_are_told_by_the_conventions(&self, house: &House) {
+        let asked: Vec<_> = self.spans.iter().filter(|span| span.has("http.request.method")).collect();
+        assert!(asked.len() >= 10, "{}", asked.len());
+        for span in &asked {
+            assert_eq!(span.kind, SpanKind::Client);
+            assert_eq!(span.name, span.get("http.request.method"));
+            assert_eq!(span.get("server.address"), "127.0.0.1");
+            assert!(span.get("url.full").ends_with("/REDACTED"), "{span:#?}");
+            assert_eq!(self.parent(span).get("messaging.operation.name"), "process");
+            let status: u16 = span.get("http.response.status_code").parse().unwrap();
+            assert_eq!(span.failed, status >= 400, "{span:#?}");
+            assert_eq!(span.get("error.type"), if status >= 400 { span.get("http.response.status_code") } else { "" });
+        }
+        assert!(asked.iter().any(|span| span.get("http.response.status_code") == "500"), "the trouble is seen");
+        assert!(asked.iter().any(|span| span.get("rollcall.sis.operation") == "token"));
+        let most = house.sis.stats().max_in_flight;
+        assert!(most > 0);
+        let queries: Vec<_> = self.spans.iter().filter(|span| span.has("db.system.name")).collect();
+        assert!(queries.len() >= 20, "{}", queries.len());
+        for span in &queries {
+            assert_eq!((span.kind, span.get("db.system.name")), (SpanKind::Client, "postgresql"));
+            assert!(span.has("db.operation.name") && span.has("db.query.summary") && span.has("db.namespace"));
+            assert!(!span.has("db.query.text"));
+        }
+        let names: BTreeSet<&str> = queries.iter().map(|span| span.name.as_str()).collect();
+        for name in ["INSERT page", "INSERT student", "COMMIT"] {
+            assert!(names.contains(name), "{name} among {names:?}");
+        }
+    }
+}
+
+/// A collector that is not there, and one that never answers: the night is as any other, and a counter tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_down_or_hangs_costs_a_counter() {
+    let mut house = House::scaled_out(district()).await;
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    house.extra = settings("http/protobuf", format!("http://{free}"));
+    house.start_worker(Role::Fetcher);
+    house.start_worker(Role::Writer);
+    house.extra = settings("grpc", format!("http://{}", hanging.local_addr().unwrap()));
+    let classifier = house.start("classifier", &["worker", "classifier", "--listen", "127.0.0.1:0"]);
+    let address = listening(&classifier).await;
+    house.extra = Vec::new();
+    let run = house.night().await;
+    assert_eq!(run.state, "succeeded", "{run:#?}");
+    let failed = until("spans to be given up", Duration::from_mins(1), || async {
+        let metrics = reqwest::get(format!("http://{address}/metrics")).await.ok()?.text().await.ok()?;
+        let of = |outcome: &str| {
+            let labels = format!("outcome=\"{outcome}\"");
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with("rollcall_telemetry_spans_total") && line.contains(&labels))?;
+            line.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        let lost = of("failed")? + of("dropped")?;
+        (lost > 0.0 && of("exported")? == 0.0).then_some(lost)
+    })
+    .await;
+    assert!(failed > 0.0);
+    house.check_roster().await;
+    house.close().await;
+}
+
+async fn listening(process: &rollcall_e2e::Process) -> String {
+    until("the process to say where it listens", Duration::from_secs(30), || async {
+        let log = process.log();
+        let (_, after) = log.split_once("metrics and health are served on ")?;
+        after.lines().next().map(str::to_owned)
+    })
+    .await
+}
+
+/// Names, birth dates, phones, e-mails and addresses of everybody in the district, its secrets and tokens: none of it in
+/// what comes out of a night with trouble in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
+    const PLANTED: &str = "Zebedee-Canary-Quillfeather";
+    let collector = Collector::start().await;
+    let config = SandboxConfig { client_secret: "canary/secret+5a1e".to_owned(), ..district() };
+    let mut house = House::scaled_out(config).await;
+    house.extra = collector.over_http();
+    house.extra.push(("ROLLCALL_LOG".to_owned(), "debug".to_owned()));
+    let mut processes = Vec::new();
+    for role in ["fetcher", "classifier", "writer", "flag-sync"] {
+        processes.push(house.start(role, &["-vv", "worker", role, "--listen", "127.0.0.1:0"]));
+    }
+    house.services().listen_in("spy").await;
+    // A database that refuses a student names the row's values in its error. A page with a guardian that does not decode,
+    // a message that is none, and a SIS in trouble.
+    let story = house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
+    let refuse = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{}')", story.0);
+    sqlx::query(sqlx::AssertSqlSafe(refuse)).execute(&house.services().database).await.unwrap();
+    house.services().put("rollcall.collect", "page.raw", &format!("{{\"LastName\": \"{PLANTED}\"}}")).await;
+    let mut quirks = passing_trouble("StudentGuardian");
+    quirks.faults.push(Fault {
+        kind: FaultKind::TruncatedJson,
+        object: Some("Student".to_owned()),
+        page: Some(1),
+        times: Some(2),
+    });
+    house.sis.set_quirks(quirks);
+    let answer = house.rollcall(&["-vv", "run", DISTRICT, "--wait", "--format", "json"]).await;
+    let rows: Vec<serde_json::Value> = answer.read();
+    let run = house.show(rows[0]["run"].as_str().unwrap()).await;
+    assert_eq!((run.state.as_str(), run.parked), ("partial", 1), "{run:#?}");
+
+    let mut shown = vec![("the command line".to_owned(), answer.stderr)];
+    for (name, args) in [
+        ("runs show", vec!["runs", "show", run.run.as_str(), "--format", "json"]),
+        ("runs trace", vec!["runs", "trace", run.run.as_str(), "--all"]),
+        ("runs trace html", vec!["runs", "trace", run.run.as_str(), "--all", "--format", "html"]),
+        ("queues parked", vec!["queues", "parked"]),
+    ] {
+        let answer = house.rollcall(&args).await.expect_code(0);
+        shown.push((name.to_owned(), answer.text()));
+    }
+    for (number, process) in processes.iter().enumerate() {
+        let address = listening(process).await;
+        let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+        assert!(metrics.contains("rollcall_messages_total"), "{metrics}");
+        shown.push((format!("metrics {number}"), metrics));
+    }
+    let headers = house.services().headers("spy", 5_000).await;
+    assert!(headers.len() > 20, "the spy has heard the night: {}", headers.len());
+    shown.push(("headers".to_owned(), serde_json::to_string(&headers).unwrap()));
+    let parked = house.services().headers("rollcall.collect.parked", 100).await;
+    assert!(!parked.is_empty(), "the message that is none is parked");
+    shown.push(("parked headers".to_owned(), serde_json::to_string(&parked).unwrap()));
+    for process in &mut processes {
+        assert!(process.terminate(Duration::from_secs(40)).await.success());
+    }
+    shown.extend(house.logs());
+    let spans = collector.spans();
+    assert!(spans.len() > 100, "{}", spans.len());
+    shown.push(("spans".to_owned(), spans.iter().map(|span| span.text.clone() + "\n").collect()));
+
+    let mut canaries = facts(&house).await;
+    assert!(canaries.len() > 500, "{}", canaries.len());
+    canaries.extend([PLANTED.to_owned(), house.sis.client_secret().to_owned(), "Bearer ".to_owned()]);
+    canaries.extend(secrets(&house));
+    let mut found = Vec::new();
+    for (place, text) in &shown {
+        let words: BTreeSet<&str> =
+            text.split(|letter: char| !letter.is_alphanumeric() && !"-'@.+/".contains(letter)).collect();
+        for canary in &canaries {
+            let hit =
+                if canary.contains(' ') { text.contains(canary.as_str()) } else { words.contains(canary.as_str()) };
+            if hit {
+                let line = text.lines().find(|line| line.contains(canary.as_str())).unwrap_or_default();
+                found.push(format!("{place}: {canary:?} in {}", &line.chars().take(400).collect::<String>()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    house.close().await;
+}
+
+/// What the store knows of anybody: words of five letters and more, and dates of birth.
+async fn facts(house: &House) -> BTreeSet<String> {
+    let mut facts = BTreeSet::new();
+    for (table, columns) in [
+        ("student", ["first_name", "last_name", "middle_name", "birth_date::text", "phones::text", "emails::text"]),
+        ("contact", ["first_name", "last_name", "middle_name", "addresses::text", "phones::text", "emails::text"]),
+    ] {
+        for column in columns {
+            let sql = format!("SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL");
+            let values: Vec<String> =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&house.services().database).await.unwrap();
+            for value in values {
+                match serde_json::from_str::<serde_json::Value>(&value) {
+                    Ok(listed @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
+                        strings(&listed, &mut facts)
+                    }
+                    _ => drop(facts.insert(value)),
+                }
+            }
+        }
+    }
+    // A word of few letters stands in any text.
+    facts.retain(|fact| fact.chars().count() >= 5);
+    facts
+}
+
+fn strings(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::String(text) => drop(into.insert(text.clone())),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| strings(value, into)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| strings(value, into)),
+        _ => {}
+    }
+}
+
+/// The key, and the passwords of the broker's and the database's URLs.
+fn secrets(house: &House) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for (name, value) in house.settings() {
+        match name.as_str() {
+            "ROLLCALL_KEY" => secrets.push(value),
+            "ROLLCALL_AMQP_URL" | "ROLLCALL_DATABASE_URL" => {
+                let url: url::Url = value.parse().unwrap();
+                // The tests' own broker has a password that is a word like any other.
+                secrets.extend(url.password().filter(|password| password.len() >= 8).map(str::to_owned));
+                secrets.push(value);
+            }
+            _ => {}
+        }
+    }
+    secrets
+}
