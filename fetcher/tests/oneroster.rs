@@ -25,7 +25,14 @@ use rollcall_store::{
 use serde_json::{Value, json};
 
 async fn sandbox() -> Sandbox {
-    Sandbox::start(SandboxConfig { students: 120, contact_percent: 60, ..SandboxConfig::default() }).await.unwrap()
+    Sandbox::start(SandboxConfig {
+        students: 120,
+        contact_percent: 60,
+        change_percent: 12.0,
+        ..SandboxConfig::default()
+    })
+    .await
+    .unwrap()
 }
 
 fn connection(sandbox: &Sandbox, extra: &Value) -> Connection {

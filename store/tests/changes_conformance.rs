@@ -68,7 +68,8 @@ async fn night_alike(f: &Fixture, id: &DistrictId) -> RunId {
     (board.listings[0].progress, board.listings[0].last_page) = (Progress::Fetched, Some(2));
     store.save_discovery(id, run, FIRST, &Discovery::default(), &board).await.unwrap();
     let earlier = store.earlier_pages(id, run, FIRST, ListingNo(0), 1..3).await.unwrap();
-    let same = |(page, digest): (&PageNo, &[u8; 16])| Unchanged { page: *page, digest: *digest, asked_at: now(), took_ms: 1 };
+    let same =
+        |(page, digest): (&PageNo, &[u8; 16])| Unchanged { page: *page, digest: *digest, asked_at: now(), took_ms: 1 };
     let unchanged: Vec<Unchanged> = earlier.digests.iter().map(same).collect();
     let pages = (ListingNo(0), &earlier, unchanged.as_slice());
     let handed = store.hand_in((id, run, FIRST), pages, now(), |_| Some(Vec::new())).await.unwrap().unwrap();
