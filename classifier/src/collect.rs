@@ -198,9 +198,7 @@ fn read(job: &Job, digester: Option<&PageDigester>) -> Read {
         return Read { outcome: Ok(Decoded::nothing()), digest: Decoded::nothing().digest, body_digest: None };
     }
     match open(job) {
-        Err(error) => {
-            Read { outcome: Err(error), digest: fingerprint::digest(&job.compressed).0, body_digest: None }
-        }
+        Err(error) => Read { outcome: Err(error), digest: fingerprint::digest(&job.compressed).0, body_digest: None },
         Ok(body) => {
             let outcome = decode(job.sis, &job.resource, &body);
             let digest = outcome.as_ref().map_or_else(|_| fingerprint::digest(&body).0, |decoded| decoded.digest);

@@ -223,7 +223,8 @@ impl Store {
             _ => BTreeSet::new(),
         };
         let change = |board: &mut Board| (change(board), board.all_fetched());
-        let Some((Some(moves), all_fetched)) = pulls::change(&mut tx, (district, run, connection), change).await? else {
+        let Some((Some(moves), all_fetched)) = pulls::change(&mut tx, (district, run, connection), change).await?
+        else {
             return Ok(None);
         };
         tx.commit(operation).await?;
@@ -231,12 +232,7 @@ impl Store {
     }
 }
 
-async fn keep(
-    tx: &mut Tx,
-    place: Place<'_>,
-    unchanged: &[Unchanged],
-    now: DateTime<Utc>,
-) -> Result<BTreeSet<PageNo>> {
+async fn keep(tx: &mut Tx, place: Place<'_>, unchanged: &[Unchanged], now: DateTime<Utc>) -> Result<BTreeSet<PageNo>> {
     let sql = if tx.is_postgres() { KEEP_PG } else { KEEP_LITE };
     let values = args![
         place.district,

@@ -19,12 +19,7 @@ use crate::{
 const SHARE: usize = 2_000;
 
 /// For each step whether it is settled. Warnings that settled students give are added to `warnings`.
-pub(super) fn find(
-    sides: &[Side<'_>],
-    stored: &[StoredStudent],
-    steps: &[Step],
-    warnings: &mut Warnings,
-) -> Vec<bool> {
+pub(super) fn find(sides: &[Side<'_>], stored: &[StoredStudent], steps: &[Step], warnings: &mut Warnings) -> Vec<bool> {
     if stored.is_empty() {
         return vec![false; steps.len()];
     }
@@ -39,7 +34,8 @@ pub(super) fn find(
 }
 
 fn look(sides: &[Side<'_>], stored: &[StoredStudent], steps: &[Step]) -> (Vec<bool>, Warnings) {
-    let mut looker = Looker { view: StudentView::default(), fingerprinter: Fingerprinter::default(), warnings: Vec::new() };
+    let mut looker =
+        Looker { view: StudentView::default(), fingerprinter: Fingerprinter::default(), warnings: Vec::new() };
     let settled = steps.iter().map(|step| match step {
         Step::Listed(student, Some(known)) => {
             looker.settles(&sides[usize::from(student.connection)], student, &stored[*known])
@@ -69,8 +65,7 @@ impl<'a> Looker<'a> {
 
     fn is_same(&mut self, side: &Side<'a>, student: &Listed, stored: &StoredStudent) -> bool {
         let Some(assembler) = &side.assembler else { return false };
-        let reading =
-            assembler.read(student, Look::First, Some(stored.status), &mut self.view, &mut self.warnings);
+        let reading = assembler.read(student, Look::First, Some(stored.status), &mut self.view, &mut self.warnings);
         let Reading::Decided(decided) = reading else { return false };
         if side.standing != Standing::Complete && may_not(stored.status, decided.status) {
             return true;
