@@ -10,14 +10,14 @@ use rollcall_proto::{
     roster::Status,
     topology::Queue,
 };
-use rollcall_store::{document::DocumentStatus, lti::Place};
+use rollcall_store::{document::DocumentStatus, integrations::Scope, lti::Place};
 use url::Url;
 
 /// Nightly roster sync of school districts: pulls, judges, shows what would change, keeps the result.
 #[derive(Debug, Parser)]
 #[command(name = "rollcall", version, max_term_width = 110, disable_help_subcommand = true)]
-#[command(after_help = "Start with `rollcall demo`: it needs nothing installed, and shows two nights of a district \
-and a third one that is held.\nExit codes: 0 done, 1 failed, 2 usage, 3 held.")]
+#[command(after_help = "Start with `rollcall demo`: it needs nothing installed, and shows two nights of a district, \
+a third one that is held, and a document behind a flag.\nExit codes: 0 done, 1 failed, 2 usage, 3 held.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -58,7 +58,8 @@ pub(crate) enum Format {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Three nights of an invented district, the third one held: nothing to install, nothing kept
+    /// Three nights of an invented district, the third one held, and a plan document on its way to a click in the SIS:
+    /// nothing to install, nothing kept
     Demo(Demo),
     /// Everything in one process, on one directory; keeps the schedule
     Serve(Serve),
@@ -123,7 +124,8 @@ pub(crate) struct Demo {
     /// How many students the invented district has, at least 50
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
     pub(crate) students: u32,
-    /// Keep the directory (and say where it is) to look around afterwards
+    /// Keep the directory (and say where it is) to look around afterwards, and stay up until Enter, so that the flag can
+    /// be clicked by hand
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -583,7 +585,14 @@ pub(crate) enum FlagsVerb {
     /// Ask Campus what taking over existing flags would end; changes nothing
     Plan(FlagsOf),
     /// Approve taking over: fixes the flags to end, and no others are ever ended
-    Approve(FlagsOf),
+    Approve {
+        #[command(flatten)]
+        of: FlagsOf,
+        /// The plan_hash that `flags plan` showed: if the plan is another one by now, nothing is approved; once for each
+        /// program
+        #[arg(long, value_name = "HASH")]
+        plan: Vec<String>,
+    },
     /// Compare and push now
     Push(FlagsOf),
     /// Who did what to which flag, newest first
@@ -751,6 +760,9 @@ pub(crate) enum IntegrationsVerb {
         district: DistrictId,
         /// What people call it
         name: String,
+        /// What it may do: documents, flags.read, flags.write; may be given several times [default: documents]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<Scope>,
     },
     /// Those there are
     List {

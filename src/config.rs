@@ -235,6 +235,12 @@ pub(crate) fn names_a_collector() -> bool {
     }
 }
 
+/// Where a test has this process die. A build that is no test's refuses them.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn failpoints() -> Option<String> {
+    std::env::var("ROLLCALL_FAILPOINTS").ok()
+}
+
 /// The log filter, where a person set one.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn log_filter() -> Option<String> {

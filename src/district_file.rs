@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use rollcall_fetcher::session::is_header;
-use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
+use rollcall_store::district::{Connection, ConnectionSecrets, District, OneRosterVersion, SisKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
 
@@ -247,6 +247,12 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
     }
     if connection.kind == SisKind::OneRoster {
         rollcall_fetcher::urls::check(connection).map_err(|problem| anyhow::anyhow!(problem))?;
+        let has_flags = rollcall_fetcher::urls::version(connection) == OneRosterVersion::V1p2;
+        ensure!(
+            connection.vendor_key.is_none() || has_flags,
+            "vendor_key is for programs and flags, which Campus has in OneRoster 1.2 only: copy the base URL of version 1.2, \
+             or remove vendor_key"
+        );
     }
     Ok(())
 }
@@ -379,6 +385,9 @@ client_secret = "invented"
         assert!(text.contains("version") && text.contains("1.2"), "{text}");
         let text = error(&campus("client_id", "version = \"1.1\"\nclient_id"));
         assert!(text.contains("another version"), "{text}");
+        let vendor = campus("client_id", "vendor_key = \"key\"\nvendor_secret = \"invented\"\nclient_id");
+        let text = error(&vendor.replace("v1p2", "v1p1"));
+        assert!(text.contains("vendor_key") && text.contains("1.2 only"), "{text}");
     }
 
     #[test]

@@ -9,17 +9,19 @@ use anyhow::Context as _;
 use axum::Router;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
-use rollcall_flag_sync::FlagSyncConfig;
+use rollcall_flag_sync::{self as flag_sync, FlagSyncConfig};
 use rollcall_telemetry::health::Health;
-use rollcall_web::WebConfig;
+use rollcall_web::{Resources, WebConfig};
 use rollcall_writer::WriterConfig;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use crate::{cli::Role, config::Settings, context::Context};
+use crate::{cli::Role, config::Settings, context::Context, take_overs::Campus};
 
-/// How long a host waits for its services to finish what they have in hand.
-const DRAIN: Duration = Duration::from_secs(25);
+/// How long a host waits for its services to finish what they have in hand, or to give it back: a little longer than
+/// they take themselves.
+const DRAIN: Duration = Duration::from_millis(9_500);
 
 /// The right to host workers on a directory.
 #[derive(Debug)]
@@ -120,12 +122,29 @@ impl Services {
     ) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))?;
         let address = listener.local_addr()?;
-        let config = web_config(context, address.port())?;
-        eprintln!("listening for HTTP on {address}; people reach it at {}", config.public_url());
-        let (bus, store, clock) = parts(context);
-        let shutdown = self.shutdown.clone();
-        self.tasks.spawn(rollcall_web::run_with_probes(listener, config, bus, store, clock, probes, shutdown));
+        let public_url = self.serve_web(context, listener, Some(probes))?;
+        eprintln!("listening for HTTP on {address}; people reach it at {public_url}");
         Ok(())
+    }
+
+    /// Starts the HTTP side on a listener, with the process's own probes if it has some; where people reach it.
+    pub(crate) fn serve_web(
+        &mut self,
+        context: &Context,
+        listener: TcpListener,
+        probes: Option<Router>,
+    ) -> anyhow::Result<Url> {
+        let config = web_config(context, listener.local_addr()?.port())?;
+        let public_url = config.public_url().clone();
+        let resources = site_resources(context)?;
+        let shutdown = self.shutdown.clone();
+        match probes {
+            Some(probes) => {
+                self.tasks.spawn(rollcall_web::run_with_probes(listener, config, resources, probes, shutdown))
+            }
+            None => self.tasks.spawn(rollcall_web::run(listener, config, resources, shutdown)),
+        };
+        Ok(public_url)
     }
 
     /// Tells them to stop and waits until they have finished what is in hand.
@@ -178,6 +197,13 @@ fn web_config(context: &Context, port: u16) -> anyhow::Result<WebConfig> {
         ),
     };
     Ok(WebConfig::new(public_url, allow)?)
+}
+
+fn site_resources(context: &Context) -> anyhow::Result<Resources> {
+    let (bus, store, clock) = parts(context);
+    let config = flag_sync_config(&context.settings);
+    let asking = flag_sync::Context::new(config, Arc::clone(&bus), store.clone(), Arc::clone(&clock))?;
+    Ok(Resources { bus, store, clock, take_overs: Arc::new(Campus(asking)) })
 }
 
 fn parts(

@@ -10,6 +10,7 @@ mod district_file;
 mod host;
 mod output;
 mod progress;
+mod take_overs;
 mod telemetry;
 mod transport;
 mod verbs;
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(&cli);
     quiet_panics();
+    if let Some(Err(error)) = config::failpoints().map(|text| rollcall_proto::failpoint::arm(&text)) {
+        return fail(&error.into());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("starting the async runtime")),

@@ -170,6 +170,9 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         baselines: baselines(&facts, &judged, rekeyed.is_empty()),
         schools,
         staff,
+        staff_whole: judged
+            .iter()
+            .all(|one| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty()),
     })
 }
 
@@ -252,6 +255,7 @@ fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
         baselines: Vec::new(),
         schools: Vec::new(),
         staff: Vec::new(),
+        staff_whole: false,
     }
 }
 

@@ -54,7 +54,7 @@ impl PlanHandler {
     async fn go_on(&self, message: &Message) -> Result<Fate, ClassifierError> {
         let run = (&message.district, message.run);
         match self.context.store.run(run.0, run.1).await?.stage {
-            Stage::Plan => self.plan(message).await,
+            Stage::Plan => Box::pin(self.plan(message)).await,
             stage => self.follow(run, stage, message).await,
         }
     }
@@ -95,7 +95,7 @@ impl PlanHandler {
             return Ok(Fate::Done);
         }
         let begun = Instant::now();
-        let facts = gather(store, run, roster_version).await?;
+        let facts = Box::pin(gather(store, run, roster_version)).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
         let planned =
             match tokio::task::spawn_blocking(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {

@@ -29,6 +29,7 @@ use crate::{
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
     hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
+    net::Http,
     outcome::advance,
     sources::{Opened, Sources},
 };
@@ -64,6 +65,12 @@ impl FetchHandler {
     pub fn new(config: &FetcherConfig, store: Store, bus: SharedBus, clock: SharedClock) -> Result<Self, SisError> {
         let sources = Sources::new(config, store.clone(), Arc::clone(&clock))?;
         Ok(Self { store, bus, clock, sources, lost_after: config.lost_after })
+    }
+
+    /// The same, asking through a client that is there already. The configuration's time-outs and limits are not its.
+    pub fn over(http: Http, config: &FetcherConfig, store: Store, bus: SharedBus, clock: SharedClock) -> Self {
+        let sources = Sources::over(http, store.clone(), Arc::clone(&clock));
+        Self { store, bus, clock, sources, lost_after: config.lost_after }
     }
 
     async fn discover(&self, message: &Message, work: &Discover) -> Result<Fate, FetchError> {

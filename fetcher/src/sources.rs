@@ -42,8 +42,13 @@ pub(crate) struct Sources {
 impl Sources {
     pub(crate) fn new(config: &FetcherConfig, store: Store, clock: SharedClock) -> Result<Self, SisError> {
         let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
+        Ok(Self::over(Http::new(bounds)?, store, clock))
+    }
+
+    /// Sources that are asked through `http`.
+    pub(crate) fn over(http: Http, store: Store, clock: SharedClock) -> Self {
         let opened = Cache::builder().time_to_idle(IDLE).max_capacity(10_000).build();
-        Ok(Self { store, shared: Shared::new(Http::new(bounds)?, clock), opened })
+        Self { store, shared: Shared::new(http, clock), opened }
     }
 
     /// The source of a connection, opened at the first call of a run.
@@ -53,7 +58,7 @@ impl Sources {
         run: RunId,
         connection: ConnectionNo,
     ) -> Result<Opened, Arc<FetchError>> {
-        self.opened.try_get_with((run, connection), self.open(district, run, connection)).await
+        Box::pin(self.opened.try_get_with((run, connection), self.open(district, run, connection))).await
     }
 
     async fn open(&self, id: &DistrictId, run: RunId, number: ConnectionNo) -> Result<Opened, FetchError> {

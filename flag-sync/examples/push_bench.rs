@@ -218,6 +218,7 @@ fn plan(batches: &[StudentEvents], added: i64) -> Result<NewPlan> {
         baselines: Vec::new(),
         schools: Vec::new(),
         staff: Vec::new(),
+        staff_whole: false,
     })
 }
 

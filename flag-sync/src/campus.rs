@@ -10,12 +10,16 @@ use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use reqwest::Method;
 use rollcall_http::{
-    error::{Remedy, SisError},
+    error::{Remedy, SisError, is_transient},
     limits::pause,
     net::Reply,
     session::{Call, Session},
+    urls,
 };
-use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_proto::{
+    failpoint::{Side, Step, reached},
+    id::{ConnectionNo, DistrictId},
+};
 use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -61,8 +65,14 @@ pub enum Which<'a> {
 pub enum Written {
     /// Accepted; to be read back.
     Accepted(u16),
-    /// Refused for good, as it is: an unknown student or program, a conflict, bad dates.
+    /// Refused as it is: an unknown student or program, a conflict, bad dates.
     Refused(u16),
+}
+
+/// Whether a refusal stays one: asking again with the same brings the same. An unknown student may come in (404), and a
+/// conflict may be over (409).
+pub(crate) const fn is_for_good(status: u16) -> bool {
+    status >= 400 && status < 500 && !matches!(status, 401 | 404 | 408 | 409 | 429) && !is_transient(status)
 }
 
 impl Written {
@@ -105,7 +115,7 @@ impl Campus {
         table: Arc<PartnerInterface>,
         pace: Pace,
     ) -> Result<Self, SisError> {
-        let base = base_url(&session.connection().base_url);
+        let base = urls::server(session.connection());
         let session = session.with_secret_header(&table.vendor_header, vendor)?;
         Ok(Self { district, session, base, table, pace })
     }
@@ -175,9 +185,12 @@ impl Campus {
     pub async fn put(&self, id: &str, body: Value) -> Result<Written, SisError> {
         let path = &self.table.participations_path;
         let call = self.call(Method::PUT, path, Some(id), Some(body), "a program participation")?;
+        reached(Step::Campus, "flag", Side::Before);
         let reply = self.send(&call).await?;
+        reached(Step::Campus, "flag", Side::After);
         Ok(match reply.status {
             status @ 200..=299 => Written::Accepted(status),
+            status if is_transient(status) => return Err(SisError::Status { what: call.what, status }),
             status => Written::Refused(status),
         })
     }
@@ -283,25 +296,14 @@ fn stuck(call: &Call) -> SisError {
     SisError::Unreadable { what: call.what.clone(), problem: "the same page again", line: 1, column: 1 }
 }
 
-/// Districts paste the base URL with or without the service's own path (wire/oneroster-campus.md 2.1).
-fn base_url(given: &Url) -> Url {
-    let mut base = given.clone();
-    base.set_query(None);
-    let path = given.path().trim_end_matches('/');
-    let path = ["/rostering/v1p2", "/gradebook/v1p2"].iter().find_map(|tail| path.strip_suffix(tail)).unwrap_or(path);
-    base.set_path(path);
-    base
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_is_taken_as_districts_paste_it() {
-        let bare = "https://campus.example/campus/api/oneroster/v1p2/app/ims/oneroster";
-        for given in ["", "/", "/rostering/v1p2", "/rostering/v1p2/", "/gradebook/v1p2"] {
-            assert_eq!(base_url(&format!("{bare}{given}").parse().unwrap()).as_str(), bare);
-        }
+    fn some_refusals_are_for_good() {
+        let for_good: Vec<u16> = (200..600).filter(|status| is_for_good(*status)).collect();
+        assert!([400, 403, 405, 410, 422].iter().all(|status| for_good.contains(status)), "{for_good:?}");
+        assert!(![201, 401, 404, 408, 409, 425, 429, 500, 503].iter().any(|status| for_good.contains(status)));
     }
 }

@@ -27,6 +27,8 @@ pub struct FlagSyncConfig {
     pub ask_again_after: Duration,
     /// A district is a worker's for so long without a sign of life. Longer than a request may take.
     pub lease: Duration,
+    /// A person's decision waits so long for the worker that has the district. Longer than a unit of work.
+    pub decision_wait: Duration,
     /// Work on one message ends after about so long, and goes on with another one.
     pub unit: Duration,
     /// The first wait after Campus was away; doubled each time, up to [`FlagSyncConfig::LONGEST_WAIT`].
@@ -52,6 +54,7 @@ impl Default for FlagSyncConfig {
             reconcile_every: Duration::from_secs(5),
             ask_again_after: Duration::from_secs(20),
             lease: Duration::from_mins(1),
+            decision_wait: Duration::from_secs(20),
             unit: Duration::from_secs(15),
             first_wait: Duration::from_secs(30),
             http: HttpConfig::default(),

@@ -8,9 +8,14 @@ use rollcall_http::{
     error::SisError,
     net::{Http, HttpConfig},
     session::{Session, Shared},
+    urls,
 };
 use rollcall_proto::{bus::SharedBus, clock::SharedClock, id::DistrictId};
-use rollcall_store::{Store, district::District, flag::FlagStudent};
+use rollcall_store::{
+    Store,
+    district::{District, OneRosterVersion},
+    flag::FlagStudent,
+};
 
 use crate::{
     campus::{Campus, Pace, flag_connection, vendor_authorization},
@@ -59,6 +64,12 @@ impl Context {
         let (number, connection) = flag_connection(district).ok_or(FlagError::Configuration(
             "flags need a connection of kind oneroster with vendor_key and vendor_secret in the district's file",
         ))?;
+        if urls::version(connection) != OneRosterVersion::V1p2 {
+            return Err(FlagError::Configuration(
+                "Campus has programs and flags in OneRoster 1.2 only: copy the base URL of version 1.2 (and version = \"1.2\") \
+                 into the district's file",
+            ));
+        }
         let secrets = self.store.secrets(&district.id, number).await?;
         let vendor = vendor_authorization(connection, &secrets)
             .ok_or(FlagError::Configuration("flags need vendor_secret beside vendor_key in the district's file"))?;

@@ -3,7 +3,7 @@
 //! Role: [`decide`] gives the flag as it is to be stored, due for a push or not, and what is to be noted. The same for
 //! the nightly comparison, for one student's, and for reading back. Pure.
 //!
-//! Invariants: what the SIS shows as wished is never pushed again; a flag that somebody edited is pushed again only when
+//! Invariants: what the SIS shows as wished is never pushed again, and neither is what it refused for good; a flag that somebody edited is pushed again only when
 //! there is something new to say or the district wants its flags restored; nothing is ever to be deleted.
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -104,6 +104,7 @@ fn base(id: Uuid, participation: &Participation, stored: Option<&Flag>) -> Flag 
         why: None,
         pushed: None,
         verified_at: None,
+        refused: None,
     })
 }
 
@@ -130,11 +131,23 @@ fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, 
     };
     let flag = match &wanted.pushed {
         _ if as_wished => read_back(wanted, target, now),
+        _ if is_refused(&wanted, &target) => refused(wanted),
         Some(pushed) if same(pushed, &target) => return settled(wanted, &target, seen, on_drift),
         Some(_) => due(wanted, "participation-changed"),
         None => due(wanted, "participation"),
     };
     Decision { flag: Some(flag), drift: None }
+}
+
+/// The SIS refused this very flag for good.
+fn is_refused(wanted: &Flag, target: &PushedFlag) -> bool {
+    wanted.refused.as_ref().is_some_and(|refused| same(&refused.sent, target))
+}
+
+/// It stays set aside, until something else is wanted or a person asks.
+fn refused(wanted: Flag) -> Flag {
+    let reason = wanted.refused.as_ref().map(|refused| format!("campus-{}", refused.status));
+    Flag { state: FlagState::Failed, reason, due: false, why: None, ..wanted }
 }
 
 fn read_back(wanted: Flag, target: PushedFlag, now: DateTime<Utc>) -> Flag {
@@ -146,13 +159,15 @@ fn read_back(wanted: Flag, target: PushedFlag, now: DateTime<Utc>) -> Flag {
         why: None,
         pushed: Some(target),
         verified_at: Some(before.unwrap_or(now)),
+        refused: None,
         ..wanted
     }
 }
 
 /// From here on what the SIS shows is not known: an answer may be lost, so what was read back before counts no more.
 fn due(wanted: Flag, why: &str) -> Flag {
-    Flag { state: FlagState::Wanted, reason: None, due: true, why: Some(why.to_owned()), verified_at: None, ..wanted }
+    let why = Some(why.to_owned());
+    Flag { state: FlagState::Wanted, reason: None, due: true, why, verified_at: None, refused: None, ..wanted }
 }
 
 /// Nothing new to say, and the SIS shows it otherwise or not at all.

@@ -40,7 +40,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What keeps a district's flags from Campus, for people.
-pub(crate) fn problem(error: &SisError) -> String {
+pub fn problem(error: &SisError) -> String {
     match error {
         SisError::AccessRefused { status, .. } => format!(
             "access-refused: Campus refuses the programs (status {status}); check vendor_key and vendor_secret, and ask \

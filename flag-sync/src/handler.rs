@@ -20,6 +20,7 @@ use crate::{
     config::FlagSyncConfig,
     context::{Context, Work},
     error::{FlagError, chain, problem},
+    lease::Lease,
 };
 
 /// More pending students than these are compared with all others, by lists.
@@ -42,17 +43,18 @@ impl FlagHandler {
 
     /// Does the district's work under its lease.
     async fn serve(&self, message: &Message) -> Result<(), FlagError> {
-        let (store, district) = (&self.context.store, &message.district);
-        let (worker, now) = (Uuid::now_v7(), self.context.clock.now());
-        if !store.claim_flags(district, worker, now, now + self.context.config.lease).await? {
+        let Some(lease) = Lease::take(&self.context, &message.district).await? else {
             // Somebody is at it, or Campus is to be left alone; what is due stays due.
             return Ok(());
-        }
-        let outcome = self.work(message, worker).await;
+        };
+        let Some(outcome) = lease.hold(Box::pin(self.work(message, lease.holder))).await else {
+            tracing::info!(district = %message.district, "somebody else has the district's flags by now");
+            return Ok(());
+        };
         if let Err(error) = &outcome {
             self.put_off(message, error).await?;
         }
-        store.release_flags(district, worker).await?;
+        lease.release().await?;
         match outcome {
             Ok(true) => {
                 let next = message.follow_up(self.context.clock.now(), Body::FlagPush(FlagPush {}));

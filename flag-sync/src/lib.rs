@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent: making or changing a program (flag) in Campus, and guessing its contract: see [`partner`].
 
+mod approval;
 pub mod campus;
 pub mod config;
 mod context;
@@ -21,6 +22,7 @@ pub mod desired;
 pub mod diff;
 pub mod error;
 mod handler;
+mod lease;
 pub mod participation;
 pub mod partner;
 mod plan;
@@ -36,13 +38,18 @@ use rollcall_proto::{
         worker::{WorkerConfig, run_worker},
     },
     clock::SharedClock,
-    id::DistrictId,
     topology::Queue,
 };
-use rollcall_store::{Store, district::CutoverOption};
+use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{config::FlagSyncConfig, context::Context, cutover::Survey, error::FlagError, handler::FlagHandler};
+pub use self::{
+    approval::{approve, plan as plan_take_overs},
+    config::FlagSyncConfig,
+    context::Context,
+    error::{FlagError, problem},
+    handler::FlagHandler,
+};
 
 /// Syncs flags until `shutdown`, then finishes what is in hand.
 pub async fn run(
@@ -66,13 +73,4 @@ pub async fn run(
         run_worker(bus, Queue::Flags, handler, worker, clock, shutdown.clone()),
         reconcile::run(context, shutdown.clone()),
     );
-}
-
-/// What a take-over of a program would do, as things are in Campus now.
-pub async fn survey(context: &Context, district: &DistrictId, program: &str) -> Result<Survey, FlagError> {
-    let work = context.open(district).await?;
-    let program = work.district.programs.iter().find(|one| one.name == program);
-    let program = program.filter(|one| one.option == Some(CutoverOption::TakeOver)).cloned();
-    let program = program.ok_or(FlagError::Configuration("the program does not take over existing flags"))?;
-    work.survey(&program).await
 }

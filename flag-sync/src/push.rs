@@ -16,12 +16,12 @@ use futures_util::{StreamExt as _, stream};
 use rollcall_http::error::{Remedy, SisError};
 use rollcall_proto::id::DistrictId;
 use rollcall_proto::telemetry::metric;
-use rollcall_store::flag::{Flag, FlagState, PushedFlag};
+use rollcall_store::flag::{Flag, FlagState, PushedFlag, RefusedFlag};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, Written},
+    campus::{Which, Written, is_for_good},
     context::Work,
     diff::{ActualFlag, Seen, read_again},
     error::FlagError,
@@ -160,13 +160,15 @@ impl Work {
                     due: false,
                     pushed: Some(target),
                     verified_at: None,
+                    refused: None,
                     ..flag
                 }
             }
             Written::Refused(status) => {
                 metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
                 tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses a flag; it is set aside");
-                Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, ..flag }
+                let refused = is_for_good(status).then_some(RefusedFlag { status, sent: target });
+                Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, refused, ..flag }
             }
         };
         Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
@@ -258,8 +260,8 @@ impl Work {
 
     /// Keeps the district for this worker. False: somebody else has it by now.
     pub(crate) async fn renew(&self, worker: Uuid) -> Result<bool, FlagError> {
-        let now = self.now();
-        Ok(self.store().claim_flags(self.id(), worker, now, now + self.context.config.lease).await?)
+        let until = self.now() + self.context.config.lease;
+        Ok(self.store().renew_flags(self.id(), worker, until).await?)
     }
 }
 

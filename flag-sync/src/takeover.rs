@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::Written,
+    campus::{Written, is_for_good},
     context::Work,
     cutover::{Ending, ending},
     diff::ActualFlag,
@@ -114,6 +114,10 @@ impl Work {
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await,
             Ending::On(last) => last,
         };
+        // Refused for good before: not sent again, unless a person asks.
+        if flag.outcome.as_deref().and_then(|outcome| outcome.parse().ok()).is_some_and(is_for_good) {
+            return Ok(());
+        }
         let Some((_, row)) = found else { return Ok(()) };
         let written = self.campus.put(&flag.flag, self.campus.table().ended(row, last)).await?;
         if let Written::Refused(status) = written {

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{NaiveDate, TimeDelta};
 use common::{Fixture, day};
-use rollcall_flag_sync::{Context, FlagHandler, FlagSyncConfig, reconcile::owed, survey};
+use rollcall_flag_sync::{Context, FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed};
 use rollcall_proto::{
     bus::{SharedBus, embedded::EmbeddedBus},
     clock::{Clock as _, ManualClock},
@@ -25,7 +25,7 @@ use rollcall_store::{
     Store,
     district::{ConnectionSecrets, District},
     document::{Author, NewDocument, SaveMode},
-    flag::Flag,
+    flag::{ApprovedTakeOver, Flag, TakeOverPlan, TakeOverRefused, TakeOverState},
 };
 use roster_support::{added, applied, gone, id, student};
 use uuid::Uuid;
@@ -35,6 +35,12 @@ on_both_engines! {
     an_unchanged_night_sends_no_write,
     passing_faults_cost_nothing,
     what_campus_refuses_is_set_aside_alone,
+    what_is_refused_for_good_is_sent_once,
+    a_lease_is_renewed_however_long_a_comparison_takes,
+    what_is_approved_is_what_was_looked_at,
+    an_approval_waits_for_whoever_is_at_work,
+    an_old_flag_that_cannot_be_ended_is_sent_once,
+    a_base_url_is_taken_as_it_was_copied,
     half_a_batch_and_a_days_outage_are_made_good,
     a_refused_vendor_is_told_and_tried_again,
     edits_by_hand_are_reported_or_restored,
@@ -91,7 +97,11 @@ fn program(option: &str) -> serde_json::Value {
 
 impl House {
     async fn new(f: Fixture, programs: serde_json::Value) -> Self {
-        let campus = Campus::start(CampusConfig { page_limit: 5, ..CampusConfig::default() }).await.unwrap();
+        Self::with(f, programs, CampusConfig { page_limit: 5, ..CampusConfig::default() }).await
+    }
+
+    async fn with(f: Fixture, programs: serde_json::Value, config: CampusConfig) -> Self {
+        let campus = Campus::start(config).await.unwrap();
         let file = file(&campus, &programs);
         let dir = tempfile::tempdir().unwrap();
         let bus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
@@ -122,11 +132,16 @@ impl House {
     }
 
     fn context(&self) -> Context {
+        self.context_with(FlagSyncConfig::default())
+    }
+
+    fn context_with(&self, config: FlagSyncConfig) -> Context {
         let config = FlagSyncConfig {
             allow_private_addresses: true,
             requests_per_second: NonZeroU32::new(5_000).unwrap(),
             public_url: Some("https://rollcall.example/".parse().unwrap()),
-            ..FlagSyncConfig::default()
+            decision_wait: Duration::from_millis(300),
+            ..config
         };
         let (bus, store, clock) = (Arc::clone(&self.bus), self.f.store.clone(), self.clock.clone());
         Context::new(config, bus, store, Arc::new(clock)).unwrap()
@@ -154,7 +169,15 @@ impl House {
         panic!("it never settles: {:?}", self.flags().await);
     }
 
-    /// A run stopped; its flags are synced.
+    /// A run stopped, and nobody asked for anything.
+    async fn unasked_night(&self) {
+        self.clock.advance(TimeDelta::hours(1));
+        let message = Message::flag_sync(self.district.clone(), None, self.clock.now());
+        assert_eq!(self.handler().handle(message).await, Fate::Done);
+        self.settle().await;
+    }
+
+    /// A run stopped, or a person asked; its flags are synced.
     async fn night(&self) {
         self.clock.advance(TimeDelta::hours(1));
         self.store().ask_for_flags(&self.district).await.unwrap();
@@ -249,10 +272,15 @@ impl House {
     }
 
     async fn approve(&self) {
-        let survey = survey(&self.context(), &self.district, SPED).await.unwrap();
-        let (store, now) = (self.store(), self.clock.now());
-        let approved = store.approve_cutover(&self.district, SPED, day("2026-08-15"), &survey.to_end, "ops", now);
-        assert!(approved.await.unwrap());
+        self.try_approve(&[]).await.unwrap();
+    }
+
+    async fn try_approve(&self, looked_at: &[String]) -> Result<Vec<ApprovedTakeOver>, TakeOverRefused> {
+        approve(&self.context(), &self.district, Some(SPED), looked_at, "ops").await.unwrap()
+    }
+
+    async fn plan(&self) -> TakeOverPlan {
+        plan_take_overs(&self.context(), &self.district, Some(SPED)).await.unwrap().unwrap().remove(0)
     }
 }
 
@@ -307,6 +335,7 @@ async fn passing_faults_cost_nothing(f: Fixture) {
     for fault in [
         CampusFault::LostAnswer,
         CampusFault::Status(401),
+        CampusFault::Status(408),
         CampusFault::Status(500),
         CampusFault::Status(503),
         CampusFault::TooMany(1),
@@ -339,6 +368,160 @@ async fn what_campus_refuses_is_set_aside_alone(f: Fixture) {
     house.campus.set_faults(CampusFaults::default());
     house.night().await;
     house.assert_all_pushed().await;
+}
+
+async fn what_is_refused_for_good_is_sent_once(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let refuse = |status| {
+        let only = Some("7".to_owned());
+        let strikes = vec![Strike { fault: CampusFault::Status(status), writes_only: true, only, times: None }];
+        house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    };
+    let asked = async || house.store().flag_ledger(&house.district, None, 1_000).await.unwrap().len();
+    refuse(422);
+    house.settle().await;
+    let before = asked().await;
+    for _ in 0..3 {
+        house.unasked_night().await;
+    }
+    assert_eq!(asked().await, before, "an unchanged night sends nothing");
+    assert_eq!(house.states().await["7"], ("failed", Some("campus-422".to_owned())));
+    // Something else is wanted.
+    house.complete("d7", "7", "2026-08-21", None).await;
+    house.settle().await;
+    assert_eq!(asked().await, before + 1);
+    house.unasked_night().await;
+    assert_eq!(asked().await, before + 1);
+    // A person asks.
+    house.night().await;
+    assert_eq!(asked().await, before + 2);
+    // A student who is unknown today may be there tomorrow.
+    refuse(404);
+    house.night().await;
+    house.unasked_night().await;
+    assert_eq!(asked().await, before + 4);
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    assert_eq!(house.shown()["7"].0, day("2026-08-21"));
+    assert_eq!(house.flags().await.into_iter().filter(|flag| flag.refused.is_some()).count(), 0);
+}
+
+/// A worker whose work takes many times its lease keeps it, and nobody else gets in meanwhile.
+async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
+    let config = CampusConfig { page_limit: 5, latency_ms: 150, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let lease = Duration::from_millis(400);
+    let context = house.context_with(FlagSyncConfig { lease, ..FlagSyncConfig::default() });
+    let handler = FlagHandler::new(context);
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+    let began = tokio::time::Instant::now();
+    let mut work = tokio::spawn(async move { handler.handle(message).await });
+    while house.store().flag_work().await.unwrap()[0].lease_until.is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the worker does not begin");
+    }
+    let mut tries = 0;
+    let fate = loop {
+        tokio::select! {
+            fate = &mut work => break fate.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+        // The lease is measured by the house's clock.
+        house.clock.advance(TimeDelta::milliseconds(50));
+        let (other, now) = (Uuid::now_v7(), house.clock.now());
+        let claimed =
+            house.store().claim_flags(&house.district, other, now, now + TimeDelta::seconds(1)).await.unwrap();
+        if claimed {
+            // The worker has given it back by itself, or everything below is untrue.
+            break work.await.unwrap();
+        }
+        tries += 1;
+    };
+    assert_eq!(fate, Fate::Done);
+    assert!(began.elapsed() > 2 * lease && tries > 5, "the comparison was quick: {:?}", began.elapsed());
+    house.assert_all_pushed().await;
+    assert_eq!(house.campus.stats().writes, STUDENTS as u64, "all in one go");
+}
+
+async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    old_flags(&house);
+    let seen = house.plan().await;
+    assert_eq!((seen.to_end.len(), seen.without_new, seen.state), (4, 3, TakeOverState::AwaitingApproval));
+    assert_eq!(house.plan().await, seen, "looking again shows the same");
+    house.typed_in("old-more", "5", "2024-01-01", None);
+    let now = house.plan().await.hash;
+    let changed = TakeOverRefused::PlanChanged { program: SPED.to_owned(), now: now.clone() };
+    assert_eq!(house.try_approve(std::slice::from_ref(&seen.hash)).await, Err(changed));
+    assert_eq!(house.store().cutovers(&house.district).await.unwrap(), [], "nothing was approved");
+    let approved = house.try_approve(std::slice::from_ref(&now)).await.unwrap().remove(0);
+    assert_eq!((approved.to_end, approved.hash.as_str(), approved.again), (5, now.as_str(), false));
+    // The answer was lost; meanwhile the flags are ended.
+    house.night().await;
+    let again = house.try_approve(std::slice::from_ref(&now)).await.unwrap().remove(0);
+    assert_eq!((again.to_end, again.hash.as_str(), again.again), (5, now.as_str(), true));
+    assert_eq!(house.try_approve(&[]).await, Err(TakeOverRefused::Approved(SPED.to_owned())));
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+    let trail = house.store().audit_trail(&house.district, 10).await.unwrap();
+    assert_eq!(trail.iter().filter(|entry| entry.action == "flags.approve").count(), 1);
+    let other = plan_take_overs(&house.context(), &house.district, Some("Section 504")).await.unwrap();
+    assert_eq!(other, Err(TakeOverRefused::NoProgram("Section 504".to_owned())));
+}
+
+async fn an_approval_waits_for_whoever_is_at_work(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    let (worker, now) = (Uuid::now_v7(), house.clock.now());
+    assert!(house.store().claim_flags(&house.district, worker, now, now + TimeDelta::minutes(1)).await.unwrap());
+    assert_eq!(house.try_approve(&[]).await, Err(TakeOverRefused::Busy));
+    assert!(house.store().renew_flags(&house.district, worker, now + TimeDelta::minutes(1)).await.unwrap());
+    house.store().release_flags(&house.district, worker).await.unwrap();
+    house.approve().await;
+    assert!(!house.store().renew_flags(&house.district, worker, now).await.unwrap(), "it is nobody's");
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+}
+
+async fn an_old_flag_that_cannot_be_ended_is_sent_once(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    house.strike(CampusFault::Status(422), None);
+    house.settle().await;
+    let told = async || house.store().flag_ledger(&house.district, None, 100).await.unwrap().len();
+    let before = told().await;
+    house.unasked_night().await;
+    house.unasked_night().await;
+    assert_eq!((told().await, house.old()["old-0"]), (before, None));
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")), "a person asked");
+}
+
+async fn a_base_url_is_taken_as_it_was_copied(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let copied = house.campus.base_url();
+    let server = copied.strip_suffix("/ims/oneroster").unwrap();
+    let with = |url: &str, version: Option<&str>| {
+        let mut file = serde_json::to_value(&house.file).unwrap();
+        file["connection"][0]["base_url"] = url.into();
+        file["connection"][0]["version"] = version.into();
+        serde_json::from_value::<District>(file).unwrap()
+    };
+    for (number, url) in [server.to_owned(), format!("{server}//ims/oneroster/rostering/v1p2/")].iter().enumerate() {
+        house.apply(&with(url, None)).await;
+        house.complete("d0", "0", &format!("2026-08-2{}", number + 1), None).await;
+        house.night().await;
+        assert_eq!(house.shown()["0"].0, day(&format!("2026-08-2{}", number + 1)), "{url}");
+    }
+    house.apply(&with(&copied.replace("v1p2", "v1p1"), None)).await;
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now() + TimeDelta::seconds(1));
+    assert_eq!(house.handler().handle(message).await, Fate::Done);
+    let problem = house.store().flags_problem(&house.district).await.unwrap().unwrap();
+    assert!(problem.contains("OneRoster 1.2 only") && problem.contains("base URL"), "{problem}");
 }
 
 async fn half_a_batch_and_a_days_outage_are_made_good(f: Fixture) {
@@ -417,7 +600,7 @@ async fn a_take_over_ends_what_was_approved_and_nothing_else(f: Fixture) {
     house.settle().await;
     assert_eq!(house.old(), before, "nothing happens before a person approves");
     assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
-    let found = survey(&house.context(), &house.district, SPED).await.unwrap();
+    let found = house.plan().await;
     let to_end: Vec<_> = found.to_end.iter().map(|flag| flag.flag.as_str()).collect();
     assert_eq!(to_end, ["old-0", "old-1", "old-2", "old-unknown"]);
     assert_eq!(found.without_new, 2);
@@ -534,15 +717,13 @@ async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {
     house.night().await;
     assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
     assert_eq!(house.old()["old-0"], None, "that day was approved by nobody");
-    let found = survey(&house.context(), &house.district, SPED).await.unwrap();
-    let approve = |on: &'static str| {
-        let now = house.clock.now();
-        house.store().approve_cutover(&house.district, SPED, day(on), &found.to_end, "ops", now)
-    };
-    assert!(approve("2026-08-20").await.unwrap());
+    house.approve().await;
     house.night().await;
     assert_eq!(house.old()["old-0"], Some(day("2026-08-19")));
-    assert!(!approve("2026-08-25").await.unwrap(), "one is ended: the day stays");
+    moved.programs[0].cutover = Some(day("2026-08-25"));
+    house.apply(&moved).await;
+    let refused = house.try_approve(&[]).await;
+    assert_eq!(refused, Err(TakeOverRefused::Approved(SPED.to_owned())), "one is ended: the day stays");
 }
 
 async fn an_old_flag_that_is_not_found_once_is_ended_all_the_same(f: Fixture) {
@@ -596,9 +777,12 @@ async fn switches_are_switches(f: Fixture) {
     assert_eq!(house.handler().handle(message).await, Fate::Done);
     assert_eq!(house.shown(), BTreeMap::from([("1".to_owned(), (day("2026-08-20"), None))]), "nothing is written");
     house.apply(&house.file).await;
-    house.night().await;
+    house.settle().await;
     assert_eq!(house.shown().len(), 2);
-    assert!(house.shown()["1"].1.is_some(), "what was due is made good");
+    assert!(house.shown()["1"].1.is_some(), "what was due is made good, without waiting for the next night");
+    let synced = house.store().flags_synced_at(&house.district).await.unwrap();
+    house.apply(&house.file).await;
+    assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "the same file asks for nothing");
 }
 
 async fn a_program_that_campus_has_not_fails_alone(f: Fixture) {

@@ -10,11 +10,11 @@
 
 mod address;
 
-use std::{error::Error as _, net::SocketAddr, time::Duration};
+use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::BoxFuture};
 use reqwest::{
     Client, Request, Response,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -78,11 +78,19 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// Something that answers requests in place of the network: a simulated SIS.
+pub trait Transport: Send + Sync + std::fmt::Debug {
+    /// Answers a request, or fails as the network would.
+    fn exchange(&self, request: Request) -> BoxFuture<'_, Result<Reply, SisError>>;
+}
+
 /// The client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
     config: HttpConfig,
+    /// Asked in place of the network.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 impl Http {
@@ -100,7 +108,12 @@ impl Http {
             .dns_resolver(resolver)
             .build()
             .map_err(|_| SisError::Invalid { host: "any host".to_owned(), detail: "the TLS library does not start" })?;
-        Ok(Self { client, config })
+        Ok(Self { client, config, transport: None })
+    }
+
+    /// The same client, answered by `transport` and never by the network.
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport: Some(transport), ..self }
     }
 
     /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
@@ -117,6 +130,9 @@ impl Http {
     pub async fn send(&self, request: Request) -> Result<Reply, SisError> {
         let host = host_of(request.url());
         admit(request.url(), self.config.allow_private_addresses)?;
+        if let Some(transport) = &self.transport {
+            return transport.exchange(request).await;
+        }
         let response = self.client.execute(request).await.map_err(|error| failure(&host, &error))?;
         self.read(&host, response).await
     }

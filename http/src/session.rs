@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -122,7 +122,8 @@ impl Session {
             .with_max_delay(SHORT_WAIT)
             .with_max_times(2)
             .with_jitter();
-        (|| self.attempt(call).boxed()).retry(waits).when(is_quick).adjust(no_sooner).await
+        let pauses = Pauses(Arc::clone(&self.shared.clock.0));
+        (|| self.attempt(call).boxed()).retry(waits).sleep(pauses).when(is_quick).adjust(no_sooner).await
     }
 
     /// Calls once, and returns an answer of any status but those of a SIS that is down, wants patience, or refuses this
@@ -237,6 +238,17 @@ pub(crate) fn extra_headers(credentials: &Credentials) -> Result<HeaderMap, SisE
         headers.insert(name, value);
     }
     Ok(headers)
+}
+
+/// Waits by the clock that was passed in.
+struct Pauses(SharedClock);
+
+impl backon::Sleeper for Pauses {
+    type Sleep = BoxFuture<'static, ()>;
+
+    fn sleep(&self, pause: Duration) -> Self::Sleep {
+        self.0.sleep(pause)
+    }
 }
 
 /// Failed fast, and may go well at once.

@@ -49,6 +49,12 @@ pub fn service(connection: &Connection) -> Url {
     with_path(&connection.base_url, &path)
 }
 
+/// Base URL of the server's services (`…/ims/oneroster`), without a slash at its end: what partner interfaces stand below.
+pub fn server(connection: &Connection) -> Url {
+    let (path, _) = split(connection);
+    with_path(&connection.base_url, &path)
+}
+
 /// The token URL. Campus: with the application's name. `None`: it is not configured, and cannot be told.
 pub(crate) fn token(connection: &Connection) -> Option<Url> {
     let mut url = match &connection.token_url {
@@ -194,7 +200,10 @@ mod tests {
             ),
         ];
         for (base, extra, expected) in cases {
-            assert_eq!(service(&connection(&base, &extra)).as_str(), expected, "{base} {extra}");
+            let copied = connection(&base, &extra);
+            assert_eq!(service(&copied).as_str(), expected, "{base} {extra}");
+            let services = expected.split("/ims/oneroster").next().unwrap_or_default();
+            assert_eq!(server(&copied).as_str(), format!("{services}/ims/oneroster"), "{base} {extra}");
         }
     }
 

@@ -1,13 +1,22 @@
 //! Time is passed in: the one place that reads the machine's clock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 
 /// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
     /// The current time, UTC.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Waits in the middle of handling a message. Here, so that a simulation can let the time pass at once.
+    fn sleep(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(pause))
+    }
 }
 
 /// A clock that can be shared between tasks.

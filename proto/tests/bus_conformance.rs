@@ -50,6 +50,7 @@ on_both_buses!(
     workers::ten_thousand_messages_are_handled,
     workers::attempts_run_out_and_the_handler_is_told,
     workers::a_panic_is_a_failed_attempt,
+    workers::a_handler_that_never_ends_is_a_failed_attempt,
     workers::waiting_costs_no_attempt,
     workers::an_unreadable_message_is_parked,
     workers::no_more_than_the_concurrency_is_in_hand,

@@ -1,4 +1,8 @@
-//! `rollcall demo`: three nights of an invented district, in one process, with nothing installed.
+//! `rollcall demo`: three nights of an invented district, and a plan document's way from its completion to a click on the
+//! flag in the SIS, in one process, with nothing installed.
+
+mod browser;
+mod circle;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,7 +28,8 @@ use rollcall_store::{
     run::{NewRun, Run, RunState, Trigger},
 };
 
-use super::{run, students, trace};
+use self::circle::Circle;
+use super::{run, sandbox, students, trace};
 use crate::{
     cli::{Demo, Global},
     config::{Backend, Settings},
@@ -32,6 +37,9 @@ use crate::{
 };
 
 const DISTRICT: &str = "demo-isd";
+
+/// Who does everything here, for the audit trail.
+const ACTOR: &str = "demo";
 
 /// The machine's clock, some nights ahead: the demo does not wait until tomorrow.
 #[derive(Debug, Default)]
@@ -104,7 +112,8 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         campus: rollcall_flag_sync::partner::PartnerInterface::default(),
     };
     let context = Context::open_with(global, settings, Arc::clone(&clock) as _).await?;
-    let district = apply(&context, &sis).await?;
+    let secrets = ConnectionSecrets { client_secret: sis.client_secret().into(), ..ConnectionSecrets::default() };
+    let district = apply(&context, &sandbox::district_file(DISTRICT, &sis), secrets).await?;
     println!("A stand-in Skyward Qmlativ with {} invented students is up; nothing leaves this machine.", args.students);
 
     let first = night(&context, &district, "First night: everything is new").await?;
@@ -120,31 +129,46 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
     println!("  Nobody was touched: the roster is as the second night left it.");
     roster(&context, &district).await?;
     println!("\nThe first night, traced:\n{}", trace::text(&context, &first).await?);
+    sis.set_night(2);
+    let circle = Circle::start(&context, &sis).await?;
+    circle.show().await?;
     closing(&place.dir, &second, &third, began);
     if !place.keep {
         println!("(This directory is gone when the demo ends; `rollcall demo --keep` keeps it.)");
     }
+    if args.keep {
+        circle.stay().await;
+    }
+    circle.stop().await;
     sis.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn apply(context: &Context, sis: &Sis) -> anyhow::Result<DistrictId> {
-    let text = super::sandbox::district_file(DISTRICT, sis);
-    let mut table: toml::Table = text.parse().context("the demo's district file")?;
+/// Applies a district of the sandbox; its file names secrets, which are given here.
+async fn apply(context: &Context, file: &str, secrets: ConnectionSecrets) -> anyhow::Result<DistrictId> {
+    let mut table: toml::Table = file.parse().context("the demo's district file")?;
     if let Some(connections) = table.get_mut("connection").and_then(toml::Value::as_array_mut) {
         connections.iter_mut().filter_map(toml::Value::as_table_mut).for_each(|connection| {
             connection.remove("client_secret");
+            connection.remove("vendor_secret");
         });
     }
     let district: rollcall_store::district::District = toml::Value::Table(table).try_into()?;
-    let secrets = ConnectionSecrets { client_secret: sis.client_secret().into(), ..ConnectionSecrets::default() };
-    context.store.apply_district(&district, &[secrets], "demo", context.clock.now()).await?;
+    context.store.apply_district(&district, &[secrets], ACTOR, context.clock.now()).await?;
     Ok(district.id)
 }
 
 async fn night(context: &Context, district: &DistrictId, title: &str) -> anyhow::Result<Run> {
     println!("\n{title}");
     let began = Instant::now();
+    let ended = launched(context, district).await?;
+    tell(context, &ended).await?;
+    println!("  took {:.2} s in all: {}", began.elapsed().as_secs_f64(), stages(&ended));
+    Ok(ended)
+}
+
+/// A run, to its end.
+async fn launched(context: &Context, district: &DistrictId) -> anyhow::Result<Run> {
     let now = context.clock.now();
     let new = NewRun {
         district: district.clone(),
@@ -152,12 +176,10 @@ async fn night(context: &Context, district: &DistrictId, title: &str) -> anyhow:
         as_of: now.with_timezone(&chrono_tz::America::Chicago).date_naive(),
         plan_only: false,
         as_of_given: false,
-        requested_by: "demo".to_owned(),
+        requested_by: ACTOR.to_owned(),
     };
     let made = launch(&context.store, &context.bus, &new, now).await?.context("the demo's run was not made")?;
     let ended = run::wait(context, district, made.id).await?;
-    tell(context, &ended).await?;
-    println!("  took {:.2} s in all: {}", began.elapsed().as_secs_f64(), stages(&ended));
     ensure!(ended.state != RunState::Failed, "the run failed: {}", ended.reason.clone().unwrap_or_default());
     Ok(ended)
 }
@@ -233,4 +255,5 @@ fn closing(dir: &Path, second: &Run, third: &Run, began: Instant) {
     println!("  rollcall --dir {dir} runs plan {}      what it would have changed", third.id);
     println!("  rollcall --dir {dir} runs trace {}     the second night as a tree", second.id);
     println!("  rollcall --dir {dir} students list --district {DISTRICT} --status GRADUATED");
+    println!("  rollcall --dir {dir} flags ledger --district {}      what Campus was sent, and why", circle::DISTRICT);
 }

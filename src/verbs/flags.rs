@@ -2,13 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
-use rollcall_flag_sync::{self as flag_sync, Survey};
+use anyhow::{Context as _, ensure};
+use rollcall_flag_sync as flag_sync;
 use rollcall_proto::{id::DistrictId, message::Message};
-use rollcall_store::{
-    district::{CutoverOption, District, Program},
-    flag::Flag,
-};
+use rollcall_store::flag::Flag;
 use serde_json::json;
 
 use crate::{
@@ -27,7 +24,7 @@ pub(crate) async fn dispatch(context: &Context, verb: FlagsVerb) -> anyhow::Resu
     match verb {
         FlagsVerb::List(of) => list(context, &of).await,
         FlagsVerb::Plan(of) => plan(context, &of).await,
-        FlagsVerb::Approve(of) => approve(context, &of).await,
+        FlagsVerb::Approve { of, plan } => approve(context, &of, &plan).await,
         FlagsVerb::Push(of) => push(context, &of).await,
         FlagsVerb::Ledger { district, flag, limit } => ledger(context, &district, flag.as_deref(), limit).await,
     }
@@ -73,94 +70,44 @@ fn cells(flag: &Flag, today: chrono::NaiveDate) -> Vec<serde_json::Value> {
     ]
 }
 
-/// The programs that take over existing flags.
-fn taking_over<'a>(district: &'a District, of: &FlagsOf) -> anyhow::Result<Vec<&'a Program>> {
-    if let Some(name) = &of.program {
-        let program = district.programs.iter().find(|program| program.name == *name);
-        let program = program.with_context(|| format!("the district's file names no [[program]] {name}"))?;
-        ensure!(
-            program.option == Some(CutoverOption::TakeOver),
-            "[[program]] {name} does not take over existing flags (option = \"take-over\")"
-        );
-    }
-    let wanted = |program: &&Program| of.program.as_ref().is_none_or(|name| *name == program.name);
-    let all =
-        district.programs.iter().filter(|program| program.flags && program.option == Some(CutoverOption::TakeOver));
-    let chosen: Vec<_> = all.filter(wanted).collect();
-    ensure!(!chosen.is_empty(), "no [[program]] with flags = true takes over existing flags (option = \"take-over\")");
-    Ok(chosen)
-}
-
-async fn surveys<'a>(
-    context: &Context,
-    district: &'a District,
-    of: &FlagsOf,
-) -> anyhow::Result<Vec<(&'a Program, Survey)>> {
+fn asking(context: &Context) -> anyhow::Result<flag_sync::Context> {
     let (bus, store, clock) = (context.bus.clone(), context.store.clone(), context.clock.clone());
-    let asking = flag_sync::Context::new(flag_sync_config(&context.settings), bus, store, clock)?;
-    let mut surveys = Vec::new();
-    for program in taking_over(district, of)? {
-        let survey = flag_sync::survey(&asking, &of.district, &program.name).await;
-        surveys.push((program, survey.with_context(|| format!("asking Campus about {}", program.name))?));
-    }
-    Ok(surveys)
+    Ok(flag_sync::Context::new(flag_sync_config(&context.settings), bus, store, clock)?)
 }
 
 async fn plan(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
-    let district = context.store.district(&of.district).await?;
-    let approved = context.store.cutovers(&of.district).await?;
-    let mut listing = Listing::new(&["program", "cutover", "to_end", "without_new", "state", "warnings"]);
-    for (program, survey) in surveys(context, &district, of).await? {
-        let state = match approved.iter().find(|one| one.program == program.name) {
-            Some(one) if one.done_at.is_some() => "done",
-            Some(_) => "approved",
-            None => "awaiting-approval",
-        };
+    let plans = flag_sync::plan_take_overs(&asking(context)?, &of.district, of.program.as_deref()).await;
+    let columns = ["program", "cutover", "to_end", "without_new", "state", "warnings", "plan_hash"];
+    let mut listing = Listing::new(&columns);
+    for plan in plans.context("asking Campus about its flags")?? {
         listing.push(vec![
-            json!(program.name),
-            json!(program.cutover),
-            json!(survey.to_end.len()),
-            json!(survey.without_new),
-            json!(state),
-            json!(survey.warnings),
+            json!(plan.program),
+            json!(plan.cutover),
+            json!(plan.to_end.len()),
+            json!(plan.without_new),
+            json!(plan.state.as_str()),
+            json!(plan.warnings),
+            json!(plan.hash),
         ]);
     }
     listing.print(context.format)?;
-    eprintln!("nothing was changed; `rollcall flags approve` fixes the flags to end, and no others are ever ended");
+    eprintln!(
+        "nothing was changed; `rollcall flags approve --plan PLAN_HASH` fixes the flags to end, and no others are ever ended"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
-async fn approve(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
-    let district = context.store.district(&of.district).await?;
-    for (program, survey) in surveys(context, &district, of).await? {
-        let Some(cutover) = program.cutover else { bail!("[[program]] {} has no cutover", program.name) };
-        if let Some(broken) = survey.warnings.iter().find(|text| text.starts_with("flag-")) {
-            bail!("{} cannot be taken over: {broken}", program.name);
+async fn approve(context: &Context, of: &FlagsOf, looked_at: &[String]) -> anyhow::Result<ExitCode> {
+    let (asking, actor) = (asking(context)?, config::actor());
+    let approved = flag_sync::approve(&asking, &of.district, of.program.as_deref(), looked_at, &actor).await;
+    for one in approved.context("asking Campus about its flags")?? {
+        for warning in &one.warnings {
+            eprintln!("{}: warning: {warning}", one.program);
         }
-        tell(&program.name, &survey);
-        let (store, now) = (&context.store, context.clock.now());
-        let flags = &survey.to_end;
-        let approved =
-            store.approve_cutover(&of.district, &program.name, cutover, flags, &config::actor(), now).await?;
-        if approved {
-            let last = cutover.pred_opt().unwrap_or(cutover);
-            eprintln!("{}: {} existing flags will end on {last}", program.name, flags.len());
-        } else {
-            eprintln!(
-                "{}: was approved before; it stays as it was then (another cutover can be approved while no flag is ended)",
-                program.name
-            );
-        }
+        let last = one.cutover.pred_opt().unwrap_or(one.cutover);
+        eprintln!("{}: {} existing flags will end on {last} (plan {})", one.program, one.to_end, one.hash);
     }
     ask(context, &of.district).await
-}
-
-/// What `flags plan` shows, of what is approved.
-fn tell(program: &str, survey: &Survey) {
-    eprintln!("{program}: to_end {}, without_new {}", survey.to_end.len(), survey.without_new);
-    for warning in &survey.warnings {
-        eprintln!("{program}: warning: {warning}");
-    }
 }
 
 async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use rollcall_http::net;
 use rollcall_proto::id::DistrictId;
-use rollcall_store::lti::{Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess};
+use rollcall_store::lti::{DeploymentTaken, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess};
 use rollcall_web::{WebConfig, lti::tool_keys};
 use serde_json::{Value, json};
 use url::Url;
@@ -59,7 +59,7 @@ async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
         },
         created_at: now,
     };
-    let id = context.store.register_platform(&new, &actor).await?;
+    let id = context.store.register_platform(&new, &actor).await?.map_err(taken)?;
     tool_keys::ensure(&context.store, &district, &actor, now).await?;
     eprintln!("registered as {id}");
     match site(context)? {
@@ -74,6 +74,16 @@ async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// Whoever types this sees all districts.
+fn taken(taken: DeploymentTaken) -> anyhow::Error {
+    let DeploymentTaken { deployment, district, registration } = taken;
+    anyhow::anyhow!(
+        "deployment {deployment} of this issuer and client is registered for {district} already, and a launch of it would \
+         be of two districts; ask the platform for a deployment of its own, or take that one away: `rollcall lti remove \
+         --district {district} {registration}`"
+    )
 }
 
 fn frame_origin(url: &Url) -> anyhow::Result<String> {

@@ -1,9 +1,12 @@
 //! `rollcall sandbox`.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use chrono_tz::America::Chicago;
-use rollcall_proto::clock::{Clock as _, SystemClock};
+use rollcall_proto::{
+    clock::{Clock as _, SystemClock},
+    id::DistrictId,
+};
 use rollcall_sandbox::{
     Sandbox as Sis, SandboxConfig,
     lti::{FlaggedStudent, LtiPerson, LtiPlatform, LtiPlatformConfig, Manners},
@@ -47,17 +50,20 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
         sis.control_url()
     );
     let platform = match &args.lti_site {
-        Some(site) => Some(lti_platform(site, &sis).await?),
+        Some(site) => Some(lti_platform(site, args.sis, &sis).await?),
         None => None,
     };
-    signal().await;
+    tokio::select! {
+        () = signal() => {}
+        () = keep_up(platform.as_ref(), args.sis, &sis) => {}
+    }
     drop(platform);
     sis.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A district file that points at the Campus of `sis`.
-fn campus_file(id: &str, sis: &Sis) -> String {
+pub(super) fn campus_file(id: &str, sis: &Sis) -> String {
     format!(
         "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
          \"oneroster\"\nprofile = \"campus\"\nversion = \"1.2\"\nbase_url = \"{}\"\ntoken_url = \"{}\"\nclient_id = \
@@ -75,40 +81,87 @@ fn campus_file(id: &str, sis: &Sis) -> String {
 /// The stand-in's district.
 const DISTRICT: &str = "sandbox-isd";
 /// The person who clicks on flags.
-const COUNSELOR: &str = "sandbox-counselor";
-/// Students on the platform's page.
+pub(super) const COUNSELOR: &str = "sandbox-counselor";
+/// The platform's client id for the tool.
+pub(super) const CLIENT: &str = "sandbox-tool";
+/// Its deployment.
+pub(super) const DEPLOYMENT: &str = "1";
+/// Students on the page of a platform whose SIS has no flags.
 const SHOWN: usize = 10;
+/// How often the page of a Campus is brought up to date.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Starts an LTI platform with some of the students, and says how to register it.
-async fn lti_platform(site: &Url, sis: &Sis) -> anyhow::Result<LtiPlatform> {
-    let site = WebConfig::new(site.clone(), true)?;
-    let district = DISTRICT.parse()?;
-    let students = sis.expected_students(1).into_keys().take(SHOWN).map(|id| FlaggedStudent {
-        id: id.to_string(),
-        name: format!("Student {id}"),
-        flags: DEFAULT_PROGRAMS.iter().map(ToString::to_string).collect(),
-    });
-    let platform = LtiPlatform::start(LtiPlatformConfig {
+/// A platform that launches the site's tool for a district.
+pub(super) async fn platform(
+    district: &DistrictId,
+    site: &WebConfig,
+    students: Vec<FlaggedStudent>,
+) -> std::io::Result<LtiPlatform> {
+    LtiPlatform::start(LtiPlatformConfig {
         port: 0,
-        client_id: "sandbox-tool".to_owned(),
-        deployment_id: "1".to_owned(),
-        tool_login_url: site.login_url(&district),
-        tool_launch_url: site.launch_url(&district),
+        client_id: CLIENT.to_owned(),
+        deployment_id: DEPLOYMENT.to_owned(),
+        tool_login_url: site.login_url(district),
+        tool_launch_url: site.launch_url(district),
         user: LtiPerson {
             subject: COUNSELOR.to_owned(),
             sourced_id: COUNSELOR.to_owned(),
             name: "Counselor".to_owned(),
             roles: Vec::new(),
         },
-        students: students.collect(),
+        students,
         extra_query: Vec::new(),
         manners: Manners::default(),
     })
-    .await?;
+    .await
+}
+
+/// The students with a flag in Campus, each with what its flags lead to.
+pub(super) fn flagged(sis: &Sis) -> Vec<FlaggedStudent> {
+    let programs: BTreeMap<String, String> = sis.campus_programs().into_iter().map(|row| (row.id, row.name)).collect();
+    let mut students: BTreeMap<String, FlaggedStudent> = BTreeMap::new();
+    for flag in sis.campus_flags() {
+        let Some(program) = programs.get(&flag.program) else { continue };
+        let student = students.entry(flag.student.clone()).or_insert_with(|| FlaggedStudent {
+            id: flag.student.clone(),
+            name: format!("Student {}", flag.student),
+            flags: Vec::new(),
+            links: BTreeMap::new(),
+        });
+        student.flags.push(program.clone());
+        if let Some(link) = flag.link.and_then(|link| link.parse().ok()) {
+            student.links.insert(program.clone(), link);
+        }
+    }
+    students.into_values().collect()
+}
+
+/// Some students with every flag, for a SIS without flags of its own.
+fn some_students(sis: &Sis) -> Vec<FlaggedStudent> {
+    let students = sis.expected_students(1).into_keys().take(SHOWN).map(|id| FlaggedStudent {
+        id: id.to_string(),
+        name: format!("Student {id}"),
+        flags: DEFAULT_PROGRAMS.iter().map(ToString::to_string).collect(),
+        links: BTreeMap::new(),
+    });
+    students.collect()
+}
+
+/// Starts an LTI platform, and says how to register it.
+async fn lti_platform(site: &Url, kind: SandboxSis, sis: &Sis) -> anyhow::Result<LtiPlatform> {
+    let site = WebConfig::new(site.clone(), true)?;
+    let (students, places) = match kind {
+        SandboxSis::Qmlativ => {
+            (some_students(sis), " --student target_link_query:sid --program target_link_query:program")
+        }
+        // A flag that Rollcall pushed names itself.
+        SandboxSis::Oneroster => (flagged(sis), ""),
+    };
+    let platform = platform(&DISTRICT.parse()?, &site, students).await?;
     eprintln!(
         "\nAn LTI platform is at {0}; click a flag there. Before that:\n\n  rollcall lti register --district {DISTRICT} --issuer \
-         {0} --client-id sandbox-tool --deployment 1 --auth-url {1} --jwks-url {2} --student target_link_query:sid --program \
-         target_link_query:program\n  rollcall lti users add --district {DISTRICT} {COUNSELOR} --everybody",
+         {0} --client-id {CLIENT} --deployment {DEPLOYMENT} --auth-url {1} --jwks-url {2}{places}\n  rollcall lti users add \
+         --district {DISTRICT} {COUNSELOR} --everybody",
         platform.origin(),
         platform.auth_url(),
         platform.jwks_url()
@@ -116,8 +169,18 @@ async fn lti_platform(site: &Url, sis: &Sis) -> anyhow::Result<LtiPlatform> {
     Ok(platform)
 }
 
+/// Shows on the platform's page what Campus has, for ever.
+async fn keep_up(platform: Option<&LtiPlatform>, kind: SandboxSis, sis: &Sis) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if let (Some(platform), SandboxSis::Oneroster) = (platform, kind) {
+            platform.configure(|config| config.students = flagged(sis));
+        }
+    }
+}
+
 /// A district file that points at `sis`.
-pub(crate) fn district_file(id: &str, sis: &Sis) -> String {
+pub(super) fn district_file(id: &str, sis: &Sis) -> String {
     format!(
         "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
          \"skyward-qmlativ\"\nbase_url = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\n\

@@ -172,6 +172,7 @@ fn plan(roster_version: i64, batches: &[StudentEvents], events: &[StudentEvent])
         baselines: Vec::new(),
         schools: Vec::new(),
         staff: Vec::new(),
+        staff_whole: false,
     })
 }
 

@@ -14,7 +14,9 @@ use crate::{
     ScheduledDistrict, Store, StoreError,
     audit::AuditEntry,
     district::{ConnectionSecrets, District},
-    documents, flag_work, lti,
+    documents,
+    flag_work::{self, Programs},
+    lti,
     secret::Keyring,
     sql::{Row, Tx, args},
     trail,
@@ -55,11 +57,12 @@ impl Store {
         }
         let sealed = self.seal_all(&district.id, secrets)?;
         let mut tx = self.begin(&district.id, operation).await?;
+        let programs = programs_beside(&mut tx, district, operation).await?;
         write_district(&mut tx, district, now).await?;
         write_secrets(&mut tx, &district.id, sealed, now).await?;
         let own = district.programs.iter().map(|program| &program.name);
         documents::keep_programs(&mut tx, &district.id, own, now).await?;
-        flag_work::enable(&mut tx, &district.id, district.has_flags()).await?;
+        flag_work::enable(&mut tx, &district.id, district.has_flags(), programs).await?;
         let detail = format!("connections={}", secrets.len());
         trail::write(&mut tx, &entry(&district.id, "district.apply", actor, detail, now)).await?;
         tx.commit(operation).await
@@ -168,6 +171,15 @@ impl Store {
         let numbered = (0_u16..).map(ConnectionNo).zip(secrets);
         numbered.map(|(connection, secrets)| seal(&keys, id, connection, secrets)).collect()
     }
+}
+
+/// Whether the file says of programs and flags what is stored. Of a removed district nothing was done.
+async fn programs_beside(tx: &mut Tx, district: &District, operation: &'static str) -> Result<Programs> {
+    let sql = "SELECT config FROM district WHERE district = $1 AND removed_at IS NULL";
+    let row = tx.row(operation, sql, args![&district.id]).await?;
+    let before = row.map(|row| parse(&row.get::<String>(0)?)).transpose()?;
+    let same = before.is_some_and(|before| before.programs == district.programs && before.flags == district.flags);
+    Ok(if same { Programs::AsBefore } else { Programs::Changed })
 }
 
 async fn write_district(tx: &mut Tx, district: &District, now: DateTime<Utc>) -> Result<()> {

@@ -243,7 +243,7 @@ pub struct Author<'a> {
 }
 
 /// A document as stored, without its contents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Its id.
     pub id: DocumentId,
@@ -274,7 +274,7 @@ pub struct Document {
 }
 
 /// What is known of a file without opening it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// What it is.
     pub kind: FileType,
@@ -287,9 +287,9 @@ pub struct FileFacts {
 pub struct Saved {
     /// The document now.
     pub document: Document,
-    /// Made by this very request.
+    /// Made by this request, or by the first one with its idempotency key.
     pub created: bool,
-    /// Something is different from before.
+    /// Something is different from before; never for a request repeated with its key.
     pub changed: bool,
     /// The set of completed documents changed: the student's flags have to be looked at. The store remembers it; a
     /// `flag.sync` message makes it happen at once.

@@ -1,60 +1,37 @@
 //! Documents: made, replaced, completed, withdrawn, read.
 //!
-//! Invariants: every change is a version, and the contents of earlier versions stay; contents lie sealed; the same
-//! request again (by idempotency key, or with equal content) changes nothing; a change of the completed documents is
-//! marked as pending in the transaction that makes it, so that no message matters.
+//! Role: who may change what, and the header of each document. Neighbours: `contents` keeps what is in them, `requests`
+//! the idempotency keys.
+//!
+//! Invariants: every change is a version; the same request again (by idempotency key, or with equal content) changes
+//! nothing; a change of the completed documents is marked as pending in the transaction that makes it, so that no message
+//! matters.
+
+mod contents;
+mod reading;
+mod requests;
+
+pub(crate) use contents::reseal;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::{
-    id::{DistrictId, StudentId},
-    packed,
-};
+use rollcall_proto::id::{DistrictId, StudentId};
 
+use self::{
+    reading::{Stored, find},
+    requests::{Replay, remember, replayed},
+};
 use crate::{
-    Store, StoreError,
-    districts::{self, json_unreadable},
+    Store, StoreError, districts,
     document::{
-        Author, CompletedDocument, DATA_LIMIT, DEFAULT_PROGRAMS, Document, DocumentFile, DocumentFilter, DocumentId,
-        DocumentRefused, DocumentStatus, FileFacts, FileType, NewDocument, SaveMode, Saved,
+        Author, DATA_LIMIT, DEFAULT_PROGRAMS, Document, DocumentFile, DocumentId, DocumentRefused, DocumentStatus,
+        NewDocument, SaveMode, Saved,
     },
-    plan::LARGEST,
     rekeyed,
-    roster::load::{self, Intent},
-    sql::{Row, Tx, args},
+    sql::{Tx, args},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 type Outcome = std::result::Result<Saved, DocumentRefused>;
-
-/// The columns that [`read`] reads, in its order.
-macro_rules! columns {
-    () => {
-        "document_id, student_id, program, kind, status, starts_on, ends_on, version, file_type, file_bytes, \
-         created_at, created_by, updated_at, completed_at, digest"
-    };
-}
-
-const ONE: &str = concat!("SELECT ", columns!(), " FROM document WHERE district = $1 AND document_id = $2");
-
-const LIST: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM document WHERE district = $1 AND document_id > $2 \
-     AND (CAST($3 AS text) IS NULL OR student_id = $3) AND (CAST($4 AS text) IS NULL OR program = $4) \
-     AND (CAST($5 AS text) IS NULL OR status = $5) ORDER BY document_id LIMIT $6"
-);
-
-const NEWEST_COMPLETED: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM document WHERE district = $1 AND student_id = $2 AND program = $3 AND status = 'completed' \
-     ORDER BY starts_on DESC, completed_at DESC, document_id DESC LIMIT 1"
-);
-
-const COMPLETED: &str = "\
-SELECT document_id, student_id, program, starts_on, ends_on FROM document
-WHERE district = $1 AND status = 'completed' AND (CAST($2 AS text) IS NULL OR student_id = $2)
-ORDER BY student_id, program, starts_on, document_id";
 
 const WRITE: &str = "\
 INSERT INTO document (district, document_id, student_id, program, kind, status, starts_on, ends_on, version, digest,
@@ -102,11 +79,11 @@ impl Store {
         let asked = Asked::of(&mut tx, district, new).await?;
         let saved = match replayed(&mut tx, district, author, &asked.digests).await? {
             Replay::Fresh => self.save_in(&mut tx, district, &asked, mode, author).await?,
-            Replay::Same(document) => Ok(unchanged(document)),
+            Replay::Same(saved) => Ok(saved),
             Replay::Other => Err(DocumentRefused::KeyReused),
         };
-        if saved.is_ok() {
-            remember(&mut tx, district, author, asked.digest(), &new.id).await?;
+        if let Ok(saved) = &saved {
+            remember(&mut tx, district, author, asked.digest(), saved).await?;
             tx.commit(operation).await?;
         }
         Ok(saved)
@@ -147,87 +124,6 @@ impl Store {
         self.move_document(district, id, DocumentStatus::Withdrawn, author).await
     }
 
-    /// A document.
-    pub async fn document(&self, district: &DistrictId, id: &DocumentId) -> Result<Option<Document>> {
-        let operation = "read a document";
-        let mut tx = self.read(district, operation).await?;
-        let found = find(&mut tx, district, id).await?;
-        tx.commit(operation).await?;
-        Ok(found.map(|stored| stored.document))
-    }
-
-    /// Documents by id, as the filter asks.
-    pub async fn documents(&self, district: &DistrictId, filter: &DocumentFilter) -> Result<Vec<Document>> {
-        let operation = "list documents";
-        let mut tx = self.read(district, operation).await?;
-        let after = filter.after.as_ref().map_or("", DocumentId::as_str);
-        let student = rekeyed::today_of(&mut tx, district, filter.student.as_ref()).await?.map(|student| student.0);
-        let status = filter.status.map(DocumentStatus::as_str);
-        let values = args![district, after, student, filter.program.clone(), status, filter.limit.unwrap_or(i64::MAX)];
-        let rows = tx.rows(operation, LIST, values).await?;
-        tx.commit(operation).await?;
-        rows.iter().map(|row| Ok(read(row)?.document)).collect()
-    }
-
-    /// The newest completed document of a student and program: the one that starts last.
-    pub async fn newest_completed_document(
-        &self,
-        district: &DistrictId,
-        student: &StudentId,
-        program: &str,
-    ) -> Result<Option<Document>> {
-        let operation = "find a student's newest document";
-        let mut tx = self.read(district, operation).await?;
-        let student = rekeyed::today(&mut tx, district, student).await?;
-        let row = tx.row(operation, NEWEST_COMPLETED, args![district, &student, program]).await?;
-        tx.commit(operation).await?;
-        row.map(|row| Ok(read(&row)?.document)).transpose()
-    }
-
-    /// A document's file, opened.
-    pub async fn document_file(&self, district: &DistrictId, id: &DocumentId) -> Result<Option<DocumentFile>> {
-        let sql = "SELECT c.sealed, c.version, d.file_type FROM document d JOIN document_content c \
-                   ON c.district = d.district AND c.document_id = d.document_id AND c.version = d.file_version \
-                   AND c.part = 'file' WHERE d.district = $1 AND d.document_id = $2";
-        let Some(row) = self.content(district, id, sql).await? else { return Ok(None) };
-        let bytes = self.open_content(district, id, "file", &row)?;
-        Ok(Some(DocumentFile::stored(file_type(&row.get::<String>(2)?)?, bytes)))
-    }
-
-    /// A document's structured data.
-    pub async fn document_data(&self, district: &DistrictId, id: &DocumentId) -> Result<Option<serde_json::Value>> {
-        let sql = "SELECT c.sealed, c.version FROM document d JOIN document_content c \
-                   ON c.district = d.district AND c.document_id = d.document_id AND c.version = d.data_version \
-                   AND c.part = 'data' WHERE d.district = $1 AND d.document_id = $2";
-        self.json_content(district, id, "data", sql).await
-    }
-
-    /// The student's demographics as they were when the document was made: a record of the roster as JSON.
-    pub async fn document_demographics(
-        &self,
-        district: &DistrictId,
-        id: &DocumentId,
-    ) -> Result<Option<serde_json::Value>> {
-        let sql = "SELECT sealed, version FROM document_content WHERE district = $1 AND document_id = $2 \
-                   AND version = 1 AND part = 'demographics'";
-        self.json_content(district, id, "demographics", sql).await
-    }
-
-    /// What completed documents say, of one student or of all; by student, program, start.
-    pub async fn completed_documents(
-        &self,
-        district: &DistrictId,
-        student: Option<&StudentId>,
-    ) -> Result<Vec<CompletedDocument>> {
-        let operation = "read the completed documents";
-        let mut tx = self.read(district, operation).await?;
-        let student = rekeyed::today_of(&mut tx, district, student).await?;
-        let values = args![district, student.map(|student| student.0)];
-        let rows = tx.rows(operation, COMPLETED, values).await?;
-        tx.commit(operation).await?;
-        rows.iter().map(read_completed).collect()
-    }
-
     async fn move_document(
         &self,
         district: &DistrictId,
@@ -241,11 +137,11 @@ impl Store {
         let digest = blake3::hash(format!("{}\0{id}", to.as_str()).as_bytes()).as_bytes()[..16].to_vec();
         let moved = match replayed(&mut tx, district, author, std::slice::from_ref(&digest)).await? {
             Replay::Fresh => move_in(&mut tx, district, id, to, author).await?,
-            Replay::Same(document) => Ok(unchanged(document)),
+            Replay::Same(saved) => Ok(saved),
             Replay::Other => Err(DocumentRefused::KeyReused),
         };
-        if moved.is_ok() {
-            remember(&mut tx, district, author, &digest, id).await?;
+        if let Ok(moved) = &moved {
+            remember(&mut tx, district, author, &digest, moved).await?;
             tx.commit(operation).await?;
         }
         Ok(moved)
@@ -281,93 +177,6 @@ impl Store {
         }
         Ok(Ok(Saved { document, created: before.is_none(), changed: true, flags_due }))
     }
-
-    async fn copy_demographics(
-        &self,
-        tx: &mut Tx,
-        district: &DistrictId,
-        id: &DocumentId,
-        student: &StudentId,
-    ) -> Result<()> {
-        let stored = load::load(tx, district, &[student], Intent::Look).await?.pop();
-        let json = stored.map(|stored| serde_json::to_vec(&stored.record)).transpose();
-        let json = json.map_err(|error| json_unreadable("student", &error))?.unwrap_or_default();
-        self.write_content(tx, district, id, 1, "demographics", &json).await
-    }
-
-    async fn write_contents(&self, tx: &mut Tx, district: &DistrictId, new: &NewDocument, version: i64) -> Result<()> {
-        if let Some(data) = &new.data {
-            self.write_content(tx, district, &new.id, version, "data", data.to_string().as_bytes()).await?;
-        }
-        if let Some(file) = &new.file {
-            self.write_content(tx, district, &new.id, version, "file", file.bytes()).await?;
-        }
-        Ok(())
-    }
-
-    async fn write_content(
-        &self,
-        tx: &mut Tx,
-        district: &DistrictId,
-        id: &DocumentId,
-        version: i64,
-        part: &'static str,
-        plain: &[u8],
-    ) -> Result<()> {
-        let compressed = packed::compress(plain).map_err(StoreError::compress)?;
-        let sealed = self.keyring().seal(district, &field(id, version, part), &compressed)?;
-        let sql = "INSERT INTO document_content (district, document_id, version, part, sealed) \
-                   VALUES ($1, $2, $3, $4, $5)";
-        tx.execute("keep a document's content", sql, args![district, id.as_str(), version, part, sealed])
-            .await
-            .map(drop)
-    }
-
-    async fn content(&self, district: &DistrictId, id: &DocumentId, sql: &'static str) -> Result<Option<Row>> {
-        let operation = "read a document's content";
-        let mut tx = self.read(district, operation).await?;
-        let row = tx.row(operation, sql, args![district, id.as_str()]).await?;
-        tx.commit(operation).await?;
-        Ok(row)
-    }
-
-    fn open_content(&self, district: &DistrictId, id: &DocumentId, part: &str, row: &Row) -> Result<Vec<u8>> {
-        let version: i64 = row.get(1)?;
-        let compressed = self.keyring().open(district, &field(id, version, part), &row.get::<Vec<u8>>(0)?)?;
-        packed::decompress(&compressed, LARGEST).map_err(StoreError::compress)
-    }
-
-    async fn json_content(
-        &self,
-        district: &DistrictId,
-        id: &DocumentId,
-        part: &'static str,
-        sql: &'static str,
-    ) -> Result<Option<serde_json::Value>> {
-        let Some(row) = self.content(district, id, sql).await? else { return Ok(None) };
-        let plain = self.open_content(district, id, part, &row)?;
-        serde_json::from_slice(&plain).map(Some).map_err(|error| json_unreadable("document's content", &error))
-    }
-}
-
-/// Seals every content of the district's documents anew. Returns how many.
-pub(crate) async fn reseal(tx: &mut Tx, keys: &crate::secret::Keyring, district: &DistrictId) -> Result<u64> {
-    let operation = "seal documents anew";
-    let list = "SELECT document_id, version, part FROM document_content WHERE district = $1";
-    let one =
-        "SELECT sealed FROM document_content WHERE district = $1 AND document_id = $2 AND version = $3 AND part = $4";
-    let update = "UPDATE document_content SET sealed = $5 \
-                  WHERE district = $1 AND document_id = $2 AND version = $3 AND part = $4";
-    let mut count = 0;
-    for row in tx.rows(operation, list, args![district]).await? {
-        let (id, version, part) = (row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<String>(2)?);
-        let Some(row) = tx.row(operation, one, args![district, &id, version, &part]).await? else { continue };
-        let field = format!("document/{id}/{version}/{part}");
-        let plain = keys.open(district, &field, &row.get::<Vec<u8>>(0)?)?;
-        let sealed = keys.seal(district, &field, &plain)?;
-        count += tx.execute(operation, update, args![district, id, version, part, sealed]).await?;
-    }
-    Ok(count)
 }
 
 /// A district's own programs, as its file names them. One that the file no longer names stays: documents may be of it.
@@ -416,39 +225,6 @@ impl<'a> Asked<'a> {
     fn digest(&self) -> &[u8] {
         self.digests.first().map(Vec::as_slice).unwrap_or_default()
     }
-}
-
-/// What becomes of a request by its idempotency key.
-enum Replay {
-    Fresh,
-    Same(Document),
-    Other,
-}
-
-async fn replayed(tx: &mut Tx, district: &DistrictId, author: Author<'_>, digests: &[Vec<u8>]) -> Result<Replay> {
-    let Some(key) = author.key else { return Ok(Replay::Fresh) };
-    let sql = "SELECT digest, document_id FROM document_request WHERE district = $1 AND actor = $2 AND key = $3";
-    let row = tx.row("look for an earlier request", sql, args![district, author.actor, key]).await?;
-    let Some(row) = row else { return Ok(Replay::Fresh) };
-    if !digests.contains(&row.get::<Vec<u8>>(0)?) {
-        return Ok(Replay::Other);
-    }
-    let found = find(tx, district, &document_id(&row, 1)?).await?;
-    Ok(found.map_or(Replay::Fresh, |stored| Replay::Same(stored.document)))
-}
-
-async fn remember(
-    tx: &mut Tx,
-    district: &DistrictId,
-    author: Author<'_>,
-    digest: &[u8],
-    id: &DocumentId,
-) -> Result<()> {
-    let Some(key) = author.key else { return Ok(()) };
-    let sql = "INSERT INTO document_request (district, actor, key, digest, document_id, at) \
-               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-    let values = args![district, author.actor, key, digest, id.as_str(), author.at];
-    tx.execute("keep an idempotency key", sql, values).await.map(drop)
 }
 
 /// The document as it is, if the change may be made.
@@ -632,65 +408,4 @@ fn canonical(value: &serde_json::Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
         other => other.to_string(),
     }
-}
-
-/// A document, and the digest of what was asked for last.
-struct Stored {
-    document: Document,
-    digest: Vec<u8>,
-}
-
-async fn find(tx: &mut Tx, district: &DistrictId, id: &DocumentId) -> Result<Option<Stored>> {
-    let row = tx.row("read a document", ONE, args![district, id.as_str()]).await?;
-    row.map(|row| read(&row)).transpose()
-}
-
-fn read(row: &Row) -> Result<Stored> {
-    let kind = row.get::<Option<String>>(8)?;
-    let bytes = row.get::<Option<i64>>(9)?.unwrap_or_default();
-    let file = kind.map(|kind| Ok::<_, StoreError>(FileFacts { kind: file_type(&kind)?, bytes })).transpose()?;
-    let status = DocumentStatus::parse(&row.get::<String>(4)?).ok_or_else(|| unknown("status of a document"))?;
-    let document = Document {
-        id: document_id(row, 0)?,
-        student: StudentId(row.get(1)?),
-        program: row.get(2)?,
-        kind: row.get(3)?,
-        status,
-        starts_on: row.get(5)?,
-        ends_on: row.get(6)?,
-        version: row.get(7)?,
-        file,
-        created_at: row.get(10)?,
-        created_by: row.get(11)?,
-        updated_at: row.get(12)?,
-        completed_at: row.get(13)?,
-    };
-    Ok(Stored { document, digest: row.get(14)? })
-}
-
-fn read_completed(row: &Row) -> Result<CompletedDocument> {
-    Ok(CompletedDocument {
-        id: document_id(row, 0)?,
-        student: StudentId(row.get(1)?),
-        program: row.get(2)?,
-        starts_on: row.get(3)?,
-        ends_on: row.get(4)?,
-    })
-}
-
-fn document_id(row: &Row, index: usize) -> Result<DocumentId> {
-    DocumentId::try_from(row.get::<String>(index)?).map_err(|_| unknown("document id"))
-}
-
-fn file_type(text: &str) -> Result<FileType> {
-    FileType::parse(text).ok_or_else(|| unknown("file type"))
-}
-
-fn unknown(what: &'static str) -> StoreError {
-    StoreError::Corrupt { what, detail: "a word that this program does not know".to_owned() }
-}
-
-/// What a content is bound to, besides the district.
-fn field(id: &DocumentId, version: i64, part: &str) -> String {
-    format!("document/{id}/{version}/{part}")
 }

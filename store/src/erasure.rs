@@ -31,8 +31,8 @@ macro_rules! tables {
 
 /// Every tenant table but the audit trail and `district` itself; those that refer to others first. A test compares the list with the
 /// schema.
-const TABLES: [(&str, &str); 34] = tables! {
-    "integration_token" "integration" "document_view" "lti_user" "lti_key" "lti_ticket" "lti_login" "lti_registration"
+const TABLES: [(&str, &str); 35] = tables! {
+    "integration_token" "integration" "document_view" "lti_user" "lti_key" "lti_ticket" "lti_login" "lti_deployment" "lti_registration"
     "flag_pending" "flag_program" "flag_sync" "cutover_flag" "cutover" "flag_ledger" "flag" "participation"
     "document_request" "document_content" "document_version" "document" "program"
     "student_rekey" "history" "staff" "school" "enrollment" "contact" "student"

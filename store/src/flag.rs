@@ -66,7 +66,7 @@ impl FlagState {
 }
 
 /// What the SIS accepted last for a flag.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushedFlag {
     /// First day.
     pub starts_on: NaiveDate,
@@ -76,6 +76,15 @@ pub struct PushedFlag {
     pub sis_id: String,
     /// The program's id in the SIS.
     pub program_sis_id: String,
+}
+
+/// What the SIS refused for good: the same is not sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedFlag {
+    /// HTTP status.
+    pub status: u16,
+    /// What was sent.
+    pub sent: PushedFlag,
 }
 
 /// A flag.
@@ -107,6 +116,8 @@ pub struct Flag {
     pub pushed: Option<PushedFlag>,
     /// When that was read back.
     pub verified_at: Option<DateTime<Utc>>,
+    /// What the SIS refused for good, until something else is wanted or a person asks.
+    pub refused: Option<RefusedFlag>,
 }
 
 impl Flag {
@@ -169,6 +180,8 @@ pub struct Cutover {
     pub approved_by: String,
     /// When.
     pub approved_at: DateTime<Utc>,
+    /// Digest of the plan that was approved; none where it is older than such digests.
+    pub plan_hash: Option<String>,
     /// When the last of its flags was read back.
     pub done_at: Option<DateTime<Utc>>,
 }
@@ -184,6 +197,133 @@ pub struct CutoverFlag {
     pub done_at: Option<DateTime<Utc>>,
     /// What came of it.
     pub outcome: Option<String>,
+}
+
+/// Where a program's take-over stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeOverState {
+    /// Nobody has approved it for its day.
+    AwaitingApproval,
+    /// It is approved, and not done.
+    Approved,
+    /// Its last flag was read back.
+    Done,
+}
+
+impl TakeOverState {
+    /// As it is listed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingApproval => "awaiting-approval",
+            Self::Approved => "approved",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// What a take-over of a program would do, as the SIS is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeOverPlan {
+    /// Which program.
+    pub program: String,
+    /// First day on which our flags rule.
+    pub cutover: NaiveDate,
+    /// The flags to end.
+    pub to_end: Vec<CutoverFlag>,
+    /// Of these, how many are of students who get no new flag.
+    pub without_new: usize,
+    /// What a person should look at before approving.
+    pub warnings: Vec<String>,
+    /// Where it stands.
+    pub state: TakeOverState,
+    /// Digest of all that: what is approved is what was shown.
+    pub hash: String,
+}
+
+/// What an approval came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedTakeOver {
+    /// Which program.
+    pub program: String,
+    /// First day on which our flags rule.
+    pub cutover: NaiveDate,
+    /// How many existing flags end.
+    pub to_end: usize,
+    /// The digest of what was approved.
+    pub hash: String,
+    /// What a person should have looked at.
+    pub warnings: Vec<String>,
+    /// It was approved just so before.
+    pub again: bool,
+}
+
+/// Why a take-over is not planned or approved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TakeOverRefused {
+    /// The district's file names no such program.
+    #[error("the district's file names no [[program]] {0}")]
+    NoProgram(String),
+    /// The program does not take over existing flags.
+    #[error("[[program]] {0} does not take over existing flags (option = \"take-over\", flags = true)")]
+    NotTakingOver(String),
+    /// No program does.
+    #[error("no [[program]] with flags = true takes over existing flags (option = \"take-over\")")]
+    NothingToTakeOver,
+    /// The program has no first day.
+    #[error("[[program]] {0} has no cutover")]
+    NoCutover(String),
+    /// The SIS does not have the program as it must be: a reason code, then a detail.
+    #[error("{program} cannot be taken over: {reason}")]
+    Unready {
+        /// Which program.
+        program: String,
+        /// Why.
+        reason: String,
+    },
+    /// What would be approved is not what was looked at.
+    #[error("the plan of {program} is another one by now ({now}): look at it again, and approve that")]
+    PlanChanged {
+        /// Which program.
+        program: String,
+        /// Its digest now.
+        now: String,
+    },
+    /// It was approved before, and stays as it was then.
+    #[error(
+        "{0} was approved before; it stays as it was then (another cutover can be approved while no flag is ended)"
+    )]
+    Approved(String),
+    /// Flags of the district are being worked on.
+    #[error("flag-sync is at work on the district's flags; try again in a minute")]
+    Busy,
+}
+
+impl TakeOverRefused {
+    /// Reason code, listed in `docs/runbooks/reasons.md`.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoProgram(_) => "program-unknown",
+            Self::NotTakingOver(_) | Self::NothingToTakeOver => "take-over-not-chosen",
+            Self::NoCutover(_) => "flag-unconfigured",
+            Self::Unready { reason, .. } => reason.split(' ').next().unwrap_or_default(),
+            Self::PlanChanged { .. } => "plan-changed",
+            Self::Approved(_) => "take-over-approved",
+            Self::Busy => "flags-busy",
+        }
+    }
+}
+
+/// Which flags to list.
+#[derive(Debug, Clone, Default)]
+pub struct FlagFilter {
+    /// Only of this student.
+    pub student: Option<StudentId>,
+    /// Only of this program.
+    pub program: Option<String>,
+    /// Only ids after this one: where the page before ended.
+    pub after: Option<Uuid>,
+    /// At most so many.
+    pub limit: i64,
 }
 
 /// How far a district's flags are: what a reconciler goes by.

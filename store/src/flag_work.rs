@@ -9,10 +9,12 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
+    audit::AuditEntry,
     districts::{self, district_id},
-    flag::{Cutover, CutoverFlag, FlagWork, LedgerEntry},
+    flag::{Cutover, CutoverFlag, FlagWork, LedgerEntry, TakeOverPlan},
     flags::note,
     sql::{Arg, Row, Tx, args},
+    trail,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -58,7 +60,7 @@ impl Store {
         self.move_sync("claim the asking for flags", district, sql, args![district, not_since, now]).await
     }
 
-    /// Takes or renews the district's lease. False: somebody else has it, flags are off, or the SIS is to be left alone.
+    /// Takes the district's lease. False: somebody else has it, flags are off, or the SIS is to be left alone.
     pub async fn claim_flags(
         &self,
         district: &DistrictId,
@@ -67,6 +69,25 @@ impl Store {
         until: DateTime<Utc>,
     ) -> Result<bool> {
         self.move_sync("claim a district's flags", district, CLAIM, args![district, worker, now, until]).await
+    }
+
+    /// Renews the lease. False: it is not this worker's any more, or flags were switched off.
+    pub async fn renew_flags(&self, district: &DistrictId, worker: Uuid, until: DateTime<Utc>) -> Result<bool> {
+        let sql = "UPDATE flag_sync SET lease_until = $3 WHERE district = $1 AND lease = $2 AND enabled";
+        self.move_sync("renew the lease of a district's flags", district, sql, args![district, worker, until]).await
+    }
+
+    /// Takes the lease for a person's decision, whether or not the SIS is to be left alone. False: somebody has it.
+    pub async fn reserve_flags(
+        &self,
+        district: &DistrictId,
+        holder: Uuid,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool> {
+        let sql = "UPDATE flag_sync SET lease = $2, lease_until = $4 \
+                   WHERE district = $1 AND (lease IS NULL OR lease_until <= $3)";
+        self.move_sync("reserve a district's flags", district, sql, args![district, holder, now, until]).await
     }
 
     /// Gives the lease back, if it is still this worker's.
@@ -124,10 +145,19 @@ impl Store {
         self.move_sync("put off a district's flags", district, sql, args![district, at]).await.map(drop)
     }
 
-    /// A person wants it now: whatever put it off is forgotten, and the next sync is a whole one.
+    /// A person wants it now: whatever put it off is forgotten, what the SIS refused is tried again, and the next sync is
+    /// a whole one.
     pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
-        let sql = "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL WHERE district = $1";
-        self.move_sync("ask for a district's flags", district, sql, args![district]).await.map(drop)
+        let operation = "ask for a district's flags";
+        let mut tx = self.begin(district, operation).await?;
+        for sql in [
+            "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL WHERE district = $1",
+            "UPDATE flag SET refused = NULL WHERE district = $1 AND refused IS NOT NULL",
+            "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND done_at IS NULL",
+        ] {
+            tx.execute(operation, sql, args![district]).await?;
+        }
+        tx.commit(operation).await
     }
 
     /// What keeps the district's flags from the SIS, if something does.
@@ -166,7 +196,7 @@ impl Store {
     /// Take-overs that were approved.
     pub async fn cutovers(&self, district: &DistrictId) -> Result<Vec<Cutover>> {
         let operation = "read the take-overs";
-        let sql = "SELECT program, cutover, approved_by, approved_at, done_at FROM cutover WHERE district = $1 \
+        let sql = "SELECT program, cutover, approved_by, approved_at, done_at, plan_hash FROM cutover WHERE district = $1 \
                    ORDER BY program";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district]).await?;
@@ -179,31 +209,32 @@ impl Store {
     pub async fn approve_cutover(
         &self,
         district: &DistrictId,
-        program: &str,
-        cutover: NaiveDate,
-        flags: &[CutoverFlag],
+        plan: &TakeOverPlan,
         actor: &str,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let operation = "approve a take-over";
+        let (program, cutover) = (&plan.program, plan.cutover);
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
-        let insert = "INSERT INTO cutover (district, program, cutover, approved_by, approved_at) \
-                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (district, program) DO UPDATE \
+        let insert = "INSERT INTO cutover (district, program, cutover, approved_by, approved_at, plan_hash) \
+                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (district, program) DO UPDATE \
                       SET cutover = excluded.cutover, approved_by = excluded.approved_by, \
-                      approved_at = excluded.approved_at, done_at = NULL \
+                      approved_at = excluded.approved_at, plan_hash = excluded.plan_hash, done_at = NULL \
                       WHERE cutover.cutover <> excluded.cutover AND NOT EXISTS (SELECT 1 FROM cutover_flag f \
                       WHERE f.district = $1 AND f.program = $2 AND f.done_at IS NOT NULL)";
-        if tx.execute(operation, insert, args![district, program, cutover, actor, now]).await? == 0 {
+        let values = args![district, program, cutover, actor, now, &plan.hash];
+        if tx.execute(operation, insert, values).await? == 0 {
             return Ok(false);
         }
         let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
         tx.execute(operation, forget, args![district, program]).await?;
         let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id) VALUES ($1, $2, $3, $4)";
-        for flag in flags {
+        for flag in &plan.to_end {
             tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id]).await?;
             note(&mut tx, district, &approval(program, cutover, flag, actor, now)).await?;
         }
+        trail::write(&mut tx, &audited(district, plan, actor, now)).await?;
         tx.commit(operation).await?;
         Ok(true)
     }
@@ -289,11 +320,35 @@ impl Store {
     }
 }
 
+/// What a district's file says of flags, beside what it said before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Programs {
+    /// The same.
+    AsBefore,
+    /// Something else: what was left undone meanwhile is made up by a whole sync.
+    Changed,
+}
+
 /// Whether any program of the district has flags: what reconcilers look for.
-pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool) -> Result<()> {
+pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool, programs: Programs) -> Result<()> {
     let sql = "INSERT INTO flag_sync (district, enabled) VALUES ($1, $2) \
-               ON CONFLICT (district) DO UPDATE SET enabled = excluded.enabled, retry_at = NULL";
-    tx.execute("switch a district's flags", sql, args![district, enabled]).await.map(drop)
+               ON CONFLICT (district) DO UPDATE SET enabled = excluded.enabled, retry_at = NULL, \
+               synced_at = CASE WHEN $3 THEN NULL ELSE flag_sync.synced_at END";
+    let values = args![district, enabled, programs == Programs::Changed];
+    tx.execute("switch a district's flags", sql, values).await.map(drop)
+}
+
+fn audited(district: &DistrictId, plan: &TakeOverPlan, actor: &str, at: DateTime<Utc>) -> AuditEntry {
+    let detail =
+        format!("program={} cutover={} to_end={} plan={}", plan.program, plan.cutover, plan.to_end.len(), plan.hash);
+    AuditEntry {
+        at,
+        actor: actor.to_owned(),
+        action: "flags.approve".to_owned(),
+        run: None,
+        detail,
+        district: district.clone(),
+    }
 }
 
 fn approval(program: &str, cutover: NaiveDate, flag: &CutoverFlag, actor: &str, at: DateTime<Utc>) -> LedgerEntry {
@@ -332,6 +387,7 @@ fn read_cutover(row: &Row) -> Result<Cutover> {
         approved_by: row.get(2)?,
         approved_at: row.get(3)?,
         done_at: row.get(4)?,
+        plan_hash: row.get(5)?,
     })
 }
 

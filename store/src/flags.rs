@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
-    flag::{Flag, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    districts::json_unreadable,
+    flag::{Flag, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
     roster::load::{read_json, read_status},
     sql::{Row, Tx, args},
 };
@@ -33,7 +34,7 @@ ON CONFLICT (district, participation) DO UPDATE SET
 macro_rules! columns {
     () => {
         "flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why, \
-         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at"
+         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, refused"
     };
 }
 
@@ -42,6 +43,15 @@ const FLAGS: &str = concat!(
     columns!(),
     " FROM flag WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2) \
      AND (CAST($3 AS text) IS NULL OR program = $3) ORDER BY student_id, program, starts_on, flag"
+);
+
+/// Those that people are shown: one that was never pushed and is not wanted any more is nobody's business.
+const PAGE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2) \
+     AND (CAST($3 AS text) IS NULL OR program = $3) AND flag > $4 \
+     AND (pushed_starts_on IS NOT NULL OR reason IS NULL OR reason <> 'withdrawn') ORDER BY flag LIMIT $5"
 );
 
 const ONE: &str = concat!("SELECT ", columns!(), " FROM flag WHERE district = $1 AND flag = $2");
@@ -57,14 +67,14 @@ const ACCEPTED: &str = concat!(
 
 const SAVE_FLAG: &str = "\
 INSERT INTO flag (district, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why,
-                  pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at)
+                  pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at, refused)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        CASE WHEN $9 = 'accepted' THEN $18 END, $18)
+        CASE WHEN $9 = 'accepted' THEN $18 END, $18, $19)
 ON CONFLICT (district, flag) DO UPDATE SET
     sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state,
     reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on,
     pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id,
-    program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at,
+    program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused,
     pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), updated_at = excluded.updated_at";
 
 const NOTE: &str = "\
@@ -130,6 +140,18 @@ impl Store {
         let mut tx = self.read(district, operation).await?;
         let values = args![district, student.map(|id| id.0.clone()), program.map(str::to_owned)];
         let rows = tx.rows(operation, FLAGS, values).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_flag).collect()
+    }
+
+    /// A page of flags as people are shown them, by id.
+    pub async fn flags_page(&self, district: &DistrictId, filter: &FlagFilter) -> Result<Vec<Flag>> {
+        let operation = "list flags";
+        let mut tx = self.read(district, operation).await?;
+        let student = filter.student.as_ref().map(|id| id.0.clone());
+        let after = filter.after.unwrap_or(Uuid::nil());
+        let values = args![district, student, filter.program.clone(), after, filter.limit];
+        let rows = tx.rows(operation, PAGE, values).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_flag).collect()
     }
@@ -245,6 +267,8 @@ impl Store {
 
 async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTime<Utc>) -> Result<()> {
     let pushed = flag.pushed.as_ref();
+    let refused = flag.refused.as_ref().map(serde_json::to_string).transpose();
+    let refused = refused.map_err(|error| json_unreadable("refused flag", &error))?;
     let values = args![
         district,
         flag.id,
@@ -264,6 +288,7 @@ async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTim
         pushed.map(|pushed| pushed.program_sis_id.clone()),
         flag.verified_at,
         now,
+        refused,
     ];
     tx.execute("save a flag", SAVE_FLAG, values).await.map(drop)
 }
@@ -317,6 +342,11 @@ fn read_flag(row: &Row) -> Result<Flag> {
         why: row.get(10)?,
         pushed: read_pushed(row)?,
         verified_at: row.get(15)?,
+        refused: row
+            .get::<Option<String>>(16)?
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| json_unreadable("refused flag", &error))?,
     })
 }
 

@@ -53,6 +53,18 @@ pub struct Registration {
     pub created_at: DateTime<Utc>,
 }
 
+/// A deployment that belongs to another district: a launch of it would be a launch for two tenants.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("deployment {deployment} of this issuer and client is registered for another district")]
+pub struct DeploymentTaken {
+    /// Which one.
+    pub deployment: String,
+    /// Whose it is. For operators only: no district learns of another.
+    pub district: DistrictId,
+    /// The registration that holds it.
+    pub registration: Uuid,
+}
+
 /// What a registration says beyond the platform's addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrationDetails {

@@ -22,7 +22,7 @@ pub struct NewPage {
     pub rows: i64,
     /// Digest of the raw body: equal digests of one listing are a repeated page.
     pub digest: [u8; 16],
-    /// What a later run tells an unchanged page by ([`PageDigester`]); none for a page that did not decode, or that was
+    /// What a later run tells an unchanged page by ([`PageDigester`](crate::unchanged::PageDigester)); none for a page that did not decode, or that was
     /// asked for by id.
     pub body_digest: Option<[u8; 16]>,
     /// Total that the page claims for its listing.

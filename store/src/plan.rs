@@ -77,6 +77,8 @@ pub struct NewPlan {
     pub schools: Vec<School>,
     /// Staff to upsert when the plan is released.
     pub staff: Vec<Staff>,
+    /// These are all the staff there are: others have left. Only of complete pulls of everything.
+    pub staff_whole: bool,
 }
 
 /// A batch of events, encoded for the store (MessagePack, zstd).

@@ -19,7 +19,7 @@ use crate::{
     },
     closing, findings,
     plan::{EncodedBatch, NewPlan, PlanLine, Skip, StoredStudent, Verdict, decode_batch, pack, unpack},
-    release::write_side_rows,
+    release::{Directories, write_directories},
     releasing, replaying,
     roster::load::{self, Intent, read_fingerprint, read_status},
     run::{Baseline, plan_hash_text},
@@ -171,6 +171,8 @@ pub(crate) struct Side {
     pub(crate) skips: Vec<Skip>,
     pub(crate) schools: Vec<School>,
     pub(crate) staff: Vec<Staff>,
+    #[serde(default)]
+    pub(crate) staff_whole: bool,
     pub(crate) baselines: Vec<(u16, Baseline)>,
 }
 
@@ -180,6 +182,7 @@ struct SideRef<'a> {
     skips: &'a [Skip],
     schools: &'a [School],
     staff: &'a [Staff],
+    staff_whole: bool,
     baselines: &'a [(u16, Baseline)],
 }
 
@@ -270,8 +273,13 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
         _ => None,
     };
     let recheck_on_approval = matches!(plan.verdict, Verdict::Hold(_)) && plan.recheck_on_approval.is_some();
-    let side =
-        pack(&SideRef { skips: &plan.skips, schools: &plan.schools, staff: &plan.staff, baselines: &plan.baselines })?;
+    let side = pack(&SideRef {
+        skips: &plan.skips,
+        schools: &plan.schools,
+        staff: &plan.staff,
+        staff_whole: plan.staff_whole,
+        baselines: &plan.baselines,
+    })?;
     let batches = plan.batches.len() as i64;
     let events: i64 = plan.batches.iter().map(|batch| i64::from(batch.events)).sum();
     let args = args![district, run, candidates, recheck_on_approval, side, batches, events];
@@ -290,6 +298,10 @@ fn batches_bulk<'a>(district: &'a DistrictId, run: RunId, batches: &'a [EncodedB
     Bulk { table: "plan_batch", key: &["district", "run", "batch"], rows: batches.len(), columns }
 }
 
+fn directories(plan: &NewPlan) -> Directories<'_> {
+    Directories { schools: &plan.schools, staff: &plan.staff, staff_whole: plan.staff_whole }
+}
+
 /// What a verdict means beyond the run itself. Returns the held runs that it ends.
 async fn follow(
     tx: &mut Tx,
@@ -306,10 +318,10 @@ async fn follow(
     match plan.verdict {
         Verdict::Release => {
             releasing::release_in(tx, district, run, None, now).await?;
-            write_side_rows(tx, district, run, &plan.schools, &plan.staff).await?;
+            write_directories(tx, district, run, &directories(plan), now).await?;
         }
         Verdict::Nothing => {
-            write_side_rows(tx, district, run, &plan.schools, &plan.staff).await?;
+            write_directories(tx, district, run, &directories(plan), now).await?;
             closing::close_in(tx, district, run, now).await?;
         }
         Verdict::Hold(_) | Verdict::Recheck(_) | Verdict::Fail(_) => {}

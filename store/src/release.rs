@@ -193,30 +193,63 @@ async fn mark_published(
 }
 
 /// Writes the schools and staff of a saved plan: called where a plan is released, by verdict or by a person.
-pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
+pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
     let Some(side) = Side::load(tx, district, run).await? else {
         return Ok(());
     };
-    write_side_rows(tx, district, run, &side.schools, &side.staff).await
+    let directories = Directories { schools: &side.schools, staff: &side.staff, staff_whole: side.staff_whole };
+    write_directories(tx, district, run, &directories, now).await
+}
+
+/// What a plan says of schools and staff.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Directories<'a> {
+    pub(crate) schools: &'a [School],
+    pub(crate) staff: &'a [Staff],
+    /// Staff who are not among these have left.
+    pub(crate) staff_whole: bool,
 }
 
 /// Writes schools and staff. One listed twice counts once, the last time.
-pub(crate) async fn write_side_rows(
+pub(crate) async fn write_directories(
     tx: &mut Tx,
     district: &DistrictId,
     run: RunId,
-    schools: &[School],
-    staff: &[Staff],
+    directories: &Directories<'_>,
+    now: DateTime<Utc>,
 ) -> Result<()> {
-    let schools = last_of_each(schools, |school| &school.code);
+    let schools = last_of_each(directories.schools, |school| &school.code);
     for part in schools.chunks(SIDE_ROWS) {
         schools_bulk(district, run, part).write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
     }
-    let staff = last_of_each(staff, |member| &member.id);
+    let staff = last_of_each(directories.staff, |member| &member.id);
     for part in staff.chunks(SIDE_ROWS) {
         staff_bulk(district, run, part)?.write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
     }
+    let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
+    staff_here(tx, district, &ids).await?;
+    if directories.staff_whole && !ids.is_empty() {
+        staff_left(tx, district, &ids, now).await?;
+    }
     Ok(())
+}
+
+/// Whoever is listed again has come back.
+async fn staff_here(tx: &mut Tx, district: &DistrictId, ids: &[&str]) -> Result<()> {
+    let pg = "UPDATE staff SET left_at = NULL WHERE district = $1 AND left_at IS NOT NULL AND staff_id = ANY($2)";
+    let lite = "UPDATE staff SET left_at = NULL WHERE district = $1 AND left_at IS NOT NULL \
+                AND staff_id IN (SELECT value FROM json_each($2))";
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids]).await.map(drop)
+}
+
+/// Marks the others: who left the SIS sees nothing any more by the roster's word. Nobody is deleted.
+async fn staff_left(tx: &mut Tx, district: &DistrictId, ids: &[&str], now: DateTime<Utc>) -> Result<()> {
+    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND NOT staff_id = ANY($2)";
+    let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL \
+                AND staff_id NOT IN (SELECT value FROM json_each($2))";
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids, now]).await.map(drop)
 }
 
 /// Schools or staff per statement.

@@ -53,7 +53,7 @@ impl Store {
             Stage::Recheck
         } else {
             release_in(&mut tx, district, run, Some(actor), now).await?;
-            release::write_side(&mut tx, district, run).await?;
+            release::write_side(&mut tx, district, run, now).await?;
             Stage::Release
         };
         let detail = format!("plan={}", held.plan_hash.unwrap_or_default());

@@ -13,14 +13,17 @@ mod arg;
 mod connect;
 mod fault;
 mod migrate;
+mod patience;
 mod row;
 mod told;
 mod tx;
 
 pub(crate) use arg::{Arg, args};
+pub use connect::CommitGate;
 pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
 pub(crate) use migrate::postgres as migrate_postgres;
+pub(crate) use patience::within;
 pub(crate) use row::Row;
 pub(crate) use told::{Told, finish};
 pub(crate) use tx::Tx;

@@ -13,7 +13,7 @@ use crate::{
     StoreError,
     run::Stage,
     secret::Keyring,
-    sql::{Engine, is_private, migrate_postgres},
+    sql::{CommitGate, Engine, is_private, migrate_postgres},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -61,7 +61,12 @@ pub struct ScheduledDistrict {
 impl Store {
     /// Opens (and migrates) the embedded store `dir/store.db`.
     pub async fn open_embedded(dir: &Path, key: Keyring) -> Result<Self> {
-        Ok(Self::new(Engine::sqlite(dir).await?, key))
+        Ok(Self::new(Engine::sqlite(dir, None).await?, key))
+    }
+
+    /// [`Store::open_embedded`] with a gate before each commit: a simulation's way to have a process die there.
+    pub async fn open_embedded_gated(dir: &Path, key: Keyring, gate: CommitGate) -> Result<Self> {
+        Ok(Self::new(Engine::sqlite(dir, Some(gate)).await?, key))
     }
 
     /// Connects to PostgreSQL as a worker: SET ROLE `rollcall_app` on every connection; checks the schema version.

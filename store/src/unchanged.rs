@@ -5,7 +5,7 @@
 //! judged of it (rows, digest, total) is copied. So the page is in: complete, replayable, kept as long as any run that
 //! stands on it.
 //!
-//! Neighbours: [`pages`](crate::pages) reads content wherever it lies and forgets it last; [`pulls`](crate::pulls) holds
+//! Neighbours: [`pages`](crate::pages) reads content wherever it lies and forgets it last; [`pulls`] holds
 //! the board, which changes in the same transaction.
 //!
 //! Invariants: a row that stands on another names one that stands on none; equal digests mean equal bytes, read by the

@@ -12,7 +12,10 @@ use rollcall_store::{
     document::{
         Author, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, NewDocument, SaveMode,
     },
-    flag::{CutoverFlag, Flag, FlagState, LedgerEntry, Participation, PushedFlag},
+    flag::{
+        CutoverFlag, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag, TakeOverPlan,
+        TakeOverState,
+    },
     lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, ViewOutcome},
 };
 use roster_support::*;
@@ -30,6 +33,7 @@ on_both_engines! {
     a_change_of_completed_documents_marks_the_student,
     participations_and_flags_read_back,
     due_and_accepted_flags_are_found,
+    flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
     work_is_due_when_a_run_stopped_or_documents_changed,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
@@ -179,13 +183,16 @@ async fn an_idempotency_key_answers_alike_and_is_for_one_request(f: Fixture) {
     let (store, new) = (&f.store, document("d"));
     let first = store.save_document(&district, &new, SaveMode::Create, keyed("k1")).await.unwrap().unwrap();
     let again = store.save_document(&district, &new, SaveMode::Create, keyed("k1")).await.unwrap().unwrap();
-    assert_eq!((first.created, again.created, again.document), (true, false, first.document));
+    assert_eq!((first.created, again.created, again.changed), (true, true, false));
+    assert_eq!(again.document, first.document);
     let other = NewDocument { kind: "ETR".to_owned(), ..document("d") };
     let reused = store.save_document(&district, &other, SaveMode::Replace, keyed("k1")).await.unwrap();
     assert_eq!(reused, Err(DocumentRefused::KeyReused));
     let key = "d".parse().unwrap();
     assert!(store.withdraw_document(&district, &key, keyed("k2")).await.unwrap().unwrap().changed);
     assert!(!store.withdraw_document(&district, &key, keyed("k2")).await.unwrap().unwrap().changed);
+    let late = store.save_document(&district, &new, SaveMode::Create, keyed("k1")).await.unwrap().unwrap();
+    assert_eq!((late.created, late.document), (true, first.document), "the first answer, whatever happened since");
     let other_actor = Author { actor: "another", key: Some("k1"), at: at(12) };
     let by_another = store.save_document(&district, &new, SaveMode::Create, other_actor).await.unwrap();
     assert_eq!(by_another, Err(DocumentRefused::Exists), "keys are an integration's own");
@@ -271,6 +278,7 @@ fn flag(number: u128, state: FlagState) -> Flag {
         why: Some("participation".to_owned()),
         pushed: None,
         verified_at: None,
+        refused: None,
     }
 }
 
@@ -325,20 +333,48 @@ async fn due_and_accepted_flags_are_found(f: Fixture) {
     assert_eq!(f.store.accepted_flags(&district, 10).await.unwrap(), [flags[1].clone()]);
 }
 
+async fn flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks(f: Fixture) {
+    let district = house(&f.store).await;
+    let sent = PushedFlag {
+        starts_on: day("2026-08-20"),
+        ends_on: None,
+        sis_id: "GUID-1".to_owned(),
+        program_sis_id: "P".to_owned(),
+    };
+    let refused = Flag { refused: Some(RefusedFlag { status: 422, sent }), ..flag(2, FlagState::Failed) };
+    let withdrawn = Flag { reason: Some("withdrawn".to_owned()), ..flag(3, FlagState::Wanted) };
+    let all = [flag(1, FlagState::Wanted), refused, withdrawn, flag(4, FlagState::Pushed)];
+    f.store.save_flags(&district, &all, &[], at(10)).await.unwrap();
+    let page = |after, limit| FlagFilter { after, limit, ..FlagFilter::default() };
+    let first = f.store.flags_page(&district, &page(None, 2)).await.unwrap();
+    assert_eq!(first, all[..2]);
+    let rest = f.store.flags_page(&district, &page(Some(first[1].id), 10)).await.unwrap();
+    assert_eq!(rest, all[3..], "one that was never pushed and is not wanted any more is nobody's business");
+    let nobody = FlagFilter { student: Some(id("2")), limit: 10, ..FlagFilter::default() };
+    assert!(f.store.flags_page(&district, &nobody).await.unwrap().is_empty());
+    f.store.ask_for_flags(&district).await.unwrap();
+    let asked = f.store.flag(&district, all[1].id).await.unwrap().unwrap();
+    assert_eq!(asked, Flag { refused: None, ..all[1].clone() });
+}
+
 async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     let district = house(&f.store).await;
     let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let store = &f.store;
     assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
     assert!(!store.claim_flags(&district, two, at(59), at(119)).await.unwrap());
-    assert!(store.claim_flags(&district, one, at(50), at(110)).await.unwrap(), "renewed");
+    assert!(store.renew_flags(&district, one, at(110)).await.unwrap());
+    assert!(!store.reserve_flags(&district, two, at(109), at(169)).await.unwrap());
     assert!(store.claim_flags(&district, two, at(110), at(170)).await.unwrap(), "a dead worker's lease runs out");
     store.release_flags(&district, one).await.unwrap();
     assert!(!store.claim_flags(&district, one, at(111), at(170)).await.unwrap(), "another's lease is not given back");
+    assert!(!store.renew_flags(&district, one, at(170)).await.unwrap(), "nor renewed");
     store.release_flags(&district, two).await.unwrap();
     assert_eq!(store.flags_unreachable(&district, "away").await.unwrap(), 1);
     assert_eq!(store.flags_unreachable(&district, "away").await.unwrap(), 2);
     store.retry_flags_at(&district, at(200)).await.unwrap();
+    assert!(store.reserve_flags(&district, two, at(190), at(195)).await.unwrap(), "a person's decision needs no SIS");
+    store.release_flags(&district, two).await.unwrap();
     assert!(!store.claim_flags(&district, one, at(199), at(260)).await.unwrap());
     assert!(store.claim_flags(&district, one, at(200), at(260)).await.unwrap());
     store.flags_reachable(&district).await.unwrap();
@@ -372,8 +408,18 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
     let district = house(&f.store).await;
     let old = |name: &str| CutoverFlag { flag: name.to_owned(), sis_id: "G".to_owned(), done_at: None, outcome: None };
     let (store, cutover) = (&f.store, day("2026-08-15"));
-    assert!(store.approve_cutover(&district, SPED, cutover, &[old("a"), old("b")], "ops", at(10)).await.unwrap());
-    assert!(!store.approve_cutover(&district, SPED, cutover, &[old("c")], "ops", at(11)).await.unwrap());
+    let plan = |to_end: Vec<CutoverFlag>| TakeOverPlan {
+        program: SPED.to_owned(),
+        cutover,
+        to_end,
+        without_new: 0,
+        warnings: Vec::new(),
+        state: TakeOverState::AwaitingApproval,
+        hash: "digest".to_owned(),
+    };
+    assert!(store.approve_cutover(&district, &plan(vec![old("a"), old("b")]), "ops", at(10)).await.unwrap());
+    assert!(!store.approve_cutover(&district, &plan(vec![old("c")]), "ops", at(11)).await.unwrap());
+    assert_eq!(store.cutovers(&district).await.unwrap()[0].plan_hash.as_deref(), Some("digest"));
     let open = || store.cutover_flags(&district, SPED, true, 10);
     assert_eq!(open().await.unwrap(), [old("a"), old("b")]);
     let done = |name: &str| LedgerEntry {

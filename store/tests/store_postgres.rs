@@ -64,8 +64,19 @@ async fn other_policies_are_for_looking_across_districts_only() {
          FROM pg_policy p WHERE p.polname <> 'tenant' ORDER BY 1",
     )
     .await;
-    let wanted = ["cutover", "cutover_flag", "district", "flag", "flag_pending", "flag_sync", "page", "run"]
-        .map(|table| format!("lookout {table} r rollcall_lookout"));
+    let wanted = [
+        "cutover",
+        "cutover_flag",
+        "district",
+        "flag",
+        "flag_pending",
+        "flag_sync",
+        "lti_deployment",
+        "page",
+        "parked_event",
+        "run",
+    ]
+    .map(|table| format!("lookout {table} r rollcall_lookout"));
     assert_eq!(others, wanted);
     // What that role may read: ids, dates and states.
     let columns = texts(
@@ -105,7 +116,9 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
     .await;
     let wanted = [
         "lookout_districts",
+        "lookout_figures",
         "lookout_flag_syncs",
+        "lookout_lti_deployment",
         "lookout_open_runs",
         "lookout_run",
         "lookout_runs",

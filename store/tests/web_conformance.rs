@@ -4,23 +4,31 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod common;
+mod roster_support;
 
 use common::{Fixture, later, new_key, now, ring};
-use rollcall_proto::id::{DistrictId, StudentId};
+use rollcall_proto::{
+    id::{DistrictId, StudentId},
+    roster::{Person, Staff},
+};
 use rollcall_store::{
     StoreError,
-    integrations::Integration,
+    integrations::{Integration, TokenHolder},
     lti::{
-        Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails, StaffAccess, StudentScope,
-        ToolKey, UserAccess, ViewOutcome,
+        DeploymentTaken, Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails,
+        StaffAccess, StudentScope, ToolKey, UserAccess, ViewOutcome,
     },
+    plan::Verdict,
 };
+use roster_support::{plan_of, run_at_plan};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 on_both_engines! {
     a_registration_reads_back_and_keeps_its_id,
     a_removed_district_has_no_registration,
+    a_deployment_is_of_one_district,
+    staff_who_left_are_not_found,
     a_login_is_good_once_and_for_a_while,
     many_at_once_use_a_login_once,
     a_ticket_is_good_once_and_its_view_is_logged_with_it,
@@ -74,10 +82,10 @@ fn login(registration: Uuid, state: &str) -> NewLogin {
 async fn a_registration_reads_back_and_keeps_its_id(f: Fixture) {
     let district = f.district("a").await;
     let first = registration(&district, "c1");
-    assert_eq!(f.store.register_platform(&first, "test").await.unwrap(), first.id);
+    assert_eq!(f.store.register_platform(&first, "test").await.unwrap(), Ok(first.id));
     let again = Registration { jwks_url: "https://sis.example/keys".parse().unwrap(), ..registration(&district, "c1") };
-    assert_eq!(f.store.register_platform(&again, "test").await.unwrap(), first.id);
-    f.store.register_platform(&registration(&district, "c2"), "test").await.unwrap();
+    assert_eq!(f.store.register_platform(&again, "test").await.unwrap(), Ok(first.id));
+    f.store.register_platform(&registration(&district, "c2"), "test").await.unwrap().unwrap();
     let all = f.store.registrations(&district).await.unwrap();
     assert_eq!(all[0], Registration { jwks_url: again.jwks_url.clone(), ..first.clone() });
     assert_eq!(all.len(), 2);
@@ -90,9 +98,67 @@ async fn a_registration_reads_back_and_keeps_its_id(f: Fixture) {
     assert!(matches!(f.store.register_platform(&nowhere, "test").await, Err(StoreError::NoDistrict(_))));
 }
 
+async fn a_deployment_is_of_one_district(f: Fixture) {
+    let (a, b) = (f.district("a").await, f.district("b").await);
+    let first = registration(&a, "c1");
+    f.store.register_platform(&first, "test").await.unwrap().unwrap();
+    let with = |district: &DistrictId, client: &str, deployments: &[&str]| {
+        let mut new = registration(district, client);
+        new.details.deployments = deployments.iter().map(ToString::to_string).collect();
+        new
+    };
+    let taken = DeploymentTaken { deployment: "d1".to_owned(), district: a.clone(), registration: first.id };
+    let second = with(&b, "c1", &["d0", "d1"]);
+    assert_eq!(f.store.register_platform(&second, "test").await.unwrap(), Err(taken));
+    assert_eq!(f.store.registrations(&b).await.unwrap(), [], "nothing of it is kept");
+    f.store.register_platform(&with(&b, "c1", &["d0", "d0", "d2"]), "test").await.unwrap().unwrap();
+    f.store.register_platform(&with(&b, "c2", &["d1"]), "test").await.unwrap().unwrap();
+    // Said anew without it, or taken away, it is free.
+    f.store.register_platform(&with(&a, "c1", &["d3"]), "test").await.unwrap().unwrap();
+    f.store.register_platform(&with(&b, "c1", &["d1"]), "test").await.unwrap().unwrap();
+    assert!(f.store.register_platform(&first, "test").await.unwrap().is_err());
+    let held = f.store.registrations(&b).await.unwrap().into_iter().find(|one| one.client_id == "c1").unwrap();
+    assert!(f.store.remove_registration(&b, held.id, "test", later(1)).await.unwrap());
+    f.store.register_platform(&first, "test").await.unwrap().unwrap();
+}
+
+async fn staff_who_left_are_not_found(f: Fixture) {
+    let district = f.district("a").await;
+    let night = async |seq: u32, ids: &[&str], whole| {
+        let run = run_at_plan(&f.store, &district, seq).await;
+        let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+        plan.staff = ids.iter().map(|id| member(id)).collect();
+        plan.staff_whole = whole;
+        assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
+    };
+    let found = async |id: &str| {
+        let by_id = f.store.staff_by_id(&district, id).await.unwrap().is_some();
+        let by_email = f.store.staff_by_email(&district, &format!("{id}@example.org")).await.unwrap().is_some();
+        assert_eq!(by_id, by_email, "{id}");
+        by_id
+    };
+    night(1, &["t1", "t2"], true).await;
+    assert!(found("t1").await && found("t2").await);
+    night(2, &["t1"], false).await;
+    assert!(found("t2").await, "a listing with gaps proves nothing");
+    night(3, &[], true).await;
+    assert!(found("t1").await && found("t2").await, "neither does an empty one");
+    night(4, &["t1"], true).await;
+    assert!(found("t1").await && !found("t2").await);
+    night(5, &["t1", "t2"], false).await;
+    assert!(found("t2").await, "who is listed again is back");
+}
+
+fn member(id: &str) -> Staff {
+    let email = serde_json::json!({"id": "1", "rank": 1, "kind": null, "address": format!("{id}@example.org")});
+    let person =
+        Person { name_id: id.to_owned(), emails: vec![serde_json::from_value(email).unwrap()], ..Person::default() };
+    Staff { id: id.to_owned(), number: None, person, teacher: true, entities: vec!["1".to_owned()] }
+}
+
 async fn a_removed_district_has_no_registration(f: Fixture) {
     let district = f.district("a").await;
-    f.store.register_platform(&registration(&district, "c1"), "test").await.unwrap();
+    f.store.register_platform(&registration(&district, "c1"), "test").await.unwrap().unwrap();
     f.store.remove_district(&district, "test", later(1)).await.unwrap();
     assert_eq!(f.store.registrations(&district).await.unwrap(), []);
 }
@@ -161,9 +227,9 @@ async fn tenants_do_not_see_each_other(f: Fixture) {
     let (a, b) = (f.district("a").await, f.district("b").await);
     let new = login(Uuid::now_v7(), "s1");
     f.store.begin_login(&a, &new, now()).await.unwrap();
-    f.store.register_platform(&registration(&a, "c1"), "test").await.unwrap();
+    f.store.register_platform(&registration(&a, "c1"), "test").await.unwrap().unwrap();
     f.store.add_integration(&a, &integration("i1")).await.unwrap();
-    f.store.add_token(&a, "i1", Digest::of("t"), later(10)).await.unwrap();
+    f.store.add_token(&a, &held_by("i1"), Digest::of("t"), later(10)).await.unwrap();
     assert!(f.store.login(&b, new.state, now()).await.unwrap().is_none());
     assert!(!f.store.use_login(&b, new.state, now()).await.unwrap());
     assert_eq!(f.store.registrations(&b).await.unwrap(), []);
@@ -263,20 +329,25 @@ fn integration(id: &str) -> Integration {
     Integration {
         id: id.to_owned(),
         name: "Plans".to_owned(),
+        scopes: "documents flags.read".parse().unwrap(),
         secret_hash: "$argon2id$".to_owned(),
         created_at: now(),
         created_by: "test".to_owned(),
     }
 }
 
+fn held_by(integration: &str) -> TokenHolder {
+    TokenHolder { integration: integration.to_owned(), scopes: "flags.read".parse().unwrap() }
+}
+
 async fn integrations_come_and_go_with_their_tokens(f: Fixture) {
     let district = f.district("a").await;
     f.store.add_integration(&district, &integration("i1")).await.unwrap();
     assert_eq!(f.store.integration(&district, "i1").await.unwrap(), Some(integration("i1")));
-    f.store.add_token(&district, "i1", Digest::of("t"), later(15)).await.unwrap();
-    assert!(f.store.add_token(&district, "nobody", Digest::of("u"), later(15)).await.is_err());
+    f.store.add_token(&district, &held_by("i1"), Digest::of("t"), later(15)).await.unwrap();
+    assert!(f.store.add_token(&district, &held_by("nobody"), Digest::of("u"), later(15)).await.is_err());
     let holder = |minutes| f.store.token_holder(&district, Digest::of("t"), later(minutes));
-    assert_eq!(holder(14).await.unwrap().as_deref(), Some("i1"));
+    assert_eq!(holder(14).await.unwrap(), Some(held_by("i1")));
     assert_eq!(holder(15).await.unwrap(), None);
     assert!(f.store.remove_integration(&district, "i1", "test", later(1)).await.unwrap());
     assert_eq!(holder(1).await.unwrap(), None);
@@ -287,7 +358,7 @@ async fn what_has_expired_is_swept_away(f: Fixture) {
     let district = f.district("a").await;
     f.store.begin_login(&district, &login(Uuid::now_v7(), "s1"), now()).await.unwrap();
     f.store.add_integration(&district, &integration("i1")).await.unwrap();
-    f.store.add_token(&district, "i1", Digest::of("t"), later(15)).await.unwrap();
+    f.store.add_token(&district, &held_by("i1"), Digest::of("t"), later(15)).await.unwrap();
     f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();
     f.store.add_tool_key(&district, &key("k2", 60), later(120), "test", now()).await.unwrap();
     assert_eq!(f.store.sweep_web(&district, later(15)).await.unwrap(), 0);

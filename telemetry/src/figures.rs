@@ -130,7 +130,9 @@ fn one_by_one(districts: &[DistrictFigures], shown: &[String], now: DateTime<Utc
     }
     let names: Vec<String> = few.iter().map(|of| of.district.to_string()).collect();
     let gone: Vec<&String> = shown.iter().filter(|name| !names.contains(name)).collect();
-    gone.iter().for_each(|name| show(name, f64::NAN, f64::NAN, [f64::NAN; 5]));
+    for name in &gone {
+        show(name, f64::NAN, f64::NAN, [f64::NAN; 5]);
+    }
     names
 }
 

@@ -22,8 +22,10 @@ mod pages;
 pub mod random;
 mod refusal;
 mod server;
+mod take_overs;
 
 pub use self::{
     config::{ConfigError, WebConfig},
-    server::{run, run_with_probes},
+    server::{Resources, run, run_with_probes},
+    take_overs::{TakeOverError, TakeOvers},
 };

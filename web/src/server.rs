@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::{WebConfig, api, headers, health, lti, lti::platform_keys::PlatformKeys, pages};
+use crate::{WebConfig, api, headers, health, lti, lti::platform_keys::PlatformKeys, pages, take_overs::TakeOvers};
 
 /// Longest time from request to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -37,45 +37,50 @@ pub(crate) struct App {
     pub(crate) bus: SharedBus,
     pub(crate) store: Store,
     pub(crate) clock: SharedClock,
+    pub(crate) take_overs: Arc<dyn TakeOvers>,
     pub(crate) platform_keys: PlatformKeys,
     pub(crate) hashing: Arc<Semaphore>,
 }
 
+/// What the site works with.
+#[derive(Clone)]
+pub struct Resources {
+    /// Where it says that flags are due.
+    pub bus: SharedBus,
+    /// Everything it keeps.
+    pub store: Store,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// Whom it asks about take-overs.
+    pub take_overs: Arc<dyn TakeOvers>,
+}
+
 /// Serves `listener` until `shutdown`; answers under way go out first.
-pub async fn run(
-    listener: TcpListener,
-    config: WebConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
-    shutdown: CancellationToken,
-) {
+pub async fn run(listener: TcpListener, config: WebConfig, resources: Resources, shutdown: CancellationToken) {
     let probes = Router::new().route("/health/live", get(health::live)).route("/health/ready", get(health::ready));
-    serve(listener, config, (bus, store, clock), probes, shutdown).await;
+    serve(listener, config, resources, probes, shutdown).await;
 }
 
 /// [`run`] with the process's own `probes` in place of the site's: health, and what else is to be served beside the site.
 pub async fn run_with_probes(
     listener: TcpListener,
     config: WebConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
+    resources: Resources,
     probes: Router,
     shutdown: CancellationToken,
 ) {
-    serve(listener, config, (bus, store, clock), probes.with_state(()), shutdown).await;
+    serve(listener, config, resources, probes.with_state(()), shutdown).await;
 }
 
 async fn serve(
     listener: TcpListener,
     config: WebConfig,
-    (bus, store, clock): (SharedBus, Store, SharedClock),
+    resources: Resources,
     probes: Router<App>,
     shutdown: CancellationToken,
 ) {
-    let sweeping = tokio::spawn(sweep(store.clone(), Arc::clone(&clock), shutdown.clone()));
-    let routes = match router(config, bus, store, clock, probes) {
+    let sweeping = tokio::spawn(sweep(resources.store.clone(), Arc::clone(&resources.clock), shutdown.clone()));
+    let routes = match router(config, resources, probes) {
         Ok(routes) => routes,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the HTTP side cannot start");
@@ -95,14 +100,13 @@ async fn serve(
 /// The TLS library does not start.
 fn router(
     config: WebConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
+    resources: Resources,
     probes: Router<App>,
 ) -> Result<Router, lti::platform_keys::FetchError> {
+    let Resources { bus, store, clock, take_overs } = resources;
     let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
     let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
-    let app = App { config: Arc::new(config), bus, store, clock, platform_keys, hashing };
+    let app = App { config: Arc::new(config), bus, store, clock, take_overs, platform_keys, hashing };
     Ok(Router::new()
         .merge(probes)
         .route(pages::STYLE_PATH, get(pages::style))

@@ -184,7 +184,7 @@ async fn token_of_deployment_b_in_tenant_a() {
 async fn a_state_of_one_tenant_is_none_of_another() {
     let mut house = House::new().await;
     let alamo = house.site.district("alamo").await;
-    house.site.register(&alamo, &house.platform, |_| {}).await;
+    house.site.register(&alamo, &house.platform, |details| details.deployments = vec!["deployment-2".to_owned()]).await;
     let form = house.login().await;
     let page = house.browser.post(house.site.config.launch_url(&alamo), &form).await;
     house.assert_refused(&page, "state of another tenant").await;

@@ -4,80 +4,26 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use reqwest::{Client, Method, StatusCode, header};
-use rollcall_proto::{id::DistrictId, message::Body, topology::Queue};
+use rollcall_proto::{message::Body, topology::Queue};
 use rollcall_web::api::{self, integration};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use support::{HOSTILE_HTML, OTHER_STUDENT, PROGRAM, STUDENT, Site, now};
-
-struct Caller<'a> {
-    site: &'a Site,
-    client: Client,
-    token: String,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: header::HeaderMap,
-    body: Value,
-}
-
-impl<'a> Caller<'a> {
-    async fn new(site: &'a Site, district: &DistrictId) -> Self {
-        let added = integration::add(&site.store, district, "Plans", "test", now()).await.unwrap();
-        let client = Client::builder().no_proxy().build().unwrap();
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", &added.client_id),
-            ("client_secret", added.client_secret.expose_secret()),
-        ];
-        let answer = client.post(site.base.join("oauth2/token").unwrap()).form(&form).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
-        let body: Value = answer.json().await.unwrap();
-        assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)));
-        Self { site, client, token: body["access_token"].as_str().unwrap().to_owned() }
-    }
-
-    async fn send(&self, method: Method, path: &str, key: Option<&str>, body: Option<&Value>) -> Answer {
-        let url = self.site.base.join(&format!("api/v1/{path}")).unwrap();
-        let mut request = self.client.request(method, url).bearer_auth(&self.token);
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null);
-        Answer { status, headers, body }
-    }
-
-    async fn create(&self, key: &str, body: &Value) -> Answer {
-        self.send(Method::POST, "documents", Some(key), Some(body)).await
-    }
-}
+use support::{
+    HOSTILE_HTML, OTHER_STUDENT, PROGRAM, STUDENT, Site,
+    caller::{Caller, assert_problem},
+    now,
+};
 
 fn document(id: &str, status: &str) -> Value {
     json!({
         "document_id": id, "student_id": STUDENT, "program": PROGRAM, "kind": "IEP", "status": status,
         "start": "2026-09-01", "data": { "minutes": 30 }, "file": STANDARD.encode(HOSTILE_HTML),
     })
-}
-
-fn assert_problem(answer: &Answer, status: StatusCode, code: &str) {
-    assert_eq!((answer.status, &answer.body["code"]), (status, &json!(code)), "{}", answer.body);
-    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
-    assert_eq!(answer.body["status"], json!(status.as_u16()));
-    assert_eq!(answer.body["type"], json!(format!("urn:rollcall:problem:{code}")));
-    assert!(answer.body["title"].is_string() && answer.body["instance"].is_string());
-    assert!(!answer.body.to_string().contains(STUDENT), "no student fact in an error");
 }
 
 #[tokio::test]
@@ -121,10 +67,20 @@ async fn the_same_key_again_changes_nothing_and_answers_alike() {
     let caller = Caller::new(&site, &district).await;
     let first = caller.create("k1", &document("IEP-1", "completed")).await;
     let again = caller.create("k1", &document("IEP-1", "completed")).await;
+    assert_eq!((first.status, again.status), (StatusCode::CREATED, StatusCode::CREATED));
     assert_eq!(first.body, again.body);
-    assert!(again.status.is_success());
+    let withdraw = || caller.send(Method::POST, "documents/IEP-1/withdraw", Some("w1"), None);
+    let withdrawn = withdraw().await;
+    assert_eq!((withdrawn.status, &withdrawn.body["version"]), (StatusCode::OK, &json!(2)));
+    let late = caller.create("k1", &document("IEP-1", "completed")).await;
+    assert_eq!((late.status, late.body), (StatusCode::CREATED, first.body), "the first answer, whatever came since");
+    assert_eq!(withdraw().await.body, withdrawn.body);
     let other = caller.create("k1", &document("IEP-2", "completed")).await;
     assert_problem(&other, StatusCode::UNPROCESSABLE_ENTITY, "key-reused");
+    let complete = caller.send(Method::POST, "documents/IEP-1/complete", Some("w1"), None).await;
+    assert_problem(&complete, StatusCode::UNPROCESSABLE_ENTITY, "key-reused");
+    let unknown = caller.send(Method::POST, "documents/IEP-1/shred", Some("w2"), None).await;
+    assert_problem(&unknown, StatusCode::NOT_FOUND, "request-malformed");
     let taken = caller.create("k2", &document("IEP-1", "draft")).await;
     assert_problem(&taken, StatusCode::CONFLICT, "document-exists");
 }
@@ -227,7 +183,8 @@ async fn tokens_expire_and_go_with_their_integration() {
 async fn token_requests_are_refused_as_oauth_says() {
     let site = Site::start().await;
     let district = site.district("lone-star").await;
-    let added = integration::add(&site.store, &district, "Plans", "test", now()).await.unwrap();
+    let scopes = "documents".parse().unwrap();
+    let added = integration::add(&site.store, &district, "Plans", scopes, "test", now()).await.unwrap();
     let (id, secret) = (added.client_id.as_str(), added.client_secret.expose_secret());
     let url = site.base.join("oauth2/token").unwrap();
     let client = Client::builder().no_proxy().build().unwrap();
@@ -278,9 +235,14 @@ async fn the_description_is_served_and_names_every_route() {
     insta::assert_json_snapshot!("openapi", served);
     // Every operation is reachable as described: without a token it asks for one.
     let client = Client::builder().no_proxy().build().unwrap();
+    let mut names = BTreeSet::new();
     for (path, operations) in served["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            let path = path.trim_start_matches('/').replace("{document_id}", "x");
+            assert!(
+                names.insert(operation["operationId"].as_str().unwrap()),
+                "two operations of one name: {operation}"
+            );
+            let path = path.trim_start_matches('/').replace("{document_id}", "x").replace("{change}", "complete");
             let method: Method = method.to_uppercase().parse().unwrap();
             let answer = client.request(method.clone(), site.base.join(&path).unwrap()).send().await.unwrap();
             let expected = if path == "oauth2/token" { StatusCode::BAD_REQUEST } else { StatusCode::UNAUTHORIZED };

@@ -129,7 +129,7 @@ async fn a_launch_from_an_independent_platform_and_again_after_its_restart() {
         },
         created_at: now(),
     };
-    site.store.register_platform(&new, "test").await.unwrap();
+    site.store.register_platform(&new, "test").await.unwrap().unwrap();
     let access = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
     site.store.put_lti_user(&district, "u1", &access, "test", now()).await.unwrap();
 

@@ -47,7 +47,7 @@ fn first_eight(hasher: &blake3::Hasher) -> u64 {
 /// The rows of an array, none of them read: how many, and where they stand.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
-    pub(super) rows: u32,
+    pub(super) number: u32,
     first: &'a str,
     last: &'a str,
 }
@@ -82,11 +82,11 @@ impl<'de> Visitor<'de> for Look {
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Rows<'de>, A::Error> {
         let mut found = Rows::default();
         while let Some(row) = array.next_element::<&'de RawValue>()? {
-            if found.rows == 0 {
+            if found.number == 0 {
                 found.first = row.get();
             }
             found.last = row.get();
-            found.rows += 1;
+            found.number += 1;
         }
         Ok(found)
     }
@@ -102,6 +102,6 @@ mod tests {
         assert_eq!(digest(r#"[{"a":1},{"b":2}]"#), digest(r#" [ {"a":1},{"b":2} ]"#));
         assert_ne!(digest(r#"[{"a":1},{"b":2}]"#), digest(r#"[{"a":1},{"b":3}]"#));
         assert_ne!(digest(r#"[{"a":1},{"b":2}]"#), digest(r#"[{"c":1},{"b":2}]"#));
-        assert_eq!(serde_json::from_str::<Rows<'_>>(" []").unwrap().rows, 0);
+        assert_eq!(serde_json::from_str::<Rows<'_>>(" []").unwrap().number, 0);
     }
 }

@@ -36,8 +36,9 @@ use self::{
     replay::AmqpReplay,
     subscription::AmqpSubscription,
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription, publishing};
 use crate::{
+    failpoint::Side,
     message::Message,
     telemetry::messaging::{self, Origin, System},
     topology::Queue,
@@ -104,7 +105,10 @@ impl Bus for AmqpBus {
         if outgoing.is_empty() {
             return Ok(());
         }
-        messaging::publish(&self.system, messages, self.publisher.publish(outgoing)).await
+        publishing(messages, Side::Before);
+        messaging::publish(&self.system, messages, self.publisher.publish(outgoing)).await?;
+        publishing(messages, Side::After);
+        Ok(())
     }
 
     fn system(&self) -> &System {

@@ -30,9 +30,10 @@ use self::{
     subscription::EmbeddedSubscription,
     writer::{Op, Wakers},
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription, publishing};
 use crate::{
     codec::{Kind, Wire},
+    failpoint::Side,
     message::Message,
     telemetry::messaging::{self, System},
     topology::{Queue, queue_of},
@@ -131,8 +132,11 @@ impl Bus for EmbeddedBus {
             return Ok(());
         }
         let rows = messages.iter().map(NewRow::of).collect::<Result<Vec<_>, _>>()?;
-        let publishing = self.ask("publish", |reply| Op::Publish { rows, reply });
-        messaging::publish(System::embedded(), messages, publishing).await
+        publishing(messages, Side::Before);
+        let asked = self.ask("publish", |reply| Op::Publish { rows, reply });
+        messaging::publish(System::embedded(), messages, asked).await?;
+        publishing(messages, Side::After);
+        Ok(())
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {

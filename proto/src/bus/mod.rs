@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     codec::{Kind, Wire},
+    failpoint::{Side, Step, reached},
     handler::{Park, Retry},
     id::{DistrictId, RunId},
     message::Message,
@@ -127,7 +128,22 @@ impl Delivery {
     pub(crate) fn origin(&self) -> Option<&Origin> {
         match &self.token {
             Token::Amqp(token) => Some(token.origin()),
-            Token::Embedded(_) => None,
+            Token::Embedded(_) | Token::Outside(_) => None,
+        }
+    }
+
+    /// A delivery of a bus outside this crate, which finds it again by `tag`. `attempt`: deliveries of it that ended in a
+    /// retry so far.
+    pub fn outside(wire: Wire, attempt: u32, tag: u64) -> Self {
+        let unreadable = Label { id: Uuid::nil(), kind: "unknown".to_owned(), district: None, run: None };
+        Self::read(unreadable, Some(attempt), wire, Token::Outside(tag))
+    }
+
+    /// The tag of a delivery made by [`Delivery::outside`].
+    pub const fn tag(&self) -> Option<u64> {
+        match self.token {
+            Token::Outside(tag) => Some(tag),
+            Token::Amqp(_) | Token::Embedded(_) => None,
         }
     }
 
@@ -167,6 +183,13 @@ pub struct Unreadable {
     pub detail: String,
 }
 
+/// The moment around publishing, for the tests.
+fn publishing(messages: &[Message], side: Side) {
+    if let Some(first) = messages.first() {
+        reached(Step::Publish, Kind::of(&first.body).as_str(), side);
+    }
+}
+
 /// How a bus finds a delivery again.
 #[derive(Debug)]
 pub(crate) enum Token {
@@ -174,6 +197,8 @@ pub(crate) enum Token {
     Amqp(Box<amqp::AmqpToken>),
     /// SQLite.
     Embedded(embedded::EmbeddedToken),
+    /// A bus that this crate does not know.
+    Outside(u64),
 }
 
 /// Number of messages of a queue.

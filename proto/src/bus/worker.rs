@@ -30,6 +30,7 @@ use self::attend::{Attended, Post, attend, attend_together};
 use super::{BusError, Delivery, SharedBus, Subscription};
 use crate::{
     clock::SharedClock,
+    failpoint::{Side, Step, reached},
     handler::{Fate, Handler},
     telemetry::{Spanned, consuming::Expected, messaging},
     topology::{ATTEMPTS, Queue},
@@ -39,6 +40,14 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Many times what any work takes, and less than what the broker waits for an acknowledgement (half an hour) before it
+/// takes all deliveries of the channel back.
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// How long a worker that is told to stop goes on with what it has in hand: a service manager's patience is short, and
+/// what is given back is as safe as what is finished.
+const DRAIN: Duration = Duration::from_secs(8);
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -46,6 +55,8 @@ pub struct WorkerConfig {
     pub concurrency: u16,
     /// Messages kept ready beyond those. What one process keeps ready, no other can handle: none for slow work.
     pub ahead: u16,
+    /// A handler that takes longer than this has failed an attempt.
+    pub limit: Duration,
     /// How long a worker that is told to stop goes on with what it has in hand.
     pub drain: Duration,
     /// What became of the messages; may be shared by several workers.
@@ -56,7 +67,7 @@ impl WorkerConfig {
     /// With the defaults for all but the number of messages handled at once.
     pub fn new(concurrency: u16) -> Self {
         let concurrency = concurrency.max(1);
-        Self { concurrency, ahead: concurrency / 4, drain: Duration::from_secs(20), counters: Arc::default() }
+        Self { concurrency, ahead: concurrency / 4, limit: LIMIT, drain: DRAIN, counters: Arc::default() }
     }
 }
 
@@ -187,6 +198,7 @@ impl Worker {
     fn take_up(&self, hand: &mut Hand, mut deliveries: Vec<Delivery>) {
         let post = Post {
             handler: Arc::clone(&self.handler),
+            limit: self.config.limit,
             bus: Arc::clone(&self.bus),
             queue: self.queue,
             now: self.clock.now(),
@@ -249,7 +261,9 @@ impl Worker {
         }
         if !done.is_empty() {
             let number = done.len();
+            reached(Step::Ack, self.queue.name(), Side::Before);
             self.settling("ack", number, process.as_ref(), subscription.ack_all(done)).await?;
+            reached(Step::Ack, self.queue.name(), Side::After);
             self.count(&Fate::Done, number as u64);
         }
         Ok(())

@@ -52,12 +52,12 @@ pub fn wanted_ids() -> Option<(u128, u64)> {
     IDS.get()
 }
 
-/// Begins what `build` begins with these ids.
-pub(super) fn with_ids<T>(context: TraceContext, build: impl FnOnce() -> T) -> T {
+/// Begins what `begin` begins with these ids.
+pub(super) fn with_ids<T>(context: TraceContext, begin: impl FnOnce() -> T) -> T {
     IDS.set(Some((context.trace_number(), context.span_number())));
-    let built = build();
+    let outcome = begin();
     IDS.set(None);
-    built
+    outcome
 }
 
 /// For which runs and districts something is done. Travels in the context, and marks every span within.

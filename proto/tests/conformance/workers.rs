@@ -136,6 +136,33 @@ pub async fn a_panic_is_a_failed_attempt(world: &impl World) {
     assert_eq!(second, Some(1));
 }
 
+/// Never comes to an end with one message.
+struct Endless {
+    bad: Uuid,
+}
+
+#[async_trait]
+impl Handler for Endless {
+    async fn handle(&self, message: Message) -> Fate {
+        if message.id == self.bad {
+            std::future::pending::<()>().await;
+        }
+        Fate::Done
+    }
+}
+
+pub async fn a_handler_that_never_ends_is_a_failed_attempt(world: &impl World) {
+    let sent = [fetch(1), fetch(2)];
+    world.bus().publish(&sent).await.unwrap();
+    let config = WorkerConfig { limit: Duration::from_millis(100), ..WorkerConfig::new(1) };
+    let worker = Running::start(world.bus(), Queue::Fetch, Arc::new(Endless { bad: sent[0].id }), config);
+    until("the good one is done, and the bad one tried again", async || {
+        worker.config.counters.done() == 1 && worker.config.counters.retried() >= 1
+    })
+    .await;
+    worker.stop().await;
+}
+
 pub async fn waiting_costs_no_attempt(world: &impl World) {
     world.bus().publish(&[fetch(1)]).await.unwrap();
     let turns = Arc::new(AtomicU32::new(0));

@@ -212,7 +212,7 @@ fn piece(node: &Node, tone: &'static str, scale: &Scale, opening: &'static str, 
         trouble: node.trouble,
         name: if node.depth == 0 { "the whole run".to_owned() } else { node.name.clone() },
         note: node.note.clone(),
-        title: format!("{} {}", begins.unwrap_or_default(), node.name),
+        title: format!("{} {}: {}", begins.unwrap_or_default(), node.name, node.note),
         took: length(node).map_or_else(String::new, readable),
         bars,
     }

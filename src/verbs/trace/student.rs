@@ -43,7 +43,7 @@ async fn second_look(context: &Context, run: &Run, id: &StudentId) -> anyhow::Re
         let board = context.store.board(&run.district, run.id, pull.connection).await?.unwrap_or_default();
         for (number, listing) in board.listings.iter().enumerate() {
             let Some(filter) = &listing.ask.ids else { continue };
-            if !filter.ids.iter().any(|asked| *asked == id.0) {
+            if !filter.ids.contains(&id.0) {
                 continue;
             }
             let answers: Vec<_> = pages

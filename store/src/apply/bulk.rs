@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     StoreError,
-    sql::{Tx, fault, finish},
+    sql::{Tx, fault, finish, within},
 };
 
 /// The values of one column.
@@ -92,10 +92,12 @@ impl Bulk<'_> {
         }
         let span = tx.told().bulk(operation, self.table, self.rows);
         let written = match tx {
-            Tx::Pg(connection, _) => super::postgres::write(connection, self, on_conflict).await,
-            Tx::Lite(connection, _) => super::sqlite::write(connection, self, on_conflict).await,
+            Tx::Pg(connection, _) => within(operation, super::postgres::write(connection, self, on_conflict)).await,
+            Tx::Lite(connection, _) => {
+                let written = super::sqlite::write(connection, self, on_conflict).await;
+                written.map_err(|error| fault(operation, error))
+            }
         };
-        let written = written.map_err(|error| fault(operation, error));
         finish(span, &written);
         written
     }

@@ -1,16 +1,18 @@
 //! Registrations of platforms.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::DistrictId;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Registration, RegistrationDetails};
+use super::{DeploymentTaken, Registration, RegistrationDetails};
 use crate::{
     Store, StoreError,
     audit::AuditEntry,
     districts::{district_id, json_unreadable, lock},
-    sql::{Row, args},
+    sql::{Row, Tx, args},
     trail,
 };
 
@@ -21,19 +23,25 @@ SELECT r.district, r.registration, r.issuer, r.client_id, r.auth_url, r.jwks_url
 FROM lti_registration r JOIN district d ON d.district = r.district AND d.removed_at IS NULL
 WHERE r.district = $1 AND (CAST($2 AS text) IS NULL OR r.issuer = $2) ORDER BY r.created_at, r.registration";
 
+const REGISTER: &str = "\
+INSERT INTO lti_registration (district, registration, issuer, client_id, details, auth_url, jwks_url, created_at, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (district, issuer, client_id) DO UPDATE SET
+    details = excluded.details, auth_url = excluded.auth_url, jwks_url = excluded.jwks_url RETURNING registration";
+
 impl Store {
     /// Registers a platform. The same issuer and client id again replaces what was said before and keeps the id, which
-    /// is returned.
-    pub async fn register_platform(&self, new: &Registration, actor: &str) -> Result<Uuid> {
+    /// is returned. A deployment belongs to one district.
+    pub async fn register_platform(
+        &self,
+        new: &Registration,
+        actor: &str,
+    ) -> Result<std::result::Result<Uuid, DeploymentTaken>> {
         let operation = "register an LTI platform";
         let details = serde_json::to_string(&new.details)
             .map_err(|error| json_unreadable("registration of an LTI platform", &error))?;
         let mut tx = self.begin(&new.district, operation).await?;
         lock(&mut tx, &new.district).await?;
-        let sql = "INSERT INTO lti_registration (district, registration, issuer, client_id, details, auth_url, jwks_url, \
-                   created_at, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-                   ON CONFLICT (district, issuer, client_id) DO UPDATE SET details = excluded.details, \
-                   auth_url = excluded.auth_url, jwks_url = excluded.jwks_url RETURNING registration";
         let values = args![
             &new.district,
             new.id,
@@ -45,12 +53,32 @@ impl Store {
             new.created_at,
             actor,
         ];
-        let row = tx.row(operation, sql, values).await?;
+        let row = tx.row(operation, REGISTER, values).await?;
         let id: Uuid = row.ok_or(StoreError::NoDistrict(new.district.clone()))?.get(0)?;
+        if let Some(deployment) = take_deployments(&mut tx, new, id).await? {
+            drop(tx);
+            return self.holder_of(new, deployment).await.map(Err);
+        }
         let detail = format!("registration={id}");
         trail::write(&mut tx, &entry(&new.district, "lti.register", actor, detail, new.created_at)).await?;
         tx.commit(operation).await?;
-        Ok(id)
+        Ok(Ok(id))
+    }
+
+    /// Whose a deployment is that another district has.
+    async fn holder_of(&self, new: &Registration, deployment: String) -> Result<DeploymentTaken> {
+        let operation = "find whose an LTI deployment is";
+        let mut tx = self.lookout(operation).await?;
+        let sql = if tx.is_postgres() {
+            "SELECT district, registration FROM lookout_lti_deployment($1, $2, $3)"
+        } else {
+            "SELECT district, registration FROM lti_deployment WHERE issuer = $1 AND client_id = $2 AND deployment = $3"
+        };
+        let row = tx.row(operation, sql, args![&new.issuer, &new.client_id, &deployment]).await?;
+        tx.commit(operation).await?;
+        // Taken back between the two looks: trying again goes well.
+        let row = row.ok_or(StoreError::Refused { operation, class: "it was taken back just now".to_owned() })?;
+        Ok(DeploymentTaken { deployment, district: district_id(&row, 0)?, registration: row.get(1)? })
     }
 
     /// All of a district, oldest first; none of a removed one.
@@ -94,6 +122,23 @@ impl Store {
         tx.commit(operation).await?;
         Ok(there)
     }
+}
+
+/// Makes the deployments the registration's own, in place of those before. Returns one that another district has.
+async fn take_deployments(tx: &mut Tx, new: &Registration, id: Uuid) -> Result<Option<String>> {
+    let operation = "keep the deployments of an LTI platform";
+    let forget = "DELETE FROM lti_deployment WHERE district = $1 AND registration = $2";
+    tx.execute(operation, forget, args![&new.district, id]).await?;
+    let take = "INSERT INTO lti_deployment (issuer, client_id, deployment, district, registration) \
+                VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let named: BTreeSet<&String> = new.details.deployments.iter().collect();
+    for deployment in named {
+        let values = args![&new.issuer, &new.client_id, deployment, &new.district, id];
+        if tx.execute(operation, take, values).await? == 0 {
+            return Ok(Some(deployment.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn registration(row: &Row) -> Result<Registration> {

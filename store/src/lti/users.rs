@@ -101,26 +101,26 @@ impl Store {
         Ok(users.into_iter().min_by_key(|user| breadth(&user.access)))
     }
 
-    /// A member of the roster's staff by the SIS's id. Letter case does not matter: platforms spell the same UUID either way.
+    /// A member of the roster's staff who has not left, by the SIS's id. Letter case does not matter: platforms spell the same UUID either way.
     pub async fn staff_by_id(&self, district: &DistrictId, id: &str) -> Result<Option<StaffMember>> {
         let operation = "find a member of staff";
         let mut tx = self.read(district, operation).await?;
         let sql = "SELECT staff_id, CAST(entities AS text) FROM staff \
-                   WHERE district = $1 AND staff_id IN ($2, $3, $4) ORDER BY staff_id <> $2, staff_id LIMIT 1";
+                   WHERE district = $1 AND left_at IS NULL AND staff_id IN ($2, $3, $4) ORDER BY staff_id <> $2, staff_id LIMIT 1";
         let row = tx.row(operation, sql, args![district, id, id.to_lowercase(), id.to_uppercase()]).await?;
         tx.commit(operation).await?;
         row.as_ref().map(staff).transpose()
     }
 
-    /// A member of the roster's staff by an e-mail address that no other member has.
+    /// A member of the roster's staff who has not left, by an e-mail address that no other such member has.
     pub async fn staff_by_email(&self, district: &DistrictId, address: &str) -> Result<Option<StaffMember>> {
         let operation = "find a member of staff";
         let mut tx = self.read(district, operation).await?;
         let sql = if tx.is_postgres() {
-            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND EXISTS (SELECT 1 FROM \
+            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND left_at IS NULL AND EXISTS (SELECT 1 FROM \
              jsonb_array_elements(s.emails) e WHERE lower(e ->> 'address') = $2) ORDER BY staff_id LIMIT 2"
         } else {
-            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND EXISTS (SELECT 1 FROM \
+            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND left_at IS NULL AND EXISTS (SELECT 1 FROM \
              json_each(s.emails) e WHERE lower(e.value ->> '$.address') = $2) ORDER BY staff_id LIMIT 2"
         };
         let rows = tx.rows(operation, sql, args![district, canonical(address)]).await?;

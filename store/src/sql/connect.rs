@@ -1,16 +1,16 @@
 //! Opening the two engines.
 
-use std::{net::IpAddr, path::Path, str::FromStr as _, time::Duration};
+use std::{net::IpAddr, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool, SqlitePool,
     pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgSslMode},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{fault, migrate};
+use super::{fault, migrate, patience};
 use crate::StoreError;
 
 /// How long a transaction waits for a connection.
@@ -29,6 +29,9 @@ const READERS: u32 = 4;
 /// more than any statement of ours takes.
 const AS_WORKER: &str = "SET ROLE rollcall_app; SET idle_in_transaction_session_timeout = '60s'; \
                          SET lock_timeout = '15s'; SET jit = off";
+
+/// Asked before each commit of the embedded store, on the thread that commits: where it says no, nothing is written.
+pub type CommitGate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -81,6 +84,7 @@ impl Engine {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| Box::pin(alive(connection, meta)))
+            .after_release(|connection, _| Box::pin(unsuspected(connection)))
             .after_connect(|connection, _| Box::pin(async move { connection.execute(AS_WORKER).await.map(drop) }))
             .connect_with(options(url)?)
             .await
@@ -88,14 +92,14 @@ impl Engine {
         Ok(Self::Pg(pool))
     }
 
-    /// Opens the file `dir/store.db`, making and migrating it as needed.
-    pub(crate) async fn sqlite(dir: &Path) -> Result<Self, StoreError> {
+    /// Opens the file `dir/store.db`, making and migrating it as needed. `gate` is asked before each commit.
+    pub(crate) async fn sqlite(dir: &Path, gate: Option<CommitGate>) -> Result<Self, StoreError> {
         let operation = "open the embedded store";
         let path = dir.join("store.db");
         prepare(dir, &path).await.map_err(|error| fault(operation, error.into()))?;
-        let writer = sqlite_pool(&path, 1, "OFF").await.map_err(|error| fault(operation, error))?;
+        let writer = sqlite_pool(&path, 1, "OFF", gate).await.map_err(|error| fault(operation, error))?;
         migrate::sqlite(&writer, dir).await?;
-        let readers = sqlite_pool(&path, READERS, "ON").await.map_err(|error| fault(operation, error))?;
+        let readers = sqlite_pool(&path, READERS, "ON", None).await.map_err(|error| fault(operation, error))?;
         Ok(Self::Lite { writer, readers })
     }
 
@@ -113,8 +117,17 @@ impl Engine {
 
 /// A connection fresh from work is taken to be alive: a broken one costs the one transaction that finds it a retry.
 async fn alive(connection: &mut PgConnection, meta: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
-    if meta.idle_for > RESTED {
-        connection.ping().await?;
+    if meta.idle_for > RESTED || patience::in_doubt() {
+        patience::sign_of_life(connection).await?;
+    }
+    Ok(true)
+}
+
+/// The driver asks a connection that comes back for a sign of life too, and would wait for ever: where answers did not
+/// come lately, it is asked with a limit before.
+async fn unsuspected(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    if patience::in_doubt() {
+        patience::sign_of_life(connection).await?;
     }
     Ok(true)
 }
@@ -129,7 +142,12 @@ async fn prepare(dir: &Path, path: &Path) -> std::io::Result<()> {
 /// `synchronous = NORMAL`: nothing committed is lost when a process is killed; when the power fails, the last commits
 /// may be, and the store is then consistent as of a moment earlier. What follows from that moment on is republished by
 /// the reconciler, and no message is acted upon without asking the store. `FULL` would wait for the disk twice a page.
-async fn sqlite_pool(path: &Path, connections: u32, query_only: &'static str) -> Result<SqlitePool, sqlx::Error> {
+async fn sqlite_pool(
+    path: &Path,
+    connections: u32,
+    query_only: &'static str,
+    gate: Option<CommitGate>,
+) -> Result<SqlitePool, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -144,6 +162,21 @@ async fn sqlite_pool(path: &Path, connections: u32, query_only: &'static str) ->
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(is_at_rest(connection)))))
+        .after_connect(move |connection, _| Box::pin(hang_gate(connection, gate.clone())))
         .connect_with(options)
         .await
+}
+
+/// Where SQLite itself undoes a transaction (the disk is full, or fails), the driver goes on counting it, and would refuse
+/// every later one. Such a connection is closed, and another opened.
+fn is_at_rest(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
+}
+
+async fn hang_gate(connection: &mut SqliteConnection, gate: Option<CommitGate>) -> Result<(), sqlx::Error> {
+    if let Some(gate) = gate {
+        connection.lock_handle().await?.set_commit_hook(move || gate());
+    }
+    Ok(())
 }

@@ -1,12 +1,15 @@
 //! Transactions, over either engine.
 
 use futures_util::TryStreamExt as _;
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::{
+    failpoint::{Side, Step, reached},
+    id::DistrictId,
+};
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, SqlitePool, Transaction};
 
 use tokio::time::Instant;
 
-use super::{Arg, Engine, Row, Told, arg, fault, told};
+use super::{Arg, Engine, Row, Told, arg, fault, patience::within, told};
 use crate::{Store, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -59,7 +62,7 @@ impl Store {
         begun(async {
             match &self.engine {
                 Engine::Pg(pool) => {
-                    let begun = pool.begin().await.map_err(|error| fault(operation, error))?;
+                    let begun = within(operation, pool.begin()).await?;
                     Ok(Tx::Pg(begun, Told::postgres(pool)))
                 }
                 Engine::Lite { readers, .. } => {
@@ -72,10 +75,10 @@ impl Store {
     }
 }
 
-/// Begins, and measures how long that takes.
-async fn begun(beginning: impl Future<Output = Result<Tx>>) -> Result<Tx> {
+/// Begins, and measures how long that takes. On the heap: the library's futures would make every caller's a large one.
+async fn begun(beginning: impl Future<Output = Result<Tx>> + Send) -> Result<Tx> {
     let since = Instant::now();
-    let result = beginning.await;
+    let result = Box::pin(beginning).await;
     told::begun(since, &result);
     result
 }
@@ -87,8 +90,8 @@ async fn begin_with(
     settings: &'static str,
     operation: &'static str,
 ) -> Result<Tx> {
-    let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
-    let begun = pool.begin_with(begin).await.map_err(|error| fault(operation, error))?;
+    let statement = AssertSqlSafe(format!("BEGIN; SET LOCAL rollcall.district = '{district}'{settings}"));
+    let begun = within(operation, pool.begin_with(statement)).await?;
     Ok(Tx::Pg(begun, Told::postgres(pool)))
 }
 
@@ -106,17 +109,27 @@ async fn begin_sqlite(writer: &SqlitePool, operation: &'static str) -> Result<Tx
     }
 }
 
-/// Runs `$body` with `$query` bound on whichever engine `$tx` is.
+/// Waits for SQLite, which needs no limit: a lock has its own, and there is no network.
+async fn at_ease<T>(
+    operation: &'static str,
+    question: impl Future<Output = std::result::Result<T, sqlx::Error>>,
+) -> Result<T> {
+    question.await.map_err(|error| fault(operation, error))
+}
+
+/// Runs `$body` with `$query` bound on whichever engine `$tx` is, and with the engine's way to wait for an answer.
 macro_rules! on {
-    ($tx:expr, $operation:expr, $sql:expr, $args:expr, |$query:ident, $conn:ident, $wrap:ident| $body:expr) => {
+    ($tx:expr, $operation:expr, $sql:expr, $args:expr, |$query:ident, $conn:ident, $wrap:ident, $wait:ident| $body:expr) => {
         match $tx {
             Tx::Pg($conn, _) => {
+                use within as $wait;
                 let bound = arg::to_postgres($args).map_err(|error| fault($operation, error))?;
                 let $query = sqlx::query_with::<Postgres, _>($sql, bound);
                 let $wrap = Row::Pg;
                 $body
             }
             Tx::Lite($conn, _) => {
+                use at_ease as $wait;
                 let bound = arg::to_sqlite($args).map_err(|error| fault($operation, error))?;
                 let $query = sqlx::query_with::<Sqlite, _>($sql, bound);
                 let $wrap = Row::Lite;
@@ -148,8 +161,8 @@ impl Tx {
     }
 
     async fn execute_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
-        on!(self, operation, sql, args, |query, conn, _wrap| {
-            let done = query.execute(&mut **conn).await.map_err(|error| fault(operation, error))?;
+        on!(self, operation, sql, args, |query, conn, _wrap, wait| {
+            let done = wait(operation, query.execute(&mut **conn)).await?;
             Ok(done.rows_affected())
         })
     }
@@ -168,8 +181,8 @@ impl Tx {
     }
 
     async fn rows_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<Vec<Row>> {
-        on!(self, operation, sql, args, |query, conn, wrap| {
-            let rows = query.fetch_all(&mut **conn).await.map_err(|error| fault(operation, error))?;
+        on!(self, operation, sql, args, |query, conn, wrap, wait| {
+            let rows = wait(operation, query.fetch_all(&mut **conn)).await?;
             Ok(rows.into_iter().map(wrap).collect())
         })
     }
@@ -188,8 +201,8 @@ impl Tx {
     }
 
     async fn row_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<Option<Row>> {
-        on!(self, operation, sql, args, |query, conn, wrap| {
-            let row = query.fetch_optional(&mut **conn).await.map_err(|error| fault(operation, error))?;
+        on!(self, operation, sql, args, |query, conn, wrap, wait| {
+            let row = wait(operation, query.fetch_optional(&mut **conn)).await?;
             Ok(row.map(wrap))
         })
     }
@@ -215,9 +228,9 @@ impl Tx {
         args: Vec<Arg>,
         mut take: impl FnMut(Row) -> Result<()> + Send,
     ) -> Result<()> {
-        on!(self, operation, sql, args, |query, conn, wrap| {
+        on!(self, operation, sql, args, |query, conn, wrap, wait| {
             let mut rows = query.fetch(&mut **conn);
-            while let Some(row) = rows.try_next().await.map_err(|error| fault(operation, error))? {
+            while let Some(row) = wait(operation, rows.try_next()).await? {
                 take(wrap(row))?;
             }
             Ok(())
@@ -226,15 +239,16 @@ impl Tx {
 
     /// Makes the transaction's work last.
     pub(crate) async fn commit(self, operation: &'static str) -> Result<()> {
+        reached(Step::Commit, operation, Side::Before);
         let span = self.told().statement(operation, "COMMIT");
         let (result, mut told) = match self {
-            Self::Pg(tx, told) => (tx.commit().await, told),
-            Self::Lite(tx, told) => (tx.commit().await, told),
+            Self::Pg(tx, told) => (within(operation, tx.commit()).await, told),
+            Self::Lite(tx, told) => (at_ease(operation, tx.commit()).await, told),
         };
-        let result = result.map_err(|error| fault(operation, error));
         told::finish(span, &result);
         if result.is_ok() {
             told.committed();
+            reached(Step::Commit, operation, Side::After);
         }
         result
     }

@@ -267,5 +267,6 @@ pub fn empty_plan(verdict: Verdict) -> NewPlan {
         baselines: Vec::new(),
         schools: Vec::new(),
         staff: Vec::new(),
+        staff_whole: false,
     }
 }

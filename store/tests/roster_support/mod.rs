@@ -93,6 +93,7 @@ pub(crate) async fn plan_of(
         baselines: Vec::new(),
         schools: Vec::new(),
         staff: Vec::new(),
+        staff_whole: false,
     }
 }
 

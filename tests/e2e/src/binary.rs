@@ -28,7 +28,7 @@ pub fn workspace() -> PathBuf {
 
 fn build() -> PathBuf {
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "rollcall", "--bin", "rollcall"])
+        .args(["build", "--quiet", "--workspace", "--bin", "rollcall"])
         .current_dir(workspace())
         .status()
         .expect("cargo can be started");

@@ -177,7 +177,11 @@ fn seen(span: &Span, service: &str, instance: &str, protocol: &'static str) -> S
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {

@@ -46,10 +46,12 @@ pub enum Role {
     Classifier,
     /// Writes.
     Writer,
+    /// Pushes flags. Not of those that a night needs.
+    FlagSync,
 }
 
 impl Role {
-    /// All of them.
+    /// Those that every night needs.
     pub const ALL: [Self; 3] = [Self::Fetcher, Self::Classifier, Self::Writer];
 
     /// As `rollcall worker` takes it.
@@ -58,6 +60,7 @@ impl Role {
             Self::Fetcher => "fetcher",
             Self::Classifier => "classifier",
             Self::Writer => "writer",
+            Self::FlagSync => "flag-sync",
         }
     }
 }
@@ -77,6 +80,9 @@ enum Place {
 #[derive(Debug)]
 pub struct House {
     workers: Vec<(Role, Process)>,
+    started: usize,
+    /// Settings of workers alone, in place of those of the installation.
+    pub worker_settings: Vec<(String, String)>,
     place: Place,
     /// The SIS.
     pub sis: Sandbox,
@@ -130,7 +136,16 @@ impl House {
         let base_url = sis.base_url();
         let district = District::new(DISTRICT, &base_url, sis.client_id(), sis.client_secret());
         let place = place(folder.path());
-        Self { workers: Vec::new(), place, sis, district, extra: Vec::new(), folder }
+        Self {
+            workers: Vec::new(),
+            started: 0,
+            worker_settings: Vec::new(),
+            place,
+            sis,
+            district,
+            extra: Vec::new(),
+            folder,
+        }
     }
 
     /// Writes the district file and applies it.
@@ -165,6 +180,11 @@ impl House {
     /// Where the logs are.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// Whether it has servers.
+    pub const fn is_scaled_out(&self) -> bool {
+        matches!(self.place, Place::ScaledOut(_))
     }
 
     /// The servers' side of this installation.
@@ -209,6 +229,13 @@ impl House {
         Answer::of(self.folder.path(), args, &self.settings()).await
     }
 
+    /// As [`House::rollcall`], with further settings.
+    pub async fn rollcall_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Answer {
+        let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<_> = self.settings().into_iter().chain(own).collect();
+        Answer::of(self.folder.path(), args, &settings).await
+    }
+
     /// Starts a process of this installation.
     pub fn start(&self, name: &str, args: &[&str]) -> Process {
         Process::start(name, self.folder.path(), args, &self.settings())
@@ -216,8 +243,17 @@ impl House {
 
     /// Starts one more worker of a role.
     pub fn start_worker(&mut self, role: Role) {
-        let name = format!("{}-{}", role.word(), self.workers.len());
-        let worker = self.start(&name, &["-v", "worker", role.word()]);
+        self.start_worker_with(role, &[]);
+    }
+
+    /// As [`House::start_worker`], with further settings of this one alone.
+    pub fn start_worker_with(&mut self, role: Role, settings: &[(&str, &str)]) {
+        let name = format!("{}-{}", role.word(), self.started);
+        self.started += 1;
+        let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<_> =
+            self.settings().into_iter().chain(self.worker_settings.iter().cloned()).chain(own).collect();
+        let worker = Process::start(&name, self.folder.path(), &["-v", "worker", role.word()], &settings);
         self.workers.push((role, worker));
     }
 
@@ -230,9 +266,7 @@ impl House {
 
     /// Kills one worker of a role (SIGKILL) and starts another in its place.
     pub fn replace_worker(&mut self, role: Role) {
-        let position = self.workers.iter().position(|(of, _)| *of == role).expect("a worker of this role runs");
-        let (_, mut worker) = self.workers.remove(position);
-        worker.kill();
+        self.take_worker(role).kill();
         self.start_worker(role);
     }
 
@@ -263,6 +297,18 @@ impl House {
         logs.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap_or_default())).collect()
     }
 
+    /// A worker of a role, which is the caller's from now on.
+    pub fn take_worker(&mut self, role: Role) -> Process {
+        let position = self.workers.iter().position(|(of, _)| *of == role).expect("a worker of this role runs");
+        self.workers.remove(position).1
+    }
+
+    /// A worker of a role, to be looked at.
+    pub fn worker(&mut self, role: Role) -> &mut Process {
+        let found = self.workers.iter_mut().find(|(of, _)| *of == role);
+        &mut found.expect("a worker of this role runs").1
+    }
+
     /// The workers, to be looked at or ended.
     pub fn workers(&mut self) -> impl Iterator<Item = &mut Process> {
         self.workers.iter_mut().map(|(_, process)| process)
@@ -270,7 +316,12 @@ impl House {
 
     /// Makes a run without waiting for it; its id.
     pub async fn begin(&self) -> String {
-        let answer = self.rollcall(&["run", DISTRICT, "--format", "json"]).await.expect_code(0);
+        self.begin_of(DISTRICT).await
+    }
+
+    /// As [`House::begin`], of another district.
+    pub async fn begin_of(&self, district: &str) -> String {
+        let answer = self.rollcall(&["run", district, "--format", "json"]).await.expect_code(0);
         let rows: Vec<serde_json::Value> = answer.read();
         rows[0]["run"].as_str().expect("a run has an id").to_owned()
     }
@@ -283,7 +334,12 @@ impl House {
 
     /// Runs the district and waits until the run stops, held or ended.
     pub async fn night(&self) -> RunRow {
-        let answer = self.rollcall(&["run", DISTRICT, "--wait", "--format", "json"]).await;
+        self.night_of(DISTRICT).await
+    }
+
+    /// As [`House::night`], of another district.
+    pub async fn night_of(&self, district: &str) -> RunRow {
+        let answer = self.rollcall(&["run", district, "--wait", "--format", "json"]).await;
         assert!([0, 1, 3].contains(&answer.code), "{answer:#?}");
         let rows: Vec<serde_json::Value> = answer.read();
         let run = self.show(rows[0]["run"].as_str().expect("a run has an id")).await;

@@ -14,21 +14,30 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 pub mod binary;
+pub mod cases;
 pub mod cli;
 pub mod collector;
 pub mod deployed;
 pub mod district;
 pub mod house;
+pub mod ledger;
+pub mod pair;
+pub mod points;
 pub mod private;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod roster;
 pub mod services;
 pub mod waiting;
+pub mod watch;
 
 pub use cli::Answer;
 pub use district::District;
 pub use house::{House, Role};
+pub use ledger::Ledger;
+pub use pair::Pair;
 pub use process::Process;
+pub use proxy::Proxy;
 pub use roster::RunRow;
 pub use waiting::until;

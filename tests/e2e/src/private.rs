@@ -104,6 +104,15 @@ impl PrivateServers {
         self.shell("database_start \"$home\"");
     }
 
+    /// Stops the database, in order or at once, and starts it again.
+    pub fn restart_database(&self, how: Stop) {
+        let signal = match how {
+            Stop::InOrder => "INT",
+            Stop::AtOnce => "QUIT",
+        };
+        self.shell(&format!("database_stop \"$home\" {signal}; database_start \"$home\""));
+    }
+
     /// Runs a line of shell with the functions of `deploy/lib/services.sh` at hand.
     fn shell(&self, line: &str) -> String {
         let output = shell(self.home.path(), line);

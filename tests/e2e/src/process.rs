@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -24,10 +25,19 @@ pub struct Process {
 impl Process {
     /// Starts `rollcall` with these arguments and settings; both outputs go to `FOLDER/NAME.log`, appended.
     pub fn start(name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+        Self::start_with(Stdio::null(), name, folder, args, settings)
+    }
+
+    /// As [`Process::start`], with somebody at the keyboard.
+    pub fn attended(name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+        Self::start_with(Stdio::piped(), name, folder, args, settings)
+    }
+
+    fn start_with(input: Stdio, name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("a log file can be made");
         let child = command(args, settings, folder)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(file.try_clone().expect("a file can be shared"))
             .stderr(file)
             .spawn()
@@ -56,12 +66,23 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Somebody presses Enter; waits until it has ended by itself.
+    pub async fn enter(&mut self, limit: Duration) -> ExitStatus {
+        let keyboard = self.child.stdin.as_mut().expect("somebody is at the keyboard");
+        keyboard.write_all(b"\n").expect("it listens");
+        self.ended(limit).await
+    }
+
     /// SIGTERM, and waits until it has ended by itself.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
         signal(self.id(), "TERM");
+        self.ended(limit).await
+    }
+
+    async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let name = self.name.clone();
         let child = &mut self.child;
-        until(&format!("{name} to end after SIGTERM"), limit, || {
+        until(&format!("{name} to end as it was told"), limit, || {
             let status = child.try_wait().expect("a child can be asked");
             async move { status }
         })

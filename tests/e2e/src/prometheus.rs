@@ -51,10 +51,16 @@ pub struct Rule {
     pub health: String,
 }
 
-/// An address of this machine that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
+/// Different addresses of this machine that nobody listens on. Below those that the kernel hands out by itself: an outgoing
+/// connection could take one of these before it is used.
+pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| free_listener());
+    listeners.map(|listener| listener.local_addr().expect("a bound socket has an address"))
+}
+
+fn free_listener() -> TcpListener {
+    let tried = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..32_000))));
+    tried.take(1_000).find_map(Result::ok).expect("a free port")
 }
 
 /// The alerts of `deploy/`, with limits of seconds for those of minutes and hours: a drill does not wait for a night.
@@ -94,7 +100,7 @@ impl Prometheus {
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file can be written");
         write("alerts.yml", alerts);
         write("prometheus.yml", &config(targets));
-        let address = free_address();
+        let [address] = free_addresses();
         let log = std::fs::File::create(folder.join("prometheus.log")).expect("a log file can be made");
         let child = Command::new("prometheus")
             .arg("--config.file=prometheus.yml")

@@ -99,6 +99,36 @@ pub async fn facts(database: &PgPool) -> BTreeMap<&'static str, String> {
     digest(database, "(to_jsonb(t) - 'run' - 'status_run' - 'ended_run' - 'run_seq' - 'at')::text").await
 }
 
+/// A district's facts as a multiset: each row's text, whichever run wrote it and when, with how often it is there.
+pub type Facts = BTreeMap<String, u64>;
+
+/// The facts of one district, without its name: two districts with equal facts are equal here.
+pub async fn facts_of(database: &PgPool, district: &str) -> Facts {
+    let mut facts = Facts::new();
+    for table in ROSTER_TABLES {
+        let sql = format!(
+            "SELECT '{table} ' || (to_jsonb(t) - 'district' - 'run' - 'status_run' - 'ended_run' - 'run_seq' - 'at')::text \
+             FROM {table} t WHERE district = $1"
+        );
+        let rows: Result<Vec<String>, _> =
+            sqlx::query_scalar(AssertSqlSafe(sql)).bind(district).fetch_all(database).await;
+        for row in rows.unwrap_or_else(|error| panic!("{table}: {error}")) {
+            *facts.entry(row).or_default() += 1;
+        }
+    }
+    facts
+}
+
+/// How many rows of `left` are not in `right`, and the first few of them.
+pub fn missing(left: &Facts, right: &Facts) -> (u64, Vec<String>) {
+    let lacking = left.iter().filter_map(|(row, count)| {
+        let lacking = count.saturating_sub(right.get(row).copied().unwrap_or_default());
+        (lacking > 0).then(|| (row.clone(), lacking))
+    });
+    let lacking: Vec<_> = lacking.collect();
+    (lacking.iter().map(|(_, count)| count).sum(), lacking.into_iter().take(5).map(|(row, _)| row).collect())
+}
+
 /// A digest of each table's row versions: it changes with every new version, one with equal facts included.
 pub async fn versions(database: &PgPool) -> BTreeMap<&'static str, String> {
     digest(database, "t.ctid::text || ' ' || t.xmin::text").await

@@ -14,6 +14,12 @@ const OWNER: &str = "rollcall_owner";
 /// A key for secrets at rest, the same for all installations of a test, so that what they keep can be compared.
 const KEY: &str = "dGhlIHRlc3RzJyBvd24ga2V5LCAzMiBieXRlcyBsbmc=";
 
+/// The exchange that Rollcall publishes to.
+const EXCHANGE: &str = "rollcall";
+
+/// The queue that keeps copies.
+const TAP: &str = "tap";
+
 /// Guards the making of roles, which are shared by all databases of a server.
 const ROLES_LOCK: i64 = 0x726f_6c65;
 
@@ -158,6 +164,35 @@ impl Services {
         names
     }
 
+    /// The servers that this is a corner of.
+    pub const fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Makes the virtual host, as an operator does after the broker has lost all it had.
+    pub async fn make_virtual_host(&self) {
+        self.ask(Method::PUT, &["vhosts", &self.name]).await;
+    }
+
+    /// Takes the bindings of every queue away. Returns how many there were.
+    pub async fn unbind_queues(&self) -> u64 {
+        let answer = self.ask(Method::GET, &["exchanges", &self.name, EXCHANGE, "bindings", "source"]).await;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
+        for row in &rows {
+            let text = |key: &str| row[key].as_str().expect("a binding has these");
+            let (queue, key) = (text("destination"), text("properties_key"));
+            self.ask(Method::DELETE, &["bindings", &self.name, "e", EXCHANGE, "q", queue, key]).await;
+        }
+        rows.len() as u64
+    }
+
+    /// Deletes a queue and declares it in another way than Rollcall does.
+    pub async fn declare_otherwise(&self, queue: &str) {
+        self.ask(Method::DELETE, &["queues", &self.name, queue]).await;
+        let other = serde_json::json!({ "durable": true, "arguments": { "x-max-length": 7 } });
+        self.tell(Method::PUT, &["queues", &self.name, queue], &other).await;
+    }
+
     /// Deletes one queue.
     pub async fn delete_queue(&self, queue: &str) {
         self.ask(Method::DELETE, &["queues", &self.name, queue]).await;
@@ -200,6 +235,30 @@ impl Services {
             row.as_object_mut().and_then(|row| row.remove("payload"));
         }
         rows
+    }
+
+    /// From now on, a copy of everything published is kept.
+    pub async fn tap(&self) {
+        self.tell(Method::PUT, &["queues", &self.name, TAP], &serde_json::json!({ "durable": true })).await;
+        let binding = serde_json::json!({ "routing_key": "#" });
+        self.tell(Method::POST, &["bindings", &self.name, "e", EXCHANGE, "q", TAP], &binding).await;
+    }
+
+    /// Takes the copies that were kept, in the order of publishing, as the management API shows messages.
+    pub async fn tapped(&self) -> Vec<serde_json::Value> {
+        let wanted = serde_json::json!({ "count": 5_000, "ackmode": "ack_requeue_false", "encoding": "base64" });
+        let answer = self.tell(Method::POST, &["queues", &self.name, TAP, "get"], &wanted).await;
+        serde_json::from_str(&answer).expect("the management API answers JSON")
+    }
+
+    /// Publishes a message again, as it came out of [`Services::tapped`].
+    pub async fn republish(&self, message: &serde_json::Value) {
+        let copy = serde_json::json!({
+            "properties": message["properties"], "routing_key": message["routing_key"],
+            "payload": message["payload"], "payload_encoding": "base64",
+        });
+        let answer = self.tell(Method::POST, &["exchanges", &self.name, EXCHANGE, "publish"], &copy).await;
+        assert!(answer.contains("true"), "a queue takes it: {answer}");
     }
 
     async fn queues(&self) -> Vec<String> {

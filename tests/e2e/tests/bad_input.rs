@@ -2,10 +2,9 @@
 //! wrongly made INACTIVE.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::collections::BTreeMap;
-
 use rollcall_e2e::{
-    House, Role, RunRow,
+    House,
+    cases::{Case, case, check},
     house::{self, DISTRICT},
     roster::statuses,
 };
@@ -16,24 +15,6 @@ use rollcall_sandbox::{
 
 fn district() -> SandboxConfig {
     SandboxConfig { students: 350, seed: 3, today: house::today(), contact_percent: 40, ..SandboxConfig::default() }
-}
-
-/// One thing that goes wrong, and what is to come of it.
-struct Case {
-    what: &'static str,
-    quirks: Quirks,
-    /// The run's state is one of these.
-    states: &'static [&'static str],
-    /// Each of these stands in the run's reason or findings, in any case of letters.
-    says: Vec<&'static str>,
-    /// Students for whom the source itself has changed: only their status may.
-    touched: Vec<i64>,
-    /// The student that is named.
-    names: Option<i64>,
-}
-
-fn case(what: &'static str, states: &'static [&'static str], says: &[&'static str], quirks: Quirks) -> Case {
-    Case { what, quirks, states, says: says.to_vec(), touched: Vec::new(), names: None }
 }
 
 fn fault(kind: FaultKind, object: &str) -> Quirks {
@@ -70,55 +51,6 @@ fn someone(house: &House, status: &str, nth: usize) -> i64 {
     let mut like = students.iter().filter(|(_, student)| student.status == status);
     *like.nth(nth).expect("the district has such a student").0
 }
-
-/// Runs each case after a good night, and the good night again, and tells all that was wrong with any of them.
-///
-/// The fetcher is a new one for each case, so that none lives on a token that was fetched before.
-async fn check(house: &mut House, cases: Vec<Case>) {
-    let mut wrong = Vec::new();
-    for case in cases {
-        house.sis.set_quirks(Quirks::default());
-        let good = house.night().await;
-        assert_eq!(good.state, "succeeded", "the good night before {}: {good:#?}", case.what);
-        let before = statuses(&house.students().await);
-        house.sis.set_quirks(case.quirks.clone());
-        house.replace_worker(Role::Fetcher);
-        let run = house.night().await;
-        let after = statuses(&house.students().await);
-        wrong.extend(judge(&case, &run, &before, &after));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    house.sis.set_quirks(Quirks::default());
-    assert_eq!(house.night().await.state, "succeeded", "all is mended");
-    house.check_roster().await;
-}
-
-fn judge(case: &Case, run: &RunRow, before: &Statuses, after: &Statuses) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let what = case.what;
-    if !case.states.contains(&run.state.as_str()) {
-        wrong.push(format!("{what}: the run is {} and not {:?}: {}", run.state, case.states, run.why()));
-    }
-    let why = run.why().to_lowercase();
-    for part in &case.says {
-        if !why.contains(&part.to_lowercase()) {
-            wrong.push(format!("{what}: nothing is said of {part:?}: {}", run.why()));
-        }
-    }
-    if let Some(student) = case.names.filter(|student| !why.contains(&student.to_string())) {
-        wrong.push(format!("{what}: student {student} is not named: {}", run.why()));
-    }
-    for (student, status) in before {
-        let now = after.get(student);
-        let is_touched = case.touched.iter().any(|id| id.to_string() == *student);
-        if now != Some(status) && !is_touched {
-            wrong.push(format!("{what}: student {student} was {status} and is {now:?}"));
-        }
-    }
-    wrong
-}
-
-type Statuses = BTreeMap<String, String>;
 
 const ENDED_WELL: &[&str] = &["succeeded", "partial"];
 

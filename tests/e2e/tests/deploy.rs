@@ -13,6 +13,7 @@ use rollcall_e2e::{
     until,
 };
 use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
+use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
 fn district(seed: u64) -> SandboxConfig {
@@ -106,7 +107,9 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
         (parked[0]["reason"] == "undecodable").then_some(())
     })
     .await;
-    house.rollcall(&["queues", "replay", "collect", "--reason", "undecodable"]).await.expect_code(0);
+    let replay =
+        house.rollcall(&["queues", "replay", "collect", "--reason", "undecodable", "--wait"]).await.expect_code(1);
+    assert!(replay.stderr.contains("parked again"), "it went back to work, and came back: {}", replay.stderr);
 
     check_policies(&house).await;
     check_limits(&house).await;
@@ -164,13 +167,15 @@ async fn a_restored_database_and_an_empty_broker_go_on_from_where_the_backup_was
     house.services().restore(&backup).await;
     let shown = house.show(&run).await;
     assert_eq!(shown.state, "running", "the night is back in its middle: {shown:#?}");
-    until("reconcile --check to say what is owed", Duration::from_mins(1), || async {
-        let check = house.rollcall(&["reconcile", "--check", "--format", "json"]).await.expect_code(1).json();
-        let found = check.as_array().unwrap();
-        let lost = found.iter().any(|row| row["disagreement"] == "pages-lost" && row["run"] == run.as_str());
-        lost.then_some(())
+    // A message counts as lost only after a while.
+    let code = until("reconcile --check to say what is owed", Duration::from_mins(1), || async {
+        let check = house.rollcall(&["reconcile", "--check", "--format", "json"]).await;
+        let found = check.json();
+        let lost = |row: &Value| row["disagreement"] == "pages-lost" && row["run"] == run.as_str();
+        found.as_array().unwrap().iter().any(lost).then_some(check.code)
     })
     .await;
+    assert_eq!(code, 1, "a disagreement is a failure");
 
     house.start_workers(1);
     let run = house.ended(&run).await;

@@ -7,6 +7,7 @@ use chrono::{Days, NaiveDate};
 use rollcall_e2e::{House, Process, house::DISTRICT, until};
 use rollcall_sandbox::{CampusFlag, SandboxConfig};
 use serde_json::{Value, json};
+use url::Url;
 
 /// Longer than a sync of a few flags takes, a reconciler's turn included.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -63,8 +64,60 @@ async fn shown(house: &House, what: &str, student: &str, admits: impl Fn(&Campus
     .await
 }
 
+/// When the two old flags end.
+type Ends<'a> = &'a dyn Fn() -> (Option<NaiveDate>, Option<NaiveDate>);
+
+/// A person looks at the plan, and approves what was shown.
+async fn approved_on_the_command_line(house: &House, ends: Ends<'_>) {
+    let plan = ["flags", "plan", "--district", DISTRICT, "--program", "Section 504", "--format", "json"];
+    let plan: Vec<Value> = house.rollcall(&plan).await.expect_code(0).read();
+    assert_eq!((&plan[0]["to_end"], &plan[0]["without_new"]), (&json!(2), &json!(1)), "{plan:#?}");
+    let approve =
+        |hash: &'static str| ["flags", "approve", "--district", DISTRICT, "--program", "Section 504", "--plan", hash];
+    let other = house.rollcall(&approve("0123456789abcdef")).await.expect_code(1);
+    assert!(other.stderr.contains("look at it again"), "{}", other.stderr);
+    assert_eq!(ends(), (None, None), "nothing ends before the approval");
+    let hash: &'static str = plan[0]["plan_hash"].as_str().unwrap().to_owned().leak();
+    house.rollcall(&approve(hash)).await.expect_code(0);
+    house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+}
+
+/// The same by a program, over the JSON API.
+async fn approved_over_http(house: &House, site: &Url, ends: Ends<'_>) {
+    let add =
+        ["integrations", "add", "--district", DISTRICT, "--scope", "flags.read", "--scope", "flags.write", "Flags"];
+    let added = house.rollcall(&[&add[..], &["--format", "json"]].concat()).await.expect_code(0).json();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let form = json!({
+        "grant_type": "client_credentials",
+        "client_id": added[0]["client_id"], "client_secret": added[0]["client_secret"],
+    });
+    let token = client.post(site.join("oauth2/token").unwrap()).form(&form).send().await.unwrap();
+    let token: Value = token.json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap();
+    let at = |path: &str| site.join(&format!("api/v1/flags{path}")).unwrap();
+    let plan = client.get(at("/plan?program=Section%20504")).bearer_auth(token).send().await.unwrap();
+    let plan: Value = plan.json().await.unwrap();
+    assert_eq!((&plan[0]["to_end"], &plan[0]["without_new"]), (&json!(2), &json!(1)), "{plan:#?}");
+    let approve = async |hash: &Value| {
+        let body = json!({ "program": "Section 504", "plan_hash": hash });
+        let answer = client.post(at("/approve")).bearer_auth(token).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, refused) = approve(&json!("0123456789abcdef")).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("plan-changed")), "{refused:#?}");
+    assert_eq!(ends(), (None, None), "nothing ends before the approval");
+    let (status, approved) = approve(&plan[0]["plan_hash"]).await;
+    assert_eq!((status, &approved["to_end"]), (200, &json!(2)), "{approved:#?}");
+    let pushed = client.post(at("/push")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(pushed.status().as_u16(), 202);
+    let listed = client.get(at("")).bearer_auth(token).send().await.unwrap();
+    let listed: Vec<Value> = listed.json().await.unwrap();
+    assert!(listed.iter().any(|flag| flag["program"] == "Section 504"), "{listed:#?}");
+}
+
 /// A first night, then documents: the flag appears, ends with its document, and an unchanged night writes nothing.
-async fn the_whole_way(house: &House) {
+async fn the_whole_way(house: &House, site: Option<&Url>) {
     assert_eq!(house.night().await.state, "succeeded");
     let students = house.students().await;
     let attending: Vec<&str> =
@@ -99,14 +152,11 @@ async fn the_whole_way(house: &House) {
         });
     }
     import(house, "504-1", second, "Section 504", (ago(300), None)).await;
-    let plan = ["flags", "plan", "--district", DISTRICT, "--program", "Section 504", "--format", "json"];
-    let plan: Vec<Value> = house.rollcall(&plan).await.expect_code(0).read();
-    assert_eq!((&plan[0]["to_end"], &plan[0]["without_new"]), (&json!(2), &json!(1)), "{plan:#?}");
     let old = |id: &str| house.sis.campus_flags().into_iter().find(|flag| flag.id == id).unwrap();
-    assert_eq!((old("old-1").ends, old("old-2").ends), (None, None), "nothing ends before the approval");
-    let approve = ["flags", "approve", "--district", DISTRICT, "--program", "Section 504"];
-    house.rollcall(&approve).await.expect_code(0);
-    house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+    match site {
+        None => approved_on_the_command_line(house, &|| (old("old-1").ends, old("old-2").ends)).await,
+        Some(site) => approved_over_http(house, site, &|| (old("old-1").ends, old("old-2").ends)).await,
+    }
     let last = ago(31);
     shown(house, "the old flag of the first to end", second, |flag| flag.id == "old-1" && flag.ends == Some(last))
         .await;
@@ -126,8 +176,15 @@ async fn the_whole_way(house: &House) {
 async fn flags_follow_documents_in_one_process() {
     let mut house = House::embedded(config()).await;
     campus(&mut house).await;
-    let host: Process = house.start("serve", &["-v", "serve"]);
-    the_whole_way(&house).await;
+    let host: Process = house.start("serve", &["-v", "serve", "--listen", "127.0.0.1:0"]);
+    let site = until("the HTTP side to listen", LIMIT, || {
+        let log = host.log();
+        let told = log.split("people reach it at ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let url: Option<Url> = told.and_then(|text| text.parse().ok());
+        async move { url }
+    })
+    .await;
+    the_whole_way(&house, Some(&site)).await;
     drop(host);
     house.close().await;
 }
@@ -138,7 +195,7 @@ async fn flags_follow_documents_scaled_out() {
     campus(&mut house).await;
     house.start_workers(1);
     let flag_sync = house.start("flag-sync", &["-v", "worker", "flag-sync"]);
-    the_whole_way(&house).await;
+    the_whole_way(&house, None).await;
     drop(flag_sync);
     house.close().await;
 }

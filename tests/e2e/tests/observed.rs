@@ -10,22 +10,22 @@ use rollcall_e2e::{
     deployed::publish_garbage,
     house::{self, DISTRICT},
     private::{PrivateServers, Stop},
-    prometheus::{Prometheus, free_address, impatient_alerts},
+    prometheus::{Prometheus, free_addresses, impatient_alerts},
     until,
 };
 use rollcall_sandbox::{AuthQuirks, Fault, FaultKind, Quirks, RetryAfter, SandboxConfig, Throttle};
 use serde_json::Value;
 
 /// From a trouble to its alert: a look at queues takes 10 s, one at the store 15 s.
-const TO_FIRE: Duration = Duration::from_secs(60);
+const TO_FIRE: Duration = Duration::from_mins(1);
 
 const ROLES: [&str; 4] = ["fetcher", "classifier", "writer", "flag-sync"];
 
-/// One installation, measured.
+/// One installation, measured. Fields are dropped in order: workers first, whose logs lie in the house.
 struct Observed {
+    workers: Vec<Process>,
     house: House,
     addresses: [SocketAddr; 4],
-    workers: Vec<Process>,
     prometheus: Prometheus,
     servers: PrivateServers,
 }
@@ -46,10 +46,12 @@ impl Observed {
         let at = house::local_now() + chrono::TimeDelta::hours(12);
         house.district.schedule = format!("at = \"{}\"\nweekends = true", at.format("%H:%M"));
         house.apply().await;
-        let addresses = ROLES.map(|_| free_address());
+        let addresses = free_addresses();
         let prometheus = Prometheus::start(house.folder(), &addresses, &impatient_alerts()).await;
         let mut observed = Self { house, addresses, workers: Vec::new(), prometheus, servers };
-        ROLES.iter().for_each(|role| observed.start_worker(role));
+        for role in ROLES {
+            observed.start_worker(role);
+        }
         observed
     }
 

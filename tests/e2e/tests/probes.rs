@@ -1,4 +1,5 @@
 //! Probes and metrics of real processes: what falls when, and what comes back.
+#![allow(clippy::float_cmp, reason = "counts in a text are whole numbers")]
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::time::Duration;

@@ -335,21 +335,27 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     assert!(canaries.len() > 500, "{}", canaries.len());
     canaries.extend([PLANTED.to_owned(), house.sis.client_secret().to_owned(), "Bearer ".to_owned()]);
     canaries.extend(secrets(&house));
-    let mut found = Vec::new();
-    for (place, text) in &shown {
-        let words: BTreeSet<&str> =
-            text.split(|letter: char| !letter.is_alphanumeric() && !"-'@.+/".contains(letter)).collect();
-        for canary in &canaries {
-            let hit =
-                if canary.contains(' ') { text.contains(canary.as_str()) } else { words.contains(canary.as_str()) };
-            if hit {
-                let line = text.lines().find(|line| line.contains(canary.as_str())).unwrap_or_default();
-                found.push(format!("{place}: {canary:?} in {}", &line.chars().take(400).collect::<String>()));
-            }
-        }
-    }
+    // The search finds what it should: the roster itself is full of them.
+    let roster = house.rollcall(&["students", "list", "--district", DISTRICT]).await.expect_code(0).stdout;
+    assert!(search("roster", &roster, &canaries).len() > 100);
+    let found: Vec<String> = shown.iter().flat_map(|(place, text)| search(place, text, &canaries)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
     house.close().await;
+}
+
+/// Canaries that stand in a text: as whole words, or anywhere where they are more than one.
+fn search(place: &str, text: &str, canaries: &BTreeSet<String>) -> Vec<String> {
+    let between = |letter: char| !letter.is_alphanumeric() && !"-'@.+/".contains(letter);
+    let words: BTreeSet<&str> = text.split(between).collect();
+    let is_word = |canary: &str| !canary.contains(between);
+    let hits = canaries.iter().filter(|canary| {
+        if is_word(canary) { words.contains(canary.as_str()) } else { text.contains(canary.as_str()) }
+    });
+    hits.map(|canary| {
+        let line = text.lines().find(|line| line.contains(canary.as_str())).unwrap_or_default();
+        format!("{place}: {canary:?} in {}", line.chars().take(400).collect::<String>())
+    })
+    .collect()
 }
 
 /// What the store knows of anybody: words of five letters and more, and dates of birth.
@@ -366,7 +372,7 @@ async fn facts(house: &House) -> BTreeSet<String> {
             for value in values {
                 match serde_json::from_str::<serde_json::Value>(&value) {
                     Ok(listed @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
-                        strings(&listed, &mut facts)
+                        strings(&listed, &mut facts);
                     }
                     _ => drop(facts.insert(value)),
                 }

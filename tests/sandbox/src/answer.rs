@@ -52,7 +52,9 @@ impl Answer {
         let retry_after = match retry_after {
             RetryAfter::Absent => None,
             RetryAfter::Seconds(seconds) => Some(seconds.to_string()),
-            RetryAfter::Date(seconds) => Some(http_date_in(seconds)),
+            RetryAfter::Date(seconds) => Some(http_date_in(i64::from(seconds))),
+            RetryAfter::PastDate(seconds) => Some(http_date_in(-i64::from(seconds))),
+            RetryAfter::Garbage => Some("when the moon is full".to_owned()),
         };
         Self { retry_after, ..Self::error(status, status.canonical_reason().unwrap_or("refused")) }
     }
@@ -88,6 +90,12 @@ impl Answer {
             FaultKind::Html => return Self::html().respond(),
             FaultKind::TruncatedJson => self.body.truncate(self.body.len() / 2),
             FaultKind::Huge(bytes) => self.body.splice(..0, std::iter::repeat_n(b' ', bytes)).for_each(drop),
+            FaultKind::WrongLength => {
+                let announced = (self.body.len() + 1_000).to_string();
+                self.headers.push(("content-length", announced));
+                let body = Bytes::from(std::mem::take(&mut self.body));
+                return self.stream(Body::from_stream(stream::iter([Ok::<_, Infallible>(body)])));
+            }
             FaultKind::HangAfterHeaders => return self.stream(hanging(closing)),
             FaultKind::SlowDrip(pause_ms) => {
                 let body = dripping(std::mem::take(&mut self.body), Duration::from_millis(pause_ms), closing);

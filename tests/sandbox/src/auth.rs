@@ -12,7 +12,7 @@ use url::form_urlencoded;
 
 use crate::answer::Answer;
 use crate::config::SandboxConfig;
-use crate::quirks::{AuthQuirks, Placement};
+use crate::quirks::{AuthQuirks, Placement, RetryAfter};
 
 /// A token in use.
 #[derive(Debug)]
@@ -105,6 +105,9 @@ impl TokenCall<'_> {
         let bad = |error, why| Answer::oauth_error(StatusCode::BAD_REQUEST, error, why);
         if *self.method != Method::GET && *self.method != Method::POST {
             return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the token endpoint takes GET and POST");
+        }
+        if quirks.endpoint_down {
+            return Answer::refusal(StatusCode::SERVICE_UNAVAILABLE, RetryAfter::Absent);
         }
         if self.parameter("grant_type").as_deref() != Some("client_credentials") {
             return bad("unsupported_grant_type", "grant_type must be client_credentials");

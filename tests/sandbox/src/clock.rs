@@ -9,8 +9,8 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// The time `seconds` from now, as HTTP spells dates (RFC 9110, section 5.6.7).
-pub(crate) fn http_date_in(seconds: u32) -> String {
-    let at = now() + TimeDelta::seconds(i64::from(seconds));
+/// The time `seconds` from now, or before it, as HTTP spells dates (RFC 9110, section 5.6.7).
+pub(crate) fn http_date_in(seconds: i64) -> String {
+    let at = now() + TimeDelta::seconds(seconds);
     at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -45,6 +45,8 @@ pub struct AuthQuirks {
     pub wrong_secret: bool,
     /// The district's integration access has run out.
     pub access_expired: bool,
+    /// The token endpoint answers 503.
+    pub endpoint_down: bool,
     /// The third value, which the token call must carry.
     pub extra: Option<ExtraValue>,
 }
@@ -56,6 +58,7 @@ impl Default for AuthQuirks {
             token_expires_after_requests: None,
             wrong_secret: false,
             access_expired: false,
+            endpoint_down: false,
             extra: None,
         }
     }
@@ -118,6 +121,10 @@ pub enum RetryAfter {
     Seconds(u32),
     /// As an HTTP date, this many seconds ahead.
     Date(u32),
+    /// As an HTTP date, this many seconds ago.
+    PastDate(u32),
+    /// Neither a number nor a date.
+    Garbage,
 }
 
 /// One answer spoiled. Matches list and search calls, and the get-one calls when no page is named.
@@ -153,6 +160,8 @@ pub enum FaultKind {
     SlowDrip(u64),
     /// The connection breaks in mid-body.
     ConnectionReset,
+    /// The right answer, announced as longer than it is (`Content-Length`).
+    WrongLength,
     /// The right answer with this many bytes of white space before it.
     Huge(usize),
 }

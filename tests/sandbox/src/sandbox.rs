@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::campus::CampusFlag;
+use crate::campus::{CampusFlag, CampusProgramRow};
 use crate::config::SandboxConfig;
 use crate::http;
 use crate::oneroster;
@@ -82,6 +82,11 @@ impl Sandbox {
     /// The vendor's key and secret for programs and flags of its Campus.
     pub fn campus_vendor(&self) -> (&str, &str) {
         self.shared.programs.vendor()
+    }
+
+    /// The programs of its Campus, shown to partners or not.
+    pub fn campus_programs(&self) -> Vec<CampusProgramRow> {
+        self.shared.programs.all_programs()
     }
 
     /// The flags of its Campus, by id.

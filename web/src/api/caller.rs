@@ -5,7 +5,10 @@ use axum::{
     http::{header, request::Parts},
 };
 use rollcall_proto::id::DistrictId;
-use rollcall_store::lti::Digest;
+use rollcall_store::{
+    integrations::{Scope, Scopes},
+    lti::Digest,
+};
 
 use super::problem::Problem;
 use crate::server::App;
@@ -16,6 +19,15 @@ pub(super) struct Caller {
     pub(super) district: DistrictId,
     /// Its name in histories and the audit trail.
     pub(super) actor: String,
+    /// What its token may do.
+    scopes: Scopes,
+}
+
+impl Caller {
+    /// Refuses what the token is not for.
+    pub(super) fn may(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.0.contains(&scope) { Ok(()) } else { Err(Problem::scope_missing(scope)) }
+    }
 }
 
 impl FromRequestParts<App> for Caller {
@@ -29,7 +41,7 @@ impl FromRequestParts<App> for Caller {
         let district = token.split_once('.').and_then(|(district, _)| district.parse::<DistrictId>().ok());
         let district = district.ok_or_else(Problem::unauthorized)?;
         let holder = app.store.token_holder(&district, Digest::of(token), app.clock.now()).await?;
-        let integration = holder.ok_or_else(Problem::unauthorized)?;
-        Ok(Self { district, actor: format!("integration:{integration}") })
+        let holder = holder.ok_or_else(Problem::unauthorized)?;
+        Ok(Self { district, actor: format!("integration:{}", holder.integration), scopes: holder.scopes })
     }
 }

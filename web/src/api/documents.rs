@@ -5,8 +5,11 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,15 +18,19 @@ use rollcall_proto::{
     id::{RunId, StudentId},
     message::{Body, FlagSync, Message},
 };
-use rollcall_store::document::{
-    Author, Document, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, FILE_LIMIT,
-    FileRefused, NewDocument, SaveMode, Saved,
+use rollcall_store::{
+    document::{
+        Author, Document, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, FILE_LIMIT,
+        FileRefused, NewDocument, SaveMode, Saved,
+    },
+    integrations::Scope,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
+    body::{idempotency_key, read_json},
     caller::Caller,
     problem::{Problem, ProblemBody},
 };
@@ -31,8 +38,6 @@ use crate::server::App;
 
 /// Most documents of one listing.
 const MOST_LISTED: u32 = 1_000;
-/// Longest idempotency key.
-const KEY_LIMIT: usize = 255;
 
 /// A document to create, or the whole of it to replace one with.
 #[derive(Deserialize, ToSchema)]
@@ -149,13 +154,15 @@ pub(super) struct ListQuery {
         (status = 200, description = "Documents", body = [DocumentAnswer]),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    caller.may(Scope::Documents)?;
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
     let status = query.status.as_deref().map(|word| DocumentStatus::parse(word).ok_or(word)).transpose();
     let status = status.map_err(|_| Problem::malformed("status is draft, completed or withdrawn"))?;
@@ -187,6 +194,7 @@ pub(super) async fn list(
         (status = 201, description = "Made", body = DocumentAnswer),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "There already", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
@@ -198,6 +206,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    caller.may(Scope::Documents)?;
     let new = document(&headers, &body)?;
     save(&app, &caller, &headers, new, SaveMode::Create).await
 }
@@ -212,10 +221,12 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The document", body = DocumentAnswer),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    caller.may(Scope::Documents)?;
     let found = app.store.document(&caller.district, &document_id(id)?).await?;
     let document = found.ok_or(DocumentRefused::Missing)?;
     Ok(Json(DocumentAnswer::from(document)).into_response())
@@ -236,6 +247,7 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<S
         (status = 200, description = "Replaced", body = DocumentAnswer),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Not from where it stands", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
@@ -249,6 +261,7 @@ pub(super) async fn replace(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    caller.may(Scope::Documents)?;
     let new = document(&headers, &body)?;
     if new.id.as_str() != id {
         return Err(Problem::malformed("document_id in the body is another than in the path"));
@@ -256,63 +269,53 @@ pub(super) async fn replace(
     save(&app, &caller, &headers, new, SaveMode::Replace).await
 }
 
-/// Complete a document: from now on it counts.
-#[utoipa::path(
-    post,
-    path = "/api/v1/documents/{document_id}/complete",
-    tag = "documents",
-    security(("oauth2" = ["documents"])),
-    params(
-        ("document_id" = String, Path, description = "Its id"),
-        ("Idempotency-Key" = String, Header, description = "The same key again answers as the first time"),
-    ),
-    responses(
-        (status = 200, description = "Completed", body = DocumentAnswer),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Withdrawn", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn complete(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (id, key) = (document_id(id)?, key(&headers)?);
-    let saved = app.store.complete_document(&caller.district, &id, author(&app, &caller, &key)).await??;
-    Ok(answer(&app, &caller, saved).await)
+/// A change of where a document stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Change {
+    /// From now on it counts.
+    Complete,
+    /// It is taken back, for good.
+    Withdraw,
 }
 
-/// Withdraw a document, for good.
+/// Complete a document, so that it counts from now on; or withdraw it, for good.
 #[utoipa::path(
     post,
-    path = "/api/v1/documents/{document_id}/withdraw",
+    path = "/api/v1/documents/{document_id}/{change}",
+    operation_id = "change_document",
     tag = "documents",
     security(("oauth2" = ["documents"])),
     params(
         ("document_id" = String, Path, description = "Its id"),
+        ("change" = inline(Change), Path, description = "What becomes of it"),
         ("Idempotency-Key" = String, Header, description = "The same key again answers as the first time"),
     ),
     responses(
-        (status = 200, description = "Withdrawn", body = DocumentAnswer),
+        (status = 200, description = "Completed, or withdrawn", body = DocumentAnswer),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "To be completed, and withdrawn already", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Refused; the code says why", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn withdraw(
+pub(super) async fn change(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    path: Result<Path<(String, Change)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (id, key) = (document_id(id)?, key(&headers)?);
-    let saved = app.store.withdraw_document(&caller.district, &id, author(&app, &caller, &key)).await??;
-    Ok(answer(&app, &caller, saved).await)
+    caller.may(Scope::Documents)?;
+    let Path((id, change)) = path.map_err(|_| Problem::no_such_route())?;
+    let (id, key) = (document_id(id)?, idempotency_key(&headers)?);
+    let (store, district, author) = (&app.store, &caller.district, author(&app, &caller, &key));
+    let saved = match change {
+        Change::Complete => store.complete_document(district, &id, author).await,
+        Change::Withdraw => store.withdraw_document(district, &id, author).await,
+    };
+    Ok(answer(&app, &caller, saved??).await)
 }
 
 async fn save(
@@ -322,7 +325,7 @@ async fn save(
     new: NewDocument,
     mode: SaveMode,
 ) -> Result<Response, Problem> {
-    let key = key(headers)?;
+    let key = idempotency_key(headers)?;
     let saved = app.store.save_document(&caller.district, &new, mode, author(app, caller, &key)).await??;
     Ok(answer(app, caller, saved).await)
 }
@@ -349,26 +352,8 @@ fn document_id(id: String) -> Result<DocumentId, Problem> {
     DocumentId::try_from(id).map_err(|error| Problem::malformed(error.to_string()))
 }
 
-/// The idempotency key that every write carries.
-fn key(headers: &HeaderMap) -> Result<String, Problem> {
-    let value = headers.get("idempotency-key").ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "idempotency-key-missing", "the request has no Idempotency-Key")
-            .detail("send a value of your own with each change, and the same one when you repeat it")
-    })?;
-    let text = value.to_str().ok().map(str::trim).filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
-    text.map(str::to_owned).ok_or_else(|| Problem::malformed("Idempotency-Key is 1 to 255 visible ASCII characters"))
-}
-
 fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "request-malformed",
-            "the body must be application/json",
-        ));
-    }
-    let body: DocumentBody = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    let body: DocumentBody = read_json(headers, body)?;
     if body.program.is_empty() || body.kind.is_empty() || body.kind.chars().count() > 200 {
         return Err(Problem::malformed("program and kind are not empty, and kind is at most 200 characters"));
     }
@@ -391,14 +376,4 @@ fn file(text: &str) -> Result<DocumentFile, Problem> {
     }
     let bytes = STANDARD.decode(text).map_err(|_| Problem::malformed("file is not base64"))?;
     Ok(DocumentFile::check(bytes)?)
-}
-
-/// serde's own text repeats values.
-fn unreadable(error: &serde_json::Error) -> Problem {
-    use serde_json::error::Category;
-    let what = match error.classify() {
-        Category::Data => "a member is missing, unknown or of another type",
-        _ => "not JSON",
-    };
-    Problem::malformed(format!("{what} (line {}, column {})", error.line(), error.column()))
 }

@@ -3,7 +3,10 @@
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::phc::PasswordHash};
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::DistrictId;
-use rollcall_store::{Store, StoreError, integrations::Integration};
+use rollcall_store::{
+    Store, StoreError,
+    integrations::{Integration, Scopes},
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::random;
@@ -33,6 +36,7 @@ pub async fn add(
     store: &Store,
     district: &DistrictId,
     name: &str,
+    scopes: Scopes,
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<Added, AddError> {
@@ -43,6 +47,7 @@ pub async fn add(
     let new = Integration {
         id: id.clone(),
         name: name.to_owned(),
+        scopes,
         secret_hash,
         created_at: now,
         created_by: actor.to_owned(),

@@ -1,16 +1,21 @@
-//! The JSON API: tokens by OAuth 2.0 client credentials, documents, and the OpenAPI description of both.
+//! The JSON API: tokens by OAuth 2.0 client credentials, documents, flags, and the OpenAPI description of all.
 //!
 //! Invariants: a token is of one integration of one district, and everything a request touches is that district's;
-//! a write carries an idempotency key; errors are problem details (RFC 9457) with a reason code and no student fact.
+//! a token does what its scopes say and nothing else; a change of a document carries an idempotency key; errors are problem details (RFC 9457) with a reason code and no student fact.
 
+mod body;
 mod caller;
 mod documents;
+mod flags;
 pub mod integration;
 mod problem;
 mod token;
 
 use axum::{Json, Router, extract::DefaultBodyLimit, routing::get};
-use rollcall_store::document::{DATA_LIMIT, FILE_LIMIT};
+use rollcall_store::{
+    document::{DATA_LIMIT, FILE_LIMIT},
+    integrations::Scope,
+};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ClientCredentials, Flow, OAuth2, Scopes, SecurityScheme},
@@ -22,20 +27,17 @@ use crate::server::App;
 /// Largest request: a file in base64, the structured data, and room for the rest.
 const BODY_LIMIT: usize = FILE_LIMIT / 3 * 4 + DATA_LIMIT + (64 << 10);
 
-/// Scope of the documents API, the only one.
-const SCOPE: &str = "documents";
-
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Rollcall documents API",
+        title = "Rollcall API",
         version = "1",
         description = "Hands plan documents of special programs to Rollcall. A completed document makes the student's \
-            participation, which goes back to the SIS as a flag.",
+            participation, which goes back to the SIS as a flag; flags are listed, planned, approved and pushed.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     modifiers(&OauthScheme),
-    tags((name = "documents", description = "Plan documents"), (name = "tokens", description = "OAuth 2.0"))
+    tags((name = "documents", description = "Plan documents"), (name = "flags", description = "Program flags in Infinite Campus"), (name = "tokens", description = "OAuth 2.0"))
 )]
 struct Description;
 
@@ -43,7 +45,11 @@ struct OauthScheme;
 
 impl Modify for OauthScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scopes = Scopes::from_iter([(SCOPE, "read and write documents of the integration's district")]);
+        let scopes = Scopes::from_iter([
+            (Scope::Documents.as_str(), "read and write documents of the integration's district"),
+            (Scope::FlagsRead.as_str(), "see its flags, and what a take-over would do"),
+            (Scope::FlagsWrite.as_str(), "approve take-overs, and have flags pushed"),
+        ]);
         // Relative to where this description is served.
         let flow = Flow::ClientCredentials(ClientCredentials::new("../../oauth2/token", scopes));
         let components = openapi.components.get_or_insert_with(Default::default);
@@ -57,8 +63,12 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(token::token))
         .routes(routes!(documents::list, documents::create))
         .routes(routes!(documents::get, documents::replace))
-        .routes(routes!(documents::complete))
-        .routes(routes!(documents::withdraw))
+        .routes(routes!(documents::change))
+        .routes(routes!(flags::list))
+        .routes(routes!(flags::problems))
+        .routes(routes!(flags::plan))
+        .routes(routes!(flags::approve))
+        .routes(routes!(flags::push))
         .split_for_parts()
 }
 

@@ -1,5 +1,7 @@
 //! Problem details (RFC 9457).
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -8,11 +10,13 @@ use axum::{
 use rollcall_store::{
     StoreError,
     document::{DocumentRefused, FileRefused},
+    flag::TakeOverRefused,
+    integrations::Scope,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::random;
+use crate::{random, take_overs::TakeOverError};
 
 /// An error's answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,7 +31,7 @@ pub(super) struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     /// Reason code, as docs/runbooks/reasons.md lists it.
-    code: &'static str,
+    code: Cow<'static, str>,
     /// A number to ask about.
     instance: String,
 }
@@ -36,14 +40,14 @@ pub(super) struct ProblemBody {
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     title: String,
     detail: Option<String>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
-        Self { status, code, title: title.into(), detail: None }
+        Self { status, code: code.into(), title: title.into(), detail: None }
     }
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -59,6 +63,15 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "token-invalid", "the access token is missing, unknown or expired")
             .detail("get one from /oauth2/token by client credentials")
     }
+
+    pub(super) fn scope_missing(scope: Scope) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "scope-missing", "the access token is not for this")
+            .detail(format!("it needs the scope {}, and the integration must have been given it", scope.as_str()))
+    }
+
+    pub(super) fn no_such_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "request-malformed", "there is nothing of this name")
+    }
 }
 
 impl From<DocumentRefused> for Problem {
@@ -73,6 +86,31 @@ impl From<DocumentRefused> for Problem {
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, refused.code(), refused.to_string())
+    }
+}
+
+impl From<TakeOverError> for Problem {
+    fn from(error: TakeOverError) -> Self {
+        match error {
+            TakeOverError::Refused(refused) => refused.into(),
+            TakeOverError::Away(problem) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "campus-unavailable", "Campus cannot be asked right now")
+                    .detail(problem)
+            }
+            TakeOverError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TakeOverRefused> for Problem {
+    fn from(refused: TakeOverRefused) -> Self {
+        let status = match refused {
+            TakeOverRefused::PlanChanged { .. } | TakeOverRefused::Approved(_) | TakeOverRefused::Busy => {
+                StatusCode::CONFLICT
+            }
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self { status, code: refused.code().to_owned().into(), title: refused.to_string(), detail: None }
     }
 }
 
@@ -97,7 +135,7 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let instance = format!("urn:rollcall:request:{}", random::correlation());
-        tracing::info!(code = self.code, status = self.status.as_u16(), instance, "a request of the API was refused");
+        tracing::info!(code = &*self.code, status = self.status.as_u16(), instance, "a request of the API was refused");
         let body = ProblemBody {
             r#type: format!("urn:rollcall:problem:{}", self.code),
             title: self.title,

@@ -10,12 +10,15 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use rollcall_proto::id::DistrictId;
-use rollcall_store::lti::Digest;
+use rollcall_store::{
+    integrations::{Integration, Scopes, TokenHolder},
+    lti::Digest,
+};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{SCOPE, integration};
+use super::integration;
 use crate::{fields::Fields, random, server::App};
 
 /// How long a token is good.
@@ -31,7 +34,7 @@ struct TokenRequest {
     client_id: Option<String>,
     /// Unless sent by Basic authentication.
     client_secret: Option<String>,
-    /// `documents`, or nothing.
+    /// Scopes, separated by blanks; all that the integration has, unless said.
     scope: Option<String>,
 }
 
@@ -44,8 +47,8 @@ struct TokenAnswer {
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
-    /// `documents`.
-    scope: &'static str,
+    /// Scopes, separated by blanks.
+    scope: String,
 }
 
 /// An error as RFC 6749 (5.2) has it.
@@ -91,17 +94,24 @@ async fn give(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<TokenAnswer
     if grant_type != "client_credentials" {
         return Err(Denied::GrantType);
     }
-    if fields.get("scope").is_some_and(|scope| scope != SCOPE) {
-        return Err(Denied::Scope);
-    }
+    let wanted = fields.get("scope").map(str::parse::<Scopes>).transpose().map_err(|_| Denied::Scope)?;
     let (client_id, secret) = credentials(headers, &fields)?;
     let (district, integration) = authenticate(app, &client_id, secret).await?;
+    let scopes = granted(&integration.scopes, wanted)?;
     let random = random::token().map_err(|_| Denied::Unavailable)?;
     let access_token = format!("{district}.{random}");
     let expires_at = app.clock.now() + GOOD_FOR;
-    let kept = app.store.add_token(&district, &integration, Digest::of(&access_token), expires_at).await;
+    let scope = scopes.to_string();
+    let holder = TokenHolder { integration: integration.id, scopes };
+    let kept = app.store.add_token(&district, &holder, Digest::of(&access_token), expires_at).await;
     kept.map_err(|error| unavailable(&error))?;
-    Ok(TokenAnswer { access_token, token_type: "Bearer", expires_in: GOOD_FOR.num_seconds(), scope: SCOPE })
+    Ok(TokenAnswer { access_token, token_type: "Bearer", expires_in: GOOD_FOR.num_seconds(), scope })
+}
+
+/// What the token is for: what was asked for, if the integration has all of it.
+fn granted(has: &Scopes, wanted: Option<Scopes>) -> Result<Scopes, Denied> {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.0.is_empty()) else { return Ok(has.clone()) };
+    if wanted.0.is_subset(&has.0) { Ok(wanted) } else { Err(Denied::Scope) }
 }
 
 /// By Basic authentication or in the form, not both (RFC 6749, 2.3).
@@ -123,17 +133,17 @@ fn basic(value: &HeaderValue) -> Option<(String, SecretString)> {
     scheme.eq_ignore_ascii_case("basic").then(|| (id.to_owned(), SecretString::from(secret.to_owned())))
 }
 
-async fn authenticate(app: &App, client_id: &str, secret: SecretString) -> Result<(DistrictId, String), Denied> {
+async fn authenticate(app: &App, client_id: &str, secret: SecretString) -> Result<(DistrictId, Integration), Denied> {
     let named = integration::parse_client_id(client_id);
     let found = match &named {
         Some((district, id)) => app.store.integration(district, id).await.map_err(|error| unavailable(&error))?,
         None => None,
     };
-    let hash = found.map(|found| found.secret_hash);
+    let hash = found.as_ref().map(|found| found.secret_hash.clone());
     let _permit = app.hashing.acquire().await.map_err(|_| Denied::Unavailable)?;
     let verified = tokio::task::spawn_blocking(move || integration::verify(&secret, hash.as_deref())).await;
-    let (district, id) = named.filter(|_| verified.unwrap_or(false)).ok_or(Denied::Client)?;
-    Ok((district, id.to_owned()))
+    let (district, _) = named.filter(|_| verified.unwrap_or(false)).ok_or(Denied::Client)?;
+    Ok((district, found.ok_or(Denied::Client)?))
 }
 
 fn unavailable(error: &rollcall_store::StoreError) -> Denied {

@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
-use std::{collections::BTreeMap, sync::Arc};
+pub mod caller;
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use reqwest::{Client, Response, StatusCode, header, redirect};
 use rollcall_proto::{
@@ -16,10 +22,11 @@ use rollcall_store::{
     Store,
     district::{ConnectionSecrets, District},
     document::{Author, DocumentFile, NewDocument, SaveMode},
+    flag::{ApprovedTakeOver, TakeOverPlan, TakeOverRefused, TakeOverState},
     lti::{Place, Registration, RegistrationDetails, StaffAccess},
     secret::Keyring,
 };
-use rollcall_web::{WebConfig, lti::tool_keys};
+use rollcall_web::{Resources, TakeOverError, TakeOvers, WebConfig, lti::tool_keys};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::{Executor as _, SqlitePool};
@@ -47,6 +54,62 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// Stands in for flag-sync, which has tests of its own: one plan for whoever asks, and a note of who did.
+#[derive(Default)]
+pub struct FakeTakeOvers {
+    /// Each call: what, of which district, by whom.
+    pub calls: Mutex<Vec<(&'static str, String, String)>>,
+    /// The next answer, in place of the plan.
+    pub fails: Mutex<Option<TakeOverError>>,
+}
+
+/// Digest of the one plan.
+pub const PLAN_HASH: &str = "0123456789abcdef0123456789abcdef";
+
+impl FakeTakeOvers {
+    fn note(&self, what: &'static str, district: &DistrictId, who: &str) -> Result<(), TakeOverError> {
+        self.calls.lock().unwrap().push((what, district.to_string(), who.to_owned()));
+        self.fails.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl TakeOvers for FakeTakeOvers {
+    async fn plan(&self, district: &DistrictId, program: Option<&str>) -> Result<Vec<TakeOverPlan>, TakeOverError> {
+        self.note("plan", district, program.unwrap_or("all"))?;
+        Ok(vec![TakeOverPlan {
+            program: PROGRAM.to_owned(),
+            cutover: "2026-08-15".parse().unwrap(),
+            to_end: Vec::new(),
+            without_new: 0,
+            warnings: vec!["high-share: look".to_owned()],
+            state: TakeOverState::AwaitingApproval,
+            hash: PLAN_HASH.to_owned(),
+        }])
+    }
+
+    async fn approve(
+        &self,
+        district: &DistrictId,
+        program: &str,
+        plan_hash: &str,
+        actor: &str,
+    ) -> Result<ApprovedTakeOver, TakeOverError> {
+        self.note("approve", district, actor)?;
+        if plan_hash != PLAN_HASH {
+            return Err(TakeOverRefused::PlanChanged { program: program.to_owned(), now: PLAN_HASH.to_owned() }.into());
+        }
+        Ok(ApprovedTakeOver {
+            program: program.to_owned(),
+            cutover: "2026-08-15".parse().unwrap(),
+            to_end: 3,
+            hash: plan_hash.to_owned(),
+            warnings: Vec::new(),
+            again: false,
+        })
+    }
+}
+
 /// The HTTP side on a directory of its own.
 pub struct Site {
     pub store: Store,
@@ -55,6 +118,7 @@ pub struct Site {
     pub config: WebConfig,
     pub base: Url,
     pub dir: TempDir,
+    pub take_overs: Arc<FakeTakeOvers>,
     key: SecretString,
     shutdown: CancellationToken,
 }
@@ -69,7 +133,8 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base: Url = format!("http://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
         let config = WebConfig::new(base.clone(), true).unwrap();
-        let site = Self { store, bus, clock, config, base, dir, key, shutdown: CancellationToken::new() };
+        let take_overs = Arc::default();
+        let site = Self { store, bus, clock, config, base, dir, take_overs, key, shutdown: CancellationToken::new() };
         site.serve(listener, site.store.clone());
         site
     }
@@ -84,15 +149,13 @@ impl Site {
     }
 
     fn serve(&self, listener: TcpListener, store: Store) {
-        let clock = Arc::new(self.clock.clone());
-        let run = rollcall_web::run(
-            listener,
-            self.config.clone(),
-            Arc::clone(&self.bus),
+        let resources = Resources {
+            bus: Arc::clone(&self.bus),
             store,
-            clock,
-            self.shutdown.clone(),
-        );
+            clock: Arc::new(self.clock.clone()),
+            take_overs: Arc::clone(&self.take_overs) as _,
+        };
+        let run = rollcall_web::run(listener, self.config.clone(), resources, self.shutdown.clone());
         tokio::spawn(run);
     }
 
@@ -194,6 +257,7 @@ impl Site {
                 id: STUDENT.to_owned(),
                 name: "Ana".to_owned(),
                 flags: vec![PROGRAM.to_owned()],
+                links: BTreeMap::new(),
             }],
             extra_query: Vec::new(),
             manners: Manners::default(),
@@ -229,7 +293,7 @@ impl Site {
             details,
             created_at: now(),
         };
-        let id = self.store.register_platform(&new, "test").await.unwrap();
+        let id = self.store.register_platform(&new, "test").await.unwrap().unwrap();
         tool_keys::ensure(&self.store, district, "test", now()).await.unwrap();
         id
     }

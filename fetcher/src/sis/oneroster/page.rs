@@ -40,7 +40,7 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
     let body = json_of(asked.what, reply)?;
     let raw = rows_of(asked, body)?;
     let found: Rows<'_> = serde_json::from_str(raw).map_err(|error| unreadable(asked.what, &error))?;
-    let (rows, digest) = (found.rows, found.digest(raw.as_bytes()));
+    let (rows, digest) = (found.number, found.digest(raw.as_bytes()));
     let total = reply.total_count.as_deref().and_then(|total| total.trim().parse::<i64>().ok());
     let total = total.filter(|total| *total >= 0);
     let next = next_of(asked, rows, reply)?;

@@ -38,7 +38,7 @@ struct Envelope<'a> {
 pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisError> {
     let body = json_of(asked.what, reply)?;
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| unreadable(asked.what, &error))?;
-    let (rows, digest) = (envelope.objects.rows, envelope.objects.digest(body));
+    let (rows, digest) = (envelope.objects.number, envelope.objects.digest(body));
     let paging = envelope.paging.unwrap_or_default();
     let more = next_of(asked, &paging)?;
     let full = rows >= asked.size;

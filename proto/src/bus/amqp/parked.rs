@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     bus::{BusError, Label, Parked, ParkedFilter},
+    failpoint::{Side, Step, reached},
     topology::Queue,
 };
 
@@ -163,7 +164,9 @@ async fn put_back(publisher: &Publisher, queue: Queue, found: &[Found], answers:
         let delivered = Delivered { label: &found.label, properties: &found.properties, body: &found.body };
         Outgoing::replay(queue, &delivered, answers)
     });
+    reached(Step::Replay, queue.name(), Side::Before);
     publisher.publish(outgoing.collect()).await?;
+    reached(Step::Replay, queue.name(), Side::After);
     take_away(found).await
 }
 

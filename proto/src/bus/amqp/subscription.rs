@@ -291,7 +291,7 @@ fn delivered<'a>(delivery: &'a Delivery, token: &'a AmqpToken) -> Delivered<'a> 
 fn token(delivery: &Delivery) -> Result<&AmqpToken, BusError> {
     match &delivery.token {
         Token::Amqp(token) => Ok(token),
-        Token::Embedded(_) => Err(away("settle another bus's delivery")),
+        Token::Embedded(_) | Token::Outside(_) => Err(away("settle another bus's delivery")),
     }
 }
 

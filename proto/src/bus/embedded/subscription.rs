@@ -134,7 +134,9 @@ impl EmbeddedSubscription {
         self.unsettled = self.unsettled.saturating_sub(1);
         match &delivery.token {
             Token::Embedded(token) => Ok(token.seq),
-            Token::Amqp(_) => Err(BusError::Unavailable { operation: "settle another bus's delivery", source: None }),
+            Token::Amqp(_) | Token::Outside(_) => {
+                Err(BusError::Unavailable { operation: "settle another bus's delivery", source: None })
+            }
         }
     }
 }

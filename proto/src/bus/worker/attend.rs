@@ -4,7 +4,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
@@ -23,6 +23,9 @@ use crate::{
 /// Reason code of a handler that panicked.
 const PANIC: &str = "panic";
 
+/// Reason code of a handler that did not come to an end.
+const TOO_LONG: &str = "too-long";
+
 /// A delivery and what is to become of it.
 pub(super) struct Attended {
     pub(super) delivery: Delivery,
@@ -34,6 +37,8 @@ pub(super) struct Attended {
 /// What handling needs beside the deliveries.
 pub(super) struct Post {
     pub(super) handler: Arc<dyn Handler>,
+    /// How long it may take.
+    pub(super) limit: Duration,
     pub(super) bus: SharedBus,
     pub(super) queue: Queue,
     pub(super) now: DateTime<Utc>,
@@ -57,7 +62,7 @@ async fn attend_message(post: &Post, message: Result<Message, Unreadable>, deliv
     let span = span(post, &delivery, message.as_ref().ok(), &taken);
     let fate = match message {
         Ok(message) => {
-            let deciding = decide(&*post.handler, message, &delivery, &taken).instrument(span.clone());
+            let deciding = decide(post, message, &delivery, &taken).instrument(span.clone());
             within(taken.span(), deciding).await
         }
         Err(unreadable) => parked(unreadable),
@@ -83,13 +88,13 @@ pub(super) async fn attend_together(post: &Post, deliveries: Vec<Delivery>) -> V
     let taken = post.take(&messages.iter().collect::<Vec<_>>(), left.first().and_then(Delivery::origin));
     let spans: Vec<Span> =
         left.iter().zip(&messages).map(|(delivery, message)| span(post, delivery, Some(message), &taken)).collect();
-    let together = AssertUnwindSafe(post.handler.handle_together(messages)).catch_unwind();
+    let together = unpanicked(timeout(post.limit, post.handler.handle_together(messages)));
     let together = together.instrument(spans.first().cloned().unwrap_or_else(Span::none));
     let fates = within(taken.span(), together).await;
     if fates.is_err() {
         taken.panicked();
     }
-    let Some(fates) = fates.ok().flatten().filter(|fates| fates.len() == left.len()) else {
+    let Some(fates) = fates.ok().and_then(Result::ok).flatten().filter(|fates| fates.len() == left.len()) else {
         taken.apart();
         drop(taken);
         return one_by_one(post, left).await;
@@ -97,7 +102,7 @@ pub(super) async fn attend_together(post: &Post, deliveries: Vec<Delivery>) -> V
     taken.end(fates.iter());
     let mut attended = Vec::with_capacity(left.len());
     for ((delivery, fate), span) in left.into_iter().zip(fates).zip(&spans) {
-        let fate = within_attempts(&*post.handler, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
+        let fate = within_attempts(post, fate, delivery.attempt, &delivery).instrument(span.clone()).await;
         ended(span, &fate, begun);
         attended.push(Attended { delivery, fate, taken: Arc::clone(&taken) });
     }
@@ -154,44 +159,45 @@ fn span(post: &Post, delivery: &Delivery, message: Option<&Message>, taken: &Tak
     span
 }
 
-async fn decide(handler: &dyn Handler, message: Message, delivery: &Delivery, taken: &Taken) -> Fate {
+async fn decide(post: &Post, message: Message, delivery: &Delivery, taken: &Taken) -> Fate {
     let attempt = message.attempt;
-    let fate = match unpanicked(handler.handle(message)).await {
-        Ok(fate) => fate,
+    let fate = match unpanicked(timeout(post.limit, post.handler.handle(message))).await {
+        Ok(Ok(fate)) => fate,
+        Ok(Err(_)) => Fate::retry(TOO_LONG, "the handler did not come to an end", pause_after(attempt)),
         Err(_) => {
             taken.panicked();
             Fate::retry(PANIC, "the handler panicked", pause_after(attempt))
         }
     };
-    within_attempts(handler, fate, attempt, delivery).await
+    within_attempts(post, fate, attempt, delivery).await
 }
 
 /// The fate, or the end of the matter where it asks for one attempt too many.
-async fn within_attempts(handler: &dyn Handler, fate: Fate, attempt: u32, delivery: &Delivery) -> Fate {
+async fn within_attempts(post: &Post, fate: Fate, attempt: u32, delivery: &Delivery) -> Fate {
     match fate {
         Fate::Retry(retry) if !retry.free && attempt.saturating_add(1) >= ATTEMPTS => {
-            exhaust(handler, retry, delivery).await
+            exhaust(post, retry, delivery).await
         }
         fate => fate,
     }
 }
 
 /// Attempts have run out. The handler took the message with it, so it is read from the wire once more.
-async fn exhaust(handler: &dyn Handler, retry: Retry, delivery: &Delivery) -> Fate {
+async fn exhaust(post: &Post, retry: Retry, delivery: &Delivery) -> Fate {
     let message = match read_again(delivery) {
         Ok(message) => message,
         Err(unreadable) => return parked(unreadable),
     };
     let reason = retry.reason;
-    match unpanicked(handler.exhausted(message, retry)).await {
-        Ok(fate) => fate,
-        Err(_) => Fate::park(reason, "the handler panicked when it was told that attempts had run out"),
+    match unpanicked(timeout(post.limit, post.handler.exhausted(message, retry))).await {
+        Ok(Ok(fate)) => fate,
+        Ok(Err(_)) | Err(_) => Fate::park(reason, "the handler failed when it was told that attempts had run out"),
     }
 }
 
 /// A handler that panics leaves nothing broken behind that another message could meet: it has no state but what it
 /// shares through locks and transactions. What the panic said may be a student fact, so it is not looked at.
-async fn unpanicked(future: impl Future<Output = Fate>) -> Result<Fate, Box<dyn Any + Send>> {
+async fn unpanicked<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     AssertUnwindSafe(future).catch_unwind().await
 }
 

@@ -101,6 +101,11 @@ impl Shared {
         (&self.config.vendor_key, &self.config.vendor_secret)
     }
 
+    /// The programs, shown or not.
+    pub(crate) fn all_programs(&self) -> Vec<CampusProgramRow> {
+        lock(&self.flags).programs.clone()
+    }
+
     /// All flags, by id; deleted ones left out.
     pub(crate) fn all_flags(&self) -> Vec<CampusFlag> {
         lock(&self.flags).all()
@@ -154,7 +159,7 @@ impl Campus {
 
     /// The programs, shown or not.
     pub fn programs(&self) -> Vec<CampusProgramRow> {
-        lock(&self.shared.flags).programs.clone()
+        self.shared.all_programs()
     }
 
     /// Puts programs in place of those before.

@@ -10,6 +10,7 @@ mod keys;
 mod pages;
 mod token;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,6 +67,9 @@ pub struct FlaggedStudent {
     pub name: String,
     /// Programs.
     pub flags: Vec<String>,
+    /// Where a click leads, by program, for flags that carry a link of their own. The others lead to the launch URL with
+    /// student and program.
+    pub links: BTreeMap<String, Url>,
 }
 
 /// Where real platforms differ, all of it legal.
@@ -86,6 +90,20 @@ pub struct Manners {
     pub token_life_seconds: i64,
     /// No `custom` and no `lis` claim.
     pub no_custom: bool,
+}
+
+impl LtiPlatformConfig {
+    /// Where a click on a flag leads.
+    fn link(&self, student: &str, program: &str) -> Url {
+        let flagged = self.students.iter().find(|one| one.id == student);
+        if let Some(link) = flagged.and_then(|one| one.links.get(program)) {
+            return link.clone();
+        }
+        let mut link = self.tool_launch_url.clone();
+        link.query_pairs_mut().append_pair("sid", student).append_pair("program", program);
+        link.query_pairs_mut().extend_pairs(&self.extra_query);
+        link
+    }
 }
 
 /// A platform on 127.0.0.1. It stops when dropped.
@@ -216,9 +234,7 @@ impl Shared {
 
     fn click(&self, student: &str, program: &str) -> Vec<(&'static str, String)> {
         let config = lock(&self.config);
-        let mut link = config.tool_launch_url.clone();
-        link.query_pairs_mut().append_pair("sid", student).append_pair("program", program);
-        link.query_pairs_mut().extend_pairs(&config.extra_query);
+        let link = config.link(student, program);
         let mut fields = vec![
             ("iss", self.origin()),
             ("login_hint", config.user.subject.clone()),

@@ -79,7 +79,8 @@ fn custom(hint: &str) -> Value {
     let find = |name: &str| {
         form_urlencoded::parse(hint.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
-    json!({ "student_sourced_id": find("sid"), "program": find("program") })
+    let pairs = [("student_sourced_id", find("sid")), ("program", find("program"))];
+    pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
 }
 
 fn spoil(claims: &mut Value, attack: &Attack) {

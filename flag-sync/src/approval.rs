@@ -1,0 +1,239 @@
+//! What people decide about take-overs: looked at as a plan, approved by the plan's digest.
+//!
+//! Role: one code for the command line and the JSON API. Neighbours: [`crate::cutover`] counts, [`crate::takeover`] does
+//! what was approved.
+//!
+//! Invariants: what is approved is what was shown, where the caller says what that was; nobody works on the district's
+//! flags meanwhile; the same approval again changes nothing and answers alike.
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+use rollcall_proto::id::DistrictId;
+use rollcall_store::{
+    district::{CutoverOption, District, Program},
+    flag::{ApprovedTakeOver, Cutover, TakeOverPlan, TakeOverRefused, TakeOverState},
+};
+
+use crate::{
+    context::{Context, Work},
+    cutover::Survey,
+    error::FlagError,
+    lease::Lease,
+};
+
+/// An outcome, or why there is none.
+type Decided<T> = Result<Result<T, TakeOverRefused>, FlagError>;
+
+/// What taking over would do, as Campus is now: of one program, or of all that take over existing flags.
+pub async fn plan(context: &Context, district: &DistrictId, program: Option<&str>) -> Decided<Vec<TakeOverPlan>> {
+    let file = context.store.district(district).await?;
+    let chosen = match chosen(&file, program) {
+        Ok(chosen) => chosen,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let work = context.open(district).await?;
+    Ok(Ok(plans(&work, &chosen).await?))
+}
+
+/// Approves taking over. `looked_at`: digests of the plans that a person has seen; where there are any, nothing else is
+/// approved.
+pub async fn approve(
+    context: &Context,
+    district: &DistrictId,
+    program: Option<&str>,
+    looked_at: &[String],
+    actor: &str,
+) -> Decided<Vec<ApprovedTakeOver>> {
+    let file = context.store.district(district).await?;
+    let chosen = match chosen(&file, program) {
+        Ok(chosen) => chosen,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if let Some(before) = approved_just_so(context, district, &chosen, looked_at).await? {
+        return Ok(Ok(before));
+    }
+    let Some(lease) = Lease::reserve(context, district).await? else { return Ok(Err(TakeOverRefused::Busy)) };
+    let work = Box::pin(approve_in_peace(context, district, &chosen, looked_at, actor));
+    let decided = lease.hold(work).await;
+    lease.release().await?;
+    decided.unwrap_or(Ok(Err(TakeOverRefused::Busy)))
+}
+
+async fn approve_in_peace(
+    context: &Context,
+    district: &DistrictId,
+    chosen: &[(&Program, NaiveDate)],
+    looked_at: &[String],
+    actor: &str,
+) -> Decided<Vec<ApprovedTakeOver>> {
+    let work = context.open(district).await?;
+    let plans = plans(&work, chosen).await?;
+    if let Some(refused) = plans.iter().find_map(|plan| refusal(plan, looked_at)) {
+        return Ok(Err(refused));
+    }
+    let mut approved = Vec::new();
+    for plan in plans {
+        if !context.store.approve_cutover(district, &plan, actor, context.clock.now()).await? {
+            return Ok(Err(TakeOverRefused::Approved(plan.program)));
+        }
+        approved.push(ApprovedTakeOver {
+            to_end: plan.to_end.len(),
+            program: plan.program,
+            cutover: plan.cutover,
+            hash: plan.hash,
+            warnings: plan.warnings,
+            again: false,
+        });
+    }
+    Ok(Ok(approved))
+}
+
+fn refusal(plan: &TakeOverPlan, looked_at: &[String]) -> Option<TakeOverRefused> {
+    let program = || plan.program.clone();
+    if let Some(reason) = plan.warnings.iter().find(|text| text.starts_with("flag-")) {
+        return Some(TakeOverRefused::Unready { program: program(), reason: reason.clone() });
+    }
+    if plan.state != TakeOverState::AwaitingApproval {
+        return Some(TakeOverRefused::Approved(program()));
+    }
+    let changed = !looked_at.is_empty() && !looked_at.contains(&plan.hash);
+    changed.then(|| TakeOverRefused::PlanChanged { program: program(), now: plan.hash.clone() })
+}
+
+/// The answer to an approval that came before, whose answer was lost.
+async fn approved_just_so(
+    context: &Context,
+    district: &DistrictId,
+    chosen: &[(&Program, NaiveDate)],
+    looked_at: &[String],
+) -> Result<Option<Vec<ApprovedTakeOver>>, FlagError> {
+    let before = context.store.cutovers(district).await?;
+    let mut all = Vec::new();
+    for (program, cutover) in chosen {
+        let same = |one: &&Cutover| {
+            let seen = one.plan_hash.as_ref().is_some_and(|hash| looked_at.contains(hash));
+            one.program == program.name && one.cutover == *cutover && seen
+        };
+        let Some(one) = before.iter().find(same) else { return Ok(None) };
+        let flags = context.store.cutover_flags(district, &program.name, false, i64::MAX).await?;
+        all.push(ApprovedTakeOver {
+            program: one.program.clone(),
+            cutover: one.cutover,
+            to_end: flags.len(),
+            hash: one.plan_hash.clone().unwrap_or_default(),
+            warnings: Vec::new(),
+            again: true,
+        });
+    }
+    Ok(Some(all))
+}
+
+/// The programs that take over existing flags, each with its first day.
+fn chosen<'a>(district: &'a District, name: Option<&str>) -> Result<Vec<(&'a Program, NaiveDate)>, TakeOverRefused> {
+    if let Some(name) = name
+        && !district.programs.iter().any(|program| program.name == name)
+    {
+        return Err(TakeOverRefused::NoProgram(name.to_owned()));
+    }
+    let takes_over = |program: &&Program| program.flags && program.option == Some(CutoverOption::TakeOver);
+    let wanted = |program: &&Program| name.is_none_or(|name| name == program.name);
+    let chosen = district.programs.iter().filter(takes_over).filter(wanted);
+    let dated = chosen.map(|program| {
+        let cutover = program.cutover.ok_or_else(|| TakeOverRefused::NoCutover(program.name.clone()))?;
+        Ok((program, cutover))
+    });
+    let chosen = dated.collect::<Result<Vec<_>, TakeOverRefused>>()?;
+    match (chosen.is_empty(), name) {
+        (false, _) => Ok(chosen),
+        (true, Some(name)) => Err(TakeOverRefused::NotTakingOver(name.to_owned())),
+        (true, None) => Err(TakeOverRefused::NothingToTakeOver),
+    }
+}
+
+async fn plans(work: &Work, chosen: &[(&Program, NaiveDate)]) -> Result<Vec<TakeOverPlan>, FlagError> {
+    let approved = work.store().cutovers(work.id()).await?;
+    let mut plans = Vec::new();
+    for (program, cutover) in chosen {
+        let survey = work.survey(program).await?;
+        let before = approved.iter().find(|one| one.program == program.name && one.cutover == *cutover);
+        plans.push(described(work.id(), program, *cutover, survey, before));
+    }
+    Ok(plans)
+}
+
+fn described(
+    district: &DistrictId,
+    program: &Program,
+    cutover: NaiveDate,
+    survey: Survey,
+    before: Option<&Cutover>,
+) -> TakeOverPlan {
+    let state = match before {
+        Some(one) if one.done_at.is_some() => TakeOverState::Done,
+        Some(_) => TakeOverState::Approved,
+        None => TakeOverState::AwaitingApproval,
+    };
+    let hash = digest(district, &program.name, cutover, &survey);
+    let Survey { to_end, without_new, warnings } = survey;
+    TakeOverPlan { program: program.name.clone(), cutover, to_end, without_new, warnings, state, hash }
+}
+
+/// Digest of what a person is shown, and of each flag behind the numbers; the order in which Campus lists them does not
+/// matter.
+fn digest(district: &DistrictId, program: &str, cutover: NaiveDate, survey: &Survey) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &str| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    };
+    add(district.as_str());
+    add(program);
+    add(&cutover.to_string());
+    add(&survey.without_new.to_string());
+    survey.warnings.iter().for_each(|warning| add(warning));
+    let flags: BTreeSet<_> = survey.to_end.iter().map(|flag| (&flag.flag, &flag.sis_id)).collect();
+    add(&flags.len().to_string());
+    for (flag, student) in flags {
+        add(flag);
+        add(student);
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_store::flag::CutoverFlag;
+
+    use super::*;
+
+    fn survey(flags: &[&str], without_new: usize) -> Survey {
+        let to_end = flags.iter().map(|flag| CutoverFlag {
+            flag: (*flag).to_owned(),
+            sis_id: "G".to_owned(),
+            done_at: None,
+            outcome: None,
+        });
+        Survey { to_end: to_end.collect(), without_new, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn a_digest_changes_with_whatever_was_shown() {
+        let (district, day) = ("d".parse().unwrap(), "2026-08-15".parse().unwrap());
+        let of = |survey: &Survey| digest(&district, "P", day, survey);
+        let first = of(&survey(&["a", "b"], 1));
+        assert_eq!(first, of(&survey(&["b", "a"], 1)), "order does not matter");
+        assert_eq!(first.len(), 32);
+        for other in [
+            of(&survey(&["a"], 1)),
+            of(&survey(&["a", "c"], 1)),
+            of(&survey(&["a", "b"], 2)),
+            of(&Survey { warnings: vec!["high-share".to_owned()], ..survey(&["a", "b"], 1) }),
+            digest(&district, "Q", day, &survey(&["a", "b"], 1)),
+            digest(&district, "P", "2026-08-16".parse().unwrap(), &survey(&["a", "b"], 1)),
+            digest(&"e".parse().unwrap(), "P", day, &survey(&["a", "b"], 1)),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Nights with something wrong in what the SIS serves: each ends in one of the states it may end in, says why, and leaves
+//! everybody where they were.
+
+use std::collections::BTreeMap;
+
+use rollcall_sandbox::Quirks;
+
+use crate::{
+    House, Role, RunRow,
+    house::DISTRICT,
+    roster::statuses,
+    watch::{Watch, Watched},
+};
+
+/// One thing that goes wrong, and what is to come of it.
+#[derive(Debug)]
+pub struct Case {
+    /// For messages.
+    pub what: &'static str,
+    /// What goes wrong.
+    pub quirks: Quirks,
+    /// The run's state is one of these.
+    pub states: &'static [&'static str],
+    /// Each of these stands in the run's reason or findings, in any case of letters.
+    pub says: Vec<&'static str>,
+    /// Students for whom the source itself has changed: only their status may.
+    pub touched: Vec<i64>,
+    /// The student that is named.
+    pub names: Option<i64>,
+}
+
+/// A case that touches nobody and names nobody.
+pub fn case(what: &'static str, states: &'static [&'static str], says: &[&'static str], quirks: Quirks) -> Case {
+    Case { what, quirks, states, says: says.to_vec(), touched: Vec::new(), names: None }
+}
+
+/// Runs each case after a good night, and the good night again, and tells all that was wrong with any of them.
+///
+/// The fetcher is a new one for each case, so that none lives on a token that was fetched before.
+pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
+    let (mut wrong, mut seen) = (Vec::new(), Watched::default());
+    for case in cases {
+        house.sis.set_quirks(Quirks::default());
+        let good = house.night().await;
+        assert_eq!(good.state, "succeeded", "the good night before {}: {good:#?}", case.what);
+        let before = statuses(&house.students().await);
+        house.sis.set_quirks(case.quirks.clone());
+        house.replace_worker(Role::Fetcher);
+        // Nobody leaves, not even for a moment, but those whom the source itself takes out.
+        let stay = before.iter().filter(|(id, status)| {
+            status.as_str() != "INACTIVE" && !case.touched.iter().any(|touched| touched.to_string() == **id)
+        });
+        let stay = stay.map(|(id, _)| id.clone()).collect();
+        let watch = house.is_scaled_out().then(|| Watch::begin(&house.services().database, DISTRICT, stay));
+        let run = house.night().await;
+        if let Some(watch) = watch {
+            let watched = watch.end().await;
+            if !watched.wrongly_removed.is_empty() {
+                wrong.push(format!("{}: out for a while: {:?}", case.what, watched.wrongly_removed));
+            }
+            seen.looks += watched.looks;
+            seen.wrongly_removed.extend(watched.wrongly_removed);
+        }
+        let after = statuses(&house.students().await);
+        wrong.extend(judge(&case, &run, &before, &after));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    house.sis.set_quirks(Quirks::default());
+    assert_eq!(house.night().await.state, "succeeded", "all is mended");
+    house.check_roster().await;
+    seen
+}
+
+fn judge(case: &Case, run: &RunRow, before: &Statuses, after: &Statuses) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let what = case.what;
+    if !case.states.contains(&run.state.as_str()) {
+        wrong.push(format!("{what}: the run is {} and not {:?}: {}", run.state, case.states, run.why()));
+    }
+    let why = run.why().to_lowercase();
+    for part in &case.says {
+        if !why.contains(&part.to_lowercase()) {
+            wrong.push(format!("{what}: nothing is said of {part:?}: {}", run.why()));
+        }
+    }
+    if let Some(student) = case.names.filter(|student| !why.contains(&student.to_string())) {
+        wrong.push(format!("{what}: student {student} is not named: {}", run.why()));
+    }
+    for (student, status) in before {
+        let now = after.get(student);
+        let is_touched = case.touched.iter().any(|id| id.to_string() == *student);
+        if now != Some(status) && !is_touched {
+            wrong.push(format!("{what}: student {student} was {status} and is {now:?}"));
+        }
+    }
+    wrong
+}
+
+type Statuses = BTreeMap<String, String>;

@@ -1,0 +1,160 @@
+//! Two districts of one installation with equal facts: one is disturbed, and its twin shows how it should have ended.
+//!
+//! Each night, the twin goes first, undisturbed. While the other one is disturbed then, the twin runs once more, as any
+//! other district of the installation would: it has to end well, with nothing to do.
+
+use std::{path::PathBuf, time::Duration};
+
+use rollcall_sandbox::{Sandbox, SandboxConfig};
+
+use crate::{
+    Answer, District, House, RunRow,
+    house::{self, DISTRICT},
+    ledger::Ledger,
+    roster::{Facts, facts_of},
+    services::Servers,
+    until,
+    watch::{Watch, enrolled_throughout},
+};
+
+/// The twin.
+pub const TWIN: &str = "twin-isd";
+
+/// A small district with something of everything: pages enough for a mid-run, changes and leavers at each night.
+pub fn small(seed: u64) -> SandboxConfig {
+    SandboxConfig {
+        students: 90,
+        seed,
+        today: house::today(),
+        change_percent: 25.0,
+        contact_percent: 40,
+        latency_ms: 30,
+        ..SandboxConfig::default()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pair {
+    /// The installation, and the district that is disturbed.
+    pub house: House,
+    twin: Sandbox,
+    /// What has been counted.
+    pub ledger: Ledger,
+    night: u32,
+    undisturbed: Facts,
+}
+
+impl Pair {
+    /// Both districts on these servers, with one worker of each role, after an undisturbed first night.
+    pub async fn begin(servers: Servers, seed: u64, ledger: Ledger) -> Self {
+        Self::begin_with(servers, seed, ledger, async |_| {}).await
+    }
+
+    /// As [`Pair::begin`]; `prepare` may set things up before any worker runs.
+    pub async fn begin_with(
+        servers: Servers,
+        seed: u64,
+        ledger: Ledger,
+        prepare: impl AsyncFnOnce(&mut House),
+    ) -> Self {
+        let mut house = House::on(servers, small(seed)).await;
+        house.district.page_size = 20;
+        house.apply().await;
+        prepare(&mut house).await;
+        let twin = Sandbox::start(SandboxConfig { latency_ms: 0, ..small(seed) }).await.expect("the sandbox starts");
+        let mut district = District::new(TWIN, &twin.base_url(), twin.client_id(), twin.client_secret());
+        district.page_size = 20;
+        let path = district.write(house.folder());
+        house.rollcall(&["district", "apply", &path.to_string_lossy()]).await.expect_code(0);
+        house.start_workers(1);
+        let mut pair = Self { house, twin, ledger, night: 0, undisturbed: Facts::new() };
+        pair.next_night().await;
+        let first = pair.house.night().await;
+        assert_eq!(first.state, "succeeded", "{first:#?}");
+        pair
+    }
+
+    /// The first night, the second, the first again: there is always something to do. The twin has it behind it.
+    pub async fn next_night(&mut self) {
+        self.night = if self.night == 1 { 2 } else { 1 };
+        self.twin.set_night(self.night);
+        let run = self.house.night_of(TWIN).await;
+        assert_eq!(run.state, "succeeded", "{run:#?}");
+        assert!(run.events() > 0, "there is something to do: {run:#?}");
+        self.undisturbed = facts_of(&self.house.services().database, TWIN).await;
+        self.house.sis.set_night(self.night);
+    }
+
+    /// A night in which `disturb` does what it does once pages come in. The run has to stop as one of `states`; where
+    /// it was not whole, the next undisturbed one has to be. Then all is as it is with the twin.
+    pub async fn disturbed(
+        &mut self,
+        what: &str,
+        states: &[&str],
+        disturb: impl AsyncFnOnce(&mut House, &str),
+    ) -> RunRow {
+        self.disturbed_from(what, states, async |_| {}, disturb).await
+    }
+
+    /// As [`Pair::disturbed`]; `prepare` does what has to be done before the run begins.
+    pub async fn disturbed_from(
+        &mut self,
+        what: &str,
+        states: &[&str],
+        prepare: impl AsyncFnOnce(&mut House),
+        disturb: impl AsyncFnOnce(&mut House, &str),
+    ) -> RunRow {
+        self.next_night().await;
+        prepare(&mut self.house).await;
+        let database = self.house.services().database.clone();
+        let watch = Watch::begin(&database, DISTRICT, enrolled_throughout(&self.house.sis, &[1, 2]));
+        let run = self.house.begin().await;
+        let beside = tokio::spawn(begin_twin(self.house.folder().to_owned(), self.house.settings()));
+        disturb(&mut self.house, &run).await;
+        let ended = self.house.ended(&run).await;
+        let watched = watch.end().await;
+        self.ledger.run(what, &watched);
+        assert!(states.contains(&ended.state.as_str()), "{what}: one of {states:?}: {ended:#?}");
+        if ended.state == "succeeded" {
+            ended.check_counts();
+        } else {
+            assert!(!ended.why().trim().is_empty(), "{what}: it says why: {ended:#?}");
+            let next = self.house.night().await;
+            assert_eq!(next.state, "succeeded", "{what}, the night after: {next:#?}");
+        }
+        let beside = match beside.await.expect("it does not panic") {
+            Some(begun) => begun,
+            // There was no broker or no database to tell.
+            None => self.house.begin_of(TWIN).await,
+        };
+        let beside = self.house.ended(&beside).await;
+        assert_eq!((beside.state.as_str(), beside.events()), ("succeeded", 0), "{what}, elsewhere: {beside:#?}");
+        let disturbed = facts_of(&database, DISTRICT).await;
+        self.ledger.compare(what, &self.undisturbed, &disturbed);
+        ended
+    }
+
+    /// Ends workers and servers' corner, and writes down what was counted.
+    pub async fn end(self) {
+        self.twin.shutdown().await;
+        self.house.close().await;
+        self.ledger.end();
+    }
+}
+
+async fn begin_twin(folder: PathBuf, settings: Vec<(String, String)>) -> Option<String> {
+    let answer = Answer::of(&folder, &["run", TWIN, "--format", "json"], &settings).await;
+    let rows: Vec<serde_json::Value> = (answer.code == 0).then(|| answer.read())?;
+    Some(rows[0]["run"].as_str().expect("a run has an id").to_owned())
+}
+
+/// Waits until so many pages of a run are in.
+pub async fn until_pages_are_in(house: &House, run: &str, pages: i64) {
+    until("some pages to be in", Duration::from_mins(1), || async {
+        let sql = "SELECT count(*) FROM page WHERE run = $1::uuid";
+        let found: i64 = sqlx::query_scalar(sql).bind(run).fetch_one(&house.services().database).await.ok()?;
+        (found >= pages).then_some(())
+    })
+    .await;
+}

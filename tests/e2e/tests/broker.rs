@@ -1,0 +1,114 @@
+//! A broker in trouble: full, away for long, rearranged by somebody, emptied to the last byte.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use rollcall_e2e::{
+    House, Ledger, Pair, Role,
+    house::repetitions,
+    pair::until_pages_are_in,
+    private::{PrivateServers, Stop},
+    services::Servers,
+    until,
+};
+use rollcall_sandbox::Quirks;
+
+/// Waits until the broker takes nothing more from whoever publishes.
+async fn until_blocked(pair_log: impl Fn() -> String) {
+    until("publishers to be blocked", Duration::from_mins(1), || {
+        let told = pair_log().contains("accepts no messages until its memory or disk alarm has passed");
+        async move { told.then_some(()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_short_of_memory_or_disk_is_waited_for() {
+    let test = "a_broker_short_of_memory_or_disk_is_waited_for";
+    let ledger = Ledger::begin(test, "memory alarm and disk alarm in mid-run: publishers are blocked");
+    let servers = PrivateServers::start();
+    let mut pair = Pair::begin(servers.servers(), 51, ledger).await;
+    let alarms = [
+        ("memory", "set_vm_memory_high_watermark absolute 1MB", "set_vm_memory_high_watermark 0.6"),
+        ("disk", "set_disk_free_limit 500000GB", "set_disk_free_limit 50MB"),
+    ];
+    for (what, raise, clear) in alarms {
+        let servers = &servers;
+        let slow = async |house: &mut House| {
+            house.sis.set_quirks(Quirks { latency_ms: Some(400), ..Quirks::default() });
+        };
+        pair.disturbed_from(what, &["succeeded"], slow, async |house, run| {
+            until_pages_are_in(house, run, 1).await;
+            let before = house.worker(Role::Fetcher).log().len();
+            servers.control_broker(raise);
+            let log = house.worker(Role::Fetcher);
+            until_blocked(|| log.log().split_off(before)).await;
+            house.sis.set_quirks(Quirks::default());
+            servers.control_broker(clear);
+        })
+        .await;
+        pair.ledger.faults(1);
+    }
+    pair.end().await;
+}
+
+/// Longer than the retries that matter: a second of them everyday, minutes with `--full`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_gone_for_minutes_or_without_its_data_is_made_up_for() {
+    let test = "a_broker_gone_for_minutes_or_without_its_data_is_made_up_for";
+    let ledger =
+        Ledger::begin(test, "broker gone (3 minutes with --full, 15 seconds everyday); its data directory wiped");
+    let servers = PrivateServers::start();
+    let mut pair = Pair::begin(servers.servers(), 52, ledger).await;
+    let gone = Duration::from_secs(repetitions(15, 180));
+    pair.disturbed("gone", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        servers.stop_broker(Stop::AtOnce);
+        // The length is what the test is about.
+        tokio::time::sleep(gone).await;
+        for role in Role::ALL {
+            assert!(house.worker(role).is_running(), "the {role:?} waits: {}", house.worker(role).log());
+        }
+        servers.start_broker();
+    })
+    .await;
+    pair.disturbed("emptied", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        servers.lose_broker_data();
+        servers.start_broker();
+        house.services().make_virtual_host().await;
+    })
+    .await;
+    for role in Role::ALL {
+        assert!(pair.house.worker(role).is_running(), "no worker had to be started again");
+    }
+    pair.ledger.faults(2);
+    pair.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topology_changed_under_the_feet_is_mended_or_named() {
+    let test = "a_topology_changed_under_the_feet_is_mended_or_named";
+    let ledger = Ledger::begin(test, "every queue unbound; a queue deleted and declared with other arguments");
+    let mut pair = Pair::begin(Servers::shared(), 53, ledger).await;
+    let mut faults = 1;
+    pair.disturbed("unbound", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        faults += house.services().unbind_queues().await;
+    })
+    .await;
+    // The queue is not ours any more: said in words that help, and all goes on once it is away.
+    pair.disturbed("declared otherwise", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        let services = house.services();
+        services.declare_otherwise("rollcall.write").await;
+        let doctor = house.rollcall(&["doctor"]).await;
+        assert_ne!(doctor.code, 0, "{doctor:#?}");
+        let says = "rollcall.write exists on the broker with other properties";
+        assert!(doctor.text().contains(says), "{}", doctor.text());
+        services.delete_queue("rollcall.write").await;
+    })
+    .await;
+    pair.ledger.faults(faults);
+    pair.end().await;
+}

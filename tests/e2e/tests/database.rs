@@ -1,0 +1,159 @@
+//! A database in trouble: restarted, cut off while it commits, out of connections, out of disk, in a deadlock.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use rollcall_e2e::{
+    House, Ledger, Pair, Proxy, Role,
+    house::{DISTRICT, repetitions},
+    pair::until_pages_are_in,
+    private::{PrivateServers, Stop},
+    proxy::Trap,
+    services::Servers,
+    until,
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use url::Url;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_restarted_in_mid_run_is_found_again() {
+    let test = "a_database_restarted_in_mid_run_is_found_again";
+    let ledger = Ledger::begin(test, "PostgreSQL restarted in order, and at once (recovery from its log)");
+    let servers = PrivateServers::start();
+    let mut pair = Pair::begin(servers.servers(), 71, ledger).await;
+    let ways = [Stop::AtOnce, Stop::InOrder];
+    for how in ways.into_iter().take(repetitions(1, 2) as usize) {
+        pair.disturbed(&format!("{how:?}"), &["succeeded"], async |house, run| {
+            until_pages_are_in(house, run, 3).await;
+            servers.restart_database(how);
+        })
+        .await;
+        pair.ledger.faults(1);
+    }
+    for role in Role::ALL {
+        assert!(pair.house.worker(role).is_running(), "no worker had to be started again");
+    }
+    pair.end().await;
+}
+
+/// Workers behind a proxy to their database.
+async fn behind_a_proxy(seed: u64, ledger: Ledger) -> (Pair, Proxy) {
+    let mut way = None;
+    let pair = Pair::begin_with(Servers::shared(), seed, ledger, async |house| {
+        let url = Url::parse(&house.services().database_url()).expect("the database's URL can be read");
+        let proxy = Proxy::to(&url).await;
+        house.worker_settings = vec![("ROLLCALL_DATABASE_URL".to_owned(), proxy.url(&url))];
+        way = Some(proxy);
+    })
+    .await;
+    (pair, way.expect("the proxy stands"))
+}
+
+/// The server has committed or not; the worker cannot know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_during_commit_is_as_good_as_either() {
+    let test = "a_connection_cut_during_commit_is_as_good_as_either";
+    let ledger =
+        Ledger::begin(test, "connection cut during COMMIT, before and after the server got it; disk full at COMMIT");
+    let (mut pair, proxy) = behind_a_proxy(72, ledger).await;
+    for trap in [Trap::CutBeforeCommit, Trap::CutAfterCommit, Trap::DiskFull] {
+        let before = proxy.sprung();
+        // Over the whole night, so that each kind of commit is hit sooner or later.
+        for (pages, times) in (0..repetitions(1, 10)).map(|n| (n as i64 * 5, 3 + n)) {
+            pair.disturbed(&format!("{trap:?} after {pages} pages"), &["succeeded"], async |house, run| {
+                until_pages_are_in(house, run, pages).await;
+                proxy.lay(trap, times);
+            })
+            .await;
+        }
+        assert!(proxy.sprung() > before, "{trap:?}: no commit went by");
+        pair.ledger.faults(proxy.sprung() - before);
+        proxy.lay(trap, 0);
+    }
+    pair.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_connections_are_waited_for() {
+    let test = "few_connections_are_waited_for";
+    let ledger = Ledger::begin(test, "one connection a worker; then no connection left on the server");
+    let mut pair = Pair::begin_with(Servers::shared(), 73, ledger, async |house| {
+        house.worker_settings = vec![("ROLLCALL_DATABASE_CONNECTIONS".to_owned(), "1".to_owned())];
+    })
+    .await;
+    pair.disturbed("one each", &["succeeded"], async |_, _| {}).await;
+    pair.disturbed("none left", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        limit_connections(house, "0").await;
+        end_connections(house).await;
+        until("a worker to be refused", Duration::from_mins(1), || {
+            let refused =
+                Role::ALL.iter().any(|role| house.worker(*role).log().contains("pool timed out while waiting"));
+            async move { refused.then_some(()) }
+        })
+        .await;
+        limit_connections(house, "-1").await;
+    })
+    .await;
+    pair.ledger.faults(2);
+    pair.end().await;
+}
+
+/// Of the workers' database; superusers, as the test is one, are let in all the same.
+async fn limit_connections(house: &House, limit: &str) {
+    let database = &house.services().database;
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(database).await.unwrap();
+    let sql = format!("ALTER DATABASE {name} CONNECTION LIMIT {limit}");
+    sqlx::query(AssertSqlSafe(sql)).execute(database).await.expect("a superuser may do this");
+}
+
+async fn end_connections(house: &House) {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND application_name = 'rollcall'";
+    sqlx::query(sql).execute(&house.services().database).await.expect("a superuser may do this");
+}
+
+/// Somebody's own transaction has a student, waits for the writer's batch, and is never the one whom the server picks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_ends_in_a_second_try() {
+    let test = "a_deadlock_ends_in_a_second_try";
+    let ledger =
+        Ledger::begin(test, "deadlock between the writer and another transaction, the writer ended by the server");
+    let mut pair = Pair::begin(Servers::shared(), 74, ledger).await;
+    let counted = async |house: &House| -> i64 {
+        let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        sqlx::query_scalar(sql).fetch_one(&house.services().database).await.unwrap()
+    };
+    let before = counted(&pair.house).await;
+    pair.disturbed("deadlock", &["succeeded"], async |house, run| {
+        let mut url = house.services().servers().database.clone();
+        let name: String =
+            sqlx::query_scalar("SELECT current_database()").fetch_one(&house.services().database).await.unwrap();
+        url.set_path(&name);
+        let mut other = PgConnection::connect(url.as_str()).await.unwrap();
+        for sql in ["SET deadlock_timeout = '10min'", "BEGIN"] {
+            sqlx::query(sql).execute(&mut other).await.unwrap();
+        }
+        let students = "SELECT student_id FROM student WHERE district = $1 FOR UPDATE";
+        sqlx::query(students).bind(DISTRICT).execute(&mut other).await.unwrap();
+        until("the writer to wait", Duration::from_mins(1), || async {
+            let sql = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%student%'";
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&house.services().database).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        // Ends when the server has ended the writer's transaction.
+        let batches = "SELECT batch FROM plan_batch WHERE run = $1::uuid FOR UPDATE";
+        sqlx::query(batches).bind(run).execute(&mut other).await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    })
+    .await;
+    let after = until("the server to have counted it", Duration::from_secs(20), || async {
+        let after = counted(&pair.house).await;
+        (after > before).then_some(after)
+    })
+    .await;
+    pair.ledger.faults((after - before) as u64);
+    pair.end().await;
+}

@@ -1,0 +1,345 @@
+//! Each role killed at each of its moments (`rollcall_e2e::points`): once in the first night that reaches it, started
+//! again, and the roster ends as in a district that was never disturbed.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use rollcall_e2e::{
+    House, Ledger, Pair, Role,
+    house::{self, DISTRICT},
+    pair::small,
+    points,
+    services::Servers,
+    until,
+};
+use rollcall_sandbox::{AuthQuirks, CampusFlag, Quirks};
+
+const ARMED: &str = "ROLLCALL_FAILPOINTS";
+
+/// Longer than anything is waited for: a kill between a commit and its publish is noticed after 25 seconds, and there may
+/// be several in a night.
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// How long a moment that comes after the last visible effect is waited for.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// Points that are armed together: the first that is reached ends the process, and the next process is armed with the rest.
+fn armed(points: &BTreeSet<String>) -> String {
+    points.iter().map(|point| format!("{point}=kill")).collect::<Vec<_>>().join(";")
+}
+
+/// Waits until the run has stopped; starts the role's worker again each time it is killed, with what is left of `points`.
+async fn through_kills(house: &mut House, role: Role, run: &str, points: &mut BTreeSet<String>) -> u64 {
+    let sql = "SELECT state FROM run WHERE id = $1::uuid";
+    let (mut kills, start) = (0, std::time::Instant::now());
+    loop {
+        assert!(start.elapsed() < LIMIT, "run {run} does not stop, {points:?} left");
+        if !house.worker(role).is_running() {
+            let log = house.take_worker(role).log();
+            let point = points::killed_at(&log).unwrap_or_else(|| panic!("the {role:?} died by itself:\n{log}"));
+            assert!(points.remove(&point), "killed at {point}, which was not armed");
+            kills += 1;
+            house.start_worker_with(role, &[(ARMED, &armed(points))]);
+        }
+        let state: String = sqlx::query_scalar(sql).bind(run).fetch_one(&house.services().database).await.unwrap();
+        if !["queued", "running"].contains(&state.as_str()) {
+            return kills;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Every day a part of the points, each of which gets its turn; all of them with `--full`.
+fn todays(role: Role) -> BTreeSet<String> {
+    let all = points::of(role);
+    let mut random = fastrand::Rng::with_seed(house::repetitions(7, 8));
+    let number = house::repetitions(5, all.len() as u64) as usize;
+    random.choose_multiple(all, number).into_iter().collect()
+}
+
+/// Kills the role's only worker at these points, as many in a night as it reaches, until each had its turn.
+async fn killed_at_each(role: Role, test: &str) {
+    let ledger = Ledger::begin(test, &format!("kill -9 of a {} at each failpoint", role.word()));
+    let mut pair = Pair::begin(Servers::shared(), 31, ledger).await;
+    let mut left = todays(role);
+    for night in 0.. {
+        // With `--full`, few at a time: a message that was delivered twenty times is given up by the broker.
+        let mut now: BTreeSet<String> = left.iter().take(8).cloned().collect();
+        let before = now.clone();
+        let mut kills = 0;
+        let what = format!("night {night}, {before:?}");
+        let arm = async |house: &mut House| {
+            house.take_worker(role).kill();
+            house.start_worker_with(role, &[(ARMED, &armed(&before))]);
+        };
+        let wait = async |house: &mut House, run: &str| kills = through_kills(house, role, run, &mut now).await;
+        pair.disturbed_from(&what, &["succeeded"], arm, wait).await;
+        pair.ledger.faults(kills);
+        assert!(now.len() < before.len(), "no night reaches {now:?}");
+        left.retain(|point| !before.contains(point) || now.contains(point));
+        if left.is_empty() {
+            break;
+        }
+        pair.house.replace_worker(role);
+    }
+    pair.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetcher_killed_at_each_failpoint_changes_nothing() {
+    killed_at_each(Role::Fetcher, "a_fetcher_killed_at_each_failpoint_changes_nothing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classifier_killed_at_each_failpoint_changes_nothing() {
+    killed_at_each(Role::Classifier, "a_classifier_killed_at_each_failpoint_changes_nothing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_killed_at_each_failpoint_changes_nothing() {
+    killed_at_each(Role::Writer, "a_writer_killed_at_each_failpoint_changes_nothing").await;
+}
+
+/// Points reached in the given logs, without the transactions that only read.
+fn reached(log: &str) -> BTreeSet<String> {
+    points::reached(log).into_iter().filter(|point| !points::only_reads(point)).collect()
+}
+
+/// Fails where what was reached and what is listed differ.
+fn compare(role: Role, reached: &BTreeSet<String>) {
+    let listed: BTreeSet<String> = points::of(role).into_iter().collect();
+    let never: Vec<_> = listed.difference(reached).collect();
+    let now_and_then = |point: &str| points::NOW_AND_THEN.iter().any(|step| point.starts_with(step));
+    let unlisted: Vec<_> = reached.difference(&listed).filter(|point| !now_and_then(point)).collect();
+    assert!(never.is_empty() && unlisted.is_empty(), "{role:?}: never reached {never:#?}, not listed {unlisted:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_failpoints_is_what_a_night_reaches() {
+    let mut house = House::on(Servers::shared(), small(31)).await;
+    house.worker_settings = vec![(ARMED.to_owned(), "*=note".to_owned())];
+    house.start_workers(1);
+    // The last one changes nothing, which ends in another way.
+    for night in [1, 2, 1, 1] {
+        house.sis.set_night(night);
+        assert_eq!(house.night().await.state, "succeeded");
+    }
+    // The last acknowledgement comes a little after the run has ended.
+    let logs = until("the last message to be acknowledged", Duration::from_secs(20), || {
+        let logs: BTreeMap<_, _> = Role::ALL.iter().map(|role| (role.word(), house.worker(*role).log())).collect();
+        let is_over = logs["classifier"].contains("ack/rollcall.applied/after");
+        async move { is_over.then_some(logs) }
+    })
+    .await;
+    for role in Role::ALL {
+        compare(role, &reached(&logs[role.word()]));
+    }
+    house.close().await;
+}
+
+// --- flags -----------------------------------------------------------------------------------------------------------
+
+/// A district on the sandbox's Campus with one program, after a first night; its students.
+async fn campus() -> (House, Vec<String>) {
+    let mut house = House::on(Servers::shared(), small(33)).await;
+    let (key, secret) = house.sis.campus_vendor();
+    std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
+    house.district.tables = format!(
+        "[[program]]\nname = \"Special Education\"\nflags = true\noption = \"create-new\"\ncutover = {}\n",
+        house::today() - chrono::Days::new(30)
+    );
+    let vendor = format!("vendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");
+    "oneroster".clone_into(&mut house.district.kind);
+    house.district.base_url = house.sis.campus_base_url();
+    house.district.connection = format!("token_url = {:?}\n{vendor}", house.sis.campus_token_url());
+    house.apply().await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    let students = house.students().await.into_iter().filter(|row| row.status == "ENROLLED");
+    let students = students.take(8).map(|row| row.student_id).collect();
+    (house, students)
+}
+
+/// Hands documents in that begin so many days ago.
+async fn import(house: &House, students: &[String], days: u64) {
+    let begins = house::today() - chrono::Days::new(days);
+    let rows = students.iter().map(|id| format!("doc-{id},{id},Special Education,Plan,completed,{begins},,\n"));
+    let csv: String =
+        std::iter::once("document_id,student_id,program,kind,status,start,end,file\n".to_owned()).chain(rows).collect();
+    let path = house.folder().join("documents.csv");
+    std::fs::write(&path, csv).unwrap();
+    house.rollcall(&["documents", "import", "--district", DISTRICT, &path.to_string_lossy()]).await.expect_code(0);
+}
+
+/// Whether Campus shows one flag for each, from that day on, and all are recorded as pushed.
+async fn all_shown(house: &House, students: &[String], days: u64) -> bool {
+    let begins = house::today() - chrono::Days::new(days);
+    let is_so = |flag: &CampusFlag| flag.begins == begins && flag.ends.is_none();
+    let flags = house.sis.campus_flags();
+    let sql = "SELECT count(*) FROM flag WHERE state = 'pushed' AND NOT due";
+    let pushed: i64 = sqlx::query_scalar(sql).fetch_one(&house.services().database).await.unwrap();
+    flags.iter().filter(|flag| is_so(flag)).count() == students.len() && pushed == students.len() as i64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
+    let test = "flag_sync_killed_at_each_failpoint_pushes_each_flag_once";
+    let mut ledger = Ledger::begin(test, "kill -9 of flag-sync at each failpoint, between Campus and its record too");
+    let (mut house, students) = campus().await;
+    let role = Role::FlagSync;
+    // What an undisturbed push reaches is what is listed.
+    house.start_worker_with(role, &[(ARMED, "*=note")]);
+    import(&house, &students, 10).await;
+    let pushed = async |house: &mut House, left: &mut BTreeSet<String>, days: u64| {
+        let (start, mut kills, mut shown) = (std::time::Instant::now(), 0, None);
+        // What comes after the last flag may kill as well.
+        while shown.is_none_or(|shown: std::time::Instant| !left.is_empty() && shown.elapsed() < AFTERWARDS) {
+            if shown.is_none() && all_shown(house, &students, days).await {
+                shown = Some(std::time::Instant::now());
+            }
+            assert!(start.elapsed() < LIMIT, "the flags are not pushed, {left:?} left");
+            if !house.worker(role).is_running() {
+                let log = house.take_worker(role).log();
+                let point = points::killed_at(&log).unwrap_or_else(|| panic!("it died by itself:\n{log}"));
+                assert!(left.remove(&point), "killed at {point}, which was not armed");
+                kills += 1;
+                house.start_worker_with(role, &[(ARMED, &armed(left))]);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        kills
+    };
+    pushed(&mut house, &mut BTreeSet::new(), 10).await;
+    until("the last message to be acknowledged", Duration::from_secs(20), || {
+        let is_over = house.worker(role).log().contains("ack/rollcall.flags/after");
+        async move { is_over.then_some(()) }
+    })
+    .await;
+    compare(role, &reached(&house.worker(role).log()));
+
+    let mut left = todays(role);
+    for days in 11.. {
+        let mut now: BTreeSet<String> = left.iter().take(8).cloned().collect();
+        let before = now.clone();
+        house.take_worker(role).kill();
+        house.start_worker_with(role, &[(ARMED, &armed(&now))]);
+        import(&house, &students, days).await;
+        house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+        ledger.faults(pushed(&mut house, &mut now, days).await);
+        let flags = house.sis.campus_flags();
+        assert_eq!(flags.len(), students.len(), "none lost, none twice: {flags:#?}");
+        assert!(now.len() < before.len(), "no push reaches {now:?}");
+        left.retain(|point| !before.contains(point) || now.contains(point));
+        if left.is_empty() {
+            break;
+        }
+    }
+    house.close().await;
+    ledger.end();
+}
+
+// --- replays ---------------------------------------------------------------------------------------------------------
+
+/// The moments of `runs replay --from plan`, which is the command line's own work.
+const OF_REPLAYS: [&str; 4] = [
+    "commit/replay a run/before",
+    "commit/replay a run/after",
+    "publish/run.classify/before",
+    "publish/run.classify/after",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_killed_half_way_is_whole_or_not_there() {
+    let test = "a_replay_killed_half_way_is_whole_or_not_there";
+    let mut ledger = Ledger::begin(test, "kill -9 half-way through `runs replay`");
+    let mut house = House::on(Servers::shared(), small(35)).await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    house.sis.set_night(2);
+    let preview = house.rollcall(&["run", DISTRICT, "--plan", "--wait", "--format", "json"]).await.expect_code(0);
+    let mut last = house.show(preview.json()[0]["run"].as_str().unwrap()).await;
+    let hash = last.plan_hash.clone();
+    // Nobody can be asked any more: what the store kept has to do.
+    let gone = AuthQuirks { access_expired: true, ..AuthQuirks::default() };
+    house.sis.set_quirks(Quirks { auth: gone, ..Quirks::default() });
+    for point in OF_REPLAYS {
+        let before = house.runs().await.len();
+        let kill = armed(&[point.to_owned()].into());
+        let killed = house.rollcall_with(&["runs", "replay", &last.run, "--from", "plan"], &[(ARMED, &kill)]).await;
+        assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{killed:#?}");
+        ledger.faults(1);
+        let is_there = house.runs().await.len() > before;
+        assert_eq!(is_there, !point.starts_with("commit/replay a run/before"), "{point}: whole or not there");
+        if !is_there {
+            continue;
+        }
+        // Nobody asked for its plan, perhaps; the reconciler does.
+        let made = house.runs().await[0]["run"].as_str().unwrap().to_owned();
+        last = house.ended(&made).await;
+        assert_eq!((last.state.as_str(), &last.plan_hash), ("held", &hash), "{point}: {last:#?}");
+    }
+    house.sis.set_quirks(Quirks::default());
+    house.rollcall(&["runs", "approve", &last.run, "--wait"]).await.expect_code(0);
+    house.check_roster().await;
+    house.close().await;
+    ledger.end();
+}
+
+/// Parked messages put back to work by a command that dies in the middle of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_parked_messages_killed_half_way_loses_none() {
+    let test = "a_replay_of_parked_messages_killed_half_way_loses_none";
+    let ledger = Ledger::begin(test, "kill -9 half-way through `queues replay`");
+    let mut pair = Pair::begin(Servers::shared(), 36, ledger).await;
+    let mut faults = 0;
+    pair.disturbed("parked pages", &["succeeded", "partial"], async |house, run| {
+        rollcall_e2e::pair::until_pages_are_in(house, run, 5).await;
+        // Messages that nobody can read stand in for whatever was parked: they are parked again each time.
+        house.services().tap().await;
+        let pages = until("pages on their way", Duration::from_secs(30), || async {
+            let tapped = house.services().tapped().await;
+            let page = tapped.into_iter().find(|message| message["properties"]["type"] == "page.raw");
+            page.map(|page| vec![page; 3])
+        })
+        .await;
+        for mut page in pages {
+            page["payload"] = "bm90IGEgbWVzc2FnZQ==".into();
+            page["properties"]["message_id"] = uuid::Uuid::now_v7().to_string().into();
+            house.services().republish(&page).await;
+        }
+        let parked = async || {
+            let listed = house.rollcall(&["queues", "parked", "collect", "--format", "json"]).await.expect_code(0);
+            let mut ids: Vec<String> = listed
+                .json()
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["message"].as_str().unwrap().to_owned())
+                .collect();
+            ids.sort();
+            ids
+        };
+        let ids = until("three parked messages", Duration::from_secs(30), || async {
+            let ids = parked().await;
+            (ids.len() == 3).then_some(ids)
+        })
+        .await;
+        for point in ["replay/rollcall.collect/before", "replay/rollcall.collect/after"] {
+            let kill = armed(&[point.to_owned()].into());
+            let killed = house.rollcall_with(&["queues", "replay", "collect"], &[(ARMED, &kill)]).await;
+            assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{killed:#?}");
+            faults += 1;
+            until("all of them to be parked again", Duration::from_secs(30), || async {
+                let now: BTreeSet<_> = parked().await.into_iter().collect();
+                (now == ids.iter().cloned().collect()).then_some(())
+            })
+            .await;
+        }
+    })
+    .await;
+    pair.ledger.faults(faults);
+    pair.end().await;
+}

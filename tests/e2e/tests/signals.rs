@@ -1,0 +1,125 @@
+//! Processes that are told to stop, or that stand still and go on as if nothing had been.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::{Duration, Instant};
+
+use rollcall_e2e::{
+    House, Ledger, Pair, Role, house::DISTRICT, pair::until_pages_are_in, process::signal, services::Servers, until,
+};
+use rollcall_sandbox::{Fault, FaultKind, Quirks};
+
+/// The answers of one listing begin and never end.
+fn hanging() -> Quirks {
+    let fault = Fault {
+        kind: FaultKind::HangAfterHeaders,
+        object: Some("EntryWithdrawal".to_owned()),
+        page: None,
+        times: None,
+    };
+    Quirks { faults: vec![fault], ..Quirks::default() }
+}
+
+/// Calls for the listing whose answers hang.
+fn calls(house: &House) -> u64 {
+    house.sis.stats().requests_by_object.get("EntryWithdrawal").copied().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_told_to_stop_drains_within_ten_seconds_and_says_what_it_left() {
+    let test = "a_worker_told_to_stop_drains_within_ten_seconds_and_says_what_it_left";
+    let ledger = Ledger::begin(test, "SIGTERM, once: with work that ends, with work that does not; and twice");
+    let mut pair = Pair::begin(Servers::shared(), 41, ledger).await;
+    pair.disturbed("each role once", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        for role in Role::ALL {
+            let status = house.worker(role).terminate(Duration::from_secs(11)).await;
+            assert!(status.success(), "{role:?} ends in order: {status}");
+            drop(house.take_worker(role));
+            house.start_worker(role);
+        }
+    })
+    .await;
+    pair.ledger.faults(3);
+
+    for signals in [1, 2] {
+        pair.disturbed(&format!("a hanging SIS, {signals} signals"), &["succeeded"], async |house, _| {
+            let before = calls(house);
+            house.sis.set_quirks(hanging());
+            until("a request to hang", Duration::from_mins(1), || async { (calls(house) > before).then_some(()) })
+                .await;
+            let mut fetcher = house.take_worker(Role::Fetcher);
+            let begun = Instant::now();
+            if signals == 2 {
+                signal(fetcher.id(), "TERM");
+                until("the first signal to be heard", Duration::from_secs(5), || {
+                    let heard = fetcher.log().contains("work in hand is finished first");
+                    async move { heard.then_some(()) }
+                })
+                .await;
+            }
+            let status = fetcher.terminate(Duration::from_secs(11)).await;
+            assert!(status.success(), "it ends in order: {status}");
+            let (took, log) = (begun.elapsed(), fetcher.log());
+            if signals == 1 {
+                assert!(log.contains("Stopped with work in hand; it is given back."), "it says what it left: {log}");
+                assert!(took < Duration::from_millis(10_500), "{took:?}");
+            } else {
+                assert!(log.contains("stopped at once by a second signal"), "{log}");
+                assert!(took < Duration::from_secs(4), "{took:?}");
+            }
+            house.sis.set_quirks(Quirks::default());
+            house.start_worker(Role::Fetcher);
+        })
+        .await;
+        pair.ledger.faults(signals);
+    }
+    pair.end().await;
+}
+
+/// The one that stood still still believes that its pages, and the night, are its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_that_stood_still_for_a_minute_makes_no_second_run() {
+    let test = "a_scheduler_that_stood_still_for_a_minute_makes_no_second_run";
+    let ledger = Ledger::begin(test, "two schedulers, one stopped (SIGSTOP) beyond its leases and resumed");
+    let mut pair = Pair::begin(Servers::shared(), 42, ledger).await;
+    pair.house.start_worker(Role::Fetcher);
+    let mut resumed_after = Duration::ZERO;
+    pair.disturbed("a fetcher that stands still", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        let mut frozen = house.take_worker(Role::Fetcher);
+        signal(frozen.id(), "STOP");
+        let begun = Instant::now();
+        // What it had in hand is nobody's until the reconciler deals it again (25 s), and the broker gives its
+        // deliveries to the other one (20 s).
+        let ended = house.ended(run).await;
+        assert_eq!(ended.state, "succeeded", "the other one finishes the night: {ended:#?}");
+
+        house.district.schedule = "at = \"00:00\"\nweekends = true".to_owned();
+        house.apply().await;
+        sqlx::query("UPDATE district SET schedule_since = schedule_since - interval '3 days' WHERE district = $1")
+            .bind(DISTRICT)
+            .execute(&house.services().database)
+            .await
+            .expect("the district's row can be changed");
+        let scheduled = || async {
+            let runs = house.runs().await.into_iter().filter(|run| run["trigger"] == "scheduled");
+            runs.map(|run| run["run"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let made = until("a scheduled run", Duration::from_mins(1), || async { scheduled().await.pop() }).await;
+        assert_eq!(house.ended(&made).await.state, "succeeded");
+        resumed_after = begun.elapsed();
+        signal(frozen.id(), "CONT");
+        // The time of its next tick has long come: it ticks at once.
+        let night = house.night().await;
+        assert_eq!(night.state, "succeeded", "{night:#?}");
+        assert_eq!(scheduled().await.len(), 1, "one run for each local date");
+        house.district.schedule = "enabled = false".to_owned();
+        house.apply().await;
+        let status = frozen.terminate(Duration::from_secs(11)).await;
+        assert!(status.success(), "it goes on in order, and ends in order: {status}");
+    })
+    .await;
+    assert!(resumed_after > Duration::from_secs(25), "longer than any lease of a page: {resumed_after:?}");
+    pair.ledger.faults(1);
+    pair.end().await;
+}

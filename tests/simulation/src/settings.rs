@@ -1,0 +1,84 @@
+//! What a simulation is started with.
+
+use crate::sis::weather::SisWeather;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Decides everything.
+    pub seed: u64,
+    /// Nights with faults, before the undisturbed one.
+    pub nights: usize,
+    /// Students of each district on the first day.
+    pub students: u64,
+    /// No fault at all: what the disturbed districts are compared with.
+    pub undisturbed: bool,
+    /// A piece that is broken on purpose, to see that it is found out.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Settings {
+    /// A few nights of three small districts.
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, nights: 2, students: 16, undisturbed: false, sabotage: None }
+    }
+
+    pub(crate) const fn undisturbed(self) -> Self {
+        Self { undisturbed: true, sabotage: None, ..self }
+    }
+
+    /// How often a command's last message is lost, per mille.
+    pub(crate) const fn terminal_closed(&self) -> u64 {
+        if self.undisturbed { 0 } else { 200 }
+    }
+
+    pub(crate) fn no_reconciler(&self) -> bool {
+        self.sabotage == Some(Sabotage::NobodyReconciles)
+    }
+
+    /// Percent of students that may be taken out without a hold.
+    pub(crate) fn most_removed(&self) -> u32 {
+        if self.sabotage == Some(Sabotage::NothingIsHeld) { 100 } else { 10 }
+    }
+
+    /// Weather in which it matters that the piece is broken, once a roster is stored.
+    pub(crate) fn spoil(&self, weather: &mut SisWeather, night: usize) {
+        if night == 0 {
+            return;
+        }
+        match self.sabotage {
+            Some(Sabotage::SecondLookLies) => {
+                *weather = SisWeather { second_look_lies: true, moving: 1_000, ..SisWeather::default() };
+            }
+            Some(Sabotage::NothingIsHeld) => *weather = SisWeather { most_missing: true, ..SisWeather::default() },
+            _ => {}
+        }
+    }
+}
+
+/// A piece that does not do what others rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The store forgets that a batch was written: a message that comes again is written again.
+    SettlingForgotten,
+    /// The second look is no better than the first: rows are missing there, too.
+    SecondLookLies,
+    /// No plan is held for what it would take out.
+    NothingIsHeld,
+    /// Nobody looks after what was lost.
+    NobodyReconciles,
+}
+
+impl Sabotage {
+    /// Done to the store.
+    pub(crate) const fn statement(self) -> Option<&'static str> {
+        match self {
+            Self::SettlingForgotten => Some(
+                "CREATE TRIGGER sabotage AFTER UPDATE OF settled_at ON plan_batch WHEN NEW.settled_at IS NOT NULL \
+                 BEGIN UPDATE plan_batch SET settled_at = NULL \
+                 WHERE district = NEW.district AND run = NEW.run AND batch = NEW.batch; END",
+            ),
+            Self::SecondLookLies | Self::NothingIsHeld | Self::NobodyReconciles => None,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Bodies of requests, and the key that makes them safe to repeat.
+
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// Longest idempotency key.
+const KEY_LIMIT: usize = 255;
+
+/// The idempotency key that a change of a document carries.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let value = headers.get("idempotency-key").ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "idempotency-key-missing", "the request has no Idempotency-Key")
+            .detail("send a value of your own with each change, and the same one when you repeat it")
+    })?;
+    let text = value.to_str().ok().map(str::trim).filter(|text| (1..=KEY_LIMIT).contains(&text.len()));
+    text.map(str::to_owned).ok_or_else(|| Problem::malformed("Idempotency-Key is 1 to 255 visible ASCII characters"))
+}
+
+/// A body that is JSON and says so.
+pub(super) fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "request-malformed",
+            "the body must be application/json",
+        ));
+    }
+    serde_json::from_slice(body).map_err(|error| unreadable(&error))
+}
+
+/// serde's own text repeats values.
+fn unreadable(error: &serde_json::Error) -> Problem {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Data => "a member is missing, unknown or of another type",
+        _ => "not JSON",
+    };
+    Problem::malformed(format!("{what} (line {}, column {})", error.line(), error.column()))
+}
