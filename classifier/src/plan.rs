@@ -52,6 +52,8 @@ pub struct PlanFacts {
     pub pages: Vec<PageRow>,
     /// What is stored, in any order.
     pub stored: Vec<StoredStudent>,
+    /// Ids of the staff who are stored and have not left; only where a pull asked for changes alone.
+    pub staff: Vec<String>,
     /// The roster's version when `stored` was read.
     pub roster_version: i64,
     /// Candidates of the first planning, and whether a person approved them.
@@ -124,8 +126,8 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     plan_opened(facts, &looks, records)
 }
 
-/// Pulls for changes alone whose rows are not as many as the source counts: some went without a word. A replay asks
-/// nobody.
+/// Pulls for changes alone whose rows are not as many as the source counts, be it with those marked as deleted or without:
+/// some went without a word. A replay asks nobody.
 fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
     let by_changes = facts.pulls.iter().zip(looks).filter(|_| facts.run.replay_of.is_none());
     let lacking = by_changes.filter_map(|(pull, looks)| {
@@ -133,7 +135,7 @@ fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
         let total = *discovery.totals.get(Kind::User.resource())?;
         let (live, all) = oneroster::users(&looks.first);
         let why = || format!("the source counts {total} users, and changes alone make them {live}");
-        (!(live..=all).contains(&total)).then(|| (pull.pull.connection, why()))
+        (![live, all].contains(&total)).then(|| (pull.pull.connection, why()))
     });
     lacking.collect()
 }
@@ -155,6 +157,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(own_findings(&found, looks));
     let (schools, staff) = directories(&sides);
+    let staff_whole = staff_is_whole(&judged, &sides);
+    let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
     let (verdict, recheck_on_approval) = verdict(&facts, &found, moved)?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
@@ -170,9 +174,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         baselines: baselines(&facts, &judged, rekeyed.is_empty()),
         schools,
         staff,
-        staff_whole: judged
-            .iter()
-            .all(|one| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty()),
+        staff_whole,
+        staff_gone,
     })
 }
 
@@ -256,6 +259,7 @@ fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
         schools: Vec::new(),
         staff: Vec::new(),
         staff_whole: false,
+        staff_gone: Vec::new(),
     }
 }
 
@@ -335,6 +339,26 @@ fn directories(sides: &[Side<'_>]) -> (Vec<School>, Vec<Staff>) {
         staff.extend(assembler.staff().into_iter().map(|member| (member.id.clone(), member)));
     }
     (schools.into_values().collect(), staff.into_values().collect())
+}
+
+/// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps.
+fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>]) -> bool {
+    let no_gaps =
+        |one: &Completeness| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty();
+    judged.iter().all(no_gaps) && sides.iter().all(|side| !side.by_changes)
+}
+
+/// Staff of whom a night of changes tells, by a row of theirs, that they are no longer any. An empty listing tells of
+/// nobody.
+fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]) -> Vec<String> {
+    if listed.is_empty() {
+        return Vec::new();
+    }
+    let by_changes = sides.iter().filter(|side| side.by_changes && side.standing == Standing::Complete);
+    let assemblers: Vec<&Assembler<'_>> = by_changes.filter_map(|side| side.assembler.as_ref()).collect();
+    let is_listed = |id: &String| listed.binary_search_by(|member| member.id.cmp(id)).is_ok();
+    let is_told = |id: &String| assemblers.iter().any(|assembler| assembler.has_user(id));
+    stored.iter().filter(|id| !is_listed(id) && is_told(id)).cloned().collect()
 }
 
 /// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other `ids`.

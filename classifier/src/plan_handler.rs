@@ -20,7 +20,7 @@ use rollcall_store::{
     page::PageFragments,
     plan::{NewPlan, Verdict},
     roster::StoredEnrollment,
-    run::Stage,
+    run::{PullScope, Stage},
 };
 use tokio::{runtime::Handle, time::Instant};
 
@@ -154,8 +154,11 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
             pull,
         });
     }
+    let by_changes =
+        |pull: &PullIn| pull.pull.discovery.as_ref().is_some_and(|found| matches!(found.scope, PullScope::Changes(_)));
     Ok(PlanFacts {
         district: configuration,
+        staff: if pulls.iter().any(by_changes) { store.staff_ids(district).await? } else { Vec::new() },
         run: store.run(district, run).await?,
         pages: store.pages(district, run).await?,
         stored,

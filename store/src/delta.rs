@@ -147,6 +147,16 @@ impl Store {
 }
 
 impl Store {
+    /// Ids of the staff who have not left: a pull for changes alone tells of some of them, and of nobody by silence.
+    pub async fn staff_ids(&self, district: &DistrictId) -> Result<Vec<String>> {
+        let operation = "list the staff";
+        let sql = "SELECT staff_id FROM staff WHERE district = $1 AND left_at IS NULL ORDER BY staff_id";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// Goes back to the pull of a run at Plan, and asks a connection for everything, whose changes alone do not add up.
     /// The lanes to be set going; none where it was done before.
     pub async fn ask_everything(

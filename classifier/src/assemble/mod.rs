@@ -187,6 +187,11 @@ impl<'a> Assembler<'a> {
         self.sis_id(student).is_some_and(|id| OneRoster::has_row(&self.looks.first, id))
     }
 
+    /// As [`Assembler::has_row`], by the SIS's id.
+    pub fn has_user(&self, sis_id: &str) -> bool {
+        OneRoster::has_row(&self.looks.first, sis_id)
+    }
+
     /// The schools, by code.
     pub fn schools(&self) -> Vec<School> {
         match &self.oneroster {

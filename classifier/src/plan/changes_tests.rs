@@ -229,6 +229,7 @@ impl Stored {
             }],
             pages: pulled.pages,
             stored: self.students.values().map(|(stored, _)| stored.clone()).collect(),
+            staff: Vec::new(),
             roster_version: 1,
             candidates: None,
         }
@@ -419,4 +420,32 @@ fn what_is_set_aside_does_not_count() {
     let Planned::Made(plan) = plan_or_ask(facts, &mut stored).unwrap() else { panic!("it is everything now") };
     assert_eq!((plan.counts.listed, plan.counts.missing, plan.counts.removed), (7, 1, 1), "{:?}", plan.counts);
     assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+}
+
+/// A night of changes is no whole listing of staff: who is absent stays, who is told to have left has.
+#[test]
+fn staff_leave_by_a_row_of_theirs_or_on_a_night_of_everything() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let teacher = |id: &str, status: &str, role: &str| {
+        let roles = json!([{"role": role, "org": {"sourcedId": "S1"}}]);
+        json!({"sourcedId": id, "status": status, "familyName": "Ek", "roles": roles})
+    };
+    let here = ["t1", "t2", "t3"].map(|id| teacher(id, "active", "teacher"));
+    stored.kept[0].push(here.to_vec());
+    let told = vec![teacher("t2", "tobedeleted", "teacher"), teacher("t3", "active", "guardian")];
+    let night = |changed: Option<[Vec<Value>; 2]>| {
+        let mut facts = stored.clone().facts(&people, changed);
+        facts.district.connections[0].staff = rollcall_store::district::StaffScope::Active;
+        facts.staff = ["t1", "t2", "t3", "t4"].map(str::to_owned).to_vec();
+        facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
+        plan(facts, &mut stored.clone()).unwrap()
+    };
+    let by_changes = night(Some([told, Vec::new()]));
+    let listed: Vec<&str> = by_changes.staff.iter().map(|member| member.id.as_str()).collect();
+    assert_eq!((listed, by_changes.staff_whole), (vec!["t1"], false));
+    assert_eq!(by_changes.staff_gone, ["t2", "t3"], "t4 is absent, which proves nothing");
+    let by_everything = night(None);
+    assert!(by_everything.staff_whole && by_everything.staff_gone.is_empty());
 }

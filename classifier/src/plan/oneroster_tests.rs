@@ -97,6 +97,7 @@ impl Campus {
             pulls: vec![PullIn { pull, board: Some(board), baseline, fragments, remembered }],
             pages,
             stored: self.stored.values().map(|(stored, _)| stored.clone()).collect(),
+            staff: Vec::new(),
             roster_version: 1,
             candidates: None,
         }

@@ -33,8 +33,7 @@ struct First {
     document: Document,
 }
 
-/// Looks for an earlier request with the author's key.
-/// The request is the same under each of the `digests`.
+/// Looks for an earlier request with the author's key. It is the same one under each of the `digests`.
 pub(super) async fn replayed(
     tx: &mut Tx,
     district: &DistrictId,

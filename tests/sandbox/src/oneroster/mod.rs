@@ -174,6 +174,7 @@ impl<'a> Call<'a> {
     fn try_list(&self, version: Version, collection: Collection) -> Result<Answer, Minor> {
         let mut query = Query::read(self.query)?;
         query.check(&self.quirks.oneroster)?;
+        self.turn(collection, &query);
         let view = self.shared.view(self.quirks);
         let by_change = query.is_by_change();
         let filter = self.quirks.oneroster.change_filter;
@@ -194,6 +195,14 @@ impl<'a> Call<'a> {
         let mut answer = Answer::value(&serde_json::json!({ collection.envelope().0: rows }));
         answer.headers = page.headers(self.quirks, self.path, &query);
         Ok(answer)
+    }
+
+    /// The district moves on while it is pulled.
+    fn turn(&self, collection: Collection, query: &Query) {
+        let to = self.quirks.oneroster.turns_to.filter(|_| collection == Collection::Users && query.offset > 0);
+        if let Some(night) = to.filter(|night| *night != self.shared.night()) {
+            self.shared.set_night(night);
+        }
     }
 
     fn single(&self, version: Version, collection: Collection, id: &str) -> Answer {

@@ -53,12 +53,21 @@ fn base(view: &View<'_>, id: &str, student: Option<(u32, &State)>) -> Map<String
     map
 }
 
+/// The hour at which nights are pulled where days pass, UTC: two in the morning in Chicago, by daylight-saving time.
+const PULLED_AT: u32 = 7;
+
 /// When a night's changes were made: long ago for those of night 1, else today at noon and some seconds.
 fn stamp(view: &View<'_>, night: u32) -> String {
     let today = view.world.today();
     let behind = view.quirks.oneroster.stamps_behind_hours;
-    let (day, hour) = if night == 1 { (today - Days::new(40), 4) } else { (today, 12) };
-    let time = day.and_hms_opt(hour, 0, night.min(59)).unwrap_or_default() - TimeDelta::hours(i64::from(behind));
+    let (day, hour, minute) = match night {
+        1 => (today - Days::new(40), 4, 0),
+        night if view.quirks.oneroster.days_pass => {
+            (today + Days::new(u64::from(night.saturating_sub(5))), PULLED_AT - 1, 30)
+        }
+        _ => (today, 12, 0),
+    };
+    let time = day.and_hms_opt(hour, minute, night.min(59)).unwrap_or_default() - TimeDelta::hours(i64::from(behind));
     format!("{}.000Z", time.format("%Y-%m-%dT%H:%M:%S"))
 }
 
