@@ -160,7 +160,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let staff_whole = staff_is_whole(&judged, &sides);
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
-    let (verdict, recheck_on_approval) = verdict(&facts, &found, moved)?;
+    let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
+    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed)?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
     Ok(NewPlan {
         verdict,
@@ -375,24 +376,54 @@ fn baselines(facts: &PlanFacts, judged: &[Completeness], ids_stay: bool) -> Vec<
     kept.collect()
 }
 
+/// Students under other ids than they are stored by: such a plan always waits for a person.
+#[derive(Debug, Clone, Copy)]
+struct Renamed {
+    /// Who move to theirs.
+    moved: u64,
+    /// Whom nothing links.
+    unlinked: u64,
+}
+
+impl Renamed {
+    fn reasons(self) -> impl Iterator<Item = HoldReason> {
+        let moved = (self.moved > 0).then_some(HoldReason::Rekeyed(self.moved));
+        moved.into_iter().chain((self.unlinked > 0).then_some(HoldReason::Unlinked(self.unlinked)))
+    }
+}
+
+/// Attending students whom no id links to what their source lists now.
+fn unlinked(facts: &PlanFacts, looks: &[Looks]) -> u64 {
+    let pulls = facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull));
+    let whole = pulls.filter(|(pull, _)| pull.board.is_some() && pull.pull.state != PullState::Failed);
+    let of_each = whole.map(|(pull, looks)| {
+        let number = pull.pull.connection.0;
+        let prefix = facts.district.connections[usize::from(number)].id_prefix.as_deref().unwrap_or_default();
+        oneroster::unlinked(&looks.first, number, prefix, &facts.stored)
+    });
+    of_each.sum()
+}
+
 /// What becomes of the run, and the candidates that an approval would have to look at first.
-///
-/// `moved` students get another id: such a plan always waits for a person.
-fn verdict(facts: &PlanFacts, found: &Differences, moved: u64) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+fn verdict(facts: &PlanFacts, found: &Differences, renamed: Renamed) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
     let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };
     let mut reasons = hold::judge(before, changes, &facts.district.hold, stop);
-    reasons.extend((moved > 0).then_some(HoldReason::Rekeyed(moved)));
+    reasons.extend(renamed.reasons());
     // A plan for another date can never be approved, so nobody will ever be taken out by it.
     let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
     if look_first {
         let candidates = candidates(found).encode()?;
-        return Ok(if moved == 0 && hold::judge_limits(before, changes, &facts.district.hold).is_empty() {
-            (Verdict::Recheck(candidates), None)
-        } else {
-            (Verdict::Hold(hold::join(&reasons)), Some(candidates))
-        });
+        return Ok(
+            if renamed.reasons().next().is_none()
+                && hold::judge_limits(before, changes, &facts.district.hold).is_empty()
+            {
+                (Verdict::Recheck(candidates), None)
+            } else {
+                (Verdict::Hold(hold::join(&reasons)), Some(candidates))
+            },
+        );
     }
     let approved = facts.candidates.as_ref().is_some_and(|(first, approved)| *approved && covers(first, &found.counts));
     let empty = found.counts.added + found.counts.changed + found.counts.removed == 0;

@@ -24,7 +24,7 @@ use rollcall_store::{
 pub use self::{
     contents::{Contents, Facet},
     people::{PHONE, SMS},
-    rekey::{Rekeyed, rekeyed},
+    rekey::{Rekeyed, rekeyed, unlinked},
 };
 use self::{people::is_guardian, roles::Spells};
 use super::{Assembler, Listed, Look, Reading, Warnings};

@@ -352,6 +352,29 @@ fn no_students_at_all_take_nobody_out() {
     assert!(plan.findings.iter().any(|finding| finding.message.starts_with("users/students")), "{:?}", plan.findings);
 }
 
+/// However much a district lets through: this would be a mass removal and a mass addition of the same people.
+#[test]
+fn people_who_get_other_ids_that_nothing_links_are_held() {
+    let mut campus = Campus::of((1..=4).map(|number| student(&format!("s{number}"), "2025-08-13", None)).collect());
+    campus.night();
+    campus.users = (1..=4).map(|number| student(&format!("A-{number}"), "2025-08-13", None)).collect();
+    let held = |campus: &Campus| {
+        let mut facts = campus.facts();
+        facts.district.hold.max_removed_percent = 100.0;
+        match plan(facts, &mut campus.clone()).unwrap().verdict {
+            Verdict::Hold(reason) => Some(reason),
+            _ => None,
+        }
+    };
+    let reason = held(&campus).expect("it waits for a person");
+    assert!(reason.contains("students-unlinked: 4 students"), "{reason}");
+    // Half of them, or nobody new: no sign of other ids.
+    campus.users = ["s1", "s2", "A-3", "A-4"].map(|id| student(id, "2025-08-13", None)).to_vec();
+    assert_eq!(held(&campus), None);
+    campus.users = vec![student("s1", "2025-08-13", None)];
+    assert_eq!(held(&campus), None);
+}
+
 #[test]
 fn people_who_get_other_ids_are_held_and_moved() {
     let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
