@@ -160,14 +160,15 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty, base: None })
 }
 
-/// What the next pull may ask for changes over, where this one was complete: its own rows.
-pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery) -> Option<PullBase> {
-    let full_on = match &discovery.scope {
+/// What the next pull may ask for changes over, where this one was complete: its own rows. `deleted`: users marked as
+/// deleted are among them.
+pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery, deleted: bool) -> Option<PullBase> {
+    let (full_on, lists_deleted) = match &discovery.scope {
         PullScope::Always => return None,
-        PullScope::Everything(_) => as_of,
-        PullScope::Changes(changes) => changes.full_on,
+        PullScope::Everything(_) => (as_of, deleted),
+        PullScope::Changes(changes) => (changes.full_on, changes.lists_deleted),
     };
-    Some(PullBase { run, full_on, snapshot: discovery.snapshot.clone()? })
+    Some(PullBase { run, full_on, lists_deleted, snapshot: discovery.snapshot.clone()? })
 }
 
 /// The pull's own listings, without those of the second look.

@@ -126,16 +126,19 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     plan_opened(facts, &looks, records)
 }
 
-/// Pulls for changes alone whose rows are not as many as the source counts, be it with those marked as deleted or without:
-/// some went without a word. A replay asks nobody.
+/// Pulls for changes alone whose rows are not as many as the source counts: some went without a word. A source that lists
+/// users marked as deleted counts them; where it is not known to, either number will do. A replay asks nobody.
 fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
     let by_changes = facts.pulls.iter().zip(looks).filter(|_| facts.run.replay_of.is_none());
     let lacking = by_changes.filter_map(|(pull, looks)| {
-        let discovery = pull.pull.discovery.as_ref().filter(|found| matches!(found.scope, PullScope::Changes(_)))?;
+        let discovery = pull.pull.discovery.as_ref()?;
+        let PullScope::Changes(changes) = &discovery.scope else { return None };
         let total = *discovery.totals.get(Kind::User.resource())?;
         let (live, all) = oneroster::users(&looks.first);
-        let why = || format!("the source counts {total} users, and changes alone make them {live}");
-        (![live, all].contains(&total)).then(|| (pull.pull.connection, why()))
+        let adds_up = total == all || (total == live && !changes.lists_deleted);
+        let made = if changes.lists_deleted { all } else { live };
+        let why = || format!("the source counts {total} users, and changes alone make them {made}");
+        (!adds_up).then(|| (pull.pull.connection, why()))
     });
     lacking.collect()
 }
@@ -172,7 +175,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         batches: if rechecking { Vec::new() } else { batches },
         skips: found.skips,
         findings,
-        baselines: baselines(&facts, &judged, rekeyed.is_empty()),
+        baselines: baselines(&facts, &judged, looks, rekeyed.is_empty()),
         schools,
         staff,
         staff_whole,
@@ -363,14 +366,15 @@ fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]) -> Vec<St
 }
 
 /// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other `ids`.
-fn baselines(facts: &PlanFacts, judged: &[Completeness], ids_stay: bool) -> Vec<(u16, Baseline)> {
+fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_stay: bool) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
     let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
-    let pulls = facts.pulls.iter().zip(judged);
-    let kept = pulls.filter_map(|(pull, judged)| {
+    let pulls = facts.pulls.iter().zip(judged).zip(looks);
+    let kept = pulls.filter_map(|((pull, judged), looks)| {
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
-        baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
+        let (live, all) = oneroster::users(&looks.first);
+        baseline.base = completeness::next_base(run.id, run.as_of, discovery, live < all).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });
     kept.collect()

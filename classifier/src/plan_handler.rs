@@ -154,11 +154,9 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
             pull,
         });
     }
-    let by_changes =
-        |pull: &PullIn| pull.pull.discovery.as_ref().is_some_and(|found| matches!(found.scope, PullScope::Changes(_)));
     Ok(PlanFacts {
         district: configuration,
-        staff: if pulls.iter().any(by_changes) { store.staff_ids(district).await? } else { Vec::new() },
+        staff: staff_of(store, district, &pulls).await?,
         run: store.run(district, run).await?,
         pages: store.pages(district, run).await?,
         stored,
@@ -166,6 +164,16 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
         roster_version,
         pulls,
     })
+}
+
+/// The staff who are stored, where a pull asked for changes alone: such a one tells of some of them.
+async fn staff_of(store: &Store, district: &DistrictId, pulls: &[PullIn]) -> Result<Vec<String>, StoreError> {
+    let mut discoveries = pulls.iter().filter_map(|pull| pull.pull.discovery.as_ref());
+    if discoveries.any(|found| matches!(found.scope, PullScope::Changes(_))) {
+        store.staff_ids(district).await
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// What is stored of enrollments, where the source serves no more than its active year: as far back as the rules look.

@@ -147,7 +147,12 @@ fn choose(tonight: &Tonight<'_>, base: Option<&(PullBase, Baseline)>) -> Result<
     if !(0..i64::from(tonight.every)).contains(&days) {
         return Err(format!("every {} days, last on {}", tonight.every, base.full_on));
     }
-    Ok(Changes { since: base.snapshot.at - OVERLAP, over: base.run, full_on: base.full_on })
+    Ok(Changes {
+        since: base.snapshot.at - OVERLAP,
+        over: base.run,
+        full_on: base.full_on,
+        lists_deleted: base.lists_deleted,
+    })
 }
 
 #[cfg(test)]
@@ -177,7 +182,7 @@ mod tests {
     fn base() -> (PullBase, Baseline) {
         let full_on = NaiveDate::from_ymd_opt(2026, 10, 5).unwrap();
         let run = "00000000-0000-0000-0000-000000000007".parse().unwrap();
-        let base = PullBase { run, full_on, snapshot: snapshot() };
+        let base = PullBase { run, full_on, lists_deleted: false, snapshot: snapshot() };
         (base, Baseline { granted: discovery().granted, ..Baseline::default() })
     }
 

@@ -274,6 +274,9 @@ pub struct Changes {
     pub over: RunId,
     /// Date of the run that last asked for everything.
     pub full_on: NaiveDate,
+    /// As of [`PullBase::lists_deleted`].
+    #[serde(default)]
+    pub lists_deleted: bool,
 }
 
 impl std::fmt::Display for PullScope {
@@ -281,7 +284,7 @@ impl std::fmt::Display for PullScope {
         match self {
             Self::Always | Self::Everything(None) => f.write_str("everything"),
             Self::Everything(Some(why)) => write!(f, "everything ({why})"),
-            Self::Changes(Changes { since, over, full_on }) => {
+            Self::Changes(Changes { since, over, full_on, .. }) => {
                 let since = since.format("%Y-%m-%dT%H:%M:%SZ");
                 write!(f, "changes since {since}, over run {over}; last everything on {full_on}")
             }
@@ -310,6 +313,9 @@ pub struct PullBase {
     pub run: RunId,
     /// Date of the run that last asked for everything: this one, or an earlier one that it builds on.
     pub full_on: NaiveDate,
+    /// Where everything was asked for last, users marked as deleted were among it: the source counts them too.
+    #[serde(default)]
+    pub lists_deleted: bool,
     /// What the source was like.
     pub snapshot: Snapshot,
 }

@@ -29,7 +29,7 @@ fn ask(resource: &str) -> Ask {
 
 fn base(run: RunId) -> PullBase {
     let snapshot = Snapshot { at: now(), settings: "s".to_owned(), shape: ["users.email".to_owned()].into() };
-    PullBase { run, full_on: day("2026-11-02"), snapshot }
+    PullBase { run, full_on: day("2026-11-02"), lists_deleted: true, snapshot }
 }
 
 /// A run that pulled two pages of users and one of orgs, and looked again; ended with nothing to change.
@@ -84,7 +84,7 @@ async fn build_upon(f: &Fixture, id: &DistrictId, run: RunId, of: RunId) -> Boar
     let under = f.store.stored_listings(id, of, FIRST, &["users"]).await.unwrap().unwrap();
     let mut board = Board::new(vec![Ask { since: Some(now()), ..ask("users") }, ask("orgs")], 1);
     under.iter().rev().for_each(|listing| board.lay_under(listing.ask().clone(), listing.pages()));
-    let scope = PullScope::Changes(Changes { since: now(), over: of, full_on: day("2026-11-02") });
+    let scope = PullScope::Changes(Changes { since: now(), over: of, full_on: day("2026-11-02"), lists_deleted: true });
     let discovery = Discovery { scope, ..Discovery::default() };
     let place = (id, run, FIRST);
     assert!(f.store.save_discovery_over(place, &discovery, &board, of, &under).await.unwrap());

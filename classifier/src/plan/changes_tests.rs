@@ -206,7 +206,7 @@ impl Stored {
                 kept.push(rows);
             }
             let (since, over, full_on) = (DateTime::UNIX_EPOCH, RunId(uuid::Uuid::nil()), testing::today());
-            discovery.scope = PullScope::Changes(Changes { since, over, full_on });
+            discovery.scope = PullScope::Changes(Changes { since, over, full_on, lists_deleted: false });
         } else {
             self.kept = [users, others].map(|rows| rows.chunks(3).map(<[Value]>::to_vec).collect());
             RESOURCES.iter().zip(&self.kept).for_each(|(resource, pages)| pulled.add(ask(resource), pages));
@@ -348,6 +348,39 @@ fn who_goes_without_a_word_has_everything_asked_for() {
     people.remove(&1);
     let lacking = stored.clone().night(&people, Some([Vec::new(), Vec::new()])).unwrap_err();
     assert!(lacking[0].1.contains("counts 11 users") && lacking[0].1.contains("12"), "{lacking:?}");
+}
+
+/// One goes with a word, and one without: a count that is right by chance is none where those marked as deleted are counted.
+#[test]
+fn who_goes_without_a_word_is_not_made_up_for_by_one_marked_as_deleted() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    people.remove(&1);
+    let deleted = {
+        befall(&mut people, 3, Event::Gone);
+        user(&people, 3).unwrap()
+    };
+    let asked = |lists_deleted: bool| {
+        let mut facts = stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
+        let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
+        // Twelve were there; of them one is marked, and one is not listed.
+        discovery.totals.insert("users".to_owned(), 11);
+        if let PullScope::Changes(changes) = &mut discovery.scope {
+            changes.lists_deleted = lists_deleted;
+        }
+        matches!(plan_or_ask(facts, &mut stored.clone()).unwrap(), Planned::AskEverything(_))
+    };
+    assert_eq!((asked(true), asked(false)), (true, false));
+
+    let mut facts = stored.clone().facts(&people, None);
+    let base = |facts: PlanFacts| plan(facts, &mut stored.clone()).unwrap().baselines[0].1.base.clone().unwrap();
+    assert!(!base(stored.clone().facts(&people, None)).lists_deleted);
+    let rows = json!({"users": [deleted]}).to_string();
+    facts.pulls[0].fragments.iter_mut().filter(|page| page.listing.0 == 0 && page.page.0 == 1).for_each(|page| {
+        page.fragments = decode(SisKind::OneRoster, "users", rows.as_bytes()).unwrap().fragments;
+    });
+    assert!(base(facts).lists_deleted, "one of them is marked");
 }
 
 /// Where the source does not count, nobody is taken out for being absent from changes.
