@@ -97,7 +97,7 @@ fn counts(listing: &Listing, page: PageNo) -> bool {
 
 impl Source {
     fn of(pages: Vec<Loaded>) -> Self {
-        let indexes = parallel::map(collect_places(&pages), Index::of);
+        let indexes = parallel::map(Kind::ALL.to_vec(), |kind| Index::of(places_of(&pages, kind)));
         Self { pages, indexes }
     }
 
@@ -176,19 +176,16 @@ impl Source {
     }
 }
 
-fn collect_places(pages: &[Loaded]) -> Vec<Vec<Place>> {
-    let mut rows = [0_usize; KINDS];
-    for Loaded { page, .. } in pages {
-        rows[page.kind as usize] += page.tally.rows as usize;
-    }
-    let mut places: Vec<Vec<Place>> = rows.iter().map(|rows| Vec::with_capacity(*rows)).collect();
-    for (number, Loaded { page, .. }) in pages.iter().enumerate() {
-        let to = &mut places[page.kind as usize];
-        let lookup = page.kind.lookup();
+/// The places of a kind, in the order of pages.
+fn places_of(pages: &[Loaded], kind: Kind) -> Vec<Place> {
+    let own = (0..).zip(pages).filter(|(_, loaded)| loaded.page.kind == kind);
+    let rows = own.clone().map(|(_, loaded)| loaded.page.tally.rows as usize).sum();
+    let mut places = Vec::with_capacity(rows);
+    for (number, Loaded { page, .. }) in own {
         for offset in page.offsets() {
             // A row that belongs to nobody (a phone without a name) has no use.
-            if let Cell::Number(key) = page.row(offset).cell_at(lookup) {
-                to.push(Place { key, page: number as u32, offset });
+            if let Cell::Number(key) = page.row(offset).cell_at(kind.lookup()) {
+                places.push(Place { key, page: number, offset });
             }
         }
     }

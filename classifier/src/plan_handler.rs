@@ -137,17 +137,21 @@ impl PlanHandler {
 
 /// All that a plan is made from. The roster's version was read before the roster, so that a change in between is noticed.
 async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64) -> Result<PlanFacts, ClassifierError> {
-    let candidates = store.candidates(district, run).await?;
+    let (mut fragments, stored, pages, candidates) = tokio::try_join!(
+        store.fragments(district, run),
+        store.stored_students(district),
+        store.pages(district, run),
+        store.candidates(district, run),
+    )?;
     let candidates = candidates.map(|(bytes, approved)| Ok::<_, StoreError>((Candidates::decode(&bytes)?, approved)));
-    let (mut fragments, stored) = tokio::try_join!(store.fragments(district, run), store.stored_students(district))?;
     let configuration = store.district(district).await?;
-    let as_of = store.run(district, run).await?.as_of;
+    let row = store.run(district, run).await?;
     let mut pulls = Vec::new();
     for pull in store.pulls(district, run).await? {
         let connection = pull.connection;
         let own = take_of(&mut fragments, |page| page.connection == connection);
         pulls.push(PullIn {
-            remembered: remembered(store, &configuration, connection, as_of).await?,
+            remembered: remembered(store, &configuration, connection, row.as_of).await?,
             board: store.board(district, run, connection).await?,
             baseline: store.baseline(district, connection).await?,
             fragments: own,
@@ -157,8 +161,8 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
     Ok(PlanFacts {
         district: configuration,
         staff: staff_of(store, district, &pulls).await?,
-        run: store.run(district, run).await?,
-        pages: store.pages(district, run).await?,
+        run: row,
+        pages,
         stored,
         candidates: candidates.transpose()?,
         roster_version,

@@ -42,7 +42,8 @@ pub(crate) struct Sources {
 impl Sources {
     pub(crate) fn new(config: &FetcherConfig, store: Store, clock: SharedClock) -> Result<Self, SisError> {
         let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
-        Ok(Self::over(Http::new(bounds)?, store, clock))
+        // A discovery asks several questions at once: what bounds messages in hand does not bound requests.
+        Ok(Self::over(Http::new(bounds)?.limited(config.concurrency), store, clock))
     }
 
     /// Sources that are asked through `http`.

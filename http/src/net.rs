@@ -21,6 +21,7 @@ use reqwest::{
     header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, LINK, RETRY_AFTER},
     redirect,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 pub use address::is_public;
@@ -91,6 +92,8 @@ pub struct Http {
     config: HttpConfig,
     /// Asked in place of the network.
     transport: Option<Arc<dyn Transport>>,
+    /// One for each request that may be under way at once; none where there is no limit.
+    places: Option<Arc<Semaphore>>,
 }
 
 impl Http {
@@ -108,12 +111,18 @@ impl Http {
             .dns_resolver(resolver)
             .build()
             .map_err(|_| SisError::Invalid { host: "any host".to_owned(), detail: "the TLS library does not start" })?;
-        Ok(Self { client, config, transport: None })
+        Ok(Self { client, config, transport: None, places: None })
     }
 
     /// The same client, answered by `transport` and never by the network.
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport: Some(transport), ..self }
+    }
+
+    /// The same client with at most so many requests under way at once, all its clones together; the others wait for their
+    /// turn, which is no part of what a request may take.
+    pub fn limited(self, requests: u16) -> Self {
+        Self { places: Some(Arc::new(Semaphore::new(usize::from(requests.max(1))))), ..self }
     }
 
     /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
@@ -123,11 +132,23 @@ impl Http {
 
     /// Sends a request and reads its answer, whatever its status; spans and metrics tell what it was for.
     pub async fn send_for(&self, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
-        telemetry::exchange(purpose, request, |request| self.send(request)).await
+        let _place = self.place().await;
+        telemetry::exchange(purpose, request, |request| self.exchange(request)).await
     }
 
     /// Sends a request and reads its answer, whatever its status.
     pub async fn send(&self, request: Request) -> Result<Reply, SisError> {
+        let _place = self.place().await;
+        self.exchange(request).await
+    }
+
+    /// Waits for the turn of a request.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it, so there is no error.
+        self.places.as_ref()?.acquire().await.ok()
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Reply, SisError> {
         let host = host_of(request.url());
         admit(request.url(), self.config.allow_private_addresses)?;
         if let Some(transport) = &self.transport {

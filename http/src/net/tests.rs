@@ -185,3 +185,36 @@ async fn names_are_judged_before_anything_is_sent() {
     let url = Url::parse("https://no-such-host.invalid/").unwrap();
     assert!(matches!(resolve(&url, true).await, Err(SisError::Dns { .. })));
 }
+
+/// Answers after a moment, and counts how many it answers at once.
+#[derive(Debug, Default)]
+struct Counting {
+    now: std::sync::atomic::AtomicUsize,
+    most: std::sync::atomic::AtomicUsize,
+}
+
+impl Transport for Counting {
+    fn exchange(&self, _: Request) -> BoxFuture<'_, Result<Reply, SisError>> {
+        use std::sync::atomic::Ordering::SeqCst;
+        Box::pin(async {
+            self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.now.fetch_sub(1, SeqCst);
+            Err(SisError::Interrupted { host: "sis.example".to_owned() })
+        })
+    }
+}
+
+#[tokio::test]
+async fn no_more_requests_than_the_limit_are_under_way_at_once() {
+    for (limit, expected) in [(Some(3), 3), (Some(1), 1), (Some(0), 1), (None, 20)] {
+        let sis = Arc::new(Counting::default());
+        let free = http(|_| {}).over(Arc::clone(&sis) as _);
+        let client = limit.map_or(free.clone(), |limit| free.limited(limit));
+        // A clone counts with its original, and a failed request leaves its place to the next.
+        let clones: Vec<Http> = (0..20).map(|_| client.clone()).collect();
+        let requests = clones.iter().map(|client| get(client, "https://sis.example/"));
+        futures_util::future::join_all(requests).await;
+        assert_eq!(sis.most.load(std::sync::atomic::Ordering::SeqCst), expected, "{limit:?}");
+    }
+}

@@ -14,11 +14,8 @@ pub(super) const MOST_WAITS: u32 = 40;
 /// whose messages are still under way: none of them may be the next one.
 pub(super) const LOST: u64 = 1_000;
 
-/// Most pages of a hand.
-const LARGEST_HAND: u32 = 10;
-
-/// Hands that each lane should still get while all ends are known, so that all of them end about together.
-const HANDS_LEFT: u32 = 2;
+/// Most pages of a hand. A lane gives back what it has no time for, so that this matters where pages come fast.
+const LARGEST_HAND: u32 = 25;
 
 impl Board {
     /// A board on which nothing has been dealt. At least one lane.
@@ -237,18 +234,21 @@ impl Board {
         LaneMove { lane: number as u16, generation: lane.generation }
     }
 
-    /// How many pages from `page` on make the next hand of a listing. Where its end is known, hands shrink as the board's
-    /// last pages come near; where not, a whole hand only while the other lanes have listings of their own: what lies
-    /// beyond the end is asked for in vain.
+    /// How many pages from `page` on make the next hand of a listing. Where its end is known, a hand is a lane's share of
+    /// the board's last pages, so that all lanes end about together; where not, a whole hand only while the other lanes
+    /// have listings of their own: what lies beyond the end is asked for in vain.
     fn hand(&self, index: usize, page: u32) -> u32 {
         let listing = &self.listings[index];
-        if !listing.deals_hands() || page != listing.next_page {
+        if !listing.deals_hands() {
             return 1;
         }
-        let lanes = self.lanes.len() as u32;
+        let share = (self.remaining() / self.lanes.len() as u32).clamp(1, LARGEST_HAND);
+        if page != listing.next_page {
+            return share.min(listing.given_back_from(page));
+        }
         let (remaining, unknown_end) = listing.remaining();
         if !unknown_end {
-            return (self.remaining() / (HANDS_LEFT * lanes)).clamp(1, LARGEST_HAND).min(remaining.max(1));
+            return share.min(remaining.max(1));
         }
         let others = self.listings.iter().filter(|other| other.is_open()).count();
         if self.workers(index) == 0 && others > self.lanes.len() { LARGEST_HAND } else { 1 }

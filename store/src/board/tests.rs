@@ -88,7 +88,7 @@ fn a_second_lane_goes_where_the_end_is_known() {
     let listings: Vec<_> = moves.into_iter().map(|step| page_of(&board, step)).collect();
     assert_eq!(listings, [(1, 2)], "two lanes were on listing 0 already");
     let moves = board.page_done(2, 1, &more(10), at(2)).unwrap();
-    assert_eq!(page_of(&board, moves[0]), (1, 3));
+    assert_eq!(page_of(&board, moves[0]), (1, 5));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn before(pages: u32) -> Board {
 
 #[test]
 fn as_many_pages_are_expected_as_the_run_before_had() {
-    for (rows, dealt) in [(10, [(2, 2), (4, 1), (5, 1), (6, 1)]), (5, [(2, 4), (6, 3), (9, 3), (12, 2)])] {
+    for (rows, dealt) in [(10, [(2, 4), (6, 3), (9, 2), (11, 1)]), (5, [(2, 8), (10, 6), (16, 4), (20, 3)])] {
         let mut board = board(1, 4);
         board.expect(&before(17));
         assert_eq!(board.deal(at(0)).len(), 1, "page 1 is dealt alone all the same");
@@ -289,7 +289,7 @@ fn a_lane_gets_several_pages_while_the_others_have_listings_of_their_own() {
     let mut board = board(6, 4);
     board.deal(at(0));
     let moves = board.page_done(0, 1, &more(10), at(1)).unwrap();
-    assert_eq!(hand_of(&board, moves[0]), (0, 2..12));
+    assert_eq!(hand_of(&board, moves[0]), (0, 2..27));
     // A source that serves no page out of order gets them one by one.
     let moves = board.page_done(1, 1, &PageFacts { random_access: false, ..more(10) }, at(1)).unwrap();
     assert_eq!(hand_of(&board, moves[0]), (1, 2..3));
@@ -301,7 +301,7 @@ fn hands_shrink_towards_a_known_end() {
     board.deal(at(0));
     let moves = board.page_done(0, 1, &PageFacts { total: Some(210), ..more(10) }, at(1)).unwrap();
     let hands: Vec<_> = moves.iter().map(|step| hand_of(&board, *step).1).collect();
-    assert_eq!(hands, [2..7, 7..10]);
+    assert_eq!(hands, [2..12, 12..17]);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_short_listing_is_one_hand_while_much_is_left_of_others() {
     let mut board = board(2, 2);
     board.deal(at(0));
     let long = board.page_done(0, 1, &PageFacts { total: Some(400), ..more(10) }, at(1)).unwrap();
-    assert_eq!(hand_of(&board, long[0]), (0, 2..11));
+    assert_eq!(hand_of(&board, long[0]), (0, 2..21));
     let short = board.page_done(1, 1, &PageFacts { total: Some(60), ..more(10) }, at(1)).unwrap();
     assert_eq!(hand_of(&board, short[0]), (1, 2..7));
 }
@@ -320,7 +320,18 @@ fn what_a_hand_had_no_time_for_is_dealt_again() {
     board.deal(at(0));
     board.page_done(0, 1, &more(10), at(1)).unwrap();
     let moves = board.pages_done(0, 2, &[more(10), more(10)], at(2)).unwrap();
-    assert_eq!(hand_of(&board, moves[0]), (0, 4..14));
+    assert_eq!(hand_of(&board, moves[0]), (0, 4..29));
+}
+
+#[test]
+fn what_was_given_back_before_pages_dealt_meanwhile_is_a_hand_too() {
+    let mut board = board(1, 2);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &PageFacts { total: Some(1_000), ..more(10) }, at(1)).unwrap();
+    let hands: Vec<_> = moves.iter().map(|step| hand_of(&board, *step).1).collect();
+    assert_eq!(hands, [2..27, 27..52]);
+    let moves = board.pages_done(0, 2, &[more(10), more(10)], at(2)).unwrap();
+    assert_eq!(hand_of(&board, moves[0]), (0, 4..27));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use reqwest::Client;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::{
-    Args, messages,
+    messages,
     recorder::Asked,
     stage::{DISTRICT, Stage},
 };
@@ -62,16 +62,16 @@ const TABLES: [&str; 5] = ["student", "contact", "enrollment", "school", "staff"
 const TRIES: usize = 3;
 
 /// Measures all floors on the rows and messages that a first night has left.
-pub(crate) async fn measure(args: &Args, stage: &Stage, origin: &str, asked: &[Asked]) -> anyhow::Result<Floors> {
+pub(crate) async fn measure(lanes: u16, stage: &Stage, origin: &str, asked: &[Asked]) -> anyhow::Result<Floors> {
     let mut best = [f64::INFINITY; 5];
     let (mut page_bytes, mut rows) = (0, 0);
     let mut database = PgConnection::connect_with(&stage.services.database.connect_options()).await?;
     let messages = messages::of_first_night(&mut database).await?;
     let tables = export(&mut database).await?;
     for _ in 0..TRIES {
-        let (seconds, bytes) = download(args, origin, asked, Decode::No).await?;
+        let (seconds, bytes) = download(lanes, origin, asked, Decode::No).await?;
         page_bytes = bytes;
-        let (decoded, _) = download(args, origin, asked, Decode::Yes).await?;
+        let (decoded, _) = download(lanes, origin, asked, Decode::Yes).await?;
         let (copied, count) = copy(&mut database, &tables).await?;
         rows = count;
         let carried = messages::carry(&stage.services.amqp_url(), &messages).await?;
@@ -92,12 +92,12 @@ enum Decode {
 }
 
 /// Asks for every page again, as many at once as the connection has lanes. Seconds, and bytes of the bodies.
-async fn download(args: &Args, origin: &str, asked: &[Asked], decode: Decode) -> anyhow::Result<(f64, u64)> {
+async fn download(lanes: u16, origin: &str, asked: &[Asked], decode: Decode) -> anyhow::Result<(f64, u64)> {
     let client = Client::new();
     let asked: Arc<[Asked]> = asked.into();
     let (next, bytes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     let start = Instant::now();
-    let lanes = (0..args.lanes).map(|_| {
+    let walks = (0..lanes).map(|_| {
         let (client, asked, next, bytes) = (client.clone(), Arc::clone(&asked), Arc::clone(&next), Arc::clone(&bytes));
         let origin = origin.to_owned();
         tokio::spawn(async move {
@@ -111,8 +111,8 @@ async fn download(args: &Args, origin: &str, asked: &[Asked], decode: Decode) ->
             anyhow::Ok(())
         })
     });
-    for lane in try_join_all(lanes).await? {
-        lane?;
+    for walked in try_join_all(walks).await? {
+        walked?;
     }
     Ok((start.elapsed().as_secs_f64(), bytes.load(Ordering::Relaxed)))
 }

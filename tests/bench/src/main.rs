@@ -1,22 +1,33 @@
-//! The benchmark: whole nights through sandbox, RabbitMQ and PostgreSQL, beside the floors they stand on.
+//! The benchmark: what Rollcall does in how much time, through sandbox, RabbitMQ and PostgreSQL.
 //!
 //! ```text
-//! cargo run --release -p rollcall-bench -- --students 50000,200000 --latency-ms 0,100
+//! cargo run --release -p rollcall-bench -- nights --students 50000,200000 --latency-ms 0,100
+//! cargo run --release -p rollcall-bench -- telemetry --pairs 5
+//! cargo run --release -p rollcall-bench -- fair
+//! cargo run --release -p rollcall-bench -- scaling
 //! ```
 //!
-//! Role: starts a private broker and database as `deploy/local` does, the sandbox in a process of its own and two
-//! processes for each role; runs a first night, an unchanged one and one with 2 % changed; prints seconds, memory and
-//! CPU of every process, and what the same bytes cost when nothing but the unavoidable is done with them.
+//! Role: starts a private broker and database as `deploy/local` does, the sandbox in a process of its own and workers;
+//! measures one of these, and prints it for reading or as tables (`--format markdown`):
+//! - `nights`: a first night, an unchanged one and one with 2 % changed; seconds, memory and CPU of every process, beside
+//!   what the same bytes cost when nothing but the unavoidable is done with them.
+//! - `telemetry`: pairs of first nights, with and without metrics and spans.
+//! - `fair`: how long small districts wait while a large one pulls, is planned, and is written.
+//! - `scaling`: pages a second by number of fetchers.
 //!
-//! Neighbours: `rollcall-e2e` for starting things, the `rollcall` binary (release) for the nights.
+//! Neighbours: `rollcall-e2e` for starting things, the `rollcall` binary (release) for the work.
 //!
 //! Deliberately absent: a verdict by exit code. Numbers of a machine are for people to judge.
 
+mod fair;
 mod floors;
 mod messages;
 mod night;
+mod orders;
+mod quantile;
 mod recorder;
 mod report;
+mod scaling;
 mod stage;
 mod telemetry;
 mod usage;
@@ -24,36 +35,47 @@ mod usage;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use rollcall_e2e::{binary, private::PrivateServers, services::Servers};
 
-/// Measures whole nights beside their floors.
+/// Measures Rollcall on this machine.
 #[derive(Debug, Parser)]
-struct Args {
-    /// Students of the district; several sizes are measured one after the other
-    #[arg(long, value_delimiter = ',', default_value = "50000")]
-    students: Vec<u32>,
-    /// Milliseconds that the SIS takes for each page
-    #[arg(long, value_delimiter = ',', default_value = "0,100")]
-    latency_ms: Vec<u64>,
+struct CommandLine {
+    #[command(subcommand)]
+    measurement: Measurement,
+    /// Use the servers that `./test` names; their memory and CPU are not measured then
+    #[arg(long, global = true)]
+    shared: bool,
+    /// How the result is printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+enum Measurement {
+    /// Whole nights beside the floors they stand on
+    Nights(night::Args),
+    /// What telemetry costs
+    Telemetry(telemetry::Args),
+    /// How long small districts wait while a large one runs
+    Fair(fair::Args),
+    /// Pages a second by number of fetchers
+    Scaling(scaling::Args),
+}
+
+/// How a district is pulled, and by how many.
+#[derive(Debug, Clone, Copy, Args)]
+struct Pulling {
     /// Rows a page
     #[arg(long, default_value_t = 500)]
     page_size: u32,
-    /// Requests at once
+    /// Requests at once, for each district
     #[arg(long, default_value_t = 4)]
     lanes: u16,
     /// Processes for each role
     #[arg(long, default_value_t = 2)]
     processes: usize,
-    /// Instead of all else: so many pairs of first nights, one without telemetry and one with all of it, and their ratio
-    #[arg(long, value_name = "PAIRS")]
-    telemetry: Option<usize>,
-    /// Use the servers that `./test` names; their memory and CPU are not measured then
-    #[arg(long)]
-    shared: bool,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
 }
 
 /// How the result is printed.
@@ -61,29 +83,30 @@ struct Args {
 enum Format {
     /// Everything, for reading.
     Text,
-    /// The tables of the README.
+    /// The tables of the papers.
     Markdown,
+}
+
+/// Where a measurement takes place.
+struct Ground {
+    servers: Servers,
+    /// Process ids of the broker and of the database's first process, where they are private.
+    server_ids: Option<(u32, u32)>,
+    format: Format,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+    let line = CommandLine::parse();
     build()?;
-    let private = (!args.shared).then(PrivateServers::start_durable);
+    let private = (!line.shared).then(PrivateServers::start_durable);
     let servers = private.as_ref().map_or_else(Servers::shared, PrivateServers::servers);
-    let ids = private.as_ref().map(PrivateServers::process_ids);
-    if let Some(pairs) = args.telemetry {
-        for students in &args.students {
-            println!("{}", telemetry::measure(&args, *students, pairs, &servers).await?);
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    for students in &args.students {
-        let size = night::measure(&args, *students, &servers, ids).await?;
-        match args.format {
-            Format::Text => report::text(&args, &size),
-            Format::Markdown => report::markdown(&args, &size),
-        }
+    let ground = Ground { servers, server_ids: private.as_ref().map(PrivateServers::process_ids), format: line.format };
+    match &line.measurement {
+        Measurement::Nights(args) => night::measure(args, &ground).await?,
+        Measurement::Telemetry(args) => telemetry::measure(args, &ground).await?,
+        Measurement::Fair(args) => fair::measure(args, &ground).await?,
+        Measurement::Scaling(args) => scaling::measure(args, &ground).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! What a measurement needs: the sandbox in a process of its own, a virtual host and a database, workers.
+//! What a measurement needs: the sandbox in a process of its own, a virtual host and a database, districts, workers.
 
 use std::{path::Path, time::Duration};
 
@@ -12,7 +12,7 @@ use rollcall_e2e::{
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::Args;
+use crate::{Ground, Pulling, orders::seconds, usage::Watch};
 
 /// The district of the measurement.
 pub(crate) const DISTRICT: &str = "bench-isd";
@@ -37,7 +37,7 @@ struct Access {
 }
 
 impl Sis {
-    /// Starts it.
+    /// Starts it; what it says goes to a file in `folder`, which holds no other sandbox.
     pub(crate) async fn start(folder: &Path, students: u32) -> anyhow::Result<Self> {
         let (students, today) = (students.to_string(), house::today().to_string());
         let args = ["sandbox", "--port", "0", "--students", &students, "--today", &today];
@@ -62,6 +62,12 @@ impl Sis {
         stats["requests"].as_u64().context("the sandbox counts its requests")
     }
 
+    /// A district of this SIS.
+    pub(crate) fn district(&self, id: &str, pulling: Pulling) -> District {
+        let district = District::new(id, &self.base_url, &self.access.client_id, &self.access.client_secret);
+        District { page_size: pulling.page_size, lanes: pulling.lanes, ..district }
+    }
+
     /// Serves this night from now on, each answer taking so long.
     pub(crate) async fn set(&self, night: u32, latency_ms: u64) -> anyhow::Result<()> {
         let quirks = json!({ "latency_ms": latency_ms });
@@ -79,58 +85,83 @@ fn base_url(log: &str) -> Option<String> {
     Some(line.strip_suffix('"')?.to_owned())
 }
 
-/// An installation of its own for a series of nights.
+/// An installation of its own.
 pub(crate) struct Stage {
     /// Its virtual host and database.
     pub(crate) services: Services,
     /// Workers by name.
     workers: Vec<(String, Process)>,
-    /// Where workers send their spans.
-    collector: Option<String>,
     folder: tempfile::TempDir,
 }
 
 impl Stage {
-    /// Migrated, district applied, workers ready.
-    pub(crate) async fn build(args: &Args, servers: &Servers, sis: &Sis, origin: &str) -> anyhow::Result<Self> {
-        Self::build_told(args, servers, sis, origin, None).await
+    /// Migrated; no district, no worker.
+    pub(crate) async fn raise(servers: &Servers) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("rollcall-bench.").tempdir()?;
+        let services = Services::on(servers.clone()).await;
+        let stage = Self { services, workers: Vec::new(), folder };
+        stage.rollcall(&["migrate"]).await.expect_code(0);
+        Ok(stage)
+    }
+
+    /// With one district, [`DISTRICT`], and workers of each role.
+    pub(crate) async fn build(pulling: Pulling, servers: &Servers, sis: &Sis, origin: &str) -> anyhow::Result<Self> {
+        Self::build_told(pulling, servers, sis, origin, None).await
     }
 
     /// [`Stage::build`], with workers that serve metrics and send spans to `collector`, where there is one.
     pub(crate) async fn build_told(
-        args: &Args,
+        pulling: Pulling,
         servers: &Servers,
         sis: &Sis,
         origin: &str,
-        collector: Option<String>,
+        collector: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("rollcall-bench.").tempdir()?;
-        let services = Services::on(servers.clone()).await;
-        let mut stage = Self { services, workers: Vec::new(), collector, folder };
-        stage.rollcall(&["migrate"]).await.expect_code(0);
+        let mut stage = Self::raise(servers).await?;
         let base_url = sis.base_url.replacen(&sis.origin, origin, 1);
-        let mut district = District::new(DISTRICT, &base_url, &sis.access.client_id, &sis.access.client_secret);
-        (district.page_size, district.lanes) = (args.page_size, args.lanes);
-        let path = district.write(stage.folder.path());
-        stage.rollcall(&["district", "apply", &path.to_string_lossy()]).await.expect_code(0);
+        stage.apply(&[District { base_url, ..sis.district(DISTRICT, pulling) }]).await;
+        let settings = collector.map(|collector| {
+            let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            vec![pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector), pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
+        });
+        let args: &[&str] = if settings.is_some() { &["--listen", "127.0.0.1:0"] } else { &[] };
         for role in Role::ALL {
-            (1..=args.processes).for_each(|number| stage.start(role, number));
+            stage.start_told(role, pulling.processes, args, settings.as_deref().unwrap_or_default());
         }
         Ok(stage)
     }
 
-    fn start(&mut self, role: Role, number: usize) {
-        let name = format!("{} {number}", role.word());
-        let file = name.replace(' ', "-");
-        let mut settings = self.services.settings();
-        let mut args = vec!["worker", role.word()];
-        if let Some(collector) = &self.collector {
-            args.extend(["--listen", "127.0.0.1:0"]);
-            settings.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.clone()));
-            settings.push(("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "http/protobuf".to_owned()));
+    /// Applies districts.
+    pub(crate) async fn apply(&self, districts: &[District]) {
+        let paths: Vec<String> = districts
+            .iter()
+            .map(|district| district.write(self.folder.path()).to_string_lossy().into_owned())
+            .collect();
+        let args: Vec<&str> = ["district", "apply"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+        self.rollcall(&args).await.expect_code(0);
+    }
+
+    /// Starts so many processes of a role, with these arguments.
+    pub(crate) fn start(&mut self, role: Role, processes: usize, args: &[&str]) {
+        self.start_told(role, processes, args, &[]);
+    }
+
+    fn start_told(&mut self, role: Role, processes: usize, args: &[&str], settings: &[(String, String)]) {
+        let args = [&["worker", role.word()], args].concat();
+        let settings = [self.services.settings(), settings.to_vec()].concat();
+        for number in 1..=processes {
+            let name = format!("{} {number}", role.word());
+            let process = Process::start(&name.replace(' ', "-"), self.folder.path(), &args, &settings);
+            self.workers.push((name, process));
         }
-        let process = Process::start(&file, self.folder.path(), &args, &settings);
-        self.workers.push((name, process));
+    }
+
+    /// A watch over workers, sandbox and, where they are private, servers.
+    pub(crate) fn watch(&self, sis: &Sis, ground: &Ground) -> Watch {
+        let mut single = self.ids();
+        single.push(("sandbox".to_owned(), sis.id()));
+        single.extend(ground.server_ids.map(|(broker, _)| ("RabbitMQ".to_owned(), broker)));
+        Watch::start(&single, ground.server_ids.map(|(_, database)| ("PostgreSQL".to_owned(), database)))
     }
 
     /// Workers by name, with their process ids.
@@ -209,8 +240,4 @@ impl Times {
     pub(crate) fn total(&self) -> f64 {
         seconds(self.created, self.ended)
     }
-}
-
-fn seconds(from: chrono::DateTime<chrono::Utc>, to: chrono::DateTime<chrono::Utc>) -> f64 {
-    (to - from).num_microseconds().unwrap_or_default() as f64 / 1e6
 }

@@ -15,10 +15,9 @@ use std::{
 use anyhow::Context as _;
 use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
-use rollcall_e2e::services::Servers;
 
 use crate::{
-    Args,
+    Format, Ground, Pulling, quantile,
     stage::{Sis, Stage},
     usage::Watch,
 };
@@ -27,7 +26,7 @@ use crate::{
 const SCRAPE: Duration = Duration::from_secs(5);
 
 /// One night.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     /// From order to end.
     seconds: f64,
@@ -35,59 +34,124 @@ struct Cost {
     cpu: f64,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Students of the district
+    #[arg(long, default_value_t = 50_000)]
+    students: u32,
+    /// Pairs of nights
+    #[arg(long, default_value_t = 5)]
+    pairs: usize,
+    /// Milliseconds that the SIS takes for each page
+    #[arg(long, default_value_t = 0)]
+    latency_ms: u64,
+    #[command(flatten)]
+    pulling: Pulling,
+}
+
+/// Most that telemetry may cost, as a part of what the night takes without it.
+const GOAL: f64 = 0.03;
+
 /// What came out.
 #[derive(Debug)]
-pub(crate) struct Comparison {
-    students: u32,
-    without: Vec<Cost>,
-    with: Vec<Cost>,
+struct Comparison {
+    /// Each pair: without, with.
+    pairs: Vec<(Cost, Cost)>,
+    /// Sent to the collector, all nights together.
     bytes: u64,
+}
+
+/// One quantity, compared.
+struct Line {
+    name: &'static str,
+    without: f64,
+    with: f64,
+    /// Median of the pairs' own ratios: what slows the machine for a while slows both nights of a pair.
+    ratio: f64,
+}
+
+impl Comparison {
+    fn lines(&self) -> [Line; 2] {
+        let line = |name, of: fn(&Cost) -> f64| {
+            let median = |value: &dyn Fn(&(Cost, Cost)) -> f64| quantile::median(self.pairs.iter().map(value));
+            let (without, with) = (median(&|pair| of(&pair.0)), median(&|pair| of(&pair.1)));
+            Line { name, without, with, ratio: median(&|pair| of(&pair.1) / of(&pair.0)) }
+        };
+        [line("seconds", |cost| cost.seconds), line("CPU seconds of workers", |cost| cost.cpu)]
+    }
+
+    fn megabytes_a_night(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.pairs.len().max(1) as f64
+    }
+
+    fn verdict(&self) -> &'static str {
+        if self.lines().iter().all(|line| line.ratio <= 1.0 + GOAL) { "met" } else { "missed" }
+    }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let median = |of: &dyn Fn(&Cost) -> f64, costs: &[Cost]| {
-            let mut values: Vec<f64> = costs.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
-        let pairs = self.with.len();
-        writeln!(f, "{} students, {pairs} pairs of first nights, medians:", self.students)?;
-        for (name, of) in [
-            ("seconds", &(|cost: &Cost| cost.seconds) as &dyn Fn(&Cost) -> f64),
-            ("CPU s of workers", &|cost| cost.cpu),
-        ] {
-            let (without, with) = (median(of, &self.without), median(of, &self.with));
-            writeln!(f, "  {name:<18} without {without:7.2}   with {with:7.2}   ratio {:.3}", with / without)?;
+        for Line { name, without, with, ratio } in self.lines() {
+            writeln!(
+                f,
+                "  {name:<22} without {without:7.2}   with {with:7.2}   median of the pairs' ratios {ratio:.3}"
+            )?;
         }
-        write!(f, "  spans sent: {:.1} MB a night", self.bytes as f64 / 1e6 / pairs.max(1) as f64)
+        write!(
+            f,
+            "  goal {:.2}: {}; spans sent: {:.1} MB a night",
+            1.0 + GOAL,
+            self.verdict(),
+            self.megabytes_a_night()
+        )
     }
 }
 
-/// Measures one size.
-pub(crate) async fn measure(args: &Args, students: u32, pairs: usize, servers: &Servers) -> anyhow::Result<Comparison> {
+/// Measures, and prints what came out.
+pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("rollcall-bench-sis.").tempdir()?;
-    let sis = Sis::start(folder.path(), students).await?;
-    sis.set(1, args.latency_ms.first().copied().unwrap_or(0)).await?;
+    let sis = Sis::start(folder.path(), args.students).await?;
+    sis.set(1, args.latency_ms).await?;
     let (collector, bytes) = sink().await?;
     // A first one warms the sandbox and the servers up.
-    night(args, servers, &sis, None).await?;
-    let mut comparison = Comparison { students, without: Vec::new(), with: Vec::new(), bytes: 0 };
-    for pair in 0..pairs {
-        for told in if pair % 2 == 0 { [false, true] } else { [true, false] } {
-            let cost = night(args, servers, &sis, told.then(|| collector.clone())).await?;
-            eprintln!("{students} students, telemetry {}: {cost:?}", if told { "on" } else { "off" });
-            if told { &mut comparison.with } else { &mut comparison.without }.push(cost);
-        }
+    night(args, ground, &sis, None).await?;
+    let mut pairs = Vec::new();
+    for number in 0..args.pairs {
+        pairs.push(pair(args, ground, &sis, &collector, number % 2 == 1).await?);
     }
-    comparison.bytes = bytes.load(Ordering::Relaxed);
-    Ok(comparison)
+    let comparison = Comparison { pairs, bytes: bytes.load(Ordering::Relaxed) };
+    let (students, number) = (args.students, args.pairs);
+    match ground.format {
+        Format::Text => println!("{students} students, {number} pairs of first nights, medians:\n{comparison}"),
+        Format::Markdown => markdown(args, &comparison),
+    }
+    Ok(())
 }
 
-async fn night(args: &Args, servers: &Servers, sis: &Sis, collector: Option<String>) -> anyhow::Result<Cost> {
-    let told = collector.is_some();
-    let mut stage = Stage::build_told(args, servers, sis, &sis.origin, collector).await?;
-    let scraping = if told { Some(tokio::spawn(scrape(stage.metrics().await))) } else { None };
+fn markdown(args: &Args, comparison: &Comparison) {
+    let (students, number, sent) = (args.students, args.pairs, comparison.megabytes_a_night());
+    println!("\n**{students} students**, {number} pairs of first nights, medians; {sent:.1} MB of spans a night\n");
+    println!("| | without | with | ratio (goal {:.2}) |\n|---|---|---|---|", 1.0 + GOAL);
+    for Line { name, without, with, ratio } in comparison.lines() {
+        println!("| {name} | {without:.2} | {with:.2} | {ratio:.3} |");
+    }
+}
+
+/// A night without and one with telemetry; the latter first where `turned`.
+async fn pair(args: &Args, ground: &Ground, sis: &Sis, collector: &str, turned: bool) -> anyhow::Result<(Cost, Cost)> {
+    let mut costs = [Cost::default(); 2];
+    for told in [turned, !turned] {
+        let cost = night(args, ground, sis, told.then_some(collector)).await?;
+        eprintln!("telemetry {}: {cost:?}", if told { "on" } else { "off" });
+        costs[usize::from(told)] = cost;
+    }
+    Ok((costs[0], costs[1]))
+}
+
+async fn night(args: &Args, ground: &Ground, sis: &Sis, collector: Option<&str>) -> anyhow::Result<Cost> {
+    let mut stage = Stage::build_told(args.pulling, &ground.servers, sis, &sis.origin, collector).await?;
+    let scraping = if collector.is_some() { Some(tokio::spawn(scrape(stage.metrics().await))) } else { None };
     let watch = Watch::start(&stage.ids(), None);
     let (_, times) = stage.run().await?;
     let usage = watch.end();

@@ -42,16 +42,24 @@ fn a_slow_night() -> Quirks {
     Quirks { too_many_requests: Some(throttle), ..Quirks::default() }
 }
 
+/// Each queue has the policy that is meant for it. (The broker lays policies over new queues in its own time.)
 async fn check_policies(house: &House) {
-    let (status, queues) = house.as_deployed().ask_as("monitoring", "queues/rollcall").await;
-    assert_eq!(status, 200, "the monitoring user sees the queues: {queues}");
-    let queues = queues.as_array().unwrap();
-    for queue in queues {
-        let name = queue["name"].as_str().unwrap();
-        let expected = if name.ends_with(".parked") { "rollcall-parked" } else { "rollcall-work" };
-        assert_eq!(queue["policy"], expected, "{name}");
+    let policies = until("each queue to have its policy", Duration::from_secs(30), || async {
+        let (status, queues) = house.as_deployed().ask_as("monitoring", "queues/rollcall").await;
+        assert_eq!(status, 200, "the monitoring user sees the queues: {queues}");
+        let queues = queues.as_array().unwrap();
+        let policies: BTreeMap<String, String> = queues
+            .iter()
+            .filter_map(|queue| Some((queue["name"].as_str()?.to_owned(), queue["policy"].as_str()?.to_owned())))
+            .collect();
+        (policies.len() == queues.len()).then_some(policies)
+    })
+    .await;
+    for (queue, policy) in &policies {
+        let expected = if queue.ends_with(".parked") { "rollcall-parked" } else { "rollcall-work" };
+        assert_eq!(policy, expected, "{queue}");
     }
-    assert!(queues.len() >= 24, "{queues:?}");
+    assert!(policies.len() >= 24, "{policies:?}");
 }
 
 /// What each user may not do.

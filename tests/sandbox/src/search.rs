@@ -136,6 +136,15 @@ impl Filter {
             Self::Field(field, test) => test.passes(&get(*field)),
         }
     }
+
+    /// The only values that this field of a row that passes can have, where the filter names them.
+    pub(crate) fn only(&self, of: usize) -> Option<&HashSet<Operand>> {
+        match self {
+            Self::All(filters) => filters.iter().find_map(|filter| filter.only(of)),
+            Self::Field(field, Test::List { operands, negated: false }) if *field == of => Some(operands),
+            Self::Any(_) | Self::Field(..) => None,
+        }
+    }
 }
 
 impl Test {

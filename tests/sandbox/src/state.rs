@@ -91,7 +91,7 @@ impl Shared {
     }
 
     pub(crate) fn view_of<'a>(&'a self, night: u32, quirks: &'a Quirks) -> View<'a> {
-        View { world: &self.world, night, quirks }
+        View { world: &self.world, night, quirks, only: None }
     }
 
     /// The fault that strikes this call, if any.

@@ -2,6 +2,7 @@
 
 use super::people::{self, Person};
 use super::{Field, Link, Table, Value};
+use crate::search::{Filter, Operand};
 use crate::world::calendar::Year;
 use crate::world::scenario::State;
 use crate::world::{NAME_BASE, STUDENT_BASE, View, spell};
@@ -62,11 +63,26 @@ pub(crate) fn grade_code(grade: i64) -> &'static str {
 
 /// The listed students of the view, by index.
 pub(crate) fn each(view: &View<'_>, visit: &mut dyn FnMut(u32, Row)) {
-    for index in 0..view.students() {
+    let mut visit_listed = |index| {
         if let Some(state) = view.listed(index) {
             visit(index, Row { index, state });
         }
+    };
+    match view.only {
+        Some(few) => few.iter().copied().take_while(|&index| index < view.students()).for_each(&mut visit_listed),
+        None => (0..view.students()).for_each(&mut visit_listed),
     }
+}
+
+/// Those whom a filter on this field, a `StudentID`, names: by index, ascending.
+pub(crate) fn named(filter: &Filter, field: usize) -> Option<Vec<u32>> {
+    let index = |id: &Operand| match id {
+        Operand::Int(id) => u32::try_from(id - STUDENT_BASE).ok(),
+        _ => None,
+    };
+    let mut students: Vec<u32> = filter.only(field)?.iter().filter_map(index).collect();
+    students.sort_unstable();
+    Some(students)
 }
 
 pub(crate) fn row(view: &View<'_>, index: u32) -> Option<Row> {

@@ -5,6 +5,7 @@
 
 use chrono::NaiveDate;
 
+use super::student;
 use crate::search::Filter;
 use crate::world::View;
 
@@ -255,6 +256,9 @@ impl<R> Object for Table<R> {
 
     fn select(&self, view: &View<'_>, scope: Scope, filter: Option<&Filter>) -> Vec<u32> {
         let mut slots = Vec::new();
+        // As an index of the SIS would: a list of students does not cost a look at all of them.
+        let named = filter.zip(self.field("StudentID")).and_then(|(filter, field)| student::named(filter, field));
+        let view = &View { only: named.as_deref(), ..*view };
         (self.each)(view, &mut |slot, row| {
             let passes = || filter.is_none_or(|filter| filter.passes(&mut |field| self.get(view, &row, field)));
             if self.is_in_scope(view, &row, scope) && passes() {

@@ -98,6 +98,8 @@ pub(crate) struct View<'a> {
     pub(crate) world: &'a World,
     pub(crate) night: u32,
     pub(crate) quirks: &'a Quirks,
+    /// Nobody but these is looked at, by index, ascending.
+    pub(crate) only: Option<&'a [u32]>,
 }
 
 impl View<'_> {
