@@ -282,6 +282,9 @@ pub(crate) struct Run {
     /// Show progress and end with the run
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Ask for everything, also where a source could be asked for changes alone
+    #[arg(long)]
+    pub(crate) full: bool,
     /// Plan for another date than the district's today; such a plan is only to look at
     #[arg(long, value_name = "DATE", requires = "plan", value_parser = date)]
     pub(crate) as_of: Option<NaiveDate>,

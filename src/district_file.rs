@@ -229,6 +229,7 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
         connection.kind.as_str()
     );
     ensure!((1..=10_000).contains(&connection.page_size), "page_size is from 1 to 10000");
+    ensure!((1..=31).contains(&connection.full_every_days), "full_every_days is from 1 to 31");
     ensure!((1..=32).contains(&connection.lanes), "lanes is from 1 to 32");
     ensure!(!connection.entities.is_empty(), "entities is empty; 1 is the district-wide one");
     ensure!(connection.entities.iter().all(|entity| *entity > 0), "entities are numbers from 1 on");

@@ -11,10 +11,11 @@ use rollcall_store::{
     board::{Board, Progress},
     page::PageRow,
     replay::{Replay, ReplayLook, ReplayRefusal},
-    run::{Run, Stage},
+    run::{Baseline, Run, Stage},
 };
 
 use crate::{
+    assemble::oneroster::Facet,
     context::Context,
     error::ClassifierError,
     replay::{ReplayFrom, replay},
@@ -79,14 +80,25 @@ async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<(Connec
         if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
             empty.extend(empty_of(&board, pull.connection, &pages).map(|name| (pull.connection, name.to_owned())));
         }
+        let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
+        empty.extend(empty_facets(run, &baseline).map(|name| (pull.connection, name.to_owned())));
     }
     Ok(empty)
+}
+
+/// What a listing of OneRoster held none of, and does usually: a run says so as of an empty listing.
+fn empty_facets<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item = &'static str> + 'a {
+    let said = run.findings.iter().filter(|finding| finding.code == "listing-empty");
+    let names = said.filter_map(|finding| finding.message.split_once(": ").map(|(name, _)| name));
+    let facets = names.filter_map(|name| Facet::ALL.into_iter().map(Facet::name).find(|facet| *facet == name));
+    facets.filter(|name| baseline.rows.get(*name).is_some_and(|rows| *rows > 0))
 }
 
 fn empty_of<'a>(board: &'a Board, connection: ConnectionNo, pages: &'a [PageRow]) -> impl Iterator<Item = &'a str> {
     let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
     let numbered = (0_u32..).map(ListingNo).zip(board.listings.iter().take(first));
-    numbered.filter_map(move |(number, listing)| {
+    let whole = numbered.filter(|(_, listing)| listing.ask.is_whole() && !listing.aside);
+    whole.filter_map(move |(number, listing)| {
         let mut own = pages.iter().filter(|page| page.connection == connection && page.listing == number);
         // A page that could not be read is not an empty one.
         let empty = listing.progress == Progress::Fetched && own.all(|page| page.rows == 0 && page.error.is_none());

@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use listing::{Defect, Look, PagesByListing, defects};
 
 use crate::assemble::oneroster::Contents;
-use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo};
+use chrono::NaiveDate;
+use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
 use rollcall_store::{
     board::{Board, Listing, Progress},
     page::PageRow,
-    run::{Baseline, Discovery, Finding, FindingWeight},
+    run::{Baseline, Discovery, Finding, FindingWeight, PullBase, PullScope},
 };
 
 /// What a pull is judged from.
@@ -156,13 +157,25 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
     let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
-    Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty })
+    Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty, base: None })
+}
+
+/// What the next pull may ask for changes over, where this one was complete: its own rows. `deleted`: users marked as
+/// deleted are among them.
+pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery, deleted: bool) -> Option<PullBase> {
+    let (full_on, lists_deleted) = match &discovery.scope {
+        PullScope::Always => return None,
+        PullScope::Everything(_) => (as_of, deleted),
+        PullScope::Changes(changes) => (changes.full_on, changes.lists_deleted),
+    };
+    Some(PullBase { run, full_on, lists_deleted, snapshot: discovery.snapshot.clone()? })
 }
 
 /// The pull's own listings, without those of the second look.
 fn first_look(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
     let end = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
-    board.listings.iter().take(end).enumerate().map(|(index, listing)| (ListingNo(index as u32), listing))
+    let numbered = board.listings.iter().take(end).enumerate();
+    numbered.filter(|(_, listing)| !listing.aside).map(|(index, listing)| (ListingNo(index as u32), listing))
 }
 
 fn judge_listing(judged: &mut Completeness, no: ListingNo, listing: &Listing, pages: &[&PageRow]) {

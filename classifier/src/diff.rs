@@ -52,8 +52,18 @@ pub struct Side<'a> {
     pub assembler: Option<Assembler<'a>>,
     /// How far it can be trusted.
     pub standing: Standing,
+    /// It asked for changes alone: who is not in it has not changed.
+    pub by_changes: bool,
     /// What it could not tell.
     pub unknown: Unknown,
+}
+
+impl Side<'_> {
+    /// Whether the pull can tell that a student whom it does not list is gone: one for changes alone has to say so by a
+    /// row (marked as deleted, or of somebody who is no student any more).
+    fn tells_of(&self, id: &StudentId) -> bool {
+        !self.by_changes || self.assembler.as_ref().is_some_and(|assembler| assembler.has_row(&id.0))
+    }
 }
 
 /// What the second look says of the candidates.
@@ -336,8 +346,9 @@ impl Walk<'_, '_> {
 
     fn missing(&mut self, stored: &StoredStudent) -> Result<(), StoreError> {
         self.found.counts.missing += 1;
-        let standing = self.sides.get(usize::from(stored.connection)).map_or(Standing::Failed, |side| side.standing);
-        if standing != Standing::Complete || !stored.status.is_attending() {
+        let side = self.sides.get(usize::from(stored.connection));
+        let may_be_gone = side.is_some_and(|side| side.standing == Standing::Complete && side.tells_of(&stored.id));
+        if !may_be_gone || !stored.status.is_attending() {
             self.found.counts.unchanged += 1;
             return Ok(());
         }

@@ -47,6 +47,9 @@ pub enum HoldReason {
     Changed(Excess),
     /// The SIS has given its people other ids: so many students, ENROLLED or PRE_ENROLLED ones among them, move to theirs.
     Rekeyed(u64),
+    /// So many ENROLLED or PRE_ENROLLED students, most of their source, are listed no more, and as many come whom nobody
+    /// knows: people under other ids that nothing links to the stored ones.
+    Unlinked(u64),
 }
 
 /// A part that is above its limit.
@@ -124,6 +127,7 @@ impl HoldReason {
             Self::Removed(_) => "removed-above-limit",
             Self::Changed(_) => "changed-above-limit",
             Self::Rekeyed(_) => "students-rekeyed",
+            Self::Unlinked(_) => "students-unlinked",
         }
     }
 }
@@ -136,6 +140,13 @@ impl fmt::Display for HoldReason {
                 return write!(
                     f,
                     "students-rekeyed: the SIS has given its people other ids, and {students} students move to theirs"
+                );
+            }
+            Self::Unlinked(students) => {
+                return write!(
+                    f,
+                    "students-unlinked: {students} students would be taken out and as many added, most likely the same \
+                     people under other ids; nothing links them"
                 );
             }
             Self::Removed(excess) => ("removed", excess),

@@ -1,7 +1,8 @@
 //! A run's fragments in memory: pages as they are, and for each kind an index from its lookup key to its rows.
 //!
 //! Sixteen bytes a row beside the row itself. Rows of one key stand in the order of listing and page, so that "the later
-//! page wins" is the order they are met in.
+//! page wins" is the order they are met in. In a pull for changes alone, what it was built upon comes first, and of rows
+//! that tell of one thing the last is kept.
 
 use rollcall_proto::id::{ListingNo, PageNo};
 use rollcall_store::{
@@ -78,7 +79,11 @@ impl Looks {
         }
         let [first, second] = looks;
         let second = board.recheck_from.map(|_| Source::of(second));
-        Ok(Self { first: Source::of(first), second })
+        let mut first = Source::of(first);
+        for listing in board.listings.iter().filter(|listing| listing.ask.stored.is_some() && !listing.aside) {
+            first.keep_latest(&listing.ask.resource);
+        }
+        Ok(Self { first, second })
     }
 }
 
@@ -88,7 +93,7 @@ pub fn is_second(board: &Board, listing: ListingNo) -> bool {
 }
 
 fn counts(listing: &Listing, page: PageNo) -> bool {
-    listing.last_page.is_none_or(|last| page.0 <= last)
+    !listing.aside && listing.last_page.is_none_or(|last| page.0 <= last)
 }
 
 impl Source {
@@ -96,6 +101,25 @@ impl Source {
         let index = |number| Kind::from_number(number).map(|kind| Index::of(places_of(&pages, kind)));
         let indexes = parallel::map((0..KINDS as u8).collect(), |number| index(number).unwrap_or_default());
         Self { pages, indexes }
+    }
+
+    /// Of rows that tell of the same thing, keeps the last: changes lie over what they changed.
+    fn keep_latest(&mut self, resource: &str) {
+        let Some(kind) = Kind::of_resource(resource) else { return };
+        let index = std::mem::take(&mut self.indexes[kind as usize]);
+        let mut places = Vec::with_capacity(index.places.len());
+        for same_key in index.places.chunk_by(|a, b| a.key == b.key) {
+            // The whole id stands in the second column; the key is made from it, and not alone its own.
+            let id = |place: &Place| self.row(*place).text_at(1);
+            let is_last = |number: usize, place: &Place| {
+                let own = id(place);
+                !same_key[number + 1..].iter().any(|later| id(later) == own)
+            };
+            places.extend(
+                same_key.iter().enumerate().filter(|(number, place)| is_last(*number, place)).map(|(_, place)| *place),
+            );
+        }
+        self.indexes[kind as usize] = Index::of(places);
     }
 
     /// A row.

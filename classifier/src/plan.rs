@@ -20,7 +20,7 @@ use rollcall_store::{
     page::{PageFragments, PageRow},
     plan::{NewPlan, StoredStudent, Verdict},
     roster::StoredEnrollment,
-    run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullState, Run},
+    run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullScope, PullState, Run},
 };
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     batch::Batcher,
     completeness::{self, Completeness, PullFacts},
     diff::{self, Differences, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
-    fragment::FragmentError,
+    fragment::{FragmentError, Kind},
     hold::{self, Before, Changes, HoldReason, Stop},
     load::Looks,
     overlay::Unknown,
@@ -52,6 +52,8 @@ pub struct PlanFacts {
     pub pages: Vec<PageRow>,
     /// What is stored, in any order.
     pub stored: Vec<StoredStudent>,
+    /// Ids of the staff who are stored and have not left; only where a pull asked for changes alone.
+    pub staff: Vec<String>,
     /// The roster's version when `stored` was read.
     pub roster_version: i64,
     /// Candidates of the first planning, and whether a person approved them.
@@ -91,18 +93,63 @@ pub enum PlanError {
     Store(#[from] StoreError),
 }
 
-/// Makes the plan.
+/// What planning comes to.
+#[derive(Debug)]
+pub enum Planned {
+    /// A plan.
+    Made(Box<NewPlan>),
+    /// These connections were asked for changes alone, which do not add up: they are to be asked for everything. Each with
+    /// the reason.
+    AskEverything(Vec<(ConnectionNo, String)>),
+}
+
+/// Makes the plan, unless a pull for changes alone turns out to lack something.
+pub fn plan_or_ask(mut facts: PlanFacts, records: &mut dyn Records) -> Result<Planned, PlanError> {
+    if let Some(reason) = hopeless(&facts) {
+        return Ok(Planned::Made(Box::new(failed(&facts, reason))));
+    }
+    let looks = open(&mut facts.pulls)?;
+    let lacking = lacking(&facts, &looks);
+    if lacking.is_empty() {
+        plan_opened(facts, &looks, records).map(Box::new).map(Planned::Made)
+    } else {
+        Ok(Planned::AskEverything(lacking))
+    }
+}
+
+/// Makes the plan of what was pulled, such as it is.
 pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, PlanError> {
     if let Some(reason) = hopeless(&facts) {
         return Ok(failed(&facts, reason));
     }
+    let looks = open(&mut facts.pulls)?;
+    plan_opened(facts, &looks, records)
+}
+
+/// Pulls for changes alone whose rows are not as many as the source counts: some went without a word. A source that lists
+/// users marked as deleted counts them; where it is not known to, either number will do. A replay asks nobody.
+fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
+    let by_changes = facts.pulls.iter().zip(looks).filter(|_| facts.run.replay_of.is_none());
+    let lacking = by_changes.filter_map(|(pull, looks)| {
+        let discovery = pull.pull.discovery.as_ref()?;
+        let PullScope::Changes(changes) = &discovery.scope else { return None };
+        let total = *discovery.totals.get(Kind::User.resource())?;
+        let (live, all) = oneroster::users(&looks.first);
+        let adds_up = total == all || (total == live && !changes.lists_deleted);
+        let made = if changes.lists_deleted { all } else { live };
+        let why = || format!("the source counts {total} users, and changes alone make them {made}");
+        (!adds_up).then(|| (pull.pull.connection, why()))
+    });
+    lacking.collect()
+}
+
+fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records) -> Result<NewPlan, PlanError> {
     if !facts.stored.is_sorted_by(|a, b| a.id <= b.id) {
         facts.stored.sort_by(diff::by_id);
     }
     let mut judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
-    let looks = open(&mut facts.pulls)?;
-    judge_contents(&mut judged, &looks, &facts);
-    let rekeyed = rekey(&mut facts, &looks);
+    judge_contents(&mut judged, looks, &facts);
+    let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
     let sides: Vec<Side<'_>> =
         (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
@@ -111,10 +158,13 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     let found = diff::compare(&sides, &facts.stored, &rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
-    findings.extend(own_findings(&found, &looks));
+    findings.extend(own_findings(&found, looks));
     let (schools, staff) = directories(&sides);
+    let staff_whole = staff_is_whole(&judged, &sides);
+    let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
-    let (verdict, recheck_on_approval) = verdict(&facts, &found, moved)?;
+    let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
+    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed)?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
     Ok(NewPlan {
         verdict,
@@ -125,12 +175,11 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
         batches: if rechecking { Vec::new() } else { batches },
         skips: found.skips,
         findings,
-        baselines: baselines(&facts, &judged),
+        baselines: baselines(&facts, &judged, looks, rekeyed.is_empty()),
         schools,
         staff,
-        staff_whole: judged
-            .iter()
-            .all(|one| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty()),
+        staff_whole,
+        staff_gone,
     })
 }
 
@@ -214,6 +263,7 @@ fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
         schools: Vec::new(),
         staff: Vec::new(),
         staff_whole: false,
+        staff_gone: Vec::new(),
     }
 }
 
@@ -272,7 +322,8 @@ fn side<'a>(
         (Some(_), true) => Standing::Complete,
         (Some(_), false) => Standing::Incomplete,
     };
-    Side { assembler, standing, unknown: Unknown::of(judged, discovery) }
+    let by_changes = matches!(discovery.scope, PullScope::Changes(_));
+    Side { assembler, standing, by_changes, unknown: Unknown::of(judged, discovery) }
 }
 
 fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -> SecondLook {
@@ -294,34 +345,89 @@ fn directories(sides: &[Side<'_>]) -> (Vec<School>, Vec<Staff>) {
     (schools.into_values().collect(), staff.into_values().collect())
 }
 
-fn baselines(facts: &PlanFacts, judged: &[Completeness]) -> Vec<(u16, Baseline)> {
-    let pulls = facts.pulls.iter().zip(judged);
-    let kept = pulls.filter_map(|(pull, judged)| {
+/// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps.
+fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>]) -> bool {
+    let no_gaps =
+        |one: &Completeness| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty();
+    judged.iter().all(no_gaps) && sides.iter().all(|side| !side.by_changes)
+}
+
+/// Staff of whom a night of changes tells, by a row of theirs, that they are no longer any. An empty listing tells of
+/// nobody.
+fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]) -> Vec<String> {
+    if listed.is_empty() {
+        return Vec::new();
+    }
+    let by_changes = sides.iter().filter(|side| side.by_changes && side.standing == Standing::Complete);
+    let assemblers: Vec<&Assembler<'_>> = by_changes.filter_map(|side| side.assembler.as_ref()).collect();
+    let is_listed = |id: &String| listed.binary_search_by(|member| member.id.cmp(id)).is_ok();
+    let is_told = |id: &String| assemblers.iter().any(|assembler| assembler.has_user(id));
+    stored.iter().filter(|id| !is_listed(id) && is_told(id)).cloned().collect()
+}
+
+/// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other `ids`.
+fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_stay: bool) -> Vec<(u16, Baseline)> {
+    let run = &facts.run;
+    let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
+    let pulls = facts.pulls.iter().zip(judged).zip(looks);
+    let kept = pulls.filter_map(|((pull, judged), looks)| {
         let discovery = pull.pull.discovery.as_ref()?;
-        let baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
+        let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
+        let (live, all) = oneroster::users(&looks.first);
+        baseline.base = completeness::next_base(run.id, run.as_of, discovery, live < all).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });
     kept.collect()
 }
 
+/// Students under other ids than they are stored by: such a plan always waits for a person.
+#[derive(Debug, Clone, Copy)]
+struct Renamed {
+    /// Who move to theirs.
+    moved: u64,
+    /// Whom nothing links.
+    unlinked: u64,
+}
+
+impl Renamed {
+    fn reasons(self) -> impl Iterator<Item = HoldReason> {
+        let moved = (self.moved > 0).then_some(HoldReason::Rekeyed(self.moved));
+        moved.into_iter().chain((self.unlinked > 0).then_some(HoldReason::Unlinked(self.unlinked)))
+    }
+}
+
+/// Attending students whom no id links to what their source lists now.
+fn unlinked(facts: &PlanFacts, looks: &[Looks]) -> u64 {
+    let pulls = facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull));
+    let whole = pulls.filter(|(pull, _)| pull.board.is_some() && pull.pull.state != PullState::Failed);
+    let of_each = whole.map(|(pull, looks)| {
+        let number = pull.pull.connection.0;
+        let prefix = facts.district.connections[usize::from(number)].id_prefix.as_deref().unwrap_or_default();
+        oneroster::unlinked(&looks.first, number, prefix, &facts.stored)
+    });
+    of_each.sum()
+}
+
 /// What becomes of the run, and the candidates that an approval would have to look at first.
-///
-/// `moved` students get another id: such a plan always waits for a person.
-fn verdict(facts: &PlanFacts, found: &Differences, moved: u64) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+fn verdict(facts: &PlanFacts, found: &Differences, renamed: Renamed) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
     let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };
     let mut reasons = hold::judge(before, changes, &facts.district.hold, stop);
-    reasons.extend((moved > 0).then_some(HoldReason::Rekeyed(moved)));
+    reasons.extend(renamed.reasons());
     // A plan for another date can never be approved, so nobody will ever be taken out by it.
     let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
     if look_first {
         let candidates = candidates(found).encode()?;
-        return Ok(if moved == 0 && hold::judge_limits(before, changes, &facts.district.hold).is_empty() {
-            (Verdict::Recheck(candidates), None)
-        } else {
-            (Verdict::Hold(hold::join(&reasons)), Some(candidates))
-        });
+        return Ok(
+            if renamed.reasons().next().is_none()
+                && hold::judge_limits(before, changes, &facts.district.hold).is_empty()
+            {
+                (Verdict::Recheck(candidates), None)
+            } else {
+                (Verdict::Hold(hold::join(&reasons)), Some(candidates))
+            },
+        );
     }
     let approved = facts.candidates.as_ref().is_some_and(|(first, approved)| *approved && covers(first, &found.counts));
     let empty = found.counts.added + found.counts.changed + found.counts.removed == 0;
@@ -434,6 +540,8 @@ fn oddities(looks: &[Looks]) -> Vec<Finding> {
     findings
 }
 
+#[cfg(test)]
+mod changes_tests;
 #[cfg(test)]
 mod oneroster_tests;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use rollcall_store::{
     page::PageFragments,
     plan::{NewPlan, Verdict},
     roster::StoredEnrollment,
-    run::Stage,
+    run::{PullScope, Stage},
 };
 use tokio::{runtime::Handle, time::Instant};
 
@@ -28,7 +28,7 @@ use crate::{
     context::{Context, RunKey},
     diff::Records,
     error::ClassifierError,
-    plan::{self, PlanFacts, PullIn},
+    plan::{self, PlanFacts, Planned, PullIn},
     recheck::Candidates,
     release, second_look,
 };
@@ -97,7 +97,11 @@ impl PlanHandler {
         let begun = Instant::now();
         let facts = Box::pin(gather(store, run, roster_version)).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned = tokio::task::spawn_blocking(carried(move || plan::plan(facts, &mut records))).await??;
+        let planned =
+            match tokio::task::spawn_blocking(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
+                Planned::Made(planned) => planned,
+                Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
+            };
         log(run, &planned);
         let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
         if saved {
@@ -109,6 +113,25 @@ impl PlanHandler {
             return Ok(Fate::wait("roster-changed", "the roster changed while the run was planned", Duration::ZERO));
         }
         self.follow(run, stage, message).await
+    }
+}
+
+impl PlanHandler {
+    /// Back to the pull: the last page of everything triggers planning again. Should the messages be lost, the fetcher's
+    /// reconciler deals again.
+    async fn ask_everything(
+        &self,
+        message: &Message,
+        lacking: Vec<(ConnectionNo, String)>,
+    ) -> Result<Fate, ClassifierError> {
+        let run = (&message.district, message.run);
+        for (connection, why) in lacking {
+            tracing::info!(district = %run.0, run = %run.1, %connection, why, "everything is asked for after all");
+            let place = (run.0, run.1, connection);
+            let moves = self.context.store.ask_everything(place, &why, self.context.clock.now()).await?;
+            second_look::publish_lanes(&self.context, run, connection, &moves, Some(message)).await?;
+        }
+        Ok(Fate::Done)
     }
 }
 
@@ -137,6 +160,7 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
     }
     Ok(PlanFacts {
         district: configuration,
+        staff: staff_of(store, district, &pulls).await?,
         run: row,
         pages,
         stored,
@@ -144,6 +168,16 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
         roster_version,
         pulls,
     })
+}
+
+/// The staff who are stored, where a pull asked for changes alone: such a one tells of some of them.
+async fn staff_of(store: &Store, district: &DistrictId, pulls: &[PullIn]) -> Result<Vec<String>, StoreError> {
+    let mut discoveries = pulls.iter().filter_map(|pull| pull.pull.discovery.as_ref());
+    if discoveries.any(|found| matches!(found.scope, PullScope::Changes(_))) {
+        store.staff_ids(district).await
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// What is stored of enrollments, where the source serves no more than its active year: as far back as the rules look.

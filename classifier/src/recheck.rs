@@ -79,13 +79,15 @@ impl Candidates {
 pub fn asks(board: &Board, ids: &[String]) -> Vec<Ask> {
     let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
     let listings = board.listings.iter().take(first).filter(|listing| listing.progress == Progress::Fetched);
-    let again = listings.filter(|listing| KINDS.iter().any(|kind| kind.resource() == listing.ask.resource));
+    // In a pull for changes alone a resource is there twice: as it was, and what changed.
+    let asked = listings.filter(|listing| listing.ask.stored.is_none() && !listing.aside);
+    let again = asked.filter(|listing| KINDS.iter().any(|kind| kind.resource() == listing.ask.resource));
     let narrowed = again.flat_map(|listing| {
         let single = listing.ask.resource == Kind::User.resource();
         let (field, most) = if single { (SOURCED_ID, SINGLE_IDS_PER_LISTING) } else { (STUDENT_ID, IDS_PER_LISTING) };
         ids.chunks(most).map(move |ids| {
             let filter = IdFilter { field: field.to_owned(), ids: ids.to_vec() };
-            Ask { ids: Some(filter), ..listing.ask.clone() }
+            Ask { ids: Some(filter), since: None, ..listing.ask.clone() }
         })
     });
     narrowed.collect()

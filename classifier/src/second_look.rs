@@ -66,7 +66,8 @@ async fn add_listings(
     Ok(context.store.with_board(run.0, run.1, connection, change).await?.flatten())
 }
 
-async fn publish_lanes(
+/// Publishes the messages of lanes that were dealt to.
+pub(crate) async fn publish_lanes(
     context: &Context,
     run: RunKey<'_>,
     connection: ConnectionNo,

@@ -220,6 +220,7 @@ impl Pulled {
             pulls: vec![pull],
             pages: self.pages,
             stored: Vec::new(),
+            staff: Vec::new(),
             roster_version: 1,
             candidates: None,
         }

@@ -35,6 +35,7 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         errors: BTreeMap::new(),
         last_digest: None,
         waits: 0,
+        aside: false,
     }
 }
 

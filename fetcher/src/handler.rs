@@ -25,6 +25,7 @@ use rollcall_store::{
 
 use crate::{
     config::FetcherConfig,
+    delta,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
     hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
@@ -86,12 +87,16 @@ impl FetchHandler {
             Ok(found) => found,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
-        let mut board = Board::new(found.asks, opened.lanes);
+        let place = (district, run, work.connection);
+        let mut begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
+            Ok(begun) => begun,
+            Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
+        };
         if let Some(earlier) = self.store.earlier_board(district, run, work.connection).await? {
-            board.expect(&earlier);
+            begun.board.expect(&earlier);
         }
-        let moves = board.deal(self.clock.now());
-        if self.store.save_discovery(district, run, work.connection, &found.discovery, &board).await? {
+        let moves = begun.board.deal(self.clock.now());
+        if begun.save(&self.store, place).await? {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }
         Ok(Fate::Done)
@@ -135,9 +140,10 @@ impl FetchHandler {
         }
     }
 
-    /// The hand's pages as the run before had them. A second look asks for other students every night.
+    /// The hand's pages as the run before had them. A second look asks for other students every night, and for changes
+    /// since another time.
     async fn earlier(&self, message: &Message, work: &Fetch, job: &Job) -> Result<Earlier, FetchError> {
-        if job.recheck {
+        if job.recheck || !job.listing.ask.is_whole() {
             return Ok(Earlier::default());
         }
         let (listing, pages) = (job.dealt.listing, job.dealt.range());

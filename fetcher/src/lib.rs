@@ -13,6 +13,7 @@
 //! Deliberately absent: reading rows. A page is looked into only as far as paging needs.
 
 pub mod config;
+mod delta;
 pub mod error;
 mod fate;
 mod hand;

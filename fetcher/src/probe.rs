@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::{
     clock::Clock,
     id::{ConnectionNo, PageNo},
@@ -18,6 +18,7 @@ use crate::{
     net::{Http, HttpConfig, Reply, host_of, http_date, resolve},
     session::{Session, Shared},
     sis::{
+        Source as _,
         oneroster::{self, OneRoster, Sample},
         qmlativ::{Granted, Metadata, Qmlativ, wanted},
     },
@@ -249,7 +250,22 @@ impl Probe<'_> {
                 Err(error) => return stop(steps, &name, &error),
             }
         }
+        steps.push(self.changes(sis).await);
         Ok(())
+    }
+
+    /// Whether nights between two pulls of everything may ask for changes alone.
+    async fn changes(&self, sis: &OneRoster) -> Step {
+        let (name, days) = ("changes since yesterday", self.connection.full_every_days);
+        let full = |why: &str| Step::ok(name, format!("not asked for: every night pulls everything ({why})"));
+        if days <= 1 {
+            return full("full_every_days = 1");
+        }
+        match sis.distrusts_changes(self.clock.now() - TimeDelta::days(1)).await {
+            Ok(None) => Step::ok(name, format!("told; everything is pulled every {days} days, and after any trouble")),
+            Ok(Some(why)) => full(why),
+            Err(error) => Step::failed(name, &error),
+        }
     }
 
     /// The first row of every listing.

@@ -3,19 +3,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_fetcher::{
     auth::Credentials,
     error::SisError,
     net::{Http, HttpConfig},
     session::{Session, Shared},
-    sis::{Source, source},
+    sis::{Found, Source, source},
 };
 use rollcall_proto::{
     clock::ManualClock,
     id::{ConnectionNo, PageNo},
 };
-use rollcall_sandbox::{OneRosterQuirks, PagingQuirks, Quirks, Sandbox, SandboxConfig};
+use rollcall_sandbox::{
+    BlankFilter, ChangeFilter, ErrorShape, OneRosterQuirks, PagingQuirks, Quirks, Sandbox, SandboxConfig,
+};
 use rollcall_store::{
     board::{Ask, Board, IdFilter, Progress},
     district::{Connection, ConnectionSecrets, SchoolYears},
@@ -23,7 +25,14 @@ use rollcall_store::{
 use serde_json::{Value, json};
 
 async fn sandbox() -> Sandbox {
-    Sandbox::start(SandboxConfig { students: 120, contact_percent: 60, ..SandboxConfig::default() }).await.unwrap()
+    Sandbox::start(SandboxConfig {
+        students: 120,
+        contact_percent: 60,
+        change_percent: 12.0,
+        ..SandboxConfig::default()
+    })
+    .await
+    .unwrap()
 }
 
 fn connection(sandbox: &Sandbox, extra: &Value) -> Connection {
@@ -165,4 +174,97 @@ async fn the_second_look_asks_for_each_and_takes_404_for_gone() {
     assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), [200, 404, 200]);
     assert_eq!(board.listings[0].progress, Progress::Fetched);
     assert_eq!(board.listings[0].last_page, Some(3));
+}
+
+/// Noon of the sandbox's day is when a later night's changes were made.
+fn noon(sandbox: &Sandbox) -> DateTime<Utc> {
+    sandbox.today().and_hms_opt(12, 0, 0).unwrap().and_utc()
+}
+
+fn by_changes(found: Found, since: DateTime<Utc>) -> Vec<Ask> {
+    let wanted = found.asks.into_iter().filter(|ask| ask.resource != "orgs");
+    wanted.map(|ask| Ask { since: Some(since), ..ask }).collect()
+}
+
+#[tokio::test]
+async fn changes_alone_are_told_page_by_page() {
+    let sandbox = sandbox().await;
+    let source = at(&sandbox, &json!({"page_size": 3}));
+    assert_eq!(source.by_changes(), ["users", "demographics"]);
+    let since = noon(&sandbox) - TimeDelta::hours(26);
+    let before = pull(&*source, by_changes(source.discover().await.unwrap(), since)).await.unwrap().0;
+    assert!(before.values().all(Vec::is_empty), "nothing has changed: {before:?}");
+    let whole = everything(&*source).await;
+
+    // As a server would write its own local time for UTC, ten hours behind; the overlap finds them all the same.
+    for stamps_behind_hours in [0, 10] {
+        sandbox.set_night(2);
+        let quirks = OneRosterQuirks { to_be_deleted: true, stamps_behind_hours, ..OneRosterQuirks::default() };
+        sandbox.set_quirks(oneroster(quirks));
+        let (changed, board) = pull(&*source, by_changes(source.discover().await.unwrap(), since)).await.unwrap();
+        assert!(board.listings.iter().all(|listing| listing.progress == Progress::Fetched), "{board:?}");
+        let now = everything(&*source).await;
+        let new = now["users"].iter().filter(|id| !whole["users"].contains(id));
+        assert!(new.clone().count() > 0 && new.clone().all(|id| changed["users"].contains(id)), "{changed:?}");
+        assert!(
+            changed["users"].len() < now["users"].len() / 2,
+            "{} of {}",
+            changed["users"].len(),
+            now["users"].len()
+        );
+        assert!(!changed["demographics"].is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_is_not_heeded_is_found_out() {
+    let sandbox = sandbox().await;
+    let since = noon(&sandbox) - TimeDelta::hours(26);
+    for (change_filter, says) in [
+        (ChangeFilter::Heeded, None),
+        (ChangeFilter::Ignored, Some("passes over")),
+        (ChangeFilter::Refused, Some("refuses")),
+        (ChangeFilter::Miscounted, Some("counts all")),
+        (ChangeFilter::Empty, Some("shows nothing")),
+    ] {
+        for errors in [ErrorShape::Bare, ErrorShape::Set, ErrorShape::Html] {
+            sandbox.set_quirks(oneroster(OneRosterQuirks { change_filter, errors, ..OneRosterQuirks::default() }));
+            let found = at(&sandbox, &json!({})).distrusts_changes(since).await.unwrap();
+            assert_eq!(found.is_some(), says.is_some(), "{change_filter:?} {errors:?}: {found:?}");
+            assert!(found.is_none_or(|found| found.contains(says.unwrap())), "{change_filter:?}: {found:?}");
+        }
+    }
+    // A blank filter is never sent, and a server that refuses one is asked like any other.
+    let strict = OneRosterQuirks { blank_filter: BlankFilter::Refused, ..OneRosterQuirks::default() };
+    sandbox.set_quirks(oneroster(strict));
+    assert_eq!(at(&sandbox, &json!({})).distrusts_changes(since).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn discovery_notes_what_a_later_night_is_compared_with() {
+    let sandbox = sandbox().await;
+    let of = async |quirks, extra: Value| {
+        sandbox.set_quirks(oneroster(quirks));
+        at(&sandbox, &extra).discover().await.unwrap().discovery
+    };
+    let usual = of(OneRosterQuirks::default(), json!({})).await;
+    let snapshot = usual.snapshot.unwrap();
+    for name in ["users/student", "users.email", "demographics.birthDate", "school year 2027"] {
+        assert!(snapshot.shape.contains(name), "{name}: {:?}", snapshot.shape);
+    }
+    assert!(usual.totals["users"] > 120, "{:?}", usual.totals);
+    let flipped =
+        of(OneRosterQuirks { next_year: true, ..OneRosterQuirks::default() }, json!({})).await.snapshot.unwrap();
+    assert!(!flipped.shape.contains("school year 2027"), "the district has flipped its year: {:?}", flipped.shape);
+    let poorer = OneRosterQuirks { no_contact_data: true, no_guardians: true, ..OneRosterQuirks::default() };
+    let poorer = of(poorer, json!({})).await.snapshot.unwrap();
+    for name in ["users.email", "users/guardian"] {
+        assert!(snapshot.shape.contains(name) && !poorer.shape.contains(name), "{name}: {:?}", poorer.shape);
+    }
+    assert_ne!(
+        of(OneRosterQuirks::default(), json!({"staff": "active"})).await.snapshot.unwrap().settings,
+        snapshot.settings
+    );
+    let undated = OneRosterQuirks { undated_rows: true, ..OneRosterQuirks::default() };
+    assert_eq!(of(undated, json!({})).await.snapshot, None);
 }

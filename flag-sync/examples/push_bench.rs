@@ -219,6 +219,7 @@ fn plan(batches: &[StudentEvents], added: i64) -> Result<NewPlan> {
         schools: Vec::new(),
         staff: Vec::new(),
         staff_whole: false,
+        staff_gone: Vec::new(),
     })
 }
 

@@ -105,6 +105,11 @@ impl Session {
         &self.credentials.connection
     }
 
+    /// The time by our clock.
+    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.shared.clock.0.now()
+    }
+
     /// Fetches a token, or finds that there is one.
     pub async fn authenticate(&self) -> Result<(), SisError> {
         self.shared.tokens.get(&self.shared.http, &self.credentials).await.map(drop)

@@ -34,6 +34,9 @@ pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCod
         as_of_given: args.as_of.is_some(),
         requested_by: config::actor(),
     };
+    if args.full {
+        context.store.forget_pull_bases(&args.id, now).await?;
+    }
     let run = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
     if !args.wait {
         return announce(context, &run);

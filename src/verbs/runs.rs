@@ -8,7 +8,7 @@ use rollcall_proto::{
     id::{DistrictId, RunId},
     message::{Body, Message, Plan, Release},
 };
-use rollcall_store::run::{Finding, FindingWeight, Run, RunState, Stage};
+use rollcall_store::run::{Finding, FindingWeight, Pull, PullScope, Run, RunState, Stage};
 use serde_json::{Value, json};
 
 use super::{run, trace};
@@ -90,15 +90,30 @@ async fn find(context: &Context, id: RunId) -> anyhow::Result<Run> {
 
 async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
     let run = find(context, id).await?;
+    let pulls = context.store.pulls(&run.district, run.id).await?;
     match context.format {
-        Format::Table => summary(&run),
+        Format::Table => {
+            summary(&run);
+            for (number, scope) in pulls.iter().filter_map(scope) {
+                println!("  connection {number} was asked for {scope}");
+            }
+        }
         other @ (Format::Csv | Format::Html) => listing(std::slice::from_ref(&run)).print(other)?,
-        Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&run)])?),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&run, &pulls)])?),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn document(run: &Run) -> Value {
+/// How much a connection was asked for, where it could have been asked for less: its number as people count, and that.
+fn scope(pull: &Pull) -> Option<(u16, String)> {
+    let scope = &pull.discovery.as_ref()?.scope;
+    (*scope != PullScope::Always).then(|| (pull.connection.0 + 1, scope.to_string()))
+}
+
+fn document(run: &Run, pulls: &[Pull]) -> Value {
+    let pulled =
+        pulls.iter().filter_map(scope).map(|(connection, scope)| json!({"connection": connection, "scope": scope}));
+    let pulled: Vec<Value> = pulled.collect();
     let row = COLUMNS.iter().map(ToString::to_string).zip(cells(run));
     let mut object: serde_json::Map<String, Value> = row.collect();
     let counts = &run.counts;
@@ -118,6 +133,7 @@ fn document(run: &Run) -> Value {
         ("pulled", json!(run.pulled_at)),
         ("planned", json!(run.planned_at)),
         ("released", json!(run.released_at)),
+        ("pulls", json!(pulled)),
     ];
     object.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Value::Object(object)

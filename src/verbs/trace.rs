@@ -11,7 +11,7 @@ use rollcall_store::{
     board::{Board, Listing as SisListing},
     page::PageRow,
     plan::BatchRow,
-    run::{Pull, Run},
+    run::{Pull, PullScope, Run},
 };
 use serde_json::json;
 
@@ -111,14 +111,16 @@ fn connection(nodes: &mut Vec<Node>, pull: &Pull, board: &Board, pages: &[PageRo
     for page in pages.iter().filter(|page| page.connection == pull.connection) {
         by_listing.entry(page.listing).or_default().push(page);
     }
-    let mine = by_listing.values().flatten().copied();
+    let is_asked =
+        |number: ListingNo| board.listings.get(number.0 as usize).is_some_and(|own| own.ask.stored.is_none());
+    let mine = by_listing.iter().filter(|(number, _)| is_asked(**number)).flat_map(|(_, pages)| pages).copied();
     let (from, to) = span(mine);
     nodes.push(Node {
         depth: 2,
         name: format!("connection {}", ConnectionNo(pull.connection.0 + 1)),
         from,
         to,
-        note: pull.reason.clone().unwrap_or_else(|| format!("{:?}", pull.state).to_lowercase()),
+        note: pull.reason.clone().unwrap_or_else(|| pulled(pull)),
         trouble: pull.reason.is_some(),
         ..Node::default()
     });
@@ -128,9 +130,23 @@ fn connection(nodes: &mut Vec<Node>, pull: &Pull, board: &Board, pages: &[PageRo
     }
 }
 
+/// State, and how much was asked for where the source could have been asked for less.
+fn pulled(pull: &Pull) -> String {
+    let state = format!("{:?}", pull.state).to_lowercase();
+    match pull.discovery.as_ref().map(|discovery| &discovery.scope) {
+        None | Some(PullScope::Always) => state,
+        Some(scope) => format!("{state}, {scope}"),
+    }
+}
+
 fn listing_nodes(nodes: &mut Vec<Node>, listing: &SisListing, pages: &[&PageRow], all: bool) {
-    let (from, to) = span(pages.iter().copied());
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
+    if listing.ask.stored.is_some() {
+        let note = format!("{}, {rows} rows, copied", count(pages.len(), "page"));
+        nodes.push(Node { depth: 3, name: listing_name(listing), note, ..Node::default() });
+        return;
+    }
+    let (from, to) = span(pages.iter().copied());
     let slowest = pages.iter().map(|page| page.took_ms).max().unwrap_or_default();
     let note = format!("{}, {rows} rows, slowest {slowest} ms", count(pages.len(), "page"));
     let trouble = pages.iter().any(|page| page.error.is_some());
@@ -155,6 +171,15 @@ fn listing_name(listing: &SisListing) -> String {
     let mut name = ask.resource.clone();
     if let Some(year) = &ask.school_year {
         let _ = write!(name, " (year {year})");
+    }
+    if let Some(since) = ask.since {
+        let _ = write!(name, " (changed since {})", since.format("%Y-%m-%d %H:%M"));
+    }
+    if ask.stored.is_some() {
+        name.push_str(" (as it was)");
+    }
+    if listing.aside {
+        name.push_str(" (set aside)");
     }
     if let Some(ids) = &ask.ids {
         let _ = write!(name, " (second look, {} ids)", ids.ids.len());

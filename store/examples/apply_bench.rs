@@ -173,6 +173,7 @@ fn plan(roster_version: i64, batches: &[StudentEvents], events: &[StudentEvent])
         schools: Vec::new(),
         staff: Vec::new(),
         staff_whole: false,
+        staff_gone: Vec::new(),
     })
 }
 

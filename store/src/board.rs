@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::id::{ListingNo, PageNo};
+use rollcall_proto::id::{ListingNo, PageNo, RunId};
 use serde::{Deserialize, Serialize};
 
 mod dealing;
@@ -71,6 +71,9 @@ pub struct Listing {
     /// Times a lane was told to wait since the last page came in.
     #[serde(default)]
     pub waits: u32,
+    /// Its rows do not count: everything was asked for in its place, see [`Board::ask_everything`].
+    #[serde(default)]
+    pub aside: bool,
 }
 
 /// What to ask a SIS for: resource, narrowing and columns, in the SIS's own words.
@@ -88,6 +91,19 @@ pub struct Ask {
     pub ids: Option<IdFilter>,
     /// Statuses rest on it: an incomplete or empty one means that nobody is taken out.
     pub essential: bool,
+    /// Only rows changed since then. What they do not show is on the [stored](Ask::stored) pages of the same resource.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
+    /// Not asked for: its pages are copies of what this run pulled. See [`crate::delta`].
+    #[serde(default)]
+    pub stored: Option<RunId>,
+}
+
+impl Ask {
+    /// Whether its rows are all that there are, and not those changed or those of some ids.
+    pub const fn is_whole(&self) -> bool {
+        self.since.is_none() && self.ids.is_none()
+    }
 }
 
 /// See [`Ask::ids`].

@@ -129,9 +129,24 @@ pub struct Connection {
     /// OneRoster: which of a user's ids is the state's: a type among `userIds`, or `metadata.NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_id_from: Option<String>,
+    /// OneRoster: every so many days everything is asked for, and what has changed on the others; 1 to 31.
+    #[serde(default = "default_full_every_days", skip_serializing_if = "is_default_full_every_days")]
+    pub full_every_days: u32,
     /// Campus programs: x-vendor-authorization key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor_key: Option<String>,
+}
+
+/// Once a week.
+const FULL_EVERY_DAYS: u32 = 7;
+
+const fn default_full_every_days() -> u32 {
+    FULL_EVERY_DAYS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `skip_serializing_if` passes a reference")]
+const fn is_default_full_every_days(days: &u32) -> bool {
+    *days == FULL_EVERY_DAYS
 }
 
 const fn default_page_size() -> u32 {

@@ -14,7 +14,7 @@ mod requests;
 pub(crate) use contents::reseal;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::id::{DistrictId, StudentId};
 
 use self::{
     reading::{Stored, find},
@@ -26,6 +26,7 @@ use crate::{
         Author, DATA_LIMIT, DEFAULT_PROGRAMS, Document, DocumentFile, DocumentId, DocumentRefused, DocumentStatus,
         NewDocument, SaveMode, Saved,
     },
+    rekeyed,
     sql::{Tx, args},
 };
 
@@ -75,14 +76,14 @@ impl Store {
         let operation = "save a document";
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
-        let digest = digest(new);
-        let saved = match replayed(&mut tx, district, author, &digest).await? {
-            Replay::Fresh => self.save_in(&mut tx, district, new, mode, author, &digest).await?,
+        let asked = Asked::of(&mut tx, district, new).await?;
+        let saved = match replayed(&mut tx, district, author, &asked.digests).await? {
+            Replay::Fresh => self.save_in(&mut tx, district, &asked, mode, author).await?,
             Replay::Same(saved) => Ok(saved),
             Replay::Other => Err(DocumentRefused::KeyReused),
         };
         if let Ok(saved) = &saved {
-            remember(&mut tx, district, author, &digest, saved).await?;
+            remember(&mut tx, district, author, asked.digest(), saved).await?;
             tx.commit(operation).await?;
         }
         Ok(saved)
@@ -97,7 +98,8 @@ impl Store {
     ) -> Result<std::result::Result<(), DocumentRefused>> {
         let operation = "check a document";
         let mut tx = self.read(district, operation).await?;
-        let checked = check(&mut tx, district, new, mode).await?;
+        let student = rekeyed::today(&mut tx, district, &new.student).await?;
+        let checked = check(&mut tx, district, new, &student, mode).await?;
         tx.commit(operation).await?;
         Ok(checked.map(drop))
     }
@@ -133,7 +135,7 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
         let digest = blake3::hash(format!("{}\0{id}", to.as_str()).as_bytes()).as_bytes()[..16].to_vec();
-        let moved = match replayed(&mut tx, district, author, &digest).await? {
+        let moved = match replayed(&mut tx, district, author, std::slice::from_ref(&digest)).await? {
             Replay::Fresh => move_in(&mut tx, district, id, to, author).await?,
             Replay::Same(saved) => Ok(saved),
             Replay::Other => Err(DocumentRefused::KeyReused),
@@ -149,22 +151,22 @@ impl Store {
         &self,
         tx: &mut Tx,
         district: &DistrictId,
-        new: &NewDocument,
+        asked: &Asked<'_>,
         mode: SaveMode,
         author: Author<'_>,
-        digest: &[u8],
     ) -> Result<Outcome> {
-        let before = match check(tx, district, new, mode).await? {
+        let (new, student) = (asked.new, &asked.student);
+        let before = match check(tx, district, new, student, mode).await? {
             Ok(before) => before,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(same) = before.as_ref().filter(|before| before.digest == digest) {
+        if let Some(same) = before.as_ref().filter(|before| asked.digests.contains(&before.digest)) {
             return Ok(Ok(unchanged(same.document.clone())));
         }
         let version = before.as_ref().map_or(1, |before| before.document.version + 1);
-        write_header(tx, district, new, version, author, digest).await?;
+        write_header(tx, district, asked, version, author).await?;
         if before.is_none() {
-            self.copy_demographics(tx, district, new).await?;
+            self.copy_demographics(tx, district, &new.id, student).await?;
         }
         self.write_contents(tx, district, new, version).await?;
         let action = if before.is_none() { "create" } else { "replace" };
@@ -201,29 +203,59 @@ async fn programs(tx: &mut Tx, district: &DistrictId) -> Result<Vec<String>> {
     Ok(all)
 }
 
+/// What is asked for, and of whom: the student may be named by an id of before the SIS gave everybody others.
+struct Asked<'a> {
+    new: &'a NewDocument,
+    /// Under the id of today.
+    student: StudentId,
+    /// Of the request as it is; then as it would be under each other id of the student's. They all ask for the same.
+    digests: Vec<Vec<u8>>,
+}
+
+impl<'a> Asked<'a> {
+    async fn of(tx: &mut Tx, district: &DistrictId, new: &'a NewDocument) -> Result<Self> {
+        let student = rekeyed::today(tx, district, &new.student).await?;
+        let mut ids = rekeyed::earlier(tx, district, &student).await?;
+        ids.push(student.clone());
+        ids.retain(|id| *id != new.student);
+        let digests = std::iter::once(&new.student).chain(&ids).map(|id| digest(new, id)).collect();
+        Ok(Self { new, student, digests })
+    }
+
+    fn digest(&self) -> &[u8] {
+        self.digests.first().map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
 /// The document as it is, if the change may be made.
 async fn check(
     tx: &mut Tx,
     district: &DistrictId,
     new: &NewDocument,
+    student: &StudentId,
     mode: SaveMode,
 ) -> Result<std::result::Result<Option<Stored>, DocumentRefused>> {
     let before = find(tx, district, &new.id).await?;
-    if let Err(refused) = admit(before.as_ref().map(|before| &before.document), new, mode) {
+    if let Err(refused) = admit(before.as_ref().map(|before| &before.document), new, student, mode) {
         return Ok(Err(refused));
     }
     if before.is_none() && !programs(tx, district).await?.contains(&new.program) {
         return Ok(Err(DocumentRefused::NoProgram));
     }
     let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id = $2";
-    if before.is_none() && tx.row("look for a student", sql, args![district, &new.student]).await?.is_none() {
+    if before.is_none() && tx.row("look for a student", sql, args![district, student]).await?.is_none() {
         return Ok(Err(DocumentRefused::NoStudent));
     }
     Ok(Ok(before))
 }
 
 /// What can be judged without the roster.
-fn admit(before: Option<&Document>, new: &NewDocument, mode: SaveMode) -> std::result::Result<(), DocumentRefused> {
+fn admit(
+    before: Option<&Document>,
+    new: &NewDocument,
+    student: &StudentId,
+    mode: SaveMode,
+) -> std::result::Result<(), DocumentRefused> {
     if new.ends_on.is_some_and(|end| end < new.starts_on) {
         return Err(DocumentRefused::DatesReversed);
     }
@@ -235,7 +267,7 @@ fn admit(before: Option<&Document>, new: &NewDocument, mode: SaveMode) -> std::r
     };
     match before.status {
         _ if mode == SaveMode::Create => Err(DocumentRefused::Exists),
-        _ if before.student != new.student || before.program != new.program => Err(DocumentRefused::OtherOwner),
+        _ if before.student != *student || before.program != new.program => Err(DocumentRefused::OtherOwner),
         DocumentStatus::Withdrawn => Err(DocumentRefused::Withdrawn),
         DocumentStatus::Completed if !new.completed => Err(DocumentRefused::Completed),
         _ => Ok(()),
@@ -245,23 +277,23 @@ fn admit(before: Option<&Document>, new: &NewDocument, mode: SaveMode) -> std::r
 async fn write_header(
     tx: &mut Tx,
     district: &DistrictId,
-    new: &NewDocument,
+    asked: &Asked<'_>,
     version: i64,
     author: Author<'_>,
-    digest: &[u8],
 ) -> Result<()> {
+    let new = asked.new;
     let status = if new.completed { DocumentStatus::Completed } else { DocumentStatus::Draft };
     let values = args![
         district,
         new.id.as_str(),
-        &new.student,
+        &asked.student,
         &new.program,
         &new.kind,
         status.as_str(),
         new.starts_on,
         new.ends_on,
         version,
-        digest,
+        asked.digest(),
         new.data.as_ref().map(|_| version),
         new.file.as_ref().map(|_| version),
         new.file.as_ref().map(|file| file.kind().as_str()),
@@ -344,15 +376,15 @@ fn unchanged(document: Document) -> Saved {
     Saved { document, created: false, changed: false, flags_due: false }
 }
 
-/// Digest of what is asked for.
-fn digest(new: &NewDocument) -> Vec<u8> {
+/// Digest of what is asked for, of a student under one of his ids.
+fn digest(new: &NewDocument, student: &StudentId) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &[u8]| {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     };
     add(new.id.as_str().as_bytes());
-    add(new.student.0.as_bytes());
+    add(student.0.as_bytes());
     add(new.program.as_bytes());
     add(new.kind.as_bytes());
     add(&[u8::from(new.completed), u8::from(new.data.is_some()), u8::from(new.file.is_some())]);

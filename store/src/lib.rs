@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod board;
+pub mod delta;
 pub mod district;
 pub mod document;
 pub mod erasure;
@@ -40,6 +41,7 @@ mod pages;
 mod planning;
 mod pulls;
 mod reading;
+mod rekeyed;
 mod release;
 mod releasing;
 mod remembered;

@@ -345,6 +345,8 @@ pub struct StaffMember {
 pub struct Subject {
     /// Who.
     pub student_id: StudentId,
+    /// Ids that the student once had: an administrator's list may still name one.
+    pub earlier_ids: Vec<StudentId>,
     /// Codes of the schools with an enrollment that is open or still to come.
     pub schools: Vec<String>,
     /// Ids of the entities with such an enrollment.

@@ -79,6 +79,8 @@ pub struct NewPlan {
     pub staff: Vec<Staff>,
     /// These are all the staff there are: others have left. Only of complete pulls of everything.
     pub staff_whole: bool,
+    /// Staff who have left by a row of theirs, where `staff` is not all there are.
+    pub staff_gone: Vec<String>,
 }
 
 /// A batch of events, encoded for the store (MessagePack, zstd).

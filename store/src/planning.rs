@@ -173,6 +173,8 @@ pub(crate) struct Side {
     pub(crate) staff: Vec<Staff>,
     #[serde(default)]
     pub(crate) staff_whole: bool,
+    #[serde(default)]
+    pub(crate) staff_gone: Vec<String>,
     pub(crate) baselines: Vec<(u16, Baseline)>,
 }
 
@@ -183,6 +185,7 @@ struct SideRef<'a> {
     schools: &'a [School],
     staff: &'a [Staff],
     staff_whole: bool,
+    staff_gone: &'a [String],
     baselines: &'a [(u16, Baseline)],
 }
 
@@ -278,6 +281,7 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
         schools: &plan.schools,
         staff: &plan.staff,
         staff_whole: plan.staff_whole,
+        staff_gone: &plan.staff_gone,
         baselines: &plan.baselines,
     })?;
     let batches = plan.batches.len() as i64;
@@ -299,7 +303,12 @@ fn batches_bulk<'a>(district: &'a DistrictId, run: RunId, batches: &'a [EncodedB
 }
 
 fn directories(plan: &NewPlan) -> Directories<'_> {
-    Directories { schools: &plan.schools, staff: &plan.staff, staff_whole: plan.staff_whole }
+    Directories {
+        schools: &plan.schools,
+        staff: &plan.staff,
+        staff_whole: plan.staff_whole,
+        staff_gone: &plan.staff_gone,
+    }
 }
 
 /// What a verdict means beyond the run itself. Returns the held runs that it ends.

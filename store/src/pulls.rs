@@ -47,12 +47,8 @@ impl Store {
         board: &Board,
     ) -> Result<bool> {
         let operation = "save what discovery found";
-        let sql = "UPDATE pull SET state = 'fetching', discovery = $4, board = $5, reason = NULL \
-                   WHERE district = $1 AND run = $2 AND connection = $3 AND board IS NULL AND state = 'discovering' \
-                   AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
         let mut tx = self.begin(district, operation).await?;
-        let values = args![district, run, connection, pack(discovery)?, pack(board)?];
-        let saved = tx.execute(operation, sql, values).await? > 0;
+        let saved = save_discovery_in(&mut tx, (district, run, connection), discovery, board).await?;
         tx.commit(operation).await?;
         Ok(saved)
     }
@@ -102,6 +98,20 @@ impl Store {
         tx.commit(operation).await?;
         Ok(Some(outcome))
     }
+}
+
+/// [`Store::save_discovery`], within a transaction.
+pub(crate) async fn save_discovery_in(
+    tx: &mut Tx,
+    (district, run, connection): (&DistrictId, RunId, ConnectionNo),
+    discovery: &Discovery,
+    board: &Board,
+) -> Result<bool> {
+    let sql = "UPDATE pull SET state = 'fetching', discovery = $4, board = $5, reason = NULL \
+               WHERE district = $1 AND run = $2 AND connection = $3 AND board IS NULL AND state = 'discovering' \
+               AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
+    let values = args![district, run, connection, pack(discovery)?, pack(board)?];
+    Ok(tx.execute("save what discovery found", sql, values).await? > 0)
 }
 
 /// [`Store::with_board`], within a transaction. The second part of what is returned: everything is fetched.

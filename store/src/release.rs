@@ -197,7 +197,12 @@ pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId, n
     let Some(side) = Side::load(tx, district, run).await? else {
         return Ok(());
     };
-    let directories = Directories { schools: &side.schools, staff: &side.staff, staff_whole: side.staff_whole };
+    let directories = Directories {
+        schools: &side.schools,
+        staff: &side.staff,
+        staff_whole: side.staff_whole,
+        staff_gone: &side.staff_gone,
+    };
     write_directories(tx, district, run, &directories, now).await
 }
 
@@ -208,6 +213,8 @@ pub(crate) struct Directories<'a> {
     pub(crate) staff: &'a [Staff],
     /// Staff who are not among these have left.
     pub(crate) staff_whole: bool,
+    /// Staff of whom it is told that they have left.
+    pub(crate) staff_gone: &'a [String],
 }
 
 /// Writes schools and staff. One listed twice counts once, the last time.
@@ -231,7 +238,7 @@ pub(crate) async fn write_directories(
     if directories.staff_whole && !ids.is_empty() {
         staff_left(tx, district, &ids, now).await?;
     }
-    Ok(())
+    staff_gone(tx, district, directories.staff_gone, now).await
 }
 
 /// Whoever is listed again has come back.
@@ -250,6 +257,17 @@ async fn staff_left(tx: &mut Tx, district: &DistrictId, ids: &[&str], now: DateT
                 AND staff_id NOT IN (SELECT value FROM json_each($2))";
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids, now]).await.map(drop)
+}
+
+/// As [`staff_left`], of those who are named.
+async fn staff_gone(tx: &mut Tx, district: &DistrictId, gone: &[String], now: DateTime<Utc>) -> Result<()> {
+    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND staff_id = ANY($2)";
+    let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL \
+                AND staff_id IN (SELECT value FROM json_each($2))";
+    if gone.is_empty() {
+        return Ok(());
+    }
+    tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, gone.to_vec(), now]).await.map(drop)
 }
 
 /// Schools or staff per statement.

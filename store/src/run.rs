@@ -230,6 +230,66 @@ pub struct Discovery {
     pub school_years: Vec<String>,
     /// Name of the district or system as the SIS gives it, for `district test`.
     pub source_name: Option<String>,
+    /// Rows that there are, as the source counted them when the pull began, by resource; where it does.
+    #[serde(default)]
+    pub totals: std::collections::BTreeMap<String, i64>,
+    /// What the source was like when the pull began, where it can tell later what has changed since.
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
+    /// How much the pull asks for.
+    #[serde(default)]
+    pub scope: PullScope,
+}
+
+/// What a source was like when a pull began: a pull for changes alone must find it the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// By the SIS's clock or ours, whichever was behind.
+    pub at: DateTime<Utc>,
+    /// The program that read, and digest of the settings that it was asked with.
+    pub settings: String,
+    /// What the first rows showed: fields with values, roles, school years. Names only, no value of a person.
+    pub shape: std::collections::BTreeSet<String>,
+}
+
+/// How much a pull asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullScope {
+    /// Every row; where changes alone might have been asked for, why not.
+    Everything(Option<String>),
+    /// Rows changed since an instant, over what is stored of an earlier run.
+    Changes(Changes),
+    /// Every row, since the source cannot tell what has changed.
+    #[default]
+    Always,
+}
+
+/// A pull for changes alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Rows changed at or after this, by the SIS's clock.
+    pub since: DateTime<Utc>,
+    /// The run whose rows count where nothing has changed.
+    pub over: RunId,
+    /// Date of the run that last asked for everything.
+    pub full_on: NaiveDate,
+    /// As of [`PullBase::lists_deleted`].
+    #[serde(default)]
+    pub lists_deleted: bool,
+}
+
+impl std::fmt::Display for PullScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Always | Self::Everything(None) => f.write_str("everything"),
+            Self::Everything(Some(why)) => write!(f, "everything ({why})"),
+            Self::Changes(Changes { since, over, full_on, .. }) => {
+                let since = since.format("%Y-%m-%dT%H:%M:%SZ");
+                write!(f, "changes since {since}, over run {over}; last everything on {full_on}")
+            }
+        }
+    }
 }
 
 /// What the last complete pull of a connection held: what emptiness and lost grants are judged against.
@@ -241,6 +301,23 @@ pub struct Baseline {
     pub granted: std::collections::BTreeMap<String, Vec<String>>,
     /// Resources whose emptiness a person accepted, until they hold rows again.
     pub accepted_empty: std::collections::BTreeSet<String>,
+    /// What the next pull may ask for changes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PullBase>,
+}
+
+/// A complete pull that another may build on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullBase {
+    /// Its run.
+    pub run: RunId,
+    /// Date of the run that last asked for everything: this one, or an earlier one that it builds on.
+    pub full_on: NaiveDate,
+    /// Where everything was asked for last, users marked as deleted were among it: the source counts them too.
+    #[serde(default)]
+    pub lists_deleted: bool,
+    /// What the source was like.
+    pub snapshot: Snapshot,
 }
 
 /// A digest as people see it.

@@ -5,7 +5,7 @@ mod common;
 mod roster_support;
 
 use common::{Fixture, day, new_key, ring};
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::{id::DistrictId, message::StudentEvent};
 use rollcall_store::{
     Store,
     district::{ConnectionSecrets, District},
@@ -16,6 +16,7 @@ use rollcall_store::{
         CutoverFlag, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag, TakeOverPlan,
         TakeOverState,
     },
+    lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, ViewOutcome},
 };
 use roster_support::*;
 use uuid::Uuid;
@@ -36,6 +37,9 @@ on_both_engines! {
     one_worker_at_a_time_has_a_districts_flags,
     work_is_due_when_a_run_stopped_or_documents_changed,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
+    a_student_is_the_same_under_ids_of_before,
+    what_is_pending_moves_with_the_student,
+    a_launch_and_the_access_log_know_earlier_ids,
 }
 
 const SPED: &str = "Special Education";
@@ -437,4 +441,106 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
     assert_eq!(store.flag_ledger(&district, None, 10).await.unwrap().len(), 4);
     let (since, earliest) = store.flag_history(&district, SPED).await.unwrap();
     assert_eq!((since, earliest), (at(0), None));
+}
+
+/// The SIS gives student 1 another id.
+async fn rekey(store: &Store, district: &DistrictId, on: u32, old: &str, new: &str) {
+    let mut record = student("1");
+    record.id = id(new);
+    applied(store, district, on, vec![StudentEvent { rekeyed_from: Some(id(old)), ..changed(record) }]).await;
+}
+
+async fn a_student_is_the_same_under_ids_of_before(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let keyed = |key, second| Author { key: Some(key), ..by(second) };
+    let first = store.save_document(&district, &document("d"), SaveMode::Create, keyed("k", 10)).await.unwrap();
+    assert!(first.unwrap().created);
+    rekey(store, &district, 2, "1", "b-1").await;
+    rekey(store, &district, 3, "b-1", "c-1").await;
+    // An integration that knows nothing of it: the same request, by its key and by its content, and under each id.
+    for (number, named) in [(20, "1"), (21, "b-1"), (22, "c-1")] {
+        let same = NewDocument { student: id(named), ..document("d") };
+        store.check_document(&district, &same, SaveMode::Upsert).await.unwrap().unwrap();
+        for author in [keyed("k", number), by(number)] {
+            let again = store.save_document(&district, &same, SaveMode::Upsert, author).await.unwrap().unwrap();
+            assert!(!again.changed && !again.flags_due && again.document.student == id("c-1"), "{named}");
+        }
+        let new = NewDocument { student: id(named), ..document(&format!("new-{named}")) };
+        store.check_document(&district, &new, SaveMode::Create).await.unwrap().unwrap();
+        let made = save(store, &district, &new, number).await;
+        assert!(made.created && made.document.student == id("c-1"), "{named}");
+        let demographics = store.document_demographics(&district, &new.id).await.unwrap().unwrap();
+        assert_eq!(demographics["id"], "c-1", "copied from the student of today");
+        let replaced = NewDocument { kind: format!("by {named}"), ..new };
+        assert!(save(store, &district, &replaced, number + 10).await.changed, "{named}");
+    }
+    for named in ["1", "b-1", "c-1"] {
+        let filter = DocumentFilter { student: Some(id(named)), ..DocumentFilter::default() };
+        assert_eq!(store.documents(&district, &filter).await.unwrap().len(), 4, "{named}");
+        let newest = store.newest_completed_document(&district, &id(named), SPED).await.unwrap().unwrap();
+        assert_eq!(newest.student, id("c-1"), "{named}");
+        assert_eq!(store.completed_documents(&district, Some(&id(named))).await.unwrap().len(), 4, "{named}");
+    }
+    let stranger = NewDocument { student: id("nobody"), ..document("x") };
+    let refused = store.check_document(&district, &stranger, SaveMode::Create).await.unwrap();
+    assert_eq!(refused, Err(DocumentRefused::NoStudent));
+}
+
+async fn what_is_pending_moves_with_the_student(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    save(store, &district, &document("d"), 10).await;
+    save(store, &district, &NewDocument { student: id("2"), ..document("e") }, 11).await;
+    rekey(store, &district, 2, "1", "b-1").await;
+    let pending = store.pending_students(&district, 10).await.unwrap();
+    assert_eq!(pending, [(id("b-1"), at(10)), (id("2"), at(11))]);
+    store.settle_pending(&district, &pending).await.unwrap();
+    assert!(store.pending_students(&district, 10).await.unwrap().is_empty());
+}
+
+async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let registration = Registration {
+        district: district.clone(),
+        id: Uuid::from_u128(1),
+        issuer: "https://campus.example".to_owned(),
+        client_id: "c".to_owned(),
+        auth_url: "https://campus.example/auth".parse().unwrap(),
+        jwks_url: "https://campus.example/keys".parse().unwrap(),
+        details: RegistrationDetails {
+            deployments: vec!["1".to_owned()],
+            student: Place::Flag,
+            program: Place::Flag,
+            user: Place::LisPerson,
+            staff: StaffAccess::Nothing,
+            frame_origins: Vec::new(),
+        },
+        created_at: at(0),
+    };
+    store.register_platform(&registration, "test").await.unwrap();
+    let look = async |student: &str, second| {
+        let student = id(student);
+        let view = NewView {
+            at: at(second),
+            student_id: &student,
+            program: SPED,
+            user_id: "T1",
+            registration: &registration,
+            outcome: ViewOutcome::Refused,
+            shown: None,
+        };
+        store.log_view(&view).await.unwrap();
+    };
+    look("1", 1).await;
+    rekey(store, &district, 2, "1", "b-1").await;
+    look("b-1", 2).await;
+    look("2", 3).await;
+    for named in ["1", "b-1"] {
+        let views = store.document_views(&district, Some(&id(named)), 10).await.unwrap();
+        assert_eq!(views.iter().map(|view| view.at).collect::<Vec<_>>(), [at(2), at(1)], "{named}");
+        let (today, named) = (date(2), id(named));
+        let subject = store.subject_with_id(&district, &named, today).await.unwrap().unwrap();
+        assert_eq!((subject.student_id, subject.earlier_ids), (id("b-1"), vec![id("1")]));
+        let subject = store.subject(&district, &named.0.to_uppercase(), today).await.unwrap().unwrap();
+        assert_eq!(subject.student_id, id("b-1"));
+    }
 }

@@ -147,6 +147,13 @@ async fn staff_who_left_are_not_found(f: Fixture) {
     assert!(found("t1").await && !found("t2").await);
     night(5, &["t1", "t2"], false).await;
     assert!(found("t2").await, "who is listed again is back");
+    assert_eq!(f.store.staff_ids(&district).await.unwrap(), ["t1", "t2"]);
+    let run = run_at_plan(&f.store, &district, 6).await;
+    let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+    plan.staff_gone = vec!["t2".to_owned()];
+    assert!(f.store.save_plan(&district, run.id, &plan, later(6)).await.unwrap());
+    assert!(found("t1").await && !found("t2").await, "who is told to have left has");
+    assert_eq!(f.store.staff_ids(&district).await.unwrap(), ["t1"]);
 }
 
 fn member(id: &str) -> Staff {

@@ -39,7 +39,10 @@ fn added_may_see(access: &UserAccess, facts: &Facts<'_>) -> bool {
         StudentScope::Nobody => false,
         StudentScope::Everybody => true,
         StudentScope::Schools(schools) => facts.student.schools.iter().any(|school| schools.contains(school)),
-        StudentScope::Students(students) => students.contains(&facts.student.student_id.0),
+        StudentScope::Students(students) => {
+            let mut ids = std::iter::once(&facts.student.student_id).chain(&facts.student.earlier_ids);
+            ids.any(|id| students.contains(&id.0))
+        }
     };
     program && student
 }
@@ -92,7 +95,12 @@ mod tests {
 
     fn student() -> Subject {
         let all = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
-        Subject { student_id: StudentId("S1".to_owned()), schools: all(["010", "020"]), entities: all(["1", "2"]) }
+        Subject {
+            student_id: StudentId("S1".to_owned()),
+            earlier_ids: vec![StudentId("s9".to_owned())],
+            schools: all(["010", "020"]),
+            entities: all(["1", "2"]),
+        }
     }
 
     fn user(students: StudentScope, programs: &[&str]) -> LtiUser {
@@ -125,6 +133,7 @@ mod tests {
             (StudentScope::Schools(Vec::new()), &[], false),
             (StudentScope::Students(list("S1")), &["Section 504"], true),
             (StudentScope::Students(list("S2")), &[], false),
+            (StudentScope::Students(list("s9")), &[], true),
             (StudentScope::Nobody, &[], false),
         ];
         for (scope, programs, expected) in cases {

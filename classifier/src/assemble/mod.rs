@@ -182,6 +182,16 @@ impl<'a> Assembler<'a> {
         sis_id.parse().is_ok_and(|id| second.get(Kind::Student, id).is_some())
     }
 
+    /// Whether the pull holds a row of a person by this roster id, a student or not, alive or not. OneRoster's alone.
+    pub fn has_row(&self, student: &str) -> bool {
+        self.sis_id(student).is_some_and(|id| OneRoster::has_row(&self.looks.first, id))
+    }
+
+    /// As [`Assembler::has_row`], by the SIS's id.
+    pub fn has_user(&self, sis_id: &str) -> bool {
+        OneRoster::has_row(&self.looks.first, sis_id)
+    }
+
     /// The schools, by code.
     pub fn schools(&self) -> Vec<School> {
         match &self.oneroster {

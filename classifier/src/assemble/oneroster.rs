@@ -24,7 +24,7 @@ use rollcall_store::{
 pub use self::{
     contents::{Contents, Facet},
     people::{PHONE, SMS},
-    rekey::{Rekeyed, rekeyed},
+    rekey::{Rekeyed, rekeyed, unlinked},
 };
 use self::{people::is_guardian, roles::Spells};
 use super::{Assembler, Listed, Look, Reading, Warnings};
@@ -107,6 +107,11 @@ impl<'a> OneRoster<'a> {
     /// Whether the source lists a student with this id.
     pub(super) fn lists(source: &Source, id: &str) -> bool {
         find(source, Kind::User, id).is_some_and(is_student)
+    }
+
+    /// See [`Assembler::has_row`].
+    pub(super) fn has_row(source: &Source, id: &str) -> bool {
+        find(source, Kind::User, id).is_some()
     }
 
     /// See [`Assembler::read`].
@@ -272,6 +277,13 @@ fn is_live<C: crate::fragment::Column>(row: Row<'_>, status: C) -> bool {
 /// Listed, and a student at some org.
 fn is_student(row: Row<'_>) -> bool {
     is_live(row, U::Status) && roles::of(row).any(|role| role.is("student"))
+}
+
+/// How many users a pull holds: those not marked as deleted, and all.
+pub fn users(source: &Source) -> (i64, i64) {
+    let places = source.places(Kind::User);
+    let live = places.iter().filter(|place| is_live(source.row(**place), U::Status)).count();
+    (live as i64, places.len() as i64)
 }
 
 fn orgs(source: &Source) -> HashMap<&str, OrgView<'_>> {

@@ -135,7 +135,10 @@ pub(super) fn defects(listing: &Listing, pages: &[&PageRow], look: Look) -> Vec<
     }
     found.extend(pages.iter().filter_map(|page| unsound(page, look)));
     let sound = all_in && found.is_empty();
-    found.extend(repeated(pages));
+    // Copies of several pulls' pages: each was judged in its own, and a change may have come twice.
+    if listing.ask.stored.is_none() {
+        found.extend(repeated(pages));
+    }
     found.extend(total_defect(listing, pages, sound));
     found
 }

@@ -97,6 +97,7 @@ impl Campus {
             pulls: vec![PullIn { pull, board: Some(board), baseline, fragments, remembered }],
             pages,
             stored: self.stored.values().map(|(stored, _)| stored.clone()).collect(),
+            staff: Vec::new(),
             roster_version: 1,
             candidates: None,
         }
@@ -168,6 +169,19 @@ fn a_student_is_read_whole() {
     assert_eq!((contact.id.as_str(), contact.relationship.as_deref()), ("G1", Some("guardian")));
     assert_eq!(contact.person.phones[0].number, "513");
     assert_eq!(campus.counts().unchanged, 1, "and the next night he is the same");
+}
+
+#[test]
+fn a_prefix_stands_before_students_and_is_none_of_the_source() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1")]);
+    let mut facts = campus.facts();
+    facts.district.connections[0].id_prefix = Some("C-".to_owned());
+    let plan = plan(facts, &mut campus).unwrap();
+    let events = testing::events(&plan);
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((record.id.0.as_str(), record.sis_id.as_deref()), ("C-A", Some("A")));
+    assert_eq!(record.birth_date, Some(day("2014-02-03")), "demographics are found by the source's id");
+    assert_eq!(record.contacts[0].id, "G1");
 }
 
 /// Today is 2025-11-03; end dates are exclusive.
@@ -336,6 +350,29 @@ fn no_students_at_all_take_nobody_out() {
     let plan = campus.plan();
     assert_eq!((plan.counts.removed, plan.counts.missing, plan.counts.unchanged), (0, 1, 1));
     assert!(plan.findings.iter().any(|finding| finding.message.starts_with("users/students")), "{:?}", plan.findings);
+}
+
+/// However much a district lets through: this would be a mass removal and a mass addition of the same people.
+#[test]
+fn people_who_get_other_ids_that_nothing_links_are_held() {
+    let mut campus = Campus::of((1..=4).map(|number| student(&format!("s{number}"), "2025-08-13", None)).collect());
+    campus.night();
+    campus.users = (1..=4).map(|number| student(&format!("A-{number}"), "2025-08-13", None)).collect();
+    let held = |campus: &Campus| {
+        let mut facts = campus.facts();
+        facts.district.hold.max_removed_percent = 100.0;
+        match plan(facts, &mut campus.clone()).unwrap().verdict {
+            Verdict::Hold(reason) => Some(reason),
+            _ => None,
+        }
+    };
+    let reason = held(&campus).expect("it waits for a person");
+    assert!(reason.contains("students-unlinked: 4 students"), "{reason}");
+    // Half of them, or nobody new: no sign of other ids.
+    campus.users = ["s1", "s2", "A-3", "A-4"].map(|id| student(id, "2025-08-13", None)).to_vec();
+    assert_eq!(held(&campus), None);
+    campus.users = vec![student("s1", "2025-08-13", None)];
+    assert_eq!(held(&campus), None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How each kind of SIS is asked. Adding one is a file here and one in the classifier that reads it.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
     board::{Ask, Listing, PageFacts},
@@ -37,6 +38,16 @@ pub struct Fetched {
 pub trait Source: Send + Sync + std::fmt::Debug {
     /// Finds out what is granted, and which listings make a pull.
     async fn discover(&self) -> Result<Found, SisError>;
+
+    /// Listings that the source can narrow to what has changed, by resource.
+    fn by_changes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Why a filter by the time of change cannot be trusted tonight; `None` where it can.
+    async fn distrusts_changes(&self, _since: DateTime<Utc>) -> Result<Option<&'static str>, SisError> {
+        Ok(Some("the source tells no changes"))
+    }
 
     /// Asks for one page.
     async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError>;

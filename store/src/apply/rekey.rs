@@ -1,7 +1,7 @@
 //! Moving students to the ids their SIS has given them, before a batch is compared with what is stored.
 //!
 //! A SIS that moves from OneRoster 1.1 to 1.2 gives every person another id. The student, contacts, enrollments, documents,
-//! participations and flags move; history and ledgers, which nobody edits, stay under the old id, and `student_rekey` leads
+//! participations, flags and what is due of them move; history and ledgers, which nobody edits, stay under the old id, and `student_rekey` leads
 //! from one to the other.
 //!
 //! Invariants: an older run moves nobody whom a newer one has written; done twice, nothing more happens. An id that is
@@ -56,6 +56,32 @@ const FOLLOWERS: [(&str, &str); 5] = [
     of_moved!("flag"),
 ];
 
+/// Whose flags are due: of the moved ones under the new id, since the later one of two marks.
+const PENDING: (&str, &str) = (
+    "INSERT INTO flag_pending (district, student_id, since) SELECT $1, m.new_id, p.since \
+     FROM unnest($2::text[], $3::text[]) AS m (old_id, new_id) \
+     JOIN flag_pending p ON p.district = $1 AND p.student_id = m.old_id \
+     WHERE EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = m.new_id) \
+     AND NOT EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = m.old_id) \
+     ON CONFLICT (district, student_id) DO UPDATE SET since = excluded.since WHERE flag_pending.since < excluded.since",
+    "INSERT INTO flag_pending (district, student_id, since) SELECT $1, n.value, p.since \
+     FROM json_each($2) AS o JOIN json_each($3) AS n ON n.key = o.key \
+     JOIN flag_pending p ON p.district = $1 AND p.student_id = o.value \
+     WHERE EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = n.value) \
+     AND NOT EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = o.value) \
+     ON CONFLICT (district, student_id) DO UPDATE SET since = excluded.since WHERE flag_pending.since < excluded.since",
+);
+const NOT_PENDING: (&str, &str) = (
+    "DELETE FROM flag_pending WHERE district = $1 AND student_id IN (SELECT m.old_id \
+     FROM unnest($2::text[], $3::text[]) AS m (old_id, new_id) \
+     JOIN flag_pending p ON p.district = $1 AND p.student_id = m.new_id) \
+     AND NOT EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = flag_pending.student_id)",
+    "DELETE FROM flag_pending WHERE district = $1 AND student_id IN (SELECT o.value \
+     FROM json_each($2) AS o JOIN json_each($3) AS n ON n.key = o.key \
+     JOIN flag_pending p ON p.district = $1 AND p.student_id = n.value) \
+     AND NOT EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = flag_pending.student_id)",
+);
+
 /// An id that was itself given in an earlier move leads to the newest one.
 const CHAIN: (&str, &str) = (
     "UPDATE student_rekey AS k SET new_id = m.new_id FROM unnest($2::text[], $3::text[]) AS m (old_id, new_id) \
@@ -95,7 +121,7 @@ pub(super) async fn rekey(
     let text = |texts: (&'static str, &'static str), tx: &Tx| if tx.is_postgres() { texts.0 } else { texts.1 };
     let sql = text(STUDENT, tx);
     tx.execute(OPERATION, sql, args![district, old.clone(), new.clone(), head.run.run_seq]).await?;
-    for follower in FOLLOWERS {
+    for follower in FOLLOWERS.into_iter().chain([PENDING, NOT_PENDING]) {
         let sql = text(follower, tx);
         tx.execute(OPERATION, sql, args![district, old.clone(), new.clone()]).await?;
     }

@@ -27,13 +27,42 @@ impl Board {
         }
     }
 
-    /// Expects of each listing what the same one of an earlier board had.
+    /// Puts a listing before all others whose pages are in the store already. Only on a board of which nothing was dealt.
+    pub fn lay_under(&mut self, ask: Ask, pages: u32) {
+        let mut listing = Listing::new(ask);
+        (listing.progress, listing.last_page) = (Progress::Fetched, Some(pages));
+        (listing.next_page, listing.fetched) = (pages.saturating_add(1), pages);
+        self.listings.insert(0, listing);
+    }
+
+    /// Asks for everything of which only changes were asked for, and sets those aside. False: there was nothing of the kind,
+    /// and nothing changed. Listings are added, since others remember what stands at each number.
+    pub fn ask_everything(&mut self) -> bool {
+        let mut asks = Vec::new();
+        for listing in self.listings.iter_mut().filter(|listing| !listing.aside) {
+            if listing.ask.since.is_some() {
+                asks.push(Ask { since: None, ..listing.ask.clone() });
+            }
+            listing.aside = listing.ask.since.is_some() || listing.ask.stored.is_some();
+        }
+        let asked = !asks.is_empty();
+        self.listings.extend(asks.into_iter().map(Listing::new));
+        asked
+    }
+
+    /// Expects of each listing what the same one of an earlier board had: of those that ask for every row, since changes
+    /// are other ones every night.
     pub fn expect(&mut self, earlier: &Self) {
-        let same = |a: &Ask, b: &Ask| {
-            (&a.resource, a.entity, &a.school_year) == (&b.resource, b.entity, &b.school_year) && b.ids.is_none()
+        let same = |a: &Ask, before: &Listing| {
+            let b = &before.ask;
+            (&a.resource, a.entity, &a.school_year) == (&b.resource, b.entity, &b.school_year)
+                && a.is_whole()
+                && b.is_whole()
+                && b.stored.is_none()
+                && !before.aside
         };
         for listing in &mut self.listings {
-            if let Some(before) = earlier.listings.iter().find(|before| same(&listing.ask, &before.ask)) {
+            if let Some(before) = earlier.listings.iter().find(|before| same(&listing.ask, before)) {
                 listing.expect(before);
             }
         }

@@ -23,6 +23,7 @@ impl Listing {
             errors: std::collections::BTreeMap::new(),
             last_digest: None,
             waits: 0,
+            aside: false,
         }
     }
 

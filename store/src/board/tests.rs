@@ -146,7 +146,11 @@ fn nothing_is_expected_of_a_listing_that_is_another_or_failed() {
     other.listings[0].ask.school_year = Some("9".to_owned());
     let mut again = before(5);
     again.listings[0].ask.ids = Some(IdFilter::default());
-    for earlier in [failed, other, again] {
+    let (mut changes, mut copied, mut aside) = (before(5), before(5), before(5));
+    changes.listings[0].ask.since = Some(at(0));
+    copied.listings[0].ask.stored = Some("00000000-0000-0000-0000-000000000007".parse().unwrap());
+    aside.listings[0].aside = true;
+    for earlier in [failed, other, again, changes, copied, aside] {
         let mut board = board(1, 2);
         board.expect(&earlier);
         assert_eq!(board.listings[0].expected_pages, None);

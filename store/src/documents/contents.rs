@@ -3,7 +3,10 @@
 //! Invariants: contents lie compressed and sealed, each bound to its document, version and part; those of earlier versions
 //! stay; demographics are written once, with version 1.
 
-use rollcall_proto::{id::DistrictId, packed};
+use rollcall_proto::{
+    id::{DistrictId, StudentId},
+    packed,
+};
 
 use super::reading::file_type;
 use crate::{
@@ -48,11 +51,17 @@ impl Store {
     }
 
     /// Copies the student's demographics into a new document.
-    pub(super) async fn copy_demographics(&self, tx: &mut Tx, district: &DistrictId, new: &NewDocument) -> Result<()> {
-        let stored = load::load(tx, district, &[&new.student], Intent::Look).await?.pop();
+    pub(super) async fn copy_demographics(
+        &self,
+        tx: &mut Tx,
+        district: &DistrictId,
+        id: &DocumentId,
+        student: &StudentId,
+    ) -> Result<()> {
+        let stored = load::load(tx, district, &[student], Intent::Look).await?.pop();
         let json = stored.map(|stored| serde_json::to_vec(&stored.record)).transpose();
         let json = json.map_err(|error| json_unreadable("student", &error))?.unwrap_or_default();
-        self.write_content(tx, district, &new.id, 1, "demographics", &json).await
+        self.write_content(tx, district, id, 1, "demographics", &json).await
     }
 
     /// Keeps what was sent with a version.

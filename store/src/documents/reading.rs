@@ -5,6 +5,7 @@ use rollcall_proto::id::{DistrictId, StudentId};
 use crate::{
     Store, StoreError,
     document::{CompletedDocument, Document, DocumentFilter, DocumentId, DocumentStatus, FileFacts, FileType},
+    rekeyed,
     sql::{Row, Tx, args},
 };
 
@@ -55,7 +56,7 @@ impl Store {
         let operation = "list documents";
         let mut tx = self.read(district, operation).await?;
         let after = filter.after.as_ref().map_or("", DocumentId::as_str);
-        let student = filter.student.as_ref().map(|student| student.0.clone());
+        let student = rekeyed::today_of(&mut tx, district, filter.student.as_ref()).await?.map(|student| student.0);
         let status = filter.status.map(DocumentStatus::as_str);
         let values = args![district, after, student, filter.program.clone(), status, filter.limit.unwrap_or(i64::MAX)];
         let rows = tx.rows(operation, LIST, values).await?;
@@ -72,7 +73,8 @@ impl Store {
     ) -> Result<Option<Document>> {
         let operation = "find a student's newest document";
         let mut tx = self.read(district, operation).await?;
-        let row = tx.row(operation, NEWEST_COMPLETED, args![district, student, program]).await?;
+        let student = rekeyed::today(&mut tx, district, student).await?;
+        let row = tx.row(operation, NEWEST_COMPLETED, args![district, &student, program]).await?;
         tx.commit(operation).await?;
         row.map(|row| Ok(read(&row)?.document)).transpose()
     }
@@ -85,7 +87,8 @@ impl Store {
     ) -> Result<Vec<CompletedDocument>> {
         let operation = "read the completed documents";
         let mut tx = self.read(district, operation).await?;
-        let values = args![district, student.map(|student| student.0.clone())];
+        let student = rekeyed::today_of(&mut tx, district, student).await?;
+        let values = args![district, student.map(|student| student.0)];
         let rows = tx.rows(operation, COMPLETED, values).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_completed).collect()

@@ -33,14 +33,19 @@ struct First {
     document: Document,
 }
 
-/// Looks for an earlier request with the author's key.
-pub(super) async fn replayed(tx: &mut Tx, district: &DistrictId, author: Author<'_>, digest: &[u8]) -> Result<Replay> {
+/// Looks for an earlier request with the author's key. It is the same one under each of the `digests`.
+pub(super) async fn replayed(
+    tx: &mut Tx,
+    district: &DistrictId,
+    author: Author<'_>,
+    digests: &[Vec<u8>],
+) -> Result<Replay> {
     let Some(key) = author.key else { return Ok(Replay::Fresh) };
     let sql = "SELECT digest, document_id, answer FROM document_request \
                WHERE district = $1 AND actor = $2 AND key = $3";
     let row = tx.row("look for an earlier request", sql, args![district, author.actor, key]).await?;
     let Some(row) = row else { return Ok(Replay::Fresh) };
-    if row.get::<Vec<u8>>(0)? != digest {
+    if !digests.contains(&row.get::<Vec<u8>>(0)?) {
         return Ok(Replay::Other);
     }
     let first = if let Some(text) = row.get::<Option<String>>(2)? {

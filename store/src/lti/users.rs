@@ -8,6 +8,7 @@ use crate::{
     Store, StoreError,
     district::{District, WithdrawalDateIs},
     districts::{json_unreadable, lock},
+    rekeyed,
     roster::load::read_json,
     sql::{Row, Tx, args},
     trail,
@@ -146,12 +147,12 @@ impl Store {
             }
         }
         let Some(student_id) = found else { return Ok(None) };
-        let (schools, entities) = places(&mut tx, &config, &student_id, today).await?;
+        let found = subject(&mut tx, &config, student_id, today).await?;
         tx.commit(operation).await?;
-        Ok(Some(Subject { student_id, schools, entities }))
+        Ok(Some(found))
     }
 
-    /// The student with this very id of the roster, and where they are enrolled on `today` or later.
+    /// The student with this very id of the roster, or who once had it, and where they are enrolled on `today` or later.
     pub async fn subject_with_id(
         &self,
         district: &DistrictId,
@@ -161,13 +162,14 @@ impl Store {
         let operation = "find the student of a launch";
         let mut tx = self.read(district, operation).await?;
         let Some(config) = crate::districts::config(&mut tx, district, operation).await? else { return Ok(None) };
+        let student_id = rekeyed::today(&mut tx, district, student_id).await?;
         let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id = $2";
-        if tx.row(operation, sql, args![district, student_id]).await?.is_none() {
+        if tx.row(operation, sql, args![district, &student_id]).await?.is_none() {
             return Ok(None);
         }
-        let (schools, entities) = places(&mut tx, &config, student_id, today).await?;
+        let found = subject(&mut tx, &config, student_id, today).await?;
         tx.commit(operation).await?;
-        Ok(Some(Subject { student_id: student_id.clone(), schools, entities }))
+        Ok(Some(found))
     }
 }
 
@@ -175,9 +177,25 @@ async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &st
     let spelled = |id: &str| format!("{prefix}{id}");
     let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id IN ($2, $3, $4) \
                ORDER BY student_id <> $2, student_id LIMIT 1";
-    let values = args![district, spelled(id), spelled(&id.to_lowercase()), spelled(&id.to_uppercase())];
-    let row = tx.row("find the student of a launch", sql, values).await?;
-    row.map(|row| row.get(0).map(StudentId)).transpose()
+    let spellings = [spelled(id), spelled(&id.to_lowercase()), spelled(&id.to_uppercase())];
+    let [own, small, capital] = spellings.clone();
+    let row = tx.row("find the student of a launch", sql, args![district, own, small, capital]).await?;
+    if let Some(row) = row {
+        return row.get(0).map(|id| Some(StudentId(id)));
+    }
+    for spelling in spellings.map(StudentId) {
+        let student = rekeyed::today(tx, district, &spelling).await?;
+        if student != spelling {
+            return Ok(Some(student));
+        }
+    }
+    Ok(None)
+}
+
+async fn subject(tx: &mut Tx, config: &District, student_id: StudentId, today: NaiveDate) -> Result<Subject> {
+    let (schools, entities) = places(tx, config, &student_id, today).await?;
+    let earlier_ids = rekeyed::earlier(tx, &config.id, &student_id).await?;
+    Ok(Subject { student_id, earlier_ids, schools, entities })
 }
 
 /// Schools and entities. A student whom the source lists no more is nowhere, whatever the enrollments last said.

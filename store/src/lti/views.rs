@@ -4,7 +4,7 @@ use rollcall_proto::id::{DistrictId, StudentId};
 
 use super::{NewView, View};
 use crate::{
-    Store, StoreError,
+    Store, StoreError, rekeyed,
     sql::{Row, args},
 };
 
@@ -39,7 +39,7 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// The access log, newest first: of one student, or of all.
+    /// The access log, newest first: of one student, under whatever id, or of all.
     pub async fn document_views(
         &self,
         district: &DistrictId,
@@ -49,8 +49,9 @@ impl Store {
         let operation = "read the access log of documents";
         let mut tx = self.read(district, operation).await?;
         let sql = "SELECT at, student_id, program, document_id, user_id, issuer, outcome FROM document_view \
-                   WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2) ORDER BY id DESC LIMIT $3";
-        let student = student.map(|student| student.0.clone());
+                   WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2 OR student_id IN \
+                   (SELECT old_id FROM student_rekey WHERE district = $1 AND new_id = $2)) ORDER BY id DESC LIMIT $3";
+        let student = rekeyed::today_of(&mut tx, district, student).await?.map(|student| student.0);
         let rows = tx.rows(operation, sql, args![district, student, limit]).await?;
         tx.commit(operation).await?;
         rows.iter().map(view).collect()

@@ -268,5 +268,6 @@ pub fn empty_plan(verdict: Verdict) -> NewPlan {
         schools: Vec::new(),
         staff: Vec::new(),
         staff_whole: false,
+        staff_gone: Vec::new(),
     }
 }

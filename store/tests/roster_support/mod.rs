@@ -94,6 +94,7 @@ pub(crate) async fn plan_of(
         schools: Vec::new(),
         staff: Vec::new(),
         staff_whole: false,
+        staff_gone: Vec::new(),
     }
 }
 

@@ -9,7 +9,8 @@ use rollcall_e2e::{
     roster::statuses,
 };
 use rollcall_sandbox::{
-    BlankFilter, Booleans, ErrorShape, Fault, FaultKind, OneRosterQuirks, PagingQuirks, Quirks, SandboxConfig,
+    BlankFilter, Booleans, ChangeFilter, ErrorShape, Fault, FaultKind, OneRosterQuirks, PagingQuirks, Quirks,
+    SandboxConfig,
 };
 use serde_json::Value;
 
@@ -122,7 +123,9 @@ async fn with_guardian(house: &House) -> (String, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_server_leaves_out_the_roster_is_the_same() {
-    let house = campus_embedded(150).await;
+    let mut house = campus_embedded(150).await;
+    house.district.connection.push_str("\nfull_every_days = 1");
+    house.apply().await;
     first_night(&house).await;
     let page_size = |most| PagingQuirks { max_page_size: Some(most), ..PagingQuirks::default() };
     let cases = [
@@ -177,6 +180,12 @@ async fn guardians_and_fields_that_are_not_shared_any_more_stay_as_they_are() {
     }
     house.sis.set_quirks(Quirks::default());
     assert_eq!(house.night().await.state, "succeeded");
+    // A person says that there shall be none: the name that the run gave is taken, and contacts end.
+    house.sis.set_quirks(oneroster(OneRosterQuirks { no_guardians: true, ..OneRosterQuirks::default() }));
+    let run = house.night().await;
+    check(&run, "partial");
+    house.rollcall(&["runs", "approve", &run.run, "--accept-empty", "users/guardians", "--wait"]).await.expect_code(0);
+    assert_eq!(student(&house, &id).await[0]["record"]["contacts"], serde_json::json!([]));
     house.close().await;
 }
 
@@ -229,6 +238,94 @@ async fn what_goes_wrong_takes_nobody_out() {
     let run = house.night().await;
     assert_eq!((run.state.as_str(), run.events()), ("succeeded", 0), "all is mended: {run:#?}");
     house.close().await;
+}
+
+/// A student as shown, without what differs from installation to installation.
+fn plain(mut shown: Value) -> Value {
+    let drop_runs = |value: &mut Value| {
+        ["run", "at"].iter().for_each(|key| drop(value.as_object_mut().map(|object| object.remove(*key))));
+    };
+    drop_runs(&mut shown[0]);
+    shown[0]["history"].as_array_mut().unwrap().iter_mut().for_each(drop_runs);
+    shown
+}
+
+/// How the last run asked its connection.
+async fn scope(house: &House, run: &str) -> String {
+    let shown = house.rollcall(&["runs", "show", run, "--format", "json"]).await.expect_code(0).json();
+    shown[0]["pulls"][0]["scope"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Two districts alike, one asked for changes and one for everything every night: the same roster, and the same history.
+#[tokio::test(flavor = "multi_thread")]
+async fn nights_of_changes_end_where_nights_of_everything_end() {
+    let tombstones = || oneroster(OneRosterQuirks { to_be_deleted: true, ..OneRosterQuirks::default() });
+    let (by_changes, mut by_everything) = (campus_embedded(120).await, House::embedded(district(120)).await);
+    by_everything.move_to_campus().await;
+    by_everything.district.connection.push_str("\nfull_every_days = 1");
+    by_everything.apply().await;
+    let houses = [&by_changes, &by_everything];
+    for night in [1, 2, 3, 5, 6, 7] {
+        let mut outcomes = Vec::new();
+        for (house, changes) in houses.iter().zip([true, false]) {
+            house.sis.set_quirks(tombstones());
+            house.sis.set_night(night);
+            let mut run = house.night().await;
+            let asked = scope(house, &run.run).await;
+            // The night after one that a person had to let through is as good as any.
+            let expected = if changes && night > 1 { "changes since" } else { "everything" };
+            assert!(asked.starts_with(expected), "night {night}: {asked}");
+            if run.state == "held" {
+                house.rollcall(&["runs", "approve", &run.run, "--wait"]).await.expect_code(0);
+                run = house.show(&run.run).await;
+            }
+            check(&run, "succeeded");
+            outcomes.push((run.added, run.changed, run.removed, run.plan_hash.clone()));
+        }
+        assert_eq!(outcomes[0], outcomes[1], "night {night}");
+    }
+    let listed = by_changes.students().await;
+    // The plans were equal event by event; some are looked at as a person sees them.
+    for row in listed.iter().step_by(6) {
+        let shown = student(&by_changes, &row.student_id).await;
+        assert_eq!(plain(shown), plain(student(&by_everything, &row.student_id).await), "{}", row.student_id);
+    }
+    assert_eq!(listed.len(), by_everything.students().await.len());
+
+    // Whatever makes changes doubtful, everything is asked for: the outcome is the same.
+    for (what, quirks) in [
+        ("passes over", OneRosterQuirks { change_filter: ChangeFilter::Ignored, ..OneRosterQuirks::default() }),
+        ("refuses", OneRosterQuirks { change_filter: ChangeFilter::Refused, ..OneRosterQuirks::default() }),
+        ("shows nothing", OneRosterQuirks { change_filter: ChangeFilter::Empty, ..OneRosterQuirks::default() }),
+        ("not every row tells", OneRosterQuirks { undated_rows: true, ..OneRosterQuirks::default() }),
+    ] {
+        by_changes.sis.set_quirks(oneroster(OneRosterQuirks { to_be_deleted: true, ..quirks }));
+        let run = by_changes.night().await;
+        assert_eq!((run.state.as_str(), run.events()), ("succeeded", 0), "{what}: {run:#?}");
+        let asked = scope(&by_changes, &run.run).await;
+        assert!(asked.starts_with("everything (") && asked.contains(what), "{what}: {asked}");
+    }
+    by_changes.sis.set_quirks(tombstones());
+    // After a night without dates there is nothing to build upon, and then there is again.
+    assert!(scope(&by_changes, &by_changes.night().await.run).await.starts_with("everything ("));
+    assert!(scope(&by_changes, &by_changes.night().await.run).await.starts_with("changes"));
+    let full =
+        by_changes.rollcall(&["run", DISTRICT, "--full", "--wait", "--format", "json"]).await.expect_code(0).json();
+    assert!(scope(&by_changes, full[0]["run"].as_str().unwrap()).await.starts_with("everything ("));
+
+    // Half of them go without a word: the count misses them, and everything is asked for in the same run.
+    by_changes.sis.set_quirks(Quirks::default());
+    by_changes.sis.set_night(3);
+    let kept = statuses(&by_changes.students().await);
+    let run = by_changes.night().await;
+    let asked = scope(&by_changes, &run.run).await;
+    assert!(asked.contains("the source counts"), "{asked}");
+    assert_eq!(run.state, "held", "{run:#?}");
+    assert_eq!(statuses(&by_changes.students().await), kept, "a held run changes nothing");
+    let trace = by_changes.rollcall(&["runs", "trace", &run.run]).await.expect_code(0).stdout;
+    assert!(trace.contains("set aside") && trace.contains("as it was"), "{trace}");
+    by_changes.close().await;
+    by_everything.close().await;
 }
 
 /// The district flips its year in summer: this year's roles are gone, next year's begin in some weeks.

@@ -11,6 +11,10 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 /// The time `seconds` from now, or before it, as HTTP spells dates (RFC 9110, section 5.6.7).
 pub(crate) fn http_date_in(seconds: i64) -> String {
-    let at = now() + TimeDelta::seconds(seconds);
+    http_date(now() + TimeDelta::seconds(seconds))
+}
+
+/// A time as HTTP spells it.
+pub(crate) fn http_date(at: DateTime<Utc>) -> String {
     at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

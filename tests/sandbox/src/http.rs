@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::api::{self, ApiCall};
 use crate::auth::{TokenCall, Worth};
 use crate::campus;
+use crate::clock;
 use crate::control;
 use crate::oneroster;
 use crate::quirks::{Quirks, RetryAfter};
@@ -101,7 +102,8 @@ fn campus(shared: &Shared, quirks: &Quirks, path: &str, parts: &Parts, body: &By
     if let Some(collection) = call.collection() {
         shared.counters.count_object(collection);
     }
-    let answer = call.answer();
+    let mut answer = call.answer();
+    answer.headers.extend(quirks.oneroster.clock.map(|now| ("date", clock::http_date(now))));
     shared.counters.with(|stats| stats.bytes += answer.body.len() as u64);
     match call.collection().and_then(|collection| shared.fault(collection, call.page())) {
         Some(fault) => answer.respond_spoiled(fault, shared.closing.clone()),

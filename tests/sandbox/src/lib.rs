@@ -38,7 +38,7 @@ mod world;
 
 pub use campus::{Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, CampusStats, Strike};
 pub use config::SandboxConfig;
-pub use oneroster::{BlankFilter, Booleans, ErrorShape, OneRosterQuirks};
+pub use oneroster::{BlankFilter, Booleans, ChangeFilter, ErrorShape, OneRosterQuirks};
 pub use quirks::{
     AuthQuirks, Burst, DataQuirks, DateStyle, Drift, ExtraValue, Fault, FaultKind, Grants, NextStyle, ObjectField,
     ObjectPage, OnDeniedField, PagingQuirks, Placement, Quirks, RetryAfter, Throttle, YearContext,

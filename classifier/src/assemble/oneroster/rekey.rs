@@ -36,6 +36,24 @@ pub fn rekeyed(source: &Source, connection: u16, prefix: &str, stored: &[StoredS
     one_each(rekeyed)
 }
 
+/// How many attending students of a connection are listed no more, where they are most of them and as many are listed whom
+/// nobody knows: the same people under other ids, as far as anybody can tell, and nothing links them. `stored` is sorted by
+/// id, and stands under the new ids of those who are linked.
+pub fn unlinked(source: &Source, connection: u16, prefix: &str, stored: &[StoredStudent]) -> u64 {
+    let own = stored.iter().filter(|student| student.connection == connection && student.status.is_attending());
+    let is_listed =
+        |student: &StoredStudent| student.id.0.strip_prefix(prefix).is_some_and(|id| OneRoster::lists(source, id));
+    let attending = own.clone().count();
+    let lost = own.filter(|student| !is_listed(student)).count();
+    if lost * 2 <= attending {
+        return 0;
+    }
+    let ids = source.places(Kind::User).iter().map(|place| source.row(*place)).filter(|row| is_student(*row));
+    let ids = ids.filter_map(|row| row.text(U::SourcedId)).map(|id| StudentId(format!("{prefix}{id}")));
+    let unknown = ids.filter(|id| stored.binary_search_by(|student| student.id.cmp(id)).is_err()).count();
+    if unknown * 2 > attending { lost as u64 } else { 0 }
+}
+
 /// Two new ids with one old one: nobody can tell which it is, and neither is taken.
 fn one_each(rekeyed: Rekeyed) -> Rekeyed {
     let mut times: BTreeMap<&StudentId, usize> = BTreeMap::new();

@@ -6,12 +6,15 @@
 //!
 //! Deliberately absent: courses, classes and enrollments. An enrollment there is a membership in a class, and no status
 //! rests on one: roles (1.2) and being listed (1.1) tell who attends. And `filter`: a blank one is refused by some servers,
-//! most others by many, so that everything is asked for and looked through here.
+//! most others by many, so that everything is asked for and looked through here; [`changes`] judges whether the one by
+//! `dateLastModified` can be trusted.
 
+mod changes;
 mod page;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
@@ -22,10 +25,11 @@ use rollcall_store::{
 use serde_json::Value;
 use url::Url;
 
+use self::changes::Shown;
 use super::{Fetched, Found, Source, body};
 use crate::{
     error::SisError,
-    net::Reply,
+    net::{Reply, http_date},
     session::{Call, Session},
     urls,
 };
@@ -66,7 +70,13 @@ impl OneRoster {
 
     /// The first rows of a collection.
     pub(crate) async fn sample(&self, resource: &str) -> Result<Sample, SisError> {
-        let listing = Listed { resource, fields: &[], offset: 0, size: SAMPLE };
+        self.sample_since(resource, None).await
+    }
+
+    /// As [`OneRoster::sample`], of the rows changed since then.
+    async fn sample_since(&self, resource: &str, since: Option<DateTime<Utc>>) -> Result<Sample, SisError> {
+        let fields = fields_of(resource);
+        let listing = Listed { resource, fields: &fields, offset: 0, size: SAMPLE, since };
         let call = self.listing_call(listing, 1);
         let reply = self.session.call(&call).await?;
         let raw = page::rows_of(asked(&call, resource, 1, 0, SAMPLE), body::json_of(&call.what, &reply)?)?;
@@ -76,29 +86,39 @@ impl OneRoster {
 
     /// As [`OneRoster::sample`]; `None` where the collection is refused or unknown, which is an answer too.
     async fn sample_if_granted(&self, resource: &str) -> Result<Option<Sample>, SisError> {
-        match self.sample(resource).await {
-            Ok(sample) => Ok(Some(sample)),
-            Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404 | 501, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        granted(self.sample(resource).await)
     }
 
     /// What is granted, and the years that the sessions tell.
     pub(crate) async fn granted(&self) -> Result<Discovery, SisError> {
         let orgs = self.sample(ORGS).await?;
-        self.sample(USERS).await?;
+        let users = self.sample(USERS).await?;
+        let mut shown = Shown::at(self.behind(&orgs.reply));
+        shown.add(USERS, &users);
         let mut discovery = Discovery { source_name: orgs.district_name(), ..Discovery::default() };
+        discovery.totals.extend(users.total().map(|total| (USERS.to_owned(), total)));
         for resource in [USERS, ORGS] {
             discovery.granted.insert(resource.to_owned(), vec![KEY.to_owned()]);
         }
         match self.sample_if_granted(DEMOGRAPHICS).await? {
-            Some(_) => drop(discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS))),
+            Some(sample) => {
+                shown.add(DEMOGRAPHICS, &sample);
+                discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS));
+            }
             None => drop(discovery.refused.insert(DEMOGRAPHICS.to_owned(), vec!["*".to_owned()])),
         }
         if let Some(sessions) = self.sample_if_granted(ACADEMIC_SESSIONS).await? {
             discovery.school_years = sessions.school_years();
+            shown.add_years(&discovery.school_years);
         }
+        discovery.snapshot = shown.snapshot(self.connection());
         Ok(discovery)
+    }
+
+    /// The SIS's time or ours, whichever is behind.
+    fn behind(&self, reply: &Reply) -> DateTime<Utc> {
+        let ours = self.session.now();
+        reply.date.as_deref().and_then(http_date).map_or(ours, |theirs| theirs.min(ours))
     }
 
     fn page_size(&self) -> u32 {
@@ -123,6 +143,9 @@ impl OneRoster {
             if campus && listed.resource == DEMOGRAPHICS && !listed.fields.is_empty() {
                 query.append_pair("fields", &listed.fields.join(","));
             }
+            if let Some(since) = listed.since {
+                query.append_pair("filter", &changes::filter(since));
+            }
         }
         Call { method: Method::GET, url, body: None, what: format!("{} page {page}", listed.resource) }
     }
@@ -138,7 +161,10 @@ impl OneRoster {
     async fn listed(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
         let (resource, size) = (listing.ask.resource.as_str(), self.size_for(listing, page));
         let offset = u64::from(page.0 - 1) * u64::from(size);
-        let mut call = self.listing_call(Listed { resource, fields: &listing.ask.fields, offset, size }, page.0);
+        let mut call = self.listing_call(
+            Listed { resource, fields: &listing.ask.fields, offset, size, since: listing.ask.since },
+            page.0,
+        );
         if let Some(cursor) = listing.cursor.as_deref().filter(|_| page.0 > 1) {
             call.url = within_origin(cursor, &call)?;
         }
@@ -186,11 +212,40 @@ impl Source for OneRoster {
         Ok(Found { discovery, asks })
     }
 
+    fn by_changes(&self) -> &'static [&'static str] {
+        &[USERS, DEMOGRAPHICS]
+    }
+
+    async fn distrusts_changes(&self, since: DateTime<Utc>) -> Result<Option<&'static str>, SisError> {
+        for resource in [USERS, DEMOGRAPHICS] {
+            let Some(all) = self.sample_if_granted(resource).await? else { continue };
+            let Some(changed) = granted(self.sample_since(resource, Some(since)).await)? else {
+                return Ok(Some(changes::REFUSED));
+            };
+            let Some(ever) = granted(self.sample_since(resource, Some(DateTime::UNIX_EPOCH)).await)? else {
+                return Ok(Some(changes::REFUSED));
+            };
+            if let Some(why) = changes::distrust(&all, &changed, &ever, since) {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
+    }
+
     async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
         match &listing.ask.ids {
             Some(ids) => self.one(&listing.ask, ids, page).await,
             None => self.listed(listing, page).await,
         }
+    }
+}
+
+/// `None` where the collection, or the way it was asked for, is refused or unknown.
+fn granted(sampled: Result<Sample, SisError>) -> Result<Option<Sample>, SisError> {
+    match sampled {
+        Ok(sample) => Ok(Some(sample)),
+        Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404 | 422 | 501, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -211,6 +266,7 @@ struct Listed<'a> {
     fields: &'a [String],
     offset: u64,
     size: u32,
+    since: Option<DateTime<Utc>>,
 }
 
 /// The key, and for demographics what is kept of them.
@@ -254,6 +310,11 @@ impl Sample {
     /// Rows.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Rows that there are, where the server counts them.
+    fn total(&self) -> Option<i64> {
+        self.reply.total_count.as_deref()?.trim().parse().ok().filter(|total| *total >= 0)
     }
 
     /// Name of the org that is the district.

@@ -173,6 +173,7 @@ pub(super) fn asks(connection: &Connection, discovery: &Discovery, years: &[i64]
                 school_year: year.map(|year| year.to_string()),
                 ids: None,
                 essential: object.is_essential(),
+                ..Ask::default()
             }));
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::errors::Minor;
-use super::quirks::{BlankFilter, OneRosterQuirks};
+use super::quirks::{BlankFilter, ChangeFilter, OneRosterQuirks};
 use super::rows::{self, Row};
 use super::{Collection, Version, roster};
 use crate::quirks::Quirks;
@@ -79,7 +79,18 @@ impl Query {
 
     pub(super) fn check(&self, quirks: &OneRosterQuirks) -> Result<(), Minor> {
         let blank = self.filter.as_ref().is_some_and(|filter| filter.trim().is_empty());
-        if blank && quirks.blank_filter == BlankFilter::Refused { Err(Minor::InvalidFilterField) } else { Ok(()) }
+        let refused = (blank && quirks.blank_filter == BlankFilter::Refused)
+            || (self.is_by_change() && quirks.change_filter == ChangeFilter::Refused);
+        if refused { Err(Minor::InvalidFilterField) } else { Ok(()) }
+    }
+
+    /// Whether it asks for what has changed.
+    pub(super) fn is_by_change(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.trim_start().starts_with("dateLastModified"))
+    }
+
+    pub(super) fn forget_filter(&mut self) {
+        self.filter = None;
     }
 
     /// What the selection and its order hang on.
@@ -216,7 +227,7 @@ impl Listings {
 /// A page, and what its headers tell.
 pub(super) struct Page {
     pub(super) rows: Vec<Row>,
-    total: usize,
+    pub(super) total: usize,
 }
 
 /// Cuts the page out. Rows with equal keys stand in another order at each call.

@@ -27,7 +27,7 @@ use crate::state::Shared;
 pub(crate) use ids::student_guid;
 pub(crate) use listing::Listings;
 pub(crate) use oracle::expected;
-pub use quirks::{BlankFilter, Booleans, ErrorShape, OneRosterQuirks};
+pub use quirks::{BlankFilter, Booleans, ChangeFilter, ErrorShape, OneRosterQuirks};
 
 use errors::Minor;
 use listing::Query;
@@ -172,19 +172,37 @@ impl<'a> Call<'a> {
     }
 
     fn try_list(&self, version: Version, collection: Collection) -> Result<Answer, Minor> {
-        let query = Query::read(self.query)?;
+        let mut query = Query::read(self.query)?;
         query.check(&self.quirks.oneroster)?;
+        self.turn(collection, &query);
         let view = self.shared.view(self.quirks);
-        let empty = self.quirks.paging.empty.iter().any(|name| name.eq_ignore_ascii_case(collection.name()));
+        let by_change = query.is_by_change();
+        let filter = self.quirks.oneroster.change_filter;
+        if by_change && filter == ChangeFilter::Ignored {
+            query.forget_filter();
+        }
+        let empty = self.quirks.paging.empty.iter().any(|name| name.eq_ignore_ascii_case(collection.name()))
+            || (by_change && filter == ChangeFilter::Empty);
         let key = (version, collection.name(), query.key());
         let all = self.shared.oneroster().get(key, || listing::select(&view, version, collection, &query));
         let all = if empty { std::sync::Arc::default() } else { all? };
-        let page = listing::cut(&all, &query, self.quirks, || self.shared.number_call());
+        let mut page = listing::cut(&all, &query, self.quirks, || self.shared.number_call());
+        if by_change && filter == ChangeFilter::Miscounted {
+            page.total = roster::rows(&view, version, collection).len();
+        }
         let write = |row: &Row| query.columns(version, rows::json(&view, version, row));
         let rows: Vec<serde_json::Value> = page.rows.iter().map(write).collect::<Result<_, _>>()?;
         let mut answer = Answer::value(&serde_json::json!({ collection.envelope().0: rows }));
         answer.headers = page.headers(self.quirks, self.path, &query);
         Ok(answer)
+    }
+
+    /// The district moves on while it is pulled.
+    fn turn(&self, collection: Collection, query: &Query) {
+        let to = self.quirks.oneroster.turns_to.filter(|_| collection == Collection::Users && query.offset > 0);
+        if let Some(night) = to.filter(|night| *night != self.shared.night()) {
+            self.shared.set_night(night);
+        }
     }
 
     fn single(&self, version: Version, collection: Collection, id: &str) -> Answer {

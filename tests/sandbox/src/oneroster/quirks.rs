@@ -1,5 +1,6 @@
 //! What real `OneRoster` servers do differently. Each is off by default.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Quirks of `OneRoster`. Those of `crate::PagingQuirks` that have a meaning here hold too: `empty`, `total_off_by`,
@@ -36,6 +37,21 @@ pub struct OneRosterQuirks {
     pub no_contact_data: bool,
     /// Those who are gone are listed as `tobedeleted` instead of being left out.
     pub to_be_deleted: bool,
+    /// Half of those who are gone are left out all the same.
+    pub silent_half: bool,
+    /// What a filter by `dateLastModified` does.
+    pub change_filter: ChangeFilter,
+    /// Users do not tell their `dateLastModified`.
+    pub undated_rows: bool,
+    /// Rows are stamped with a clock, or a zone, so many hours behind.
+    pub stamps_behind_hours: u8,
+    /// Each night's changes are stamped half an hour before the pull of the night before, which did not show them yet: the
+    /// latest that a server can show a change after it was made. Night 5 is then the day after the district's own date.
+    pub days_pass: bool,
+    /// What it takes for now in `Date`; the machine's time where not said.
+    pub clock: Option<DateTime<Utc>>,
+    /// The night that comes while users are being listed: as soon as a second page of them is asked for.
+    pub turns_to: Option<u32>,
 }
 
 /// How booleans are written.
@@ -68,6 +84,23 @@ pub enum ErrorShape {
     Message,
     /// A web page.
     Html,
+}
+
+/// What a filter by `dateLastModified` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeFilter {
+    /// What the standard says.
+    #[default]
+    Heeded,
+    /// As if it were not there.
+    Ignored,
+    /// 400, as for an unknown field.
+    Refused,
+    /// Heeded, and `X-Total-Count` counts all rows.
+    Miscounted,
+    /// Nothing is ever shown.
+    Empty,
 }
 
 /// What a blank `filter=` does.

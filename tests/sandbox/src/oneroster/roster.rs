@@ -10,7 +10,7 @@ use crate::catalog::people::Person;
 use crate::catalog::{staff, student};
 use crate::world::calendar::Year;
 use crate::world::scenario::State;
-use crate::world::{View, family};
+use crate::world::{Salt, View, family};
 
 /// A student's role at a school.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +56,16 @@ pub(super) fn is_listed(view: &View<'_>, version: Version, roles: &[Role]) -> bo
     }
 }
 
-/// Students listed; with `gone` those who are gone too, who are then served as `tobedeleted`.
+/// Whether a student who is gone is still served, as `tobedeleted`.
+fn leaves_a_trace(view: &View<'_>, index: u32) -> bool {
+    let quirks = &view.quirks.oneroster;
+    quirks.to_be_deleted && !(quirks.silent_half && view.hash(Salt::Half, index) & 2 == 0)
+}
+
+/// Students listed, and those who are gone as far as they leave a trace.
 fn students(view: &View<'_>, version: Version) -> Vec<Person> {
-    let with_gone = view.quirks.oneroster.to_be_deleted;
     let known = (0..view.students()).filter_map(|index| Some((index, view.state(index)?)));
-    let here = known.filter(|(_, state)| with_gone || !state.gone);
+    let here = known.filter(|(index, state)| !state.gone || leaves_a_trace(view, *index));
     let listed = here.filter(|(index, state)| is_listed(view, version, &roles(view, *index, state)));
     listed.map(|(index, state)| Person::Student(index, state)).collect()
 }
@@ -81,6 +86,14 @@ pub(super) fn children(view: &View<'_>, version: Version, of: u32) -> Vec<Person
     let listed = indexes.filter_map(|index| Some((index, view.listed(index)?)));
     let listed = listed.filter(|(index, state)| is_listed(view, version, &roles(view, *index, state)));
     listed.map(|(index, state)| Person::Student(index, state)).collect()
+}
+
+/// The night on which anything about a family was changed last.
+pub(super) fn changed_on(view: &View<'_>, of: u32) -> u32 {
+    let first = family::first_student(of);
+    let indexes = (first..first + 3).filter(|index| family::of(*index) == of);
+    let nights = indexes.filter_map(|index| Some(view.changed_on(index, &view.state(index)?)));
+    nights.max().unwrap_or(1)
 }
 
 fn all_guardians(view: &View<'_>, students: &[Person]) -> Vec<Person> {

@@ -1,6 +1,6 @@
 //! Rows as JSON.
 
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, TimeDelta};
 use serde_json::{Map, Value, json};
 
 use super::roster::{self, Role};
@@ -42,15 +42,33 @@ pub(super) fn sourced_id(view: &View<'_>, version: Version, row: &Row) -> String
     }
 }
 
-fn base(view: &View<'_>, id: &str, state: Option<&State>) -> Map<String, Value> {
-    let generation = state.and_then(|state| state.last_change).map_or(0, |(generation, _)| generation);
-    let day = view.world.today() - Days::new(40) + Days::new(u64::from(generation));
-    let gone = state.is_some_and(|state| state.gone);
+/// What every row has. `student` is the one whom it tells of, or by whom it changes.
+fn base(view: &View<'_>, id: &str, student: Option<(u32, &State)>) -> Map<String, Value> {
+    let night = student.map_or(1, |(index, state)| view.changed_on(index, state));
+    let gone = student.is_some_and(|(_, state)| state.gone);
     let mut map = Map::new();
     map.insert("sourcedId".into(), json!(id));
     map.insert("status".into(), json!(if gone { "tobedeleted" } else { "active" }));
-    map.insert("dateLastModified".into(), json!(format!("{day}T04:00:00.000Z")));
+    map.insert("dateLastModified".into(), json!(stamp(view, night)));
     map
+}
+
+/// The hour at which nights are pulled where days pass, UTC: two in the morning in Chicago, by daylight-saving time.
+const PULLED_AT: u32 = 7;
+
+/// When a night's changes were made: long ago for those of night 1, else today at noon and some seconds.
+fn stamp(view: &View<'_>, night: u32) -> String {
+    let today = view.world.today();
+    let behind = view.quirks.oneroster.stamps_behind_hours;
+    let (day, hour, minute) = match night {
+        1 => (today - Days::new(40), 4, 0),
+        night if view.quirks.oneroster.days_pass => {
+            (today + Days::new(u64::from(night.saturating_sub(5))), PULLED_AT - 1, 30)
+        }
+        _ => (today, 12, 0),
+    };
+    let time = day.and_hms_opt(hour, minute, night.min(59)).unwrap_or_default() - TimeDelta::hours(i64::from(behind));
+    format!("{}.000Z", time.format("%Y-%m-%dT%H:%M:%S"))
 }
 
 fn reference(kind: &str, id: &str) -> Value {
@@ -96,13 +114,16 @@ fn session(view: &View<'_>, place: u64) -> Value {
     Value::Object(map)
 }
 
+const fn student_of(person: &Person) -> Option<(u32, &State)> {
+    match person {
+        Person::Student(index, state) => Some((*index, state)),
+        _ => None,
+    }
+}
+
 fn user(view: &View<'_>, version: Version, person: &Person) -> Value {
     let id = ids::person(view, version, person);
-    let state = match person {
-        Person::Student(_, state) => Some(state),
-        _ => None,
-    };
-    let mut map = base(view, &id, state);
+    let mut map = base(view, &id, student_of(person));
     if version == Version::V12 && !view.quirks.oneroster.no_legacy_ids {
         map.insert("metadata".into(), json!({"ic.legacySourceId": ids::legacy(view, person)}));
     }
@@ -118,6 +139,13 @@ fn user(view: &View<'_>, version: Version, person: &Person) -> Value {
         Person::Guardian(family, which) => add_guardian(view, version, family, which, &mut map),
         Person::Staff(index) => add_staff(view, version, index, &mut map),
         Person::Contact(_) => {}
+    }
+    // A change in the family is one of its guardians' rows too: it may have come or gone with the student.
+    if let Person::Guardian(family, _) = *person {
+        map.insert("dateLastModified".into(), json!(stamp(view, roster::changed_on(view, family))));
+    }
+    if view.quirks.oneroster.undated_rows {
+        map.remove("dateLastModified");
     }
     if view.quirks.oneroster.no_contact_data {
         for key in ["email", "phone", "sms"] {
@@ -210,11 +238,7 @@ fn add_staff(view: &View<'_>, version: Version, index: u32, map: &mut Map<String
 fn demographics(view: &View<'_>, version: Version, person: &Person) -> Value {
     let id = ids::person(view, version, person);
     let hash = person.hash(view);
-    let state = match person {
-        Person::Student(_, state) => Some(state),
-        _ => None,
-    };
-    let mut map = base(view, &id, state);
+    let mut map = base(view, &id, student_of(person));
     map.insert("birthDate".into(), json!(person.birth_date(view)));
     map.insert("sex".into(), json!(if person.gender(view).0 == "F" { "female" } else { "male" }));
     let races = [

@@ -117,6 +117,19 @@ impl View<'_> {
         self.night == 3
     }
 
+    /// The night on which a student was changed last, as a SIS notes it: night 1 where never. Who is away on night 3 was
+    /// changed on it, and again on night 4, which brings him back.
+    pub(crate) fn changed_on(&self, index: u32, state: &State) -> u32 {
+        let touched = match state.last_change {
+            None => 1,
+            Some((1, _)) => 2,
+            Some((generation, _)) => generation + 3,
+        };
+        let comes_and_goes = self.night >= 3 && self.hash(Salt::Half, index) & 1 == 0;
+        let away = if comes_and_goes { self.night.min(4) } else { 1 };
+        touched.max(away)
+    }
+
     /// Students listed so far, those gone again included.
     pub(crate) fn students(&self) -> u32 {
         self.world.config.students + self.world.newcomers * self.generation()

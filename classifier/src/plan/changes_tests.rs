@@ -1,0 +1,484 @@
+//! Nights by changes alone, beside nights by everything: they end where those end.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use proptest::prelude::*;
+use rollcall_proto::{
+    id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
+    message::StudentEvent,
+    roster::Student,
+};
+use rollcall_store::{
+    board::{Ask, Progress},
+    plan::StoredStudent,
+    run::{Baseline, Changes, Discovery, Snapshot},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{decode::decode, recheck, testing};
+
+/// Rows of a resource as they came, page by page.
+type Pages = Vec<Vec<Value>>;
+
+/// People of a district, each by its number; a student's guardian is 100 more.
+type People = BTreeMap<u32, Person>;
+
+#[derive(Debug, Clone)]
+struct Person {
+    name: u32,
+    phone: u32,
+    birth: u32,
+    left: bool,
+    guardian: bool,
+    gone: bool,
+}
+
+/// What happens to a student between two nights.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Comes,
+    Renamed,
+    Withdrawn,
+    Back,
+    Gone,
+    GuardianReached,
+    GuardianChanged,
+    BirthDateMended,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => Just(Event::Comes),
+        3 => Just(Event::Renamed),
+        2 => Just(Event::Withdrawn),
+        1 => Just(Event::Back),
+        2 => Just(Event::Gone),
+        2 => Just(Event::GuardianReached),
+        2 => Just(Event::GuardianChanged),
+        1 => Just(Event::BirthDateMended),
+    ]
+}
+
+/// Applies an event; the numbers of the users and of the demographics whose rows it changes.
+fn befall(people: &mut People, number: u32, event: Event) -> (Vec<u32>, Vec<u32>) {
+    let own = (vec![number], vec![number]);
+    let Some(person) = people.get_mut(&number).filter(|person| !person.gone) else {
+        if matches!(event, Event::Comes) {
+            people.insert(number, Person { name: 0, phone: 0, birth: 1, left: false, guardian: false, gone: false });
+            return own;
+        }
+        return (Vec::new(), Vec::new());
+    };
+    match event {
+        Event::Comes => return (Vec::new(), Vec::new()),
+        Event::Renamed => person.name += 1,
+        Event::Withdrawn => person.left = true,
+        Event::Back => person.left = false,
+        Event::Gone => {
+            person.gone = true;
+            return (vec![number, number + 100], vec![number]);
+        }
+        Event::GuardianReached => {
+            person.phone += 1;
+            return if person.guardian { (vec![number + 100], Vec::new()) } else { (Vec::new(), Vec::new()) };
+        }
+        Event::GuardianChanged => {
+            person.guardian = !person.guardian;
+            return (vec![number, number + 100], Vec::new());
+        }
+        Event::BirthDateMended => {
+            person.birth = person.birth % 27 + 1;
+            return (Vec::new(), vec![number]);
+        }
+    }
+    (vec![number], Vec::new())
+}
+
+fn user(people: &People, id: u32) -> Option<Value> {
+    let role = |word: &str, end: Option<&str>| json!([{"role": word, "org": {"sourcedId": "S1"}, "beginDate": "2025-08-13", "endDate": end}]);
+    if let Some(person) = id.checked_sub(100).map(|student| people.get(&student)) {
+        let person = person?;
+        let status = if person.guardian && !person.gone { "active" } else { "tobedeleted" };
+        return Some(json!({"sourcedId": format!("u{id}"), "status": status, "familyName": "Li",
+            "sms": person.phone.to_string(), "roles": role("guardian", None)}));
+    }
+    let person = people.get(&id)?;
+    let (status, end) = (if person.gone { "tobedeleted" } else { "active" }, person.left.then_some("2025-10-01"));
+    let agents = if person.guardian { json!([{"sourcedId": format!("u{}", id + 100)}]) } else { json!([]) };
+    Some(
+        json!({"sourcedId": format!("u{id}"), "status": status, "givenName": "Ada", "familyName": format!("Li {}", person.name),
+        "roles": role("student", end), "agents": agents}),
+    )
+}
+
+fn demographics(people: &People, id: u32) -> Option<Value> {
+    let person = people.get(&id)?;
+    let status = if person.gone { "tobedeleted" } else { "active" };
+    Some(json!({"sourcedId": format!("u{id}"), "status": status, "birthDate": format!("2014-02-{:02}", person.birth)}))
+}
+
+fn is_active(row: &Value) -> bool {
+    row["status"] == "active"
+}
+
+/// Everything that the source lists: what is gone, it leaves out.
+fn everything(people: &People) -> (Vec<Value>, Vec<Value>) {
+    let users = people.keys().copied().chain(people.keys().map(|id| id + 100)).filter_map(|id| user(people, id));
+    let others = people.keys().filter_map(|id| demographics(people, *id));
+    (users.filter(is_active).collect(), others.filter(is_active).collect())
+}
+
+/// What a store holds of a district.
+#[derive(Debug, Clone, Default)]
+struct Stored {
+    students: BTreeMap<StudentId, (StoredStudent, Student)>,
+    baseline: Option<Baseline>,
+    /// Everything that ever happened, but for the runs' numbers.
+    history: Vec<String>,
+    /// What the last pull left to build upon: pages of users, and of demographics.
+    kept: [Pages; 2],
+}
+
+impl Records for Stored {
+    fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
+        Ok(ids.iter().filter_map(|id| Some(self.students.get(id)?.1.clone())).collect())
+    }
+}
+
+struct Pulled {
+    board: Board,
+    pages: Vec<PageRow>,
+    fragments: Vec<PageFragments>,
+}
+
+impl Pulled {
+    fn add(&mut self, ask: Ask, pages: &[Vec<Value>]) {
+        let listing = ListingNo(self.board.listings.len() as u32);
+        let resource = ask.resource.clone();
+        let mut own = Board::new(vec![ask], 1).listings.remove(0);
+        (own.last_page, own.progress) = (Some(pages.len() as u32), Progress::Fetched);
+        self.board.listings.push(own);
+        for (number, rows) in (1_u32..).zip(pages) {
+            let body = json!({ &resource: rows }).to_string();
+            let decoded = decode(SisKind::OneRoster, &resource, body.as_bytes()).unwrap();
+            let (connection, page) = (ConnectionNo(0), PageNo(number));
+            self.pages.push(PageRow {
+                connection,
+                listing,
+                page,
+                status: 200,
+                rows: i64::from(decoded.tally.rows),
+                digest: decoded.digest,
+                claimed_total: None,
+                error: None,
+                asked_at: DateTime::UNIX_EPOCH,
+                took_ms: 1,
+                collected_at: DateTime::UNIX_EPOCH,
+            });
+            self.fragments.push(PageFragments { connection, listing, page, fragments: decoded.fragments });
+        }
+    }
+}
+
+const RESOURCES: [&str; 2] = ["users", "demographics"];
+
+impl Stored {
+    /// A pull of everything, or of changes over what was kept.
+    fn facts(&mut self, people: &People, changed: Option<[Vec<Value>; 2]>) -> PlanFacts {
+        let mut pulled = Pulled { board: Board::default(), pages: Vec::new(), fragments: Vec::new() };
+        let ask = |resource: &str| Ask {
+            resource: resource.to_owned(),
+            essential: resource != "demographics",
+            ..Ask::default()
+        };
+        let mut discovery = Discovery { snapshot: Some(snapshot()), ..Discovery::default() };
+        let (users, others) = everything(people);
+        discovery.totals.insert("users".to_owned(), users.len() as i64);
+        if let Some(changed) = changed {
+            for (resource, pages) in RESOURCES.iter().zip(&self.kept) {
+                pulled.add(Ask { stored: Some(RunId(uuid::Uuid::nil())), ..ask(resource) }, pages);
+            }
+            for ((resource, rows), kept) in RESOURCES.iter().zip(changed).zip(&mut self.kept) {
+                pulled.add(Ask { since: Some(DateTime::UNIX_EPOCH), ..ask(resource) }, std::slice::from_ref(&rows));
+                kept.push(rows);
+            }
+            let (since, over, full_on) = (DateTime::UNIX_EPOCH, RunId(uuid::Uuid::nil()), testing::today());
+            discovery.scope = PullScope::Changes(Changes { since, over, full_on, lists_deleted: false });
+        } else {
+            self.kept = [users, others].map(|rows| rows.chunks(3).map(<[Value]>::to_vec).collect());
+            RESOURCES.iter().zip(&self.kept).for_each(|(resource, pages)| pulled.add(ask(resource), pages));
+            discovery.scope = PullScope::Everything(None);
+        }
+        pulled.add(ask("orgs"), &[vec![json!({"sourcedId": "S1", "type": "school", "identifier": "041"})]]);
+        let mut district = testing::district();
+        district.connections[0].kind = SisKind::OneRoster;
+        let (connection, state) = (ConnectionNo(0), PullState::Fetched);
+        let pull = Pull { connection, state, discovery: Some(discovery), reason: None };
+        PlanFacts {
+            district,
+            run: testing::run(),
+            pulls: vec![PullIn {
+                pull,
+                board: Some(pulled.board),
+                baseline: self.baseline.clone(),
+                fragments: pulled.fragments,
+                remembered: Vec::new(),
+            }],
+            pages: pulled.pages,
+            stored: self.students.values().map(|(stored, _)| stored.clone()).collect(),
+            staff: Vec::new(),
+            roster_version: 1,
+            candidates: None,
+        }
+    }
+
+    /// Plans, takes the second look's word for it where there is one, and applies as the writer would.
+    fn night(&mut self, people: &People, changed: Option<[Vec<Value>; 2]>) -> Result<(), Vec<(ConnectionNo, String)>> {
+        let facts = || self.clone().facts(people, changed.clone());
+        let mut plan = match plan_or_ask(facts(), &mut self.clone()).unwrap() {
+            Planned::Made(plan) => *plan,
+            Planned::AskEverything(lacking) => return Err(lacking),
+        };
+        if let Verdict::Recheck(bytes) = &plan.verdict {
+            let again = look_again(facts(), people, &Candidates::decode(bytes).unwrap());
+            plan = super::plan(again, &mut self.clone()).unwrap();
+        }
+        drop(self.facts(people, changed));
+        assert!(matches!(plan.verdict, Verdict::Release | Verdict::Nothing), "{:?} {:?}", plan.verdict, plan.findings);
+        self.apply(&plan);
+        Ok(())
+    }
+
+    fn apply(&mut self, plan: &NewPlan) {
+        for event in testing::events(plan) {
+            let StudentEvent { student_id, change, from, to, rule, enrollments, fingerprint, .. } = &event;
+            self.history
+                .push(format!("{student_id:?} {change:?} {from:?} {to:?} {rule:?} {enrollments:?} {fingerprint:?}"));
+            let stored =
+                StoredStudent { id: student_id.clone(), connection: 0, status: *to, fingerprint: *fingerprint };
+            let before = self.students.get(student_id).map(|(_, record)| record.clone());
+            let record = event.record.as_deref().cloned().or(before).unwrap();
+            self.students.insert(student_id.clone(), (stored, record));
+        }
+        if let [(_, baseline)] = plan.baselines.as_slice() {
+            self.baseline = Some(baseline.clone());
+        }
+    }
+}
+
+/// The second look: each candidate by id, 404 where gone.
+fn look_again(mut facts: PlanFacts, people: &People, candidates: &Candidates) -> PlanFacts {
+    let pull = &mut facts.pulls[0];
+    let mut board = pull.board.take().unwrap();
+    let ids = candidates.sis_ids(ConnectionNo(0), "");
+    let asks = recheck::asks(&board, &ids);
+    assert!(asks.iter().all(|ask| ask.since.is_none() && ask.stored.is_none()), "{asks:?}");
+    board.recheck_from = Some(board.listings.len() as u32);
+    let mut pulled = Pulled { board, pages: Vec::new(), fragments: Vec::new() };
+    for ask in asks {
+        let number = |id: &String| id[1..].parse().unwrap();
+        let rows = ask.ids.as_ref().unwrap().ids.iter().filter_map(|id| user(people, number(id))).filter(is_active);
+        let rows: Vec<Value> = rows.collect();
+        pulled.add(ask, &[rows]);
+    }
+    pull.board = Some(pulled.board);
+    pull.fragments.extend(pulled.fragments);
+    facts.pages.extend(pulled.pages);
+    facts.candidates = Some((candidates.clone(), false));
+    facts
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot { at: DateTime::<Utc>::UNIX_EPOCH, settings: String::new(), shape: std::collections::BTreeSet::new() }
+}
+
+fn rows(people: &People, changed: &[(Vec<u32>, Vec<u32>)]) -> [Vec<Value>; 2] {
+    let mut users: Vec<u32> = changed.iter().flat_map(|(users, _)| users.clone()).collect();
+    let mut others: Vec<u32> = changed.iter().flat_map(|(_, others)| others.clone()).collect();
+    for ids in [&mut users, &mut others] {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    let users = users.into_iter().filter_map(|id| user(people, id)).collect();
+    [users, others.into_iter().filter_map(|id| demographics(people, id)).collect()]
+}
+
+fn first_people() -> People {
+    let mut people = People::new();
+    for number in 0..8 {
+        befall(&mut people, number, Event::Comes);
+        if number % 2 == 0 {
+            befall(&mut people, number, Event::GuardianChanged);
+        }
+    }
+    people
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Two districts alike, one by everything, one by changes with an overlap of a night: the same roster and history.
+    #[test]
+    fn changes_end_where_everything_ends(nights in prop::collection::vec(prop::collection::vec((0_u32..12, event()), 0..6), 1..6)) {
+        let mut people = first_people();
+        let (mut by_everything, mut by_changes) = (Stored::default(), Stored::default());
+        by_everything.night(&people, None).unwrap();
+        by_changes.night(&people, None).unwrap();
+        let mut before = Vec::new();
+        for events in nights {
+            let tonight: Vec<_> = events.iter().map(|(number, event)| befall(&mut people, *number, *event)).collect();
+            let changed: Vec<_> = before.iter().chain(&tonight).cloned().collect();
+            before = tonight;
+            by_everything.night(&people, None).unwrap();
+            by_changes.night(&people, Some(rows(&people, &changed))).unwrap();
+            prop_assert_eq!(&by_changes.students, &by_everything.students);
+            prop_assert_eq!(&by_changes.history, &by_everything.history);
+        }
+    }
+}
+
+#[test]
+fn who_goes_without_a_word_has_everything_asked_for() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    people.remove(&1);
+    let lacking = stored.clone().night(&people, Some([Vec::new(), Vec::new()])).unwrap_err();
+    assert!(lacking[0].1.contains("counts 11 users") && lacking[0].1.contains("12"), "{lacking:?}");
+}
+
+/// One goes with a word, and one without: a count that is right by chance is none where those marked as deleted are counted.
+#[test]
+fn who_goes_without_a_word_is_not_made_up_for_by_one_marked_as_deleted() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    people.remove(&1);
+    let deleted = {
+        befall(&mut people, 3, Event::Gone);
+        user(&people, 3).unwrap()
+    };
+    let asked = |lists_deleted: bool| {
+        let mut facts = stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
+        let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
+        // Twelve were there; of them one is marked, and one is not listed.
+        discovery.totals.insert("users".to_owned(), 11);
+        if let PullScope::Changes(changes) = &mut discovery.scope {
+            changes.lists_deleted = lists_deleted;
+        }
+        matches!(plan_or_ask(facts, &mut stored.clone()).unwrap(), Planned::AskEverything(_))
+    };
+    assert_eq!((asked(true), asked(false)), (true, false));
+
+    let mut facts = stored.clone().facts(&people, None);
+    let base = |facts: PlanFacts| plan(facts, &mut stored.clone()).unwrap().baselines[0].1.base.clone().unwrap();
+    assert!(!base(stored.clone().facts(&people, None)).lists_deleted);
+    let rows = json!({"users": [deleted]}).to_string();
+    facts.pulls[0].fragments.iter_mut().filter(|page| page.listing.0 == 0 && page.page.0 == 1).for_each(|page| {
+        page.fragments = decode(SisKind::OneRoster, "users", rows.as_bytes()).unwrap().fragments;
+    });
+    assert!(base(facts).lists_deleted, "one of them is marked");
+}
+
+/// Where the source does not count, nobody is taken out for being absent from changes.
+#[test]
+fn nobody_is_taken_out_by_absence_from_changes() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    // As if the night that is built upon had lost a student's row.
+    for pages in &mut stored.kept {
+        pages.iter_mut().for_each(|rows| rows.retain(|row| row["sourcedId"] != "u1"));
+    }
+    let mut facts = stored.clone().facts(&people, Some([Vec::new(), Vec::new()]));
+    facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
+    let plan = plan(facts, &mut stored).unwrap();
+    assert_eq!((plan.counts.missing, plan.counts.removed, plan.counts.unchanged), (1, 0, 8), "{:?}", plan.counts);
+    assert!(matches!(plan.verdict, Verdict::Nothing), "{:?}", plan.verdict);
+}
+
+#[test]
+fn what_the_next_night_builds_upon() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    let base_of = |facts: PlanFacts, stored: &mut Stored| plan(facts, stored).unwrap().baselines[0].1.base.clone();
+    let full = base_of(stored.clone().facts(&people, None), &mut stored).unwrap();
+    assert_eq!((full.run, full.full_on), (testing::run().id, testing::today()));
+    stored.night(&people, None).unwrap();
+
+    let day = NaiveDate::from_ymd_opt(2025, 10, 30).unwrap();
+    let changes = |scope_day: NaiveDate| {
+        let mut facts = stored.clone().facts(&people, Some([Vec::new(), Vec::new()]));
+        if let PullScope::Changes(changes) = &mut facts.pulls[0].pull.discovery.as_mut().unwrap().scope {
+            changes.full_on = scope_day;
+        }
+        facts
+    };
+    assert_eq!(base_of(changes(day), &mut stored.clone()).unwrap().full_on, day, "the week goes on");
+    let replay = |mut facts: PlanFacts| {
+        facts.run.replay_of = Some(RunId(uuid::Uuid::nil()));
+        facts
+    };
+    assert_eq!(base_of(replay(changes(day)), &mut stored.clone()), None, "nothing is built upon a replay");
+    let mut unable = stored.clone().facts(&people, None);
+    unable.pulls[0].pull.discovery.as_mut().unwrap().scope = PullScope::Always;
+    assert_eq!(base_of(unable, &mut stored.clone()), None);
+}
+
+/// Everything was asked for after all: what was set aside is not looked at.
+#[test]
+fn what_is_set_aside_does_not_count() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    people.remove(&1);
+    let mut facts = stored.clone().facts(&people, Some([Vec::new(), Vec::new()]));
+    let pull = &mut facts.pulls[0];
+    let mut board = pull.board.take().unwrap();
+    assert!(board.ask_everything() && !board.ask_everything(), "once");
+    let asks: Vec<Ask> = board.listings.split_off(5).into_iter().map(|listing| listing.ask).collect();
+    let mut pulled = Pulled { board, pages: Vec::new(), fragments: Vec::new() };
+    let (users, others) = everything(&people);
+    for (ask, rows) in asks.into_iter().zip([users, others]) {
+        assert!(ask.is_whole() && ask.stored.is_none(), "{ask:?}");
+        pulled.add(ask, &[rows]);
+    }
+    pull.board = Some(pulled.board);
+    pull.fragments.extend(pulled.fragments);
+    facts.pages.extend(pulled.pages);
+    facts.pulls[0].pull.discovery.as_mut().unwrap().scope = PullScope::Everything(Some("after all".to_owned()));
+    let Planned::Made(plan) = plan_or_ask(facts, &mut stored).unwrap() else { panic!("it is everything now") };
+    assert_eq!((plan.counts.listed, plan.counts.missing, plan.counts.removed), (7, 1, 1), "{:?}", plan.counts);
+    assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+}
+
+/// A night of changes is no whole listing of staff: who is absent stays, who is told to have left has.
+#[test]
+fn staff_leave_by_a_row_of_theirs_or_on_a_night_of_everything() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let teacher = |id: &str, status: &str, role: &str| {
+        let roles = json!([{"role": role, "org": {"sourcedId": "S1"}}]);
+        json!({"sourcedId": id, "status": status, "familyName": "Ek", "roles": roles})
+    };
+    let here = ["t1", "t2", "t3"].map(|id| teacher(id, "active", "teacher"));
+    stored.kept[0].push(here.to_vec());
+    let told = vec![teacher("t2", "tobedeleted", "teacher"), teacher("t3", "active", "guardian")];
+    let night = |changed: Option<[Vec<Value>; 2]>| {
+        let mut facts = stored.clone().facts(&people, changed);
+        facts.district.connections[0].staff = rollcall_store::district::StaffScope::Active;
+        facts.staff = ["t1", "t2", "t3", "t4"].map(str::to_owned).to_vec();
+        facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
+        plan(facts, &mut stored.clone()).unwrap()
+    };
+    let by_changes = night(Some([told, Vec::new()]));
+    let listed: Vec<&str> = by_changes.staff.iter().map(|member| member.id.as_str()).collect();
+    assert_eq!((listed, by_changes.staff_whole), (vec!["t1"], false));
+    assert_eq!(by_changes.staff_gone, ["t2", "t3"], "t4 is absent, which proves nothing");
+    let by_everything = night(None);
+    assert!(by_everything.staff_whole && by_everything.staff_gone.is_empty());
+}

@@ -1,0 +1,230 @@
+//! Asking for changes by `dateLastModified`, and whether the answers can be trusted (wire page 1.4). Pure.
+//!
+//! Role: the filter, what a server must show to be asked by it, and what is noted of a source so that a later night
+//! notices that it is not the same any more: what is switched off in Campus ("Data to Share") or flipped (the active
+//! year) changes rows without touching the time of their change.
+//!
+//! Deliberately absent: when to ask for everything, see [`crate::delta`].
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use rollcall_store::{READING, district::Connection, run::Snapshot};
+use serde_json::Value;
+
+use super::{Sample, body};
+
+/// When a row was changed last.
+const CHANGED: &str = "dateLastModified";
+
+/// The server refuses the filter.
+pub(super) const REFUSED: &str = "the server refuses a filter by dateLastModified";
+const UNDATED: &str = "not every row tells its dateLastModified";
+const IGNORED: &str = "the server passes over a filter by dateLastModified";
+const SILENT: &str = "the server shows nothing where it is asked by dateLastModified";
+const MISCOUNTED: &str = "the server counts all rows where it is asked for changes";
+
+/// Never blank: a blank filter is refused by some servers.
+pub(super) fn filter(since: DateTime<Utc>) -> String {
+    format!("{CHANGED}>='{}'", since.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// Why a filter cannot be trusted: by the first rows of all, of those changed since then, and of those ever changed.
+pub(super) fn distrust(all: &Sample, changed: &Sample, ever: &Sample, since: DateTime<Utc>) -> Option<&'static str> {
+    let dated = |sample: &Sample| sample.rows.iter().all(|row| changed_at(row).is_some());
+    if !dated(all) || !dated(changed) {
+        return Some(UNDATED);
+    }
+    if changed.rows.iter().filter_map(changed_at).any(|at| at < since) {
+        return Some(IGNORED);
+    }
+    if !all.rows.is_empty() && ever.rows.is_empty() {
+        return Some(SILENT);
+    }
+    let miscounted = |total| Some(total) == all.total() && (changed.len() as i64) < total;
+    changed.total().is_some_and(miscounted).then_some(MISCOUNTED)
+}
+
+fn changed_at(row: &Value) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(row[CHANGED].as_str()?.trim()).ok().map(|at| at.to_utc())
+}
+
+/// What the first rows of a source show.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    at: DateTime<Utc>,
+    shape: BTreeSet<String>,
+    undated: bool,
+}
+
+impl Shown {
+    /// Nothing yet, of a pull that begins at `at`.
+    pub(super) fn at(at: DateTime<Utc>) -> Self {
+        Self { at, ..Self::default() }
+    }
+
+    /// Notes a collection's first rows: which keys have values, and which roles there are.
+    pub(super) fn add(&mut self, resource: &str, sample: &Sample) {
+        for row in &sample.rows {
+            self.undated |= changed_at(row).is_none();
+            for (key, value) in row.as_object().into_iter().flatten().filter(|(_, value)| holds(value)) {
+                self.shape.insert(format!("{resource}.{key}"));
+                if key == "role" || key == "roles" {
+                    self.roles(resource, value);
+                }
+            }
+        }
+    }
+
+    fn roles(&mut self, resource: &str, value: &Value) {
+        let many = value.as_array().into_iter().flatten().map(|role| &role["role"]);
+        for word in many.chain([value]).filter_map(Value::as_str) {
+            self.shape.insert(format!("{resource}/{word}"));
+        }
+    }
+
+    /// Notes the school years that are served.
+    pub(super) fn add_years(&mut self, years: &[String]) {
+        self.shape.extend(years.iter().map(|year| format!("school year {year}")));
+    }
+
+    /// What a later pull is compared with; `None` where the rows do not tell when they were changed.
+    pub(super) fn snapshot(self, connection: &Connection) -> Option<Snapshot> {
+        let settings = settings(connection)?;
+        (!self.undated).then_some(Snapshot { at: self.at, settings, shape: self.shape })
+    }
+}
+
+fn holds(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// The program, how it reads pages, and the settings that rows were read by. How fast a connection is asked makes no difference to them.
+fn settings(connection: &Connection) -> Option<String> {
+    let alike = Connection { page_size: 1, lanes: 1, full_every_days: 1, ..connection.clone() };
+    let text = serde_json::to_string(&alike).ok()?;
+    Some(format!("{} {READING} {:016x}", env!("CARGO_PKG_VERSION"), body::digest(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::net::Reply;
+
+    fn sample(rows: &[Value], total: Option<usize>) -> Sample {
+        let reply = Reply {
+            status: 200,
+            content_type: None,
+            retry_after: None,
+            date: None,
+            total_count: total.map(|total| total.to_string()),
+            link: None,
+            cache_control: None,
+            body: bytes::Bytes::new(),
+        };
+        Sample { rows: rows.to_vec(), reply }
+    }
+
+    fn row(day: u32) -> Value {
+        json!({"sourcedId": day.to_string(), "dateLastModified": format!("2026-09-{day:02}T04:00:00.000Z")})
+    }
+
+    fn since() -> DateTime<Utc> {
+        "2026-09-10T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_filter_is_as_the_standard_writes_it() {
+        assert_eq!(filter(since()), "dateLastModified>='2026-09-10T00:00:00.000Z'");
+    }
+
+    #[test]
+    fn a_server_is_trusted_where_it_filters_and_dates_its_rows() {
+        let all = [row(1), row(2), row(11)];
+        let (whole, some) = (|| sample(&all, Some(3)), |total| sample(&all[2..], total));
+        let none = || sample(&[], Some(0));
+        let undated = || sample(&[json!({"sourcedId": "1"})], None);
+        let cases = [
+            (whole(), some(Some(1)), whole(), None),
+            (whole(), some(None), whole(), None),
+            (whole(), none(), whole(), None),
+            (sample(&[], None), sample(&[], None), sample(&[], None), None),
+            (sample(&all[2..], Some(1)), some(Some(1)), some(Some(1)), None),
+            (undated(), none(), whole(), Some(UNDATED)),
+            (whole(), undated(), whole(), Some(UNDATED)),
+            (whole(), whole(), whole(), Some(IGNORED)),
+            (whole(), none(), none(), Some(SILENT)),
+            (whole(), some(Some(3)), whole(), Some(MISCOUNTED)),
+            // More of each than the first rows show.
+            (sample(&all[2..], Some(9)), some(Some(4)), some(Some(9)), None),
+            (sample(&all[2..], Some(9)), some(Some(9)), some(Some(9)), Some(MISCOUNTED)),
+        ];
+        for (number, (all, changed, ever, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(distrust(&all, &changed, &ever, since()), expected, "case {number}");
+        }
+    }
+
+    fn connection(extra: &Value) -> Connection {
+        let mut connection =
+            json!({"kind": "oneroster", "base_url": "https://x.example/ims/oneroster", "client_id": "c"});
+        connection.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value(connection).unwrap()
+    }
+
+    #[test]
+    fn what_is_noted_is_names_and_never_values() {
+        let mut shown = Shown::default();
+        let roles = json!([{"role": "student", "roleType": "primary"}, {"role": "guardian"}]);
+        let user = json!({"sourcedId": "1", "familyName": "Zebra", "email": " ", "agents": [], "phone": null, "roles": roles,
+            "dateLastModified": "2026-09-10T00:00:00Z"});
+        shown.add(
+            "users",
+            &sample(&[user, json!({"role": "parent", "dateLastModified": "2026-09-10T00:00:00Z"})], None),
+        );
+        shown.add_years(&["2027".to_owned()]);
+        let snapshot = shown.snapshot(&connection(&json!({}))).unwrap();
+        let shape: Vec<&str> = snapshot.shape.iter().map(String::as_str).collect();
+        assert_eq!(
+            shape,
+            [
+                "school year 2027",
+                "users.dateLastModified",
+                "users.familyName",
+                "users.role",
+                "users.roles",
+                "users.sourcedId",
+                "users/guardian",
+                "users/parent",
+                "users/student"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_settings_are_noticed_and_another_pace_is_none() {
+        let of = |extra: &Value| Shown::default().snapshot(&connection(extra)).unwrap().settings;
+        let plain = of(&json!({}));
+        for same in [json!({"lanes": 7}), json!({"page_size": 7}), json!({"full_every_days": 1})] {
+            assert_eq!(of(&same), plain, "{same}");
+        }
+        for other in [
+            json!({"version": "1.1"}),
+            json!({"id_prefix": "A"}),
+            json!({"client_id": "d"}),
+            json!({"staff": "active"}),
+        ] {
+            assert_ne!(of(&other), plain, "{other}");
+        }
+        let mut undated = Shown::default();
+        undated.add("users", &sample(&[json!({"sourcedId": "1"})], None));
+        assert_eq!(undated.snapshot(&connection(&json!({}))), None);
+    }
+}

@@ -1,0 +1,206 @@
+//! Pulls for changes alone: what they build on, and the copies that make each of them whole by itself.
+//!
+//! Role: finds the last complete pull and its pages, and copies their fragments into the run that builds on them. So such a
+//! run is planned, replayed and forgotten like any other, and never looks beyond its own pages.
+//!
+//! Invariants: built upon is only the run just before, and only one that succeeded; all of its pages are copied, or
+//! nothing is saved. A page that [stands on another run's](crate::unchanged) is copied with the content from there: copies
+//! lie at other numbers, and stand on nothing. They carry no digest of a body, so none is taken for a page of its number.
+//! Raw bodies stay with the run that fetched them: what an upgrade reads anew it asks for anew.
+
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, RunId};
+
+use crate::{
+    Store, StoreError, baselines,
+    board::{Ask, Board, LaneMove, Progress},
+    plan::{pack, unpack},
+    pulls,
+    run::{Baseline, Discovery, PullBase, PullScope},
+    sql::{Tx, args},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+const OPERATION: &str = "lay stored pages under a pull";
+
+const BEFORE: &str = "\
+SELECT id FROM run WHERE district = $1 AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2)
+ORDER BY seq DESC LIMIT 1";
+
+const SUCCEEDED: &str = "SELECT 1 FROM run WHERE district = $1 AND id = $2 AND state = 'succeeded'";
+
+const WHOLE: &str = "\
+SELECT count(*)
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5
+  AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(coalesce(content.fragments, p.fragments)) > 0";
+
+const COPY: &str = "\
+INSERT INTO page (district, run, connection, listing, page, status, fragments, rows, digest, asked_at, took_ms,
+                  collected_at)
+SELECT p.district, $6, p.connection, $7, p.page + $8, p.status, coalesce(content.fragments, p.fragments), p.rows,
+       p.digest, p.asked_at, p.took_ms, p.collected_at
+FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
+     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
+WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5
+  AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(coalesce(content.fragments, p.fragments)) > 0";
+
+const TO_PULL: &str = "\
+UPDATE run SET stage = 'pull', touched_at = $3, plan_lease_until = NULL
+WHERE district = $1 AND id = $2 AND stage IN ('plan', 'pull') AND ended_at IS NULL";
+
+const LOCK_PG: &str = "\
+SELECT discovery, board FROM pull WHERE district = $1 AND run = $2 AND connection = $3 AND state = 'fetched' FOR UPDATE";
+const LOCK_LITE: &str = "\
+SELECT discovery, board FROM pull WHERE district = $1 AND run = $2 AND connection = $3 AND state = 'fetched'";
+
+const ANEW: &str = "\
+UPDATE pull SET discovery = $4, board = $5, state = 'fetching' WHERE district = $1 AND run = $2 AND connection = $3";
+
+/// What a run pulled of one resource: its listings of it, each with its last page, in the order in which they count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredListing {
+    ask: Ask,
+    parts: Vec<(ListingNo, u32)>,
+}
+
+impl StoredListing {
+    /// Pages, all in all.
+    pub fn pages(&self) -> u32 {
+        self.parts.iter().map(|(_, pages)| pages).sum()
+    }
+
+    /// What stands for it on the board of the run that builds on it.
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
+    }
+}
+
+impl Store {
+    /// What a pull may ask for changes over: the run just before, where it succeeded and its pull was complete, with its
+    /// baseline.
+    pub async fn pull_base(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+    ) -> Result<Option<(PullBase, Baseline)>> {
+        let mut tx = self.read(district, OPERATION).await?;
+        let Some(baseline) = baselines::read(&mut tx, district, connection).await? else { return Ok(None) };
+        let Some(base) = baseline.base.clone() else { return Ok(None) };
+        let before = tx.row(OPERATION, BEFORE, args![district, run]).await?;
+        let before = before.map(|row| row.get(0).map(RunId)).transpose()?;
+        let succeeded = tx.row(OPERATION, SUCCEEDED, args![district, base.run]).await?.is_some();
+        tx.commit(OPERATION).await?;
+        Ok((before == Some(base.run) && succeeded).then_some((base, baseline)))
+    }
+
+    /// What a run pulled of `resources`. `None`: not all of its pages are in the store any more.
+    pub async fn stored_listings(
+        &self,
+        district: &DistrictId,
+        of: RunId,
+        connection: ConnectionNo,
+        resources: &[&str],
+    ) -> Result<Option<Vec<StoredListing>>> {
+        let Some(board) = self.board(district, of, connection).await? else { return Ok(None) };
+        let listings = resources.iter().map(|resource| listing_of(&board, of, resource));
+        let Some(listings) = listings.collect::<Option<Vec<StoredListing>>>() else { return Ok(None) };
+        let mut tx = self.read(district, OPERATION).await?;
+        for (listing, pages) in listings.iter().flat_map(|listing| &listing.parts) {
+            let row = tx.row(OPERATION, WHOLE, args![district, of, connection, *listing, *pages]).await?;
+            if row.map(|row| row.get::<i64>(0)).transpose()? != Some(i64::from(*pages)) {
+                return Ok(None);
+            }
+        }
+        tx.commit(OPERATION).await?;
+        Ok(Some(listings))
+    }
+
+    /// [`Store::save_discovery`] of a pull for changes alone: copies what `of` pulled to where the board, on which it was
+    /// [laid under](Board::lay_under) in this order, has it.
+    pub async fn save_discovery_over(
+        &self,
+        (district, run, connection): (&DistrictId, RunId, ConnectionNo),
+        discovery: &Discovery,
+        board: &Board,
+        of: RunId,
+        listings: &[StoredListing],
+    ) -> Result<bool> {
+        let mut tx = self.begin(district, OPERATION).await?;
+        if !pulls::save_discovery_in(&mut tx, (district, run, connection), discovery, board).await? {
+            return Ok(false);
+        }
+        for (number, listing) in (0_u32..).map(ListingNo).zip(listings) {
+            let mut before = 0;
+            for (from, pages) in &listing.parts {
+                let place = args![district, of, connection, *from, *pages, run, number, before];
+                copy(&mut tx, place, *pages).await?;
+                before += pages;
+            }
+        }
+        tx.commit(OPERATION).await?;
+        Ok(true)
+    }
+}
+
+impl Store {
+    /// Ids of the staff who have not left: a pull for changes alone tells of some of them, and of nobody by silence.
+    pub async fn staff_ids(&self, district: &DistrictId) -> Result<Vec<String>> {
+        let operation = "list the staff";
+        let sql = "SELECT staff_id FROM staff WHERE district = $1 AND left_at IS NULL ORDER BY staff_id";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Goes back to the pull of a run at Plan, and asks a connection for everything, whose changes alone do not add up.
+    /// The lanes to be set going; none where it was done before.
+    pub async fn ask_everything(
+        &self,
+        (district, run, connection): (&DistrictId, RunId, ConnectionNo),
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<LaneMove>> {
+        let mut tx = self.begin(district, OPERATION).await?;
+        let lock = if tx.is_postgres() { LOCK_PG } else { LOCK_LITE };
+        let Some(row) = tx.row(OPERATION, lock, args![district, run, connection]).await? else { return Ok(Vec::new()) };
+        let mut discovery: Discovery = unpack(&row.get::<Vec<u8>>(0)?)?;
+        let mut board: Board = unpack(&row.get::<Vec<u8>>(1)?)?;
+        let asked = board.ask_everything();
+        if !asked || tx.execute(OPERATION, TO_PULL, args![district, run, now]).await? == 0 {
+            return Ok(Vec::new());
+        }
+        discovery.scope = PullScope::Everything(Some(why.to_owned()));
+        let moves = board.deal(now);
+        tx.execute(OPERATION, ANEW, args![district, run, connection, pack(&discovery)?, pack(&board)?]).await?;
+        tx.commit(OPERATION).await?;
+        Ok(moves)
+    }
+}
+
+async fn copy(tx: &mut Tx, place: Vec<crate::sql::Arg>, pages: u32) -> Result<()> {
+    if tx.execute(OPERATION, COPY, place).await? == u64::from(pages) {
+        return Ok(());
+    }
+    let detail = "pages of the run that it builds on went away meanwhile".to_owned();
+    Err(StoreError::Corrupt { what: "base of a pull", detail })
+}
+
+/// The listings of a resource that a run pulled, those of its second look left out.
+fn listing_of(board: &Board, run: RunId, resource: &str) -> Option<StoredListing> {
+    let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    let numbered = (0_u32..).map(ListingNo).zip(board.listings.iter().take(first));
+    let own: Vec<_> = numbered.filter(|(_, listing)| listing.ask.resource == resource && !listing.aside).collect();
+    let part = |(number, listing): &(ListingNo, &crate::board::Listing)| {
+        let last = listing.last_page.filter(|_| listing.progress == Progress::Fetched)?;
+        Some((*number, last))
+    };
+    let parts = own.iter().map(part).collect::<Option<Vec<_>>>()?;
+    let (_, listing) = own.last()?;
+    let ask = Ask { since: None, stored: Some(run), ..listing.ask.clone() };
+    Some(StoredListing { ask, parts })
+}
