@@ -272,11 +272,17 @@ async fn listening(process: &rollcall_e2e::Process) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     const PLANTED: &str = "Zebedee-Canary-Quillfeather";
+    // A fetcher, a classifier and a writer; this district has no flags.
+    const PANICS_AT: [&str; 3] =
+        ["commit/save what discovery found/before", "commit/store pages/before", "commit/apply a batch/before"];
     let collector = Collector::start().await;
     let config = SandboxConfig { client_secret: "canary/secret+5a1e".to_owned(), ..district() };
     let mut house = House::scaled_out(config).await;
     house.extra = collector.over_http();
     house.extra.push(("ROLLCALL_LOG".to_owned(), "debug".to_owned()));
+    // Each panics once over its work, and says whom over.
+    let panics = PANICS_AT.map(|moment| format!("{moment}=1*panic({PLANTED})"));
+    house.extra.push(("ROLLCALL_FAILPOINTS".to_owned(), panics.join(";")));
     let mut processes = Vec::new();
     for role in ["fetcher", "classifier", "writer", "flag-sync"] {
         processes.push(house.start(role, &["-vv", "worker", role, "--listen", "127.0.0.1:0"]));
@@ -287,7 +293,8 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     let story = house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
     let refuse = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{}')", story.0);
     sqlx::query(sqlx::AssertSqlSafe(refuse)).execute(&house.services().database).await.unwrap();
-    house.services().put("rollcall.collect", "page.raw", &format!("{{\"LastName\": \"{PLANTED}\"}}")).await;
+    let properties = serde_json::json!({"type": "page.raw", "delivery_mode": 2, "content_type": "application/msgpack"});
+    house.services().put("rollcall.collect", &properties, &format!("{{\"LastName\": \"{PLANTED}\"}}")).await;
     let mut quirks = passing_trouble("StudentGuardian");
     quirks.faults.push(Fault {
         kind: FaultKind::TruncatedJson,
@@ -315,6 +322,11 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
         let address = listening(process).await;
         let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
         assert!(metrics.contains("rollcall_messages_total"), "{metrics}");
+        if number < PANICS_AT.len() {
+            let has_panicked = |line: &str| line.starts_with("rollcall_message_panics_total") && line.ends_with(" 1");
+            assert!(metrics.lines().any(has_panicked), "{metrics}");
+            assert!(process.log().contains("panicked at"), "it tells where");
+        }
         shown.push((format!("metrics {number}"), metrics));
     }
     let headers = house.services().headers("spy", 5_000).await;
