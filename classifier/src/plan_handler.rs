@@ -28,6 +28,7 @@ use crate::{
     context::{Context, RunKey},
     diff::Records,
     error::ClassifierError,
+    parallel::apart,
     plan::{self, PlanFacts, PullIn},
     recheck::Candidates,
     release, second_look,
@@ -97,7 +98,7 @@ impl PlanHandler {
         let begun = Instant::now();
         let facts = Box::pin(gather(store, run, roster_version)).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned = tokio::task::spawn_blocking(carried(move || plan::plan(facts, &mut records))).await??;
+        let planned = apart(carried(move || plan::plan(facts, &mut records))).await??;
         log(run, &planned);
         let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
         if saved {
