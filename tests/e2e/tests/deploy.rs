@@ -60,8 +60,7 @@ async fn park_long_ago(servers: &PrivateServers) -> Vec<String> {
     let mut ids = Vec::new();
     for queue in ["fetch", "collect", "plan", "plan-large", "write", "applied", "flags"] {
         let id = uuid::Uuid::now_v7().to_string();
-        let headers =
-            json!({"district": DISTRICT, "reason": "panic", "detail": "", "parked-at": parked_at.and_utc().to_rfc3339()});
+        let headers = json!({"district": DISTRICT, "reason": "panic", "detail": "", "parked-at": parked_at.and_utc().to_rfc3339()});
         let properties = json!({"message_id": id, "delivery_mode": 2, "type": "page.raw", "headers": headers});
         servers.servers().put(NAME, "amq.default", &format!("rollcall.{queue}.parked"), &properties, "old").await;
         ids.push(id);
