@@ -82,7 +82,7 @@ def section(program):
 def checked_program(path, sbom):
     try:
         carried = json.loads(zlib.decompress(section(path.read_bytes())))["packages"]
-    except ValueError as error:
+    except (ValueError, zlib.error) as error:
         yield str(error)
         return
     listed = {(part["name"], part["version"]) for part in sbom["components"]}
