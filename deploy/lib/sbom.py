@@ -56,7 +56,7 @@ def violations(text):
 
     error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(text)
     if error is not None:
-        yield f"does not follow the schema of CycloneDX {SPEC}: {error}"
+        yield f"does not follow the schema of CycloneDX {SPEC}: {str(error).splitlines()[0]}"
 
 
 def section(program):
