@@ -35,13 +35,15 @@ struct Sources {
     lost_after_seconds: Option<u32>,
     keep_pages_days: Option<u32>,
     keep_plans_days: Option<u32>,
+    keep_parked_days: Option<u32>,
+    keep_audit_days: Option<u32>,
     flag_requests_per_second: Option<NonZeroU32>,
     #[serde(default)]
     campus: PartnerInterface,
     public_url: Option<Url>,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "dir",
     "database_url",
     "amqp_url",
@@ -54,6 +56,8 @@ const KEYS: [&str; 14] = [
     "lost_after_seconds",
     "keep_pages_days",
     "keep_plans_days",
+    "keep_parked_days",
+    "keep_audit_days",
     "flag_requests_per_second",
     "public_url",
 ];
@@ -93,6 +97,10 @@ pub(crate) struct Settings {
     pub(crate) keep_pages: Duration,
     /// How long the plan of an ended run is kept.
     pub(crate) keep_plans: Duration,
+    /// How long parked messages and students wait for a replay.
+    pub(crate) keep_parked: Duration,
+    /// How long the audit trail and the access log of documents are kept.
+    pub(crate) keep_audit: Duration,
     /// Requests a second to one district's Campus.
     pub(crate) flag_requests_per_second: NonZeroU32,
     /// The partner interface of Campus.
@@ -113,6 +121,12 @@ const KEEP_PAGES_DAYS: RangeInclusive<u32> = 1..=90;
 /// Plans name what changed about whom.
 const KEEP_PLANS_DAYS: RangeInclusive<u32> = 7..=3_650;
 
+/// A parked message is work that somebody has to see; never shorter than raw pages, which it may need.
+const KEEP_PARKED_DAYS: RangeInclusive<u32> = 7..=3_650;
+
+/// Who saw and did what. The store itself refuses to delete entries of the last 365 days.
+const KEEP_AUDIT_DAYS: RangeInclusive<u32> = 366..=36_500;
+
 impl Settings {
     /// Reads and checks them.
     pub(crate) fn load(global: &Global) -> anyhow::Result<Self> {
@@ -123,6 +137,14 @@ impl Settings {
         let lost_after = within("lost_after_seconds", sources.lost_after_seconds.unwrap_or(60), &LOST_AFTER_SECONDS)?;
         let keep_pages = within("keep_pages_days", sources.keep_pages_days.unwrap_or(7), &KEEP_PAGES_DAYS)?;
         let keep_plans = within("keep_plans_days", sources.keep_plans_days.unwrap_or(90), &KEEP_PLANS_DAYS)?;
+        let keep_parked = within("keep_parked_days", sources.keep_parked_days.unwrap_or(90), &KEEP_PARKED_DAYS)?;
+        let keep_audit = within("keep_audit_days", sources.keep_audit_days.unwrap_or(2_557), &KEEP_AUDIT_DAYS)?;
+        if keep_parked < keep_pages {
+            bail!(
+                "ROLLCALL_KEEP_PARKED_DAYS (keep_parked_days) is {keep_parked} and ROLLCALL_KEEP_PAGES_DAYS \
+                 (keep_pages_days) is {keep_pages}; what is parked is kept no shorter than raw pages"
+            );
+        }
         Ok(Self {
             backend: backend(global.dir.clone(), &sources)?,
             key: sources.key,
@@ -132,6 +154,8 @@ impl Settings {
             lost_after: Duration::from_secs(lost_after.into()),
             keep_pages: days(keep_pages),
             keep_plans: days(keep_plans),
+            keep_parked: days(keep_parked),
+            keep_audit: days(keep_audit),
             flag_requests_per_second: sources.flag_requests_per_second.unwrap_or(FLAG_REQUESTS_PER_SECOND),
             campus: sources.campus,
             public_url: sources.public_url,

@@ -11,12 +11,13 @@ use rollcall_proto::{
         embedded::EmbeddedBus,
     },
     clock::{SharedClock, SystemClock},
+    id::{DistrictId, RunId},
 };
-use rollcall_store::{Store, secret::Keyring};
+use rollcall_store::{Store, audit::AuditEntry, secret::Keyring};
 
 use crate::{
     cli::{Format, Global},
-    config::{Backend, Settings},
+    config::{self, Backend, Settings},
     host::HostLock,
 };
 
@@ -71,6 +72,18 @@ impl Context {
             tracing::info!(freed, "work that an earlier host had in hand is taken up again");
         }
         Ok(Some(lock))
+    }
+
+    /// Notes in the audit trail what the person at the keyboard does to a district, or to a run of it.
+    pub(crate) async fn audit(
+        &self,
+        district: &DistrictId,
+        run: Option<RunId>,
+        action: &str,
+        detail: impl Into<String>,
+    ) -> anyhow::Result<()> {
+        let entry = AuditEntry::new(district, self.clock.now(), config::actor(), action, detail).of(run);
+        Ok(self.store.audit(&entry).await?)
     }
 
     /// What the classifier's own steps work with, where the command line takes one of them.

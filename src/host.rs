@@ -85,6 +85,8 @@ impl Services {
                 config.republish_after = context.settings.lost_after;
                 config.keep_pages = context.settings.keep_pages;
                 config.keep_plans = context.settings.keep_plans;
+                config.keep_parked = context.settings.keep_parked;
+                config.keep_audit = context.settings.keep_audit;
                 let (bus, store, clock) = parts(context);
                 self.tasks.spawn(rollcall_classifier::run(config, bus, store, clock, self.shutdown.clone()));
             }

@@ -16,14 +16,14 @@ mod transport;
 mod verbs;
 mod watch;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    quiet_panics();
     let cli = cli::Cli::parse();
     telemetry::start(&cli);
-    quiet_panics();
     if let Some(Err(error)) = config::failpoints().map(|text| rollcall_proto::failpoint::arm(&text)) {
         return fail(&error.into());
     }
@@ -41,12 +41,13 @@ fn main() -> ExitCode {
     code
 }
 
-/// A panic's text may repeat a value that came from a SIS: only the place is told.
+/// A panic's text may repeat a value that came from a SIS: only the place is told. Nothing in here panics, not even where
+/// standard error is closed: from within a hook the runtime would print the text after all, and end the process.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         tracing::error!(place, "a panic; the work in hand is tried again");
-        eprintln!("rollcall: panicked at {place}");
+        let _ = writeln!(std::io::stderr(), "rollcall: panicked at {place}");
     }));
 }
 

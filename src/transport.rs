@@ -3,12 +3,10 @@
 //! Role: judges the two URLs before anything connects. Neighbours: `config` reads them, RabbitMQ's and PostgreSQL's clients
 //! check the certificates. Invariant: no error repeats a URL, which holds a password.
 
-use std::net::IpAddr;
-
 use anyhow::{Context as _, bail, ensure};
-use rollcall_store::Store;
+use rollcall_store::{Store, is_this_machine};
 use secrecy::{ExposeSecret as _, SecretString};
-use url::{Host, Url};
+use url::Url;
 
 /// Refuses a URL that leads to another machine without TLS, unless `allow_plaintext`, and RabbitMQ's user `guest` anywhere
 /// but at home.
@@ -28,7 +26,7 @@ pub(crate) fn check(database: &SecretString, amqp: &SecretString, allow_plaintex
 }
 
 fn check_broker(url: &Url, allow_plaintext: bool) -> anyhow::Result<()> {
-    if is_local(url) {
+    if url.host_str().is_none_or(is_this_machine) {
         return Ok(());
     }
     ensure!(
@@ -42,18 +40,6 @@ fn check_broker(url: &Url, allow_plaintext: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn is_local(url: &Url) -> bool {
-    match url.host() {
-        None => true,
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => {
-            name == "localhost"
-                || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -188,6 +188,7 @@ fn main() {
             fragments: fragments.clone(),
         }],
         pages: rows.clone(),
+        staff: Vec::new(),
         stored,
         roster_version: 1,
         candidates: None,

@@ -28,6 +28,7 @@ use crate::{
     decode::{DecodeClass, DecodeError, Decoded, decode},
     error::ClassifierError,
     fingerprint,
+    parallel::apart,
 };
 
 /// Reason code of a page that does not decode.
@@ -102,7 +103,7 @@ impl CollectHandler {
         }
         let digester = self.context.store.page_digester(&message.district);
         let read_all = move || jobs.iter().map(|job| read(job, Some(&digester))).collect::<Vec<_>>();
-        let reads = tokio::task::spawn_blocking(read_all).await?;
+        let reads = apart(read_all).await?;
         let mut new_pages = Vec::with_capacity(reads.len());
         for (place, read) in places.into_iter().zip(reads) {
             if let Err(error) = &read.outcome {

@@ -17,6 +17,10 @@ pub struct ClassifierConfig {
     pub keep_pages: Duration,
     /// How long the plan of an ended run can be looked at. Its counts, and the history that it made, stay.
     pub keep_plans: Duration,
+    /// How long parked messages, and parked students of ended runs, wait for somebody to replay them.
+    pub keep_parked: Duration,
+    /// How long the audit trail and the access log of documents are kept; the store refuses less than a year.
+    pub keep_audit: Duration,
 }
 
 impl Default for ClassifierConfig {
@@ -28,6 +32,8 @@ impl Default for ClassifierConfig {
             republish_after: Duration::from_mins(1),
             keep_pages: Duration::from_hours(7 * 24),
             keep_plans: Duration::from_hours(90 * 24),
+            keep_parked: Duration::from_hours(90 * 24),
+            keep_audit: Duration::from_hours(2_557 * 24),
         }
     }
 }

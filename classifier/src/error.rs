@@ -27,7 +27,7 @@ pub enum ClassifierError {
     Plan(#[from] PlanError),
     /// A task of this process ended before its time.
     #[error("a task of this process was ended")]
-    Task(#[from] tokio::task::JoinError),
+    Task,
     /// A page's raw body is in no message and not in the store.
     #[error("the raw body of a page is neither in its message nor in the store")]
     RawMissing,
@@ -47,7 +47,7 @@ impl ClassifierError {
             Self::RawMissing => Fate::park("raw-page-missing", detail),
             Self::Store(_) | Self::Plan(_) => Fate::retry("store-refused", detail, REFUSED),
             Self::Bus(_) => Fate::retry("bus-refused", detail, REFUSED),
-            Self::Task(_) => Fate::retry("task-ended", detail, REFUSED),
+            Self::Task => Fate::retry("task-ended", detail, REFUSED),
         }
     }
 }

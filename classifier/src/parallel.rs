@@ -1,9 +1,14 @@
-//! Work on many things at once, on threads that end with it.
+//! Work on threads of its own: one long thing, or many at once on threads that end with it.
 //!
 //! Role: planning is the one task of a run that nobody else shares, so it may use the machine's processors. Results come in
-//! the order of the items, whichever thread was first.
+//! the order of the items, whichever thread was first. A panic on such a thread goes on where its result is waited for: what it
+//! said may be a student fact, which the runtime's own error for it would repeat.
 
 use std::{panic, thread};
+
+use tokio::task::spawn_blocking;
+
+use crate::error::ClassifierError;
 
 /// Threads at most: beyond, memory and not processors are what planning waits for.
 const MOST: usize = 4;
@@ -32,6 +37,20 @@ pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync)
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Does work that would hold up everybody else of an asynchronous thread.
+///
+/// # Errors
+/// Only where the process ends before it was begun.
+pub(crate) async fn apart<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, ClassifierError> {
+    match spawn_blocking(work).await {
+        Ok(result) => Ok(result),
+        Err(ended) => match ended.try_into_panic() {
+            Ok(cause) => panic::resume_unwind(cause),
+            Err(_) => Err(ClassifierError::Task),
+        },
+    }
+}
+
 /// Threads worth starting.
 pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(MOST)
@@ -47,6 +66,14 @@ mod tests {
             let items: Vec<usize> = (0..count).collect();
             assert_eq!(map(items.clone(), |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
         }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "seven")]
+    async fn a_panic_apart_is_the_callers_and_no_error_repeats_it() {
+        assert_eq!(apart(|| 8).await.ok(), Some(8));
+        let error = apart(|| assert_eq!(8, 7, "seven")).await.err();
+        assert!(error.is_none(), "{error:?}");
     }
 
     #[test]

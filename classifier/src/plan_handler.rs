@@ -28,6 +28,7 @@ use crate::{
     context::{Context, RunKey},
     diff::Records,
     error::ClassifierError,
+    parallel::apart,
     plan::{self, PlanFacts, Planned, PullIn},
     recheck::Candidates,
     release, second_look,
@@ -97,11 +98,10 @@ impl PlanHandler {
         let begun = Instant::now();
         let facts = Box::pin(gather(store, run, roster_version)).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned =
-            match tokio::task::spawn_blocking(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
-                Planned::Made(planned) => planned,
-                Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
-            };
+        let planned = match apart(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
+            Planned::Made(planned) => planned,
+            Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
+        };
         log(run, &planned);
         let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
         if saved {

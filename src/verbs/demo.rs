@@ -108,6 +108,8 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         lost_after: Duration::from_mins(1),
         keep_pages: Duration::from_hours(7 * 24),
         keep_plans: Duration::from_hours(90 * 24),
+        keep_parked: Duration::from_hours(90 * 24),
+        keep_audit: Duration::from_hours(2_557 * 24),
         flag_requests_per_second: crate::config::FLAG_REQUESTS_PER_SECOND,
         campus: rollcall_flag_sync::partner::PartnerInterface::default(),
     };

@@ -16,7 +16,6 @@ use rollcall_proto::{
     message::{Body, Message, Page, Plan},
 };
 use rollcall_store::{
-    audit::AuditEntry,
     page::PageRow,
     replay::{Replay, ReplayLook},
     run::{NewRun, Run, Stage, Trigger},
@@ -148,15 +147,8 @@ async fn told(context: &Context, run: &Run, from: &str, messages: usize) -> anyh
 }
 
 async fn audit(context: &Context, run: &Run, from: &str, more: &str) -> anyhow::Result<()> {
-    let entry = AuditEntry {
-        at: context.clock.now(),
-        actor: config::actor(),
-        action: "run.replay".to_owned(),
-        run: Some(run.id),
-        detail: format!("from={from} {more}").trim_end().to_owned(),
-        district: run.district.clone(),
-    };
-    Ok(context.store.audit(&entry).await?)
+    let detail = format!("from={from} {more}");
+    context.audit(&run.district, Some(run.id), "run.replay", detail.trim_end()).await
 }
 
 fn stored(page: &PageRow) -> Body {

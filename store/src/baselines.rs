@@ -60,9 +60,7 @@ impl Store {
         baseline.accepted_empty.insert(resource.to_owned());
         write(&mut tx, district, connection, &baseline, now).await?;
         let detail = format!("connection={connection} resource={resource}");
-        let (actor, action) = (actor.to_owned(), "baseline.accept-empty".to_owned());
-        trail::write(&mut tx, &AuditEntry { at: now, actor, action, run: None, detail, district: district.clone() })
-            .await?;
+        trail::write(&mut tx, &AuditEntry::new(district, now, actor, "baseline.accept-empty", detail)).await?;
         tx.commit(operation).await
     }
 }

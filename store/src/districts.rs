@@ -259,7 +259,7 @@ fn scheduled(row: &Row) -> Result<ScheduledDistrict> {
 }
 
 fn entry(id: &DistrictId, action: &str, actor: &str, detail: String, at: DateTime<Utc>) -> AuditEntry {
-    AuditEntry { at, actor: actor.to_owned(), action: action.to_owned(), run: None, detail, district: id.clone() }
+    AuditEntry::new(id, at, actor, action, detail)
 }
 
 /// What a connection's secrets are bound to, besides the district.

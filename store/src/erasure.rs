@@ -42,17 +42,20 @@ const TABLES: [(&str, &str); 35] = tables! {
 /// After those: what they refer to.
 const LAST: [(&str, &str); 4] = tables! { "baseline" "connection" "run" "district" };
 
-/// SQLite has no rights: triggers guard what nobody deletes. Taken away and put back within each transaction.
+/// SQLite has no rights: triggers guard what nobody deletes. Taken away and put back within each transaction, as the last
+/// migration made them.
 const GUARDS: [(&str, &str); 2] = [
     (
         "DROP TRIGGER IF EXISTS audit_is_not_deleted",
-        "CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit \
-         BEGIN SELECT RAISE(ABORT, 'the audit trail is not deleted'); END",
+        "CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+WHEN OLD.at >= strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-365 days')
+BEGIN SELECT RAISE(ABORT, 'the audit trail of the last 365 days is not deleted'); END",
     ),
     (
         "DROP TRIGGER IF EXISTS document_view_is_not_deleted",
-        "CREATE TRIGGER document_view_is_not_deleted BEFORE DELETE ON document_view \
-         BEGIN SELECT RAISE(ABORT, 'the access log is not deleted'); END",
+        "CREATE TRIGGER document_view_is_not_deleted BEFORE DELETE ON document_view
+WHEN OLD.at >= strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-365 days')
+BEGIN SELECT RAISE(ABORT, 'the access log of the last 365 days is not deleted'); END",
     ),
 ];
 
@@ -176,8 +179,7 @@ async fn note(
     action: &str,
     detail: String,
 ) -> Result<()> {
-    let (actor, action, district) = (actor.to_owned(), action.to_owned(), district.clone());
-    trail::write(tx, &AuditEntry { at, actor, action, run: None, detail, district }).await
+    trail::write(tx, &AuditEntry::new(district, at, actor, action, detail)).await
 }
 
 #[cfg(test)]
@@ -188,15 +190,33 @@ mod tests {
     use super::*;
     use crate::secret::Keyring;
 
-    #[tokio::test]
-    async fn no_table_is_forgotten() {
+    async fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let key = Keyring::from_base64(&Keyring::generate().unwrap().into()).unwrap();
         let store = Store::open_embedded(dir.path(), key).await.unwrap();
-        let mut tx = store.lookout("list the tables").await.unwrap();
+        (dir, store)
+    }
+
+    async fn texts(store: &Store, sql: &'static str) -> BTreeSet<String> {
+        let mut tx = store.lookout("look at the schema").await.unwrap();
+        let rows = tx.rows("look at the schema", sql, args![]).await.unwrap();
+        rows.iter().map(|row| row.get(0).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_guards_are_put_back_as_they_were() {
+        let (_dir, store) = store().await;
+        let made =
+            texts(&store, "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%_is_not_deleted'")
+                .await;
+        assert_eq!(made, GUARDS.into_iter().map(|(_, put_back)| put_back.to_owned()).collect());
+    }
+
+    #[tokio::test]
+    async fn no_table_is_forgotten() {
+        let (_dir, store) = store().await;
         let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '_sqlx%'";
-        let rows = tx.rows("list the tables", sql, args![]).await.unwrap();
-        let tables: BTreeSet<String> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+        let tables = texts(&store, sql).await;
         let erased = TABLES.into_iter().chain(LAST).map(|(table, _)| table.to_owned());
         let erased: BTreeSet<String> = erased.chain(["audit".to_owned()]).collect();
         assert_eq!(tables, erased, "a new table belongs in TABLES, before what it refers to");

@@ -214,5 +214,5 @@ fn scopes(row: &Row, column: usize) -> Result<Scopes> {
 
 fn entry(district: &DistrictId, action: &str, actor: &str, id: &str, at: DateTime<Utc>) -> AuditEntry {
     let detail = format!("integration={id}");
-    AuditEntry { at, actor: actor.to_owned(), action: action.to_owned(), run: None, detail, district: district.clone() }
+    AuditEntry::new(district, at, actor, action, detail)
 }

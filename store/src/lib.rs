@@ -57,6 +57,7 @@ mod unchanged;
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use error::StoreError;
 pub use release::RELEASE_WINDOW;
-pub use sql::CommitGate;
+pub use retention::ForgottenTrail;
+pub use sql::{CommitGate, is_this_machine};
 pub use store::{OpenRun, ScheduledDistrict, Store};
 pub use unchanged::{Earlier, HandedIn, PageDigester, READING, Unchanged};

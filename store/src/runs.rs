@@ -339,8 +339,7 @@ pub(crate) fn entry(
     detail: String,
     at: DateTime<Utc>,
 ) -> AuditEntry {
-    let (actor, action) = (actor.to_owned(), action.to_owned());
-    AuditEntry { at, actor, action, run: Some(run), detail, district: district.clone() }
+    AuditEntry::new(district, at, actor, action, detail).of(Some(run))
 }
 
 fn read(row: &Row) -> Result<Run> {

@@ -19,7 +19,7 @@ mod told;
 mod tx;
 
 pub(crate) use arg::{Arg, args};
-pub use connect::CommitGate;
+pub use connect::{CommitGate, is_this_machine};
 pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
 pub(crate) use migrate::postgres as migrate_postgres;

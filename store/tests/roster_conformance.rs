@@ -45,6 +45,7 @@ on_both_engines! {
     candidates_wait_for_approval,
     a_plan_reads_back,
     old_plans_are_forgotten_and_held_ones_never,
+    a_student_parked_long_ago_is_forgotten_and_the_audit_trail_says_whom,
     schools_and_staff_are_written_at_release,
     students_are_listed_as_asked,
     views_show_who_can_be_reached,
@@ -293,6 +294,27 @@ async fn a_refused_student_is_parked_alone_and_replayed_later(fixture: Fixture) 
     assert_eq!(again.refused, vec![(id(""), ReplayRefused::Database)]);
     assert_eq!(store.run(&district, run.id).await.unwrap().counts, closed.counts);
     assert_eq!(store.parked_events(&district, run.id).await.unwrap().len(), 1);
+}
+
+async fn a_student_parked_long_ago_is_forgotten_and_the_audit_trail_says_whom(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "forgotten").await;
+    let ended = parked_change(&store, &district).await;
+    let (open, batches) = released(&store, &district, 1, vec![vec![gone("2")], vec![added(student("3"))]]).await;
+    store.apply_batch(&district, open.id, &batches[0], at(2)).await.unwrap();
+    let entries = store.audit_trail(&district, 100).await.unwrap().len();
+
+    assert_eq!(store.forget_parked(at(3), at(9)).await.unwrap(), 0, "its run ended no earlier than that");
+    assert_eq!(store.forget_parked(at(5), at(9)).await.unwrap(), 1);
+    assert_eq!(store.forget_parked(at(5), at(9)).await.unwrap(), 0);
+    assert!(store.parked_events(&district, ended.id).await.unwrap().is_empty());
+    assert_eq!(store.parked_events(&district, open.id).await.unwrap().len(), 1, "that run has not ended");
+    assert_eq!(store.run(&district, ended.id).await.unwrap().counts.parked, 1, "what came of the run stays as it was");
+    let trail = store.audit_trail(&district, 100).await.unwrap();
+    assert_eq!(trail.len(), entries + 1);
+    assert_eq!((trail[0].actor.as_str(), trail[0].action.as_str()), ("retention", "parked.expired"));
+    assert_eq!((trail[0].run, trail[0].at), (Some(ended.id), at(9)));
+    assert_eq!(trail[0].detail, "student 1, reason student-not-stored");
 }
 
 /// A run that parks the change of student `1`, who is stored only afterwards.

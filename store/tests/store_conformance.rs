@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use common::{Fixture, day, district, empty_plan, later, manual, new_key, now, page, ring, scheduled};
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
 use rollcall_store::{
-    Store, StoreError,
+    ForgottenTrail, Store, StoreError,
     audit::AuditEntry,
     board::{Ask, Board, Lane},
     district::ConnectionSecrets,
@@ -59,6 +59,7 @@ on_both_engines! {
     what_made_a_run_partial_is_told,
     an_accepted_emptiness_lasts_until_rows_are_back,
     the_audit_trail_is_newest_first,
+    the_audit_trail_is_kept_for_a_year_whoever_asks,
     several_processes_open_one_store,
     what_is_not_there_is_named,
     a_replay_is_a_run_of_its_own_from_the_same_pages,
@@ -651,16 +652,34 @@ async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
     }
 }
 
+/// The database goes by its own clock: hence dates that are long past, or far off, whenever this runs.
+async fn the_audit_trail_is_kept_for_a_year_whoever_asks(f: Fixture) {
+    let (a, b) = (f.district("a").await, f.district("b").await);
+    let in_year = |year: u32| format!("{year}-03-01T00:00:00Z").parse().unwrap();
+    for (district, year) in [(&a, 2001), (&a, 2002), (&b, 2002), (&a, 2003), (&a, 2999)] {
+        let entry = AuditEntry::new(district, in_year(year), "ann", "run.approve", year.to_string());
+        f.store.audit(&entry).await.unwrap();
+    }
+    let years = async |district| -> Vec<String> {
+        let trail = f.store.audit_trail(district, 10).await.unwrap();
+        trail.into_iter().filter(|entry| entry.action == "run.approve").map(|entry| entry.detail).collect()
+    };
+    f.store.forget_trail(in_year(3000), now()).await.expect_err("the last year is not given up");
+    assert_eq!(years(&a).await, ["2999", "2003", "2002", "2001"]);
+
+    let forgotten = f.store.forget_trail(in_year(2003), now()).await.unwrap();
+    assert_eq!(forgotten, ForgottenTrail { entries: 3, views: 0 });
+    assert_eq!((years(&a).await, years(&b).await), (vec!["2999".to_owned(), "2003".to_owned()], vec![]));
+    let told = f.store.audit_trail(&a, 1).await.unwrap().remove(0);
+    assert_eq!((told.actor.as_str(), told.action.as_str(), told.at), ("retention", "audit.expired", now()));
+    assert_eq!(told.detail, "entries=2 views=0 before=2003-03-01");
+    assert_eq!(f.store.forget_trail(in_year(2003), now()).await.unwrap(), ForgottenTrail::default());
+    assert_eq!(f.store.audit_trail(&a, 1).await.unwrap(), [told], "nothing was deleted, and nothing said");
+}
+
 async fn the_audit_trail_is_newest_first(f: Fixture) {
     let (a, b) = (f.district("a").await, f.district("b").await);
-    let entry = |action: &str, minutes| AuditEntry {
-        at: later(minutes),
-        actor: "ann".to_owned(),
-        action: action.to_owned(),
-        run: None,
-        detail: String::new(),
-        district: a.clone(),
-    };
+    let entry = |action: &str, minutes| AuditEntry::new(&a, later(minutes), "ann", action, "");
     f.store.audit(&entry("one", 1)).await.unwrap();
     f.store.audit(&entry("two", 2)).await.unwrap();
     assert_eq!(f.store.audit_trail(&a, 2).await.unwrap(), [entry("two", 2), entry("one", 1)]);

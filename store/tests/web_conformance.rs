@@ -12,7 +12,7 @@ use rollcall_proto::{
     roster::{Person, Staff},
 };
 use rollcall_store::{
-    StoreError,
+    ForgottenTrail, StoreError,
     integrations::{Integration, TokenHolder},
     lti::{
         DeploymentTaken, Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails,
@@ -228,6 +228,14 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
     assert_eq!(outcomes(all), expected);
     let one = f.store.document_views(&district, Some(&student), 1).await.unwrap();
     assert_eq!(outcomes(one), expected[..1]);
+
+    // The database goes by its own clock: a date long past, whenever this runs.
+    let long_ago =
+        NewView { at: "2001-03-01T00:00:00Z".parse().unwrap(), ..view(&student, ViewOutcome::Refused, None) };
+    f.store.log_view(&long_ago).await.unwrap();
+    let until = "2002-03-01T00:00:00Z".parse().unwrap();
+    assert_eq!(f.store.forget_trail(until, now()).await.unwrap(), ForgottenTrail { entries: 0, views: 1 });
+    assert_eq!(outcomes(f.store.document_views(&district, None, 10).await.unwrap()), expected);
 }
 
 async fn tenants_do_not_see_each_other(f: Fixture) {

@@ -158,3 +158,27 @@ async fn sweep_once(store: &Store, clock: &SharedClock) -> Result<(), rollcall_s
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use axum::{
+        body::{Body, to_bytes},
+        http,
+    };
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_panic_said_is_not_answered() {
+        async fn over(request: Request) -> Response {
+            panic!("no student of this name: {}", request.uri());
+        }
+        let site: Router = Router::new().route("/{name}", get(over)).layer(CatchPanicLayer::custom(panicked));
+        let response = site.oneshot(http::Request::get("/Quillfeather").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.headers().is_empty(), "{:?}", response.headers());
+        assert_eq!(to_bytes(response.into_body(), 1_000).await.unwrap(), "something went wrong\n");
+    }
+}

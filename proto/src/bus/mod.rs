@@ -10,7 +10,7 @@ pub mod amqp;
 pub mod embedded;
 pub mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -231,13 +231,24 @@ pub struct Parked {
     pub district: Option<DistrictId>,
     /// The run, where readable.
     pub run: Option<RunId>,
-    /// When it was parked.
+    /// When it was parked; the Unix epoch where nothing tells.
     pub parked_at: DateTime<Utc>,
+}
+
+impl Parked {
+    /// A moment after the one that stands for an unknown time of parking: a [`ParkedFilter::since`] that admits no message
+    /// of unknown age.
+    pub const AGE_IS_KNOWN: DateTime<Utc> = match DateTime::from_timestamp(1, 0) {
+        Some(moment) => moment,
+        None => DateTime::UNIX_EPOCH,
+    };
 }
 
 /// Which parked messages are meant. Empty means all of the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParkedFilter {
+    /// Only these messages, by id; one without a readable id has the nil UUID.
+    pub ids: Option<BTreeSet<Uuid>>,
     /// Only of this district.
     pub district: Option<DistrictId>,
     /// Only of this run.
@@ -255,7 +266,8 @@ pub struct ParkedFilter {
 impl ParkedFilter {
     /// Whether `parked` is meant, apart from the limit.
     pub fn admits(&self, parked: &Parked) -> bool {
-        self.district.as_ref().is_none_or(|id| parked.district.as_ref() == Some(id))
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&parked.id))
+            && self.district.as_ref().is_none_or(|id| parked.district.as_ref() == Some(id))
             && self.run.is_none_or(|id| parked.run == Some(id))
             && self.reason.as_ref().is_none_or(|reason| parked.reason == *reason)
             && self.before.is_none_or(|moment| parked.parked_at < moment)
@@ -302,7 +314,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Puts parked messages back to work under their own ids, with attempts counted anew. Returns which.
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
 
-    /// Throws parked messages away, such as those of a district that is being erased. Returns which.
+    /// Throws parked messages away, such as those of a district that is being erased, or that were kept long enough. Returns
+    /// which.
     async fn discard(&self, _queue: Queue, _filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
         Err(BusError::Unavailable { operation: "discard parked messages", source: None })
     }

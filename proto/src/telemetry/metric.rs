@@ -51,6 +51,7 @@ metrics! {
     BROKER_BLOCKED = "rollcall_broker_blocked", Gauge, "1 while the broker accepts no messages.";
     QUEUE_MESSAGES = "rollcall_queue_messages", Gauge, "Messages that wait.";
     QUEUE_PARKED = "rollcall_queue_parked", Gauge, "Messages parked beside the queue.";
+    PARKED_EXPIRED = "rollcall_parked_expired_total", Counter, "Parked messages and students deleted after their time, by queue.";
     QUEUE_CONSUMERS = "rollcall_queue_consumers", Gauge, "Consumers attached to the queue.";
     QUEUE_OLDEST_AGE = "rollcall_queue_oldest_age_seconds", Gauge, "Age of the oldest message that waits.";
     QUEUES_SEEN = "rollcall_queues_seen_timestamp_seconds", Gauge, "When queues were last looked at with success.";

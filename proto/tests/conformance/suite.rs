@@ -249,9 +249,14 @@ pub async fn what_is_discarded_is_gone_and_the_rest_stays(world: &impl World) {
     let of_district = ParkedFilter { district: Some(sent[1].district.clone()), ..ParkedFilter::default() };
     let discarded = world.bus().discard(Queue::Fetch, &of_district).await.unwrap();
     assert_eq!(discarded.iter().map(|parked| parked.id).collect::<Vec<_>>(), [sent[1].id]);
+    let by_id = |id| ParkedFilter { ids: Some(BTreeSet::from([id])), ..ParkedFilter::default() };
+    assert_eq!(world.bus().discard(Queue::Fetch, &by_id(sent[1].id)).await.unwrap(), [], "it is gone");
     let left = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
     let left: BTreeSet<Uuid> = left.into_iter().map(|parked| parked.id).collect();
     assert_eq!(left, BTreeSet::from([sent[0].id, sent[2].id]));
+    assert_eq!(world.bus().discard(Queue::Fetch, &by_id(sent[2].id)).await.unwrap().len(), 1);
+    let left = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+    assert_eq!(left.iter().map(|parked| parked.id).collect::<Vec<_>>(), [sent[0].id]);
     assert_quiet(&mut subscription).await;
 }
 

@@ -18,7 +18,7 @@ use rollcall_proto::{
     id::{DistrictId, RunId},
     topology::Queue,
 };
-use rollcall_store::{ParkedStudent, ParkedStudents, ReplayRefused, audit::AuditEntry};
+use rollcall_store::{ParkedStudent, ParkedStudents, ReplayRefused};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     cli::{GroupBy, ReplayArgs},
-    config,
     context::Context,
     output::{Listing, printable},
 };
@@ -356,13 +355,5 @@ async fn audit_message(context: &Context, message: &Parked) -> anyhow::Result<()
 }
 
 async fn audit(context: &Context, district: &DistrictId, run: Option<RunId>, detail: String) -> anyhow::Result<()> {
-    let entry = AuditEntry {
-        at: context.clock.now(),
-        actor: config::actor(),
-        action: "parked.replay".to_owned(),
-        run,
-        detail,
-        district: district.clone(),
-    };
-    Ok(context.store.audit(&entry).await?)
+    context.audit(district, run, "parked.replay", detail).await
 }

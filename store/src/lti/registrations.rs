@@ -163,5 +163,5 @@ fn url(row: &Row, column: usize) -> Result<Url> {
 
 /// An entry of the audit trail about LTI.
 pub(super) fn entry(district: &DistrictId, action: &str, actor: &str, detail: String, at: DateTime<Utc>) -> AuditEntry {
-    AuditEntry { at, actor: actor.to_owned(), action: action.to_owned(), run: None, detail, district: district.clone() }
+    AuditEntry::new(district, at, actor, action, detail)
 }

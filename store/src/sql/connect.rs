@@ -51,11 +51,14 @@ pub(crate) enum Engine {
 /// certificate is checked, name and all. What the environment adds to the URL (`PGHOST`, `PGSSLMODE`) counts.
 pub(crate) fn is_private(url: &SecretString) -> Result<bool, StoreError> {
     let options = options(url)?;
-    let host = options.get_host().trim_matches(['[', ']']);
-    let local = options.get_socket().is_some()
-        || host == "localhost"
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let local = options.get_socket().is_some() || is_this_machine(options.get_host());
     Ok(local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull))
+}
+
+/// Whether a server's host, as its URL has it, is this machine: `localhost`, or a loopback address. A name that only resolves to
+/// one is not, since it may resolve to another tomorrow.
+pub fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {

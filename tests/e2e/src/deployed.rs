@@ -141,21 +141,6 @@ impl Deployed {
     }
 }
 
-/// Publishes a text that is no message of ours to a virtual host's exchange, as the broker's administrator.
-///
-/// # Panics
-/// When the broker does not take it.
-pub async fn publish_garbage(servers: &Servers, vhost: &str, routing_key: &str) {
-    let body = serde_json::json!({
-        "properties": {}, "routing_key": routing_key, "payload": "nothing of ours", "payload_encoding": "string",
-    });
-    let mut url = servers.api.clone();
-    url.set_path(&format!("api/exchanges/{vhost}/rollcall/publish"));
-    let answer = Client::new().post(url).json(&body).send().await.expect("the management API answers");
-    let text = answer.text().await.unwrap_or_default();
-    assert!(text.contains("\"routed\":true"), "a queue takes it: {text}");
-}
-
 fn run(command: &mut Command) {
     let output = command.current_dir(workspace()).output().expect("a program can be started");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

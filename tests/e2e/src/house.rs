@@ -6,7 +6,7 @@ use rollcall_sandbox::{Sandbox, SandboxConfig};
 use tempfile::TempDir;
 
 use crate::{
-    Answer, District, Process, RunRow, binary,
+    Answer, District, Process, RunRow, binary, canaries,
     deployed::Deployed,
     roster,
     roster::StudentRow,
@@ -391,11 +391,28 @@ impl House {
     }
 
     /// Ends the workers and removes the virtual host and the database.
-    pub async fn close(self) {
-        drop(self.workers);
+    ///
+    /// # Panics
+    /// When a log of its processes names a child, or holds a secret.
+    pub async fn close(mut self) {
+        self.workers.clear();
+        self.check_logs().await;
         self.sis.shutdown().await;
         if let Place::ScaledOut(services) = self.place {
             services.close().await;
         }
+    }
+
+    /// What the store knows of anybody is in no log of what was started here.
+    async fn check_logs(&self) {
+        let Place::ScaledOut(services) = &self.place else { return };
+        if services.database.is_closed() {
+            return;
+        }
+        let mut known = canaries::facts(&services.database).await;
+        known.extend(canaries::secrets(&self.settings()));
+        let logs = self.logs();
+        let told: Vec<String> = logs.iter().flat_map(|(place, text)| canaries::search(place, text, &known)).collect();
+        assert!(told.is_empty(), "what must be in no log: {}", told.join("\n"));
     }
 }

@@ -14,6 +14,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 pub mod binary;
+pub mod canaries;
 pub mod cases;
 pub mod cli;
 pub mod collector;

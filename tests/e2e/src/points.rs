@@ -71,6 +71,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/claim a run for reconciling",
     "commit/forget old pages",
     "commit/forget old plans",
+    "commit/forget what was parked long ago",
+    "commit/forget what the audit trail has kept long enough",
     "commit/claim the asking for flags",
     "publish/flag.sync",
     "publish/flag.push",

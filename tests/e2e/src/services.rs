@@ -51,6 +51,42 @@ impl Servers {
         }
     }
 
+    /// Publishes a text to an exchange (the default one: straight into a queue) of a virtual host, as the broker's
+    /// administrator, with these properties.
+    ///
+    /// # Panics
+    /// When no queue takes it.
+    pub async fn put(&self, vhost: &str, exchange: &str, key: &str, properties: &serde_json::Value, body: &str) {
+        let message = serde_json::json!({
+            "properties": properties, "routing_key": key, "payload": body, "payload_encoding": "string",
+        });
+        let path = ["exchanges", vhost, exchange, "publish"];
+        let answer = self.request(&Client::new(), Method::POST, &path, Some(&message)).await;
+        assert!(answer.contains("true"), "a queue takes it: {answer}");
+    }
+
+    async fn request(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &[&str],
+        body: Option<&serde_json::Value>,
+    ) -> String {
+        let mut url = self.api.clone();
+        let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
+        url.set_username("").expect("an http URL has a user");
+        url.set_password(None).expect("an http URL has a password");
+        url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("api").extend(path);
+        let mut request = client.request(method, url).basic_auth(user, Some(password));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.expect("the management API answers");
+        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+        assert!(status.is_success() || status == StatusCode::NOT_FOUND, "management API {path:?}: {status} {text}");
+        text
+    }
+
     /// A connection as the superuser.
     async fn admin(&self, database: &str) -> PgPool {
         let mut url = self.database.clone();
@@ -200,28 +236,20 @@ impl Services {
 
     /// Puts a message that nobody can read into a queue, as a program of another kind might.
     pub async fn publish_garbage(&self, queue: &str) {
-        let message = serde_json::json!({
-            "properties": {"message_id": uuid::Uuid::now_v7().to_string(), "delivery_mode": 2}, "routing_key": queue,
-            "payload": "no message", "payload_encoding": "string",
-        });
-        let answer = self.tell(Method::POST, &["exchanges", &self.name, "amq.default", "publish"], &message).await;
-        assert!(answer.contains("true"), "{queue} takes a message: {answer}");
+        let properties = serde_json::json!({"message_id": uuid::Uuid::now_v7().to_string(), "delivery_mode": 2});
+        self.put(queue, &properties, "no message").await;
+    }
+
+    /// Puts a body into a queue, with these properties.
+    pub async fn put(&self, queue: &str, properties: &serde_json::Value, body: &str) {
+        self.servers.put(&self.name, "amq.default", queue, properties, body).await;
     }
 
     /// Makes a queue that gets a copy of everything published from here on.
     pub async fn listen_in(&self, queue: &str) {
         self.tell(Method::PUT, &["queues", &self.name, queue], &serde_json::json!({"durable": true})).await;
         let binding = serde_json::json!({"routing_key": "#"});
-        self.tell(Method::POST, &["bindings", &self.name, "e", "rollcall", "q", queue], &binding).await;
-    }
-
-    /// Puts a body into a queue, with the properties of a message of this kind.
-    pub async fn put(&self, queue: &str, kind: &str, body: &str) {
-        let message = serde_json::json!({
-            "properties": {"type": kind, "delivery_mode": 2, "content_type": "application/msgpack"},
-            "routing_key": queue, "payload": body, "payload_encoding": "string",
-        });
-        self.tell(Method::POST, &["exchanges", &self.name, "amq.default", "publish"], &message).await;
+        self.tell(Method::POST, &["bindings", &self.name, "e", EXCHANGE, "q", queue], &binding).await;
     }
 
     /// Routing key, properties and headers of what lies in a queue (at most so many), without the bodies; all stays.
@@ -239,9 +267,7 @@ impl Services {
 
     /// From now on, a copy of everything published is kept.
     pub async fn tap(&self) {
-        self.tell(Method::PUT, &["queues", &self.name, TAP], &serde_json::json!({ "durable": true })).await;
-        let binding = serde_json::json!({ "routing_key": "#" });
-        self.tell(Method::POST, &["bindings", &self.name, "e", EXCHANGE, "q", TAP], &binding).await;
+        self.listen_in(TAP).await;
     }
 
     /// Takes the copies that were kept, in the order of publishing, as the management API shows messages.
@@ -268,27 +294,11 @@ impl Services {
     }
 
     async fn ask(&self, method: Method, path: &[&str]) -> String {
-        self.request(method, path, None).await
+        self.servers.request(&self.broker, method, path, None).await
     }
 
     async fn tell(&self, method: Method, path: &[&str], body: &serde_json::Value) -> String {
-        self.request(method, path, Some(body)).await
-    }
-
-    async fn request(&self, method: Method, path: &[&str], body: Option<&serde_json::Value>) -> String {
-        let mut url = self.servers.api.clone();
-        let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
-        url.set_username("").expect("an http URL has a user");
-        url.set_password(None).expect("an http URL has a password");
-        url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("api").extend(path);
-        let mut request = self.broker.request(method, url).basic_auth(user, Some(password));
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.expect("the management API answers");
-        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-        assert!(status.is_success() || status == StatusCode::NOT_FOUND, "management API {path:?}: {status} {text}");
-        text
+        self.servers.request(&self.broker, method, path, Some(body)).await
     }
 
     async fn remove(self) {

@@ -101,6 +101,9 @@ async fn settings_that_cannot_be_are_refused_by_name() {
         ("lost_after_seconds = 3\n", "ROLLCALL_LOST_AFTER_SECONDS"),
         ("keep_pages_days = 0\n", "keep_pages_days"),
         ("keep_plans_days = 1\n", "ROLLCALL_KEEP_PLANS_DAYS"),
+        ("keep_parked_days = 1\n", "ROLLCALL_KEEP_PARKED_DAYS"),
+        ("keep_parked_days = 30\nkeep_pages_days = 60\n", "no shorter than raw pages"),
+        ("keep_audit_days = 365\n", "ROLLCALL_KEEP_AUDIT_DAYS"),
         ("database_url = 'postgres://u:hunter2@127.0.0.1/x'\n", "ROLLCALL_AMQP_URL"),
         ("dir = 'x'\ndir = 'y'\n", "rollcall.toml"),
     ] {

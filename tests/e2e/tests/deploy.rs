@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
     Answer, House, Process,
-    deployed::{BROKER_ROLES, NAME, WORKERS, publish_garbage},
+    deployed::{BROKER_ROLES, NAME, WORKERS},
     house::{self, DISTRICT},
     private::PrivateServers,
     roster::facts,
     until,
 };
 use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
 fn district(seed: u64) -> SandboxConfig {
@@ -62,6 +62,37 @@ async fn check_policies(house: &House) {
     assert!(policies.len() >= 24, "{policies:?}");
 }
 
+/// A message in every parked queue, as one that waited there for a year.
+async fn park_long_ago(servers: &PrivateServers) -> Vec<String> {
+    let parked_at = house::local_now() - chrono::TimeDelta::days(365);
+    let mut ids = Vec::new();
+    for queue in ["fetch", "collect", "plan", "plan-large", "write", "applied", "flags"] {
+        let id = uuid::Uuid::now_v7().to_string();
+        let headers = json!({"district": DISTRICT, "reason": "panic", "detail": "", "parked-at": parked_at.and_utc().to_rfc3339()});
+        let properties = json!({"message_id": id, "delivery_mode": 2, "type": "page.raw", "headers": headers});
+        servers.servers().put(NAME, "amq.default", &format!("rollcall.{queue}.parked"), &properties, "old").await;
+        ids.push(id);
+    }
+    ids
+}
+
+/// The classifier has looked when it started: they are gone, and each has an entry of the audit trail.
+async fn check_aged(house: &House, servers: &PrivateServers, aged: &[String]) {
+    until("what was parked long ago to be gone", Duration::from_secs(60), || async {
+        let queues = house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
+        queues.as_array()?.iter().all(|queue| queue["parked"] == 0).then_some(())
+    })
+    .await;
+    let sql = "SELECT detail FROM audit WHERE action = 'parked.expired' AND actor = 'retention'";
+    let mut database = servers.servers().database;
+    database.set_path(NAME);
+    let mut connection = PgConnection::connect(database.as_str()).await.unwrap();
+    let entries: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap();
+    for id in aged {
+        assert!(entries.iter().any(|entry| entry.contains(id)), "{id} is not in {entries:?}");
+    }
+}
+
 /// What each user may not do.
 async fn check_limits(house: &House) {
     let deployed = house.as_deployed();
@@ -70,7 +101,7 @@ async fn check_limits(house: &House) {
     }
     assert_eq!(deployed.ask_as("monitoring", "users").await.0, 401, "the monitoring user is no administrator");
     for (role, args) in [
-        // No role reads what is kept aside, and none consumes what belongs to another.
+        // No role but the classifier, which deletes what is old, reads what is kept aside, and none consumes what belongs to another.
         ("fetcher", &["queues", "parked", "collect"][..]),
         ("web", &["queues", "parked", "write"]),
         // A writer begins no run: its user may not publish to the fetchers. (The run is begun by the reconciler then.)
@@ -98,9 +129,11 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     let servers = PrivateServers::start();
     let house = House::deployed(&servers.servers(), district(31)).await;
     let deployed = house.as_deployed();
+    let aged = park_long_ago(&servers).await;
     let workers = WORKERS.map(|role| deployed.start_worker(role, house.folder()));
     assert_eq!(house.night().await.state, "succeeded");
     house.check_roster().await;
+    check_aged(&house, &servers, &aged).await;
 
     house.sis.set_night(2);
     house.sis.set_quirks(a_slow_night());
@@ -109,7 +142,8 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     house.sis.set_quirks(Quirks::default());
 
     // So does parking, and putting back to work.
-    publish_garbage(&servers.servers(), NAME, "page.raw.test-isd").await;
+    let nothing = serde_json::json!({});
+    servers.servers().put(NAME, "rollcall", "page.raw.test-isd", &nothing, "nothing of ours").await;
     until("the garbage to be parked", Duration::from_secs(30), || async {
         let parked = house.rollcall(&["queues", "parked", "collect", "--format", "json"]).await.expect_code(0).json();
         (parked[0]["reason"] == "undecodable").then_some(())

@@ -7,7 +7,6 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use rollcall_e2e::{
     House, Process,
     binary::workspace,
-    deployed::publish_garbage,
     house::{self, DISTRICT},
     private::{PrivateServers, Stop},
     prometheus::{Prometheus, free_addresses, impatient_alerts},
@@ -182,7 +181,8 @@ async fn a_troubled_night(observed: &Observed) {
     assert_eq!(house.night().await.state, "partial");
     let amqp = url::Url::parse(&house.services().amqp_url()).unwrap();
     let vhost = amqp.path().trim_start_matches('/');
-    publish_garbage(&observed.servers.servers(), vhost, "page.raw.test-isd").await;
+    let servers = observed.servers.servers();
+    servers.put(vhost, "rollcall", "page.raw.test-isd", &serde_json::json!({}), "nothing of ours").await;
     observed.fires(&["RollcallMessagesParked", "RollcallStudentsParked", "RollcallDatabaseRefuses"]).await;
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rollcall_e2e::{
-    House, Role,
+    House, Role, canaries,
     collector::{Collector, Seen, settings},
     house::{self, DISTRICT},
     until,
@@ -272,11 +272,17 @@ async fn listening(process: &rollcall_e2e::Process) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     const PLANTED: &str = "Zebedee-Canary-Quillfeather";
+    // A fetcher, a classifier and a writer; this district has no flags.
+    const PANICS_AT: [&str; 3] =
+        ["commit/save what discovery found/before", "commit/store pages/before", "commit/apply a batch/before"];
     let collector = Collector::start().await;
     let config = SandboxConfig { client_secret: "canary/secret+5a1e".to_owned(), ..district() };
     let mut house = House::scaled_out(config).await;
     house.extra = collector.over_http();
     house.extra.push(("ROLLCALL_LOG".to_owned(), "debug".to_owned()));
+    // Each panics once over its work, and says whom over.
+    let panics = PANICS_AT.map(|moment| format!("{moment}=1*panic({PLANTED})"));
+    house.extra.push(("ROLLCALL_FAILPOINTS".to_owned(), panics.join(";")));
     let mut processes = Vec::new();
     for role in ["fetcher", "classifier", "writer", "flag-sync"] {
         processes.push(house.start(role, &["-vv", "worker", role, "--listen", "127.0.0.1:0"]));
@@ -287,7 +293,8 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     let story = house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
     let refuse = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{}')", story.0);
     sqlx::query(sqlx::AssertSqlSafe(refuse)).execute(&house.services().database).await.unwrap();
-    house.services().put("rollcall.collect", "page.raw", &format!("{{\"LastName\": \"{PLANTED}\"}}")).await;
+    let properties = serde_json::json!({"type": "page.raw", "delivery_mode": 2, "content_type": "application/msgpack"});
+    house.services().put("rollcall.collect", &properties, &format!("{{\"LastName\": \"{PLANTED}\"}}")).await;
     let mut quirks = passing_trouble("StudentGuardian");
     quirks.faults.push(Fault {
         kind: FaultKind::TruncatedJson,
@@ -315,6 +322,11 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
         let address = listening(process).await;
         let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
         assert!(metrics.contains("rollcall_messages_total"), "{metrics}");
+        if number < PANICS_AT.len() {
+            let has_panicked = |line: &str| line.starts_with("rollcall_message_panics_total") && line.ends_with(" 1");
+            assert!(metrics.lines().any(has_panicked), "{metrics}");
+            assert!(process.log().contains("panicked at"), "it tells where");
+        }
         shown.push((format!("metrics {number}"), metrics));
     }
     let headers = house.services().headers("spy", 5_000).await;
@@ -331,82 +343,14 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     assert!(spans.len() > 100, "{}", spans.len());
     shown.push(("spans".to_owned(), spans.iter().map(|span| span.text.clone() + "\n").collect()));
 
-    let mut canaries = facts(&house).await;
-    assert!(canaries.len() > 500, "{}", canaries.len());
-    canaries.extend([PLANTED.to_owned(), house.sis.client_secret().to_owned(), "Bearer ".to_owned()]);
-    canaries.extend(secrets(&house));
+    let mut planted = canaries::facts(&house.services().database).await;
+    assert!(planted.len() > 500, "{}", planted.len());
+    planted.extend([PLANTED.to_owned(), house.sis.client_secret().to_owned(), "Bearer ".to_owned()]);
+    planted.extend(canaries::secrets(&house.settings()));
     // The search finds what it should: the roster itself is full of them.
     let roster = house.rollcall(&["students", "list", "--district", DISTRICT]).await.expect_code(0).stdout;
-    assert!(search("roster", &roster, &canaries).len() > 100);
-    let found: Vec<String> = shown.iter().flat_map(|(place, text)| search(place, text, &canaries)).collect();
+    assert!(canaries::search("roster", &roster, &planted).len() > 100);
+    let found: Vec<String> = shown.iter().flat_map(|(place, text)| canaries::search(place, text, &planted)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
     house.close().await;
-}
-
-/// Canaries that stand in a text: as whole words, or anywhere where they are more than one.
-fn search(place: &str, text: &str, canaries: &BTreeSet<String>) -> Vec<String> {
-    let between = |letter: char| !letter.is_alphanumeric() && !"-'@.+/".contains(letter);
-    let words: BTreeSet<&str> = text.split(between).collect();
-    let is_word = |canary: &str| !canary.contains(between);
-    let hits = canaries.iter().filter(|canary| {
-        if is_word(canary) { words.contains(canary.as_str()) } else { text.contains(canary.as_str()) }
-    });
-    hits.map(|canary| {
-        let line = text.lines().find(|line| line.contains(canary.as_str())).unwrap_or_default();
-        format!("{place}: {canary:?} in {}", line.chars().take(400).collect::<String>())
-    })
-    .collect()
-}
-
-/// What the store knows of anybody: words of five letters and more, and dates of birth.
-async fn facts(house: &House) -> BTreeSet<String> {
-    let mut facts = BTreeSet::new();
-    for (table, columns) in [
-        ("student", ["first_name", "last_name", "middle_name", "birth_date::text", "phones::text", "emails::text"]),
-        ("contact", ["first_name", "last_name", "middle_name", "addresses::text", "phones::text", "emails::text"]),
-    ] {
-        for column in columns {
-            let sql = format!("SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL");
-            let values: Vec<String> =
-                sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&house.services().database).await.unwrap();
-            for value in values {
-                match serde_json::from_str::<serde_json::Value>(&value) {
-                    Ok(listed @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
-                        strings(&listed, &mut facts);
-                    }
-                    _ => drop(facts.insert(value)),
-                }
-            }
-        }
-    }
-    // A word of few letters stands in any text.
-    facts.retain(|fact| fact.chars().count() >= 5);
-    facts
-}
-
-fn strings(value: &serde_json::Value, into: &mut BTreeSet<String>) {
-    match value {
-        serde_json::Value::String(text) => drop(into.insert(text.clone())),
-        serde_json::Value::Array(list) => list.iter().for_each(|value| strings(value, into)),
-        serde_json::Value::Object(map) => map.values().for_each(|value| strings(value, into)),
-        _ => {}
-    }
-}
-
-/// The key, and the passwords of the broker's and the database's URLs.
-fn secrets(house: &House) -> Vec<String> {
-    let mut secrets = Vec::new();
-    for (name, value) in house.settings() {
-        match name.as_str() {
-            "ROLLCALL_KEY" => secrets.push(value),
-            "ROLLCALL_AMQP_URL" | "ROLLCALL_DATABASE_URL" => {
-                let url: url::Url = value.parse().unwrap();
-                // The tests' own broker has a password that is a word like any other.
-                secrets.extend(url.password().filter(|password| password.len() >= 8).map(str::to_owned));
-                secrets.push(value);
-            }
-            _ => {}
-        }
-    }
-    secrets
 }

@@ -43,15 +43,8 @@ impl Settings {
 
     /// Weather in which it matters that the piece is broken, once a roster is stored.
     pub(crate) fn spoil(&self, weather: &mut SisWeather, night: usize) {
-        if night == 0 {
-            return;
-        }
-        match self.sabotage {
-            Some(Sabotage::SecondLookLies) => {
-                *weather = SisWeather { second_look_lies: true, moving: 1_000, ..SisWeather::default() };
-            }
-            Some(Sabotage::NothingIsHeld) => *weather = SisWeather { most_missing: true, ..SisWeather::default() },
-            _ => {}
+        if night > 0 && self.sabotage == Some(Sabotage::NothingIsHeld) {
+            *weather = SisWeather { most_missing: true, ..SisWeather::default() };
         }
     }
 }
@@ -61,8 +54,6 @@ impl Settings {
 pub enum Sabotage {
     /// The store forgets that a batch was written: a message that comes again is written again.
     SettlingForgotten,
-    /// The second look is no better than the first: rows are missing there, too.
-    SecondLookLies,
     /// No plan is held for what it would take out.
     NothingIsHeld,
     /// Nobody looks after what was lost.
@@ -78,7 +69,7 @@ impl Sabotage {
                  BEGIN UPDATE plan_batch SET settled_at = NULL \
                  WHERE district = NEW.district AND run = NEW.run AND batch = NEW.batch; END",
             ),
-            Self::SecondLookLies | Self::NothingIsHeld | Self::NobodyReconciles => None,
+            Self::NothingIsHeld | Self::NobodyReconciles => None,
         }
     }
 }

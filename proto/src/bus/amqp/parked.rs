@@ -2,6 +2,10 @@
 //!
 //! Messages are fetched one by one without being acknowledged, and given back together, in their old order. A process
 //! that dies half-way has the broker take them back. While one process looks, another does not see what it holds.
+//!
+//! Deliberately absent: a walk that goes on from one step of a replay to the next. It would spare walking again over what the
+//! filter leaves out, and would hold that for as long as the replay waits between its steps: out of sight of everybody who
+//! counts what is parked, and until the broker closes the channel of who acknowledges nothing for half an hour.
 
 use std::collections::HashSet;
 

@@ -149,8 +149,7 @@ impl Server {
         let back = lies && asked.page > 1 && dice.chance(weather.repeating);
         let from = (asked.page - 1 - usize::from(back)) * asked.size;
         let mut shown: Vec<Value> = rows.iter().skip(from).take(asked.size).cloned().collect();
-        let lies_of = if weather.second_look_lies { asked.table.of_students } else { lies };
-        if lies_of && dice.chance(weather.moving) {
+        if lies && dice.chance(weather.moving) {
             move_rows(&mut shown, dice);
         }
         let next = format!("/Custom/1/{}/{}/{}", asked.table.resource, asked.page + 1, asked.size);

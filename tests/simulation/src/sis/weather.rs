@@ -32,8 +32,6 @@ pub(crate) struct SisWeather {
     pub(crate) down: bool,
     /// Listings carry a total.
     pub(crate) totals: bool,
-    /// A second look lies: the sabotage of a test, never a fault.
-    pub(crate) second_look_lies: bool,
 }
 
 impl SisWeather {

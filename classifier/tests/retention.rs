@@ -1,0 +1,196 @@
+//! What is parked ages out on the hour, noted before it is deleted. The bus is a list whose ages the tests choose; that real
+//! buses list and discard alike is their conformance suite's business.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_classifier::{ClassifierConfig, context::Context, reconcile, retention};
+use rollcall_proto::{
+    bus::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Subscription},
+    clock::ManualClock,
+    id::{DistrictId, RunId},
+    message::Message,
+    topology::Queue,
+};
+use rollcall_store::{Store, audit::AuditEntry, secret::Keyring};
+use uuid::Uuid;
+
+/// Parked messages, and what the audit trail said when each was thrown away.
+struct Kept {
+    parked: Mutex<Vec<Parked>>,
+    store: Store,
+    seen: Mutex<Vec<(Uuid, bool)>>,
+    /// A queue that this process cannot reach.
+    closed: Mutex<Option<Queue>>,
+}
+
+fn away() -> BusError {
+    BusError::Unavailable { operation: "do this in a test", source: None }
+}
+
+#[async_trait]
+impl Bus for Kept {
+    async fn publish(&self, _: &[Message]) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: Queue, _: u16) -> Result<Box<dyn Subscription>, BusError> {
+        Err(away())
+    }
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>, BusError> {
+        Err(away())
+    }
+
+    async fn parked(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        if *self.closed.lock().unwrap() == Some(queue) {
+            return Err(away());
+        }
+        let parked = self.parked.lock().unwrap();
+        let admitted = parked.iter().filter(|parked| parked.queue == queue && filter.admits(parked));
+        Ok(admitted.take(filter.limit.unwrap_or(usize::MAX)).cloned().collect())
+    }
+
+    async fn replay(&self, _: Queue, _: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        Err(away())
+    }
+
+    async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        let gone = self.parked(queue, filter).await?;
+        let trail = self.store.audit_trail(&district(), 10_000).await.unwrap();
+        let trail: String = trail.into_iter().map(|entry| entry.detail + "\n").collect();
+        for parked in &gone {
+            self.seen.lock().unwrap().push((parked.id, trail.contains(&parked.id.to_string())));
+        }
+        self.parked.lock().unwrap().retain(|parked| !gone.contains(parked));
+        Ok(gone)
+    }
+
+    async fn purge(&self, _: Queue) -> Result<u64, BusError> {
+        Err(away())
+    }
+
+    async fn check(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_762_150_000, 0).unwrap()
+}
+
+fn district() -> DistrictId {
+    "oak".parse().unwrap()
+}
+
+fn parked(queue: Queue, days_ago: i64) -> Parked {
+    Parked {
+        id: Uuid::now_v7(),
+        queue,
+        kind: "page.raw".to_owned(),
+        reason: "undecodable".to_owned(),
+        detail: "line 1, column 2".to_owned(),
+        district: Some(district()),
+        run: Some(RunId(Uuid::from_u128(7))),
+        parked_at: now() - TimeDelta::days(days_ago),
+    }
+}
+
+struct Classifier {
+    context: Context,
+    kept: Arc<Kept>,
+    clock: ManualClock,
+    _dir: tempfile::TempDir,
+}
+
+impl Classifier {
+    async fn with(parked: Vec<Parked>, closed: Option<Queue>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Keyring::open_or_create(&dir.path().join("key")).unwrap();
+        let store = Store::open_embedded(dir.path(), key).await.unwrap();
+        let clock = ManualClock::new(now());
+        let (parked, closed, seen) = (Mutex::new(parked), Mutex::new(closed), Mutex::default());
+        let kept = Arc::new(Kept { parked, store: store.clone(), seen, closed });
+        let config = ClassifierConfig::default();
+        let context = Context { store, bus: kept.clone(), clock: Arc::new(clock.clone()), config };
+        Self { context, kept, clock, _dir: dir }
+    }
+
+    fn left(&self) -> Vec<Uuid> {
+        self.kept.parked.lock().unwrap().iter().map(|parked| parked.id).collect()
+    }
+
+    async fn trail(&self) -> Vec<AuditEntry> {
+        self.context.store.audit_trail(&district(), 10_000).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_parked_message_is_noted_and_then_deleted_when_its_time_is_over() {
+    let old = parked(Queue::Collect, 91);
+    let nobodys = Parked { district: None, run: None, ..parked(Queue::Flags, 400) };
+    let stays = [
+        parked(Queue::Collect, 90),
+        parked(Queue::Fetch, 1),
+        Parked { parked_at: DateTime::UNIX_EPOCH, ..parked(Queue::Write, 0) },
+    ];
+    let all = [vec![old.clone(), nobodys.clone()], stays.to_vec()].concat();
+    let classifier = Classifier::with(all, None).await;
+    retention::tidy(&classifier.context, now()).await;
+
+    assert_eq!(classifier.left(), stays.map(|parked| parked.id), "the last one's age nobody knows");
+    assert_eq!(*classifier.kept.seen.lock().unwrap(), [(old.id, true), (nobodys.id, false)]);
+    let trail = classifier.trail().await;
+    assert_eq!(trail.len(), 1);
+    assert_eq!((trail[0].actor.as_str(), trail[0].action.as_str()), ("retention", "parked.expired"));
+    assert_eq!((trail[0].run, trail[0].at), (old.run, now()));
+    let day = old.parked_at.date_naive();
+    let said = format!("message {} of rollcall.collect, kind page.raw, reason undecodable, parked {day}", old.id);
+    assert_eq!(trail[0].detail, said);
+}
+
+#[tokio::test]
+async fn every_queue_is_tidied_however_much_there_is() {
+    let all: Vec<Parked> = (0..700).map(|number| parked(Queue::ALL[usize::from(number > 450) * 6], 100)).collect();
+    let classifier = Classifier::with(all, None).await;
+    retention::tidy(&classifier.context, now()).await;
+    assert_eq!(classifier.left(), [] as [Uuid; 0]);
+    assert_eq!(classifier.trail().await.len(), 700);
+    assert!(classifier.kept.seen.lock().unwrap().iter().all(|(_, noted)| *noted));
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_now_is_deleted_later() {
+    let all = vec![parked(Queue::Collect, 91), parked(Queue::Flags, 91)];
+    let classifier = Classifier::with(all, Some(Queue::Collect)).await;
+    let due = retention::tidy(&classifier.context, now()).await;
+    assert_eq!(due, now() + TimeDelta::hours(1));
+    assert_eq!(classifier.left().len(), 1, "a queue out of reach keeps no other from being tidied");
+    *classifier.kept.closed.lock().unwrap() = None;
+    classifier.clock.advance(TimeDelta::hours(1));
+    retention::tidy(&classifier.context, due).await;
+    assert_eq!(classifier.left(), [] as [Uuid; 0]);
+}
+
+#[tokio::test]
+async fn the_reconciler_looks_at_once_and_every_hour() {
+    let mut classifier = Classifier::with(vec![parked(Queue::Collect, 91), parked(Queue::Collect, 60)], None).await;
+    classifier.context.config.reconcile_every = std::time::Duration::from_millis(5);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let reconciler = tokio::spawn(reconcile::run(classifier.context.clone(), shutdown.clone()));
+    until_left(&classifier, 1).await;
+    classifier.clock.advance(TimeDelta::days(31));
+    until_left(&classifier, 0).await;
+    shutdown.cancel();
+    reconciler.await.unwrap();
+}
+
+async fn until_left(classifier: &Classifier, count: usize) {
+    let limit = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while classifier.left().len() != count {
+        assert!(tokio::time::Instant::now() < limit, "{:?}", classifier.left());
+        tokio::task::yield_now().await;
+    }
+}
