@@ -16,6 +16,7 @@ use rollcall_store::{
         CutoverFlag, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag, TakeOverPlan,
         TakeOverState,
     },
+    plan::Verdict,
 };
 use roster_support::*;
 use uuid::Uuid;
@@ -35,6 +36,7 @@ on_both_engines! {
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
     work_is_due_when_a_run_stopped_or_documents_changed,
+    work_is_due_however_a_run_stopped,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
 }
 
@@ -388,7 +390,7 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     f.store.flags_synced(&district, at(50)).await.unwrap();
     assert_eq!(work().await.synced_at, Some(at(100)), "an older sync overtakes nothing");
     let run = run_at_plan(&f.store, &district, 2).await;
-    let plan = plan_of(&f.store, &district, rollcall_store::plan::Verdict::Hold("preview".to_owned()), &[]).await;
+    let plan = plan_of(&f.store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
     assert!(f.store.save_plan(&district, run.id, &plan, at(120)).await.unwrap());
     assert_eq!(work().await.stopped_at, Some(at(120)), "a run is held");
     save(&f.store, &district, &document("d"), 130).await;
@@ -398,6 +400,25 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     assert!(work().await.unfinished);
     assert!(f.store.claim_flag_ask(&district, at(140), at(150)).await.unwrap());
     assert!(!f.store.claim_flag_ask(&district, at(149), at(151)).await.unwrap());
+}
+
+async fn work_is_due_however_a_run_stopped(f: Fixture) {
+    let district = house(&f.store).await;
+    let (store, hold) = (&f.store, || Verdict::Hold("preview".to_owned()));
+    let stopped_at = async || store.flag_work().await.unwrap()[0].stopped_at.unwrap();
+    let run = run_at_plan(store, &district, 2).await;
+    assert_eq!(stopped_at().await, at(3), "one that goes on is none");
+    store.fail_run(&district, run.id, "refused", at(10)).await.unwrap();
+    assert_eq!(stopped_at().await, at(10), "failed");
+    let run = run_at_plan(store, &district, 3).await;
+    assert!(store.cancel_run(&district, run.id, "ops", at(20)).await.unwrap());
+    assert_eq!(stopped_at().await, at(20), "cancelled");
+    let run = run_at_plan(store, &district, 4).await;
+    let plan = plan_of(store, &district, hold(), &[]).await;
+    assert!(store.save_plan(&district, run.id, &plan, at(30)).await.unwrap());
+    assert_eq!(stopped_at().await, at(30), "held");
+    assert!(store.discard(&district, run.id, "ops", "not today", at(40)).await.unwrap());
+    assert_eq!(stopped_at().await, at(40), "discarded");
 }
 
 async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {

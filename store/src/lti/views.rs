@@ -49,7 +49,8 @@ impl Store {
         let operation = "read the access log of documents";
         let mut tx = self.read(district, operation).await?;
         let sql = "SELECT at, student_id, program, document_id, user_id, issuer, outcome FROM document_view \
-                   WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2) ORDER BY id DESC LIMIT $3";
+                   WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2 OR student_id IN \
+                   (SELECT old_id FROM student_rekey WHERE district = $1 AND new_id = $2)) ORDER BY id DESC LIMIT $3";
         let student = student.map(|student| student.0.clone());
         let rows = tx.rows(operation, sql, args![district, student, limit]).await?;
         tx.commit(operation).await?;
