@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn the_partner_interface_is_a_table_of_the_file() {
-        let text = "[campus]\nprograms_path = \"rostering/v1p2/programs\"\nstarts_on = \"dates.start\"\nlaunch_link = \"\"\n";
+        let text =
+            "[campus]\nprograms_path = \"rostering/v1p2/programs\"\nstarts_on = \"dates.start\"\nlaunch_link = \"\"\n";
         let expected = PartnerInterface {
             programs_path: "rostering/v1p2/programs".to_owned(),
             starts_on: "dates.start".to_owned(),

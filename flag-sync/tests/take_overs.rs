@@ -283,7 +283,7 @@ async fn each_old_flag_ends_once_whatever_goes_wrong(f: Fixture) {
         CampusFault::Status(500),
         CampusFault::Status(503),
     ];
-    let strike = |(number, fault)| Strike {
+    let strike = |(number, fault): (usize, CampusFault)| Strike {
         fault,
         writes_only: true,
         only: Some(format!("old-{number}")),
