@@ -270,3 +270,30 @@ pub(crate) fn failpoints() -> Option<String> {
 pub(crate) fn log_filter() -> Option<String> {
     std::env::var("ROLLCALL_LOG").ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> anyhow::Result<Sources> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rollcall.toml");
+        std::fs::write(&file, text).unwrap();
+        read(Some(&file))
+    }
+
+    #[test]
+    fn the_partner_interface_is_a_table_of_the_file() {
+        let text =
+            "[campus]\nprograms_path = \"rostering/v1p2/programs\"\nstarts_on = \"dates.start\"\nlaunch_link = \"\"\n";
+        let expected = PartnerInterface {
+            programs_path: "rostering/v1p2/programs".to_owned(),
+            starts_on: "dates.start".to_owned(),
+            launch_link: String::new(),
+            ..PartnerInterface::default()
+        };
+        assert_eq!(read_text(text).unwrap().campus, expected, "what is left out stays as it is by default");
+        let error = format!("{:#}", read_text("[campus]\nprogram_path = \"x\"\n").unwrap_err());
+        assert!(error.contains("unknown key `program_path`") && error.contains("programs_path"), "{error}");
+    }
+}

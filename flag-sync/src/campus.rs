@@ -41,9 +41,11 @@ const MOST_PAGES: u32 = 10_000;
 pub struct Pace(Arc<DefaultKeyedRateLimiter<DistrictId>>);
 
 impl Pace {
-    /// So many requests a second, with bursts of as many after a rest.
+    /// So many requests a second, with bursts of a tenth of a second's after a rest: a district that goes from one worker
+    /// to the next has little more than its rate, though each counts for itself.
     pub fn per_second(requests: NonZeroU32) -> Self {
-        Self(Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_second(requests))))
+        let burst = NonZeroU32::new(requests.get() / 10).unwrap_or(NonZeroU32::MIN);
+        Self(Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_second(requests).allow_burst(burst))))
     }
 
     async fn turn(&self, district: &DistrictId) {
@@ -299,6 +301,20 @@ fn stuck(call: &Call) -> SisError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_second_has_more_requests_than_the_rate_and_a_small_burst() {
+        let (pace, district) = (Pace::per_second(NonZeroU32::new(50).unwrap()), "d".parse().unwrap());
+        let began = std::time::Instant::now();
+        for _ in 0..30 {
+            pace.turn(&district).await;
+        }
+        // Five at once, then one every 20 ms.
+        assert!(began.elapsed() >= Duration::from_millis(490), "{:?}", began.elapsed());
+        let (other, began) = ("e".parse().unwrap(), std::time::Instant::now());
+        pace.turn(&other).await;
+        assert!(began.elapsed() < Duration::from_millis(400), "another district has a rate of its own");
+    }
 
     #[test]
     fn some_refusals_are_for_good() {

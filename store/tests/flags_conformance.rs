@@ -17,6 +17,7 @@ use rollcall_store::{
         TakeOverState,
     },
     lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, ViewOutcome},
+    plan::Verdict,
 };
 use roster_support::*;
 use uuid::Uuid;
@@ -36,6 +37,7 @@ on_both_engines! {
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
     work_is_due_when_a_run_stopped_or_documents_changed,
+    work_is_due_however_a_run_stopped,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
     a_student_is_the_same_under_ids_of_before,
     what_is_pending_moves_with_the_student,
@@ -392,7 +394,7 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     f.store.flags_synced(&district, at(50)).await.unwrap();
     assert_eq!(work().await.synced_at, Some(at(100)), "an older sync overtakes nothing");
     let run = run_at_plan(&f.store, &district, 2).await;
-    let plan = plan_of(&f.store, &district, rollcall_store::plan::Verdict::Hold("preview".to_owned()), &[]).await;
+    let plan = plan_of(&f.store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
     assert!(f.store.save_plan(&district, run.id, &plan, at(120)).await.unwrap());
     assert_eq!(work().await.stopped_at, Some(at(120)), "a run is held");
     save(&f.store, &district, &document("d"), 130).await;
@@ -402,6 +404,25 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     assert!(work().await.unfinished);
     assert!(f.store.claim_flag_ask(&district, at(140), at(150)).await.unwrap());
     assert!(!f.store.claim_flag_ask(&district, at(149), at(151)).await.unwrap());
+}
+
+async fn work_is_due_however_a_run_stopped(f: Fixture) {
+    let district = house(&f.store).await;
+    let (store, hold) = (&f.store, || Verdict::Hold("preview".to_owned()));
+    let stopped_at = async || store.flag_work().await.unwrap()[0].stopped_at.unwrap();
+    let run = run_at_plan(store, &district, 2).await;
+    assert_eq!(stopped_at().await, at(3), "one that goes on is none");
+    store.fail_run(&district, run.id, "refused", at(10)).await.unwrap();
+    assert_eq!(stopped_at().await, at(10), "failed");
+    let run = run_at_plan(store, &district, 3).await;
+    assert!(store.cancel_run(&district, run.id, "ops", at(20)).await.unwrap());
+    assert_eq!(stopped_at().await, at(20), "cancelled");
+    let run = run_at_plan(store, &district, 4).await;
+    let plan = plan_of(store, &district, hold(), &[]).await;
+    assert!(store.save_plan(&district, run.id, &plan, at(30)).await.unwrap());
+    assert_eq!(stopped_at().await, at(30), "held");
+    assert!(store.discard(&district, run.id, "ops", "not today", at(40)).await.unwrap());
+    assert_eq!(stopped_at().await, at(40), "discarded");
 }
 
 async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
@@ -516,7 +537,7 @@ async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
         },
         created_at: at(0),
     };
-    store.register_platform(&registration, "test").await.unwrap();
+    store.register_platform(&registration, "test").await.unwrap().unwrap();
     let look = async |student: &str, second| {
         let student = id(student);
         let view = NewView {

@@ -9,6 +9,7 @@ mod roster_support;
 use common::{Fixture, later, new_key, now, ring};
 use rollcall_proto::{
     id::{DistrictId, StudentId},
+    message::StudentEvent,
     roster::{Person, Staff},
 };
 use rollcall_store::{
@@ -20,7 +21,7 @@ use rollcall_store::{
     },
     plan::Verdict,
 };
-use roster_support::{plan_of, run_at_plan};
+use roster_support::{added, applied, changed, id, new_district, plan_of, run_at_plan, student};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -32,6 +33,7 @@ on_both_engines! {
     a_login_is_good_once_and_for_a_while,
     many_at_once_use_a_login_once,
     a_ticket_is_good_once_and_its_view_is_logged_with_it,
+    the_access_log_goes_with_a_student_who_is_given_another_id,
     tenants_do_not_see_each_other,
     keys_lie_sealed_and_take_turns,
     a_rotated_sealing_key_opens_the_tools_keys,
@@ -236,6 +238,32 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
     let until = "2002-03-01T00:00:00Z".parse().unwrap();
     assert_eq!(f.store.forget_trail(until, now()).await.unwrap(), ForgottenTrail { entries: 0, views: 1 });
     assert_eq!(outcomes(f.store.document_views(&district, None, 10).await.unwrap()), expected);
+}
+
+async fn the_access_log_goes_with_a_student_who_is_given_another_id(f: Fixture) {
+    let district = new_district(&f.store, "a").await;
+    let registration = registration(&district, "c1");
+    applied(&f.store, &district, 1, vec![added(student("old")), added(student("other"))]).await;
+    let look = async |student: &str| {
+        let view = NewView {
+            at: now(),
+            student_id: &id(student),
+            program: "Section 504",
+            user_id: "T1",
+            registration: &registration,
+            outcome: ViewOutcome::NoDocument,
+            shown: None,
+        };
+        f.store.log_view(&view).await.unwrap();
+    };
+    look("old").await;
+    look("other").await;
+    let renamed = StudentEvent { rekeyed_from: Some(id("old")), ..changed(student("new")) };
+    applied(&f.store, &district, 2, vec![renamed]).await;
+    look("new").await;
+    let views = f.store.document_views(&district, Some(&id("new")), 10).await.unwrap();
+    let of: Vec<_> = views.iter().map(|view| view.student_id.0.as_str()).collect();
+    assert_eq!(of, ["new", "old"], "what was logged is not edited, and is found");
 }
 
 async fn tenants_do_not_see_each_other(f: Fixture) {

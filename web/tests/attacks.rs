@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use reqwest::{StatusCode, header};
 use rollcall_proto::id::DistrictId;
 use rollcall_sandbox::lti::{Attack, LtiPlatform};
-use support::{Browser, Form, HOSTILE_HTML, OTHER_STUDENT, PROGRAM, Page, STUDENT, Site};
+use support::{Browser, Form, HOSTILE_HTML, OTHER_STUDENT, PROGRAM, Page, STUDENT, Site, attribute};
 
 struct House {
     site: Site,
@@ -288,6 +288,25 @@ async fn script_in_names_titles_custom_values_and_errors_is_never_run() {
 }
 
 #[tokio::test]
+async fn hidden_values_of_the_way_out_of_a_frame_are_escaped() {
+    let mut house = House::new().await;
+    let hostile = "\"><script>document.title='owned'</script>";
+    let mut fields = house.platform.click(STUDENT, PROGRAM);
+    fields.iter_mut().filter(|field| field.0.ends_with("_hint")).for_each(|field| hostile.clone_into(&mut field.1));
+    let login = house.browser.post(house.site.config.login_url(&house.district), &fields).await;
+    let location: url::Url = login.header(header::LOCATION).parse().unwrap();
+    let state = location.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    house.browser.cookies.clear();
+    let form = vec![("id_token", "never looked at".to_owned()), ("state", state)];
+    let page = house.browser.post_as(house.site.config.launch_url(&house.district), &form, "iframe").await;
+    assert!(!page.text.contains("<script"), "{}", page.text);
+    for name in ["login_hint", "lti_message_hint"] {
+        let value = attribute(&page.text, &format!("name=\"{name}\""), "value").unwrap();
+        assert!(value.starts_with("&#34;&#62;&#60;script"), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
 async fn ssrf_and_slow_key_sets() {
     let mut house = House::new().await;
     // Each unknown key id is reason to fetch once more, and no oftener than twice a minute.
@@ -299,6 +318,35 @@ async fn ssrf_and_slow_key_sets() {
     house.refuses(Attack::KeyId("f")).await;
     house.refuses(Attack::KeyId("g")).await;
     assert_eq!(house.platform.key_set_fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_platform_whose_key_set_never_comes_holds_nobody_else_up() {
+    let mut house = House::new().await;
+    // Connections are taken by the kernel, and nobody ever reads them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let never = format!("http://{}/jwks", silent.local_addr().unwrap()).parse().unwrap();
+    house.site.register_as(&house.district, &house.platform, |registration| registration.jwks_url = never).await;
+    let alamo = house.site.district("alamo").await;
+    house.site.document(&alamo, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let other = house.site.platform(&alamo).await;
+    let url = house.site.config.launch_url(&house.district);
+    let mut launches = Vec::new();
+    for _ in 0..3 {
+        let (form, url) = (house.login().await, url.clone());
+        let mut browser = Browser::new();
+        browser.cookies = std::mem::take(&mut house.browser.cookies);
+        launches.push(tokio::spawn(async move { browser.post(url, &form).await }));
+    }
+    let shown = Browser::new().click(&house.site, &alamo, &other, STUDENT).await;
+    assert_eq!(shown.status, StatusCode::OK);
+    assert!(launches.iter().all(|launch| !launch.is_finished()), "they are given up before five seconds are over");
+    let began = std::time::Instant::now();
+    for launch in launches {
+        let page = launch.await.unwrap();
+        house.assert_refused(&page, "no key set").await;
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "each waits for itself: {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -380,6 +428,23 @@ async fn a_variable_that_was_not_filled_in_names_nobody() {
     let platform = site.platform_with(&district, |details| details.student = place).await;
     let mut house = House { site, district, platform, browser: Browser::new() };
     house.refuses(Attack::UnfilledVariable).await;
+}
+
+#[tokio::test]
+async fn a_login_that_fits_two_registrations_is_refused() {
+    let mut house = House::new().await;
+    let second = |registration: &mut rollcall_store::lti::Registration| {
+        "tool-2".clone_into(&mut registration.client_id);
+        registration.details.deployments = vec!["deployment-2".to_owned()];
+    };
+    house.site.register_as(&house.district, &house.platform, second).await;
+    house.platform.configure(|config| config.manners.terse_login = true);
+    let login = house.site.config.login_url(&house.district);
+    let page = house.browser.post(login, &house.platform.click(STUDENT, PROGRAM)).await;
+    house.assert_refused(&page, "no client id, and two registrations of the issuer").await;
+    house.platform.configure(|config| config.manners.terse_login = false);
+    let form = house.login().await;
+    assert_eq!(house.launch(&form).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

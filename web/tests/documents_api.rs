@@ -86,6 +86,42 @@ async fn the_same_key_again_changes_nothing_and_answers_alike() {
 }
 
 #[tokio::test]
+async fn many_requests_with_one_key_at_the_same_moment_make_one_document() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    let body = document("IEP-1", "completed");
+    let answers = futures_util::future::join_all((0..8).map(|_| caller.create("k1", &body))).await;
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (StatusCode::CREATED, &answers[0].body));
+    }
+    assert_eq!(answers[0].body["version"], json!(1));
+}
+
+#[tokio::test]
+async fn a_file_may_be_as_large_as_is_said_and_no_larger() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::new(&site, &district).await;
+    let with_file = |id: &str, bytes: usize| {
+        let mut pdf = b"%PDF-1.7\n".to_vec();
+        pdf.resize(bytes, b' ');
+        let mut body = document(id, "completed");
+        body["file"] = json!(STANDARD.encode(pdf));
+        body
+    };
+    let most = 20 << 20;
+    let taken = caller.create("k1", &with_file("IEP-1", most)).await;
+    assert_eq!((taken.status, &taken.body["file_bytes"]), (StatusCode::CREATED, &json!(most)), "{}", taken.body);
+    let refused = caller.create("k2", &with_file("IEP-2", most + 1)).await;
+    assert_problem(&refused, StatusCode::PAYLOAD_TOO_LARGE, "file-too-large");
+    let mut wordy = document("IEP-3", "completed");
+    wordy["data"] = json!({ "text": "x".repeat(1 << 20) });
+    assert_problem(&caller.create("k3", &wordy).await, StatusCode::PAYLOAD_TOO_LARGE, "data-too-large");
+    assert_eq!(caller.send(Method::GET, "documents", None, None).await.body.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_completed_document_has_the_students_flags_looked_at_at_once() {
     let site = Site::start().await;
     let district = site.district("lone-star").await;

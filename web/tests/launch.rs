@@ -7,7 +7,10 @@ mod support;
 use chrono::TimeDelta;
 use reqwest::{StatusCode, header};
 use rollcall_sandbox::lti::Manners;
-use rollcall_store::lti::{Place, StaffAccess, StudentScope, UserAccess};
+use rollcall_store::{
+    document::{Author, NewDocument},
+    lti::{Place, StaffAccess, StudentScope, UserAccess},
+};
 use support::{Browser, HOSTILE_HTML, LEARNER, OTHER_STUDENT, PROGRAM, STUDENT, Site, TEACHER, attribute, now};
 
 /// A site with a district, a platform and a document.
@@ -53,6 +56,35 @@ async fn a_click_on_a_flag_shows_the_newest_document() {
     let views = site.views(&district).await;
     let shown = (STUDENT.to_owned(), Some("IEP-1".to_owned()), TEACHER.to_owned(), "shown".to_owned());
     assert_eq!(views, [shown]);
+}
+
+#[tokio::test]
+async fn drafts_older_withdrawn_and_other_programs_documents_are_not_shown() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let author = || Author { actor: "test", key: None, at: now() };
+    for (id, program, starts, completed) in [
+        ("older", PROGRAM, "2025-09-01", true),
+        ("newest", PROGRAM, "2026-09-01", true),
+        ("withdrawn", PROGRAM, "2026-09-05", true),
+        ("draft", PROGRAM, "2026-09-10", false),
+        ("other", "Section 504", "2026-09-15", true),
+    ] {
+        let html = format!("<!DOCTYPE html><html><body>{id}</body></html>");
+        let differs = |new: &mut NewDocument| {
+            program.clone_into(&mut new.program);
+            (new.starts_on, new.completed) = (starts.parse().unwrap(), completed);
+        };
+        site.document_with(&district, id, Some(html.as_bytes()), differs).await;
+    }
+    site.store.withdraw_document(&district, &"withdrawn".parse().unwrap(), author()).await.unwrap().unwrap();
+    let platform = site.platform(&district).await;
+    let mut browser = Browser::new();
+    let page = browser.click(&site, &district, &platform, STUDENT).await;
+    let source = attribute(&page.text, "id=\"document\"", "src").unwrap();
+    let file = browser.get(site.config.launch_url(&district).join(&source).unwrap()).await;
+    assert!(file.text.contains("<body>newest</body>"), "{}", file.text);
+    assert_eq!(site.views(&district).await[0].1.as_deref(), Some("newest"));
 }
 
 #[tokio::test]
@@ -109,6 +141,21 @@ async fn platforms_differ_and_all_work() {
         let page = Browser::new().click(&site, &district, &platform, STUDENT).await;
         assert_eq!(page.status, StatusCode::OK, "{manner:?}");
     }
+}
+
+#[tokio::test]
+async fn custom_and_lis_claims_may_be_absent() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let platform = site.platform(&district).await;
+    platform.configure(|config| config.manners.no_custom = true);
+    let page = Browser::new().click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST, "nobody is named where the registration looks");
+    site.register(&district, &platform, |details| details.user = Place::Subject).await;
+    let access = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
+    site.store.put_lti_user(&district, "user-9", &access, "test", now()).await.unwrap();
+    assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -32,12 +32,10 @@ use uuid::Uuid;
 use super::{
     body::{idempotency_key, read_json},
     caller::Caller,
+    listing::limit,
     problem::{Problem, ProblemBody},
 };
 use crate::server::App;
-
-/// Most documents of one listing.
-const MOST_LISTED: u32 = 1_000;
 
 /// A document to create, or the whole of it to replace one with.
 #[derive(Deserialize, ToSchema)]
@@ -166,17 +164,14 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
     let status = query.status.as_deref().map(|word| DocumentStatus::parse(word).ok_or(word)).transpose();
     let status = status.map_err(|_| Problem::malformed("status is draft, completed or withdrawn"))?;
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=MOST_LISTED).contains(&limit) {
-        return Err(Problem::malformed("limit is 1 to 1000"));
-    }
+    let limit = limit(query.limit)?;
     let after = query.after.map(DocumentId::try_from).transpose();
     let filter = DocumentFilter {
         student: query.student_id.map(StudentId),
         program: query.program,
         status,
         after: after.map_err(|error| Problem::malformed(error.to_string()))?,
-        limit: Some(limit.into()),
+        limit: Some(limit),
     };
     let found = app.store.documents(&caller.district, &filter).await?;
     Ok(Json(found.into_iter().map(DocumentAnswer::from).collect::<Vec<_>>()).into_response())

@@ -22,12 +22,10 @@ use uuid::Uuid;
 use super::{
     body::read_json,
     caller::Caller,
+    listing::limit,
     problem::{Problem, ProblemBody},
 };
 use crate::server::App;
-
-/// Most flags of one listing.
-const MOST_LISTED: i64 = 1_000;
 
 /// A flag, as `rollcall flags list` shows it.
 #[derive(Serialize, ToSchema)]
@@ -77,7 +75,7 @@ pub(super) struct ListQuery {
     /// Only flags after this one: where the page before ended.
     after: Option<Uuid>,
     /// At most so many, 1 to 1000; 100 unless said.
-    limit: Option<i64>,
+    limit: Option<u32>,
 }
 
 /// List flags, by id.
@@ -102,10 +100,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsRead)?;
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=MOST_LISTED).contains(&limit) {
-        return Err(Problem::malformed("limit is 1 to 1000"));
-    }
+    let limit = limit(query.limit)?;
     let filter =
         FlagFilter { student: query.student_id.map(StudentId), program: query.program, after: query.after, limit };
     let zone = app.store.district(&caller.district).await?.time_zone;

@@ -8,6 +8,7 @@ mod caller;
 mod documents;
 mod flags;
 pub mod integration;
+mod listing;
 mod problem;
 mod token;
 

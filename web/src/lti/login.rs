@@ -169,6 +169,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn over_https_a_cookie_is_of_this_host_alone() {
+        let config = |url: &str| WebConfig::new(url.parse().unwrap(), true).unwrap();
+        assert_eq!(cookie_name(&config("https://plans.example"), "a_b-cdefghijk"), "__Host-lti-abcdefgh");
+        assert_eq!(cookie_name(&config("http://localhost:8080"), "a_b-cdefghijk"), "lti-abcdefgh");
+        for needed in ["Path=/", "Secure"] {
+            assert!(ATTRIBUTES.contains(needed) && !ATTRIBUTES.contains("Domain"), "the prefix needs {needed}");
+        }
+    }
+
+    #[test]
     fn a_target_link_leads_to_the_launch_and_nowhere_else() {
         let launch: Url = "https://plans.example/lti/lone-star/launch".parse().unwrap();
         for link in ["https://plans.example/lti/lone-star/launch", "https://plans.example/lti/lone-star/launch?sid=1"] {

@@ -216,7 +216,18 @@ impl Site {
 
     /// A completed document of the student.
     pub async fn document(&self, district: &DistrictId, id: &str, file: Option<&[u8]>) {
-        let new = NewDocument {
+        self.document_with(district, id, file, |_| {}).await;
+    }
+
+    /// A document that differs from a completed one of the student.
+    pub async fn document_with(
+        &self,
+        district: &DistrictId,
+        id: &str,
+        file: Option<&[u8]>,
+        change: impl FnOnce(&mut NewDocument),
+    ) {
+        let mut new = NewDocument {
             id: id.parse().unwrap(),
             student: StudentId(STUDENT.to_owned()),
             program: PROGRAM.to_owned(),
@@ -227,6 +238,7 @@ impl Site {
             data: None,
             file: file.map(|file| DocumentFile::check(file.to_vec()).unwrap()),
         };
+        change(&mut new);
         let author = Author { actor: "test", key: None, at: now() };
         self.store.save_document(district, &new, SaveMode::Create, author).await.unwrap().unwrap();
     }
@@ -274,7 +286,17 @@ impl Site {
         platform: &LtiPlatform,
         change: impl FnOnce(&mut RegistrationDetails),
     ) -> Uuid {
-        let mut details = RegistrationDetails {
+        self.register_as(district, platform, |new| change(&mut new.details)).await
+    }
+
+    /// As a person may enter it.
+    pub async fn register_as(
+        &self,
+        district: &DistrictId,
+        platform: &LtiPlatform,
+        change: impl FnOnce(&mut Registration),
+    ) -> Uuid {
+        let details = RegistrationDetails {
             deployments: vec!["deployment-1".to_owned()],
             student: Place::TargetLinkQuery("sid".to_owned()),
             program: Place::TargetLinkQuery("program".to_owned()),
@@ -282,8 +304,7 @@ impl Site {
             staff: StaffAccess::OwnSchools,
             frame_origins: Vec::new(),
         };
-        change(&mut details);
-        let new = Registration {
+        let mut new = Registration {
             district: district.clone(),
             id: Uuid::now_v7(),
             issuer: platform.origin(),
@@ -293,6 +314,7 @@ impl Site {
             details,
             created_at: now(),
         };
+        change(&mut new);
         let id = self.store.register_platform(&new, "test").await.unwrap().unwrap();
         tool_keys::ensure(&self.store, district, "test", now()).await.unwrap();
         id

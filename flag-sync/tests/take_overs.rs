@@ -1,0 +1,394 @@
+//! Taking over existing flags of a Campus over real HTTP, on both engines: what was approved ends, once, and nothing else.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../store/tests/common/mod.rs"]
+mod common;
+mod house;
+#[path = "../../store/tests/roster_support/mod.rs"]
+mod roster_support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use common::{Fixture, day};
+use house::{House, SPED, STUDENTS, program};
+use rollcall_flag_sync::{plan_take_overs, reconcile::owed};
+use rollcall_proto::{
+    clock::Clock as _,
+    handler::{Fate, Handler as _},
+    id::RunId,
+    message::{Body, FlagPush, Message},
+};
+use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
+use rollcall_store::flag::{TakeOverRefused, TakeOverState};
+use roster_support::id;
+use uuid::Uuid;
+
+on_both_engines! {
+    what_is_approved_is_what_was_looked_at,
+    an_approval_waits_for_whoever_is_at_work,
+    an_approval_ahead_waits_for_its_day,
+    a_take_over_ends_what_was_approved_and_nothing_else,
+    a_take_over_goes_on_after_an_outage,
+    a_take_over_killed_at_any_moment,
+    each_old_flag_ends_once_whatever_goes_wrong,
+    two_workers_take_over_once,
+    an_old_flag_stays_until_the_new_one_is_there,
+    a_take_over_compares_all_before_it_ends_any,
+    a_take_over_on_another_day_is_approved_anew,
+    an_old_flag_that_is_not_found_once_is_ended_all_the_same,
+    an_old_flag_that_cannot_be_ended_is_sent_once,
+}
+
+async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    old_flags(&house);
+    let seen = house.plan().await;
+    assert_eq!((seen.to_end.len(), seen.without_new, seen.state), (4, 3, TakeOverState::AwaitingApproval));
+    assert_eq!(house.plan().await, seen, "looking again shows the same");
+    house.typed_in("old-more", "5", "2024-01-01", None);
+    let now = house.plan().await.hash;
+    let changed = TakeOverRefused::PlanChanged { program: SPED.to_owned(), now: now.clone() };
+    assert_eq!(house.try_approve(std::slice::from_ref(&seen.hash)).await, Err(changed));
+    assert_eq!(house.store().cutovers(&house.district).await.unwrap(), [], "nothing was approved");
+    let approved = house.try_approve(std::slice::from_ref(&now)).await.unwrap().remove(0);
+    assert_eq!((approved.to_end, approved.hash.as_str(), approved.again), (5, now.as_str(), false));
+    // The answer was lost; meanwhile the flags are ended.
+    house.night().await;
+    let again = house.try_approve(std::slice::from_ref(&now)).await.unwrap().remove(0);
+    assert_eq!((again.to_end, again.hash.as_str(), again.again), (5, now.as_str(), true));
+    assert_eq!(house.try_approve(&[]).await, Err(TakeOverRefused::Approved(SPED.to_owned())));
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+    let trail = house.store().audit_trail(&house.district, 10).await.unwrap();
+    assert_eq!(trail.iter().filter(|entry| entry.action == "flags.approve").count(), 1);
+    let other = plan_take_overs(&house.context(), &house.district, Some("Section 504")).await.unwrap();
+    assert_eq!(other, Err(TakeOverRefused::NoProgram("Section 504".to_owned())));
+}
+
+async fn an_approval_waits_for_whoever_is_at_work(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    let (worker, now) = (Uuid::now_v7(), house.clock.now());
+    assert!(house.store().claim_flags(&house.district, worker, now, now + TimeDelta::minutes(1)).await.unwrap());
+    assert_eq!(house.try_approve(&[]).await, Err(TakeOverRefused::Busy));
+    assert!(house.store().renew_flags(&house.district, worker, now + TimeDelta::minutes(1)).await.unwrap());
+    house.store().release_flags(&house.district, worker).await.unwrap();
+    house.approve().await;
+    assert!(!house.store().renew_flags(&house.district, worker, now).await.unwrap(), "it is nobody's");
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+}
+
+async fn an_old_flag_that_cannot_be_ended_is_sent_once(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    house.strike(CampusFault::Status(422), None);
+    house.settle().await;
+    let told = async || house.store().flag_ledger(&house.district, None, 100).await.unwrap().len();
+    let before = told().await;
+    house.unasked_night().await;
+    house.unasked_night().await;
+    assert_eq!((told().await, house.old()["old-0"]), (before, None));
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")), "a person asked");
+}
+
+/// Eight old flags: of students with and without a new one, and of all the kinds that must not be touched.
+fn old_flags(house: &House) {
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.typed_in("old-1", "1", "2024-01-01", Some("2027-01-01"));
+    house.typed_in("old-2", "2", "2026-08-14", Some("2026-08-15"));
+    house.typed_in("old-unknown", "999", "2024-01-01", None);
+    house.typed_in("old-ended", "3", "2024-01-01", Some("2026-08-14"));
+    house.typed_in("old-later", "4", "2026-08-15", None);
+}
+
+/// Nobody has to ask on the day itself.
+async fn an_approval_ahead_waits_for_its_day(f: Fixture) {
+    let mut programs = program("take-over");
+    programs[0]["cutover"] = "2026-09-03".into();
+    let house = House::new(f, programs).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.typed_in("old-1", "1", "2024-01-01", None);
+    house.approve().await;
+    house.night().await;
+    // The last minute before the day, where the district is.
+    house.clock.set("2026-09-03T04:59:00Z".parse().unwrap());
+    house.handle_sync().await;
+    house.settle().await;
+    assert_eq!(house.campus.stats().writes, 0);
+    house.clock.set("2026-09-03T13:00:00Z".parse().unwrap());
+    house.settle().await;
+    let last = Some(day("2026-09-02"));
+    assert_eq!(house.old(), BTreeMap::from([("old-0".to_owned(), last), ("old-1".to_owned(), last)]));
+    let ours = house.campus.flags().into_iter().find(|flag| flag.link.is_some()).unwrap();
+    assert_eq!((ours.student.as_str(), ours.begins, ours.ends), ("0", day("2026-09-03"), None));
+}
+
+async fn a_take_over_ends_what_was_approved_and_nothing_else(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.complete("b", "1", "2026-08-20", None).await;
+    old_flags(&house);
+    let before = house.old();
+    house.settle().await;
+    assert_eq!(house.old(), before, "nothing happens before a person approves");
+    assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
+    let found = house.plan().await;
+    let to_end: Vec<_> = found.to_end.iter().map(|flag| flag.flag.as_str()).collect();
+    assert_eq!(to_end, ["old-0", "old-1", "old-2", "old-unknown"]);
+    assert_eq!(found.without_new, 2);
+    assert!(found.warnings.iter().any(|text| text.starts_with("high-share")), "{:?}", found.warnings);
+    assert_eq!(found.warnings.len(), 1, "a document began before the district came: {:?}", found.warnings);
+
+    house.approve().await;
+    house.typed_in("old-typed-in-later", "5", "2024-01-01", None);
+    house.night().await;
+    let last = Some(day("2026-08-14"));
+    let expected = BTreeMap::from([
+        ("old-0", last),
+        ("old-1", last),
+        ("old-2", last),
+        ("old-unknown", last),
+        ("old-ended", last),
+        ("old-later", None),
+        ("old-typed-in-later", None),
+    ]);
+    assert_eq!(house.old(), expected.into_iter().map(|(id, end)| (id.to_owned(), end)).collect());
+    let ours: BTreeMap<_, _> = house
+        .campus
+        .flags()
+        .into_iter()
+        .filter(|flag| flag.link.is_some())
+        .map(|flag| (flag.student, (flag.begins, flag.ends)))
+        .collect();
+    let expected = [("0", day("2026-08-15")), ("1", day("2026-08-20"))];
+    assert_eq!(ours, expected.map(|(student, begins)| (student.to_owned(), (begins, None))).into());
+    let kept = house.campus.flags().into_iter().find(|flag| flag.id == "old-0").unwrap();
+    assert_eq!(kept.comment.as_deref(), Some("call first"), "all else stays");
+    let cutover = house.store().cutovers(&house.district).await.unwrap().remove(0);
+    assert!(cutover.done_at.is_some());
+    // Once: one opened again by hand afterwards is somebody's business.
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.night().await;
+    assert_eq!(house.old()["old-0"], None);
+}
+
+async fn a_take_over_goes_on_after_an_outage(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    old_flags(&house);
+    house.approve().await;
+    // The new flag, and two of the four old ones.
+    house.campus.set_faults(CampusFaults { outage_after_writes: Some(3), ..CampusFaults::default() });
+    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.handle_sync().await;
+    let open = house.store().cutover_flags(&house.district, SPED, true, 10).await.unwrap();
+    assert!((2..=3).contains(&open.len()), "it stopped half-way: {open:?}");
+    house.typed_in("old-typed-in-later", "5", "2024-01-01", None);
+    house.campus.set_faults(CampusFaults { outage: true, ..CampusFaults::default() });
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert!(house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some());
+    let still_open: Vec<_> =
+        house.old().into_iter().filter(|(_, end)| end.is_none_or(|end| end > day("2026-08-14"))).collect();
+    assert_eq!(still_open, [("old-later".to_owned(), None), ("old-typed-in-later".to_owned(), None)]);
+    let ledger = house.store().flag_ledger(&house.district, None, 100).await.unwrap();
+    assert_eq!(ledger.iter().filter(|line| line.action == "take-over").count(), 4, "each is told once");
+}
+
+/// Every student has an old flag, every second one a document.
+async fn half_go_on(house: &House) {
+    for number in 0..STUDENTS {
+        house.typed_in(&format!("old-{number}"), &number.to_string(), "2024-01-01", None);
+    }
+    for number in (0..STUDENTS).step_by(2) {
+        house.complete(&format!("d{number}"), &number.to_string(), "2026-01-01", None).await;
+    }
+}
+
+/// Students whom Campus shows with an open flag.
+fn with_open_flag(house: &House) -> BTreeSet<String> {
+    house.campus.flags().into_iter().filter(|flag| flag.ends.is_none()).map(|flag| flag.student).collect()
+}
+
+/// All that was approved is ended and told once; whoever goes on has one new flag; what was typed in since is open.
+async fn assert_taken_over(house: &House, typed_in: &[&str]) {
+    let last = Some(day("2026-08-14"));
+    let approved = (0..STUDENTS).map(|number| (format!("old-{number}"), last));
+    let since = typed_in.iter().map(|name| ((*name).to_owned(), None));
+    assert_eq!(house.old(), approved.chain(since).collect());
+    let flags = house.campus.flags().into_iter().filter(|flag| !flag.id.starts_with("old"));
+    let ours: Vec<_> = flags.map(|flag| (flag.student, flag.begins, flag.ends)).collect();
+    let students: BTreeSet<_> = ours.iter().map(|(student, ..)| student.clone()).collect();
+    assert_eq!(students, (0..STUDENTS).step_by(2).map(|number| number.to_string()).collect());
+    assert_eq!(ours.len(), students.len(), "a flag is doubled: {ours:#?}");
+    assert!(ours.iter().all(|(_, begins, ends)| (*begins, *ends) == (day("2026-08-15"), None)), "{ours:#?}");
+    let ledger = house.store().flag_ledger(&house.district, None, 1_000).await.unwrap();
+    let told = ledger.iter().filter(|line| line.action == "take-over" && line.answer == "ended");
+    let told: Vec<_> = told.map(|line| line.flag.clone()).collect();
+    let each: BTreeSet<_> = told.iter().cloned().collect();
+    assert_eq!((told.len(), each.len()), (STUDENTS, STUDENTS), "each is told once: {told:#?}");
+    assert!(house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some());
+}
+
+/// The future is dropped wherever it stands, as a process that is killed. Whoever goes on is never without a flag.
+async fn a_take_over_killed_at_any_moment(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    half_go_on(&house).await;
+    house.approve().await;
+    let going_on: BTreeSet<_> = (0..STUDENTS).step_by(2).map(|number| number.to_string()).collect();
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut half_way = 0;
+    house.store().ask_for_flags(&house.district).await.unwrap();
+    for kill in 0..60 {
+        // Whoever was killed has the district until the lease is over.
+        house.clock.advance(TimeDelta::minutes(2));
+        let work = house.store().flag_work().await.unwrap().pop().unwrap();
+        let body = owed(&work, house.clock.now(), TimeDelta::zero()).unwrap_or(Body::FlagPush(FlagPush {}));
+        let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), house.clock.now(), body);
+        let (handler, life) = (house.handler(), Duration::from_micros(random.u64(..60_000)));
+        let _ = tokio::time::timeout(life, handler.handle(message)).await;
+        assert!(with_open_flag(&house).is_superset(&going_on), "somebody is without a flag after kill {kill}");
+        let open = house.store().cutover_flags(&house.district, SPED, true, 100).await.unwrap().len();
+        half_way += usize::from((1..STUDENTS).contains(&open));
+        if kill == 5 {
+            house.typed_in("old-typed-in-later", "99", "2024-01-01", None);
+        }
+    }
+    house.clock.advance(TimeDelta::minutes(2));
+    house.night().await;
+    assert_taken_over(&house, &["old-typed-in-later"]).await;
+    assert!(half_way > 0, "no kill came half-way through the old flags");
+}
+
+async fn each_old_flag_ends_once_whatever_goes_wrong(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    half_go_on(&house).await;
+    house.approve().await;
+    let faults = [
+        CampusFault::LostAnswer,
+        CampusFault::Status(401),
+        CampusFault::Status(404),
+        CampusFault::Status(408),
+        CampusFault::Status(409),
+        CampusFault::TooMany(600),
+        CampusFault::Status(500),
+        CampusFault::Status(503),
+    ];
+    let strike = |(number, fault): (usize, CampusFault)| Strike {
+        fault,
+        writes_only: true,
+        only: Some(format!("old-{number}")),
+        // More than are tried at once.
+        times: Some(3),
+    };
+    let strikes = faults.into_iter().enumerate().map(strike).collect();
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    for _ in 0..4 {
+        house.unasked_night().await;
+    }
+    assert_taken_over(&house, &[]).await;
+}
+
+async fn two_workers_take_over_once(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    half_go_on(&house).await;
+    house.approve().await;
+    let (one, two) = (house.handler(), house.handler());
+    for _ in 0..4 {
+        let message = || Message::flag_sync(house.district.clone(), None, house.clock.now());
+        let (first, second) = tokio::join!(one.handle(message()), two.handle(message()));
+        assert_eq!((first, second), (Fate::Done, Fate::Done));
+        house.clock.advance(TimeDelta::minutes(2));
+    }
+    house.settle().await;
+    assert_taken_over(&house, &[]).await;
+    let expected = STUDENTS + STUDENTS / 2;
+    assert_eq!(house.campus.stats().writes, expected as u64, "none was sent twice");
+}
+
+async fn an_old_flag_stays_until_the_new_one_is_there(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    let id = house.flags().await.first().map(|flag| flag.id.to_string());
+    assert_eq!(id, None, "nothing was compared yet");
+    let strikes =
+        vec![Strike { fault: CampusFault::Status(422), writes_only: true, only: Some("0".to_owned()), times: Some(1) }];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    assert_eq!(house.states().await["0"], ("failed", Some("campus-422".to_owned())));
+    assert_eq!(house.old()["old-0"], None, "no child is left without a flag");
+    assert!(house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_none());
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+    assert!(house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some());
+}
+
+/// What was compared before the approval holds nothing back afterwards, also where only one student's message comes.
+async fn a_take_over_compares_all_before_it_ends_any(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.night().await;
+    assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
+    house.clock.advance(TimeDelta::seconds(1));
+    house.approve().await;
+    house.strike(CampusFault::Status(422), Some(1));
+    let message = || Message::flag_sync(house.district.clone(), Some(id("5")), house.clock.now());
+    assert_eq!(house.handler().handle(message()).await, Fate::Done);
+    assert_eq!(house.old()["old-0"], None, "its new flag was not even compared");
+    assert!(house.flags().await[0].due, "by now it was");
+    house.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(house.handler().handle(message()).await, Fate::Done);
+    assert_eq!(house.states().await["0"].0, "failed");
+    assert_eq!(house.old()["old-0"], None);
+    assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "one that waits keeps nobody busy");
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+}
+
+async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    let mut moved = house.file.clone();
+    moved.programs[0].cutover = Some(day("2026-08-20"));
+    house.apply(&moved).await;
+    house.night().await;
+    assert_eq!(house.states().await["0"], ("wanted", Some("awaiting-approval".to_owned())));
+    assert_eq!(house.old()["old-0"], None, "that day was approved by nobody");
+    house.approve().await;
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-19")));
+    moved.programs[0].cutover = Some(day("2026-08-25"));
+    house.apply(&moved).await;
+    let refused = house.try_approve(&[]).await;
+    assert_eq!(refused, Err(TakeOverRefused::Approved(SPED.to_owned())), "one is ended: the day stays");
+}
+
+async fn an_old_flag_that_is_not_found_once_is_ended_all_the_same(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.typed_in("old-1", "1", "2024-01-01", None);
+    house.approve().await;
+    house.campus.delete("old-1");
+    let only = Some("old-0".to_owned());
+    let strikes = vec![Strike { fault: CampusFault::Status(404), writes_only: false, only, times: Some(1) }];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+    let flags = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap();
+    let outcomes: Vec<_> = flags.iter().map(|flag| (flag.flag.as_str(), flag.outcome.as_deref())).collect();
+    assert_eq!(outcomes, [("old-0", Some("ended")), ("old-1", Some("gone"))]);
+}
