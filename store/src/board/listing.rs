@@ -92,7 +92,7 @@ impl Listing {
 
     /// How many pages in a row from `page` on have been given back.
     pub(super) fn given_back_from(&self, page: u32) -> u32 {
-        (page..).take_while(|page| self.again.contains(page)).count() as u32
+        (page..self.next_page).take_while(|page| self.again.contains(page)).count() as u32
     }
 
     /// Begins anew with page 1.
