@@ -8,7 +8,6 @@ use crate::dice::Dice;
 
 /// How often something goes wrong, per mille of requests, and what stays wrong for the night.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, on or off")]
 pub(crate) struct SisWeather {
     /// 500, 502, 503 without a time, a broken connection, a time-out, no connection.
     pub(crate) failing: u64,
