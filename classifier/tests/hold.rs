@@ -56,6 +56,14 @@ fn half_a_district_gone() {
 }
 
 #[test]
+fn as_many_decimals_as_it_takes_to_see_why() {
+    for (part, shown) in [(10_004, "10.004"), (10_040, "10.04"), (10_400, "10.4")] {
+        let said = format!("removed {part} of 100000 ({shown} %) is above the limit of 10 %");
+        assert_eq!(reasons(before(100_000, 100_000), removed(part), &HoldPolicy::default()), said);
+    }
+}
+
+#[test]
 fn both_limits_are_named() {
     let both = Changes { removed: 2, changed: 8 };
     assert_eq!(

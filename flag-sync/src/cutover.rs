@@ -159,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn those_without_a_new_flag_are_counted() {
+        let all = ["a", "b", "c", "d"].map(|id| flag(id, "2025-01-01", None));
+        for (continuing, without_new) in [(set(&[]), 4), (set(&["guid-b"]), 3), (set(&["guid-b", "guid-d"]), 2)] {
+            assert_eq!(survey(&all, &set(&[]), &continuing, about()).without_new, without_new);
+        }
+    }
+
+    #[test]
+    fn a_flag_that_began_the_day_before_the_cutover_ends_with_it() {
+        let began = flag("a", "2026-08-14", None);
+        assert_eq!(ending(Some(&began), day("2026-08-15"), false), Ending::On(day("2026-08-14")));
+    }
+
+    #[test]
     fn a_person_is_warned_of_a_high_share_and_of_a_missing_load() {
         let warned = |to_end, without, about| {
             let all = warnings(to_end, without, about);
