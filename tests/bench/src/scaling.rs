@@ -7,6 +7,7 @@
 
 use rollcall_e2e::Role;
 use rollcall_proto::topology::Queue;
+use sqlx::FromRow;
 
 use crate::{
     Format, Ground, Pulling,
@@ -46,11 +47,35 @@ pub(crate) struct Args {
 /// Least that the most fetchers are to do, as a part of as many times one fetcher's pages: 7 of 8.
 const GOAL: f64 = 7.0 / 8.0;
 
+/// What the database tells of the pages of all districts. *Amid* is between the moments when a tenth and when nine tenths of
+/// them had been asked for: neither districts that are found out about first, nor lanes that have nothing left to do.
+#[derive(Debug, FromRow)]
+struct Pages {
+    number: i64,
+    /// Asked for a second, amid.
+    rate_amid: f64,
+    /// Requests for pages under way at once in the mean, amid.
+    in_flight: f64,
+    /// Milliseconds from question to answer in the mean, amid.
+    took_ms: f64,
+}
+
+const PAGES: &str = "
+WITH asked AS (
+    SELECT count(*) AS number, percentile_disc(0.1) WITHIN GROUP (ORDER BY asked_at) AS since,
+           percentile_disc(0.9) WITHIN GROUP (ORDER BY asked_at) AS until
+    FROM page WHERE district = ANY($1)
+)
+SELECT number, (count(*) / lasted)::float8 AS rate_amid, (sum(took_ms) / 1000 / lasted)::float8 AS in_flight,
+       avg(took_ms)::float8 AS took_ms
+FROM asked, extract(epoch FROM until - since) AS lasted, page
+WHERE district = ANY($1) AND asked_at BETWEEN since AND until
+GROUP BY number, lasted";
+
 /// One number of fetchers.
 struct Measured {
     fetchers: usize,
-    /// Pages of all districts.
-    pages: i64,
+    pages: Pages,
     /// From the first order until the last page was in.
     seconds: f64,
     /// Processors at work in the mean, servers and sandbox among them.
@@ -58,8 +83,9 @@ struct Measured {
 }
 
 impl Measured {
+    /// Pages a second, from the first order until the last page was in.
     fn rate(&self) -> f64 {
-        self.pages as f64 / self.seconds
+        self.pages.number as f64 / self.seconds
     }
 
     /// Pages a second that no SIS of this latency gives more of.
@@ -76,7 +102,7 @@ pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> 
     let mut all = Vec::new();
     for fetchers in &args.fetchers {
         let measured = one(args, ground, &sis, *fetchers).await?;
-        eprintln!("{fetchers} fetchers: {:.1} pages a second", measured.rate());
+        eprintln!("{fetchers} fetchers: {:.1} pages a second, {:?}", measured.rate(), measured.pages);
         all.push(measured);
     }
     match ground.format {
@@ -106,8 +132,7 @@ async fn one(args: &Args, ground: &Ground, sis: &Sis, fetchers: usize) -> anyhow
     orders.order(&names, Until::Plan).await?;
     let stories = orders.ended(&names, Until::Plan).await?;
     let cpu: f64 = watch.end().values().map(|usage| usage.cpu).sum();
-    let pages = sqlx::query_scalar("SELECT count(*) FROM page WHERE district = ANY($1)").bind(&names);
-    let pages = pages.fetch_one(&stage.services.database).await?;
+    let pages = sqlx::query_as(PAGES).bind(&names).fetch_one(&stage.services.database).await?;
     drop(orders);
     stage.end_workers();
     stage.close().await;
@@ -129,47 +154,59 @@ fn head(args: &Args) -> String {
     )
 }
 
-/// How many times the first number's pages a second this one has.
-fn times(all: &[Measured], measured: &Measured) -> f64 {
-    all.first().map_or(0.0, |first| measured.rate() / first.rate())
+/// How many times the first number's pages a second this one has: in all, and amid.
+fn times(all: &[Measured], measured: &Measured) -> (f64, f64) {
+    let first = all.first().unwrap_or(measured);
+    (measured.rate() / first.rate(), measured.pages.rate_amid / first.pages.rate_amid)
 }
 
 fn text(args: &Args, all: &[Measured]) {
     println!("{}", head(args));
     for measured in all {
+        let Measured { fetchers, pages, seconds, processors } = measured;
+        let (in_all, amid) = times(all, measured);
         println!(
-            "  {} fetchers: {} pages in {:.1} s, {:.1} a second ({:.0} at most), {:.2} times, {:.2} processors at work",
-            measured.fetchers,
-            measured.pages,
-            measured.seconds,
+            "  {fetchers} fetchers: {} pages in {seconds:.1} s, {:.1} a second, {in_all:.2} times; {processors:.2} processors at work",
+            pages.number,
             measured.rate(),
+        );
+        println!(
+            "    amid: {:.1} pages a second ({:.0} at most), {amid:.2} times; {:.1} in flight, answered after {:.0} ms",
+            pages.rate_amid,
             measured.most(args),
-            times(all, measured),
-            measured.processors
+            pages.in_flight,
+            pages.took_ms
         );
     }
     if let Some((first, last)) = all.first().zip(all.last()) {
-        let (is, wanted) = (times(all, last), GOAL * last.fetchers as f64 / first.fetchers as f64);
-        let verdict = if is >= wanted { "met" } else { "missed" };
-        println!("  {} to {} fetchers: {is:.2} times, goal {wanted:.2}: {verdict}", first.fetchers, last.fetchers);
+        let (wanted, (in_all, amid)) = (GOAL * last.fetchers as f64 / first.fetchers as f64, times(all, last));
+        let verdict = |is| if is >= wanted { "met" } else { "missed" };
+        println!(
+            "  {} to {} fetchers, goal {wanted:.2} times: {in_all:.2} in all ({}), {amid:.2} amid ({})",
+            first.fetchers,
+            last.fetchers,
+            verdict(in_all),
+            verdict(amid)
+        );
     }
 }
 
 fn markdown(args: &Args, all: &[Measured]) {
     println!("\n**{}**\n", head(args));
     println!(
-        "| fetchers | pages | s | pages/s (at most) | times the first | processors at work |\n|---|---|---|---|---|---|"
+        "| fetchers | pages | s | pages/s | times the first | amid: pages/s (at most) | times the first | in flight | ms | processors at work |"
     );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for measured in all {
+        let Measured { fetchers, pages, seconds, processors } = measured;
+        let ((in_all, amid), most) = (times(all, measured), measured.most(args));
         println!(
-            "| {} | {} | {:.1} | {:.1} ({:.0}) | {:.2} | {:.2} |",
-            measured.fetchers,
-            measured.pages,
-            measured.seconds,
+            "| {fetchers} | {} | {seconds:.1} | {:.1} | {in_all:.2} | {:.1} ({most:.0}) | {amid:.2} | {:.1} | {:.0} | {processors:.2} |",
+            pages.number,
             measured.rate(),
-            measured.most(args),
-            times(all, measured),
-            measured.processors
+            pages.rate_amid,
+            pages.in_flight,
+            pages.took_ms
         );
     }
 }
