@@ -10,7 +10,6 @@
 //! that share the machine with everything else.
 
 use rollcall_e2e::{District, Role};
-use rollcall_proto::topology::Queue;
 
 use crate::{
     Format, Ground, Pulling,
@@ -85,9 +84,7 @@ pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> 
     stage.apply(&districts(args, &large_sis, &small_sis)).await;
     Role::ALL.into_iter().for_each(|role| stage.start(role, args.pulling.processes, &[]));
     let orders = Orders::open(&stage.services).await?;
-    for queue in [Queue::Fetch, Queue::Collect, Queue::Write] {
-        orders.consumers(queue, args.pulling.processes).await?;
-    }
+    orders.ready(args.pulling.processes).await?;
     let outcome = run(args, &orders).await?;
     match ground.format {
         Format::Text => text(args, &outcome),

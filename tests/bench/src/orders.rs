@@ -73,6 +73,7 @@ pub(crate) struct Story {
     pub(crate) district: String,
     state: String,
     reason: Option<String>,
+    added: i64,
     /// When it was ordered.
     pub(crate) created_at: DateTime<Utc>,
     /// When its first page was asked for.
@@ -115,6 +116,14 @@ impl Orders {
         Ok(Self { store, bus: Arc::new(bus), database: services.database.clone() })
     }
 
+    /// Waits until so many processes of each role that a night needs are at work.
+    pub(crate) async fn ready(&self, processes: usize) -> anyhow::Result<()> {
+        for queue in [Queue::Fetch, Queue::Collect, Queue::Write] {
+            self.consumers(queue, processes).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until so many processes consume from a queue.
     pub(crate) async fn consumers(&self, queue: Queue, wanted: usize) -> anyhow::Result<()> {
         let consume = async || {
@@ -145,7 +154,7 @@ impl Orders {
 
     /// The runs of these districts, in the order of their making. They have one each.
     pub(crate) async fn stories(&self, districts: &[String]) -> anyhow::Result<Vec<Story>> {
-        let sql = "SELECT r.district, r.state, r.reason, r.created_at, r.pulled_at, r.released_at, r.ended_at, \
+        let sql = "SELECT r.district, r.state, r.reason, r.added, r.created_at, r.pulled_at, r.released_at, r.ended_at, \
                           (SELECT min(p.asked_at) FROM page p WHERE p.district = r.district AND p.run = r.id) \
                           AS first_page_at \
                    FROM run r WHERE r.district = ANY($1) ORDER BY r.created_at";
@@ -171,8 +180,9 @@ impl Orders {
         until(&format!("{} runs to stop", districts.len()), all_ended).await?;
         let stories = self.stories(districts).await?;
         let state = if wanted == Until::Plan { "held" } else { "succeeded" };
-        for Story { district, state: is, reason, .. } in &stories {
+        for Story { district, state: is, reason, added, .. } in &stories {
             ensure!(is == state, "{district}'s run is {is}: {}", reason.as_deref().unwrap_or("it does not say why"));
+            ensure!(*added > 0, "{district}'s first run has added nobody: nothing was measured");
         }
         Ok(stories)
     }

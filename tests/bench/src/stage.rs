@@ -12,7 +12,11 @@ use rollcall_e2e::{
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Ground, Pulling, orders::seconds, usage::Watch};
+use crate::{
+    Ground, Pulling,
+    orders::{Orders, seconds},
+    usage::Watch,
+};
 
 /// The district of the measurement.
 pub(crate) const DISTRICT: &str = "bench-isd";
@@ -104,7 +108,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// With one district, [`DISTRICT`], and workers of each role.
+    /// With one district, [`DISTRICT`], and workers of each role, all at work.
     pub(crate) async fn build(pulling: Pulling, servers: &Servers, sis: &Sis, origin: &str) -> anyhow::Result<Self> {
         Self::build_told(pulling, servers, sis, origin, None).await
     }
@@ -122,12 +126,19 @@ impl Stage {
         stage.apply(&[District { base_url, ..sis.district(DISTRICT, pulling) }]).await;
         let settings = collector.map(|collector| {
             let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            vec![pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector), pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
+            vec![
+                pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
+                pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+                // A night may be over within the usual five seconds: none of it would be sent before its cost is taken.
+                pair("OTEL_BSP_SCHEDULE_DELAY", "500"),
+            ]
         });
         let args: &[&str] = if settings.is_some() { &["--listen", "127.0.0.1:0"] } else { &[] };
         for role in Role::ALL {
             stage.start_told(role, pulling.processes, args, settings.as_deref().unwrap_or_default());
         }
+        // What a start costs is no part of a night.
+        Orders::open(&stage.services).await?.ready(pulling.processes).await?;
         Ok(stage)
     }
 

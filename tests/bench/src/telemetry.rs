@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
 
@@ -153,7 +153,8 @@ async fn night(args: &Args, ground: &Ground, sis: &Sis, collector: Option<&str>)
     let mut stage = Stage::build_told(args.pulling, &ground.servers, sis, &sis.origin, collector).await?;
     let scraping = if collector.is_some() { Some(tokio::spawn(scrape(stage.metrics().await))) } else { None };
     let watch = Watch::start(&stage.ids(), None);
-    let (_, times) = stage.run().await?;
+    let (run, times) = stage.run().await?;
+    ensure!(run.added > 0, "the first night has added nobody: nothing was measured");
     let usage = watch.end();
     if let Some(scraping) = scraping {
         scraping.abort();
