@@ -82,7 +82,9 @@ pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> 
     }
     let mut stage = Stage::raise(&ground.servers).await?;
     stage.apply(&districts(args, &large_sis, &small_sis)).await;
-    Role::ALL.into_iter().for_each(|role| stage.start(role, args.pulling.processes, &[]));
+    for role in Role::ALL {
+        stage.start(role, args.pulling.processes, &[]);
+    }
     let orders = Orders::open(&stage.services).await?;
     orders.ready(args.pulling.processes).await?;
     let outcome = run(args, &orders).await?;
