@@ -59,7 +59,7 @@ async fn small_ones_beside_a_large_one(house: &mut House) {
     let large = house.begin().await;
     let sis = &house.sis;
     let asked = || async { (sis.stats().requests > 60).then_some(()) };
-    until("the large district's pages to be asked for", Duration::from_secs(60), asked).await;
+    until("the large district's pages to be asked for", Duration::from_mins(1), asked).await;
     let mut runs = Vec::new();
     for number in 1..=SMALL {
         runs.push(house.begin_of(&name(number)).await);
