@@ -78,7 +78,7 @@ async fn park_long_ago(servers: &PrivateServers) -> Vec<String> {
 
 /// The classifier has looked when it started: they are gone, and each has an entry of the audit trail.
 async fn check_aged(house: &House, servers: &PrivateServers, aged: &[String]) {
-    until("what was parked long ago to be gone", Duration::from_secs(60), || async {
+    until("what was parked long ago to be gone", Duration::from_mins(1), || async {
         let queues = house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
         queues.as_array()?.iter().all(|queue| queue["parked"] == 0).then_some(())
     })
