@@ -13,7 +13,7 @@ use serde::Deserialize;
 const REQUESTS: &str = "4";
 
 /// Small districts.
-const SMALL: usize = 4;
+const SMALL: usize = 3;
 
 #[derive(Debug, Deserialize)]
 struct Times {
@@ -28,7 +28,7 @@ fn sis(students: u32) -> SandboxConfig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_districts_end_while_a_large_one_is_pulled_scaled_out() {
-    let mut house = House::scaled_out(sis(900)).await;
+    let mut house = House::scaled_out(sis(700)).await;
     let fetcher = house.start("fetcher", &["worker", "fetcher", "--concurrency", REQUESTS]);
     house.start_worker(Role::Classifier);
     house.start_worker(Role::Writer);
@@ -39,7 +39,7 @@ async fn small_districts_end_while_a_large_one_is_pulled_scaled_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_districts_end_while_a_large_one_is_pulled_embedded() {
-    let mut house = House::embedded(sis(900)).await;
+    let mut house = House::embedded(sis(700)).await;
     let server = house.start("serve", &["serve", "--concurrency", REQUESTS]);
     small_ones_beside_a_large_one(&mut house).await;
     drop(server);
@@ -47,7 +47,7 @@ async fn small_districts_end_while_a_large_one_is_pulled_embedded() {
 }
 
 async fn small_ones_beside_a_large_one(house: &mut House) {
-    // Some 500 pages, and some 40 of each small one.
+    // Some 400 pages, and some 50 of each small one.
     house.district.page_size = 10;
     house.apply().await;
     let small = Sandbox::start(sis(40)).await.unwrap();
