@@ -391,7 +391,9 @@ fn nobody_is_taken_out_by_absence_from_changes() {
     stored.night(&people, None).unwrap();
     // As if the night that is built upon had lost a student's row.
     for pages in &mut stored.kept {
-        pages.iter_mut().for_each(|rows| rows.retain(|row| row["sourcedId"] != "u1"));
+        for rows in pages.iter_mut() {
+            rows.retain(|row| row["sourcedId"] != "u1");
+        }
     }
     let mut facts = stored.clone().facts(&people, Some([Vec::new(), Vec::new()]));
     facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
