@@ -516,7 +516,7 @@ async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
         },
         created_at: at(0),
     };
-    store.register_platform(&registration, "test").await.unwrap();
+    store.register_platform(&registration, "test").await.unwrap().unwrap();
     let look = async |student: &str, second| {
         let student = id(student);
         let view = NewView {
