@@ -181,12 +181,12 @@ async fn passing_faults_cost_nothing(f: Fixture) {
 async fn a_busy_campus_is_left_alone_for_as_long_as_it_asks(f: Fixture) {
     let house = House::create_new(f).await;
     house.complete_all().await;
-    house.strike(CampusFault::TooMany(600), None);
+    house.strike(CampusFault::TooMany(240), None);
     house.handle_sync().await;
     let (asked, began) = (house.campus.stats().calls, house.clock.now());
     let again = house.store().flag_work().await.unwrap()[0].retry_at.unwrap();
-    assert!(again >= began + TimeDelta::seconds(600), "{began} {again}");
-    for _ in 0..9 {
+    assert!(again >= began + TimeDelta::seconds(240), "{began} {again}");
+    for _ in 0..3 {
         house.clock.advance(TimeDelta::minutes(1));
         house.handle_sync().await;
     }

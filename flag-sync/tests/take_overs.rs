@@ -248,13 +248,13 @@ async fn a_take_over_killed_at_any_moment(f: Fixture) {
     let mut random = fastrand::Rng::with_seed(11);
     let mut half_way = 0;
     house.store().ask_for_flags(&house.district).await.unwrap();
-    for kill in 0..60 {
+    for kill in 1..60 {
         // Whoever was killed has the district until the lease is over.
         house.clock.advance(TimeDelta::minutes(2));
         let work = house.store().flag_work().await.unwrap().pop().unwrap();
         let body = owed(&work, house.clock.now(), TimeDelta::zero()).unwrap_or(Body::FlagPush(FlagPush {}));
         let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), house.clock.now(), body);
-        let (handler, life) = (house.handler(), Duration::from_micros(random.u64(..60_000)));
+        let (handler, life) = (house.handler(), Duration::from_micros(random.u64(..10_000 * kill)));
         let _ = tokio::time::timeout(life, handler.handle(message)).await;
         assert!(with_open_flag(&house).is_superset(&going_on), "somebody is without a flag after kill {kill}");
         let open = house.store().cutover_flags(&house.district, SPED, true, 100).await.unwrap().len();
