@@ -178,7 +178,6 @@ mod tests {
         let site: Router = Router::new().route("/{name}", get(over)).layer(CatchPanicLayer::custom(panicked));
         let response = site.oneshot(http::Request::get("/Quillfeather").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(response.headers().is_empty(), "{:?}", response.headers());
         assert_eq!(to_bytes(response.into_body(), 1_000).await.unwrap(), "something went wrong\n");
     }
 }
