@@ -169,7 +169,6 @@ fn main() {
     println!("  fragments {:.1} MB compressed", compressed as f64 / 1e6);
     drop((decoded, pages));
     let facts = |stored: Vec<StoredStudent>| PlanFacts {
-        staff: Vec::new(),
         district: serde_json::from_value(serde_json::json!({
             "id": "bench", "name": "Bench", "time_zone": "America/Chicago",
             "connection": [{"kind": "skyward-qmlativ", "base_url": "https://example.org/API", "client_id": "c"}],
