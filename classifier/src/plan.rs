@@ -130,6 +130,10 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
 /// users marked as deleted counts them; where it is not known to, either number will do. A replay asks nobody.
 fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
     let by_changes = facts.pulls.iter().zip(looks).filter(|_| facts.run.replay_of.is_none());
+    // One that failed has no rows to count, and its connection's students stay as they are. Once somebody is looked at
+    // again, all was counted.
+    let counts = |pull: &PullIn| pull.board.as_ref().is_some_and(|board| board.recheck_from.is_none());
+    let by_changes = by_changes.filter(|(pull, _)| pull.pull.state != PullState::Failed && counts(pull));
     let lacking = by_changes.filter_map(|(pull, looks)| {
         let discovery = pull.pull.discovery.as_ref()?;
         let PullScope::Changes(changes) = &discovery.scope else { return None };
@@ -374,6 +378,8 @@ fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_st
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
         let (live, all) = oneroster::users(&looks.first);
+        // What comes back of a field that nobody had would be told of those rows alone that happen to change.
+        let may_be_base = may_be_base && judged.empty_supporting.is_empty();
         baseline.base = completeness::next_base(run.id, run.as_of, discovery, live < all).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });

@@ -350,6 +350,37 @@ fn who_goes_without_a_word_has_everything_asked_for() {
     assert!(lacking[0].1.contains("counts 11 users") && lacking[0].1.contains("12"), "{lacking:?}");
 }
 
+#[test]
+fn what_failed_or_is_looked_at_again_is_not_counted() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    people.remove(&1);
+    let mut facts = stored.facts(&people, Some([Vec::new(), Vec::new()]));
+    let looks = open(&mut facts.pulls).unwrap();
+    assert_eq!(lacking(&facts, &looks).len(), 1);
+    facts.pulls[0].pull.state = PullState::Failed;
+    assert_eq!(lacking(&facts, &looks), [], "a run with another connection would wait for it in vain");
+    facts.pulls[0].pull.state = PullState::Fetched;
+    assert!(facts.pulls[0].board.as_mut().unwrap().add_recheck(Vec::new()));
+    assert_eq!(lacking(&facts, &looks), []);
+}
+
+/// Its values would come back in those rows alone that happen to change, and all the others would lose theirs.
+#[test]
+fn nothing_is_laid_over_a_night_on_which_a_field_was_emptied() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let base = |emails: i64| {
+        let mut facts = stored.clone().facts(&people, None);
+        facts.pulls[0].baseline.get_or_insert_default().rows.insert("users.email".to_owned(), emails);
+        plan(facts, &mut stored.clone()).unwrap().baselines[0].1.base.clone()
+    };
+    assert!(base(0).is_some(), "nobody ever had one");
+    assert_eq!(base(7), None);
+}
+
 /// One goes with a word, and one without: a count that is right by chance is none where those marked as deleted are counted.
 #[test]
 fn who_goes_without_a_word_is_not_made_up_for_by_one_marked_as_deleted() {

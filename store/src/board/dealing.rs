@@ -38,6 +38,10 @@ impl Board {
     /// Asks for everything of which only changes were asked for, and sets those aside. False: there was nothing of the kind,
     /// and nothing changed. Listings are added, since others remember what stands at each number.
     pub fn ask_everything(&mut self) -> bool {
+        if self.recheck_from.is_some() {
+            // What is added now would count as a second look.
+            return false;
+        }
         let mut asks = Vec::new();
         for listing in self.listings.iter_mut().filter(|listing| !listing.aside) {
             if listing.ask.since.is_some() {
