@@ -111,9 +111,12 @@ async fn approved_over_http(house: &House, site: &Url, ends: Ends<'_>) {
     assert_eq!((status, &approved["to_end"]), (200, &json!(2)), "{approved:#?}");
     let pushed = client.post(at("/push")).bearer_auth(token).send().await.unwrap();
     assert_eq!(pushed.status().as_u16(), 202);
-    let listed = client.get(at("")).bearer_auth(token).send().await.unwrap();
-    let listed: Vec<Value> = listed.json().await.unwrap();
-    assert!(listed.iter().any(|flag| flag["program"] == "Section 504"), "{listed:#?}");
+    until("the program's flags to be listed", LIMIT, || async {
+        let listed = client.get(at("")).bearer_auth(token).send().await.unwrap();
+        let listed: Vec<Value> = listed.json().await.unwrap();
+        listed.iter().any(|flag| flag["program"] == "Section 504").then_some(())
+    })
+    .await;
 }
 
 /// A first night, then documents: the flag appears, ends with its document, and an unchanged night writes nothing.
