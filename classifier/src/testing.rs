@@ -170,6 +170,31 @@ fn key_of(resource: &str) -> &'static str {
     crate::fragment::Kind::of_resource(resource).unwrap().columns()[0].name
 }
 
+/// A page of the first connection as it stands in the store once it is collected.
+pub(crate) fn collected(
+    kind: SisKind,
+    resource: &str,
+    (listing, page): (ListingNo, PageNo),
+    body: &Value,
+) -> (PageRow, PageFragments) {
+    let decoded = decode(kind, resource, body.to_string().as_bytes()).unwrap();
+    let connection = ConnectionNo(0);
+    let row = PageRow {
+        connection,
+        listing,
+        page,
+        status: 200,
+        rows: i64::from(decoded.tally.rows),
+        digest: decoded.digest,
+        claimed_total: decoded.claimed_total,
+        error: None,
+        asked_at: DateTime::UNIX_EPOCH,
+        took_ms: 1,
+        collected_at: DateTime::UNIX_EPOCH,
+    };
+    (row, PageFragments { connection, listing, page, fragments: decoded.fragments })
+}
+
 #[derive(Default)]
 struct Pulled {
     board: Board,
@@ -188,23 +213,11 @@ impl Pulled {
         told.page_size = page_size as u32;
         self.board.listings.push(told);
         for (number, chunk) in chunks.into_iter().enumerate() {
-            let body = json!({"Paging": {}, "Objects": chunk}).to_string();
-            let decoded = decode(SisKind::SkywardQmlativ, &resource, body.as_bytes()).unwrap();
-            let (connection, page) = (ConnectionNo(0), PageNo(number as u32 + 1));
-            self.pages.push(PageRow {
-                connection,
-                listing,
-                page,
-                status: 200,
-                rows: i64::from(decoded.tally.rows),
-                digest: decoded.digest,
-                claimed_total: decoded.claimed_total,
-                error: None,
-                asked_at: DateTime::UNIX_EPOCH,
-                took_ms: 1,
-                collected_at: DateTime::UNIX_EPOCH,
-            });
-            self.fragments.push(PageFragments { connection, listing, page, fragments: decoded.fragments });
+            let body = json!({"Paging": {}, "Objects": chunk});
+            let place = (listing, PageNo(number as u32 + 1));
+            let (row, fragments) = collected(SisKind::SkywardQmlativ, &resource, place, &body);
+            self.pages.push(row);
+            self.fragments.push(fragments);
         }
     }
 

@@ -35,7 +35,7 @@ def checked_list(path):
     sbom, lock = json.loads(text), locked()
     if sbom.get("specVersion") != SPEC or sbom["metadata"]["component"]["name"] != "rollcall":
         yield f"is no list of rollcall after CycloneDX {SPEC}"
-    if home := re.search(r'"[^"]*(?:/home/|/root/|/work/|/build/)[^"]*"', text):
+    if home := re.search(rf'"[^"]*(?:/home/|/root/|/build/|{re.escape(str(ROOT))})[^"]*"', text):
         yield f"names a path of this machine: {home.group()}"
     for component in sbom["components"]:
         key = (component["name"], component["version"])

@@ -519,14 +519,7 @@ async fn killed_at_any_moment(f: Fixture) {
 async fn two_workers_at_once(f: Fixture) {
     let house = House::create_new(f).await;
     house.complete_all().await;
-    let (one, two) = (house.handler(), house.handler());
-    for _ in 0..4 {
-        let message = || Message::flag_sync(house.district.clone(), None, house.clock.now());
-        let (first, second) = tokio::join!(one.handle(message()), two.handle(message()));
-        assert_eq!((first, second), (Fate::Done, Fate::Done));
-        house.clock.advance(TimeDelta::minutes(2));
-    }
-    house.settle().await;
+    house.two_workers().await;
     house.assert_all_pushed().await;
     assert_eq!(house.campus.stats().writes, STUDENTS as u64, "and none was sent twice");
 }

@@ -302,14 +302,7 @@ async fn two_workers_take_over_once(f: Fixture) {
     let house = House::new(f, program("take-over")).await;
     half_go_on(&house).await;
     house.approve().await;
-    let (one, two) = (house.handler(), house.handler());
-    for _ in 0..4 {
-        let message = || Message::flag_sync(house.district.clone(), None, house.clock.now());
-        let (first, second) = tokio::join!(one.handle(message()), two.handle(message()));
-        assert_eq!((first, second), (Fate::Done, Fate::Done));
-        house.clock.advance(TimeDelta::minutes(2));
-    }
-    house.settle().await;
+    house.two_workers().await;
     assert_taken_over(&house, &[]).await;
     let expected = STUDENTS + STUDENTS / 2;
     assert_eq!(house.campus.stats().writes, expected as u64, "none was sent twice");

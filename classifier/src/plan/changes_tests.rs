@@ -162,23 +162,10 @@ impl Pulled {
         (own.last_page, own.progress) = (Some(pages.len() as u32), Progress::Fetched);
         self.board.listings.push(own);
         for (number, rows) in (1_u32..).zip(pages) {
-            let body = json!({ &resource: rows }).to_string();
-            let decoded = decode(SisKind::OneRoster, &resource, body.as_bytes()).unwrap();
-            let (connection, page) = (ConnectionNo(0), PageNo(number));
-            self.pages.push(PageRow {
-                connection,
-                listing,
-                page,
-                status: 200,
-                rows: i64::from(decoded.tally.rows),
-                digest: decoded.digest,
-                claimed_total: None,
-                error: None,
-                asked_at: DateTime::UNIX_EPOCH,
-                took_ms: 1,
-                collected_at: DateTime::UNIX_EPOCH,
-            });
-            self.fragments.push(PageFragments { connection, listing, page, fragments: decoded.fragments });
+            let body = json!({ &resource: rows });
+            let (row, fragments) = testing::collected(SisKind::OneRoster, &resource, (listing, PageNo(number)), &body);
+            self.pages.push(row);
+            self.fragments.push(fragments);
         }
     }
 }

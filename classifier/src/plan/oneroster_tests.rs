@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate};
+use chrono::NaiveDate;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, StudentId},
     message::{Change, StudentEvent},
@@ -18,7 +18,7 @@ use rollcall_store::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{decode::decode, testing};
+use crate::testing;
 
 const SCHOOL: &str = "S1";
 const DISTRICT: &str = "D1";
@@ -68,22 +68,10 @@ impl Campus {
             let listing = ListingNo(number as u32);
             let told = &mut board.listings[number];
             (told.last_page, told.progress) = (Some(1), Progress::Fetched);
-            let decoded = decode(SisKind::OneRoster, name, json!({ name: rows }).to_string().as_bytes()).unwrap();
-            let (connection, page) = (ConnectionNo(0), PageNo(1));
-            pages.push(PageRow {
-                connection,
-                listing,
-                page,
-                status: 200,
-                rows: i64::from(decoded.tally.rows),
-                digest: decoded.digest,
-                claimed_total: None,
-                error: None,
-                asked_at: DateTime::UNIX_EPOCH,
-                took_ms: 1,
-                collected_at: DateTime::UNIX_EPOCH,
-            });
-            fragments.push(PageFragments { connection, listing, page, fragments: decoded.fragments });
+            let body = json!({ name: rows });
+            let (row, fragment) = testing::collected(SisKind::OneRoster, name, (listing, PageNo(1)), &body);
+            pages.push(row);
+            fragments.push(fragment);
         }
         let discovery = Some(Discovery::default());
         let pull = Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery, reason: None };

@@ -155,6 +155,18 @@ impl House {
         self.settle().await;
     }
 
+    /// Two workers are asked to sync at the same moment, several times.
+    pub async fn two_workers(&self) {
+        let (one, two) = (self.handler(), self.handler());
+        for _ in 0..4 {
+            let message = || Message::flag_sync(self.district.clone(), None, self.clock.now());
+            let (first, second) = tokio::join!(one.handle(message()), two.handle(message()));
+            assert_eq!((first, second), (Fate::Done, Fate::Done));
+            self.clock.advance(TimeDelta::minutes(2));
+        }
+        self.settle().await;
+    }
+
     /// A run stopped, or a person asked; its flags are synced.
     pub async fn night(&self) {
         self.clock.advance(TimeDelta::hours(1));
