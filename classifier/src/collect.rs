@@ -168,6 +168,7 @@ impl CollectHandler {
             fragments: decoded.map(|decoded| decoded.fragments).unwrap_or_default(),
             digest,
             body_digest,
+            told: page.told.as_ref().map(|told| told.to_vec()),
             error,
             asked_at: page.asked_at,
             took_ms: page.took_ms,

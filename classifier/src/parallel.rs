@@ -4,7 +4,11 @@
 //! the order of the items, whichever thread was first. A panic on such a thread goes on where its result is waited for: what it
 //! said may be a student fact, which the runtime's own error for it would repeat.
 
-use std::{panic, thread};
+use std::{
+    panic,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use tokio::task::spawn_blocking;
 
@@ -13,23 +17,17 @@ use crate::error::ClassifierError;
 /// Threads at most: beyond, memory and not processors are what planning waits for.
 const MOST: usize = 4;
 
-/// Applies `work` to every item. Neighbours go to different threads, so that large items, which often stand together, are
-/// shared out.
+/// Applies `work` to every item. Each thread takes the next one when it has done its last, so that all end about together.
 pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let threads = processors().min(items.len());
     if threads < 2 {
         return items.into_iter().map(work).collect();
     }
-    let mut shares: Vec<Vec<(usize, T)>> = std::iter::repeat_with(Vec::new).take(threads).collect();
-    for (place, item) in items.into_iter().enumerate() {
-        shares[place % threads].push((place, item));
-    }
-    let work = &work;
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let share = || std::iter::from_fn(next).map(|(place, item)| (place, work(item))).collect::<Vec<_>>();
     let mut done: Vec<(usize, R)> = thread::scope(|scope| {
-        let share = |share: Vec<(usize, T)>| {
-            scope.spawn(move || share.into_iter().map(|(place, item)| (place, work(item))).collect::<Vec<_>>())
-        };
-        let threads: Vec<_> = shares.into_iter().map(share).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(share)).collect();
         let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
         ended.flat_map(|done| done.unwrap_or_else(|cause| panic::resume_unwind(cause))).collect()
     });

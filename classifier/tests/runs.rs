@@ -264,6 +264,7 @@ impl Night {
             took_ms: 1,
             content_type: None,
             body_bytes: body.len() as u64,
+            told: None,
             body: (!self.stashed).then(|| compressed.into()),
         };
         self.publish(message.run, Body::Page(page)).await;
@@ -507,6 +508,7 @@ async fn misread(night: &mut Night, sis: &Sis) -> Run {
         rows: 0,
         digest: [1; 16],
         body_digest: None,
+        told: None,
         claimed_total: None,
         error: Some("this program does not read this listing".to_owned()),
         asked_at: night.now(),

@@ -18,21 +18,22 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     Earlier, PageDigester, Unchanged,
-    board::{Dealt, Listing, PageFacts},
+    board::{Dealt, Listing, PageFacts, Told},
     district::SisKind,
 };
 use tokio::time::Instant;
 
 use crate::{
     error::{FetchError, SisError},
-    sis::{self, Source},
+    net::Reply,
+    sis::Source,
 };
 
 /// A compressed body larger than this lies in the store, and the message refers to it.
 pub(crate) const LARGEST_IN_MESSAGE: usize = 4 << 20;
 
 /// No further page is asked for after this long: at the end of a pull the other lanes wait for the last hand.
-const LONGEST: Duration = Duration::from_millis(900);
+pub(crate) const LONGEST: Duration = Duration::from_millis(900);
 
 /// No further page is asked for with more bytes than this in hand: compressed ones, and those of unchanged pages.
 const FULL: usize = LARGEST_IN_MESSAGE;
@@ -108,9 +109,8 @@ pub(crate) struct Walked {
 }
 
 impl Hand<'_> {
-    /// Fetches as much of the hand as there is time and room for, and one page at least.
-    pub(crate) async fn walk(&self) -> Result<Walked, FetchError> {
-        let began = Instant::now();
+    /// Fetches as much of the hand as there is room for, and time since `began`, and one page at least.
+    pub(crate) async fn walk(&self, began: Instant) -> Result<Walked, FetchError> {
         let mut walked = Walked::default();
         let mut bytes = 0;
         for number in self.dealt.range() {
@@ -131,12 +131,20 @@ impl Hand<'_> {
     async fn fetch(&self, number: PageNo) -> Result<Result<Fetched, SisError>, FetchError> {
         let asked_at = self.clock.now();
         let began = Instant::now();
-        let sis::Fetched { reply, facts } = match self.source.page(self.listing, number).await {
-            Ok(fetched) => fetched,
+        let reply = match self.source.page(self.listing, number).await {
+            Ok(reply) => reply,
             Err(error) => return Ok(Err(error)),
         };
         let took = began.elapsed();
         let unchanged = self.unchanged(number, &reply.body);
+        let reading = self.source.reading(self.listing, number);
+        let facts = match self.facts(number, reading.filter(|_| unchanged.is_some()), &reply) {
+            Ok(facts) => facts,
+            Err(error) => return Ok(Err(error)),
+        };
+        // That of an unchanged page lies in the store already.
+        let reading = reading.filter(|_| unchanged.is_none());
+        let told = reading.map(|reading| Told { reading, facts: facts.clone() }.to_bytes()).transpose()?;
         let body = if unchanged.is_some() { None } else { Some(pack(&reply.body)?) };
         let page = message::Page {
             connection: self.connection,
@@ -148,8 +156,17 @@ impl Hand<'_> {
             content_type: reply.content_type,
             body_bytes: reply.body.len() as u64,
             body,
+            told: told.map(Bytes::from),
         };
         Ok(Ok(Fetched { page, facts, unchanged }))
+    }
+
+    /// What the page tells; it is not read where it is `unchanged` and was read in the same way before.
+    fn facts(&self, number: PageNo, unchanged: Option<u64>, reply: &Reply) -> Result<PageFacts, SisError> {
+        match unchanged.and_then(|reading| self.before.earlier.facts(number, reading)) {
+            Some(facts) => Ok(facts.clone()),
+            None => self.source.facts(self.listing, number, reply),
+        }
     }
 
     fn unchanged(&self, number: PageNo, body: &Bytes) -> Option<Same> {

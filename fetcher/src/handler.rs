@@ -1,8 +1,10 @@
 //! The work on the fetch queue: discover a connection, fetch a page.
 //!
-//! A lane's message stands for a hand of pages, fetched one after another. Order of effects: the board is committed, then
-//! the pages and the next lanes' messages are published in one batch, then the message is done. A crash in between loses
-//! pages on the way, which the reconciler finds and deals again. Pages that came back as the run before got them are
+//! A lane's message stands for a hand of pages, fetched one after another, and for the lane's next hands as long as little
+//! time has gone by. Order of effects: the board is committed, then the pages and other lanes' messages are published in one
+//! batch; after the last hand the lane's own next message is among them, and then the message is done. A crash in between
+//! loses pages on the way, which the reconciler finds and deals again; the message that comes again leads to the hand that
+//! the lane has by then. Pages that came back as the run before got them are
 //! noted in the board's transaction, and never published.
 //!
 //! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
@@ -23,12 +25,14 @@ use rollcall_store::{
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     config::FetcherConfig,
     delta,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
-    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
+    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, LONGEST, Walked},
     net::Http,
     outcome::advance,
     sources::{Opened, Sources},
@@ -55,9 +59,29 @@ impl std::fmt::Debug for FetchHandler {
 
 /// What a lane was found to have to do.
 struct Job {
+    /// The lane, and the generation of its hand.
+    at: Fetch,
     dealt: Dealt,
     listing: Listing,
     recheck: bool,
+}
+
+impl Job {
+    /// What a message stands for; `None` where it is done with.
+    fn of(board: &Board, work: &Fetch) -> Option<Self> {
+        let generation = board.called(work.lane, work.generation)?;
+        let (dealt, listing) = board.dealt(work.lane, generation)?;
+        let recheck = board.recheck_from.is_some_and(|from| dealt.listing.0 >= from);
+        Some(Self { at: Fetch { generation, ..work.clone() }, dealt, listing: listing.clone(), recheck })
+    }
+}
+
+/// What a hand came to, and what it was compared with.
+struct Done<'a> {
+    earlier: &'a Earlier,
+    pages: Vec<Fetched>,
+    /// The lane's next hand is begun without another message.
+    goes_on: bool,
 }
 
 impl FetchHandler {
@@ -122,32 +146,40 @@ impl FetchHandler {
     }
 
     async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
-        let Some(job) = self.job(message, work).await? else { return Ok(Fate::Done) };
+        let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(error) => return self.page_lost(message, work, &job, &error.explain()).await,
+            Err(error) => return self.page_lost(message, &job, &error.explain()).await,
         };
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
-        let earlier = self.earlier(message, work, &job).await?;
         let digester = self.store.page_digester(&message.district);
-        let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
-        let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before };
-        let Walked { pages, trouble } = hand.walk().await?;
-        match trouble {
-            Some(error) if pages.is_empty() => self.page_failed(message, work, &job, &opened, &error).await,
-            // What came in counts first. The page in trouble is dealt again, with attempts of its own.
-            _ => self.hand_in(message, work, &earlier, pages).await,
+        let began = Instant::now();
+        loop {
+            let earlier = self.earlier(message, &job).await?;
+            let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
+            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before };
+            let Walked { pages, trouble } = hand.walk(began).await?;
+            // What came in counts first. The page in trouble is dealt again, with attempts of its own, as is the next hand
+            // of a message that has used some up.
+            let goes_on = trouble.is_none() && message.attempt == 0 && began.elapsed() < LONGEST;
+            match trouble {
+                Some(error) if pages.is_empty() => return self.page_failed(message, &job, &opened, &error).await,
+                _ => match self.hand_in(message, work, &job, Done { earlier: &earlier, pages, goes_on }).await? {
+                    Some(next) => job = next,
+                    None => return Ok(Fate::Done),
+                },
+            }
         }
     }
 
     /// The hand's pages as the run before had them. A second look asks for other students every night, and for changes
     /// since another time.
-    async fn earlier(&self, message: &Message, work: &Fetch, job: &Job) -> Result<Earlier, FetchError> {
+    async fn earlier(&self, message: &Message, job: &Job) -> Result<Earlier, FetchError> {
         if job.recheck || !job.listing.ask.is_whole() {
             return Ok(Earlier::default());
         }
         let (listing, pages) = (job.dealt.listing, job.dealt.range());
-        Ok(self.store.earlier_pages(&message.district, message.run, work.connection, listing, pages).await?)
+        Ok(self.store.earlier_pages(&message.district, message.run, job.at.connection, listing, pages).await?)
     }
 
     /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue
@@ -156,36 +188,44 @@ impl FetchHandler {
         let Some(board) = self.store.board(&message.district, message.run, work.connection).await? else {
             return Ok(None);
         };
-        let Some((dealt, listing)) = board.dealt(work.lane, work.generation) else { return Ok(None) };
-        let recheck = board.recheck_from.is_some_and(|from| dealt.listing.0 >= from);
-        let job = Job { dealt, listing: listing.clone(), recheck };
+        let Some(job) = Job::of(&board, work) else { return Ok(None) };
         let now = self.clock.now();
-        let waited = dealt.at + self.lost_after / 2 < now;
+        let waited = job.dealt.at + self.lost_after / 2 < now;
         if !waited {
             return Ok(Some(job));
         }
-        let renewed = self.change_board(message, work, |board| board.renew(work.lane, work.generation, now)).await?;
+        let (lane, generation) = (job.at.lane, job.at.generation);
+        let renewed = self.change_board(message, &job, |board| board.renew(lane, generation, now)).await?;
         Ok(renewed.unwrap_or(false).then_some(job))
     }
 
-    /// The hand is done, or as much of it as there was time for.
+    /// The hand is done, or as much of it as there was time for. Returns the lane's next one, to go on with.
     async fn hand_in(
         &self,
         message: &Message,
         work: &Fetch,
-        earlier: &Earlier,
-        fetched: Vec<Fetched>,
-    ) -> Result<Fate, FetchError> {
+        job: &Job,
+        Done { earlier, pages: fetched, goes_on }: Done<'_>,
+    ) -> Result<Option<Job>, FetchError> {
         let facts: Vec<PageFacts> = fetched.iter().map(|fetched| fetched.facts.clone()).collect();
-        let Some(listing) = fetched.first().map(|fetched| fetched.page.listing) else { return Ok(Fate::Done) };
+        let Some(listing) = fetched.first().map(|fetched| fetched.page.listing) else { return Ok(None) };
         let unchanged: Vec<Unchanged> = fetched.iter().filter_map(Fetched::note).collect();
         let (changed, same): (Vec<_>, Vec<_>) = fetched.into_iter().partition(|fetched| fetched.unchanged.is_none());
         let mut pages = self.carried(message, changed).await?;
         let now = self.clock.now();
-        let change = |board: &mut Board| board.pages_done(work.lane, work.generation, &facts, now);
-        let lane = (&message.district, message.run, work.connection);
-        let handed = self.store.hand_in(lane, (listing, earlier, &unchanged), now, change).await?;
-        let Some(HandedIn { moves, kept, all_fetched }) = handed else { return Ok(Fate::Done) };
+        let (lane, generation) = (job.at.lane, job.at.generation);
+        let mut next = None;
+        let change = |board: &mut Board| {
+            if !goes_on {
+                return board.pages_done(lane, generation, &facts, now);
+            }
+            let gone_on = board.go_on((lane, generation, work.generation), &facts, now)?;
+            next = gone_on.own.and_then(|generation| Job::of(board, &Fetch { generation, ..work.clone() }));
+            Some(gone_on.others)
+        };
+        let place = (&message.district, message.run, work.connection);
+        let handed = self.store.hand_in(place, (listing, earlier, &unchanged), now, change).await?;
+        let Some(HandedIn { moves, kept, all_fetched }) = handed else { return Ok(None) };
         // What was there a moment ago is not any more: these are carried like any page.
         let gone = same.into_iter().filter(|same| !kept.contains(&same.page.page)).collect();
         pages.extend(self.carried(message, gone).await?);
@@ -194,7 +234,7 @@ impl FetchHandler {
             // The last page may be one that no collector hears of.
             self.advance(message).await?;
         }
-        Ok(Fate::Done)
+        Ok(next)
     }
 
     /// What the classifier gets. A body too large for a message is stored.
@@ -232,46 +272,39 @@ impl FetchHandler {
     async fn change_board<T: Send>(
         &self,
         message: &Message,
-        work: &Fetch,
+        job: &Job,
         change: impl FnOnce(&mut Board) -> T + Send,
     ) -> Result<Option<T>, FetchError> {
         let change = |board: &mut Board| (change(board), board.all_fetched());
-        Ok(self.store.with_board(&message.district, message.run, work.connection, change).await?)
+        Ok(self.store.with_board(&message.district, message.run, job.at.connection, change).await?)
     }
 
     async fn page_failed(
         &self,
         message: &Message,
-        work: &Fetch,
         job: &Job,
         opened: &Opened,
         error: &SisError,
     ) -> Result<Fate, FetchError> {
         tracing::info!(
-            run = %message.run, connection = %work.connection, resource = job.listing.ask.resource, page = job.dealt.page.0,
+            run = %message.run, connection = %job.at.connection, resource = job.listing.ask.resource, page = job.dealt.page.0,
             attempt = message.attempt, %error, "a page could not be fetched"
         );
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
             Step::Wait(after) => (after, true),
-            Step::GiveUp => return self.page_lost(message, work, job, &error.explain()).await,
+            Step::GiveUp => return self.page_lost(message, job, &error.explain()).await,
         };
-        if !self.hold_lane(message, work, after, waits).await? {
-            return self.page_lost(message, work, job, &error.explain()).await;
+        if !self.hold_lane(message, job, after, waits).await? {
+            return self.page_lost(message, job, &error.explain()).await;
         }
         Ok(later(error, after, waits))
     }
 
     /// Keeps the lane from counting as lost while its message waits. False: it has been told to wait too often.
-    async fn hold_lane(
-        &self,
-        message: &Message,
-        work: &Fetch,
-        after: Duration,
-        waits: bool,
-    ) -> Result<bool, FetchError> {
+    async fn hold_lane(&self, message: &Message, job: &Job, after: Duration, waits: bool) -> Result<bool, FetchError> {
         let until = self.clock.now() + after;
-        let (lane, generation) = (work.lane, work.generation);
+        let (lane, generation) = (job.at.lane, job.at.generation);
         let hold = |board: &mut Board| {
             if waits {
                 return board.postpone(lane, generation, until);
@@ -279,11 +312,12 @@ impl FetchHandler {
             board.renew(lane, generation, until);
             true
         };
-        Ok(self.change_board(message, work, hold).await?.unwrap_or(true))
+        Ok(self.change_board(message, job, hold).await?.unwrap_or(true))
     }
 
     /// A page cannot be had: its listing fails, or with an essential one the whole pull.
-    async fn page_lost(&self, message: &Message, work: &Fetch, job: &Job, reason: &str) -> Result<Fate, FetchError> {
+    async fn page_lost(&self, message: &Message, job: &Job, reason: &str) -> Result<Fate, FetchError> {
+        let work = &job.at;
         if job.listing.ask.essential && !job.recheck && !self.beyond_end_possible(job) {
             // Meanwhile the listing may have ended before this page, or the lane been dealt anew.
             if self.job(message, work).await?.is_none() {
@@ -293,7 +327,7 @@ impl FetchHandler {
         }
         let now = self.clock.now();
         let fail = |board: &mut Board| board.listing_failed(work.lane, work.generation, reason, now);
-        let moves = self.change_board(message, work, fail).await?.flatten().unwrap_or_default();
+        let moves = self.change_board(message, job, fail).await?.flatten().unwrap_or_default();
         if !moves.is_empty() {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }
@@ -358,7 +392,7 @@ impl FetchHandler {
         match &message.body {
             Body::Discover(work) => self.give_pull_up(message, work.connection, reason).await,
             Body::Fetch(work) => match self.job(message, work).await? {
-                Some(job) => self.page_lost(message, work, &job, reason).await,
+                Some(job) => self.page_lost(message, &job, reason).await,
                 None => Ok(Fate::Done),
             },
             _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),

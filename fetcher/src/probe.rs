@@ -274,8 +274,10 @@ impl Probe<'_> {
             for object in wanted(self.connection) {
                 let Some(ask) = granted.sample(object.resource, *entity, years) else { continue };
                 let name = format!("listing {} of entity {entity}", object.resource);
-                steps.push(match qmlativ.ask(&ask, PageNo(1), 1).await {
-                    Ok((fetched, _)) if fetched.facts.rows > 0 => Step::ok(name, "holds rows"),
+                let asked = qmlativ.ask(&ask, PageNo(1), 1).await;
+                let told = asked.and_then(|(reply, what)| qmlativ.told(&what, PageNo(1), 1, &reply));
+                steps.push(match told {
+                    Ok(facts) if facts.rows > 0 => Step::ok(name, "holds rows"),
                     Ok(_) => Step::warn(name, "empty", "ask the district whether that is right"),
                     Err(error) => Step::failed(name, &error),
                 });

@@ -68,12 +68,12 @@ async fn pull(source: &dyn Source, asks: Vec<Ask>) -> Result<(BTreeMap<String, V
         let (resource, listing) = (listing.ask.resource.clone(), listing.clone());
         let mut facts = Vec::new();
         for page in dealt.range() {
-            let fetched = source.page(&listing, PageNo(page)).await?;
-            let body: Value = serde_json::from_slice(&fetched.reply.body).unwrap_or_default();
+            let reply = source.page(&listing, PageNo(page)).await?;
+            let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
             let rows = body[&resource].as_array().into_iter().flatten();
             let id = |row: &Value| row["sourcedId"].as_str().unwrap().to_owned();
             ids.entry(resource.clone()).or_default().extend(rows.map(id));
-            facts.push(fetched.facts);
+            facts.push(source.facts(&listing, PageNo(page), &reply)?);
         }
         moves.extend(board.pages_done(step.lane, step.generation, &facts, now).unwrap_or_default());
     }
@@ -167,9 +167,10 @@ async fn the_second_look_asks_for_each_and_takes_404_for_gone() {
     while let Some(step) = moves.pop() {
         let (dealt, listing) = board.dealt(step.lane, step.generation).unwrap();
         assert_eq!(dealt.pages, 1, "one after another");
-        let fetched = source.page(&listing.clone(), dealt.page).await.unwrap();
-        answers.push((fetched.reply.status, fetched.facts.rows));
-        moves = board.pages_done(step.lane, step.generation, &[fetched.facts], now).unwrap();
+        let reply = source.page(listing, dealt.page).await.unwrap();
+        let facts = source.facts(listing, dealt.page, &reply).unwrap();
+        answers.push((reply.status, facts.rows));
+        moves = board.pages_done(step.lane, step.generation, &[facts], now).unwrap();
     }
     assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), [200, 404, 200]);
     assert_eq!(board.listings[0].progress, Progress::Fetched);

@@ -119,6 +119,10 @@ pub struct Page {
     pub body_bytes: u64,
     /// The body, zstd. Absent when it was too large for a message and lies in the store already.
     pub body: Option<Bytes>,
+    /// What the page told of its listing, in the form of whoever fetched it: kept beside the page, for who gets the same
+    /// page again. Absent where it cannot be told from the body alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Bytes>,
 }
 
 /// See [`Body::Plan`].

@@ -155,6 +155,7 @@ mod tests {
             took_ms: 0,
             content_type: None,
             body_bytes: 0,
+            told: None,
             body: None,
         };
         let students = |status| Body::Students(StudentEvents { batch: 0, run_seq: 1, status, events: Vec::new() });

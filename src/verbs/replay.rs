@@ -161,6 +161,7 @@ fn stored(page: &PageRow) -> Body {
         took_ms: page.took_ms,
         content_type: None,
         body_bytes: 0,
+        told: None,
         body: None,
     })
 }

@@ -9,13 +9,17 @@
 //! dealt to it.
 //!
 //! A *hand* is what a lane is dealt at once: a few pages in a row, where pages may be asked for in any order. So the board,
-//! the broker and the collector are troubled once a hand and not once a page.
+//! the broker and the collector are troubled once a hand and not once a page. Who has done a hand may go on with the lane's
+//! next one, and the broker is not troubled at all: should they die of it, their message, which comes again, leads to
+//! whatever hand the lane has by then.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ListingNo, PageNo, RunId};
 use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
 
 mod dealing;
 mod listing;
@@ -138,6 +142,10 @@ pub struct Lane {
     pub generation: u64,
     /// The hand dealt to it; none while it rests.
     pub dealt: Option<Dealt>,
+    /// Where whoever fetched the hand before went on with this one: the generation of the message that they still have, and
+    /// that stands for this hand too.
+    #[serde(default)]
+    pub message: Option<u64>,
 }
 
 /// A hand of pages dealt to a lane.
@@ -166,7 +174,7 @@ impl Dealt {
 }
 
 /// What a fetched page tells about its listing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PageFacts {
     /// Rows on it.
     pub rows: u32,
@@ -184,6 +192,27 @@ pub struct PageFacts {
     pub digest: Option<u64>,
 }
 
+/// What a page told to who fetched it, kept beside the page for who gets it unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// All that the facts rest on beside body and place: equal numbers, equal facts.
+    pub reading: u64,
+    /// What it told.
+    pub facts: PageFacts,
+}
+
+impl Told {
+    /// As it is kept: MessagePack.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
+        rmp_serde::to_vec(self).map_err(StoreError::encode)
+    }
+
+    /// Reads it back; `None` where it is of another form.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        rmp_serde::from_slice(bytes).ok()
+    }
+}
+
 /// A lane with pages to fetch: becomes a `fetch.page` message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneMove {
@@ -191,6 +220,15 @@ pub struct LaneMove {
     pub lane: u16,
     /// Its generation.
     pub generation: u64,
+}
+
+/// What comes of going on with a lane, see [`Board::go_on`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneOn {
+    /// The lane's new generation, where there is a hand for it.
+    pub own: Option<u64>,
+    /// Other lanes to be told.
+    pub others: Vec<LaneMove>,
 }
 
 /// Which pages a complete pull consists of: for each listing that was not given up, its last page.

@@ -25,6 +25,8 @@ pub struct NewPage {
     /// What a later run tells an unchanged page by ([`PageDigester`](crate::unchanged::PageDigester)); none for a page that did not decode, or that was
     /// asked for by id.
     pub body_digest: Option<[u8; 16]>,
+    /// What it told of its listing, for a later run that gets it unchanged: [`Told`](crate::board::Told), encoded.
+    pub told: Option<Vec<u8>>,
     /// Total that the page claims for its listing.
     pub claimed_total: Option<i64>,
     /// Why it did not decode; class, line and column only.

@@ -19,13 +19,13 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 const SAVE: &str = "\
 INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, claimed_total, error,
-                  asked_at, took_ms, collected_at, body_digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                  asked_at, took_ms, collected_at, body_digest, told)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (district, run, connection, listing, page) DO UPDATE SET
     status = excluded.status, raw = coalesce(excluded.raw, page.raw), fragments = excluded.fragments,
     rows = excluded.rows, digest = excluded.digest, claimed_total = excluded.claimed_total, error = excluded.error,
     asked_at = excluded.asked_at, took_ms = excluded.took_ms, collected_at = excluded.collected_at,
-    body_digest = excluded.body_digest
+    body_digest = excluded.body_digest, told = excluded.told
 WHERE (page.collected_at IS NULL AND page.body_digest IS NULL) OR (page.error IS NOT NULL AND excluded.error IS NULL)";
 
 const STASH: &str = "\
@@ -34,23 +34,40 @@ VALUES ($1, $2, $3, $4, $5, 0, $6, $7, 0, $7, 0)
 ON CONFLICT (district, run, connection, listing, page) DO UPDATE SET raw = excluded.raw
 WHERE (page.collected_at IS NULL AND page.body_digest IS NULL) OR page.error IS NOT NULL";
 
-const RAW: &str = "\
-SELECT coalesce(content.raw, p.raw), coalesce(content.run, p.run)
-FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
-     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
-WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page = $5
-  AND coalesce(content.raw, p.raw) IS NOT NULL";
+/// A column of a page's content, wherever it lies. A subquery and not a join, which PostgreSQL, on a district of whose many
+/// pages it has no statistics yet, carries out by reading them all for each.
+macro_rules! content {
+    ($column:literal) => {
+        concat!(
+            "coalesce((SELECT content.",
+            $column,
+            " FROM page content WHERE content.district = p.district AND content.run = p.same_as \
+                AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page), p.",
+            $column,
+            ")"
+        )
+    };
+}
+pub(crate) use content;
+
+const RAW: &str = concat!(
+    "SELECT ",
+    content!("raw"),
+    ", coalesce(p.same_as, p.run) FROM page p \
+     WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page = $5"
+);
 
 const ROWS: &str = "\
 SELECT connection, listing, page, status, rows, digest, claimed_total, error, asked_at, took_ms, collected_at FROM page
 WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL ORDER BY connection, listing, page";
 
-const FRAGMENTS: &str = "\
-SELECT p.connection, p.listing, p.page, coalesce(content.fragments, p.fragments)
-FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
-     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
-WHERE p.district = $1 AND p.run = $2 AND p.collected_at IS NOT NULL AND p.error IS NULL
-ORDER BY p.connection, p.listing, p.page";
+const FRAGMENTS: &str = concat!(
+    "SELECT p.connection, p.listing, p.page, ",
+    content!("fragments"),
+    " FROM page p \
+     WHERE p.district = $1 AND p.run = $2 AND p.collected_at IS NOT NULL AND p.error IS NULL \
+     ORDER BY p.connection, p.listing, p.page"
+);
 
 const FORGET: &str = "\
 DELETE FROM page
@@ -100,7 +117,8 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let sealed_for = RunId(row.get(1)?);
         let field = field(sealed_for, connection, listing, page);
-        let plain = self.keyring().open(district, &field, &row.get::<Vec<u8>>(0)?)?;
+        let Some(sealed) = row.get::<Option<Vec<u8>>>(0)? else { return Ok(None) };
+        let plain = self.keyring().open(district, &field, &sealed)?;
         Ok(Some(plain.to_vec()))
     }
 
@@ -134,6 +152,7 @@ impl Store {
                 page.took_ms,
                 page.collected_at,
                 page.body_digest.map(|digest| digest.to_vec()),
+                page.told.as_deref(),
             ];
             stored += tx.execute(operation, SAVE, values).await?;
         }

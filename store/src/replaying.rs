@@ -13,7 +13,7 @@ use crate::{
     board::{Ask, Board},
     district::Connection,
     districts,
-    pages::field,
+    pages::{content, field},
     plan::{pack, unpack},
     replay::{PageReading, Replay, ReplayLook, ReplayPages, ReplayRefusal, StoredPage},
     run::{NewRun, Run, Stage, Trigger},
@@ -51,15 +51,18 @@ INSERT INTO finding (district, run, planned, digest, weight, code, message, coun
 SELECT district, $3, planned, digest, weight, code, message, count FROM finding
 WHERE district = $1 AND run = $2 AND NOT planned";
 
-const PAGES: &str = "\
-SELECT p.connection, p.listing, p.page, p.status, coalesce(content.raw, p.raw),
-       coalesce(content.fragments, p.fragments), p.rows, p.digest, p.claimed_total, p.error, p.asked_at, p.took_ms,
-       p.collected_at, p.body_digest, coalesce(content.run, p.run)
-FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
-     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
-WHERE p.district = $1 AND p.run = $2 AND p.collected_at IS NOT NULL
-  AND (p.connection, p.listing, p.page) > ($3, $4, $5)
-ORDER BY p.connection, p.listing, p.page LIMIT $6";
+const PAGES: &str = concat!(
+    "SELECT p.connection, p.listing, p.page, p.status, ",
+    content!("raw"),
+    ", ",
+    content!("fragments"),
+    ", p.rows, p.digest, p.claimed_total, p.error, p.asked_at, p.took_ms, p.collected_at, p.body_digest, \
+       coalesce(p.same_as, p.run) \
+     FROM page p \
+     WHERE p.district = $1 AND p.run = $2 AND p.collected_at IS NOT NULL \
+       AND (p.connection, p.listing, p.page) > ($3, $4, $5) \
+     ORDER BY p.connection, p.listing, p.page LIMIT $6"
+);
 
 const PAGE: &str = "\
 INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, claimed_total, error,

@@ -18,7 +18,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 
 use crate::{
     Store, StoreError,
-    board::{Board, LaneMove},
+    board::{Board, LaneMove, PageFacts, Told},
     district::SisKind,
     plan::unpack,
     pulls,
@@ -34,7 +34,7 @@ pub const READING: u32 = 1;
 
 /// The last run before this one whose pages came in.
 const EARLIER: &str = "\
-SELECT p.run, p.page, p.body_digest FROM page p
+SELECT p.run, p.page, p.body_digest, p.told FROM page p
 WHERE p.district = $1 AND p.connection = $3 AND p.listing = $4 AND p.page BETWEEN $5 AND $6
   AND p.body_digest IS NOT NULL AND p.collected_at IS NOT NULL AND p.error IS NULL AND p.run =
       (SELECT e.id FROM run e WHERE e.district = $1 AND e.pulled_at IS NOT NULL
@@ -51,9 +51,9 @@ macro_rules! keep {
     ($seen:literal) => {
         concat!(
             "INSERT INTO page (district, run, connection, listing, page, status, raw, fragments, rows, digest, \
-                               claimed_total, error, asked_at, took_ms, collected_at, body_digest, same_as) \
+                               claimed_total, error, asked_at, took_ms, collected_at, body_digest, told, same_as) \
              SELECT e.district, $2, e.connection, e.listing, e.page, e.status, NULL, $6, e.rows, e.digest, \
-                    e.claimed_total, NULL, seen.asked_at, seen.took_ms, $7, e.body_digest, coalesce(e.same_as, e.run) \
+                    e.claimed_total, NULL, seen.asked_at, seen.took_ms, $7, e.body_digest, e.told, coalesce(e.same_as, e.run) \
              FROM page e JOIN (",
             $seen,
             ") AS seen ON seen.page = e.page AND seen.digest = e.body_digest \
@@ -63,7 +63,7 @@ macro_rules! keep {
                  status = excluded.status, raw = NULL, fragments = excluded.fragments, rows = excluded.rows, \
                  digest = excluded.digest, claimed_total = excluded.claimed_total, error = NULL, \
                  asked_at = excluded.asked_at, took_ms = excluded.took_ms, collected_at = excluded.collected_at, \
-                 body_digest = excluded.body_digest, same_as = excluded.same_as \
+                 body_digest = excluded.body_digest, told = excluded.told, same_as = excluded.same_as \
              WHERE (page.collected_at IS NULL AND page.body_digest IS NULL) OR page.error IS NOT NULL \
              RETURNING page"
         )
@@ -116,12 +116,19 @@ pub struct Earlier {
     pub run: Option<RunId>,
     /// Digests of their bodies.
     pub digests: BTreeMap<PageNo, [u8; 16]>,
+    /// What they told, where that was kept.
+    pub told: BTreeMap<PageNo, Told>,
 }
 
 impl Earlier {
     /// Whether the page came back as it was.
     pub fn is_same(&self, page: PageNo, digest: &[u8; 16]) -> bool {
         self.digests.get(&page) == Some(digest)
+    }
+
+    /// What the page told then to who reads as `reading` says.
+    pub fn facts(&self, page: PageNo, reading: u64) -> Option<&PageFacts> {
+        self.told.get(&page).filter(|told| told.reading == reading).map(|told| &told.facts)
     }
 }
 
@@ -197,7 +204,11 @@ impl Store {
         let mut earlier = Earlier::default();
         for row in &rows {
             earlier.run = Some(RunId(row.get(0)?));
-            earlier.digests.insert(PageNo(row.get(1)?), digest(row, 2)?);
+            let page = PageNo(row.get(1)?);
+            earlier.digests.insert(page, digest(row, 2)?);
+            // What cannot be read is read anew from the page.
+            let told = row.get::<Option<Vec<u8>>>(3)?.and_then(|bytes| Told::from_bytes(&bytes));
+            earlier.told.extend(told.map(|told| (page, told)));
         }
         Ok(earlier)
     }

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Fixture, later, new_key, now, page};
+use common::{Fixture, facts, later, new_key, now, page};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 use rollcall_store::{
     Earlier, Store, Unchanged,
@@ -98,6 +98,8 @@ async fn an_unchanged_page_stands_on_the_earlier_one(f: Fixture) {
     let from = earlier(&f.store, &id, second).await;
     assert_eq!(from.run, Some(first));
     assert!(from.is_same(PageNo(2), &[2; 16]) && !from.is_same(PageNo(2), &[1; 16]));
+    assert_eq!(from.facts(PageNo(2), 1), Some(&facts(2)));
+    assert_eq!(from.facts(PageNo(2), 2), None, "it was read in another way");
 
     let other = Unchanged { digest: [9; 16], ..came(3) };
     let kept = hand_in(&f.store, &id, second, &from, &[came(1), came(2), other]).await;
@@ -120,6 +122,9 @@ async fn an_unchanged_page_stands_on_the_earlier_one(f: Fixture) {
 
     let third = same_night(&f, &id, 30).await;
     assert_content(&f.store, &id, third, &[1, 2, 3]).await;
+    let fourth = begun(&f, &id).await;
+    let told = earlier(&f.store, &id, fourth).await.told;
+    assert_eq!(told.len(), 3, "what the first night read of them is known for ever");
 }
 
 async fn only_the_last_pulled_run_is_looked_at(f: Fixture) {
@@ -184,7 +189,7 @@ async fn a_page_that_did_not_decode_is_never_stood_on(f: Fixture) {
     let run = begun(&f, &id).await;
     assert_eq!(earlier(&f.store, &id, run).await, Earlier::default());
     // Not even where somebody thinks that he knows its digest.
-    let from = Earlier { run: Some(first), digests: [(PageNo(1), [1; 16])].into() };
+    let from = Earlier { run: Some(first), digests: [(PageNo(1), [1; 16])].into(), ..Earlier::default() };
     assert!(hand_in(&f.store, &id, run, &from, &[came(1)]).await.is_empty());
 }
 

@@ -147,7 +147,8 @@ impl<'a> Assembler<'a> {
         for same in places.chunk_by(|a, b| a.key() == b.key()) {
             let Some(last) = same.last() else { continue };
             let student = Listed { connection: self.connection, id: last.key(), place: *last };
-            if same.iter().any(|place| !source.row(*place).same(source.row(*last))) {
+            let others = &same[..same.len() - 1];
+            if others.iter().any(|place| !source.row(*place).same(source.row(*last))) {
                 differing.push(student);
             }
             listed.push(student);
@@ -277,16 +278,16 @@ impl<'a> Assembler<'a> {
         view: &mut StudentView<'a>,
     ) {
         use column::Student as S;
-        let source = &self.looks.first;
+        let (row, source) = (row.read(), &self.looks.first);
         view.clear();
         self.write_id(student, &mut view.id);
         view.connection = self.connection;
         view.sis_id = None;
-        view.local_id = row.text(S::StudentNumber);
-        view.state_id = row.text(S::StateId);
-        view.graduation_year = year(row.number(S::GradYear).or(row.number(S::CalculatedGradYear)));
-        let name = row.number(S::NameId);
-        let own_names = [row.text(S::FirstName), row.text(S::MiddleName), row.text(S::LastName)];
+        view.local_id = row.cell(S::StudentNumber).text();
+        view.state_id = row.cell(S::StateId).text();
+        view.graduation_year = year(row.cell(S::GradYear).number().or(row.cell(S::CalculatedGradYear).number()));
+        let name = row.cell(S::NameId).number();
+        let own_names = [row.cell(S::FirstName).text(), row.cell(S::MiddleName).text(), row.cell(S::LastName).text()];
         view.person = people::person(source, name, own_names, view);
         let name_row = people::name_row(source, name);
         view.birth_date = name_row.and_then(|row| row.date(column::Name::BirthDate));
@@ -294,7 +295,8 @@ impl<'a> Assembler<'a> {
         view.school = deciding.and_then(|number| spells.views[number].school);
         let place = deciding.map(|number| spells.places[number]);
         let entity_year = entity_year(rows, student.id, place);
-        view.grade = entity_year.and_then(|row| row.text(column::StudentEntityYear::Grade)).or(row.text(S::Grade));
+        view.grade =
+            entity_year.and_then(|row| row.text(column::StudentEntityYear::Grade)).or(row.cell(S::Grade).text());
         let homeroom = entity_year.and_then(|row| row.number(column::StudentEntityYear::HomeroomId));
         view.homeroom = source.follow(Kind::Homeroom, homeroom).and_then(|row| row.text(column::Homeroom::Code));
         view.enrollments = spells.views;
@@ -330,13 +332,14 @@ fn entity_year(rows: &Source, student: i64, place: Option<(Option<i64>, Option<i
     use column::StudentEntityYear as Y;
     let mut best: Option<((bool, bool, i64, i64), Row<'_>)> = None;
     people::each_once(rows, Kind::StudentEntityYear, student, |row| {
-        let at = (row.number(Y::SchoolYearId), row.number(Y::EntityId));
+        let cells = row.read();
+        let at = (cells.cell(Y::SchoolYearId).number(), cells.cell(Y::EntityId).number());
         let same_year = place.is_some_and(|(year, _)| year == at.0);
         if place.is_some_and(|(year, _)| year.is_some()) && !same_year {
             return;
         }
-        let default = row.flag(Y::IsDefaultEntity).unwrap_or_default();
-        let order = (place == Some(at), default, at.0.unwrap_or_default(), row.key());
+        let default = cells.cell(Y::IsDefaultEntity).flag().unwrap_or_default();
+        let order = (place == Some(at), default, at.0.unwrap_or_default(), cells.key());
         if best.as_ref().is_none_or(|(known, _)| order > *known) {
             best = Some((order, row));
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    fragment::{Kind, Row, column},
+    fragment::{Cells, Kind, Row, column},
     load::Source,
     view::{AddressView, EmailView, Id, PersonView, PhoneView, StudentView},
 };
@@ -94,17 +94,17 @@ fn address<'a>(source: &'a Source, link: Row<'a>) -> AddressView<'a> {
         id: Id::Number(link.key()),
         physical: link.flag(column::NameAddress::IsPhysical).unwrap_or_default(),
         mailing: link.flag(column::NameAddress::IsMailing).unwrap_or_default(),
-        lines: address.map(|row| lines(source, row)).unwrap_or_default(),
+        lines: address.map(|row| lines(source, &row.read())).unwrap_or_default(),
     }
 }
 
-fn lines<'a>(source: &'a Source, row: Row<'a>) -> [Option<Cow<'a, str>>; 7] {
-    let zip = source.follow(Kind::Zip, row.number(column::Address::ZipId));
+fn lines<'a>(source: &'a Source, row: &Cells<'a>) -> [Option<Cow<'a, str>>; 7] {
+    let zip = source.follow(Kind::Zip, row.cell(column::Address::ZipId).number());
     let state = zip.and_then(|zip| source.follow(Kind::State, zip.number(column::Zip::StateId)));
-    let county = source.follow(Kind::County, row.number(column::Address::CountyId));
+    let county = source.follow(Kind::County, row.cell(column::Address::CountyId).number());
     [
         street_line(source, row),
-        row.text(column::Address::AddressLine2).map(Cow::Borrowed),
+        row.cell(column::Address::AddressLine2).text().map(Cow::Borrowed),
         zip.and_then(|zip| zip.text(column::Zip::City)).map(Cow::Borrowed),
         state.and_then(|state| state.text(column::State::Code)).map(Cow::Borrowed),
         zip.and_then(|zip| zip_code(zip, row)),
@@ -113,29 +113,31 @@ fn lines<'a>(source: &'a Source, row: Row<'a>) -> [Option<Cow<'a, str>>; 7] {
     ]
 }
 
-fn zip_code<'a>(zip: Row<'a>, address: Row<'a>) -> Option<Cow<'a, str>> {
+fn zip_code<'a>(zip: Row<'a>, address: &Cells<'a>) -> Option<Cow<'a, str>> {
     let code = zip.text(column::Zip::ZipCode)?;
-    let add_on = address.text(column::Address::ZipCodeAddOn);
+    let add_on = address.cell(column::Address::ZipCodeAddOn).text();
     Some(add_on.map_or(Cow::Borrowed(code), |add_on| Cow::Owned(format!("{code}-{add_on}"))))
 }
 
 /// The line as the SIS formats it; where that was not granted, as its parts spell it.
-fn street_line<'a>(source: &'a Source, row: Row<'a>) -> Option<Cow<'a, str>> {
-    let formatted = row.text(column::Address::StreetLineWithUnit).or(row.text(column::Address::StreetLine));
+fn street_line<'a>(source: &'a Source, row: &Cells<'a>) -> Option<Cow<'a, str>> {
+    let formatted =
+        row.cell(column::Address::StreetLineWithUnit).text().or(row.cell(column::Address::StreetLine).text());
     if let Some(line) = formatted {
         return Some(Cow::Borrowed(line));
     }
     if let Some(line) = from_parts(source, row) {
         return Some(Cow::Owned(line));
     }
-    let post_box = row.text(column::Address::PoBox).map(|number| Cow::Owned(format!("PO Box {number}")));
-    post_box.or(row.text(column::Address::Freeform).map(Cow::Borrowed))
+    let post_box = row.cell(column::Address::PoBox).text().map(|number| Cow::Owned(format!("PO Box {number}")));
+    post_box.or(row.cell(column::Address::Freeform).text().map(Cow::Borrowed))
 }
 
-fn from_parts(source: &Source, row: Row<'_>) -> Option<String> {
-    let street = source.follow(Kind::Street, row.number(column::Address::StreetId))?;
+fn from_parts(source: &Source, row: &Cells<'_>) -> Option<String> {
+    let street = source.follow(Kind::Street, row.cell(column::Address::StreetId).number())?;
     let names = [column::Street::FormattedStreet, column::Street::NameWithDirection, column::Street::Name];
     let name = names.into_iter().find_map(|column| street.text(column))?;
-    let parts = [row.text(column::Address::StreetNumber), Some(name), row.text(column::Address::UnitNumber)];
+    let parts =
+        [row.cell(column::Address::StreetNumber).text(), Some(name), row.cell(column::Address::UnitNumber).text()];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
 }

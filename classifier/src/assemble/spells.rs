@@ -69,8 +69,9 @@ impl<'a> Spells<'a> {
 
     fn add(&mut self, row: Row<'a>, source: &'a Source, tables: &Tables, withdrawal: WithdrawalColumn) {
         use column::EntryWithdrawal as E;
-        let (year, entity) = (row.number(E::SchoolYearId), row.number(E::EntityId));
-        let code = withdrawal_code(source, row, year);
+        let row = row.read();
+        let (year, entity) = (row.cell(E::SchoolYearId).number(), row.cell(E::EntityId).number());
+        let code = withdrawal_code(source, row.cell(E::WithdrawalCodeId), year);
         self.dates_differ += u32::from(differ(row.cell(E::EndDate), row.cell(E::WithdrawalDate)));
         self.ids.push(row.key().to_string());
         self.years.push(tables.year_fact(year, entity));
@@ -81,17 +82,17 @@ impl<'a> Spells<'a> {
         self.views.push(EnrollmentView {
             id: Id::Number(row.key()),
             entity: entity.map_or(Id::Text(""), Id::Number),
-            school: school_code(source, row.number(E::SchoolId).or_else(|| tables.school_of(entity))),
+            school: school_code(source, row.cell(E::SchoolId).number().or_else(|| tables.school_of(entity))),
             school_year: tables.ending(year),
-            entry_date: row.date(E::StartDate),
-            withdrawal_date: row.date(withdrawal.column()),
-            entry_code: entry_code(source, row, year),
+            entry_date: row.cell(E::StartDate).date(),
+            withdrawal_date: row.cell(withdrawal.column()).date(),
+            entry_code: entry_code(source, row.cell(E::EntryCodeId), year),
             withdrawal_code: match code {
                 CodeFact::Code(code) => Some(code),
                 _ => None,
             },
-            default_entity: row.flag(E::IsDefaultEntity).unwrap_or_default(),
-            no_show: row.flag(E::IsNoShow).unwrap_or_default(),
+            default_entity: row.cell(E::IsDefaultEntity).flag().unwrap_or_default(),
+            no_show: row.cell(E::IsNoShow).flag().unwrap_or_default(),
         });
     }
 
@@ -123,9 +124,9 @@ fn differ(end: Cell<'_>, withdrawal: Cell<'_>) -> bool {
 }
 
 /// Resolved within the enrollment's own year: a code row of another year is another code, whatever its id.
-fn withdrawal_code<'a>(source: &'a Source, row: Row<'a>, year: Option<i64>) -> CodeFact<'a> {
+fn withdrawal_code<'a>(source: &'a Source, code: Cell<'a>, year: Option<i64>) -> CodeFact<'a> {
     use column::WithdrawalCode as W;
-    match row.cell(column::EntryWithdrawal::WithdrawalCodeId) {
+    match code {
         Cell::Null => CodeFact::Absent,
         Cell::Number(id) => own_year(source, Kind::WithdrawalCode, id, |code| code.number(W::SchoolYearId), year)
             .and_then(|code| code.text(W::Code))
@@ -134,9 +135,9 @@ fn withdrawal_code<'a>(source: &'a Source, row: Row<'a>, year: Option<i64>) -> C
     }
 }
 
-fn entry_code<'a>(source: &'a Source, row: Row<'a>, year: Option<i64>) -> Option<&'a str> {
+fn entry_code<'a>(source: &'a Source, code: Cell<'a>, year: Option<i64>) -> Option<&'a str> {
     use column::EntryCode as E;
-    let id = row.number(column::EntryWithdrawal::EntryCodeId)?;
+    let id = code.number()?;
     own_year(source, Kind::EntryCode, id, |code| code.number(E::SchoolYearId), year).and_then(|code| code.text(E::Code))
 }
 

@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// Students that a thread takes at a time, at least: fewer are not worth one.
-const SHARE: usize = 2_000;
+const SHARE: usize = 1_000;
 
 /// For each step whether it is settled. Warnings that settled students give are added to `warnings`.
 pub(super) fn find(sides: &[Side<'_>], stored: &[StoredStudent], steps: &[Step], warnings: &mut Warnings) -> Vec<bool> {
     if stored.is_empty() {
         return vec![false; steps.len()];
     }
-    let share = steps.len().div_ceil(parallel::processors() * 4).max(SHARE);
+    let share = steps.len().div_ceil(parallel::processors() * 16).max(SHARE);
     let shares = parallel::map(steps.chunks(share).collect(), |steps| look(sides, stored, steps));
     let mut settled = Vec::with_capacity(steps.len());
     for (of_share, warned) in shares {

@@ -19,6 +19,28 @@ pub enum Cell<'a> {
     Text(&'a str),
 }
 
+impl<'a> Cell<'a> {
+    /// The text, where it is one.
+    pub const fn text(self) -> Option<&'a str> {
+        if let Cell::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The number, where it is one.
+    pub const fn number(self) -> Option<i64> {
+        if let Cell::Number(number) = self { Some(number) } else { None }
+    }
+
+    /// The flag, where it is one.
+    pub const fn flag(self) -> Option<bool> {
+        if let Cell::Flag(flag) = self { Some(flag) } else { None }
+    }
+
+    /// The date, where it is one.
+    pub const fn date(self) -> Option<NaiveDate> {
+        if let Cell::Date(date) = self { Some(date) } else { None }
+    }
+}
+
 const NULL: u8 = 0;
 const UNREADABLE: u8 = 1;
 const NO: u8 = 2;

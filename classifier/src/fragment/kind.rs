@@ -239,6 +239,9 @@ impl Kind {
     }
 }
 
+/// Columns that a kind has at most.
+pub const MOST_COLUMNS: usize = 17;
+
 /// One more than the highest kind number: length of a table over kinds.
 pub const KINDS: usize = 31;
 
@@ -252,7 +255,7 @@ mod tests {
             assert_eq!(Kind::from_number(*kind as u8), Some(*kind));
             assert_eq!(Kind::of_resource(kind.resource()), Some(*kind));
             assert!((*kind as usize) < KINDS);
-            assert!(kind.columns().len() <= 64, "the mask of seen columns has 64 bits");
+            assert!(kind.columns().len() <= MOST_COLUMNS.min(64), "the mask of seen columns has 64 bits");
             assert!(kind.lookup() < 2, "lookups read the first two cells only");
         }
         assert_eq!(Kind::from_number(0), None);

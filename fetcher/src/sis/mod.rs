@@ -24,15 +24,6 @@ pub struct Found {
     pub asks: Vec<Ask>,
 }
 
-/// A page, and what it tells about its listing.
-#[derive(Debug, Clone)]
-pub struct Fetched {
-    /// The answer, raw.
-    pub reply: Reply,
-    /// What it tells.
-    pub facts: PageFacts,
-}
-
 /// One connection to a SIS.
 #[async_trait]
 pub trait Source: Send + Sync + std::fmt::Debug {
@@ -50,7 +41,16 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     }
 
     /// Asks for one page.
-    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError>;
+    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError>;
+
+    /// What a page tells about its listing.
+    fn facts(&self, listing: &Listing, page: PageNo, reply: &Reply) -> Result<PageFacts, SisError>;
+
+    /// A number for all that a page's facts rest on beside its body and its place in the listing, so that an equal page
+    /// asked for in the same way need not be read twice. `None` where they rest on more: on headers, say.
+    fn reading(&self, _listing: &Listing, _page: PageNo) -> Option<u64> {
+        None
+    }
 }
 
 /// The way to ask a connection.

@@ -294,6 +294,7 @@ impl Night {
             fragments: Vec::new(),
             rows: objects.len() as i64,
             digest: [0; 16],
+            told: page.told.as_ref().map(|told| told.to_vec()),
             body_digest: Some(self.store.page_digester(district).of(SisKind::SkywardQmlativ, &ask.resource, &text)),
             claimed_total: None,
             error: None,

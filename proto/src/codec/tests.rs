@@ -55,9 +55,9 @@ fn time() -> impl Strategy<Value = DateTime<Utc>> {
 
 fn page() -> impl Strategy<Value = Body> {
     let numbers = (any::<u16>(), any::<u32>(), any::<u32>(), any::<u16>(), any::<u64>());
-    let body = option::of(vec(any::<u8>(), 0..500).prop_map(Bytes::from));
-    (numbers, time(), option::of(any::<String>()), body).prop_map(
-        |((connection, listing, page, status, body_bytes), asked_at, content_type, body)| {
+    let body = || option::of(vec(any::<u8>(), 0..500).prop_map(Bytes::from));
+    (numbers, time(), option::of(any::<String>()), body(), body()).prop_map(
+        |((connection, listing, page, status, body_bytes), asked_at, content_type, body, told)| {
             Body::Page(Page {
                 connection: ConnectionNo(connection),
                 listing: ListingNo(listing),
@@ -68,6 +68,7 @@ fn page() -> impl Strategy<Value = Body> {
                 content_type,
                 body_bytes,
                 body,
+                told,
             })
         },
     )

@@ -43,6 +43,7 @@ pub fn page(body: Bytes) -> Message {
         content_type: Some("application/json".to_owned()),
         body_bytes: 1_048_576,
         body: Some(body),
+        told: None,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ListingNo, PageNo};
 
-use super::{Ask, Board, Dealt, Extent, Lane, LaneMove, Listing, PageFacts, Progress};
+use super::{Ask, Board, Dealt, Extent, GoneOn, Lane, LaneMove, Listing, PageFacts, Progress};
 
 /// Times in a row that a listing's lanes may be told to wait before it is given up.
 pub(super) const MOST_WAITS: u32 = 40;
@@ -116,6 +116,29 @@ impl Board {
         Some(self.deal(now))
     }
 
+    /// As [`Board::pages_done`], by somebody who goes on with the lane's next hand without a message for it: the one they
+    /// have, of generation `message`, stands for it until it is acknowledged.
+    pub fn go_on(
+        &mut self,
+        (lane, generation, message): (u16, u64, u64),
+        facts: &[PageFacts],
+        now: DateTime<Utc>,
+    ) -> Option<GoneOn> {
+        let mut others = self.pages_done(lane, generation, facts, now)?;
+        let own = others.iter().position(|step| step.lane == lane).map(|place| others.remove(place).generation);
+        if own.is_some() {
+            self.lanes[usize::from(lane)].message = Some(message);
+        }
+        Some(GoneOn { own, others })
+    }
+
+    /// The generation of a lane's hand that a message stands for: its own, or that of a later hand which was begun without
+    /// another message. `None`: it is done with.
+    pub fn called(&self, lane: u16, message: u64) -> Option<u64> {
+        let lane = self.lanes.get(usize::from(lane)).filter(|lane| lane.dealt.is_some())?;
+        (lane.generation == message || lane.message == Some(message)).then_some(lane.generation)
+    }
+
     /// Notes that a lane's page cannot be had. The listing fails with it, unless its end turns out to lie before that
     /// page. `None`: the message is of an older generation.
     pub fn listing_failed(
@@ -144,6 +167,7 @@ impl Board {
             let Some(dealt) = self.lanes[number].dealt.filter(|dealt| dealt.at < before) else { continue };
             self.lanes[number].dealt = None;
             self.lanes[number].generation += LOST;
+            self.lanes[number].message = None;
             if let Some(listing) = self.listings.get_mut(dealt.listing.0 as usize) {
                 dealt.range().rev().for_each(|page| listing.give_back(page));
             }
@@ -235,6 +259,7 @@ impl Board {
         let lane = &mut self.lanes[number];
         lane.generation += 1;
         lane.dealt = Some(dealt);
+        lane.message = None;
         LaneMove { lane: number as u16, generation: lane.generation }
     }
 

@@ -547,3 +547,56 @@ proptest! {
         prop_assert!(!board.all_fetched());
     }
 }
+
+/// Lane 0 has done page 1 of a listing of 60 pages, and goes on with a hand of its own.
+fn gone_on() -> (Board, GoneOn) {
+    let mut board = Board::new(vec![ask("a")], 2);
+    assert_eq!(board.deal(at(0)).len(), 1);
+    let facts = PageFacts { rows: 10, total: Some(600), random_access: true, ..PageFacts::default() };
+    let gone_on = board.go_on((0, 1, 1), &[facts], at(1)).unwrap();
+    (board, gone_on)
+}
+
+#[test]
+fn who_goes_on_with_a_lane_needs_no_message_and_the_one_they_have_leads_to_the_new_hand() {
+    let (board, gone_on) = gone_on();
+    assert_eq!(gone_on.own, Some(2));
+    assert_eq!(gone_on.others.iter().map(|step| step.lane).collect::<Vec<_>>(), [1], "the other lane is told");
+    assert_eq!(board.called(0, 1), Some(2), "the message comes again after a crash");
+    assert_eq!(board.called(0, 2), Some(2));
+    assert_eq!(board.called(1, gone_on.others[0].generation), Some(gone_on.others[0].generation));
+    assert_eq!(board.called(1, 99), None);
+    assert_eq!(board.called(9, 1), None);
+}
+
+#[test]
+fn a_message_never_hands_in_for_a_later_hand_than_it_was_told_of() {
+    let (mut board, _) = gone_on();
+    let before = board.clone();
+    let facts = [PageFacts { rows: 10, ..PageFacts::default() }];
+    assert_eq!(board.go_on((0, 1, 1), &facts, at(2)), None, "a second worker with the same message was slower");
+    assert_eq!(board.pages_done(0, 1, &facts, at(2)), None);
+    assert_eq!(board, before);
+}
+
+#[test]
+fn the_message_is_done_with_once_the_lane_has_another() {
+    let (mut board, _) = gone_on();
+    let facts = [PageFacts { rows: 10, ..PageFacts::default() }];
+    board.pages_done(0, 2, &facts, at(2)).unwrap();
+    assert_eq!(board.called(0, 1), None);
+    assert_eq!(board.called(0, 3), Some(3), "a new message was published");
+    let (mut lost, _) = gone_on();
+    lost.lane_lost(at(5), at(6));
+    assert_eq!(lost.called(0, 1), None, "the lane was given up");
+}
+
+#[test]
+fn a_lane_without_another_hand_rests() {
+    let mut board = Board::new(vec![ask("a")], 1);
+    board.deal(at(0));
+    let last = PageFacts { rows: 3, last: true, ..PageFacts::default() };
+    let gone_on = board.go_on((0, 1, 1), &[last], at(1)).unwrap();
+    assert_eq!((gone_on.own, gone_on.others.len()), (None, 0));
+    assert_eq!(board.called(0, 1), None, "nothing is left to do");
+}

@@ -21,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PREPARED: usize = 256;
 /// A connection that rested longer is asked for a sign of life before it is used.
 const RESTED: Duration = Duration::from_secs(5);
+/// Connections that a worker opens when it starts, and keeps: opened at the beginning of a night, each costs more than a
+/// hundred statements.
+const KEPT_OPEN: u32 = 4;
 /// Connections that read from SQLite.
 const READERS: u32 = 4;
 
@@ -84,6 +87,7 @@ impl Engine {
         first.close().await.map_err(|error| fault(operation, error))?;
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
+            .min_connections(KEPT_OPEN.min(connections))
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| Box::pin(alive(connection, meta)))

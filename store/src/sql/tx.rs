@@ -1,6 +1,6 @@
 //! Transactions, over either engine.
 
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use rollcall_proto::{
     failpoint::{Side, Step, reached},
     id::DistrictId,
@@ -230,10 +230,18 @@ impl Tx {
     ) -> Result<()> {
         on!(self, operation, sql, args, |query, conn, wrap, wait| {
             let mut rows = query.fetch(&mut **conn);
-            while let Some(row) = wait(operation, rows.try_next()).await? {
-                take(wrap(row))?;
+            loop {
+                // What has arrived needs no limit, which would cost more than the row.
+                let arrived = rows.try_next().now_or_never().map(|row| row.map_err(|error| fault(operation, error)));
+                let row = match arrived {
+                    Some(row) => row?,
+                    None => wait(operation, rows.try_next()).await?,
+                };
+                match row {
+                    Some(row) => take(wrap(row))?,
+                    None => return Ok(()),
+                }
             }
-            Ok(())
         })
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo};
 use rollcall_store::{
     Store,
-    board::Board,
+    board::{Board, PageFacts, Told},
     district::{ConnectionSecrets, District},
     page::NewPage,
     plan::{NewPlan, Verdict},
@@ -233,6 +233,11 @@ pub fn scheduled(district: &DistrictId, as_of: &str) -> NewRun {
     NewRun { trigger: Trigger::Scheduled, as_of: day(as_of), ..manual(district) }
 }
 
+/// What [`page`] told of its listing.
+pub fn facts(page: u32) -> PageFacts {
+    PageFacts { rows: 500, random_access: true, digest: Some(u64::from(page)), ..PageFacts::default() }
+}
+
 /// A page that decoded.
 pub fn page(listing: u32, page: u32) -> NewPage {
     NewPage {
@@ -245,6 +250,7 @@ pub fn page(listing: u32, page: u32) -> NewPage {
         rows: 500,
         digest: [page as u8; 16],
         body_digest: Some([page as u8; 16]),
+        told: Some(Told { reading: 1, facts: facts(page) }.to_bytes().unwrap()),
         claimed_total: Some(1_000),
         error: None,
         asked_at: now(),

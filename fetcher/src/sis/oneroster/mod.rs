@@ -26,7 +26,7 @@ use serde_json::Value;
 use url::Url;
 
 use self::changes::Shown;
-use super::{Fetched, Found, Source, body};
+use super::{Found, Source, body};
 use crate::{
     error::SisError,
     net::{Reply, http_date},
@@ -158,41 +158,44 @@ impl OneRoster {
         url
     }
 
-    async fn listed(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
+    /// The call for a page of a listing, and the offset and size that it asks for.
+    fn page_call(&self, listing: &Listing, page: PageNo) -> Result<(Call, u64, u32), SisError> {
         let (resource, size) = (listing.ask.resource.as_str(), self.size_for(listing, page));
         let offset = u64::from(page.0 - 1) * u64::from(size);
-        let mut call = self.listing_call(
-            Listed { resource, fields: &listing.ask.fields, offset, size, since: listing.ask.since },
-            page.0,
-        );
+        let listed = Listed { resource, fields: &listing.ask.fields, offset, size, since: listing.ask.since };
+        let mut call = self.listing_call(listed, page.0);
         if let Some(cursor) = listing.cursor.as_deref().filter(|_| page.0 > 1) {
             call.url = within_origin(cursor, &call)?;
         }
-        let reply = self.session.call(&call).await?;
-        let facts = page::facts(asked(&call, resource, page.0, offset, size), &reply)?;
-        Ok(Fetched { reply, facts })
+        Ok((call, offset, size))
     }
 
-    /// The second look: the page's number is the place of the id. 404 is an answer: gone.
-    async fn one(&self, ask: &Ask, ids: &IdFilter, page: PageNo) -> Result<Fetched, SisError> {
-        let place = page.0 as usize;
-        let Some(id) = ids.ids.get(place - 1) else {
-            return Ok(Fetched { reply: gone(), facts: PageFacts { past_end: true, ..PageFacts::default() } });
+    /// The call of the second look: the page's number is the place of the id. `None` beyond the last.
+    fn one_call(&self, ask: &Ask, ids: &IdFilter, page: PageNo) -> Option<Call> {
+        let id = ids.ids.get(page.0 as usize - 1)?;
+        let what = format!("{} again, {} of {}", ask.resource, page.0, ids.ids.len());
+        Some(Call { method: Method::GET, url: self.collection(&[&ask.resource, id]), body: None, what })
+    }
+
+    /// The second look: 404 is an answer, gone.
+    async fn one(&self, ask: &Ask, ids: &IdFilter, page: PageNo) -> Result<Reply, SisError> {
+        let Some(call) = self.one_call(ask, ids, page) else { return Ok(gone()) };
+        match self.session.call(&call).await {
+            Err(SisError::Status { status: 404, .. }) => Ok(gone()),
+            answer => answer,
+        }
+    }
+
+    fn facts_of_one(&self, ask: &Ask, ids: &IdFilter, page: PageNo, reply: &Reply) -> Result<PageFacts, SisError> {
+        let Some(call) = self.one_call(ask, ids, page) else {
+            return Ok(PageFacts { past_end: true, ..PageFacts::default() });
         };
-        let what = format!("{} again, {place} of {}", ask.resource, ids.ids.len());
-        let url = self.collection(&[&ask.resource, id]);
-        let call = Call { method: Method::GET, url, body: None, what };
-        let last = place == ids.ids.len();
-        let reply = match self.session.call(&call).await {
-            Ok(reply) => reply,
-            Err(SisError::Status { status: 404, .. }) => {
-                return Ok(Fetched { reply: gone(), facts: PageFacts { last, ..PageFacts::default() } });
-            }
-            Err(error) => return Err(error),
-        };
-        let raw = page::rows_of(asked(&call, &ask.resource, page.0, 0, 1), body::json_of(&call.what, &reply)?)?;
-        let digest = Some(body::digest(raw));
-        Ok(Fetched { reply, facts: PageFacts { rows: 1, last, digest, ..PageFacts::default() } })
+        let last = page.0 as usize == ids.ids.len();
+        if reply.status == 404 {
+            return Ok(PageFacts { last, ..PageFacts::default() });
+        }
+        let raw = page::rows_of(asked(&call, &ask.resource, page.0, 0, 1), body::json_of(&call.what, reply)?)?;
+        Ok(PageFacts { rows: 1, last, digest: Some(body::digest(raw)), ..PageFacts::default() })
     }
 }
 
@@ -232,11 +235,19 @@ impl Source for OneRoster {
         Ok(None)
     }
 
-    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
+    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {
         match &listing.ask.ids {
             Some(ids) => self.one(&listing.ask, ids, page).await,
-            None => self.listed(listing, page).await,
+            None => self.session.call(&self.page_call(listing, page)?.0).await,
         }
+    }
+
+    fn facts(&self, listing: &Listing, page: PageNo, reply: &Reply) -> Result<PageFacts, SisError> {
+        if let Some(ids) = &listing.ask.ids {
+            return self.facts_of_one(&listing.ask, ids, page, reply);
+        }
+        let (call, offset, size) = self.page_call(listing, page)?;
+        page::facts(asked(&call, &listing.ask.resource, page.0, offset, size), reply)
     }
 }
 

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
-    board::{Ask, Listing},
+    board::{Ask, Listing, PageFacts},
     district::SchoolYears,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -28,12 +28,15 @@ use self::{
     objects::{ENTITY, Object, SCHOOL_YEAR, object},
     page::Asked,
 };
-use super::{Fetched, Found, Source};
+use super::{Found, Source, body};
 use crate::{
     error::SisError,
     net::{Reply, host_of},
     session::{Call, Session},
 };
+
+/// Version of what is told by a page. Raise it with every change of that: pages read before are then read anew.
+const READING: u32 = 1;
 
 /// Pages of a small table (entities, years) that discovery reads at most.
 const SMALL_TABLE_PAGES: u32 = 100;
@@ -126,25 +129,29 @@ impl Qmlativ {
         let ask = Ask { resource: resource.to_owned(), fields, entity: Some(entity), ..Ask::default() };
         let mut rows = Vec::new();
         for number in 1..=SMALL_TABLE_PAGES {
-            let (fetched, what) = self.ask(&ask, PageNo(number), self.page_size()).await?;
-            let page: Rows<T> = serde_json::from_slice(page::json_of(&what, &fetched.reply)?)
+            let (number, size) = (PageNo(number), self.page_size());
+            let (reply, what) = self.ask(&ask, number, size).await?;
+            let facts = self.told(&what, number, size, &reply)?;
+            let page: Rows<T> = serde_json::from_slice(page::json_of(&what, &reply)?)
                 .map_err(|error| page::unreadable(&what, &error))?;
             rows.extend(page.objects);
-            if fetched.facts.last || fetched.facts.past_end {
+            if facts.last || facts.past_end {
                 break;
             }
         }
         Ok(rows)
     }
 
-    /// Asks for one page of `size` rows.
-    pub(crate) async fn ask(&self, ask: &Ask, page: PageNo, size: u32) -> Result<(Fetched, String), SisError> {
-        let connection = self.session.connection();
-        let call = request::search(connection, ask, page, size);
+    /// Asks for one page of `size` rows. With the answer comes what was asked for, in words.
+    pub(crate) async fn ask(&self, ask: &Ask, page: PageNo, size: u32) -> Result<(Reply, String), SisError> {
+        let call = request::search(self.session.connection(), ask, page, size);
         let reply = self.session.call(&call).await?;
-        let asked = Asked { base: &connection.base_url, what: &call.what, page: page.0, size };
-        let facts = page::facts(asked, &reply)?;
-        Ok((Fetched { reply, facts }, call.what))
+        Ok((reply, call.what))
+    }
+
+    /// What an answer to [`Qmlativ::ask`] tells.
+    pub(crate) fn told(&self, what: &str, page: PageNo, size: u32, reply: &Reply) -> Result<PageFacts, SisError> {
+        page::facts(Asked { base: &self.session.connection().base_url, what, page: page.0, size }, reply)
     }
 
     fn page_size(&self) -> u32 {
@@ -181,9 +188,20 @@ impl Source for Qmlativ {
         Ok(Found { discovery, asks })
     }
 
-    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Fetched, SisError> {
+    async fn page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {
         let size = self.size_for(listing, page);
-        self.ask(&listing.ask, page, size).await.map(|(fetched, _)| fetched)
+        self.ask(&listing.ask, page, size).await.map(|(reply, _)| reply)
+    }
+
+    fn facts(&self, listing: &Listing, page: PageNo, reply: &Reply) -> Result<PageFacts, SisError> {
+        let what = request::what(&listing.ask, self.session.connection(), page);
+        self.told(&what, page, self.size_for(listing, page), reply)
+    }
+
+    /// Where `Next` may lead, and when a page is full.
+    fn reading(&self, listing: &Listing, page: PageNo) -> Option<u64> {
+        let asked = format!("{READING} {} {}", self.size_for(listing, page), self.session.connection().base_url);
+        Some(body::digest(&asked))
     }
 }
 

@@ -50,8 +50,13 @@ pub(super) fn search(connection: &Connection, ask: &Ask, page: PageNo, size: u32
     if let Some(year) = &ask.school_year {
         url.query_pairs_mut().append_pair(YEAR, year);
     }
-    let what = format!("{} page {} of entity {entity}{}", ask.resource, page.0, year_words(ask));
-    Call { method: Method::POST, url, body: Some(search_body(ask)), what }
+    Call { method: Method::POST, url, body: Some(search_body(ask)), what: what(ask, connection, page) }
+}
+
+/// What [`search`] asks for, in words.
+pub(super) fn what(ask: &Ask, connection: &Connection, page: PageNo) -> String {
+    let entity = entity_of(connection, ask);
+    format!("{} page {} of entity {entity}{}", ask.resource, page.0, year_words(ask))
 }
 
 fn entity_of(connection: &Connection, ask: &Ask) -> i64 {
