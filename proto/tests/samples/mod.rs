@@ -47,6 +47,16 @@ pub fn page(body: Bytes) -> Message {
     }))
 }
 
+/// As [`page`], with the fields there that only some sources fill.
+#[allow(dead_code, reason = "not every test program that holds these samples takes this one")]
+pub fn told() -> Message {
+    let mut message = page(Bytes::from_static(b"zstd"));
+    if let Body::Page(page) = &mut message.body {
+        page.told = Some(Bytes::from_static(b"facts"));
+    }
+    message
+}
+
 pub fn students(count: usize) -> Message {
     let events = (0..count).map(event).collect();
     message(Body::Students(StudentEvents { batch: 4, run_seq: 31, status: Status::Enrolled, events }))
