@@ -156,7 +156,10 @@ impl FetchHandler {
         let Some(board) = self.store.board(&message.district, message.run, work.connection).await? else {
             return Ok(None);
         };
-        let Some((dealt, listing)) = board.dealt(work.lane, work.generation) else { return Ok(None) };
+        let Some((dealt, listing)) = board.dealt(work.lane, work.generation) else {
+            self.learn(message, work, &board).await?;
+            return Ok(None);
+        };
         let recheck = board.recheck_from.is_some_and(|from| dealt.listing.0 >= from);
         let job = Job { dealt, listing: listing.clone(), recheck };
         let now = self.clock.now();
@@ -164,8 +167,18 @@ impl FetchHandler {
         if !waited {
             return Ok(Some(job));
         }
-        let renewed = self.change_board(message, work, |board| board.renew(work.lane, work.generation, now)).await?;
+        let renewed = self.change_board(message, work, |board| board.take_up(work.lane, work.generation, now)).await?;
         Ok(renewed.unwrap_or(false).then_some(job))
+    }
+
+    /// A message that comes although its lane was given up was not lost, it waited behind others: the next ones of that lane
+    /// are waited for longer.
+    async fn learn(&self, message: &Message, work: &Fetch, board: &Board) -> Result<(), FetchError> {
+        let waited = self.clock.now() - message.time;
+        if let Some(patience) = board.came_late(work.lane, work.generation, waited) {
+            self.change_board(message, work, |board| board.be_patient(work.lane, patience)).await?;
+        }
+        Ok(())
     }
 
     /// The hand is done, or as much of it as there was time for.
