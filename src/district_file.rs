@@ -31,7 +31,8 @@ pub(crate) fn read(path: &Path, allow_private_addresses: bool) -> anyhow::Result
     parse(&text, path, allow_private_addresses).with_context(|| format!("in {}", path.display()))
 }
 
-fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> anyhow::Result<DistrictFile> {
+/// Reads and checks a file's text. `path`: where it stands, for the files that it names and for who may read it.
+pub(crate) fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> anyhow::Result<DistrictFile> {
     let mut table: Table = toml::from_str(text).map_err(|error| syntax(&error, text))?;
     let inline_allowed = is_private(path);
     let folder = path.parent().unwrap_or_else(|| Path::new("."));

@@ -188,15 +188,28 @@ impl FetchHandler {
         let Some(board) = self.store.board(&message.district, message.run, work.connection).await? else {
             return Ok(None);
         };
-        let Some(job) = Job::of(&board, work) else { return Ok(None) };
+        let Some(job) = Job::of(&board, work) else {
+            self.learn(message, work, &board).await?;
+            return Ok(None);
+        };
         let now = self.clock.now();
         let waited = job.dealt.at + self.lost_after / 2 < now;
         if !waited {
             return Ok(Some(job));
         }
         let (lane, generation) = (job.at.lane, job.at.generation);
-        let renewed = self.change_board(message, &job, |board| board.renew(lane, generation, now)).await?;
+        let renewed = self.change_board(message, work, |board| board.take_up(lane, generation, now)).await?;
         Ok(renewed.unwrap_or(false).then_some(job))
+    }
+
+    /// A message that comes although its lane was given up was not lost, it waited behind others: the next ones of that lane
+    /// are waited for longer.
+    async fn learn(&self, message: &Message, work: &Fetch, board: &Board) -> Result<(), FetchError> {
+        let waited = self.clock.now() - message.time;
+        if let Some(patience) = board.came_late(work.lane, work.generation, waited) {
+            self.change_board(message, work, |board| board.be_patient(work.lane, patience)).await?;
+        }
+        Ok(())
     }
 
     /// The hand is done, or as much of it as there was time for. Returns the lane's next one, to go on with.
@@ -272,11 +285,11 @@ impl FetchHandler {
     async fn change_board<T: Send>(
         &self,
         message: &Message,
-        job: &Job,
+        of: &Fetch,
         change: impl FnOnce(&mut Board) -> T + Send,
     ) -> Result<Option<T>, FetchError> {
         let change = |board: &mut Board| (change(board), board.all_fetched());
-        Ok(self.store.with_board(&message.district, message.run, job.at.connection, change).await?)
+        Ok(self.store.with_board(&message.district, message.run, of.connection, change).await?)
     }
 
     async fn page_failed(
@@ -312,7 +325,7 @@ impl FetchHandler {
             board.renew(lane, generation, until);
             true
         };
-        Ok(self.change_board(message, job, hold).await?.unwrap_or(true))
+        Ok(self.change_board(message, &job.at, hold).await?.unwrap_or(true))
     }
 
     /// A page cannot be had: its listing fails, or with an essential one the whole pull.
@@ -327,7 +340,7 @@ impl FetchHandler {
         }
         let now = self.clock.now();
         let fail = |board: &mut Board| board.listing_failed(work.lane, work.generation, reason, now);
-        let moves = self.change_board(message, job, fail).await?.flatten().unwrap_or_default();
+        let moves = self.change_board(message, work, fail).await?.flatten().unwrap_or_default();
         if !moves.is_empty() {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }

@@ -4,7 +4,10 @@
 //! runs that have all they wanted and were not told so. Neighbours: the classifier does the same for its stages.
 //!
 //! Invariants: with every queue purged, a run at `Pull` or `Recheck` still gets there; many reconcilers do the work of
-//! one (`claim_reconcile`); publishing twice does no harm, since a lane has a generation and a page is stored once.
+//! one (`claim_reconcile`); publishing twice does no harm, since a lane has a generation and a page is stored once. What
+//! only waits, behind more work than the fetchers get done in the time that makes a message lost, is asked for again once
+//! and then waited for: the board learns how long (`Board::take_up`, `Board::came_late`), and a discovery is asked for after
+//! waits that double.
 
 use std::time::Duration;
 
@@ -27,6 +30,18 @@ use crate::{
     error::FetchError,
     outcome::{advance, missing_pages},
 };
+
+/// A discovery is asked for again after this long at the latest.
+const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
+
+/// Whether lanes whose messages were seen to wait long are waited for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As was learned.
+    Learned,
+    /// A person knows better.
+    Lost,
+}
 
 /// See the module.
 #[derive(Clone)]
@@ -77,7 +92,7 @@ impl Reconciler {
         if !self.store.claim_reconcile(&run.district, run.run, now - self.every, now).await? {
             return Ok(());
         }
-        self.mend_all(run, now).await?;
+        self.mend_all(run, Patience::Learned, now).await?;
         if is_quiet(run.touched_at, now, self.lost_after) {
             advance(&self.store, &self.bus, &run.district, run.run, now).await?;
         }
@@ -88,60 +103,77 @@ impl Reconciler {
     /// in. A lane whose page was dealt lately is at work and left alone. Returns how many messages were published.
     pub async fn ask_again(&self, run: &OpenRun) -> Result<usize, FetchError> {
         let quiet = OpenRun { touched_at: DateTime::<Utc>::MIN_UTC, ..run.clone() };
-        self.mend_all(&quiet, self.clock.now()).await
+        self.mend_all(&quiet, Patience::Lost, self.clock.now()).await
     }
 
     /// How much would be asked for again, were [`Reconciler::once`] to look at the run now. Changes nothing.
     pub async fn owed(&self, run: &OpenRun) -> Result<usize, FetchError> {
         let now = self.clock.now();
-        let before = now - self.lost_after;
         let pulls = self.store.pulls(&run.district, run.run).await?;
         let mut owed = 0;
         for pull in &pulls {
             owed += match pull.state {
-                PullState::Discovering => usize::from(is_quiet(run.touched_at, now, self.lost_after)),
+                PullState::Discovering => usize::from(self.discovery_is_lost(run, now).await?),
                 PullState::Fetching | PullState::Fetched => self
-                    .board_owes(run, pull.connection, now)
+                    .board_owes(run, pull.connection, Patience::Learned, now)
                     .await?
-                    .map_or(0, |(mut board, missing)| deal_again(&mut board, before, &missing, now).len()),
+                    .map_or(0, |(mut board, missing)| self.deal_again(&mut board, &missing, now).len()),
                 PullState::Failed => 0,
             };
         }
         Ok(owed)
     }
 
-    async fn mend_all(&self, run: &OpenRun, now: DateTime<Utc>) -> Result<usize, FetchError> {
+    async fn mend_all(&self, run: &OpenRun, patience: Patience, now: DateTime<Utc>) -> Result<usize, FetchError> {
         let mut published = 0;
         for pull in self.store.pulls(&run.district, run.run).await? {
-            published += self.mend(run, &pull, now).await?;
+            published += self.mend(run, &pull, patience, now).await?;
         }
         Ok(published)
     }
 
-    async fn mend(&self, run: &OpenRun, pull: &Pull, now: DateTime<Utc>) -> Result<usize, FetchError> {
+    async fn mend(
+        &self,
+        run: &OpenRun,
+        pull: &Pull,
+        patience: Patience,
+        now: DateTime<Utc>,
+    ) -> Result<usize, FetchError> {
         match pull.state {
-            PullState::Discovering if is_quiet(run.touched_at, now, self.lost_after) => {
+            PullState::Discovering if self.discovery_is_lost(run, now).await? => {
                 self.store.touch_run(&run.district, run.run, now).await?;
                 let body = Body::Discover(Discover { connection: pull.connection });
                 self.publish(run, now, vec![body], "a connection was not discovered").await
             }
-            PullState::Fetching | PullState::Fetched => self.mend_board(run, pull.connection, now).await,
+            PullState::Fetching | PullState::Fetched => self.mend_board(run, pull.connection, patience, now).await,
             _ => Ok(0),
         }
+    }
+
+    /// The first time after the usual, then after waits that double: a run whose discovery waits behind those of many others
+    /// is asked for a few times, not every minute.
+    async fn discovery_is_lost(&self, run: &OpenRun, now: DateTime<Utc>) -> Result<bool, FetchError> {
+        if !is_quiet(run.touched_at, now, self.lost_after) {
+            return Ok(false);
+        }
+        let made_at = self.store.run(&run.district, run.run).await?.created_at;
+        let asked_for = (run.touched_at - made_at).to_std().unwrap_or_default();
+        Ok(is_quiet(run.touched_at, now, asked_for.min(LONGEST_PATIENCE)))
     }
 
     async fn mend_board(
         &self,
         run: &OpenRun,
         connection: ConnectionNo,
+        patience: Patience,
         now: DateTime<Utc>,
     ) -> Result<usize, FetchError> {
-        let Some((_, missing)) = self.board_owes(run, connection, now).await? else { return Ok(0) };
-        let before = now - self.lost_after;
+        let Some((_, missing)) = self.board_owes(run, connection, patience, now).await? else { return Ok(0) };
         let moves = self
             .store
             .with_board(&run.district, run.run, connection, |board| {
-                (deal_again(board, before, &missing, now), board.all_fetched())
+                judge(board, patience);
+                (self.deal_again(board, &missing, now), board.all_fetched())
             })
             .await?
             .unwrap_or_default();
@@ -154,15 +186,21 @@ impl Reconciler {
         &self,
         run: &OpenRun,
         connection: ConnectionNo,
+        patience: Patience,
         now: DateTime<Utc>,
     ) -> Result<Option<(Board, Vec<(ListingNo, PageNo)>)>, FetchError> {
-        let Some(board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(None) };
+        let Some(mut board) = self.store.board(&run.district, run.run, connection).await? else { return Ok(None) };
+        judge(&mut board, patience);
         let missing = if is_quiet(run.touched_at, now, self.lost_after) {
             missing_pages(&board, connection, &self.store.pages(&run.district, run.run).await?)
         } else {
             Vec::new()
         };
-        Ok(owes(&board, now - self.lost_after, &missing).then_some((board, missing)))
+        Ok(owes(&board, self.lost_after, &missing, now).then_some((board, missing)))
+    }
+
+    fn deal_again(&self, board: &mut Board, missing: &[(ListingNo, PageNo)], now: DateTime<Utc>) -> Vec<LaneMove> {
+        deal_again(board, self.lost_after, missing, now)
     }
 
     async fn publish(
@@ -188,24 +226,30 @@ fn is_quiet(touched_at: DateTime<Utc>, now: DateTime<Utc>, lost_after: Duration)
     touched_at + lost_after < now
 }
 
+fn judge(board: &mut Board, patience: Patience) {
+    if patience == Patience::Lost {
+        board.lose_patience();
+    }
+}
+
 /// Whether the board would change.
-fn owes(board: &Board, before: DateTime<Utc>, missing: &[(ListingNo, PageNo)]) -> bool {
+fn owes(board: &Board, lost_after: Duration, missing: &[(ListingNo, PageNo)], now: DateTime<Utc>) -> bool {
     let mut after = board.clone();
-    deal_again(&mut after, before, missing, before);
+    deal_again(&mut after, lost_after, missing, now);
     after != *board
 }
 
 /// Takes lost lanes back, deals missing pages again, and wakes lanes that rest although there is work.
 fn deal_again(
     board: &mut Board,
-    before: DateTime<Utc>,
+    lost_after: Duration,
     missing: &[(ListingNo, PageNo)],
     now: DateTime<Utc>,
 ) -> Vec<LaneMove> {
     for (listing, page) in missing {
         board.page_missing(*listing, *page);
     }
-    board.lane_lost(before, now)
+    board.lane_lost(lost_after, now)
 }
 
 #[cfg(test)]
@@ -226,8 +270,9 @@ mod tests {
 
     #[test]
     fn a_young_lane_owes_nothing() {
-        assert!(!owes(&board(), at(0), &[]));
-        assert!(owes(&board(), at(1), &[]));
+        let lost_after = Duration::from_secs(60);
+        assert!(!owes(&board(), lost_after, &[], at(60)));
+        assert!(owes(&board(), lost_after, &[], at(61)));
     }
 
     #[test]
@@ -235,8 +280,9 @@ mod tests {
         let mut board = board();
         board.pages_done(0, 1, &[PageFacts { rows: 3, last: true, ..PageFacts::default() }], at(1)).unwrap();
         let missing = [(ListingNo(0), PageNo(1))];
-        assert!(owes(&board, at(0), &missing));
-        assert_eq!(deal_again(&mut board, at(0), &missing, at(2)).len(), 1);
+        let lost_after = Duration::from_secs(60);
+        assert!(owes(&board, lost_after, &missing, at(2)));
+        assert_eq!(deal_again(&mut board, lost_after, &missing, at(2)).len(), 1);
         assert!(!board.all_fetched());
     }
 

@@ -92,6 +92,42 @@ async fn a_first_message_lost_is_made_good() {
     assert_whole(&night).await;
 }
 
+/// More work than the fetchers get done: a message waits for longer than what makes it lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_waits_is_asked_for_again_once_and_then_waited_for() {
+    let mut night = Night::new(&json!({"page_size": 20, "lanes": 1})).await;
+    let discovery = night.take();
+    night.handle_all(discovery).await;
+    let first = night.take();
+    let again = night.reconciled_after(130).await;
+    assert_eq!((first.len(), again.len()), (1, 1), "nobody can know that it waits");
+    night.handle_all(first).await;
+    assert_eq!(night.board().await.lanes[0].patience, 260, "twice what it had waited");
+    assert!(night.take().is_empty(), "its lane is another's by now");
+    assert!(night.reconciled_after(130).await.is_empty());
+    assert!(night.reconciled_after(200).await.is_empty());
+    night.handle_all(again).await;
+    assert_eq!(night.board().await.lanes[0].patience, 600, "it came late itself, and no wait is longer than that");
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+}
+
+/// The same before there is a board.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discovery_that_waits_is_asked_for_after_waits_that_double() {
+    let mut night = Night::new(&json!({"page_size": 50})).await;
+    assert_eq!(night.take().len(), 1);
+    let mut asked_after = Vec::new();
+    for minute in 1..=40 {
+        if !night.reconciled_after(60).await.is_empty() {
+            asked_after.push(minute);
+        }
+    }
+    assert_eq!(asked_after, [3, 7, 15, 26, 37], "in minutes");
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+}
+
 /// Every page is in, whether it was carried or stands on the night before.
 async fn assert_stored(night: &Night, number: u32) {
     assert_eq!(night.pull().await.state, PullState::Fetched);

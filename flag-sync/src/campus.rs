@@ -62,6 +62,25 @@ pub enum Which<'a> {
     OfStudent(&'a str),
 }
 
+/// Whose flag is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// One of ours.
+    Ours,
+    /// One that was there before, which a take-over ends.
+    Old,
+}
+
+impl Whose {
+    /// As failpoints name it.
+    const fn row(self) -> &'static str {
+        match self {
+            Self::Ours => "flag",
+            Self::Old => "old flag",
+        }
+    }
+}
+
 /// What a write came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -184,12 +203,12 @@ impl Campus {
     }
 
     /// Creates or replaces a participation.
-    pub async fn put(&self, id: &str, body: Value) -> Result<Written, SisError> {
+    pub async fn put(&self, whose: Whose, id: &str, body: Value) -> Result<Written, SisError> {
         let path = &self.table.participations_path;
         let call = self.call(Method::PUT, path, Some(id), Some(body), "a program participation")?;
-        reached(Step::Campus, "flag", Side::Before);
+        reached(Step::Campus, whose.row(), Side::Before);
         let reply = self.send(&call).await?;
-        reached(Step::Campus, "flag", Side::After);
+        reached(Step::Campus, whose.row(), Side::After);
         Ok(match reply.status {
             status @ 200..=299 => Written::Accepted(status),
             status if is_transient(status) => return Err(SisError::Status { what: call.what, status }),

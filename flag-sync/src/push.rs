@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, Written, is_for_good},
+    campus::{Which, Whose, Written, is_for_good},
     context::Work,
     diff::{ActualFlag, Seen, read_again},
     error::FlagError,
@@ -133,7 +133,7 @@ impl Work {
             };
             let link = self.context.config.public_url.as_ref().map(|url| launch_link(url, self.id(), flag.id));
             let body = self.campus.table().flag(flag.id, &target, link.as_deref());
-            match self.campus.put(&flag.id.to_string(), body).await {
+            match self.campus.put(Whose::Ours, &flag.id.to_string(), body).await {
                 Ok(written) => {
                     pass.answered();
                     self.written(flag, target, written, pass).await?;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Written, is_for_good},
+    campus::{Whose, Written, is_for_good},
     context::Work,
     cutover::{Ending, ending},
     diff::ActualFlag,
@@ -119,7 +119,7 @@ impl Work {
             return Ok(());
         }
         let Some((_, row)) = found else { return Ok(()) };
-        let written = self.campus.put(&flag.flag, self.campus.table().ended(row, last)).await?;
+        let written = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await?;
         if let Written::Refused(status) = written {
             tracing::error!(district = %self.id(), flag = flag.flag, status, "Campus refuses to end a flag; it stays open");
             return self.stays(cutover, flag, &status.to_string()).await;

@@ -6,7 +6,7 @@
 //!
 //! Invariants: never more lanes at work than the connection has, and each asks for one page at a time; page 1 of a listing
 //! is dealt alone; a page is dealt again only when its lane has been given up; a lane's generation grows with every hand
-//! dealt to it.
+//! dealt to it; a message that waits long behind others is taken for lost once, and not again and again.
 //!
 //! A *hand* is what a lane is dealt at once: a few pages in a row, where pages may be asked for in any order. So the board,
 //! the broker and the collector are troubled once a hand and not once a page. Who has done a hand may go on with the lane's
@@ -25,6 +25,8 @@ mod dealing;
 mod listing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting_tests;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -146,6 +148,9 @@ pub struct Lane {
     /// that stands for this hand too.
     #[serde(default)]
     pub message: Option<u64>,
+    /// Seconds that its message may stay away beyond what makes others lost: it was seen to wait long in its queue.
+    #[serde(default)]
+    pub patience: u32,
 }
 
 /// A hand of pages dealt to a lane.
@@ -160,6 +165,9 @@ pub struct Dealt {
     pub pages: u32,
     /// When it was dealt: the reconciler's measure of a lost lane.
     pub at: DateTime<Utc>,
+    /// Seconds that its message had waited when a fetcher took it up; 0 where that was soon.
+    #[serde(default)]
+    pub waited: u32,
 }
 
 const fn one() -> u32 {

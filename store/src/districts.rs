@@ -269,7 +269,7 @@ fn field(connection: ConnectionNo) -> String {
 
 /// The form in which secrets are sealed.
 #[derive(Serialize, Deserialize)]
-struct PlainSecrets {
+pub(crate) struct PlainSecrets {
     client_secret: Zeroizing<String>,
     vendor_secret: Option<Zeroizing<String>>,
     token_secret_parameters: BTreeMap<String, Zeroizing<String>>,

@@ -20,6 +20,8 @@ pub mod erasure;
 pub mod error;
 pub mod figures;
 pub mod flag;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod integrations;
 pub mod lti;
 pub mod page;

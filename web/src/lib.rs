@@ -15,6 +15,8 @@ pub mod access;
 pub mod api;
 pub mod config;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod headers;
 mod health;
 pub mod lti;

@@ -233,6 +233,13 @@ impl Night {
         self.hand.take()
     }
 
+    /// So many seconds pass, and somebody looks for what is lost. How many messages come of it.
+    pub(crate) async fn reconciled_after(&self, seconds: i64) -> Vec<Message> {
+        self.clock.advance(TimeDelta::seconds(seconds));
+        self.reconciler.once().await.unwrap();
+        self.take()
+    }
+
     /// As `rollcall runs replay --from fetch` does.
     pub(crate) async fn ask_again(&self) -> usize {
         let open = self.store.open_runs().await.unwrap().remove(0);

@@ -1,8 +1,8 @@
 //! Dealing pages to lanes, and taking them back.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::id::{ListingNo, PageNo};
 
 use super::{Ask, Board, Dealt, Extent, GoneOn, Lane, LaneMove, Listing, PageFacts, Progress};
@@ -13,6 +13,9 @@ pub(super) const MOST_WAITS: u32 = 40;
 /// What a lost lane's generation grows by. A board that a crash of the database set back may have dealt a few generations
 /// whose messages are still under way: none of them may be the next one.
 pub(super) const LOST: u64 = 1_000;
+
+/// Most seconds of a [`Lane::patience`]: a message that is lost behind a long queue is missed after that.
+const LONGEST_PATIENCE: u32 = 600;
 
 /// Most pages of a hand. A lane gives back what it has no time for, so that this matters where pages come fast.
 const LARGEST_HAND: u32 = 25;
@@ -91,9 +94,10 @@ impl Board {
             }
             let Some((listing, page)) = self.next_work() else { break };
             let pages = self.hand(listing, page);
-            moves.push(
-                self.give(number, Dealt { listing: ListingNo(listing as u32), page: PageNo(page), pages, at: now }),
-            );
+            moves.push(self.give(
+                number,
+                Dealt { listing: ListingNo(listing as u32), page: PageNo(page), pages, at: now, waited: 0 },
+            ));
         }
         moves
     }
@@ -161,10 +165,11 @@ impl Board {
         Some(self.deal(now))
     }
 
-    /// Takes hands dealt before `before` back from their lanes, and deals them again.
-    pub fn lane_lost(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) -> Vec<LaneMove> {
+    /// Takes hands back from lanes that were not heard of for `lost_after` and their patience, and deals them again.
+    pub fn lane_lost(&mut self, lost_after: Duration, now: DateTime<Utc>) -> Vec<LaneMove> {
         for number in 0..self.lanes.len() {
-            let Some(dealt) = self.lanes[number].dealt.filter(|dealt| dealt.at < before) else { continue };
+            let wait = lost_after + Duration::from_secs(self.lanes[number].patience.into());
+            let Some(dealt) = self.lanes[number].dealt.filter(|dealt| dealt.at + wait < now) else { continue };
             self.lanes[number].dealt = None;
             self.lanes[number].generation += LOST;
             self.lanes[number].message = None;
@@ -208,16 +213,41 @@ impl Board {
         Some((*dealt, self.listings.get(dealt.listing.0 as usize)?))
     }
 
-    /// A lane's hand counts as dealt at `at` from now on: its message waited long. False: an older generation.
-    pub fn renew(&mut self, lane: u16, generation: u64, at: DateTime<Utc>) -> bool {
-        let Some(lane) = self.lanes.get_mut(usize::from(lane)) else { return false };
-        match lane.dealt.as_mut() {
-            Some(dealt) if lane.generation == generation => {
-                dealt.at = at;
-                true
-            }
-            _ => false,
+    /// A fetcher takes a lane's hand up, whose message waited long behind others: it counts as dealt at `now`, and the lane's
+    /// next ones are waited for accordingly. False: an older generation.
+    pub fn take_up(&mut self, lane: u16, generation: u64, now: DateTime<Utc>) -> bool {
+        let Some(dealt) = self.current_mut(lane, generation) else { return false };
+        dealt.waited = seconds(now - dealt.at);
+        dealt.at = now;
+        true
+    }
+
+    /// What the patience with a lane should be, after a message came in of a generation that was given up as lost: it was not
+    /// lost, it had `waited`. `None`: nothing is to be learned from it.
+    pub fn came_late(&self, lane: u16, generation: u64, waited: TimeDelta) -> Option<u32> {
+        let lane =
+            self.lanes.get(usize::from(lane)).filter(|lane| lane.generation >= generation.saturating_add(LOST))?;
+        let patience = patience_for(seconds(waited));
+        (patience > lane.patience).then_some(patience)
+    }
+
+    /// Sets the patience with a lane.
+    pub fn be_patient(&mut self, lane: u16, patience: u32) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
+            lane.patience = patience;
         }
+    }
+
+    /// Forgets that messages waited long: somebody knows that they are lost.
+    pub fn lose_patience(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.patience = 0);
+    }
+
+    /// A lane's hand counts as dealt at `at` from now on. False: an older generation.
+    pub fn renew(&mut self, lane: u16, generation: u64, at: DateTime<Utc>) -> bool {
+        let Some(dealt) = self.current_mut(lane, generation) else { return false };
+        dealt.at = at;
+        true
     }
 
     /// The SIS told a lane to come back at `until`, so that it does not count as lost before. False: an older
@@ -245,12 +275,16 @@ impl Board {
         self.lanes.get(usize::from(lane)).filter(|lane| lane.generation == generation)?.dealt.as_ref()
     }
 
+    fn current_mut(&mut self, lane: u16, generation: u64) -> Option<&mut Dealt> {
+        self.lanes.get_mut(usize::from(lane)).filter(|lane| lane.generation == generation)?.dealt.as_mut()
+    }
+
     fn take(&mut self, lane: u16, generation: u64) -> Option<Dealt> {
-        let dealt = self.current(lane, generation).copied();
-        if dealt.is_some() {
-            self.lanes[usize::from(lane)].dealt = None;
-        }
-        dealt
+        let dealt = self.current(lane, generation).copied()?;
+        let lane = &mut self.lanes[usize::from(lane)];
+        lane.dealt = None;
+        lane.patience = patience_for(dealt.waited).max(lane.patience / 2);
+        Some(dealt)
     }
 
     fn give(&mut self, number: usize, dealt: Dealt) -> LaneMove {
@@ -333,4 +367,14 @@ impl Board {
                 .filter_map(|lane| lane.dealt)
                 .any(|dealt| dealt.listing == number && dealt.range().contains(&page))
     }
+}
+
+/// Twice as long as one waited: the next may wait somewhat longer.
+fn patience_for(waited: u32) -> u32 {
+    waited.saturating_mul(2).min(LONGEST_PATIENCE)
+}
+
+/// Whole seconds of a wait; 0 where a clock was set back.
+fn seconds(wait: TimeDelta) -> u32 {
+    u32::try_from(wait.num_seconds()).unwrap_or_default()
 }

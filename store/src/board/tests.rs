@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -218,13 +218,13 @@ fn stale_and_doubled_messages_change_nothing() {
 fn a_lost_lane_is_dealt_again() {
     let mut board = board(1, 2);
     board.deal(at(0));
-    assert!(board.lane_lost(at(0), at(1)).is_empty(), "not before its time");
-    let moves = board.lane_lost(at(1), at(1));
+    assert!(board.lane_lost(Duration::from_secs(1), at(1)).is_empty(), "not before its time");
+    let moves = board.lane_lost(Duration::ZERO, at(1));
     let lost = dealing::LOST;
     assert_eq!(moves, [LaneMove { lane: 0, generation: 2 + lost }], "no message under way may know it");
     board.page_done(0, 2 + lost, &more(10), at(2)).unwrap();
     assert!(board.renew(1, 1, at(500)));
-    let moves = board.lane_lost(at(100), at(100));
+    let moves = board.lane_lost(Duration::ZERO, at(100));
     assert_eq!(moves, [LaneMove { lane: 0, generation: 4 + 2 * lost }], "the renewed lane keeps its page");
     assert_eq!(page_of(&board, moves[0]), (0, 2));
 }
@@ -454,7 +454,7 @@ impl Play {
         for (listing, page) in missing {
             assert!(self.board.page_missing(listing, page));
         }
-        self.queue.extend(self.board.lane_lost(at(self.now), at(self.now)));
+        self.queue.extend(self.board.lane_lost(Duration::ZERO, at(self.now)));
     }
 
     fn play(&mut self, event: &Event) {
@@ -541,7 +541,7 @@ proptest! {
         board.deal(at(0));
         for loss in 1..=losses {
             let now = at(0) + TimeDelta::seconds(loss);
-            let moves = board.lane_lost(now, now);
+            let moves = board.lane_lost(Duration::ZERO, now);
             prop_assert!(!moves.is_empty());
         }
         prop_assert!(!board.all_fetched());
@@ -587,7 +587,7 @@ fn the_message_is_done_with_once_the_lane_has_another() {
     assert_eq!(board.called(0, 1), None);
     assert_eq!(board.called(0, 3), Some(3), "a new message was published");
     let (mut lost, _) = gone_on();
-    lost.lane_lost(at(5), at(6));
+    lost.lane_lost(Duration::from_secs(60), at(90));
     assert_eq!(lost.called(0, 1), None, "the lane was given up");
 }
 

@@ -65,6 +65,11 @@ pub const STEPS: [Steps; 4] = [
     },
 ];
 
+/// What a take-over has beside [`STEPS`], where it is at work: an old flag's end is sent, noted, and after the last the program
+/// is done.
+pub const OF_TAKE_OVERS: &[&str] =
+    &["campus/old flag", "commit/note a flag of a take-over", "commit/finish a take-over"];
+
 /// Commits of reconcilers and of looking after old data: when they come depends on time, and what they do is what they
 /// would do again.
 pub const NOW_AND_THEN: &[&str] = &[
@@ -89,8 +94,16 @@ pub const NOW_AND_THEN: &[&str] = &[
 
 /// All moments of a role.
 pub fn of(role: Role) -> Vec<String> {
-    let steps = STEPS.iter().filter(|of| of.role == role).flat_map(|of| of.steps);
-    steps.flat_map(|step| [format!("{step}/before"), format!("{step}/after")]).collect()
+    both_sides(STEPS.iter().filter(|of| of.role == role).flat_map(|of| of.steps))
+}
+
+/// All moments of a take-over.
+pub fn of_take_overs() -> Vec<String> {
+    both_sides(OF_TAKE_OVERS)
+}
+
+fn both_sides<'a>(steps: impl IntoIterator<Item = &'a &'static str>) -> Vec<String> {
+    steps.into_iter().flat_map(|step| [format!("{step}/before"), format!("{step}/after")]).collect()
 }
 
 /// The moments that a process with `*=note` has told.

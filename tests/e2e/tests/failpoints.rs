@@ -52,11 +52,10 @@ async fn through_kills(house: &mut House, role: Role, run: &str, points: &mut BT
     }
 }
 
-/// Every day a part of the points, each of which gets its turn; all of them with `--full`.
-fn todays(role: Role) -> BTreeSet<String> {
-    let all = points::of(role);
+/// Every day a part of the points, so many, each of which gets its turn; all of them with `--full`.
+fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
     let mut random = fastrand::Rng::with_seed(house::repetitions(7, 8));
-    let number = house::repetitions(5, all.len() as u64) as usize;
+    let number = house::repetitions(everyday, all.len() as u64) as usize;
     random.choose_multiple(all, number).into_iter().collect()
 }
 
@@ -64,7 +63,7 @@ fn todays(role: Role) -> BTreeSet<String> {
 async fn killed_at_each(role: Role, test: &str) {
     let ledger = Ledger::begin(test, &format!("kill -9 of a {} at each failpoint", role.word()));
     let mut pair = Pair::begin(Servers::shared(), 31, ledger).await;
-    let mut left = todays(role);
+    let mut left = todays(points::of(role), 5);
     for night in 0.. {
         // With `--full`, few at a time: a message that was delivered twenty times is given up by the broker.
         let mut now: BTreeSet<String> = left.iter().take(8).cloned().collect();
@@ -109,12 +108,12 @@ fn reached(log: &str) -> BTreeSet<String> {
 }
 
 /// Fails where what was reached and what is listed differ.
-fn compare(role: Role, reached: &BTreeSet<String>) {
-    let listed: BTreeSet<String> = points::of(role).into_iter().collect();
+fn compare(what: &str, listed: Vec<String>, reached: &BTreeSet<String>) {
+    let listed: BTreeSet<String> = listed.into_iter().collect();
     let never: Vec<_> = listed.difference(reached).collect();
     let now_and_then = |point: &str| points::NOW_AND_THEN.iter().any(|step| point.starts_with(step));
     let unlisted: Vec<_> = reached.difference(&listed).filter(|point| !now_and_then(point)).collect();
-    assert!(never.is_empty() && unlisted.is_empty(), "{role:?}: never reached {never:#?}, not listed {unlisted:#?}");
+    assert!(never.is_empty() && unlisted.is_empty(), "{what}: never reached {never:#?}, not listed {unlisted:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,22 +134,28 @@ async fn the_list_of_failpoints_is_what_a_night_reaches() {
     })
     .await;
     for role in Role::ALL {
-        compare(role, &reached(&logs[role.word()]));
+        compare(role.word(), points::of(role), &reached(&logs[role.word()]));
     }
     house.close().await;
 }
 
 // --- flags -----------------------------------------------------------------------------------------------------------
 
-/// A district on the sandbox's Campus with one program, after a first night; its students.
-async fn campus() -> (House, Vec<String>) {
+/// A program in the district's file.
+fn program(name: &str, option: &str) -> String {
+    let cutover = house::today() - chrono::Days::new(CUTOVER);
+    format!("[[program]]\nname = {name:?}\nflags = true\noption = {option:?}\ncutover = {cutover}\n\n")
+}
+
+/// Days since programs went live.
+const CUTOVER: u64 = 30;
+
+/// A district on the sandbox's Campus with these programs, after a first night; some of its students.
+async fn campus(programs: &str) -> (House, Vec<String>) {
     let mut house = House::on(Servers::shared(), small(33)).await;
     let (key, secret) = house.sis.campus_vendor();
     std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
-    house.district.tables = format!(
-        "[[program]]\nname = \"Special Education\"\nflags = true\noption = \"create-new\"\ncutover = {}\n",
-        house::today() - chrono::Days::new(30)
-    );
+    programs.clone_into(&mut house.district.tables);
     let vendor = format!("vendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");
     "oneroster".clone_into(&mut house.district.kind);
     house.district.base_url = house.sis.campus_base_url();
@@ -164,15 +169,18 @@ async fn campus() -> (House, Vec<String>) {
 }
 
 /// Hands documents in that begin so many days ago.
-async fn import(house: &House, students: &[String], days: u64) {
+async fn import(house: &House, program: &str, students: &[String], days: u64) {
     let begins = house::today() - chrono::Days::new(days);
-    let rows = students.iter().map(|id| format!("doc-{id},{id},Special Education,Plan,completed,{begins},,\n"));
+    let rows = students.iter().map(|id| format!("{program}-{id},{id},{program},Plan,completed,{begins},,\n"));
     let csv: String =
         std::iter::once("document_id,student_id,program,kind,status,start,end,file\n".to_owned()).chain(rows).collect();
     let path = house.folder().join("documents.csv");
     std::fs::write(&path, csv).unwrap();
     house.rollcall(&["documents", "import", "--district", DISTRICT, &path.to_string_lossy()]).await.expect_code(0);
 }
+
+/// The program that begins anew.
+const ANEW: &str = "Special Education";
 
 /// Whether Campus shows one flag for each, from that day on, and all are recorded as pushed.
 async fn all_shown(house: &House, students: &[String], days: u64) -> bool {
@@ -188,11 +196,11 @@ async fn all_shown(house: &House, students: &[String], days: u64) -> bool {
 async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
     let test = "flag_sync_killed_at_each_failpoint_pushes_each_flag_once";
     let mut ledger = Ledger::begin(test, "kill -9 of flag-sync at each failpoint, between Campus and its record too");
-    let (mut house, students) = campus().await;
+    let (mut house, students) = campus(&program(ANEW, "create-new")).await;
     let role = Role::FlagSync;
     // What an undisturbed push reaches is what is listed.
     house.start_worker_with(role, &[(ARMED, "*=note")]);
-    import(&house, &students, 10).await;
+    import(&house, ANEW, &students, 10).await;
     let pushed = async |house: &mut House, left: &mut BTreeSet<String>, days: u64| {
         let (start, mut kills, mut shown) = (std::time::Instant::now(), 0, None);
         // What comes after the last flag may kill as well.
@@ -218,15 +226,15 @@ async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
         async move { is_over.then_some(()) }
     })
     .await;
-    compare(role, &reached(&house.worker(role).log()));
+    compare("a push", points::of(role), &reached(&house.worker(role).log()));
 
-    let mut left = todays(role);
+    let mut left = todays(points::of(role), 5);
     for days in 11.. {
         let mut now: BTreeSet<String> = left.iter().take(8).cloned().collect();
         let before = now.clone();
         house.take_worker(role).kill();
         house.start_worker_with(role, &[(ARMED, &armed(&now))]);
-        import(&house, &students, days).await;
+        import(&house, ANEW, &students, days).await;
         house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
         ledger.faults(pushed(&mut house, &mut now, days).await);
         let flags = house.sis.campus_flags();
@@ -238,6 +246,176 @@ async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
         }
     }
     house.close().await;
+    ledger.end();
+}
+
+// --- take-overs ------------------------------------------------------------------------------------------------------
+
+/// A program to take over, with its id in the sandbox's Campus.
+type Program = (&'static str, &'static str);
+
+/// The moments of an approval, which is the command line's own work.
+const OF_APPROVALS: [&str; 2] = ["commit/approve a take-over/before", "commit/approve a take-over/after"];
+
+/// A district that takes programs over: every student has an old flag of each, the first half go on with a document.
+struct TakenOver {
+    house: House,
+    students: Vec<String>,
+    /// Flags that were typed into Campus since the approval, by id.
+    typed_in: BTreeSet<String>,
+}
+
+impl TakenOver {
+    async fn begin(programs: &[Program]) -> Self {
+        let tables: String = programs.iter().map(|(name, _)| program(name, "take-over")).collect();
+        let (house, students) = campus(&tables).await;
+        let taken = Self { house, students, typed_in: BTreeSet::new() };
+        for (name, id) in programs {
+            for student in &taken.students {
+                taken.type_in(&format!("old-{id}-{student}"), student, id);
+            }
+            import(&taken.house, name, taken.going_on(), 300).await;
+        }
+        taken
+    }
+
+    fn going_on(&self) -> &[String] {
+        &self.students[..self.students.len() / 2]
+    }
+
+    fn type_in(&self, flag: &str, student: &str, program: &str) {
+        self.house.sis.type_in_campus_flag(CampusFlag {
+            id: flag.to_owned(),
+            student: student.to_owned(),
+            program: program.to_owned(),
+            begins: house::today() - chrono::Days::new(400),
+            ends: None,
+            link: None,
+            comment: None,
+        });
+    }
+
+    /// Somebody types a flag into Campus that would have been taken over, had it been there at the approval.
+    fn type_in_later(&mut self, program: &str) {
+        let flag = format!("later-{}", self.typed_in.len());
+        self.type_in(&flag, self.students.last().unwrap(), program);
+        self.typed_in.insert(flag);
+    }
+
+    async fn count(&self, sql: &'static str, program: &str) -> i64 {
+        sqlx::query_scalar(sql).bind(program).fetch_one(&self.house.services().database).await.unwrap()
+    }
+
+    async fn is_done(&self, program: &str) -> bool {
+        let sql = "SELECT count(*) FROM cutover WHERE program = $1 AND done_at IS NOT NULL";
+        self.count(sql, program).await == 1
+    }
+
+    /// Approves with an armed command line, until that dies where it is to; whoever died before has the district for a
+    /// while.
+    async fn approval_killed(&self, program: &str, point: &str) {
+        let approve = ["flags", "approve", "--district", DISTRICT, "--program", program];
+        let kill = armed(&[point.to_owned()].into());
+        until("the approval to be killed", Duration::from_mins(2), || async {
+            let answer = self.house.rollcall_with(&approve, &[(ARMED, &kill)]).await;
+            let busy = answer.stderr.contains("is at work");
+            assert!(busy || points::killed_at(&answer.stderr).as_deref() == Some(point), "{answer:#?}");
+            (!busy).then_some(())
+        })
+        .await;
+    }
+
+    /// Nobody who goes on is without an open flag, at no time.
+    fn assert_nobody_is_without(&self, program: &str) {
+        let flags = self.house.sis.campus_flags().into_iter();
+        let open = flags.filter(|flag| flag.program == program && flag.ends.is_none());
+        let open: BTreeSet<_> = open.map(|flag| flag.student).collect();
+        assert!(self.going_on().iter().all(|student| open.contains(student)), "somebody is without a flag: {open:?}");
+    }
+
+    /// What was approved has ended, once; whoever goes on has one new flag; what was typed in since is as it was.
+    async fn assert_taken_over(&self, (name, id): Program) {
+        let cutover = house::today() - chrono::Days::new(CUTOVER);
+        let (mut old, mut new, mut later) = (0, BTreeSet::new(), BTreeSet::new());
+        for flag in self.house.sis.campus_flags().into_iter().filter(|flag| flag.program == id) {
+            if flag.id.starts_with("old-") {
+                assert_eq!(flag.ends, cutover.pred_opt(), "{flag:?}");
+                old += 1;
+            } else if flag.id.starts_with("later-") {
+                assert_eq!(flag.ends, None, "nobody approved the end of {flag:?}");
+                later.insert(flag.id);
+            } else {
+                assert_eq!((flag.begins, flag.ends), (cutover, None), "{flag:?}");
+                assert!(new.insert(flag.student.clone()), "two new ones: {flag:?}");
+            }
+        }
+        assert_eq!((old, new.len()), (self.students.len(), self.going_on().len()), "none is lost");
+        assert_eq!(later, self.typed_in, "all of them are there");
+        let told = "SELECT count(*) FROM flag_ledger WHERE program = $1 AND action = 'take-over' AND answer = 'ended'";
+        assert_eq!(self.count(told, name).await, self.students.len() as i64, "each is told once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_killed_at_each_failpoint_ends_what_was_approved() {
+    let test = "a_take_over_killed_at_each_failpoint_ends_what_was_approved";
+    let mut ledger = Ledger::begin(test, "kill -9 at each failpoint of a take-over, its approval included");
+    let undisturbed: Program = ("Section 504", "102");
+    let killed: Program = ("Advanced Learners", "103");
+    let mut taken = TakenOver::begin(&[undisturbed, killed]).await;
+    let role = Role::FlagSync;
+
+    // What an undisturbed one reaches is what is listed.
+    taken.house.start_worker_with(role, &[(ARMED, "*=note")]);
+    let approve = ["flags", "approve", "--district", DISTRICT, "--program", undisturbed.0];
+    taken.house.rollcall(&approve).await.expect_code(0);
+    until("the first program to be taken over", Duration::from_mins(2), || async {
+        taken.is_done(undisturbed.0).await.then_some(())
+    })
+    .await;
+    until("what follows the last flag", Duration::from_secs(20), || {
+        let log = taken.house.worker(role).log();
+        let is_over =
+            ["commit/finish a take-over/after", "ack/rollcall.flags/after"].iter().all(|one| log.contains(one));
+        async move { is_over.then_some(()) }
+    })
+    .await;
+    taken.assert_taken_over(undisturbed).await;
+    let listed = [points::of(role), points::of_take_overs()].concat();
+    compare("a take-over", listed, &reached(&taken.house.worker(role).log()));
+
+    let mut left = todays(points::of_take_overs(), 2);
+    taken.house.take_worker(role).kill();
+    for point in OF_APPROVALS {
+        taken.approval_killed(killed.0, point).await;
+        ledger.faults(1);
+        let fixed = taken.count("SELECT count(*) FROM cutover_flag WHERE program = $1", killed.0).await;
+        let expected = if point.ends_with("after") { taken.students.len() } else { 0 };
+        assert_eq!(fixed, expected as i64, "{point}: whole or not there");
+    }
+    taken.type_in_later(killed.1);
+    taken.house.start_worker_with(role, &[(ARMED, &armed(&left))]);
+    let (start, mut done) = (std::time::Instant::now(), None);
+    // What comes after the last flag may kill as well.
+    while done.is_none_or(|done: std::time::Instant| !left.is_empty() && done.elapsed() < AFTERWARDS) {
+        assert!(start.elapsed() < LIMIT, "the program is not taken over, {left:?} left");
+        taken.assert_nobody_is_without(killed.1);
+        if done.is_none() && taken.is_done(killed.0).await {
+            done = Some(std::time::Instant::now());
+        }
+        if !taken.house.worker(role).is_running() {
+            let log = taken.house.take_worker(role).log();
+            let point = points::killed_at(&log).unwrap_or_else(|| panic!("it died by itself:\n{log}"));
+            assert!(left.remove(&point), "killed at {point}, which was not armed");
+            ledger.faults(1);
+            taken.type_in_later(killed.1);
+            taken.house.start_worker_with(role, &[(ARMED, &armed(&left))]);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(left.is_empty(), "no take-over reaches {left:?}");
+    taken.assert_taken_over(killed).await;
+    taken.house.close().await;
     ledger.end();
 }
 

@@ -347,7 +347,8 @@ fn document_id(id: String) -> Result<DocumentId, Problem> {
     DocumentId::try_from(id).map_err(|error| Problem::malformed(error.to_string()))
 }
 
-fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, Problem> {
+/// A document as a body has it.
+pub(super) fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, Problem> {
     let body: DocumentBody = read_json(headers, body)?;
     if body.program.is_empty() || body.kind.is_empty() || body.kind.chars().count() > 200 {
         return Err(Problem::malformed("program and kind are not empty, and kind is at most 200 characters"));

@@ -42,6 +42,14 @@ const BODY_LIMIT: usize = FILE_LIMIT / 3 * 4 + DATA_LIMIT + (64 << 10);
 )]
 struct Description;
 
+/// Whether a body is a document that could be handed in.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn is_document(body: &[u8]) -> bool {
+    use axum::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    documents::document(&headers, body).is_ok()
+}
+
 struct OauthScheme;
 
 impl Modify for OauthScheme {

@@ -75,14 +75,14 @@ async fn answer(app: &App, site: &Site, headers: &HeaderMap, body: &[u8]) -> Res
 }
 
 /// What the platform posted.
-struct Form {
+pub(crate) struct Form {
     state: String,
     /// None: the platform reported an error.
     id_token: Option<String>,
 }
 
 impl Form {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
         if !is_form(headers) {
             return Err(Refusal::Malformed);
         }
@@ -96,7 +96,7 @@ impl Form {
         Ok(Self { state, id_token })
     }
 
-    fn token(&self) -> Result<&str, Refusal> {
+    pub(crate) fn token(&self) -> Result<&str, Refusal> {
         self.id_token.as_deref().ok_or(Refusal::PlatformError)
     }
 }

@@ -77,7 +77,8 @@ async fn send_on(app: &App, site: &Site, fields: &[u8]) -> Result<Response, Refu
     Ok((StatusCode::FOUND, [(header::LOCATION, location.to_string()), (header::SET_COOKIE, cookie)]).into_response())
 }
 
-fn request(fields: &[u8]) -> Result<LoginRequest, Refusal> {
+/// What a platform sent.
+pub(crate) fn request(fields: &[u8]) -> Result<LoginRequest, Refusal> {
     let fields = Fields::parse(fields).map_err(|_| Refusal::Malformed)?;
     let optional = |name: &str, limit: usize| match fields.get(name) {
         Some(value) if value.len() > limit => Err(Refusal::Malformed),

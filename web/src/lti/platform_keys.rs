@@ -160,7 +160,7 @@ impl PlatformKeys {
 }
 
 /// `max-age`, within our bounds.
-fn good_for(cache_control: Option<&str>) -> TimeDelta {
+pub(crate) fn good_for(cache_control: Option<&str>) -> TimeDelta {
     let directives = cache_control.unwrap_or_default().split(',');
     let seconds = directives.filter_map(|directive| directive.trim().strip_prefix("max-age=")?.parse::<u32>().ok());
     let said = seconds.map(|seconds| TimeDelta::seconds(seconds.into())).next();
@@ -186,7 +186,7 @@ struct RawKey {
 }
 
 /// The keys that can have signed a token; others (of another type or use) are passed over.
-fn read(body: &[u8], fetched_at: DateTime<Utc>) -> Result<HashMap<String, PlatformKey>, FetchError> {
+pub(crate) fn read(body: &[u8], fetched_at: DateTime<Utc>) -> Result<HashMap<String, PlatformKey>, FetchError> {
     let set: KeySet = serde_json::from_slice(body).map_err(|_| FetchError::Form)?;
     if set.keys.len() > MOST_KEYS {
         return Err(FetchError::Form);

@@ -1,0 +1,44 @@
+//! `rollcall district`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use rollcall_proto::id::DistrictId;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DistrictVerb {
+    /// Take in district files: inserts or replaces
+    Apply {
+        /// TOML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// All districts
+    List,
+    /// One district's configuration as it is kept, without secrets
+    Show {
+        /// Which
+        id: DistrictId,
+    },
+    /// Ask the SIS, change nothing: address, certificate, token, grants, school year, clock
+    Test {
+        /// Which
+        id: DistrictId,
+    },
+    /// No more runs; the roster stays
+    Remove {
+        /// Which
+        id: DistrictId,
+    },
+    /// Delete everything that is kept of a removed district, for good, and say what was deleted (a certificate, JSON)
+    Erase {
+        /// Which
+        id: DistrictId,
+        /// The same once more: nothing brings it back
+        #[arg(long, value_name = "ID")]
+        confirm: DistrictId,
+        /// Write the certificate to this file too
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+    },
+}

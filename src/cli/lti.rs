@@ -1,0 +1,136 @@
+//! `rollcall lti`: platforms, keys, people.
+
+use clap::{Args, Subcommand, ValueEnum};
+use rollcall_proto::id::DistrictId;
+use rollcall_store::lti::Place;
+use url::Url;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LtiVerb {
+    /// Register a platform for a district, or say anew what is registered
+    Register(Box<LtiRegister>),
+    /// Registered platforms, and the URLs to enter there
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Take a registration away
+    Remove {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Which, as `lti list` shows it
+        registration: uuid::Uuid,
+    },
+    /// The tool's own keys
+    #[command(subcommand)]
+    Keys(LtiKeysVerb),
+    /// Who may see documents, beside or against what the roster says
+    #[command(subcommand)]
+    Users(LtiUsersVerb),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LtiRegister {
+    /// Whose
+    #[arg(long)]
+    pub(crate) district: DistrictId,
+    /// The platform's issuer, exactly as it writes it
+    #[arg(long)]
+    pub(crate) issuer: String,
+    /// The client id that it gave the tool
+    #[arg(long)]
+    pub(crate) client_id: String,
+    /// Deployment id; may be given several times
+    #[arg(long = "deployment", required = true)]
+    pub(crate) deployments: Vec<String>,
+    /// The platform's OIDC authentication URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) auth_url: Url,
+    /// The platform's public key set URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) jwks_url: Url,
+    /// Where a launch names the student: flag (a link that Rollcall pushed), custom:NAME, target_link_query:NAME,
+    /// resource_link, context
+    #[arg(long, value_name = "PLACE", default_value = "flag")]
+    pub(crate) student: Place,
+    /// Where it names the program: as above, or fixed:PROGRAM
+    #[arg(long, value_name = "PLACE", default_value = "flag")]
+    pub(crate) program: Place,
+    /// Where it names the person who clicked: lis.person_sourcedid, sub, custom:NAME, email
+    #[arg(long, value_name = "PLACE", default_value = "lis.person_sourcedid")]
+    pub(crate) user: Place,
+    /// What staff of the roster see without being added
+    #[arg(long, value_enum, default_value_t = StaffSight::OwnSchools)]
+    pub(crate) staff: StaffSight,
+    /// A further origin that may frame the viewer, such as `https://sis.example`; may be given several times
+    #[arg(long = "frame-origin", value_name = "ORIGIN")]
+    pub(crate) frame_origins: Vec<Url>,
+}
+
+/// What staff of the roster see without being added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StaffSight {
+    /// Nothing.
+    Nothing,
+    /// Students enrolled where they work.
+    OwnSchools,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LtiKeysVerb {
+    /// Published keys
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Make a new key: published at once, signs in an hour; those before go an hour later
+    Rotate {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LtiUsersVerb {
+    /// Say what a person may see; counts before the roster
+    Add {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// The person, as launches name them
+        user: String,
+        /// Documents of every student
+        #[arg(long, group = "scope")]
+        everybody: bool,
+        /// Documents of students enrolled in this school (code); may be given several times
+        #[arg(long = "school", group = "scope")]
+        schools: Vec<String>,
+        /// Documents of this student (student id); may be given several times
+        #[arg(long = "student", group = "scope")]
+        students: Vec<String>,
+        /// No documents at all, whatever the roster says
+        #[arg(long, group = "scope")]
+        nobody: bool,
+        /// Only of this program; may be given several times
+        #[arg(long = "program")]
+        programs: Vec<String>,
+    },
+    /// Those about whom something was said
+    List {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+    },
+    /// Take it back: the roster's word counts again
+    Remove {
+        /// Whose
+        #[arg(long)]
+        district: DistrictId,
+        /// Who
+        user: String,
+    },
+}
