@@ -449,10 +449,12 @@ async fn pages_and_plans_age_out_by_the_hour() {
     night.clock.advance(TimeDelta::days(7));
     retention::tidy(&night.context, night.now()).await;
     assert_eq!(night.pages_of(run.id).await, 6, "seven days are not over before they are over");
-    night.clock.advance(TimeDelta::seconds(1));
-    let later = night.now() + TimeDelta::minutes(59);
+    night.clock.advance(TimeDelta::minutes(59));
+    let later = night.now() + TimeDelta::minutes(1);
     assert_eq!(retention::tidy(&night.context, later).await, later, "it is not time to look");
-    assert_eq!(night.pages_of(run.id).await, 6);
+    assert_eq!(retention::tidy(&night.context, night.now()).await, night.now() + TimeDelta::hours(1));
+    assert_eq!(night.pages_of(run.id).await, 6, "a process that has just started finds that another has looked");
+    night.clock.advance(TimeDelta::minutes(1));
     retention::tidy(&night.context, night.now()).await;
     assert_eq!(night.pages_of(run.id).await, 0);
     assert_eq!(lines(&night).await, 5);

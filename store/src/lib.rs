@@ -31,6 +31,7 @@ pub mod secret;
 
 mod apply;
 mod baselines;
+mod chores;
 mod closing;
 mod districts;
 mod documents;
