@@ -28,6 +28,7 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         again: Vec::new(),
         last_page: Some(last_page),
         cursor: None,
+        by_cursor: false,
         total: None,
         fetched: last_page,
         expected_pages: None,

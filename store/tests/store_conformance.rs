@@ -718,7 +718,11 @@ async fn what_is_noted_once_is_noted_once_however_many_ask(f: Fixture) {
         entry(&a, 9, 20),
         AuditEntry { action: "other".to_owned(), ..entry(&a, 9, 7) },
     ];
-    assert_eq!(f.store.audit_once(&[all(9), others.to_vec()].concat()).await.unwrap(), 3, "another run, number, action");
+    assert_eq!(
+        f.store.audit_once(&[all(9), others.to_vec()].concat()).await.unwrap(),
+        3,
+        "another run, number, action"
+    );
     assert_eq!(f.store.audit_once(&[]).await.unwrap(), 0);
     for (district, expected) in [(&a, 22), (&b, 20)] {
         let trail = f.store.audit_trail(district, 100).await.unwrap();
