@@ -6,4 +6,5 @@ mod acceptance;
 mod ageing;
 mod night;
 mod nights;
+mod one_roster;
 mod replays;

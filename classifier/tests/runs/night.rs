@@ -110,6 +110,8 @@ pub(crate) struct Night {
     pub(crate) district: DistrictId,
     /// Overrides the body of a resource's pages.
     pub(crate) broken: BTreeMap<&'static str, &'static str>,
+    /// What a second look finds, where it is not what the first one found.
+    pub(crate) second: Option<Sis>,
     /// Bodies lie in the store, as those too large for a message do.
     pub(crate) stashed: bool,
     pub(crate) parked: Vec<(&'static str, String)>,
@@ -119,6 +121,10 @@ pub(crate) struct Night {
 
 impl Night {
     pub(crate) async fn new() -> Self {
+        Self::of(&district()).await
+    }
+
+    pub(crate) async fn of(district: &District) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = Keyring::open_or_create(&dir.path().join("key")).unwrap();
         let store = Store::open_embedded(dir.path(), key).await.unwrap();
@@ -126,15 +132,15 @@ impl Night {
         let kept = Arc::new(Kept::default());
         let config = ClassifierConfig::default();
         let context = Context { store, bus: kept.clone(), clock: Arc::new(clock.clone()), config };
-        let district = district();
         let secrets = [ConnectionSecrets::default()];
-        context.store.apply_district(&district, &secrets, "test", context.clock.now()).await.unwrap();
+        context.store.apply_district(district, &secrets, "test", context.clock.now()).await.unwrap();
         Self {
             context,
             kept,
             clock,
-            district: district.id,
+            district: district.id.clone(),
             broken: BTreeMap::new(),
+            second: None,
             stashed: false,
             parked: Vec::new(),
             fetched_again: 0,
@@ -233,13 +239,18 @@ impl Night {
         let (listing, page) = (dealt.listing, dealt.page);
         let ask = told.ask.clone();
         self.fetched_again += usize::from(ask.ids.is_some());
+        let sis = self.second.as_ref().filter(|_| ask.ids.is_some()).unwrap_or(sis);
+        let id_of =
+            |row: &Value, field: &str| row[field].as_str().map_or_else(|| row[field].to_string(), str::to_owned);
         let wanted = |row: &&Value| match &ask.ids {
             None => true,
-            Some(filter) => filter.ids.contains(&row[&filter.field].to_string()),
+            Some(filter) => filter.ids.contains(&id_of(row, &filter.field)),
         };
-        let rows: Vec<&Value> = sis[ask.resource.as_str()].iter().filter(wanted).collect();
-        let plain = json!({"Paging": {"Next": null}, "Objects": rows}).to_string();
-        let body = self.broken.get(ask.resource.as_str()).map_or(plain, |body| (*body).to_owned());
+        let resource = ask.resource.as_str();
+        let rows: Vec<&Value> = sis[resource].iter().filter(wanted).collect();
+        let envelope = if resource.contains('/') { "Objects" } else { resource };
+        let plain = json!({"Paging": {"Next": null}, envelope: rows}).to_string();
+        let body = self.broken.get(resource).map_or(plain, |body| (*body).to_owned());
         let facts = PageFacts { rows: rows.len() as u32, last: true, ..PageFacts::default() };
         let now = self.now();
         let change =

@@ -154,6 +154,19 @@ fn a_split_one_gives_its_id_to_one_part_only() {
     assert_ne!(live[0].id, live[1].id);
 }
 
+/// The part that is new begins with the document that the id was made from.
+#[test]
+fn the_id_of_one_that_was_split_is_not_made_again() {
+    let mut house = House::new();
+    let rest = [document("b", 10, Some(19)), document("c", 20, Some(29))];
+    house.see(&[&[document("a", 0, Some(9))], rest.as_slice()].concat(), 5);
+    let id = house.stored[0].id;
+    house.see(&[&[document("a", 0, Some(5))], rest.as_slice()].concat(), 6);
+    let live = house.live();
+    assert_eq!((live.len(), live[1].id), (2, id), "most of its documents are the second part's");
+    assert_ne!(live[0].id, id);
+}
+
 fn any_documents() -> impl Strategy<Value = Vec<CompletedDocument>> {
     let one = (0_u8..12, 0_i64..80, proptest::option::of(0_i64..30));
     proptest::collection::vec(one, 0..8).prop_map(|all| {
