@@ -99,6 +99,28 @@ fn a_total_gives_the_last_page_at_once() {
     assert_eq!(moves.len(), 2, "pages 2 and 3, and nothing beyond");
 }
 
+#[test]
+fn a_total_makes_pages_expected_where_it_makes_sense() {
+    let most = i64::from(listing::MOST_PAGES);
+    let table = [
+        (10, Some(25), Some(3)),
+        (10, Some(30), Some(3)),
+        (10, Some(1), Some(1)),
+        (10, Some(0), None),
+        (10, Some(-5), None),
+        (0, Some(5), None),
+        (1, Some(most), Some(listing::MOST_PAGES)),
+        (1, Some(most + 1), None),
+        (10, None, None),
+    ];
+    for (rows, total, expected) in table {
+        let mut board = board(1, 1);
+        board.deal(at(0));
+        board.page_done(0, 1, &PageFacts { total, ..more(rows) }, at(1)).unwrap();
+        assert_eq!(board.listings[0].expected_pages, expected, "{rows} rows, {total:?} in all");
+    }
+}
+
 /// A board of one listing that had so many pages of ten rows.
 fn before(pages: u32) -> Board {
     let mut board = board(1, 1);
@@ -142,6 +164,8 @@ fn an_expectation_from_the_run_before_never_cuts_a_listing() {
 fn nothing_is_expected_of_a_listing_that_is_another_or_failed() {
     let mut failed = before(5);
     failed.listings[0].progress = Progress::Failed("no".to_owned());
+    let mut empty = before(5);
+    empty.listings[0].page_size = 0;
     let mut other = before(5);
     other.listings[0].ask.school_year = Some("9".to_owned());
     let mut again = before(5);
@@ -150,7 +174,7 @@ fn nothing_is_expected_of_a_listing_that_is_another_or_failed() {
     changes.listings[0].ask.since = Some(at(0));
     copied.listings[0].ask.stored = Some("00000000-0000-0000-0000-000000000007".parse().unwrap());
     aside.listings[0].aside = true;
-    for earlier in [failed, other, again, changes, copied, aside] {
+    for earlier in [failed, empty, other, again, changes, copied, aside] {
         let mut board = board(1, 2);
         board.expect(&earlier);
         assert_eq!(board.listings[0].expected_pages, None);
@@ -211,6 +235,8 @@ fn stale_and_doubled_messages_change_nothing() {
     assert_eq!(board.page_done(9, 1, &last(10), at(2)), None);
     assert!(board.dealt(0, 1).is_none());
     assert!(!board.postpone(0, 1, at(9)));
+    assert!(!board.renew(0, 1, at(9)));
+    assert!(!board.renew(9, 1, at(9)));
     assert_eq!(board, before);
 }
 
@@ -410,6 +436,27 @@ fn of_pages_in_trouble_the_first_one_is_named_and_what_lies_behind_is_not_asked_
 }
 
 #[test]
+fn what_was_given_back_before_the_end_is_still_wanted_and_nothing_behind_it() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let listing = &mut board.listings[0];
+    listing.next_page = 9;
+    listing.again = vec![3, 7];
+    listing.errors = BTreeMap::from([(4, "status 500".to_owned()), (8, "status 404".to_owned())]);
+    listing.absorb(5, &last(10));
+    assert_eq!(listing.again, [3]);
+    assert_eq!(listing.errors.keys().collect::<Vec<_>>(), [&4]);
+}
+
+/// As boards lie in stores that are older than hands of several pages.
+#[test]
+fn a_hand_of_long_ago_is_of_one_page() {
+    let dealt: Dealt = serde_json::from_str(r#"{"listing": 0, "page": 3, "at": "2026-01-01T00:00:00Z"}"#).unwrap();
+    assert_eq!(dealt.range(), 3..4);
+}
+
+#[test]
 fn a_page_one_that_cannot_be_had_fails_its_listing_at_once() {
     let mut board = board(2, 1);
     board.deal(at(0));
@@ -445,6 +492,11 @@ fn a_lane_gets_several_pages_while_the_others_have_listings_of_their_own() {
     // A source that serves no page out of order gets them one by one.
     let moves = board.page_done(1, 1, &PageFacts { random_access: false, ..more(10) }, at(1)).unwrap();
     assert_eq!(hand_of(&board, moves[0]), (1, 2..3));
+    // As many listings as lanes: each lane may soon have to help with the last.
+    let mut board = self::board(4, 4);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &more(10), at(1)).unwrap();
+    assert_eq!(hand_of(&board, moves[0]), (0, 2..3));
 }
 
 #[test]
@@ -473,6 +525,7 @@ fn what_a_hand_had_no_time_for_is_dealt_again() {
     board.page_done(0, 1, &more(10), at(1)).unwrap();
     let moves = board.pages_done(0, 2, &[more(10), more(10)], at(2)).unwrap();
     assert_eq!(hand_of(&board, moves[0]), (0, 4..29));
+    assert_eq!(board.listings[0].fetched, 3);
 }
 
 #[test]
