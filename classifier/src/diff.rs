@@ -160,9 +160,9 @@ enum Step {
 /// Every student that is listed or stored, in the order of ids.
 fn steps(sides: &[Side<'_>], stored: &[StoredStudent], duplicates: &mut Vec<String>) -> Vec<Step> {
     let mut merged = Merged::of(sides, duplicates);
-    let mut steps = Vec::with_capacity(stored.len().max(merged.len()));
+    let mut steps = Vec::with_capacity(stored.len());
     let mut stored = stored.iter().enumerate().peekable();
-    let (mut id, mut before) = (String::new(), None);
+    let (mut id, mut before) = (String::new(), None::<String>);
     while let Some(student) = merged.next(sides, &mut id) {
         while let Some((gone, _)) = stored.next_if(|(_, stored)| stored.id.0 < id) {
             steps.push(Step::Missing(gone));
@@ -173,7 +173,7 @@ fn steps(sides: &[Side<'_>], stored: &[StoredStudent], duplicates: &mut Vec<Stri
         }
         let known = stored.next_if(|(_, stored)| stored.id.0 == id).map(|(known, _)| known);
         steps.push(Step::Listed(student, known));
-        before = Some(id.clone()).filter(|_| sides.len() > 1);
+        before.get_or_insert_default().clone_from(&id);
     }
     steps.extend(stored.map(|(gone, _)| Step::Missing(gone)));
     steps
@@ -204,11 +204,6 @@ impl Merged {
             queue
         };
         Self { queues: sides.iter().map(queue).collect() }
-    }
-
-    /// Students at most.
-    fn len(&self) -> usize {
-        self.queues.iter().map(|queue| queue.students.len() + usize::from(queue.head.is_some())).sum()
     }
 
     fn next(&mut self, sides: &[Side<'_>], id: &mut String) -> Option<Listed> {

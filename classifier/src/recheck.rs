@@ -140,6 +140,9 @@ fn asked_and_doubtful<'b>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use chrono::DateTime;
+    use rollcall_proto::id::{PageNo, RunId};
+
     use super::*;
 
     fn ask(resource: &str, school_year: Option<&str>) -> Ask {
@@ -163,6 +166,8 @@ mod tests {
         let candidates = Candidates { students, removed: 2, changed: 0 };
         assert_eq!(Candidates::decode(&candidates.encode().unwrap()).unwrap(), candidates);
         assert_eq!(candidates.sis_ids(ConnectionNo(0), "A-"), ["7"]);
+        assert_eq!(candidates.sis_ids(ConnectionNo(1), ""), ["12"]);
+        assert_eq!(candidates.connections(), BTreeSet::from([ConnectionNo(0), ConnectionNo(1)]));
         assert!(Candidates::decode(b"nonsense").is_err());
     }
 
@@ -179,6 +184,72 @@ mod tests {
         let students = asks.iter().filter(|ask| ask.resource == "Student/Student");
         let asked: BTreeSet<&String> = students.flat_map(|ask| &ask.ids.as_ref().unwrap().ids).collect();
         assert_eq!(asked.len(), 250);
+    }
+
+    #[test]
+    fn what_is_asked_again_is_what_this_pull_listed_whole() {
+        let mut board = board();
+        board.listings[1].progress = Progress::Failed("status 500".to_owned());
+        board.listings[2].aside = true;
+        board.listings[2].ask.since = Some(DateTime::UNIX_EPOCH);
+        board.lay_under(Ask { stored: Some(RunId(uuid::Uuid::nil())), ..ask("Student/Student", None) }, 1);
+        let ids = ["7".to_owned()];
+        let years = |asks: Vec<Ask>| asks.into_iter().map(|ask| ask.school_year).collect::<Vec<_>>();
+        assert_eq!(years(asks(&board, &ids)), [Some("9".to_owned())], "neither failed, nor set aside, nor stored");
+        let again = asks(&board, &ids);
+        assert!(board.add_recheck(again.clone()));
+        board.listings.iter_mut().for_each(|listing| listing.progress = Progress::Fetched);
+        assert_eq!(asks(&board, &ids).len(), again.len() + 1, "the second look is not looked at again");
+        assert!(asks(&board, &[]).is_empty());
+    }
+
+    #[test]
+    fn one_roster_is_asked_for_each_user_whatever_has_changed() {
+        let mut board = Board::new(vec![Ask { since: Some(DateTime::UNIX_EPOCH), ..ask("users", None) }], 1);
+        board.listings[0].progress = Progress::Fetched;
+        let ids: Vec<String> = (0..30).map(|id| id.to_string()).collect();
+        let asks = asks(&board, &ids);
+        let parts: Vec<_> = asks.iter().map(|ask| (ask.since, ask.ids.clone().unwrap())).collect();
+        let filter = |ids: &[String]| IdFilter { field: "sourcedId".to_owned(), ids: ids.to_vec() };
+        assert_eq!(parts, [(None, filter(&ids[..25])), (None, filter(&ids[25..]))]);
+    }
+
+    /// A page of a listing of the second look.
+    fn answer(listing: u32) -> PageRow {
+        PageRow {
+            connection: ConnectionNo(0),
+            listing: ListingNo(listing),
+            page: PageNo(1),
+            status: 200,
+            rows: 1,
+            digest: [listing as u8; 16],
+            claimed_total: None,
+            error: None,
+            asked_at: DateTime::UNIX_EPOCH,
+            took_ms: 1,
+            collected_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn only_a_whole_answer_about_the_student_and_all_else_confirms() {
+        let mut board = board();
+        assert!(board.add_recheck(asks(&board, &["7".to_owned()])));
+        for listing in &mut board.listings {
+            (listing.progress, listing.last_page) = (Progress::Fetched, Some(1));
+        }
+        let seven = || BTreeSet::from([Cow::Borrowed("7")]);
+        let (students, spells) = (answer(6), [answer(4), answer(5)]);
+        assert_eq!(board.listings[6].ask.resource, "Student/Student");
+        let table = [
+            ("everything is in", [spells.to_vec(), vec![students.clone()]].concat(), seven(), BTreeSet::new()),
+            ("a year is not in", vec![spells[0].clone(), students], seven(), seven()),
+            ("the student is not in", spells.to_vec(), BTreeSet::new(), seven()),
+            ("nothing is in", Vec::new(), BTreeSet::new(), seven()),
+        ];
+        for (what, pages, asked, doubtful) in table {
+            assert_eq!(asked_and_doubtful(ConnectionNo(0), &board, &pages), (asked, doubtful), "{what}");
+        }
     }
 
     #[test]

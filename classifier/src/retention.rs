@@ -1,10 +1,11 @@
 //! What has been kept long enough: raw pages, plans, what was parked, the audit trail.
 //!
-//! Any number of classifiers may do this; what one has deleted, another does not find.
+//! One of all classifiers does this, by claims in the store: what is in the database every hour, and what is parked once a
+//! day, since looking for it reads whole queues and keeps others from seeing them meanwhile.
 //!
-//! Invariants: a parked message is noted in the audit trail before it is deleted, and only messages noted are deleted, so
-//! that none is lost unseen; one whose age nobody knows stays. The broker has no part in this: a message that it let expire
-//! would be gone without a word.
+//! Invariants: a parked message is noted in the audit trail before it is deleted, once whoever deletes it, and only messages
+//! noted are deleted, so that none is lost unseen; one whose age nobody knows stays. The broker has no part in this: a message
+//! that it let expire would be gone without a word.
 
 use std::time::Duration;
 
@@ -24,25 +25,57 @@ use crate::{
 /// How often to look.
 const EVERY: TimeDelta = TimeDelta::hours(1);
 
-/// Parked messages noted, and then deleted, at a time.
-const TOGETHER: usize = 200;
+/// How often to look through the parked queues: a little less than a day, for processes that are started once a day.
+const QUEUES_EVERY: TimeDelta = TimeDelta::hours(20);
 
-/// Deletes what has aged out, if it is time to. Returns when to look next. What cannot be deleted now is deleted later.
+const DATABASE: &str = "tidy the database";
+const QUEUES: &str = "tidy the parked queues";
+
+/// Parked messages noted, and then deleted, at a time: each time may walk the whole queue.
+const TOGETHER: usize = 1_000;
+
+/// Deletes what has aged out, if it is time to and nobody else does it. Returns when to look next. What cannot be deleted now
+/// is deleted later.
 pub async fn tidy(context: &Context, due: DateTime<Utc>) -> DateTime<Utc> {
     let now = context.clock.now();
     if now < due {
         return due;
     }
+    if claim(context, DATABASE, EVERY, now).await {
+        tidy_database(context, now).await;
+    }
+    if claim(context, QUEUES, QUEUES_EVERY, now).await && !tidy_queues(context, now).await {
+        // Not until tomorrow: whoever looks next tries again.
+        report("parked messages", context.store.give_chore_back(QUEUES, now).await.map(|()| 0));
+    }
+    now + EVERY
+}
+
+async fn claim(context: &Context, chore: &'static str, every: TimeDelta, now: DateTime<Utc>) -> bool {
+    context.store.claim_chore(chore, every, now).await.unwrap_or_else(|error| {
+        tracing::warn!(chore, error = chain(&error), "the store cannot say whose turn it is; again later");
+        false
+    })
+}
+
+async fn tidy_database(context: &Context, now: DateTime<Utc>) {
     let (config, store) = (&context.config, &context.store);
     report("raw pages", store.forget_pages(before(now, config.keep_pages)).await);
     report("batches of plans", store.forget_plans(before(now, config.keep_plans)).await);
-    for queue in Queue::ALL {
-        report("parked messages", parked_messages(context, queue, before(now, config.keep_parked)).await);
-    }
     report("parked students", parked_students(context, before(now, config.keep_parked)).await);
     let trail = store.forget_trail(before(now, config.keep_audit), now).await;
     report("entries of the audit trail and the access log", trail.map(|gone| gone.entries + gone.views));
-    now + EVERY
+}
+
+/// True: all queues were looked through.
+async fn tidy_queues(context: &Context, now: DateTime<Utc>) -> bool {
+    let mut all = true;
+    for queue in Queue::ALL {
+        let deleted = parked_messages(context, queue, before(now, context.config.keep_parked)).await;
+        all &= deleted.is_ok();
+        report("parked messages", deleted);
+    }
+    all
 }
 
 async fn parked_messages(context: &Context, queue: Queue, before: DateTime<Utc>) -> Result<u64, ClassifierError> {
@@ -66,21 +99,23 @@ async fn parked_messages(context: &Context, queue: Queue, before: DateTime<Utc>)
 
 /// Without a district it cannot be in the audit trail; the log has them all.
 async fn note(context: &Context, found: &[Parked]) -> Result<(), ClassifierError> {
-    for parked in found {
-        let Parked { id, queue, kind, reason, district, run, parked_at, .. } = parked;
+    for Parked { id, queue, kind, reason, district, run, parked_at, .. } in found {
         let (queue, run_id) = (queue.name(), run.as_ref().map(tracing::field::display));
         tracing::warn!(
             message_id = %id, queue, kind, reason, run = run_id, district = district.as_ref().map(tracing::field::display),
             %parked_at, "a parked message was never replayed and has been kept long enough; it is deleted"
         );
-        if let Some(district) = district {
-            let detail =
-                format!("message {id} of {queue}, kind {kind}, reason {reason}, parked {}", parked_at.date_naive());
-            let entry = AuditEntry::new(district, context.clock.now(), RETENTION, "parked.expired", detail).of(*run);
-            context.store.audit(&entry).await?;
-        }
     }
+    let entries: Vec<AuditEntry> = found.iter().filter_map(|parked| entry(parked, context.clock.now())).collect();
+    context.store.audit_once(&entries).await?;
     Ok(())
+}
+
+fn entry(parked: &Parked, now: DateTime<Utc>) -> Option<AuditEntry> {
+    let Parked { id, queue, kind, reason, district, run, parked_at, .. } = parked;
+    let (queue, day) = (queue.name(), parked_at.date_naive());
+    let detail = format!("message {id} of {queue}, kind {kind}, reason {reason}, parked {day}");
+    Some(AuditEntry::new(district.as_ref()?, now, RETENTION, "parked.expired", detail).of(*run))
 }
 
 /// The store notes each in the audit trail.

@@ -146,23 +146,29 @@ impl Sis {
     /// Puts the second look of `candidates` beside a pull: this SIS's rows of just these students.
     pub(crate) fn look_again(&self, facts: &mut PlanFacts, candidates: Candidates, approved: bool) {
         let ids = candidates.sis_ids(ConnectionNo(0), "");
-        let first = &mut facts.pulls[0];
-        let mut pulled = Pulled { board: first.board.take().unwrap(), ..Pulled::default() };
-        pulled.board.recheck_from = Some(pulled.board.listings.len() as u32);
+        let board = facts.pulls[0].board.as_mut().unwrap();
+        board.recheck_from = Some(board.listings.len() as u32);
         for resource in [STUDENT, SPELL, ENTITY_YEAR] {
             let asked = |row: &&Value| ids.contains(&row["StudentID"].to_string());
             let rows: Vec<Value> = self.rows[resource].iter().filter(asked).cloned().collect();
             let filter = IdFilter { field: "StudentID".to_owned(), ids: ids.clone() };
-            pulled.listing(Ask { ids: Some(filter), ..ask(resource) }, &rows, 1000);
+            add_listing(facts, Ask { ids: Some(filter), ..ask(resource) }, &rows);
         }
-        first.board = Some(pulled.board);
-        first.fragments.extend(pulled.fragments);
-        facts.pages.extend(pulled.pages);
         facts.candidates = Some((candidates, approved));
     }
 }
 
-fn ask(resource: &str) -> Ask {
+/// Puts one listing more, of one page, beside a pull.
+pub(crate) fn add_listing(facts: &mut PlanFacts, ask: Ask, rows: &[Value]) {
+    let first = &mut facts.pulls[0];
+    let mut pulled = Pulled { board: first.board.take().unwrap(), ..Pulled::default() };
+    pulled.listing(ask, rows, 1000);
+    first.board = Some(pulled.board);
+    first.fragments.extend(pulled.fragments);
+    facts.pages.extend(pulled.pages);
+}
+
+pub(crate) fn ask(resource: &str) -> Ask {
     Ask { resource: resource.to_owned(), entity: Some(1), ..Ask::default() }
 }
 

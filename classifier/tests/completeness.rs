@@ -28,6 +28,7 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         again: Vec::new(),
         last_page: Some(last_page),
         cursor: None,
+        by_cursor: false,
         total: None,
         fetched: last_page,
         expected_pages: None,
@@ -164,6 +165,10 @@ fn a_missing_page() {
     assert_incomplete(&night, "page-missing", "Student/Student: page 2 to 3 did not come in; ");
     night.drop_page(0, 1);
     assert_eq!(night.judged().missing_pages.len(), 3);
+    assert_incomplete(&night, "page-missing", "Student/Student: page 1 to 3 did not come in; ");
+    night.board.listings[0].last_page = Some(6);
+    night.pages.extend([page(0, 1, 1), page(0, 2, 1), page(0, 3, 1)]);
+    assert_incomplete(&night, "page-missing", "Student/Student: page 4 to 6 did not come in; ");
 }
 
 #[test]
@@ -420,6 +425,30 @@ fn several_defects_are_all_said() {
     night.page(2, 1).error = Some("data error at line 1, column 9".to_owned());
     night.board.listings[1].progress = Progress::Failed("status 403".to_owned());
     assert_eq!(codes(&night.judged()), ["page-missing", "listing-failed", "page-undecoded"]);
+}
+
+#[test]
+fn each_listing_says_each_of_its_defects_for_itself() {
+    let mut night = night();
+    night.drop_page(0, 2);
+    night.drop_page(2, 2);
+    night.page(0, 1).error = Some("data error at line 1, column 9".to_owned());
+    let judged = night.judged();
+    assert_eq!(codes(&judged), ["page-missing", "page-undecoded", "page-missing"]);
+    assert!(judged.findings.iter().all(|finding| finding.count == 1));
+}
+
+#[test]
+fn a_total_is_not_compared_with_rows_that_could_not_all_be_read() {
+    let mut night = night();
+    night.page(0, 1).claimed_total = Some(24);
+    night.page(0, 2).error = Some("data error at line 1, column 9".to_owned());
+    night.page(0, 2).rows = 0;
+    assert_incomplete(&night, "page-undecoded", "Student/Student: page 2 could not be read");
+    let mut night = self::night();
+    night.page(0, 1).claimed_total = Some(24);
+    night.drop_page(0, 3);
+    assert_incomplete(&night, "page-missing", "Student/Student: page 3 did not come in");
 }
 
 /// A night with a second look: two recheck listings behind the pull's own three.

@@ -1,4 +1,4 @@
-//! What is parked ages out on the hour, noted before it is deleted. The bus is a list whose ages the tests choose; that real
+//! What is parked ages out once a day, noted before it is deleted. The bus is a list whose ages the tests choose; that real
 //! buses list and discard alike is their conformance suite's business.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -24,6 +24,10 @@ struct Kept {
     seen: Mutex<Vec<(Uuid, bool)>>,
     /// A queue that this process cannot reach.
     closed: Mutex<Option<Queue>>,
+    /// Whoever wants to delete next is stopped before.
+    dies: Mutex<bool>,
+    /// How often somebody has looked into a queue.
+    looks: Mutex<u32>,
 }
 
 fn away() -> BusError {
@@ -45,6 +49,7 @@ impl Bus for Kept {
     }
 
     async fn parked(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        *self.looks.lock().unwrap() += 1;
         if *self.closed.lock().unwrap() == Some(queue) {
             return Err(away());
         }
@@ -58,6 +63,9 @@ impl Bus for Kept {
     }
 
     async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
+        if std::mem::take(&mut *self.dies.lock().unwrap()) {
+            return Err(away());
+        }
         let gone = self.parked(queue, filter).await?;
         let trail = self.store.audit_trail(&district(), 10_000).await.unwrap();
         let trail: String = trail.into_iter().map(|entry| entry.detail + "\n").collect();
@@ -111,8 +119,9 @@ impl Classifier {
         let key = Keyring::open_or_create(&dir.path().join("key")).unwrap();
         let store = Store::open_embedded(dir.path(), key).await.unwrap();
         let clock = ManualClock::new(now());
-        let (parked, closed, seen) = (Mutex::new(parked), Mutex::new(closed), Mutex::default());
-        let kept = Arc::new(Kept { parked, store: store.clone(), seen, closed });
+        let (parked, closed, store_of_bus) = (Mutex::new(parked), Mutex::new(closed), store.clone());
+        let (seen, dies, looks) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let kept = Arc::new(Kept { parked, store: store_of_bus, seen, closed, dies, looks });
         let config = ClassifierConfig::default();
         let context = Context { store, bus: kept.clone(), clock: Arc::new(clock.clone()), config };
         Self { context, kept, clock, _dir: dir }
@@ -153,11 +162,11 @@ async fn a_parked_message_is_noted_and_then_deleted_when_its_time_is_over() {
 
 #[tokio::test]
 async fn every_queue_is_tidied_however_much_there_is() {
-    let all: Vec<Parked> = (0..700).map(|number| parked(Queue::ALL[usize::from(number > 450) * 6], 100)).collect();
+    let all: Vec<Parked> = (0..2_500).map(|number| parked(Queue::ALL[usize::from(number > 1_050) * 6], 100)).collect();
     let classifier = Classifier::with(all, None).await;
     retention::tidy(&classifier.context, now()).await;
     assert_eq!(classifier.left(), [] as [Uuid; 0]);
-    assert_eq!(classifier.trail().await.len(), 700);
+    assert_eq!(classifier.trail().await.len(), 2_500);
     assert!(classifier.kept.seen.lock().unwrap().iter().all(|(_, noted)| *noted));
 }
 
@@ -172,6 +181,42 @@ async fn what_cannot_be_deleted_now_is_deleted_later() {
     classifier.clock.advance(TimeDelta::hours(1));
     retention::tidy(&classifier.context, due).await;
     assert_eq!(classifier.left(), [] as [Uuid; 0]);
+}
+
+#[tokio::test]
+async fn of_many_classifiers_one_looks_and_none_again_that_day() {
+    let classifier = Classifier::with(vec![parked(Queue::Collect, 91)], None).await;
+    let many: Vec<_> = (0..4)
+        .map(|_| {
+            let context = classifier.context.clone();
+            tokio::spawn(async move { retention::tidy(&context, now()).await })
+        })
+        .collect();
+    for one in many {
+        assert_eq!(one.await.unwrap(), now() + TimeDelta::hours(1));
+    }
+    assert_eq!((classifier.left().len(), classifier.trail().await.len()), (0, 1));
+    let looks = || *classifier.kept.looks.lock().unwrap();
+    let of_one = looks();
+    assert!(of_one <= Queue::ALL.len() as u32 + 2, "{of_one}: each queue once, and what was found until none was left");
+
+    classifier.clock.advance(TimeDelta::hours(19));
+    retention::tidy(&classifier.context, now()).await;
+    assert_eq!(looks(), of_one, "an hour is no day");
+    classifier.clock.advance(TimeDelta::hours(1));
+    retention::tidy(&classifier.context, now()).await;
+    assert!(looks() > of_one);
+}
+
+#[tokio::test]
+async fn who_dies_over_it_is_followed_by_another_and_the_trail_says_it_once() {
+    let classifier = Classifier::with(vec![parked(Queue::Collect, 91)], None).await;
+    *classifier.kept.dies.lock().unwrap() = true;
+    let due = retention::tidy(&classifier.context, now()).await;
+    assert_eq!((classifier.left().len(), classifier.trail().await.len()), (1, 1), "noted, and not deleted");
+    classifier.clock.advance(TimeDelta::hours(1));
+    retention::tidy(&classifier.context, due).await;
+    assert_eq!((classifier.left().len(), classifier.trail().await.len()), (0, 1));
 }
 
 #[tokio::test]

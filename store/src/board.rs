@@ -58,6 +58,9 @@ pub struct Listing {
     pub last_page: Option<u32>,
     /// Where the next page continues, for a source that pages by cursor.
     pub cursor: Option<String>,
+    /// Some page named a cursor: pages can be reached from the first one only. The last page names none.
+    #[serde(default)]
+    pub by_cursor: bool,
     /// Total rows, where the source tells.
     pub total: Option<i64>,
     /// Pages fetched and published; for counting only.

@@ -218,7 +218,8 @@ mod tests {
         let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '_sqlx%'";
         let tables = texts(&store, sql).await;
         let erased = TABLES.into_iter().chain(LAST).map(|(table, _)| table.to_owned());
-        let erased: BTreeSet<String> = erased.chain(["audit".to_owned()]).collect();
+        // The trail is dealt with by itself, and a chore is no district's.
+        let erased: BTreeSet<String> = erased.chain(["audit".to_owned(), "chore".to_owned()]).collect();
         assert_eq!(tables, erased, "a new table belongs in TABLES, before what it refers to");
     }
 }

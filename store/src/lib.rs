@@ -33,6 +33,7 @@ pub mod secret;
 
 mod apply;
 mod baselines;
+mod chores;
 mod closing;
 mod districts;
 mod documents;

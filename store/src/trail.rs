@@ -1,5 +1,7 @@
 //! Keeping the audit trail: added to, never edited.
 
+use std::collections::{BTreeMap, HashSet};
+
 use rollcall_proto::id::{DistrictId, RunId};
 
 use crate::{
@@ -11,6 +13,11 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
+const ONCE: &str = "write the audit trail, each entry once";
+
+/// Released at the end of the transaction. SQLite has one writer at a time as it is.
+const ONE_AT_A_TIME: &str = "SELECT 1::bigint FROM pg_advisory_xact_lock(hashtext('audit.once'), hashtext($1))";
+
 impl Store {
     /// Adds an entry.
     pub async fn audit(&self, entry: &AuditEntry) -> Result<()> {
@@ -18,6 +25,38 @@ impl Store {
         let mut tx = self.begin(&entry.district, operation).await?;
         write(&mut tx, entry).await?;
         tx.commit(operation).await
+    }
+
+    /// Adds those entries that the trail does not have, whoever asks for them, however often and at whatever time: for what
+    /// is noted before it is done, by somebody who may die in between. Two are one where district, action, run and detail
+    /// are equal. Returns how many it added.
+    pub async fn audit_once(&self, entries: &[AuditEntry]) -> Result<u64> {
+        let mut sorted: BTreeMap<(&DistrictId, &str), Vec<&AuditEntry>> = BTreeMap::new();
+        for entry in entries {
+            sorted.entry((&entry.district, &entry.action)).or_default().push(entry);
+        }
+        let mut added = 0;
+        for ((district, action), entries) in sorted {
+            added += self.audit_once_of(district, action, &entries).await?;
+        }
+        Ok(added)
+    }
+
+    async fn audit_once_of(&self, district: &DistrictId, action: &str, entries: &[&AuditEntry]) -> Result<u64> {
+        let mut tx = self.begin(district, ONCE).await?;
+        if tx.is_postgres() {
+            tx.row(ONCE, ONE_AT_A_TIME, args![district]).await?;
+        }
+        let mut noted = noted(&mut tx, district, action).await?;
+        let mut added = 0;
+        for entry in entries {
+            if noted.insert((entry.run, entry.detail.clone())) {
+                write(&mut tx, entry).await?;
+                added += 1;
+            }
+        }
+        tx.commit(ONCE).await?;
+        Ok(added)
     }
 
     /// Newest first.
@@ -37,6 +76,13 @@ pub(crate) async fn write(tx: &mut Tx, entry: &AuditEntry) -> Result<()> {
     let sql = "INSERT INTO audit (district, at, actor, action, run, detail) VALUES ($1, $2, $3, $4, $5, $6)";
     let values = args![&entry.district, entry.at, &entry.actor, &entry.action, entry.run, &entry.detail];
     tx.execute("write the audit trail", sql, values).await.map(drop)
+}
+
+/// Run and detail of the district's entries of an action.
+async fn noted(tx: &mut Tx, district: &DistrictId, action: &str) -> Result<HashSet<(Option<RunId>, String)>> {
+    let sql = "SELECT run, detail FROM audit WHERE district = $1 AND action = $2";
+    let rows = tx.rows(ONCE, sql, args![district, action]).await?;
+    rows.iter().map(|row| Ok((row.get::<Option<uuid::Uuid>>(0)?.map(RunId), row.get(1)?))).collect()
 }
 
 fn entry(row: &Row) -> Result<AuditEntry> {

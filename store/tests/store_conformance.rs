@@ -6,11 +6,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use common::{Fixture, day, district, empty_plan, later, manual, new_key, now, page, ring, scheduled};
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
 use rollcall_store::{
     ForgottenTrail, Store, StoreError,
-    audit::AuditEntry,
+    audit::{AuditEntry, RETENTION},
     board::{Ask, Board, Lane},
     district::ConnectionSecrets,
     page::NewPage,
@@ -59,6 +60,9 @@ on_both_engines! {
     what_made_a_run_partial_is_told,
     an_accepted_emptiness_lasts_until_rows_are_back,
     the_audit_trail_is_newest_first,
+    what_is_noted_once_is_noted_once_however_many_ask,
+    a_chore_is_one_callers_in_an_interval,
+    a_chore_that_did_not_succeed_is_given_back,
     the_audit_trail_is_kept_for_a_year_whoever_asks,
     several_processes_open_one_store,
     what_is_not_there_is_named,
@@ -685,6 +689,76 @@ async fn the_audit_trail_is_newest_first(f: Fixture) {
     assert_eq!(f.store.audit_trail(&a, 2).await.unwrap(), [entry("two", 2), entry("one", 1)]);
     assert_eq!(f.store.audit_trail(&a, 10).await.unwrap().len(), 3);
     assert_eq!(f.store.audit_trail(&b, 10).await.unwrap().len(), 1);
+}
+
+async fn what_is_noted_once_is_noted_once_however_many_ask(f: Fixture) {
+    let (a, b) = (f.district("a").await, f.district("b").await);
+    let entry = |district, minutes, number: i64| {
+        let detail = format!("message {number}");
+        AuditEntry::new(district, later(minutes), RETENTION, "parked.expired", detail)
+    };
+    let all = |minutes| -> Vec<AuditEntry> {
+        [&a, &b].iter().flat_map(|district| (0..20).map(move |number| entry(district, minutes, number))).collect()
+    };
+    let asking: Vec<_> = (0..4)
+        .map(|minutes| {
+            let (store, entries) = (f.store.clone(), all(minutes));
+            tokio::spawn(async move { store.audit_once(&entries).await.unwrap() })
+        })
+        .collect();
+    let mut added = 0;
+    for asked in asking {
+        added += asked.await.unwrap();
+    }
+    assert_eq!(added, 40);
+    let run = Some(RunId(uuid::Uuid::from_u128(1)));
+    let others = [
+        entry(&a, 9, 7).of(run),
+        entry(&a, 9, 20),
+        entry(&a, 9, 20),
+        AuditEntry { action: "other".to_owned(), ..entry(&a, 9, 7) },
+    ];
+    assert_eq!(
+        f.store.audit_once(&[all(9), others.to_vec()].concat()).await.unwrap(),
+        3,
+        "another run, number, action"
+    );
+    assert_eq!(f.store.audit_once(&[]).await.unwrap(), 0);
+    for (district, expected) in [(&a, 22), (&b, 20)] {
+        let trail = f.store.audit_trail(district, 100).await.unwrap();
+        assert_eq!(trail.iter().filter(|entry| entry.action == "parked.expired").count(), expected);
+    }
+}
+
+async fn a_chore_is_one_callers_in_an_interval(f: Fixture) {
+    let every = TimeDelta::minutes(60);
+    for (minutes, expected) in [(0, 1), (30, 0), (59, 0), (60, 1), (119, 0), (120, 1)] {
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                let store = f.store.clone();
+                tokio::spawn(async move { store.claim_chore("sweep", every, later(minutes)).await.unwrap() })
+            })
+            .collect();
+        let mut claimed = 0;
+        for asked in asking {
+            claimed += u32::from(asked.await.unwrap());
+        }
+        assert_eq!(claimed, expected, "after {minutes} minutes");
+    }
+    assert!(f.store.claim_chore("dust", every, later(121)).await.unwrap(), "another chore");
+    // Whose clock was a day ahead keeps nobody from it for a day.
+    assert!(f.store.claim_chore("sweep", every, later(1_440)).await.unwrap());
+    assert!(f.store.claim_chore("sweep", every, later(180)).await.unwrap());
+    assert!(!f.store.claim_chore("sweep", every, later(121)).await.unwrap(), "a little ahead is no fault");
+}
+
+async fn a_chore_that_did_not_succeed_is_given_back(f: Fixture) {
+    let every = TimeDelta::minutes(60);
+    assert!(f.store.claim_chore("sweep", every, later(0)).await.unwrap());
+    f.store.give_chore_back("sweep", later(1)).await.unwrap();
+    assert!(!f.store.claim_chore("sweep", every, later(2)).await.unwrap(), "that claim was not theirs");
+    f.store.give_chore_back("sweep", later(0)).await.unwrap();
+    assert!(f.store.claim_chore("sweep", every, later(3)).await.unwrap());
 }
 
 async fn several_processes_open_one_store(f: Fixture) {

@@ -1,13 +1,14 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
 use rollcall_proto::roster::Student;
+use rollcall_store::{board::Ask, plan::NewPlan};
 use serde_json::json;
 
 use super::*;
 use crate::{
     fingerprint::Fingerprinter,
-    testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events},
+    testing::{self, ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events},
 };
 
 fn record(sis: &Sis, id: i64) -> Student {
@@ -182,6 +183,208 @@ fn two_withdrawal_dates_that_differ_are_reported() {
     );
     let date = events(&plan)[0].record.as_ref().unwrap().enrollments[0].withdrawal_date;
     assert_eq!(date.unwrap().to_string(), "2026-05-20");
+}
+
+#[test]
+fn withdrawal_dates_that_agree_or_are_alone_are_not_reported() {
+    let mut sis = Sis::with_students(3);
+    sis.row(SPELL, 1)["EndDate"] = json!("2026-05-20");
+    sis.row(SPELL, 1)["WithdrawalDate"] = json!("2026-05-20");
+    sis.row(SPELL, 2)["EndDate"] = json!("2026-05-20");
+    sis.row(SPELL, 3)["WithdrawalDate"] = json!("2026-05-20");
+    assert_eq!(Roster::default().plan(sis.facts()).findings, []);
+}
+
+/// The column, by what the district's file says and by what is granted.
+#[test]
+fn the_withdrawal_date_is_the_edited_one_unless_it_is_not_granted_or_not_wanted() {
+    const EDITED: WithdrawalColumn = WithdrawalColumn::EndDate;
+    const DERIVED: WithdrawalColumn = WithdrawalColumn::WithdrawalDate;
+    let (both, edited, derived) = (["EndDate", "WithdrawalDate"].as_slice(), &["EndDate"][..], &["WithdrawalDate"][..]);
+    for (field, granted, expected) in [
+        (None, both, EDITED),
+        (None, edited, EDITED),
+        (None, derived, DERIVED),
+        (None, &["StartDate"], EDITED),
+        (Some("WithdrawalDate"), both, DERIVED),
+        (Some("EndDate"), derived, EDITED),
+    ] {
+        let mut connection = testing::district().connections.remove(0);
+        connection.withdrawal_date_field = field.map(str::to_owned);
+        let granted = granted.iter().map(|field| (*field).to_owned()).collect();
+        let granted = [(SPELL.to_owned(), granted)].into();
+        let discovery = Discovery { granted, ..Discovery::default() };
+        assert_eq!(WithdrawalColumn::of(&connection, &discovery), expected, "{field:?} {discovery:?}");
+    }
+}
+
+/// A student with an open enrollment in an entity of which no row tells the current year; each entity asked says which
+/// year is current for it.
+fn with_flagged_years(year: i64, flagged: &[(i64, i64)]) -> NewPlan {
+    let mut sis = Sis::with_students(1);
+    sis.rows.remove("District/Entity");
+    sis.rows.remove("District/SchoolYear");
+    sis.row(SPELL, 1)["SchoolYearID"] = json!(year);
+    let mut facts = sis.facts();
+    for (asked, current) in flagged {
+        let year = |(id, year)| json!({"SchoolYearID": id, "NumericYear": year, "IsCurrentYearForProvidedEntity": id == *current});
+        let rows = [(8, 2025), (9, 2026), (10, 2027)].map(year);
+        testing::add_listing(&mut facts, Ask { entity: Some(*asked), ..testing::ask("District/SchoolYear") }, &rows);
+    }
+    Roster::default().plan(facts)
+}
+
+#[test]
+fn a_current_year_that_no_entity_tells_is_the_one_that_the_year_tables_flag() {
+    let table: [(&str, i64, &[(i64, i64)], (i64, Option<&str>)); 6] = [
+        ("its own", 9, &[(41, 9)], (1, None)),
+        ("its own, whatever others say", 10, &[(41, 10), (42, 9)], (1, None)),
+        ("all agree", 9, &[(1, 9), (2, 9)], (1, None)),
+        ("they do not agree", 9, &[(1, 9), (2, 10)], (0, Some("school-year-unresolved"))),
+        ("none is flagged", 9, &[(1, 7)], (0, Some("school-year-unresolved"))),
+        ("over for all of them", 8, &[(1, 9), (2, 9)], (0, Some(NO_ENROLLMENT_IN_WINDOW))),
+    ];
+    for (what, year, flagged, expected) in table {
+        let plan = with_flagged_years(year, flagged);
+        let reason = plan.skips.first().map(|skip| skip.reason.as_str());
+        assert_eq!((plan.counts.added, reason), expected, "{what}");
+    }
+}
+
+/// Without any enrollment nothing decides, and the school's own row of the student's year still tells the grade.
+#[test]
+fn a_student_without_enrollments_keeps_the_grade_of_the_default_entity() {
+    let mut sis = Sis::with_students(1);
+    let roster = Roster::of(&sis);
+    sis.rows.insert(SPELL, Vec::new());
+    sis.add(
+        ENTITY_YEAR,
+        json!({"StudentEntityYearID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "Grade": "06", "IsDefaultEntity": true}),
+    );
+    let mut known = roster;
+    known.students.values_mut().for_each(|(stored, _)| stored.status = Status::Inactive);
+    known.baseline = None;
+    let record = events(&known.plan(sis.facts())).remove(0).record.unwrap();
+    assert_eq!((record.grade.as_deref(), record.school), (Some("06"), None));
+}
+
+#[test]
+fn of_entity_years_of_another_year_none_tells_the_grade() {
+    let mut sis = Sis::with_students(1);
+    sis.rows.insert(ENTITY_YEAR, Vec::new());
+    for (id, year, entity, grade) in [(60, 8, 41, "04"), (61, 9, 42, "05"), (62, 10, 41, "06")] {
+        sis.add(
+            ENTITY_YEAR,
+            json!({"StudentEntityYearID": id, "StudentID": 1, "EntityID": entity, "SchoolYearID": year, "Grade": grade}),
+        );
+    }
+    assert_eq!(record(&sis, 1).grade.as_deref(), Some("05"), "of that year, though of another entity");
+}
+
+#[test]
+fn phones_and_mails_are_read_by_rank_with_what_kind_they_are() {
+    let mut sis = Sis::with_students(1);
+    sis.rows.insert(PHONE, Vec::new());
+    for (id, rank, number) in
+        [(1, json!(null), json!("3")), (2, json!(2), json!("2")), (3, json!(1), json!("1")), (4, json!(0), json!(null))]
+    {
+        sis.add(
+            PHONE,
+            json!({"NamePhoneID": id, "NameID": 2, "Rank": rank, "PhoneTypeID": 1, "PhoneNumber": number,
+            "Extension": "9", "IsConfidential": id == 2}),
+        );
+    }
+    sis.add("Demographics/EmailType", json!({"EmailTypeID": 1, "Code": "H", "Description": "Home"}));
+    sis.add("Demographics/EmailType", json!({"EmailTypeID": 2, "Code": "S"}));
+    for (id, rank, kind, address) in
+        [(1, 2, 1, json!("b@x.example")), (2, 1, 2, json!("a@x.example")), (3, 0, 1, json!(null))]
+    {
+        sis.add(
+            "Demographics/NameEmail",
+            json!({"NameEmailID": id, "NameID": 2, "Rank": rank, "EmailTypeID": kind, "EmailAddress": address}),
+        );
+    }
+    let person = record(&sis, 1).person;
+    let phones: Vec<_> = person.phones.iter().map(|phone| (phone.number.as_str(), phone.confidential)).collect();
+    assert_eq!(phones, [("1", false), ("2", true), ("3", false)], "a row without a number is no phone");
+    assert!(person.phones.iter().all(|phone| phone.kind.as_deref() == Some("Cell")));
+    assert!(person.phones.iter().all(|phone| phone.extension.as_deref() == Some("9")));
+    let mails: Vec<_> = person.emails.iter().map(|mail| (mail.address.as_str(), mail.kind.as_deref())).collect();
+    assert_eq!(mails, [("a@x.example", Some("S")), ("b@x.example", Some("Home"))]);
+}
+
+#[test]
+fn a_post_box_or_free_text_stands_in_for_a_street() {
+    let mut sis = Sis::with_students(1);
+    let link = json!({"NameAddressID": 1, "NameID": 2, "AddressID": 7, "IsPhysical": false, "IsMailing": true});
+    sis.add("Demographics/NameAddress", link);
+    sis.add("Demographics/Zip", json!({"ZipID": 4, "ZipCode": "78701"}));
+    sis.add(
+        "Demographics/Address",
+        json!({"AddressID": 7, "ZipID": 4, "POBox": "12", "FreeformAddress": "Mill", "AddressLine2": "Rear"}),
+    );
+    let address = record(&sis, 1).person.addresses.remove(0);
+    assert_eq!((address.physical, address.mailing), (false, true));
+    assert_eq!((address.line1.as_deref(), address.line2.as_deref()), (Some("PO Box 12"), Some("Rear")));
+    assert_eq!((address.zip.as_deref(), address.city), (Some("78701"), None));
+    sis.row("Demographics/Address", 7)["POBox"] = json!(null);
+    assert_eq!(record(&sis, 1).person.addresses[0].line1.as_deref(), Some("Mill"));
+}
+
+#[test]
+fn what_is_told_twice_of_a_student_counts_once_and_as_it_was_told_last() {
+    let mut sis = Sis::with_students(1);
+    let mut guardian = sis.row(GUARDIAN, 1).clone();
+    guardian["Rank"] = json!(2);
+    guardian["IsCustodialGuardian"] = json!(true);
+    guardian["AllowStudentPickup"] = json!(false);
+    sis.add(GUARDIAN, guardian);
+    let mut spell = sis.row(SPELL, 1).clone();
+    spell["IsNoShow"] = json!(true);
+    sis.add(SPELL, spell);
+    let record = record(&sis, 1);
+    let [contact] = record.contacts.as_slice() else { panic!("{:?}", record.contacts) };
+    assert_eq!((contact.rank, contact.custodial, contact.may_pick_up), (Some(2), Some(true), Some(false)));
+    let [enrollment] = record.enrollments.as_slice() else { panic!("{:?}", record.enrollments) };
+    assert!(enrollment.no_show && enrollment.default_entity);
+}
+
+#[test]
+fn schools_carry_their_grades_and_the_last_row_of_the_latest_year() {
+    let mut sis = Sis::with_students(1);
+    sis.rows.insert("Enrollment/School", Vec::new());
+    for (id, year, name) in [(90, 9, "Oak"), (100, 10, "Oak High"), (900, 8, "Older"), (100, 10, "Oak Middle")] {
+        sis.add(
+            "Enrollment/School",
+            json!({"SchoolID": id, "Code": "041", "Name": name, "SchoolYearID": year, "StateAssignedID": "S41",
+            "GradeLevelIDLow": 1, "GradeLevelIDHigh": 2, "PhoneNumber": "512"}),
+        );
+    }
+    sis.add("Enrollment/School", json!({"SchoolID": 101, "Name": "No code", "SchoolYearID": 10}));
+    for (id, code) in [(1, "06"), (2, "08")] {
+        sis.add("Enrollment/GradeLevel", json!({"GradeLevelID": id, "Code": code}));
+    }
+    let expected = School {
+        code: "041".to_owned(),
+        name: Some("Oak Middle".to_owned()),
+        state_id: Some("S41".to_owned()),
+        grade_low: Some("06".to_owned()),
+        grade_high: Some("08".to_owned()),
+        phone: Some("512".to_owned()),
+    };
+    assert_eq!(Roster::default().plan(sis.facts()).schools, [expected]);
+}
+
+#[test]
+fn staff_are_listed_once_as_they_were_told_last() {
+    let mut sis = Sis::with_students(1);
+    for (id, number) in [(3, "S3"), (4, "S4"), (3, "S3 later")] {
+        sis.add("Staff/Staff", json!({"StaffID": id, "NameID": 3, "StaffNumber": number}));
+    }
+    let staff = Roster::default().plan(sis.facts()).staff;
+    let told: Vec<_> =
+        staff.iter().map(|member| (member.id.as_str(), member.number.as_deref(), member.teacher)).collect();
+    assert_eq!(told, [("3", Some("S3 later"), false), ("4", Some("S4"), false)]);
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Defect {
 fn numbers(pages: &[PageNo]) -> String {
     const SHOWN: usize = 3;
     match pages {
-        [first, .., last] if pages.len() > 1 && (last.0 - first.0) as usize == pages.len() - 1 => {
+        [first, .., last] if (last.0 - first.0) as usize == pages.len() - 1 => {
             format!("{} to {}", first.0, last.0)
         }
         _ => {

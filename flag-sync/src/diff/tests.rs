@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use rollcall_proto::id::StudentId;
+use rollcall_store::flag::RefusedFlag;
 
 use super::*;
 use crate::desired::Dates;
@@ -154,6 +155,291 @@ fn one_that_never_was_is_not_stored_and_one_withdrawn_is_not_due() {
     let due = run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
     let gone = run(Some(&due), Wish::None, Seen::NotAsked, OnDrift::Report).flag.unwrap();
     assert_eq!((gone.due, gone.reason.as_deref()), (false, Some("withdrawn")));
+}
+
+/// A stored flag that has something in every field, nothing of which is what the next decision would put there.
+fn eventful() -> Flag {
+    Flag {
+        id: Uuid::from_u128(8),
+        participation: Uuid::from_u128(9),
+        student: StudentId("2".to_owned()),
+        program: "Q".to_owned(),
+        sis_id: Some("GUID-old".to_owned()),
+        starts_on: day(1),
+        ends_on: Some(day(2)),
+        state: FlagState::NoSisId,
+        reason: Some("before".to_owned()),
+        due: true,
+        why: Some("before".to_owned()),
+        pushed: Some(PushedFlag { starts_on: day(1), ..target(Some(2)) }),
+        verified_at: Some(earlier()),
+        refused: Some(RefusedFlag { status: 409, sent: PushedFlag { starts_on: day(3), ..target(Some(2)) } }),
+    }
+}
+
+fn earlier() -> DateTime<Utc> {
+    now() - chrono::TimeDelta::days(1)
+}
+
+/// The whole flag each time: what a decision does not speak of stays as it was.
+#[test]
+fn a_decision_settles_every_field_it_speaks_of_and_no_other() {
+    let (old, target, there) = (eventful(), target(Some(30)), shown(&target(Some(30))));
+    let edited = ActualFlag { ends_on: None, ..there.clone() };
+    let aimed = Flag {
+        sis_id: Some(target.sis_id.clone()),
+        starts_on: target.starts_on,
+        ends_on: target.ends_on,
+        ..old.clone()
+    };
+    let settled = Flag { pushed: Some(target.clone()), ..aimed.clone() };
+    let refusal = Some(RefusedFlag { status: 422, sent: target.clone() });
+    let wanted = |why: &str| Flag {
+        state: FlagState::Wanted,
+        reason: None,
+        due: true,
+        why: Some(why.to_owned()),
+        verified_at: None,
+        refused: None,
+        ..aimed.clone()
+    };
+    let drift = |due: bool| Flag {
+        state: FlagState::Drift,
+        reason: Some("edited end".to_owned()),
+        due,
+        why: due.then(|| "restore".to_owned()),
+        ..settled.clone()
+    };
+    let read_back = |verified_at| Flag {
+        state: FlagState::Pushed,
+        reason: None,
+        due: false,
+        why: None,
+        pushed: Some(target.clone()),
+        verified_at: Some(verified_at),
+        refused: None,
+        ..aimed.clone()
+    };
+    let unsent = Flag { pushed: None, ..old.clone() };
+    let turned_down = Flag { refused: refusal.clone(), ..old.clone() };
+    let unread = Flag { state: FlagState::Accepted, verified_at: None, ..settled.clone() };
+    let unread_twice = Flag { why: Some(NOT_READ_BACK.to_owned()), ..unread.clone() };
+    let shown_as = Wish::Shown(target.clone());
+    let kept_back = Wish::KeptBack {
+        dates: Dates { starts_on: day(10), ends_on: Some(day(30)) },
+        state: FlagState::Failed,
+        reason: "flag-missing".to_owned(),
+    };
+    let (report, restore) = (OnDrift::Report, OnDrift::Restore);
+    let table = [
+        (
+            "withdrawn",
+            &old,
+            Wish::None,
+            Seen::NotAsked,
+            report,
+            Flag {
+                state: FlagState::Wanted,
+                reason: Some("withdrawn".to_owned()),
+                due: false,
+                why: None,
+                ..old.clone()
+            },
+        ),
+        (
+            "kept back",
+            &old,
+            kept_back.clone(),
+            Seen::NotAsked,
+            report,
+            Flag {
+                starts_on: day(10),
+                ends_on: Some(day(30)),
+                state: FlagState::Failed,
+                reason: Some("flag-missing".to_owned()),
+                due: false,
+                why: None,
+                ..old.clone()
+            },
+        ),
+        (
+            "kept back as it should be",
+            &Flag { state: FlagState::Drift, ..settled.clone() },
+            kept_back,
+            Seen::NotAsked,
+            report,
+            Flag { state: FlagState::Drift, due: false, ..settled.clone() },
+        ),
+        ("changed", &old, shown_as.clone(), Seen::NotAsked, report, wanted("participation-changed")),
+        (
+            "never sent",
+            &unsent,
+            shown_as.clone(),
+            Seen::Nothing,
+            report,
+            Flag { pushed: None, ..wanted("participation") },
+        ),
+        ("found as wished", &old, shown_as.clone(), Seen::There(&there), report, read_back(now())),
+        ("found as wished again", &settled, shown_as.clone(), Seen::There(&there), report, read_back(earlier())),
+        (
+            "refused",
+            &turned_down,
+            shown_as.clone(),
+            Seen::Nothing,
+            report,
+            Flag {
+                state: FlagState::Failed,
+                reason: Some("campus-422".to_owned()),
+                due: false,
+                why: None,
+                refused: refusal,
+                ..aimed.clone()
+            },
+        ),
+        (
+            "refused and there all the same",
+            &turned_down,
+            shown_as.clone(),
+            Seen::There(&there),
+            report,
+            read_back(now()),
+        ),
+        ("not asked", &settled, shown_as.clone(), Seen::NotAsked, restore, settled.clone()),
+        ("edited", &settled, shown_as.clone(), Seen::There(&edited), report, drift(false)),
+        ("edited, to be restored", &settled, shown_as.clone(), Seen::There(&edited), restore, drift(true)),
+        (
+            "accepted and not there",
+            &unread,
+            shown_as.clone(),
+            Seen::Nothing,
+            report,
+            Flag { pushed: settled.pushed.clone(), ..wanted(NOT_READ_BACK) },
+        ),
+        (
+            "accepted twice and not there",
+            &unread_twice,
+            shown_as,
+            Seen::Nothing,
+            report,
+            Flag {
+                state: FlagState::Failed,
+                reason: Some(NOT_READ_BACK.to_owned()),
+                due: false,
+                why: None,
+                ..unread_twice.clone()
+            },
+        ),
+    ];
+    for (what, stored, wish, seen, on_drift, expected) in table {
+        assert_eq!(run(Some(stored), wish, seen, on_drift).flag, Some(expected), "{what}");
+    }
+}
+
+#[test]
+fn a_new_flag_is_that_of_its_participation() {
+    let flag = run(None, wish(Some(30)), Seen::NotAsked, OnDrift::Report).flag.unwrap();
+    let expected = Flag {
+        id: Uuid::from_u128(7),
+        participation: participation().id,
+        student: participation().student,
+        program: participation().program,
+        sis_id: Some("GUID-a".to_owned()),
+        starts_on: day(10),
+        ends_on: Some(day(30)),
+        state: FlagState::Wanted,
+        reason: None,
+        due: true,
+        why: Some("participation".to_owned()),
+        pushed: None,
+        verified_at: None,
+        refused: None,
+    };
+    assert_eq!(flag, expected);
+}
+
+#[test]
+fn a_second_push_that_was_cut_off_is_made_and_its_failure_stays_a_failure() {
+    let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
+    let again = run(Some(&sent), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    let still = run(Some(&again), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    assert_eq!((still.state, still.due), (FlagState::Wanted, true), "it was never sent a second time");
+    let failed = run(Some(&accepted(&still, &target(None))), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    assert_eq!((failed.state, failed.due), (FlagState::Failed, false));
+    assert_eq!(run(Some(&failed), wish(None), Seen::Nothing, OnDrift::Report).flag, Some(failed));
+}
+
+#[test]
+fn another_edit_is_told_again() {
+    let edited = ActualFlag { ends_on: Some(day(99)), ..shown(&target(None)) };
+    let flag = run(Some(&pushed(None)), wish(None), Seen::There(&edited), OnDrift::Report).flag.unwrap();
+    let table = [
+        (ActualFlag { sis_id: "other".to_owned(), ..shown(&target(None)) }, "edited student"),
+        (ActualFlag { program_sis_id: "other".to_owned(), ..shown(&target(None)) }, "edited program"),
+        (ActualFlag { starts_on: Some(day(11)), ..shown(&target(None)) }, "edited start"),
+        (ActualFlag { starts_on: None, ..edited }, "edited start end"),
+    ];
+    for (actual, told) in table {
+        let decision = run(Some(&flag), wish(None), Seen::There(&actual), OnDrift::Report);
+        assert_eq!(decision.drift.as_deref(), Some(told));
+    }
+    assert_eq!(run(Some(&flag), wish(None), Seen::Nothing, OnDrift::Report).drift.as_deref(), Some("deleted"));
+}
+
+/// Of what was pushed, each thing that is wished otherwise makes it due; the case of the SIS's ids is nothing.
+#[test]
+fn what_is_wished_otherwise_is_pushed() {
+    let stored = pushed(Some(30));
+    let target = target(Some(30));
+    let table = [
+        (target.clone(), false),
+        (PushedFlag { sis_id: "guid-A".to_owned(), ..target.clone() }, false),
+        (PushedFlag { program_sis_id: "program".to_owned(), ..target.clone() }, false),
+        (PushedFlag { sis_id: "GUID-b".to_owned(), ..target.clone() }, true),
+        (PushedFlag { program_sis_id: "OTHER".to_owned(), ..target.clone() }, true),
+        (PushedFlag { starts_on: day(11), ..target.clone() }, true),
+        (PushedFlag { ends_on: None, ..target }, true),
+    ];
+    for (wished, due) in table {
+        let flag = run(Some(&stored), Wish::Shown(wished.clone()), Seen::NotAsked, OnDrift::Report).flag.unwrap();
+        assert_eq!(flag.due, due, "{wished:?}");
+    }
+}
+
+/// Of one kept back, only what the SIS has accepted with the dates wished now is left alone.
+#[test]
+fn one_kept_back_is_right_only_with_both_dates_and_once_accepted() {
+    let kept = |starts: i64, ends: i64| Wish::KeptBack {
+        dates: Dates { starts_on: day(starts), ends_on: Some(day(ends)) },
+        state: FlagState::Failed,
+        reason: "flag-missing".to_owned(),
+    };
+    let right = pushed(Some(30));
+    let sent = accepted(&right, &target(Some(30)));
+    let unsent = Flag { pushed: None, ..right.clone() };
+    let unsettled = Flag { state: FlagState::Wanted, ..right.clone() };
+    for (what, stored, wish, left_alone) in [
+        ("read back", &right, kept(10, 30), true),
+        ("accepted", &sent, kept(10, 30), true),
+        ("another start", &right, kept(11, 30), false),
+        ("another end", &right, kept(10, 31), false),
+        ("never sent", &unsent, kept(10, 30), false),
+        ("not settled", &unsettled, kept(10, 30), false),
+    ] {
+        let flag = run(Some(stored), wish, Seen::NotAsked, OnDrift::Report).flag.unwrap();
+        assert_eq!(flag.state != FlagState::Failed, left_alone, "{what}");
+    }
+}
+
+#[test]
+fn what_was_accepted_is_read_again_by_what_was_sent() {
+    let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
+    let there = shown(&target(None));
+    let read = read_again(&sent, Seen::There(&there), now());
+    assert_eq!((read.state, read.verified_at), (FlagState::Pushed, Some(now())));
+    let missed = read_again(&sent, Seen::Nothing, now());
+    assert_eq!((missed.due, missed.why.as_deref()), (true, Some(NOT_READ_BACK)));
+    let unsent = Flag { pushed: None, ..sent };
+    assert_eq!(read_again(&unsent, Seen::There(&there), now()), unsent, "nothing was sent that could be read");
 }
 
 /// A SIS of one flag, its worker, and what may go wrong between them.

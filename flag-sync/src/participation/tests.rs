@@ -97,6 +97,30 @@ fn a_corrected_start_stays_the_same_participation() {
     assert_eq!((house.stored.len(), house.live()[0].id), (1, id));
 }
 
+/// With another document, it is the days that tell.
+#[test]
+fn without_a_document_in_common_a_day_in_common_makes_it_the_same() {
+    type Days = (i64, Option<i64>);
+    let table: [(Days, Days, bool); 8] = [
+        ((0, Some(9)), (9, Some(19)), true),
+        ((0, Some(9)), (10, Some(19)), false),
+        ((10, Some(19)), (0, Some(10)), true),
+        ((10, Some(19)), (0, Some(9)), false),
+        ((0, None), (500, None), true),
+        ((500, None), (0, None), true),
+        ((500, None), (0, Some(499)), false),
+        ((0, Some(499)), (500, None), false),
+    ];
+    for (before, after, same) in table {
+        let mut house = House::new();
+        house.see(&[document("a", before.0, before.1)], 5);
+        let id = house.stored[0].id;
+        house.see(&[document("b", after.0, after.1)], 6);
+        assert_eq!(house.live()[0].id == id, same, "{before:?} {after:?}");
+        assert_eq!(house.stored.len(), if same { 1 } else { 2 }, "{before:?} {after:?}: the other is void");
+    }
+}
+
 #[test]
 fn a_withdrawn_one_is_void_and_comes_back_as_itself() {
     let mut house = House::new();
@@ -128,6 +152,19 @@ fn a_split_one_gives_its_id_to_one_part_only() {
     let live = house.live();
     assert_eq!(live.len(), 2);
     assert_ne!(live[0].id, live[1].id);
+}
+
+/// The part that is new begins with the document that the id was made from.
+#[test]
+fn the_id_of_one_that_was_split_is_not_made_again() {
+    let mut house = House::new();
+    let rest = [document("b", 10, Some(19)), document("c", 20, Some(29))];
+    house.see(&[&[document("a", 0, Some(9))], rest.as_slice()].concat(), 5);
+    let id = house.stored[0].id;
+    house.see(&[&[document("a", 0, Some(5))], rest.as_slice()].concat(), 6);
+    let live = house.live();
+    assert_eq!((live.len(), live[1].id), (2, id), "most of its documents are the second part's");
+    assert_ne!(live[0].id, id);
 }
 
 fn any_documents() -> impl Strategy<Value = Vec<CompletedDocument>> {

@@ -187,7 +187,7 @@ impl Board {
         }
         let Some(listing) = self.listings.get_mut(listing.0 as usize) else { return false };
         listing.progress = Progress::Open;
-        if listing.cursor.is_some() {
+        if listing.by_cursor {
             // A page behind a cursor can only be reached from the start.
             listing.restart();
         } else {

@@ -16,6 +16,7 @@ impl Listing {
             again: Vec::new(),
             last_page: None,
             cursor: None,
+            by_cursor: false,
             total: None,
             fetched: 0,
             expected_pages: None,
@@ -118,6 +119,7 @@ impl Listing {
         }
         if !self.random_access {
             self.cursor.clone_from(&facts.cursor);
+            self.by_cursor |= facts.cursor.is_some();
         }
         if let Some(reason) = self.endless(page, facts) {
             self.progress = Progress::Failed(reason);

@@ -99,6 +99,28 @@ fn a_total_gives_the_last_page_at_once() {
     assert_eq!(moves.len(), 2, "pages 2 and 3, and nothing beyond");
 }
 
+#[test]
+fn a_total_makes_pages_expected_where_it_makes_sense() {
+    let most = i64::from(listing::MOST_PAGES);
+    let table = [
+        (10, Some(25), Some(3)),
+        (10, Some(30), Some(3)),
+        (10, Some(1), Some(1)),
+        (10, Some(0), None),
+        (10, Some(-5), None),
+        (0, Some(5), None),
+        (1, Some(most), Some(listing::MOST_PAGES)),
+        (1, Some(most + 1), None),
+        (10, None, None),
+    ];
+    for (rows, total, expected) in table {
+        let mut board = board(1, 1);
+        board.deal(at(0));
+        board.page_done(0, 1, &PageFacts { total, ..more(rows) }, at(1)).unwrap();
+        assert_eq!(board.listings[0].expected_pages, expected, "{rows} rows, {total:?} in all");
+    }
+}
+
 /// A board of one listing that had so many pages of ten rows.
 fn before(pages: u32) -> Board {
     let mut board = board(1, 1);
@@ -142,6 +164,8 @@ fn an_expectation_from_the_run_before_never_cuts_a_listing() {
 fn nothing_is_expected_of_a_listing_that_is_another_or_failed() {
     let mut failed = before(5);
     failed.listings[0].progress = Progress::Failed("no".to_owned());
+    let mut empty = before(5);
+    empty.listings[0].page_size = 0;
     let mut other = before(5);
     other.listings[0].ask.school_year = Some("9".to_owned());
     let mut again = before(5);
@@ -150,7 +174,7 @@ fn nothing_is_expected_of_a_listing_that_is_another_or_failed() {
     changes.listings[0].ask.since = Some(at(0));
     copied.listings[0].ask.stored = Some("00000000-0000-0000-0000-000000000007".parse().unwrap());
     aside.listings[0].aside = true;
-    for earlier in [failed, other, again, changes, copied, aside] {
+    for earlier in [failed, empty, other, again, changes, copied, aside] {
         let mut board = board(1, 2);
         board.expect(&earlier);
         assert_eq!(board.listings[0].expected_pages, None);
@@ -211,6 +235,8 @@ fn stale_and_doubled_messages_change_nothing() {
     assert_eq!(board.page_done(9, 1, &last(10), at(2)), None);
     assert!(board.dealt(0, 1).is_none());
     assert!(!board.postpone(0, 1, at(9)));
+    assert!(!board.renew(0, 1, at(9)));
+    assert!(!board.renew(9, 1, at(9)));
     assert_eq!(board, before);
 }
 
@@ -266,6 +292,179 @@ fn a_page_that_never_reached_the_store_is_dealt_again() {
     assert!(board.all_fetched());
 }
 
+fn by_cursor(cursor: Option<&str>) -> PageFacts {
+    PageFacts { random_access: false, cursor: cursor.map(str::to_owned), ..more(10) }
+}
+
+/// Whichever page it is: the last one names no cursor any more, and is behind one all the same.
+#[test]
+fn a_page_behind_a_cursor_that_never_reached_the_store_is_reached_from_the_start() {
+    for lost in 1..=3 {
+        let mut board = board(1, 2);
+        board.deal(at(0));
+        for (page, cursor) in [(1, Some("b")), (2, Some("c")), (3, None)] {
+            let facts = PageFacts { last: cursor.is_none(), ..by_cursor(cursor) };
+            let moves = board.page_done(0, page, &facts, at(1)).unwrap();
+            assert_eq!((moves.len(), board.listings[0].cursor.as_deref()), (usize::from(page < 3), cursor));
+        }
+        assert!(board.all_fetched());
+        assert!(board.page_missing(ListingNo(0), PageNo(lost)), "page {lost}");
+        assert_eq!(board.listings[0].cursor, None, "page {lost}");
+        let moves = board.deal(at(2));
+        assert_eq!(page_of(&board, moves[0]), (0, 1), "page {lost}");
+        for (generation, cursor) in [(4, Some("b")), (5, Some("c")), (6, None)] {
+            board.page_done(0, generation, &by_cursor(cursor), at(3)).unwrap();
+        }
+        assert!(board.all_fetched(), "where it ends is known");
+    }
+}
+
+/// A lane that is lost with a page behind a cursor leaves the cursor for the next.
+#[test]
+fn a_lost_page_behind_a_cursor_is_dealt_again_with_it() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &by_cursor(Some("b")), at(1)).unwrap();
+    let moves = board.lane_lost(at(2), at(2));
+    assert_eq!((page_of(&board, moves[0]), board.listings[0].cursor.as_deref()), ((0, 2), Some("b")));
+}
+
+#[test]
+fn a_page_one_that_is_lost_begins_its_listing_anew() {
+    let mut board = board(1, 2);
+    board.deal(at(0));
+    let moves = board.lane_lost(at(1), at(1));
+    assert_eq!((moves.len(), page_of(&board, moves[0])), (1, (0, 1)), "and it is dealt alone");
+    assert_eq!(board.listings[0].next_page, 2);
+}
+
+#[test]
+fn what_is_laid_under_is_fetched_already() {
+    let mut board = board(1, 2);
+    board.lay_under(ask("M/O9"), 3);
+    let moves = board.deal(at(0));
+    assert_eq!(moves.iter().map(|step| page_of(&board, *step)).collect::<Vec<_>>(), [(1, 1)]);
+    assert_eq!(board.extent(), Extent::from([(ListingNo(0), 3)]));
+    let missing = board.missing(|_, page| page.0 == 2);
+    assert_eq!(missing, [(ListingNo(0), PageNo(1)), (ListingNo(0), PageNo(3))]);
+    let laid = &board.listings[0];
+    assert_eq!((laid.ask.resource.as_str(), laid.fetched, laid.is_open()), ("M/O9", 3, false));
+}
+
+#[test]
+fn everything_is_asked_for_in_place_of_changes_and_of_what_they_stand_on() {
+    let changes = || Ask { since: Some(at(0)), ..ask("users") };
+    let stored = Ask { stored: Some("00000000-0000-0000-0000-000000000007".parse().unwrap()), ..ask("users") };
+    let mut board = Board::new(vec![changes(), ask("orgs")], 1);
+    board.lay_under(stored, 2);
+    assert!(board.ask_everything());
+    let aside: Vec<bool> = board.listings.iter().map(|listing| listing.aside).collect();
+    assert_eq!(aside, [true, true, false, false]);
+    assert_eq!((&board.listings[3].ask, &board.listings[3].progress), (&ask("users"), &Progress::Waiting));
+    let once = board.clone();
+    assert!(!board.ask_everything());
+    assert_eq!(board, once);
+
+    let mut whole = Board::new(vec![ask("users")], 1);
+    assert!(!whole.ask_everything());
+    assert!(!whole.listings[0].aside);
+    let mut looked_again = Board::new(vec![changes()], 1);
+    assert!(looked_again.add_recheck(Vec::new()));
+    assert!(!looked_again.ask_everything(), "what is added would count as a second look");
+    assert_eq!(looked_again.listings.len(), 1);
+}
+
+#[test]
+fn rows_are_whole_unless_narrowed() {
+    assert!(ask("users").is_whole());
+    assert!(!Ask { since: Some(at(0)), ..ask("users") }.is_whole());
+    assert!(!Ask { ids: Some(IdFilter::default()), ..ask("users") }.is_whole());
+}
+
+#[test]
+fn a_source_without_an_end_is_given_up() {
+    for (page, given_up) in [(listing::MOST_PAGES - 1, false), (listing::MOST_PAGES, true)] {
+        let mut board = board(1, 1);
+        board.deal(at(0));
+        board.page_done(0, 1, &more(10), at(1)).unwrap();
+        board.listings[0].next_page = page;
+        board.lanes[0].dealt = None;
+        let step = board.deal(at(2))[0];
+        board.page_done(step.lane, step.generation, &PageFacts { digest: Some(7), ..more(10) }, at(3)).unwrap();
+        let failed = matches!(&board.listings[0].progress, Progress::Failed(reason) if reason.starts_with("endless: "));
+        assert_eq!(failed, given_up, "{page}");
+    }
+}
+
+#[test]
+fn a_page_equal_to_its_neighbour_is_a_fault_only_within_the_listing_and_with_rows() {
+    let same = |rows| PageFacts { digest: Some(1), ..more(rows) };
+    // The same page again, fetched by another lane.
+    let mut again = board(1, 1);
+    again.deal(at(0));
+    again.page_done(0, 1, &same(10), at(1)).unwrap();
+    again.page_done(0, 2, &PageFacts { digest: Some(2), last: true, ..more(10) }, at(2)).unwrap();
+    assert!(again.page_missing(ListingNo(0), PageNo(2)));
+    let step = again.deal(at(3))[0];
+    again.page_done(step.lane, step.generation, &PageFacts { digest: Some(2), ..more(10) }, at(4)).unwrap();
+    assert_eq!(again.listings[0].progress, Progress::Fetched);
+    // Empty ones are alike by nature.
+    let mut empty = board(1, 1);
+    empty.deal(at(0));
+    empty.page_done(0, 1, &same(0), at(1)).unwrap();
+    empty.page_done(0, 2, &same(0), at(2)).unwrap();
+    assert_eq!(empty.listings[0].progress, Progress::Open);
+    // Beyond the end whatever is served does not matter.
+    let mut beyond = board(1, 2);
+    beyond.deal(at(0));
+    beyond.page_done(0, 1, &more(10), at(1)).unwrap();
+    beyond.page_done(0, 2, &PageFacts { digest: Some(1), last: true, ..more(10) }, at(2)).unwrap();
+    beyond.listings[0].absorb(3, &same(10));
+    assert_eq!(beyond.listings[0].progress, Progress::Fetched);
+}
+
+#[test]
+fn of_pages_in_trouble_the_first_one_is_named_and_what_lies_behind_is_not_asked_for() {
+    let mut board = board(1, 3);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    board.listing_failed(2, 1, "status 502", at(2)).unwrap();
+    assert_eq!(board.deal(at(2)), [], "page 4 is in trouble: page 5 waits for where the end is");
+    board.listing_failed(1, 1, "status 501", at(3)).unwrap();
+    board.page_done(0, 2, &more(10), at(4)).unwrap();
+    assert_eq!(board.listings[0].progress, Progress::Failed("page 3: status 501".to_owned()));
+}
+
+#[test]
+fn what_was_given_back_before_the_end_is_still_wanted_and_nothing_behind_it() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let listing = &mut board.listings[0];
+    listing.next_page = 9;
+    listing.again = vec![3, 7];
+    listing.errors = BTreeMap::from([(4, "status 500".to_owned()), (8, "status 404".to_owned())]);
+    listing.absorb(5, &last(10));
+    assert_eq!(listing.again, [3]);
+    assert_eq!(listing.errors.keys().collect::<Vec<_>>(), [&4]);
+}
+
+/// As boards lie in stores that are older than hands of several pages.
+#[test]
+fn a_hand_of_long_ago_is_of_one_page() {
+    let dealt: Dealt = serde_json::from_str(r#"{"listing": 0, "page": 3, "at": "2026-01-01T00:00:00Z"}"#).unwrap();
+    assert_eq!(dealt.range(), 3..4);
+}
+
+#[test]
+fn a_page_one_that_cannot_be_had_fails_its_listing_at_once() {
+    let mut board = board(2, 1);
+    board.deal(at(0));
+    let moves = board.listing_failed(0, 1, "status 403", at(1)).unwrap();
+    assert_eq!(board.listings[0].progress, Progress::Failed("status 403".to_owned()));
+    assert_eq!(page_of(&board, moves[0]), (1, 1), "the lane goes on with the next");
+}
+
 #[test]
 fn the_second_look_is_added_once() {
     let mut board = board(1, 1);
@@ -293,6 +492,11 @@ fn a_lane_gets_several_pages_while_the_others_have_listings_of_their_own() {
     // A source that serves no page out of order gets them one by one.
     let moves = board.page_done(1, 1, &PageFacts { random_access: false, ..more(10) }, at(1)).unwrap();
     assert_eq!(hand_of(&board, moves[0]), (1, 2..3));
+    // As many listings as lanes: each lane may soon have to help with the last.
+    let mut board = self::board(4, 4);
+    board.deal(at(0));
+    let moves = board.page_done(0, 1, &more(10), at(1)).unwrap();
+    assert_eq!(hand_of(&board, moves[0]), (0, 2..3));
 }
 
 #[test]
@@ -321,6 +525,7 @@ fn what_a_hand_had_no_time_for_is_dealt_again() {
     board.page_done(0, 1, &more(10), at(1)).unwrap();
     let moves = board.pages_done(0, 2, &[more(10), more(10)], at(2)).unwrap();
     assert_eq!(hand_of(&board, moves[0]), (0, 4..29));
+    assert_eq!(board.listings[0].fetched, 3);
 }
 
 #[test]

@@ -1,0 +1,149 @@
+//! From the first page to the end of the run, whatever is lost or broken on the way.
+
+use std::fmt::Write as _;
+
+use chrono::TimeDelta;
+use rollcall_classifier::reconcile;
+use rollcall_proto::{
+    id::{ConnectionNo, ListingNo, PageNo},
+    message::{Body, Message},
+    roster::Status,
+};
+use rollcall_store::run::{RunState, Stage};
+use serde_json::json;
+
+use crate::night::{Night, sis};
+
+#[tokio::test]
+async fn a_first_night_then_an_unchanged_one() {
+    let mut night = Night::new().await;
+    let sis = sis(300);
+    let first = night.night(&sis).await;
+    assert_eq!((first.state, first.counts.added, first.counts.applied), (RunState::Succeeded, 300, 300), "{first:?}");
+    assert_eq!(night.status_of("17").await, Some(Status::Enrolled));
+    let second = night.night(&sis).await;
+    assert_eq!((second.state, second.counts.unchanged, second.counts.applied), (RunState::Succeeded, 300, 0));
+    assert!(night.parked.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_left_is_looked_at_again_and_taken_out() {
+    let mut night = Night::new().await;
+    let mut sis = sis(10);
+    night.night(&sis).await;
+    let spells = sis.get_mut("Enrollment/EntryWithdrawal").unwrap();
+    spells[3]["EndDate"] = json!("2025-10-01");
+    spells[3]["WithdrawalCodeID"] = json!(7);
+    for rows in sis.values_mut() {
+        rows.retain(|row| row["StudentID"] != json!(9));
+    }
+    let second = night.night(&sis).await;
+    assert_eq!((second.state, second.counts.removed, second.counts.missing), (RunState::Succeeded, 2, 1), "{second:?}");
+    assert_eq!(night.fetched_again, 2, "one list of ids for each of two listings");
+    assert_eq!(night.status_of("4").await, Some(Status::Inactive));
+    assert_eq!(night.status_of("9").await, Some(Status::Inactive));
+    let third = night.night(&sis).await;
+    assert_eq!((third.counts.unchanged, third.counts.applied), (10, 0));
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_decode_is_parked_and_the_run_goes_on() {
+    let mut night = Night::new().await;
+    let mut sis = sis(5);
+    night.night(&sis).await;
+    for row in sis.get_mut("Enrollment/EntryWithdrawal").unwrap() {
+        row["EndDate"] = json!("2025-10-01");
+    }
+    night.broken.insert("Enrollment/EntryWithdrawal", "{\"Objects\":[\n{\"EntryWithdrawalID\":1,");
+    let run = night.night(&sis).await;
+    assert_eq!((run.state, run.counts.removed), (RunState::Partial, 0), "{run:?}");
+    assert_eq!(night.status_of("3").await, Some(Status::Enrolled));
+    let (reason, detail) = &night.parked[0];
+    assert_eq!(*reason, "page-undecodable");
+    assert!(detail.contains("line 2"), "{detail}");
+}
+
+#[tokio::test]
+async fn too_many_removals_wait_for_a_person_and_are_looked_at_then() {
+    let mut night = Night::new().await;
+    let whole = sis(10);
+    night.night(&whole).await;
+    let half = sis(4);
+    let held = night.night(&half).await;
+    assert_eq!((held.state, held.counts.removed), (RunState::Held, 6), "{held:?}");
+    assert_eq!(night.fetched_again, 0);
+    let store = night.context.store.clone();
+    let stage = store.approve(&night.district, held.id, "ada", night.now()).await.unwrap().unwrap();
+    assert_eq!(stage, Stage::Recheck);
+    night.context.ask_to_plan((&night.district, held.id), None).await.unwrap();
+    night.work(&half).await;
+    let run = night.run(held.id).await;
+    assert_eq!((run.state, run.counts.removed, run.counts.applied), (RunState::Succeeded, 6, 6), "{run:?}");
+    assert!(night.fetched_again > 0);
+}
+
+#[tokio::test]
+async fn with_every_message_lost_at_every_step_the_run_still_ends_right() {
+    let mut night = Night::new().await;
+    let mut sis = sis(6);
+    night.night(&sis).await;
+    sis.get_mut("Demographics/Name").unwrap()[2]["LastName"] = json!("Lopez");
+    for rows in sis.values_mut() {
+        rows.retain(|row| row["StudentID"] != json!(5));
+    }
+    let run = night.start(&sis).await;
+    let mut ended = false;
+    for _ in 0..60 {
+        // The classifier's own messages are lost; the fetcher's lanes and pages, and the writer's batches get through
+        // once.
+        while let Some(message) = night.next() {
+            if !matches!(message.body, Body::Plan(_) | Body::Release(_) | Body::Applied(_)) {
+                night.handle(&sis, message).await;
+            }
+        }
+        if night.run(run).await.state.is_end() {
+            ended = true;
+            break;
+        }
+        night.clock.advance(TimeDelta::minutes(2));
+        reconcile::tick(&night.context).await.unwrap();
+        // What the reconciler publishes gets through, what follows from it does not.
+        let owed: Vec<Message> = night.kept.0.lock().unwrap().drain(..).collect();
+        for message in owed {
+            night.handle(&sis, message).await;
+        }
+    }
+    assert!(ended, "the run did not end: {:?}", night.run(run).await);
+    let run = night.run(run).await;
+    assert_eq!((run.state, run.counts.changed, run.counts.removed), (RunState::Succeeded, 1, 1));
+}
+
+#[tokio::test]
+async fn a_page_too_large_for_a_message_is_read_out_of_the_store() {
+    let mut night = Night::new().await;
+    night.stashed = true;
+    // Texts that do not compress, so that the names' page is above what a message carries.
+    let mut random = blake3::Hasher::new().update(b"names").finalize_xof();
+    let mut sis = sis(40);
+    for row in sis.get_mut("Demographics/Name").unwrap() {
+        let mut noise = vec![0_u8; 80_000];
+        random.fill(&mut noise);
+        let mut name = String::new();
+        for byte in noise {
+            write!(name, "{byte:02x}").unwrap();
+        }
+        row["MiddleName"] = json!(name);
+    }
+    let run = night.night(&sis).await;
+    assert_eq!((run.state, run.counts.added), (RunState::Succeeded, 40), "{run:?}");
+    let names = (0..6).map(ListingNo);
+    let mut largest = 0;
+    for listing in names {
+        let first = PageNo(1);
+        let raw = night.context.store.raw_page(&night.district, run.id, ConnectionNo(0), listing, first).await.unwrap();
+        largest = largest.max(raw.unwrap().len());
+    }
+    assert!(largest > 3 << 20, "{largest} bytes");
+    let student = night.context.store.student(&night.district, "7").await.unwrap().unwrap();
+    assert_eq!(student.record.person.middle_name.unwrap().len(), 160_000);
+}

@@ -1,0 +1,218 @@
+//! What goes wrong at Campus and on the way costs time, and no flag.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use rollcall_proto::{
+    clock::Clock as _,
+    handler::{Fate, Handler as _},
+    message::Message,
+};
+use rollcall_sandbox::{CampusFault, CampusFaults, CampusProgramRow, Strike};
+use rollcall_store::district::OnDrift;
+
+use crate::{
+    common::{Fixture, day},
+    house::{House, STUDENTS, program},
+    on_both_engines,
+};
+
+on_both_engines! {
+    passing_faults_cost_nothing,
+    a_busy_campus_is_left_alone_for_as_long_as_it_asks,
+    what_campus_refuses_is_set_aside_alone,
+    what_is_refused_for_good_is_sent_once,
+    half_a_batch_and_a_days_outage_are_made_good,
+    a_refused_vendor_is_told_and_tried_again,
+    a_wrong_vendor_secret_writes_nothing,
+    a_program_that_campus_has_not_fails_alone,
+    a_flag_whose_answer_was_lost_is_ended_all_the_same,
+}
+
+async fn passing_faults_cost_nothing(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    for fault in [
+        CampusFault::LostAnswer,
+        CampusFault::Status(401),
+        CampusFault::Status(408),
+        CampusFault::Status(500),
+        CampusFault::Status(503),
+        CampusFault::TooMany(1),
+        CampusFault::TooMany(600),
+    ] {
+        house.strike(fault, Some(7));
+        house.night().await;
+        house.assert_all_pushed().await;
+        // Every flag anew.
+        for flag in house.campus.flags() {
+            house.campus.delete(&flag.id);
+        }
+        let mut restoring = house.file.clone();
+        restoring.programs[0].on_drift = OnDrift::Restore;
+        house.apply(&restoring).await;
+    }
+}
+
+async fn a_busy_campus_is_left_alone_for_as_long_as_it_asks(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.strike(CampusFault::TooMany(240), None);
+    house.handle_sync().await;
+    let (asked, began) = (house.campus.stats().calls, house.clock.now());
+    let again = house.store().flag_work().await.unwrap()[0].retry_at.unwrap();
+    assert!(again >= began + TimeDelta::seconds(240), "{began} {again}");
+    for _ in 0..3 {
+        house.clock.advance(TimeDelta::minutes(1));
+        house.handle_sync().await;
+    }
+    assert_eq!(house.campus.stats().calls, asked, "nothing was asked meanwhile");
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+async fn what_campus_refuses_is_set_aside_alone(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    for status in [404, 409, 422] {
+        let only = Some("7".to_owned());
+        let strikes = vec![Strike { fault: CampusFault::Status(status), writes_only: true, only, times: None }];
+        house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+        house.night().await;
+        assert_eq!(house.shown().len(), STUDENTS - 1);
+        assert_eq!(house.states().await["7"], ("failed", Some(format!("campus-{status}"))));
+    }
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    house.assert_all_pushed().await;
+}
+
+async fn what_is_refused_for_good_is_sent_once(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let refuse = |status| {
+        let only = Some("7".to_owned());
+        let strikes = vec![Strike { fault: CampusFault::Status(status), writes_only: true, only, times: None }];
+        house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    };
+    let asked = async || house.store().flag_ledger(&house.district, None, 1_000).await.unwrap().len();
+    refuse(422);
+    house.settle().await;
+    let before = asked().await;
+    for _ in 0..3 {
+        house.unasked_night().await;
+    }
+    assert_eq!(asked().await, before, "an unchanged night sends nothing");
+    assert_eq!(house.states().await["7"], ("failed", Some("campus-422".to_owned())));
+    // Something else is wanted.
+    house.complete("d7", "7", "2026-08-21", None).await;
+    house.settle().await;
+    assert_eq!(asked().await, before + 1);
+    house.unasked_night().await;
+    assert_eq!(asked().await, before + 1);
+    // A person asks.
+    house.night().await;
+    assert_eq!(asked().await, before + 2);
+    // A student who is unknown today may be there tomorrow.
+    refuse(404);
+    house.night().await;
+    house.unasked_night().await;
+    assert_eq!(asked().await, before + 4);
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    assert_eq!(house.shown()["7"].0, day("2026-08-21"));
+    assert_eq!(house.flags().await.into_iter().filter(|flag| flag.refused.is_some()).count(), 0);
+}
+
+async fn half_a_batch_and_a_days_outage_are_made_good(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.campus.set_faults(CampusFaults { outage_after_writes: Some(5), ..CampusFaults::default() });
+    let (handler, begin) = (house.handler(), house.clock.now());
+    while house.clock.now() < begin + TimeDelta::hours(24) {
+        let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+        assert_eq!(handler.handle(message).await, Fate::Done, "no message waits for a Campus that is away");
+        let work = house.store().flag_work().await.unwrap().pop().unwrap();
+        house.clock.set(work.retry_at.expect("it is put off").max(house.clock.now() + TimeDelta::seconds(1)));
+    }
+    assert_eq!(house.campus.flags().len(), 5);
+    let states = house.states().await;
+    assert!(states.values().all(|(state, _)| *state != "failed"), "an outage costs no flag: {states:#?}");
+    assert!(house.store().flags_problem(&house.district).await.unwrap().is_some());
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    house.assert_all_pushed().await;
+    assert_eq!(house.store().flags_problem(&house.district).await.unwrap(), None);
+}
+
+async fn a_refused_vendor_is_told_and_tried_again(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.campus.set_faults(CampusFaults { vendor_refused: true, ..CampusFaults::default() });
+    house.handle_sync().await;
+    let problem = house.store().flags_problem(&house.district).await.unwrap().unwrap();
+    assert!(problem.starts_with("access-refused") && problem.contains("vendor_secret"), "{problem}");
+    assert!(!problem.contains(&house.campus.config().vendor_secret));
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+async fn a_wrong_vendor_secret_writes_nothing(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.apply_with(&house.file, "another-secret").await;
+    house.handle_sync().await;
+    let problem = house.store().flags_problem(&house.district).await.unwrap().unwrap();
+    assert!(problem.starts_with("access-refused") && !problem.contains("another-secret"), "{problem}");
+    assert_eq!(house.shown(), BTreeMap::new());
+    house.apply(&house.file).await;
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+async fn a_program_that_campus_has_not_fails_alone(f: Fixture) {
+    let mut programs = program("create-new");
+    let other =
+        serde_json::json!({"name": "Section 504", "flags": true, "option": "create-new", "cutover": "2026-08-15"});
+    programs.as_array_mut().unwrap().push(other);
+    let house = House::new(f, programs).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete_of("Section 504", "b", "2", "2026-08-20", None).await;
+    let good = house.campus.programs();
+    let with = |change: &dyn Fn(&mut CampusProgramRow)| {
+        let mut programs = good.clone();
+        change(&mut programs[1]);
+        programs
+    };
+    let cases = [
+        ("flag-missing", with(&|program| "section 504".clone_into(&mut program.name))),
+        ("flag-inactive", with(&|program| program.active = false)),
+        ("flag-missing", with(&|program| program.special_ed = false)),
+    ];
+    for (code, programs) in cases {
+        house.campus.set_programs(programs);
+        house.night().await;
+        let states = house.states().await;
+        assert_eq!(states["1"], ("pushed", None), "{code}");
+        assert!(states["2"].0 == "failed" && states["2"].1.as_ref().unwrap().starts_with(code), "{states:?}");
+        assert_eq!(house.shown().len(), 1);
+    }
+    house.campus.set_programs(good);
+    house.night().await;
+    assert_eq!(house.shown().len(), 2);
+}
+
+async fn a_flag_whose_answer_was_lost_is_ended_all_the_same(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.strike(CampusFault::LostAnswer, None);
+    house.handle_sync().await;
+    assert_eq!(house.shown()["1"].1, None, "Campus has it");
+    assert_eq!(house.flags().await[0].pushed, None, "and we do not know");
+    house.withdraw("a").await;
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    assert_eq!(house.shown()["1"].1, Some(day("2026-08-31")));
+}

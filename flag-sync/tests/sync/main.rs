@@ -1,0 +1,13 @@
+//! flag-sync against a Campus over real HTTP, on both engines: whatever goes wrong on the way, flags end as participations
+//! want them, and none is doubled.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../../store/tests/common/mod.rs"]
+mod common;
+mod faults;
+#[path = "../house/mod.rs"]
+mod house;
+#[path = "../../../store/tests/roster_support/mod.rs"]
+mod roster_support;
+mod wishes;
+mod workers;

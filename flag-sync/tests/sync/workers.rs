@@ -1,0 +1,174 @@
+//! Workers that die, wait for each other, take long, or are switched off under way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+use rollcall_flag_sync::{FlagHandler, FlagSyncConfig};
+use rollcall_proto::{
+    clock::Clock as _,
+    handler::{Fate, Handler as _},
+    message::Message,
+};
+use rollcall_sandbox::CampusConfig;
+use rollcall_store::district::District;
+use uuid::Uuid;
+
+use crate::{
+    common::{Fixture, day},
+    house::{House, STUDENTS, program},
+    on_both_engines,
+};
+
+on_both_engines! {
+    a_lease_is_renewed_however_long_a_comparison_takes,
+    a_base_url_is_taken_as_it_was_copied,
+    switches_are_switches,
+    a_switch_stops_a_push_under_way,
+    killed_at_any_moment,
+    two_workers_at_once,
+}
+
+/// A worker whose work takes many times its lease keeps it, and nobody else gets in meanwhile.
+async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
+    let config = CampusConfig { page_limit: 5, latency_ms: 150, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let lease = Duration::from_millis(400);
+    let context = house.context_with(FlagSyncConfig { lease, ..FlagSyncConfig::default() });
+    let handler = FlagHandler::new(context);
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+    let began = tokio::time::Instant::now();
+    let mut work = tokio::spawn(async move { handler.handle(message).await });
+    while house.store().flag_work().await.unwrap()[0].lease_until.is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the worker does not begin");
+    }
+    let mut tries = 0;
+    let fate = loop {
+        tokio::select! {
+            fate = &mut work => break fate.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+        // The lease is measured by the house's clock.
+        house.clock.advance(TimeDelta::milliseconds(50));
+        let (other, now) = (Uuid::now_v7(), house.clock.now());
+        let claimed =
+            house.store().claim_flags(&house.district, other, now, now + TimeDelta::seconds(1)).await.unwrap();
+        if claimed {
+            // The worker has given it back by itself, or everything below is untrue.
+            break work.await.unwrap();
+        }
+        tries += 1;
+    };
+    assert_eq!(fate, Fate::Done);
+    assert!(began.elapsed() > 2 * lease && tries > 5, "the comparison was quick: {:?}", began.elapsed());
+    house.assert_all_pushed().await;
+    assert_eq!(house.campus.stats().writes, STUDENTS as u64, "all in one go");
+}
+
+async fn a_base_url_is_taken_as_it_was_copied(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let copied = house.campus.base_url();
+    let server = copied.strip_suffix("/ims/oneroster").unwrap();
+    let with = |url: &str, version: Option<&str>| {
+        let mut file = serde_json::to_value(&house.file).unwrap();
+        file["connection"][0]["base_url"] = url.into();
+        file["connection"][0]["version"] = version.into();
+        serde_json::from_value::<District>(file).unwrap()
+    };
+    for (number, url) in [server.to_owned(), format!("{server}//ims/oneroster/rostering/v1p2/")].iter().enumerate() {
+        house.apply(&with(url, None)).await;
+        house.complete("d0", "0", &format!("2026-08-2{}", number + 1), None).await;
+        house.night().await;
+        assert_eq!(house.shown()["0"].0, day(&format!("2026-08-2{}", number + 1)), "{url}");
+    }
+    house.apply(&with(&copied.replace("v1p2", "v1p1"), None)).await;
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now() + TimeDelta::seconds(1));
+    assert_eq!(house.handler().handle(message).await, Fate::Done);
+    let problem = house.store().flags_problem(&house.district).await.unwrap().unwrap();
+    assert!(problem.contains("OneRoster 1.2 only") && problem.contains("base URL"), "{problem}");
+}
+
+async fn switches_are_switches(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.settle().await;
+    let mut off = house.file.clone();
+    off.programs[0].flags = false;
+    house.apply(&off).await;
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.withdraw("a").await;
+    assert!(house.store().flag_work().await.unwrap().is_empty());
+    house.handle_sync().await;
+    let mut district_off = house.file.clone();
+    district_off.flags.enabled = false;
+    house.apply(&district_off).await;
+    house.handle_sync().await;
+    assert_eq!(house.shown(), BTreeMap::from([("1".to_owned(), (day("2026-08-20"), None))]), "nothing is written");
+    house.apply(&house.file).await;
+    house.settle().await;
+    assert_eq!(house.shown().len(), 2);
+    assert!(house.shown()["1"].1.is_some(), "what was due is made good, without waiting for the next night");
+    let synced = house.store().flags_synced_at(&house.district).await.unwrap();
+    house.apply(&house.file).await;
+    assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "the same file asks for nothing");
+}
+
+/// Within a part of the lease, however much is left to push.
+async fn a_switch_stops_a_push_under_way(f: Fixture) {
+    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let lease = Duration::from_millis(400);
+    let one_by_one = FlagSyncConfig { lease, students_at_once: 1, ..FlagSyncConfig::default() };
+    let handler = FlagHandler::new(house.context_with(one_by_one));
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+    let push = tokio::spawn(async move { handler.handle(message).await });
+    let began = tokio::time::Instant::now();
+    while house.campus.stats().writes == 0 {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing is pushed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut off = house.file.clone();
+    off.flags.enabled = false;
+    house.apply(&off).await;
+    assert_eq!(push.await.unwrap(), Fate::Done);
+    assert!(house.campus.flags().len() < STUDENTS, "it went on to the end");
+    let written = house.campus.stats().writes;
+    house.handle_sync().await;
+    assert_eq!(house.campus.stats().writes, written);
+    house.apply(&house.file).await;
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+/// The future is dropped wherever it stands, as a process that is killed: after a commit, within a request, between both.
+async fn killed_at_any_moment(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for kill in 0..40 {
+        let handler = house.handler();
+        house.clock.advance(TimeDelta::minutes(2));
+        let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+        let life = Duration::from_micros(random.u64(..60_000));
+        let _ = tokio::time::timeout(life, handler.handle(message)).await;
+        if kill % 5 == 4 {
+            let number = random.usize(..STUDENTS);
+            house.withdraw(&format!("d{number}")).await;
+            house.complete(&format!("d{number}-{kill}"), &number.to_string(), "2026-08-20", None).await;
+        }
+    }
+    house.clock.advance(TimeDelta::minutes(2));
+    house.night().await;
+    house.night().await;
+    house.assert_all_pushed().await;
+}
+
+async fn two_workers_at_once(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.two_workers().await;
+    house.assert_all_pushed().await;
+    assert_eq!(house.campus.stats().writes, STUDENTS as u64, "and none was sent twice");
+}
