@@ -291,7 +291,7 @@ impl Walk<'_, '_> {
             self.skip(id, PULL_INCOMPLETE, "not added before a complete pull shows it".to_owned());
             return Ok(());
         }
-        self.found.counts.added += 1;
+        self.count(Change::Added, 1);
         let event = self.event(decided, Change::Added, None);
         self.put(Waiting { event, overlay: None })
     }

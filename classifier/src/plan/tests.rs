@@ -62,6 +62,21 @@ fn a_first_night_adds_everybody_and_the_next_changes_nobody() {
 }
 
 #[test]
+fn what_is_odd_about_a_student_is_said_of_the_unchanged_too() {
+    let mut sis = Sis::with_students(2);
+    sis.row(SPELL, 1)["EndDate"] = json!("2026-05-20");
+    sis.row(SPELL, 1)["WithdrawalDate"] = json!("2026-05-21");
+    let roster = Roster::of(&sis);
+    for (changed, unchanged) in [(0, 2), (1, 1)] {
+        let plan = roster.plan(sis.facts());
+        assert_eq!((plan.counts.changed, plan.counts.unchanged), (changed, unchanged));
+        let said: Vec<_> = plan.findings.iter().map(|finding| (finding.code.as_str(), finding.count)).collect();
+        assert_eq!(said, [("withdrawal-dates-differ", 1)]);
+        sis.row(NAME, 2)["LastName"] = json!("Lopez");
+    }
+}
+
+#[test]
 fn a_change_is_an_update_and_needs_no_second_look() {
     let mut sis = Sis::with_students(5);
     let roster = Roster::of(&sis);
@@ -153,8 +168,20 @@ fn a_listing_that_lost_a_page_takes_nobody_out() {
         assert!(plan.baselines.is_empty(), "a torn pull is no measure for the next");
         let what: Vec<_> = events(&plan).into_iter().map(|e| (e.student_id.0, e.to)).collect();
         assert!(what.contains(&("4".to_owned(), Status::Enrolled)), "updates go on: {what:?}");
+        assert!(what.contains(&("10".to_owned(), Status::Enrolled)), "and so do adds: {what:?}");
         assert!(what.iter().all(|(_, to)| *to == Status::Enrolled));
     }
+}
+
+#[test]
+fn who_left_within_the_year_is_added_by_a_complete_pull() {
+    let mut sis = Sis::with_students(3);
+    sis.withdraw(2, "2025-10-01", 91);
+    sis.withdraw(3, "2025-10-01", 92);
+    let plan = Roster::default().plan(sis.facts());
+    let what: Vec<_> = events(&plan).into_iter().map(|event| (event.change, event.to)).collect();
+    let added = [Status::Enrolled, Status::Graduated, Status::Inactive].map(|status| (Change::Added, status));
+    assert_eq!((what, plan.skips.len()), (added.to_vec(), 0));
 }
 
 #[test]

@@ -183,6 +183,7 @@ fn earlier() -> DateTime<Utc> {
 
 /// The whole flag each time: what a decision does not speak of stays as it was.
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn a_decision_settles_every_field_it_speaks_of_and_no_other() {
     let (old, target, there) = (eventful(), target(Some(30)), shown(&target(Some(30))));
     let edited = ActualFlag { ends_on: None, ..there.clone() };
