@@ -287,7 +287,7 @@ impl Campus {
             self.pace.turn(&self.district).await;
             match self.session.exchange(call).await {
                 Err(error) if tries < TRIES && may_go_well_at_once(&error) => {
-                    tokio::time::sleep(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
+                    self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
                     tries += 1;
                 }
                 answer => return answer,

@@ -110,6 +110,11 @@ impl Session {
         self.shared.clock.0.now()
     }
 
+    /// Waits by the clock that was passed in.
+    pub async fn pause(&self, wait: Duration) {
+        self.shared.clock.0.sleep(wait).await;
+    }
+
     /// Fetches a token, or finds that there is one.
     pub async fn authenticate(&self) -> Result<(), SisError> {
         self.shared.tokens.get(&self.shared.http, &self.credentials).await.map(drop)

@@ -158,7 +158,7 @@ enum RootKey {
 }
 
 /// The total of `Paging`, where one is given. Its name is not public: any whole number under a name with "total" in it,
-/// pages excepted, is taken for it.
+/// pages excepted, is taken for it; one below zero says nothing, as to the fetcher.
 struct Paging(Option<i64>);
 
 impl<'de> serde::Deserialize<'de> for Paging {
@@ -184,7 +184,7 @@ impl<'de> Visitor<'de> for PagingVisitor {
         let mut total = None;
         while let Some((key, value)) = map.next_entry::<String, Raw<'de>>()? {
             let key = key.to_ascii_lowercase();
-            if let Raw::Number(number) = value
+            if let Raw::Number(number @ 0..) = value
                 && key.contains("total")
                 && !key.contains("page")
             {

@@ -209,10 +209,11 @@ fn calendar_day(day: &[u8]) -> Option<(i32, u32, u32)> {
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {
-    bytes
-        .iter()
-        .try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
-        .filter(|_| !bytes.is_empty())
+    let add = |sum: u32, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    bytes.iter().try_fold(0_u32, add).filter(|_| !bytes.is_empty())
 }
 
 /// Something that looks like a time of day: `hh:mm`, then whatever of digits, signs and AM/PM servers add.
@@ -233,6 +234,15 @@ mod tests {
     fn cell_of(json: &str, form: Form) -> String {
         let raw: Raw<'_> = serde_json::from_str(json).unwrap();
         format!("{:?}", read(&raw, form))
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn an_hour_of_many_digits_is_no_time() {
+        for time in ["T4294967295:00", "T42949672950:00", " 99999999999999999999:00"] {
+            let text = format!("\"2026-02-09{time}\"");
+            assert_eq!(cell_of(&text, Form::Date), format!("{:?}", Read::Cell(Cell::Unreadable)), "{time}");
+        }
     }
 
     #[test]

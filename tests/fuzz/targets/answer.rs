@@ -191,7 +191,7 @@ async fn flags(script: Script) {
 fuzz_target!(|bytes: &[u8]| {
     let [who, status, rest @ ..] = bytes else { return };
     let script = Script::read(*status, rest);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     runtime.expect("a runtime").block_on(async {
         match who % 6 {
             0 => pull("skyward-qmlativ", script).await,

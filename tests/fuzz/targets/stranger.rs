@@ -77,6 +77,7 @@ fn claims(bytes: &[u8]) {
             staff: StaffAccess::Nothing,
             frame_origins: Vec::new(),
         },
+        created_at: now(),
     };
     let request = LoginRequest {
         iss: "i".to_owned(),

@@ -135,3 +135,10 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing.
+#[test]
+fn a_total_below_zero_says_nothing() {
+    let (decoded, _) = page(Kind::Student, r#"{"Paging":{"TotalCount":-1},"Objects":[{"StudentID":1}]}"#);
+    assert_eq!(decoded.claimed_total, None);
+}
