@@ -71,9 +71,10 @@ impl Unknown {
         keep(self.is(S::StateId) || self.lacks(Facet::UserIds), &mut record.state_id, &stored.state_id);
         let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
         keep(no_year, &mut record.graduation_year, &stored.graduation_year);
-        let no_birth_date = self.is(Name::BirthDate) || self.is(Demographics::BirthDate);
+        let no_birth_date = self.is(Name::BirthDate) || self.is(Demographics::BirthDate) || self.lacks(Facet::BirthDates);
         keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
-        let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || self.is(Demographics::Sex);
+        let no_sex = self.is(Demographics::Sex) || self.lacks(Facet::Sexes);
+        let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || no_sex;
         keep(no_gender, &mut record.gender, &stored.gender);
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
@@ -97,10 +98,22 @@ impl Unknown {
 
     /// A student's names stand on the student row too.
     fn fill_own_names(&self, person: &mut Person, stored: &Person) {
-        let no = |own: S, name: Name| self.is(own) && self.is(name);
-        keep(no(S::FirstName, Name::FirstName), &mut person.first_name, &stored.first_name);
-        keep(no(S::MiddleName, Name::MiddleName), &mut person.middle_name, &stored.middle_name);
-        keep(no(S::LastName, Name::LastName), &mut person.last_name, &stored.last_name);
+        let no = |own: S, name: Name, facet| (self.is(own) && self.is(name)) || self.lacks(facet);
+        let unknown = [
+            no(S::FirstName, Name::FirstName, Facet::GivenNames),
+            no(S::MiddleName, Name::MiddleName, Facet::MiddleNames),
+            no(S::LastName, Name::LastName, Facet::FamilyNames),
+        ];
+        keep_names(unknown, person, stored);
+    }
+
+    fn fill_names(&self, person: &mut Person, stored: &Person) {
+        let unknown = [
+            self.is(Name::FirstName) || self.lacks(Facet::GivenNames),
+            self.is(Name::MiddleName) || self.lacks(Facet::MiddleNames),
+            self.is(Name::LastName) || self.lacks(Facet::FamilyNames),
+        ];
+        keep_names(unknown, person, stored);
     }
 
     fn fill_person(&self, person: &mut Person, stored: &Person) {
@@ -160,7 +173,8 @@ impl Unknown {
     fn fill_contacts(&self, record: &mut Student, stored: &Student) {
         let lost = |kind: ContactKind| match kind {
             ContactKind::Guardian => {
-                self.is(G::StudentId) || self.is(G::NameIdGuardian) || self.lacks(Facet::Guardians)
+                let not_shared = self.lacks(Facet::Guardians) || self.lacks(Facet::Agents);
+                self.is(G::StudentId) || self.is(G::NameIdGuardian) || not_shared
             }
             ContactKind::Emergency => self.is(E::NameId) || self.is(E::NameIdContact),
         };
@@ -193,9 +207,7 @@ impl Unknown {
         let no_link = no(G::RelationshipId, E::RelationshipId);
         keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
         if contact.person.name_id == stored.person.name_id {
-            keep(self.is(Name::FirstName), &mut contact.person.first_name, &stored.person.first_name);
-            keep(self.is(Name::MiddleName), &mut contact.person.middle_name, &stored.person.middle_name);
-            keep(self.is(Name::LastName), &mut contact.person.last_name, &stored.person.last_name);
+            self.fill_names(&mut contact.person, &stored.person);
             self.fill_person(&mut contact.person, &stored.person);
         }
     }
@@ -240,6 +252,12 @@ fn keep<T: Clone>(unknown: bool, value: &mut T, stored: &T) {
     if unknown {
         value.clone_from(stored);
     }
+}
+
+fn keep_names([first, middle, last]: [bool; 3], person: &mut Person, stored: &Person) {
+    keep(first, &mut person.first_name, &stored.first_name);
+    keep(middle, &mut person.middle_name, &stored.middle_name);
+    keep(last, &mut person.last_name, &stored.last_name);
 }
 
 fn each_pair<T>(new: &mut [T], old: &[T], same: impl Fn(&T, &T) -> bool, fill: impl Fn(&mut T, &T)) {

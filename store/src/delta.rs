@@ -4,11 +4,11 @@
 //! run is planned, replayed and forgotten like any other, and never looks beyond its own pages.
 //!
 //! Invariants: built upon is only the run just before, and only one that succeeded; all of its pages are copied, or
-//! nothing is saved. A page that [stands on another run's](crate::unchanged) is copied with the content from there: copies
+//! nothing is saved, and the caller asks for everything. A page that [stands on another run's](crate::unchanged) is copied with the content from there: copies
 //! lie at other numbers, and stand on nothing. They carry no digest of a body, so none is taken for a page of its number.
 //! Raw bodies stay with the run that fetched them: what an upgrade reads anew it asks for anew.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, RunId};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     plan::{pack, unpack},
     pulls,
     run::{Baseline, Discovery, PullBase, PullScope},
-    sql::{Tx, args},
+    sql::args,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -78,7 +78,32 @@ impl StoredListing {
     }
 }
 
+/// What became of [`Store::save_discovery_over`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavedOver {
+    /// It is saved, and the pages are copied.
+    Saved,
+    /// It was done before, or the run has ended; nothing changed.
+    DoneBefore,
+    /// Not all of the pages are in the store any more; nothing changed.
+    PagesGone,
+}
+
 impl Store {
+    /// Dates of the pulls of everything that the next pulls of a district may build upon, by connection.
+    pub async fn full_nights(&self, district: &DistrictId) -> Result<Vec<(ConnectionNo, NaiveDate)>> {
+        let sql = "SELECT connection FROM baseline WHERE district = $1 ORDER BY connection";
+        let mut tx = self.read(district, OPERATION).await?;
+        let mut nights = Vec::new();
+        for row in tx.rows(OPERATION, sql, args![district]).await? {
+            let connection = ConnectionNo(row.get(0)?);
+            let baseline = baselines::read(&mut tx, district, connection).await?;
+            nights.extend(baseline.and_then(|baseline| baseline.base).map(|base| (connection, base.full_on)));
+        }
+        tx.commit(OPERATION).await?;
+        Ok(nights)
+    }
+
     /// What a pull may ask for changes over: the run just before, where it succeeded and its pull was complete, with its
     /// baseline.
     pub async fn pull_base(
@@ -128,21 +153,24 @@ impl Store {
         board: &Board,
         of: RunId,
         listings: &[StoredListing],
-    ) -> Result<bool> {
+    ) -> Result<SavedOver> {
         let mut tx = self.begin(district, OPERATION).await?;
         if !pulls::save_discovery_in(&mut tx, (district, run, connection), discovery, board).await? {
-            return Ok(false);
+            return Ok(SavedOver::DoneBefore);
         }
         for (number, listing) in (0_u32..).map(ListingNo).zip(listings) {
             let mut before = 0;
             for (from, pages) in &listing.parts {
                 let place = args![district, of, connection, *from, *pages, run, number, before];
-                copy(&mut tx, place, *pages).await?;
+                if tx.execute(OPERATION, COPY, place).await? != u64::from(*pages) {
+                    // They were forgotten since they were looked for. What is done so far goes with the transaction.
+                    return Ok(SavedOver::PagesGone);
+                }
                 before += pages;
             }
         }
         tx.commit(OPERATION).await?;
-        Ok(true)
+        Ok(SavedOver::Saved)
     }
 }
 
@@ -180,14 +208,6 @@ impl Store {
         tx.commit(OPERATION).await?;
         Ok(moves)
     }
-}
-
-async fn copy(tx: &mut Tx, place: Vec<crate::sql::Arg>, pages: u32) -> Result<()> {
-    if tx.execute(OPERATION, COPY, place).await? == u64::from(pages) {
-        return Ok(());
-    }
-    let detail = "pages of the run that it builds on went away meanwhile".to_owned();
-    Err(StoreError::Corrupt { what: "base of a pull", detail })
 }
 
 /// The listings of a resource that a run pulled, those of its second look left out.

@@ -174,6 +174,7 @@ impl Week {
             as_of: now.date_naive(),
             plan_only: false,
             as_of_given: false,
+            everything: false,
             requested_by: "test".to_owned(),
         };
         let made = launch(&self.store, &self.bus, &new, now).await.unwrap().unwrap();
