@@ -126,13 +126,13 @@ pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: 
         let name = facet.name();
         // What a listing that is empty itself, or another facet, says already is not said twice; the measure stays.
         let unsaid = facet.kind() == Kind::Demographics && !demographics;
-        if unsaid || facet.rests_on().is_some_and(|other| contents.counts.get(&other) == Some(&0)) {
+        if unsaid || facet.rests_on().iter().any(|other| contents.counts.get(other) == Some(&0)) {
             judged.rows.insert(name.to_owned(), held_of(name));
             continue;
         }
         judged.rows.insert(name.to_owned(), *count);
-        let emptied = contents.emptied.contains(facet);
-        if emptied || (*count == 0 && held_of(name) > 0 && !accepted(name)) {
+        let emptied = contents.emptied.contains(facet) || (*count == 0 && held_of(name) > 0);
+        if emptied && !accepted(name) {
             note_empty(judged, name.to_owned(), facet.is_essential(), held_of(name), name);
         }
     }

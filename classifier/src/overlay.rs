@@ -71,14 +71,15 @@ impl Unknown {
         keep(self.is(S::StateId) || self.lacks(Facet::UserIds), &mut record.state_id, &stored.state_id);
         let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
         keep(no_year, &mut record.graduation_year, &stored.graduation_year);
-        let no_birth_date = self.is(Name::BirthDate) || self.is(Demographics::BirthDate) || self.lacks(Facet::BirthDates);
+        let no_birth_date =
+            self.is(Name::BirthDate) || self.is(Demographics::BirthDate) || self.lacks(Facet::BirthDates);
         keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
         let no_sex = self.is(Demographics::Sex) || self.lacks(Facet::Sexes);
         let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || no_sex;
         keep(no_gender, &mut record.gender, &stored.gender);
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
-        self.fill_person(&mut record.person, &stored.person);
+        self.fill_person(&mut record.person, &stored.person, OF_STUDENTS);
         self.fill_contacts(record, stored);
         self.fill_enrollments(&mut record.enrollments, &stored.enrollments);
     }
@@ -116,12 +117,13 @@ impl Unknown {
         keep_names(unknown, person, stored);
     }
 
-    fn fill_person(&self, person: &mut Person, stored: &Person) {
+    fn fill_person(&self, person: &mut Person, stored: &Person, own: Reach) {
         if self.is(NamePhone::NameId) || self.is(NamePhone::PhoneNumber) {
             person.phones.clone_from(&stored.phones);
         }
-        self.fill_numbers(person, stored);
-        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) || self.lacks(Facet::Emails) {
+        self.fill_numbers(person, stored, own);
+        let no_email = self.lacks(Facet::Emails) || self.lacks(own.email);
+        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) || no_email {
             person.emails.clone_from(&stored.emails);
         }
         if self.is(NameAddress::NameId) || self.is(NameAddress::AddressId) {
@@ -133,9 +135,10 @@ impl Unknown {
     }
 
     /// OneRoster's two numbers of a user, each known by its own id.
-    fn fill_numbers(&self, person: &mut Person, stored: &Person) {
-        for (facet, id) in [(Facet::Phones, PHONE), (Facet::Sms, SMS)] {
-            if self.lacks(facet) && !person.phones.iter().any(|phone| phone.id == id) {
+    fn fill_numbers(&self, person: &mut Person, stored: &Person, own: Reach) {
+        for (facet, own, id) in [(Facet::Phones, own.phone, PHONE), (Facet::Sms, own.sms, SMS)] {
+            let lacks = self.lacks(facet) || self.lacks(own);
+            if lacks && !person.phones.iter().any(|phone| phone.id == id) {
                 person.phones.extend(stored.phones.iter().filter(|phone| phone.id == id).cloned());
             }
         }
@@ -208,7 +211,7 @@ impl Unknown {
         keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
         if contact.person.name_id == stored.person.name_id {
             self.fill_names(&mut contact.person, &stored.person);
-            self.fill_person(&mut contact.person, &stored.person);
+            self.fill_person(&mut contact.person, &stored.person, OF_GUARDIANS);
         }
     }
 
@@ -231,6 +234,18 @@ impl Unknown {
         }
     }
 }
+
+/// What a kind of person is reached by.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    email: Facet,
+    phone: Facet,
+    sms: Facet,
+}
+
+const OF_STUDENTS: Reach = Reach { email: Facet::StudentEmails, phone: Facet::StudentPhones, sms: Facet::StudentSms };
+const OF_GUARDIANS: Reach =
+    Reach { email: Facet::GuardianEmails, phone: Facet::GuardianPhones, sms: Facet::GuardianSms };
 
 /// Named by the student, and not shown by the pull.
 fn is_nameless(contact: &Contact) -> bool {

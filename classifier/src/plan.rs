@@ -376,8 +376,7 @@ fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_st
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
         counting::learn(&mut baseline.counts_deleted, looks, discovery);
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
-        let may_be_base =
-            may_be_base && judged.empty_supporting.is_empty() && !oneroster::is_undated(&looks.first);
+        let may_be_base = may_be_base && judged.empty_supporting.is_empty() && !oneroster::is_undated(&looks.first);
         baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });

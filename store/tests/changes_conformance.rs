@@ -85,7 +85,8 @@ async fn build_upon(f: &Fixture, id: &DistrictId, run: RunId, of: RunId) -> Boar
     let under = f.store.stored_listings(id, of, FIRST, &["users"]).await.unwrap().unwrap();
     let mut board = Board::new(vec![Ask { since: Some(now()), ..ask("users") }, ask("orgs")], 1);
     under.iter().rev().for_each(|listing| board.lay_under(listing.ask().clone(), listing.pages()));
-    let scope = PullScope::Changes(Changes { since: now(), over: of, full_on: day("2026-11-02"), over_at: Some(now()) });
+    let scope =
+        PullScope::Changes(Changes { since: now(), over: of, full_on: day("2026-11-02"), over_at: Some(now()) });
     let discovery = Discovery { scope, ..Discovery::default() };
     let place = (id, run, FIRST);
     let save = async || f.store.save_discovery_over(place, &discovery, &board, of, &under).await.unwrap();

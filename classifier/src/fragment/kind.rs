@@ -253,7 +253,10 @@ mod tests {
             assert_eq!(Kind::from_number(*kind as u8), Some(*kind));
             assert_eq!(Kind::of_resource(kind.resource()), Some(*kind));
             assert!((*kind as usize) < KINDS);
-            assert!(kind.columns().len() <= UNDATED, "the mask of seen columns has 64 bits, of which one is no column's");
+            assert!(
+                kind.columns().len() <= UNDATED,
+                "the mask of seen columns has 64 bits, of which one is no column's"
+            );
             assert!(kind.lookup() < 2, "lookups read the first two cells only");
         }
         assert_eq!(Kind::from_number(0), None);

@@ -34,7 +34,7 @@ struct Person {
     left: bool,
     guardian: bool,
     gone: bool,
-    moved: bool,
+    school: u32,
 }
 
 /// What happens to a student between two nights.
@@ -74,8 +74,8 @@ fn befall(people: &mut People, number: u32, event: Event) -> (Vec<u32>, Vec<u32>
     let nowhere = (Vec::new(), Vec::new());
     let Some(person) = people.get_mut(&number) else {
         if matches!(event, Event::Comes) {
-            let (left, guardian, gone, moved) = (false, false, false, false);
-            people.insert(number, Person { name: 0, phone: 0, birth: 1, left, guardian, gone, moved });
+            let (left, guardian, gone) = (false, false, false);
+            people.insert(number, Person { name: 0, phone: 0, birth: 1, left, guardian, gone, school: 1 });
             return own;
         }
         return nowhere;
@@ -89,7 +89,7 @@ fn befall(people: &mut People, number: u32, event: Event) -> (Vec<u32>, Vec<u32>
             person.gone = false;
             return everywhere;
         }
-        Event::Moved => person.moved = !person.moved,
+        Event::Moved => person.school = 3 - person.school,
         Event::Renamed => person.name += 1,
         Event::Withdrawn => person.left = true,
         Event::Back => person.left = false,
@@ -121,17 +121,17 @@ fn user(people: &People, id: u32) -> Option<Value> {
     if let Some(person) = id.checked_sub(100).map(|student| people.get(&student)) {
         let person = person?;
         let status = if person.guardian && !person.gone { "active" } else { "tobedeleted" };
-        return Some(json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED, "familyName": "Li",
-            "sms": person.phone.to_string(), "roles": role("guardian", "S1", None)}));
+        return Some(
+            json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED, "familyName": "Li",
+            "sms": person.phone.to_string(), "roles": role("guardian", "S1", None)}),
+        );
     }
     let person = people.get(&id)?;
     let (status, end) = (if person.gone { "tobedeleted" } else { "active" }, person.left.then_some("2025-10-01"));
     let agents = if person.guardian { json!([{"sourcedId": format!("u{}", id + 100)}]) } else { json!([]) };
-    let org = if person.moved { "S2" } else { "S1" };
-    Some(
-        json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED, "givenName": "Ada",
-        "familyName": format!("Li {}", person.name), "roles": role("student", org, end), "agents": agents}),
-    )
+    let org = format!("S{}", person.school);
+    Some(json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED, "givenName": "Ada",
+        "familyName": format!("Li {}", person.name), "roles": role("student", &org, end), "agents": agents}))
 }
 
 fn demographics(people: &People, id: u32) -> Option<Value> {
@@ -351,7 +351,9 @@ proptest! {
             let changed: Vec<_> = before.iter().chain(&tonight).chain([&told]).cloned().collect();
             before = tonight;
             by_everything.night(&people, None).unwrap();
-            by_changes.night(&people, Some(rows(&people, &changed))).unwrap();
+            if by_changes.night(&people, Some(rows(&people, &changed))).is_err() {
+                by_changes.night(&people, None).unwrap();
+            }
             prop_assert_eq!(&by_changes.students, &by_everything.students);
             prop_assert_eq!(&by_changes.history, &by_everything.history);
         }
@@ -607,6 +609,11 @@ fn a_field_that_no_changed_row_has_any_more_is_not_written_as_emptied() {
         let why = told(&stored, &people, [users, others]).unwrap_err();
         assert!(why.contains("no changed row has any more") && why.contains(name), "{name}: {why}");
     }
+    // A student's number proves nothing of guardians': what is shared may differ between them.
+    let mut reached = student;
+    reached["sms"] = json!("513");
+    let why = told(&stored, &people, [vec![without(guardian.clone(), "sms"), reached], Vec::new()]).unwrap_err();
+    assert_eq!(why, "no changed row has any more: users/guardians.sms");
     // One row that has it proves that it is still shown: then it was cleared in the SIS.
     let plan = told(&stored, &people, [vec![without(guardian, "sms"), other], Vec::new()]).unwrap();
     let record = testing::events(&plan).remove(0).record.unwrap();
@@ -625,7 +632,8 @@ fn a_replay_keeps_what_looks_emptied() {
     let mut facts = stored.clone().facts(&people, Some(rows));
     facts.run.replay_of = Some(RunId(uuid::Uuid::nil()));
     let Planned::Made(plan) = plan_or_ask(facts, &mut stored.clone()).unwrap() else { panic!("nobody is asked") };
-    let said = |name: &str| plan.findings.iter().any(|found| found.code == "listing-empty" && found.message.contains(name));
+    let said =
+        |name: &str| plan.findings.iter().any(|found| found.code == "listing-empty" && found.message.contains(name));
     assert!(said("users.sms") && said("demographics.birthDate"), "{:?}", plan.findings);
     let record = testing::events(&plan).remove(0).record.unwrap();
     let contact = &record.contacts[0].person;
@@ -652,7 +660,8 @@ fn a_field_that_nobody_has_any_more_stays_as_it_is_stored() {
         for page in facts.pulls[0].fragments.iter_mut().filter(|page| page.listing == listing) {
             let rows = rows.chunks(3).nth(page.page.0 as usize - 1).unwrap();
             let body = json!({ RESOURCES[resource as usize]: rows }).to_string();
-            page.fragments = decode(SisKind::OneRoster, RESOURCES[resource as usize], body.as_bytes()).unwrap().fragments;
+            page.fragments =
+                decode(SisKind::OneRoster, RESOURCES[resource as usize], body.as_bytes()).unwrap().fragments;
         }
         let plan = plan(facts, &mut stored.clone()).unwrap();
         assert!(matches!(plan.verdict, Verdict::Nothing), "{name}: {:?}", plan.counts);

@@ -190,14 +190,12 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let key = Keyring::create_file(&dir.path().join("key")).unwrap();
         let store = Store::open_embedded(dir.path(), key).await.unwrap();
-        let connection = |prefix: &str| {
-            json!({"kind": "oneroster", "base_url": "https://x.example", "client_id": "c", "id_prefix": prefix})
-        };
+        let connection = |prefix: &str| json!({"kind": "oneroster", "base_url": "https://x.example", "client_id": "c", "id_prefix": prefix});
         let file = json!({"id": "d", "name": "D", "time_zone": "America/Chicago",
             "connection": [connection("A"), connection("B")]});
         let district: rollcall_store::district::District = serde_json::from_value(file).unwrap();
-        let secrets = || ConnectionSecrets::default();
-        store.apply_district(&district, &[secrets(), secrets()], "test", hour(0)).await.unwrap();
+        let secrets = [ConnectionSecrets::default(), ConnectionSecrets::default()];
+        store.apply_district(&district, &secrets, "test", hour(0)).await.unwrap();
         Self { store, district: district.id, _dir: dir }
     }
 

@@ -33,6 +33,18 @@ pub enum Facet {
     Phones,
     /// Numbers for text messages.
     Sms,
+    /// E-mail addresses of students.
+    StudentEmails,
+    /// Telephone numbers of students.
+    StudentPhones,
+    /// Numbers of students for text messages.
+    StudentSms,
+    /// E-mail addresses of guardians.
+    GuardianEmails,
+    /// Telephone numbers of guardians.
+    GuardianPhones,
+    /// Numbers of guardians for text messages.
+    GuardianSms,
     /// Local ids.
     Identifiers,
     /// Grades.
@@ -67,7 +79,7 @@ impl Who {
 
 impl Facet {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::Students,
         Self::Guardians,
         Self::Agents,
@@ -77,6 +89,12 @@ impl Facet {
         Self::Emails,
         Self::Phones,
         Self::Sms,
+        Self::StudentEmails,
+        Self::StudentPhones,
+        Self::StudentSms,
+        Self::GuardianEmails,
+        Self::GuardianPhones,
+        Self::GuardianSms,
         Self::Identifiers,
         Self::Grades,
         Self::UserIds,
@@ -96,6 +114,12 @@ impl Facet {
             Self::Emails => "users.email",
             Self::Phones => "users.phone",
             Self::Sms => "users.sms",
+            Self::StudentEmails => "users/students.email",
+            Self::StudentPhones => "users/students.phone",
+            Self::StudentSms => "users/students.sms",
+            Self::GuardianEmails => "users/guardians.email",
+            Self::GuardianPhones => "users/guardians.phone",
+            Self::GuardianSms => "users/guardians.sms",
             Self::Identifiers => "users.identifier",
             Self::Grades => "users.grades",
             Self::UserIds => "users.userIds",
@@ -117,11 +141,17 @@ impl Facet {
         }
     }
 
-    /// Where there is none of these either, it says nothing more.
-    pub const fn rests_on(self) -> Option<Self> {
+    /// Where there is none of one of these, it says nothing more.
+    pub const fn rests_on(self) -> &'static [Self] {
         match self {
-            Self::Agents => Some(Self::Guardians),
-            _ => None,
+            Self::Agents => &[Self::Guardians],
+            Self::StudentEmails => &[Self::Students, Self::Emails],
+            Self::StudentPhones => &[Self::Students, Self::Phones],
+            Self::StudentSms => &[Self::Students, Self::Sms],
+            Self::GuardianEmails => &[Self::Guardians, Self::Emails],
+            Self::GuardianPhones => &[Self::Guardians, Self::Phones],
+            Self::GuardianSms => &[Self::Guardians, Self::Sms],
+            _ => &[],
         }
     }
 
@@ -129,6 +159,7 @@ impl Facet {
     pub(super) fn is_in(self, row: Row<'_>, who: Who) -> bool {
         let family = |column: U| who.is_family() && has(row, column);
         let student = |column: U| who.student && has(row, column);
+        let guardian = |column: U| who.guardian && has(row, column);
         match self {
             Self::Students => who.student,
             Self::Guardians => who.guardian,
@@ -139,6 +170,12 @@ impl Facet {
             Self::Emails => family(U::Email),
             Self::Phones => family(U::Phone),
             Self::Sms => family(U::Sms),
+            Self::StudentEmails => student(U::Email),
+            Self::StudentPhones => student(U::Phone),
+            Self::StudentSms => student(U::Sms),
+            Self::GuardianEmails => guardian(U::Email),
+            Self::GuardianPhones => guardian(U::Phone),
+            Self::GuardianSms => guardian(U::Sms),
             Self::Identifiers => student(U::Identifier),
             Self::Grades => student(U::Grade),
             Self::UserIds => student(U::UserIds),

@@ -58,7 +58,8 @@ impl<'a> Laid<'a> {
     /// Live rows of a kind that were told as changed, each with what it stands in place of.
     fn told(&self, kind: Kind) -> impl Iterator<Item = (Row<'a>, Option<Row<'a>>)> + '_ {
         let places = self.source.places(kind).iter().filter(|place| self.source.is_change(**place));
-        let rows = places.map(|place| (self.source.row(*place), self.under.get(place).map(|old| self.source.row(*old))));
+        let rows =
+            places.map(|place| (self.source.row(*place), self.under.get(place).map(|old| self.source.row(*old))));
         rows.filter(move |(row, _)| is_there(kind, *row))
     }
 
@@ -77,7 +78,7 @@ impl<'a> Laid<'a> {
                 had.extend(old.into_iter().filter(|old| is_there(kind, *old)).flat_map(|old| facets_of(kind, old)));
             }
         }
-        had.difference(&have).copied().collect()
+        less_implied(had.difference(&have).copied().collect())
     }
 
     /// Facets of rows told tonight that nobody had before.
@@ -93,32 +94,34 @@ impl<'a> Laid<'a> {
             }
             appeared.extend(new);
         }
-        appeared
+        less_implied(appeared)
     }
 
     fn doubtful_people(&self) -> Option<&'static str> {
         let told = || self.told(Kind::User).filter(|(row, _)| is_student(*row));
+        // Somebody who was marked as deleted may come back: known, and listed anew.
+        let unknown = told().filter(|(_, old)| old.is_none()).count();
         let is_new = |old: &Option<Row<'_>>| !old.is_some_and(is_student);
-        let new = told().filter(|(_, old)| is_new(old)).count();
-        if new == 0 && !told().any(|(row, old)| self.names_a_stranger(row, old)) {
+        if !told().any(|(row, old)| is_new(&old) || self.names_a_stranger(row, old)) {
             return None;
         }
         let counts = self.counts_before();
-        if new * 2 > counts.students {
+        if unknown * 2 > counts.students {
             return Some("there are half as many new students as others, or more");
         }
         if counts.guardians > 0 && told().any(|(row, old)| self.names_a_stranger(row, old)) {
             return Some("a guardian is named of whom no row tells");
         }
         let undescribed = || told().filter(|(_, old)| is_new(old)).any(|(row, _)| !self.is_described(row));
-        (counts.described * 2 > counts.students && undescribed()).then_some("demographics of a new student are not told")
+        (counts.described * 2 > counts.students && undescribed())
+            .then_some("demographics of a new student are not told")
     }
 
     /// Whether a student names a guardian whom the row before did not name, and of whom no row tells.
     fn names_a_stranger(&self, row: Row<'_>, old: Option<Row<'_>>) -> bool {
         let named_before: Vec<&str> = old.map(agents).unwrap_or_default();
         let mut named = agents(row).into_iter().filter(|agent| !named_before.contains(agent));
-        named.any(|agent| find(self.source, Kind::User, agent).is_none())
+        named.any(|agent| find(self.source, Kind::User, agent).is_none_or(|row| !is_live(row, U::Status)))
     }
 
     fn is_described(&self, student: Row<'_>) -> bool {
@@ -144,6 +147,12 @@ struct Counts {
     guardians: usize,
     /// Those of whom demographics are told.
     described: usize,
+}
+
+/// Without those that a wider one says already.
+fn less_implied(facets: BTreeSet<Facet>) -> BTreeSet<Facet> {
+    let implied = |facet: &Facet| facet.rests_on().iter().any(|other| facets.contains(other));
+    facets.iter().filter(|facet| !implied(facet)).copied().collect()
 }
 
 fn is_there(kind: Kind, row: Row<'_>) -> bool {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use rollcall_store::{READING, district::Connection, run::Snapshot};
 use serde_json::Value;
 
@@ -51,13 +51,17 @@ pub(super) fn distrust(all: &Sample, changed: &Sample, ever: &Sample, since: Dat
     (fewer || !is_whole(all, changed, since)).then_some(PARTIAL)
 }
 
-/// Whether what the first rows of all date after that time is among the changed ones, where these are on one page.
+/// How far apart from what it shows a server may compare its times: a zone's offset at most, which the overlap forgives.
+const ZONES: TimeDelta = TimeDelta::hours(14);
+
+/// Whether those of the first rows of all that were changed since then are among the changed ones, where these are on one
+/// page.
 fn is_whole(all: &Sample, changed: &Sample, since: DateTime<Utc>) -> bool {
     if changed.len() >= SAMPLE as usize || changed.total().is_some_and(|total| total > changed.len() as i64) {
         return true;
     }
     let told: BTreeSet<&str> = changed.rows.iter().filter_map(|row| row[KEY].as_str()).collect();
-    let due = all.rows.iter().filter(|row| changed_at(row).is_some_and(|at| at >= since));
+    let due = all.rows.iter().filter(|row| changed_at(row).is_some_and(|at| at >= since + ZONES));
     due.filter_map(|row| row[KEY].as_str()).all(|id| told.contains(id))
 }
 
@@ -188,6 +192,8 @@ mod tests {
             (whole(), none(), whole(), Some(PARTIAL)),
             (whole(), sample(&[], None), whole(), Some(PARTIAL)),
             (whole(), sample(&[row(12)], Some(1)), whole(), Some(PARTIAL)),
+            // Within a zone's offset: a server that compares local times.
+            (sample(&[row(1), row(10)], Some(2)), none(), sample(&[row(1), row(10)], Some(2)), None),
         ];
         for (number, (all, changed, ever, expected)) in cases.into_iter().enumerate() {
             assert_eq!(distrust(&all, &changed, &ever, since()), expected, "case {number}");
