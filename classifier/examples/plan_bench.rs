@@ -227,6 +227,7 @@ fn run() -> Run {
         stage: Stage::Plan,
         plan_only: false,
         as_of_given: false,
+        everything: false,
         counts: Counts::default(),
         reason: None,
         findings: Vec::new(),

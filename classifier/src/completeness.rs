@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use listing::{Defect, Look, PagesByListing, defects};
 
-use crate::assemble::oneroster::Contents;
+use crate::{assemble::oneroster::Contents, fragment::Kind};
 use chrono::NaiveDate;
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
 use rollcall_store::{
@@ -120,10 +120,19 @@ pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: 
     judged.nameless_guardians = contents.nameless > 0;
     let held_of = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied().unwrap_or_default();
     let accepted = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
+    let listed = |resource: &str| judged.rows.get(resource).copied().unwrap_or_default() > 0;
+    let demographics = listed(Kind::Demographics.resource());
     for (facet, count) in &contents.counts {
         let name = facet.name();
+        // What a listing that is empty itself, or another facet, says already is not said twice; the measure stays.
+        let unsaid = facet.kind() == Kind::Demographics && !demographics;
+        if unsaid || facet.rests_on().iter().any(|other| contents.counts.get(other) == Some(&0)) {
+            judged.rows.insert(name.to_owned(), held_of(name));
+            continue;
+        }
         judged.rows.insert(name.to_owned(), *count);
-        if *count == 0 && held_of(name) > 0 && !accepted(name) {
+        let emptied = contents.emptied.contains(facet) || (*count == 0 && held_of(name) > 0);
+        if emptied && !accepted(name) {
             note_empty(judged, name.to_owned(), facet.is_essential(), held_of(name), name);
         }
     }
@@ -157,18 +166,18 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
     let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
-    Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty, base: None })
+    let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
+    Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty, counts_deleted, base: None })
 }
 
-/// What the next pull may ask for changes over, where this one was complete: its own rows. `deleted`: users marked as
-/// deleted are among them.
-pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery, deleted: bool) -> Option<PullBase> {
-    let (full_on, lists_deleted) = match &discovery.scope {
+/// What the next pull may ask for changes over, where this one was complete: its own rows.
+pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery) -> Option<PullBase> {
+    let (full_on, before) = match &discovery.scope {
         PullScope::Always => return None,
-        PullScope::Everything(_) => (as_of, deleted),
-        PullScope::Changes(changes) => (changes.full_on, changes.lists_deleted),
+        PullScope::Everything(_) => (as_of, None),
+        PullScope::Changes(changes) => (changes.full_on, changes.over_at),
     };
-    Some(PullBase { run, full_on, lists_deleted, snapshot: discovery.snapshot.clone()? })
+    Some(PullBase { run, full_on, before, snapshot: discovery.snapshot.clone()? })
 }
 
 /// The pull's own listings, without those of the second look.

@@ -18,6 +18,7 @@ pub mod collect;
 pub mod completeness;
 pub mod config;
 pub mod context;
+mod counting;
 pub mod decode;
 pub mod diff;
 pub mod error;

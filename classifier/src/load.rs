@@ -11,12 +11,12 @@ use rollcall_store::{
 };
 
 use crate::{
-    fragment::{Cell, FragmentError, KINDS, Kind, Page, Row},
+    fragment::{Cell, FragmentError, KINDS, Kind, Page, Row, UNDATED},
     parallel,
 };
 
 /// Where a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     key: i64,
     page: u32,
@@ -36,12 +36,16 @@ pub struct Source {
     pages: Vec<Loaded>,
     /// By the kind's number.
     indexes: Vec<Index>,
+    /// Rows told as changed, each with the one that it was laid over.
+    replaced: Vec<(Kind, Vec<(Place, Place)>)>,
 }
 
 #[derive(Debug)]
 struct Loaded {
     page: Page,
     entity: Option<i64>,
+    /// Of a listing of changes.
+    changed: bool,
 }
 
 /// Places sorted by key, and, where keys lie close together (ids of one table mostly do), the first place of each key.
@@ -52,13 +56,15 @@ struct Index {
     first: Vec<u32>,
 }
 
-/// Both looks of one connection.
+/// Both looks of one connection, and what was set aside.
 #[derive(Debug, Default)]
 pub struct Looks {
     /// The pull itself.
     pub first: Source,
     /// The second look, if there was one.
     pub second: Option<Source>,
+    /// Changes that were asked for before everything was asked for after all.
+    pub set_aside: Source,
 }
 
 impl Looks {
@@ -66,25 +72,44 @@ impl Looks {
     pub fn open(fragments: Vec<PageFragments>, board: &Board) -> Result<Self, FragmentError> {
         let wanted = fragments.into_iter().filter_map(|fragment| {
             let listing = board.listings.get(fragment.listing.0 as usize)?;
+            let part = part(board, listing, fragment.listing)?;
             let wanted = counts(listing, fragment.page) && !fragment.fragments.is_empty();
-            wanted.then(|| (usize::from(is_second(board, fragment.listing)), listing.ask.entity, fragment.fragments))
+            wanted.then_some((part, listing, fragment.fragments))
         });
-        let opened = parallel::map(wanted.collect(), |(look, entity, fragments)| {
-            Page::open(&fragments).map(|page| (look, Loaded { page, entity }))
+        let opened = parallel::map(wanted.collect(), |(part, listing, fragments)| {
+            let (entity, changed) = (listing.ask.entity, listing.ask.since.is_some());
+            Page::open(&fragments).map(|page| (part, Loaded { page, entity, changed }))
         });
-        let mut looks = [Vec::new(), Vec::new()];
+        let mut parts = [Vec::new(), Vec::new(), Vec::new()];
         for opened in opened {
-            let (look, loaded) = opened?;
-            looks[look].push(loaded);
+            let (part, loaded) = opened?;
+            parts[part as usize].push(loaded);
         }
-        let [first, second] = looks;
+        let [first, second, aside] = parts;
         let second = board.recheck_from.map(|_| Source::of(second));
         let mut first = Source::of(first);
         for listing in board.listings.iter().filter(|listing| listing.ask.stored.is_some() && !listing.aside) {
             first.keep_latest(&listing.ask.resource);
         }
-        Ok(Self { first, second })
+        let set_aside = if aside.is_empty() { Source::default() } else { Source::of(aside) };
+        Ok(Self { first, second, set_aside })
     }
+}
+
+/// What a listing's pages are for.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    First,
+    Second,
+    Aside,
+}
+
+/// `None`: its rows are of no use any more.
+fn part(board: &Board, listing: &Listing, number: ListingNo) -> Option<Part> {
+    if listing.aside {
+        return listing.ask.since.map(|_| Part::Aside);
+    }
+    Some(if is_second(board, number) { Part::Second } else { Part::First })
 }
 
 /// Whether a listing belongs to the second look.
@@ -93,14 +118,14 @@ pub fn is_second(board: &Board, listing: ListingNo) -> bool {
 }
 
 fn counts(listing: &Listing, page: PageNo) -> bool {
-    !listing.aside && listing.last_page.is_none_or(|last| page.0 <= last)
+    listing.last_page.is_none_or(|last| page.0 <= last)
 }
 
 impl Source {
     fn of(pages: Vec<Loaded>) -> Self {
         let index = |number| Kind::from_number(number).map(|kind| Index::of(places_of(&pages, kind)));
         let indexes = parallel::map((0..KINDS as u8).collect(), |number| index(number).unwrap_or_default());
-        Self { pages, indexes }
+        Self { pages, indexes, replaced: Vec::new() }
     }
 
     /// Of rows that tell of the same thing, keeps the last: changes lie over what they changed.
@@ -108,6 +133,7 @@ impl Source {
         let Some(kind) = Kind::of_resource(resource) else { return };
         let index = std::mem::take(&mut self.indexes[kind as usize]);
         let mut places = Vec::with_capacity(index.places.len());
+        let mut replaced = Vec::new();
         for same_key in index.places.chunk_by(|a, b| a.key == b.key) {
             // The whole id stands in the second column; the key is made from it, and not alone its own.
             let id = |place: &Place| self.row(*place).text_at(1);
@@ -115,11 +141,32 @@ impl Source {
                 let own = id(place);
                 !same_key[number + 1..].iter().any(|later| id(later) == own)
             };
-            places.extend(
-                same_key.iter().enumerate().filter(|(number, place)| is_last(*number, place)).map(|(_, place)| *place),
-            );
+            for (_, place) in same_key.iter().enumerate().filter(|(number, place)| is_last(*number, place)) {
+                let was = |other: &&Place| !self.is_change(**other) && id(other) == id(place);
+                if self.is_change(*place) {
+                    replaced.extend(same_key.iter().rev().find(was).map(|old| (*place, *old)));
+                }
+                places.push(*place);
+            }
         }
         self.indexes[kind as usize] = Index::of(places);
+        self.replaced.push((kind, replaced));
+    }
+
+    /// Rows of a kind that were told as changed, each with the one that it was laid over.
+    pub fn replaced(&self, kind: Kind) -> &[(Place, Place)] {
+        let own = self.replaced.iter().find(|(of, _)| *of == kind);
+        own.map(|(_, replaced)| replaced.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether a row was told as changed.
+    pub fn is_change(&self, place: Place) -> bool {
+        self.pages[place.page as usize].changed
+    }
+
+    /// Whether some row of a kind does not tell when it was changed.
+    pub fn is_undated(&self, kind: Kind) -> bool {
+        self.seen(kind).is_some_and(|seen| seen >> UNDATED & 1 == 1)
     }
 
     /// A row.

@@ -71,13 +71,15 @@ impl Unknown {
         keep(self.is(S::StateId) || self.lacks(Facet::UserIds), &mut record.state_id, &stored.state_id);
         let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
         keep(no_year, &mut record.graduation_year, &stored.graduation_year);
-        let no_birth_date = self.is(Name::BirthDate) || self.is(Demographics::BirthDate);
+        let no_birth_date =
+            self.is(Name::BirthDate) || self.is(Demographics::BirthDate) || self.lacks(Facet::BirthDates);
         keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
-        let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || self.is(Demographics::Sex);
+        let no_sex = self.is(Demographics::Sex) || self.lacks(Facet::Sexes);
+        let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || no_sex;
         keep(no_gender, &mut record.gender, &stored.gender);
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
-        self.fill_person(&mut record.person, &stored.person);
+        self.fill_person(&mut record.person, &stored.person, OF_STUDENTS);
         self.fill_contacts(record, stored);
         self.fill_enrollments(&mut record.enrollments, &stored.enrollments);
     }
@@ -97,18 +99,31 @@ impl Unknown {
 
     /// A student's names stand on the student row too.
     fn fill_own_names(&self, person: &mut Person, stored: &Person) {
-        let no = |own: S, name: Name| self.is(own) && self.is(name);
-        keep(no(S::FirstName, Name::FirstName), &mut person.first_name, &stored.first_name);
-        keep(no(S::MiddleName, Name::MiddleName), &mut person.middle_name, &stored.middle_name);
-        keep(no(S::LastName, Name::LastName), &mut person.last_name, &stored.last_name);
+        let no = |own: S, name: Name, facet| (self.is(own) && self.is(name)) || self.lacks(facet);
+        let unknown = [
+            no(S::FirstName, Name::FirstName, Facet::GivenNames),
+            no(S::MiddleName, Name::MiddleName, Facet::MiddleNames),
+            no(S::LastName, Name::LastName, Facet::FamilyNames),
+        ];
+        keep_names(unknown, person, stored);
     }
 
-    fn fill_person(&self, person: &mut Person, stored: &Person) {
+    fn fill_names(&self, person: &mut Person, stored: &Person) {
+        let unknown = [
+            self.is(Name::FirstName) || self.lacks(Facet::GivenNames),
+            self.is(Name::MiddleName) || self.lacks(Facet::MiddleNames),
+            self.is(Name::LastName) || self.lacks(Facet::FamilyNames),
+        ];
+        keep_names(unknown, person, stored);
+    }
+
+    fn fill_person(&self, person: &mut Person, stored: &Person, own: Reach) {
         if self.is(NamePhone::NameId) || self.is(NamePhone::PhoneNumber) {
             person.phones.clone_from(&stored.phones);
         }
-        self.fill_numbers(person, stored);
-        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) || self.lacks(Facet::Emails) {
+        self.fill_numbers(person, stored, own);
+        let no_email = self.lacks(Facet::Emails) || self.lacks(own.email);
+        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) || no_email {
             person.emails.clone_from(&stored.emails);
         }
         if self.is(NameAddress::NameId) || self.is(NameAddress::AddressId) {
@@ -120,9 +135,10 @@ impl Unknown {
     }
 
     /// OneRoster's two numbers of a user, each known by its own id.
-    fn fill_numbers(&self, person: &mut Person, stored: &Person) {
-        for (facet, id) in [(Facet::Phones, PHONE), (Facet::Sms, SMS)] {
-            if self.lacks(facet) && !person.phones.iter().any(|phone| phone.id == id) {
+    fn fill_numbers(&self, person: &mut Person, stored: &Person, own: Reach) {
+        for (facet, own, id) in [(Facet::Phones, own.phone, PHONE), (Facet::Sms, own.sms, SMS)] {
+            let lacks = self.lacks(facet) || self.lacks(own);
+            if lacks && !person.phones.iter().any(|phone| phone.id == id) {
                 person.phones.extend(stored.phones.iter().filter(|phone| phone.id == id).cloned());
             }
         }
@@ -160,7 +176,8 @@ impl Unknown {
     fn fill_contacts(&self, record: &mut Student, stored: &Student) {
         let lost = |kind: ContactKind| match kind {
             ContactKind::Guardian => {
-                self.is(G::StudentId) || self.is(G::NameIdGuardian) || self.lacks(Facet::Guardians)
+                let not_shared = self.lacks(Facet::Guardians) || self.lacks(Facet::Agents);
+                self.is(G::StudentId) || self.is(G::NameIdGuardian) || not_shared
             }
             ContactKind::Emergency => self.is(E::NameId) || self.is(E::NameIdContact),
         };
@@ -193,10 +210,8 @@ impl Unknown {
         let no_link = no(G::RelationshipId, E::RelationshipId);
         keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
         if contact.person.name_id == stored.person.name_id {
-            keep(self.is(Name::FirstName), &mut contact.person.first_name, &stored.person.first_name);
-            keep(self.is(Name::MiddleName), &mut contact.person.middle_name, &stored.person.middle_name);
-            keep(self.is(Name::LastName), &mut contact.person.last_name, &stored.person.last_name);
-            self.fill_person(&mut contact.person, &stored.person);
+            self.fill_names(&mut contact.person, &stored.person);
+            self.fill_person(&mut contact.person, &stored.person, OF_GUARDIANS);
         }
     }
 
@@ -220,6 +235,18 @@ impl Unknown {
     }
 }
 
+/// What a kind of person is reached by.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    email: Facet,
+    phone: Facet,
+    sms: Facet,
+}
+
+const OF_STUDENTS: Reach = Reach { email: Facet::StudentEmails, phone: Facet::StudentPhones, sms: Facet::StudentSms };
+const OF_GUARDIANS: Reach =
+    Reach { email: Facet::GuardianEmails, phone: Facet::GuardianPhones, sms: Facet::GuardianSms };
+
 /// Named by the student, and not shown by the pull.
 fn is_nameless(contact: &Contact) -> bool {
     let person = &contact.person;
@@ -240,6 +267,12 @@ fn keep<T: Clone>(unknown: bool, value: &mut T, stored: &T) {
     if unknown {
         value.clone_from(stored);
     }
+}
+
+fn keep_names([first, middle, last]: [bool; 3], person: &mut Person, stored: &Person) {
+    keep(first, &mut person.first_name, &stored.first_name);
+    keep(middle, &mut person.middle_name, &stored.middle_name);
+    keep(last, &mut person.last_name, &stored.last_name);
 }
 
 fn each_pair<T>(new: &mut [T], old: &[T], same: impl Fn(&T, &T) -> bool, fill: impl Fn(&mut T, &T)) {

@@ -30,8 +30,9 @@ use crate::{
     },
     batch::Batcher,
     completeness::{self, Completeness, PullFacts},
+    counting,
     diff::{self, Differences, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
-    fragment::{FragmentError, Kind},
+    fragment::FragmentError,
     hold::{self, Before, Changes, HoldReason, Stop},
     load::Looks,
     overlay::Unknown,
@@ -126,8 +127,7 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     plan_opened(facts, &looks, records)
 }
 
-/// Pulls for changes alone whose rows are not as many as the source counts: some went without a word. A source that lists
-/// users marked as deleted counts them; where it is not known to, either number will do. A replay asks nobody.
+/// Pulls for changes alone that do not add up, or whose rows cannot be gone by. A replay asks nobody.
 fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
     let by_changes = facts.pulls.iter().zip(looks).filter(|_| facts.run.replay_of.is_none());
     // One that failed has no rows to count, and its connection's students stay as they are. Once somebody is looked at
@@ -136,13 +136,9 @@ fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
     let by_changes = by_changes.filter(|(pull, _)| pull.pull.state != PullState::Failed && counts(pull));
     let lacking = by_changes.filter_map(|(pull, looks)| {
         let discovery = pull.pull.discovery.as_ref()?;
-        let PullScope::Changes(changes) = &discovery.scope else { return None };
-        let total = *discovery.totals.get(Kind::User.resource())?;
-        let (live, all) = oneroster::users(&looks.first);
-        let adds_up = total == all || (total == live && !changes.lists_deleted);
-        let made = if changes.lists_deleted { all } else { live };
-        let why = || format!("the source counts {total} users, and changes alone make them {made}");
-        (!adds_up).then(|| (pull.pull.connection, why()))
+        matches!(discovery.scope, PullScope::Changes(_)).then_some(())?;
+        let why = counting::miscount(&looks.first, discovery, pull.baseline.as_ref());
+        Some((pull.pull.connection, why.or_else(|| oneroster::doubts(&looks.first))?))
     });
     lacking.collect()
 }
@@ -369,7 +365,8 @@ fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]) -> Vec<St
     stored.iter().filter(|id| !is_listed(id) && is_told(id)).cloned().collect()
 }
 
-/// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other `ids`.
+/// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other ids, a field
+/// was empty, or rows did not tell when they were changed.
 fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_stay: bool) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
     let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
@@ -377,10 +374,10 @@ fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_st
     let kept = pulls.filter_map(|((pull, judged), looks)| {
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
-        let (live, all) = oneroster::users(&looks.first);
+        counting::learn(&mut baseline.counts_deleted, looks, discovery);
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
-        let may_be_base = may_be_base && judged.empty_supporting.is_empty();
-        baseline.base = completeness::next_base(run.id, run.as_of, discovery, live < all).filter(|_| may_be_base);
+        let may_be_base = may_be_base && judged.empty_supporting.is_empty() && !oneroster::is_undated(&looks.first);
+        baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });
     kept.collect()

@@ -6,26 +6,31 @@
 //!
 //! Invariants: whatever is not as it was on the night that is built upon, or is not known to be, means that everything is
 //! asked for: the first night, the one after any that did not end as succeeded, after a replay, after people got other
-//! ids, under other settings, grants, fields or school years, and once every so many days in any case.
+//! ids, under other settings, grants, fields or school years, when a person says so, and once every so many days in any
+//! case: all connections of a district on the same night.
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
 use rollcall_store::{
     Store, StoreError,
-    board::Board,
-    delta::StoredListing,
-    run::{Baseline, Changes, Discovery, PullBase, PullScope},
+    board::{Ask, Board, LaneMove},
+    delta::{SavedOver, StoredListing},
+    district::Connection,
+    run::{Baseline, Changes, Discovery, PullBase, PullScope, Snapshot},
 };
 
 use crate::{
     error::SisError,
-    sis::{Found, Source},
+    sis::{Ever, Found, Source},
 };
 
-/// Changes are asked for from this long before the last pull began. So much forgives a server that writes its own local
-/// time as UTC, a clock that is behind, a change that was begun before the pull and saved after it, and a row that slipped
-/// between two pages.
+/// Changes are asked for from this long before the pull before the last began. So much forgives a server that writes its own
+/// local time as UTC, a clock that is behind, and a change that was begun before a pull and saved after it; and of each change
+/// two nights tell, so that a row which slipped between two pages is told on the next, days without a run in between or not.
 const OVERLAP: TimeDelta = TimeDelta::hours(26);
+
+/// Fields that a reason names.
+const NAMED: usize = 3;
 
 /// Where a pull is.
 pub(crate) type Place<'a> = (&'a DistrictId, RunId, ConnectionNo);
@@ -33,18 +38,49 @@ pub(crate) type Place<'a> = (&'a DistrictId, RunId, ConnectionNo);
 /// A pull as it begins.
 #[derive(Debug)]
 pub(crate) struct Begun {
-    pub(crate) discovery: Discovery,
-    pub(crate) board: Board,
-    over: Option<(RunId, Vec<StoredListing>)>,
+    discovery: Discovery,
+    asks: Vec<Ask>,
+    lanes: u16,
+    over: Option<(Changes, Vec<StoredListing>)>,
 }
 
 impl Begun {
-    /// Saves what discovery found, and the board. False: it was done before, or the run has ended.
-    pub(crate) async fn save(&self, store: &Store, place: Place<'_>) -> Result<bool, StoreError> {
-        match &self.over {
-            None => store.save_discovery(place.0, place.1, place.2, &self.discovery, &self.board).await,
-            Some((of, under)) => store.save_discovery_over(place, &self.discovery, &self.board, *of, under).await,
+    /// Deals the first hands of a board on which each listing expects what it had on the run before, and saves it with
+    /// what discovery found. `None`: it was done before, or the run has ended.
+    pub(crate) async fn save(
+        mut self,
+        store: &Store,
+        place: Place<'_>,
+        earlier: Option<&Board>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Vec<LaneMove>>, StoreError> {
+        if let Some((changes, under)) = self.over.take() {
+            let (board, moves) = self.board(&under, earlier, now);
+            match store.save_discovery_over(place, &self.discovery, &board, changes.over, &under).await? {
+                SavedOver::Saved => return Ok(Some(moves)),
+                SavedOver::DoneBefore => return Ok(None),
+                SavedOver::PagesGone => self.ask_everything(pages_gone(changes.over)),
+            }
         }
+        let (board, moves) = self.board(&[], earlier, now);
+        let saved = store.save_discovery(place.0, place.1, place.2, &self.discovery, &board).await?;
+        Ok(saved.then_some(moves))
+    }
+
+    fn board(&self, under: &[StoredListing], earlier: Option<&Board>, now: DateTime<Utc>) -> (Board, Vec<LaneMove>) {
+        let mut board = Board::new(self.asks.clone(), self.lanes);
+        // Each goes before the others: the first one ends up first.
+        under.iter().rev().for_each(|listing| board.lay_under(listing.ask().clone(), listing.pages()));
+        if let Some(earlier) = earlier {
+            board.expect(earlier);
+        }
+        let moves = board.deal(now);
+        (board, moves)
+    }
+
+    fn ask_everything(&mut self, why: String) {
+        self.discovery.scope = PullScope::Everything(Some(why));
+        self.asks.iter_mut().for_each(|ask| ask.since = None);
     }
 }
 
@@ -56,31 +92,35 @@ pub(crate) async fn begin(
     place: Place<'_>,
     found: Found,
 ) -> Result<Result<Begun, SisError>, StoreError> {
-    let Found { mut discovery, mut asks } = found;
+    let Found { discovery, asks } = found;
+    let mut begun = Begun { discovery, asks, lanes, over: None };
     if source.by_changes().is_empty() {
-        return Ok(Ok(Begun { discovery, board: Board::new(asks, lanes), over: None }));
+        return Ok(Ok(begun));
     }
-    let (changes, under) = match look_back(store, source, place, &discovery).await? {
-        Ok(Ok(found)) => found,
-        Ok(Err(why)) => {
-            discovery.scope = PullScope::Everything(Some(why));
-            return Ok(Ok(Begun { discovery, board: Board::new(asks, lanes), over: None }));
+    match look_back(store, source, place, &begun.discovery).await? {
+        Ok(Ok(grounds)) => {
+            for ask in begun.asks.iter_mut().filter(|ask| source.by_changes().contains(&ask.resource.as_str())) {
+                ask.since = Some(grounds.changes.since);
+            }
+            begun.discovery.ever = grounds.ever;
+            begun.discovery.scope = PullScope::Changes(grounds.changes.clone());
+            begun.over = Some((grounds.changes, grounds.under));
         }
+        Ok(Err(why)) => begun.ask_everything(why),
         Err(error) => return Ok(Err(error)),
-    };
-    for ask in asks.iter_mut().filter(|ask| source.by_changes().contains(&ask.resource.as_str())) {
-        ask.since = Some(changes.since);
     }
-    let mut board = Board::new(asks, lanes);
-    // Each goes before the others: the first one ends up first.
-    under.iter().rev().for_each(|listing| board.lay_under(listing.ask().clone(), listing.pages()));
-    let over = Some((changes.over, under));
-    discovery.scope = PullScope::Changes(changes);
-    Ok(Ok(Begun { discovery, board, over }))
+    Ok(Ok(begun))
 }
 
-/// What the pull may ask for changes over, or why it asks for everything.
-type Decided = Result<(Changes, Vec<StoredListing>), String>;
+/// What a pull for changes rests on.
+struct Grounds {
+    changes: Changes,
+    under: Vec<StoredListing>,
+    ever: Ever,
+}
+
+/// What the pull rests on, or why it asks for everything.
+type Decided = Result<Grounds, String>;
 
 async fn look_back(
     store: &Store,
@@ -89,11 +129,19 @@ async fn look_back(
     discovery: &Discovery,
 ) -> Result<Result<Decided, SisError>, StoreError> {
     let (district, run, connection) = place;
-    let settings = store.district(district).await?;
-    let every = settings.connections.get(usize::from(connection.0)).map_or(1, |own| own.full_every_days);
+    let connections = store.district(district).await?.connections;
     let run = store.run(district, run).await?;
     let base = store.pull_base(district, run.id, connection).await?;
-    let tonight = Tonight { discovery, as_of: run.as_of, as_of_given: run.as_of_given, every };
+    let nights = nights(&connections, &store.full_nights(district).await?);
+    let every = connections.get(usize::from(connection.0)).map_or(1, |own| own.full_every_days);
+    let tonight = Tonight {
+        discovery,
+        as_of: run.as_of,
+        as_of_given: run.as_of_given,
+        everything: run.everything,
+        every,
+        nights: &nights,
+    };
     let changes = match choose(&tonight, base.as_ref()) {
         Ok(changes) => changes,
         Err(why) => return Ok(Ok(Err(why))),
@@ -101,13 +149,23 @@ async fn look_back(
     let own: Vec<&str> =
         source.by_changes().iter().copied().filter(|name| discovery.granted.contains_key(*name)).collect();
     let Some(under) = store.stored_listings(district, changes.over, connection, &own).await? else {
-        return Ok(Ok(Err(format!("the pages of run {} are not kept any more", changes.over))));
+        return Ok(Ok(Err(pages_gone(changes.over))));
     };
-    Ok(match source.distrusts_changes(changes.since).await {
-        Ok(None) => Ok(Ok((changes, under))),
-        Ok(Some(why)) => Ok(Err(why.to_owned())),
+    Ok(match source.tries_changes(changes.since).await {
+        Ok(Ok(ever)) => Ok(Ok(Grounds { changes, under, ever })),
+        Ok(Err(why)) => Ok(Err(why.to_owned())),
         Err(error) => Err(error),
     })
+}
+
+fn pages_gone(run: RunId) -> String {
+    format!("the pages of run {run} are not kept any more")
+}
+
+/// When each connection of a district asked for everything last, and how often it wants to.
+fn nights(connections: &[Connection], full_on: &[(ConnectionNo, NaiveDate)]) -> Vec<(NaiveDate, u32)> {
+    let every = |number: ConnectionNo| connections.get(usize::from(number.0)).map(|own| own.full_every_days);
+    full_on.iter().filter_map(|(number, day)| Some((*day, every(*number)?))).collect()
 }
 
 /// What is known of the pull that begins.
@@ -116,13 +174,21 @@ struct Tonight<'a> {
     discovery: &'a Discovery,
     as_of: NaiveDate,
     as_of_given: bool,
+    /// A person wants everything.
+    everything: bool,
     /// Days from one pull of everything to the next.
     every: u32,
+    /// Of all connections of the district: when each asked for everything last, and the days to its next time. Where one
+    /// of those that ask most rarely is due, all are: only a night of everything from all of them shows who has left them all.
+    nights: &'a [(NaiveDate, u32)],
 }
 
 /// What to ask changes over, or why to ask for everything.
 fn choose(tonight: &Tonight<'_>, base: Option<&(PullBase, Baseline)>) -> Result<Changes, String> {
     let now = tonight.discovery.snapshot.as_ref().ok_or("not every row tells when it was changed")?;
+    if tonight.everything {
+        return Err("asked for by a person".to_owned());
+    }
     if tonight.every <= 1 {
         return Err("full_every_days = 1".to_owned());
     }
@@ -130,112 +196,44 @@ fn choose(tonight: &Tonight<'_>, base: Option<&(PullBase, Baseline)>) -> Result<
         return Err("planned for another date".to_owned());
     }
     let (base, baseline) = base.ok_or("the run before is none to build on")?;
-    if base.snapshot.settings != now.settings {
-        return Err("the settings have changed, or the program".to_owned());
-    }
     if baseline.granted != tonight.discovery.granted {
         return Err("other listings are granted".to_owned());
     }
-    let lost: Vec<&str> = base.snapshot.shape.difference(&now.shape).map(String::as_str).take(3).collect();
-    if !lost.is_empty() {
-        return Err(format!("not shown any more: {}", lost.join(", ")));
-    }
-    if now.at < base.snapshot.at {
-        return Err("a clock was set back".to_owned());
-    }
-    let days = (tonight.as_of - base.full_on).num_days();
-    if !(0..i64::from(tonight.every)).contains(&days) {
-        return Err(format!("every {} days, last on {}", tonight.every, base.full_on));
+    is_as_it_was(&base.snapshot, now)?;
+    let own = (base.full_on, tonight.every);
+    let longest = tonight.nights.iter().map(|(_, every)| *every).max();
+    let rarest = tonight.nights.iter().filter(|(_, every)| Some(*every) == longest);
+    if let Some((full_on, every)) = std::iter::once(&own).chain(rarest).find(|night| is_due(tonight.as_of, **night)) {
+        return Err(format!("every {every} days, last on {full_on}"));
     }
     Ok(Changes {
-        since: base.snapshot.at - OVERLAP,
+        since: base.before.map_or(base.snapshot.at, |before| before.min(base.snapshot.at)) - OVERLAP,
         over: base.run,
         full_on: base.full_on,
-        lists_deleted: base.lists_deleted,
+        over_at: Some(base.snapshot.at),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
+fn is_due(as_of: NaiveDate, (full_on, every): (NaiveDate, u32)) -> bool {
+    !(0..i64::from(every)).contains(&(as_of - full_on).num_days())
+}
 
-    use chrono::{DateTime, Utc};
-    use rollcall_store::run::Snapshot;
-
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
+/// Whether the source shows itself as on the night that is built upon: what is switched off or on there moves no row's time.
+fn is_as_it_was(then: &Snapshot, now: &Snapshot) -> Result<(), String> {
+    if then.settings != now.settings {
+        return Err("the settings have changed, or the program".to_owned());
     }
-
-    fn snapshot() -> Snapshot {
-        let shape = ["users.email", "users/student", "school year 2027"].map(str::to_owned).into();
-        Snapshot { at: at("2026-10-05T07:00:00Z"), settings: "as they were".to_owned(), shape }
-    }
-
-    fn discovery() -> Discovery {
-        let granted = BTreeMap::from([("users".to_owned(), vec!["sourcedId".to_owned()])]);
-        let snapshot = Snapshot { at: at("2026-10-06T07:00:00Z"), ..snapshot() };
-        Discovery { granted, snapshot: Some(snapshot), ..Discovery::default() }
-    }
-
-    fn base() -> (PullBase, Baseline) {
-        let full_on = NaiveDate::from_ymd_opt(2026, 10, 5).unwrap();
-        let run = "00000000-0000-0000-0000-000000000007".parse().unwrap();
-        let base = PullBase { run, full_on, lists_deleted: false, snapshot: snapshot() };
-        (base, Baseline { granted: discovery().granted, ..Baseline::default() })
-    }
-
-    fn day(day: u32) -> NaiveDate {
-        NaiveDate::from_ymd_opt(2026, 10, day).unwrap()
-    }
-
-    fn on(as_of: NaiveDate, every: u32, discovery: &Discovery, base: Option<&(PullBase, Baseline)>) -> String {
-        let tonight = Tonight { discovery, as_of, as_of_given: false, every };
-        choose(&tonight, base).map_or_else(|why| why, |changes| changes.since.to_rfc3339())
-    }
-
-    #[test]
-    fn changes_are_asked_for_with_an_overlap() {
-        assert_eq!(on(day(6), 7, &discovery(), Some(&base())), "2026-10-04T05:00:00+00:00");
-    }
-
-    #[test]
-    fn everything_is_asked_for_once_every_so_many_days() {
-        for (as_of, every, full) in [
-            (5, 7, false),
-            (6, 7, false),
-            (11, 7, false),
-            (12, 7, true),
-            (30, 7, true),
-            (4, 7, true),
-            (6, 1, true),
-            (6, 2, false),
-            (7, 2, true),
-        ] {
-            let chosen = on(day(as_of), every, &discovery(), Some(&base()));
-            assert_eq!(chosen != "2026-10-04T05:00:00+00:00", full, "on the {as_of}th, every {every}: {chosen}");
+    for (what, one, other) in [("not shown any more", then, now), ("shown, and was not before", now, then)] {
+        let apart: Vec<&str> = one.shape.difference(&other.shape).map(String::as_str).take(NAMED).collect();
+        if !apart.is_empty() {
+            return Err(format!("{what}: {}", apart.join(", ")));
         }
     }
-
-    #[test]
-    fn whatever_is_not_as_it_was_means_everything() {
-        let tonight = discovery();
-        assert!(on(day(6), 7, &tonight, None).contains("run before"));
-        let change = |change: &dyn Fn(&mut Discovery)| {
-            let mut tonight = discovery();
-            change(&mut tonight);
-            on(day(6), 7, &tonight, Some(&base()))
-        };
-        assert!(change(&|tonight| tonight.snapshot = None).contains("when it was changed"));
-        assert!(change(&|tonight| tonight.granted.clear()).contains("granted"));
-        let changed =
-            |change: fn(&mut Snapshot)| move |tonight: &mut Discovery| tonight.snapshot.iter_mut().for_each(change);
-        assert!(change(&changed(|now| now.settings.push('!'))).contains("settings"));
-        assert!(change(&changed(|now| drop(now.shape.pop_first()))).contains("school year 2027"));
-        assert!(change(&changed(|now| now.at = at("2026-10-05T06:59:59Z"))).contains("clock"));
-        assert!(change(&changed(|now| now.shape.extend(["users.sms".to_owned()]))).starts_with("2026"));
-        let given = Tonight { discovery: &tonight, as_of: day(6), as_of_given: true, every: 7 };
-        assert!(choose(&given, Some(&base())).unwrap_err().contains("another date"));
+    if now.at < then.at {
+        return Err("a clock was set back".to_owned());
     }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

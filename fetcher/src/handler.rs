@@ -112,15 +112,12 @@ impl FetchHandler {
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
         let place = (district, run, work.connection);
-        let mut begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
+        let begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
             Ok(begun) => begun,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
-        if let Some(earlier) = self.store.earlier_board(district, run, work.connection).await? {
-            begun.board.expect(&earlier);
-        }
-        let moves = begun.board.deal(self.clock.now());
-        if begun.save(&self.store, place).await? {
+        let earlier = self.store.earlier_board(district, run, work.connection).await?;
+        if let Some(moves) = begun.save(&self.store, place, earlier.as_ref(), self.clock.now()).await? {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }
         Ok(Fate::Done)

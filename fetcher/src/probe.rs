@@ -261,9 +261,9 @@ impl Probe<'_> {
         if days <= 1 {
             return full("full_every_days = 1");
         }
-        match sis.distrusts_changes(self.clock.now() - TimeDelta::days(1)).await {
-            Ok(None) => Step::ok(name, format!("told; everything is pulled every {days} days, and after any trouble")),
-            Ok(Some(why)) => full(why),
+        match sis.tries_changes(self.clock.now() - TimeDelta::days(1)).await {
+            Ok(Ok(_)) => Step::ok(name, format!("told; everything is pulled every {days} days, and after any trouble")),
+            Ok(Err(why)) => full(why),
             Err(error) => Step::failed(name, &error),
         }
     }

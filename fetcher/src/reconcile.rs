@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_young_lane_owes_nothing() {
-        let lost_after = Duration::from_secs(60);
+        let lost_after = Duration::from_mins(1);
         assert!(!owes(&board(), lost_after, &[], at(60)));
         assert!(owes(&board(), lost_after, &[], at(61)));
     }
@@ -280,7 +280,7 @@ mod tests {
         let mut board = board();
         board.pages_done(0, 1, &[PageFacts { rows: 3, last: true, ..PageFacts::default() }], at(1)).unwrap();
         let missing = [(ListingNo(0), PageNo(1))];
-        let lost_after = Duration::from_secs(60);
+        let lost_after = Duration::from_mins(1);
         assert!(owes(&board, lost_after, &missing, at(2)));
         assert_eq!(deal_again(&mut board, lost_after, &missing, at(2)).len(), 1);
         assert!(!board.all_fetched());

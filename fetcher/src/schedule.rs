@@ -62,6 +62,7 @@ fn scheduled_run(district: &ScheduledDistrict, as_of: NaiveDate) -> NewRun {
         as_of,
         plan_only: false,
         as_of_given: false,
+        everything: false,
         requested_by: "schedule".to_owned(),
     }
 }

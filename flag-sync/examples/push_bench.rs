@@ -220,6 +220,7 @@ async fn roster(store: &Store, district: &DistrictId, students: usize) -> Result
         as_of: now().date_naive(),
         plan_only: false,
         as_of_given: false,
+        everything: false,
         requested_by: "bench".to_owned(),
     };
     let run = store.create_run(&new, now()).await?.context("a run")?;

@@ -178,6 +178,7 @@ async fn launched(context: &Context, district: &DistrictId) -> anyhow::Result<Ru
         as_of: now.with_timezone(&chrono_tz::America::Chicago).date_naive(),
         plan_only: false,
         as_of_given: false,
+        everything: false,
         requested_by: ACTOR.to_owned(),
     };
     let made = launch(&context.store, &context.bus, &new, now).await?.context("the demo's run was not made")?;

@@ -78,9 +78,9 @@ async fn pull_again(context: &Context, old: &Run) -> anyhow::Result<Run> {
         as_of,
         plan_only: old.plan_only,
         as_of_given: old.as_of_given,
+        everything: true,
         requested_by: config::actor(),
     };
-    context.store.forget_pull_bases(&old.district, now).await?;
     let made = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
     audit(context, old, "fetch", &format!("as={}", made.id)).await?;
     eprintln!("run {} pulls {} again, in place of run {}", made.id, old.district, old.id);

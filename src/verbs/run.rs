@@ -32,11 +32,9 @@ pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCod
         as_of: args.as_of.unwrap_or_else(|| now.with_timezone(&district.time_zone).date_naive()),
         plan_only: args.plan,
         as_of_given: args.as_of.is_some(),
+        everything: args.full,
         requested_by: config::actor(),
     };
-    if args.full {
-        context.store.forget_pull_bases(&args.id, now).await?;
-    }
     let run = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
     if !args.wait {
         return announce(context, &run);

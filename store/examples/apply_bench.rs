@@ -128,6 +128,7 @@ async fn release(
         as_of: NaiveDate::from_ymd_opt(2026, 9, 1).context("a date")?,
         plan_only: false,
         as_of_given: false,
+        everything: false,
         requested_by: "bench".to_owned(),
     };
     let run = store.create_run(&new, now()).await?.context("a run")?;

@@ -30,20 +30,6 @@ impl Store {
         Ok(baseline)
     }
 
-    /// Lets the next pulls of a district ask for everything, whatever they might have built on.
-    pub async fn forget_pull_bases(&self, district: &DistrictId, now: DateTime<Utc>) -> Result<()> {
-        let operation = "forget what pulls build on";
-        let mut tx = self.begin(district, operation).await?;
-        districts::lock(&mut tx, district).await?;
-        let sql = "SELECT connection FROM baseline WHERE district = $1";
-        for row in tx.rows(operation, sql, args![district]).await? {
-            let connection = ConnectionNo(row.get(0)?);
-            let Some(baseline) = read(&mut tx, district, connection).await? else { continue };
-            write(&mut tx, district, connection, &Baseline { base: None, ..baseline }, now).await?;
-        }
-        tx.commit(operation).await
-    }
-
     /// Accepts that a listing is empty, until it holds rows again.
     pub async fn accept_empty(
         &self,

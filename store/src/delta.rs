@@ -4,20 +4,21 @@
 //! run is planned, replayed and forgotten like any other, and never looks beyond its own pages.
 //!
 //! Invariants: built upon is only the run just before, and only one that succeeded; all of its pages are copied, or
-//! nothing is saved. A page that [stands on another run's](crate::unchanged) is copied with the content from there: copies
+//! nothing is saved, and the caller asks for everything. A page that [stands on another run's](crate::unchanged) is copied with the content from there: copies
 //! lie at other numbers, and stand on nothing. They carry no digest of a body, so none is taken for a page of its number.
 //! Raw bodies stay with the run that fetched them: what an upgrade reads anew it asks for anew.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, RunId};
 
 use crate::{
     Store, StoreError, baselines,
     board::{Ask, Board, LaneMove, Progress},
+    pages::content,
     plan::{pack, unpack},
     pulls,
     run::{Baseline, Discovery, PullBase, PullScope},
-    sql::{Tx, args},
+    sql::args,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -30,22 +31,25 @@ ORDER BY seq DESC LIMIT 1";
 
 const SUCCEEDED: &str = "SELECT 1 FROM run WHERE district = $1 AND id = $2 AND state = 'succeeded'";
 
-const WHOLE: &str = "\
-SELECT count(*)
-FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
-     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
-WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5
-  AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(coalesce(content.fragments, p.fragments)) > 0";
+const WHOLE: &str = concat!(
+    "SELECT count(*) FROM page p \
+     WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5 \
+       AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(",
+    content!("fragments"),
+    ") > 0"
+);
 
-const COPY: &str = "\
-INSERT INTO page (district, run, connection, listing, page, status, fragments, rows, digest, asked_at, took_ms,
-                  collected_at)
-SELECT p.district, $6, p.connection, $7, p.page + $8, p.status, coalesce(content.fragments, p.fragments), p.rows,
-       p.digest, p.asked_at, p.took_ms, p.collected_at
-FROM page p LEFT JOIN page content ON content.district = p.district AND content.run = p.same_as
-     AND content.connection = p.connection AND content.listing = p.listing AND content.page = p.page
-WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5
-  AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(coalesce(content.fragments, p.fragments)) > 0";
+const COPY: &str = concat!(
+    "INSERT INTO page (district, run, connection, listing, page, status, fragments, rows, digest, asked_at, took_ms, \
+                       collected_at) \
+     SELECT p.district, $6, p.connection, $7, p.page + $8, p.status, ",
+    content!("fragments"),
+    ", p.rows, p.digest, p.asked_at, p.took_ms, p.collected_at FROM page p \
+     WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.listing = $4 AND p.page <= $5 \
+       AND p.collected_at IS NOT NULL AND p.error IS NULL AND length(",
+    content!("fragments"),
+    ") > 0"
+);
 
 const TO_PULL: &str = "\
 UPDATE run SET stage = 'pull', touched_at = $3, plan_lease_until = NULL
@@ -78,7 +82,32 @@ impl StoredListing {
     }
 }
 
+/// What became of [`Store::save_discovery_over`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavedOver {
+    /// It is saved, and the pages are copied.
+    Saved,
+    /// It was done before, or the run has ended; nothing changed.
+    DoneBefore,
+    /// Not all of the pages are in the store any more; nothing changed.
+    PagesGone,
+}
+
 impl Store {
+    /// Dates of the pulls of everything that the next pulls of a district may build upon, by connection.
+    pub async fn full_nights(&self, district: &DistrictId) -> Result<Vec<(ConnectionNo, NaiveDate)>> {
+        let sql = "SELECT connection FROM baseline WHERE district = $1 ORDER BY connection";
+        let mut tx = self.read(district, OPERATION).await?;
+        let mut nights = Vec::new();
+        for row in tx.rows(OPERATION, sql, args![district]).await? {
+            let connection = ConnectionNo(row.get(0)?);
+            let baseline = baselines::read(&mut tx, district, connection).await?;
+            nights.extend(baseline.and_then(|baseline| baseline.base).map(|base| (connection, base.full_on)));
+        }
+        tx.commit(OPERATION).await?;
+        Ok(nights)
+    }
+
     /// What a pull may ask for changes over: the run just before, where it succeeded and its pull was complete, with its
     /// baseline.
     pub async fn pull_base(
@@ -128,21 +157,24 @@ impl Store {
         board: &Board,
         of: RunId,
         listings: &[StoredListing],
-    ) -> Result<bool> {
+    ) -> Result<SavedOver> {
         let mut tx = self.begin(district, OPERATION).await?;
         if !pulls::save_discovery_in(&mut tx, (district, run, connection), discovery, board).await? {
-            return Ok(false);
+            return Ok(SavedOver::DoneBefore);
         }
         for (number, listing) in (0_u32..).map(ListingNo).zip(listings) {
             let mut before = 0;
             for (from, pages) in &listing.parts {
                 let place = args![district, of, connection, *from, *pages, run, number, before];
-                copy(&mut tx, place, *pages).await?;
+                if tx.execute(OPERATION, COPY, place).await? != u64::from(*pages) {
+                    // They were forgotten since they were looked for. What is done so far goes with the transaction.
+                    return Ok(SavedOver::PagesGone);
+                }
                 before += pages;
             }
         }
         tx.commit(OPERATION).await?;
-        Ok(true)
+        Ok(SavedOver::Saved)
     }
 }
 
@@ -180,14 +212,6 @@ impl Store {
         tx.commit(OPERATION).await?;
         Ok(moves)
     }
-}
-
-async fn copy(tx: &mut Tx, place: Vec<crate::sql::Arg>, pages: u32) -> Result<()> {
-    if tx.execute(OPERATION, COPY, place).await? == u64::from(pages) {
-        return Ok(());
-    }
-    let detail = "pages of the run that it builds on went away meanwhile".to_owned();
-    Err(StoreError::Corrupt { what: "base of a pull", detail })
 }
 
 /// The listings of a resource that a run pulled, those of its second look left out.

@@ -137,8 +137,8 @@ pub struct Connection {
     pub vendor_key: Option<String>,
 }
 
-/// Always: changes alone are for who asks for them, since what is switched on or off in the SIS moves no row's time.
-const FULL_EVERY_DAYS: u32 = 1;
+/// Once a week.
+const FULL_EVERY_DAYS: u32 = 7;
 
 const fn default_full_every_days() -> u32 {
     FULL_EVERY_DAYS

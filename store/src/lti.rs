@@ -16,6 +16,7 @@ mod views;
 use std::{fmt, str::FromStr};
 
 pub(crate) use keys::reseal;
+pub(crate) use users::follow;
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};

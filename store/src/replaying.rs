@@ -142,6 +142,7 @@ fn again(old: &Run, actor: &str) -> NewRun {
         as_of: old.as_of,
         plan_only: old.plan_only,
         as_of_given: old.as_of_given,
+        everything: old.everything,
         requested_by: actor.to_owned(),
     }
 }

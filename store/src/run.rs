@@ -91,6 +91,8 @@ pub struct NewRun {
     pub plan_only: bool,
     /// The date was given by a person: such a plan can never be approved.
     pub as_of_given: bool,
+    /// Pull everything, whatever changes could be asked for over.
+    pub everything: bool,
     /// Who asked, for the audit.
     pub requested_by: String,
 }
@@ -141,6 +143,8 @@ pub struct Run {
     pub plan_only: bool,
     /// A person gave the date.
     pub as_of_given: bool,
+    /// Pull everything, whatever changes could be asked for over.
+    pub everything: bool,
     /// Counts so far.
     pub counts: Counts,
     /// Why it is held, partial, failed, cancelled or discarded; several are joined by `; `.
@@ -233,6 +237,10 @@ pub struct Discovery {
     /// Rows that there are, as the source counted them when the pull began, by resource; where it does.
     #[serde(default)]
     pub totals: std::collections::BTreeMap<String, i64>,
+    /// Rows that a filter admits which admits all, by resource, where the source counts them: those marked as deleted are
+    /// among them, whether or not they are among the [totals](Self::totals).
+    #[serde(default)]
+    pub ever: std::collections::BTreeMap<String, i64>,
     /// What the source was like when the pull began, where it can tell later what has changed since.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
@@ -274,9 +282,9 @@ pub struct Changes {
     pub over: RunId,
     /// Date of the run that last asked for everything.
     pub full_on: NaiveDate,
-    /// As of [`PullBase::lists_deleted`].
+    /// When the pull of [`Changes::over`] began, as of [`Snapshot::at`].
     #[serde(default)]
-    pub lists_deleted: bool,
+    pub over_at: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Display for PullScope {
@@ -301,6 +309,9 @@ pub struct Baseline {
     pub granted: std::collections::BTreeMap<String, Vec<String>>,
     /// Resources whose emptiness a person accepted, until they hold rows again.
     pub accepted_empty: std::collections::BTreeSet<String>,
+    /// Whether the source's totals count rows marked as deleted, by resource; where there were any to tell it by.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub counts_deleted: std::collections::BTreeMap<String, bool>,
     /// What the next pull may ask for changes over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PullBase>,
@@ -313,9 +324,10 @@ pub struct PullBase {
     pub run: RunId,
     /// Date of the run that last asked for everything: this one, or an earlier one that it builds on.
     pub full_on: NaiveDate,
-    /// Where everything was asked for last, users marked as deleted were among it: the source counts them too.
+    /// When the pull began over which it asked for changes itself: the next one asks back to there, so that every change is
+    /// told on two nights, however many days lie between them.
     #[serde(default)]
-    pub lists_deleted: bool,
+    pub before: Option<DateTime<Utc>>,
     /// What the source was like.
     pub snapshot: Snapshot,
 }

@@ -24,7 +24,7 @@ macro_rules! columns {
     () => {
         "id, district, seq, as_of, trigger, state, stage, plan_only, as_of_given, listed, missing, added, changed, \
          removed, unchanged, skipped, applied, parked, superseded, reason, plan_hash, planned_roster_version, \
-         created_at, started_at, pulled_at, planned_at, released_at, ended_at, replay_of"
+         created_at, started_at, pulled_at, planned_at, released_at, ended_at, replay_of, everything"
     };
 }
 
@@ -34,8 +34,8 @@ const NEWEST: &str = concat!("SELECT ", columns!(), " FROM run WHERE district = 
 
 const INSERT: &str = "\
 INSERT INTO run (district, id, seq, as_of, trigger, state, stage, plan_only, as_of_given, requested_by, created_at,
-                 touched_at)
-VALUES ($1, $2, $3, $4, $5, 'queued', 'pull', $6, $7, $8, $9, $9)
+                 touched_at, everything)
+VALUES ($1, $2, $3, $4, $5, 'queued', 'pull', $6, $7, $8, $9, $9, $10)
 ON CONFLICT DO NOTHING";
 
 const OPEN_PG: &str = "SELECT district, run, stage, as_of, touched_at FROM lookout_open_runs()";
@@ -300,6 +300,7 @@ async fn insert(tx: &mut Tx, run: &NewRun, id: RunId, seq: i64, now: DateTime<Ut
         run.as_of_given,
         &run.requested_by,
         now,
+        run.everything,
     ];
     Ok(tx.execute("make a run", INSERT, values).await? > 0)
 }
@@ -365,6 +366,7 @@ fn read(row: &Row) -> Result<Run> {
         released_at: row.get(26)?,
         ended_at: row.get(27)?,
         replay_of: row.get::<Option<Uuid>>(28)?.map(RunId),
+        everything: row.get(29)?,
     })
 }
 

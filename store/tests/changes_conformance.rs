@@ -9,6 +9,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 use rollcall_store::{
     Unchanged,
     board::{Ask, Board, Progress},
+    delta::SavedOver,
     plan::{NewPlan, Verdict},
     run::{Baseline, Changes, Discovery, PullBase, PullScope, Snapshot, Stage},
 };
@@ -29,7 +30,7 @@ fn ask(resource: &str) -> Ask {
 
 fn base(run: RunId) -> PullBase {
     let snapshot = Snapshot { at: now(), settings: "s".to_owned(), shape: ["users.email".to_owned()].into() };
-    PullBase { run, full_on: day("2026-11-02"), lists_deleted: true, snapshot }
+    PullBase { run, full_on: day("2026-11-02"), before: Some(now()), snapshot }
 }
 
 /// A run that pulled two pages of users and one of orgs, and looked again; ended with nothing to change.
@@ -84,11 +85,12 @@ async fn build_upon(f: &Fixture, id: &DistrictId, run: RunId, of: RunId) -> Boar
     let under = f.store.stored_listings(id, of, FIRST, &["users"]).await.unwrap().unwrap();
     let mut board = Board::new(vec![Ask { since: Some(now()), ..ask("users") }, ask("orgs")], 1);
     under.iter().rev().for_each(|listing| board.lay_under(listing.ask().clone(), listing.pages()));
-    let scope = PullScope::Changes(Changes { since: now(), over: of, full_on: day("2026-11-02"), lists_deleted: true });
+    let scope =
+        PullScope::Changes(Changes { since: now(), over: of, full_on: day("2026-11-02"), over_at: Some(now()) });
     let discovery = Discovery { scope, ..Discovery::default() };
     let place = (id, run, FIRST);
-    assert!(f.store.save_discovery_over(place, &discovery, &board, of, &under).await.unwrap());
-    assert!(!f.store.save_discovery_over(place, &discovery, &board, of, &under).await.unwrap(), "once");
+    let save = async || f.store.save_discovery_over(place, &discovery, &board, of, &under).await.unwrap();
+    assert_eq!((save().await, save().await), (SavedOver::Saved, SavedOver::DoneBefore));
     assert_eq!(f.store.pulls(id, run).await.unwrap()[0].discovery.as_ref(), Some(&discovery));
     board
 }
@@ -162,9 +164,7 @@ async fn only_a_run_that_succeeded_just_before_is_built_upon(f: Fixture) {
     night(&f, &id).await;
     let last = f.run(&id).await.id;
     assert!(f.store.pull_base(&id, last, FIRST).await.unwrap().is_some());
-    f.store.forget_pull_bases(&id, later(4)).await.unwrap();
-    assert_eq!(f.store.pull_base(&id, last, FIRST).await.unwrap(), None, "a person wants everything");
-    assert!(f.store.baseline(&id, FIRST).await.unwrap().is_some(), "and the baseline stays");
+    assert_eq!(f.store.full_nights(&id).await.unwrap(), [(FIRST, day("2026-11-02"))]);
 }
 
 async fn what_is_not_whole_any_more_is_not_built_upon(f: Fixture) {
@@ -180,8 +180,12 @@ async fn what_is_not_whole_any_more_is_not_built_upon(f: Fixture) {
     let mut board = Board::new(vec![ask("users")], 1);
     board.lay_under(under[0].ask().clone(), under[0].pages());
     let place = (&id, second, FIRST);
-    assert!(f.store.save_discovery_over(place, &Discovery::default(), &board, first, &under).await.is_err());
+    let saved = f.store.save_discovery_over(place, &Discovery::default(), &board, first, &under).await.unwrap();
+    assert_eq!(saved, SavedOver::PagesGone);
     assert!(f.store.board(&id, second, FIRST).await.unwrap().is_none(), "nothing of it is saved");
+    let everything = Board::new(vec![ask("users")], 1);
+    assert!(f.store.save_discovery(&id, second, FIRST, &Discovery::default(), &everything).await.unwrap());
+    assert_eq!(f.store.full_nights(&id).await.unwrap().len(), 1, "what it was to build upon is still known");
 }
 
 async fn everything_is_asked_for_after_all_once(f: Fixture) {

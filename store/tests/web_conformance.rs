@@ -34,6 +34,7 @@ on_both_engines! {
     many_at_once_use_a_login_once,
     a_ticket_is_good_once_and_its_view_is_logged_with_it,
     the_access_log_goes_with_a_student_who_is_given_another_id,
+    lists_of_students_follow_a_student_to_another_id,
     tenants_do_not_see_each_other,
     keys_lie_sealed_and_take_turns,
     a_rotated_sealing_key_opens_the_tools_keys,
@@ -264,6 +265,38 @@ async fn the_access_log_goes_with_a_student_who_is_given_another_id(f: Fixture) 
     let views = f.store.document_views(&district, Some(&id("new")), 10).await.unwrap();
     let of: Vec<_> = views.iter().map(|view| view.student_id.0.as_str()).collect();
     assert_eq!(of, ["new", "old"], "what was logged is not edited, and is found");
+}
+
+async fn lists_of_students_follow_a_student_to_another_id(f: Fixture) {
+    let (district, elsewhere) = (new_district(&f.store, "a").await, new_district(&f.store, "b").await);
+    for own in [&district, &elsewhere] {
+        applied(&f.store, own, 1, vec![added(student("old")), added(student("other"))]).await;
+    }
+    let list = |ids: &[&str]| UserAccess {
+        students: StudentScope::Students(ids.iter().map(ToString::to_string).collect()),
+        programs: vec!["Section 504".to_owned()],
+    };
+    let put = async |own: &DistrictId, user: &str, ids: &[&str]| {
+        f.store.put_lti_user(own, user, &list(ids), "ann", now()).await.unwrap();
+    };
+    put(&district, "t1", &["other", "old"]).await;
+    put(&district, "t2", &["new", "old"]).await;
+    put(&district, "t3", &["other"]).await;
+    put(&elsewhere, "t1", &["old"]).await;
+    let move_to = async |run: u32, old: &str, new: &str| {
+        let renamed = StudentEvent { rekeyed_from: Some(id(old)), ..changed(student(new)) };
+        applied(&f.store, &district, run, vec![renamed]).await;
+    };
+    move_to(2, "old", "new").await;
+    let listed = async |own: &DistrictId| {
+        let users = f.store.lti_users(own).await.unwrap();
+        users.into_iter().map(|user| (user.access, user.created_by)).collect::<Vec<_>>()
+    };
+    let by_ann = |lists: &[&[&str]]| lists.iter().map(|ids| (list(ids), "ann".to_owned())).collect::<Vec<_>>();
+    assert_eq!(listed(&district).await, by_ann(&[&["other", "new"], &["new"], &["other"]]));
+    assert_eq!(listed(&elsewhere).await, by_ann(&[&["old"]]), "another district's student stays");
+    move_to(3, "new", "newest").await;
+    assert_eq!(listed(&district).await, by_ann(&[&["other", "newest"], &["newest"], &["other"]]));
 }
 
 async fn tenants_do_not_see_each_other(f: Fixture) {

@@ -2,12 +2,13 @@
 //!
 //! Role: what [`super::Assembler`] does for Qmlativ, over three listings: users (students, guardians, staff),
 //! demographics, orgs. Roles are the enrollments. Neighbours: [`roles`] reads them and what is remembered of earlier ones,
-//! [`contents`] counts what a pull holds, [`people`] makes persons of rows.
+//! [`contents`] counts what a pull holds, [`laid`] judges one for changes, [`people`] makes persons of rows.
 //!
 //! Invariants: ids are compared whole, whatever they are looked up by; a user marked as deleted is not listed; a guardian
 //! who is named and not shown is a contact without a name, never one that has ended.
 
 mod contents;
+mod laid;
 mod people;
 mod rekey;
 mod roles;
@@ -23,6 +24,7 @@ use rollcall_store::{
 
 pub use self::{
     contents::{Contents, Facet},
+    laid::{doubts, is_undated, rows},
     people::{PHONE, SMS},
     rekey::{Rekeyed, rekeyed, unlinked},
 };
@@ -277,13 +279,6 @@ fn is_live<C: crate::fragment::Column>(row: Row<'_>, status: C) -> bool {
 /// Listed, and a student at some org.
 fn is_student(row: Row<'_>) -> bool {
     is_live(row, U::Status) && roles::of(row).any(|role| role.is("student"))
-}
-
-/// How many users a pull holds: those not marked as deleted, and all.
-pub fn users(source: &Source) -> (i64, i64) {
-    let places = source.places(Kind::User);
-    let live = places.iter().filter(|place| is_live(source.row(**place), U::Status)).count();
-    (live as i64, places.len() as i64)
 }
 
 fn orgs(source: &Source) -> HashMap<&str, OrgView<'_>> {

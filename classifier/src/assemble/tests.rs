@@ -236,7 +236,9 @@ fn with_flagged_years(year: i64, flagged: &[(i64, i64)]) -> NewPlan {
 
 #[test]
 fn a_current_year_that_no_entity_tells_is_the_one_that_the_year_tables_flag() {
-    let table: [(&str, i64, &[(i64, i64)], (i64, Option<&str>)); 6] = [
+    /// What it is about, the enrollment's year, (entity asked, year flagged there), how many are added, why one is skipped.
+    type Case = (&'static str, i64, &'static [(i64, i64)], (i64, Option<&'static str>));
+    let table: [Case; 6] = [
         ("its own", 9, &[(41, 9)], (1, None)),
         ("its own, whatever others say", 10, &[(41, 10), (42, 9)], (1, None)),
         ("all agree", 9, &[(1, 9), (2, 9)], (1, None)),

@@ -23,6 +23,9 @@ const VERSION: u8 = 1;
 /// No page is larger than this, decompressed.
 const LARGEST: usize = 1 << 30;
 
+/// Bit of [`Tally::seen`] that no column has: some row does not tell when it was changed, of a source that is asked by it.
+pub const UNDATED: usize = 63;
+
 /// Bytes before the first row.
 const HEAD: usize = 22;
 
@@ -54,7 +57,7 @@ pub struct PageWriter {
 pub struct Tally {
     /// Rows.
     pub rows: u32,
-    /// Bit n: column n was there on some row, null or not.
+    /// Bit n: column n was there on some row, null or not. See also [`UNDATED`].
     pub seen: u64,
     /// Texts from which control characters were taken.
     pub cleaned: u32,

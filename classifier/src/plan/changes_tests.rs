@@ -34,6 +34,7 @@ struct Person {
     left: bool,
     guardian: bool,
     gone: bool,
+    school: u32,
 }
 
 /// What happens to a student between two nights.
@@ -44,6 +45,8 @@ enum Event {
     Withdrawn,
     Back,
     Gone,
+    Restored,
+    Moved,
     GuardianReached,
     GuardianChanged,
     BirthDateMended,
@@ -56,6 +59,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Withdrawn),
         1 => Just(Event::Back),
         2 => Just(Event::Gone),
+        2 => Just(Event::Restored),
+        1 => Just(Event::Moved),
         2 => Just(Event::GuardianReached),
         2 => Just(Event::GuardianChanged),
         1 => Just(Event::BirthDateMended),
@@ -65,25 +70,36 @@ fn event() -> impl Strategy<Value = Event> {
 /// Applies an event; the numbers of the users and of the demographics whose rows it changes.
 fn befall(people: &mut People, number: u32, event: Event) -> (Vec<u32>, Vec<u32>) {
     let own = (vec![number], vec![number]);
-    let Some(person) = people.get_mut(&number).filter(|person| !person.gone) else {
+    let everywhere = (vec![number, number + 100], vec![number]);
+    let nowhere = (Vec::new(), Vec::new());
+    let Some(person) = people.get_mut(&number) else {
         if matches!(event, Event::Comes) {
-            people.insert(number, Person { name: 0, phone: 0, birth: 1, left: false, guardian: false, gone: false });
+            let (left, guardian, gone) = (false, false, false);
+            people.insert(number, Person { name: 0, phone: 0, birth: 1, left, guardian, gone, school: 1 });
             return own;
         }
-        return (Vec::new(), Vec::new());
+        return nowhere;
     };
+    if person.gone != matches!(event, Event::Restored) {
+        return nowhere;
+    }
     match event {
-        Event::Comes => return (Vec::new(), Vec::new()),
+        Event::Comes => return nowhere,
+        Event::Restored => {
+            person.gone = false;
+            return everywhere;
+        }
+        Event::Moved => person.school = 3 - person.school,
         Event::Renamed => person.name += 1,
         Event::Withdrawn => person.left = true,
         Event::Back => person.left = false,
         Event::Gone => {
             person.gone = true;
-            return (vec![number, number + 100], vec![number]);
+            return everywhere;
         }
         Event::GuardianReached => {
             person.phone += 1;
-            return if person.guardian { (vec![number + 100], Vec::new()) } else { (Vec::new(), Vec::new()) };
+            return if person.guardian { (vec![number + 100], Vec::new()) } else { nowhere };
         }
         Event::GuardianChanged => {
             person.guardian = !person.guardian;
@@ -97,27 +113,32 @@ fn befall(people: &mut People, number: u32, event: Event) -> (Vec<u32>, Vec<u32>
     (vec![number], Vec::new())
 }
 
+/// When every row says that it was changed: which rows are told, the tests say themselves.
+const CHANGED: &str = "2025-10-30T04:00:00.000Z";
+
 fn user(people: &People, id: u32) -> Option<Value> {
-    let role = |word: &str, end: Option<&str>| json!([{"role": word, "org": {"sourcedId": "S1"}, "beginDate": "2025-08-13", "endDate": end}]);
+    let role = |word: &str, org: &str, end: Option<&str>| json!([{"role": word, "org": {"sourcedId": org}, "beginDate": "2025-08-13", "endDate": end}]);
     if let Some(person) = id.checked_sub(100).map(|student| people.get(&student)) {
         let person = person?;
         let status = if person.guardian && !person.gone { "active" } else { "tobedeleted" };
-        return Some(json!({"sourcedId": format!("u{id}"), "status": status, "familyName": "Li",
-            "sms": person.phone.to_string(), "roles": role("guardian", None)}));
+        return Some(
+            json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED, "familyName": "Li",
+            "sms": person.phone.to_string(), "roles": role("guardian", "S1", None)}),
+        );
     }
     let person = people.get(&id)?;
     let (status, end) = (if person.gone { "tobedeleted" } else { "active" }, person.left.then_some("2025-10-01"));
     let agents = if person.guardian { json!([{"sourcedId": format!("u{}", id + 100)}]) } else { json!([]) };
-    Some(
-        json!({"sourcedId": format!("u{id}"), "status": status, "givenName": "Ada", "familyName": format!("Li {}", person.name),
-        "roles": role("student", end), "agents": agents}),
-    )
+    let org = format!("S{}", person.school);
+    Some(json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED, "givenName": "Ada",
+        "familyName": format!("Li {}", person.name), "roles": role("student", &org, end), "agents": agents}))
 }
 
 fn demographics(people: &People, id: u32) -> Option<Value> {
     let person = people.get(&id)?;
     let status = if person.gone { "tobedeleted" } else { "active" };
-    Some(json!({"sourcedId": format!("u{id}"), "status": status, "birthDate": format!("2014-02-{:02}", person.birth)}))
+    Some(json!({"sourcedId": format!("u{id}"), "status": status, "dateLastModified": CHANGED,
+        "birthDate": format!("2014-02-{:02}", person.birth)}))
 }
 
 fn is_active(row: &Value) -> bool {
@@ -183,7 +204,11 @@ impl Stored {
         };
         let mut discovery = Discovery { snapshot: Some(snapshot()), ..Discovery::default() };
         let (users, others) = everything(people);
-        discovery.totals.insert("users".to_owned(), users.len() as i64);
+        discovery.totals =
+            [("users".to_owned(), users.len() as i64), ("demographics".to_owned(), others.len() as i64)].into();
+        // Those marked as deleted are left out of what is counted, and admitted by the filter.
+        discovery.ever =
+            [("users".to_owned(), people.len() as i64 * 2), ("demographics".to_owned(), people.len() as i64)].into();
         if let Some(changed) = changed {
             for (resource, pages) in RESOURCES.iter().zip(&self.kept) {
                 pulled.add(Ask { stored: Some(RunId(uuid::Uuid::nil())), ..ask(resource) }, pages);
@@ -193,13 +218,14 @@ impl Stored {
                 kept.push(rows);
             }
             let (since, over, full_on) = (DateTime::UNIX_EPOCH, RunId(uuid::Uuid::nil()), testing::today());
-            discovery.scope = PullScope::Changes(Changes { since, over, full_on, lists_deleted: false });
+            discovery.scope = PullScope::Changes(Changes { since, over, full_on, over_at: Some(since) });
         } else {
             self.kept = [users, others].map(|rows| rows.chunks(3).map(<[Value]>::to_vec).collect());
             RESOURCES.iter().zip(&self.kept).for_each(|(resource, pages)| pulled.add(ask(resource), pages));
             discovery.scope = PullScope::Everything(None);
         }
-        pulled.add(ask("orgs"), &[vec![json!({"sourcedId": "S1", "type": "school", "identifier": "041"})]]);
+        let school = |id: &str, code: &str| json!({"sourcedId": id, "type": "school", "identifier": code});
+        pulled.add(ask("orgs"), &[vec![school("S1", "041"), school("S2", "042")]]);
         let mut district = testing::district();
         district.connections[0].kind = SisKind::OneRoster;
         let (connection, state) = (ConnectionNo(0), PullState::Fetched);
@@ -307,20 +333,27 @@ fn first_people() -> People {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Two districts alike, one by everything, one by changes with an overlap of a night: the same roster and history.
+    /// Two districts alike, one by everything, one by changes with an overlap of a night: the same roster and history. One
+    /// family is told every night, so that no field looks emptied for good.
     #[test]
     fn changes_end_where_everything_ends(nights in prop::collection::vec(prop::collection::vec((0_u32..12, event()), 0..6), 1..6)) {
         let mut people = first_people();
+        let told = (vec![50, 150], vec![50]);
+        for event in [Event::Comes, Event::GuardianChanged] {
+            befall(&mut people, 50, event);
+        }
         let (mut by_everything, mut by_changes) = (Stored::default(), Stored::default());
         by_everything.night(&people, None).unwrap();
         by_changes.night(&people, None).unwrap();
         let mut before = Vec::new();
         for events in nights {
             let tonight: Vec<_> = events.iter().map(|(number, event)| befall(&mut people, *number, *event)).collect();
-            let changed: Vec<_> = before.iter().chain(&tonight).cloned().collect();
+            let changed: Vec<_> = before.iter().chain(&tonight).chain([&told]).cloned().collect();
             before = tonight;
             by_everything.night(&people, None).unwrap();
-            by_changes.night(&people, Some(rows(&people, &changed))).unwrap();
+            if by_changes.night(&people, Some(rows(&people, &changed))).is_err() {
+                by_changes.night(&people, None).unwrap();
+            }
             prop_assert_eq!(&by_changes.students, &by_everything.students);
             prop_assert_eq!(&by_changes.history, &by_everything.history);
         }
@@ -379,26 +412,51 @@ fn who_goes_without_a_word_is_not_made_up_for_by_one_marked_as_deleted() {
         befall(&mut people, 3, Event::Gone);
         user(&people, 3).unwrap()
     };
-    let asked = |lists_deleted: bool| {
+    let asked = |counted: Option<bool>| {
         let mut facts = stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
         let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
         // Twelve were there; of them one is marked, and one is not listed.
         discovery.totals.insert("users".to_owned(), 11);
-        if let PullScope::Changes(changes) = &mut discovery.scope {
-            changes.lists_deleted = lists_deleted;
-        }
+        discovery.totals.remove("demographics");
+        discovery.ever.clear();
+        let remembered = &mut facts.pulls[0].baseline.as_mut().unwrap().counts_deleted;
+        *remembered = counted.map(|counted| ("users".to_owned(), counted)).into_iter().collect();
         matches!(plan_or_ask(facts, &mut stored.clone()).unwrap(), Planned::AskEverything(_))
     };
-    assert_eq!((asked(true), asked(false)), (true, false));
+    assert_eq!((asked(Some(true)), asked(None), asked(Some(false))), (true, true, false));
+}
 
-    let mut facts = stored.clone().facts(&people, None);
-    let base = |facts: PlanFacts| plan(facts, &mut stored.clone()).unwrap().baselines[0].1.base.clone().unwrap();
-    assert!(!base(stored.clone().facts(&people, None)).lists_deleted);
+/// Whether the source's totals count those marked as deleted is told by its listings, and kept.
+#[test]
+fn what_a_source_counts_is_learnt() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    befall(&mut people, 3, Event::Gone);
+    let deleted = user(&people, 3).unwrap();
+    let learnt = |facts: PlanFacts| plan(facts, &mut stored.clone()).unwrap().baselines[0].1.counts_deleted.clone();
+    let users = |counted: bool| BTreeMap::from([("users".to_owned(), counted)]);
+    assert_eq!(learnt(stored.clone().facts(&people, None)), BTreeMap::new(), "none is shown");
+    let changes = || stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
+    let totalling = |mut facts: PlanFacts, total: i64| {
+        facts.pulls[0].pull.discovery.as_mut().unwrap().totals.insert("users".to_owned(), total);
+        facts
+    };
+    assert_eq!(learnt(totalling(changes(), 11)), users(false), "the total that fits");
+    assert_eq!(learnt(totalling(changes(), 12)), users(true));
+
+    let mut listed = stored.clone().facts(&people, None);
     let rows = json!({"users": [deleted]}).to_string();
-    facts.pulls[0].fragments.iter_mut().filter(|page| page.listing.0 == 0 && page.page.0 == 1).for_each(|page| {
+    listed.pulls[0].fragments.iter_mut().filter(|page| page.listing.0 == 0 && page.page.0 == 1).for_each(|page| {
         page.fragments = decode(SisKind::OneRoster, "users", rows.as_bytes()).unwrap().fragments;
     });
-    assert!(base(facts).lists_deleted, "one of them is marked");
+    assert_eq!(learnt(listed), users(true), "one of everything is marked");
+    // Everything was asked for after changes had told of one, and does not show it.
+    let aside = set_aside(changes(), &people);
+    assert_eq!(learnt(aside), users(false));
+    let mut kept = stored.clone().facts(&people, None);
+    kept.pulls[0].baseline.as_mut().unwrap().counts_deleted = users(true);
+    assert_eq!(learnt(kept), users(true), "until something else is told");
 }
 
 /// Where the source does not count, nobody is taken out for being absent from changes.
@@ -437,7 +495,14 @@ fn what_the_next_night_builds_upon() {
         }
         facts
     };
-    assert_eq!(base_of(changes(day), &mut stored.clone()).unwrap().full_on, day, "the week goes on");
+    let next = base_of(changes(day), &mut stored.clone()).unwrap();
+    assert_eq!(next.full_on, day, "the week goes on");
+    assert_eq!((full.before, next.before), (None, Some(DateTime::UNIX_EPOCH)), "when the night before began");
+    let mut undated = changes(day);
+    let row = json!({"users": [{"sourcedId": "u1", "dateLastModified": "yesterday"}]}).to_string();
+    let decoded = decode(SisKind::OneRoster, "users", row.as_bytes()).unwrap();
+    undated.pulls[0].fragments[1].fragments = decoded.fragments;
+    assert_eq!(base_of(undated, &mut stored.clone()), None, "a row that no filter would tell");
     let replay = |mut facts: PlanFacts| {
         facts.run.replay_of = Some(RunId(uuid::Uuid::nil()));
         facts
@@ -448,20 +513,14 @@ fn what_the_next_night_builds_upon() {
     assert_eq!(base_of(unable, &mut stored.clone()), None);
 }
 
-/// Everything was asked for after all: what was set aside is not looked at.
-#[test]
-fn what_is_set_aside_does_not_count() {
-    let mut people = first_people();
-    let mut stored = Stored::default();
-    stored.night(&people, None).unwrap();
-    people.remove(&1);
-    let mut facts = stored.clone().facts(&people, Some([Vec::new(), Vec::new()]));
+/// Changes, after which everything was asked for.
+fn set_aside(mut facts: PlanFacts, people: &People) -> PlanFacts {
     let pull = &mut facts.pulls[0];
     let mut board = pull.board.take().unwrap();
     assert!(board.ask_everything() && !board.ask_everything(), "once");
     let asks: Vec<Ask> = board.listings.split_off(5).into_iter().map(|listing| listing.ask).collect();
     let mut pulled = Pulled { board, pages: Vec::new(), fragments: Vec::new() };
-    let (users, others) = everything(&people);
+    let (users, others) = everything(people);
     for (ask, rows) in asks.into_iter().zip([users, others]) {
         assert!(ask.is_whole() && ask.stored.is_none(), "{ask:?}");
         pulled.add(ask, &[rows]);
@@ -470,6 +529,17 @@ fn what_is_set_aside_does_not_count() {
     pull.fragments.extend(pulled.fragments);
     facts.pages.extend(pulled.pages);
     facts.pulls[0].pull.discovery.as_mut().unwrap().scope = PullScope::Everything(Some("after all".to_owned()));
+    facts
+}
+
+/// Everything was asked for after all: what was set aside is not looked at.
+#[test]
+fn what_is_set_aside_does_not_count() {
+    let mut people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    people.remove(&1);
+    let facts = set_aside(stored.clone().facts(&people, Some([Vec::new(), Vec::new()])), &people);
     let Planned::Made(plan) = plan_or_ask(facts, &mut stored).unwrap() else { panic!("it is everything now") };
     assert_eq!((plan.counts.listed, plan.counts.missing, plan.counts.removed), (7, 1, 1), "{:?}", plan.counts);
     assert!(plan.findings.is_empty(), "{:?}", plan.findings);
@@ -501,4 +571,153 @@ fn staff_leave_by_a_row_of_theirs_or_on_a_night_of_everything() {
     assert_eq!(by_changes.staff_gone, ["t2", "t3"], "t4 is absent, which proves nothing");
     let by_everything = night(None);
     assert!(by_everything.staff_whole && by_everything.staff_gone.is_empty());
+}
+
+/// What `rows` of users and of demographics, told as changed, lead to.
+fn told(stored: &Stored, people: &People, rows: [Vec<Value>; 2]) -> Result<NewPlan, String> {
+    let facts = stored.clone().facts(people, Some(rows));
+    match plan_or_ask(facts, &mut stored.clone()).unwrap() {
+        Planned::Made(plan) => Ok(*plan),
+        Planned::AskEverything(lacking) => Err(lacking.into_iter().map(|(_, why)| why).collect()),
+    }
+}
+
+fn without(mut row: Value, key: &str) -> Value {
+    row.as_object_mut().unwrap().remove(key);
+    row
+}
+
+/// A night in the week on which a field is switched off: the rows told look emptied, be it a single one.
+#[test]
+fn a_field_that_no_changed_row_has_any_more_is_not_written_as_emptied() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let (guardian, other) = (user(&people, 100).unwrap(), user(&people, 102).unwrap());
+    let (student, birth) = (user(&people, 0).unwrap(), demographics(&people, 0).unwrap());
+    let emptied = |row: &Value, key: &str| vec![without(row.clone(), key)];
+    let mut unlinked = student.clone();
+    unlinked["agents"] = json!([]);
+    for (users, others, name) in [
+        (emptied(&guardian, "sms"), Vec::new(), "users.sms"),
+        (emptied(&student, "givenName"), Vec::new(), "users.givenName"),
+        (emptied(&student, "familyName"), Vec::new(), "users.familyName"),
+        (vec![unlinked], Vec::new(), "users.agents"),
+        (vec![without(student.clone(), "roles")], Vec::new(), "users/students"),
+        (Vec::new(), emptied(&birth, "birthDate"), "demographics.birthDate"),
+    ] {
+        let why = told(&stored, &people, [users, others]).unwrap_err();
+        assert!(why.contains("no changed row has any more") && why.contains(name), "{name}: {why}");
+    }
+    // A student's number proves nothing of guardians': what is shared may differ between them.
+    let mut reached = student;
+    reached["sms"] = json!("513");
+    let why = told(&stored, &people, [vec![without(guardian.clone(), "sms"), reached], Vec::new()]).unwrap_err();
+    assert_eq!(why, "no changed row has any more: users/guardians.sms");
+    // One row that has it proves that it is still shown: then it was cleared in the SIS.
+    let plan = told(&stored, &people, [vec![without(guardian, "sms"), other], Vec::new()]).unwrap();
+    let record = testing::events(&plan).remove(0).record.unwrap();
+    assert!(record.contacts[0].person.phones.is_empty(), "{record:?}");
+}
+
+/// Nobody can be asked for a replay: what looks emptied stays as it is stored.
+#[test]
+fn a_replay_keeps_what_looks_emptied() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let mut guardian = user(&people, 100).unwrap();
+    guardian["familyName"] = json!("Ek");
+    let rows = [vec![without(guardian, "sms")], vec![without(demographics(&people, 0).unwrap(), "birthDate")]];
+    let mut facts = stored.clone().facts(&people, Some(rows));
+    facts.run.replay_of = Some(RunId(uuid::Uuid::nil()));
+    let Planned::Made(plan) = plan_or_ask(facts, &mut stored.clone()).unwrap() else { panic!("nobody is asked") };
+    let said =
+        |name: &str| plan.findings.iter().any(|found| found.code == "listing-empty" && found.message.contains(name));
+    assert!(said("users.sms") && said("demographics.birthDate"), "{:?}", plan.findings);
+    let record = testing::events(&plan).remove(0).record.unwrap();
+    let contact = &record.contacts[0].person;
+    assert_eq!((contact.last_name.as_deref(), contact.phones.len()), (Some("Ek"), 1), "{record:?}");
+    assert!(record.birth_date.is_some(), "{record:?}");
+}
+
+/// What is switched off for good shows on a night of everything, whatever it is.
+#[test]
+fn a_field_that_nobody_has_any_more_stays_as_it_is_stored() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    for (resource, key, name) in [
+        (0, "familyName", "users.familyName"),
+        (0, "givenName", "users.givenName"),
+        (0, "agents", "users.agents"),
+        (1, "birthDate", "demographics.birthDate"),
+    ] {
+        let mut facts = stored.clone().facts(&people, None);
+        let listing = ListingNo(resource);
+        let rows = if resource == 0 { everything(&people).0 } else { everything(&people).1 };
+        let rows: Vec<Value> = rows.into_iter().map(|row| without(row, key)).collect();
+        for page in facts.pulls[0].fragments.iter_mut().filter(|page| page.listing == listing) {
+            let rows = rows.chunks(3).nth(page.page.0 as usize - 1).unwrap();
+            let body = json!({ RESOURCES[resource as usize]: rows }).to_string();
+            page.fragments =
+                decode(SisKind::OneRoster, RESOURCES[resource as usize], body.as_bytes()).unwrap().fragments;
+        }
+        let plan = plan(facts, &mut stored.clone()).unwrap();
+        assert!(matches!(plan.verdict, Verdict::Nothing), "{name}: {:?}", plan.counts);
+        let said: Vec<&str> = plan.findings.iter().map(|found| found.message.split(':').next().unwrap()).collect();
+        assert_eq!(said, [name]);
+        assert_eq!(plan.baselines[0].1.base, None, "{name}: nothing is laid over it");
+    }
+}
+
+/// What is switched on is told of those rows alone that happen to change.
+#[test]
+fn a_field_that_nobody_had_before_has_everything_asked_for() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let mut student = user(&people, 0).unwrap();
+    student["email"] = json!("ada@students.example");
+    let why = told(&stored, &people, [vec![student], Vec::new()]).unwrap_err();
+    assert_eq!(why, "changed rows have what none had: users.email");
+}
+
+/// Who comes into sight without having been changed is told by no filter.
+#[test]
+fn people_of_whom_no_row_tells_have_everything_asked_for() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let told = |users: Vec<Value>, others: Vec<Value>| {
+        let rows = [users, others];
+        let mut facts = stored.clone().facts(&people, Some(rows));
+        facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
+        match plan_or_ask(facts, &mut stored.clone()).unwrap() {
+            Planned::Made(_) => String::new(),
+            Planned::AskEverything(lacking) => lacking[0].1.clone(),
+        }
+    };
+    let new = |id: u32| {
+        let mut row = user(&people, 1).unwrap();
+        row["sourcedId"] = json!(format!("u{id}"));
+        row
+    };
+    let described = |id: u32| {
+        let mut row = demographics(&people, 1).unwrap();
+        row["sourcedId"] = json!(format!("u{id}"));
+        row
+    };
+    assert_eq!(told(vec![new(20)], vec![described(20)]), "");
+    assert!(told(vec![new(20)], Vec::new()).contains("demographics of a new student"));
+    let mut named = user(&people, 0).unwrap();
+    named["agents"] = json!([{"sourcedId": "u100"}, {"sourcedId": "u199"}]);
+    assert!(told(vec![named.clone()], Vec::new()).contains("a guardian is named"));
+    let mut guardian = user(&people, 100).unwrap();
+    guardian["sourcedId"] = json!("u199");
+    assert_eq!(told(vec![named, guardian], Vec::new()), "");
+    // A source that gives everybody other ids shows the old ones no more, and no row says so.
+    let all = 20..25;
+    let why = told(all.clone().map(new).collect(), all.map(described).collect());
+    assert!(why.contains("half as many new students"), "{why}");
 }

@@ -160,6 +160,7 @@ impl Night {
             as_of: NaiveDate::from_ymd_opt(2025, 11, 3).unwrap(),
             plan_only: false,
             as_of_given: false,
+            everything: false,
             requested_by: "test".to_owned(),
         };
         let store = &self.context.store;

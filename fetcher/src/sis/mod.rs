@@ -1,5 +1,7 @@
 //! How each kind of SIS is asked. Adding one is a file here and one in the classifier that reads it.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::PageNo;
@@ -24,6 +26,9 @@ pub struct Found {
     pub asks: Vec<Ask>,
 }
 
+/// Rows that a filter by the time of change admits when it is to admit all, by resource, where the source counts them.
+pub type Ever = BTreeMap<String, i64>;
+
 /// One connection to a SIS.
 #[async_trait]
 pub trait Source: Send + Sync + std::fmt::Debug {
@@ -35,9 +40,9 @@ pub trait Source: Send + Sync + std::fmt::Debug {
         &[]
     }
 
-    /// Why a filter by the time of change cannot be trusted tonight; `None` where it can.
-    async fn distrusts_changes(&self, _since: DateTime<Utc>) -> Result<Option<&'static str>, SisError> {
-        Ok(Some("the source tells no changes"))
+    /// Tries the filter by the time of change; the inner error says why it cannot be trusted tonight.
+    async fn tries_changes(&self, _since: DateTime<Utc>) -> Result<Result<Ever, &'static str>, SisError> {
+        Ok(Err("the source tells no changes"))
     }
 
     /// Asks for one page.

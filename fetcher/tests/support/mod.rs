@@ -142,6 +142,7 @@ impl Night {
             as_of: sandbox.today(),
             plan_only: false,
             as_of_given: false,
+            everything: false,
             requested_by: "test".to_owned(),
         };
         let run = launch(&store, &bus, &new, clock.now()).await.unwrap().unwrap();
@@ -203,6 +204,7 @@ impl Night {
             as_of: self.sandbox.today(),
             plan_only: false,
             as_of_given: false,
+            everything: false,
             requested_by: "test".to_owned(),
         };
         let bus: SharedBus = Arc::clone(&self.hand) as SharedBus;

@@ -1,8 +1,8 @@
 //! Moving students to the ids their SIS has given them, before a batch is compared with what is stored.
 //!
 //! A SIS that moves from OneRoster 1.1 to 1.2 gives every person another id. The student, contacts, enrollments, documents,
-//! participations, flags and what is due of them move; history and ledgers, which nobody edits, stay under the old id, and `student_rekey` leads
-//! from one to the other.
+//! participations, flags, what is due of them, and administrators' lists of students move; history and ledgers, which nobody
+//! edits, stay under the old id, and `student_rekey` leads from one to the other.
 //!
 //! Invariants: an older run moves nobody whom a newer one has written; done twice, nothing more happens. An id that is
 //! taken already is refused by the database, and the student is parked alone like any other.
@@ -11,7 +11,10 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
 
 use super::{OPERATION, Placed, Result, settle::Head};
-use crate::sql::{Tx, args};
+use crate::{
+    lti,
+    sql::{Tx, args},
+};
 
 /// A PostgreSQL text and an SQLite text of one update over pairs of old and new ids, `$2` and `$3`.
 macro_rules! over_pairs {
@@ -128,5 +131,6 @@ pub(super) async fn rekey(
     let sql = text(CHAIN, tx);
     tx.execute(OPERATION, sql, args![district, old.clone(), new.clone()]).await?;
     let sql = text(NOTE, tx);
-    tx.execute(OPERATION, sql, args![district, old, new, head.run.run, now]).await.map(drop)
+    tx.execute(OPERATION, sql, args![district, old.clone(), new.clone(), head.run.run, now]).await?;
+    lti::follow(tx, district, &old, &new).await
 }

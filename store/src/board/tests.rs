@@ -325,7 +325,7 @@ fn a_lost_page_behind_a_cursor_is_dealt_again_with_it() {
     let mut board = board(1, 1);
     board.deal(at(0));
     board.page_done(0, 1, &by_cursor(Some("b")), at(1)).unwrap();
-    let moves = board.lane_lost(at(2), at(2));
+    let moves = board.lane_lost(Duration::ZERO, at(2));
     assert_eq!((page_of(&board, moves[0]), board.listings[0].cursor.as_deref()), ((0, 2), Some("b")));
 }
 
@@ -333,7 +333,7 @@ fn a_lost_page_behind_a_cursor_is_dealt_again_with_it() {
 fn a_page_one_that_is_lost_begins_its_listing_anew() {
     let mut board = board(1, 2);
     board.deal(at(0));
-    let moves = board.lane_lost(at(1), at(1));
+    let moves = board.lane_lost(Duration::ZERO, at(1));
     assert_eq!((moves.len(), page_of(&board, moves[0])), (1, (0, 1)), "and it is dealt alone");
     assert_eq!(board.listings[0].next_page, 2);
 }
@@ -792,7 +792,7 @@ fn the_message_is_done_with_once_the_lane_has_another() {
     assert_eq!(board.called(0, 1), None);
     assert_eq!(board.called(0, 3), Some(3), "a new message was published");
     let (mut lost, _) = gone_on();
-    lost.lane_lost(Duration::from_secs(60), at(90));
+    lost.lane_lost(Duration::from_mins(1), at(90));
     assert_eq!(lost.called(0, 1), None, "the lane was given up");
 }
 

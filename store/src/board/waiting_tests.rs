@@ -158,7 +158,7 @@ fn how_long_a_message_waited_is_what_the_next_is_allowed() {
     assert!(!board.take_up(0, 9, at(50)), "an older generation, or none");
     one_page(&mut board, 1, 52);
     assert_eq!(board.lanes[0].patience, 100);
-    let lost_after = Duration::from_secs(60);
+    let lost_after = Duration::from_mins(1);
     assert!(board.clone().lane_lost(lost_after, at(52 + 160)).is_empty());
     assert_eq!(board.clone().lane_lost(lost_after, at(52 + 161)).len(), 1);
     // The queue has become short: the patience wears off.

@@ -1,5 +1,7 @@
 //! Whom an administrator gave or denied sight, and what the roster knows of a person and a student.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
 
@@ -171,6 +173,56 @@ impl Store {
         tx.commit(operation).await?;
         Ok(Some(found))
     }
+}
+
+/// Lets the lists of students that administrators made follow students to the ids that their SIS has given them: each of
+/// `old` that has moved counts as its `new`.
+pub(crate) async fn follow(tx: &mut Tx, district: &DistrictId, old: &[String], new: &[String]) -> Result<()> {
+    let operation = "let lists of students follow a move";
+    let sql = "SELECT user_id, access FROM lti_user WHERE district = $1 ORDER BY user_id";
+    let mut lists = Vec::new();
+    for row in tx.rows(operation, sql, args![district]).await? {
+        // What cannot be read lets nobody see anything, and is no reason to leave students where they were.
+        let Ok(access) = serde_json::from_str::<UserAccess>(&row.get::<String>(1)?) else { continue };
+        if let StudentScope::Students(ids) = &access.students
+            && ids.iter().any(|id| old.contains(id))
+        {
+            lists.push((row.get::<String>(0)?, access));
+        }
+    }
+    if lists.is_empty() {
+        return Ok(());
+    }
+    let mut moved = BTreeMap::new();
+    for (old, new) in old.iter().zip(new) {
+        let today = rekeyed::today(tx, district, &StudentId(old.clone())).await?;
+        if today.0 == *new {
+            moved.insert(old.as_str(), new);
+        }
+    }
+    for (user_id, mut access) in lists {
+        if !renamed(&mut access, &moved) {
+            continue;
+        }
+        let text = serde_json::to_string(&access).map_err(|error| json_unreadable("LTI user", &error))?;
+        let sql = "UPDATE lti_user SET access = $3 WHERE district = $1 AND user_id = $2";
+        tx.execute(operation, sql, args![district, user_id, text]).await?;
+    }
+    Ok(())
+}
+
+/// Puts today's ids in place of those of before, each once. False: none of them has moved.
+fn renamed(access: &mut UserAccess, moved: &BTreeMap<&str, &String>) -> bool {
+    let StudentScope::Students(ids) = &mut access.students else { return false };
+    let before = ids.clone();
+    for id in ids.iter_mut() {
+        if let Some(new) = moved.get(id.as_str()) {
+            id.clone_from(new);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    *ids != before
 }
 
 async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &str) -> Result<Option<StudentId>> {

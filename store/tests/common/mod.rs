@@ -225,6 +225,7 @@ pub fn manual(district: &DistrictId) -> NewRun {
         as_of: day("2026-10-05"),
         plan_only: false,
         as_of_given: false,
+        everything: false,
         requested_by: "test".to_owned(),
     }
 }

@@ -50,6 +50,7 @@ pub(crate) async fn run_at_plan(store: &Store, district: &DistrictId, day: u32) 
         as_of: date(day),
         plan_only: false,
         as_of_given: false,
+        everything: false,
         requested_by: "ops".to_owned(),
     };
     let run = store.create_run(&new, at(0)).await.unwrap().unwrap();

@@ -146,6 +146,7 @@ impl Orders {
             as_of: house::today(),
             plan_only: until == Until::Plan,
             as_of_given: false,
+            everything: false,
             requested_by: "benchmark".to_owned(),
         };
         launch(&self.store, &self.bus, &new, SystemClock.now()).await?.context("a manual run is always made")?;

@@ -128,8 +128,8 @@ impl Week {
     async fn begin(store: Store, bus: SharedBus, place: Place) -> Self {
         let first_day = house::today();
         let clock = ManualClock::new(first_day.and_hms_opt(7, 0, 0).unwrap().and_utc());
-        let by_changes = Town::begin(&store, "by-changes", WEEK, &clock).await;
-        let by_everything = Town::begin(&store, "by-everything", 1, &clock).await;
+        let by_changes = Town::begin(&store, "by-changes", &json!({}), &clock).await;
+        let by_everything = Town::begin(&store, "by-everything", &json!({"full_every_days": 1}), &clock).await;
         let (shutdown, services) = (CancellationToken::new(), JoinSet::new());
         let mut week = Self { store, bus, clock, first_day, by_changes, by_everything, shutdown, services, place };
         week.host();
@@ -174,6 +174,7 @@ impl Week {
             as_of: now.date_naive(),
             plan_only: false,
             as_of_given: false,
+            everything: false,
             requested_by: "test".to_owned(),
         };
         let made = launch(&self.store, &self.bus, &new, now).await.unwrap().unwrap();
@@ -212,7 +213,7 @@ impl Week {
 }
 
 impl Town {
-    async fn begin(store: &Store, id: &str, full_every_days: u32, clock: &ManualClock) -> Self {
+    async fn begin(store: &Store, id: &str, extra: &Value, clock: &ManualClock) -> Self {
         let today = clock.now().date_naive();
         let sis = Sandbox::start(SandboxConfig {
             students: STUDENTS,
@@ -224,13 +225,13 @@ impl Town {
             ..SandboxConfig::default()
         });
         let sis = sis.await.unwrap();
+        let mut connection = json!({
+            "kind": "oneroster", "base_url": sis.campus_base_url(), "token_url": sis.campus_token_url(),
+            "client_id": sis.client_id(), "page_size": 10, "lanes": 2, "staff": "active",
+        });
+        connection.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let file = json!({
-            "id": id, "name": id, "time_zone": "America/Chicago",
-            "connection": [{
-                "kind": "oneroster", "base_url": sis.campus_base_url(), "token_url": sis.campus_token_url(),
-                "client_id": sis.client_id(), "page_size": 10, "lanes": 2, "staff": "active",
-                "full_every_days": full_every_days,
-            }],
+            "id": id, "name": id, "time_zone": "America/Chicago", "connection": [connection],
             "hold": {"max_removed_percent": 100.0, "max_changed_percent": 100.0},
         });
         let district: District = serde_json::from_value(file).unwrap();

@@ -144,7 +144,7 @@ fn check<T>(answer: Result<T, SisError>) -> Option<T> {
 async fn pull(kind: &str, script: Script) {
     let source = sis::source(session(kind, script), SchoolYears::default()).expect("a source");
     let Some(found) = check(source.discover().await) else { return };
-    check(source.distrusts_changes(NoTime.now()).await);
+    check(source.tries_changes(NoTime.now()).await);
     for mut listing in Board::new(found.asks, 1).listings {
         for page in 1..=PAGES {
             let Some(fetched) = check(source.page(&listing, PageNo(page)).await) else { break };

@@ -112,6 +112,7 @@ impl Simulation {
             as_of: now.with_timezone(zone).date_naive(),
             plan_only: self.dice.chance(200),
             as_of_given: false,
+            everything: false,
             requested_by: ACTOR.to_owned(),
         };
         launch(&self.house.store, &self.operator, &new, now).await.ok();

@@ -1,11 +1,12 @@
 //! The objects of OneRoster as rows of fragments.
 
+use chrono::DateTime;
 use serde::Deserialize;
 
 use super::loose::{Loose, LooseList, Scalars, Texts};
 use crate::{
     decode::value::{Raw, Read, read},
-    fragment::{Cell, Form, PageWriter, lists::Packer},
+    fragment::{Cell, Form, PageWriter, UNDATED, lists::Packer},
     sourced_id::{canonical, lookup_key},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct User<'a> {
     sourced_id: Raw<'a>,
     #[serde(borrow)]
     status: Raw<'a>,
+    #[serde(borrow)]
+    date_last_modified: Raw<'a>,
     #[serde(borrow)]
     identifier: Raw<'a>,
     #[serde(borrow)]
@@ -117,6 +120,8 @@ pub(super) struct Demographics<'a> {
     #[serde(borrow)]
     status: Raw<'a>,
     #[serde(borrow)]
+    date_last_modified: Raw<'a>,
+    #[serde(borrow)]
     birth_date: Raw<'a>,
     #[serde(borrow)]
     sex: Raw<'a>,
@@ -141,6 +146,7 @@ impl<'de> Record<'de> for User<'de> {
         let legacy = self.metadata.0.iter().find(|(name, _)| name == LEGACY_ID).map(|(_, value)| value);
         cells.put(legacy.unwrap_or(&Raw::Absent), Form::Text);
         cells.packed(&self.packed_metadata());
+        cells.dated(&self.date_last_modified);
         true
     }
 }
@@ -233,6 +239,7 @@ impl<'de> Record<'de> for Demographics<'de> {
         cells.put(&self.status, Form::Text);
         cells.put(&self.birth_date, Form::Date);
         cells.put(&self.sex, Form::Text);
+        cells.dated(&self.date_last_modified);
         true
     }
 }
@@ -292,6 +299,14 @@ impl Cells<'_> {
                 self.page.cleaned();
                 self.page.cell(Cell::Text(&text));
             }
+        }
+    }
+
+    /// Notes a row that does not tell when it was changed; the time itself is nobody's business here.
+    fn dated(&mut self, raw: &Raw<'_>) {
+        let dated = text(raw).is_some_and(|time| DateTime::parse_from_rfc3339(time.trim()).is_ok());
+        if !dated {
+            self.page.saw(UNDATED);
         }
     }
 

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use rollcall_store::{READING, district::Connection, run::Snapshot};
 use serde_json::Value;
 
-use super::{Sample, body};
+use super::{KEY, SAMPLE, Sample, body};
 
 /// When a row was changed last.
 const CHANGED: &str = "dateLastModified";
@@ -23,6 +23,7 @@ const UNDATED: &str = "not every row tells its dateLastModified";
 const IGNORED: &str = "the server passes over a filter by dateLastModified";
 const SILENT: &str = "the server shows nothing where it is asked by dateLastModified";
 const MISCOUNTED: &str = "the server counts all rows where it is asked for changes";
+const PARTIAL: &str = "the server leaves rows out where it is asked by dateLastModified";
 
 /// Never blank: a blank filter is refused by some servers.
 pub(super) fn filter(since: DateTime<Utc>) -> String {
@@ -42,7 +43,26 @@ pub(super) fn distrust(all: &Sample, changed: &Sample, ever: &Sample, since: Dat
         return Some(SILENT);
     }
     let miscounted = |total| Some(total) == all.total() && (changed.len() as i64) < total;
-    changed.total().is_some_and(miscounted).then_some(MISCOUNTED)
+    if changed.total().is_some_and(miscounted) {
+        return Some(MISCOUNTED);
+    }
+    // Rows without a date, or with one that the server compares in a way of its own, are admitted by no filter.
+    let fewer = all.total().zip(ever.total()).is_some_and(|(all, ever)| ever < all);
+    (fewer || !is_whole(all, changed, since)).then_some(PARTIAL)
+}
+
+/// How far apart from what it shows a server may compare its times: a zone's offset at most, which the overlap forgives.
+const ZONES: TimeDelta = TimeDelta::hours(14);
+
+/// Whether those of the first rows of all that were changed since then are among the changed ones, where these are on one
+/// page.
+fn is_whole(all: &Sample, changed: &Sample, since: DateTime<Utc>) -> bool {
+    if changed.len() >= SAMPLE as usize || changed.total().is_some_and(|total| total > changed.len() as i64) {
+        return true;
+    }
+    let told: BTreeSet<&str> = changed.rows.iter().filter_map(|row| row[KEY].as_str()).collect();
+    let due = all.rows.iter().filter(|row| changed_at(row).is_some_and(|at| at >= since + ZONES));
+    due.filter_map(|row| row[KEY].as_str()).all(|id| told.contains(id))
 }
 
 fn changed_at(row: &Value) -> Option<DateTime<Utc>> {
@@ -155,7 +175,7 @@ mod tests {
         let cases = [
             (whole(), some(Some(1)), whole(), None),
             (whole(), some(None), whole(), None),
-            (whole(), none(), whole(), None),
+            (sample(&all[..2], Some(2)), none(), sample(&all[..2], Some(2)), None),
             (sample(&[], None), sample(&[], None), sample(&[], None), None),
             (sample(&all[2..], Some(1)), some(Some(1)), some(Some(1)), None),
             (undated(), none(), whole(), Some(UNDATED)),
@@ -166,6 +186,14 @@ mod tests {
             // More of each than the first rows show.
             (sample(&all[2..], Some(9)), some(Some(4)), some(Some(9)), None),
             (sample(&all[2..], Some(9)), some(Some(9)), some(Some(9)), Some(MISCOUNTED)),
+            // Those marked as deleted are shown where changes are asked for; rows without a date are not.
+            (whole(), some(Some(1)), sample(&all, Some(5)), None),
+            (whole(), some(Some(1)), sample(&all, Some(2)), Some(PARTIAL)),
+            (whole(), none(), whole(), Some(PARTIAL)),
+            (whole(), sample(&[], None), whole(), Some(PARTIAL)),
+            (whole(), sample(&[row(12)], Some(1)), whole(), Some(PARTIAL)),
+            // Within a zone's offset: a server that compares local times.
+            (sample(&[row(1), row(10)], Some(2)), none(), sample(&[row(1), row(10)], Some(2)), None),
         ];
         for (number, (all, changed, ever, expected)) in cases.into_iter().enumerate() {
             assert_eq!(distrust(&all, &changed, &ever, since()), expected, "case {number}");

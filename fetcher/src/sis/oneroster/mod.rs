@@ -26,7 +26,7 @@ use serde_json::Value;
 use url::Url;
 
 use self::changes::Shown;
-use super::{Found, Source, body};
+use super::{Ever, Found, Source, body};
 use crate::{
     error::SisError,
     net::{Reply, http_date},
@@ -103,6 +103,7 @@ impl OneRoster {
         match self.sample_if_granted(DEMOGRAPHICS).await? {
             Some(sample) => {
                 shown.add(DEMOGRAPHICS, &sample);
+                discovery.totals.extend(sample.total().map(|total| (DEMOGRAPHICS.to_owned(), total)));
                 discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS));
             }
             None => drop(discovery.refused.insert(DEMOGRAPHICS.to_owned(), vec!["*".to_owned()])),
@@ -219,20 +220,22 @@ impl Source for OneRoster {
         &[USERS, DEMOGRAPHICS]
     }
 
-    async fn distrusts_changes(&self, since: DateTime<Utc>) -> Result<Option<&'static str>, SisError> {
+    async fn tries_changes(&self, since: DateTime<Utc>) -> Result<Result<Ever, &'static str>, SisError> {
+        let mut counted = Ever::new();
         for resource in [USERS, DEMOGRAPHICS] {
             let Some(all) = self.sample_if_granted(resource).await? else { continue };
             let Some(changed) = granted(self.sample_since(resource, Some(since)).await)? else {
-                return Ok(Some(changes::REFUSED));
+                return Ok(Err(changes::REFUSED));
             };
             let Some(ever) = granted(self.sample_since(resource, Some(DateTime::UNIX_EPOCH)).await)? else {
-                return Ok(Some(changes::REFUSED));
+                return Ok(Err(changes::REFUSED));
             };
             if let Some(why) = changes::distrust(&all, &changed, &ever, since) {
-                return Ok(Some(why));
+                return Ok(Err(why));
             }
+            counted.extend(ever.total().map(|total| (resource.to_owned(), total)));
         }
-        Ok(None)
+        Ok(Ok(counted))
     }
 
     async fn page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {

@@ -1,0 +1,181 @@
+//! What changed rows tell beside those they are laid over: whether changes alone can be gone by.
+//!
+//! A pull for changes sees what moves a row's time of change and nothing else. A field that is switched off in Campus looks
+//! emptied in the rows that happen to be told, one switched on comes with these alone; a guardian may come into sight with a
+//! student and be told of by no row, since nobody touched it; and a source that has given everybody other ids shows them all
+//! as new people. Each leaves a mark on the rows told, and where one is seen, everything is asked for.
+//!
+//! Neighbours: [`contents`](super::contents) counts the whole, by the same facets; [`crate::plan`] asks for everything.
+//!
+//! Invariant: a field that some changed rows had, and that no row told tonight has, is never taken for emptied, be it a
+//! single row: one that has it proves that the source still shows it. Deliberately absent: shares and thresholds of emptied
+//! rows, which few rows cannot tell from chance.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Facet, U, contents::Who, find, is_live, is_student};
+use crate::{
+    fragment::{Kind, Row, column::Demographics as D, lists},
+    load::{Place, Source},
+};
+
+/// Listings that are laid over others.
+const KINDS: [Kind; 2] = [Kind::User, Kind::Demographics];
+
+/// The rows told, and what they stand in place of.
+struct Laid<'a> {
+    source: &'a Source,
+    /// What is in the place of a row that was told, where there was one: by the place of the new one.
+    under: HashMap<Place, Place>,
+}
+
+/// Facets that changed rows had and that no row told tonight has.
+pub(super) fn emptied(source: &Source) -> BTreeSet<Facet> {
+    Laid::of(source).emptied()
+}
+
+/// Why everything is to be asked for, where changes alone cannot be gone by.
+pub fn doubts(source: &Source) -> Option<String> {
+    let laid = Laid::of(source);
+    let emptied = laid.emptied();
+    let named = |facets: &BTreeSet<Facet>| facets.iter().map(|facet| facet.name()).collect::<Vec<_>>().join(", ");
+    if !emptied.is_empty() {
+        return Some(format!("no changed row has any more: {}", named(&emptied)));
+    }
+    let appeared = laid.appeared();
+    if !appeared.is_empty() {
+        return Some(format!("changed rows have what none had: {}", named(&appeared)));
+    }
+    laid.doubtful_people().map(str::to_owned)
+}
+
+impl<'a> Laid<'a> {
+    fn of(source: &'a Source) -> Self {
+        let pairs = KINDS.into_iter().flat_map(|kind| source.replaced(kind));
+        Self { source, under: pairs.copied().collect() }
+    }
+
+    /// Live rows of a kind that were told as changed, each with what it stands in place of.
+    fn told(&self, kind: Kind) -> impl Iterator<Item = (Row<'a>, Option<Row<'a>>)> + '_ {
+        let places = self.source.places(kind).iter().filter(|place| self.source.is_change(**place));
+        let rows =
+            places.map(|place| (self.source.row(*place), self.under.get(place).map(|old| self.source.row(*old))));
+        rows.filter(move |(row, _)| is_there(kind, *row))
+    }
+
+    /// Live rows of a kind as they were before.
+    fn before(&self, kind: Kind) -> impl Iterator<Item = Row<'a>> + '_ {
+        let unchanged = self.source.places(kind).iter().filter(|place| !self.source.is_change(**place));
+        let replaced = self.source.replaced(kind).iter().map(|(_, old)| old);
+        unchanged.chain(replaced).map(|place| self.source.row(*place)).filter(move |row| is_there(kind, *row))
+    }
+
+    fn emptied(&self) -> BTreeSet<Facet> {
+        let (mut had, mut have) = (BTreeSet::new(), BTreeSet::new());
+        for kind in KINDS {
+            for (new, old) in self.told(kind) {
+                have.extend(facets_of(kind, new));
+                had.extend(old.into_iter().filter(|old| is_there(kind, *old)).flat_map(|old| facets_of(kind, old)));
+            }
+        }
+        less_implied(&had.difference(&have).copied().collect())
+    }
+
+    /// Facets of rows told tonight that nobody had before.
+    fn appeared(&self) -> BTreeSet<Facet> {
+        let mut appeared = BTreeSet::new();
+        for kind in KINDS {
+            let mut new: BTreeSet<Facet> = self.told(kind).flat_map(|(row, _)| facets_of(kind, row)).collect();
+            for row in self.before(kind) {
+                if new.is_empty() {
+                    break;
+                }
+                new.retain(|facet| !facet.is_in(row, Who::of(kind, row)));
+            }
+            appeared.extend(new);
+        }
+        less_implied(&appeared)
+    }
+
+    fn doubtful_people(&self) -> Option<&'static str> {
+        let told = || self.told(Kind::User).filter(|(row, _)| is_student(*row));
+        // Somebody who was marked as deleted may come back: known, and listed anew.
+        let unknown = told().filter(|(_, old)| old.is_none()).count();
+        let is_new = |old: &Option<Row<'_>>| !old.is_some_and(is_student);
+        if !told().any(|(row, old)| is_new(&old) || self.names_a_stranger(row, old)) {
+            return None;
+        }
+        let counts = self.counts_before();
+        if unknown * 2 > counts.students {
+            return Some("there are half as many new students as others, or more");
+        }
+        if counts.guardians > 0 && told().any(|(row, old)| self.names_a_stranger(row, old)) {
+            return Some("a guardian is named of whom no row tells");
+        }
+        let undescribed = || told().filter(|(_, old)| is_new(old)).any(|(row, _)| !self.is_described(row));
+        (counts.described * 2 > counts.students && undescribed())
+            .then_some("demographics of a new student are not told")
+    }
+
+    /// Whether a student names a guardian whom the row before did not name, and of whom no row tells.
+    fn names_a_stranger(&self, row: Row<'_>, old: Option<Row<'_>>) -> bool {
+        let named_before: Vec<&str> = old.map(agents).unwrap_or_default();
+        let mut named = agents(row).into_iter().filter(|agent| !named_before.contains(agent));
+        named.any(|agent| find(self.source, Kind::User, agent).is_none_or(|row| !is_live(row, U::Status)))
+    }
+
+    fn is_described(&self, student: Row<'_>) -> bool {
+        let row = student.text(U::SourcedId).and_then(|id| find(self.source, Kind::Demographics, id));
+        row.is_some_and(|row| is_live(row, D::Status))
+    }
+
+    fn counts_before(&self) -> Counts {
+        let mut counts = Counts { described: self.before(Kind::Demographics).count(), ..Counts::default() };
+        for row in self.before(Kind::User) {
+            let who = Who::of(Kind::User, row);
+            counts.students += usize::from(who.student);
+            counts.guardians += usize::from(who.guardian);
+        }
+        counts
+    }
+}
+
+/// People of the night that is built upon.
+#[derive(Default)]
+struct Counts {
+    students: usize,
+    guardians: usize,
+    /// Those of whom demographics are told.
+    described: usize,
+}
+
+/// Without those that a wider one says already.
+fn less_implied(facets: &BTreeSet<Facet>) -> BTreeSet<Facet> {
+    let implied = |facet: &Facet| facet.rests_on().iter().any(|other| facets.contains(other));
+    facets.iter().filter(|facet| !implied(facet)).copied().collect()
+}
+
+fn is_there(kind: Kind, row: Row<'_>) -> bool {
+    if kind == Kind::User { is_live(row, U::Status) } else { is_live(row, D::Status) }
+}
+
+fn facets_of(kind: Kind, row: Row<'_>) -> impl Iterator<Item = Facet> + '_ {
+    let who = Who::of(kind, row);
+    Facet::ALL.into_iter().filter(move |facet| facet.kind() == kind && facet.is_in(row, who))
+}
+
+fn agents(row: Row<'_>) -> Vec<&str> {
+    lists::records::<1>(row.text(U::Agents)).map(|[agent]| agent).collect()
+}
+
+/// How many rows of a kind there are: those not marked as deleted, and all.
+pub fn rows(source: &Source, kind: Kind) -> (i64, i64) {
+    let places = source.places(kind);
+    let live = places.iter().filter(|place| is_there(kind, source.row(**place))).count();
+    (live as i64, places.len() as i64)
+}
+
+/// Whether rows do not tell when they were changed: such a source cannot be asked by it.
+pub fn is_undated(source: &Source) -> bool {
+    KINDS.into_iter().any(|kind| source.is_undated(kind))
+}

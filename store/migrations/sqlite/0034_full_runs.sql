@@ -1,0 +1,2 @@
+-- Asked for by a person: the run pulls everything, whatever its connections could build upon.
+ALTER TABLE run ADD COLUMN everything integer NOT NULL DEFAULT 0;
