@@ -33,7 +33,7 @@ use crate::{
 pub(crate) const LARGEST_IN_MESSAGE: usize = 4 << 20;
 
 /// No further page is asked for after this long: at the end of a pull the other lanes wait for the last hand.
-pub(crate) const LONGEST: Duration = Duration::from_millis(900);
+const LONGEST: Duration = Duration::from_millis(900);
 
 /// No further page is asked for with more bytes than this in hand: compressed ones, and those of unchanged pages.
 const FULL: usize = LARGEST_IN_MESSAGE;
@@ -109,8 +109,9 @@ pub(crate) struct Walked {
 }
 
 impl Hand<'_> {
-    /// Fetches as much of the hand as there is room for, and time since `began`, and one page at least.
-    pub(crate) async fn walk(&self, began: Instant) -> Result<Walked, FetchError> {
+    /// Fetches as much of the hand as there is time and room for, and one page at least.
+    pub(crate) async fn walk(&self) -> Result<Walked, FetchError> {
+        let began = Instant::now();
         let mut walked = Walked::default();
         let mut bytes = 0;
         for number in self.dealt.range() {

@@ -32,7 +32,7 @@ use crate::{
     delta,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
-    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, LONGEST, Walked},
+    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
     net::Http,
     outcome::advance,
     sources::{Opened, Sources},
@@ -40,6 +40,10 @@ use crate::{
 
 /// A SIS that asks a discovery to come back later is given up after this long.
 const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
+
+/// A lane's next hand is begun without another message for this long: between other lanes' turns, and well within what a worker
+/// has to end in.
+const GOES_ON: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Clone)]
@@ -74,6 +78,24 @@ impl Job {
         let recheck = board.recheck_from.is_some_and(|from| dealt.listing.0 >= from);
         Some(Self { at: Fetch { generation, ..work.clone() }, dealt, listing: listing.clone(), recheck })
     }
+
+    /// Whether the lane still has this hand. A board that a crash of the database set back deals its generations anew, and
+    /// maybe other pages with them.
+    fn is_at_work(&self, board: &Board) -> bool {
+        let pages = |dealt: &Dealt| (dealt.listing, dealt.page, dealt.pages);
+        board.dealt(self.at.lane, self.at.generation).is_some_and(|(dealt, _)| pages(&dealt) == pages(&self.dealt))
+    }
+}
+
+/// What becomes of a lane whose page is to be asked for again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// It does not count as lost meanwhile.
+    Waits,
+    /// It was told to wait too often.
+    TooOften,
+    /// Somebody else has got on with it.
+    Elsewhere,
 }
 
 /// What a hand came to, and what it was compared with.
@@ -155,10 +177,10 @@ impl FetchHandler {
             let earlier = self.earlier(message, &job).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
             let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before };
-            let Walked { pages, trouble } = hand.walk(began).await?;
+            let Walked { pages, trouble } = hand.walk().await?;
             // What came in counts first. The page in trouble is dealt again, with attempts of its own, as is the next hand
             // of a message that has used some up.
-            let goes_on = trouble.is_none() && message.attempt == 0 && began.elapsed() < LONGEST;
+            let goes_on = trouble.is_none() && message.attempt == 0 && began.elapsed() < GOES_ON;
             match trouble {
                 Some(error) if pages.is_empty() => return self.page_failed(message, &job, &opened, &error).await,
                 _ => match self.hand_in(message, work, &job, Done { earlier: &earlier, pages, goes_on }).await? {
@@ -226,6 +248,9 @@ impl FetchHandler {
         let (lane, generation) = (job.at.lane, job.at.generation);
         let mut next = None;
         let change = |board: &mut Board| {
+            if !job.is_at_work(board) {
+                return None;
+            }
             if !goes_on {
                 return board.pages_done(lane, generation, &facts, now);
             }
@@ -305,24 +330,29 @@ impl FetchHandler {
             Step::Wait(after) => (after, true),
             Step::GiveUp => return self.page_lost(message, job, &error.explain()).await,
         };
-        if !self.hold_lane(message, job, after, waits).await? {
-            return self.page_lost(message, job, &error.explain()).await;
+        match self.hold_lane(message, job, after, waits).await? {
+            Held::Waits => Ok(later(error, after, waits)),
+            Held::TooOften => self.page_lost(message, job, &error.explain()).await,
+            Held::Elsewhere => Ok(Fate::Done),
         }
-        Ok(later(error, after, waits))
     }
 
-    /// Keeps the lane from counting as lost while its message waits. False: it has been told to wait too often.
-    async fn hold_lane(&self, message: &Message, job: &Job, after: Duration, waits: bool) -> Result<bool, FetchError> {
+    /// Keeps the lane from counting as lost while its message waits.
+    async fn hold_lane(&self, message: &Message, job: &Job, after: Duration, waits: bool) -> Result<Held, FetchError> {
         let until = self.clock.now() + after;
         let (lane, generation) = (job.at.lane, job.at.generation);
         let hold = |board: &mut Board| {
-            if waits {
-                return board.postpone(lane, generation, until);
+            if !job.is_at_work(board) {
+                return Held::Elsewhere;
+            }
+            if waits && !board.postpone(lane, generation, until) {
+                return Held::TooOften;
             }
             board.renew(lane, generation, until);
-            true
+            Held::Waits
         };
-        Ok(self.change_board(message, &job.at, hold).await?.unwrap_or(true))
+        // Without a board there is no pull any more, which the message finds out when it comes back.
+        Ok(self.change_board(message, &job.at, hold).await?.unwrap_or(Held::Waits))
     }
 
     /// A page cannot be had: its listing fails, or with an essential one the whole pull.
@@ -330,13 +360,16 @@ impl FetchHandler {
         let work = &job.at;
         if job.listing.ask.essential && !job.recheck && !self.beyond_end_possible(job) {
             // Meanwhile the listing may have ended before this page, or the lane been dealt anew.
-            if self.job(message, work).await?.is_none() {
+            let now = self.job(message, work).await?;
+            if now.is_none_or(|now| now.at.generation != work.generation) {
                 return Ok(Fate::Done);
             }
             return self.give_pull_up(message, work.connection, reason).await;
         }
         let now = self.clock.now();
-        let fail = |board: &mut Board| board.listing_failed(work.lane, work.generation, reason, now);
+        let fail = |board: &mut Board| {
+            job.is_at_work(board).then(|| board.listing_failed(work.lane, work.generation, reason, now)).flatten()
+        };
         let moves = self.change_board(message, work, fail).await?.flatten().unwrap_or_default();
         if !moves.is_empty() {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;

@@ -227,6 +227,8 @@ async fn a_filter_that_is_not_heeded_is_found_out() {
         (ChangeFilter::Refused, Some("refuses")),
         (ChangeFilter::Miscounted, Some("counts all")),
         (ChangeFilter::Empty, Some("shows nothing")),
+        (ChangeFilter::Failing, Some("no answer that can be read")),
+        (ChangeFilter::Bare, Some("no answer that can be read")),
     ] {
         for errors in [ErrorShape::Bare, ErrorShape::Set, ErrorShape::Html] {
             sandbox.set_quirks(oneroster(OneRosterQuirks { change_filter, errors, ..OneRosterQuirks::default() }));

@@ -187,7 +187,8 @@ impl Board {
         }
         let Some(listing) = self.listings.get_mut(listing.0 as usize) else { return false };
         listing.progress = Progress::Open;
-        if listing.by_cursor {
+        // A board of an older version only tells by a cursor that is still to be followed.
+        if listing.by_cursor || listing.cursor.is_some() {
             // A page behind a cursor can only be reached from the start.
             listing.restart();
         } else {

@@ -298,6 +298,7 @@ async fn nights_of_changes_end_where_nights_of_everything_end() {
     for (what, quirks) in [
         ("passes over", OneRosterQuirks { change_filter: ChangeFilter::Ignored, ..OneRosterQuirks::default() }),
         ("refuses", OneRosterQuirks { change_filter: ChangeFilter::Refused, ..OneRosterQuirks::default() }),
+        ("no answer that can", OneRosterQuirks { change_filter: ChangeFilter::Failing, ..OneRosterQuirks::default() }),
         ("shows nothing", OneRosterQuirks { change_filter: ChangeFilter::Empty, ..OneRosterQuirks::default() }),
         ("not every row tells", OneRosterQuirks { undated_rows: true, ..OneRosterQuirks::default() }),
     ] {

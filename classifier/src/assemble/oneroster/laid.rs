@@ -98,6 +98,9 @@ impl<'a> Laid<'a> {
     }
 
     fn doubtful_people(&self) -> Option<&'static str> {
+        if self.names_the_deleted() {
+            return Some("a student names somebody who is marked as deleted");
+        }
         let told = || self.told(Kind::User).filter(|(row, _)| is_student(*row));
         // Somebody who was marked as deleted may come back: known, and listed anew.
         let unknown = told().filter(|(_, old)| old.is_none()).count();
@@ -115,6 +118,16 @@ impl<'a> Laid<'a> {
         let undescribed = || told().filter(|(_, old)| is_new(old)).any(|(row, _)| !self.is_described(row));
         (counts.described * 2 > counts.students && undescribed())
             .then_some("demographics of a new student are not told")
+    }
+
+    /// Whether somebody was told as deleted whom a student still names. A source may list such a one to who asks for changes alone.
+    fn names_the_deleted(&self) -> bool {
+        let places = self.source.places(Kind::User).iter().filter(|place| self.source.is_change(**place));
+        let rows = places.map(|place| self.source.row(*place)).filter(|row| !is_live(*row, U::Status));
+        let deleted: BTreeSet<&str> = rows.filter_map(|row| row.text(U::SourcedId)).collect();
+        let mut users = self.source.places(Kind::User).iter().map(|place| self.source.row(*place));
+        !deleted.is_empty()
+            && users.any(|row| is_student(row) && agents(row).iter().any(|agent| deleted.contains(agent)))
     }
 
     /// Whether a student names a guardian whom the row before did not name, and of whom no row tells.

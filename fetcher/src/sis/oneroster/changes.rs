@@ -19,6 +19,8 @@ const CHANGED: &str = "dateLastModified";
 
 /// The server refuses the filter.
 pub(super) const REFUSED: &str = "the server refuses a filter by dateLastModified";
+/// No answer to the filter that could be read.
+pub(super) const UNTRIED: &str = "a filter by dateLastModified gets no answer that can be read";
 const UNDATED: &str = "not every row tells its dateLastModified";
 const IGNORED: &str = "the server passes over a filter by dateLastModified";
 const SILENT: &str = "the server shows nothing where it is asked by dateLastModified";

@@ -224,11 +224,13 @@ impl Source for OneRoster {
         let mut counted = Ever::new();
         for resource in [USERS, DEMOGRAPHICS] {
             let Some(all) = self.sample_if_granted(resource).await? else { continue };
-            let Some(changed) = granted(self.sample_since(resource, Some(since)).await)? else {
-                return Ok(Err(changes::REFUSED));
+            let changed = match tried(self.sample_since(resource, Some(since)).await)? {
+                Ok(sample) => sample,
+                Err(why) => return Ok(Err(why)),
             };
-            let Some(ever) = granted(self.sample_since(resource, Some(DateTime::UNIX_EPOCH)).await)? else {
-                return Ok(Err(changes::REFUSED));
+            let ever = match tried(self.sample_since(resource, Some(DateTime::UNIX_EPOCH)).await)? {
+                Ok(sample) => sample,
+                Err(why) => return Ok(Err(why)),
             };
             if let Some(why) = changes::distrust(&all, &changed, &ever, since) {
                 return Ok(Err(why));
@@ -260,6 +262,17 @@ fn granted(sampled: Result<Sample, SisError>) -> Result<Option<Sample>, SisError
         Ok(sample) => Ok(Some(sample)),
         Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404 | 422 | 501, .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Why a filter cannot be gone by, where it gets no answer of use: everything is asked for without it, and should the source
+/// itself be in trouble that tells. An outer error where it asks to come back.
+fn tried(sampled: Result<Sample, SisError>) -> Result<Result<Sample, &'static str>, SisError> {
+    match granted(sampled) {
+        Ok(Some(sample)) => Ok(Ok(sample)),
+        Ok(None) => Ok(Err(changes::REFUSED)),
+        Err(error @ (SisError::Busy { .. } | SisError::CircuitOpen { .. })) => Err(error),
+        Err(_) => Ok(Err(changes::UNTRIED)),
     }
 }
 

@@ -165,6 +165,14 @@ impl<'a> Call<'a> {
         if let Some(refusal) = self.refusal(collection) {
             return refusal;
         }
+        let by_change = Query::read(self.query).is_ok_and(|query| query.is_by_change());
+        match (self.quirks.oneroster.change_filter, by_change) {
+            (ChangeFilter::Failing, true) => {
+                return errors::answer(&self.quirks.oneroster, StatusCode::INTERNAL_SERVER_ERROR, Minor::UnknownObject);
+            }
+            (ChangeFilter::Bare, true) => return Answer::value(&serde_json::json!({})),
+            _ => {}
+        }
         match self.try_list(version, collection) {
             Ok(answer) => answer,
             Err(minor) => errors::answer(&self.quirks.oneroster, StatusCode::BAD_REQUEST, minor),

@@ -101,6 +101,10 @@ pub enum ChangeFilter {
     Miscounted,
     /// Nothing is ever shown.
     Empty,
+    /// 500: the server falls over it.
+    Failing,
+    /// `{}`.
+    Bare,
 }
 
 /// What a blank `filter=` does.
