@@ -41,9 +41,8 @@ use crate::{
 /// A SIS that asks a discovery to come back later is given up after this long.
 const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
 
-/// A lane's next hand is begun without another message for this long: between other lanes' turns, and well within what a worker
-/// has to end in.
-const GOES_ON: Duration = Duration::from_secs(2);
+/// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
+const GOES_ON: Duration = Duration::from_millis(300);
 
 /// See the module.
 #[derive(Clone)]

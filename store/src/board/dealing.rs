@@ -284,7 +284,10 @@ impl Board {
         let dealt = self.current(lane, generation).copied()?;
         let lane = &mut self.lanes[usize::from(lane)];
         lane.dealt = None;
-        lane.patience = patience_for(dealt.waited).max(lane.patience / 2);
+        // A hand that was begun without a message tells nothing of how long those wait.
+        if lane.message.is_none() {
+            lane.patience = patience_for(dealt.waited).max(lane.patience / 2);
+        }
         Some(dealt)
     }
 

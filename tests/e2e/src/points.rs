@@ -78,6 +78,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/forget old plans",
     "commit/forget what was parked long ago",
     "commit/forget what the audit trail has kept long enough",
+    "commit/claim a chore",
+    "commit/give a chore back",
     "commit/claim the asking for flags",
     "publish/flag.sync",
     "publish/flag.push",
