@@ -381,8 +381,11 @@ async fn a_take_over_killed_at_each_failpoint_ends_what_was_approved() {
     })
     .await;
     taken.assert_taken_over(undisturbed).await;
-    let listed = [points::of(role), points::of_take_overs()].concat();
-    compare("a take-over", listed, &reached(&taken.house.worker(role).log()));
+    // Participations may have been saved by then, by whoever looked at the documents before.
+    let of_its_own = |point: &String| !point.starts_with("commit/save participations");
+    let listed = [points::of(role), points::of_take_overs()].concat().into_iter().filter(of_its_own).collect();
+    let reached = reached(&taken.house.worker(role).log()).into_iter().filter(of_its_own).collect();
+    compare("a take-over", listed, &reached);
 
     let mut left = todays(points::of_take_overs(), 2);
     taken.house.take_worker(role).kill();
