@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use rollcall_proto::{
     id::{ConnectionNo, StudentId},
-    message::Fingerprint,
     roster::{School, Staff},
 };
 use rollcall_store::{
@@ -250,21 +249,7 @@ fn hopeless(facts: &PlanFacts) -> Option<String> {
 }
 
 fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
-    NewPlan {
-        verdict: Verdict::Fail(reason),
-        counts: Counts::default(),
-        hash: Fingerprint::default(),
-        roster_version: facts.roster_version,
-        recheck_on_approval: None,
-        batches: Vec::new(),
-        skips: Vec::new(),
-        findings: Vec::new(),
-        baselines: Vec::new(),
-        schools: Vec::new(),
-        staff: Vec::new(),
-        staff_whole: false,
-        staff_gone: Vec::new(),
-    }
+    NewPlan { roster_version: facts.roster_version, ..NewPlan::empty(Verdict::Fail(reason)) }
 }
 
 fn judge(pull: &PullIn, pages: &[PageRow]) -> Completeness {

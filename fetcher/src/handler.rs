@@ -4,8 +4,8 @@
 //! time has gone by. Order of effects: the board is committed, then the pages and other lanes' messages are published in one
 //! batch; after the last hand the lane's own next message is among them, and then the message is done. A crash in between
 //! loses pages on the way, which the reconciler finds and deals again; the message that comes again leads to the hand that
-//! the lane has by then. Pages that came back as the run before got them are
-//! noted in the board's transaction, and never published.
+//! the lane has by then. Pages that came back as the run before got them are noted in the board's transaction, and never
+//! published.
 //!
 //! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
 //! does; either way the run goes on and says why, and no message is parked.
@@ -24,7 +24,6 @@ use rollcall_store::{
     Earlier, HandedIn, Store, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
 };
-
 use tokio::time::Instant;
 
 use crate::{
@@ -344,11 +343,9 @@ impl FetchHandler {
             if !job.is_at_work(board) {
                 return Held::Elsewhere;
             }
-            if waits && !board.postpone(lane, generation, until) {
-                return Held::TooOften;
-            }
-            board.renew(lane, generation, until);
-            Held::Waits
+            let held =
+                if waits { board.postpone(lane, generation, until) } else { board.renew(lane, generation, until) };
+            if held { Held::Waits } else { Held::TooOften }
         };
         // Without a board there is no pull any more, which the message finds out when it comes back.
         Ok(self.change_board(message, &job.at, hold).await?.unwrap_or(Held::Waits))

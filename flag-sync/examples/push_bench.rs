@@ -252,19 +252,9 @@ fn plan(batches: &[StudentEvents], added: i64) -> Result<NewPlan> {
         Ok(EncodedBatch { batch: batch.batch, status: batch.status, events, bytes: encode_batch(batch)? })
     };
     Ok(NewPlan {
-        verdict: Verdict::Release,
         counts: Counts { listed: added, added, ..Counts::default() },
-        hash: Fingerprint::default(),
-        roster_version: 0,
-        recheck_on_approval: None,
         batches: batches.iter().map(encode).collect::<Result<_>>()?,
-        skips: Vec::new(),
-        findings: Vec::new(),
-        baselines: Vec::new(),
-        schools: Vec::new(),
-        staff: Vec::new(),
-        staff_whole: false,
-        staff_gone: Vec::new(),
+        ..NewPlan::empty(Verdict::Release)
     })
 }
 

@@ -162,19 +162,10 @@ fn plan(roster_version: i64, batches: &[StudentEvents], events: &[StudentEvent])
     let added = events.iter().filter(|event| event.change == Change::Added).count() as i64;
     let total = events.len() as i64;
     Ok(NewPlan {
-        verdict: Verdict::Release,
         counts: Counts { listed: total, added, changed: total - added, ..Counts::default() },
-        hash: Fingerprint::default(),
         roster_version,
-        recheck_on_approval: None,
         batches: batches.iter().map(encode).collect::<Result<_>>()?,
-        skips: Vec::new(),
-        findings: Vec::new(),
-        baselines: Vec::new(),
-        schools: Vec::new(),
-        staff: Vec::new(),
-        staff_whole: false,
-        staff_gone: Vec::new(),
+        ..NewPlan::empty(Verdict::Release)
     })
 }
 

@@ -83,6 +83,27 @@ pub struct NewPlan {
     pub staff_gone: Vec<String>,
 }
 
+impl NewPlan {
+    /// A plan that changes nothing and has nothing to say.
+    pub fn empty(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            counts: Counts::default(),
+            hash: Fingerprint::default(),
+            roster_version: 0,
+            recheck_on_approval: None,
+            batches: Vec::new(),
+            skips: Vec::new(),
+            findings: Vec::new(),
+            baselines: Vec::new(),
+            schools: Vec::new(),
+            staff: Vec::new(),
+            staff_whole: false,
+            staff_gone: Vec::new(),
+        }
+    }
+}
+
 /// A batch of events, encoded for the store (MessagePack, zstd).
 #[derive(Debug, Clone)]
 pub struct EncodedBatch {

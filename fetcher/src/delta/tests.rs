@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rollcall_proto::{
-    id::{ListingNo, PageNo},
-    message::Fingerprint,
-};
+use rollcall_proto::id::{ListingNo, PageNo};
 use rollcall_store::{
     board::{Listing, PageFacts, Progress},
     district::ConnectionSecrets,
     page::NewPage,
     plan::{NewPlan, Verdict},
-    run::{Counts, NewRun, Run, Trigger},
+    run::{NewRun, Run, Trigger},
     secret::Keyring,
 };
 use serde_json::json;
@@ -235,7 +232,10 @@ impl House {
             let (base, baseline) = base();
             (connection.0, Baseline { base: Some(PullBase { run, full_on, ..base }), ..baseline })
         };
-        let plan = NewPlan { baselines: CONNECTIONS.into_iter().zip(full_on).map(baseline).collect(), ..nothing() };
+        let plan = NewPlan {
+            baselines: CONNECTIONS.into_iter().zip(full_on).map(baseline).collect(),
+            ..NewPlan::empty(Verdict::Nothing)
+        };
         assert!(store.save_plan(&self.district, run, &plan, hour(2)).await.unwrap());
     }
 
@@ -262,24 +262,6 @@ fn page(connection: ConnectionNo) -> NewPage {
         asked_at: hour(0),
         took_ms: 1,
         collected_at: hour(1),
-    }
-}
-
-fn nothing() -> NewPlan {
-    NewPlan {
-        verdict: Verdict::Nothing,
-        counts: Counts::default(),
-        hash: Fingerprint::default(),
-        roster_version: 0,
-        recheck_on_approval: None,
-        batches: Vec::new(),
-        skips: Vec::new(),
-        findings: Vec::new(),
-        baselines: Vec::new(),
-        schools: Vec::new(),
-        staff: Vec::new(),
-        staff_whole: false,
-        staff_gone: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use rollcall_store::{
     district::{ConnectionSecrets, District},
     page::NewPage,
     plan::{NewPlan, Verdict},
-    run::{Counts, Discovery, NewRun, Run, Trigger},
+    run::{Discovery, NewRun, Run, Trigger},
     secret::Keyring,
 };
 use secrecy::SecretString;
@@ -262,19 +262,5 @@ pub fn page(listing: u32, page: u32) -> NewPage {
 
 /// A plan without any event.
 pub fn empty_plan(verdict: Verdict) -> NewPlan {
-    NewPlan {
-        verdict,
-        counts: Counts::default(),
-        hash: rollcall_proto::message::Fingerprint([7; 16]),
-        roster_version: 0,
-        recheck_on_approval: None,
-        batches: Vec::new(),
-        skips: Vec::new(),
-        findings: Vec::new(),
-        baselines: Vec::new(),
-        schools: Vec::new(),
-        staff: Vec::new(),
-        staff_whole: false,
-        staff_gone: Vec::new(),
-    }
+    NewPlan { hash: rollcall_proto::message::Fingerprint([7; 16]), ..NewPlan::empty(verdict) }
 }

@@ -83,19 +83,11 @@ pub(crate) async fn plan_of(
     let removed = of(Change::Removed) as i64;
     let counts = Counts { listed: added + changed + removed, added, changed, removed, ..Counts::default() };
     NewPlan {
-        verdict,
         counts,
         hash: Fingerprint([7; 16]),
         roster_version: store.roster_version(district).await.unwrap(),
-        recheck_on_approval: None,
         batches: batches.iter().map(encode).collect(),
-        skips: Vec::new(),
-        findings: Vec::new(),
-        baselines: Vec::new(),
-        schools: Vec::new(),
-        staff: Vec::new(),
-        staff_whole: false,
-        staff_gone: Vec::new(),
+        ..NewPlan::empty(verdict)
     }
 }
 
