@@ -292,7 +292,7 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
 
 fn batches_bulk<'a>(district: &'a DistrictId, run: RunId, batches: &'a [EncodedBatch]) -> Bulk<'a> {
     let columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         run_column(run),
         ("batch", Column::Big(batches.iter().map(|batch| i64::from(batch.batch)).collect())),
         ("status", Column::Text(batches.iter().map(|batch| Some(batch.status.as_str())).collect())),

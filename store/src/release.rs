@@ -281,7 +281,7 @@ fn last_of_each<'a, T>(rows: &'a [T], key: impl Fn(&'a T) -> &'a String) -> Vec<
 fn schools_bulk<'a>(district: &'a DistrictId, run: RunId, rows: &[&'a School]) -> Bulk<'a> {
     let text = |get: fn(&School) -> Option<&str>| Column::Text(rows.iter().map(|row| get(row)).collect());
     let columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         ("code", text(|row| Some(&row.code))),
         ("name", text(|row| row.name.as_deref())),
         ("state_id", text(|row| row.state_id.as_deref())),
@@ -296,7 +296,7 @@ fn schools_bulk<'a>(district: &'a DistrictId, run: RunId, rows: &[&'a School]) -
 fn staff_bulk<'a>(district: &'a DistrictId, run: RunId, rows: &'a [&'a Staff]) -> Result<Bulk<'a>> {
     let entities = rows.iter().map(|row| json(&row.entities)).collect::<Result<_>>()?;
     let mut columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         ("staff_id", Column::Text(rows.iter().map(|row| Some(row.id.as_str())).collect())),
         ("number", Column::Text(rows.iter().map(|row| row.number.as_deref()).collect())),
         ("teacher", Column::Bool(rows.iter().map(|row| Some(row.teacher)).collect())),

@@ -18,11 +18,15 @@ use crate::{
 /// The values of one column.
 pub(crate) enum Column<'a> {
     /// One text for all rows.
-    SameText(&'a str),
+    SameText(Option<&'a str>),
     /// One id for all rows.
-    SameUuid(Uuid),
+    SameUuid(Option<Uuid>),
     /// One date for all rows.
-    SameDate(NaiveDate),
+    SameDate(Option<NaiveDate>),
+    /// One boolean for all rows.
+    SameBool(Option<bool>),
+    /// One 32-bit number for all rows.
+    SameInt(Option<i32>),
     /// One number for all rows.
     SameBig(i64),
     /// One time for all rows.
@@ -48,8 +52,39 @@ pub(crate) enum Column<'a> {
 impl Column<'_> {
     /// Whether it is one value for all rows.
     pub(crate) const fn is_same(&self) -> bool {
-        matches!(self, Self::SameText(_) | Self::SameUuid(_) | Self::SameDate(_) | Self::SameBig(_) | Self::SameTime(_))
+        !matches!(
+            self,
+            Self::Text(_)
+                | Self::Json(_)
+                | Self::Int(_)
+                | Self::Big(_)
+                | Self::Bool(_)
+                | Self::Date(_)
+                | Self::Uuid(_)
+                | Self::Bytes(_)
+        )
     }
+
+    /// One value in place of many that are alike, which PostgreSQL then takes out of no array. For columns that mostly are, as
+    /// each choice of columns is a statement to prepare.
+    pub(crate) fn united(self) -> Self {
+        match &self {
+            Self::Text(values) => one(values).map(Self::SameText),
+            Self::Int(values) => one(values).map(Self::SameInt),
+            Self::Big(values) => one(values).map(Self::SameBig),
+            Self::Bool(values) => one(values).map(Self::SameBool),
+            Self::Date(values) => one(values).map(Self::SameDate),
+            Self::Uuid(values) => one(values).map(Self::SameUuid),
+            _ => None,
+        }
+        .unwrap_or(self)
+    }
+}
+
+/// The value that all are. `None`: they differ, or there are none.
+fn one<T: Copy + PartialEq>(values: &[T]) -> Option<T> {
+    let first = *values.first()?;
+    values.iter().all(|value| *value == first).then_some(first)
 }
 
 /// What happens to a row whose key is there already.
@@ -156,4 +191,18 @@ pub(crate) fn json<T: serde::Serialize>(list: &[T]) -> Result<Cow<'static, str>,
 pub(crate) fn corrupt_json(error: &serde_json::Error) -> StoreError {
     let detail = format!("{:?} at line {}, column {}", error.classify(), error.line(), error.column());
     StoreError::Corrupt { what: "list", detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_united_where_all_values_are_alike() {
+        assert!(matches!(Column::Text(vec![Some("a"), Some("a")]).united(), Column::SameText(Some("a"))));
+        assert!(matches!(Column::Date(vec![None, None]).united(), Column::SameDate(None)));
+        assert!(matches!(Column::Big(vec![7]).united(), Column::SameBig(7)));
+        assert!(matches!(Column::Text(vec![Some("a"), None]).united(), Column::Text(_)));
+        assert!(matches!(Column::Int(vec![]).united(), Column::Int(_)));
+    }
 }

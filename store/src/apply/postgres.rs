@@ -48,8 +48,8 @@ const fn types(column: &Column<'_>) -> (&'static str, &'static str) {
         Column::SameBig(_) | Column::Big(_) => ("bigint", ""),
         Column::SameTime(_) => ("timestamptz", ""),
         Column::Json(_) => ("text", "::jsonb"),
-        Column::Int(_) => ("integer", ""),
-        Column::Bool(_) => ("boolean", ""),
+        Column::SameInt(_) | Column::Int(_) => ("integer", ""),
+        Column::SameBool(_) | Column::Bool(_) => ("boolean", ""),
         Column::Bytes(_) => ("bytea", ""),
     }
 }
@@ -58,9 +58,11 @@ fn arguments(bulk: &Bulk<'_>) -> Result<PgArguments, BoxDynError> {
     let mut arguments = PgArguments::default();
     for (_, column) in &bulk.columns {
         match column {
-            Column::SameText(value) => arguments.add(*value),
+            Column::SameText(value) => arguments.add(value),
             Column::SameUuid(value) => arguments.add(value),
             Column::SameDate(value) => arguments.add(value),
+            Column::SameBool(value) => arguments.add(value),
+            Column::SameInt(value) => arguments.add(value),
             Column::SameBig(value) => arguments.add(value),
             Column::SameTime(value) => arguments.add(value),
             Column::Text(values) => arguments.add(values),
@@ -87,7 +89,7 @@ mod tests {
             key: &["a"],
             rows: 1,
             columns: vec![
-                ("a", Column::SameText("x")),
+                ("a", Column::SameText(Some("x"))),
                 ("b", Column::Json(vec!["[]".into()])),
                 ("c", Column::Int(vec![None])),
             ],

@@ -50,9 +50,9 @@ pub(crate) fn person_columns<'a, T: 'a>(
 /// Rows of `student`.
 pub(crate) fn students<'a>(district: &'a DistrictId, rows: &'a [StudentWrite<'a>]) -> Result<Bulk<'a>, StoreError> {
     let mut columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         ("student_id", text(rows, |row| row.record.id.0.as_str())),
-        ("connection", Column::Int(rows.iter().map(|row| Some(i32::from(row.record.connection))).collect())),
+        ("connection", Column::Int(rows.iter().map(|row| Some(i32::from(row.record.connection))).collect()).united()),
         ("local_id", maybe(rows, |row| &row.record.local_id)),
         ("state_id", maybe(rows, |row| &row.record.state_id)),
         ("birth_date", Column::Date(rows.iter().map(|row| row.record.birth_date).collect())),
@@ -70,15 +70,15 @@ pub(crate) fn students<'a>(district: &'a DistrictId, rows: &'a [StudentWrite<'a>
 
 fn state_columns<'a>(rows: &'a [StudentWrite<'a>]) -> Result<Columns<'a>, StoreError> {
     Ok(vec![
-        ("status", text(rows, |row| row.state.status.as_str())),
-        ("status_since", Column::Date(rows.iter().map(|row| Some(row.state.status_since)).collect())),
-        ("status_run", Column::Uuid(rows.iter().map(|row| Some(row.state.status_run.0)).collect())),
-        ("run_seq", Column::Big(rows.iter().map(|row| row.state.run_seq).collect())),
-        ("run", Column::Uuid(rows.iter().map(|row| Some(row.state.run.0)).collect())),
+        ("status", text(rows, |row| row.state.status.as_str()).united()),
+        ("status_since", Column::Date(rows.iter().map(|row| Some(row.state.status_since)).collect()).united()),
+        ("status_run", Column::Uuid(rows.iter().map(|row| Some(row.state.status_run.0)).collect()).united()),
+        ("run_seq", Column::Big(rows.iter().map(|row| row.state.run_seq).collect()).united()),
+        ("run", Column::Uuid(rows.iter().map(|row| Some(row.state.run.0)).collect()).united()),
         ("fingerprint", Column::Bytes(rows.iter().map(|row| row.state.fingerprint.0.as_slice()).collect())),
         ("rule", text(rows, |row| row.state.rule.as_str())),
         ("evidence", lists(rows, |row| json(&row.state.evidence))?),
-        ("missing_since", Column::Date(rows.iter().map(|row| row.state.missing_since).collect())),
+        ("missing_since", Column::Date(rows.iter().map(|row| row.state.missing_since).collect()).united()),
     ])
 }
 
@@ -90,17 +90,17 @@ pub(crate) fn contacts<'a>(
 ) -> Result<Bulk<'a>, StoreError> {
     let ended = |row: &ContactWrite<'_>| row.ended;
     let mut columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         ("student_id", text(rows, |row| row.student.0.as_str())),
-        ("kind", text(rows, |row| row.contact.kind.as_str())),
+        ("kind", text(rows, |row| row.contact.kind.as_str()).united()),
         ("contact_id", text(rows, |row| row.contact.id.as_str())),
         ("position", Column::Int(rows.iter().map(|row| Some(row.position as i32)).collect())),
         ("rank", Column::Int(rows.iter().map(|row| row.contact.rank).collect())),
         ("relationship", maybe(rows, |row| &row.contact.relationship)),
         ("custodial", Column::Bool(rows.iter().map(|row| row.contact.custodial).collect())),
         ("may_pick_up", Column::Bool(rows.iter().map(|row| row.contact.may_pick_up).collect())),
-        ("ended_on", Column::Date(rows.iter().map(|row| ended(row).then_some(run.as_of)).collect())),
-        ("ended_run", Column::Uuid(rows.iter().map(|row| ended(row).then_some(run.run.0)).collect())),
+        ("ended_on", Column::Date(rows.iter().map(|row| ended(row).then_some(run.as_of)).collect()).united()),
+        ("ended_run", Column::Uuid(rows.iter().map(|row| ended(row).then_some(run.run.0)).collect()).united()),
     ];
     columns.extend(person_columns(rows, |row| &row.contact.person)?);
     let key = &["district", "student_id", "kind", "contact_id"];
@@ -110,7 +110,7 @@ pub(crate) fn contacts<'a>(
 /// Rows of `enrollment`.
 pub(crate) fn enrollments<'a>(district: &'a DistrictId, run: &RunFacts, rows: &'a [EnrollmentWrite<'a>]) -> Bulk<'a> {
     let columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         ("student_id", text(rows, |row| row.student.0.as_str())),
         ("enrollment_id", text(rows, |row| row.enrollment.id.as_str())),
         ("position", Column::Int(rows.iter().map(|row| Some(row.position as i32)).collect())),
@@ -122,9 +122,9 @@ pub(crate) fn enrollments<'a>(district: &'a DistrictId, run: &RunFacts, rows: &'
         ("entry_code", maybe(rows, |row| &row.enrollment.entry_code)),
         ("withdrawal_code", maybe(rows, |row| &row.enrollment.withdrawal_code)),
         ("default_entity", Column::Bool(rows.iter().map(|row| Some(row.enrollment.default_entity)).collect())),
-        ("no_show", Column::Bool(rows.iter().map(|row| Some(row.enrollment.no_show)).collect())),
-        ("listed", Column::Bool(rows.iter().map(|row| Some(row.listed)).collect())),
-        ("unlisted_since", Column::Date(rows.iter().map(|row| (!row.listed).then_some(run.as_of)).collect())),
+        ("no_show", Column::Bool(rows.iter().map(|row| Some(row.enrollment.no_show)).collect()).united()),
+        ("listed", Column::Bool(rows.iter().map(|row| Some(row.listed)).collect()).united()),
+        ("unlisted_since", Column::Date(rows.iter().map(|row| (!row.listed).then_some(run.as_of)).collect()).united()),
     ];
     Bulk { table: "enrollment", key: &["district", "student_id", "enrollment_id"], rows: rows.len(), columns }
 }
@@ -138,16 +138,16 @@ pub(crate) fn history<'a>(
     rows: &'a [HistoryWrite<'a>],
 ) -> Result<Bulk<'a>, StoreError> {
     let columns = vec![
-        ("district", Column::SameText(district.as_str())),
+        ("district", Column::SameText(Some(district.as_str()))),
         ("student_id", text(rows, |row| row.event.student_id.0.as_str())),
         ("run_seq", Column::SameBig(run.run_seq)),
-        ("run", Column::SameUuid(run.run.0)),
+        ("run", Column::SameUuid(Some(run.run.0))),
         ("at", Column::SameTime(at)),
-        ("as_of", Column::SameDate(run.as_of)),
-        ("actor", Column::SameText(actor)),
-        ("change", text(rows, |row| row.event.change.as_str())),
-        ("from_status", Column::Text(rows.iter().map(|row| row.event.from.map(Status::as_str)).collect())),
-        ("to_status", text(rows, |row| row.event.to.as_str())),
+        ("as_of", Column::SameDate(Some(run.as_of))),
+        ("actor", Column::SameText(Some(actor))),
+        ("change", text(rows, |row| row.event.change.as_str()).united()),
+        ("from_status", Column::Text(rows.iter().map(|row| row.event.from.map(Status::as_str)).collect()).united()),
+        ("to_status", text(rows, |row| row.event.to.as_str()).united()),
         ("rule", text(rows, |row| row.event.rule.as_str())),
         ("enrollments", lists(rows, |row| json(&row.event.enrollments))?),
         ("parts", lists(rows, |row| json(&row.parts))?),
@@ -173,5 +173,5 @@ pub(crate) fn all<'a>(
 
 /// A run's id as a column for all rows.
 pub(crate) const fn run_column<'a>(run: RunId) -> (&'static str, Column<'a>) {
-    ("run", Column::SameUuid(run.0))
+    ("run", Column::SameUuid(Some(run.0)))
 }

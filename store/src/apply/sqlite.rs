@@ -54,6 +54,8 @@ fn add(arguments: &mut SqliteArguments, column: &Column<'_>, row: usize) -> Resu
         Column::SameText(value) => arguments.add(*value),
         Column::SameUuid(value) => arguments.add(value),
         Column::SameDate(value) => arguments.add(value),
+        Column::SameBool(value) => arguments.add(value),
+        Column::SameInt(value) => arguments.add(value),
         Column::SameBig(value) => arguments.add(value),
         Column::SameTime(value) => arguments.add(value),
         Column::Text(values) => arguments.add(values[row]),
