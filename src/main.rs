@@ -20,10 +20,6 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser;
 
-/// A page, a plan and a batch are many small pieces, made on one thread and let go of on another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     quiet_panics();
     let cli = cli::Cli::parse();

@@ -34,8 +34,8 @@ pub struct Batcher {
     hasher: blake3::Hasher,
 }
 
-/// Batches closed and not yet with the thread, at most.
-const ON_THE_WAY: usize = 4;
+/// Batches closed and not yet with the thread, at most: what the walk reads ahead, so that it need not wait for them.
+const ON_THE_WAY: usize = 8;
 
 /// The thread that encodes batches, in the order in which they were closed.
 #[derive(Debug)]

@@ -2,19 +2,21 @@
 //!
 //! Role: one walk over two sorted sequences. Neighbours: [`crate::assemble`] gives the listed ones, [`crate::batch`] takes
 //! the events, [`crate::plan`] judges the whole. Most students are as they are stored: [`settled`] finds them beforehand, on
-//! all processors, and the walk only counts them.
+//! all processors, and the walk only counts them; who is not stored is read ahead of it by [`newcomers`], as are most on a first
+//! night.
 //!
 //! Invariants: every student listed or missing is counted exactly once as added, changed, removed, unchanged or skipped;
 //! nobody of a connection whose pull is not complete leaves ENROLLED or PRE_ENROLLED, becomes GRADUATED, or is added in
 //! any but these; where a second look was taken, only what it confirms is taken out.
 
+mod newcomers;
 mod settled;
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use rollcall_proto::{
     id::StudentId,
-    message::{Change, StudentEvent},
+    message::{Change, Fingerprint, StudentEvent},
     roster::{Rule, Status, Student},
 };
 use rollcall_store::{
@@ -22,6 +24,8 @@ use rollcall_store::{
     plan::{Skip, StoredStudent},
     run::Counts,
 };
+
+use newcomers::Newcomer;
 
 use crate::{
     assemble::{Assembler, Decided, Listed, Look, Reading, Warnings, oneroster::Rekeyed},
@@ -127,20 +131,9 @@ pub fn compare(
         records,
         batcher,
     };
-    let mut id = String::new();
-    for (step, settled) in steps.iter().zip(settled) {
-        match step {
-            Step::Missing(gone) => walk.missing(&stored[*gone])?,
-            Step::Listed(..) if settled => walk.unchanged(),
-            Step::Listed(student, known) => {
-                walk.write_id(student, &mut id);
-                walk.listed(&id, student, known.map(|known| &stored[known]))?;
-            }
-            Step::Twice(student) => {
-                walk.write_id(student, &mut id);
-                walk.listed_twice(&id);
-            }
-        }
+    for (steps, settled) in steps.chunks(newcomers::WINDOW).zip(settled.chunks(newcomers::WINDOW)) {
+        let newcomers = newcomers::read(sides, rekeyed, steps, &mut walk.found.warnings);
+        walk.steps(steps, settled, stored, newcomers)?;
     }
     walk.flush()?;
     Ok(walk.found)
@@ -231,7 +224,7 @@ impl Queue {
 struct Waiting {
     event: StudentEvent,
     /// Number of the connection and fingerprint stored, where something is unknown.
-    overlay: Option<(usize, rollcall_proto::message::Fingerprint)>,
+    overlay: Option<(usize, Fingerprint)>,
 }
 
 struct Walk<'w, 'a> {
@@ -248,11 +241,37 @@ struct Walk<'w, 'a> {
 }
 
 impl Walk<'_, '_> {
-    fn write_id(&self, student: &Listed, id: &mut String) {
-        id.clear();
-        if let Some(assembler) = &self.sides[usize::from(student.connection)].assembler {
-            assembler.write_id(student, id);
+    /// `newcomers` are those of these steps.
+    fn steps(
+        &mut self,
+        steps: &[Step],
+        settled: &[bool],
+        stored: &[StoredStudent],
+        newcomers: Vec<Newcomer>,
+    ) -> Result<(), StoreError> {
+        let mut newcomers = newcomers.into_iter();
+        for (step, settled) in steps.iter().zip(settled) {
+            match step {
+                Step::Missing(gone) => self.missing(&stored[*gone])?,
+                Step::Listed(..) if *settled => self.unchanged(),
+                Step::Listed(student, Some(known)) => self.listed(student, &stored[*known])?,
+                Step::Listed(student, None) => {
+                    if let Some(newcomer) = newcomers.next() {
+                        self.newcomer(student, newcomer)?;
+                    }
+                }
+                Step::Twice(student) => self.listed_twice(student),
+            }
         }
+        Ok(())
+    }
+
+    fn id_of(&self, student: &Listed) -> String {
+        let mut id = String::new();
+        if let Some(assembler) = &self.sides[usize::from(student.connection)].assembler {
+            assembler.write_id(student, &mut id);
+        }
+        id
     }
 
     /// Listed, and as he is stored.
@@ -261,39 +280,37 @@ impl Walk<'_, '_> {
         self.found.counts.unchanged += 1;
     }
 
-    fn listed_twice(&mut self, id: &str) {
+    fn listed_twice(&mut self, student: &Listed) {
         self.found.counts.listed += 1;
-        self.skip(id, DUPLICATE, "two connections list this id: give one of them an id_prefix".to_owned());
+        let detail = "two connections list this id: give one of them an id_prefix".to_owned();
+        self.skip(self.id_of(student), DUPLICATE, detail);
     }
 
-    fn listed(&mut self, id: &str, student: &Listed, stored: Option<&StoredStudent>) -> Result<(), StoreError> {
+    fn listed(&mut self, student: &Listed, stored: &StoredStudent) -> Result<(), StoreError> {
         self.found.counts.listed += 1;
         match self.read(student, Look::First, stored) {
-            Reading::Skipped { reason, detail, .. } => self.skip(id, reason, detail),
-            Reading::Absent => self.skip(id, NOT_CONFIRMED, String::new()),
-            Reading::Decided(decided) => match stored {
-                None => return self.new_student(id, student, decided),
-                Some(stored) => return self.known_student(student, stored, decided),
-            },
+            Reading::Skipped { reason, detail, .. } => self.skip(self.id_of(student), reason, detail),
+            Reading::Absent => self.skip(self.id_of(student), NOT_CONFIRMED, String::new()),
+            Reading::Decided(decided) => return self.known_student(student, stored, decided),
         }
         Ok(())
     }
 
-    fn read(&mut self, student: &Listed, look: Look, stored: Option<&StoredStudent>) -> Reading {
-        let Some(assembler) = &self.sides[usize::from(student.connection)].assembler else { return Reading::Absent };
-        let known = stored.map(|stored| stored.status);
-        assembler.read(student, look, known, &mut self.view, &mut self.found.warnings)
+    fn newcomer(&mut self, student: &Listed, newcomer: Newcomer) -> Result<(), StoreError> {
+        self.found.counts.listed += 1;
+        match newcomer {
+            Newcomer::Skipped(reason, detail) => self.skip(self.id_of(student), reason, detail),
+            Newcomer::Added(event) => {
+                self.count(Change::Added, 1);
+                return self.put(Waiting { event, overlay: None });
+            }
+        }
+        Ok(())
     }
 
-    fn new_student(&mut self, id: &str, student: &Listed, decided: Decided) -> Result<(), StoreError> {
-        let standing = self.sides[usize::from(student.connection)].standing;
-        if standing != Standing::Complete && !decided.status.is_attending() {
-            self.skip(id, PULL_INCOMPLETE, "not added before a complete pull shows it".to_owned());
-            return Ok(());
-        }
-        self.count(Change::Added, 1);
-        let event = self.event(decided, Change::Added, None);
-        self.put(Waiting { event, overlay: None })
+    fn read(&mut self, student: &Listed, look: Look, stored: &StoredStudent) -> Reading {
+        let Some(assembler) = &self.sides[usize::from(student.connection)].assembler else { return Reading::Absent };
+        assembler.read(student, look, Some(stored.status), &mut self.view, &mut self.found.warnings)
     }
 
     fn known_student(&mut self, student: &Listed, stored: &StoredStudent, first: Decided) -> Result<(), StoreError> {
@@ -317,7 +334,7 @@ impl Walk<'_, '_> {
         }
         let change = change_of(stored.status, decided.status);
         self.count(change, 1);
-        let event = self.event(decided, change, Some(stored.status));
+        let event = event(&self.view, self.rekeyed, fingerprint, decided, (change, Some(stored.status)));
         let overlay = (!self.sides[number].unknown.is_empty()).then_some((number, stored.fingerprint));
         self.put(Waiting { event, overlay })
     }
@@ -330,7 +347,7 @@ impl Walk<'_, '_> {
             return Some(first);
         };
         if second.answered.contains(&stored.id)
-            && let Reading::Decided(decided) = self.read(student, Look::Second, Some(stored))
+            && let Reading::Decided(decided) = self.read(student, Look::Second, stored)
             && decided.status == first.status
         {
             return Some(decided);
@@ -359,21 +376,6 @@ impl Walk<'_, '_> {
         self.put(Waiting { event: missing_event(stored), overlay: None })
     }
 
-    fn event(&mut self, decided: Decided, change: Change, from: Option<Status>) -> StudentEvent {
-        let student_id = StudentId(self.view.id.clone());
-        StudentEvent {
-            rekeyed_from: self.rekeyed.get(&student_id).cloned(),
-            student_id,
-            change,
-            from,
-            to: decided.status,
-            rule: decided.rule,
-            enrollments: decided.evidence,
-            fingerprint: self.fingerprinter.of(&self.view, decided.status),
-            record: Some(Box::new(self.view.to_record())),
-        }
-    }
-
     const fn count(&mut self, change: Change, by: i64) {
         match change {
             Change::Added => self.found.counts.added += by,
@@ -383,12 +385,12 @@ impl Walk<'_, '_> {
     }
 
     fn not_confirmed(&mut self, id: &StudentId) {
-        self.skip(&id.0, NOT_CONFIRMED, "the second look did not confirm it; the stored state stays".to_owned());
+        self.skip(id.0.clone(), NOT_CONFIRMED, "the second look did not confirm it; the stored state stays".to_owned());
     }
 
-    fn skip(&mut self, id: &str, reason: &str, detail: String) {
+    fn skip(&mut self, id: String, reason: &str, detail: String) {
         self.found.counts.skipped += 1;
-        self.found.skips.push(Skip { student_id: StudentId(id.to_owned()), reason: reason.to_owned(), detail });
+        self.found.skips.push(Skip { student_id: StudentId(id), reason: reason.to_owned(), detail });
     }
 
     fn put(&mut self, waiting: Waiting) -> Result<(), StoreError> {
@@ -438,6 +440,28 @@ impl Walk<'_, '_> {
         }
         records.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(records)
+    }
+}
+
+/// An event with the record that `view` holds. `change` goes with the status before, if there was one.
+fn event(
+    view: &StudentView<'_>,
+    rekeyed: &Rekeyed,
+    fingerprint: Fingerprint,
+    decided: Decided,
+    (change, from): (Change, Option<Status>),
+) -> StudentEvent {
+    let student_id = StudentId(view.id.clone());
+    StudentEvent {
+        rekeyed_from: rekeyed.get(&student_id).cloned(),
+        student_id,
+        change,
+        from,
+        to: decided.status,
+        rule: decided.rule,
+        enrollments: decided.evidence,
+        fingerprint,
+        record: Some(Box::new(view.to_record())),
     }
 }
 
