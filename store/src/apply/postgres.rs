@@ -9,6 +9,9 @@ use sqlx::{Arguments as _, AssertSqlSafe, PgConnection, error::BoxDynError, post
 
 use super::bulk::{Bulk, Column, OnConflict};
 
+/// What a row of most tables comes to on the wire, so that the buffer seldom grows.
+const ROW_BYTES: usize = 512;
+
 /// Writes the rows.
 pub(super) async fn write(
     connection: &mut PgConnection,
@@ -56,6 +59,7 @@ const fn types(column: &Column<'_>) -> (&'static str, &'static str) {
 
 fn arguments(bulk: &Bulk<'_>) -> Result<PgArguments, BoxDynError> {
     let mut arguments = PgArguments::default();
+    arguments.reserve(bulk.columns.len(), bulk.rows * ROW_BYTES);
     for (_, column) in &bulk.columns {
         match column {
             Column::SameText(value) => arguments.add(value),
