@@ -99,15 +99,21 @@ impl Store {
         let mut batches: Vec<_> = messages.iter().map(|events| Batch::new(district, run, events, now)).collect();
         // Two writers that got the same batches lock them in the same order.
         batches.sort_by_key(|batch| batch.message.batch);
+        // Delivered twice, and both times at hand.
+        batches.dedup_by_key(|batch| batch.message.batch);
         let mut tx = self.begin(district, OPERATION).await?;
-        let mut settled = settle::Settled::default();
+        let (mut new, mut known) = (Vec::new(), Vec::new());
         for batch in &batches {
             let Some(head) = Head::lock(&mut tx, batch).await? else { continue };
-            let tally = if batch.is_all_new() {
-                insert(&mut tx, batch, &head).await?
-            } else {
-                compare(&mut tx, district, &head, batch.now, &batch.events).await?
-            };
+            if batch.is_all_new() { new.push((batch, head)) } else { known.push((batch, head)) }
+        }
+        let mut settled = settle::Settled::default();
+        insert(&mut tx, &new).await?;
+        for (batch, head) in new {
+            settled.add(&mut tx, batch, &head, Tally::applied(batch.events.len())).await?;
+        }
+        for (batch, head) in known {
+            let tally = compare(&mut tx, district, &head, batch.now, &batch.events).await?;
             settled.add(&mut tx, batch, &head, tally).await?;
         }
         let outcome = settled.count(&mut tx, district, run, now).await?;
@@ -150,13 +156,18 @@ impl<'a> Batch<'a> {
         let Some(head) = Head::lock(&mut tx, self).await? else {
             return Ok(BatchOutcome { already_settled: true, ..BatchOutcome::default() });
         };
+        let locked = [(self, head)];
+        let [(_, head)] = &locked;
         let tally = match way {
-            Way::Insert => insert(&mut tx, self, &head).await?,
-            Way::Compare => compare(&mut tx, self.district, &head, self.now, &self.events).await?,
-            Way::Halve => self.halve(&mut tx, &head).await?,
+            Way::Insert => {
+                insert(&mut tx, &locked).await?;
+                Tally::applied(self.events.len())
+            }
+            Way::Compare => compare(&mut tx, self.district, head, self.now, &self.events).await?,
+            Way::Halve => self.halve(&mut tx, head).await?,
         };
         let mut settled = settle::Settled::default();
-        settled.add(&mut tx, self, &head, tally).await?;
+        settled.add(&mut tx, self, head, tally).await?;
         let outcome = settled.count(&mut tx, self.district, self.run, self.now).await?;
         tx.commit(OPERATION).await?;
         Ok(outcome)
@@ -181,16 +192,17 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// All students are new: plain inserts, which the database refuses should one be there after all.
-async fn insert<'a>(tx: &mut Tx, batch: &Batch<'a>, head: &Head) -> Result<Tally<'a>> {
+/// All students are new: plain inserts of all batches together, which the database refuses should one be there after all.
+async fn insert(tx: &mut Tx, batches: &[(&Batch<'_>, Head)]) -> Result<()> {
+    let Some((first, head)) = batches.first() else { return Ok(()) };
     let mut writes = Writes::default();
-    for placed in &batch.events {
+    for placed in batches.iter().flat_map(|(batch, _)| &batch.events) {
         writes.take(placed.event, None, &head.run);
     }
-    for bulk in rows::all(batch.district, &head.run, &head.actor, batch.now, &writes)? {
+    for bulk in rows::all(first.district, &head.run, &head.actor, first.now, &writes)? {
         bulk.write(tx, OnConflict::Refuse, OPERATION).await?;
     }
-    Ok(Tally::applied(batch.events.len()))
+    Ok(())
 }
 
 /// Reads what is stored, and writes what differs.

@@ -98,15 +98,21 @@ pub(super) struct Settled {
     /// Those that the store did not know to be published.
     late_batches: i64,
     late_events: i64,
+    /// Batches of which every event was applied, not marked yet.
+    whole: Vec<u32>,
     outcome: BatchOutcome,
 }
 
 impl Settled {
-    /// Marks a batch settled.
+    /// Marks a batch settled, or has [`Settled::count`] mark it.
     pub(super) async fn add(&mut self, tx: &mut Tx, batch: &Batch<'_>, head: &Head, tally: Tally<'_>) -> Result<()> {
-        parked::park(tx, batch, &tally.parked).await?;
-        settle_batch(tx, batch, &tally).await?;
         let events = batch.message.events.len() as i64;
+        if i64::from(tally.applied) == events {
+            self.whole.push(batch.message.batch);
+        } else {
+            parked::park(tx, batch, &tally.parked).await?;
+            settle_batch(tx, batch, &tally).await?;
+        }
         (self.batches, self.events) = (self.batches + 1, self.events + events);
         if !head.published {
             // A batch can be applied before the releaser has noted that it was published.
@@ -129,6 +135,7 @@ impl Settled {
         if self.batches == 0 {
             return Ok(BatchOutcome { already_settled: true, ..BatchOutcome::default() });
         }
+        settle_whole(tx, (district, run), &self.whole, now).await?;
         let progress = self.settle_plan(tx, district, run).await?;
         self.count_run(tx, district, run, now).await?;
         self.outcome.run_settled = progress.is_settled();
@@ -178,6 +185,21 @@ async fn settle_batch(tx: &mut Tx, batch: &Batch<'_>, tally: &Tally<'_>) -> Resu
     let counts = (tally.applied, tally.superseded, tally.parked.len() as i64);
     let args = args![key.0, key.1, key.2, batch.now, counts.0, counts.1, counts.2];
     tx.execute(OPERATION, sql, args).await.map(drop)
+}
+
+/// Marks batches settled of which every event was applied.
+async fn settle_whole(tx: &mut Tx, key: (&DistrictId, RunId), batches: &[u32], now: DateTime<Utc>) -> Result<()> {
+    const PG: &str = "UPDATE plan_batch SET settled_at = $4, published_at = COALESCE(published_at, $4), applied = events, \
+                      superseded = 0, parked = 0 WHERE district = $1 AND run = $2 AND batch = ANY($3)";
+    const LITE: &str = "UPDATE plan_batch SET settled_at = $4, published_at = COALESCE(published_at, $4), \
+                        applied = events, superseded = 0, parked = 0 WHERE district = $1 AND run = $2 \
+                        AND batch IN (SELECT value FROM json_each($3))";
+    if batches.is_empty() {
+        return Ok(());
+    }
+    let batches: Vec<i64> = batches.iter().map(|batch| i64::from(*batch)).collect();
+    let sql = if tx.is_postgres() { PG } else { LITE };
+    tx.execute(OPERATION, sql, args![key.0, key.1, batches, now.trunc_subsecs(6)]).await.map(drop)
 }
 
 /// A released plan's progress, after a batch of it was settled.
