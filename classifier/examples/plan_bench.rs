@@ -12,7 +12,7 @@ use rollcall_classifier::{
 use rollcall_proto::{
     clock::{Clock as _, SystemClock},
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
-    roster::Student,
+    roster::{Staff, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -29,6 +29,10 @@ struct NoRecords;
 
 impl Records for NoRecords {
     fn records(&mut self, _: &[StudentId]) -> Result<Vec<Student>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
         Ok(Vec::new())
     }
 }

@@ -16,6 +16,7 @@ use rollcall_store::{
 
 use crate::{
     assemble::oneroster::Facet,
+    completeness::THINNED,
     context::Context,
     error::ClassifierError,
     replay::{ReplayFrom, replay},
@@ -86,11 +87,11 @@ async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<(Connec
     Ok(empty)
 }
 
-/// What a listing of OneRoster held none of, and does usually: a run says so as of an empty listing.
+/// What a listing of OneRoster, or a whole page of it, held none of, and does usually: a run says so as of an empty listing.
 fn empty_facets<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item = &'static str> + 'a {
-    let said = run.findings.iter().filter(|finding| finding.code == "listing-empty");
+    let said = run.findings.iter().filter(|finding| ["listing-empty", THINNED].contains(&finding.code.as_str()));
     let names = said.filter_map(|finding| finding.message.split_once(": ").map(|(name, _)| name));
-    let facets = names.filter_map(|name| Facet::ALL.into_iter().map(Facet::name).find(|facet| *facet == name));
+    let facets = names.filter_map(|name| Facet::all().map(Facet::name).find(|facet| *facet == name));
     facets.filter(|name| baseline.rows.get(*name).is_some_and(|rows| *rows > 0))
 }
 

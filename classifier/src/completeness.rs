@@ -12,7 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use listing::{Defect, Look, PagesByListing, defects};
 
-use crate::{assemble::oneroster::Contents, fragment::Kind};
+use crate::{
+    assemble::oneroster::{Contents, Facet, Facets, PagesLacking},
+    fragment::Kind,
+};
 use chrono::NaiveDate;
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
 use rollcall_store::{
@@ -59,6 +62,8 @@ pub struct Completeness {
     pub rows: BTreeMap<String, i64>,
     /// OneRoster: guardians are named whom the pull does not show.
     pub nameless_guardians: bool,
+    /// OneRoster: kinds of values that whole pages lack and others have; what is stored of them stays.
+    pub pages_lacking: PagesLacking,
     /// The connection speaks OneRoster, whose guardians come in the listing of students.
     pub oneroster: bool,
 }
@@ -113,29 +118,54 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
     judged
 }
 
+/// Of so few people what whole pages lack is believed on the second night: they may have been the only ones there.
+const FEW: i64 = 3;
+
+/// Code of the finding of [`thinned`].
+pub const THINNED: &str = "listing-thinned";
+
 /// Judges what a pull of OneRoster holds: a kind of people or of values of which there is none, and was some on the last
-/// complete pull, is treated as an empty listing is.
-pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>) {
+/// complete pull, is treated as an empty listing is. A kind of values that whole pages lack and others have is unknown of the
+/// people on these pages, unless a person accepted it, or it was so of [`FEW`] on the night before; a `replay` is no other
+/// night.
+pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>, replay: bool) {
     judged.oneroster = true;
     judged.nameless_guardians = contents.nameless > 0;
     let held_of = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied().unwrap_or_default();
     let accepted = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
     let listed = |resource: &str| judged.rows.get(resource).copied().unwrap_or_default() > 0;
+    let few_before = |facet: Facet| {
+        let before = baseline.and_then(|last| last.thinned.get(facet.name()));
+        !replay && before.is_some_and(|kept| *kept <= FEW)
+    };
+    let believed = Facets::that(|facet| accepted(facet.name()) || few_before(facet));
+    judged.pages_lacking = contents.lacking.clone().without(believed);
     let demographics = listed(Kind::Demographics.resource());
     for (facet, count) in &contents.counts {
         let name = facet.name();
         // What a listing that is empty itself, or another facet, says already is not said twice; the measure stays.
         let unsaid = facet.kind() == Kind::Demographics && !demographics;
-        if unsaid || facet.rests_on().iter().any(|other| contents.counts.get(other) == Some(&0)) {
+        if unsaid || facet.rests_on().any(|other| contents.counts.get(&other) == Some(&0)) {
             judged.rows.insert(name.to_owned(), held_of(name));
             continue;
         }
         judged.rows.insert(name.to_owned(), *count);
-        let emptied = contents.emptied.contains(facet) || (*count == 0 && held_of(name) > 0);
-        if emptied && !accepted(name) {
+        let emptied = contents.emptied.contains(*facet) || (*count == 0 && held_of(name) > 0);
+        if emptied && facet.is_judged() && !accepted(name) {
             note_empty(judged, name.to_owned(), facet.is_essential(), held_of(name), name);
         }
     }
+}
+
+/// What a kind of values that whole pages lack comes to, where `kept` stored ones stay because of it.
+pub fn thinned(facet: Facet, kept: i64) -> Finding {
+    let name = facet.name();
+    let message = format!(
+        "{name}: on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is \
+         listed; what {kept} had there stays as it is stored. Where they are {FEW} at most, the next complete run believes it. \
+         If more of them are meant to be empty: `rollcall runs approve RUN --accept-empty {name}`"
+    );
+    partial(THINNED, message)
 }
 
 /// Judges one recheck listing on its own.
@@ -167,7 +197,8 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
     let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
-    Some(Baseline { rows, granted: discovery.granted.clone(), accepted_empty, counts_deleted, base: None })
+    let granted = discovery.granted.clone();
+    Some(Baseline { rows, granted, accepted_empty, counts_deleted, thinned: BTreeMap::new(), base: None })
 }
 
 /// What the next pull may ask for changes over, where this one was complete: its own rows.
@@ -178,6 +209,17 @@ pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery) -> Option<
         PullScope::Changes(changes) => (changes.full_on, changes.over_at),
     };
     Some(PullBase { run, full_on, before, snapshot: discovery.snapshot.clone()? })
+}
+
+/// Why changes were not all told: a listing of them of which something could not be had.
+pub fn changes_not_had(connection: ConnectionNo, board: &Board, pages: &[PageRow]) -> Option<String> {
+    let pages = PagesByListing::of(connection, pages);
+    let changes = first_look(board).filter(|(_, listing)| listing.ask.since.is_some());
+    changes.into_iter().find_map(|(no, listing)| {
+        let found = defects(listing, &pages.of_listing(no, listing), Look::First);
+        let defect = found.iter().find(|defect| defect.is_gap())?;
+        Some(format!("changes of {}: {}", listing_name(listing), defect.text()))
+    })
 }
 
 /// The pull's own listings, without those of the second look.

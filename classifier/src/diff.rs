@@ -12,12 +12,15 @@
 mod newcomers;
 mod settled;
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use rollcall_proto::{
     id::StudentId,
     message::{Change, Fingerprint, StudentEvent},
-    roster::{Rule, Status, Student},
+    roster::{Rule, Staff, Status, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -28,7 +31,10 @@ use rollcall_store::{
 use newcomers::Newcomer;
 
 use crate::{
-    assemble::{Assembler, Decided, Listed, Look, Reading, Warnings, oneroster::Rekeyed},
+    assemble::{
+        Assembler, Decided, Listed, Look, Reading, Warnings,
+        oneroster::{Facet, Facets, Rekeyed},
+    },
     batch::Batcher,
     fingerprint::{Fingerprinter, of_missing},
     overlay::Unknown,
@@ -68,6 +74,20 @@ impl Side<'_> {
     fn tells_of(&self, id: &StudentId) -> bool {
         !self.by_changes || self.assembler.as_ref().is_some_and(|assembler| assembler.has_row(&id.0))
     }
+
+    /// What a person's rows may lack because their whole pages do, by the SIS's id.
+    pub fn lacking(&self, sis_id: &str) -> Facets {
+        let pages = self.unknown.pages();
+        let assembler = self.assembler.as_ref().filter(|_| !pages.is_empty());
+        assembler.map(|assembler| assembler.lacking(pages, sis_id)).unwrap_or_default()
+    }
+
+    /// Puts stored values where the pull could tell none of a student. Returns what was kept because whole pages lack it.
+    fn fill(&self, record: &mut Student, stored: &Student) -> Facets {
+        let sis_id = self.assembler.as_ref().and_then(|assembler| assembler.sis_id(&record.id.0));
+        let own = sis_id.map(|id| self.lacking(id)).unwrap_or_default();
+        self.unknown.fill(record, stored, own, &|id| self.lacking(id))
+    }
 }
 
 /// What the second look says of the candidates.
@@ -83,6 +103,9 @@ pub struct SecondLook {
 pub trait Records {
     /// Whole records of these students, sorted by id.
     fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError>;
+
+    /// All staff who are stored, those who have left too.
+    fn staff(&mut self) -> Result<Vec<Staff>, StoreError>;
 }
 
 /// What the walk found, beside the events.
@@ -98,6 +121,16 @@ pub struct Differences {
     pub warnings: Warnings,
     /// Students told of in differing ways.
     pub duplicates: Vec<String>,
+    /// How many kept stored values because their whole pages lack any, by position of the connection.
+    pub kept: Kept,
+}
+
+/// People who kept stored values of a kind, by position of the connection.
+pub type Kept = BTreeMap<(usize, Facet), i64>;
+
+/// Counts a person's kept values.
+pub fn note_kept(kept: &mut Kept, connection: usize, values: Facets) {
+    values.iter().for_each(|facet| *kept.entry((connection, facet)).or_default() += 1);
 }
 
 /// Reason code of a candidate that the second look did not confirm.
@@ -413,7 +446,7 @@ impl Walk<'_, '_> {
                 && let Ok(at) = stored.binary_search_by(|record| record.id.cmp(&event.student_id))
                 && let Some(record) = event.record.as_mut()
             {
-                self.sides[number].unknown.fill(record, &stored[at]);
+                note_kept(&mut self.found.kept, number, self.sides[number].fill(record, &stored[at]));
                 event.fingerprint = self.fingerprinter.of(&StudentView::of_record(record), event.to);
                 if event.fingerprint == fingerprint {
                     self.count(event.change, -1);

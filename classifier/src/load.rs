@@ -28,6 +28,11 @@ impl Place {
     pub const fn key(self) -> i64 {
         self.key
     }
+
+    /// Number of its page among those of its [`Source`].
+    pub const fn page(self) -> usize {
+        self.page as usize
+    }
 }
 
 /// Rows of one connection's pull, or of its second look.
@@ -46,6 +51,8 @@ struct Loaded {
     entity: Option<i64>,
     /// Of a listing of changes.
     changed: bool,
+    /// Not asked for: a copy of what an earlier run pulled.
+    copied: bool,
 }
 
 /// Places sorted by key, and, where keys lie close together (ids of one table mostly do), the first place of each key.
@@ -77,8 +84,9 @@ impl Looks {
             wanted.then_some((part, listing, fragment.fragments))
         });
         let opened = parallel::map(wanted.collect(), |(part, listing, fragments)| {
-            let (entity, changed) = (listing.ask.entity, listing.ask.since.is_some());
-            Page::open(&fragments).map(|page| (part, Loaded { page, entity, changed }))
+            let (entity, changed, copied) =
+                (listing.ask.entity, listing.ask.since.is_some(), listing.ask.stored.is_some());
+            Page::open(&fragments).map(|page| (part, Loaded { page, entity, changed, copied }))
         });
         let mut parts = [Vec::new(), Vec::new(), Vec::new()];
         for opened in opened {
@@ -162,6 +170,21 @@ impl Source {
     /// Whether a row was told as changed.
     pub fn is_change(&self, place: Place) -> bool {
         self.pages[place.page as usize].changed
+    }
+
+    /// How many pages there are.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// What the rows of a page are, by its number.
+    pub fn kind_of_page(&self, page: usize) -> Option<Kind> {
+        self.pages.get(page).map(|loaded| loaded.page.kind)
+    }
+
+    /// Whether a page, by its number, is a copy of what an earlier run pulled.
+    pub fn is_copy(&self, page: usize) -> bool {
+        self.pages.get(page).is_some_and(|loaded| loaded.copied)
     }
 
     /// Whether some row of a kind does not tell when it was changed.

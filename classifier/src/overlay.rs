@@ -4,15 +4,18 @@
 //! Such values are taken from the stored record before comparing. Only students that differ without this are looked at:
 //! whoever's fingerprint is equal has nothing stored that is unknown now.
 //!
+//! A value that a whole page of OneRoster lacks, and other pages have, is unknown of that page's people alone; what is kept
+//! by this is told to the caller, since nothing else shows whether anybody had one.
+//!
 //! Neighbours: [`crate::completeness`] says what is unknown, [`crate::diff`] applies it.
 
-use std::collections::BTreeSet;
+mod pages;
 
-use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Student};
+use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Staff, Student};
 use rollcall_store::run::Discovery;
 
 use crate::{
-    assemble::oneroster::{Facet, PHONE, SMS},
+    assemble::oneroster::{Facet, Facets, Group, PagesLacking, Value},
     completeness::{Completeness, WHOLE_RESOURCE},
     fragment::{
         Column, KINDS, Kind,
@@ -32,7 +35,9 @@ pub struct Unknown {
     /// The pull is not complete: enrollments that it does not show may be there all the same.
     incomplete: bool,
     /// OneRoster: kinds of values that no row held.
-    facets: BTreeSet<Facet>,
+    facets: Facets,
+    /// OneRoster: kinds of values that whole pages lack.
+    pages: PagesLacking,
     /// OneRoster: guardians are named whom the pull does not show.
     nameless: bool,
     /// OneRoster: guardians that the pull does not show may be there all the same.
@@ -46,47 +51,84 @@ impl Unknown {
         for kind in Kind::ALL {
             columns[*kind as usize] = unknown_columns(*kind, judged, discovery);
         }
-        let facets = Facet::ALL.into_iter().filter(|facet| judged.keeps_stored_rows(facet.name())).collect();
+        let facets = Facets::that(|facet| judged.keeps_stored_rows(facet.name()));
+        let (pages, nameless) = (judged.pages_lacking.clone(), judged.nameless_guardians);
         let guardians_may_lack = judged.oneroster && !judged.complete;
-        Self { columns, incomplete: !judged.complete, facets, nameless: judged.nameless_guardians, guardians_may_lack }
+        Self { columns, incomplete: !judged.complete, facets, pages, nameless, guardians_may_lack }
     }
 
     /// Nothing is unknown.
     pub fn is_empty(&self) -> bool {
-        !self.incomplete && !self.nameless && self.facets.is_empty() && self.columns.iter().all(|columns| *columns == 0)
+        !self.incomplete
+            && !self.nameless
+            && self.facets.is_empty()
+            && self.pages.is_empty()
+            && self.columns.iter().all(|columns| *columns == 0)
     }
 
-    fn lacks(&self, facet: Facet) -> bool {
-        self.facets.contains(&facet)
+    /// What whole pages lack.
+    pub const fn pages(&self) -> &PagesLacking {
+        &self.pages
+    }
+
+    fn lacks(&self, group: Group, value: Value) -> bool {
+        self.facets.contains(Facet::Of(group, value))
+    }
+
+    /// No student, or no guardian, or nobody of either has one.
+    fn family_lacks(&self, group: Group, value: Value) -> bool {
+        self.lacks(group, value) || self.lacks(Group::Family, value)
     }
 
     fn is<C: Column>(&self, column: C) -> bool {
         self.columns[C::KIND as usize] >> column.place() & 1 == 1
     }
 
-    /// Puts stored values where the pull could tell none.
-    pub fn fill(&self, record: &mut Student, stored: &Student) {
-        let no_local_id = self.is(S::StudentNumber) || self.lacks(Facet::Identifiers);
+    /// Puts stored values where the pull could tell none. `lacking` says what a person's whole pages lack, by the SIS's id;
+    /// `own` is that of the student. Returns what was kept because of it.
+    pub fn fill(
+        &self,
+        record: &mut Student,
+        stored: &Student,
+        own: Facets,
+        lacking: &dyn Fn(&str) -> Facets,
+    ) -> Facets {
+        let no_local_id = self.is(S::StudentNumber) || self.lacks(Group::Students, Value::Identifier);
         keep(no_local_id, &mut record.local_id, &stored.local_id);
-        keep(self.is(S::StateId) || self.lacks(Facet::UserIds), &mut record.state_id, &stored.state_id);
+        let no_state_id = self.is(S::StateId) || self.lacks(Group::Students, Value::StateId);
+        keep(no_state_id, &mut record.state_id, &stored.state_id);
         let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
         keep(no_year, &mut record.graduation_year, &stored.graduation_year);
-        let no_birth_date =
-            self.is(Name::BirthDate) || self.is(Demographics::BirthDate) || self.lacks(Facet::BirthDates);
+        let no_birth_date = self.is(Name::BirthDate)
+            || self.is(Demographics::BirthDate)
+            || self.lacks(Group::Described, Value::BirthDate);
         keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
-        let no_sex = self.is(Demographics::Sex) || self.lacks(Facet::Sexes);
+        let no_sex = self.is(Demographics::Sex) || self.lacks(Group::Described, Value::Sex);
         let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || no_sex;
         keep(no_gender, &mut record.gender, &stored.gender);
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
-        self.fill_person(&mut record.person, &stored.person, OF_STUDENTS);
+        self.fill_person(&mut record.person, &stored.person, Group::Students);
         self.fill_contacts(record, stored);
         self.fill_enrollments(&mut record.enrollments, &stored.enrollments);
+        pages::fill(record, stored, own, lacking)
+    }
+
+    /// As [`Unknown::fill`], of a member of staff of OneRoster.
+    pub fn fill_staff(&self, member: &mut Staff, stored: &Staff, own: Facets) -> Facets {
+        keep(self.lacks(Group::Staff, Value::Identifier), &mut member.number, &stored.number);
+        let names = [Value::GivenName, Value::MiddleName, Value::FamilyName];
+        keep_names(names.map(|name| self.lacks(Group::Staff, name)), &mut member.person, &stored.person);
+        fill_reach(&mut member.person, &stored.person, |value| self.lacks(Group::Staff, value));
+        let kept = pages::fill_staff(member, stored, own);
+        // As it was read: a student's are put in order when the record is written.
+        member.person.phones.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
+        kept
     }
 
     /// Grade, school, homeroom: what the deciding enrollment leads to.
     fn fill_place(&self, record: &mut Student, stored: &Student) {
-        let no_grade = (self.is(Y::Grade) && self.is(S::Grade)) || self.lacks(Facet::Grades);
+        let no_grade = (self.is(Y::Grade) && self.is(S::Grade)) || self.lacks(Group::Students, Value::Grade);
         keep(no_grade || (self.incomplete && record.grade.is_none()), &mut record.grade, &stored.grade);
         let no_homeroom = self.is(Y::HomeroomId) || self.is(Homeroom::Code);
         keep(no_homeroom || (self.incomplete && record.homeroom.is_none()), &mut record.homeroom, &stored.homeroom);
@@ -99,49 +141,40 @@ impl Unknown {
 
     /// A student's names stand on the student row too.
     fn fill_own_names(&self, person: &mut Person, stored: &Person) {
-        let no = |own: S, name: Name, facet| (self.is(own) && self.is(name)) || self.lacks(facet);
+        let no =
+            |own: S, name: Name, value| (self.is(own) && self.is(name)) || self.family_lacks(Group::Students, value);
         let unknown = [
-            no(S::FirstName, Name::FirstName, Facet::GivenNames),
-            no(S::MiddleName, Name::MiddleName, Facet::MiddleNames),
-            no(S::LastName, Name::LastName, Facet::FamilyNames),
+            no(S::FirstName, Name::FirstName, Value::GivenName),
+            no(S::MiddleName, Name::MiddleName, Value::MiddleName),
+            no(S::LastName, Name::LastName, Value::FamilyName),
         ];
         keep_names(unknown, person, stored);
     }
 
     fn fill_names(&self, person: &mut Person, stored: &Person) {
+        let no = |name: Name, value| self.is(name) || self.family_lacks(Group::Guardians, value);
         let unknown = [
-            self.is(Name::FirstName) || self.lacks(Facet::GivenNames),
-            self.is(Name::MiddleName) || self.lacks(Facet::MiddleNames),
-            self.is(Name::LastName) || self.lacks(Facet::FamilyNames),
+            no(Name::FirstName, Value::GivenName),
+            no(Name::MiddleName, Value::MiddleName),
+            no(Name::LastName, Value::FamilyName),
         ];
         keep_names(unknown, person, stored);
     }
 
-    fn fill_person(&self, person: &mut Person, stored: &Person, own: Reach) {
+    fn fill_person(&self, person: &mut Person, stored: &Person, group: Group) {
         if self.is(NamePhone::NameId) || self.is(NamePhone::PhoneNumber) {
             person.phones.clone_from(&stored.phones);
         }
-        self.fill_numbers(person, stored, own);
-        let no_email = self.lacks(Facet::Emails) || self.lacks(own.email);
-        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) || no_email {
+        if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) {
             person.emails.clone_from(&stored.emails);
         }
+        fill_reach(person, stored, |value| self.family_lacks(group, value));
         if self.is(NameAddress::NameId) || self.is(NameAddress::AddressId) {
             person.addresses.clone_from(&stored.addresses);
         }
         each_pair(&mut person.phones, &stored.phones, |a, b| a.id == b.id, |new, old| self.fill_phone(new, old));
         each_pair(&mut person.emails, &stored.emails, |a, b| a.id == b.id, |new, old| self.fill_email(new, old));
         each_pair(&mut person.addresses, &stored.addresses, |a, b| a.id == b.id, |n, o| self.fill_address(n, o));
-    }
-
-    /// OneRoster's two numbers of a user, each known by its own id.
-    fn fill_numbers(&self, person: &mut Person, stored: &Person, own: Reach) {
-        for (facet, own, id) in [(Facet::Phones, own.phone, PHONE), (Facet::Sms, own.sms, SMS)] {
-            let lacks = self.lacks(facet) || self.lacks(own);
-            if lacks && !person.phones.iter().any(|phone| phone.id == id) {
-                person.phones.extend(stored.phones.iter().filter(|phone| phone.id == id).cloned());
-            }
-        }
     }
 
     fn fill_phone(&self, phone: &mut Phone, stored: &Phone) {
@@ -176,7 +209,8 @@ impl Unknown {
     fn fill_contacts(&self, record: &mut Student, stored: &Student) {
         let lost = |kind: ContactKind| match kind {
             ContactKind::Guardian => {
-                let not_shared = self.lacks(Facet::Guardians) || self.lacks(Facet::Agents);
+                let nobody = self.facets.contains(Facet::People(Group::Guardians));
+                let not_shared = nobody || self.lacks(Group::Family, Value::Agents);
                 self.is(G::StudentId) || self.is(G::NameIdGuardian) || not_shared
             }
             ContactKind::Emergency => self.is(E::NameId) || self.is(E::NameIdContact),
@@ -211,7 +245,7 @@ impl Unknown {
         keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
         if contact.person.name_id == stored.person.name_id {
             self.fill_names(&mut contact.person, &stored.person);
-            self.fill_person(&mut contact.person, &stored.person, OF_GUARDIANS);
+            self.fill_person(&mut contact.person, &stored.person, Group::Guardians);
         }
     }
 
@@ -235,18 +269,6 @@ impl Unknown {
     }
 }
 
-/// What a kind of person is reached by.
-#[derive(Debug, Clone, Copy)]
-struct Reach {
-    email: Facet,
-    phone: Facet,
-    sms: Facet,
-}
-
-const OF_STUDENTS: Reach = Reach { email: Facet::StudentEmails, phone: Facet::StudentPhones, sms: Facet::StudentSms };
-const OF_GUARDIANS: Reach =
-    Reach { email: Facet::GuardianEmails, phone: Facet::GuardianPhones, sms: Facet::GuardianSms };
-
 /// Named by the student, and not shown by the pull.
 fn is_nameless(contact: &Contact) -> bool {
     let person = &contact.person;
@@ -261,6 +283,13 @@ fn unknown_columns(kind: Kind, judged: &Completeness, discovery: &Discovery) -> 
     }
     let place = |field: &String| kind.columns().iter().position(|column| column.name == field);
     refused.iter().filter_map(place).fold(0, |bits, place| bits | 1 << place)
+}
+
+/// OneRoster's one address and two numbers of a user, where nobody has one any more.
+fn fill_reach(person: &mut Person, stored: &Person, lacks: impl Fn(Value) -> bool) {
+    for value in [Value::Email, Value::Phone, Value::Sms].into_iter().filter(|value| lacks(*value)) {
+        pages::keep_reach(value, person, stored);
+    }
 }
 
 fn keep<T: Clone>(unknown: bool, value: &mut T, stored: &T) {

@@ -25,12 +25,12 @@ use rollcall_store::{
 use crate::{
     assemble::{
         Assembler, Reader,
-        oneroster::{self, Contents, Rekeyed},
+        oneroster::{self, Contents, Reads, Rekeyed},
     },
     batch::Batcher,
     completeness::{self, Completeness, PullFacts},
     counting,
-    diff::{self, Differences, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
+    diff::{self, Differences, Kept, NOT_CONFIRMED, Records, SecondLook, Side, Standing},
     fragment::FragmentError,
     hold::{self, Before, Changes, HoldReason, Stop},
     load::Looks,
@@ -136,10 +136,21 @@ fn lacking(facts: &PlanFacts, looks: &[Looks]) -> Vec<(ConnectionNo, String)> {
     let lacking = by_changes.filter_map(|(pull, looks)| {
         let discovery = pull.pull.discovery.as_ref()?;
         matches!(discovery.scope, PullScope::Changes(_)).then_some(())?;
-        let why = counting::miscount(&looks.first, discovery, pull.baseline.as_ref());
-        Some((pull.pull.connection, why.or_else(|| oneroster::doubts(&looks.first))?))
+        let why = not_had(pull, &facts.pages)
+            .or_else(|| counting::miscount(&looks.first, discovery, pull.baseline.as_ref()))
+            .or_else(|| oneroster::doubts(&looks.first, reads(facts, pull)?));
+        Some((pull.pull.connection, why?))
     });
     lacking.collect()
+}
+
+fn not_had(pull: &PullIn, pages: &[PageRow]) -> Option<String> {
+    completeness::changes_not_had(pull.pull.connection, pull.board.as_ref()?, pages)
+}
+
+/// How a connection's rows are read.
+fn reads<'a>(facts: &'a PlanFacts, pull: &PullIn) -> Option<Reads<'a>> {
+    facts.district.connections.get(usize::from(pull.pull.connection.0)).map(Reads::of)
 }
 
 fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records) -> Result<NewPlan, PlanError> {
@@ -154,11 +165,13 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
     let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides));
     let mut events = Batcher::new(facts.run.seq);
-    let found = diff::compare(&sides, &facts.stored, &rekeyed, second.as_ref(), records, &mut events)?;
+    let mut found = diff::compare(&sides, &facts.stored, &rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
+    let schools = schools(&sides);
+    let staff = staff(&sides, records, &mut found.kept)?;
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
+    findings.extend(found.kept.iter().map(|((_, facet), kept)| completeness::thinned(*facet, *kept)));
     findings.extend(own_findings(&found, looks));
-    let (schools, staff) = directories(&sides);
     let staff_whole = staff_is_whole(&judged, &sides);
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
@@ -174,7 +187,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         batches: if rechecking { Vec::new() } else { batches },
         skips: found.skips,
         findings,
-        baselines: baselines(&facts, &judged, looks, rekeyed.is_empty()),
+        baselines: baselines(&facts, &judged, looks, &found.kept, rekeyed.is_empty()),
         schools,
         staff,
         staff_whole,
@@ -191,7 +204,9 @@ fn is_oneroster(facts: &PlanFacts, pull: &PullIn) -> bool {
 fn judge_contents(judged: &mut [Completeness], looks: &[Looks], facts: &PlanFacts) {
     for ((pull, judged), looks) in facts.pulls.iter().zip(judged).zip(looks) {
         if is_oneroster(facts, pull) && pull.board.is_some() && pull.pull.state != PullState::Failed {
-            completeness::judge_contents(judged, &Contents::of(&looks.first), pull.baseline.as_ref());
+            let Some(reads) = reads(facts, pull) else { continue };
+            let contents = Contents::of(&looks.first, reads);
+            completeness::judge_contents(judged, &contents, pull.baseline.as_ref(), facts.run.replay_of.is_some());
         }
     }
 }
@@ -321,13 +336,29 @@ fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -
     look
 }
 
-fn directories(sides: &[Side<'_>]) -> (Vec<School>, Vec<Staff>) {
-    let (mut schools, mut staff) = (BTreeMap::new(), BTreeMap::new());
-    for assembler in sides.iter().filter_map(|side| side.assembler.as_ref()) {
-        schools.extend(assembler.schools().into_iter().map(|school| (school.code.clone(), school)));
-        staff.extend(assembler.staff().into_iter().map(|member| (member.id.clone(), member)));
+fn schools(sides: &[Side<'_>]) -> Vec<School> {
+    let assemblers = sides.iter().filter_map(|side| side.assembler.as_ref());
+    let schools = assemblers.flat_map(Assembler::schools).map(|school| (school.code.clone(), school));
+    schools.collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+/// The staff that are listed, by id, with what is stored of them where the pull could tell none.
+fn staff(sides: &[Side<'_>], records: &mut dyn Records, kept: &mut Kept) -> Result<Vec<Staff>, StoreError> {
+    let mut all = BTreeMap::new();
+    for (number, side) in sides.iter().enumerate() {
+        let Some(assembler) = &side.assembler else { continue };
+        let mut listed = assembler.staff();
+        // Of OneRoster alone: what Qmlativ does not grant of staff is not asked for.
+        if assembler.is_oneroster() && !side.unknown.is_empty() && !listed.is_empty() {
+            for stored in records.staff()? {
+                let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
+                let own = side.lacking(&stored.id);
+                diff::note_kept(kept, number, side.unknown.fill_staff(&mut listed[at], &stored, own));
+            }
+        }
+        all.extend(listed.into_iter().map(|member| (member.id.clone(), member)));
     }
-    (schools.into_values().collect(), staff.into_values().collect())
+    Ok(all.into_values().collect())
 }
 
 /// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps.
@@ -352,20 +383,29 @@ fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]) -> Vec<St
 
 /// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other ids, a field
 /// was empty, or rows did not tell when they were changed.
-fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], ids_stay: bool) -> Vec<(u16, Baseline)> {
+fn baselines(
+    facts: &PlanFacts,
+    judged: &[Completeness],
+    looks: &[Looks],
+    kept: &Kept,
+    ids_stay: bool,
+) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
     let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
-    let pulls = facts.pulls.iter().zip(judged).zip(looks);
-    let kept = pulls.filter_map(|((pull, judged), looks)| {
+    let pulls = facts.pulls.iter().zip(judged).zip(looks).enumerate();
+    let baselines = pulls.filter_map(|(number, ((pull, judged), looks))| {
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
         counting::learn(&mut baseline.counts_deleted, looks, discovery);
+        let own = kept.iter().filter(|((of, _), _)| *of == number);
+        baseline.thinned = own.map(|((_, facet), kept)| (facet.name().to_owned(), *kept)).collect();
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
-        let may_be_base = may_be_base && judged.empty_supporting.is_empty() && !oneroster::is_undated(&looks.first);
+        let no_gaps = judged.empty_supporting.is_empty() && baseline.thinned.is_empty();
+        let may_be_base = may_be_base && no_gaps && !oneroster::is_undated(&looks.first);
         baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });
-    kept.collect()
+    baselines.collect()
 }
 
 /// Students under other ids than they are stored by: such a plan always waits for a person.
@@ -531,6 +571,10 @@ fn oddities(looks: &[Looks]) -> Vec<Finding> {
 #[cfg(test)]
 mod changes_tests;
 #[cfg(test)]
+mod oneroster_people_tests;
+#[cfg(test)]
 mod oneroster_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thinned_tests;

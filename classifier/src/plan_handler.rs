@@ -11,7 +11,7 @@ use rollcall_proto::{
     handler::{Fate, Handler},
     id::{ConnectionNo, DistrictId, StudentId},
     message::{Body, Message},
-    roster::Student,
+    roster::{Staff, Student},
     telemetry::{carried, metric},
 };
 use rollcall_store::{
@@ -252,6 +252,10 @@ struct StoredRecords {
 impl Records for StoredRecords {
     fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
         self.runtime.block_on(self.store.records(&self.district, ids))
+    }
+
+    fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
+        self.runtime.block_on(self.store.staff_records(&self.district))
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate};
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
     message::{StudentEvent, StudentEvents},
-    roster::Student,
+    roster::{Staff, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -332,6 +332,10 @@ impl Roster {
 impl Records for Roster {
     fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
         Ok(ids.iter().filter_map(|id| self.students.get(id)?.1.clone()).collect())
+    }
+
+    fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

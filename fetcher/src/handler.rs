@@ -8,7 +8,8 @@
 //! published.
 //!
 //! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
-//! does; either way the run goes on and says why, and no message is parked.
+//! does; either way the run goes on and says why, and no message is parked. One of changes alone fails its listing too: the
+//! planner, who sees it, asks for everything instead.
 
 use std::{sync::Arc, time::Duration};
 
@@ -354,7 +355,8 @@ impl FetchHandler {
     /// A page cannot be had: its listing fails, or with an essential one the whole pull.
     async fn page_lost(&self, message: &Message, job: &Job, reason: &str) -> Result<Fate, FetchError> {
         let work = &job.at;
-        if job.listing.ask.essential && !job.recheck && !self.beyond_end_possible(job) {
+        let needed = job.listing.ask.essential && job.listing.ask.since.is_none();
+        if needed && !job.recheck && !self.beyond_end_possible(job) {
             // Meanwhile the listing may have ended before this page, or the lane been dealt anew.
             let now = self.job(message, work).await?;
             if now.is_none_or(|now| now.at.generation != work.generation) {

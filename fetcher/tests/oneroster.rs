@@ -152,6 +152,26 @@ async fn credentials_go_in_either_place_and_scopes_are_settable() {
     assert!(matches!(error, SisError::TokenRefused { status: 400, .. }), "{error:?}");
 }
 
+/// What Campus needs of a request is no hindrance elsewhere, and the other way round; 1.1 has ids of its own.
+#[tokio::test]
+async fn every_profile_and_version_brings_every_row() {
+    let sandbox = sandbox().await;
+    let whole = everything(&*at(&sandbox, &json!({}))).await;
+    // Said whole: Skyward serves 1.2 without naming the service.
+    let (of_12, of_11) = (format!("{}/rostering/v1p2", sandbox.campus_base_url()), sandbox.campus_base_url_11());
+    for profile in ["campus", "skyward", "plain"] {
+        for (base, version) in [(&of_12, "1.2"), (&of_11, "1.1")] {
+            let extra = json!({"profile": profile, "base_url": base, "version": version});
+            let pulled = everything(&*at(&sandbox, &extra)).await;
+            let rows = |all: &BTreeMap<String, Vec<String>>| {
+                all.iter().map(|(resource, ids)| (resource.clone(), ids.len())).collect::<Vec<_>>()
+            };
+            assert_eq!(rows(&pulled), rows(&whole), "{profile} {version}");
+            assert_eq!(pulled["users"] == whole["users"], version == "1.2", "{profile} {version}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_second_look_asks_for_each_and_takes_404_for_gone() {
     let sandbox = sandbox().await;

@@ -9,7 +9,10 @@
 //! Raw bodies stay with the run that fetched them: what an upgrade reads anew it asks for anew.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, RunId};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId, ListingNo, RunId},
+    roster::Staff,
+};
 
 use crate::{
     Store, StoreError, baselines,
@@ -17,6 +20,7 @@ use crate::{
     pages::content,
     plan::{pack, unpack},
     pulls,
+    roster::load,
     run::{Baseline, Discovery, PullBase, PullScope},
     sql::args,
 };
@@ -187,6 +191,15 @@ impl Store {
         let rows = tx.rows(operation, sql, args![district]).await?;
         tx.commit(operation).await?;
         rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// All staff, those who have left too: for keeping what a pull could not tell of them.
+    pub async fn staff_records(&self, district: &DistrictId) -> Result<Vec<Staff>> {
+        let operation = "read the staff";
+        let mut tx = self.read(district, operation).await?;
+        let staff = load::staff(&mut tx, district).await?;
+        tx.commit(operation).await?;
+        Ok(staff)
     }
 
     /// Goes back to the pull of a run at Plan, and asks a connection for everything, whose changes alone do not add up.

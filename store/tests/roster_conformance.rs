@@ -725,6 +725,7 @@ async fn schools_and_staff_are_written_at_release(fixture: Fixture) {
     store.approve(&district, run.id, "principal", at(6)).await.unwrap().unwrap();
     assert_eq!(count(&fixture, &district, "school").await, 1);
     assert_eq!(count(&fixture, &district, "staff").await, 1);
+    assert_eq!(store.staff_records(&district).await.unwrap(), plan.staff);
 }
 
 async fn students_are_listed_as_asked(fixture: Fixture) {

@@ -193,6 +193,16 @@ impl<'a> Assembler<'a> {
         OneRoster::has_row(&self.looks.first, sis_id)
     }
 
+    /// Whether the connection speaks OneRoster.
+    pub const fn is_oneroster(&self) -> bool {
+        self.oneroster.is_some()
+    }
+
+    /// What a person's rows may lack because their whole pages do, by the SIS's id. OneRoster's alone.
+    pub fn lacking(&self, pages: &oneroster::PagesLacking, sis_id: &str) -> oneroster::Facets {
+        oneroster::lacking(&self.looks.first, pages, sis_id)
+    }
+
     /// The schools, by code.
     pub fn schools(&self) -> Vec<School> {
         match &self.oneroster {

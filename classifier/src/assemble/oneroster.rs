@@ -8,6 +8,7 @@
 //! who is named and not shown is a contact without a name, never one that has ended.
 
 mod contents;
+mod facets;
 mod laid;
 mod people;
 mod rekey;
@@ -23,9 +24,10 @@ use rollcall_store::{
 };
 
 pub use self::{
-    contents::{Contents, Facet},
+    contents::{Contents, PagesLacking},
+    facets::{Facet, Facets, Group, Reads, Value},
     laid::{doubts, is_undated, rows},
-    people::{PHONE, SMS},
+    people::{EMAIL, PHONE, SMS},
     rekey::{Rekeyed, rekeyed, unlinked},
 };
 use self::{people::is_guardian, roles::Spells};
@@ -48,8 +50,7 @@ pub struct OneRoster<'a> {
     remembered: &'a [StoredEnrollment],
     /// The pull is proved complete: what it does not show is over.
     complete: bool,
-    state_id_from: &'a str,
-    staff: StaffScope,
+    reads: Reads<'a>,
 }
 
 /// A school, or the district.
@@ -74,14 +75,7 @@ impl<'a> OneRoster<'a> {
         remembered: &'a [StoredEnrollment],
         complete: bool,
     ) -> Self {
-        Self {
-            orgs: orgs(source),
-            naming: naming(source),
-            remembered,
-            complete,
-            state_id_from: connection.state_id_from.as_deref().unwrap_or(STATE_ID),
-            staff: connection.staff,
-        }
+        Self { orgs: orgs(source), naming: naming(source), remembered, complete, reads: Reads::of(connection) }
     }
 
     /// See [`Assembler::listed`].
@@ -143,7 +137,9 @@ impl<'a> OneRoster<'a> {
             Ok((decided, deciding)) => {
                 drop(facts);
                 let school = deciding.and_then(|number| spells.school(number, &decided));
-                self.fill(assembler, id, row, school, view);
+                // What the person is called and how reached is told by the pull: a second look at some of its people, hours
+                // later maybe, would be judged by nobody.
+                self.fill(assembler, id, listed, school, view);
                 view.enrollments = spells.listed;
                 view.sort();
                 Reading::Decided(decided)
@@ -166,7 +162,7 @@ impl<'a> OneRoster<'a> {
         view.connection = assembler.connection;
         view.sis_id = row.text(U::AsGiven).or(row.text(U::SourcedId));
         view.local_id = row.text(U::Identifier);
-        view.state_id = self.state_id(row);
+        view.state_id = state_id(row, self.reads.state_id_from);
         view.graduation_year = None;
         view.homeroom = None;
         view.grade = row.text(U::Grade);
@@ -177,15 +173,6 @@ impl<'a> OneRoster<'a> {
         view.birth_date = demographics.and_then(|row| row.date(column::Demographics::BirthDate));
         view.gender = demographics.and_then(|row| row.text(column::Demographics::Sex)).map(people::gender);
         self.contacts(source, id, row, view);
-    }
-
-    fn state_id(&self, row: Row<'a>) -> Option<&'a str> {
-        let (cell, wanted) = match self.state_id_from.strip_prefix(IN_METADATA) {
-            Some(name) => (row.text(U::Metadata), name),
-            None => (row.text(U::UserIds), self.state_id_from),
-        };
-        let mut pairs = lists::records::<2>(cell);
-        pairs.find(|[kind, _]| kind.eq_ignore_ascii_case(wanted)).map(|[_, id]| id).filter(|id| !id.is_empty())
     }
 
     /// The guardians: those the student names, and those who name the student.
@@ -226,15 +213,25 @@ impl<'a> OneRoster<'a> {
 
     /// The staff of `today` that the connection wants, by id.
     pub(super) fn staff(&self, source: &Source, today: NaiveDate) -> Vec<Staff> {
-        if self.staff == StaffScope::None {
+        if self.reads.staff == StaffScope::None {
             return Vec::new();
         }
         let rows = source.places(Kind::User).iter().map(|place| source.row(*place));
-        let mut staff: Vec<Staff> = rows.filter_map(|row| people::staff(row, self.staff, today)).collect();
+        let mut staff: Vec<Staff> = rows.filter_map(|row| people::staff(row, self.reads.staff, today)).collect();
         staff.sort_by(|a, b| a.id.cmp(&b.id));
         staff.dedup_by(|a, b| a.id == b.id);
         staff
     }
+}
+
+/// The state's id, from where the district says that it is.
+fn state_id<'a>(row: Row<'a>, from: &str) -> Option<&'a str> {
+    let (cell, wanted) = match from.strip_prefix(IN_METADATA) {
+        Some(name) => (row.text(U::Metadata), name),
+        None => (row.text(U::UserIds), from),
+    };
+    let mut pairs = lists::records::<2>(cell);
+    pairs.find(|[kind, _]| kind.eq_ignore_ascii_case(wanted)).map(|[_, id]| id).filter(|id| !id.is_empty())
 }
 
 /// Adds a person that is listed, if a guardian.
@@ -265,9 +262,20 @@ fn add_contact<'a>(id: &'a str, shown: Option<(Row<'a>, &'a str)>, view: &mut St
 
 /// The row of an id; told several times, the last one counts.
 fn find<'a>(source: &'a Source, kind: Kind, id: &str) -> Option<Row<'a>> {
+    find_place(source, kind, id).map(|place| source.row(place))
+}
+
+/// As [`find`].
+fn find_place(source: &Source, kind: Kind, id: &str) -> Option<Place> {
     let places = source.find(kind, lookup_key(id));
     // The id stands in the second column of each of these kinds.
-    places.iter().rev().map(|place| source.row(*place)).find(|row| row.text_at(1) == Some(id))
+    places.iter().rev().find(|place| source.row(**place).text_at(1) == Some(id)).copied()
+}
+
+/// What a person's rows may lack because their whole pages do, by the source's id.
+pub(super) fn lacking(source: &Source, pages: &PagesLacking, id: &str) -> Facets {
+    let places = [Kind::User, Kind::Demographics].into_iter().filter_map(|kind| find_place(source, kind, id));
+    places.map(|place| pages.at(place)).fold(Facets::default(), Facets::with)
 }
 
 /// Not marked as deleted; 1.0's `inactive` means the same.

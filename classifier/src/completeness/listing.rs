@@ -53,6 +53,11 @@ impl Defect {
         }
     }
 
+    /// Something could not be had, as opposed to had in another way than it should be.
+    pub(super) const fn is_gap(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Unfinished | Self::Missing(_) | Self::Refused(..) | Self::Undecoded(..))
+    }
+
     /// What is wrong.
     pub(super) fn text(&self) -> String {
         match self {

@@ -57,9 +57,13 @@ fn refusing(resource: &str, fields: &[&str]) -> Discovery {
     Discovery { refused: std::iter::once((resource.to_owned(), fields)).collect(), ..Discovery::default() }
 }
 
+fn nothing(_: &str) -> Facets {
+    Facets::default()
+}
+
 fn filled(judged: &Completeness, discovery: &Discovery) -> Student {
     let mut record = student("new");
-    Unknown::of(judged, discovery).fill(&mut record, &student("old"));
+    Unknown::of(judged, discovery).fill(&mut record, &student("old"), Facets::default(), &nothing);
     record
 }
 
@@ -123,7 +127,7 @@ proptest! {
             discovery.refused.insert(Kind::ALL[kind].resource().to_owned(), vec!["*".to_owned()]);
         }
         let mut record = student("same");
-        Unknown::of(&complete(), &discovery).fill(&mut record, &student("same"));
+        Unknown::of(&complete(), &discovery).fill(&mut record, &student("same"), Facets::default(), &nothing);
         prop_assert_eq!(record, student("same"));
     }
 }

@@ -20,43 +20,59 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing;
 
-const SCHOOL: &str = "S1";
-const DISTRICT: &str = "D1";
+pub(super) const SCHOOL: &str = "S1";
+pub(super) const DISTRICT: &str = "D1";
 
 /// A pull of OneRoster, and what a store holds.
 #[derive(Debug, Clone)]
-struct Campus {
-    users: Vec<Value>,
-    demographics: Vec<Value>,
-    stored: BTreeMap<StudentId, (StoredStudent, Student)>,
-    remembered: Vec<StoredEnrollment>,
-    baseline: Option<Baseline>,
+pub(super) struct Campus {
+    pub(super) users: Vec<Value>,
+    pub(super) demographics: Vec<Value>,
+    pub(super) orgs: Vec<Value>,
+    pub(super) stored: BTreeMap<StudentId, (StoredStudent, Student)>,
+    pub(super) remembered: Vec<StoredEnrollment>,
+    pub(super) baseline: Option<Baseline>,
+    /// Staff who are stored, and which are wanted.
+    pub(super) staff: Vec<Staff>,
+    pub(super) staff_scope: StaffScope,
+    /// Rows a page.
+    pub(super) page_size: usize,
 }
 
-fn student(id: &str, begin: &str, end: Option<&str>) -> Value {
+pub(super) fn student(id: &str, begin: &str, end: Option<&str>) -> Value {
     let org = json!({"sourcedId": SCHOOL});
     let role = json!({"roleType": "primary", "role": "student", "org": org, "beginDate": begin, "endDate": end});
     json!({"sourcedId": id, "givenName": "Ada", "familyName": "Li", "identifier": "7", "grades": ["09"], "phone": "512",
         "email": "ada@students.example", "roles": [role], "agents": [{"sourcedId": "G1"}]})
 }
 
-fn guardian(id: &str) -> Value {
+pub(super) fn guardian(id: &str) -> Value {
     json!({"sourcedId": id, "givenName": "Eva", "familyName": "Li", "sms": "513",
         "roles": [{"roleType": "primary", "role": "guardian", "org": {"sourcedId": SCHOOL}}]})
 }
 
 impl Campus {
-    fn of(users: Vec<Value>) -> Self {
+    pub(super) fn of(users: Vec<Value>) -> Self {
         let demographics = vec![json!({"sourcedId": "A", "birthDate": "2014-02-03", "sex": "female"})];
-        Self { users, demographics, stored: BTreeMap::new(), remembered: Vec::new(), baseline: None }
-    }
-
-    fn facts(&self) -> PlanFacts {
         let orgs = vec![
             json!({"sourcedId": SCHOOL, "name": "Oak", "type": "school", "identifier": "041"}),
             json!({"sourcedId": DISTRICT, "name": "Lone Star", "type": "district", "identifier": "D"}),
         ];
-        let listings = [("users", &self.users), ("demographics", &self.demographics), ("orgs", &orgs)];
+        Self {
+            users,
+            demographics,
+            orgs,
+            stored: BTreeMap::new(),
+            remembered: Vec::new(),
+            baseline: None,
+            staff: Vec::new(),
+            staff_scope: StaffScope::None,
+            page_size: 1_000,
+        }
+    }
+
+    pub(super) fn facts(&self) -> PlanFacts {
+        let listings = [("users", &self.users), ("demographics", &self.demographics), ("orgs", &self.orgs)];
         let asks = listings.map(|(name, _)| Ask {
             resource: name.to_owned(),
             essential: name != "demographics",
@@ -66,12 +82,15 @@ impl Campus {
         let (mut pages, mut fragments) = (Vec::new(), Vec::new());
         for (number, (name, rows)) in listings.into_iter().enumerate() {
             let listing = ListingNo(number as u32);
+            let chunks: Vec<&[Value]> = if rows.is_empty() { vec![&[]] } else { rows.chunks(self.page_size).collect() };
             let told = &mut board.listings[number];
-            (told.last_page, told.progress) = (Some(1), Progress::Fetched);
-            let body = json!({ name: rows });
-            let (row, fragment) = testing::collected(SisKind::OneRoster, name, (listing, PageNo(1)), &body);
-            pages.push(row);
-            fragments.push(fragment);
+            (told.last_page, told.progress) = (Some(chunks.len() as u32), Progress::Fetched);
+            for (page, rows) in (1..).map(PageNo).zip(chunks) {
+                let body = json!({ name: rows });
+                let (row, fragment) = testing::collected(SisKind::OneRoster, name, (listing, page), &body);
+                pages.push(row);
+                fragments.push(fragment);
+            }
         }
         let discovery = Some(Discovery::default());
         let pull = Pull { connection: ConnectionNo(0), state: PullState::Fetched, discovery, reason: None };
@@ -79,6 +98,7 @@ impl Campus {
         let remembered = self.remembered.clone();
         let mut district = testing::district();
         district.connections[0].kind = SisKind::OneRoster;
+        district.connections[0].staff = self.staff_scope;
         PlanFacts {
             district,
             run: testing::run(),
@@ -91,12 +111,12 @@ impl Campus {
         }
     }
 
-    fn plan(&self) -> NewPlan {
+    pub(super) fn plan(&self) -> NewPlan {
         plan(self.facts(), &mut self.clone()).unwrap()
     }
 
     /// Plans, and applies as the writer would.
-    fn night(&mut self) -> Vec<StudentEvent> {
+    pub(super) fn night(&mut self) -> Vec<StudentEvent> {
         let plan = self.plan();
         let events = testing::events(&plan);
         for event in &events {
@@ -113,13 +133,15 @@ impl Campus {
             self.stored.remove(event.rekeyed_from.as_ref().unwrap_or(&event.student_id));
             self.stored.insert(event.student_id.clone(), (stored, record));
         }
+        self.staff.retain(|stored| !plan.staff.iter().any(|member| member.id == stored.id));
+        self.staff.extend(plan.staff);
         if let [(_, baseline)] = plan.baselines.as_slice() {
             self.baseline = Some(baseline.clone());
         }
         events
     }
 
-    fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Counts {
         self.plan().counts
     }
 }
@@ -128,13 +150,17 @@ impl Records for Campus {
     fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
         Ok(ids.iter().filter_map(|id| Some(self.stored.get(id)?.1.clone())).collect())
     }
+
+    fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
+        Ok(self.staff.clone())
+    }
 }
 
-fn remembered(student: &str, enrollment: Enrollment, unlisted_since: Option<NaiveDate>) -> StoredEnrollment {
+pub(super) fn remembered(student: &str, enrollment: Enrollment, unlisted_since: Option<NaiveDate>) -> StoredEnrollment {
     StoredEnrollment { student: StudentId(student.to_owned()), enrollment, unlisted_since }
 }
 
-fn day(text: &str) -> NaiveDate {
+pub(super) fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
@@ -191,7 +217,7 @@ fn roles_are_enrollments() {
 }
 
 /// A role by a word: `org`, whether primary, begin and end.
-fn role(word: &str, (org, primary, begin, end): (&str, bool, &str, Option<&str>)) -> Value {
+pub(super) fn role(word: &str, (org, primary, begin, end): (&str, bool, &str, Option<&str>)) -> Value {
     let kind = if primary { "primary" } else { "secondary" };
     json!({"roleType": kind, "role": word, "org": {"sourcedId": org}, "beginDate": begin, "endDate": end})
 }

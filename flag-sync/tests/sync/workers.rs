@@ -26,6 +26,7 @@ on_both_engines! {
     a_switch_stops_a_push_under_way,
     killed_at_any_moment,
     two_workers_at_once,
+    a_students_flags_are_sent_one_after_another,
 }
 
 /// A worker whose work takes many times its lease keeps it, and nobody else gets in meanwhile.
@@ -171,4 +172,24 @@ async fn two_workers_at_once(f: Fixture) {
     house.two_workers().await;
     house.assert_all_pushed().await;
     assert_eq!(house.campus.stats().writes, STUDENTS as u64, "and none was sent twice");
+}
+
+/// Many students at once, and of each no more than one write under way.
+async fn a_students_flags_are_sent_one_after_another(f: Fixture) {
+    let mut programs = program("create-new");
+    for name in ["Section 504", "Advanced Learners", "K-4 Literacy"] {
+        let other = serde_json::json!({"name": name, "flags": true, "option": "create-new", "cutover": "2026-08-15"});
+        programs.as_array_mut().unwrap().push(other);
+    }
+    let config = CampusConfig { latency_ms: 20, ..CampusConfig::default() };
+    let house = House::with(f, programs, config).await;
+    house.complete_all().await;
+    for (number, name) in ["Section 504", "Advanced Learners", "K-4 Literacy"].into_iter().enumerate() {
+        for student in ["1", "2", "3"] {
+            house.complete_of(name, &format!("o{number}-{student}"), student, "2026-08-20", None).await;
+        }
+    }
+    house.settle().await;
+    assert_eq!(house.campus.flags().len(), STUDENTS + 9);
+    assert_eq!(house.campus.stats().crossed, 0);
 }

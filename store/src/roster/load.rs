@@ -6,7 +6,7 @@
 use rollcall_proto::{
     id::{DistrictId, RunId, StudentId},
     message::Fingerprint,
-    roster::{Contact, ContactKind, Enrollment, Person, Rule, Status, Student},
+    roster::{Contact, ContactKind, Enrollment, Person, Rule, Staff, Status, Student},
 };
 use serde::de::DeserializeOwned;
 
@@ -197,6 +197,24 @@ fn read_contact(row: &Row) -> Result<Contact> {
         custodial: row.get(5)?,
         may_pick_up: row.get(6)?,
         person: read_person(row, 7)?,
+    })
+}
+
+/// All staff, by id.
+pub(crate) async fn staff(tx: &mut Tx, district: &DistrictId) -> Result<Vec<Staff>> {
+    let sql = "SELECT staff_id, number, teacher, CAST(entities AS text), name_id, first_name, middle_name, last_name, \
+               CAST(phones AS text), CAST(emails AS text), CAST(addresses AS text) \
+               FROM staff WHERE district = $1 ORDER BY staff_id";
+    tx.rows("read the staff", sql, args![district]).await?.iter().map(read_staff).collect()
+}
+
+fn read_staff(row: &Row) -> Result<Staff> {
+    Ok(Staff {
+        id: row.get(0)?,
+        number: row.get(1)?,
+        teacher: row.get(2)?,
+        entities: read_json(row, 3)?,
+        person: read_person(row, 4)?,
     })
 }
 

@@ -138,6 +138,9 @@ async fn the_whole_way(house: &House, site: Option<&Url>) {
     })
     .await;
 
+    let csv = house.rollcall(&["flags", "list", "--district", DISTRICT, "--format", "csv"]).await.expect_code(0).stdout;
+    assert_eq!(csv.lines().next(), Some("student_id,sis_id,program,start,end,state,reason"));
+
     import(house, "IEP-1", first, "Special Education", (ago(10), Some(ago(1)))).await;
     let ended = shown(house, "the flag to end with its document", first, |flag| flag.ends == Some(ago(1))).await;
     assert_eq!(ended.id, flag.id, "the same flag, ended; none deleted, none doubled");

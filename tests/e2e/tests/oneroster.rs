@@ -189,6 +189,39 @@ async fn guardians_and_fields_that_are_not_shared_any_more_stay_as_they_are() {
     house.close().await;
 }
 
+/// "Data to Share" is changed while users are listed: early pages have addresses and numbers, later ones do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_switched_off_under_way_stays_as_it_is() {
+    let mut house = campus_embedded(150).await;
+    house.district.connection.push_str("\nfull_every_days = 1\npage_size = 40");
+    house.apply().await;
+    first_night(&house).await;
+    let mut before = Vec::new();
+    for row in house.students().await.iter().step_by(10) {
+        before.push((row.student_id.clone(), plain(student(&house, &row.student_id).await)));
+    }
+    let until = |row| OneRosterQuirks { contact_data_until_row: Some(row), ..OneRosterQuirks::default() };
+    let none = OneRosterQuirks { no_contact_data: true, ..OneRosterQuirks::default() };
+    for (quirks, says) in [
+        (until(80), "users/guardians.email: on whole pages nobody"),
+        (none, "users.email: empty"),
+        (until(40), "users/guardians.email"),
+    ] {
+        house.sis.set_quirks(oneroster(quirks));
+        let run = house.night().await;
+        check(&run, "partial");
+        assert!(run.why().contains(says), "{says}: {}", run.why());
+        assert_eq!(run.events(), 0, "{says}: {run:#?}");
+        for (id, before) in &before {
+            assert_eq!(&plain(student(&house, id).await), before, "{says}");
+        }
+    }
+    house.sis.set_quirks(Quirks::default());
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.events()), ("succeeded", 0), "{run:#?}");
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_takes_nobody_out() {
     let house = campus_embedded(150).await;
@@ -262,7 +295,7 @@ async fn scope(house: &House, run: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn nights_of_changes_end_where_nights_of_everything_end() {
     let tombstones = || oneroster(OneRosterQuirks { to_be_deleted: true, ..OneRosterQuirks::default() });
-    let (by_changes, mut by_everything) = (campus_embedded(120).await, House::embedded(district(120)).await);
+    let (mut by_changes, mut by_everything) = (campus_embedded(120).await, House::embedded(district(120)).await);
     by_everything.move_to_campus().await;
     by_everything.district.connection.push_str("\nfull_every_days = 1");
     by_everything.apply().await;
@@ -294,11 +327,17 @@ async fn nights_of_changes_end_where_nights_of_everything_end() {
     }
     assert_eq!(listed.len(), by_everything.students().await.len());
 
-    // Whatever makes changes doubtful, everything is asked for: the outcome is the same.
+    // Whatever makes changes doubtful, everything is asked for: the outcome is the same. Changes are more than one page.
+    by_changes.district.connection.push_str("\npage_size = 5");
+    by_changes.apply().await;
     for (what, quirks) in [
         ("passes over", OneRosterQuirks { change_filter: ChangeFilter::Ignored, ..OneRosterQuirks::default() }),
         ("refuses", OneRosterQuirks { change_filter: ChangeFilter::Refused, ..OneRosterQuirks::default() }),
         ("no answer that can", OneRosterQuirks { change_filter: ChangeFilter::Failing, ..OneRosterQuirks::default() }),
+        (
+            "changes of users: could not be fetched (page",
+            OneRosterQuirks { change_filter: ChangeFilter::FailingLater, ..OneRosterQuirks::default() },
+        ),
         ("shows nothing", OneRosterQuirks { change_filter: ChangeFilter::Empty, ..OneRosterQuirks::default() }),
         ("not every row tells", OneRosterQuirks { undated_rows: true, ..OneRosterQuirks::default() }),
     ] {

@@ -7,13 +7,18 @@
 //!
 //! Neighbours: [`contents`](super::contents) counts the whole, by the same facets; [`crate::plan`] asks for everything.
 //!
-//! Invariant: a field that some changed rows had, and that no row told tonight has, is never taken for emptied, be it a
-//! single row: one that has it proves that the source still shows it. Deliberately absent: shares and thresholds of emptied
-//! rows, which few rows cannot tell from chance.
+//! Invariant: a field that some changed rows had, and that no row told tonight has, or none of the same page, is never taken
+//! for emptied, be it a single row: one beside it that has it proves that the source still shows it. Deliberately absent:
+//! shares and thresholds of emptied rows, which few rows cannot tell from chance.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Facet, U, contents::Who, find, is_live, is_student};
+use super::{
+    U,
+    contents::PagesLacking,
+    facets::{self, Facet, Facets, Reads, Who},
+    find, is_live, is_student,
+};
 use crate::{
     fragment::{Kind, Row, column::Demographics as D, lists},
     load::{Place, Source},
@@ -25,34 +30,39 @@ const KINDS: [Kind; 2] = [Kind::User, Kind::Demographics];
 /// The rows told, and what they stand in place of.
 struct Laid<'a> {
     source: &'a Source,
+    reads: Reads<'a>,
     /// What is in the place of a row that was told, where there was one: by the place of the new one.
     under: HashMap<Place, Place>,
 }
 
 /// Facets that changed rows had and that no row told tonight has.
-pub(super) fn emptied(source: &Source) -> BTreeSet<Facet> {
-    Laid::of(source).emptied()
+pub(super) fn emptied(source: &Source, reads: Reads<'_>) -> Facets {
+    Laid::of(source, reads).emptied()
 }
 
 /// Why everything is to be asked for, where changes alone cannot be gone by.
-pub fn doubts(source: &Source) -> Option<String> {
-    let laid = Laid::of(source);
-    let emptied = laid.emptied();
-    let named = |facets: &BTreeSet<Facet>| facets.iter().map(|facet| facet.name()).collect::<Vec<_>>().join(", ");
-    if !emptied.is_empty() {
-        return Some(format!("no changed row has any more: {}", named(&emptied)));
-    }
-    let appeared = laid.appeared();
-    if !appeared.is_empty() {
-        return Some(format!("changed rows have what none had: {}", named(&appeared)));
+pub fn doubts(source: &Source, reads: Reads<'_>) -> Option<String> {
+    let laid = Laid::of(source, reads);
+    let doubts = [
+        ("no changed row has any more", laid.emptied()),
+        ("changed rows have what none had", laid.appeared()),
+        ("no changed row of a page has any more", laid.thinned()),
+    ];
+    if let Some((what, facets)) = doubts.iter().find(|(_, facets)| !facets.is_empty()) {
+        return Some(format!("{what}: {}", facets.names()));
     }
     laid.doubtful_people().map(str::to_owned)
 }
 
 impl<'a> Laid<'a> {
-    fn of(source: &'a Source) -> Self {
+    fn of(source: &'a Source, reads: Reads<'a>) -> Self {
         let pairs = KINDS.into_iter().flat_map(|kind| source.replaced(kind));
-        Self { source, under: pairs.copied().collect() }
+        Self { source, reads, under: pairs.copied().collect() }
+    }
+
+    /// What a row is and holds.
+    fn facets(&self, kind: Kind, row: Row<'_>) -> Facets {
+        facets::of_row(kind, row, self.reads)
     }
 
     /// Live rows of a kind that were told as changed, each with what it stands in place of.
@@ -70,31 +80,56 @@ impl<'a> Laid<'a> {
         unchanged.chain(replaced).map(|place| self.source.row(*place)).filter(move |row| is_there(kind, *row))
     }
 
-    fn emptied(&self) -> BTreeSet<Facet> {
-        let (mut had, mut have) = (BTreeSet::new(), BTreeSet::new());
+    fn emptied(&self) -> Facets {
+        let (mut had, mut have) = (Facets::default(), Facets::default());
         for kind in KINDS {
             for (new, old) in self.told(kind) {
-                have.extend(facets_of(kind, new));
-                had.extend(old.into_iter().filter(|old| is_there(kind, *old)).flat_map(|old| facets_of(kind, old)));
+                have = have.with(self.facets(kind, new));
+                had = had.with(old.map(|old| self.facets(kind, old)).unwrap_or_default());
             }
         }
-        less_implied(&had.difference(&have).copied().collect())
+        less_implied(had.without(have))
     }
 
     /// Facets of rows told tonight that nobody had before.
-    fn appeared(&self) -> BTreeSet<Facet> {
-        let mut appeared = BTreeSet::new();
+    fn appeared(&self) -> Facets {
+        let mut appeared = Facets::default();
         for kind in KINDS {
-            let mut new: BTreeSet<Facet> = self.told(kind).flat_map(|(row, _)| facets_of(kind, row)).collect();
+            let told = self.told(kind).map(|(row, _)| self.facets(kind, row));
+            let mut new = told.fold(Facets::default(), Facets::with);
             for row in self.before(kind) {
                 if new.is_empty() {
                     break;
                 }
-                new.retain(|facet| !facet.is_in(row, Who::of(kind, row)));
+                new = new.without(self.facets(kind, row));
             }
-            appeared.extend(new);
+            appeared = appeared.with(new);
         }
-        less_implied(&appeared)
+        less_implied(appeared)
+    }
+
+    /// Facets that changed rows had and that nobody has on whole pages of those told, where others of them have it: as
+    /// where a field is switched off, or on again, while changes are listed.
+    fn thinned(&self) -> Facets {
+        let changed = |kind: Kind| self.source.places(kind).iter().filter(|place| self.source.is_change(**place));
+        let mut held = vec![Facets::default(); self.source.pages()];
+        for kind in KINDS {
+            for place in changed(kind) {
+                held[place.page()] = held[place.page()].with(self.facets(kind, self.source.row(*place)));
+            }
+        }
+        let lacking = PagesLacking::of(self.source, &held);
+        let mut thinned = Facets::default();
+        for kind in KINDS {
+            for (place, old) in changed(kind).filter_map(|place| Some((place, self.under.get(place)?))) {
+                let now = self.facets(kind, self.source.row(*place));
+                let lost = lacking.at(*place).common(self.facets(kind, self.source.row(*old)));
+                // Who is no student any more has lost no student's number.
+                thinned = thinned
+                    .with(lost.iter().filter(|lost| lost.people().is_none_or(|who| now.contains(who))).collect());
+            }
+        }
+        thinned
     }
 
     fn doubtful_people(&self) -> Option<&'static str> {
@@ -145,7 +180,7 @@ impl<'a> Laid<'a> {
     fn counts_before(&self) -> Counts {
         let mut counts = Counts { described: self.before(Kind::Demographics).count(), ..Counts::default() };
         for row in self.before(Kind::User) {
-            let who = Who::of(Kind::User, row);
+            let who = Who::of(row, self.reads);
             counts.students += usize::from(who.student);
             counts.guardians += usize::from(who.guardian);
         }
@@ -162,19 +197,14 @@ struct Counts {
     described: usize,
 }
 
-/// Without those that a wider one says already.
-fn less_implied(facets: &BTreeSet<Facet>) -> BTreeSet<Facet> {
-    let implied = |facet: &Facet| facet.rests_on().iter().any(|other| facets.contains(other));
-    facets.iter().filter(|facet| !implied(facet)).copied().collect()
+/// Those that are judged, without those that a wider one says already.
+fn less_implied(facets: Facets) -> Facets {
+    let implied = |facet: Facet| facet.rests_on().any(|other| facets.contains(other));
+    facets.iter().filter(|facet| facet.is_judged() && !implied(*facet)).collect()
 }
 
 fn is_there(kind: Kind, row: Row<'_>) -> bool {
     if kind == Kind::User { is_live(row, U::Status) } else { is_live(row, D::Status) }
-}
-
-fn facets_of(kind: Kind, row: Row<'_>) -> impl Iterator<Item = Facet> + '_ {
-    let who = Who::of(kind, row);
-    Facet::ALL.into_iter().filter(move |facet| facet.kind() == kind && facet.is_in(row, who))
 }
 
 fn agents(row: Row<'_>) -> Vec<&str> {

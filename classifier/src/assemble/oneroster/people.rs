@@ -18,7 +18,7 @@ pub const PHONE: &str = "phone";
 /// See [`PHONE`].
 pub const SMS: &str = "sms";
 /// See [`PHONE`].
-const EMAIL: &str = "email";
+pub const EMAIL: &str = "email";
 
 /// Adds a user to `view`.
 pub(super) fn person<'a>(row: Row<'a>, view: &mut StudentView<'a>) -> PersonView<'a> {
@@ -86,6 +86,16 @@ pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option
         teacher,
         entities,
     })
+}
+
+/// Whether the user is staff that `scope` wants, on whatever day.
+pub(super) fn is_staff(row: Row<'_>, scope: StaffScope) -> bool {
+    let wanted = |role: &roles::Role<'_>| match scope {
+        StaffScope::None => false,
+        StaffScope::Active => is_of_staff(role),
+        StaffScope::Teachers => role.is("teacher"),
+    };
+    roles::of(row).any(|role| wanted(&role)) && is_live(row, U::Status)
 }
 
 /// Any role but a student's or a guardian's: Campus words them as it likes.

@@ -38,11 +38,42 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(serve).with_state(shared)
 }
 
+/// A write of a student's that is being answered.
+struct UnderWay {
+    shared: Arc<Shared>,
+    student: String,
+}
+
+impl UnderWay {
+    fn of(shared: &Arc<Shared>, parts: &Parts, body: &[u8]) -> Option<Self> {
+        let student = student_of(parts, body);
+        if student.is_empty() {
+            return None;
+        }
+        lock(&shared.flags).begin(&student);
+        Some(Self { shared: Arc::clone(shared), student })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.shared.flags).end(&self.student);
+    }
+}
+
+/// Whose flag a write is about; blank for a read.
+fn student_of(parts: &Parts, body: &[u8]) -> String {
+    let sent: Value =
+        if parts.method == Method::PUT { serde_json::from_slice(body).unwrap_or_default() } else { Value::Null };
+    sent["programParticipation"]["student"]["sourcedId"].as_str().unwrap_or_default().to_owned()
+}
+
 async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MOST_BODY).await else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "invaliddata").respond();
     };
+    let _under_way = UnderWay::of(&shared, &parts, &body);
     if shared.config.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(shared.config.latency_ms)).await;
     }
@@ -107,7 +138,7 @@ fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
     let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let is_write = parts.method == Method::PUT;
     let sent: Value = if is_write { serde_json::from_slice(body).unwrap_or_default() } else { Value::Null };
-    let student = sent["programParticipation"]["student"]["sourcedId"].as_str().unwrap_or_default().to_owned();
+    let student = student_of(parts, body);
     let about = [segments.last().copied().unwrap_or_default(), student.as_str()];
     let strike = lock(&shared.faults).strike(is_write, &about);
     match strike {

@@ -49,6 +49,8 @@ pub struct CampusStats {
     pub refused: u64,
     /// Tokens given.
     pub tokens: u64,
+    /// Writes that came in while another of the same student was under way.
+    pub crossed: u64,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub(super) struct Flags {
     pub(super) programs: Vec<CampusProgramRow>,
     by_id: BTreeMap<String, CampusFlag>,
     pub(super) stats: CampusStats,
+    /// Writes under way, by student.
+    under_way: BTreeMap<String, u32>,
 }
 
 impl Default for Flags {
@@ -68,7 +72,7 @@ impl Default for Flags {
             special_ed: true,
         };
         let programs = names.into_iter().enumerate().map(program).collect();
-        Self { programs, by_id: BTreeMap::new(), stats: CampusStats::default() }
+        Self { programs, by_id: BTreeMap::new(), stats: CampusStats::default(), under_way: BTreeMap::new() }
     }
 }
 
@@ -89,6 +93,20 @@ impl Flags {
 
     pub(super) fn delete(&mut self, id: &str) {
         self.by_id.remove(&id.to_ascii_lowercase());
+    }
+
+    /// A write of a student's begins.
+    pub(super) fn begin(&mut self, student: &str) {
+        let under_way = self.under_way.entry(student.to_owned()).or_default();
+        self.stats.crossed += u64::from(*under_way > 0);
+        *under_way += 1;
+    }
+
+    /// It has ended, or nobody waits for it any more.
+    pub(super) fn end(&mut self, student: &str) {
+        if let Some(under_way) = self.under_way.get_mut(student) {
+            *under_way -= 1;
+        }
     }
 
     /// A program that partners see.

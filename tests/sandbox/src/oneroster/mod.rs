@@ -165,9 +165,14 @@ impl<'a> Call<'a> {
         if let Some(refusal) = self.refusal(collection) {
             return refusal;
         }
-        let by_change = Query::read(self.query).is_ok_and(|query| query.is_by_change());
+        let query = Query::read(self.query);
+        let by_change = query.as_ref().is_ok_and(Query::is_by_change);
+        let later = query.as_ref().is_ok_and(|query| query.offset > 0);
         match (self.quirks.oneroster.change_filter, by_change) {
             (ChangeFilter::Failing, true) => {
+                return errors::answer(&self.quirks.oneroster, StatusCode::INTERNAL_SERVER_ERROR, Minor::UnknownObject);
+            }
+            (ChangeFilter::FailingLater, true) if later => {
                 return errors::answer(&self.quirks.oneroster, StatusCode::INTERNAL_SERVER_ERROR, Minor::UnknownObject);
             }
             (ChangeFilter::Bare, true) => return Answer::value(&serde_json::json!({})),
@@ -199,7 +204,10 @@ impl<'a> Call<'a> {
             page.total = roster::rows(&view, version, collection).len();
         }
         let write = |row: &Row| query.columns(version, rows::json(&view, version, row));
-        let rows: Vec<serde_json::Value> = page.rows.iter().map(write).collect::<Result<_, _>>()?;
+        let mut rows: Vec<serde_json::Value> = page.rows.iter().map(write).collect::<Result<_, _>>()?;
+        if let Some(until) = self.quirks.oneroster.contact_data_until_row.filter(|_| collection == Collection::Users) {
+            rows.iter_mut().skip(until.saturating_sub(query.offset)).for_each(rows::forget_contact_data);
+        }
         let mut answer = Answer::value(&serde_json::json!({ collection.envelope().0: rows }));
         answer.headers = page.headers(self.quirks, self.path, &query);
         Ok(answer)

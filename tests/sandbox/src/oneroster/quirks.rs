@@ -35,6 +35,9 @@ pub struct OneRosterQuirks {
     pub capital_ids: bool,
     /// E-mail addresses and telephone numbers are not shared: the keys are missing.
     pub no_contact_data: bool,
+    /// E-mail addresses and telephone numbers are switched off while users are listed: from this row of a listing on, counted
+    /// from 0, the keys are missing.
+    pub contact_data_until_row: Option<usize>,
     /// Those who are gone are listed as `tobedeleted` instead of being left out.
     pub to_be_deleted: bool,
     /// Half of those who are gone are left out all the same.
@@ -103,6 +106,8 @@ pub enum ChangeFilter {
     Empty,
     /// 500: the server falls over it.
     Failing,
+    /// 500 from the second page on.
+    FailingLater,
     /// `{}`.
     Bare,
 }

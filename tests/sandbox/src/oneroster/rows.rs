@@ -147,12 +147,18 @@ fn user(view: &View<'_>, version: Version, person: &Person) -> Value {
     if view.quirks.oneroster.undated_rows {
         map.remove("dateLastModified");
     }
+    let mut user = Value::Object(map);
     if view.quirks.oneroster.no_contact_data {
-        for key in ["email", "phone", "sms"] {
-            map.remove(key);
-        }
+        forget_contact_data(&mut user);
     }
-    Value::Object(map)
+    user
+}
+
+/// What is not shared is left out.
+pub(super) fn forget_contact_data(user: &mut Value) {
+    for key in ["email", "phone", "sms"] {
+        user.as_object_mut().map(|map| map.remove(key));
+    }
 }
 
 fn last_name(view: &View<'_>, person: &Person) -> Value {

@@ -1,0 +1,290 @@
+//! Plans over OneRoster: schools, staff, guardians, ids, and people under other ids.
+#![allow(clippy::unwrap_used)]
+
+use rollcall_proto::{
+    id::{ConnectionNo, StudentId},
+    roster::{Contact, Enrollment, School, Student},
+};
+use rollcall_store::district::StaffScope;
+use serde_json::{Value, json};
+
+use super::{
+    oneroster_tests::{Campus, DISTRICT, SCHOOL, day, guardian, remembered, role, student},
+    thinned_tests::plan_of,
+    *,
+};
+use crate::testing;
+
+fn records(plan: &NewPlan) -> Vec<Student> {
+    testing::events(plan).into_iter().filter_map(|event| event.record.map(|record| *record)).collect()
+}
+
+fn record(campus: &Campus) -> Student {
+    records(&campus.plan()).remove(0)
+}
+
+/// A user by one role, and more.
+fn user(id: &str, word: &str, extra: &Value) -> Value {
+    let mut row = json!({"sourcedId": id, "familyName": "Ek",
+        "roles": [{"roleType": "primary", "role": word, "org": {"sourcedId": SCHOOL}}]});
+    row.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    row
+}
+
+#[test]
+fn schools_are_the_orgs_of_that_type_by_code() {
+    let org = |id: &str, kind: &str, code: Option<&str>, name: Option<&str>, status: &str| json!({"sourcedId": id, "type": kind, "identifier": code, "name": name, "status": status});
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None)]);
+    campus.orgs = vec![
+        org("S3", "school", Some("090"), Some("Pine"), "active"),
+        org(SCHOOL, "School", Some("041"), Some("Oak"), "active"),
+        org("S4", "school", None, None, "active"),
+        // Two with one code are one school; those that are gone, and what is none, are not listed.
+        org("S5", "school", Some("090"), Some("Elm"), "active"),
+        org("S6", "school", Some("066"), Some("Fir"), "tobedeleted"),
+        org("S7", "school", Some("067"), Some("Yew"), "Inactive"),
+        org(DISTRICT, "district", Some("D"), Some("Lone Star"), "active"),
+        org("X1", "ext:campus", Some("X"), Some("North"), "active"),
+    ];
+    let schools: Vec<(String, Option<String>)> =
+        campus.plan().schools.into_iter().map(|School { code, name, .. }| (code, name)).collect();
+    let named = |code: &str, name: Option<&str>| (code.to_owned(), name.map(str::to_owned));
+    assert_eq!(schools, [named("041", Some("Oak")), named("090", Some("Elm")), named("S4", None)]);
+}
+
+/// An org that is gone has no code any more; its students are told by its id.
+#[test]
+fn the_school_of_a_role_is_told_by_its_org_as_far_as_there_is_one() {
+    for (status, expected) in [("active", "041"), ("tobedeleted", SCHOOL)] {
+        let mut campus = Campus::of(vec![student("A", "2025-08-13", None)]);
+        campus.orgs[0]["status"] = json!(status);
+        assert_eq!(record(&campus).school.as_deref(), Some(expected), "{status}");
+    }
+}
+
+#[test]
+fn staff_are_listed_once_by_id_as_the_connection_wants() {
+    let at = |org: &str| json!({"roleType": "primary", "role": "teacher", "org": {"sourcedId": org}});
+    let twice = user(
+        "T2",
+        "teacher",
+        &json!({"roles": [at("S2"), at(SCHOOL), at("S2"), at("")], "identifier": "77",
+        "givenName": "Ida", "email": "ida@example.org"}),
+    );
+    let users = vec![
+        student("A", "2025-08-13", None),
+        guardian("G1"),
+        user("T9", "administrator", &json!({})),
+        twice.clone(),
+        user("T1", "ext:coach", &json!({})),
+        twice,
+        user("T3", "teacher", &json!({"status": "tobedeleted"})),
+    ];
+    let mut campus = Campus::of(users);
+    let staff = |campus: &mut Campus, scope| {
+        campus.staff_scope = scope;
+        campus.plan().staff
+    };
+    let ids = |staff: &[Staff]| staff.iter().map(|member| member.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&staff(&mut campus, StaffScope::None)), [""; 0]);
+    let teachers = staff(&mut campus, StaffScope::Teachers);
+    assert_eq!(ids(&teachers), ["T2"]);
+    let member = &teachers[0];
+    assert_eq!((member.teacher, member.number.as_deref()), (true, Some("77")));
+    assert_eq!(member.entities, [SCHOOL, "S2"]);
+    assert_eq!((member.person.first_name.as_deref(), member.person.emails.len()), (Some("Ida"), 1));
+    let active = staff(&mut campus, StaffScope::Active);
+    assert_eq!(ids(&active), ["T1", "T2", "T9"], "Campus words roles as it likes, extensions too");
+    assert!(!active[0].teacher);
+}
+
+fn contacts(campus: &Campus) -> Vec<(String, Option<String>)> {
+    let told = |contact: Contact| (contact.id, contact.relationship);
+    record(campus).contacts.into_iter().map(told).collect()
+}
+
+#[test]
+fn guardians_are_whoever_is_named_from_either_side_once() {
+    let named = |id: &str| json!({"sourcedId": id});
+    let mut child = student("A", "2025-08-13", None);
+    child["agents"] = json!([named("G1"), named("G2"), named("G2"), named("T1"), named("G4"), named("G5")]);
+    let names_a = json!({"agents": [named("A")]});
+    let users = vec![
+        child,
+        user("G1", "parent", &names_a),
+        user("G2", "Relative", &json!({})),
+        // Named and no guardian; marked as deleted; from their own side; no guardian, from a side of its own.
+        user("T1", "teacher", &json!({})),
+        user("G4", "guardian", &json!({"status": "tobedeleted"})),
+        user("G3", "guardian", &names_a),
+        user("T2", "teacher", &names_a),
+        user("G6", "guardian", &json!({"agents": [named("A")], "status": "inactive"})),
+        user("G7", "guardian", &json!({"agents": [named("B")]})),
+    ];
+    let told = contacts(&Campus::of(users));
+    let word = |id: &str, word: Option<&str>| (id.to_owned(), word.map(str::to_owned));
+    let mut expected =
+        vec![word("G1", Some("parent")), word("G2", Some("Relative")), word("G3", Some("guardian")), word("G5", None)];
+    expected.sort();
+    let mut told = told;
+    told.sort();
+    assert_eq!(told, expected, "G5 is named and not shown: a contact without a name");
+}
+
+/// Where a source tells of somebody twice, the later row counts, whoever looks the person up.
+#[test]
+fn of_rows_with_one_id_the_last_counts() {
+    let mut again = student("A", "2025-08-13", None);
+    again["grades"] = json!(["10"]);
+    let mut renamed = guardian("G1");
+    renamed["givenName"] = json!("Ida");
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1"), again, renamed]);
+    campus.demographics.push(json!({"sourcedId": "A", "birthDate": "2015-03-04", "sex": "other"}));
+    let plan = campus.plan();
+    let record = records(&plan).remove(0);
+    assert_eq!((plan.counts.listed, record.grade.as_deref()), (1, Some("10")));
+    assert_eq!((record.birth_date, record.gender.as_deref()), (Some(day("2015-03-04")), Some("X")));
+    assert_eq!(record.contacts[0].person.first_name.as_deref(), Some("Ida"));
+    let said = plan.findings.iter().any(|finding| finding.code == "duplicate-student");
+    assert!(said, "{:?}", plan.findings);
+    // Alike is no matter.
+    let campus = Campus::of(vec![student("A", "2025-08-13", None), student("A", "2025-08-13", None)]);
+    assert!(campus.plan().findings.is_empty());
+}
+
+#[test]
+fn demographics_marked_as_deleted_tell_nothing() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None)]);
+    campus.demographics[0]["status"] = json!("tobedeleted");
+    let record = record(&campus);
+    assert_eq!((record.birth_date, record.gender), (None, None));
+}
+
+#[test]
+fn sexes_are_written_as_codes() {
+    for (sex, code) in [("male", "M"), ("female", "F"), ("unspecified", "U"), ("other", "X"), ("ext:x", "ext:x")] {
+        let mut campus = Campus::of(vec![student("A", "2025-08-13", None)]);
+        campus.demographics[0]["sex"] = json!(sex);
+        assert_eq!(record(&campus).gender.as_deref(), Some(code));
+    }
+}
+
+#[test]
+fn a_person_is_reached_by_one_address_and_two_numbers() {
+    let mut child = student("A", "2025-08-13", None);
+    child["sms"] = json!("513");
+    let person = record(&Campus::of(vec![child])).person;
+    let numbers: Vec<_> =
+        person.phones.iter().map(|phone| (phone.id.as_str(), phone.rank, phone.number.as_str())).collect();
+    assert_eq!(numbers, [("phone", 1, "512"), ("sms", 2, "513")]);
+    assert_eq!((person.emails[0].rank, person.emails[0].address.as_str()), (1, "ada@students.example"));
+    assert_eq!(
+        [person.first_name, person.middle_name, person.last_name].map(Option::unwrap_or_default),
+        ["Ada", "", "Li"]
+    );
+}
+
+#[test]
+fn the_states_id_is_where_the_district_says() {
+    let mut child = student("A", "2025-08-13", None);
+    child["userIds"] = json!([{"type": "other", "identifier": "1"}, {"type": "STATEID", "identifier": "TX1"},
+        {"type": "ssid", "identifier": "S1"}]);
+    child["metadata"] = json!({"ssid": "M1", "stateID": "M2"});
+    let campus = Campus::of(vec![child]);
+    for (from, expected) in [
+        (None, Some("TX1")),
+        (Some("ssid"), Some("S1")),
+        (Some("metadata.ssid"), Some("M1")),
+        (Some("metadata.stateid"), Some("M2")),
+        (Some("metadata.other"), None),
+        (Some("none"), None),
+    ] {
+        let mut facts = campus.facts();
+        facts.district.connections[0].state_id_from = from.map(str::to_owned);
+        assert_eq!(records(&plan_of(facts, &campus))[0].state_id.as_deref(), expected, "{from:?}");
+    }
+}
+
+/// Extensions of the standard's words are words like any other (wire page 1.3).
+#[test]
+fn an_extended_role_makes_no_student_and_no_guardian() {
+    let campus = Campus::of(vec![
+        student("A", "2025-08-13", None),
+        user("E1", "ext:student", &json!({})),
+        user("E2", "ext:guardian", &json!({"agents": [{"sourcedId": "A"}]})),
+    ]);
+    assert_eq!(campus.counts().listed, 1);
+    assert_eq!(contacts(&campus), [("G1".to_owned(), None)]);
+    // One beside the role that counts changes nothing.
+    let mut child = student("A", "2025-08-13", None);
+    child["roles"].as_array_mut().unwrap().push(role("ext:athlete", (SCHOOL, false, "2025-08-13", None)));
+    let campus = Campus::of(vec![child]);
+    assert_eq!((campus.counts().listed, record(&campus).enrollments.len()), (1, 1));
+}
+
+/// What is remembered of one student is none of another's, whose id begins alike.
+#[test]
+fn each_student_is_remembered_alone() {
+    let old =
+        Enrollment { id: "S1@2024-08-13".to_owned(), entry_date: Some(day("2024-08-13")), ..Enrollment::default() };
+    let mut campus = Campus::of(["A", "AB", "B"].map(|id| student(id, "2025-11-20", None)).to_vec());
+    campus.remembered = vec![remembered("AB", old, Some(day("2025-07-01")))];
+    let events = testing::events(&campus.plan());
+    let statuses: Vec<&str> = events.iter().map(|event| event.to.as_str()).collect();
+    assert_eq!(statuses, ["PRE_ENROLLED", "ENROLLED", "PRE_ENROLLED"]);
+}
+
+/// 1.1 and 1.2 at once: who is moved to another id, and who is not.
+#[test]
+fn students_move_to_the_id_that_is_linked_and_no_other() {
+    let of_11 =
+        |id: &str| json!({"sourcedId": id, "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
+    let mut campus = Campus::of(["s1", "s2", "s3", "s4", "s5"].map(of_11).to_vec());
+    campus.night();
+    campus.stored.get_mut(&StudentId("s5".to_owned())).unwrap().0.connection = 1;
+    let of_12 = |id: &str, legacy: Option<i64>| {
+        let mut user = student(id, "2025-08-13", None);
+        user["metadata"] = json!({ "ic.legacySourceId": legacy });
+        user
+    };
+    campus.users = vec![
+        of_12("A-1", Some(1)),
+        // The old one is still there; two claim one old id; another connection's; no student; linked to nothing.
+        of_12("A-2", Some(2)),
+        of_11("s2"),
+        of_12("A-3", Some(3)),
+        of_12("B-3", Some(3)),
+        of_12("A-5", Some(5)),
+        user("A-4", "teacher", &json!({"metadata": {"ic.legacySourceId": 4}})),
+        of_12("A-6", None),
+    ];
+    let facts = campus.facts();
+    let looks = open(&mut campus.facts().pulls).unwrap();
+    let mut stored = facts.stored.clone();
+    stored.sort_by(diff::by_id);
+    let moved = |prefix: &str, stored: &[StoredStudent]| oneroster::rekeyed(&looks[0].first, 0, prefix, stored);
+    let pair = |new: &str, old: &str| (StudentId(new.to_owned()), StudentId(old.to_owned()));
+    assert_eq!(moved("", &stored).into_iter().collect::<Vec<_>>(), [pair("A-1", "s1")]);
+    assert_eq!(moved("C-", &stored), Rekeyed::new(), "these are another source's");
+    let mut prefixed: Vec<StoredStudent> = stored;
+    prefixed.iter_mut().for_each(|student| student.id.0 = format!("C-{}", student.id.0));
+    assert_eq!(moved("C-", &prefixed).into_iter().collect::<Vec<_>>(), [pair("C-A-1", "C-s1")]);
+    assert_eq!(facts.pulls[0].pull.connection, ConnectionNo(0));
+}
+
+/// More than half of those who attend are gone, and as many are new: then they are the same, most likely.
+#[test]
+fn who_is_unlinked_is_counted_where_most_are() {
+    let ids = |range: std::ops::Range<u32>, letter: &str| range.map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
+    let mut campus = Campus::of(ids(0..10, "s").iter().map(|id| student(id, "2025-08-13", None)).collect());
+    campus.night();
+    for (kept, new, expected) in [(4, 6, 6), (5, 6, 0), (4, 5, 0), (0, 10, 10), (0, 0, 0)] {
+        let listed = ids(0..kept, "s").into_iter().chain(ids(0..new, "A-"));
+        campus.users = listed.map(|id| student(&id, "2025-08-13", None)).collect();
+        let mut facts = campus.facts();
+        let looks = open(&mut facts.pulls).unwrap();
+        facts.stored.sort_by(diff::by_id);
+        let of = |connection| oneroster::unlinked(&looks[0].first, connection, "", &facts.stored);
+        assert_eq!((of(0), of(1)), (expected, 0), "{kept} of ten are listed, and {new} others");
+    }
+}

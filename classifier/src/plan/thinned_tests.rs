@@ -1,0 +1,261 @@
+//! Plans over OneRoster where values are missing on whole pages, or of everybody: what is stored stays.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use rollcall_proto::{
+    id::{ListingNo, PageNo, RunId},
+    roster::Status,
+};
+use rollcall_store::{
+    board::{Ask, IdFilter, Progress},
+    district::StaffScope,
+};
+use serde_json::json;
+
+use super::{
+    oneroster_tests::{Campus, SCHOOL, guardian, role, student},
+    *,
+};
+use crate::testing;
+
+fn found<'p>(plan: &'p NewPlan, code: &str) -> Vec<&'p str> {
+    let of_code = plan.findings.iter().filter(|finding| finding.code == code);
+    of_code.map(|finding| finding.message.split_once(": ").unwrap().0).collect()
+}
+
+/// Eight students with a guardian each, two people a page, of whom each has a state id and the students' listing comes first.
+fn families() -> Campus {
+    let ids = ["A", "B", "C", "D", "E", "F", "G", "H"];
+    let students = ids.map(|id| {
+        let mut row = student(id, "2025-08-13", None);
+        row["middleName"] = json!("M");
+        row["sms"] = json!("515");
+        row["userIds"] =
+            json!([{"type": "stateID", "identifier": format!("TX{id}")}, {"type": "other", "identifier": "9"}]);
+        row["agents"] = json!([{"sourcedId": format!("P{id}")}]);
+        row
+    });
+    let guardians = ids.map(|id| {
+        let mut row = guardian(&format!("P{id}"));
+        (row["phone"], row["email"], row["middleName"]) = (json!("514"), json!("eva@example.org"), json!("M"));
+        row
+    });
+    let mut campus = Campus::of(students.into_iter().chain(guardians).collect());
+    let described = |id: &str| json!({"sourcedId": id, "birthDate": "2014-02-03", "sex": "female"});
+    campus.demographics = ids.map(described).to_vec();
+    campus.page_size = 2;
+    campus
+}
+
+/// Where a field is on what people have, and what a run calls it where students lose it, and where guardians do.
+const FIELDS: [(&str, Option<&str>, Option<&str>); 10] = [
+    ("givenName", Some("users/students.givenName"), Some("users/guardians.givenName")),
+    ("middleName", Some("users/students.middleName"), Some("users/guardians.middleName")),
+    ("familyName", Some("users/students.familyName"), Some("users/guardians.familyName")),
+    ("email", Some("users/students.email"), Some("users/guardians.email")),
+    ("phone", Some("users/students.phone"), Some("users/guardians.phone")),
+    ("sms", Some("users/students.sms"), Some("users/guardians.sms")),
+    ("identifier", Some("users.identifier"), None),
+    ("grades", Some("users.grades"), None),
+    ("userIds", Some("users.stateId"), None),
+    ("agents", Some("users/students.agents"), None),
+];
+
+/// Takes a field from the users at these places.
+fn take(campus: &mut Campus, field: &str, places: std::ops::Range<usize>) {
+    for user in &mut campus.users[places] {
+        user.as_object_mut().unwrap().remove(field);
+    }
+}
+
+/// "Data to Share" is changed while a listing is under way: some pages have the field, others do not.
+#[test]
+fn a_field_switched_off_or_on_while_it_is_listed_stays_as_it_is_stored() {
+    let mut campus = families();
+    campus.night();
+    assert_eq!(found(&campus.plan(), completeness::THINNED), [""; 0], "an ordinary night");
+    for (field, of_students, of_guardians) in FIELDS {
+        for (name, pages) in [(of_students, [4..8, 0..4, 2..6]), (of_guardians, [12..16, 8..12, 10..14])] {
+            let Some(name) = name else { continue };
+            for places in pages {
+                let mut poorer = campus.clone();
+                take(&mut poorer, field, places.clone());
+                let plan = poorer.plan();
+                assert_eq!((plan.counts.unchanged, plan.counts.changed), (8, 0), "{name} {places:?}");
+                assert_eq!(found(&plan, completeness::THINNED), [name], "{places:?}");
+                assert!(plan.findings.iter().all(|finding| finding.weight == FindingWeight::Partial));
+                assert_eq!(plan.baselines[0].1.base, None, "nothing is laid over such a night");
+                assert_eq!(plan.baselines[0].1.thinned, BTreeMap::from([(name.to_owned(), 4)]), "{places:?}");
+            }
+        }
+    }
+    for (field, name) in [("birthDate", "demographics.birthDate"), ("sex", "demographics.sex")] {
+        let mut poorer = campus.clone();
+        for row in &mut poorer.demographics[4..] {
+            row.as_object_mut().unwrap().remove(field);
+        }
+        let plan = poorer.plan();
+        assert_eq!((plan.counts.unchanged, found(&plan, completeness::THINNED)), (8, vec![name]));
+    }
+}
+
+/// Links may be told from the guardian's side alone.
+#[test]
+fn links_that_whole_pages_of_guardians_lack_stay() {
+    let mut campus = families();
+    for place in 0..8 {
+        let id = campus.users[place]["sourcedId"].clone();
+        campus.users[place]["agents"] = json!([]);
+        campus.users[place + 8]["agents"] = json!([{ "sourcedId": id }]);
+    }
+    campus.night();
+    take(&mut campus, "agents", 12..16);
+    let plan = campus.plan();
+    assert_eq!((plan.counts.unchanged, found(&plan, completeness::THINNED)), (8, vec!["users/guardians.agents"]));
+}
+
+/// What is cleared in the SIS beside somebody who has it is cleared, and what nobody had is no loss.
+#[test]
+fn what_is_cleared_on_a_page_that_shows_the_field_is_cleared() {
+    let mut campus = families();
+    take(&mut campus, "sms", 4..8);
+    campus.night();
+    let plan = campus.plan();
+    assert_eq!((plan.counts.unchanged, found(&plan, completeness::THINNED)), (8, vec![]), "nobody there ever had one");
+    take(&mut campus, "email", 4..5);
+    let plan = campus.plan();
+    assert_eq!((plan.counts.changed, found(&plan, completeness::THINNED)), (1, vec![]));
+    assert!(testing::events(&plan)[0].record.as_ref().unwrap().person.emails.is_empty());
+}
+
+/// The only ones of a page who had something may have it no more: of so few it is believed on the second night.
+#[test]
+fn few_are_believed_on_the_second_night_and_many_at_a_persons_word() {
+    let mut campus = families();
+    campus.night();
+    let mut few = campus.clone();
+    take(&mut few, "email", 4..6);
+    assert!(few.night().is_empty(), "the first night keeps both");
+    let replay = |campus: &Campus| {
+        let mut facts = campus.facts();
+        facts.run.replay_of = Some(RunId(uuid::Uuid::nil()));
+        plan(facts, &mut campus.clone()).unwrap()
+    };
+    assert_eq!(replay(&few).counts.changed, 0, "a replay is no second night");
+    let plan = few.plan();
+    assert_eq!((plan.counts.changed, found(&plan, completeness::THINNED)), (2, vec![]));
+    assert_eq!(plan.baselines[0].1.thinned, BTreeMap::new());
+
+    let mut many = campus.clone();
+    take(&mut many, "email", 4..8);
+    for _ in 0..3 {
+        assert!(many.night().is_empty());
+    }
+    many.baseline.as_mut().unwrap().accepted_empty.insert("users/students.email".to_owned());
+    let plan = many.plan();
+    assert_eq!((plan.counts.changed, found(&plan, completeness::THINNED)), (4, vec![]));
+    assert!(plan.baselines[0].1.accepted_empty.is_empty(), "others have it: the word was for this once");
+}
+
+/// The state's ids vanish while other ids stay, or with the metadata that they are in.
+#[test]
+fn state_ids_that_nobody_has_any_more_stay() {
+    let mut campus = families();
+    campus.night();
+    for user in &mut campus.users[..8] {
+        user["userIds"] = json!([{"type": "other", "identifier": "9"}]);
+    }
+    let plan = campus.plan();
+    assert_eq!((plan.counts.unchanged, found(&plan, "listing-empty")), (8, vec!["users.stateId"]));
+
+    let mut campus = families();
+    let reads = |campus: &Campus| {
+        let mut facts = campus.facts();
+        facts.district.connections[0].state_id_from = Some("metadata.ssid".to_owned());
+        facts
+    };
+    for (place, user) in campus.users.iter_mut().enumerate().take(8) {
+        user["metadata"] = json!({"ssid": format!("S{place}"), "room": "7"});
+    }
+    let first = plan_of(reads(&campus), &campus);
+    let events = testing::events(&first);
+    assert_eq!(events[0].record.as_ref().unwrap().state_id.as_deref(), Some("S0"));
+    for event in events {
+        let (id, connection, status) = (event.student_id.clone(), 0, event.to);
+        let stored = StoredStudent { id, connection, status, fingerprint: event.fingerprint };
+        campus.stored.insert(event.student_id, (stored, *event.record.unwrap()));
+    }
+    campus.baseline = Some(first.baselines[0].1.clone());
+    for user in &mut campus.users[..8] {
+        user["metadata"] = json!({"room": "7"});
+    }
+    let second = plan_of(reads(&campus), &campus);
+    assert_eq!((second.counts.unchanged, found(&second, "listing-empty")), (8, vec!["users.stateId"]));
+}
+
+pub(super) fn plan_of(facts: PlanFacts, campus: &Campus) -> NewPlan {
+    plan(facts, &mut campus.clone()).unwrap()
+}
+
+/// Who signs in by an e-mail address would not any more.
+#[test]
+fn what_nobody_of_the_staff_has_any_more_stays() {
+    let mut campus = families();
+    let teacher = |id: &str| {
+        json!({"sourcedId": id, "givenName": "Ida", "middleName": "M", "familyName": "Ek", "email": "ida@example.org",
+            "phone": "512", "sms": "513", "identifier": "77",
+            "roles": [{"roleType": "primary", "role": "teacher", "org": {"sourcedId": SCHOOL}}]})
+    };
+    campus.users.extend(["T1", "T2", "T3", "T4"].map(teacher));
+    campus.staff_scope = StaffScope::Active;
+    campus.night();
+    let stored = campus.staff.clone();
+    assert_eq!(stored.len(), 4);
+    for field in ["givenName", "middleName", "familyName", "email", "phone", "sms", "identifier"] {
+        let mut halved = campus.clone();
+        take(&mut halved, field, 18..20);
+        let plan = halved.plan();
+        assert_eq!(
+            (&plan.staff, found(&plan, completeness::THINNED)),
+            (&stored, vec![&*format!("users/staff.{field}")])
+        );
+        if field != "middleName" {
+            take(&mut halved, field, 16..18);
+            let plan = halved.plan();
+            assert_eq!((&plan.staff, found(&plan, "listing-empty")), (&stored, vec![&*format!("users/staff.{field}")]));
+            assert!(!plan.staff_whole, "and nobody has left by such a night");
+        }
+    }
+    // Staff who are not wanted any more are no loss.
+    campus.staff_scope = StaffScope::None;
+    let plan = campus.plan();
+    assert_eq!((plan.findings.as_slice(), plan.staff.as_slice()), (&[][..], &[][..]));
+}
+
+/// A second look is judged by nobody, and may come after a field was switched off.
+#[test]
+fn what_a_second_look_does_not_show_is_told_by_the_pull() {
+    let mut campus = families();
+    campus.night();
+    campus.users[0]["roles"] = json!([role("student", (SCHOOL, true, "2025-08-13", Some("2025-10-01")))]);
+    let first = campus.plan();
+    let Verdict::Recheck(candidates) = &first.verdict else { panic!("{:?}", first.verdict) };
+    let mut facts = campus.facts();
+    let mut row = campus.users[0].clone();
+    row.as_object_mut().unwrap().remove("email");
+    let board = facts.pulls[0].board.as_mut().unwrap();
+    let listing = ListingNo(board.listings.len() as u32);
+    let ids = IdFilter { field: "sourcedId".to_owned(), ids: vec!["A".to_owned()] };
+    assert!(board.add_recheck(vec![Ask { resource: "users".to_owned(), ids: Some(ids), ..Ask::default() }]));
+    let told = board.listings.last_mut().unwrap();
+    (told.last_page, told.progress) = (Some(1), Progress::Fetched);
+    let (page, fragment) =
+        testing::collected(SisKind::OneRoster, "users", (listing, PageNo(1)), &json!({ "users": [row] }));
+    facts.pages.push(page);
+    facts.pulls[0].fragments.push(fragment);
+    facts.candidates = Some((Candidates::decode(candidates).unwrap(), false));
+    let events = testing::events(&plan_of(facts, &campus));
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((events[0].to, record.person.emails.len()), (Status::Inactive, 1));
+}
