@@ -150,7 +150,8 @@ pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: 
             continue;
         }
         judged.rows.insert(name.to_owned(), *count);
-        let emptied = contents.emptied.contains(*facet) || (*count == 0 && held_of(name) > 0);
+        let least = if facet.is_rare() { FEW } else { 0 };
+        let emptied = contents.emptied.contains(*facet) || (*count == 0 && held_of(name) > least);
         if emptied && facet.is_judged() && !accepted(name) {
             note_empty(judged, name.to_owned(), facet.is_essential(), held_of(name), name);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use rollcall_proto::{
     id::{ListingNo, PageNo, RunId},
     roster::Status,
@@ -97,6 +98,29 @@ fn a_field_switched_off_or_on_while_it_is_listed_stays_as_it_is_stored() {
         }
         let plan = poorer.plan();
         assert_eq!((plan.counts.unchanged, found(&plan, completeness::THINNED)), (8, vec![name]));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever is not shared on whatever pages, all of them included: nothing that is stored is lost.
+    #[test]
+    fn no_pages_without_fields_empty_anything(
+        fields in prop::collection::vec((0..FIELDS.len(), 0_u32..1 << 16), 1..4), page_size in 1_usize..6,
+    ) {
+        let mut campus = families();
+        campus.page_size = page_size;
+        campus.night();
+        for (field, pages) in fields {
+            for (number, page) in campus.users.chunks_mut(page_size).enumerate() {
+                if pages >> number & 1 == 1 {
+                    page.iter_mut().for_each(|user| drop(user.as_object_mut().unwrap().remove(FIELDS[field].0)));
+                }
+            }
+        }
+        let plan = campus.plan();
+        prop_assert_eq!((plan.counts.unchanged, plan.counts.changed), (8, 0), "{:?}", plan.findings);
     }
 }
 
@@ -220,13 +244,19 @@ fn what_nobody_of_the_staff_has_any_more_stays() {
             (&plan.staff, found(&plan, completeness::THINNED)),
             (&stored, vec![&*format!("users/staff.{field}")])
         );
-        if field != "middleName" {
-            take(&mut halved, field, 16..18);
-            let plan = halved.plan();
-            assert_eq!((&plan.staff, found(&plan, "listing-empty")), (&stored, vec![&*format!("users/staff.{field}")]));
-            assert!(!plan.staff_whole, "and nobody has left by such a night");
-        }
+        take(&mut halved, field, 16..18);
+        let plan = halved.plan();
+        assert_eq!((&plan.staff, found(&plan, "listing-empty")), (&stored, vec![&*format!("users/staff.{field}")]));
+        assert!(!plan.staff_whole, "and nobody has left by such a night");
     }
+    // The last few of whom each may go.
+    let mut rare = campus.clone();
+    take(&mut rare, "middleName", 16..17);
+    rare.night();
+    take(&mut rare, "middleName", 17..20);
+    let plan = rare.plan();
+    assert_eq!(found(&plan, "listing-empty"), [""; 0]);
+    assert!(plan.staff.iter().all(|member| member.person.middle_name.is_none()));
     // Staff who are not wanted any more are no loss.
     campus.staff_scope = StaffScope::None;
     let plan = campus.plan();

@@ -193,7 +193,8 @@ async fn guardians_and_fields_that_are_not_shared_any_more_stay_as_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_is_switched_off_under_way_stays_as_it_is() {
     let mut house = campus_embedded(150).await;
-    house.district.connection.push_str("\nfull_every_days = 1\npage_size = 40");
+    house.district.connection.push_str("\nfull_every_days = 1");
+    house.district.page_size = 40;
     house.apply().await;
     first_night(&house).await;
     let mut before = Vec::new();
@@ -328,7 +329,7 @@ async fn nights_of_changes_end_where_nights_of_everything_end() {
     assert_eq!(listed.len(), by_everything.students().await.len());
 
     // Whatever makes changes doubtful, everything is asked for: the outcome is the same. Changes are more than one page.
-    by_changes.district.connection.push_str("\npage_size = 5");
+    by_changes.district.page_size = 5;
     by_changes.apply().await;
     for (what, quirks) in [
         ("passes over", OneRosterQuirks { change_filter: ChangeFilter::Ignored, ..OneRosterQuirks::default() }),

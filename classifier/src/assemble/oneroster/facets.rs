@@ -146,10 +146,14 @@ impl Facet {
         }
     }
 
-    /// Whether it is judged where a whole pull has none: not where a wider one is, and where the last one who has it may
-    /// well go.
+    /// Whether it is judged where a whole pull has none, and not only by pages: links may be told from the other side.
     pub const fn is_judged(self) -> bool {
-        !matches!(self, Self::Of(Students | Guardians | Staff, MiddleName | Agents))
+        !matches!(self, Self::Of(Students | Guardians | Staff, Agents))
+    }
+
+    /// Whether few have it, so that the last one may well go.
+    pub const fn is_rare(self) -> bool {
+        matches!(self, Self::Of(Students | Guardians | Staff, MiddleName))
     }
 
     /// Whether a person's own row holds it, who is of one group.
