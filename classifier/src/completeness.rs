@@ -215,8 +215,8 @@ pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery) -> Option<
 /// Why changes were not all told: a listing of them of which something could not be had.
 pub fn changes_not_had(connection: ConnectionNo, board: &Board, pages: &[PageRow]) -> Option<String> {
     let pages = PagesByListing::of(connection, pages);
-    let changes = first_look(board).filter(|(_, listing)| listing.ask.since.is_some());
-    changes.into_iter().find_map(|(no, listing)| {
+    let mut changes = first_look(board).filter(|(_, listing)| listing.ask.since.is_some());
+    changes.find_map(|(no, listing)| {
         let found = defects(listing, &pages.of_listing(no, listing), Look::First);
         let defect = found.iter().find(|defect| defect.is_gap())?;
         Some(format!("changes of {}: {}", listing_name(listing), defect.text()))
