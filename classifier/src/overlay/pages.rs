@@ -9,12 +9,12 @@ use crate::assemble::oneroster::{EMAIL, Facet, Facets, Group, PHONE, SMS, Value}
 
 /// A student's own values, links to guardians, and these guardians' values.
 pub(super) fn fill(record: &mut Student, stored: &Student, own: Facets, lacking: &dyn Fn(&str) -> Facets) -> Facets {
-    let mut kept = Kept::of(Group::Students, own);
+    let mut kept = Keeper::of(Group::Students, own);
     kept.value(Value::Identifier, &mut record.local_id, stored.local_id.as_ref());
     kept.value(Value::StateId, &mut record.state_id, stored.state_id.as_ref());
     kept.value(Value::Grade, &mut record.grade, stored.grade.as_ref());
     kept.person(&mut record.person, &stored.person);
-    let mut described = Kept::of(Group::Described, own);
+    let mut described = Keeper::of(Group::Described, own);
     described.value(Value::BirthDate, &mut record.birth_date, stored.birth_date.as_ref());
     described.value(Value::Sex, &mut record.gender, stored.gender.as_ref());
     let links = links(record, stored, own, lacking);
@@ -23,7 +23,7 @@ pub(super) fn fill(record: &mut Student, stored: &Student, own: Facets, lacking:
 
 /// A member of staff's values.
 pub(super) fn fill_staff(member: &mut Staff, stored: &Staff, own: Facets) -> Facets {
-    let mut kept = Kept::of(Group::Staff, own);
+    let mut kept = Keeper::of(Group::Staff, own);
     kept.value(Value::Identifier, &mut member.number, stored.number.as_ref());
     kept.person(&mut member.person, &stored.person);
     kept.kept
@@ -54,7 +54,7 @@ fn contacts(record: &mut Student, stored: &Student, lacking: &dyn Fn(&str) -> Fa
     let mut all = Facets::default();
     for contact in record.contacts.iter_mut().filter(|contact| contact.kind == ContactKind::Guardian) {
         if let Some(stored) = stored.contacts.iter().find(|stored| same(contact, stored)) {
-            let mut kept = Kept::of(Group::Guardians, lacking(&contact.id));
+            let mut kept = Keeper::of(Group::Guardians, lacking(&contact.id));
             kept.person(&mut contact.person, &stored.person);
             all = all.with(kept.kept);
         }
@@ -67,13 +67,13 @@ fn same(a: &Contact, b: &Contact) -> bool {
 }
 
 /// Keeps what a person's pages lack, and notes what that was.
-struct Kept {
+struct Keeper {
     group: Group,
     lacking: Facets,
     kept: Facets,
 }
 
-impl Kept {
+impl Keeper {
     fn of(group: Group, lacking: Facets) -> Self {
         Self { group, lacking, kept: Facets::default() }
     }
