@@ -267,7 +267,9 @@ fn students_move_to_the_id_that_is_linked_and_no_other() {
     assert_eq!(moved("", &stored).into_iter().collect::<Vec<_>>(), [pair("A-1", "s1")]);
     assert_eq!(moved("C-", &stored), Rekeyed::new(), "these are another source's");
     let mut prefixed: Vec<StoredStudent> = stored;
-    prefixed.iter_mut().for_each(|student| student.id.0 = format!("C-{}", student.id.0));
+    for student in &mut prefixed {
+        student.id.0 = format!("C-{}", student.id.0);
+    }
     assert_eq!(moved("C-", &prefixed).into_iter().collect::<Vec<_>>(), [pair("C-A-1", "C-s1")]);
     assert_eq!(facts.pulls[0].pull.connection, ConnectionNo(0));
 }
