@@ -209,7 +209,7 @@ fn confined(program: &Path) -> Command {
     }
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={CONTAINER_USER}")).arg(format!("--regid={CONTAINER_USER}"));
-    command.args(["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"]).arg(program);
+    command.args(["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--"]).arg(program);
     command
 }
 
