@@ -8,6 +8,7 @@ use rollcall_e2e::{
     District, House, Process,
     binary::workspace,
     house::{self, DISTRICT},
+    pair::until_pages_are_in,
     private::{PrivateServers, Stop},
     prometheus::{Prometheus, free_addresses, impatient_alerts},
     until,
@@ -283,9 +284,13 @@ async fn a_page_makes_no_sense(observed: &Observed) {
 /// One request at a time for what four lanes want, and a SIS that takes seconds for each.
 async fn more_work_than_workers(observed: &mut Observed) {
     observed.kill_worker("fetcher");
-    observed.house.sis.set_quirks(Quirks { latency_ms: Some(3_000), ..Quirks::default() });
+    let slow = |latency_ms| Quirks { latency_ms: Some(latency_ms), ..Quirks::default() };
+    // Discovery is one message, however long it takes: what waits is pages.
+    observed.house.sis.set_quirks(slow(300));
     observed.start_worker_with("fetcher", &["--concurrency", "1"], &[]);
     let run = observed.house.begin().await;
+    until_pages_are_in(&observed.house, &run, 1).await;
+    observed.house.sis.set_quirks(slow(3_000));
     observed.fires(&["RollcallQueueOld"]).await;
     observed.house.sis.set_quirks(Quirks::default());
     observed.kill_worker("fetcher");
