@@ -178,8 +178,12 @@ fn days(number: u32) -> Duration {
 
 fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
     let file = match config {
-        Some(path) if !path.exists() => bail!("the configuration file {} does not exist", path.display()),
-        Some(path) => path.to_owned(),
+        Some(path) => {
+            // It may be there, and for somebody else: the system says which.
+            std::fs::File::open(path)
+                .with_context(|| format!("the configuration file {} cannot be read", path.display()))?;
+            path.to_owned()
+        }
         None => PathBuf::from("rollcall.toml"),
     };
     let toml = if file.exists() { Figment::from(Toml::file_exact(&file)) } else { Figment::new() };

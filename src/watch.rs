@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use axum::Router;
+use rollcall_proto::clock::{Clock as _, SystemClock};
 use rollcall_telemetry::{endpoint, figures, health::Health, recorder::Metrics};
 
 use crate::context::Context;
@@ -26,7 +27,7 @@ impl Watch {
     /// Of a process of this role. `own`: an address for metrics and health alone. `site`: they are served beside the site.
     pub(crate) fn start(role: &'static str, own: Option<SocketAddr>, site: bool) -> anyhow::Result<Self> {
         let metrics = if own.is_some() || site {
-            Some(Metrics::install(role).context("installing the metrics recorder")?)
+            Some(Metrics::install(role, SystemClock.now()).context("installing the metrics recorder")?)
         } else {
             None
         };

@@ -42,7 +42,7 @@ postgres_bin() {
 readonly RABBITMQ_BIN=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
 # Names the Debian packages that are missing for the given needs: compiler, services, browser, python, prometheus,
-# systemd, and shellcheck.
+# faketime, systemd, and shellcheck.
 missing_packages() {
     local need
     for need in "$@"; do
@@ -58,6 +58,7 @@ missing_packages() {
             ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv ;;
         prometheus) command -v promtool >/dev/null || echo prometheus ;;
+        faketime) compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || echo libfaketime ;;
         systemd) command -v systemd-analyze >/dev/null || echo systemd ;;
         shellcheck) command -v shellcheck >/dev/null || echo shellcheck ;;
         *) fail "unknown need $need" ;;

@@ -11,7 +11,6 @@ declare -A TOOL_VERSIONS=(
     [cargo-deny]=0.20.2
     [cargo-machete]=0.9.2
     [typos-cli]=1.52.0
-    [cargo-fuzz]=0.13.2
     [cargo-cyclonedx]=0.5.9
     [cargo-auditable]=0.7.7
 )

@@ -39,9 +39,20 @@ pub enum StoreError {
     /// The key for secrets at rest is missing, malformed, or not the one the secrets were sealed with.
     #[error("{0}")]
     Key(String),
-    /// The schema is not the one that this program was built for.
+    /// The schema is older than the one that this program was built for.
     #[error("the database's schema is at version {found}, this program needs {needed}: run `rollcall migrate`")]
     Schema {
+        /// Version found.
+        found: i64,
+        /// Version needed.
+        needed: i64,
+    },
+    /// The schema is of a newer program, and no longer one that this program can work with.
+    #[error(
+        "the database's schema is at version {found}, and this program, made for {needed}, is too old for it: \
+         install the version that migrated it"
+    )]
+    TooOld {
         /// Version found.
         found: i64,
         /// Version needed.

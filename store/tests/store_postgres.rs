@@ -321,25 +321,32 @@ async fn many_migrations_at_once_end_with_one_schema() {
     }
 }
 
+/// Notes a migration that this program does not know.
+async fn note_migration(owner: &mut PgConnection, version: i64, description: &str) {
+    let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+               VALUES ($1, $2, true, '', 0)";
+    sqlx::query(sql).bind(version).bind(description).execute(owner).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_schema_of_another_version_is_refused() {
+async fn an_older_schema_is_refused_and_a_newer_one_once_it_breaks_older_programs() {
     let database = Database::create().await;
-    let connected = Store::connect(&database.url(), ring(&new_key()), 1).await;
-    assert!(matches!(connected, Err(StoreError::Schema { found: 0, .. })));
+    let connect = async || Store::connect(&database.url(), ring(&new_key()), 1).await;
+    assert!(matches!(connect().await, Err(StoreError::Schema { found: 0, .. })));
     Store::migrate(&database.url()).await.unwrap();
-    let store = Store::connect(&database.url(), ring(&new_key()), 1).await.unwrap();
+    let store = connect().await.unwrap();
     let mut owner = database.connect().await;
-    owner
-        .execute(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             VALUES (9999, 'later', true, '', 0)",
-        )
-        .await
-        .unwrap();
-    assert!(matches!(store.check().await, Err(StoreError::Schema { found: 9999, .. })));
-    let connected = Store::connect(&database.url(), ring(&new_key()), 1).await;
-    assert!(matches!(connected, Err(StoreError::Schema { found: 9999, .. })));
-    assert!(matches!(Store::migrate(&database.url()).await, Err(StoreError::Schema { found: 9999, .. })));
+
+    // What a newer program has added is none of our business: we go on, and may be started again.
+    note_migration(&mut owner, 9_998, "later").await;
+    store.check().await.unwrap();
+    connect().await.unwrap().check().await.unwrap();
+    // But we are not the one who migrates it.
+    assert!(matches!(Store::migrate(&database.url()).await, Err(StoreError::TooOld { found: 9_998, .. })));
+
+    note_migration(&mut owner, 9_999, "breaking later").await;
+    assert!(matches!(store.check().await, Err(StoreError::TooOld { found: 9_999, .. })));
+    assert!(matches!(connect().await, Err(StoreError::TooOld { found: 9_999, .. })));
 }
 
 #[tokio::test]

@@ -183,4 +183,16 @@ mod tests {
         // One that never had a success counts from the day it was made.
         assert!(is_overdue(&figures(true, None), now));
     }
+
+    #[test]
+    fn a_district_is_a_label_as_long_as_they_are_few() {
+        let many: Vec<DistrictFigures> = (0..=MOST_DISTRICTS)
+            .map(|number| DistrictFigures { district: format!("isd-{number}").parse().unwrap(), ..figures(true, None) })
+            .collect();
+        let now = DateTime::UNIX_EPOCH;
+        let shown = one_by_one(&many[..MOST_DISTRICTS], &[], now);
+        assert_eq!((shown.len(), shown[0].as_str()), (MOST_DISTRICTS, "isd-0"));
+        // One more, and none has a series; those that had one are gone.
+        assert_eq!(one_by_one(&many, &shown, now), [] as [String; 0]);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use rollcall_proto::telemetry::{
@@ -24,7 +25,12 @@ pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
 pub struct Metrics {
     handle: PrometheusHandle,
     process: Collector,
+    started: DateTime<Utc>,
 }
+
+/// The library's own name for it. It reckons from /proc/stat, which a unit of ours may not see (`ProcSubset=pid`): what the process
+/// knows by itself stands in for it, or an alert on restarts would never fire there.
+const STARTED: &str = "rollcall_process_start_time_seconds";
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,8 +39,8 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Records from here on; every series carries `role`. Once in a process.
-    pub fn install(role: &'static str) -> Result<Self, BuildError> {
+    /// Records from here on; every series carries `role`. Once in a process, which has just `started`.
+    pub fn install(role: &'static str, started: DateTime<Utc>) -> Result<Self, BuildError> {
         let mut builder = PrometheusBuilder::new().add_global_label("role", role);
         for one in metric::ALL {
             let buckets: Option<&[f64]> = match one.shape {
@@ -61,12 +67,13 @@ impl Metrics {
         introduce();
         let process = Collector::new("rollcall_");
         process.describe();
-        Ok(Self { handle, process })
+        Ok(Self { handle, process, started })
     }
 
     /// The exposition.
     pub fn render(&self) -> String {
         self.process.collect();
+        metrics::gauge!(STARTED).set(self.started.timestamp_millis() as f64 / 1000.0);
         self.handle.render()
     }
 

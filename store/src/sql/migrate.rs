@@ -1,4 +1,9 @@
 //! Bringing a database to the schema of this program, and telling whether it is there.
+//!
+//! **Two versions at work.** While workers are replaced, those of the version before go on with the schema of the new one, and
+//! may be started again (PostgreSQL; an embedded store is one program's). So a migration only adds: a table, a column with a
+//! default, a function. One that takes away or changes what the version before uses says so in its name
+//! (`NNNN_breaking_….sql`), and programs older than it refuse the database from then on.
 
 use std::path::Path;
 
@@ -14,7 +19,19 @@ use crate::StoreError;
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
-const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+/// The newest migration, and the newest that programs before it cannot live with.
+const VERSION: &str = "SELECT coalesce(max(version), 0), \
+                              coalesce(max(version) FILTER (WHERE description LIKE 'breaking %'), 0) \
+                       FROM _sqlx_migrations WHERE success";
+
+/// Where a database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    /// Its newest migration; 0 without any.
+    newest: i64,
+    /// Its newest breaking one; 0 without any.
+    breaking: i64,
+}
 
 /// Makes the roles, where they are not there: `rollcall_app`, which workers become, and `rollcall_lookout`, which owns
 /// the functions that look across districts. The owner becomes a member of the first, so that its URL serves workers
@@ -55,7 +72,7 @@ pub(crate) async fn postgres(url: &SecretString) -> Result<Vec<String>, StoreErr
     let before = version_postgres(&mut connection).await?;
     apply(&mut connection).await?;
     connection.close().await.map_err(|error| fault("migrate the database", error))?;
-    Ok(names_after(&POSTGRES, before))
+    Ok(names_after(&POSTGRES, before.newest))
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -96,7 +113,7 @@ fn met_another(error: &sqlx::Error) -> bool {
 
 /// Applies what is missing to the embedded store; one process at a time, by a lock on `dir/store.lock`.
 pub(super) async fn sqlite(writer: &SqlitePool, dir: &Path) -> Result<(), StoreError> {
-    if version_sqlite(writer).await? == needed(&SQLITE) {
+    if version_sqlite(writer).await?.newest == needed(&SQLITE) {
         return Ok(());
     }
     let path = dir.join("store.lock");
@@ -112,18 +129,25 @@ pub(super) async fn sqlite(writer: &SqlitePool, dir: &Path) -> Result<(), StoreE
     done
 }
 
-/// Is the schema the one that this program was built for?
+/// Is the schema one that this program can work with: its own, or a later one that it may live with?
 pub(super) async fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    same(version_postgres(connection).await?, needed(&POSTGRES))
+    judge(version_postgres(connection).await?, needed(&POSTGRES))
 }
 
 /// Is the schema the one that this program was built for?
 pub(super) async fn check_sqlite(readers: &SqlitePool) -> Result<(), StoreError> {
-    same(version_sqlite(readers).await?, needed(&SQLITE))
+    let found = version_sqlite(readers).await?;
+    judge(Version { breaking: found.newest, ..found }, needed(&SQLITE))
 }
 
-const fn same(found: i64, needed: i64) -> Result<(), StoreError> {
-    if found == needed { Ok(()) } else { Err(StoreError::Schema { found, needed }) }
+const fn judge(found: Version, needed: i64) -> Result<(), StoreError> {
+    if found.newest < needed {
+        Err(StoreError::Schema { found: found.newest, needed })
+    } else if found.breaking > needed {
+        Err(StoreError::TooOld { found: found.newest, needed })
+    } else {
+        Ok(())
+    }
 }
 
 fn needed(migrator: &Migrator) -> i64 {
@@ -135,21 +159,23 @@ fn names_after(migrator: &Migrator, version: i64) -> Vec<String> {
     new.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect()
 }
 
-async fn version_postgres(connection: &mut PgConnection) -> Result<i64, StoreError> {
-    read_version(connection.fetch_one(VERSION).await.and_then(|row| row.try_get(0)))
+async fn version_postgres(connection: &mut PgConnection) -> Result<Version, StoreError> {
+    let row = connection.fetch_one(VERSION).await;
+    read_version(row.and_then(|row| Ok(Version { newest: row.try_get(0)?, breaking: row.try_get(1)? })))
 }
 
-async fn version_sqlite(pool: &SqlitePool) -> Result<i64, StoreError> {
-    read_version(pool.fetch_one(VERSION).await.and_then(|row| row.try_get(0)))
+async fn version_sqlite(pool: &SqlitePool) -> Result<Version, StoreError> {
+    let row = pool.fetch_one(VERSION).await;
+    read_version(row.and_then(|row| Ok(Version { newest: row.try_get(0)?, breaking: row.try_get(1)? })))
 }
 
 /// A database without our table is at version 0. Without the right to read it, it is somebody else's.
-fn read_version(version: Result<i64, sqlx::Error>) -> Result<i64, StoreError> {
+fn read_version(version: Result<Version, sqlx::Error>) -> Result<Version, StoreError> {
     version.or_else(|error| {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         // PostgreSQL: undefined table. SQLite: 1, an error in the statement.
         if code.is_some_and(|code| matches!(&*code, "42P01" | "1")) {
-            Ok(0)
+            Ok(Version { newest: 0, breaking: 0 })
         } else {
             Err(fault("read the schema's version", error))
         }
@@ -158,7 +184,8 @@ fn read_version(version: Result<i64, sqlx::Error>) -> Result<i64, StoreError> {
 
 fn failed(error: MigrateError, needed: i64) -> StoreError {
     match error {
-        MigrateError::VersionMissing(found) => StoreError::Schema { found, needed },
+        // What was applied and is none of ours comes from a newer program.
+        MigrateError::VersionMissing(found) => StoreError::TooOld { found, needed },
         MigrateError::ExecuteMigration(source, version) => {
             StoreError::Migrate { step: format!("migration {version}"), source }
         }
@@ -167,5 +194,70 @@ fn failed(error: MigrateError, needed: i64) -> StoreError {
             step: "comparing what was applied before".to_owned(),
             source: sqlx::Error::Migrate(Box::new(other)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What a program of the version before would stumble over, as far as words tell.
+    fn takes_away(sql: &str) -> bool {
+        let code: String =
+            sql.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
+        let code = code.to_uppercase();
+        code.split(';').any(|statement| {
+            let has = |word: &str| statement.contains(word);
+            let demands = has("NOT NULL") && (has("ADD COLUMN") && !has("DEFAULT") || has("SET NOT NULL"));
+            // A function or a policy that is made anew is dropped first.
+            let drops = ["DROP TABLE", "DROP COLUMN", "DROP VIEW", "RENAME "].iter().any(|what| has(what));
+            let refuses = has("REVOKE ") && has("FROM ROLLCALL_APP") || has("ALTER COLUMN") && has(" TYPE ");
+            drops || demands || refuses
+        })
+    }
+
+    #[test]
+    fn what_a_version_before_would_stumble_over_is_known() {
+        for sql in [
+            "DROP TABLE chore;",
+            "alter table run drop column reason",
+            "ALTER TABLE run RENAME COLUMN reason TO why;",
+            "ALTER TABLE run ADD COLUMN why text NOT NULL;",
+            "ALTER TABLE run ALTER COLUMN reason SET NOT NULL",
+            "ALTER TABLE run ALTER COLUMN reason TYPE uuid USING reason::uuid;",
+            "REVOKE SELECT ON run FROM rollcall_app;",
+        ] {
+            assert!(takes_away(sql), "{sql}");
+        }
+        for sql in [
+            "-- DROP TABLE run;\nCREATE TABLE more (id text NOT NULL);",
+            "ALTER TABLE run ADD COLUMN why text;",
+            "ALTER TABLE run ADD COLUMN why text NOT NULL DEFAULT '';",
+            "DROP FUNCTION lookout_figures(timestamptz); CREATE FUNCTION lookout_figures(timestamptz) RETURNS text",
+        ] {
+            assert!(!takes_away(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_migration_that_takes_away_says_so_in_its_name() {
+        for migration in POSTGRES.iter() {
+            let is_named = migration.description.starts_with("breaking ");
+            assert!(
+                is_named || !takes_away(migration.sql.as_str()),
+                "{:04} {}",
+                migration.version,
+                migration.description
+            );
+        }
+    }
+
+    #[test]
+    fn a_later_schema_serves_older_programs_until_one_breaks() {
+        let at = |newest, breaking| judge(Version { newest, breaking }, 41);
+        assert!(at(41, 0).is_ok() && at(41, 41).is_ok() && at(43, 0).is_ok() && at(43, 41).is_ok());
+        assert!(matches!(at(40, 0), Err(StoreError::Schema { found: 40, needed: 41 })));
+        assert!(matches!(at(43, 42), Err(StoreError::TooOld { found: 43, needed: 41 })));
     }
 }

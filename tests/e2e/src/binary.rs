@@ -21,6 +21,11 @@ pub fn rollcall() -> &'static PathBuf {
     PATH.get_or_init(|| variable("ROLLCALL_TEST_BINARY").map_or_else(build, PathBuf::from))
 }
 
+/// Path of a program of another version, named in `ROLLCALL_TEST_OTHER_BINARY`, to be at work beside this one.
+pub fn other() -> Option<PathBuf> {
+    variable("ROLLCALL_TEST_OTHER_BINARY").map(PathBuf::from)
+}
+
 /// The folder of the workspace.
 pub fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -1,15 +1,39 @@
-//! An installation made as `deploy/` makes it: the broker's definitions with a user for each role, and the database's two
-//! logins.
+//! An installation made as `deploy/` makes it: the broker's definitions with a user for each role, the database's two
+//! logins, and workers as the compose file starts them: its command lines and its environment, nothing else of the
+//! environment, as the user of the container file, in a file system in which that user may write nothing.
 
 use std::{
+    collections::BTreeMap,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use reqwest::Client;
+use serde::Deserialize;
 use url::Url;
 
-use crate::{Process, binary::workspace, services::Servers};
+use crate::{Process, binary, binary::workspace, services::Servers};
+
+/// The user of `deploy/Dockerfile`.
+pub const CONTAINER_USER: u32 = 10_001;
+
+/// Where the compose file has the secrets.
+const SECRETS: &str = "/run/secrets/";
+
+/// What is read of the compose file.
+#[derive(Debug, Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Service {
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+}
 
 /// The virtual host and the database of the definitions.
 pub const NAME: &str = "rollcall";
@@ -37,8 +61,12 @@ impl Deployed {
     pub async fn on(servers: &Servers, folder: &Path) -> Self {
         let folder = folder.join("secrets");
         let broker = format!("amqp://127.0.0.1:{}/{NAME}", servers.amqp.port().expect("a port"));
-        let database = format!("postgres://localhost/{NAME}?{}", servers.database.query().expect("a socket"));
-        run(Command::new("deploy/secrets").arg(&folder).args([broker, database]));
+        let mut database = servers.database.clone();
+        database.set_path(NAME);
+        database.set_username("").expect("a database's URL has a user");
+        run(Command::new("deploy/secrets").arg(&folder).args([broker, database.to_string()]));
+        // As a container has its secrets: each by its path. What lies beside them nobody can list.
+        allow(&folder, 0o711);
         let deployed = Self { folder, api: servers.api.clone(), broker: Client::new() };
         deployed.create_roles(&servers.database);
         deployed.import_definitions().await;
@@ -80,10 +108,30 @@ impl Deployed {
         ]
     }
 
-    /// Starts a worker as `deploy/` does: with the settings file of its role, and no URL in its environment.
+    /// Starts a worker as the compose file does. Its log goes to `folder`.
+    ///
+    /// # Panics
+    /// When the compose file has no such service.
     pub fn start_worker(&self, role: &str, folder: &Path) -> Process {
-        let args = ["-v", "worker", role, "--config", &self.config(role)];
-        Process::start(&format!("deployed-{role}"), folder, &args, &self.settings())
+        let text = std::fs::read_to_string(workspace().join("deploy/compose/compose.yaml")).expect("it is there");
+        let mut compose: Compose = serde_saphyr::from_str(&text).expect("the compose file can be read");
+        let service = compose.services.remove(role).unwrap_or_else(|| panic!("compose has no service {role}"));
+        let mut command = confined(&program(folder));
+        command.args(service.command.iter().map(|word| self.here(word)));
+        command.env_clear().envs(service.environment.iter().map(|(name, value)| (name, self.here(value))));
+        // The stand-in SIS is on this machine, and what a kill has swallowed is missed soon.
+        command.env("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true").env("ROLLCALL_LOST_AFTER_SECONDS", "25");
+        command.current_dir("/");
+        Process::start_command(&format!("deployed-{role}"), folder, command)
+    }
+
+    /// A word of the compose file, where secrets are, ports and the collector are not as in a container.
+    fn here(&self, word: &str) -> String {
+        match word {
+            "0.0.0.0:9464" => "127.0.0.1:0".to_owned(),
+            "http://otel-collector:4318" => "http://127.0.0.1:9".to_owned(),
+            _ => word.replace(SECRETS, &format!("{}/", self.folder.display())),
+        }
     }
 
     /// The two URLs of a role's settings file, as variables.
@@ -139,6 +187,34 @@ impl Deployed {
         let port = self.api.port().expect("a port");
         format!("http://{}:{port}/api/{path}", self.api.host_str().expect("a host"))
     }
+}
+
+/// The program where the container's user can reach it.
+fn program(folder: &Path) -> PathBuf {
+    let copy = folder.join("rollcall");
+    if !copy.exists() {
+        std::fs::hard_link(binary::rollcall(), &copy)
+            .or_else(|_| std::fs::copy(binary::rollcall(), &copy).map(drop))
+            .expect("the program can be copied");
+        allow(folder, 0o711);
+    }
+    copy
+}
+
+/// As the container's user, who has no rights and can get none; as the caller where that is not root.
+fn confined(program: &Path) -> Command {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={CONTAINER_USER}")).arg(format!("--regid={CONTAINER_USER}"));
+    command.args(["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--"]).arg(program);
+    command
+}
+
+fn allow(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("our own directory");
 }
 
 fn run(command: &mut Command) {

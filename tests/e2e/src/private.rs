@@ -1,6 +1,10 @@
 //! Servers of a test's own, for tests that stop and start them: the very functions that `./test` uses.
 
-use std::{path::Path, process::Command};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    process::Command,
+};
 
 use tempfile::TempDir;
 use url::Url;
@@ -17,6 +21,15 @@ impl PrivateServers {
     /// Starts both as a test wants them: the disk is not waited for.
     pub fn start() -> Self {
         Self::start_with("'fsync = off' 'synchronous_commit = off'")
+    }
+
+    /// As [`PrivateServers::start`], and the database listens on a loopback address of its own too, for those who may not
+    /// enter its directory.
+    pub fn start_within_reach() -> (Self, IpAddr) {
+        let address = Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(1..=254), fastrand::u8(1..=254));
+        let servers =
+            Self::start_with(&format!("'fsync = off' 'synchronous_commit = off' \"listen_addresses = '{address}'\""));
+        (servers, address.into())
     }
 
     /// Starts both as `deploy/local` does.

@@ -25,18 +25,34 @@ pub struct Process {
 impl Process {
     /// Starts `rollcall` with these arguments and settings; both outputs go to `FOLDER/NAME.log`, appended.
     pub fn start(name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
-        Self::start_with(Stdio::null(), name, folder, args, settings)
+        Self::start_with(Stdio::null(), name, folder, command(args, settings, folder))
+    }
+
+    /// As [`Process::start`], of another program than the one under test.
+    pub fn start_other(
+        program: &Path,
+        name: &str,
+        folder: &Path,
+        args: &[&str],
+        settings: &[(String, String)],
+    ) -> Self {
+        Self::start_command(name, folder, command_of(program, args, settings, folder))
     }
 
     /// As [`Process::start`], with somebody at the keyboard.
     pub fn attended(name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
-        Self::start_with(Stdio::piped(), name, folder, args, settings)
+        Self::start_with(Stdio::piped(), name, folder, command(args, settings, folder))
     }
 
-    fn start_with(input: Stdio, name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+    /// Starts any command; both outputs go to `FOLDER/NAME.log`, appended.
+    pub fn start_command(name: &str, folder: &Path, command: Command) -> Self {
+        Self::start_with(Stdio::null(), name, folder, command)
+    }
+
+    fn start_with(input: Stdio, name: &str, folder: &Path, mut command: Command) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("a log file can be made");
-        let child = command(args, settings, folder)
+        let child = command
             .stdin(input)
             .stdout(file.try_clone().expect("a file can be shared"))
             .stderr(file)
@@ -119,7 +135,11 @@ pub fn signal(pid: u32, name: &str) {
 
 /// A command for the program under test: none of the caller's own settings, working in `folder`.
 pub(crate) fn command(args: &[&str], settings: &[(String, String)], folder: &Path) -> Command {
-    let mut command = Command::new(binary::rollcall());
+    command_of(binary::rollcall(), args, settings, folder)
+}
+
+fn command_of(program: &Path, args: &[&str], settings: &[(String, String)], folder: &Path) -> Command {
+    let mut command = Command::new(program);
     let own = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROLLCALL_"));
     own.for_each(|(name, _)| {
         command.env_remove(name);

@@ -125,6 +125,10 @@ async fn settings_that_cannot_be_are_refused_by_name() {
         assert!(answer.stderr.to_uppercase().contains(key), "{name}: {}", answer.stderr);
         assert!(!answer.text().contains("hunter2"), "{}", answer.text());
     }
+    // A file that is not there.
+    let answer = Answer::of(folder.path(), &["--config", "nowhere.toml", "runs", "list"], &[]).await.expect_code(1);
+    let said = ["nowhere.toml", "No such file"].iter().all(|part| answer.stderr.contains(part));
+    assert!(said, "{}", answer.stderr);
     // A file where a directory is wanted.
     std::fs::write(folder.path().join("flat"), "").unwrap();
     let answer = Answer::of(folder.path(), &["--dir", "flat", "runs", "list"], &[]).await.expect_code(1);

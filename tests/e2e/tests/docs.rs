@@ -5,8 +5,11 @@ use std::{collections::BTreeSet, path::Path};
 
 use rollcall_e2e::binary::workspace;
 
-/// Pages whose tables name tests in their last column.
-const PAGES: [&str; 1] = ["docs/THREATS.md"];
+/// A page whose tables name tests in their last column.
+const THREATS: &str = "docs/THREATS.md";
+
+/// A page whose tables name tests, shortened (`a_{b,c}_d`, `…_d`), and their files anywhere in a row.
+const MATRIX: &str = "docs/RELIABILITY.md";
 
 fn sources(folder: &Path, text: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -32,13 +35,64 @@ fn named(page: &str) -> BTreeSet<String> {
 fn every_test_that_a_page_names_is_there() {
     let mut text = String::new();
     sources(&workspace(), &mut text);
-    for page in PAGES {
-        let names = named(&std::fs::read_to_string(workspace().join(page)).unwrap());
-        assert!(names.len() > 10, "{page}: {names:?}");
-        let missing: Vec<_> = names
-            .iter()
-            .filter(|name| !["(", "<"].iter().any(|next| text.contains(&format!("fn {name}{next}"))))
-            .collect();
-        assert!(missing.is_empty(), "{page} names tests that are not there: {missing:?}");
-    }
+    let names = named(&std::fs::read_to_string(workspace().join(THREATS)).unwrap());
+    assert!(names.len() > 10, "{THREATS}: {names:?}");
+    let missing: Vec<_> =
+        names.iter().filter(|name| !["(", "<"].iter().any(|next| text.contains(&format!("fn {name}{next}")))).collect();
+    assert!(missing.is_empty(), "{THREATS} names tests that are not there: {missing:?}");
+}
+
+/// Names in backticks of all tables that look like a test's.
+fn shortened(page: &str) -> BTreeSet<String> {
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    quoted.filter(|name| name.matches('_').count() >= 3).flat_map(spelled_out).collect()
+}
+
+/// `a_{b,c}` is `a_b` and `a_c`.
+fn spelled_out(name: &str) -> Vec<String> {
+    let Some((before, rest)) = name.split_once('{') else { return vec![name.to_owned()] };
+    let (choices, after) = rest.split_once('}').expect("a brace is closed");
+    choices.split(',').map(|choice| [before, choice, after].concat()).collect()
+}
+
+/// Whether a shortened name is this one: its parts stand in it, in their order, the outer ones at its ends.
+fn is_meant(short: &str, name: &str) -> bool {
+    let parts: Vec<&str> = short.split('…').collect();
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
+    let mut rest = name;
+    let in_order = parts.iter().all(|part| match rest.find(part) {
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+        None => false,
+    });
+    in_order && name.starts_with(first) && name.ends_with(last) && (parts.len() > 1 || name == short)
+}
+
+#[test]
+fn shortened_names_are_understood() {
+    assert_eq!(spelled_out("a_{b,c}_d"), ["a_b_d", "a_c_d"]);
+    assert!(is_meant("…_b_…_d", "a_b_c_d") && is_meant("a_b", "a_b"));
+    assert!(!is_meant("…_b", "a_b_c") && !is_meant("a_b", "a_b_c") && !is_meant("a_…_d", "b_a_d"));
+}
+
+#[test]
+fn every_test_and_file_of_the_fault_matrix_is_there() {
+    let mut text = String::new();
+    sources(&workspace(), &mut text);
+    let functions: BTreeSet<&str> =
+        text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next()).collect();
+    let page = std::fs::read_to_string(workspace().join(MATRIX)).unwrap();
+    let names = shortened(&page);
+    assert!(names.len() > 40, "{MATRIX}: {names:?}");
+    let missing: Vec<_> = names.iter().filter(|short| !functions.iter().any(|name| is_meant(short, name))).collect();
+    assert!(missing.is_empty(), "{MATRIX} names tests that are not there: {missing:?}");
+    // What a test has counted is told of a test that the matrix has.
+    let (matrix, counts) = page.split_once("## Counts").expect("the page has counts");
+    let known = shortened(matrix);
+    let strangers: Vec<_> =
+        shortened(counts).into_iter().filter(|name| !known.iter().any(|short| is_meant(short, name))).collect();
+    assert!(strangers.is_empty(), "{MATRIX} counts tests that its matrix does not name: {strangers:?}");
 }

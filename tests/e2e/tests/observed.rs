@@ -5,20 +5,27 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rollcall_e2e::{
-    House, Process,
+    District, House, Process,
     binary::workspace,
     house::{self, DISTRICT},
+    pair::until_pages_are_in,
     private::{PrivateServers, Stop},
     prometheus::{Prometheus, free_addresses, impatient_alerts},
     until,
 };
-use rollcall_sandbox::{AuthQuirks, Fault, FaultKind, Quirks, RetryAfter, SandboxConfig, Throttle};
+use rollcall_sandbox::{
+    AuthQuirks, CampusFault, CampusFaults, DataQuirks, Fault, FaultKind, Quirks, RetryAfter, SandboxConfig, Strike,
+    Throttle,
+};
 use serde_json::Value;
 
 /// From a trouble to its alert: a look at queues takes 10 s, one at the store 15 s.
 const TO_FIRE: Duration = Duration::from_mins(1);
 
 const ROLES: [&str; 4] = ["fetcher", "classifier", "writer", "flag-sync"];
+
+/// The classifier panics over the first pages of all.
+const PANICS_ONCE: (&str, &str) = ("ROLLCALL_FAILPOINTS", "commit/store pages/before=1*panic(drill)");
 
 /// One installation, measured. Fields are dropped in order: workers first, whose logs lie in the house.
 struct Observed {
@@ -49,23 +56,24 @@ impl Observed {
         let prometheus = Prometheus::start(house.folder(), &addresses, &impatient_alerts()).await;
         let mut observed = Self { house, addresses, workers: Vec::new(), prometheus, servers };
         for role in ROLES {
-            observed.start_worker(role);
+            let settings: &[_] = if role == "classifier" { &[PANICS_ONCE] } else { &[] };
+            observed.start_worker_with(role, &[], settings);
         }
         observed
     }
 
     fn start_worker(&mut self, role: &str) {
-        self.start_worker_with(role, &[]);
+        self.start_worker_with(role, &[], &[]);
     }
 
     /// Traces go to a collector that is not there, which must cost nothing but spans.
-    fn start_worker_with(&mut self, role: &str, settings: &[(&str, &str)]) {
+    fn start_worker_with(&mut self, role: &str, further_args: &[&str], settings: &[(&str, &str)]) {
         let position = ROLES.iter().position(|of| *of == role).unwrap();
         let address = self.addresses[position].to_string();
         let further = settings.iter().chain(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
         let further = further.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings: Vec<_> = self.house.settings().into_iter().chain(further).collect();
-        let args = ["-v", "worker", role, "--listen", &address];
+        let args = [&["-v", "worker", role, "--listen", &address], further_args].concat();
         let worker = Process::start(role, self.house.folder(), &args, &settings);
         self.workers.insert(position.min(self.workers.len()), worker);
     }
@@ -168,10 +176,12 @@ async fn every_query_has_data(observed: &Observed) {
     }
 }
 
-/// A first night on which the SIS asks for patience now and then, and the database refuses a student; and a message that
-/// nobody can read.
+/// A first night on which the SIS asks for patience now and then, a handler panics, and the database refuses a student; and a
+/// message that nobody can read.
 async fn a_troubled_night(observed: &Observed) {
     let house = &observed.house;
+    // What is to be seen growing has to be seen before.
+    observed.has_data("panics", "rollcall_message_panics_total{queue=\"collect\"}").await;
     let throttle = Throttle { every: 9, retry_after: RetryAfter::Seconds(1) };
     house.sis.set_quirks(Quirks { too_many_requests: Some(throttle), ..Quirks::default() });
     let stories = house.sis.expected_students(1);
@@ -183,7 +193,8 @@ async fn a_troubled_night(observed: &Observed) {
     let vhost = amqp.path().trim_start_matches('/');
     let servers = observed.servers.servers();
     servers.put(vhost, "rollcall", "page.raw.test-isd", &serde_json::json!({}), "nothing of ours").await;
-    observed.fires(&["RollcallMessagesParked", "RollcallStudentsParked", "RollcallDatabaseRefuses"]).await;
+    let alerts = ["RollcallPanics", "RollcallMessagesParked", "RollcallStudentsParked", "RollcallDatabaseRefuses"];
+    observed.fires(&alerts).await;
 }
 
 /// As the runbooks have it: mend, replay, and the next night is good. What is no message of ours is purged.
@@ -193,14 +204,14 @@ async fn the_trouble_is_mended(observed: &Observed) {
     observed.execute("ALTER TABLE student DROP CONSTRAINT unlucky").await;
     house.rollcall(&["queues", "replay", "write"]).await.expect_code(0);
     house.services().purge_queues().await;
-    observed.rests(&["RollcallMessagesParked", "RollcallStudentsParked"]).await;
+    observed.rests(&["RollcallPanics", "RollcallMessagesParked", "RollcallStudentsParked"]).await;
     house.check_roster().await;
 }
 
 /// Somebody locks the roster, and the writer has one connection.
 async fn the_database_is_slow(observed: &mut Observed) {
     observed.kill_worker("writer");
-    observed.start_worker_with("writer", &[("ROLLCALL_DATABASE_CONNECTIONS", "1")]);
+    observed.start_worker_with("writer", &[], &[("ROLLCALL_DATABASE_CONNECTIONS", "1")]);
     let mut lock = observed.house.services().database.begin().await.unwrap();
     sqlx::query("LOCK TABLE student IN SHARE MODE").execute(&mut *lock).await.unwrap();
     observed.house.sis.set_night(2);
@@ -251,6 +262,77 @@ async fn the_sis_fails(observed: &mut Observed) {
     observed.fires(&["RollcallSisSlow"]).await;
     observed.house.sis.set_quirks(Quirks::default());
     observed.rests(&["RollcallSisFailing", "RollcallRunsFailing"]).await;
+}
+
+/// Enrollments that name nobody: their page cannot be read, the run is partial, and takes nobody out.
+async fn a_page_makes_no_sense(observed: &Observed) {
+    let house = &observed.house;
+    let stories = house.sis.expected_students(house.sis.night());
+    let (one, _) = stories.iter().find(|(_, story)| story.status == "ENROLLED" && story.listed).unwrap();
+    let data = DataQuirks { nobodys_enrollments: Some(*one), ..DataQuirks::default() };
+    house.sis.set_quirks(Quirks { data, ..Quirks::default() });
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.removed), ("partial", 0), "{run:#?}");
+    observed.fires(&["RollcallPagesUndecodable"]).await;
+    house.sis.set_quirks(Quirks::default());
+    house.services().purge_queues().await;
+    assert_eq!(house.night().await.state, "succeeded");
+    house.check_roster().await;
+    observed.rests(&["RollcallPagesUndecodable"]).await;
+}
+
+/// One request at a time for what four lanes want, and a SIS that takes seconds for each.
+async fn more_work_than_workers(observed: &mut Observed) {
+    observed.kill_worker("fetcher");
+    let slow = |latency_ms| Quirks { latency_ms: Some(latency_ms), ..Quirks::default() };
+    // Discovery is one message, however long it takes: what waits is pages.
+    observed.house.sis.set_quirks(slow(300));
+    observed.start_worker_with("fetcher", &["--concurrency", "1"], &[]);
+    let run = observed.house.begin().await;
+    until_pages_are_in(&observed.house, &run, 1).await;
+    observed.house.sis.set_quirks(slow(3_000));
+    observed.fires(&["RollcallQueueOld"]).await;
+    observed.house.sis.set_quirks(Quirks::default());
+    observed.kill_worker("fetcher");
+    observed.start_worker("fetcher");
+    assert_eq!(observed.house.ended(&run).await.state, "succeeded");
+    observed.rests(&["RollcallQueueOld"]).await;
+}
+
+/// A district on Campus, which takes no flag for a while.
+async fn campus_refuses_flags(observed: &Observed) {
+    let house = &observed.house;
+    let (key, secret) = house.sis.campus_vendor();
+    std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
+    let mut district =
+        District::new("campus-isd", &house.sis.campus_base_url(), house.sis.client_id(), house.sis.client_secret());
+    "oneroster".clone_into(&mut district.kind);
+    let vendor = format!("vendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");
+    district.connection = format!("token_url = {:?}\n{vendor}", house.sis.campus_token_url());
+    let begins = house::today() - chrono::Days::new(30);
+    district.tables =
+        format!("[[program]]\nname = \"Section 504\"\nflags = true\noption = \"create-new\"\ncutover = {begins}\n");
+    let path = district.write(house.folder());
+    house.rollcall(&["district", "apply", &path.to_string_lossy()]).await.expect_code(0);
+    assert_eq!(house.night_of(&district.id).await.state, "succeeded");
+    let list = ["students", "list", "--district", &district.id, "--format", "json"];
+    let students: Vec<Value> = house.rollcall(&list).await.expect_code(0).read();
+    let student = students.iter().find(|row| row["status"] == "ENROLLED").unwrap()["student_id"].as_str().unwrap();
+
+    let refuses = Strike { fault: CampusFault::Status(409), writes_only: true, only: None, times: None };
+    house.sis.set_campus_faults(CampusFaults { strikes: vec![refuses], ..CampusFaults::default() });
+    let csv = format!(
+        "document_id,student_id,program,kind,status,start,end,file\nD1,{student},Section 504,Plan,completed,{begins},,\n"
+    );
+    let path = house.folder().join("documents.csv");
+    std::fs::write(&path, csv).unwrap();
+    let import = ["documents", "import", "--district", &district.id, &path.to_string_lossy()];
+    house.rollcall(&import).await.expect_code(0);
+    observed.fires(&["RollcallFlagsFailing"]).await;
+    house.sis.set_campus_faults(CampusFaults::default());
+    house.rollcall(&["flags", "push", "--district", &district.id]).await.expect_code(0);
+    until("the flag to be shown", TO_FIRE, || async { (house.sis.campus_flags().len() == 1).then_some(()) }).await;
+    observed.rests(&["RollcallFlagsFailing"]).await;
 }
 
 /// Short of memory, then gone; nobody has to be started again.
@@ -313,6 +395,9 @@ async fn every_query_has_data_and_every_drill_fires_its_alerts() {
     the_database_fails(&observed).await;
     the_broker_fails(&mut observed).await;
     the_sis_fails(&mut observed).await;
+    a_page_makes_no_sense(&observed).await;
+    more_work_than_workers(&mut observed).await;
+    campus_refuses_flags(&observed).await;
     // All that a series may be about has been.
     every_query_has_data(&observed).await;
     a_process_starts_again_and_again(&mut observed).await;

@@ -69,7 +69,7 @@ fn value(metrics: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_falls_with_the_broker_and_while_draining_and_liveness_stays() {
+async fn readiness_falls_with_broker_and_database_and_while_draining_and_liveness_stays() {
     let servers = PrivateServers::start();
     let house = House::on(servers.servers(), SandboxConfig { latency_ms: 8_000, ..district() }).await;
     let mut fetcher = house.start("fetcher", &["worker", "fetcher", "--listen", "127.0.0.1:0"]);
@@ -85,6 +85,13 @@ async fn readiness_falls_with_the_broker_and_while_draining_and_liveness_stays()
     servers.start_broker();
     probes.until("ready", 200).await;
     assert!(value(&probes.metrics().await, "rollcall_consumer_restarts_total", &[("queue", "fetch")]) >= Some(1.0));
+
+    servers.stop_database();
+    assert_eq!(probes.until("ready", 503).await, ["store-unavailable"]);
+    assert_eq!(probes.ask("live").await.unwrap().0, 200, "no database is no reason to be started anew either");
+    assert_eq!(probes.ask("startup").await.unwrap().0, 200);
+    servers.start_database();
+    probes.until("ready", 200).await;
 
     // A request that takes eight seconds is in hand when the process is told to stop.
     house.begin().await;
@@ -103,6 +110,7 @@ async fn readiness_falls_with_the_broker_and_while_draining_and_liveness_stays()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_is_in_the_metrics_and_their_labels_are_bounded() {
     let house = House::embedded(district()).await;
+    let begun = seconds();
     let mut serve = house.start("serve", &["serve", "--metrics-listen", "127.0.0.1:0"]);
     let probes = Probes::of(&serve).await;
     probes.until("ready", 200).await;
@@ -147,6 +155,8 @@ async fn a_night_is_in_the_metrics_and_their_labels_are_bounded() {
     assert!(of("rollcall_store_connections_max", &[]) >= 2.0);
     assert_eq!(of("rollcall_build_info", &[("role", "serve")]), 1.0);
     assert!(of("rollcall_process_resident_memory_bytes", &[]) > 1e6);
+    let started = of("rollcall_process_start_time_seconds", &[]);
+    assert!(begun <= started && started <= over, "{begun} {started} {over}");
     assert_eq!(of("rollcall_ready", &[]), 1.0);
     for label in ["run=", "student", "message_id"] {
         assert!(!metrics.lines().any(|line| line.contains('{') && line.contains(&format!("{label}\""))), "{label}");

@@ -4,7 +4,12 @@
 use std::time::{Duration, Instant};
 
 use rollcall_e2e::{
-    House, Ledger, Pair, Role, house::DISTRICT, pair::until_pages_are_in, process::signal, services::Servers, until,
+    House, Ledger, Pair, Role,
+    house::{DISTRICT, repetitions},
+    pair::until_pages_are_in,
+    process::signal,
+    services::Servers,
+    until,
 };
 use rollcall_sandbox::{Fault, FaultKind, Quirks};
 
@@ -107,6 +112,11 @@ async fn a_scheduler_that_stood_still_for_a_minute_makes_no_second_run() {
         };
         let made = until("a scheduled run", Duration::from_mins(1), || async { scheduled().await.pop() }).await;
         assert_eq!(house.ended(&made).await.state, "succeeded");
+        let long_enough = Duration::from_secs(repetitions(26, 60));
+        until("it to have stood still for long enough", Duration::from_mins(2), || async {
+            (begun.elapsed() >= long_enough).then_some(())
+        })
+        .await;
         resumed_after = begun.elapsed();
         signal(frozen.id(), "CONT");
         // The time of its next tick has long come: it ticks at once.

@@ -291,7 +291,8 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     // A database that refuses a student names the row's values in its error. A page with a guardian that does not decode,
     // a message that is none, and a SIS in trouble.
     let story = house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
-    let refuse = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{}')", story.0);
+    let refused = story.0.to_string();
+    let refuse = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{refused}')");
     sqlx::query(sqlx::AssertSqlSafe(refuse)).execute(&house.services().database).await.unwrap();
     let properties = serde_json::json!({"type": "page.raw", "delivery_mode": 2, "content_type": "application/msgpack"});
     house.services().put("rollcall.collect", &properties, &format!("{{\"LastName\": \"{PLANTED}\"}}")).await;
@@ -313,10 +314,20 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
         ("runs show", vec!["runs", "show", run.run.as_str(), "--format", "json"]),
         ("runs trace", vec!["runs", "trace", run.run.as_str(), "--all"]),
         ("runs trace html", vec!["runs", "trace", run.run.as_str(), "--all", "--format", "html"]),
+        ("runs trace of a student", vec!["runs", "trace", run.run.as_str(), "--student", refused.as_str()]),
         ("queues parked", vec!["queues", "parked"]),
     ] {
         let answer = house.rollcall(&args).await.expect_code(0);
         shown.push((name.to_owned(), answer.text()));
+    }
+    let text_of = |name: &str| shown.iter().find(|(of, _)| of == name).map(|(_, text)| text.as_str()).unwrap();
+    let told = text_of("runs trace of a student");
+    for part in [format!("student {refused}"), "planned".to_owned(), "parked".to_owned()] {
+        assert!(told.contains(&part), "what became of one student is told: {told}");
+    }
+    let page = text_of("runs trace html");
+    for outside in ["<script", "<link", "src=", "url(", "@import"] {
+        assert!(!page.contains(outside), "the page needs nothing beside itself: {outside}");
     }
     for (number, process) in processes.iter().enumerate() {
         let address = listening(process).await;

@@ -147,8 +147,9 @@ async fn pull(kind: &str, script: Script) {
     check(source.tries_changes(NoTime.now()).await);
     for mut listing in Board::new(found.asks, 1).listings {
         for page in 1..=PAGES {
-            let Some(fetched) = check(source.page(&listing, PageNo(page)).await) else { break };
-            listing.cursor = fetched.facts.cursor;
+            let Some(reply) = check(source.page(&listing, PageNo(page)).await) else { break };
+            let Some(facts) = check(source.facts(&listing, PageNo(page), &reply)) else { break };
+            listing.cursor = facts.cursor;
         }
     }
 }
@@ -169,8 +170,9 @@ async fn page(kind: &str, ids: &[&str], script: Script) {
     };
     let board = Board::new(vec![ask], 1);
     for page in 1..=PAGES {
-        if let Some(fetched) = check(source.page(&board.listings[0], PageNo(page)).await) {
-            assert!(fetched.facts.total.is_none_or(|total| total >= 0));
+        let Some(reply) = check(source.page(&board.listings[0], PageNo(page)).await) else { continue };
+        if let Some(facts) = check(source.facts(&board.listings[0], PageNo(page), &reply)) {
+            assert!(facts.total.is_none_or(|total| total >= 0));
         }
     }
 }

@@ -266,6 +266,8 @@ pub struct DataQuirks {
     pub unknown_code_student: Option<i64>,
     /// This student's last name holds a NUL.
     pub nul_name_student: Option<i64>,
+    /// This student's enrollments name no student, so that nobody can tell whose they are.
+    pub nobodys_enrollments: Option<i64>,
 }
 
 /// How dates are written.

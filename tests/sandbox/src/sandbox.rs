@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::campus::{CampusFlag, CampusProgramRow};
+use crate::campus::{CampusFaults, CampusFlag, CampusProgramRow};
 use crate::config::SandboxConfig;
 use crate::http;
 use crate::oneroster;
@@ -97,6 +97,11 @@ impl Sandbox {
     /// Somebody types a flag into its Campus, or edits one by its id.
     pub fn type_in_campus_flag(&self, flag: CampusFlag) {
         self.shared.programs.type_in(flag);
+    }
+
+    /// Puts faults of its Campus's programs and flags in force, in place of those before.
+    pub fn set_campus_faults(&self, faults: CampusFaults) {
+        self.shared.programs.set_faults(faults);
     }
 
     /// The `sourcedId` that `OneRoster` 1.2 gives to the student with this Qmlativ `StudentID`.

@@ -182,6 +182,13 @@ async fn single_students_go_wrong() {
     assert!(backwards["EndDate"].as_str().unwrap() < backwards["StartDate"].as_str().unwrap());
     let unknown = spell(DataQuirks { unknown_code_student: Some(id), ..DataQuirks::default() }).await;
     assert_eq!(unknown["WithdrawalCodeID"], 999_999);
+    let of_nobody = async |quirks| {
+        rig.sandbox.set_quirks(data(quirks));
+        let page = rig.page("Enrollment/EntryWithdrawal", &["EntryWithdrawalID", "StudentID"], 1, 1_000).await;
+        page["Objects"].as_array().unwrap().iter().filter(|row| row["StudentID"].is_null()).count()
+    };
+    assert_eq!(of_nobody(DataQuirks::default()).await, 0);
+    assert!(of_nobody(DataQuirks { nobodys_enrollments: Some(id), ..DataQuirks::default() }).await > 0);
     let marked = DataQuirks { nul_name_student: Some(id), duplicate_student: Some(id), ..DataQuirks::default() };
     rig.sandbox.set_quirks(data(marked));
     let students = rig.page(STUDENT, &["StudentID", "LastName"], 1, 1_000).await;

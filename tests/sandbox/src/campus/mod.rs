@@ -101,6 +101,11 @@ impl Shared {
         (&self.config.vendor_key, &self.config.vendor_secret)
     }
 
+    /// Puts faults in force, in place of those before.
+    pub(crate) fn set_faults(&self, faults: CampusFaults) {
+        *lock(&self.faults) = faults::Struck::new(faults);
+    }
+
     /// The programs, shown or not.
     pub(crate) fn all_programs(&self) -> Vec<CampusProgramRow> {
         lock(&self.flags).programs.clone()
@@ -184,7 +189,7 @@ impl Campus {
 
     /// Puts faults in force, in place of those before.
     pub fn set_faults(&self, faults: CampusFaults) {
-        *lock(&self.shared.faults) = faults::Struck::new(faults);
+        self.shared.set_faults(faults);
     }
 
     /// Counts since the start.

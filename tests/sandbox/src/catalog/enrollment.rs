@@ -44,6 +44,10 @@ impl Row {
         marked == Some(self.student.id())
     }
 
+    fn whose(&self, view: &View<'_>) -> Value {
+        if self.is(view.quirks.data.nobodys_enrollments) { Value::Null } else { Value::Int(self.student.id()) }
+    }
+
     fn start(&self, view: &View<'_>) -> Value {
         let is_garbled = self.is(view.quirks.data.garbage_date_student);
         if is_garbled { Value::Str("31st of Septober") } else { Value::Date(self.spell.start) }
@@ -88,7 +92,7 @@ pub(crate) static ENTRY_WITHDRAWAL: Table<Row> = Table {
     fields: &[
         Field::id("EntryWithdrawalID", |_, row: &Row| Value::Int(entry_withdrawal_id(row.student.index, row.place)))
             .required(),
-        Field::id("StudentID", |_, row: &Row| Value::Int(row.student.id())).required(),
+        Field::id("StudentID", |view, row: &Row| row.whose(view)).required(),
         Field::id("EntityID", |_, row: &Row| Value::Int(entity_id(row.spell.school))).required(),
         Field::id("SchoolYearID", |view, row: &Row| Value::Int(year_id(view, row.spell.year))).required(),
         Field::id("SchoolID", |_, row: &Row| Value::Int(school_id(row.spell.year, row.spell.school))).required(),
