@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rollcall_e2e::{
     House, Ledger, Pair, Role, house::DISTRICT, pair::until_pages_are_in, process::signal, services::Servers, until,
+    until_told,
 };
 use rollcall_sandbox::{Fault, FaultKind, Quirks};
 
@@ -105,7 +106,7 @@ async fn a_scheduler_that_stood_still_for_a_minute_makes_no_second_run() {
             let runs = house.runs().await.into_iter().filter(|run| run["trigger"] == "scheduled");
             runs.map(|run| run["run"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
-        let made = until("a scheduled run", Duration::from_mins(1), || async { scheduled().await.pop() }).await;
+        let made = until_told("a scheduled run", Duration::from_mins(1), || async { scheduled().await.pop() }).await;
         assert_eq!(house.ended(&made).await.state, "succeeded");
         resumed_after = begun.elapsed();
         signal(frozen.id(), "CONT");
