@@ -18,13 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A slice of `File`s: each file is named VERSION_DESCRIPTION.sql.
+/// A slice of `File`s: each file is named `VERSION_DESCRIPTION.sql`.
 fn list(folder: &Path) -> Result<String, Box<dyn Error>> {
     let mut paths = fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     paths.sort();
     let mut list = "&[\n".to_owned();
     for path in paths {
         let name = path.file_stem().and_then(|name| name.to_str()).ok_or("a migration has a name")?;
+        let path = path.to_str().ok_or("the name of a folder is no text")?;
         let (version, description) =
             name.split_once('_').ok_or_else(|| format!("{name} is not VERSION_DESCRIPTION.sql"))?;
         let (version, description): (i64, _) = (version.parse()?, description.replace('_', " "));
