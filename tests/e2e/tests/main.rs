@@ -35,10 +35,10 @@ fn every_file_of_tests_is_a_module() {
     let folders = ["fetcher/tests", "tests/e2e/tests", "tests/sandbox/tests", "web/tests"];
     for folder in folders.map(|folder| workspace.join(folder)) {
         let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
-        let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-        for name in files.filter(|file| file.ends_with(".rs") && file != "main.rs") {
-            let module = format!("\nmod {};\n", name.trim_end_matches(".rs"));
-            assert!(main.contains(&module), "{} has {name}, and main.rs does not name it", folder.display());
+        let paths = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("main.rs")) {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(main.contains(&format!("\nmod {name};\n")), "{}: main.rs does not name it", path.display());
         }
     }
 }
