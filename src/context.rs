@@ -32,6 +32,17 @@ pub(crate) struct Context {
     pub(crate) format: Format,
 }
 
+/// What a command has to do with the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broker {
+    /// Used: it has to answer, and gets the queues that are missing.
+    Used,
+    /// Left as it is found: a queue that is missing stays missing.
+    Seen,
+    /// Nothing, as far as the command is known: it may be away.
+    Spared,
+}
+
 impl Context {
     /// Opens what the settings name, with the machine's clock.
     pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
@@ -40,22 +51,27 @@ impl Context {
 
     /// As [`Context::open`], leaving the broker as it is found: a queue that is missing stays missing.
     pub(crate) async fn open_looking(global: &Global) -> anyhow::Result<Self> {
-        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), false).await
+        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), Broker::Seen).await
+    }
+
+    /// As [`Context::open`], for what the store alone knows: the broker may be away.
+    pub(crate) async fn open_store(global: &Global) -> anyhow::Result<Self> {
+        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), Broker::Spared).await
     }
 
     /// Opens what `settings` name.
     pub(crate) async fn open_with(global: &Global, settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
-        Self::open_as(global, settings, clock, true).await
+        Self::open_as(global, settings, clock, Broker::Used).await
     }
 
-    async fn open_as(global: &Global, settings: Settings, clock: SharedClock, declare: bool) -> anyhow::Result<Self> {
+    async fn open_as(global: &Global, settings: Settings, clock: SharedClock, broker: Broker) -> anyhow::Result<Self> {
         let (store, bus, embedded): (Store, SharedBus, _) = match &settings.backend {
             Backend::Embedded(dir) => {
                 let (store, bus) = open_embedded(dir, &settings).await?;
                 (store, Arc::clone(&bus) as _, Some(bus))
             }
             Backend::ScaledOut { .. } => {
-                let (store, bus) = open_scaled_out(&settings, declare).await?;
+                let (store, bus) = open_scaled_out(&settings, broker).await?;
                 (store, Arc::new(bus), None)
             }
         };
@@ -125,7 +141,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-async fn open_scaled_out(settings: &Settings, declare: bool) -> anyhow::Result<(Store, AmqpBus)> {
+async fn open_scaled_out(settings: &Settings, broker: Broker) -> anyhow::Result<(Store, AmqpBus)> {
     let Backend::ScaledOut { database_url, amqp_url, amqp_ca } = &settings.backend else {
         anyhow::bail!("this works on ROLLCALL_DATABASE_URL and ROLLCALL_AMQP_URL, and they are not set");
     };
@@ -134,12 +150,12 @@ async fn open_scaled_out(settings: &Settings, declare: bool) -> anyhow::Result<(
          process needs the same",
     )?;
     let store = Store::connect(database_url, key, settings.database_connections).await?;
-    let bus = AmqpBus::connect(AmqpConfig {
-        declare,
+    let config = AmqpConfig {
+        declare: broker != Broker::Seen,
         certificate_authorities: amqp_ca.clone(),
         ..AmqpConfig::new(amqp_url.clone())
-    })
-    .await?;
+    };
+    let bus = if broker == Broker::Spared { AmqpBus::on_demand(config) } else { AmqpBus::connect(config).await? };
     Ok((store, bus))
 }
 

@@ -2,8 +2,6 @@
 //! come in is named.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use std::collections::BTreeSet;
 
 use rollcall_fetcher::probe::{Outcome, probe};
@@ -17,7 +15,8 @@ use rollcall_store::{
     run::{PullState, Stage},
 };
 use serde_json::json;
-use support::{Night, STUDENTS, Way, district, sandbox};
+
+use crate::support::{Night, STUDENTS, Way, district, sandbox};
 
 fn listed(night: &Night) -> BTreeSet<i64> {
     let students = night.sandbox.expected_students(1).into_iter();

@@ -94,6 +94,13 @@ pub(crate) enum RunsVerb {
     },
 }
 
+impl RunsVerb {
+    /// Whether it shows what the store knows, and does nothing.
+    pub(crate) const fn only_reads(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show { .. } | Self::Plan { .. } | Self::Trace { .. })
+    }
+}
+
 /// Where a replay starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReplayFrom {

@@ -49,15 +49,16 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Serve(args) => serve::serve(global, &args).await,
         Verb::Worker(args) => serve::worker(global, &args, role).await,
         Verb::Web(args) => web::web(global, &args).await,
-        Verb::Lti(verb) => lti::dispatch(&Context::open(global).await?, verb).await,
-        Verb::Integrations(verb) => integrations::dispatch(&Context::open(global).await?, verb).await,
+        Verb::Lti(verb) => lti::dispatch(&Context::open_store(global).await?, verb).await,
+        Verb::Integrations(verb) => integrations::dispatch(&Context::open_store(global).await?, verb).await,
         Verb::District(verb) => district::dispatch(&Context::open(global).await?, verb).await,
         Verb::Run(args) => run::run(&Context::open(global).await?, &args).await,
+        Verb::Runs(verb) if verb.only_reads() => runs::dispatch(&Context::open_store(global).await?, verb).await,
         Verb::Runs(verb) => runs::dispatch(&Context::open(global).await?, verb).await,
         Verb::Queues(verb) => queues::dispatch(&Context::open(global).await?, verb).await,
         Verb::Documents(verb) => documents::dispatch(&Context::open(global).await?, verb).await,
         Verb::Flags(verb) => flags::dispatch(&Context::open(global).await?, verb).await,
-        Verb::Students(verb) => students::dispatch(&Context::open(global).await?, verb).await,
+        Verb::Students(verb) => students::dispatch(&Context::open_store(global).await?, verb).await,
     }
 }
 

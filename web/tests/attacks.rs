@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use chrono::TimeDelta;
 use reqwest::{StatusCode, header};
 use rollcall_proto::id::DistrictId;
 use rollcall_sandbox::lti::{Attack, LtiPlatform};
-use support::{Browser, Form, HOSTILE_HTML, OTHER_STUDENT, PROGRAM, Page, STUDENT, Site, attribute};
+
+use crate::support::{Browser, Form, HOSTILE_HTML, OTHER_STUDENT, PROGRAM, Page, STUDENT, Site, attribute};
 
 struct House {
     site: Site,

@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -13,8 +11,9 @@ use std::{
 };
 
 use serde_json::json;
-use support::{HOSTILE_HTML, PROGRAM, STUDENT, Site};
 use thirtyfour::{ChromiumLikeCapabilities as _, prelude::*};
+
+use crate::support::{HOSTILE_HTML, PROGRAM, STUDENT, Site};
 
 /// A driver and its browser, gone at the end.
 struct Chromium {

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,7 +11,8 @@ use rollcall_proto::{message::Body, topology::Queue};
 use rollcall_web::api::{self, integration};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use support::{
+
+use crate::support::{
     HOSTILE_HTML, OTHER_STUDENT, PROGRAM, STUDENT, Site,
     caller::{Caller, assert_problem},
     now,

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -14,12 +12,13 @@ use rollcall_store::{
 };
 use rollcall_web::TakeOverError;
 use serde_json::{Value, json};
-use support::{
+use uuid::Uuid;
+
+use crate::support::{
     PLAN_HASH, PROGRAM, STUDENT, Site,
     caller::{Answer, Caller, assert_problem},
     now,
 };
-use uuid::Uuid;
 
 const READ: &str = "flags.read";
 const WRITE: &str = "flags.write";

@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -17,9 +15,10 @@ use reqwest::{Client, StatusCode, header};
 use rollcall_proto::id::DistrictId;
 use rollcall_store::lti::{Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess};
 use serde_json::json;
-use support::{Browser, HOSTILE_HTML, PROGRAM, STUDENT, Site, attribute, now};
 use url::Url;
 use uuid::Uuid;
+
+use crate::support::{Browser, HOSTILE_HTML, PROGRAM, STUDENT, Site, attribute, now};
 
 const ISSUER: &str = "https://independent.example/platform";
 
@@ -77,7 +76,7 @@ impl Platform {
     }
 
     /// Signs in and clicks, then lets the browser go through the site's login and back. Returns the launch's answer.
-    async fn click(&self, browser: &mut Browser, district: &str, site: &Site) -> support::Page {
+    async fn click(&self, browser: &mut Browser, district: &str, site: &Site) -> crate::support::Page {
         let person = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let signed_in = person.post(self.url.join("login").unwrap()).form(&[("userid", "u1")]).send().await.unwrap();
         let mut cookies = cookies(&signed_in);

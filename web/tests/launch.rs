@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
-
 use chrono::TimeDelta;
 use reqwest::{StatusCode, header};
 use rollcall_sandbox::lti::Manners;
@@ -11,7 +9,8 @@ use rollcall_store::{
     document::{Author, NewDocument},
     lti::{Place, StaffAccess, StudentScope, UserAccess},
 };
-use support::{Browser, HOSTILE_HTML, LEARNER, OTHER_STUDENT, PROGRAM, STUDENT, Site, TEACHER, attribute, now};
+
+use crate::support::{Browser, HOSTILE_HTML, LEARNER, OTHER_STUDENT, PROGRAM, STUDENT, Site, TEACHER, attribute, now};
 
 /// A site with a district, a platform and a document.
 macro_rules! house {
@@ -348,7 +347,7 @@ async fn within_a_frame_that_keeps_no_cookies_the_way_leads_to_a_tab_of_its_own(
 async fn the_tools_keys_are_published_and_rotated_one_cache_life_ahead() {
     house!(site, district, _platform, browser);
     let url = site.config.jwks_url(&district);
-    let kids = |page: &support::Page| -> Vec<String> {
+    let kids = |page: &crate::support::Page| -> Vec<String> {
         let set: serde_json::Value = serde_json::from_str(&page.text).unwrap();
         set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     };

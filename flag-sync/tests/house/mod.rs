@@ -5,11 +5,12 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use rollcall_flag_sync::{Context, FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed};
 use rollcall_proto::{
     bus::{SharedBus, embedded::EmbeddedBus},
-    clock::{Clock as _, ManualClock},
+    clock::{Clock, ManualClock},
     handler::{Fate, Handler as _},
     id::{DistrictId, RunId},
     message::Message,
@@ -36,6 +37,19 @@ pub const STUDENTS: usize = 12;
 pub fn in_campus(number: usize) -> Student {
     let id = number.to_string();
     Student { sis_id: Some(id.clone()), ..student(&id) }
+}
+
+/// The test's clock, for what waits in the middle of a message: a try is repeated at once.
+struct Impatient(ManualClock);
+
+impl Clock for Impatient {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::task::yield_now())
+    }
 }
 
 /// An installation with a Campus of its own.
@@ -117,7 +131,7 @@ impl House {
             ..config
         };
         let (bus, store, clock) = (Arc::clone(&self.bus), self.f.store.clone(), self.clock.clone());
-        Context::new(config, bus, store, Arc::new(clock)).unwrap()
+        Context::new(config, bus, store, Arc::new(Impatient(clock))).unwrap()
     }
 
     pub fn handler(&self) -> FlagHandler {

@@ -90,11 +90,17 @@ impl AmqpToken {
 impl AmqpBus {
     /// Connects and declares the topology. Later losses of the connection mend themselves; only this first try fails.
     pub async fn connect(config: AmqpConfig) -> Result<Self, BusError> {
+        let bus = Self::on_demand(config);
+        bus.consuming.connection().await?;
+        Ok(bus)
+    }
+
+    /// As [`AmqpBus::connect`], once somebody asks for anything: for whoever can do without the broker. Within a runtime.
+    pub fn on_demand(config: AmqpConfig) -> Self {
         let config = Arc::new(config);
         let consuming = Arc::new(Consuming::new(Arc::clone(&config)));
-        consuming.connection().await?;
         let system = link::system(&config);
-        Ok(Self { publisher: Publisher::start(config), consuming, system })
+        Self { publisher: Publisher::start(config), consuming, system }
     }
 }
 

@@ -9,15 +9,22 @@ use std::path::Path;
 
 use secrecy::SecretString;
 use sqlx::{
-    Connection as _, Executor as _, PgConnection, Row as _, SqlitePool,
-    migrate::{MigrateError, Migrator},
+    Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
 use super::{connect::open_as_owner, fault};
 use crate::StoreError;
 
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+/// A migration, as `build.rs` has found it.
+struct File {
+    version: i64,
+    description: &'static str,
+    sql: &'static str,
+}
+
+const POSTGRES: &[File] = include!(concat!(env!("OUT_DIR"), "/postgres.rs"));
+const SQLITE: &[File] = include!(concat!(env!("OUT_DIR"), "/sqlite.rs"));
 
 /// The newest migration, and the newest that programs before it cannot live with.
 const VERSION: &str = "SELECT coalesce(max(version), 0), \
@@ -72,15 +79,15 @@ pub(crate) async fn postgres(url: &SecretString) -> Result<Vec<String>, StoreErr
     let before = version_postgres(&mut connection).await?;
     apply(&mut connection).await?;
     connection.close().await.map_err(|error| fault("migrate the database", error))?;
-    Ok(names_after(&POSTGRES, before.newest))
+    Ok(names_after(POSTGRES, before.newest))
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let mut attempt = 1;
-    while let Err(error) = POSTGRES.run_direct(None, connection, false).await {
+    let (migrator, mut attempt) = (migrator(POSTGRES), 1);
+    while let Err(error) = migrator.run_direct(None, connection, false).await {
         let passing = matches!(&error, MigrateError::ExecuteMigration(source, _) if met_another(source));
         if attempt == ROLE_ATTEMPTS || !passing {
-            return Err(failed(error, needed(&POSTGRES)));
+            return Err(failed(error, needed(POSTGRES)));
         }
         attempt += 1;
     }
@@ -113,7 +120,7 @@ fn met_another(error: &sqlx::Error) -> bool {
 
 /// Applies what is missing to the embedded store; one process at a time, by a lock on `dir/store.lock`.
 pub(super) async fn sqlite(writer: &SqlitePool, dir: &Path) -> Result<(), StoreError> {
-    if version_sqlite(writer).await?.newest == needed(&SQLITE) {
+    if version_sqlite(writer).await?.newest == needed(SQLITE) {
         return Ok(());
     }
     let path = dir.join("store.lock");
@@ -124,20 +131,20 @@ pub(super) async fn sqlite(writer: &SqlitePool, dir: &Path) -> Result<(), StoreE
     });
     let io = |error: std::io::Error| fault("lock the embedded store for migrating", error.into());
     let held = lock.await.map_err(|error| io(error.into()))?.map_err(io)?;
-    let done = SQLITE.run(writer).await.map_err(|error| failed(error, needed(&SQLITE)));
+    let done = migrator(SQLITE).run(writer).await.map_err(|error| failed(error, needed(SQLITE)));
     drop(held);
     done
 }
 
 /// Is the schema one that this program can work with: its own, or a later one that it may live with?
 pub(super) async fn check_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    judge(version_postgres(connection).await?, needed(&POSTGRES))
+    judge(version_postgres(connection).await?, needed(POSTGRES))
 }
 
 /// Is the schema the one that this program was built for?
 pub(super) async fn check_sqlite(readers: &SqlitePool) -> Result<(), StoreError> {
     let found = version_sqlite(readers).await?;
-    judge(Version { breaking: found.newest, ..found }, needed(&SQLITE))
+    judge(Version { breaking: found.newest, ..found }, needed(SQLITE))
 }
 
 const fn judge(found: Version, needed: i64) -> Result<(), StoreError> {
@@ -150,13 +157,21 @@ const fn judge(found: Version, needed: i64) -> Result<(), StoreError> {
     }
 }
 
-fn needed(migrator: &Migrator) -> i64 {
-    migrator.iter().map(|migration| migration.version).max().unwrap_or_default()
+fn migrator(files: &[File]) -> Migrator {
+    let migrations = files.iter().map(|file| {
+        let (description, sql) = (file.description.into(), file.sql.into_sql_str());
+        Migration::new(file.version, description, MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
-fn names_after(migrator: &Migrator, version: i64) -> Vec<String> {
-    let new = migrator.iter().filter(|migration| migration.version > version);
-    new.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect()
+fn needed(files: &[File]) -> i64 {
+    files.iter().map(|file| file.version).max().unwrap_or_default()
+}
+
+fn names_after(files: &[File], version: i64) -> Vec<String> {
+    let new = files.iter().filter(|file| file.version > version);
+    new.map(|file| format!("{:04} {}", file.version, file.description)).collect()
 }
 
 async fn version_postgres(connection: &mut PgConnection) -> Result<Version, StoreError> {
@@ -242,14 +257,9 @@ mod tests {
 
     #[test]
     fn a_migration_that_takes_away_says_so_in_its_name() {
-        for migration in POSTGRES.iter() {
+        for migration in POSTGRES {
             let is_named = migration.description.starts_with("breaking ");
-            assert!(
-                is_named || !takes_away(migration.sql.as_str()),
-                "{:04} {}",
-                migration.version,
-                migration.description
-            );
+            assert!(is_named || !takes_away(migration.sql), "{:04} {}", migration.version, migration.description);
         }
     }
 

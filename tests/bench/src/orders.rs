@@ -24,7 +24,7 @@ use rollcall_store::{
     secret::Keyring,
 };
 use secrecy::SecretString;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgPool, Row as _, postgres::PgRow};
 use tokio::time::{Instant, sleep};
 
 /// Runs that are made at once.
@@ -67,7 +67,7 @@ impl Point {
 }
 
 /// A run of a district, as far as it has come.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub(crate) struct Story {
     /// Whose.
     pub(crate) district: String,
@@ -84,6 +84,22 @@ pub(crate) struct Story {
     pub(crate) released_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub(crate) ended_at: Option<DateTime<Utc>>,
+}
+
+impl FromRow<'_, PgRow> for Story {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            district: row.try_get("district")?,
+            state: row.try_get("state")?,
+            reason: row.try_get("reason")?,
+            added: row.try_get("added")?,
+            created_at: row.try_get("created_at")?,
+            first_page_at: row.try_get("first_page_at")?,
+            pulled_at: row.try_get("pulled_at")?,
+            released_at: row.try_get("released_at")?,
+            ended_at: row.try_get("ended_at")?,
+        })
+    }
 }
 
 impl Story {

@@ -7,7 +7,7 @@
 
 use rollcall_e2e::Role;
 use rollcall_proto::topology::Queue;
-use sqlx::FromRow;
+use sqlx::{FromRow, Row as _, postgres::PgRow};
 
 use crate::{
     Format, Ground, Pulling,
@@ -49,7 +49,7 @@ const GOAL: f64 = 7.0 / 8.0;
 
 /// What the database tells of the pages of all districts. *Amid* is between the moments when a tenth and when nine tenths of
 /// them had been asked for: neither districts that are found out about first, nor lanes that have nothing left to do.
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 struct Pages {
     number: i64,
     /// Asked for a second, amid.
@@ -58,6 +58,17 @@ struct Pages {
     in_flight: f64,
     /// Milliseconds from question to answer in the mean, amid.
     took_ms: f64,
+}
+
+impl FromRow<'_, PgRow> for Pages {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            number: row.try_get("number")?,
+            rate_amid: row.try_get("rate_amid")?,
+            in_flight: row.try_get("in_flight")?,
+            took_ms: row.try_get("took_ms")?,
+        })
+    }
 }
 
 const PAGES: &str = "

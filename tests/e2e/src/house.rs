@@ -8,10 +8,11 @@ use tempfile::TempDir;
 use crate::{
     Answer, District, Process, RunRow, binary, canaries,
     deployed::Deployed,
+    process::signal,
     roster,
     roster::StudentRow,
     services::{Servers, Services},
-    until,
+    until, until_told,
 };
 
 /// The district of the tests.
@@ -281,8 +282,11 @@ impl House {
 
     /// Tells all workers to stop, and waits until they have.
     pub async fn stop_workers(&mut self) {
+        for (_, worker) in &self.workers {
+            signal(worker.id(), "TERM");
+        }
         for (_, mut worker) in std::mem::take(&mut self.workers) {
-            let status = worker.terminate(Duration::from_secs(40)).await;
+            let status = worker.ended(Duration::from_secs(40)).await;
             assert!(status.success(), "a worker told to stop ends in order: {status}\n{}", worker.log());
         }
     }
@@ -354,9 +358,14 @@ impl House {
 
     /// Waits until a run has stopped: held or ended.
     pub async fn ended(&self, run: &str) -> RunRow {
-        until(&format!("run {run} to stop"), RUN_LIMIT, || async {
+        let what = format!("run {run} to stop");
+        if let Place::ScaledOut(services) = &self.place {
+            until(&what, RUN_LIMIT, || async { has_stopped(&services.run_state(run).await?).then_some(()) }).await;
+            return self.show(run).await;
+        }
+        until_told(&what, RUN_LIMIT, || async {
             let row = self.show(run).await;
-            (!["queued", "running"].contains(&row.state.as_str())).then_some(row)
+            has_stopped(&row.state).then_some(row)
         })
         .await
     }
@@ -424,4 +433,9 @@ impl House {
         // As in canaries::facts.
         names.filter(|name| name.chars().count() >= 5).collect()
     }
+}
+
+/// Whether a run in this state goes on by itself.
+fn has_stopped(state: &str) -> bool {
+    !["queued", "running"].contains(&state)
 }

@@ -41,4 +41,4 @@ pub use pair::Pair;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use roster::RunRow;
-pub use waiting::until;
+pub use waiting::{until, until_told};

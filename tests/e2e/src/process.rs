@@ -95,7 +95,8 @@ impl Process {
         self.ended(limit).await
     }
 
-    async fn ended(&mut self, limit: Duration) -> ExitStatus {
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let name = self.name.clone();
         let child = &mut self.child;
         until(&format!("{name} to end as it was told"), limit, || {

@@ -123,6 +123,12 @@ impl Services {
         services
     }
 
+    /// The state of a run, as the store has it; nothing while the database does not answer.
+    pub async fn run_state(&self, run: &str) -> Option<String> {
+        let sql = "SELECT state FROM run WHERE id = $1::uuid";
+        sqlx::query_scalar(sql).bind(run).fetch_optional(&self.database).await.ok()?
+    }
+
     /// `ROLLCALL_AMQP_URL` of this test.
     pub fn amqp_url(&self) -> String {
         let mut url = self.servers.amqp.clone();
@@ -301,8 +307,7 @@ impl Services {
         self.servers.request(&self.broker, method, path, Some(body)).await
     }
 
-    async fn remove(self) {
-        self.ask(Method::DELETE, &["vhosts", &self.name]).await;
+    async fn drop_database(&self) {
         self.database.close().await;
         let admin = self.servers.admin("postgres").await;
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
@@ -311,7 +316,8 @@ impl Services {
 
     /// Removes the virtual host and the database.
     pub async fn close(self) {
-        self.remove().await;
+        let vhost = ["vhosts", &self.name];
+        tokio::join!(self.ask(Method::DELETE, &vhost), self.drop_database());
     }
 }
 

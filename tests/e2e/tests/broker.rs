@@ -69,6 +69,8 @@ async fn a_broker_gone_for_minutes_or_without_its_data_is_made_up_for() {
         for role in Role::ALL {
             assert!(house.worker(role).is_running(), "the {role:?} waits: {}", house.worker(role).log());
         }
+        // What the store knows can be looked at meanwhile.
+        house.show(run).await;
         servers.start_broker();
     })
     .await;

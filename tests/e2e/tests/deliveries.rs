@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rollcall_e2e::{Ledger, Pair, pair::until_pages_are_in, services::Servers, until};
+use rollcall_e2e::{Ledger, Pair, pair::until_pages_are_in, services::Servers, until, until_told};
 use serde_json::Value;
 
 /// Publishes messages again, in an order made of dice.
@@ -75,7 +75,7 @@ async fn a_message_of_a_newer_version_is_parked_and_all_else_goes_on() {
         bytes[at..at + VERSION_99.len()].copy_from_slice(VERSION_99);
         newer["payload"] = STANDARD.encode(bytes).into();
         house.services().republish(&newer).await;
-        let parked = until("it to be parked", Duration::from_secs(30), || async {
+        let parked = until_told("it to be parked", Duration::from_secs(30), || async {
             let listed = house.rollcall(&["queues", "parked", "fetch", "--format", "json"]).await.expect_code(0).json();
             listed.as_array().unwrap().first().cloned()
         })

@@ -10,7 +10,7 @@ use rollcall_e2e::{
     house::{self, DISTRICT},
     private::PrivateServers,
     roster::facts,
-    until,
+    until, until_told,
 };
 use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ async fn park_long_ago(servers: &PrivateServers) -> Vec<String> {
 
 /// The classifier has looked when it started: they are gone, and each has an entry of the audit trail.
 async fn check_aged(house: &House, servers: &PrivateServers, aged: &[String]) {
-    until("what was parked long ago to be gone", Duration::from_mins(1), || async {
+    until_told("what was parked long ago to be gone", Duration::from_mins(1), || async {
         let queues = house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
         queues.as_array()?.iter().all(|queue| queue["parked"] == 0).then_some(())
     })
@@ -147,7 +147,7 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     // So does parking, and putting back to work.
     let nothing = serde_json::json!({});
     servers.servers().put(NAME, "rollcall", "page.raw.test-isd", &nothing, "nothing of ours").await;
-    until("the garbage to be parked", Duration::from_secs(30), || async {
+    until_told("the garbage to be parked", Duration::from_secs(30), || async {
         let parked = house.rollcall(&["queues", "parked", "collect", "--format", "json"]).await.expect_code(0).json();
         (parked[0]["reason"] == "undecodable").then_some(())
     })
@@ -229,7 +229,7 @@ async fn a_restored_database_and_an_empty_broker_go_on_from_where_the_backup_was
     let shown = house.show(&run).await;
     assert_eq!(shown.state, "running", "the night is back in its middle: {shown:#?}");
     // A message counts as lost only after a while.
-    let code = until("reconcile --check to say what is owed", Duration::from_mins(1), || async {
+    let code = until_told("reconcile --check to say what is owed", Duration::from_mins(1), || async {
         let check = house.rollcall(&["reconcile", "--check", "--format", "json"]).await;
         let found = check.json();
         let lost = |row: &Value| row["disagreement"] == "pages-lost" && row["run"] == run.as_str();

@@ -13,7 +13,7 @@ use rollcall_e2e::{
     pair::small,
     points,
     services::Servers,
-    until,
+    until, until_told,
 };
 use rollcall_sandbox::{AuthQuirks, CampusFlag, Quirks};
 
@@ -316,7 +316,7 @@ impl TakenOver {
     async fn approval_killed(&self, program: &str, point: &str) {
         let approve = ["flags", "approve", "--district", DISTRICT, "--program", program];
         let kill = armed(&[point.to_owned()].into());
-        until("the approval to be killed", Duration::from_mins(2), || async {
+        until_told("the approval to be killed", Duration::from_mins(2), || async {
             let answer = self.house.rollcall_with(&approve, &[(ARMED, &kill)]).await;
             let busy = answer.stderr.contains("is at work");
             assert!(busy || points::killed_at(&answer.stderr).as_deref() == Some(point), "{answer:#?}");
@@ -503,7 +503,7 @@ async fn a_replay_of_parked_messages_killed_half_way_loses_none() {
             ids.sort();
             ids
         };
-        let ids = until("three parked messages", Duration::from_secs(30), || async {
+        let ids = until_told("three parked messages", Duration::from_secs(30), || async {
             let ids = parked().await;
             (ids.len() == 3).then_some(ids)
         })
@@ -513,7 +513,7 @@ async fn a_replay_of_parked_messages_killed_half_way_loses_none() {
             let killed = house.rollcall_with(&["queues", "replay", "collect"], &[(ARMED, &kill)]).await;
             assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{killed:#?}");
             faults += 1;
-            until("all of them to be parked again", Duration::from_secs(30), || async {
+            until_told("all of them to be parked again", Duration::from_secs(30), || async {
                 let now: BTreeSet<_> = parked().await.into_iter().collect();
                 (now == ids.iter().cloned().collect()).then_some(())
             })

@@ -8,7 +8,7 @@ use rollcall_e2e::{
     house::{self, DISTRICT},
     private::{PrivateServers, Stop},
     roster::facts,
-    until,
+    until, until_told,
 };
 use rollcall_sandbox::SandboxConfig;
 
@@ -195,7 +195,7 @@ async fn two_schedulers_make_one_run() {
         .await
         .expect("the district's row can be changed");
     house.start_workers(3);
-    let run = until("a scheduled run", Duration::from_mins(2), || async {
+    let run = until_told("a scheduled run", Duration::from_mins(2), || async {
         let run = house.runs().await.first().cloned();
         run.map(|run| run["run"].as_str().unwrap().to_owned())
     })

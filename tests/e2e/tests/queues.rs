@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use rollcall_e2e::{
     House,
     house::{self, DISTRICT},
-    until,
+    until, until_told,
 };
 use rollcall_proto::{
     bus::{
@@ -127,7 +127,7 @@ async fn a_replay_killed_half_way_is_taken_up_again() {
     })
     .await;
     assert!(left < 30, "it was in its midst");
-    until("the second call to find all that are left", LIMIT, || async {
+    until_told("the second call to find all that are left", LIMIT, || async {
         house.rollcall(&["queues", "replay", "flags", "--at-once", "--wait"]).await.expect_code(0);
         (count_parked(&bus).await == 0).then_some(())
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollcall_e2e::{
     House, Role, RunRow,
     house::{self, DISTRICT},
-    until,
+    until, until_told,
 };
 use rollcall_sandbox::{AuthQuirks, PagingQuirks, Quirks, SandboxConfig};
 use serde_json::Value;
@@ -163,7 +163,7 @@ async fn a_release_that_was_lost_is_published_again() {
     house.start_worker(Role::Fetcher);
     house.start_worker(Role::Classifier);
     let run = house.begin().await;
-    until("the run to be released", Duration::from_mins(1), || async {
+    until_told("the run to be released", Duration::from_mins(1), || async {
         let shown = house.rollcall(&["runs", "show", &run, "--format", "json"]).await.json();
         (shown[0]["stage"] == "release").then_some(())
     })

@@ -9,7 +9,7 @@ use rollcall_e2e::{
     pair::until_pages_are_in,
     process::signal,
     services::Servers,
-    until,
+    until, until_told,
 };
 use rollcall_sandbox::{Fault, FaultKind, Quirks};
 
@@ -110,7 +110,7 @@ async fn a_scheduler_that_stood_still_for_a_minute_makes_no_second_run() {
             let runs = house.runs().await.into_iter().filter(|run| run["trigger"] == "scheduled");
             runs.map(|run| run["run"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
-        let made = until("a scheduled run", Duration::from_mins(1), || async { scheduled().await.pop() }).await;
+        let made = until_told("a scheduled run", Duration::from_mins(1), || async { scheduled().await.pop() }).await;
         assert_eq!(house.ended(&made).await.state, "succeeded");
         let long_enough = Duration::from_secs(repetitions(26, 60));
         until("it to have stood still for long enough", Duration::from_mins(2), || async {

@@ -69,7 +69,9 @@ async fn the_version_before_goes_on_with_a_newer_schema_and_newer_messages() {
         add_columns(house, &["district", "run", "pull", "page", "plan_batch", "parked_event"]).await;
         note_migration(house, 9_998, "later").await;
         // Where it is started again, as by Kubernetes in the middle of a roll-out, it starts.
-        Role::ALL.into_iter().for_each(|role| house.replace_worker(role));
+        for role in Role::ALL {
+            house.replace_worker(role);
+        }
         loop {
             for message in house.services().tapped().await {
                 if let Some(message) = as_written_later(&message) {
@@ -97,7 +99,9 @@ async fn the_version_before_goes_on_with_a_newer_schema_and_newer_messages() {
             let settings = house.settings();
             others = Role::ALL.map(|role| start_other(&other, role, house.folder(), &settings)).into();
             until_pages_are_in(house, run, 5).await;
-            Role::ALL.into_iter().for_each(|role| house.replace_worker(role));
+            for role in Role::ALL {
+                house.replace_worker(role);
+            }
         })
         .await;
         assert!(others.iter_mut().all(Process::is_running), "the other version works");

@@ -3,14 +3,13 @@
 // Taking JSON by value keeps the tables of conditions readable.
 #![allow(clippy::needless_pass_by_value)]
 
-mod common;
-
 use std::collections::{BTreeSet, HashSet};
 
-use common::{Rig, numbers};
 use reqwest::{Method, StatusCode};
 use rollcall_sandbox::{AuthQuirks, ExtraValue, Placement, Quirks, SandboxConfig};
 use serde_json::{Value, json};
+
+use crate::common::{Rig, numbers};
 
 const STUDENT: &str = "Student/Student";
 

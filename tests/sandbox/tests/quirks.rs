@@ -1,17 +1,16 @@
 //! Each quirk does what it says, and can be switched off again; steering from another process.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Rig, numbers};
 use reqwest::{Method, StatusCode};
 use rollcall_sandbox::{
     Burst, DataQuirks, DateStyle, Drift, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, OnDeniedField,
     PagingQuirks, Quirks, RetryAfter, SandboxConfig, Scenario, Throttle,
 };
 use serde_json::{Value, json};
+
+use crate::common::{Rig, numbers};
 
 const STUDENT: &str = "Student/Student";
 const LIST: &str = "/Custom/1/Student/Student/1/50?searchFields=StudentID";

@@ -1,14 +1,13 @@
 //! The district: nights against the oracle, ids against each other, equal seeds.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod common;
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{Days, Months, NaiveDate};
-use common::Rig;
 use rollcall_sandbox::{Change, SKIPPED, Sandbox, SandboxConfig, Scenario};
 use serde_json::Value;
+
+use crate::common::Rig;
 
 const SPELL_FIELDS: [&str; 8] = [
     "EntryWithdrawalID",
@@ -227,7 +226,7 @@ async fn keys_are_unique_and_in_order_in_every_listing() {
                 "SearchCondition": { "LongSearchCondition": { "FieldName": key, "ConditionType": "NotNull" } },
             });
             let page = rig.search(&format!("{module}/{object}"), &[&key], 1, 100_000, &every_year).await;
-            let ids = common::numbers(&page, &key);
+            let ids = crate::common::numbers(&page, &key);
             assert!(!ids.is_empty() && ids.is_sorted_by(|a, b| a < b), "{module}/{object}");
         }
     }

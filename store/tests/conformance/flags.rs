@@ -1,10 +1,5 @@
 //! Documents, participations, flags and take-overs: what both engines must do alike.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
-mod roster_support;
-
-use common::{Fixture, day, new_key, ring};
 use rollcall_proto::{id::DistrictId, message::StudentEvent};
 use rollcall_store::{
     Store,
@@ -19,10 +14,14 @@ use rollcall_store::{
     lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, ViewOutcome},
     plan::Verdict,
 };
-use roster_support::*;
 use uuid::Uuid;
 
-on_both_engines! {
+use crate::{
+    common::{Fixture, day, new_key, ring},
+    roster_support::*,
+};
+
+crate::on_both_engines! {
     programs_are_the_common_ones_and_the_districts_own,
     a_document_reads_back_and_keeps_the_demographics_of_its_day,
     the_same_document_again_changes_nothing,

@@ -1,10 +1,5 @@
 //! Pulls for changes alone, on both engines: what they build upon, and that they are whole by themselves.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod common;
-
-use common::{Fixture, day, empty_plan, later, now, page};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 use rollcall_store::{
     Unchanged,
@@ -14,9 +9,11 @@ use rollcall_store::{
     run::{Baseline, Changes, Discovery, PullBase, PullScope, Snapshot, Stage},
 };
 
+use crate::common::{Fixture, day, empty_plan, later, now, page};
+
 const FIRST: ConnectionNo = ConnectionNo(0);
 
-on_both_engines! {
+crate::on_both_engines! {
     a_run_builds_upon_the_one_before_it_and_is_whole_by_itself,
     pages_that_stand_on_an_earlier_night_are_copied_with_their_content,
     only_a_run_that_succeeded_just_before_is_built_upon,

@@ -1,12 +1,6 @@
 //! What both engines must do alike for the HTTP side: registrations, logins, tickets, keys, people, the access log,
 //! integrations.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod common;
-mod roster_support;
-
-use common::{Fixture, later, new_key, now, ring};
 use rollcall_proto::{
     id::{DistrictId, StudentId},
     message::StudentEvent,
@@ -21,11 +15,15 @@ use rollcall_store::{
     },
     plan::Verdict,
 };
-use roster_support::{added, applied, changed, id, new_district, plan_of, run_at_plan, student};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-on_both_engines! {
+use crate::{
+    common::{Fixture, later, new_key, now, ring},
+    roster_support::{added, applied, changed, id, new_district, plan_of, run_at_plan, student},
+};
+
+crate::on_both_engines! {
     a_registration_reads_back_and_keeps_its_id,
     a_removed_district_has_no_registration,
     a_deployment_is_of_one_district,

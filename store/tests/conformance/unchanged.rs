@@ -1,12 +1,7 @@
 //! What both engines must do alike with pages that come back as an earlier run got them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{Fixture, facts, later, new_key, now, page};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 use rollcall_store::{
     Earlier, Store, Unchanged,
@@ -17,10 +12,12 @@ use rollcall_store::{
     run::Discovery,
 };
 
+use crate::common::{Fixture, facts, later, new_key, now, page};
+
 const FIRST: ConnectionNo = ConnectionNo(0);
 const LISTING: ListingNo = ListingNo(0);
 
-on_both_engines! {
+crate::on_both_engines! {
     an_unchanged_page_stands_on_the_earlier_one,
     only_the_last_pulled_run_is_looked_at,
     what_no_lane_hands_in_is_not_noted,

@@ -1,0 +1,137 @@
+//! Students' ids: given anew by the SIS, spelled its way, with a prefix, looked up by a launch.
+
+use rollcall_proto::{id::DistrictId, message::StudentEvent};
+use rollcall_store::{
+    Store,
+    district::{ConnectionSecrets, District},
+};
+use serde_json::json;
+
+use crate::{common::Fixture, roster_support::*};
+
+crate::on_both_engines! {
+    rekeyed_students_keep_everything_under_their_new_ids,
+    an_older_run_rekeys_nobody_whom_a_newer_has_written,
+    ids_for_writes_are_read_back_as_the_sis_spelled_them,
+    a_launch_finds_students_where_they_still_are,
+    a_students_own_id_is_no_other_students_with_a_prefix,
+}
+
+/// Student `old` as the SIS lists it under another id.
+fn rekeyed(old: &str, new: &str) -> StudentEvent {
+    let mut record = student(old);
+    record.id = id(new);
+    record.sis_id = Some(new.to_uppercase());
+    StudentEvent { rekeyed_from: Some(id(old)), ..changed(record) }
+}
+
+async fn rekeyed_students_keep_everything_under_their_new_ids(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "rekey").await;
+    applied(&store, &district, 1, vec![added(student("s1")), added(student("s2")), added(student("other"))]).await;
+    let events = vec![vec![rekeyed("s1", "b-1"), rekeyed("s2", "b-2")]];
+    let (run, batches) = released(&store, &district, 2, events).await;
+    for at_hour in [5, 6] {
+        store.apply_batch(&district, run.id, &batches[0], at(at_hour)).await.unwrap();
+    }
+    let stored = store.stored_students(&district).await.unwrap();
+    let ids: Vec<&str> = stored.iter().map(|student| student.id.0.as_str()).collect();
+    assert_eq!(ids, ["b-1", "b-2", "other"], "nobody is removed, nobody is added");
+    let detail = store.student(&district, "b-1").await.unwrap().unwrap();
+    assert_eq!(detail.record, *rekeyed("s1", "b-1").record.unwrap(), "contacts and enrollments have moved along");
+    assert_eq!(detail.history.len(), 2, "what was written under the old id is found");
+    assert_eq!(detail.history[0].parts, ["student_id", "sis_id"]);
+    assert_eq!(count(&fixture, &district, "contact").await, 6, "no contact stands twice");
+    let by_old_id = store.student(&district, "s1").await.unwrap().unwrap();
+    assert_eq!(by_old_id.row.student_id, id("b-1"));
+    // Another move later on: both earlier ids lead to the newest.
+    applied(&store, &district, 3, vec![rekeyed("b-1", "c-1")]).await;
+    for old in ["s1", "b-1"] {
+        assert_eq!(store.student(&district, old).await.unwrap().unwrap().row.student_id, id("c-1"), "{old}");
+    }
+    assert_eq!(store.history(&district, &id("c-1")).await.unwrap().len(), 3);
+}
+
+async fn an_older_run_rekeys_nobody_whom_a_newer_has_written(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "rekeyold").await;
+    applied(&store, &district, 1, vec![added(student("s1"))]).await;
+    let (old_run, old) = released(&store, &district, 2, vec![vec![rekeyed("s1", "b-1")]]).await;
+    applied(&store, &district, 3, vec![changed(student("s1"))]).await;
+    let outcome = store.apply_batch(&district, old_run.id, &old[0], at(9)).await.unwrap();
+    assert!(outcome.run_settled);
+    assert!(store.student(&district, "s1").await.unwrap().is_some());
+    let detail = store.student(&district, "s1").await.unwrap().unwrap();
+    assert_eq!((detail.row.student_id, detail.record.contacts.len()), (id("s1"), 2));
+}
+
+async fn ids_for_writes_are_read_back_as_the_sis_spelled_them(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "sisids").await;
+    let mut record = student("a-1");
+    record.sis_id = Some("A-1".to_owned());
+    applied(&store, &district, 1, vec![added(record), added(student("2"))]).await;
+    let asked = [id("a-1"), id("2"), id("nobody")];
+    let found = store.sis_ids(&district, &asked).await.unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [(id("a-1"), "A-1".to_owned())]);
+    assert!(store.sis_ids(&district, &[]).await.unwrap().is_empty());
+}
+
+/// A district with one connection of each kind, OneRoster's students after `O-`.
+async fn mixed_district(store: &Store, name: &str) -> DistrictId {
+    let connection = |kind: &str| json!({"kind": kind, "base_url": "https://sis.example/API", "client_id": "c"});
+    let mut second = connection("oneroster");
+    second["id_prefix"] = json!("O-");
+    let district: District = serde_json::from_value(json!({
+        "id": name, "name": "Invented", "time_zone": "America/Chicago",
+        "connection": [connection("skyward-qmlativ"), second],
+    }))
+    .unwrap();
+    let secrets = [ConnectionSecrets::default(), ConnectionSecrets::default()];
+    store.apply_district(&district, &secrets, "test", at(0)).await.unwrap();
+    district.id
+}
+
+/// Of connection `connection`, withdrawn from the one enrollment on `end`.
+fn leaving(name: &str, connection: u16, end: u32) -> StudentEvent {
+    let mut record = student(name);
+    record.connection = connection;
+    record.enrollments.truncate(1);
+    record.enrollments[0].withdrawal_date = Some(date(end));
+    added(record)
+}
+
+async fn a_launch_finds_students_where_they_still_are(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = mixed_district(&store, "where").await;
+    let events = vec![added(student("here")), added(student("left")), leaving("last-day", 0, 20)];
+    applied(&store, &district, 1, [events, vec![leaving("O-exclusive", 1, 20)]].concat()).await;
+    applied(&store, &district, 2, vec![gone("left")]).await;
+    // (student, day, still there)
+    for (name, day, there) in [
+        ("here", 20, true),
+        ("left", 20, false),
+        ("last-day", 20, true),
+        ("last-day", 21, false),
+        ("O-exclusive", 19, true),
+        ("O-exclusive", 20, false),
+    ] {
+        let subject = store.subject(&district, name, date(day)).await.unwrap().unwrap();
+        assert_eq!(!subject.schools.is_empty() && !subject.entities.is_empty(), there, "{name} on day {day}");
+        assert_eq!(store.subject_with_id(&district, &id(name), date(day)).await.unwrap(), Some(subject));
+    }
+}
+
+async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = mixed_district(&store, "own").await;
+    let mut other = student("O-7");
+    other.connection = 1;
+    applied(&store, &district, 1, vec![added(student("7")), added(other)]).await;
+    assert_eq!(store.subject(&district, "7", date(2)).await.unwrap(), None, "two students of that name");
+    for name in ["7", "O-7"] {
+        let subject = store.subject_with_id(&district, &id(name), date(2)).await.unwrap().unwrap();
+        assert_eq!(subject.student_id, id(name));
+    }
+    assert_eq!(store.subject_with_id(&district, &id("o-7"), date(2)).await.unwrap(), None);
+}
