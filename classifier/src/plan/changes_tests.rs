@@ -394,3 +394,9 @@ fn set_aside(mut facts: PlanFacts, people: &People) -> PlanFacts {
     facts.pulls[0].pull.discovery.as_mut().unwrap().scope = PullScope::Everything(Some("after all".to_owned()));
     facts
 }
+
+/// A row that lacks a value.
+fn without(mut row: Value, key: &str) -> Value {
+    row.as_object_mut().unwrap().remove(key);
+    row
+}

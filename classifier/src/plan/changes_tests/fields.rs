@@ -11,11 +11,6 @@ fn told(stored: &Stored, people: &People, rows: [Vec<Value>; 2]) -> Result<NewPl
     }
 }
 
-fn without(mut row: Value, key: &str) -> Value {
-    row.as_object_mut().unwrap().remove(key);
-    row
-}
-
 /// A night in the week on which a field is switched off: the rows told look emptied, be it a single one.
 #[test]
 fn a_field_that_no_changed_row_has_any_more_is_not_written_as_emptied() {
