@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A slice of `File`s: each file is named `VERSION_DESCRIPTION.sql`.
 fn list(folder: &Path) -> Result<String, Box<dyn Error>> {
     let mut paths = fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    // An editor's copies are none.
+    paths.retain(|path| path.extension().is_some_and(|end| end == "sql"));
     paths.sort();
     let mut list = "&[\n".to_owned();
     for path in paths {

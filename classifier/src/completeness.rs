@@ -64,6 +64,8 @@ pub struct Completeness {
     pub nameless_guardians: bool,
     /// OneRoster: kinds of values that whole pages lack and others have; what is stored of them stays.
     pub pages_lacking: PagesLacking,
+    /// OneRoster: those of which a few people at most kept values on the night before.
+    pub few_before: Facets,
     /// The connection speaks OneRoster, whose guardians come in the listing of students.
     pub oneroster: bool,
 }
@@ -74,6 +76,23 @@ impl Completeness {
         self.empty_supporting.contains(resource)
             || self.failed_supporting.contains(resource)
             || self.lost_grants.get(resource).is_some_and(|fields| fields.iter().any(|field| field == WHOLE_RESOURCE))
+    }
+
+    /// Believes what whole pages lack, where that few people at most would keep values because of it, tonight as on the night
+    /// before. `kept` says how many do. True: what was compared is to be compared again.
+    pub fn believe_few(&mut self, kept: impl Iterator<Item = (Facet, i64)>) -> bool {
+        let few = kept.filter(|(facet, kept)| *kept <= FEW && self.few_before.contains(*facet));
+        let believed: Facets = few.map(|(facet, _)| facet).collect();
+        self.few_before = self.few_before.without(believed);
+        self.pages_lacking = std::mem::take(&mut self.pages_lacking).without(believed);
+        !believed.is_empty()
+    }
+
+    /// Whether the pull tells of everybody whom it should: a kind of values that nobody has takes nobody out of it.
+    pub fn tells_of_everybody(&self) -> bool {
+        self.complete
+            && self.failed_supporting.is_empty()
+            && self.empty_supporting.iter().all(|name| Facet::is_value(name))
     }
 }
 
@@ -126,20 +145,25 @@ pub const THINNED: &str = "listing-thinned";
 
 /// Judges what a pull of OneRoster holds: a kind of people or of values of which there is none, and was some on the last
 /// complete pull, is treated as an empty listing is. A kind of values that whole pages lack and others have is unknown of the
-/// people on these pages, unless a person accepted it, or it was so of [`FEW`] on the night before; a `replay` is no other
-/// night.
+/// people on these pages, unless a person accepted it; for [`Completeness::believe_few`], a `replay` is no other night.
 pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>, replay: bool) {
     judged.oneroster = true;
     judged.nameless_guardians = contents.nameless > 0;
-    let held_of = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied().unwrap_or_default();
-    let accepted = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
+    let held_of = |name: &str| {
+        let named = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied();
+        named(name).or_else(|| named(name_before(name)?)).unwrap_or_default()
+    };
+    let accepted = |name: &str| {
+        let named = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
+        named(name) || name_before(name).is_some_and(named)
+    };
     let listed = |resource: &str| judged.rows.get(resource).copied().unwrap_or_default() > 0;
     let few_before = |facet: Facet| {
         let before = baseline.and_then(|last| last.thinned.get(facet.name()));
         !replay && before.is_some_and(|kept| *kept <= FEW)
     };
-    let believed = Facets::that(|facet| accepted(facet.name()) || few_before(facet));
-    judged.pages_lacking = contents.lacking.clone().without(believed);
+    judged.few_before = Facets::that(few_before);
+    judged.pages_lacking = contents.lacking.clone().without(Facets::that(|facet| accepted(facet.name())));
     let demographics = listed(Kind::Demographics.resource());
     for (facet, count) in &contents.counts {
         let name = facet.name();
@@ -158,13 +182,18 @@ pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: 
     }
 }
 
+/// What a facet was called in baselines of versions before.
+fn name_before(name: &str) -> Option<&'static str> {
+    (name == "users.stateId").then_some("users.userIds")
+}
+
 /// What a kind of values that whole pages lack comes to, where `kept` stored ones stay because of it.
 pub fn thinned(facet: Facet, kept: i64) -> Finding {
     let name = facet.name();
     let message = format!(
         "{name}: on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is \
-         listed; what {kept} had there stays as it is stored. Where they are {FEW} at most, the next complete run believes it. \
-         If more of them are meant to be empty: `rollcall runs approve RUN --accept-empty {name}`"
+         listed; what {kept} had there stays as it is stored. Where they are {FEW} at most, and as few on the next complete run, \
+         that one believes it. If more of them are meant to be empty: `rollcall runs approve RUN --accept-empty {name}`"
     );
     partial(THINNED, message)
 }

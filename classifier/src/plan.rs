@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use rollcall_proto::{
     id::{ConnectionNo, StudentId},
+    message::Fingerprint,
     roster::{School, Staff},
 };
 use rollcall_store::{
@@ -17,7 +18,7 @@ use rollcall_store::{
     board::Board,
     district::{District, SisKind},
     page::{PageFragments, PageRow},
-    plan::{NewPlan, StoredStudent, Verdict},
+    plan::{EncodedBatch, NewPlan, StoredStudent, Verdict},
     roster::StoredEnrollment,
     run::{Baseline, Counts, Discovery, Finding, FindingWeight, Pull, PullScope, PullState, Run},
 };
@@ -161,14 +162,19 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     judge_contents(&mut judged, looks, &facts);
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
-    let sides: Vec<Side<'_>> =
-        (0..facts.pulls.len()).map(|n| side(&facts, &judged[n], &looks[n], n, &nothing)).collect();
-    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(&facts, candidates, &sides));
-    let mut events = Batcher::new(facts.run.seq);
-    let mut found = diff::compare(&sides, &facts.stored, &rekeyed, second.as_ref(), records, &mut events)?;
-    let (batches, hash) = events.finish()?;
+    let Compared { sides, found, staff, batches, hash } = loop {
+        let compared = compared(&facts, &judged, looks, &nothing, &rekeyed, records)?;
+        let kept_of = |number| {
+            let own = compared.found.kept.iter().filter(move |((of, _), _)| *of == number);
+            own.map(|((_, facet), kept)| (*facet, *kept))
+        };
+        let believe = |(number, judged): (usize, &mut Completeness)| judged.believe_few(kept_of(number));
+        let believed: Vec<bool> = judged.iter_mut().enumerate().map(believe).collect();
+        if !believed.contains(&true) {
+            break compared;
+        }
+    };
     let schools = schools(&sides);
-    let staff = staff(&sides, records, &mut found.kept)?;
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(found.kept.iter().map(|((_, facet), kept)| completeness::thinned(*facet, *kept)));
     findings.extend(own_findings(&found, looks));
@@ -193,6 +199,33 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         staff_whole,
         staff_gone,
     })
+}
+
+/// What comparing comes to.
+struct Compared<'a> {
+    sides: Vec<Side<'a>>,
+    found: Differences,
+    staff: Vec<Staff>,
+    batches: Vec<EncodedBatch>,
+    hash: Fingerprint,
+}
+
+fn compared<'a>(
+    facts: &'a PlanFacts,
+    judged: &[Completeness],
+    looks: &'a [Looks],
+    nothing: &'a Discovery,
+    rekeyed: &Rekeyed,
+    records: &mut dyn Records,
+) -> Result<Compared<'a>, PlanError> {
+    let side = |number| side(facts, &judged[number], &looks[number], number, nothing);
+    let sides: Vec<Side<'_>> = (0..facts.pulls.len()).map(side).collect();
+    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(facts, candidates, &sides));
+    let mut events = Batcher::new(facts.run.seq);
+    let mut found = diff::compare(&sides, &facts.stored, rekeyed, second.as_ref(), records, &mut events)?;
+    let (batches, hash) = events.finish()?;
+    let staff = staff(&sides, records, &mut found.kept)?;
+    Ok(Compared { sides, found, staff, batches, hash })
 }
 
 fn is_oneroster(facts: &PlanFacts, pull: &PullIn) -> bool {
@@ -363,9 +396,7 @@ fn staff(sides: &[Side<'_>], records: &mut dyn Records, kept: &mut Kept) -> Resu
 
 /// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps.
 fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>]) -> bool {
-    let no_gaps =
-        |one: &Completeness| one.complete && one.empty_supporting.is_empty() && one.failed_supporting.is_empty();
-    judged.iter().all(no_gaps) && sides.iter().all(|side| !side.by_changes)
+    judged.iter().all(Completeness::tells_of_everybody) && sides.iter().all(|side| !side.by_changes)
 }
 
 /// Staff of whom a night of changes tells, by a row of theirs, that they are no longer any. An empty listing tells of

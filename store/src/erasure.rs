@@ -110,6 +110,8 @@ impl Store {
         &self,
         id: &DistrictId,
     ) -> Result<std::result::Result<(String, DateTime<Utc>), EraseRefusal>> {
+        // A later version may keep more of a district than the tables that are known here.
+        self.engine.check_own().await?;
         let mut tx = self.read(id, OPERATION).await?;
         let sql = "SELECT name, removed_at FROM district WHERE district = $1";
         let row = tx.row(OPERATION, sql, args![id]).await?.ok_or_else(|| StoreError::NoDistrict(id.clone()))?;

@@ -272,8 +272,12 @@ fn find_place(source: &Source, kind: Kind, id: &str) -> Option<Place> {
     places.iter().rev().find(|place| source.row(**place).text_at(1) == Some(id)).copied()
 }
 
-/// What a person's rows may lack because their whole pages do, by the source's id.
+/// What a person's rows may lack because their whole pages do, by the source's id. One that is marked as deleted lacks nothing:
+/// it is gone.
 pub(super) fn lacking(source: &Source, pages: &PagesLacking, id: &str) -> Facets {
+    if find(source, Kind::User, id).is_some_and(|row| !is_live(row, U::Status)) {
+        return Facets::default();
+    }
     let places = [Kind::User, Kind::Demographics].into_iter().filter_map(|kind| find_place(source, kind, id));
     places.map(|place| pages.at(place)).fold(Facets::default(), Facets::with)
 }

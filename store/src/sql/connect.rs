@@ -110,6 +110,17 @@ impl Engine {
         Ok(Self::Lite { writer, readers })
     }
 
+    /// Is the schema the program's own, and not a later one? Who has to know every table asks.
+    pub(crate) async fn check_own(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Pg(pool) => {
+                let operation = "check the database";
+                migrate::check_own(&mut *pool.acquire().await.map_err(|error| fault(operation, error))?).await
+            }
+            Self::Lite { readers, .. } => migrate::check_sqlite(readers).await,
+        }
+    }
+
     /// Can the database be reached, at the right schema?
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         match self {

@@ -141,6 +141,12 @@ pub(super) async fn check_postgres(connection: &mut PgConnection) -> Result<(), 
     judge(version_postgres(connection).await?, needed(POSTGRES))
 }
 
+/// Is the schema the one that this program was built for? A later one may have tables that it does not know.
+pub(super) async fn check_own(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let found = version_postgres(connection).await?;
+    judge(Version { breaking: found.newest, ..found }, needed(POSTGRES))
+}
+
 /// Is the schema the one that this program was built for?
 pub(super) async fn check_sqlite(readers: &SqlitePool) -> Result<(), StoreError> {
     let found = version_sqlite(readers).await?;

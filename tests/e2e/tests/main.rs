@@ -34,7 +34,14 @@ mod web;
 #[test]
 fn every_file_of_tests_is_a_module() {
     let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folders = ["fetcher/tests", "tests/e2e/tests", "tests/sandbox/tests", "web/tests"];
+    let folders = [
+        "fetcher/tests",
+        "flag-sync/tests/sync",
+        "store/tests/conformance",
+        "tests/e2e/tests",
+        "tests/sandbox/tests",
+        "web/tests",
+    ];
     for folder in folders.map(|folder| workspace.join(folder)) {
         let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
         let paths = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());

@@ -394,9 +394,10 @@ async fn every_query_has_data_and_every_drill_fires_its_alerts() {
     nobody_writes(&mut observed).await;
     the_database_fails(&observed).await;
     the_broker_fails(&mut observed).await;
+    more_work_than_workers(&mut observed).await;
+    // What the fetcher has met with is asked for below: from here on it stays the same process.
     the_sis_fails(&mut observed).await;
     a_page_makes_no_sense(&observed).await;
-    more_work_than_workers(&mut observed).await;
     campus_refuses_flags(&observed).await;
     // All that a series may be about has been.
     every_query_has_data(&observed).await;

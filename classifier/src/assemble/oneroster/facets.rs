@@ -151,6 +151,11 @@ impl Facet {
         !matches!(self, Self::Of(Students | Guardians | Staff, Agents))
     }
 
+    /// Whether this is the name of a kind of values, which people have or lack, and not of a kind of people.
+    pub fn is_value(name: &str) -> bool {
+        Self::all().any(|facet| matches!(facet, Self::Of(..)) && facet.name() == name)
+    }
+
     /// Whether few have it, so that the last one may well go.
     pub const fn is_rare(self) -> bool {
         matches!(self, Self::Of(Students | Guardians | Staff, MiddleName))
