@@ -15,6 +15,7 @@ use listing::{Defect, Look, PagesByListing, defects};
 use crate::{
     assemble::oneroster::{Contents, Facet, Facets, PagesLacking},
     fragment::Kind,
+    overlay::Kept,
 };
 use chrono::NaiveDate;
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
@@ -62,10 +63,10 @@ pub struct Completeness {
     pub rows: BTreeMap<String, i64>,
     /// OneRoster: guardians are named whom the pull does not show.
     pub nameless_guardians: bool,
-    /// OneRoster: kinds of values that whole pages lack and others have; what is stored of them stays.
+    /// OneRoster: kinds of values that whole pages lack; what is stored of them stays.
     pub pages_lacking: PagesLacking,
-    /// OneRoster: those of which a few people at most kept values on the night before.
-    pub few_before: Facets,
+    /// OneRoster: those that no page has and no baseline counts, for the version before did not.
+    pub uncounted: Facets,
     /// The connection speaks OneRoster, whose guardians come in the listing of students.
     pub oneroster: bool,
 }
@@ -78,14 +79,17 @@ impl Completeness {
             || self.lost_grants.get(resource).is_some_and(|fields| fields.iter().any(|field| field == WHOLE_RESOURCE))
     }
 
-    /// Believes what whole pages lack, where that few people at most would keep values because of it, tonight as on the night
-    /// before. `kept` says how many do. True: what was compared is to be compared again.
-    pub fn believe_few(&mut self, kept: impl Iterator<Item = (Facet, i64)>) -> bool {
-        let few = kept.filter(|(facet, kept)| *kept <= FEW && self.few_before.contains(*facet));
-        let believed: Facets = few.map(|(facet, _)| facet).collect();
-        self.few_before = self.few_before.without(believed);
+    /// Believes what whole pages lack, where few people at most would keep values because of it: they may well have been the
+    /// only ones there, and what is gone is to be ended the same night. True: what was compared is to be compared again.
+    pub fn believe_few(&mut self, kept: &Kept) -> bool {
+        let believed: Facets = kept.counts().filter(|(_, people)| *people <= FEW).map(|(facet, _)| facet).collect();
         self.pages_lacking = std::mem::take(&mut self.pages_lacking).without(believed);
         !believed.is_empty()
+    }
+
+    /// What is to be said of stored values that were kept because whole pages lack any.
+    pub fn thinned(&self, kept: &Kept) -> Vec<Finding> {
+        kept.counts().map(|(facet, people)| thinned(facet, people, self.uncounted.contains(facet))).collect()
     }
 
     /// Whether the pull tells of everybody whom it should: a kind of values that nobody has takes nobody out of it.
@@ -137,7 +141,7 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
     judged
 }
 
-/// Of so few people what whole pages lack is believed on the second night: they may have been the only ones there.
+/// Of so few people what whole pages lack is believed: they may have been the only ones there.
 const FEW: i64 = 3;
 
 /// Code of the finding of [`thinned`].
@@ -145,25 +149,24 @@ pub const THINNED: &str = "listing-thinned";
 
 /// Judges what a pull of OneRoster holds: a kind of people or of values of which there is none, and was some on the last
 /// complete pull, is treated as an empty listing is. A kind of values that whole pages lack and others have is unknown of the
-/// people on these pages, unless a person accepted it; for [`Completeness::believe_few`], a `replay` is no other night.
-pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>, replay: bool) {
+/// people on these pages, unless a person accepted it; so is one that nobody has and that was never counted.
+pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>) {
     judged.oneroster = true;
     judged.nameless_guardians = contents.nameless > 0;
-    let held_of = |name: &str| {
+    let counted = |name: &str| {
         let named = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied();
-        named(name).or_else(|| named(name_before(name)?)).unwrap_or_default()
+        named(name).or_else(|| named(name_before(name)?))
     };
+    let held_of = |name: &str| counted(name).unwrap_or_default();
     let accepted = |name: &str| {
         let named = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
         named(name) || name_before(name).is_some_and(named)
     };
     let listed = |resource: &str| judged.rows.get(resource).copied().unwrap_or_default() > 0;
-    let few_before = |facet: Facet| {
-        let before = baseline.and_then(|last| last.thinned.get(facet.name()));
-        !replay && before.is_some_and(|kept| *kept <= FEW)
-    };
-    judged.few_before = Facets::that(few_before);
-    judged.pages_lacking = contents.lacking.clone().without(Facets::that(|facet| accepted(facet.name())));
+    let nobodys = contents.counts.iter().filter(|(facet, count)| **count == 0 && facet.is_of_one());
+    judged.uncounted = nobodys.map(|(facet, _)| *facet).filter(|facet| counted(facet.name()).is_none()).collect();
+    let lacking = contents.lacking.clone().with(judged.uncounted);
+    judged.pages_lacking = lacking.without(Facets::that(|facet| accepted(facet.name())));
     let demographics = listed(Kind::Demographics.resource());
     for (facet, count) in &contents.counts {
         let name = facet.name();
@@ -187,15 +190,30 @@ fn name_before(name: &str) -> Option<&'static str> {
     (name == "users.stateId").then_some("users.userIds")
 }
 
-/// What a kind of values that whole pages lack comes to, where `kept` stored ones stay because of it.
-pub fn thinned(facet: Facet, kept: i64) -> Finding {
+/// What a kind of values that whole pages lack comes to, where stored ones of `people` stay because of it.
+fn thinned(facet: Facet, people: i64, uncounted: bool) -> Finding {
     let name = facet.name();
+    let seen = if uncounted {
+        "nobody has one, and no complete run before has counted them"
+    } else {
+        "on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is listed"
+    };
     let message = format!(
-        "{name}: on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is \
-         listed; what {kept} had there stays as it is stored. Where they are {FEW} at most, and as few on the next complete run, \
-         that one believes it. If more of them are meant to be empty: `rollcall runs approve RUN --accept-empty {name}`"
+        "{name}: {seen}; what {people} people had there stays as it is stored. If it is meant to be empty: \
+         `rollcall runs approve RUN --accept-empty {name}`"
     );
     partial(THINNED, message)
+}
+
+/// Notes what whole pages lacked and was kept. What nobody has and was never counted is not counted as none: the next run
+/// would take it for what always was so.
+pub fn note_thinned(baseline: &mut Baseline, judged: &Completeness, kept: &Kept) {
+    for (facet, people) in kept.counts() {
+        baseline.thinned.insert(facet.name().to_owned(), people);
+        if judged.uncounted.contains(facet) {
+            baseline.rows.remove(facet.name());
+        }
+    }
 }
 
 /// Judges one recheck listing on its own.

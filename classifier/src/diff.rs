@@ -33,11 +33,11 @@ use newcomers::Newcomer;
 use crate::{
     assemble::{
         Assembler, Decided, Listed, Look, Reading, Warnings,
-        oneroster::{Facet, Facets, Rekeyed},
+        oneroster::{Facets, Rekeyed},
     },
     batch::Batcher,
     fingerprint::{Fingerprinter, of_missing},
-    overlay::Unknown,
+    overlay::{Kept, Lacking, Unknown},
     view::StudentView,
 };
 
@@ -76,17 +76,23 @@ impl Side<'_> {
     }
 
     /// What a person's rows may lack because their whole pages do, by the SIS's id.
-    pub fn lacking(&self, sis_id: &str) -> Facets {
+    fn lacking(&self, sis_id: &str) -> Facets {
         let pages = self.unknown.pages();
         let assembler = self.assembler.as_ref().filter(|_| !pages.is_empty());
         assembler.map(|assembler| assembler.lacking(pages, sis_id)).unwrap_or_default()
     }
 
-    /// Puts stored values where the pull could tell none of a student. Returns what was kept because whole pages lack it.
-    fn fill(&self, record: &mut Student, stored: &Student) -> Facets {
-        let sis_id = self.assembler.as_ref().and_then(|assembler| assembler.sis_id(&record.id.0));
-        let own = sis_id.map(|id| self.lacking(id)).unwrap_or_default();
-        self.unknown.fill(record, stored, own, &|id| self.lacking(id))
+    /// Puts stored values where the pull could tell none of a student, and notes what was kept because whole pages lack it.
+    fn fill(&self, record: &mut Student, stored: &Student, kept: &mut Kept) {
+        let sis_id = self.assembler.as_ref().and_then(|assembler| assembler.sis_id(&stored.id.0));
+        let own = sis_id.map(|who| Lacking { who, facets: self.lacking(who) }).unwrap_or_default();
+        self.unknown.fill(record, stored, own, &|id| self.lacking(id), kept);
+    }
+
+    /// As [`Side::fill`], of a member of staff.
+    pub fn fill_staff(&self, member: &mut Staff, stored: &Staff, kept: &mut Kept) {
+        let own = Lacking { who: &stored.id, facets: self.lacking(&stored.id) };
+        self.unknown.fill_staff(member, stored, own, kept);
     }
 }
 
@@ -121,16 +127,8 @@ pub struct Differences {
     pub warnings: Warnings,
     /// Students told of in differing ways.
     pub duplicates: Vec<String>,
-    /// How many kept stored values because their whole pages lack any, by position of the connection.
-    pub kept: Kept,
-}
-
-/// People who kept stored values of a kind, by position of the connection.
-pub type Kept = BTreeMap<(usize, Facet), i64>;
-
-/// Counts a person's kept values.
-pub fn note_kept(kept: &mut Kept, connection: usize, values: Facets) {
-    values.iter().for_each(|facet| *kept.entry((connection, facet)).or_default() += 1);
+    /// Who kept stored values because their whole pages lack any: for each connection.
+    pub kept: Vec<Kept>,
 }
 
 /// Reason code of a candidate that the second look did not confirm.
@@ -149,7 +147,7 @@ pub fn compare(
     records: &mut dyn Records,
     batcher: &mut Batcher,
 ) -> Result<Differences, StoreError> {
-    let mut found = Differences::default();
+    let mut found = Differences { kept: vec![Kept::default(); sides.len()], ..Differences::default() };
     let steps = steps(sides, stored, &mut found.duplicates);
     let settled = settled::find(sides, stored, &steps, &mut found.warnings);
     let mut walk = Walk {
@@ -446,7 +444,7 @@ impl Walk<'_, '_> {
                 && let Ok(at) = stored.binary_search_by(|record| record.id.cmp(&event.student_id))
                 && let Some(record) = event.record.as_mut()
             {
-                note_kept(&mut self.found.kept, number, self.sides[number].fill(record, &stored[at]));
+                self.sides[number].fill(record, &stored[at], &mut self.found.kept[number]);
                 event.fingerprint = self.fingerprinter.of(&StudentView::of_record(record), event.to);
                 if event.fingerprint == fingerprint {
                     self.count(event.change, -1);

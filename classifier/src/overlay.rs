@@ -11,6 +11,8 @@
 
 mod pages;
 
+pub use pages::{Kept, Lacking};
+
 use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Staff, Student};
 use rollcall_store::run::Discovery;
 
@@ -85,14 +87,15 @@ impl Unknown {
     }
 
     /// Puts stored values where the pull could tell none. `lacking` says what a person's whole pages lack, by the SIS's id;
-    /// `own` is that of the student. Returns what was kept because of it.
+    /// `own` is that of the student. Who kept something because of it is noted.
     pub fn fill(
         &self,
         record: &mut Student,
         stored: &Student,
-        own: Facets,
+        own: Lacking<'_>,
         lacking: &dyn Fn(&str) -> Facets,
-    ) -> Facets {
+        kept: &mut Kept,
+    ) {
         let no_local_id = self.is(S::StudentNumber) || self.lacks(Group::Students, Value::Identifier);
         keep(no_local_id, &mut record.local_id, &stored.local_id);
         let no_state_id = self.is(S::StateId) || self.lacks(Group::Students, Value::StateId);
@@ -111,19 +114,18 @@ impl Unknown {
         self.fill_person(&mut record.person, &stored.person, Group::Students);
         self.fill_contacts(record, stored);
         self.fill_enrollments(&mut record.enrollments, &stored.enrollments);
-        pages::fill(record, stored, own, lacking)
+        pages::fill(record, stored, own, lacking, kept);
     }
 
     /// As [`Unknown::fill`], of a member of staff of OneRoster.
-    pub fn fill_staff(&self, member: &mut Staff, stored: &Staff, own: Facets) -> Facets {
+    pub fn fill_staff(&self, member: &mut Staff, stored: &Staff, own: Lacking<'_>, kept: &mut Kept) {
         keep(self.lacks(Group::Staff, Value::Identifier), &mut member.number, &stored.number);
         let names = [Value::GivenName, Value::MiddleName, Value::FamilyName];
         keep_names(names.map(|name| self.lacks(Group::Staff, name)), &mut member.person, &stored.person);
         fill_reach(&mut member.person, &stored.person, |value| self.lacks(Group::Staff, value));
-        let kept = pages::fill_staff(member, stored, own);
+        pages::fill_staff(member, stored, own, kept);
         // As it was read: a student's are put in order when the record is written.
         member.person.phones.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
-        kept
     }
 
     /// Grade, school, homeroom: what the deciding enrollment leads to.

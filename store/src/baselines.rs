@@ -51,7 +51,8 @@ impl Store {
     }
 }
 
-/// Keeps a complete pull's baseline. What a person accepted meanwhile stays accepted, unless rows are back.
+/// Keeps a complete pull's baseline. What a person accepted meanwhile stays accepted, unless rows are back; of kinds of values
+/// that whole pages lacked there are rows elsewhere, and the plan, made before the person spoke, did not go by it.
 pub(crate) async fn keep(
     tx: &mut Tx,
     district: &DistrictId,
@@ -66,7 +67,8 @@ pub(crate) async fn keep(
 
 fn still_accepted(baseline: &Baseline, stored: BTreeSet<String>) -> BTreeSet<String> {
     let accepted = stored.into_iter().chain(baseline.accepted_empty.iter().cloned());
-    accepted.filter(|resource| baseline.rows.get(resource).is_none_or(|rows| *rows == 0)).collect()
+    let is_back = |resource: &String| baseline.rows.get(resource).is_some_and(|rows| *rows > 0);
+    accepted.filter(|resource| !is_back(resource) || baseline.thinned.contains_key(resource)).collect()
 }
 
 pub(crate) async fn read(tx: &mut Tx, district: &DistrictId, connection: ConnectionNo) -> Result<Option<Baseline>> {
@@ -97,9 +99,10 @@ mod tests {
 
     #[test]
     fn an_accepted_emptiness_lasts_until_rows_are_back() {
-        let rows = [("empty".to_owned(), 0), ("back".to_owned(), 3)].into();
-        let baseline = Baseline { rows, accepted_empty: set(&["planned"]), ..Baseline::default() };
-        let accepted = still_accepted(&baseline, set(&["empty", "back", "not-pulled"]));
-        assert_eq!(accepted, set(&["empty", "not-pulled", "planned"]));
+        let rows = [("empty".to_owned(), 0), ("back".to_owned(), 3), ("pages".to_owned(), 3)].into();
+        let thinned = [("pages".to_owned(), 4)].into();
+        let baseline = Baseline { rows, thinned, accepted_empty: set(&["planned"]), ..Baseline::default() };
+        let accepted = still_accepted(&baseline, set(&["empty", "back", "pages", "not-pulled"]));
+        assert_eq!(accepted, set(&["empty", "not-pulled", "pages", "planned"]));
     }
 }

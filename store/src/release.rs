@@ -3,6 +3,8 @@
 //! Invariant: at most a window of a run's events is published and unsettled, so that a huge district cannot starve a
 //! small one; a batch larger than the window goes alone.
 
+use std::{borrow::Cow, collections::HashMap};
+
 use chrono::{DateTime, SubsecRound, Utc};
 use rollcall_proto::{
     id::{DistrictId, RunId},
@@ -225,7 +227,8 @@ pub(crate) async fn write_directories(
     directories: &Directories<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let schools = last_of_each(directories.schools, |school| &school.code);
+    let named = with_names(tx, district, directories.schools).await?;
+    let schools = last_of_each(&named, |school| &school.code);
     for part in schools.chunks(SIDE_ROWS) {
         schools_bulk(district, run, part).write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
     }
@@ -257,6 +260,23 @@ async fn staff_left(tx: &mut Tx, district: &DistrictId, ids: &[&str], now: DateT
                 AND staff_id NOT IN (SELECT value FROM json_each($2))";
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids, now]).await.map(drop)
+}
+
+/// The schools, where a source tells no name any more with the one that is stored: every school has one.
+async fn with_names<'a>(tx: &mut Tx, district: &DistrictId, schools: &'a [School]) -> Result<Cow<'a, [School]>> {
+    if schools.iter().all(|school| school.name.is_some()) {
+        return Ok(Cow::Borrowed(schools));
+    }
+    let sql = "SELECT code, name FROM school WHERE district = $1 AND name IS NOT NULL";
+    let mut stored = HashMap::new();
+    for row in tx.rows(OPERATION, sql, args![district]).await? {
+        stored.insert(row.get::<String>(0)?, row.get::<String>(1)?);
+    }
+    let mut schools = schools.to_vec();
+    for school in schools.iter_mut().filter(|school| school.name.is_none()) {
+        school.name = stored.get(&school.code).cloned();
+    }
+    Ok(Cow::Owned(schools))
 }
 
 /// As [`staff_left`], of those who are named.

@@ -312,7 +312,7 @@ pub struct Baseline {
     /// Whether the source's totals count rows marked as deleted, by resource; where there were any to tell it by.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub counts_deleted: std::collections::BTreeMap<String, bool>,
-    /// Kinds of values that whole pages lacked and others had, with how many people's stored ones stayed because of it.
+    /// Kinds of values that whole pages lacked, with how many people's stored ones stayed because of it.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub thinned: std::collections::BTreeMap<String, i64>,
     /// What the next pull may ask for changes over.

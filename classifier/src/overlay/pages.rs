@@ -1,89 +1,121 @@
 //! What is kept of people whose whole page of OneRoster lacks a value that other pages have.
 //!
 //! Role: the narrower half of [`super`]: a value is kept only where the row has none, and only for the people of such a page.
-//! Each function says what it kept: a page on which nobody ever had a value is no loss.
+//! Whoever keeps one is noted: a page on which nobody ever had a value is no loss, and how many lose one is what tells a field
+//! that was switched off from people who have theirs no more.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::roster::{Contact, ContactKind, Person, Staff, Student};
 
 use crate::assemble::oneroster::{EMAIL, Facet, Facets, Group, PHONE, SMS, Value};
 
+/// Who kept stored values of which kind, by the SIS's ids: a guardian of three students is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept(BTreeMap<Facet, BTreeSet<String>>);
+
+impl Kept {
+    /// How many people kept one, by kind.
+    pub fn counts(&self) -> impl Iterator<Item = (Facet, i64)> + '_ {
+        self.0.iter().map(|(facet, people)| (*facet, people.len() as i64))
+    }
+
+    fn note(&mut self, facet: Facet, who: &str) {
+        let people = self.0.entry(facet).or_default();
+        if !people.contains(who) {
+            people.insert(who.to_owned());
+        }
+    }
+}
+
+/// A person, by the SIS's id, and what their whole pages lack.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lacking<'a> {
+    /// Who.
+    pub who: &'a str,
+    /// What.
+    pub facets: Facets,
+}
+
 /// A student's own values, links to guardians, and these guardians' values.
-pub(super) fn fill(record: &mut Student, stored: &Student, own: Facets, lacking: &dyn Fn(&str) -> Facets) -> Facets {
-    let mut kept = Keeper::of(Group::Students, own);
-    kept.value(Value::Identifier, &mut record.local_id, stored.local_id.as_ref());
-    kept.value(Value::StateId, &mut record.state_id, stored.state_id.as_ref());
-    kept.value(Value::Grade, &mut record.grade, stored.grade.as_ref());
-    kept.person(&mut record.person, &stored.person);
-    let mut described = Keeper::of(Group::Described, own);
-    described.value(Value::BirthDate, &mut record.birth_date, stored.birth_date.as_ref());
-    described.value(Value::Sex, &mut record.gender, stored.gender.as_ref());
-    let links = links(record, stored, own, lacking);
-    [described.kept, links, contacts(record, stored, lacking)].into_iter().fold(kept.kept, Facets::with)
+pub(super) fn fill(
+    record: &mut Student,
+    stored: &Student,
+    own: Lacking<'_>,
+    lacking: &dyn Fn(&str) -> Facets,
+    kept: &mut Kept,
+) {
+    let mut keeper = Keeper { group: Group::Students, lacking: own, kept };
+    keeper.value(Value::Identifier, &mut record.local_id, stored.local_id.as_ref());
+    keeper.value(Value::StateId, &mut record.state_id, stored.state_id.as_ref());
+    keeper.value(Value::Grade, &mut record.grade, stored.grade.as_ref());
+    keeper.person(&mut record.person, &stored.person);
+    keeper.group = Group::Described;
+    keeper.value(Value::BirthDate, &mut record.birth_date, stored.birth_date.as_ref());
+    keeper.value(Value::Sex, &mut record.gender, stored.gender.as_ref());
+    links(record, stored, own, lacking, kept);
+    contacts(record, stored, lacking, kept);
 }
 
 /// A member of staff's values.
-pub(super) fn fill_staff(member: &mut Staff, stored: &Staff, own: Facets) -> Facets {
-    let mut kept = Keeper::of(Group::Staff, own);
-    kept.value(Value::Identifier, &mut member.number, stored.number.as_ref());
-    kept.person(&mut member.person, &stored.person);
-    kept.kept
+pub(super) fn fill_staff(member: &mut Staff, stored: &Staff, own: Lacking<'_>, kept: &mut Kept) {
+    let mut keeper = Keeper { group: Group::Staff, lacking: own, kept };
+    keeper.value(Value::Identifier, &mut member.number, stored.number.as_ref());
+    keeper.person(&mut member.person, &stored.person);
 }
 
 /// Guardians who are linked no more, from the side of whoever's page lacks links.
-fn links(record: &mut Student, stored: &Student, own: Facets, lacking: &dyn Fn(&str) -> Facets) -> Facets {
+fn links(
+    record: &mut Student,
+    stored: &Student,
+    own: Lacking<'_>,
+    lacking: &dyn Fn(&str) -> Facets,
+    kept: &mut Kept,
+) {
     let (by_student, by_guardian) =
         (Facet::Of(Group::Students, Value::Agents), Facet::Of(Group::Guardians, Value::Agents));
-    let mut kept = Facets::default();
     for contact in stored.contacts.iter().filter(|contact| contact.kind == ContactKind::Guardian) {
-        let why = if own.contains(by_student) {
-            by_student
+        let (why, who) = if own.facets.contains(by_student) {
+            (by_student, own.who)
         } else if lacking(&contact.id).contains(by_guardian) {
-            by_guardian
+            (by_guardian, contact.id.as_str())
         } else {
             continue;
         };
         if !record.contacts.iter().any(|shown| same(shown, contact)) {
             record.contacts.push(contact.clone());
-            kept.insert(why);
+            kept.note(why, who);
         }
     }
-    kept
 }
 
-fn contacts(record: &mut Student, stored: &Student, lacking: &dyn Fn(&str) -> Facets) -> Facets {
-    let mut all = Facets::default();
+fn contacts(record: &mut Student, stored: &Student, lacking: &dyn Fn(&str) -> Facets, kept: &mut Kept) {
     for contact in record.contacts.iter_mut().filter(|contact| contact.kind == ContactKind::Guardian) {
         if let Some(stored) = stored.contacts.iter().find(|stored| same(contact, stored)) {
-            let mut kept = Keeper::of(Group::Guardians, lacking(&contact.id));
-            kept.person(&mut contact.person, &stored.person);
-            all = all.with(kept.kept);
+            let lacking = Lacking { who: &contact.id, facets: lacking(&contact.id) };
+            Keeper { group: Group::Guardians, lacking, kept }.person(&mut contact.person, &stored.person);
         }
     }
-    all
 }
 
 fn same(a: &Contact, b: &Contact) -> bool {
     a.kind == b.kind && a.id == b.id
 }
 
-/// Keeps what a person's pages lack, and notes what that was.
-struct Keeper {
+/// Keeps what a person's pages lack, and notes who kept it.
+struct Keeper<'a> {
     group: Group,
-    lacking: Facets,
-    kept: Facets,
+    lacking: Lacking<'a>,
+    kept: &'a mut Kept,
 }
 
-impl Keeper {
-    fn of(group: Group, lacking: Facets) -> Self {
-        Self { group, lacking, kept: Facets::default() }
-    }
-
+impl Keeper<'_> {
     fn lacks(&self, value: Value) -> bool {
-        self.lacking.contains(Facet::Of(self.group, value))
+        self.lacking.facets.contains(Facet::Of(self.group, value))
     }
 
     fn note(&mut self, value: Value) {
-        self.kept.insert(Facet::Of(self.group, value));
+        self.kept.note(Facet::Of(self.group, value), self.lacking.who);
     }
 
     fn value<T: Clone>(&mut self, value: Value, new: &mut Option<T>, stored: Option<&T>) {
@@ -179,23 +211,42 @@ mod tests {
         }
     }
 
+    /// Who is filled, and what that keeps.
+    fn filled(
+        record: &mut Student,
+        stored: &Student,
+        facets: Facets,
+        lacking: &dyn Fn(&str) -> Facets,
+    ) -> Vec<(Facet, i64)> {
+        let mut kept = Kept::default();
+        fill(record, stored, Lacking { who: "S1", facets }, lacking, &mut kept);
+        kept.counts().collect()
+    }
+
+    /// One person each.
+    fn one_each(facets: Facets) -> Vec<(Facet, i64)> {
+        let mut each: Vec<(Facet, i64)> = facets.iter().map(|facet| (facet, 1)).collect();
+        each.sort();
+        each
+    }
+
     #[test]
     fn what_a_page_lacks_is_kept_and_told() {
         let stored = student(Some("old"), Vec::new());
         let own = all_of(Group::Students).with(all_of(Group::Described));
         let mut record = student(None, Vec::new());
-        let kept = fill(&mut record, &stored, own, &none);
+        let kept = filled(&mut record, &stored, own, &none);
         assert_eq!(record, stored);
-        assert_eq!(kept, own.without([Facet::Of(Group::Students, Value::Agents)].into_iter().collect()));
+        assert_eq!(kept, one_each(own.without([Facet::Of(Group::Students, Value::Agents)].into_iter().collect())));
         // What the row has is not touched, nor what the page does not lack.
         let mut record = student(Some("new"), Vec::new());
-        assert!(fill(&mut record, &stored, own, &none).is_empty());
+        assert_eq!(filled(&mut record, &stored, own, &none), []);
         assert_eq!(record, student(Some("new"), Vec::new()));
         let mut record = student(None, Vec::new());
-        assert!(fill(&mut record, &stored, Facets::default(), &none).is_empty());
+        assert_eq!(filled(&mut record, &stored, Facets::default(), &none), []);
         assert_eq!(record, student(None, Vec::new()));
         // Nobody ever had one.
-        assert!(fill(&mut student(None, Vec::new()), &student(None, Vec::new()), own, &none).is_empty());
+        assert_eq!(filled(&mut student(None, Vec::new()), &student(None, Vec::new()), own, &none), []);
     }
 
     #[test]
@@ -204,14 +255,15 @@ mod tests {
         let stored = student(None, vec![guardian("G1", person("old")), guardian("G2", person("old"))]);
         let shown = || student(None, vec![guardian("G2", person("new"))]);
         let mut record = shown();
-        assert_eq!(fill(&mut record, &stored, agents(Group::Students), &none), agents(Group::Students));
+        assert_eq!(filled(&mut record, &stored, agents(Group::Students), &none), one_each(agents(Group::Students)));
         assert_eq!(record.contacts, [guardian("G2", person("new")), guardian("G1", person("old"))]);
         let mut record = shown();
         let of_guardian = |id: &str| if id == "G1" { agents(Group::Guardians) } else { Facets::default() };
-        assert_eq!(fill(&mut record, &stored, Facets::default(), &of_guardian), agents(Group::Guardians));
+        let kept = filled(&mut record, &stored, Facets::default(), &of_guardian);
+        assert_eq!(kept, one_each(agents(Group::Guardians)));
         assert_eq!(record.contacts.len(), 2);
         let mut record = shown();
-        assert!(fill(&mut record, &stored, Facets::default(), &none).is_empty());
+        assert_eq!(filled(&mut record, &stored, Facets::default(), &none), []);
         assert_eq!(record.contacts.len(), 1);
     }
 
@@ -220,16 +272,31 @@ mod tests {
         let stored = student(None, vec![guardian("G1", person("old")), guardian("G2", person("old"))]);
         let mut record = student(None, vec![guardian("G1", Person::default()), guardian("G2", Person::default())]);
         let of_guardian = |id: &str| if id == "G1" { all_of(Group::Guardians) } else { Facets::default() };
-        let kept = fill(&mut record, &stored, Facets::default(), &of_guardian);
+        let kept = filled(&mut record, &stored, Facets::default(), &of_guardian);
         assert_eq!((&record.contacts[0].person, &record.contacts[1].person), (&person("old"), &Person::default()));
-        assert!(kept.contains(Facet::Of(Group::Guardians, Value::Sms)) && kept.iter().count() == 6, "{kept:?}");
+        assert!(kept.contains(&(Facet::Of(Group::Guardians, Value::Sms), 1)) && kept.len() == 6, "{kept:?}");
+    }
+
+    /// Siblings have the same guardian, whose number is one person's.
+    #[test]
+    fn a_guardian_of_several_students_is_one_person() {
+        let mut kept = Kept::default();
+        let phone = Facet::Of(Group::Guardians, Value::Phone);
+        for (guardians, people) in [(vec!["G1"], 1), (vec!["G1"], 1), (vec!["G1", "G2"], 2)] {
+            let of = |person: &dyn Fn() -> Person| guardians.iter().map(|id| guardian(id, person())).collect();
+            let stored = student(None, of(&|| person("old")));
+            let mut record = student(None, of(&Person::default));
+            fill(&mut record, &stored, Lacking::default(), &|_| all_of(Group::Guardians), &mut kept);
+            assert_eq!(kept.counts().find(|(facet, _)| *facet == phone), Some((phone, people)));
+        }
     }
 
     #[test]
     fn staff_keep_what_their_page_lacks() {
         let stored = Staff { number: Some("7".to_owned()), person: person("old"), ..Staff::default() };
         let mut member = Staff::default();
-        let kept = fill_staff(&mut member, &stored, all_of(Group::Staff));
-        assert_eq!((member, kept), (stored, all_of(Group::Staff)));
+        let mut kept = Kept::default();
+        fill_staff(&mut member, &stored, Lacking { who: "T1", facets: all_of(Group::Staff) }, &mut kept);
+        assert_eq!((member, kept.counts().collect()), (stored, one_each(all_of(Group::Staff))));
     }
 }

@@ -63,7 +63,7 @@ fn nothing(_: &str) -> Facets {
 
 fn filled(judged: &Completeness, discovery: &Discovery) -> Student {
     let mut record = student("new");
-    Unknown::of(judged, discovery).fill(&mut record, &student("old"), Facets::default(), &nothing);
+    Unknown::of(judged, discovery).fill(&mut record, &student("old"), Lacking::default(), &nothing, &mut Kept::default());
     record
 }
 
@@ -127,7 +127,7 @@ proptest! {
             discovery.refused.insert(Kind::ALL[kind].resource().to_owned(), vec!["*".to_owned()]);
         }
         let mut record = student("same");
-        Unknown::of(&complete(), &discovery).fill(&mut record, &student("same"), Facets::default(), &nothing);
+        Unknown::of(&complete(), &discovery).fill(&mut record, &student("same"), Lacking::default(), &nothing, &mut Kept::default());
         prop_assert_eq!(record, student("same"));
     }
 }

@@ -21,6 +21,7 @@ crate::on_both_engines! {
     a_plan_reads_back,
     old_plans_are_forgotten_and_held_ones_never,
     schools_and_staff_are_written_at_release,
+    a_school_that_is_not_named_any_more_keeps_its_name,
 }
 
 async fn hold(store: &Store, district: &DistrictId, day: u32) -> rollcall_store::run::Run {
@@ -174,4 +175,35 @@ async fn schools_and_staff_are_written_at_release(fixture: Fixture) {
     assert_eq!(count(&fixture, &district, "school").await, 1);
     assert_eq!(count(&fixture, &district, "staff").await, 1);
     assert_eq!(store.staff_records(&district).await.unwrap(), plan.staff);
+}
+
+async fn a_school_that_is_not_named_any_more_keeps_its_name(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "names").await;
+    let school = |code: &str, name: Option<&str>, phone: &str| School {
+        code: code.to_owned(),
+        name: name.map(str::to_owned),
+        phone: Some(phone.to_owned()),
+        ..School::default()
+    };
+    let nights = [
+        vec![school("101", Some("North"), "1"), school("102", Some("South"), "1")],
+        vec![school("101", None, "2"), school("102", Some("East"), "2"), school("103", None, "2")],
+    ];
+    for (number, schools) in (1..).zip(nights) {
+        let run = run_at_plan(&store, &district, number).await;
+        let mut plan = plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
+        plan.schools = schools;
+        assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+        store.approve(&district, run.id, "principal", at(6)).await.unwrap().unwrap();
+        store.close_run(&district, run.id, at(7)).await.unwrap().unwrap();
+    }
+    for (is, schools) in [
+        ("name = 'North' AND code = '101'", 1),
+        ("name = 'East' AND code = '102'", 1),
+        ("name IS NULL", 1),
+        ("phone = '2'", 3),
+    ] {
+        assert_eq!(count(&fixture, &district, &format!("(SELECT * FROM school WHERE {is}) AS s")).await, schools, "{is}");
+    }
 }

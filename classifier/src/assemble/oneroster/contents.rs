@@ -58,16 +58,23 @@ fn count(counts: &mut [i64], held: Facets) {
     counts.iter_mut().enumerate().for_each(|(place, count)| *count += i64::from(held.has_bit(place)));
 }
 
-/// For each page that was told tonight, the values that others of the pull have and nobody on it. Empty where there are none.
+/// For each page that was told tonight, the values that nobody on it has: those that others of the pull have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PagesLacking(Vec<Facets>);
+pub struct PagesLacking {
+    /// What each page has none of, whether others have it or not.
+    pages: Vec<Facets>,
+    /// What any page has none of.
+    anywhere: Facets,
+    /// Those that count.
+    counted: Facets,
+}
 
 impl PagesLacking {
     /// `held` is what each page holds. Pages copied from an earlier run were judged by it.
     pub(super) fn of(source: &Source, held: &[Facets]) -> Self {
         let tonights = held.iter().enumerate().filter(|(page, _)| !source.is_copy(*page));
-        let anywhere = tonights.map(|(_, held)| *held).fold(Facets::default(), Facets::with);
-        let of_kind = |kind: Kind| anywhere.common(Facets::that(|facet| facet.kind() == kind && facet.is_of_one()));
+        let counted = tonights.map(|(_, held)| *held).fold(Facets::default(), Facets::with);
+        let of_kind = |kind: Kind| Facets::that(|facet| facet.kind() == kind && facet.is_of_one());
         let (of_users, of_demographics) = (of_kind(Kind::User), of_kind(Kind::Demographics));
         let lacking = |(page, held): (usize, &Facets)| match source.kind_of_page(page) {
             _ if source.is_copy(page) => Facets::default(),
@@ -75,26 +82,32 @@ impl PagesLacking {
             Some(Kind::Demographics) => of_demographics.without(*held),
             _ => Facets::default(),
         };
-        Self::made(held.iter().enumerate().map(lacking).collect())
+        let pages: Vec<Facets> = held.iter().enumerate().map(lacking).collect();
+        let anywhere = pages.iter().copied().fold(Facets::default(), Facets::with);
+        Self { pages, anywhere, counted }
     }
 
-    fn made(pages: Vec<Facets>) -> Self {
-        Self(if pages.iter().all(|lacking| lacking.is_empty()) { Vec::new() } else { pages })
+    /// With `facets` too, which nobody has.
+    #[must_use]
+    pub fn with(mut self, facets: Facets) -> Self {
+        self.counted = self.counted.with(facets);
+        self
     }
 
     /// Without `facets`.
     #[must_use]
-    pub fn without(self, facets: Facets) -> Self {
-        Self::made(self.0.into_iter().map(|lacking| lacking.without(facets)).collect())
+    pub fn without(mut self, facets: Facets) -> Self {
+        self.counted = self.counted.without(facets);
+        self
     }
 
     /// Whether no page lacks anything.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.anywhere.common(self.counted).is_empty()
     }
 
     /// What a row may lack because its whole page does.
     pub(super) fn at(&self, place: Place) -> Facets {
-        self.0.get(place.page()).copied().unwrap_or_default()
+        self.pages.get(place.page()).map(|lacking| lacking.common(self.counted)).unwrap_or_default()
     }
 }

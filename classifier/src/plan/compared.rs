@@ -1,0 +1,138 @@
+//! Comparing what was pulled with what is stored.
+//!
+//! Role: an assembler for each connection, laid side by side and walked against the roster. Neighbours: [`crate::diff`] walks;
+//! what comes of it is judged in [`super::verdict`].
+
+use std::collections::BTreeMap;
+
+use rollcall_proto::{
+    message::Fingerprint,
+    roster::{School, Staff},
+};
+use rollcall_store::{
+    StoreError,
+    plan::EncodedBatch,
+    run::{Discovery, PullScope, PullState},
+};
+
+use super::{PlanError, PlanFacts};
+use crate::{
+    assemble::{Assembler, Reader, oneroster::Rekeyed},
+    batch::Batcher,
+    completeness::Completeness,
+    diff::{self, Differences, Records, SecondLook, Side, Standing},
+    load::Looks,
+    overlay::{Kept, Unknown},
+    recheck::{self, Candidates},
+};
+
+/// What comparing comes to.
+pub(super) struct Compared<'a> {
+    pub(super) sides: Vec<Side<'a>>,
+    pub(super) found: Differences,
+    pub(super) staff: Vec<Staff>,
+    pub(super) batches: Vec<EncodedBatch>,
+    pub(super) hash: Fingerprint,
+}
+
+pub(super) fn compared<'a>(
+    facts: &'a PlanFacts,
+    judged: &[Completeness],
+    looks: &'a [Looks],
+    nothing: &'a Discovery,
+    rekeyed: &Rekeyed,
+    records: &mut dyn Records,
+) -> Result<Compared<'a>, PlanError> {
+    let side = |number| side(facts, &judged[number], &looks[number], number, nothing);
+    let sides: Vec<Side<'_>> = (0..facts.pulls.len()).map(side).collect();
+    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(facts, candidates, &sides));
+    let mut events = Batcher::new(facts.run.seq);
+    let mut found = diff::compare(&sides, &facts.stored, rekeyed, second.as_ref(), records, &mut events)?;
+    let (batches, hash) = events.finish()?;
+    let staff = staff(&sides, records, &mut found.kept)?;
+    Ok(Compared { sides, found, staff, batches, hash })
+}
+
+fn side<'a>(
+    facts: &'a PlanFacts,
+    judged: &Completeness,
+    looks: &'a Looks,
+    number: usize,
+    nothing: &'a Discovery,
+) -> Side<'a> {
+    let pull = &facts.pulls[number];
+    let discovery = pull.pull.discovery.as_ref().unwrap_or(nothing);
+    let connection = facts.district.connections.get(usize::from(pull.pull.connection.0));
+    let usable = pull.pull.state != PullState::Failed && pull.board.is_some();
+    let assembler = connection.filter(|_| usable).map(|connection| {
+        let reader = Reader {
+            number: pull.pull.connection.0,
+            connection,
+            discovery,
+            policy: &facts.district.status,
+            today: facts.run.as_of,
+            remembered: &pull.remembered,
+            complete: judged.complete,
+        };
+        Assembler::new(reader, looks)
+    });
+    let standing = match (&assembler, judged.complete) {
+        (None, _) => Standing::Failed,
+        (Some(_), true) => Standing::Complete,
+        (Some(_), false) => Standing::Incomplete,
+    };
+    let by_changes = matches!(discovery.scope, PullScope::Changes(_));
+    Side { assembler, standing, by_changes, unknown: Unknown::of(judged, discovery) }
+}
+
+fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -> SecondLook {
+    let mut look = SecondLook::default();
+    for (pull, side) in facts.pulls.iter().zip(sides) {
+        if let (Some(board), Some(assembler)) = (&pull.board, &side.assembler) {
+            recheck::heed(&mut look, candidates, pull.pull.connection, board, &facts.pages, assembler);
+        }
+    }
+    look
+}
+
+pub(super) fn schools(sides: &[Side<'_>]) -> Vec<School> {
+    let assemblers = sides.iter().filter_map(|side| side.assembler.as_ref());
+    let schools = assemblers.flat_map(Assembler::schools).map(|school| (school.code.clone(), school));
+    schools.collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+/// The staff that are listed, by id, with what is stored of them where the pull could tell none.
+fn staff(sides: &[Side<'_>], records: &mut dyn Records, kept: &mut [Kept]) -> Result<Vec<Staff>, StoreError> {
+    let mut all = BTreeMap::new();
+    for (number, side) in sides.iter().enumerate() {
+        let Some(assembler) = &side.assembler else { continue };
+        let mut listed = assembler.staff();
+        // Of OneRoster alone: what Qmlativ does not grant of staff is not asked for.
+        if assembler.is_oneroster() && !side.unknown.is_empty() && !listed.is_empty() {
+            for stored in records.staff()? {
+                let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
+                side.fill_staff(&mut listed[at], &stored, &mut kept[number]);
+            }
+        }
+        all.extend(listed.into_iter().map(|member| (member.id.clone(), member)));
+    }
+    Ok(all.into_values().collect())
+}
+
+/// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps.
+pub(super) fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>]) -> bool {
+    judged.iter().all(Completeness::tells_of_everybody) && sides.iter().all(|side| !side.by_changes)
+}
+
+/// Staff of whom a night of changes tells, by a row of theirs, that they are no longer any. An empty listing tells of
+/// nobody.
+pub(super) fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]) -> Vec<String> {
+    if listed.is_empty() {
+        return Vec::new();
+    }
+    let by_changes = sides.iter().filter(|side| side.by_changes && side.standing == Standing::Complete);
+    let assemblers: Vec<&Assembler<'_>> = by_changes.filter_map(|side| side.assembler.as_ref()).collect();
+    let is_listed = |id: &String| listed.binary_search_by(|member| member.id.cmp(id)).is_ok();
+    let is_told = |id: &String| assemblers.iter().any(|assembler| assembler.has_user(id));
+    stored.iter().filter(|id| !is_listed(id) && is_told(id)).cloned().collect()
+}

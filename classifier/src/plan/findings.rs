@@ -1,0 +1,90 @@
+//! What the rows themselves have to say: ids and counts, never a fact of a student.
+
+use std::collections::BTreeMap;
+
+use rollcall_store::run::{Finding, FindingWeight};
+
+use crate::{
+    diff::{self, Differences, NOT_CONFIRMED},
+    load::Looks,
+    status::NO_ENROLLMENT_IN_WINDOW,
+};
+
+/// What the rows themselves have to say.
+pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut say = |weight, code: &str, what: &str, ids: &[&str]| {
+        if !ids.is_empty() {
+            findings.push(Finding {
+                weight,
+                code: code.to_owned(),
+                message: listed(what, ids),
+                count: ids.len() as i64,
+            });
+        }
+    };
+    let skipped = |wanted: &dyn Fn(&str) -> bool| -> Vec<&str> {
+        let skips = found.skips.iter().filter(|skip| wanted(&skip.reason));
+        skips.map(|skip| skip.student_id.0.as_str()).collect()
+    };
+    let not_confirmed = skipped(&|reason| reason == NOT_CONFIRMED);
+    let what = "not taken out, because the second look did not confirm it: students";
+    say(FindingWeight::Partial, NOT_CONFIRMED, what, &not_confirmed);
+    let withheld =
+        skipped(&|reason| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason));
+    say(
+        FindingWeight::Partial,
+        "students-withheld",
+        "left as they are stored, see `rollcall runs show`: students",
+        &withheld,
+    );
+    let doubles: Vec<&str> = found.duplicates.iter().map(String::as_str).collect();
+    say(
+        FindingWeight::Warning,
+        "duplicate-student",
+        "listed twice with differing facts, the later page counts: students",
+        &doubles,
+    );
+    let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (code, enrollment) in &found.warnings {
+        by_code.entry(code).or_default().push(enrollment);
+    }
+    for (code, mut enrollments) in by_code {
+        enrollments.sort_by(|a, b| crate::status::compare_ids(a, b));
+        enrollments.dedup();
+        say(FindingWeight::Warning, code, "to be mended in the SIS: enrollments", &enrollments);
+    }
+    findings.extend(oddities(looks));
+    findings
+}
+
+/// Ids that a message names; the rest is counted.
+const NAMED: usize = 5;
+
+fn listed(what: &str, ids: &[&str]) -> String {
+    let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match ids.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!("{what} {named} and {more} more"),
+        _ => format!("{what} {named}"),
+    }
+}
+
+fn oddities(looks: &[Looks]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (kind, cleaned, unreadable) in looks.iter().flat_map(|looks| looks.first.oddities()) {
+        let mut say = |code: &str, count: u64, what: &str| {
+            if count > 0 {
+                let message = format!("{}: {what}", kind.resource());
+                findings.push(Finding {
+                    weight: FindingWeight::Warning,
+                    code: code.to_owned(),
+                    message,
+                    count: count as i64,
+                });
+            }
+        };
+        say("control-characters", cleaned, "texts from which control characters were taken");
+        say("value-unreadable", unreadable, "values that are no date, number or flag, and were left out");
+    }
+    findings
+}

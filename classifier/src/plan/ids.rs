@@ -1,0 +1,78 @@
+//! Students whom their SIS has given other ids.
+//!
+//! Invariant: a plan in which somebody moves to another id waits for a person; a move is never a mass removal and a mass add.
+
+use std::collections::BTreeMap;
+
+use rollcall_proto::id::StudentId;
+use rollcall_store::{plan::StoredStudent, run::PullState};
+
+use super::{PlanFacts, is_oneroster};
+use crate::{
+    assemble::oneroster::{self, Rekeyed},
+    diff,
+    hold::HoldReason,
+    load::Looks,
+};
+
+/// Students under other ids than they are stored by: such a plan always waits for a person.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Renamed {
+    /// Who move to theirs.
+    pub(super) moved: u64,
+    /// Whom nothing links.
+    pub(super) unlinked: u64,
+}
+
+impl Renamed {
+    pub(super) fn reasons(self) -> impl Iterator<Item = HoldReason> {
+        let moved = (self.moved > 0).then_some(HoldReason::Rekeyed(self.moved));
+        moved.into_iter().chain((self.unlinked > 0).then_some(HoldReason::Unlinked(self.unlinked)))
+    }
+}
+
+/// Finds the students whose SIS has given them other ids. What is stored of them then stands under the new ones.
+pub(super) fn rekey(facts: &mut PlanFacts, looks: &[Looks]) -> Rekeyed {
+    let mut all = Rekeyed::new();
+    for (pull, looks) in facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull)) {
+        let number = pull.pull.connection.0;
+        let prefix = facts.district.connections[usize::from(number)].id_prefix.as_deref().unwrap_or_default();
+        all.extend(oneroster::rekeyed(&looks.first, number, prefix, &facts.stored));
+    }
+    if all.is_empty() {
+        return all;
+    }
+    let new_of: BTreeMap<&StudentId, &StudentId> = all.iter().map(|(new, old)| (old, new)).collect();
+    let rename = |id: &mut StudentId| {
+        if let Some(new) = new_of.get(id) {
+            id.clone_from(new);
+        }
+    };
+    facts.stored.iter_mut().for_each(|student| rename(&mut student.id));
+    facts.stored.sort_by(diff::by_id);
+    for remembered in facts.pulls.iter_mut().map(|pull| &mut pull.remembered) {
+        for stored in remembered.iter_mut() {
+            rename(&mut stored.student);
+        }
+        remembered.sort_by(|a, b| (&a.student, &a.enrollment.id).cmp(&(&b.student, &b.enrollment.id)));
+    }
+    all
+}
+
+/// How many of those that move to another id attend, if any does: a former student who comes back needs nobody's word.
+pub(super) fn attending(stored: &[StoredStudent], rekeyed: &Rekeyed) -> u64 {
+    let moved = stored.iter().filter(|student| rekeyed.contains_key(&student.id));
+    if moved.clone().any(|student| student.status.is_attending()) { moved.count() as u64 } else { 0 }
+}
+
+/// Attending students whom no id links to what their source lists now.
+pub(super) fn unlinked(facts: &PlanFacts, looks: &[Looks]) -> u64 {
+    let pulls = facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull));
+    let whole = pulls.filter(|(pull, _)| pull.board.is_some() && pull.pull.state != PullState::Failed);
+    let of_each = whole.map(|(pull, looks)| {
+        let number = pull.pull.connection.0;
+        let prefix = facts.district.connections[usize::from(number)].id_prefix.as_deref().unwrap_or_default();
+        oneroster::unlinked(&looks.first, number, prefix, &facts.stored)
+    });
+    of_each.sum()
+}

@@ -1,0 +1,70 @@
+//! What becomes of a run: released, held, looked at a second time, or nothing to do.
+//!
+//! Invariants: nothing is released that takes someone out without a second look, or that exceeds what the district or an
+//! approving person admitted.
+
+use rollcall_store::{
+    StoreError,
+    plan::{StoredStudent, Verdict},
+    run::Counts,
+};
+
+use super::{PlanFacts, ids::Renamed};
+use crate::{
+    diff::Differences,
+    hold::{self, Before, Changes, HoldReason, Stop},
+    recheck::Candidates,
+};
+
+/// What becomes of the run, and the candidates that an approval would have to look at first.
+pub(super) fn verdict(facts: &PlanFacts, found: &Differences, renamed: Renamed) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+    let before = before(&facts.stored);
+    let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
+    let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };
+    let mut reasons = hold::judge(before, changes, &facts.district.hold, stop);
+    reasons.extend(renamed.reasons());
+    // A plan for another date can never be approved, so nobody will ever be taken out by it.
+    let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
+    if look_first {
+        let candidates = candidates(found).encode()?;
+        return Ok(
+            if renamed.reasons().next().is_none()
+                && hold::judge_limits(before, changes, &facts.district.hold).is_empty()
+            {
+                (Verdict::Recheck(candidates), None)
+            } else {
+                (Verdict::Hold(hold::join(&reasons)), Some(candidates))
+            },
+        );
+    }
+    let approved = facts.candidates.as_ref().is_some_and(|(first, approved)| *approved && covers(first, &found.counts));
+    let empty = found.counts.added + found.counts.changed + found.counts.removed == 0;
+    let waits = match reasons.as_slice() {
+        [] => false,
+        // Every plan waits in such a district, but there is nothing to look at in an empty one.
+        [HoldReason::Preview] if empty && !facts.run.plan_only => false,
+        _ => !approved,
+    };
+    let verdict = match (waits, empty) {
+        (true, _) => Verdict::Hold(hold::join(&reasons)),
+        (false, true) => Verdict::Nothing,
+        (false, false) => Verdict::Release,
+    };
+    Ok((verdict, None))
+}
+
+fn before(stored: &[StoredStudent]) -> Before {
+    let attending = stored.iter().filter(|student| student.status.is_attending()).count();
+    Before { stored: stored.len() as u64, attending: attending as u64 }
+}
+
+fn candidates(found: &Differences) -> Candidates {
+    let mut students = found.candidates.clone();
+    students.sort_by(|a, b| a.1.cmp(&b.1));
+    Candidates { students, removed: found.counts.removed, changed: found.counts.changed }
+}
+
+/// Whether an approval of the first plan covers what came out of the second look.
+const fn covers(first: &Candidates, counts: &Counts) -> bool {
+    counts.removed <= first.removed && counts.changed <= first.changed
+}
