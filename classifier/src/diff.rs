@@ -12,10 +12,7 @@
 mod newcomers;
 mod settled;
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use rollcall_proto::{
     id::StudentId,

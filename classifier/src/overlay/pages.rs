@@ -65,13 +65,7 @@ pub(super) fn fill_staff(member: &mut Staff, stored: &Staff, own: Lacking<'_>, k
 }
 
 /// Guardians who are linked no more, from the side of whoever's page lacks links.
-fn links(
-    record: &mut Student,
-    stored: &Student,
-    own: Lacking<'_>,
-    lacking: &dyn Fn(&str) -> Facets,
-    kept: &mut Kept,
-) {
+fn links(record: &mut Student, stored: &Student, own: Lacking<'_>, lacking: &dyn Fn(&str) -> Facets, kept: &mut Kept) {
     let (by_student, by_guardian) =
         (Facet::Of(Group::Students, Value::Agents), Facet::Of(Group::Guardians, Value::Agents));
     for contact in stored.contacts.iter().filter(|contact| contact.kind == ContactKind::Guardian) {

@@ -63,7 +63,13 @@ fn nothing(_: &str) -> Facets {
 
 fn filled(judged: &Completeness, discovery: &Discovery) -> Student {
     let mut record = student("new");
-    Unknown::of(judged, discovery).fill(&mut record, &student("old"), Lacking::default(), &nothing, &mut Kept::default());
+    Unknown::of(judged, discovery).fill(
+        &mut record,
+        &student("old"),
+        Lacking::default(),
+        &nothing,
+        &mut Kept::default(),
+    );
     record
 }
 

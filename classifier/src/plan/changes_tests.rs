@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
     message::StudentEvent,
-    roster::Student,
+    roster::{Staff, Student},
 };
 use rollcall_store::{
     board::{Ask, Progress},

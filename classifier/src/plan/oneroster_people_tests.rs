@@ -3,7 +3,7 @@
 
 use rollcall_proto::{
     id::{ConnectionNo, StudentId},
-    roster::{Contact, Enrollment, School, Student},
+    roster::{Contact, Enrollment, School, Staff, Student},
 };
 use rollcall_store::district::StaffScope;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::{
     thinned_tests::plan_of,
     *,
 };
-use crate::testing;
+use crate::{assemble::oneroster::Rekeyed, testing};
 
 fn records(plan: &NewPlan) -> Vec<Student> {
     testing::events(plan).into_iter().filter_map(|event| event.record.map(|record| *record)).collect()

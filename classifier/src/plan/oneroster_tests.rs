@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, StudentId},
     message::{Change, StudentEvent},
-    roster::{Enrollment, Rule, Status, Student},
+    roster::{Enrollment, Rule, Staff, Status, Student},
 };
 use rollcall_store::{
     board::{Ask, Progress},

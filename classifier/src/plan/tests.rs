@@ -6,11 +6,18 @@ use rollcall_proto::{
     message::Change,
     roster::{Rule, Status},
 };
-use rollcall_store::board::Progress;
+use rollcall_store::{
+    board::Progress,
+    run::{Counts, FindingWeight},
+};
 use serde_json::json;
 
 use super::*;
-use crate::testing::{ENTITY_YEAR, NAME, PHONE, Roster, SPELL, STUDENT, Sis, WITHDRAWAL_CODE, events};
+use crate::{
+    diff::NOT_CONFIRMED,
+    status::NO_ENROLLMENT_IN_WINDOW,
+    testing::{ENTITY_YEAR, NAME, PHONE, Roster, SPELL, STUDENT, Sis, WITHDRAWAL_CODE, events},
+};
 
 fn identity(counts: &Counts) -> bool {
     counts.listed + counts.missing == counts.added + counts.changed + counts.removed + counts.unchanged + counts.skipped

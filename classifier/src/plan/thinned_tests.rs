@@ -11,6 +11,7 @@ use rollcall_proto::{
 use rollcall_store::{
     board::{Ask, IdFilter, Progress},
     district::StaffScope,
+    run::FindingWeight,
 };
 use serde_json::json;
 
@@ -123,17 +124,17 @@ proptest! {
             }
         }
         let few = taken.iter().flat_map(|(field, people)| {
-            let of = |range: std::ops::Range<usize>| people.iter().filter(|person| range.contains(person)).map(|person| person % 8);
-            let groups = [FIELDS[*field].1.map(|_| of(0..8)), FIELDS[*field].2.map(|_| of(8..16))];
-            groups.into_iter().flatten().map(Iterator::collect::<Vec<_>>).filter(|people| people.len() <= 3).collect::<Vec<_>>()
+            let of = |from: usize| people.range(from..from + 8).map(|person| person % 8).collect::<Vec<_>>();
+            let groups = [FIELDS[*field].1.map(|_| of(0)), FIELDS[*field].2.map(|_| of(8))];
+            groups.into_iter().flatten().filter(|people| people.len() <= 3).flatten()
         });
-        let few: BTreeSet<usize> = few.flatten().collect();
+        let few = few.collect::<BTreeSet<usize>>().len() as i64;
         let plan = campus.plan();
-        // Guardians who are linked no more are not there to lose anything: where there are links among what is lost, fewer
-        // than four may be left of others.
+        // A guardian whose link is kept stays as stored, and one whose link has gone is not there to lose anything, so that
+        // fewer than four may be left of others.
         let links = taken.keys().any(|field| FIELDS[*field].0 == "agents");
-        let most = if links { few.len() as i64 + 3 * taken.len() as i64 } else { few.len() as i64 };
-        prop_assert!((few.len() as i64..=most).contains(&plan.counts.changed), "{:?} {:?}", plan.counts, plan.findings);
+        let changed = if links { 0..=few + 3 * taken.len() as i64 } else { few..=few };
+        prop_assert!(changed.contains(&plan.counts.changed), "{changed:?} {:?} {:?}", plan.counts, plan.findings);
         prop_assert_eq!(plan.counts.changed + plan.counts.unchanged, 8);
     }
 }
@@ -180,7 +181,6 @@ fn few_are_believed_at_once_and_many_at_a_persons_word() {
     let mails = testing::events(&plan).into_iter().map(|event| event.record.unwrap().person.emails.len());
     assert_eq!(mails.collect::<Vec<_>>(), [0, 0, 0, 1], "as it is in the SIS");
     assert_eq!(plan.baselines[0].1.thinned, BTreeMap::new());
-    assert!(plan.baselines[0].1.base.is_some(), "such a night is like any other");
 
     let mut many = campus.clone();
     take(&mut many, "email", 4..8);
@@ -219,7 +219,11 @@ fn what_was_never_counted_and_nobody_has_stays() {
     campus.users[8]["sms"] = json!("516");
     for _ in 0..2 {
         let plan = campus.plan();
-        assert_eq!((plan.counts.changed, found(&plan, completeness::THINNED)), (1, vec![name]), "the guardian's number");
+        assert_eq!(
+            (plan.counts.changed, found(&plan, completeness::THINNED)),
+            (1, vec![name]),
+            "the guardian's number"
+        );
         let baseline = &plan.baselines[0].1;
         assert_eq!((baseline.rows.get(name), baseline.thinned.get(name), &baseline.base), (None, Some(&8), &None));
         campus.baseline = Some(baseline.clone());

@@ -17,7 +17,11 @@ use crate::{
 };
 
 /// What becomes of the run, and the candidates that an approval would have to look at first.
-pub(super) fn verdict(facts: &PlanFacts, found: &Differences, renamed: Renamed) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+pub(super) fn verdict(
+    facts: &PlanFacts,
+    found: &Differences,
+    renamed: Renamed,
+) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
     let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };

@@ -204,6 +204,10 @@ async fn a_school_that_is_not_named_any_more_keeps_its_name(fixture: Fixture) {
         ("name IS NULL", 1),
         ("phone = '2'", 3),
     ] {
-        assert_eq!(count(&fixture, &district, &format!("(SELECT * FROM school WHERE {is}) AS s")).await, schools, "{is}");
+        assert_eq!(
+            count(&fixture, &district, &format!("(SELECT * FROM school WHERE {is}) AS s")).await,
+            schools,
+            "{is}"
+        );
     }
 }

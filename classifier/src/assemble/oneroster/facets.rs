@@ -162,7 +162,7 @@ impl Facet {
     }
 
     /// Whether a person's own row holds it, who is of one group.
-    pub(super) const fn is_of_one(self) -> bool {
+    pub const fn is_of_one(self) -> bool {
         matches!(self, Self::Of(Students | Guardians | Staff | Described, _))
     }
 
