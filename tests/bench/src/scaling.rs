@@ -27,8 +27,8 @@ pub(crate) struct Args {
     /// Districts
     #[arg(long, default_value_t = 64)]
     districts: usize,
-    /// Students of each district
-    #[arg(long, default_value_t = 400)]
+    /// Students of each district; in small ones, discovery and the last pages of each listing count for more
+    #[arg(long, default_value_t = 1_000)]
     students: u32,
     /// Rows a page
     #[arg(long, default_value_t = 10)]

@@ -126,12 +126,7 @@ impl Stage {
         stage.apply(&[District { base_url, ..sis.district(DISTRICT, pulling) }]).await;
         let settings = collector.map(|collector| {
             let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            vec![
-                pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
-                pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-                // A night may be over within the usual five seconds: none of it would be sent before its cost is taken.
-                pair("OTEL_BSP_SCHEDULE_DELAY", "500"),
-            ]
+            vec![pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector), pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
         });
         let args: &[&str] = if settings.is_some() { &["--listen", "127.0.0.1:0"] } else { &[] };
         for role in Role::ALL {

@@ -1,6 +1,7 @@
 //! What telemetry costs: the same night without it, and with spans sent, metrics recorded and scraped.
 //!
-//! Pairs of first nights, each on an installation of its own, the one with and the one without going first in turn. The
+//! Pairs of first nights, each on an installation of its own, the one with and the one without going first in turn. Spans are
+//! sent as they are by default (every five seconds, or when 512 wait), and what is left is sent before its cost is taken. The
 //! collector only reads what comes: what it would do with it is not Rollcall's cost.
 
 use std::{
@@ -25,20 +26,23 @@ use crate::{
 /// How often metrics are scraped: three times as often as is usual.
 const SCRAPE: Duration = Duration::from_secs(5);
 
+/// Spans wait for five seconds at most; a night without any waits as long, so that both have been idle for the same time.
+const UNTIL_SENT: Duration = Duration::from_millis(5_500);
+
 /// One night.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     /// From order to end.
     seconds: f64,
-    /// CPU seconds of all workers.
+    /// CPU seconds of all workers, until every span has been sent.
     cpu: f64,
 }
 
 /// What is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Students of the district
-    #[arg(long, default_value_t = 50_000)]
+    /// Students of the district; a night is to last longer than spans wait to be sent
+    #[arg(long, default_value_t = 200_000)]
     students: u32,
     /// Pairs of nights
     #[arg(long, default_value_t = 5)]
@@ -155,6 +159,7 @@ async fn night(args: &Args, ground: &Ground, sis: &Sis, collector: Option<&str>)
     let watch = Watch::start(&stage.ids(), None);
     let (run, times) = stage.run().await?;
     ensure!(run.added > 0, "the first night has added nobody: nothing was measured");
+    tokio::time::sleep(UNTIL_SENT).await;
     let usage = watch.end();
     if let Some(scraping) = scraping {
         scraping.abort();
