@@ -57,6 +57,8 @@ pub struct Completeness {
     pub failed_supporting: BTreeSet<String>,
     /// Fields granted on the last complete pull and not now, by resource; `*` for a whole resource.
     pub lost_grants: BTreeMap<String, Vec<String>>,
+    /// Fields granted on some complete pull before and not now, by resource: stored values may have come from them.
+    pub lost_before: BTreeMap<String, BTreeSet<String>>,
     /// Pages not collected, for the reconciler and for people.
     pub missing_pages: Vec<(ListingNo, PageNo)>,
     /// Rows by resource, and by listing where a resource has several: the next baseline's.
@@ -245,8 +247,8 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
     let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
-    let granted = discovery.granted.clone();
-    Some(Baseline { rows, granted, accepted_empty, counts_deleted, thinned: BTreeMap::new(), base: None })
+    let (granted, lost) = (discovery.granted.clone(), judged.lost_before.clone());
+    Some(Baseline { rows, granted, lost, accepted_empty, counts_deleted, thinned: BTreeMap::new(), base: None })
 }
 
 /// What the next pull may ask for changes over, where this one was complete: its own rows.
@@ -355,6 +357,22 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
             judged.lost_grants.insert(resource.clone(), lost);
         }
     }
+    judged.lost_before = lost_before(baseline, &discovery.granted);
+}
+
+/// What was granted on the last complete pull, or lost by then, and is not granted now.
+fn lost_before(baseline: &Baseline, granted: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut before = baseline.lost.clone();
+    for (resource, fields) in &baseline.granted {
+        before.entry(resource.clone()).or_default().extend(fields.iter().cloned());
+    }
+    for (resource, fields) in granted {
+        if let Some(lost) = before.get_mut(resource) {
+            lost.retain(|field| !fields.contains(field));
+        }
+    }
+    before.retain(|_, lost| !lost.is_empty());
+    before
 }
 
 fn grant_message(resource: &str, lost: &[String]) -> String {

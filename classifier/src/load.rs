@@ -49,6 +49,7 @@ pub struct Source {
 struct Loaded {
     page: Page,
     entity: Option<i64>,
+    school_year: Option<i64>,
     /// Of a listing of changes.
     changed: bool,
     /// Not asked for: a copy of what an earlier run pulled.
@@ -84,9 +85,10 @@ impl Looks {
             wanted.then_some((part, listing, fragment.fragments))
         });
         let opened = parallel::map(wanted.collect(), |(part, listing, fragments)| {
-            let (entity, changed, copied) =
-                (listing.ask.entity, listing.ask.since.is_some(), listing.ask.stored.is_some());
-            Page::open(&fragments).map(|page| (part, Loaded { page, entity, changed, copied }))
+            let ask = &listing.ask;
+            let (entity, changed, copied) = (ask.entity, ask.since.is_some(), ask.stored.is_some());
+            let school_year = ask.school_year.as_ref().and_then(|year| year.parse().ok());
+            Page::open(&fragments).map(|page| (part, Loaded { page, entity, school_year, changed, copied }))
         });
         let mut parts = [Vec::new(), Vec::new(), Vec::new()];
         for opened in opened {
@@ -200,6 +202,11 @@ impl Source {
     /// The entity that was asked when this row was told.
     pub fn entity_asked(&self, place: Place) -> Option<i64> {
         self.pages[place.page as usize].entity
+    }
+
+    /// The school year that was asked for when this row was told, by its id.
+    pub fn year_asked(&self, place: Place) -> Option<i64> {
+        self.pages[place.page as usize].school_year
     }
 
     /// Every place of a kind, by key, then in the order of pages.

@@ -14,7 +14,7 @@ mod pages;
 pub use pages::{Kept, Lacking};
 
 use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Staff, Student};
-use rollcall_store::run::Discovery;
+use rollcall_store::{district::StaffScope, run::Discovery};
 
 use crate::{
     assemble::oneroster::{Facet, Facets, Group, PagesLacking, Value},
@@ -24,7 +24,7 @@ use crate::{
         column::{
             Address as A, County, Demographics, EmailType, EmergencyContact as E, EntitySchool, EntryCode,
             EntryWithdrawal as W, Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School,
-            State, Student as S, StudentEntityYear as Y, StudentGuardian as G, Zip,
+            Staff as T, StaffEntityYear as TY, State, Student as S, StudentEntityYear as Y, StudentGuardian as G, Zip,
         },
     },
 };
@@ -34,6 +34,8 @@ use crate::{
 pub struct Unknown {
     /// A bit for each column, by kind.
     columns: [u64; KINDS],
+    /// Of these, the ones that stored values may have come from: granted before, or of a listing that is not to be believed.
+    lost: [u64; KINDS],
     /// The pull is not complete: enrollments that it does not show may be there all the same.
     incomplete: bool,
     /// OneRoster: kinds of values that no row held.
@@ -49,14 +51,15 @@ pub struct Unknown {
 impl Unknown {
     /// From what discovery refused and completeness found.
     pub fn of(judged: &Completeness, discovery: &Discovery) -> Self {
-        let mut columns = [0; KINDS];
+        let (mut columns, mut lost) = ([0; KINDS], [0; KINDS]);
         for kind in Kind::ALL {
-            columns[*kind as usize] = unknown_columns(*kind, judged, discovery);
+            lost[*kind as usize] = lost_columns(*kind, judged);
+            columns[*kind as usize] = unknown_columns(*kind, judged, discovery) | lost[*kind as usize];
         }
         let facets = Facets::that(|facet| judged.keeps_stored_rows(facet.name()));
         let (pages, nameless) = (judged.pages_lacking.clone(), judged.nameless_guardians);
         let guardians_may_lack = judged.oneroster && !judged.complete;
-        Self { columns, incomplete: !judged.complete, facets, pages, nameless, guardians_may_lack }
+        Self { columns, lost, incomplete: !judged.complete, facets, pages, nameless, guardians_may_lack }
     }
 
     /// Nothing is unknown.
@@ -84,6 +87,10 @@ impl Unknown {
 
     fn is<C: Column>(&self, column: C) -> bool {
         self.columns[C::KIND as usize] >> column.place() & 1 == 1
+    }
+
+    fn is_lost<C: Column>(&self, column: C) -> bool {
+        self.lost[C::KIND as usize] >> column.place() & 1 == 1
     }
 
     /// Puts stored values where the pull could tell none. `lacking` says what a person's whole pages lack, by the SIS's id;
@@ -117,9 +124,28 @@ impl Unknown {
         pages::fill(record, stored, own, lacking, kept);
     }
 
-    /// As [`Unknown::fill`], of a member of staff of OneRoster.
+    /// Whether the pull of a connection tells who of the staff is in `scope`: Qmlativ's alone. That a row's school year is not
+    /// granted does not matter, since each year is asked for by itself.
+    pub fn tells_staff(&self, scope: StaffScope) -> bool {
+        let who = !self.is(T::StaffId) && !self.is(TY::StaffId);
+        match scope {
+            StaffScope::None => true,
+            StaffScope::Active => who && !self.is_lost(TY::IsActive) && !self.is_lost(TY::EntityId),
+            StaffScope::Teachers => self.tells_staff(StaffScope::Active) && !self.is(TY::IsTeacher),
+        }
+    }
+
+    /// As [`Unknown::fill`], of a member of staff.
     pub fn fill_staff(&self, member: &mut Staff, stored: &Staff, own: Lacking<'_>, kept: &mut Kept) {
-        keep(self.lacks(Group::Staff, Value::Identifier), &mut member.number, &stored.number);
+        let no_number = self.is(T::StaffNumber) || self.lacks(Group::Staff, Value::Identifier);
+        keep(no_number, &mut member.number, &stored.number);
+        keep(self.is(TY::IsTeacher), &mut member.teacher, &stored.teacher);
+        if self.is(T::NameId) {
+            member.person.clone_from(&stored.person);
+        } else if member.person.name_id == stored.person.name_id {
+            keep_names(self.names(|_| false), &mut member.person, &stored.person);
+            self.fill_lists(&mut member.person, &stored.person);
+        }
         let names = [Value::GivenName, Value::MiddleName, Value::FamilyName];
         keep_names(names.map(|name| self.lacks(Group::Staff, name)), &mut member.person, &stored.person);
         fill_reach(&mut member.person, &stored.person, |value| self.lacks(Group::Staff, value));
@@ -153,24 +179,28 @@ impl Unknown {
         keep_names(unknown, person, stored);
     }
 
-    fn fill_names(&self, person: &mut Person, stored: &Person) {
-        let no = |name: Name, value| self.is(name) || self.family_lacks(Group::Guardians, value);
-        let unknown = [
+    /// Which names are unknown, of people who have them from their name's row alone, or whose group `lacks` them.
+    fn names(&self, lacks: impl Fn(Value) -> bool) -> [bool; 3] {
+        let no = |name: Name, value| self.is(name) || lacks(value);
+        [
             no(Name::FirstName, Value::GivenName),
             no(Name::MiddleName, Value::MiddleName),
             no(Name::LastName, Value::FamilyName),
-        ];
-        keep_names(unknown, person, stored);
+        ]
     }
 
     fn fill_person(&self, person: &mut Person, stored: &Person, group: Group) {
+        fill_reach(person, stored, |value| self.family_lacks(group, value));
+        self.fill_lists(person, stored);
+    }
+
+    fn fill_lists(&self, person: &mut Person, stored: &Person) {
         if self.is(NamePhone::NameId) || self.is(NamePhone::PhoneNumber) {
             person.phones.clone_from(&stored.phones);
         }
         if self.is(NameEmail::NameId) || self.is(NameEmail::EmailAddress) {
             person.emails.clone_from(&stored.emails);
         }
-        fill_reach(person, stored, |value| self.family_lacks(group, value));
         if self.is(NameAddress::NameId) || self.is(NameAddress::AddressId) {
             person.addresses.clone_from(&stored.addresses);
         }
@@ -246,7 +276,8 @@ impl Unknown {
         let no_link = no(G::RelationshipId, E::RelationshipId);
         keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
         if contact.person.name_id == stored.person.name_id {
-            self.fill_names(&mut contact.person, &stored.person);
+            let names = self.names(|value| self.family_lacks(Group::Guardians, value));
+            keep_names(names, &mut contact.person, &stored.person);
             self.fill_person(&mut contact.person, &stored.person, Group::Guardians);
         }
     }
@@ -283,8 +314,20 @@ fn unknown_columns(kind: Kind, judged: &Completeness, discovery: &Discovery) -> 
     if judged.keeps_stored_rows(resource) || refused.iter().any(|field| field == WHOLE_RESOURCE) {
         return u64::MAX;
     }
+    bits_of(kind, refused.iter())
+}
+
+fn lost_columns(kind: Kind, judged: &Completeness) -> u64 {
+    let resource = kind.resource();
+    if judged.keeps_stored_rows(resource) {
+        return u64::MAX;
+    }
+    judged.lost_before.get(resource).map_or(0, |fields| bits_of(kind, fields.iter()))
+}
+
+fn bits_of<'f>(kind: Kind, fields: impl Iterator<Item = &'f String>) -> u64 {
     let place = |field: &String| kind.columns().iter().position(|column| column.name == field);
-    refused.iter().filter_map(place).fold(0, |bits, place| bits | 1 << place)
+    fields.filter_map(place).fold(0, |bits, place| bits | 1 << place)
 }
 
 /// OneRoster's one address and two numbers of a user, where nobody has one any more.

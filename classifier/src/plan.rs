@@ -23,7 +23,7 @@ use rollcall_store::{
 };
 
 use compared::{Compared, compared, schools, staff_gone, staff_is_whole};
-use findings::own_findings;
+use findings::{own_findings, staff_finding};
 use ids::{Renamed, attending, rekey, unlinked};
 use verdict::verdict;
 
@@ -160,7 +160,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     judge_contents(&mut judged, looks, &facts);
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
-    let Compared { sides, found, staff, batches, hash } = loop {
+    let Compared { sides, found, staff, staff_untold, batches, hash } = loop {
         let compared = compared(&facts, &judged, looks, &nothing, &rekeyed, records)?;
         let believe = |(judged, kept): (&mut Completeness, &Kept)| judged.believe_few(kept);
         let believed: Vec<bool> = judged.iter_mut().zip(&compared.found.kept).map(believe).collect();
@@ -172,7 +172,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(judged.iter().zip(&found.kept).flat_map(|(judged, kept)| judged.thinned(kept)));
     findings.extend(own_findings(&found, looks));
-    let staff_whole = staff_is_whole(&judged, &sides);
+    findings.extend(staff_untold.iter().map(|connection| staff_finding(*connection)));
+    let staff_whole = staff_is_whole(&judged, &sides, &staff_untold);
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
     let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };

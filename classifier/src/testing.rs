@@ -287,6 +287,7 @@ pub(crate) fn run() -> Run {
 pub(crate) struct Roster {
     pub(crate) students: BTreeMap<StudentId, (StoredStudent, Option<Student>)>,
     pub(crate) baseline: Option<Baseline>,
+    pub(crate) staff: Vec<Staff>,
 }
 
 impl Roster {
@@ -335,7 +336,7 @@ impl Records for Roster {
     }
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
-        Ok(Vec::new())
+        Ok(self.staff.clone())
     }
 }
 

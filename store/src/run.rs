@@ -307,6 +307,9 @@ pub struct Baseline {
     pub rows: std::collections::BTreeMap<String, i64>,
     /// Fields granted, by resource.
     pub granted: std::collections::BTreeMap<String, Vec<String>>,
+    /// Fields that were granted on some complete pull and are not any more, by resource: values that came from them are stored.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub lost: std::collections::BTreeMap<String, std::collections::BTreeSet<String>>,
     /// Resources whose emptiness a person accepted, until they hold rows again.
     pub accepted_empty: std::collections::BTreeSet<String>,
     /// Whether the source's totals count rows marked as deleted, by resource; where there were any to tell it by.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::roster::{School, Staff};
+use rollcall_store::district::StaffScope;
 
-use super::people;
+use super::{people, tables::Tables};
 use crate::{
     fragment::{Kind, Row, column},
-    load::Source,
+    load::{Place, Source},
     view::StudentView,
 };
 
@@ -49,31 +50,103 @@ fn school(source: &Source, code: &str, row: Row<'_>) -> School {
     }
 }
 
-/// The staff, by id.
-pub(super) fn staff(source: &Source) -> Vec<Staff> {
+/// The staff whom `scope` wants, by id: by their rows of each entity's year.
+pub(super) fn staff(source: &Source, tables: &Tables, scope: StaffScope) -> Vec<Staff> {
+    if scope == StaffScope::None {
+        return Vec::new();
+    }
+    let years = StaffYears::of(source, tables);
     let places = source.places(Kind::Staff);
     let last = places.chunk_by(|a, b| a.key() == b.key()).filter_map(<[_]>::last);
-    last.map(|place| member(source, source.row(*place))).collect()
+    let members = last.filter_map(|place| member(source, source.row(*place), years.work_of(place.key()), scope));
+    let mut staff: Vec<Staff> = members.collect();
+    staff.sort_by(|a, b| a.id.cmp(&b.id));
+    staff
 }
 
-fn member(source: &Source, row: Row<'_>) -> Staff {
-    use column::StaffEntityYear as Y;
+/// `None`: of those whom `scope` does not want.
+fn member(source: &Source, row: Row<'_>, work: Work, scope: StaffScope) -> Option<Staff> {
+    let wanted = match scope {
+        StaffScope::None => false,
+        StaffScope::Active => work.active,
+        StaffScope::Teachers => work.teacher,
+    };
+    if !wanted {
+        return None;
+    }
     let mut view = StudentView::default();
     let person = people::person(source, row.number(column::Staff::NameId), [None; 3], &mut view);
     view.person = person;
     view.sort();
-    let (mut teacher, mut entities) = (false, BTreeSet::new());
-    people::each_once(source, Kind::StaffEntityYear, row.key(), |year| {
-        if year.flag(Y::IsActive).unwrap_or(true) {
-            teacher |= year.flag(Y::IsTeacher).unwrap_or_default();
-            entities.extend(year.number(Y::EntityId));
-        }
-    });
-    Staff {
+    Some(Staff {
         id: row.key().to_string(),
         number: row.text(column::Staff::StaffNumber).map(str::to_owned),
         person: view.person_record(&view.person),
-        teacher,
-        entities: entities.into_iter().map(|entity| entity.to_string()).collect(),
+        teacher: work.teacher,
+        entities: work.entities.into_iter().map(|entity| entity.to_string()).collect(),
+    })
+}
+
+/// What somebody does in the year that counts.
+#[derive(Debug, Default)]
+struct Work {
+    active: bool,
+    teacher: bool,
+    entities: BTreeSet<i64>,
+}
+
+/// Which rows of `StaffEntityYear` count: those of their entity's current year. While nobody is told of in that one, those of
+/// the latest year before: an entity whose year has moved on before anybody was set up for it has not lost its staff.
+struct StaffYears<'a> {
+    source: &'a Source,
+    tables: &'a Tables,
+    /// Ending year, by entity.
+    counted: BTreeMap<Option<i64>, i32>,
+}
+
+impl<'a> StaffYears<'a> {
+    fn of(source: &'a Source, tables: &'a Tables) -> Self {
+        let mut years = Self { source, tables, counted: BTreeMap::new() };
+        for place in source.places(Kind::StaffEntityYear) {
+            let entity = source.row(*place).number(column::StaffEntityYear::EntityId);
+            let Some(ending) = tables.ending(years.year_of(*place)) else { continue };
+            if tables.current(entity).is_none_or(|current| ending <= current) {
+                years.counted.entry(entity).and_modify(|latest| *latest = ending.max(*latest)).or_insert(ending);
+            }
+        }
+        years
+    }
+
+    /// As the row says, or as it was asked for: not every access grants it, and older pages were read without it.
+    fn year_of(&self, place: Place) -> Option<i64> {
+        let told = self.source.row(place).number(column::StaffEntityYear::SchoolYearId);
+        told.or_else(|| self.source.year_asked(place))
+    }
+
+    fn counts(&self, place: Place) -> bool {
+        let entity = self.source.row(place).number(column::StaffEntityYear::EntityId);
+        let year = self.year_of(place);
+        match self.tables.ending(year) {
+            Some(ending) => self.counted.get(&entity) == Some(&ending),
+            // A year that is in no table is not the current one, where that is known.
+            None => year.is_none() || self.tables.current(entity).is_none(),
+        }
+    }
+
+    fn work_of(&self, member: i64) -> Work {
+        use column::StaffEntityYear as Y;
+        let mut rows: BTreeMap<i64, Place> = BTreeMap::new();
+        // Told twice, a row counts as it was told last.
+        rows.extend(self.source.find(Kind::StaffEntityYear, member).iter().map(|p| (self.source.row(*p).key(), *p)));
+        let mut work = Work::default();
+        for place in rows.into_values().filter(|place| self.counts(*place)) {
+            let row = self.source.row(place);
+            if row.flag(Y::IsActive).unwrap_or(true) {
+                work.active = true;
+                work.teacher |= row.flag(Y::IsTeacher).unwrap_or_default();
+                work.entities.extend(row.number(Y::EntityId));
+            }
+        }
+        work
     }
 }

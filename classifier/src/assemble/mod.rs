@@ -14,7 +14,7 @@ mod tables;
 
 use rollcall_proto::roster::{ContactKind, Rule, School, Staff, Status};
 use rollcall_store::{
-    district::{Connection, SisKind, StatusPolicy},
+    district::{Connection, SisKind, StaffScope, StatusPolicy},
     roster::StoredEnrollment,
     run::Discovery,
 };
@@ -27,6 +27,7 @@ use tables::Tables;
 use crate::{
     fragment::{Kind, Row, column},
     load::{Looks, Place, Source},
+    overlay::Unknown,
     status::{self, DateFact, Facts, NO_ENROLLMENT_IN_WINDOW, Verdict},
     view::{ContactView, Id, StudentView},
 };
@@ -41,6 +42,7 @@ pub struct Assembler<'a> {
     withdrawal: WithdrawalColumn,
     policy: StatusPolicy,
     today: chrono::NaiveDate,
+    staff: StaffScope,
     /// Where the connection speaks OneRoster.
     oneroster: Option<Box<OneRoster<'a>>>,
 }
@@ -131,6 +133,7 @@ impl<'a> Assembler<'a> {
             withdrawal: WithdrawalColumn::of(connection, discovery),
             policy: policy.for_kind(connection.kind),
             today,
+            staff: connection.staff,
             oneroster: (connection.kind == SisKind::OneRoster).then(oneroster),
         }
     }
@@ -211,12 +214,13 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// The staff, by id.
-    pub fn staff(&self) -> Vec<Staff> {
-        match &self.oneroster {
-            Some(oneroster) => oneroster.staff(&self.looks.first, self.today),
-            None => directory::staff(&self.looks.first),
+    /// The staff whom the connection wants, by id. `None` where the pull cannot tell who they are.
+    pub fn staff(&self, unknown: &Unknown) -> Option<Vec<Staff>> {
+        if let Some(oneroster) = &self.oneroster {
+            return Some(oneroster.staff(&self.looks.first, self.today));
         }
+        let told = unknown.tells_staff(self.staff);
+        told.then(|| directory::staff(&self.looks.first, &self.tables, self.staff))
     }
 
     /// Reads one student into `view`. `known` is the stored status.

@@ -35,10 +35,14 @@ impl Tables {
         self.years.get(&school_year?).copied()
     }
 
+    /// Ending year of the one that is current for an entity.
+    pub fn current(&self, entity: Option<i64>) -> Option<i32> {
+        entity.and_then(|entity| self.current.get(&entity).copied()).or(self.fallback)
+    }
+
     /// An enrollment's year against its entity's current one.
     pub fn year_fact(&self, school_year: Option<i64>, entity: Option<i64>) -> YearFact {
-        let current = entity.and_then(|entity| self.current.get(&entity).copied()).or(self.fallback);
-        match (self.ending(school_year), current) {
+        match (self.ending(school_year), self.current(entity)) {
             (Some(of), Some(current)) => YearFact::Ending { of, current },
             _ => YearFact::Unresolved,
         }

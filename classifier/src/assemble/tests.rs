@@ -397,32 +397,31 @@ fn schools_carry_their_grades_and_the_last_row_of_the_latest_year() {
 }
 
 #[test]
-fn staff_are_listed_once_as_they_were_told_last() {
-    let mut sis = Sis::with_students(1);
-    for (id, number) in [(3, "S3"), (4, "S4"), (3, "S3 later")] {
-        sis.add("Staff/Staff", json!({"StaffID": id, "NameID": 3, "StaffNumber": number}));
-    }
-    let staff = Roster::default().plan(sis.facts()).staff;
-    let told: Vec<_> =
-        staff.iter().map(|member| (member.id.as_str(), member.number.as_deref(), member.teacher)).collect();
-    assert_eq!(told, [("3", Some("S3 later"), false), ("4", Some("S4"), false)]);
-}
-
-#[test]
 fn schools_are_kept_once_in_their_latest_year() {
     let mut sis = Sis::with_students(1);
     sis.add("Enrollment/School", json!({"SchoolID": 7, "Code": "041", "Name": "Older", "SchoolYearID": 8}));
-    sis.add("Staff/Staff", json!({"StaffID": 3, "NameID": 3, "StaffNumber": "S3"}));
-    for (id, active) in [(1, true), (2, false)] {
-        sis.add(
-            "Staff/StaffEntityYear",
-            json!({"StaffEntityYearID": id, "StaffID": 3, "EntityID": 40 + id, "IsActive": active, "IsTeacher": true}),
-        );
-    }
     let plan = Roster::default().plan(sis.facts());
     assert_eq!(plan.schools.len(), 1);
     assert_eq!(plan.schools[0].name.as_deref(), Some("Oak"));
-    assert_eq!(plan.staff.len(), 1);
-    assert_eq!((plan.staff[0].teacher, plan.staff[0].entities.as_slice()), (true, ["41".to_owned()].as_slice()));
-    assert_eq!(plan.staff[0].person.first_name.as_deref(), Some("Eva"));
 }
+
+/// The code where there is one, for it is what is stored; the word where a student has no code.
+#[test]
+fn a_gender_is_the_code_and_only_without_one_the_word() {
+    for (word, code, expected) in [
+        (json!("Female"), json!("F"), Some("F")),
+        (json!("Female"), json!(null), Some("Female")),
+        (json!(null), json!("F"), Some("F")),
+        (json!(null), json!(null), None),
+    ] {
+        let mut sis = Sis::with_students(1);
+        sis.row(NAME, 2)["Gender"] = word.clone();
+        sis.row(NAME, 2)["GenderCode"] = code.clone();
+        assert_eq!(record(&sis, 1).gender.as_deref(), expected, "{word} {code}");
+    }
+    let mut sis = Sis::with_students(1);
+    sis.row(NAME, 2)["Gender"] = json!("Female");
+    assert_eq!(record(&sis, 1).gender.as_deref(), Some("Female"), "the code is not granted");
+}
+
+mod staff;

@@ -5,7 +5,8 @@
 //! a number made from the id, by which rows are found ([`crate::sourced_id`]), and its lists are packed into a cell each.
 //!
 //! Invariants: the first column of a kind is its primary key; a kind's number never changes its meaning, since pages of
-//! a run are read by the next version of this program (the page version says so when columns move).
+//! a run are read by the next version of this program (the page version says so when columns move). A column is added at
+//! the end of its kind, where rows written before read as null.
 
 /// How a column's value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,7 +209,7 @@ kinds! {
     }
     StaffEntityYear = 27, "Staff/StaffEntityYear", by StaffId {
         StaffEntityYearId: "StaffEntityYearID" Number, StaffId: "StaffID" Number, EntityId: "EntityID" Number,
-        IsActive: "IsActive" Flag, IsTeacher: "IsTeacher" Flag,
+        IsActive: "IsActive" Flag, IsTeacher: "IsTeacher" Flag, SchoolYearId: "SchoolYearID" Number,
     }
     User = 28, "users", by Key {
         Key: "sourcedId (number)" Number, SourcedId: "sourcedId" Text, AsGiven: "sourcedId (as given)" Text,

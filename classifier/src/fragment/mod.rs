@@ -1,7 +1,8 @@
 //! Fragments: the rows of a page, decoded and checked, in a compact binary form that is read in place.
 //!
 //! A page is a fixed head, then its rows, each a length and its cells in the order of the kind's columns; all of it zstd
-//! compressed. No row is copied out: the planner keeps the bytes and reads a cell when it needs it.
+//! compressed. No row is copied out: the planner keeps the bytes and reads a cell when it needs it. A row that an older
+//! program wrote may end before its kind's last columns, which are null then.
 //!
 //! Neighbours: [`crate::decode`] writes, [`crate::load`] and [`crate::assemble`] read.
 //!
@@ -169,19 +170,22 @@ impl Page {
         if rows == self.tally.rows { Ok(()) } else { Err(FragmentError::Damaged(end)) }
     }
 
-    /// Where each row begins.
+    /// Where each row begins, with its length.
     pub fn offsets(&self) -> impl Iterator<Item = u32> + '_ {
         let mut at = HEAD;
         std::iter::from_fn(move || {
-            let (length, start) = cell::read_varint(&self.bytes, at)?;
+            let begins = at;
+            let (length, start) = cell::read_varint(&self.bytes, begins)?;
             at = start + length as usize;
-            Some(start as u32)
+            Some(begins as u32)
         })
     }
 
     /// The row that begins at `offset`.
     pub fn row(&self, offset: u32) -> Row<'_> {
-        Row { kind: self.kind, bytes: self.bytes.get(offset as usize..).unwrap_or_default() }
+        let row = cell::read_varint(&self.bytes, offset as usize)
+            .and_then(|(length, start)| self.bytes.get(start..)?.get(..usize::try_from(length).ok()?));
+        Row { kind: self.kind, bytes: row.unwrap_or_default() }
     }
 
     /// Bytes it takes in memory.
@@ -202,14 +206,18 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The cell at a place.
+    /// The cell at a place; null where the row was written before there was such a column.
     pub fn cell_at(self, place: usize) -> Cell<'a> {
         let mut at = 0;
         for _ in 0..place {
             match cell::skip(self.bytes, at) {
                 Some(next) => at = next,
+                None if at == self.bytes.len() => return Cell::Null,
                 None => return Cell::Unreadable,
             }
+        }
+        if at == self.bytes.len() {
+            return Cell::Null;
         }
         cell::read(self.bytes, at).map_or(Cell::Unreadable, |(cell, _)| cell)
     }
@@ -233,6 +241,10 @@ impl<'a> Row<'a> {
         let (mut cells, mut at) = ([Cell::Unreadable; MOST_COLUMNS], Some(0));
         for cell in &mut cells[..self.kind.columns().len()] {
             let Some(here) = at else { break };
+            if here == self.bytes.len() {
+                *cell = Cell::Null;
+                continue;
+            }
             match cell::read(self.bytes, here) {
                 Some((value, next)) => (*cell, at) = (value, Some(next)),
                 None => at = cell::skip(self.bytes, here),
@@ -341,6 +353,22 @@ mod tests {
         assert_eq!(rows.len(), 2);
         assert_eq!((rows[0].key(), rows[0].text(column::State::Code)), (44, Some("TX")));
         assert_eq!((rows[1].key(), rows[1].cell(column::State::Code)), (1, Cell::Unreadable));
+    }
+
+    /// A kind's columns may have become more since a page was written.
+    #[test]
+    fn a_row_of_before_has_nothing_in_later_columns() {
+        let mut writer = PageWriter::new(Kind::State);
+        for key in [1, 2] {
+            writer.cell(Cell::Number(key));
+            writer.end_row();
+        }
+        let page = Page::open(&writer.finish().unwrap()).unwrap();
+        for (at, key) in page.offsets().zip([1, 2]) {
+            let row = page.row(at);
+            assert_eq!((row.key(), row.cell(column::State::Code)), (key, Cell::Null), "not what the next row begins with");
+            assert_eq!(row.read().cell(column::State::Code), Cell::Null);
+        }
     }
 
     #[test]

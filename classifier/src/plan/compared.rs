@@ -31,6 +31,8 @@ pub(super) struct Compared<'a> {
     pub(super) sides: Vec<Side<'a>>,
     pub(super) found: Differences,
     pub(super) staff: Vec<Staff>,
+    /// Positions of connections whose pull cannot tell who is staff: what is stored of them stays.
+    pub(super) staff_untold: Vec<u16>,
     pub(super) batches: Vec<EncodedBatch>,
     pub(super) hash: Fingerprint,
 }
@@ -49,8 +51,9 @@ pub(super) fn compared<'a>(
     let mut events = Batcher::new(facts.run.seq);
     let mut found = diff::compare(&sides, &facts.stored, rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
-    let staff = staff(&sides, records, &mut found.kept)?;
-    Ok(Compared { sides, found, staff, batches, hash })
+    let mut staff_untold = Vec::new();
+    let staff = staff(&sides, records, &mut found.kept, &mut staff_untold)?;
+    Ok(Compared { sides, found, staff, staff_untold, batches, hash })
 }
 
 fn side<'a>(
@@ -102,13 +105,20 @@ pub(super) fn schools(sides: &[Side<'_>]) -> Vec<School> {
 }
 
 /// The staff that are listed, by id, with what is stored of them where the pull could tell none.
-fn staff(sides: &[Side<'_>], records: &mut dyn Records, kept: &mut [Kept]) -> Result<Vec<Staff>, StoreError> {
+fn staff(
+    sides: &[Side<'_>],
+    records: &mut dyn Records,
+    kept: &mut [Kept],
+    untold: &mut Vec<u16>,
+) -> Result<Vec<Staff>, StoreError> {
     let mut all = BTreeMap::new();
     for (number, side) in sides.iter().enumerate() {
         let Some(assembler) = &side.assembler else { continue };
-        let mut listed = assembler.staff();
-        // Of OneRoster alone: what Qmlativ does not grant of staff is not asked for.
-        if assembler.is_oneroster() && !side.unknown.is_empty() && !listed.is_empty() {
+        let Some(mut listed) = assembler.staff(&side.unknown) else {
+            untold.push(number as u16);
+            continue;
+        };
+        if !side.unknown.is_empty() && !listed.is_empty() {
             for stored in records.staff()? {
                 let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
                 side.fill_staff(&mut listed[at], &stored, &mut kept[number]);
@@ -119,9 +129,11 @@ fn staff(sides: &[Side<'_>], records: &mut dyn Records, kept: &mut [Kept]) -> Re
     Ok(all.into_values().collect())
 }
 
-/// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps.
-pub(super) fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>]) -> bool {
-    judged.iter().all(Completeness::tells_of_everybody) && sides.iter().all(|side| !side.by_changes)
+/// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps or one that
+/// cannot tell.
+pub(super) fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>], untold: &[u16]) -> bool {
+    let told = untold.is_empty() && sides.iter().all(|side| !side.by_changes);
+    told && judged.iter().all(Completeness::tells_of_everybody)
 }
 
 /// Staff of whom a night of changes tells, by a row of theirs, that they are no longer any. An empty listing tells of

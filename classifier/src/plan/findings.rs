@@ -58,6 +58,15 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
     findings
 }
 
+/// A connection whose pull cannot tell who is staff.
+pub(super) fn staff_finding(connection: u16) -> Finding {
+    let message = format!(
+        "connection {connection}: who is staff cannot be told without Staff/Staff and Staff/StaffEntityYear; those who are \
+         stored stay as they are. Have both granted, and see `rollcall district test`, or set `staff = \"none\"`"
+    );
+    Finding { weight: FindingWeight::Warning, code: "staff-untold".to_owned(), message, count: 1 }
+}
+
 /// Ids that a message names; the rest is counted.
 const NAMED: usize = 5;
 
