@@ -4,14 +4,19 @@
 //! Such values are taken from the stored record before comparing. Only students that differ without this are looked at:
 //! whoever's fingerprint is equal has nothing stored that is unknown now.
 //!
+//! A value that comes from one column or else from another (`GenderCode`, `Gender`) stays too as soon as the one that it may
+//! have come from is lost: granted on some complete pull before, and not now. One that never was granted has given nothing.
+//!
 //! A value that a whole page of OneRoster lacks, and other pages have, is unknown of that page's people alone; what is kept
 //! by this is told to the caller, since nothing else shows whether anybody had one.
 //!
 //! Neighbours: [`crate::completeness`] says what is unknown, [`crate::diff`] applies it.
 
 mod pages;
+mod twins;
 
 pub use pages::{Kept, Lacking};
+use twins::is_without_add_on;
 
 use rollcall_proto::roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Staff, Student};
 use rollcall_store::{district::StaffScope, run::Discovery};
@@ -107,15 +112,15 @@ impl Unknown {
         keep(no_local_id, &mut record.local_id, &stored.local_id);
         let no_state_id = self.is(S::StateId) || self.lacks(Group::Students, Value::StateId);
         keep(no_state_id, &mut record.state_id, &stored.state_id);
-        let no_year = self.is(S::GradYear) && self.is(S::CalculatedGradYear);
-        keep(no_year, &mut record.graduation_year, &stored.graduation_year);
+        let year = self.of_two(S::GradYear, S::CalculatedGradYear);
+        year.keep(&mut record.graduation_year, &stored.graduation_year);
         let no_birth_date = self.is(Name::BirthDate)
             || self.is(Demographics::BirthDate)
             || self.lacks(Group::Described, Value::BirthDate);
         keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
         let no_sex = self.is(Demographics::Sex) || self.lacks(Group::Described, Value::Sex);
-        let no_gender = (self.is(Name::Gender) && self.is(Name::GenderCode)) || no_sex;
-        keep(no_gender, &mut record.gender, &stored.gender);
+        keep(no_sex, &mut record.gender, &stored.gender);
+        self.of_two(Name::GenderCode, Name::Gender).keep(&mut record.gender, &stored.gender);
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
         self.fill_person(&mut record.person, &stored.person, Group::Students);
@@ -156,25 +161,33 @@ impl Unknown {
 
     /// Grade, school, homeroom: what the deciding enrollment leads to.
     fn fill_place(&self, record: &mut Student, stored: &Student) {
-        let no_grade = (self.is(Y::Grade) && self.is(S::Grade)) || self.lacks(Group::Students, Value::Grade);
-        keep(no_grade || (self.incomplete && record.grade.is_none()), &mut record.grade, &stored.grade);
-        let no_homeroom = self.is(Y::HomeroomId) || self.is(Homeroom::Code);
+        // Without these the row of the enrollment's year and entity is not found, or another one is taken for it.
+        let no_rows = [Y::StudentId, Y::EntityId, Y::SchoolYearId].into_iter().any(|column| self.is_lost(column));
+        self.of_two(Y::Grade, S::Grade).or_first_lost(no_rows).keep(&mut record.grade, &stored.grade);
+        let no_grade = self.lacks(Group::Students, Value::Grade) || (self.incomplete && record.grade.is_none());
+        keep(no_grade, &mut record.grade, &stored.grade);
+        let no_homeroom = self.is(Y::HomeroomId) || self.is(Homeroom::Code) || no_rows;
         keep(no_homeroom || (self.incomplete && record.homeroom.is_none()), &mut record.homeroom, &stored.homeroom);
-        keep(self.no_school() || (self.incomplete && record.school.is_none()), &mut record.school, &stored.school);
+        let was = self.school_of_same(record, stored);
+        keep(was.is_some(), &mut record.school, &was);
+        let no_school = self.no_school() || (self.incomplete && record.school.is_none());
+        keep(no_school, &mut record.school, &stored.school);
     }
 
     fn no_school(&self) -> bool {
         self.is(School::Code) || (self.is(W::SchoolId) && self.is(EntitySchool::SchoolId))
     }
 
-    /// A student's names stand on the student row too.
+    /// A student's names stand on the student row too, as copies: those are as good.
     fn fill_own_names(&self, person: &mut Person, stored: &Person) {
-        let no =
-            |own: S, name: Name, value| (self.is(own) && self.is(name)) || self.family_lacks(Group::Students, value);
+        let no = |own: S, name: Name, value, told: &Option<String>| {
+            let gone = told.is_none() && (self.is_lost(own) || self.is_lost(name));
+            gone || (self.is(own) && self.is(name)) || self.family_lacks(Group::Students, value)
+        };
         let unknown = [
-            no(S::FirstName, Name::FirstName, Value::GivenName),
-            no(S::MiddleName, Name::MiddleName, Value::MiddleName),
-            no(S::LastName, Name::LastName, Value::FamilyName),
+            no(S::FirstName, Name::FirstName, Value::GivenName, &person.first_name),
+            no(S::MiddleName, Name::MiddleName, Value::MiddleName, &person.middle_name),
+            no(S::LastName, Name::LastName, Value::FamilyName, &person.last_name),
         ];
         keep_names(unknown, person, stored);
     }
@@ -210,32 +223,31 @@ impl Unknown {
     }
 
     fn fill_phone(&self, phone: &mut Phone, stored: &Phone) {
-        let no_kind = self.is(PhoneType::Description) && self.is(PhoneType::Code);
-        keep(self.is(NamePhone::PhoneTypeId) || no_kind, &mut phone.kind, &stored.kind);
+        keep(self.is(NamePhone::PhoneTypeId), &mut phone.kind, &stored.kind);
+        self.of_two(PhoneType::Description, PhoneType::Code).keep(&mut phone.kind, &stored.kind);
         keep(self.is(NamePhone::Rank), &mut phone.rank, &stored.rank);
         keep(self.is(NamePhone::Extension), &mut phone.extension, &stored.extension);
         keep(self.is(NamePhone::IsConfidential), &mut phone.confidential, &stored.confidential);
     }
 
     fn fill_email(&self, email: &mut Email, stored: &Email) {
-        let no_kind = self.is(EmailType::Description) && self.is(EmailType::Code);
-        keep(self.is(NameEmail::EmailTypeId) || no_kind, &mut email.kind, &stored.kind);
+        keep(self.is(NameEmail::EmailTypeId), &mut email.kind, &stored.kind);
+        self.of_two(EmailType::Description, EmailType::Code).keep(&mut email.kind, &stored.kind);
         keep(self.is(NameEmail::Rank), &mut email.rank, &stored.rank);
     }
 
     fn fill_address(&self, address: &mut Address, stored: &Address) {
         keep(self.is(NameAddress::IsPhysical), &mut address.physical, &stored.physical);
         keep(self.is(NameAddress::IsMailing), &mut address.mailing, &stored.mailing);
-        let line1 = [A::StreetLine, A::StreetLineWithUnit, A::StreetId, A::PoBox, A::Freeform];
-        let no_line1 = line1.iter().all(|column| self.is(*column));
-        keep(no_line1, &mut address.line1, &stored.line1);
         keep(self.is(A::AddressLine2), &mut address.line2, &stored.line2);
         let no_zip = self.is(A::ZipId);
         keep(no_zip || self.is(Zip::City), &mut address.city, &stored.city);
         keep(no_zip || self.is(Zip::StateId) || self.is(State::Code), &mut address.state, &stored.state);
-        keep(no_zip || self.is(Zip::ZipCode) || self.is(A::ZipCodeAddOn), &mut address.zip, &stored.zip);
+        let no_add_on = self.is_lost(A::ZipCodeAddOn) && is_without_add_on(address.zip.as_ref(), stored.zip.as_ref());
+        keep(no_zip || self.is(Zip::ZipCode) || no_add_on, &mut address.zip, &stored.zip);
         keep(no_zip || self.is(Zip::CountryCode), &mut address.country, &stored.country);
         keep(self.is(A::CountyId) || self.is(County::Name), &mut address.county, &stored.county);
+        self.fill_street(address, stored);
     }
 
     fn fill_contacts(&self, record: &mut Student, stored: &Student) {
@@ -272,9 +284,10 @@ impl Unknown {
         keep(no(G::Rank, E::Rank), &mut contact.rank, &stored.rank);
         keep(no(G::MayPickUp, E::MayPickUp), &mut contact.may_pick_up, &stored.may_pick_up);
         keep(guardian && self.is(G::IsCustodial), &mut contact.custodial, &stored.custodial);
-        let no_word = self.is(Relationship::Description) && self.is(Relationship::Code);
         let no_link = no(G::RelationshipId, E::RelationshipId);
-        keep(no_link || no_word, &mut contact.relationship, &stored.relationship);
+        keep(no_link, &mut contact.relationship, &stored.relationship);
+        let word = self.of_two(Relationship::Description, Relationship::Code);
+        word.keep(&mut contact.relationship, &stored.relationship);
         if contact.person.name_id == stored.person.name_id {
             let names = self.names(|value| self.family_lacks(Group::Guardians, value));
             keep_names(names, &mut contact.person, &stored.person);
@@ -291,6 +304,7 @@ impl Unknown {
                 keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
                 keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
                 keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
+                self.of_two(W::SchoolId, EntitySchool::SchoolId).keep(&mut new.school, &old.school);
                 let no_school = self.no_school() || (self.incomplete && new.school.is_none());
                 keep(no_school, &mut new.school, &old.school);
             },
