@@ -101,11 +101,30 @@ fn pack(body: &[u8]) -> Result<Bytes, FetchError> {
     packed::compress(body).map(Bytes::from).map_err(FetchError::Compress)
 }
 
+/// Whether the SIS has answered, and with what is no page.
+const fn is_unread(error: &SisError) -> bool {
+    matches!(error, SisError::NotJson { .. } | SisError::Unreadable { .. })
+}
+
 /// What came of a hand: its first pages, and what was wrong with the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Walked {
     pub(crate) pages: Vec<Fetched>,
-    pub(crate) trouble: Option<SisError>,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// What was wrong with a page.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) error: SisError,
+    /// The answer, where there is one that cannot be read: a page like any other, for whoever keeps it.
+    pub(crate) unread: Option<message::Page>,
+}
+
+impl From<SisError> for Trouble {
+    fn from(error: SisError) -> Self {
+        Self { error, unread: None }
+    }
 }
 
 impl Hand<'_> {
@@ -117,7 +136,7 @@ impl Hand<'_> {
         for number in self.dealt.range() {
             let fetched = match self.fetch(PageNo(number)).await? {
                 Ok(fetched) => fetched,
-                Err(error) => return Ok(Walked { trouble: Some(error), ..walked }),
+                Err(trouble) => return Ok(Walked { trouble: Some(trouble), ..walked }),
             };
             bytes += fetched.held();
             let over = fetched.facts.last || fetched.facts.past_end;
@@ -129,36 +148,42 @@ impl Hand<'_> {
         Ok(walked)
     }
 
-    async fn fetch(&self, number: PageNo) -> Result<Result<Fetched, SisError>, FetchError> {
+    async fn fetch(&self, number: PageNo) -> Result<Result<Fetched, Trouble>, FetchError> {
         let asked_at = self.clock.now();
         let began = Instant::now();
         let reply = match self.source.page(self.listing, number).await {
             Ok(reply) => reply,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(error.into())),
         };
-        let took = began.elapsed();
+        let took_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
         let unchanged = self.unchanged(number, &reply.body);
         let reading = self.source.reading(self.listing, number);
-        let facts = match self.facts(number, reading.filter(|_| unchanged.is_some()), &reply) {
-            Ok(facts) => facts,
-            Err(error) => return Ok(Err(error)),
-        };
-        // That of an unchanged page lies in the store already.
-        let reading = reading.filter(|_| unchanged.is_none());
-        let told = reading.map(|reading| Told { reading, facts: facts.clone() }.to_bytes()).transpose()?;
-        let body = if unchanged.is_some() { None } else { Some(pack(&reply.body)?) };
-        let page = message::Page {
+        let facts = self.facts(number, reading.filter(|_| unchanged.is_some()), &reply);
+        let mut page = message::Page {
             connection: self.connection,
             listing: self.dealt.listing,
             page: number,
             status: reply.status,
             asked_at,
-            took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            took_ms,
             content_type: reply.content_type,
             body_bytes: reply.body.len() as u64,
-            body,
-            told: told.map(Bytes::from),
+            body: None,
+            told: None,
         };
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(error) => {
+                page.body = is_unread(&error).then(|| pack(&reply.body)).transpose()?;
+                return Ok(Err(Trouble { error, unread: Some(page).filter(|page| page.body.is_some()) }));
+            }
+        };
+        if unchanged.is_none() {
+            // What an unchanged page told lies in the store already.
+            let told = reading.map(|reading| Told { reading, facts: facts.clone() }.to_bytes()).transpose()?;
+            page.told = told.map(Bytes::from);
+            page.body = Some(pack(&reply.body)?);
+        }
         Ok(Ok(Fetched { page, facts, unchanged }))
     }
 

@@ -8,7 +8,9 @@
 //! published.
 //!
 //! A page that cannot be had fails its listing where the status does not rest on it, and gives the pull up where it
-//! does; either way the run goes on and says why, and no message is parked. One of changes alone fails its listing too: the
+//! does; either way the run goes on and says why, and this message is not parked. Where the SIS did answer, with something
+//! that is no page, its last answer goes the way of all pages, before the board is changed: the collector keeps it sealed, and
+//! parks its own message with where it could not be read. One of changes alone fails its listing too: the
 //! planner, who sees it, asks for everything instead.
 
 use std::{sync::Arc, time::Duration};
@@ -32,7 +34,7 @@ use crate::{
     delta,
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
-    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Walked},
+    hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Trouble, Walked},
     net::Http,
     outcome::advance,
     sources::{Opened, Sources},
@@ -167,7 +169,7 @@ impl FetchHandler {
         let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(error) => return self.page_lost(message, &job, &error.explain()).await,
+            Err(error) => return self.page_lost(message, &job, &error.explain(), None).await,
         };
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
@@ -181,7 +183,7 @@ impl FetchHandler {
             // of a message that has used some up.
             let goes_on = trouble.is_none() && message.attempt == 0 && began.elapsed() < GOES_ON;
             match trouble {
-                Some(error) if pages.is_empty() => return self.page_failed(message, &job, &opened, &error).await,
+                Some(trouble) if pages.is_empty() => return self.page_failed(message, &job, &opened, trouble).await,
                 _ => match self.hand_in(message, work, &job, Done { earlier: &earlier, pages, goes_on }).await? {
                     Some(next) => job = next,
                     None => return Ok(Fate::Done),
@@ -275,14 +277,17 @@ impl FetchHandler {
     async fn carried(&self, message: &Message, fetched: Vec<Fetched>) -> Result<Vec<message::Page>, FetchError> {
         let mut pages = Vec::with_capacity(fetched.len());
         for fetched in fetched {
-            let mut page = fetched.carried()?;
-            if let Some(body) = page.body.take_if(|body| body.len() > LARGEST_IN_MESSAGE) {
-                let place = (page.connection, page.listing, page.page);
-                self.store.stash_raw(&message.district, message.run, place.0, place.1, place.2, &body).await?;
-            }
-            pages.push(page);
+            pages.push(self.fit(message, fetched.carried()?).await?);
         }
         Ok(pages)
+    }
+
+    async fn fit(&self, message: &Message, mut page: message::Page) -> Result<message::Page, FetchError> {
+        if let Some(body) = page.body.take_if(|body| body.len() > LARGEST_IN_MESSAGE) {
+            let place = (page.connection, page.listing, page.page);
+            self.store.stash_raw(&message.district, message.run, place.0, place.1, place.2, &body).await?;
+        }
+        Ok(page)
     }
 
     async fn publish_pages(
@@ -318,20 +323,20 @@ impl FetchHandler {
         message: &Message,
         job: &Job,
         opened: &Opened,
-        error: &SisError,
+        Trouble { error, unread }: Trouble,
     ) -> Result<Fate, FetchError> {
         tracing::info!(
             run = %message.run, connection = %job.at.connection, resource = job.listing.ask.resource, page = job.dealt.page.0,
             attempt = message.attempt, %error, "a page could not be fetched"
         );
-        let (after, waits) = match next_step(error, message.attempt, opened.patient) {
+        let (after, waits) = match next_step(&error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
             Step::Wait(after) => (after, true),
-            Step::GiveUp => return self.page_lost(message, job, &error.explain()).await,
+            Step::GiveUp => return self.page_lost(message, job, &error.explain(), unread).await,
         };
         match self.hold_lane(message, job, after, waits).await? {
-            Held::Waits => Ok(later(error, after, waits)),
-            Held::TooOften => self.page_lost(message, job, &error.explain()).await,
+            Held::Waits => Ok(later(&error, after, waits)),
+            Held::TooOften => self.page_lost(message, job, &error.explain(), unread).await,
             Held::Elsewhere => Ok(Fate::Done),
         }
     }
@@ -352,9 +357,19 @@ impl FetchHandler {
         Ok(self.change_board(message, &job.at, hold).await?.unwrap_or(Held::Waits))
     }
 
-    /// A page cannot be had: its listing fails, or with an essential one the whole pull.
-    async fn page_lost(&self, message: &Message, job: &Job, reason: &str) -> Result<Fate, FetchError> {
+    /// A page cannot be had: its listing fails, or with an essential one the whole pull. `unread` is what the SIS answered last.
+    async fn page_lost(
+        &self,
+        message: &Message,
+        job: &Job,
+        reason: &str,
+        unread: Option<message::Page>,
+    ) -> Result<Fate, FetchError> {
         let work = &job.at;
+        if let Some(page) = unread {
+            let page = self.fit(message, page).await?;
+            self.publish_pages(message, work, vec![page], &[]).await?;
+        }
         let needed = job.listing.ask.essential && job.listing.ask.since.is_none();
         if needed && !job.recheck && !self.beyond_end_possible(job) {
             // Meanwhile the listing may have ended before this page, or the lane been dealt anew.
@@ -433,7 +448,7 @@ impl FetchHandler {
         match &message.body {
             Body::Discover(work) => self.give_pull_up(message, work.connection, reason).await,
             Body::Fetch(work) => match self.job(message, work).await? {
-                Some(job) => self.page_lost(message, &job, reason).await,
+                Some(job) => self.page_lost(message, &job, reason, None).await,
                 None => Ok(Fate::Done),
             },
             _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),

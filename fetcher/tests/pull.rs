@@ -36,6 +36,7 @@ async fn assert_whole(night: &Night) {
     assert_eq!(students.iter().copied().collect::<BTreeSet<_>>(), listed(night));
     assert!(night.rows["Enrollment/EntryWithdrawal"].len() >= STUDENTS as usize / 2);
     assert!(night.parked.is_empty(), "{:?}", night.parked);
+    assert!(night.unread.is_empty(), "{:?}", night.unread);
 }
 
 async fn whole_under(quirks: Quirks, extra: &serde_json::Value) -> Night {
@@ -264,6 +265,28 @@ async fn a_pull_that_cannot_be_had_says_why_and_what_to_do() {
     let html = Fault { kind: FaultKind::Html, object: Some("Student".to_owned()), page: Some(1), times: None };
     let reason = failed_under(Quirks { faults: vec![html], ..Quirks::default() }).await;
     assert!(reason.starts_with("not-json") && reason.contains("base_url"), "{reason}");
+}
+
+/// The classifier keeps it, and parks its message with where it could not be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_page_is_carried_when_its_attempts_have_run_out() {
+    for (kind, object, page, begins, state) in [
+        (FaultKind::Html, "Student", 1, b'<', PullState::Failed),
+        (FaultKind::TruncatedJson, "Student", 1, b'{', PullState::Failed),
+        (FaultKind::TruncatedJson, "NamePhone", 2, b'{', PullState::Fetched),
+    ] {
+        let sandbox = sandbox().await;
+        let what = format!("{kind:?} {object}");
+        let fault = Fault { kind, object: Some(object.to_owned()), page: Some(page), times: None };
+        sandbox.set_quirks(Quirks { faults: vec![fault], ..Quirks::default() });
+        let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
+        night.play(|_| Way::Arrives).await;
+        assert_eq!(night.pull().await.state, state, "{what}");
+        let board = night.board().await;
+        let [(listing, number, body)] = night.unread.as_slice() else { panic!("{what}: {:?}", night.unread) };
+        assert_eq!(board.listings[listing.0 as usize].ask.resource.split('/').nth(1), Some(object), "{what}");
+        assert_eq!((u64::from(number.0), body.trim_ascii_start()[0]), (page, begins), "{what}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,11 +88,15 @@ impl<'de> Visitor<'de> for RawVisitor {
 
 /// What can be told of a body without a parser.
 pub(super) fn first_look(body: &[u8]) -> Result<(), DecodeError> {
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => Err(DecodeError::whole(DecodeClass::Empty)),
-        Some(b'<') => Err(DecodeError::whole(DecodeClass::Html)),
-        Some(_) => Ok(()),
+    let Some(at) = body.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+        return Err(DecodeError::whole(DecodeClass::Empty));
+    };
+    if body[at] != b'<' {
+        return Ok(());
     }
+    let line = body[..at].split(|byte| *byte == b'\n').count();
+    let column = body[..at].iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    Err(DecodeError { class: DecodeClass::Html, line, column })
 }
 
 /// A cell with text that may have had to be changed.

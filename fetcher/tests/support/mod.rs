@@ -98,6 +98,8 @@ pub(crate) struct Night {
     pub(crate) parked: Vec<String>,
     /// Pages that were carried, and stored.
     pub(crate) collected: u32,
+    /// Pages that were carried, and are no JSON: the classifier parks them.
+    pub(crate) unread: Vec<(ListingNo, PageNo, Vec<u8>)>,
     handled: AtomicU32,
     _dir: tempfile::TempDir,
 }
@@ -157,6 +159,7 @@ impl Night {
             rows: BTreeMap::new(),
             parked: Vec::new(),
             collected: 0,
+            unread: Vec::new(),
             handled: AtomicU32::new(0),
             _dir: dir,
         }
@@ -290,7 +293,10 @@ impl Night {
         };
         let text = rollcall_proto::packed::decompress(&raw, page.body_bytes as usize).unwrap();
         assert_eq!(text.len() as u64, page.body_bytes);
-        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(&text) else {
+            self.unread.push((page.listing, page.page, text));
+            return;
+        };
         let objects = value["Objects"].as_array().unwrap();
         let board = self.board().await;
         let ask = &board.listings[page.listing.0 as usize].ask;

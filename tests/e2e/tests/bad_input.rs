@@ -2,11 +2,14 @@
 //! wrongly made INACTIVE.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::time::Duration;
+
 use rollcall_e2e::{
     House,
     cases::{Case, case, check},
     house::{self, DISTRICT},
     roster::statuses,
+    until_told,
 };
 use rollcall_sandbox::{
     AuthQuirks, DataQuirks, Drift, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks,
@@ -56,10 +59,40 @@ const ENDED_WELL: &[&str] = &["succeeded", "partial"];
 
 /// Every attempt is used up before a listing is given up, which takes a while: one test each.
 async fn spoiled(what: &'static str, states: &'static [&'static str], kind: FaultKind, object: &'static str) {
+    let answers = matches!(kind, FaultKind::Html | FaultKind::TruncatedJson);
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
     check(&mut house, vec![case(what, states, &[object], fault(kind, object))]).await;
+    // The night before the last one.
+    let run = house.runs().await[1]["run"].as_str().unwrap().to_owned();
+    assert_eq!(kept_and_parked(&house, &run, answers).await, answers, "{what}");
     house.close().await;
+}
+
+/// Whether a run's unreadable answer is kept sealed, and its message parked with where it could not be read.
+async fn kept_and_parked(house: &House, run: &str, expected: bool) -> bool {
+    let parked = || async {
+        let rows = house.rollcall(&["queues", "parked", "collect", "--format", "json"]).await.expect_code(0).json();
+        rows.as_array().unwrap().iter().find(|row| row["run"] == run).cloned()
+    };
+    let parked = if expected {
+        until_told("the page to be parked", Duration::from_secs(30), parked).await
+    } else if let Some(parked) = parked().await {
+        parked
+    } else {
+        return false;
+    };
+    assert_eq!(parked["reason"], "page-undecodable", "{parked}");
+    let detail = parked["detail"].as_str().unwrap();
+    assert!(detail.contains("line ") && detail.contains("column ") && detail.contains("page 1"), "{detail}");
+    let sql = "SELECT raw, error FROM page WHERE run = $1::uuid AND error IS NOT NULL";
+    let kept: (Option<Vec<u8>>, String) =
+        sqlx::query_as(sql).bind(run).fetch_one(&house.services().database).await.expect("it is kept");
+    let raw = kept.0.expect("with what the SIS answered");
+    assert!(detail.ends_with(&kept.1), "{detail} / {}", kept.1);
+    let zstd = [0x28, 0xb5, 0x2f, 0xfd];
+    assert!(raw.len() > 40 && !raw.windows(4).any(|bytes| bytes == zstd), "sealed");
+    true
 }
 
 #[tokio::test(flavor = "multi_thread")]
