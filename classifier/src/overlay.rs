@@ -29,7 +29,8 @@ use crate::{
         column::{
             Address as A, County, Demographics, EmailType, EmergencyContact as E, EntitySchool, EntryCode,
             EntryWithdrawal as W, Homeroom, Name, NameAddress, NameEmail, NamePhone, PhoneType, Relationship, School,
-            Staff as T, StaffEntityYear as TY, State, Student as S, StudentEntityYear as Y, StudentGuardian as G, Zip,
+            SchoolYear, Staff as T, StaffEntityYear as TY, State, Student as S, StudentEntityYear as Y,
+            StudentGuardian as G, Zip,
         },
     },
 };
@@ -301,6 +302,9 @@ impl Unknown {
             stored,
             |a, b| a.id == b.id,
             |new, old| {
+                // That of the current year the system's metadata tells too.
+                let no_year = self.is(SchoolYear::NumericYear) && new.school_year.is_none();
+                keep(no_year, &mut new.school_year, &old.school_year);
                 keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
                 keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
                 keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);

@@ -338,6 +338,28 @@ async fn a_refused_supporting_object_is_named_and_left_out() {
     assert!(!night.rows.contains_key("Demographics/EmergencyContact"));
 }
 
+/// The system's metadata names the current year too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_without_entities_or_numbers_of_years_is_pulled_all_the_same() {
+    let field = |field: &str| ObjectField { object: "SchoolYear".to_owned(), field: field.to_owned() };
+    for (denied_objects, denied_fields, years) in
+        [(vec!["Entity".to_owned()], Vec::new(), 2), (Vec::new(), vec![field("NumericYear")], 4)]
+    {
+        let grants = Grants { denied_objects, denied_fields, ..Grants::default() };
+        let sandbox = sandbox().await;
+        sandbox.set_quirks(Quirks { grants: grants.clone(), ..Quirks::default() });
+        let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
+        night.play(|_| Way::Arrives).await;
+        assert_whole(&night).await;
+        let discovery = night.pull().await.discovery.unwrap();
+        assert_eq!((discovery.fatal.len(), discovery.school_years.len()), (0, years), "{grants:?}");
+        let current = discovery.current_years.into_iter().collect::<Vec<_>>();
+        assert!(
+            matches!(current[..], [(id, ending)] if discovery.school_years.contains(&id.to_string()) && ending > 2000)
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_test_of_a_connection_names_each_step() {
     let sandbox = sandbox().await;

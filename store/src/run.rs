@@ -232,6 +232,10 @@ pub struct Discovery {
     pub fatal: Vec<String>,
     /// School years pulled, as the SIS identifies them.
     pub school_years: Vec<String>,
+    /// The ending year of each school year that the SIS's own metadata calls current, by the SIS's id of it: for an access that
+    /// does not grant the table of entities, or years without their numbers.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub current_years: std::collections::BTreeMap<i64, i32>,
     /// Name of the district or system as the SIS gives it, for `district test`.
     pub source_name: Option<String>,
     /// Rows that there are, as the source counted them when the pull began, by resource; where it does.

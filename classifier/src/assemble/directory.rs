@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// The schools, by code. Ids change every year, so of the rows of a code the latest year's counts.
-pub(super) fn schools(source: &Source) -> Vec<School> {
+pub(super) fn schools(source: &Source, tables: &Tables) -> Vec<School> {
     use column::School as S;
-    let mut latest: BTreeMap<&str, (Option<i64>, i64, Row<'_>)> = BTreeMap::new();
+    let mut latest: BTreeMap<&str, (Option<i32>, i64, Row<'_>)> = BTreeMap::new();
     for place in source.places(Kind::School) {
         let row = source.row(*place);
         let Some(code) = row.text(S::Code) else { continue };
-        let offer = (numeric_year(source, row.number(S::SchoolYearId)), row.key(), row);
+        let offer = (tables.ending(row.number(S::SchoolYearId)), row.key(), row);
         match latest.get(code) {
             Some(kept) if (kept.0, kept.1) > (offer.0, offer.1) => {}
             _ => {
@@ -28,10 +28,6 @@ pub(super) fn schools(source: &Source) -> Vec<School> {
         }
     }
     latest.into_iter().map(|(code, (.., row))| school(source, code, row)).collect()
-}
-
-fn numeric_year(source: &Source, id: Option<i64>) -> Option<i64> {
-    source.follow(Kind::SchoolYear, id)?.number(column::SchoolYear::NumericYear)
 }
 
 fn school(source: &Source, code: &str, row: Row<'_>) -> School {

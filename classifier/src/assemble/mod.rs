@@ -127,7 +127,7 @@ impl<'a> Assembler<'a> {
         let oneroster = || Box::new(OneRoster::new(&looks.first, connection, remembered, complete));
         Self {
             looks,
-            tables: Tables::of(&looks.first),
+            tables: Tables::of(&looks.first, &discovery.current_years),
             connection: number,
             prefix: connection.id_prefix.as_deref().unwrap_or_default(),
             withdrawal: WithdrawalColumn::of(connection, discovery),
@@ -210,7 +210,7 @@ impl<'a> Assembler<'a> {
     pub fn schools(&self) -> Vec<School> {
         match &self.oneroster {
             Some(oneroster) => oneroster.schools(),
-            None => directory::schools(&self.looks.first),
+            None => directory::schools(&self.looks.first, &self.tables),
         }
     }
 

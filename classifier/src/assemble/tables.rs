@@ -15,18 +15,21 @@ pub struct Tables {
     years: BTreeMap<i64, i32>,
     /// Current ending year by entity.
     current: BTreeMap<i64, i32>,
-    /// Where an entity's own current year is not told: the one of the entity that was asked, if all agree.
+    /// Where an entity's own current year is not told: the one of the entity that was asked, if all agree; where no entity's
+    /// is, the one of the metadata.
     fallback: Option<i32>,
     /// The school that an entity's enrollments belong to, where they do not say.
     schools: BTreeMap<i64, i64>,
 }
 
 impl Tables {
-    /// Reads them from the pull.
-    pub fn of(source: &Source) -> Self {
-        let years = numeric_years(source);
-        let (mut current, fallback) = flagged_current(source);
+    /// Reads them from the pull; what the tables do not tell, from the `metadata` (ending years of current school years, by id).
+    pub fn of(source: &Source, metadata: &BTreeMap<i64, i32>) -> Self {
+        let mut years = metadata.clone();
+        years.extend(numeric_years(source));
+        let (mut current, flagged) = flagged_current(source, &years);
         current.extend(entities_current(source, &years));
+        let fallback = flagged.or_else(|| if current.is_empty() { agreed(metadata.values().copied()) } else { None });
         Self { years, current, fallback, schools: default_schools(source) }
     }
 
@@ -61,19 +64,20 @@ fn numeric_years(source: &Source) -> BTreeMap<i64, i32> {
 }
 
 /// Current years as the year table flags them, by the entity that was asked; and the one they all agree on.
-fn flagged_current(source: &Source) -> (BTreeMap<i64, i32>, Option<i32>) {
+fn flagged_current(source: &Source, years: &BTreeMap<i64, i32>) -> (BTreeMap<i64, i32>, Option<i32>) {
     let places = source.places(Kind::SchoolYear).iter();
     let flagged = places.filter_map(|place| {
-        let row = source.row(*place);
-        let current = row.flag(column::SchoolYear::IsCurrent).unwrap_or_default();
-        let year = row.number(column::SchoolYear::NumericYear).and_then(|year| i32::try_from(year).ok());
-        current.then_some(()).and(Some((source.entity_asked(*place)?, year?)))
+        let current = source.row(*place).flag(column::SchoolYear::IsCurrent).unwrap_or_default();
+        current.then_some(()).and(Some((source.entity_asked(*place)?, *years.get(&place.key())?)))
     });
     let by_entity: BTreeMap<i64, i32> = flagged.collect();
-    let mut years = by_entity.values().copied();
-    let first = years.next();
-    let agreed = first.filter(|first| years.all(|year| year == *first));
+    let agreed = agreed(by_entity.values().copied());
     (by_entity, agreed)
+}
+
+fn agreed(mut years: impl Iterator<Item = i32>) -> Option<i32> {
+    let first = years.next()?;
+    years.all(|year| year == first).then_some(first)
 }
 
 fn entities_current(source: &Source, years: &BTreeMap<i64, i32>) -> BTreeMap<i64, i32> {

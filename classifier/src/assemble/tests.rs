@@ -253,6 +253,65 @@ fn a_current_year_that_no_entity_tells_is_the_one_that_the_year_tables_flag() {
     }
 }
 
+/// An access to which neither table is granted. What the metadata calls current is all that is known of years.
+#[test]
+fn the_metadata_tells_the_current_year_where_no_table_does() {
+    type Taken = &'static [&'static str];
+    for (without, current, expected) in [
+        (&["District/Entity"][..] as Taken, 9, (1, None)),
+        (&["District/Entity", "District/SchoolYear"], 9, (1, None)),
+        (&["District/Entity", "District/SchoolYear"], 10, (0, Some("school-year-unresolved"))),
+    ] {
+        let mut sis = Sis::with_students(1);
+        for row in sis.rows.get_mut("District/SchoolYear").unwrap() {
+            row["IsCurrentYearForProvidedEntity"] = json!(null);
+        }
+        without.iter().for_each(|resource| drop(sis.rows.remove(resource)));
+        let mut facts = sis.facts();
+        facts.pulls[0].pull.discovery.as_mut().unwrap().current_years = [(current, 2017 + current as i32)].into();
+        let plan = Roster::default().plan(facts);
+        let reason = plan.skips.first().map(|skip| skip.reason.as_str());
+        assert_eq!((plan.counts.added, reason), expected, "without {without:?}");
+        if let Some(event) = events(&plan).first() {
+            assert_eq!(event.record.as_ref().unwrap().enrollments[0].school_year, Some(2026));
+        }
+    }
+    // An entity whose own year is told is not judged by the metadata's.
+    let mut facts = Sis::with_students(1).facts();
+    facts.pulls[0].pull.discovery.as_mut().unwrap().current_years = [(8, 2025)].into();
+    assert_eq!(Roster::default().plan(facts).counts.added, 1);
+}
+
+/// Nobody is taken out, or taken to be somebody else, because years cannot be told any more.
+#[test]
+fn years_that_are_not_numbered_any_more_withhold_whom_they_matter_to_and_keep_what_is_stored() {
+    let mut sis = Sis::with_students(3);
+    // Open, in a year that is not the current one.
+    sis.add(
+        SPELL,
+        json!({"EntryWithdrawalID": 30, "StudentID": 3, "EntityID": 41, "SchoolYearID": 10, "SchoolID": 100,
+            "StartDate": "2026-08-13"}),
+    );
+    sis.withdraw(2, "2025-10-01", 92);
+    sis.add(
+        SPELL,
+        json!({"EntryWithdrawalID": 20, "StudentID": 2, "EntityID": 41, "SchoolYearID": 8, "SchoolID": 80,
+            "StartDate": "2024-08-13", "EndDate": "2025-05-20", "WithdrawalCodeID": 82}),
+    );
+    let roster = Roster::of(&sis);
+    for row in sis.rows.get_mut("District/SchoolYear").unwrap() {
+        row.as_object_mut().unwrap().remove("NumericYear");
+    }
+    let mut facts = sis.facts();
+    let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
+    discovery.current_years = [(9, 2026)].into();
+    discovery.refused.insert("District/SchoolYear".to_owned(), vec!["NumericYear".to_owned()]);
+    let plan = roster.plan(facts);
+    assert_eq!((plan.counts.unchanged, plan.counts.skipped), (2, 1), "{:?}", plan.findings);
+    let skipped = (plan.skips[0].student_id.0.as_str(), plan.skips[0].reason.as_str());
+    assert_eq!(skipped, ("3", "school-year-unresolved"));
+}
+
 /// Without any enrollment nothing decides, and the school's own row of the student's year still tells the grade.
 #[test]
 fn a_student_without_enrollments_keeps_the_grade_of_the_default_entity() {

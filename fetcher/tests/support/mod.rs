@@ -17,7 +17,7 @@ use rollcall_proto::{
     bus::{Bus, BusError, Parked, ParkedFilter, QueueDepth, SharedBus, Subscription},
     clock::{Clock, ManualClock},
     handler::{Fate, Handler},
-    id::ConnectionNo,
+    id::{ConnectionNo, ListingNo, PageNo},
     message::{Body, Message, Page},
     topology::{ATTEMPTS, Queue},
 };

@@ -43,6 +43,10 @@ fn drift(removed: usize, inserted: usize) -> Quirks {
     paging(PagingQuirks { drift, ..PagingQuirks::default() })
 }
 
+fn denied_object(object: &str) -> Quirks {
+    Quirks { grants: Grants { denied_objects: vec![object.to_owned()], ..Grants::default() }, ..Quirks::default() }
+}
+
 fn denied_field(object: &str, field: &str) -> Quirks {
     let denied_fields = vec![ObjectField { object: object.to_owned(), field: field.to_owned() }];
     Quirks { grants: Grants { denied_fields, ..Grants::default() }, ..Quirks::default() }
@@ -254,6 +258,7 @@ async fn an_access_that_is_refused_fails_the_run_and_names_the_mend() {
             denied_field("EntryWithdrawal", "StartDate"),
         ),
         case("a field no longer granted", &["partial"], &["BirthDate"], denied_field("Name", "BirthDate")),
+        case("entities no longer granted", &["partial"], &["District/Entity"], denied_object("Entity")),
     ];
     check(&mut house, cases).await;
     house.close().await;

@@ -117,6 +117,19 @@ pub(super) struct YearRow {
     pub(super) id: Option<i64>,
     #[serde(rename = "NumericYear", default)]
     pub(super) numeric: Option<i64>,
+    /// Current for the entity that was asked.
+    #[serde(rename = "IsCurrentYearForProvidedEntity", default, deserialize_with = "flag")]
+    pub(super) is_current: bool,
+}
+
+/// A flag, which some servers send as text or number.
+fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Bool(flag) => flag,
+        Value::String(text) => text.trim().eq_ignore_ascii_case("true") || text.trim() == "1",
+        Value::Number(number) => number.as_i64() == Some(1),
+        _ => false,
+    })
 }
 
 /// A row of `District/Entity`.
@@ -133,23 +146,44 @@ impl SystemMetadata {
         district.or_else(|| self.system.name.clone())
     }
 
+    fn current(&self) -> impl Iterator<Item = YearRow> {
+        self.system.districts.iter().filter_map(|district| district.current)
+    }
+
     fn current_years(&self) -> impl Iterator<Item = i64> {
-        self.system.districts.iter().filter_map(|district| district.current?.id)
+        self.current().filter_map(|year| year.id)
+    }
+
+    /// Ending years of the current school years, by id.
+    pub(super) fn ending_years(&self) -> BTreeMap<i64, i32> {
+        self.current().filter_map(|year| Some((year.id?, i32::try_from(year.numeric?).ok()?))).collect()
     }
 }
 
 /// The school years to pull: each entity's current one (they flip entity by entity), the one before it, and the one
 /// after it where admitted. Ascending by id.
+///
+/// Which is the one before cannot be told of a year whose number is not granted, so all of these are pulled: whoever withdrew
+/// within the last months of the year before would look as if they never had been there.
 pub(super) fn years_to_pull(
     metadata: &SystemMetadata,
     years: &[YearRow],
     entities: &[EntityRow],
     admitted: SchoolYears,
 ) -> Vec<i64> {
-    let numeric = |id: i64| years.iter().find(|year| year.id == Some(id)).and_then(|year| year.numeric);
-    let current: BTreeSet<i64> =
-        metadata.current_years().chain(entities.iter().filter_map(|entity| entity.current)).collect();
+    let of_metadata = metadata.ending_years();
+    let numeric = |id: i64| {
+        let told = years.iter().find(|year| year.id == Some(id)).and_then(|year| year.numeric);
+        told.or_else(|| of_metadata.get(&id).copied().map(i64::from))
+    };
+    let flagged = years.iter().filter(|year| year.is_current).filter_map(|year| year.id);
+    let of_entities = entities.iter().filter_map(|entity| entity.current);
+    let current: BTreeSet<i64> = metadata.current_years().chain(of_entities).chain(flagged).collect();
+    if current.is_empty() {
+        return Vec::new();
+    }
     let mut wanted: BTreeSet<i64> = current.clone();
+    wanted.extend(years.iter().filter_map(|year| year.id).filter(|id| numeric(*id).is_none()));
     for number in current.into_iter().filter_map(numeric) {
         let last = if admitted == SchoolYears::CurrentAndNext { number + 1 } else { number };
         let near = years.iter().filter(|year| year.numeric.is_some_and(|other| (number - 1..=last).contains(&other)));

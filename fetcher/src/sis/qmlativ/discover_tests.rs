@@ -42,6 +42,8 @@ fn what_the_status_rests_on_is_named_when_missing() {
         ("Student/Student", &["NameID"], &["Student/Student.NameID"]),
         ("Student/Student", &["StudentID"], &["Student/Student.StudentID", "Student/Student.NameID"]),
         ("Student/Student", &["Grade"], &[]),
+        ("District/Entity", &["SchoolYearIDCurrent"], &[]),
+        ("District/SchoolYear", &["NumericYear"], &[]),
         ("Demographics/NamePhone", &["PhoneNumber"], &[]),
     ];
     for (resource, fields, fatal) in cases {
@@ -90,7 +92,7 @@ fn relationships_and_rules_are_no_fields() {
 }
 
 fn year(id: i64, numeric: i64) -> YearRow {
-    YearRow { id: Some(id), numeric: Some(numeric) }
+    YearRow { id: Some(id), numeric: Some(numeric), is_current: false }
 }
 
 #[test]
@@ -115,6 +117,36 @@ fn the_current_year_may_come_from_the_metadata() {
     assert_eq!(metadata.name().as_deref(), Some("D"));
     let years = [year(11, 2025), year(12, 2026)];
     assert_eq!(years_to_pull(&metadata, &years, &[], SchoolYears::Current), [11, 12]);
+}
+
+/// An access that does not grant the table of entities, or not the columns that tell the current year.
+#[test]
+fn the_current_year_is_found_without_the_tables_of_it() {
+    let metadata: SystemMetadata = serde_json::from_value(json!({"System": {"Districts": [
+        {"SchoolYearCurrent": {"SchoolYearID": 12, "NumericYear": 2026}}, {"SchoolYearCurrent": null}, {},
+    ]}}))
+    .unwrap();
+    assert_eq!(metadata.ending_years(), [(12, 2026)].into());
+    let none = SystemMetadata::default();
+    let flagged: Vec<YearRow> = ["false", "\"True\"", "0", "null"]
+        .iter()
+        .zip(11..)
+        .map(|(flag, id)| {
+            let row = format!(
+                r#"{{"SchoolYearID": {id}, "NumericYear": {}, "IsCurrentYearForProvidedEntity": {flag}}}"#,
+                id + 2014
+            );
+            serde_json::from_str(&row).unwrap()
+        })
+        .collect();
+    let pull = |metadata, years: &[YearRow]| years_to_pull(metadata, years, &[], SchoolYears::Current);
+    assert_eq!(pull(&none, &flagged), [11, 12], "flagged by the table of years, which no entity tells");
+    let years = [year(11, 2025), year(12, 2026), year(13, 2027)];
+    assert_eq!(pull(&metadata, &years), [11, 12], "no table of entities");
+    assert_eq!(pull(&metadata, &[]), [12], "neither table");
+    let nameless = [9, 12, 11].map(|id| YearRow { id: Some(id), ..YearRow::default() });
+    assert_eq!(pull(&metadata, &nameless), [9, 11, 12], "any may be the one before");
+    assert!(pull(&none, &nameless).is_empty());
 }
 
 #[test]

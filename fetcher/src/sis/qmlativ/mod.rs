@@ -125,7 +125,8 @@ impl Qmlativ {
         entity: i64,
         granted: &Granted,
     ) -> Result<Vec<T>, SisError> {
-        let fields = granted.0.granted.get(resource).cloned().unwrap_or_default();
+        // Not granted at all: the system's metadata names the current year.
+        let Some(fields) = granted.0.granted.get(resource).cloned() else { return Ok(Vec::new()) };
         let ask = Ask { resource: resource.to_owned(), fields, entity: Some(entity), ..Ask::default() };
         let mut rows = Vec::new();
         for number in 1..=SMALL_TABLE_PAGES {
@@ -184,7 +185,8 @@ impl Source for Qmlativ {
         let years = self.school_years(&metadata, &granted).await?;
         let asks = discover::asks(self.session.connection(), &granted.0, &years);
         let school_years = years.iter().map(i64::to_string).collect();
-        let discovery = rollcall_store::run::Discovery { school_years, source_name: metadata.0.name(), ..granted.0 };
+        let (current_years, source_name) = (metadata.0.ending_years(), metadata.0.name());
+        let discovery = rollcall_store::run::Discovery { school_years, current_years, source_name, ..granted.0 };
         Ok(Found { discovery, asks })
     }
 

@@ -146,8 +146,9 @@ pub const OBJECTS: &[Object] = &[
     supporting("Demographics/Zip", "ZipID", &["ZipCode", "City", "StateID", "CountryCode"]),
     per_year(required(supporting("Enrollment/WithdrawalCode", "WithdrawalCodeID", &[]), &["Code", YEAR])),
     per_year(essential(supporting("Enrollment/EntryCode", "EntryCodeID", &["Code", YEAR]))),
-    required(supporting(SCHOOL_YEAR, YEAR, &["IsCurrentYearForProvidedEntity"]), &["NumericYear"]),
-    required(supporting(ENTITY, "EntityID", &["Code", "Name"]), &["SchoolYearIDCurrent"]),
+    // What these two tell of the current year the system's metadata tells too; the year before is in the table alone.
+    required(supporting(SCHOOL_YEAR, YEAR, &["NumericYear", "IsCurrentYearForProvidedEntity"]), &[]),
+    essential(supporting(ENTITY, "EntityID", &["Code", "Name", "SchoolYearIDCurrent"])),
     per_year(supporting(
         "Enrollment/School",
         "SchoolID",
