@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_store::run::{Finding, FindingWeight};
+use rollcall_store::{
+    plan::Skip,
+    run::{Finding, FindingWeight},
+};
 
 use crate::{
     diff::{self, Differences, NOT_CONFIRMED},
@@ -30,14 +33,11 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
     let not_confirmed = skipped(&|reason| reason == NOT_CONFIRMED);
     let what = "not taken out, because the second look did not confirm it: students";
     say(FindingWeight::Partial, NOT_CONFIRMED, what, &not_confirmed);
-    let withheld =
-        skipped(&|reason| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason));
-    say(
-        FindingWeight::Partial,
-        "students-withheld",
-        "left as they are stored, see `rollcall runs show`: students",
-        &withheld,
-    );
+    let is_withheld = |reason: &str| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason);
+    let withheld = skipped(&is_withheld);
+    if let Some(first) = found.skips.iter().find(|skip| is_withheld(&skip.reason)) {
+        say(FindingWeight::Partial, "students-withheld", &why_withheld(first), &withheld);
+    }
     let doubles: Vec<&str> = found.duplicates.iter().map(String::as_str).collect();
     say(
         FindingWeight::Warning,
@@ -56,6 +56,17 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
     }
     findings.extend(oddities(looks));
     findings
+}
+
+/// What is to be done about students who are left as they are stored, by the first of them.
+fn why_withheld(first: &Skip) -> String {
+    let Skip { student_id, reason, detail } = first;
+    // Told of twice, the mend is in the detail.
+    let mend = if reason == diff::DUPLICATE { "" } else { "; correct it in the SIS" };
+    format!(
+        "left as they are stored, see `rollcall runs plan RUN --skipped` for each (student {student_id}: {reason}, \
+         {detail}{mend}): students"
+    )
 }
 
 /// A connection whose pull cannot tell who is staff.

@@ -185,8 +185,10 @@ async fn rows_that_make_no_sense_touch_nobody_else() {
     let (one, other, third) =
         (someone(&house, "ENROLLED", 3), someone(&house, "ENROLLED", 30), someone(&house, "ENROLLED", 60));
     let data = |data| Quirks { data, ..Quirks::default() };
-    let withheld =
-        |what, quirks, student| Case { names: Some(student), ..case(what, ENDED_WELL, &["withheld"], data(quirks)) };
+    let withheld = |what, reason, quirks, student| {
+        let says = vec!["withheld", "rollcall runs plan RUN --skipped", reason, ", enrollment ", "correct it in the SIS"];
+        Case { names: Some(student), says, ..case(what, ENDED_WELL, &[], data(quirks)) }
+    };
     let cases = vec![
         // Both rows say the same, so there is nothing to complain of.
         case(
@@ -195,9 +197,15 @@ async fn rows_that_make_no_sense_touch_nobody_else() {
             &[],
             data(DataQuirks { duplicate_student: Some(one), ..DataQuirks::default() }),
         ),
-        withheld("a date that is none", DataQuirks { garbage_date_student: Some(one), ..DataQuirks::default() }, one),
+        withheld(
+            "a date that is none",
+            "date-unreadable",
+            DataQuirks { garbage_date_student: Some(one), ..DataQuirks::default() },
+            one,
+        ),
         withheld(
             "a code in no table",
+            "code-unresolved",
             DataQuirks { unknown_code_student: Some(third), ..DataQuirks::default() },
             third,
         ),
