@@ -75,6 +75,48 @@ pub struct Looks {
     pub set_aside: Source,
 }
 
+/// What is odd about the rows of a kind.
+#[derive(Debug)]
+pub struct Oddities {
+    /// Which rows.
+    pub kind: Kind,
+    /// Texts from which control characters were taken.
+    pub cleaned: Odd,
+    /// Values that are there and cannot be read.
+    pub unreadable: Odd,
+}
+
+/// How often something is odd, and where.
+#[derive(Debug, Default)]
+pub struct Odd {
+    /// How often.
+    pub count: u64,
+    /// The first rows, each once, by id; one more than [`NAMED`] where there are more.
+    pub rows: Vec<String>,
+}
+
+/// Odd rows that are named.
+pub const NAMED: usize = 5;
+
+impl Odd {
+    /// Looks through a page on which something was odd `count` times, until enough rows are named.
+    fn add(&mut self, count: u32, page: &Page, name: impl Fn(Row<'_>) -> Option<String>) {
+        self.count += u64::from(count);
+        if count == 0 || self.rows.len() > NAMED {
+            return;
+        }
+        for name in page.offsets().filter_map(|at| name(page.row(at))) {
+            // Several entities may tell of one row.
+            if !self.rows.contains(&name) {
+                self.rows.push(name);
+            }
+            if self.rows.len() > NAMED {
+                return;
+            }
+        }
+    }
+}
+
 impl Looks {
     /// Opens a connection's pages. Pages beyond the end of their listing are left out unread.
     pub fn open(fragments: Vec<PageFragments>, board: &Board) -> Result<Self, FragmentError> {
@@ -236,15 +278,19 @@ impl Source {
         pages.map(|page| page.tally.seen).reduce(|all, seen| all | seen)
     }
 
-    /// Texts cleaned and values unreadable, by kind.
-    pub fn oddities(&self) -> Vec<(Kind, u64, u64)> {
-        let mut sums = [(0_u64, 0_u64); KINDS];
-        for Loaded { page, .. } in &self.pages {
-            let sum = &mut sums[page.kind as usize];
-            *sum = (sum.0 + u64::from(page.tally.cleaned), sum.1 + u64::from(page.tally.unreadable));
-        }
-        let kinds = Kind::ALL.iter().map(|kind| (*kind, sums[*kind as usize].0, sums[*kind as usize].1));
-        kinds.filter(|(_, cleaned, unreadable)| cleaned + unreadable > 0).collect()
+    /// Texts cleaned and values unreadable, by kind, each with the first rows of them.
+    pub fn oddities(&self) -> Vec<Oddities> {
+        let of_kind = |kind: &Kind| {
+            let mut odd = Oddities { kind: *kind, cleaned: Odd::default(), unreadable: Odd::default() };
+            for page in self.pages.iter().map(|loaded| &loaded.page).filter(|page| page.kind == *kind) {
+                odd.cleaned.add(page.tally.cleaned, page, |row| row.is_cleaned().then(|| row.name()));
+                let unreadable = |row: Row<'_>| Some(format!("{} of {}", row.unreadable()?, row.name()));
+                odd.unreadable.add(page.tally.unreadable, page, unreadable);
+            }
+            odd
+        };
+        let kinds = Kind::ALL.iter().map(of_kind);
+        kinds.filter(|odd| odd.cleaned.count + odd.unreadable.count > 0).collect()
     }
 
     /// Bytes held.

@@ -2,7 +2,8 @@
 //!
 //! A page is a fixed head, then its rows, each a length and its cells in the order of the kind's columns; all of it zstd
 //! compressed. No row is copied out: the planner keeps the bytes and reads a cell when it needs it. A row that an older
-//! program wrote may end before its kind's last columns, which are null then.
+//! program wrote may end before its kind's last columns, which are null then. Behind its last column a row of which a text
+//! was cleaned has one null more, by which it is found again.
 //!
 //! Neighbours: [`crate::decode`] writes, [`crate::load`] and [`crate::assemble`] read.
 //!
@@ -27,6 +28,9 @@ const LARGEST: usize = 1 << 30;
 /// Bit of [`Tally::seen`] that no column has: some row does not tell when it was changed, of a source that is asked by it.
 pub const UNDATED: usize = 63;
 
+/// Column of a kind whose ids are text.
+const SOURCED_ID: &str = "sourcedId";
+
 /// Bytes before the first row.
 const HEAD: usize = 22;
 
@@ -50,6 +54,7 @@ pub struct PageWriter {
     kind: Kind,
     bytes: Vec<u8>,
     row_start: usize,
+    row_cleaned: bool,
     tally: Tally,
 }
 
@@ -71,7 +76,7 @@ impl PageWriter {
     pub fn new(kind: Kind) -> Self {
         let mut bytes = Vec::with_capacity(16 << 10);
         bytes.resize(HEAD, 0);
-        Self { kind, bytes, row_start: HEAD, tally: Tally::default() }
+        Self { kind, bytes, row_start: HEAD, row_cleaned: false, tally: Tally::default() }
     }
 
     /// Appends a cell to the row at work.
@@ -87,13 +92,17 @@ impl PageWriter {
         self.tally.seen |= 1 << column;
     }
 
-    /// Notes that a text had to be cleaned.
+    /// Notes that a text of the row at work had to be cleaned.
     pub const fn cleaned(&mut self) {
         self.tally.cleaned += 1;
+        self.row_cleaned = true;
     }
 
     /// Ends the row at work.
     pub fn end_row(&mut self) {
+        if std::mem::take(&mut self.row_cleaned) {
+            cell::write(&mut self.bytes, Cell::Null);
+        }
         let length = self.bytes.len() - self.row_start;
         let end = self.bytes.len();
         cell::write_varint(&mut self.bytes, length as u64);
@@ -253,6 +262,29 @@ impl<'a> Row<'a> {
         Cells { kind: self.kind, cells }
     }
 
+    /// Whether control characters were taken from a text of it.
+    pub fn is_cleaned(self) -> bool {
+        let columns = self.kind.columns().len();
+        let end = (0..columns).try_fold(0, |at, _| cell::skip(self.bytes, at));
+        end.is_some_and(|end| end < self.bytes.len())
+    }
+
+    /// The first column that holds something of no use.
+    pub fn unreadable(self) -> Option<&'static str> {
+        let mut places = 0..self.kind.columns().len();
+        let place = places.find(|place| self.cell_at(*place) == Cell::Unreadable)?;
+        Some(self.kind.columns()[place].name)
+    }
+
+    /// The row as its source names it: `NameID 12`. An id, and no fact.
+    pub fn name(self) -> String {
+        let columns = self.kind.columns();
+        match self.text_at(1).filter(|_| columns[0].form == Form::Number && columns[1].name == SOURCED_ID) {
+            Some(id) => format!("{SOURCED_ID} {id}"),
+            None => format!("{} {}", columns[0].name, self.key()),
+        }
+    }
+
     /// The text at a place, where there is one.
     pub fn text_at(self, place: usize) -> Option<&'a str> {
         self.cell_at(place).text()
@@ -355,6 +387,24 @@ mod tests {
         assert_eq!((rows[1].key(), rows[1].cell(column::State::Code)), (1, Cell::Unreadable));
     }
 
+    #[test]
+    fn a_row_of_which_a_text_was_cleaned_is_found_again() {
+        let mut writer = PageWriter::new(Kind::State);
+        for (key, cleaned) in [(1, false), (2, true), (3, false)] {
+            writer.cell(Cell::Number(key));
+            writer.cell(Cell::Text("TX"));
+            if cleaned {
+                writer.cleaned();
+            }
+            writer.end_row();
+        }
+        let page = Page::open(&writer.finish().unwrap()).unwrap();
+        let rows: Vec<_> = page.offsets().map(|at| page.row(at)).collect();
+        assert_eq!(rows.iter().map(|row| row.is_cleaned()).collect::<Vec<_>>(), [false, true, false]);
+        assert!(rows.iter().all(|row| row.text(column::State::Code) == Some("TX")));
+        assert_eq!((rows[1].name().as_str(), rows[1].unreadable()), ("StateID 2", None));
+    }
+
     /// A kind's columns may have become more since a page was written.
     #[test]
     fn a_row_of_before_has_nothing_in_later_columns() {
@@ -366,7 +416,11 @@ mod tests {
         let page = Page::open(&writer.finish().unwrap()).unwrap();
         for (at, key) in page.offsets().zip([1, 2]) {
             let row = page.row(at);
-            assert_eq!((row.key(), row.cell(column::State::Code)), (key, Cell::Null), "not what the next row begins with");
+            assert_eq!(
+                (row.key(), row.cell(column::State::Code)),
+                (key, Cell::Null),
+                "not what the next row begins with"
+            );
             assert_eq!(row.read().cell(column::State::Code), Cell::Null);
         }
     }

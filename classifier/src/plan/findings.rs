@@ -9,7 +9,7 @@ use rollcall_store::{
 
 use crate::{
     diff::{self, Differences, NOT_CONFIRMED},
-    load::Looks,
+    load::{Looks, NAMED, Odd, Oddities},
     status::NO_ENROLLMENT_IN_WINDOW,
 };
 
@@ -78,9 +78,6 @@ pub(super) fn staff_finding(connection: u16) -> Finding {
     Finding { weight: FindingWeight::Warning, code: "staff-untold".to_owned(), message, count: 1 }
 }
 
-/// Ids that a message names; the rest is counted.
-const NAMED: usize = 5;
-
 fn listed(what: &str, ids: &[&str]) -> String {
     let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     match ids.len().checked_sub(NAMED) {
@@ -91,20 +88,27 @@ fn listed(what: &str, ids: &[&str]) -> String {
 
 fn oddities(looks: &[Looks]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (kind, cleaned, unreadable) in looks.iter().flat_map(|looks| looks.first.oddities()) {
-        let mut say = |code: &str, count: u64, what: &str| {
-            if count > 0 {
-                let message = format!("{}: {what}", kind.resource());
+    for Oddities { kind, cleaned, unreadable } in looks.iter().flat_map(|looks| looks.first.oddities()) {
+        let mut say = |code: &str, odd: &Odd, what: &str| {
+            if odd.count > 0 {
+                let message = format!("{}: {what}; correct it in the SIS{}", kind.resource(), where_odd(odd));
                 findings.push(Finding {
                     weight: FindingWeight::Warning,
                     code: code.to_owned(),
                     message,
-                    count: count as i64,
+                    count: odd.count as i64,
                 });
             }
         };
-        say("control-characters", cleaned, "texts from which control characters were taken");
-        say("value-unreadable", unreadable, "values that are no date, number or flag, and were left out");
+        say("control-characters", &cleaned, "texts from which control characters were taken");
+        say("value-unreadable", &unreadable, "values that are no date, number or flag, and were left out");
     }
     findings
+}
+
+/// Pages that an older program read do not tell.
+fn where_odd(odd: &Odd) -> String {
+    let named = odd.rows.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if odd.rows.len() > NAMED { " and others" } else { "" };
+    if named.is_empty() { String::new() } else { format!(": {named}{more}") }
 }

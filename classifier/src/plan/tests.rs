@@ -239,6 +239,42 @@ fn a_column_no_longer_granted_is_unknown_and_not_null() {
     assert_eq!(roster.record(2).person.first_name.as_deref(), Some("Anna"));
 }
 
+#[test]
+fn rows_with_odd_values_are_named_five_at_most_with_the_mend() {
+    let mut sis = Sis::with_students(9);
+    sis.row(NAME, 4)["LastName"] = json!("Lo\u{0}pez");
+    sis.row(NAME, 4)["FirstName"] = json!("An\u{0}na");
+    for id in 3..=9 {
+        sis.row(NAME, id * 2)["BirthDate"] = json!("soon");
+    }
+    sis.row(PHONE, 2)["Rank"] = json!("first");
+    let plan = Roster::default().plan(sis.facts());
+    assert_eq!(plan.counts.added, 9, "what is odd is left out, and nobody with it");
+    let odd = ["control-characters", "value-unreadable"];
+    let said = plan.findings.iter().filter(|finding| odd.contains(&finding.code.as_str()));
+    let said: Vec<_> = said.map(|finding| (finding.message.as_str(), finding.count)).collect();
+    assert_eq!(
+        said,
+        [
+            (
+                "Demographics/Name: texts from which control characters were taken; correct it in the SIS: NameID 4",
+                2
+            ),
+            (
+                "Demographics/Name: values that are no date, number or flag, and were left out; correct it in the SIS: \
+                 BirthDate of NameID 6, BirthDate of NameID 8, BirthDate of NameID 10, BirthDate of NameID 12, BirthDate of \
+                 NameID 14 and others",
+                7
+            ),
+            (
+                "Demographics/NamePhone: values that are no date, number or flag, and were left out; correct it in the SIS: \
+                 Rank of NamePhoneID 2",
+                1
+            ),
+        ]
+    );
+}
+
 /// As many students as have a gender would change in one night.
 #[test]
 fn a_code_no_longer_granted_is_not_replaced_by_its_word() {

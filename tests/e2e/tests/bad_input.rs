@@ -222,7 +222,7 @@ async fn rows_that_make_no_sense_touch_nobody_else() {
         case(
             "a NUL in a name",
             ENDED_WELL,
-            &[],
+            &["control-characters", "Demographics/Name: ", "correct it in the SIS: NameID "],
             data(DataQuirks { nul_name_student: Some(other), ..DataQuirks::default() }),
         ),
         case(
