@@ -124,6 +124,8 @@ pub struct Differences {
     pub warnings: Warnings,
     /// Students told of in differing ways.
     pub duplicates: Vec<String>,
+    /// Students told of twice in the same words, where that is a mistake.
+    pub repeated: Vec<String>,
     /// Who kept stored values because their whole pages lack any: for each connection.
     pub kept: Vec<Kept>,
 }
@@ -145,7 +147,7 @@ pub fn compare(
     batcher: &mut Batcher,
 ) -> Result<Differences, StoreError> {
     let mut found = Differences { kept: vec![Kept::default(); sides.len()], ..Differences::default() };
-    let steps = steps(sides, stored, &mut found.duplicates);
+    let steps = steps(sides, stored, &mut found);
     let settled = settled::find(sides, stored, &steps, &mut found.warnings);
     let mut walk = Walk {
         sides,
@@ -179,8 +181,8 @@ enum Step {
 }
 
 /// Every student that is listed or stored, in the order of ids.
-fn steps(sides: &[Side<'_>], stored: &[StoredStudent], duplicates: &mut Vec<String>) -> Vec<Step> {
-    let mut merged = Merged::of(sides, duplicates);
+fn steps(sides: &[Side<'_>], stored: &[StoredStudent], found: &mut Differences) -> Vec<Step> {
+    let mut merged = Merged::of(sides, found);
     let mut steps = Vec::with_capacity(stored.len());
     let mut stored = stored.iter().enumerate().peekable();
     let (mut id, mut before) = (String::new(), None::<String>);
@@ -212,15 +214,17 @@ struct Queue {
 }
 
 impl Merged {
-    fn of(sides: &[Side<'_>], duplicates: &mut Vec<String>) -> Self {
+    fn of(sides: &[Side<'_>], found: &mut Differences) -> Self {
         let queue = |side: &Side<'_>| {
-            let (students, differing) = side.assembler.as_ref().map(Assembler::listed).unwrap_or_default();
-            duplicates.extend(differing.iter().filter_map(|student| {
+            let students = side.assembler.as_ref().map(Assembler::listed).unwrap_or_default();
+            let id = |student: &Listed| {
                 let mut text = String::new();
                 side.assembler.as_ref()?.write_id(student, &mut text);
                 Some(text)
-            }));
-            let mut queue = Queue { students: students.into_iter(), head: None, head_id: String::new() };
+            };
+            found.duplicates.extend(students.differing.iter().filter_map(id));
+            found.repeated.extend(students.repeated.iter().filter_map(id));
+            let mut queue = Queue { students: students.listed.into_iter(), head: None, head_id: String::new() };
             queue.advance(side);
             queue
         };

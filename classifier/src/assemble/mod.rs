@@ -79,6 +79,18 @@ pub struct Listed {
     place: Place,
 }
 
+/// The students of a connection.
+#[derive(Debug, Default)]
+pub struct Students {
+    /// Each once, in the order of their ids as text.
+    pub listed: Vec<Listed>,
+    /// Those of them told of differently.
+    pub differing: Vec<Listed>,
+    /// Those told of twice in the same words on one page of Qmlativ's. On two pages that is no mistake: a row that comes while they
+    /// are listed moves all behind it, and several entities may list one student.
+    pub repeated: Vec<Listed>,
+}
+
 /// Which look's rows a student is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -138,26 +150,27 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// The students listed, each once, in the order of their ids as text; and those of them told of differently.
-    pub fn listed(&self) -> (Vec<Listed>, Vec<Listed>) {
+    /// The students listed.
+    pub fn listed(&self) -> Students {
         if self.oneroster.is_some() {
             return OneRoster::listed(&self.looks.first, self.connection);
         }
         let source = &self.looks.first;
         let places = source.places(Kind::Student);
-        let mut listed = Vec::with_capacity(places.len());
-        let mut differing = Vec::new();
+        let mut students = Students { listed: Vec::with_capacity(places.len()), ..Students::default() };
         for same in places.chunk_by(|a, b| a.key() == b.key()) {
             let Some(last) = same.last() else { continue };
             let student = Listed { connection: self.connection, id: last.key(), place: *last };
             let others = &same[..same.len() - 1];
             if others.iter().any(|place| !source.row(*place).same(source.row(*last))) {
-                differing.push(student);
+                students.differing.push(student);
+            } else if same.windows(2).any(|two| two[0].page() == two[1].page()) {
+                students.repeated.push(student);
             }
-            listed.push(student);
+            students.listed.push(student);
         }
-        listed.sort_by_cached_key(|student| text_order(student.id));
-        (listed, differing)
+        students.listed.sort_by_cached_key(|student| text_order(student.id));
+        students
     }
 
     /// Writes a student's id as the roster spells it.

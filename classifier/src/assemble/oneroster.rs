@@ -31,7 +31,7 @@ pub use self::{
     rekey::{Rekeyed, rekeyed, unlinked},
 };
 use self::{people::is_guardian, roles::Spells};
-use super::{Assembler, Listed, Look, Reading, Warnings};
+use super::{Assembler, Listed, Look, Reading, Students, Warnings};
 use crate::{
     fragment::{Kind, Row, column, lists},
     load::{Place, Source},
@@ -79,7 +79,7 @@ impl<'a> OneRoster<'a> {
     }
 
     /// See [`Assembler::listed`].
-    pub(super) fn listed(source: &'a Source, connection: u16) -> (Vec<Listed>, Vec<Listed>) {
+    pub(super) fn listed(source: &'a Source, connection: u16) -> Students {
         let rows = source.places(Kind::User).iter().map(|place| (source.row(*place), *place));
         let mut students: Vec<(&str, Row<'a>, Place)> = rows
             .filter(|(row, _)| is_student(*row))
@@ -97,7 +97,7 @@ impl<'a> OneRoster<'a> {
             }
             listed.push(student);
         }
-        (listed, differing)
+        Students { listed, differing, repeated: Vec::new() }
     }
 
     /// Whether the source lists a student with this id.

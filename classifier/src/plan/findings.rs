@@ -42,8 +42,16 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
     say(
         FindingWeight::Warning,
         "duplicate-student",
-        "listed twice with differing facts, the later page counts: students",
+        "listed twice with differing facts, the later page counts; merge or delete one in the SIS: students",
         &doubles,
+    );
+    let repeated: Vec<&str> = found.repeated.iter().map(String::as_str).collect();
+    say(
+        FindingWeight::Warning,
+        "student-repeated",
+        "listed twice on one page with the same facts, and counted once; merge or delete one in the SIS, if there are two: \
+         students",
+        &repeated,
     );
     let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (code, enrollment) in &found.warnings {

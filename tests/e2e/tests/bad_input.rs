@@ -186,17 +186,21 @@ async fn rows_that_make_no_sense_touch_nobody_else() {
         (someone(&house, "ENROLLED", 3), someone(&house, "ENROLLED", 30), someone(&house, "ENROLLED", 60));
     let data = |data| Quirks { data, ..Quirks::default() };
     let withheld = |what, reason, quirks, student| {
-        let says = vec!["withheld", "rollcall runs plan RUN --skipped", reason, ", enrollment ", "correct it in the SIS"];
+        let says =
+            vec!["withheld", "rollcall runs plan RUN --skipped", reason, ", enrollment ", "correct it in the SIS"];
         Case { names: Some(student), says, ..case(what, ENDED_WELL, &[], data(quirks)) }
     };
     let cases = vec![
-        // Both rows say the same, so there is nothing to complain of.
-        case(
-            "a student twice",
-            &["succeeded"],
-            &[],
-            data(DataQuirks { duplicate_student: Some(one), ..DataQuirks::default() }),
-        ),
+        // Both rows say the same, so nobody is told of wrongly, and one of them is too many.
+        Case {
+            names: Some(one),
+            ..case(
+                "a student twice",
+                &["succeeded"],
+                &["student-repeated", "merge or delete one in the SIS"],
+                data(DataQuirks { duplicate_student: Some(one), ..DataQuirks::default() }),
+            )
+        },
         withheld(
             "a date that is none",
             "date-unreadable",
