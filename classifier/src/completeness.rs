@@ -247,8 +247,15 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
     let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
-    let (granted, lost) = (discovery.granted.clone(), judged.lost_before.clone());
-    Some(Baseline { rows, granted, lost, accepted_empty, counts_deleted, thinned: BTreeMap::new(), base: None })
+    Some(Baseline {
+        rows,
+        granted: discovery.granted.clone(),
+        lost: judged.lost_before.clone(),
+        accepted_empty,
+        counts_deleted,
+        thinned: BTreeMap::new(),
+        base: None,
+    })
 }
 
 /// What the next pull may ask for changes over, where this one was complete: its own rows.

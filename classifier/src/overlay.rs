@@ -114,14 +114,14 @@ impl Unknown {
         let no_state_id = self.is(S::StateId) || self.lacks(Group::Students, Value::StateId);
         keep(no_state_id, &mut record.state_id, &stored.state_id);
         let year = self.of_two(S::GradYear, S::CalculatedGradYear);
-        year.keep(&mut record.graduation_year, &stored.graduation_year);
+        year.keep(&mut record.graduation_year, stored.graduation_year.as_ref());
         let no_birth_date = self.is(Name::BirthDate)
             || self.is(Demographics::BirthDate)
             || self.lacks(Group::Described, Value::BirthDate);
         keep(no_birth_date, &mut record.birth_date, &stored.birth_date);
         let no_sex = self.is(Demographics::Sex) || self.lacks(Group::Described, Value::Sex);
         keep(no_sex, &mut record.gender, &stored.gender);
-        self.of_two(Name::GenderCode, Name::Gender).keep(&mut record.gender, &stored.gender);
+        self.of_two(Name::GenderCode, Name::Gender).keep(&mut record.gender, stored.gender.as_ref());
         self.fill_place(record, stored);
         self.fill_own_names(&mut record.person, &stored.person);
         self.fill_person(&mut record.person, &stored.person, Group::Students);
@@ -164,7 +164,7 @@ impl Unknown {
     fn fill_place(&self, record: &mut Student, stored: &Student) {
         // Without these the row of the enrollment's year and entity is not found, or another one is taken for it.
         let no_rows = [Y::StudentId, Y::EntityId, Y::SchoolYearId].into_iter().any(|column| self.is_lost(column));
-        self.of_two(Y::Grade, S::Grade).or_first_lost(no_rows).keep(&mut record.grade, &stored.grade);
+        self.of_two(Y::Grade, S::Grade).or_first_lost(no_rows).keep(&mut record.grade, stored.grade.as_ref());
         let no_grade = self.lacks(Group::Students, Value::Grade) || (self.incomplete && record.grade.is_none());
         keep(no_grade, &mut record.grade, &stored.grade);
         let no_homeroom = self.is(Y::HomeroomId) || self.is(Homeroom::Code) || no_rows;
@@ -225,7 +225,7 @@ impl Unknown {
 
     fn fill_phone(&self, phone: &mut Phone, stored: &Phone) {
         keep(self.is(NamePhone::PhoneTypeId), &mut phone.kind, &stored.kind);
-        self.of_two(PhoneType::Description, PhoneType::Code).keep(&mut phone.kind, &stored.kind);
+        self.of_two(PhoneType::Description, PhoneType::Code).keep(&mut phone.kind, stored.kind.as_ref());
         keep(self.is(NamePhone::Rank), &mut phone.rank, &stored.rank);
         keep(self.is(NamePhone::Extension), &mut phone.extension, &stored.extension);
         keep(self.is(NamePhone::IsConfidential), &mut phone.confidential, &stored.confidential);
@@ -233,7 +233,7 @@ impl Unknown {
 
     fn fill_email(&self, email: &mut Email, stored: &Email) {
         keep(self.is(NameEmail::EmailTypeId), &mut email.kind, &stored.kind);
-        self.of_two(EmailType::Description, EmailType::Code).keep(&mut email.kind, &stored.kind);
+        self.of_two(EmailType::Description, EmailType::Code).keep(&mut email.kind, stored.kind.as_ref());
         keep(self.is(NameEmail::Rank), &mut email.rank, &stored.rank);
     }
 
@@ -288,7 +288,7 @@ impl Unknown {
         let no_link = no(G::RelationshipId, E::RelationshipId);
         keep(no_link, &mut contact.relationship, &stored.relationship);
         let word = self.of_two(Relationship::Description, Relationship::Code);
-        word.keep(&mut contact.relationship, &stored.relationship);
+        word.keep(&mut contact.relationship, stored.relationship.as_ref());
         if contact.person.name_id == stored.person.name_id {
             let names = self.names(|value| self.family_lacks(Group::Guardians, value));
             keep_names(names, &mut contact.person, &stored.person);
@@ -308,7 +308,7 @@ impl Unknown {
                 keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
                 keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
                 keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
-                self.of_two(W::SchoolId, EntitySchool::SchoolId).keep(&mut new.school, &old.school);
+                self.of_two(W::SchoolId, EntitySchool::SchoolId).keep(&mut new.school, old.school.as_ref());
                 let no_school = self.no_school() || (self.incomplete && new.school.is_none());
                 keep(no_school, &mut new.school, &old.school);
             },

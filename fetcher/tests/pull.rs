@@ -273,7 +273,7 @@ async fn an_answer_that_is_no_page_is_carried_when_its_attempts_have_run_out() {
     for (kind, object, page, begins, state) in [
         (FaultKind::Html, "Student", 1, b'<', PullState::Failed),
         (FaultKind::TruncatedJson, "Student", 1, b'{', PullState::Failed),
-        (FaultKind::TruncatedJson, "NamePhone", 2, b'{', PullState::Fetched),
+        (FaultKind::TruncatedJson, "Name", 2, b'{', PullState::Fetched),
     ] {
         let sandbox = sandbox().await;
         let what = format!("{kind:?} {object}");
@@ -281,6 +281,7 @@ async fn an_answer_that_is_no_page_is_carried_when_its_attempts_have_run_out() {
         sandbox.set_quirks(Quirks { faults: vec![fault], ..Quirks::default() });
         let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
         night.play(|_| Way::Arrives).await;
+        night.collect_rest().await;
         assert_eq!(night.pull().await.state, state, "{what}");
         let board = night.board().await;
         let [(listing, number, body)] = night.unread.as_slice() else { panic!("{what}: {:?}", night.unread) };

@@ -266,7 +266,9 @@ fn the_metadata_tells_the_current_year_where_no_table_does() {
         for row in sis.rows.get_mut("District/SchoolYear").unwrap() {
             row["IsCurrentYearForProvidedEntity"] = json!(null);
         }
-        without.iter().for_each(|resource| drop(sis.rows.remove(resource)));
+        for resource in without {
+            sis.rows.remove(resource);
+        }
         let mut facts = sis.facts();
         facts.pulls[0].pull.discovery.as_mut().unwrap().current_years = [(current, 2017 + current as i32)].into();
         let plan = Roster::default().plan(facts);

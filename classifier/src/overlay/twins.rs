@@ -28,10 +28,12 @@ impl Twin {
 
     /// Keeps the stored value where it may have come from a column that is lost. What the other one says is no news then: it
     /// says the same in other words (`F`, `Female`), and of everybody at once.
-    pub(super) fn keep<T: Clone>(self, value: &mut Option<T>, stored: &Option<T>) {
+    pub(super) fn keep<T: Clone>(self, value: &mut Option<T>, stored: Option<&T>) {
         let instead = self.first_lost && stored.is_some();
         let gone = (self.first_lost || self.second_lost) && value.is_none();
-        keep(self.untold || instead || gone, value, stored);
+        if self.untold || instead || gone {
+            *value = stored.cloned();
+        }
     }
 }
 

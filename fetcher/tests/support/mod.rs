@@ -196,6 +196,15 @@ impl Night {
         panic!("the pull never ended: {:?}", self.pull().await);
     }
 
+    /// Collects the pages that are still on the bus: a run waits for none that cannot be read.
+    pub(crate) async fn collect_rest(&mut self) {
+        for message in self.hand.take() {
+            if let Body::Page(page) = &message.body {
+                self.collect(page).await;
+            }
+        }
+    }
+
     /// Ends the run, and begins the next night's.
     pub(crate) async fn next(&mut self) {
         let (district, now) = (self.run.district.clone(), self.clock.now());
