@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rollcall_e2e::{
     House,
     house::{self, DISTRICT},
@@ -17,8 +17,9 @@ use tokio_rustls::{
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -46,7 +47,7 @@ async fn serve(authority: &Authority, name: &str, until: i32) -> (u16, JoinHandl
 async fn a_wrong_certificate_fails_test_and_run_and_names_the_mend() {
     let config = SandboxConfig { students: 60, seed: 3, today: house::today(), ..SandboxConfig::default() };
     let mut house = House::embedded(config).await;
-    let (trusted, stranger) = (authority(), authority());
+    let (trusted, stranger) = (authority("Trusted"), authority("Stranger"));
     let file = house.folder().join("authority.pem");
     std::fs::write(&file, trusted.pem()).unwrap();
     house.extra.push(("SSL_CERT_FILE".to_owned(), file.to_string_lossy().into_owned()));
