@@ -16,7 +16,7 @@ mod students;
 use std::path::PathBuf;
 
 use chrono::{Datelike as _, NaiveDate};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 pub(crate) use self::{
     access::{IntegrationsVerb, KeyVerb},
@@ -40,6 +40,19 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+impl Cli {
+    /// What the line says. A line that cannot be understood ends the process with exit code 2, before anything is done.
+    pub(crate) fn read() -> Self {
+        let cli = Self::parse();
+        let is_trace = matches!(cli.verb, Verb::Runs(RunsVerb::Trace { .. }));
+        if cli.global.format == Format::Html && !is_trace {
+            let error = "--format html is for `runs trace`; this prints table, json or csv";
+            Self::command().error(ErrorKind::ArgumentConflict, error).exit();
+        }
+        cli
+    }
 }
 
 /// Options that may stand anywhere on the line.
@@ -66,7 +79,7 @@ pub(crate) enum Format {
     Table,
     /// One document: an array of objects.
     Json,
-    /// With a header line.
+    /// With a header line; a district or a student as rows of key and value.
     Csv,
     /// A page that needs nothing beside itself; `runs trace` only.
     Html,

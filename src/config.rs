@@ -132,7 +132,7 @@ impl Settings {
     pub(crate) fn load(global: &Global) -> anyhow::Result<Self> {
         let sources = read(global.config.as_deref())?;
         if sources.key.is_some() && sources.key_file.is_some() {
-            bail!("both ROLLCALL_KEY (key) and ROLLCALL_KEY_FILE (key_file) are set; leave one");
+            bail!("both ROLLCALL_KEY (key) and ROLLCALL_KEY_FILE (key_file) are set in one place; leave one");
         }
         let lost_after = within("lost_after_seconds", sources.lost_after_seconds.unwrap_or(60), &LOST_AFTER_SECONDS)?;
         let keep_pages = within("keep_pages_days", sources.keep_pages_days.unwrap_or(7), &KEEP_PAGES_DAYS)?;
@@ -187,10 +187,27 @@ fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
         None => PathBuf::from("rollcall.toml"),
     };
     let toml = if file.exists() { Figment::from(Toml::file_exact(&file)) } else { Figment::new() };
-    toml.merge(Env::prefixed("ROLLCALL_").only(&KEYS))
-        .extract()
+    layered(toml, Figment::from(Env::prefixed("ROLLCALL_").only(&KEYS)))
         .map_err(|error| describe(&error, &file))
         .context("reading the configuration (rollcall.toml and ROLLCALL_… variables)")
+}
+
+/// The environment over the file. Two settings may answer one question (where queue and store live, what the key is):
+/// where the environment answers it by one of them, what the file says by the other does not count.
+fn layered(file: Figment, environment: Figment) -> Result<Sources, Box<figment::Error>> {
+    let says = |key| environment.contains(key);
+    let servers = says("database_url") || says("amqp_url");
+    let (directory, key, key_file) = (says("dir") && !servers, says("key"), says("key_file"));
+    let mut sources: Sources = file.merge(environment).extract().map_err(Box::new)?;
+    if directory {
+        (sources.database_url, sources.amqp_url) = (None, None);
+    }
+    match (key, key_file) {
+        (true, false) => sources.key_file = None,
+        (false, true) => sources.key = None,
+        _ => {}
+    }
+    Ok(sources)
 }
 
 /// The key and what is wrong with it, never its value.
@@ -212,6 +229,7 @@ fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()
 }
 
+/// Where queue and store live: what the flag says, else the sources; of one source, servers count before a directory.
 fn backend(dir: Option<PathBuf>, sources: &Sources) -> anyhow::Result<Backend> {
     if let Some(dir) = dir {
         return Ok(Backend::Embedded(dir));
@@ -277,6 +295,8 @@ pub(crate) fn log_filter() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn read_text(text: &str) -> anyhow::Result<Sources> {
@@ -299,5 +319,61 @@ mod tests {
         assert_eq!(read_text(text).unwrap().campus, expected, "what is left out stays as it is by default");
         let error = format!("{:#}", read_text("[campus]\nprogram_path = \"x\"\n").unwrap_err());
         assert!(error.contains("unknown key `program_path`") && error.contains("programs_path"), "{error}");
+    }
+
+    const SERVERS: &str = "database_url = 'postgres://a@localhost/file'\namqp_url = 'amqp://localhost'\n";
+
+    fn sources(environment: &str, file: &str) -> Sources {
+        layered(Figment::from(Toml::string(file)), Figment::from(Toml::string(environment))).unwrap()
+    }
+
+    /// A layer says where everything lives by a directory or by servers; the nearest that says anything decides.
+    #[test]
+    fn flag_before_environment_before_file_before_default() {
+        let (dir, other) = ("dir = 'of-file'", "dir = 'of-environment'");
+        let database = "database_url = 'postgres://a@localhost/environment'";
+        let both = format!("{other}\n{SERVERS}");
+        let servers = "postgres://a@localhost/file";
+        for (flag, environment, file, expected) in [
+            (None, "", "", "data"),
+            (None, "", dir, "of-file"),
+            (None, "", SERVERS, servers),
+            (None, other, "", "of-environment"),
+            (None, other, dir, "of-environment"),
+            (None, other, SERVERS, "of-environment"),
+            (None, SERVERS, "", servers),
+            (None, SERVERS, dir, servers),
+            (None, database, SERVERS, "postgres://a@localhost/environment"),
+            (None, &both, "", servers),
+            (Some("of-flag"), "", "", "of-flag"),
+            (Some("of-flag"), other, dir, "of-flag"),
+            (Some("of-flag"), SERVERS, SERVERS, "of-flag"),
+        ] {
+            let chosen = match backend(flag.map(PathBuf::from), &sources(environment, file)).unwrap() {
+                Backend::Embedded(dir) => dir.display().to_string(),
+                Backend::ScaledOut { database_url, .. } => database_url.expose_secret().to_owned(),
+            };
+            assert_eq!(chosen, expected, "flag {flag:?}, environment {environment:?}, file {file:?}");
+        }
+        let half = backend(None, &sources(database, dir)).unwrap_err().to_string();
+        assert!(half.contains("ROLLCALL_AMQP_URL is not"), "{half}");
+    }
+
+    #[test]
+    fn a_key_of_the_environment_counts_before_a_key_file_of_the_file() {
+        let (key, file) = ("key = 'text'", "key_file = 'path'");
+        let both = format!("{key}\n{file}");
+        for (environment, below, expected) in [
+            (key, file, (true, false)),
+            (file, key, (false, true)),
+            ("", key, (true, false)),
+            ("", file, (false, true)),
+            (&both, "", (true, true)),
+            ("", &both, (true, true)),
+        ] {
+            let read = sources(environment, below);
+            let given = (read.key.is_some(), read.key_file.is_some());
+            assert_eq!(given, expected, "environment {environment:?}, file {below:?}");
+        }
     }
 }

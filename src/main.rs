@@ -18,11 +18,9 @@ mod watch;
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     quiet_panics();
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::read();
     telemetry::start(&cli);
     if let Some(Err(error)) = config::failpoints().map(|text| rollcall_proto::failpoint::arm(&text)) {
         return fail(&error.into());

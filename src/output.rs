@@ -69,6 +69,25 @@ impl Listing {
     }
 }
 
+/// A document as rows of `key,value`, for `--format csv`: a key is the way to its value, places of a list counted from one
+/// (`connection.1.kind`); a list of plain values is one value.
+pub(crate) fn flat(document: &Value) -> Listing {
+    let mut listing = Listing::new(&["key", "value"]);
+    flatten(String::new(), document, &mut listing);
+    listing
+}
+
+fn flatten(key: String, value: &Value, listing: &mut Listing) {
+    let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| flatten(below(name), value, listing)),
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            (1..).zip(items).for_each(|(place, item): (usize, _)| flatten(below(&place.to_string()), item, listing));
+        }
+        plain => listing.push(vec![Value::from(key), plain.clone()]),
+    }
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -108,5 +127,21 @@ mod tests {
         let mut out = Vec::new();
         listing.csv(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "id,name\n1,\"O'Brien, \"\"Bo\"\"\"\n2,\n");
+    }
+
+    #[test]
+    fn a_document_becomes_rows_of_key_and_value() {
+        let document = serde_json::json!({
+            "id": "a", "none": null, "entities": [1, 2], "no": [], "connection": [{"lanes": 4}, {"lanes": 2, "in": {"b": true}}],
+        });
+        let mut out = Vec::new();
+        flat(&document).csv(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.remove(0), "key,value");
+        lines.sort_unstable();
+        let expected =
+            ["connection.1.lanes,4", "connection.2.in.b,true", "connection.2.lanes,2", "entities,1 2", "id,a"];
+        assert_eq!(lines, [&expected[..], &["no,", "none,"]].concat());
     }
 }

@@ -374,6 +374,35 @@ async fn the_test_of_a_connection_names_each_step() {
     }
     assert!(steps.iter().any(|step| step.name == "listing Student/Student of entity 1" && step.outcome == Outcome::Ok));
 
+    // What is not granted is named: a field and an object that a run lives without, and a field that it does not.
+    let denied = |fields: &[(&str, &str)]| {
+        let field = |(object, field): &(&str, &str)| ObjectField { object: (*object).into(), field: (*field).into() };
+        let denied_fields = fields.iter().map(field).collect();
+        let denied_objects = vec!["StudentGuardian".to_owned()];
+        Quirks { grants: Grants { denied_objects, denied_fields, ..Grants::default() }, ..Quirks::default() }
+    };
+    sandbox.set_quirks(denied(&[("Name", "BirthDate"), ("Name", "Gender")]));
+    let steps = probe(&district, &district.connections[0], secrets(sandbox.client_secret()), true, &clock).await;
+    let of = |name: &str| steps.iter().find(|step| step.name == name).unwrap_or_else(|| panic!("{name}: {steps:?}"));
+    let mend = "ask the district to grant it to the integration access, or live without it";
+    for (name, detail) in [
+        ("grant Demographics/Name", "not granted: BirthDate, Gender"),
+        ("grant Family/StudentGuardian", "not granted: the object"),
+    ] {
+        let told = (of(name).outcome, of(name).detail.as_str(), of(name).mend.as_deref());
+        assert_eq!(told, (Outcome::Warn, detail, Some(mend)), "{name}");
+    }
+    assert_eq!(of("grants").outcome, Outcome::Ok, "a run would go on");
+    assert!(!steps.iter().any(|step| step.name.starts_with("listing Family/StudentGuardian")), "{steps:?}");
+
+    sandbox.set_quirks(denied(&[("EntryWithdrawal", "StartDate")]));
+    let steps = probe(&district, &district.connections[0], secrets(sandbox.client_secret()), true, &clock).await;
+    let last = steps.last().unwrap();
+    assert_eq!((last.name.as_str(), last.outcome), ("grants", Outcome::Fail), "nothing is asked for any more");
+    assert!(last.detail.contains("Enrollment/EntryWithdrawal.StartDate"), "{}", last.detail);
+    assert!(last.mend.as_ref().unwrap().contains("ask the district to grant these fields"), "{last:?}");
+    sandbox.set_quirks(Quirks::default());
+
     let steps = probe(&district, &district.connections[0], secrets("wrong"), true, &clock).await;
     let last = steps.last().unwrap();
     assert_eq!((last.name.as_str(), last.outcome), ("token", Outcome::Fail));

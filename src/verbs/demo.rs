@@ -5,7 +5,7 @@ mod browser;
 mod circle;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -134,10 +134,7 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
     sis.set_night(2);
     let circle = Circle::start(&context, &sis).await?;
     circle.show().await?;
-    closing(&place.dir, &second, &third, began);
-    if !place.keep {
-        println!("(This directory is gone when the demo ends; `rollcall demo --keep` keeps it.)");
-    }
+    closing(&place, args, &second, &third, began);
     if args.keep {
         circle.stay().await;
     }
@@ -250,13 +247,45 @@ async fn changes(context: &Context, district: &DistrictId, run: &Run) -> anyhow:
     Ok(())
 }
 
-fn closing(dir: &Path, second: &Run, third: &Run, began: Instant) {
-    println!("\nDone in {:.1} s. To look around (with --keep), type next:", began.elapsed().as_secs_f64());
-    let dir = dir.display();
-    println!("  rollcall --dir {dir} runs list");
-    println!("  rollcall --dir {dir} runs show {}      why the third night is held", third.id);
-    println!("  rollcall --dir {dir} runs plan {}      what it would have changed", third.id);
-    println!("  rollcall --dir {dir} runs trace {}     the second night as a tree", second.id);
-    println!("  rollcall --dir {dir} students list --district {DISTRICT} --status GRADUATED");
-    println!("  rollcall --dir {dir} flags ledger --district {}      what Campus was sent, and why", circle::DISTRICT);
+/// What to type next. Each line can be pasted, remark and all, where the demo was started.
+fn closing(place: &Place, args: &Demo, second: &Run, third: &Run, began: Instant) {
+    let (program, dir) = (program(), quoted(&place.dir.to_string_lossy()));
+    let seconds = began.elapsed().as_secs_f64();
+    let at = format!("  {program} --dir {dir}");
+    if place.keep {
+        println!("\nDone in {seconds:.1} s, and all of it is kept. To look around, type next:");
+        println!("{at} runs show {}  # why the third night is held", third.id);
+        println!("{at} runs plan {}  # what it would have changed", third.id);
+        println!("{at} runs trace {}  # the second night as a tree", second.id);
+    } else {
+        println!("\nDone in {seconds:.1} s, and nothing of it is kept. To keep it, type next:");
+        println!("  {program} demo --students {} --keep --dir {dir}", args.students);
+        println!("To look around then, while it stays up or afterwards:");
+        println!("{at} runs list");
+    }
+    println!("{at} students list --district {DISTRICT} --status GRADUATED");
+    println!("{at} flags ledger --district {}  # what Campus was sent, and why", circle::DISTRICT);
+}
+
+/// How this program was called, for a shell: its bare name where that was enough, else its path.
+fn program() -> String {
+    let called = std::env::args_os().next();
+    called.map_or_else(|| "rollcall".to_owned(), |called| quoted(&called.to_string_lossy()))
+}
+
+/// As one word of a shell's line.
+fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,=".contains(letter);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(quoted("target/release/rollcall"), "target/release/rollcall");
+        assert_eq!(quoted("/tmp/it's here"), "'/tmp/it'\\''s here'");
+    }
 }

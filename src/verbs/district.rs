@@ -13,7 +13,7 @@ use crate::{
     config,
     context::Context,
     district_file,
-    output::Listing,
+    output::{Listing, flat},
 };
 
 /// Does what the verb says.
@@ -72,8 +72,9 @@ fn schedule(schedule: &rollcall_store::district::Schedule) -> String {
 async fn show(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
     let district = context.store.district(id).await?;
     match context.format {
+        Format::Table => print!("{}", toml::to_string_pretty(&district)?),
         Format::Json => println!("{}", serde_json::to_string_pretty(&[&district])?),
-        _ => print!("{}", toml::to_string_pretty(&district)?),
+        other @ (Format::Csv | Format::Html) => flat(&serde_json::to_value(&district)?).print(other)?,
     }
     Ok(ExitCode::SUCCESS)
 }

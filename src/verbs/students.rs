@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{Format, StudentsVerb},
     context::Context,
-    output::{Listing, printable},
+    output::{Listing, flat, printable},
 };
 
 /// Columns of the listing, as docs and other programs rely on them.
@@ -83,8 +83,9 @@ async fn show(context: &Context, district: &DistrictId, student: &str) -> anyhow
         format!("{district} has no student with this student id, local id or state id; `rollcall students list --district {district}` shows all")
     })?;
     match context.format {
+        Format::Table => print(&detail),
         Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&detail)])?),
-        _ => print(&detail),
+        other @ (Format::Csv | Format::Html) => flat(&document(&detail)).print(other)?,
     }
     Ok(ExitCode::SUCCESS)
 }

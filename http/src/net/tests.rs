@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::Method;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -175,6 +176,59 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
     assert!(matches!(&error, SisError::Certificate { host, .. } if host == "localhost"), "{error:?}");
     assert_eq!(error.remedy(), crate::error::Remedy::GiveUp);
     server.await.unwrap();
+}
+
+/// Answers one request behind a certificate of an authority, for a name and until the beginning of a year; whether the
+/// client went on.
+async fn serve_certified(
+    authority: &CertifiedIssuer<'_, KeyPair>,
+    name: &str,
+    until: i32,
+) -> (u16, tokio::task::JoinHandle<bool>) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, authority).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key);
+    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = acceptor.accept(stream).await else { return false };
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_ok() && stream.shutdown().await.is_ok()
+    });
+    (port, server)
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_or_is_of_another_name_is_refused_and_told_apart() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let config = HttpConfig { allow_private_addresses: true, ..HttpConfig::default() };
+    let trusted = reqwest::Certificate::from_der(authority.der()).unwrap();
+    let client = Http::built(builder(&config).tls_certs_merge([trusted]), config).unwrap();
+    for (name, until, word) in [
+        ("localhost", 2199, None),
+        ("localhost", 2020, Some("expired")),
+        ("other.example", 2199, Some("not valid for name")),
+    ] {
+        let (port, server) = serve_certified(&authority, name, until).await;
+        let answer = get(&client, &format!("https://localhost:{port}/")).await;
+        assert_eq!(server.await.unwrap(), word.is_none(), "{name} until {until}: whether the client goes on");
+        let Some(word) = word else {
+            assert_eq!(answer.unwrap().status, 204, "the authority is trusted");
+            continue;
+        };
+        let error = answer.unwrap_err();
+        let SisError::Certificate { host, detail } = &error else { panic!("{name} until {until}: {error:?}") };
+        assert!(host == "localhost" && detail.contains(word), "{name} until {until}: {error:?}");
+        assert_eq!((error.code(), error.remedy()), ("certificate-untrusted", crate::error::Remedy::GiveUp));
+        assert!(error.mend().contains("renew or complete the certificate"), "{}", error.mend());
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_e2e::{RunRow, roster::versions, services::Servers};
+use rollcall_e2e::{
+    RunRow,
+    roster::{rows_written, versions, versions_beside},
+    services::Servers,
+};
 
 use crate::{
     Format, Ground, Pulling,
@@ -41,6 +45,8 @@ pub(crate) struct Night {
     pub(crate) usage: BTreeMap<String, Usage>,
     /// Roster and history tables that were written to.
     pub(crate) written: Vec<&'static str>,
+    /// Rows written in other tables: pages, plan, runs, and whatever else.
+    pub(crate) beside: Vec<(String, usize)>,
 }
 
 /// All that was measured for one size.
@@ -117,14 +123,15 @@ async fn record(pulling: Pulling, servers: &Servers, sis: &Sis) -> anyhow::Resul
 async fn one(stage: &Stage, sis: &Sis, ground: &Ground, name: &'static str, latency_ms: u64) -> anyhow::Result<Night> {
     // What an earlier night left to the disk is not this one's to write.
     sqlx::query("CHECKPOINT").execute(&stage.services.database).await?;
-    let before = versions(&stage.services.database).await;
+    let database = &stage.services.database;
+    let (before, beside_before) = (versions(database).await, versions_beside(database).await);
     let asked_before = sis.requests().await?;
     let watch = stage.watch(sis, ground);
     let (run, times) = stage.run().await?;
     let usage = watch.end();
-    let after = versions(&stage.services.database).await;
+    let (after, beside) = (versions(database).await, rows_written(&beside_before, &versions_beside(database).await));
     let written = before.iter().filter(|(table, version)| after.get(*table) != Some(version));
     let written = written.map(|(table, _)| *table).collect();
     let requests = sis.requests().await? - asked_before;
-    Ok(Night { name, latency_ms, requests, run, times, usage, written })
+    Ok(Night { name, latency_ms, requests, run, times, usage, written, beside })
 }

@@ -30,13 +30,21 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
+/// What a SIS that takes its time for each request makes a night last at least, seconds.
+fn paced(pulling: Pulling, night: &Night) -> Option<f64> {
+    let least = night.requests as f64 * night.latency_ms as f64 / 1e3 / f64::from(pulling.lanes);
+    (least > 0.0).then_some(least)
+}
+
 /// The time goal of a night; where the SIS takes its time, of the pull, since nothing else waits for it.
 fn time_goal(pulling: Pulling, night: &Night, floors: &Floors) -> Option<Goal> {
-    if night.latency_ms > 0 {
-        let least = night.requests as f64 * night.latency_ms as f64 / 1e3 / f64::from(pulling.lanes);
+    if let Some(least) = paced(pulling, night) {
         let text = format!(
-            "of the pull, {} requests x {} ms / {} lanes = {least:.1} s",
-            night.requests, night.latency_ms, pulling.lanes
+            "of the pull, {} requests x {} ms / {} lanes = {least:.1} s; the whole night {:.2} x",
+            night.requests,
+            night.latency_ms,
+            pulling.lanes,
+            night.times.total() / least
         );
         return Some(Goal { text, value: night.times.pull() / least, limit: 1.1 });
     }
@@ -122,6 +130,7 @@ fn one(pulling: Pulling, size: &Size, night: &Night) {
     );
     let written = if night.written.is_empty() { "none".to_owned() } else { night.written.join(", ") };
     println!("  roster and history tables written to: {written}");
+    println!("  rows written beside them: {}", beside(night));
     if let Some(goal) = time_goal(pulling, night, &size.floors) {
         println!("  {:.2} x ({}), goal {:.1}: {}", goal.value, goal.text, goal.limit, goal.verdict());
     }
@@ -130,6 +139,12 @@ fn one(pulling: Pulling, size: &Size, night: &Night) {
     for (name, usage) in &night.usage {
         println!("    {name:14} {:7.2} s CPU {:8.1} MB at most", usage.cpu, megabytes(usage.peak));
     }
+}
+
+/// Rows by table.
+fn beside(night: &Night) -> String {
+    let tables = night.beside.iter().map(|(table, rows)| format!("{table} {rows}"));
+    tables.collect::<Vec<_>>().join(", ")
 }
 
 /// The tables of the README.
@@ -162,12 +177,18 @@ pub(crate) fn markdown(pulling: Pulling, size: &Size) {
     for night in &size.nights {
         println!("{}", row(pulling, size, night));
     }
+    println!("\nRows written beside roster and history:\n");
+    for night in &size.nights {
+        println!("- {}, {} ms a page: {}", night.name, night.latency_ms, beside(night));
+    }
 }
 
 fn row(pulling: Pulling, size: &Size, night: &Night) -> String {
     let times = &night.times;
     let goal = time_goal(pulling, night, &size.floors);
-    let goal = goal.map_or_else(|| "-".to_owned(), |goal| format!("{:.2} ({:.1})", goal.value, goal.limit));
+    let whole = paced(pulling, night).map(|least| format!(", whole night {:.2}", night.times.total() / least));
+    let goal = goal.map(|goal| format!("{:.2} ({:.1}){}", goal.value, goal.limit, whole.unwrap_or_default()));
+    let goal = goal.unwrap_or_else(|| "-".to_owned());
     let cpu = |name: &str| night.usage.get(name).map_or_else(|| "-".to_owned(), |usage| format!("{:.1}", usage.cpu));
     let workers: f64 = night.usage.iter().filter(|(name, _)| is_worker(name)).map(|(_, usage)| usage.cpu).sum();
     let memory = memory_goal(size.students, &night.usage).value;

@@ -1,11 +1,14 @@
 //! The command line, as a person or a script meets it.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::process::command;
+use crate::{
+    binary,
+    process::{command, command_of},
+};
 
 /// Longer than any command of a test takes, runs that are waited for among them.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -26,9 +29,26 @@ pub struct Answer {
 impl Answer {
     /// Runs `rollcall` to its end.
     pub async fn of(folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
-        let line = format!("rollcall {}", args.join(" "));
-        let mut command = tokio::process::Command::from(command(args, settings, folder));
-        let output = tokio::time::timeout(LIMIT, command.kill_on_drop(true).output());
+        Self::of_command(format!("rollcall {}", args.join(" ")), command(args, settings, folder)).await
+    }
+
+    /// Runs `rollcall` to its end on a terminal of 100 columns; standard output is what it shows.
+    pub async fn on_terminal(folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+        let line = format!("{} {}", binary::rollcall().display(), args.join(" "));
+        let mut terminal = command_of(Path::new("script"), &[], settings, folder);
+        terminal.args(["--quiet", "--return", "--command", &format!("stty cols 100; exec {line}"), "/dev/null"]);
+        terminal.env("SHELL", "/bin/sh").env("TERM", "xterm");
+        Self::of_command(line, terminal).await
+    }
+
+    /// Runs a line of shell to its end, as a person types it.
+    pub async fn of_shell(folder: &Path, line: &str, settings: &[(String, String)]) -> Self {
+        Self::of_command(line.to_owned(), command_of(Path::new("sh"), &["-c", line], settings, folder)).await
+    }
+
+    async fn of_command(line: String, command: std::process::Command) -> Self {
+        let mut command = tokio::process::Command::from(command);
+        let output = tokio::time::timeout(LIMIT, command.stdin(Stdio::null()).kill_on_drop(true).output());
         let output = output.await.unwrap_or_else(|_| panic!("{line}: no end within {LIMIT:?}"));
         let output = output.expect("rollcall can be started");
         Self {

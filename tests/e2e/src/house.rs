@@ -237,6 +237,11 @@ impl House {
         Answer::of(self.folder.path(), args, &settings).await
     }
 
+    /// As [`House::rollcall`], on a terminal: both outputs are what it shows.
+    pub async fn on_terminal(&self, args: &[&str]) -> Answer {
+        Answer::on_terminal(self.folder.path(), args, &self.settings()).await
+    }
+
     /// Starts a process of this installation.
     pub fn start(&self, name: &str, args: &[&str]) -> Process {
         Process::start(name, self.folder.path(), args, &self.settings())

@@ -22,6 +22,7 @@ pub mod deployed;
 pub mod district;
 pub mod house;
 pub mod ledger;
+pub mod local;
 pub mod pair;
 pub mod points;
 pub mod private;

@@ -62,11 +62,7 @@ impl PrivateServers {
 
     /// Process ids of the broker and of the database's first process.
     pub fn process_ids(&self) -> (u32, u32) {
-        let read = |path: &str| {
-            let text = std::fs::read_to_string(self.home.path().join(path)).expect("a pid file");
-            text.lines().next().and_then(|line| line.trim().parse().ok()).expect("a process id")
-        };
-        (read("broker/pid/rabbit"), read("database/data/postmaster.pid"))
+        process_ids(self.home.path())
     }
 
     /// Their addresses.
@@ -137,7 +133,7 @@ impl PrivateServers {
 
 impl Drop for PrivateServers {
     fn drop(&mut self) {
-        let _ = shell(self.home.path(), "services_discard \"$home\"");
+        discard(self.home.path());
     }
 }
 
@@ -153,6 +149,20 @@ pub enum Stop {
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
+}
+
+/// Process ids of the broker and of the database's first process of a pair of servers.
+pub(crate) fn process_ids(home: &Path) -> (u32, u32) {
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(home.join(path)).expect("a pid file");
+        text.lines().next().and_then(|line| line.trim().parse().ok()).expect("a process id")
+    };
+    (read("broker/pid/rabbit"), read("database/data/postmaster.pid"))
+}
+
+/// Ends a pair of servers by their process ids, and throws their data away.
+pub(crate) fn discard(home: &Path) {
+    let _ = shell(home, "services_discard \"$home\"");
 }
 
 fn shell(home: &Path, line: &str) -> std::process::Output {

@@ -39,9 +39,10 @@ impl Process {
         Self::start_command(name, folder, command_of(program, args, settings, folder))
     }
 
-    /// As [`Process::start`], with somebody at the keyboard.
-    pub fn attended(name: &str, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
-        Self::start_with(Stdio::piped(), name, folder, command(args, settings, folder))
+    /// Starts what a line of shell calls, with somebody at the keyboard.
+    pub fn attended(name: &str, folder: &Path, line: &str, settings: &[(String, String)]) -> Self {
+        let line = format!("exec {line}");
+        Self::start_with(Stdio::piped(), name, folder, command_of(Path::new("sh"), &["-c", &line], settings, folder))
     }
 
     /// Starts any command; both outputs go to `FOLDER/NAME.log`, appended.
@@ -139,7 +140,8 @@ pub(crate) fn command(args: &[&str], settings: &[(String, String)], folder: &Pat
     command_of(binary::rollcall(), args, settings, folder)
 }
 
-fn command_of(program: &Path, args: &[&str], settings: &[(String, String)], folder: &Path) -> Command {
+/// As [`command`], of another program.
+pub(crate) fn command_of(program: &Path, args: &[&str], settings: &[(String, String)], folder: &Path) -> Command {
     let mut command = Command::new(program);
     let own = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROLLCALL_"));
     own.for_each(|(name, _)| {

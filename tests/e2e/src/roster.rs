@@ -1,12 +1,15 @@
 //! What Rollcall shows and keeps, read from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// Tables that a night may write to only where something has changed.
 pub const ROSTER_TABLES: [&str; 6] = ["student", "contact", "enrollment", "school", "staff", "history"];
+
+/// Tables that every night writes to: its pages, its plan, itself.
+pub const NIGHT_TABLES: [&str; 4] = ["page", "plan", "plan_batch", "run"];
 
 /// A run as `runs show --format json` prints it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -132,6 +135,34 @@ pub fn missing(left: &Facts, right: &Facts) -> (u64, Vec<String>) {
 /// A digest of each table's row versions: it changes with every new version, one with equal facts included.
 pub async fn versions(database: &PgPool) -> BTreeMap<&'static str, String> {
     digest(database, "t.ctid::text || ' ' || t.xmin::text").await
+}
+
+/// The version of each row of all tables but the roster's, by table.
+pub async fn versions_beside(database: &PgPool) -> BTreeMap<String, BTreeSet<String>> {
+    let sql = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+    let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(database).await.expect("the tables can be listed");
+    let mut versions = BTreeMap::new();
+    for table in tables.into_iter().filter(|table| !ROSTER_TABLES.contains(&table.as_str())) {
+        let sql = format!("SELECT t.ctid::text || ' ' || t.xmin::text FROM {table} t");
+        let rows: Result<Vec<String>, _> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(database).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{table}: {error}"));
+        versions.insert(table, rows.into_iter().collect());
+    }
+    versions
+}
+
+/// How many rows are there in a version that was not: the tables of every night first, then others where there are any.
+pub fn rows_written(
+    before: &BTreeMap<String, BTreeSet<String>>,
+    after: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<(String, usize)> {
+    let written = |table: &str| {
+        let (Some(before), Some(after)) = (before.get(table), after.get(table)) else { return 0 };
+        after.difference(before).count()
+    };
+    let others = after.keys().filter(|table| !NIGHT_TABLES.contains(&table.as_str()) && written(table) > 0);
+    let tables = NIGHT_TABLES.into_iter().map(str::to_owned).chain(others.cloned());
+    tables.map(|table| (table.clone(), written(&table))).collect()
 }
 
 async fn digest(database: &PgPool, row: &str) -> BTreeMap<&'static str, String> {

@@ -47,6 +47,7 @@ async fn what_cannot_be_understood_is_usage_and_says_what_is_expected() {
         (&["sandbox", "--students", "4000000000"], "--students"),
         (&["demo", "--students", "3"], "--students"),
         (&["doctor", "--format", "yaml"], "json"),
+        (&["run", "a", "--wait", "--format", "html"], "runs trace"),
         (&["district", "apply"], "FILES"),
     ] {
         let answer = bare(args).await.expect_code(2);
@@ -125,6 +126,12 @@ async fn settings_that_cannot_be_are_refused_by_name() {
         assert!(answer.stderr.to_uppercase().contains(key), "{name}: {}", answer.stderr);
         assert!(!answer.text().contains("hunter2"), "{}", answer.text());
     }
+    // A directory in the environment counts before servers in the file, which nobody is asked for.
+    std::fs::write(&file, "database_url = 'postgres://u@127.0.0.1:1/x'\namqp_url = 'amqp://127.0.0.1:1'\n").unwrap();
+    Answer::of(folder.path(), &["runs", "list"], &[]).await.expect_code(1);
+    let dir = [("ROLLCALL_DIR".to_owned(), folder.path().join("data").to_string_lossy().into_owned())];
+    Answer::of(folder.path(), &["runs", "list"], &dir).await.expect_code(0);
+    std::fs::remove_file(&file).unwrap();
     // A file that is not there.
     let answer = Answer::of(folder.path(), &["--config", "nowhere.toml", "runs", "list"], &[]).await.expect_code(1);
     let said = ["nowhere.toml", "No such file"].iter().all(|part| answer.stderr.contains(part));
@@ -133,58 +140,6 @@ async fn settings_that_cannot_be_are_refused_by_name() {
     std::fs::write(folder.path().join("flat"), "").unwrap();
     let answer = Answer::of(folder.path(), &["--dir", "flat", "runs", "list"], &[]).await.expect_code(1);
     assert!(answer.stderr.contains("flat"), "{}", answer.stderr);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_listing_comes_as_table_json_and_csv() {
-    let house = House::embedded(district()).await;
-    let run = house.night().await;
-    let someone = house.students().await.remove(0).student_id;
-    for args in [
-        &["district", "list"][..],
-        &["district", "show", DISTRICT],
-        &["district", "test", DISTRICT],
-        &["runs", "list"],
-        &["runs", "show", &run.run],
-        &["runs", "plan", &run.run],
-        &["runs", "plan", &run.run, "--skipped"],
-        &["runs", "trace", &run.run],
-        &["queues", "list"],
-        &["queues", "parked"],
-        &["students", "list", "--district", DISTRICT],
-        &["students", "show", "--district", DISTRICT, &someone],
-        &["doctor"],
-    ] {
-        let json = house.rollcall(&[args, &["--format", "json"]].concat()).await.expect_code(0).json();
-        assert!(json.is_array(), "{args:?}: an array of objects");
-        assert!(json.as_array().unwrap().iter().all(serde_json::Value::is_object), "{args:?}");
-        let table = house.rollcall(&[&["--format", "table"], args].concat()).await.expect_code(0);
-        assert!(!table.stdout.trim().is_empty(), "{args:?}");
-        house.rollcall(&[args, &["--format", "csv"]].concat()).await.expect_code(0);
-    }
-    let csv = house.rollcall(&["students", "list", "--district", DISTRICT, "--format", "csv"]).await.stdout;
-    let columns = "student_id,local_id,state_id,last_name,first_name,grade,school,status,status_since,run";
-    assert_eq!(csv.lines().next(), Some(columns));
-    let shown: Vec<_> = csv.lines().skip(1).collect();
-    assert_eq!(shown.len(), house.students().await.len());
-    let json = house.rollcall(&["runs", "list", "--format", "json"]).await.json();
-    let wanted = [
-        "run",
-        "district",
-        "as_of",
-        "trigger",
-        "state",
-        "added",
-        "changed",
-        "removed",
-        "unchanged",
-        "skipped",
-        "started",
-        "ended",
-        "reason",
-    ];
-    assert!(wanted.iter().all(|column| json[0].get(column).is_some()), "{json}");
-    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,6 +167,22 @@ async fn a_run_that_is_waited_for_shows_its_progress_in_plain_lines() {
     let added = answer.json()[0]["added"].to_string();
     assert_eq!(last, format!("write: {added} of {added} students"));
     assert!(!answer.stderr.contains('\u{1b}'), "no control sequences where there is no terminal");
+    house.close().await;
+}
+
+/// The writer is held up, so that there is something to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_waited_for_on_a_terminal_shows_bars() {
+    let mut house = House::embedded(district()).await;
+    house.extra.push(("ROLLCALL_FAILPOINTS".to_owned(), "commit/apply a batch/before=1*sleep(1500)->off".to_owned()));
+    let answer = house.on_terminal(&["run", DISTRICT, "--wait"]).await.expect_code(0);
+    let drawn: Vec<&str> = answer.stdout.split(['\r', '\n']).collect();
+    let bar = drawn.iter().find(|line| line.contains("write") && line.contains("] 0/")).copied().unwrap_or_default();
+    assert!(bar.contains('[') && bar.contains(" students ("), "no bar in {:?}", answer.stdout);
+    assert!(answer.stdout.contains('\u{1b}'), "it is drawn over itself");
+    assert!(!drawn.iter().any(|line| line.starts_with("write: ")), "no plain lines beside it: {:?}", answer.stdout);
+    let summary = answer.stdout.contains("succeeded") && answer.stdout.contains("unchanged 0");
+    assert!(summary, "what came of it stays: {:?}", answer.stdout);
     house.close().await;
 }
 

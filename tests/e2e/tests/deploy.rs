@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
     Answer, House, Process,
+    binary::workspace,
     deployed::{BROKER_ROLES, CONTAINER_USER, NAME, WORKERS},
     house::{self, DISTRICT},
+    local::{LocalServers, lives},
     private::PrivateServers,
     roster::facts,
     until, until_told,
@@ -246,4 +248,43 @@ async fn a_restored_database_and_an_empty_broker_go_on_from_where_the_backup_was
     assert_eq!(house.night().await.events(), 0, "nothing is left to do");
     house.rollcall(&["reconcile", "--check"]).await.expect_code(0);
     house.close().await;
+}
+
+/// The line that has `deploy/local` start servers and exports what it prints: README.md and the script's own help show it.
+const EXPORT: &str = "set -a; eval \"$(deploy/local up)\"; set +a";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_servers_are_started_told_and_stopped() {
+    for page in ["README.md", "deploy/local"] {
+        let text = std::fs::read_to_string(workspace().join(page)).unwrap();
+        assert!(text.contains(EXPORT), "{page} shows how to export what `deploy/local up` prints");
+    }
+    let local = LocalServers::new();
+    let up = local.call("up");
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    let told = String::from_utf8(up.stdout).unwrap();
+    let lines: Vec<(&str, &str)> = told.lines().filter_map(|line| line.split_once('=')).collect();
+    let names: Vec<&str> = lines.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["ROLLCALL_AMQP_URL", "ROLLCALL_DATABASE_URL", "ROLLCALL_KEY"], "and nothing else: {told}");
+    assert_eq!(told.lines().count(), 3, "{told}");
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "+-./:=@_%?".contains(letter);
+    assert!(
+        lines.iter().all(|(_, value)| value.chars().all(plain)),
+        "nothing that a shell would read otherwise: {told}"
+    );
+    let (broker, database) = local.process_ids();
+    assert!(lives(broker) && lives(database) && local.call("status").status.success());
+
+    // As typed: both are up, so that this only tells of them again.
+    let rollcall = rollcall_e2e::binary::rollcall().display();
+    for verb in ["migrate", "doctor"] {
+        let line = format!("{EXPORT}; exec {rollcall} {verb}");
+        Answer::of_shell(&workspace(), &line, &local.settings()).await.expect_code(0);
+    }
+    assert_eq!(local.process_ids(), (broker, database), "nothing was started twice");
+
+    let down = local.call("down");
+    assert!(down.status.success() && down.stdout.is_empty(), "{}", String::from_utf8_lossy(&down.stderr));
+    assert!(!lives(broker) && !lives(database), "both are stopped");
+    assert_eq!(local.call("status").status.code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! What the pages under docs/ promise with a test's name: that the test is there.
+//! What README.md has people type, and what the pages under docs/ promise with a test's name: that it is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{collections::BTreeSet, path::Path};
@@ -95,4 +95,17 @@ fn every_test_and_file_of_the_fault_matrix_is_there() {
     let strangers: Vec<_> =
         shortened(counts).into_iter().filter(|name| !known.iter().any(|short| is_meant(short, name))).collect();
     assert!(strangers.is_empty(), "{MATRIX} counts tests that its matrix does not name: {strangers:?}");
+}
+
+/// Whoever follows README.md from its top has the program before it is first called by its name alone.
+#[test]
+fn the_program_is_installed_before_it_is_called() {
+    let read = |name: &str| std::fs::read_to_string(workspace().join(name)).unwrap();
+    let page = read("README.md");
+    let place = |begin: &str| page.lines().position(|line| line.starts_with(begin));
+    let install = place("cargo install --path . --locked").expect("README.md says how to install the program");
+    assert!(place("rollcall ").is_some_and(|first| install < first), "and says so first");
+    assert!(read("Cargo.toml").contains("[package]\nname = \"rollcall\"\n"), "the package at the top is the program");
+    let files = ["Cargo.lock", "src/main.rs"].map(|name| workspace().join(name).is_file());
+    assert_eq!(files, [true, true]);
 }

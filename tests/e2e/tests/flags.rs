@@ -25,7 +25,7 @@ fn config() -> SandboxConfig {
 }
 
 /// Points the district at the sandbox's Campus with two programs: one begins anew, one takes over what is there.
-async fn campus(house: &mut House) {
+pub(super) async fn campus(house: &mut House) {
     let (key, secret) = house.sis.campus_vendor();
     std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
     let vendor = format!("vendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod broker;
+mod certificates;
 mod changes;
 mod clocks;
 mod command_line;
@@ -15,6 +16,8 @@ mod failpoints;
 mod fairness;
 mod faults;
 mod flags;
+mod formats;
+mod keys;
 mod network;
 mod nights;
 mod observed;

@@ -1,0 +1,54 @@
+//! The key for secrets at rest, changed by the steps of docs/OPERATIONS.md.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use rollcall_e2e::{
+    Answer, House,
+    house::{self, DISTRICT},
+};
+use rollcall_sandbox::SandboxConfig;
+
+/// Runs the command line with these keys.
+async fn under(house: &House, keys: &str, args: &[&str]) -> Answer {
+    house.rollcall_with(args, &[("ROLLCALL_KEY", keys)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_rotated_and_the_old_one_alone_opens_nothing_any_more() {
+    let config = SandboxConfig { students: 60, seed: 5, today: house::today(), ..SandboxConfig::default() };
+    let house = House::embedded(config).await;
+    let night = house.night().await;
+    assert_eq!(night.state, "succeeded");
+    let file = house.folder().join("data").join("key");
+    let old = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    let new = house.rollcall(&["key", "new"]).await.expect_code(0).stdout.trim().to_owned();
+    let (before, after) = (format!("{old},{new}"), format!("{new},{old}"));
+    let test = ["district", "test", DISTRICT];
+
+    // Every process knows both, and still seals with the old one.
+    under(&house, &before, &test).await.expect_code(0);
+    let new_file = house.folder().join("new.key");
+    std::fs::write(&new_file, &new).unwrap();
+    let rotate = ["key", "rotate", "--new-key-file", new_file.to_str().unwrap()];
+    let rotated = under(&house, &before, &rotate).await.expect_code(0);
+    assert!(rotated.stderr.contains("1 secrets are sealed under the new key"), "{}", rotated.stderr);
+    assert!(rotated.stderr.contains("`new,old`"), "what to do next: {}", rotated.stderr);
+
+    for (what, keys) in [("not started anew yet", &before), ("as it shall be", &after), ("the new one alone", &new)] {
+        let answer = under(&house, keys, &test).await;
+        assert_eq!(answer.code, 0, "{what}: {}", answer.text());
+    }
+    // Raw pages of the night before lie under the old key.
+    let replay = ["runs", "replay", &night.run, "--from", "collect", "--wait"];
+    under(&house, &after, &replay).await.expect_code(0);
+
+    // The file holds the old one alone.
+    for refused in [house.rollcall(&test).await, under(&house, &old, &test).await] {
+        let refused = refused.expect_code(1);
+        assert!(refused.stderr.contains("not among those given"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("add that key to ROLLCALL_KEY"), "the mend: {}", refused.stderr);
+        assert!(!refused.text().contains(&old), "no key is repeated");
+    }
+    std::fs::write(&file, &after).unwrap();
+    house.rollcall(&test).await.expect_code(0);
+    house.close().await;
+}
