@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, future::BoxFuture};
 use reqwest::{
-    Client, Request, Response,
+    Client, ClientBuilder, Request, Response,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, LINK, RETRY_AFTER},
     redirect,
@@ -99,16 +99,11 @@ pub struct Http {
 impl Http {
     /// A client with these bounds.
     pub fn new(config: HttpConfig) -> Result<Self, SisError> {
-        let resolver = Guard { allow: config.allow_private_addresses };
-        let client = Client::builder()
-            .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .gzip(true)
-            .connect_timeout(config.connect_timeout)
-            .read_timeout(config.read_timeout)
-            .timeout(config.total_timeout)
-            .dns_resolver(resolver)
+        Self::build(config, builder(config))
+    }
+
+    fn build(config: HttpConfig, builder: ClientBuilder) -> Result<Self, SisError> {
+        let client = builder
             .build()
             .map_err(|_| SisError::Invalid { host: "any host".to_owned(), detail: "the TLS library does not start" })?;
         Ok(Self { client, config, transport: None, places: None })
@@ -193,6 +188,18 @@ impl Http {
         }
         Ok(body.into())
     }
+}
+
+fn builder(config: HttpConfig) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .gzip(true)
+        .connect_timeout(config.connect_timeout)
+        .read_timeout(config.read_timeout)
+        .timeout(config.total_timeout)
+        .dns_resolver(Guard { allow: config.allow_private_addresses })
 }
 
 /// `Link` headers, joined.
