@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use rollcall_e2e::binary::workspace;
+use rollcall_e2e::{binary::workspace, svg};
 
 /// A page whose tables name tests in their last column.
 const THREATS: &str = "docs/THREATS.md";
@@ -95,4 +95,25 @@ fn every_test_and_file_of_the_fault_matrix_is_there() {
     let strangers: Vec<_> =
         shortened(counts).into_iter().filter(|name| !known.iter().any(|short| is_meant(short, name))).collect();
     assert!(strangers.is_empty(), "{MATRIX} counts tests that its matrix does not name: {strangers:?}");
+}
+
+/// The picture of a night, as the program that is here would draw it: shown, whole, and in today's style.
+#[test]
+fn the_picture_of_a_night_is_one_of_this_program() {
+    let read = |path: &str| std::fs::read_to_string(workspace().join(path)).unwrap();
+    let (picture, template) = (read("docs/night.svg"), read("templates/trace.svg"));
+    svg::check(&picture).unwrap_or_else(|wrong| panic!("docs/night.svg: {wrong}"));
+    let style = |text: &str| {
+        let (_, after) = text.split_once("<style>").unwrap();
+        after.split_once("</style>").unwrap().0.to_owned()
+    };
+    assert_eq!(style(&picture), style(&template), "docs/night.svg is an older program's: draw it again");
+    for part in ["the whole run", ">pull<", ">plan<", ">write<", "second look", "succeeded"] {
+        assert!(picture.contains(part), "docs/night.svg does not show {part}");
+    }
+    let page = read(MATRIX);
+    assert!(
+        page.contains("](night.svg)") && page.contains("--format svg"),
+        "{MATRIX} shows it and says how it was made"
+    );
 }
