@@ -83,6 +83,8 @@ pub(crate) enum Format {
     Csv,
     /// A page that needs nothing beside itself; `runs trace` only.
     Html,
+    /// A picture that needs nothing beside itself; `runs trace` only.
+    Svg,
 }
 
 /// What to do.

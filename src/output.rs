@@ -37,7 +37,9 @@ impl Listing {
                 writeln!(out)?;
             }
             Format::Csv => self.csv(&mut out)?,
-            Format::Html => bail!("--format html is for `runs trace`; this prints table, json or csv"),
+            Format::Html | Format::Svg => {
+                bail!("--format html and svg are for `runs trace`; this prints table, json or csv")
+            }
         }
         Ok(out.flush()?)
     }

@@ -284,3 +284,6 @@ fn says_expired(reply: &Reply) -> bool {
     (400..500).contains(&reply.status)
         && start.windows(EXPIRED.len()).any(|window| window.eq_ignore_ascii_case(EXPIRED))
 }
+
+#[cfg(test)]
+mod tests;

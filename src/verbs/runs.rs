@@ -98,7 +98,7 @@ async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
                 println!("  connection {number} was asked for {scope}");
             }
         }
-        other @ (Format::Csv | Format::Html) => listing(std::slice::from_ref(&run)).print(other)?,
+        other @ (Format::Csv | Format::Html | Format::Svg) => listing(std::slice::from_ref(&run)).print(other)?,
         Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&run, &pulls)])?),
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 mod html;
 mod student;
+mod svg;
 
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
@@ -42,6 +43,7 @@ pub(crate) async fn trace(context: &Context, id: RunId, all: bool, student: Opti
     match context.format {
         Format::Table => print(&run, &nodes),
         Format::Html => print!("{}", html::page(&run, &nodes)),
+        Format::Svg => print!("{}", svg::picture(&run, &nodes)),
         Format::Json | Format::Csv => list(context, &nodes)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -231,6 +231,45 @@ async fn a_certificate_that_has_expired_or_is_of_another_name_is_refused_and_tol
     }
 }
 
+/// Answers every request on one connection: over HTTP/2, if the client has agreed to it. Returns the protocol and the
+/// number of requests.
+async fn serve_one_connection(listener: TcpListener, acceptor: TlsAcceptor) -> (Vec<u8>, usize) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let stream = acceptor.accept(stream).await.unwrap();
+    let protocol = stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
+    let (mut connection, mut requests) = (h2::server::handshake(stream).await.unwrap(), 0);
+    while let Some(request) = connection.accept().await {
+        // A client that has closed the connection is done.
+        let Ok((request, mut respond)) = request else { break };
+        assert_eq!(request.version(), reqwest::Version::HTTP_2);
+        requests += 1;
+        let response = oauth2::http::Response::builder().status(200).body(()).unwrap();
+        respond.send_response(response, false).unwrap().send_data(Bytes::from_static(b"[]"), true).unwrap();
+    }
+    (protocol, requests)
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_the_server_offers_it_and_several_requests_share_a_connection() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let mut tls = tls.unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let server = tokio::spawn(serve_one_connection(listener, TlsAcceptor::from(Arc::new(tls))));
+    // As it is but for whom it trusts.
+    let config = HttpConfig { allow_private_addresses: true, ..HttpConfig::default() };
+    let trusted = reqwest::Certificate::from_der(made.cert.der()).unwrap();
+    let client = Http::built(builder(&config).tls_certs_only([trusted]), config).unwrap();
+    assert_eq!(get(&client, &url).await.unwrap().status, 200);
+    let together = futures_util::future::join_all((0..4).map(|_| get(&client, &url))).await;
+    assert!(together.into_iter().all(|reply| &reply.unwrap().body[..] == b"[]"));
+    drop(client);
+    assert_eq!(server.await.unwrap(), (b"h2".to_vec(), 5));
+}
+
 #[tokio::test]
 async fn names_are_judged_before_anything_is_sent() {
     let url = Url::parse("https://localhost/").unwrap();

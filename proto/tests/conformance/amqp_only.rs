@@ -1,14 +1,15 @@
 //! What only a broker can do to a bus.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use lapin::{
-    options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions},
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
 use rollcall_proto::{
     bus::{
-        Bus as _, BusError, SharedBus,
+        Bus as _, BusError, ParkedFilter, SharedBus,
         amqp::{AmqpBus, AmqpConfig},
         worker::WorkerConfig,
     },
@@ -20,12 +21,13 @@ use rollcall_proto::{
 };
 use secrecy::SecretString;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{
     World,
     amqp::Amqp,
     broker::Broker,
-    until, waiting_count,
+    next, until, waiting_count,
     workers::{Recorder, Running},
 };
 use crate::samples::{fetch, one_of_each, students};
@@ -170,7 +172,7 @@ async fn a_message_that_no_binding_wants_is_noticed_and_the_binding_restored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_declared_otherwise_is_named() {
     let (api, url, vhost) = Amqp::empty_vhost().await;
-    let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare("rollcall.plan".into(), options, FieldTable::default()).await.unwrap();
@@ -236,4 +238,93 @@ async fn a_broker_that_restarts_or_runs_short_of_memory_is_outlived() {
     all_done(&last).await;
     bus.check().await.unwrap();
     worker.stop().await;
+}
+
+/// A message on its way from one queue to another, as a worker that wants it tried later would send it.
+type Waiting = (BasicProperties, Vec<u8>);
+
+/// Takes what waits in a queue, so many messages, by the broker's own protocol: nobody of ours declares anything.
+async fn take(channel: &Channel, queue: &str, number: usize) -> Vec<Waiting> {
+    let mut taken = Vec::new();
+    until("all of them to be taken", async || {
+        let got = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap();
+        taken.extend(got.map(|got| (got.delivery.properties, got.delivery.data)));
+        taken.len() == number
+    })
+    .await;
+    taken
+}
+
+async fn ready(channel: &Channel, queue: &str) -> u32 {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
+}
+
+/// Takes all that is in a queue and dies with it, again and again, until the broker has given it up.
+async fn deliver_too_often(connection: &Connection, queue: &str) {
+    let mut in_vain = 0;
+    until("the broker to give them up", async || {
+        let channel = connection.create_channel().await.unwrap();
+        let mut taken = 0;
+        while channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await.unwrap().is_some() {
+            taken += 1;
+        }
+        channel.close(200, "died".into()).await.unwrap();
+        // What the last one had in hand may be on its way back.
+        in_vain = if taken == 0 { in_vain + 1 } else { 0 };
+        in_vain == 20
+    })
+    .await;
+}
+
+/// Between two queues a message is the broker's own to look after: a retry whose wait is over, work that was delivered too
+/// often. Where the next queue is missing or the broker dies, it stays where it is until the next one has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_or_is_given_up_outlives_a_broker_that_is_killed() {
+    super::log();
+    let broker = Broker::start().await;
+    let bus = AmqpBus::connect(AmqpConfig::new(broker.url())).await.unwrap();
+    let retried: Vec<Message> = (0..60).map(fetch).collect();
+    let given_up: Vec<Message> = (0..40).map(|_| students(1)).collect();
+    bus.publish(&retried).await.unwrap();
+    bus.publish(&given_up).await.unwrap();
+    drop(bus);
+
+    let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let waiting = take(&channel, Queue::Fetch.name(), retried.len()).await;
+    for gone in [Queue::Fetch.name(), Queue::Write.parked_name()] {
+        channel.queue_delete(gone.into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+    let tiers = ["rollcall.retry.250ms", "rollcall.retry.1s", "rollcall.retry.5s"];
+    for ((properties, data), tier) in waiting.into_iter().zip(tiers.into_iter().cycle()) {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let publish = channel.basic_publish(tier.into(), Queue::Fetch.name().into(), options, &data, properties);
+        let confirmation = publish.await.unwrap().await.unwrap();
+        assert!(confirmation.is_ack() && confirmation.take_message().is_none(), "{tier} takes it");
+    }
+    deliver_too_often(&connection, Queue::Write.name()).await;
+    for tier in &tiers[..2] {
+        until("the wait to be over", async || ready(&channel, tier).await == 0).await;
+    }
+    broker.kill().await;
+    broker.boot().await;
+
+    // Whoever comes first declares what is missing.
+    let bus: SharedBus = Arc::new(AmqpBus::connect(AmqpConfig::new(broker.url())).await.unwrap());
+    let mut subscription = bus.subscribe(Queue::Fetch, 10).await.unwrap();
+    let mut missed: BTreeSet<Uuid> = retried.iter().map(|message| message.id).collect();
+    while !missed.is_empty() {
+        let delivery = next(&mut subscription).await;
+        missed.remove(&delivery.message.as_ref().unwrap().id);
+        subscription.ack(delivery).await.unwrap();
+    }
+    until("all of the others to be parked", async || {
+        let parked = bus.parked(Queue::Write, &ParkedFilter::default()).await.unwrap();
+        assert!(parked.iter().all(|parked| parked.reason == "delivery-limit"), "{parked:?}");
+        let parked: BTreeSet<Uuid> = parked.iter().map(|parked| parked.id).collect();
+        given_up.iter().all(|message| parked.contains(&message.id))
+    })
+    .await;
 }

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::LIMIT;
+use super::{LIMIT, until};
 
 /// Where Debian and Ubuntu put the programs that ask for no particular user; another version's are in `RABBITMQ_BIN`.
 #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
@@ -72,6 +72,14 @@ impl Broker {
         self.control(&["await_startup"]);
     }
 
+    /// Ends the server by SIGKILL and keeps its data.
+    pub async fn kill(&self) {
+        let told = self.command("rabbitmqctl").args(["eval", "os:getpid()."]).output().expect("rabbitmqctl");
+        let id: String = String::from_utf8_lossy(&told.stdout).chars().filter(char::is_ascii_digit).collect();
+        assert!(Command::new("kill").args(["-KILL", &id]).status().expect("kill").success(), "no process {id:?}");
+        until("the broker to be gone", async || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err()).await;
+    }
+
     /// Stops the server and keeps its data.
     pub fn shut_down(&self) {
         self.control(&["shutdown"]);
@@ -94,7 +102,11 @@ impl Broker {
             .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            // A dead letter that no queue took is offered again after a second, in place of three minutes.
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1} -rabbit dead_letter_worker_publisher_confirm_timeout 1000",
+            )
             .env("RABBITMQ_MNESIA_BASE", dir.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", dir.join("log"))
             .env("RABBITMQ_PID_FILE", dir.join("pid"))

@@ -75,7 +75,7 @@ pub(super) fn page(run: &Run, nodes: &[Node]) -> String {
         trace: Some(TraceContext::of_run(run.id).trace_id()),
         reason: run.reason.clone(),
         counts: counts(run),
-        marks: scale.marks(),
+        marks: scale.marks().into_iter().map(|(left, text)| Mark { left: format!("{left:.3}"), text }).collect(),
         step: format!("{:.4}", scale.percent(scale.from + scale.step())),
         pieces: pieces(nodes, &scale),
         has_student: nodes.iter().any(|node| tone_of(node) == Some("student")),
@@ -108,19 +108,19 @@ fn counts(run: &Run) -> Vec<(&'static str, i64)> {
 }
 
 /// From the run's beginning to the last thing that is known of it.
-struct Scale {
-    from: DateTime<Utc>,
-    whole: TimeDelta,
+pub(super) struct Scale {
+    pub(super) from: DateTime<Utc>,
+    pub(super) whole: TimeDelta,
 }
 
 impl Scale {
-    fn over(run: &Run, nodes: &[Node]) -> Self {
+    pub(super) fn over(run: &Run, nodes: &[Node]) -> Self {
         let times = nodes.iter().flat_map(|node| [node.from, node.to, node.stored]).flatten();
         let to = times.chain(run.ended_at).max().unwrap_or(run.created_at);
         Self { from: run.created_at, whole: (to - run.created_at).max(TimeDelta::milliseconds(1)) }
     }
 
-    fn percent(&self, at: DateTime<Utc>) -> f64 {
+    pub(super) fn percent(&self, at: DateTime<Utc>) -> f64 {
         let share = (at - self.from).num_microseconds().unwrap_or(i64::MAX) as f64
             / self.whole.num_microseconds().unwrap_or(i64::MAX) as f64;
         (share * 100.0).clamp(0.0, 100.0)
@@ -169,10 +169,11 @@ impl Scale {
         TimeDelta::milliseconds(step.unwrap_or(least.max(1)))
     }
 
-    fn marks(&self) -> Vec<Mark> {
+    /// Where on the axis, in percent, which time is written.
+    pub(super) fn marks(&self) -> Vec<(f64, String)> {
         let step = self.step();
         let at = (0..=MOST_MARKS as i32).map(|number| step * number).take_while(|at| *at < self.whole * 19 / 20);
-        at.map(|at| Mark { left: format!("{:.3}", self.percent(self.from + at)), text: readable(at) }).collect()
+        at.map(|at| (self.percent(self.from + at), readable(at))).collect()
     }
 }
 
@@ -219,7 +220,7 @@ fn piece(node: &Node, tone: &'static str, scale: &Scale, opening: &'static str, 
 }
 
 /// A line of the first two depths says what its lines below are about.
-fn tone_of(node: &Node) -> Option<&'static str> {
+pub(super) fn tone_of(node: &Node) -> Option<&'static str> {
     match (node.depth, node.name.as_str()) {
         (0, _) => Some("run"),
         (1, "pull") => Some("pull"),
@@ -231,7 +232,7 @@ fn tone_of(node: &Node) -> Option<&'static str> {
 }
 
 /// As people say it: 250 ms, 1.4 s, 3 min 20 s.
-fn readable(length: TimeDelta) -> String {
+pub(super) fn readable(length: TimeDelta) -> String {
     let millis = length.num_milliseconds();
     match millis {
         0 => "0".to_owned(),

@@ -10,7 +10,7 @@
 //! Role: starts a private broker and database as `deploy/local` does, the sandbox in a process of its own and workers;
 //! measures one of these, and prints it for reading or as tables (`--format markdown`):
 //! - `nights`: a first night, an unchanged one and one with 2 % changed; seconds, memory and CPU of every process, beside
-//!   what the same bytes cost when nothing but the unavoidable is done with them.
+//!   what the same bytes cost when nothing but the unavoidable is done with them; and the longest unit of work.
 //! - `telemetry`: pairs of first nights, with and without metrics and spans.
 //! - `fair`: how long small districts wait while a large one pulls, is planned, and is written.
 //! - `scaling`: pages a second by number of fetchers.
@@ -30,6 +30,7 @@ mod report;
 mod scaling;
 mod stage;
 mod telemetry;
+mod units;
 mod usage;
 
 use std::process::{Command, ExitCode};

@@ -13,7 +13,8 @@ use crate::{
     floors::{self, Floors},
     recorder::{Asked, Recorder},
     report,
-    stage::{Sis, Stage, Times},
+    stage::{Sis, Stage, Times, Told},
+    units::{self, Units},
     usage::Usage,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct Size {
     pub(crate) students: u32,
     pub(crate) floors: Floors,
     pub(crate) nights: Vec<Night>,
+    /// Of each queue, over the first night that notes what is asked.
+    pub(crate) units: BTreeMap<String, Units>,
 }
 
 /// The three nights: what they are called, and which night of the sandbox they see.
@@ -75,7 +78,7 @@ async fn of_size(args: &Args, students: u32, ground: &Ground) -> anyhow::Result<
     let folder = tempfile::Builder::new().prefix("rollcall-bench-sis.").tempdir()?;
     let sis = Sis::start(folder.path(), students).await?;
     eprintln!("{students} students: noting what is asked (a first night through a proxy)");
-    let asked = record(args.pulling, &ground.servers, &sis).await?;
+    let (asked, units) = record(args.pulling, &ground.servers, &sis).await?;
     let (mut nights, mut floors) = (Vec::new(), None);
     for latency_ms in &args.latency_ms {
         let repeated = if *latency_ms == 0 { args.series.max(1) } else { 1 };
@@ -95,7 +98,7 @@ async fn of_size(args: &Args, students: u32, ground: &Ground) -> anyhow::Result<
         }
     }
     let floors = floors.ok_or_else(|| anyhow::anyhow!("no latency was asked for"))?;
-    Ok(Size { students, floors, nights })
+    Ok(Size { students, floors, nights, units })
 }
 
 /// The quickest of its kind stays, with the most memory that any of them took.
@@ -110,14 +113,20 @@ fn keep_best(nights: &mut Vec<Night>, mut new: Night) {
     }
 }
 
-/// A first night through a proxy that notes every request. It also warms the sandbox up, for floors and nights alike.
-async fn record(pulling: Pulling, servers: &Servers, sis: &Sis) -> anyhow::Result<Vec<Asked>> {
+/// A first night through a proxy that notes every request. It also warms the sandbox up, for floors and nights alike; and
+/// since nothing else is measured of it, its workers tell how long their units of work are.
+async fn record(
+    pulling: Pulling,
+    servers: &Servers,
+    sis: &Sis,
+) -> anyhow::Result<(Vec<Asked>, BTreeMap<String, Units>)> {
     let recorder = Recorder::start(&sis.origin).await?;
     sis.set(1, 0).await?;
-    let stage = Stage::build(pulling, servers, sis, &recorder.origin).await?;
+    let stage = Stage::build_told(pulling, servers, sis, &recorder.origin, Told::Metrics).await?;
     stage.run().await?;
+    let told = stage.expositions().await?;
     stage.close().await;
-    Ok(recorder.end())
+    Ok((recorder.end(), units::read(told.iter().map(String::as_str))))
 }
 
 async fn one(stage: &Stage, sis: &Sis, ground: &Ground, name: &'static str, latency_ms: u64) -> anyhow::Result<Night> {

@@ -6,6 +6,7 @@ use crate::{
     Pulling,
     floors::Floors,
     night::{Night, Size},
+    units,
     usage::Usage,
 };
 
@@ -83,6 +84,7 @@ pub(crate) fn text(pulling: Pulling, size: &Size) {
         size.students, pulling.page_size, pulling.lanes, pulling.processes
     );
     floors(&size.floors);
+    println!("{}", units::text(&size.units).unwrap_or_else(|| "the workers told nothing of their units".to_owned()));
     for night in &size.nights {
         one(pulling, size, night);
     }
@@ -170,6 +172,9 @@ pub(crate) fn markdown(pulling: Pulling, size: &Size) {
         floors.broker
     );
     println!("| fingerprints read back | {:.3} |\n", floors.fingerprints);
+    if let Some(units) = units::text(&size.units) {
+        println!("First night, {units}.\n");
+    }
     println!(
         "| night | ms a page | s | pull | plan | write | students/s | against its floor (goal) | largest worker MB | CPU s: workers, RabbitMQ, PostgreSQL, sandbox |"
     );

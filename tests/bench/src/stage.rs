@@ -21,6 +21,30 @@ use crate::{
 /// The district of the measurement.
 pub(crate) const DISTRICT: &str = "bench-isd";
 
+/// What workers tell of themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told<'a> {
+    /// Nothing beside their logs.
+    Nothing,
+    /// Metrics, where they are asked.
+    Metrics,
+    /// Metrics, and spans to this collector.
+    MetricsAndSpans(&'a str),
+}
+
+impl Told<'_> {
+    fn settings(self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        match self {
+            Self::Nothing | Self::Metrics => Vec::new(),
+            Self::MetricsAndSpans(collector) => vec![
+                pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
+                pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ],
+        }
+    }
+}
+
 /// The sandbox in a process of its own.
 pub(crate) struct Sis {
     /// `http://ADDRESS`.
@@ -110,27 +134,23 @@ impl Stage {
 
     /// With one district, [`DISTRICT`], and workers of each role, all at work.
     pub(crate) async fn build(pulling: Pulling, servers: &Servers, sis: &Sis, origin: &str) -> anyhow::Result<Self> {
-        Self::build_told(pulling, servers, sis, origin, None).await
+        Self::build_told(pulling, servers, sis, origin, Told::Nothing).await
     }
 
-    /// [`Stage::build`], with workers that serve metrics and send spans to `collector`, where there is one.
+    /// [`Stage::build`], with workers that tell of themselves.
     pub(crate) async fn build_told(
         pulling: Pulling,
         servers: &Servers,
         sis: &Sis,
         origin: &str,
-        collector: Option<&str>,
+        told: Told<'_>,
     ) -> anyhow::Result<Self> {
         let mut stage = Self::raise(servers).await?;
         let base_url = sis.base_url.replacen(&sis.origin, origin, 1);
         stage.apply(&[District { base_url, ..sis.district(DISTRICT, pulling) }]).await;
-        let settings = collector.map(|collector| {
-            let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            vec![pair("OTEL_EXPORTER_OTLP_ENDPOINT", collector), pair("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
-        });
-        let args: &[&str] = if settings.is_some() { &["--listen", "127.0.0.1:0"] } else { &[] };
+        let args: &[&str] = if told == Told::Nothing { &[] } else { &["--listen", "127.0.0.1:0"] };
         for role in Role::ALL {
-            stage.start_told(role, pulling.processes, args, settings.as_deref().unwrap_or_default());
+            stage.start_told(role, pulling.processes, args, &told.settings());
         }
         // What a start costs is no part of a night.
         Orders::open(&stage.services).await?.ready(pulling.processes).await?;
@@ -188,6 +208,15 @@ impl Stage {
             addresses.push(told.await);
         }
         addresses
+    }
+
+    /// What each worker's metrics are now.
+    pub(crate) async fn expositions(&self) -> anyhow::Result<Vec<String>> {
+        let mut texts = Vec::new();
+        for address in self.metrics().await {
+            texts.push(reqwest::get(format!("http://{address}/metrics")).await?.text().await?);
+        }
+        Ok(texts)
     }
 
     async fn rollcall(&self, args: &[&str]) -> Answer {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::{
     Format, Ground, Pulling, quantile,
-    stage::{Sis, Stage},
+    stage::{Sis, Stage, Told},
     usage::Watch,
 };
 
@@ -154,7 +154,8 @@ async fn pair(args: &Args, ground: &Ground, sis: &Sis, collector: &str, turned: 
 }
 
 async fn night(args: &Args, ground: &Ground, sis: &Sis, collector: Option<&str>) -> anyhow::Result<Cost> {
-    let mut stage = Stage::build_told(args.pulling, &ground.servers, sis, &sis.origin, collector).await?;
+    let told = collector.map_or(Told::Nothing, Told::MetricsAndSpans);
+    let mut stage = Stage::build_told(args.pulling, &ground.servers, sis, &sis.origin, told).await?;
     let scraping = if collector.is_some() { Some(tokio::spawn(scrape(stage.metrics().await))) } else { None };
     let watch = Watch::start(&stage.ids(), None);
     let (run, times) = stage.run().await?;

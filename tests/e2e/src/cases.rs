@@ -1,14 +1,14 @@
 //! Nights with something wrong in what the SIS serves: each ends in one of the states it may end in, says why, and leaves
 //! everybody where they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_sandbox::Quirks;
 
 use crate::{
     House, Role, RunRow,
     house::DISTRICT,
-    roster::statuses,
+    roster::{Facts, assert_same, statuses},
     watch::{Watch, Watched},
 };
 
@@ -27,22 +27,31 @@ pub struct Case {
     pub touched: Vec<i64>,
     /// The student that is named.
     pub names: Option<i64>,
+    /// The source does not show some rows for a night: what it showed is told, and told again when they are back.
+    pub retold: bool,
 }
 
 /// A case that touches nobody and names nobody.
 pub fn case(what: &'static str, states: &'static [&'static str], says: &[&'static str], quirks: Quirks) -> Case {
-    Case { what, quirks, states, says: says.to_vec(), touched: Vec::new(), names: None }
+    Case { what, quirks, states, says: says.to_vec(), touched: Vec::new(), names: None, retold: false }
 }
 
-/// Runs each case after a good night, and the good night again, and tells all that was wrong with any of them.
+/// Runs each case after a good night, and the good night again, and tells all that was wrong with any of them. In the end
+/// every row of everybody whom no case touched is as the first good night left it, history too: the source did not change.
 ///
 /// The fetcher is a new one for each case, so that none lives on a token that was fetched before.
 pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
     let (mut wrong, mut seen) = (Vec::new(), Watched::default());
+    let touched: BTreeSet<i64> = cases.iter().flat_map(|case| case.touched.iter().copied()).collect();
+    let retold = cases.iter().any(|case| case.retold);
+    let mut undisturbed = None;
     for case in cases {
         house.sis.set_quirks(Quirks::default());
         let good = house.night().await;
         assert_eq!(good.state, "succeeded", "the good night before {}: {good:#?}", case.what);
+        if undisturbed.is_none() {
+            undisturbed = Some(house.facts().await);
+        }
         let before = statuses(&house.students().await);
         house.sis.set_quirks(case.quirks.clone());
         house.replace_worker(Role::Fetcher);
@@ -68,7 +77,28 @@ pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
     house.sis.set_quirks(Quirks::default());
     assert_eq!(house.night().await.state, "succeeded", "all is mended");
     house.check_roster().await;
+    let untouched = |facts: Facts| -> Facts {
+        facts.into_iter().filter(|(row, _)| !touched.iter().any(|student| is_of(row, *student))).collect()
+    };
+    let undisturbed = untouched(undisturbed.expect("there is a case"));
+    let mut disturbed = untouched(house.facts().await);
+    if retold {
+        disturbed.retain(|row, _| undisturbed.contains_key(row) || !tells_of_no_status(row));
+    }
+    assert_same("after all of them", &undisturbed, &disturbed);
     seen
+}
+
+/// Whether a row is the history's, of a change that left the student's status as it was.
+fn tells_of_no_status(row: &str) -> bool {
+    let Some(row) = row.strip_prefix("history ") else { return false };
+    let row: serde_json::Value = serde_json::from_str(row).expect("a row is JSON");
+    row["change"] == "changed" && row["from_status"] == row["to_status"]
+}
+
+/// Whether a row is this student's, as PostgreSQL writes it.
+fn is_of(row: &str, student: i64) -> bool {
+    row.contains(&format!("\"student_id\": \"{student}\""))
 }
 
 fn judge(case: &Case, run: &RunRow, before: &Statuses, after: &Statuses) -> Vec<String> {

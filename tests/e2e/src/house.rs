@@ -391,6 +391,14 @@ impl House {
         self.rollcall(&["students", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0).read()
     }
 
+    /// The facts of the district's roster and its history.
+    pub async fn facts(&self) -> roster::Facts {
+        match &self.place {
+            Place::Embedded(dir) => roster::facts_in(&dir.join("store.db")).await,
+            Place::ScaledOut(_) | Place::Deployed(_) => roster::facts_of(&self.services().database, DISTRICT).await,
+        }
+    }
+
     /// Compares the roster with what the stories of this night say, student by student.
     pub async fn check_roster(&self) {
         let students = self.students().await;

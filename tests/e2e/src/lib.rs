@@ -31,6 +31,8 @@ pub mod prometheus;
 pub mod proxy;
 pub mod roster;
 pub mod services;
+pub mod small_disk;
+pub mod svg;
 pub mod waiting;
 pub mod watch;
 

@@ -20,6 +20,31 @@ use crate::{
 /// The twin.
 pub const TWIN: &str = "twin-isd";
 
+/// A second district of an installation with the facts of its first, and a SIS of its own: nothing ever happens to it.
+#[derive(Debug)]
+pub struct Twin(Sandbox);
+
+impl Twin {
+    /// The twin of what this house's SIS was made from; not in a hurry.
+    pub async fn beside(house: &House, config: SandboxConfig) -> Self {
+        let sis = Sandbox::start(SandboxConfig { latency_ms: 0, ..config }).await.expect("the sandbox starts");
+        let mut district = District::new(TWIN, &sis.base_url(), sis.client_id(), sis.client_secret());
+        district.page_size = house.district.page_size;
+        let path = district.write(house.folder());
+        house.rollcall(&["district", "apply", &path.to_string_lossy()]).await.expect_code(0);
+        Self(sis)
+    }
+
+    /// An undisturbed night, in which there is something to do: how it leaves the district.
+    pub async fn night(&self, house: &House, night: u32) -> Facts {
+        self.0.set_night(night);
+        let run = house.night_of(TWIN).await;
+        assert_eq!(run.state, "succeeded", "{run:#?}");
+        assert!(run.events() > 0, "there is something to do: {run:#?}");
+        facts_of(&house.services().database, TWIN).await
+    }
+}
+
 /// A small district with something of everything: pages enough for a mid-run, changes and leavers at each night.
 pub fn small(seed: u64) -> SandboxConfig {
     SandboxConfig {
@@ -38,7 +63,7 @@ pub fn small(seed: u64) -> SandboxConfig {
 pub struct Pair {
     /// The installation, and the district that is disturbed.
     pub house: House,
-    twin: Sandbox,
+    twin: Twin,
     /// What has been counted.
     pub ledger: Ledger,
     night: u32,
@@ -62,11 +87,7 @@ impl Pair {
         house.district.page_size = 20;
         house.apply().await;
         prepare(&mut house).await;
-        let twin = Sandbox::start(SandboxConfig { latency_ms: 0, ..small(seed) }).await.expect("the sandbox starts");
-        let mut district = District::new(TWIN, &twin.base_url(), twin.client_id(), twin.client_secret());
-        district.page_size = 20;
-        let path = district.write(house.folder());
-        house.rollcall(&["district", "apply", &path.to_string_lossy()]).await.expect_code(0);
+        let twin = Twin::beside(&house, small(seed)).await;
         house.start_workers(1);
         let mut pair = Self { house, twin, ledger, night: 0, undisturbed: Facts::new() };
         pair.next_night().await;
@@ -78,11 +99,7 @@ impl Pair {
     /// The first night, the second, the first again: there is always something to do. The twin has it behind it.
     pub async fn next_night(&mut self) {
         self.night = if self.night == 1 { 2 } else { 1 };
-        self.twin.set_night(self.night);
-        let run = self.house.night_of(TWIN).await;
-        assert_eq!(run.state, "succeeded", "{run:#?}");
-        assert!(run.events() > 0, "there is something to do: {run:#?}");
-        self.undisturbed = facts_of(&self.house.services().database, TWIN).await;
+        self.undisturbed = self.twin.night(&self.house, self.night).await;
         self.house.sis.set_night(self.night);
     }
 
@@ -137,7 +154,7 @@ impl Pair {
 
     /// Ends workers and servers' corner, and writes down what was counted.
     pub async fn end(self) {
-        self.twin.shutdown().await;
+        self.twin.0.shutdown().await;
         self.house.close().await;
         self.ledger.end();
     }

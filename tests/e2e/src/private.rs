@@ -3,18 +3,20 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
-    process::Command,
+    process::{Command, Output},
 };
 
 use tempfile::TempDir;
 use url::Url;
 
-use crate::{binary::workspace, services::Servers};
+use crate::{binary::workspace, services::Servers, small_disk::SmallDisk};
 
 /// A RabbitMQ and a PostgreSQL that nobody else uses. Ended, data and all, when dropped.
 #[derive(Debug)]
 pub struct PrivateServers {
     home: TempDir,
+    /// Where the database's data is, if not beside the rest.
+    disk: Option<SmallDisk>,
 }
 
 impl PrivateServers {
@@ -39,7 +41,7 @@ impl PrivateServers {
 
     /// Starts a PostgreSQL that listens on a TCP port of 127.0.0.1 with this certificate and key (PEM), and no broker.
     pub fn start_tls_database(certificate: &str, key: &str) -> (Self, u16) {
-        let servers = Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory") };
+        let servers = Self::nowhere();
         let folder = servers.home.path().join("tls");
         std::fs::create_dir(&folder).expect("a directory");
         std::fs::write(folder.join("cert.pem"), certificate).expect("a file");
@@ -54,8 +56,26 @@ impl PrivateServers {
         (servers, port)
     }
 
+    /// Starts both, all data of the database (its log too) on a disk of so many megabytes.
+    pub fn start_on_a_small_disk(megabytes: u32) -> Self {
+        let mut servers = Self::nowhere();
+        let data = servers.home.path().join("database/data");
+        std::fs::create_dir_all(&data).expect("a directory");
+        servers.disk = Some(SmallDisk::over(&data, megabytes));
+        servers.shell("chmod 711 \"$home\"; broker_start \"$home\"");
+        servers.beside_the_data(
+            "database_start \"$home\" 'fsync = off' 'synchronous_commit = off' 'min_wal_size = 32MB' 'max_wal_size = 48MB'",
+        );
+        servers
+    }
+
+    /// A directory for servers that are not there yet.
+    fn nowhere() -> Self {
+        Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory"), disk: None }
+    }
+
     fn start_with(settings: &str) -> Self {
-        let servers = Self { home: tempfile::Builder::new().prefix("rollcall-e2e.").tempdir().expect("a directory") };
+        let servers = Self::nowhere();
         servers.shell(&format!("services_start \"$home\" {settings}"));
         servers
     }
@@ -105,12 +125,26 @@ impl PrivateServers {
 
     /// Stops the database, and waits until it is gone.
     pub fn stop_database(&self) {
-        self.shell("database_stop \"$home\"");
+        self.beside_the_data("database_stop \"$home\"");
     }
 
-    /// Starts the database again, on its old data.
+    /// Starts the database again, on its old data; nothing where it runs.
     pub fn start_database(&self) {
-        self.shell("database_start \"$home\"");
+        self.beside_the_data("database_start \"$home\"");
+    }
+
+    /// The database's disk, where it has one of its own.
+    ///
+    /// # Panics
+    /// Where it has none.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("a database on a small disk")
+    }
+
+    /// How often the database has said that its disk is full.
+    pub fn times_full(&self) -> usize {
+        let log = std::fs::read_to_string(self.home.path().join("database/log/server.out")).unwrap_or_default();
+        log.matches("No space left on device").count()
     }
 
     /// Stops the database, in order or at once, and starts it again.
@@ -119,12 +153,23 @@ impl PrivateServers {
             Stop::InOrder => "INT",
             Stop::AtOnce => "QUIT",
         };
-        self.shell(&format!("database_stop \"$home\" {signal}; database_start \"$home\""));
+        self.beside_the_data(&format!("database_stop \"$home\" {signal}; database_start \"$home\""));
+    }
+
+    /// As [`PrivateServers::shell`], where the database's data can be seen.
+    fn beside_the_data(&self, line: &str) {
+        match &self.disk {
+            None => drop(self.shell(line)),
+            Some(disk) => drop(Self::checked(line, &shell_on(disk, self.home.path(), line))),
+        }
     }
 
     /// Runs a line of shell with the functions of `deploy/lib/services.sh` at hand.
     fn shell(&self, line: &str) -> String {
-        let output = shell(self.home.path(), line);
+        Self::checked(line, &shell(Command::new("bash"), self.home.path(), line))
+    }
+
+    fn checked(line: &str, output: &Output) -> String {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{line}: {text}");
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -133,6 +178,9 @@ impl PrivateServers {
 
 impl Drop for PrivateServers {
     fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            let _ = shell_on(disk, self.home.path(), "database_stop \"$home\" QUIT");
+        }
         discard(self.home.path());
     }
 }
@@ -162,12 +210,20 @@ pub(crate) fn process_ids(home: &Path) -> (u32, u32) {
 
 /// Ends a pair of servers by their process ids, and throws their data away.
 pub(crate) fn discard(home: &Path) {
-    let _ = shell(home, "services_discard \"$home\"");
+    let _ = shell(Command::new("bash"), home, "services_discard \"$home\"");
 }
 
-fn shell(home: &Path, line: &str) -> std::process::Output {
-    let script = format!("set -euo pipefail; . deploy/lib/services.sh; home=$1; {line}");
-    let mut command = Command::new("bash");
-    command.args(["-c", &script, "services"]).arg(home).current_dir(workspace());
-    command.output().expect("bash can be started")
+fn shell(mut bash: Command, home: &Path, line: &str) -> Output {
+    let script = format!("set -euo pipefail; cd \"$2\"; . deploy/lib/services.sh; home=$1; {line}");
+    bash.args(["-c", &script, "services"]).arg(home).arg(workspace());
+    bash.output().expect("bash can be started")
+}
+
+/// In a user namespace there is nobody to become but the caller, under the database's name.
+fn shell_on(disk: &SmallDisk, home: &Path, line: &str) -> Output {
+    let accounts = "as_account() { shift; cd /; exec unshare --user \"--map-user=$(id -u postgres)\" \
+                    \"--map-group=$(id -g postgres)\" -- \"$@\"; }; \
+                    own_directory() { mkdir -p \"$2\"; chmod 700 \"$2\"; }; ";
+    let line = if disk.is_mapped() { format!("{accounts}{line}") } else { line.to_owned() };
+    shell(disk.command("bash"), home, &line)
 }

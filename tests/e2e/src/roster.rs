@@ -1,9 +1,12 @@
 //! What Rollcall shows and keeps, read from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Deserialize;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, SqliteConnection, sqlite::SqliteConnectOptions};
 
 /// Tables that a night may write to only where something has changed.
 pub const ROSTER_TABLES: [&str; 6] = ["student", "contact", "enrollment", "school", "staff", "history"];
@@ -120,6 +123,33 @@ pub async fn facts_of(database: &PgPool, district: &str) -> Facts {
         }
     }
     facts
+}
+
+/// The facts of an embedded store, which holds one district: as [`facts_of`].
+pub async fn facts_in(store: &Path) -> Facts {
+    let options = SqliteConnectOptions::new().filename(store).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("the store can be opened");
+    let mut facts = Facts::new();
+    for table in ROSTER_TABLES {
+        let columns = "SELECT group_concat('quote(\"' || name || '\")', ' || '' '' || ') FROM pragma_table_info($1) \
+                       WHERE name NOT IN ('district', 'run', 'status_run', 'ended_run', 'run_seq', 'at')";
+        let row: String = sqlx::query_scalar(columns).bind(table).fetch_one(&mut connection).await.expect("a table");
+        let sql = format!("SELECT '{table} ' || {row} FROM {table}");
+        let rows: Result<Vec<String>, _> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+        for row in rows.unwrap_or_else(|error| panic!("{table}: {error}")) {
+            *facts.entry(row).or_default() += 1;
+        }
+    }
+    facts
+}
+
+/// Fails where one has a row that the other does not have, or not as often.
+#[track_caller]
+pub fn assert_same(what: &str, undisturbed: &Facts, disturbed: &Facts) {
+    assert!(!undisturbed.is_empty(), "{what}: there is something to compare with");
+    let ((lost, rows_lost), (doubled, rows_doubled)) =
+        (missing(undisturbed, disturbed), missing(disturbed, undisturbed));
+    assert!(lost + doubled == 0, "{what}: lost {lost}: {rows_lost:#?}, too many {doubled}: {rows_doubled:#?}");
 }
 
 /// How many rows of `left` are not in `right`, and the first few of them.

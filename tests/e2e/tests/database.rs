@@ -73,6 +73,36 @@ async fn a_connection_cut_during_commit_is_as_good_as_either() {
     pair.end().await;
 }
 
+/// A real one: a file system of the database's own, filled in mid-run to the last byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_is_waited_for_and_takes_nobody_out() {
+    let test = "a_disk_that_is_full_is_waited_for_and_takes_nobody_out";
+    let ledger = Ledger::begin(test, "the database's disk filled to the last byte in mid-run, and room made again");
+    let servers = PrivateServers::start_on_a_small_disk(200);
+    let mut pair = Pair::begin(servers.servers(), 75, ledger).await;
+    let ends = &["succeeded", "partial", "failed"];
+    for (pages, times) in (0..repetitions(1, 5)).map(|n| (3 + n as i64 * 5, 3 + n as usize * 10)) {
+        let before = servers.times_full();
+        pair.disturbed(&format!("disk full after {pages} pages"), ends, async |house, run| {
+            until_pages_are_in(house, run, pages).await;
+            servers.disk().fill();
+            until("the database to find it full", Duration::from_mins(2), || async {
+                (servers.times_full() >= before + times).then_some(())
+            })
+            .await;
+            servers.disk().make_room();
+            // Where its log had no room either, it has ended itself.
+            servers.start_database();
+        })
+        .await;
+        pair.ledger.faults((servers.times_full() - before) as u64);
+    }
+    for role in Role::ALL {
+        assert!(pair.house.worker(role).is_running(), "no worker had to be started again");
+    }
+    pair.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn few_connections_are_waited_for() {
     let test = "few_connections_are_waited_for";

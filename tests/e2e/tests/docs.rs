@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use rollcall_e2e::binary::workspace;
+use rollcall_e2e::{binary::workspace, svg};
 
 /// A page whose tables name tests in their last column.
 const THREATS: &str = "docs/THREATS.md";
@@ -108,4 +108,25 @@ fn the_program_is_installed_before_it_is_called() {
     assert!(read("Cargo.toml").contains("[package]\nname = \"rollcall\"\n"), "the package at the top is the program");
     let files = ["Cargo.lock", "src/main.rs"].map(|name| workspace().join(name).is_file());
     assert_eq!(files, [true, true]);
+}
+
+/// The picture of a night, as the program that is here would draw it: shown, whole, and in today's style.
+#[test]
+fn the_picture_of_a_night_is_one_of_this_program() {
+    let read = |path: &str| std::fs::read_to_string(workspace().join(path)).unwrap();
+    let (picture, template) = (read("docs/night.svg"), read("templates/trace.svg"));
+    svg::check(&picture).unwrap_or_else(|wrong| panic!("docs/night.svg: {wrong}"));
+    let style = |text: &str| {
+        let (_, after) = text.split_once("<style>").unwrap();
+        after.split_once("</style>").unwrap().0.to_owned()
+    };
+    assert_eq!(style(&picture), style(&template), "docs/night.svg is an older program's: draw it again");
+    for part in ["the whole run", ">pull<", ">plan<", ">write<", "second look", "succeeded"] {
+        assert!(picture.contains(part), "docs/night.svg does not show {part}");
+    }
+    let page = read(MATRIX);
+    assert!(
+        page.contains("](night.svg)") && page.contains("--format svg"),
+        "{MATRIX} shows it and says how it was made"
+    );
 }

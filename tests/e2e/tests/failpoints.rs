@@ -10,7 +10,7 @@ use std::{
 use rollcall_e2e::{
     House, Ledger, Pair, Role,
     house::{self, DISTRICT},
-    pair::small,
+    pair::{Twin, small},
     points,
     services::Servers,
     until, until_told,
@@ -439,6 +439,9 @@ async fn a_replay_killed_half_way_is_whole_or_not_there() {
     let mut house = House::on(Servers::shared(), small(35)).await;
     house.start_workers(1);
     assert_eq!(house.night().await.state, "succeeded");
+    let twin = Twin::beside(&house, small(35)).await;
+    twin.night(&house, 1).await;
+    let undisturbed = twin.night(&house, 2).await;
     house.sis.set_night(2);
     let preview = house.rollcall(&["run", DISTRICT, "--plan", "--wait", "--format", "json"]).await.expect_code(0);
     let mut last = house.show(preview.json()[0]["run"].as_str().unwrap()).await;
@@ -465,6 +468,7 @@ async fn a_replay_killed_half_way_is_whole_or_not_there() {
     house.sis.set_quirks(Quirks::default());
     house.rollcall(&["runs", "approve", &last.run, "--wait"]).await.expect_code(0);
     house.check_roster().await;
+    ledger.compare(test, &undisturbed, &house.facts().await);
     house.close().await;
     ledger.end();
 }

@@ -4,10 +4,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
-    House, Role, RunRow,
+    House, Ledger, Pair, Role, RunRow,
     house::{self, DISTRICT},
+    pair::until_pages_are_in,
     private::{PrivateServers, Stop},
-    roster::facts,
+    roster::{Facts, assert_same, facts},
+    services::Servers,
     until, until_told,
 };
 use rollcall_sandbox::SandboxConfig;
@@ -87,6 +89,18 @@ async fn writers_killed_at_random_moments_change_nothing() {
     over_seeds(Role::Writer).await;
 }
 
+/// What two undisturbed nights leave behind in a directory.
+async fn undisturbed_embedded(seed: u64) -> Facts {
+    let house = House::embedded(SandboxConfig { latency_ms: 0, ..district(seed) }).await;
+    for night in [1, 2] {
+        house.sis.set_night(night);
+        assert_eq!(house.night().await.state, "succeeded");
+    }
+    let facts = house.facts().await;
+    house.close().await;
+    facts
+}
+
 /// The only process there is: the queue and the store are its directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_server_killed_at_random_moments_changes_nothing() {
@@ -103,6 +117,7 @@ async fn an_embedded_server_killed_at_random_moments_changes_nothing() {
         }
         check_ended_well(&house, &run).await;
     }
+    assert_same("killed eight times", &undisturbed_embedded(5).await, &house.facts().await);
     house.close().await;
 }
 
@@ -134,54 +149,47 @@ async fn until_some_pages_are_in(house: &House) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queues_purged_in_mid_run_are_filled_again_from_the_store() {
-    let mut house = House::scaled_out(district(11)).await;
-    house.start_workers(1);
-    let run = house.begin().await;
-    until_some_pages_are_in(&house).await;
-    // Whatever is on its way is taken away, and what the workers publish for a while too.
-    for _ in 0..3 {
-        let queues = house.services().purge_queues().await;
-        assert!(queues.iter().any(|name| name == "rollcall.collect"), "{queues:?}");
-    }
-    check_ended_well(&house, &run).await;
-    house.close().await;
+async fn queues_purged_or_deleted_in_mid_run_are_filled_again_from_the_store() {
+    let test = "queues_purged_or_deleted_in_mid_run_are_filled_again_from_the_store";
+    let ledger = Ledger::begin(test, "all queues purged three times in a row; all queues deleted");
+    let mut pair = Pair::begin(Servers::shared(), 11, ledger).await;
+    pair.disturbed("queues purged", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 5).await;
+        // Whatever is on its way is taken away, and what the workers publish for a while too.
+        for _ in 0..3 {
+            let queues = house.services().purge_queues().await;
+            assert!(queues.iter().any(|name| name == "rollcall.collect"), "{queues:?}");
+        }
+    })
+    .await;
+    pair.disturbed("queues deleted", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 5).await;
+        house.services().delete_queues().await;
+    })
+    .await;
+    pair.ledger.faults(4);
+    pair.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queues_deleted_in_mid_run_are_made_again() {
-    let mut house = House::scaled_out(district(12)).await;
-    house.start_workers(1);
-    let run = house.begin().await;
-    until_some_pages_are_in(&house).await;
-    house.services().delete_queues().await;
-    check_ended_well(&house, &run).await;
-    house.close().await;
-}
-
-async fn broker_goes_down(how: Stop) {
+async fn a_broker_restarted_or_killed_in_mid_run_is_found_again() {
+    let test = "a_broker_restarted_or_killed_in_mid_run_is_found_again";
+    let ledger = Ledger::begin(test, "RabbitMQ restarted in order; RabbitMQ killed and started again");
     let servers = PrivateServers::start();
-    let mut house = House::on(servers.servers(), district(13)).await;
-    house.start_workers(1);
-    let run = house.begin().await;
-    until_some_pages_are_in(&house).await;
-    servers.stop_broker(how);
-    servers.start_broker();
-    check_ended_well(&house, &run).await;
-    for worker in house.workers() {
+    let mut pair = Pair::begin(servers.servers(), 13, ledger).await;
+    for how in [Stop::InOrder, Stop::AtOnce] {
+        pair.disturbed(&format!("{how:?}"), &["succeeded"], async |house, run| {
+            until_pages_are_in(house, run, 5).await;
+            servers.stop_broker(how);
+            servers.start_broker();
+        })
+        .await;
+        pair.ledger.faults(1);
+    }
+    for worker in pair.house.workers() {
         assert!(worker.is_running(), "no worker had to be started again: {}", worker.log());
     }
-    house.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_restarted_in_mid_run_is_found_again() {
-    broker_goes_down(Stop::InOrder).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_killed_in_mid_run_is_found_again() {
-    broker_goes_down(Stop::AtOnce).await;
+    pair.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rollcall_e2e::{
     House, RunRow,
     house::{self, DISTRICT},
-    roster::{facts, rows_written, statuses, versions, versions_beside},
+    roster::{assert_same, facts, rows_written, statuses, versions, versions_beside},
 };
 use rollcall_sandbox::{SKIPPED, SandboxConfig};
 
@@ -173,6 +173,7 @@ async fn a_held_run_never_blocks_the_next_night_and_is_void_after_it() {
     house.start_workers(1);
     first_night(&house).await;
     second_night(&house).await;
+    let undisturbed = house.facts().await;
     house.sis.set_night(3);
     let held = house.night().await;
     assert_eq!(held.state, "held", "{held:#?}");
@@ -180,6 +181,7 @@ async fn a_held_run_never_blocks_the_next_night_and_is_void_after_it() {
     let next = house.night().await;
     check(&next, "succeeded");
     assert_eq!(next.events(), 0, "the SIS has found its students again: {next:#?}");
+    assert_same("a night of half the district", &undisturbed, &house.facts().await);
 
     let void = house.show(&held.run).await;
     assert_eq!(void.state, "discarded");

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rollcall_e2e::{
     House, Role, RunRow,
     house::{self, DISTRICT},
+    pair::Twin,
+    roster::assert_same,
     until, until_told,
 };
 use rollcall_sandbox::{AuthQuirks, PagingQuirks, Quirks, SandboxConfig};
@@ -46,9 +48,12 @@ async fn replayed(house: &House, run: &str, from: &str) -> (i32, RunRow) {
 async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later() {
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
+    let undisturbed = Twin::beside(&house, district()).await.night(&house, 1).await;
     let (refused, _) =
         house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
-    let add = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{refused}')");
+    let add = format!(
+        "ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{refused}' OR district <> '{DISTRICT}')"
+    );
     sqlx::query(sqlx::AssertSqlSafe(add)).execute(&house.services().database).await.unwrap();
     let run = house.night().await;
     assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.added), "{run:#?}");
@@ -78,6 +83,7 @@ async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later()
     corrected.check_counts();
     assert_eq!(corrected.reason, None);
     house.check_roster().await;
+    assert_same("written later", &undisturbed, &house.facts().await);
     assert_eq!(house.rollcall(&replay).await.expect_code(0).json(), Value::Array(Vec::new()));
     house.close().await;
 }

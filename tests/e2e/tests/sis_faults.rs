@@ -116,6 +116,7 @@ async fn a_last_page_exactly_full_is_the_last() {
     house.district.page_size = listed as u32;
     house.apply().await;
     house.start_workers(1);
+    let mut undisturbed = None;
     let styles =
         [(NextStyle::Path, false), (NextStyle::Path, true), (NextStyle::Absent, false), (NextStyle::SelfOnLast, true)];
     for (next, next_after_full_page) in styles {
@@ -124,6 +125,9 @@ async fn a_last_page_exactly_full_is_the_last() {
         let run = house.night().await;
         assert_eq!((run.state.as_str(), run.listed), ("succeeded", listed as u64), "{run:#?}");
         ledger.faults(1);
+        // The first is how the sandbox always tells of its pages.
+        let facts = house.facts().await;
+        ledger.compare(test, undisturbed.get_or_insert_with(|| facts.clone()), &facts);
     }
     house.check_roster().await;
     house.close().await;

@@ -11,7 +11,7 @@ use rollcall_e2e::{
     House, Role, canaries,
     collector::{Collector, Seen, settings},
     house::{self, DISTRICT},
-    until,
+    svg, until,
 };
 use rollcall_sandbox::{Fault, FaultKind, Quirks, SandboxConfig};
 
@@ -314,6 +314,7 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
         ("runs show", vec!["runs", "show", run.run.as_str(), "--format", "json"]),
         ("runs trace", vec!["runs", "trace", run.run.as_str(), "--all"]),
         ("runs trace html", vec!["runs", "trace", run.run.as_str(), "--all", "--format", "html"]),
+        ("runs trace svg", vec!["runs", "trace", run.run.as_str(), "--all", "--format", "svg"]),
         ("runs trace of a student", vec!["runs", "trace", run.run.as_str(), "--student", refused.as_str()]),
         ("queues parked", vec!["queues", "parked"]),
     ] {
@@ -329,6 +330,10 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     for outside in ["<script", "<link", "src=", "url(", "@import"] {
         assert!(!page.contains(outside), "the page needs nothing beside itself: {outside}");
     }
+    // What it says on standard error comes after it.
+    let picture = text_of("runs trace svg").split_inclusive("</svg>").next().unwrap();
+    svg::check(picture).unwrap_or_else(|wrong| panic!("{wrong}: {picture}"));
+    assert!(picture.contains("batch 0") && picture.contains("class=\"bad\""), "{picture}");
     for (number, process) in processes.iter().enumerate() {
         let address = listening(process).await;
         let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
