@@ -71,7 +71,7 @@ fn one_bad_address_condemns_a_name() {
 struct Turning(std::sync::Mutex<Vec<SocketAddr>>);
 
 impl Names for Turning {
-    fn addresses(&self, _name: &str) -> futures_util::future::BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
+    fn addresses(&self, _name: &str) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
         let mut left = self.0.lock().unwrap();
         let address = if left.len() > 1 { left.remove(0) } else { left[0] };
         Box::pin(async move { Ok(vec![address]) })

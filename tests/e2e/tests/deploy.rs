@@ -122,8 +122,7 @@ async fn check_a_district_can_leave(house: &House) {
     deployed.run_as("ops", house.folder(), &["district", "apply", "leaver-isd.toml"]).await;
     deployed.run_as("ops", house.folder(), &["district", "remove", "leaver-isd"]).await;
     let erase = ["district", "erase", "leaver-isd", "--confirm", "leaver-isd"];
-    let refused = as_role(house, "ops", &erase).await;
-    assert!(refused.code != 0 && refused.text().contains("leaver-isd"), "{refused:#?}");
+    as_role(house, "ops", &erase).await.expect_code(1);
     let erase = [&erase[..], &["--certificate", "certificate.json"]].concat();
     let erased = deployed.run_as("owner", house.folder(), &erase).await;
     let certificate = std::fs::read_to_string(house.folder().join("certificate.json")).unwrap();
