@@ -234,9 +234,20 @@ def compose(_cluster):
         service = services.get(name, {})
         if service.get("secrets") != [file, "key"] or not any(":/districts" in volume for volume in service.get("volumes", [])):
             yield f"compose: {name} has to have {file}, the key and the district files"
-    grafted = {name for name, service in services.items() if service.get("image", "").startswith("rollcall:")}
-    if not {*WORKERS, "web", "migrate", *BY_HAND} <= grafted:
-        yield f"compose: of our services there are {sorted(grafted)} only"
+    ours = {name for name, service in services.items() if service.get("image", "").startswith("rollcall:")}
+    if ours != {*WORKERS, "web", "migrate", *BY_HAND}:
+        yield f"compose: our services are {sorted(ours)}"
+    jobs = yaml.safe_load((DEPLOY / "compose/prometheus.yml").read_text())["scrape_configs"]
+    scraped = {(name, found["port"]) for job in jobs for found in job.get("dns_sd_configs", []) for name in found["names"]}
+    if scraped != (listening := {(name, port) for name in ours for port in metrics_ports(services[name])}):
+        yield f"compose: Prometheus asks {sorted(scraped)}, and metrics are at {sorted(listening)}"
+
+
+def metrics_ports(service):
+    """A worker's `--listen`, or the address for metrics alone."""
+    words = service.get("command", [])
+    option = "--metrics-listen" if "--metrics-listen" in words else "--listen"
+    return [int(words[words.index(option) + 1].rsplit(":", 1)[1])] if option in words else []
 
 
 def systemd(_cluster):
