@@ -13,6 +13,7 @@ use figment::{
     providers::{Env, Format as _, Toml},
 };
 use rollcall_flag_sync::partner::PartnerInterface;
+use rollcall_store::secret::anybody_may_write;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -186,6 +187,13 @@ fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
         }
         None => PathBuf::from("rollcall.toml"),
     };
+    // Others may read it, since containers mount secrets so; who could write it would choose where the records go.
+    if anybody_may_write(&file) {
+        bail!(
+            "anybody on this machine may write the configuration file {0}: look it through, and `chmod o-w {0}`",
+            file.display()
+        );
+    }
     let toml = if file.exists() { Figment::from(Toml::file_exact(&file)) } else { Figment::new() };
     layered(toml, Figment::from(Env::prefixed("ROLLCALL_").only(&KEYS)))
         .map_err(|error| describe(&error, &file))
@@ -304,6 +312,20 @@ mod tests {
         let file = folder.path().join("rollcall.toml");
         std::fs::write(&file, text).unwrap();
         read(Some(&file))
+    }
+
+    #[test]
+    fn a_settings_file_may_be_mounted_readable_and_is_refused_where_anybody_may_write_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "amqp_url = \"amqps://rollcall:invented@broker.example.org\"\n").unwrap();
+        let read_at = |mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            read(Some(file.path()))
+        };
+        assert!(read_at(0o444).is_ok() && read_at(0o640).is_ok());
+        let error = format!("{:#}", read_at(0o646).unwrap_err());
+        assert!(error.contains("chmod o-w") && !error.contains("invented"), "{error}");
     }
 
     #[test]

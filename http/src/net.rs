@@ -99,7 +99,7 @@ pub struct Http {
 impl Http {
     /// A client with these bounds.
     pub fn new(config: HttpConfig) -> Result<Self, SisError> {
-        Self::built(builder(&config), config)
+        Self::built(builder(&config, SystemNames), config)
     }
 
     fn built(client: ClientBuilder, config: HttpConfig) -> Result<Self, SisError> {
@@ -188,8 +188,8 @@ impl Http {
     }
 }
 
-/// The library's client, guarded and bounded.
-fn builder(config: &HttpConfig) -> ClientBuilder {
+/// The library's client, bounded; it asks `names` for addresses, and what they say is judged.
+fn builder(config: &HttpConfig, names: impl Names) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -198,7 +198,7 @@ fn builder(config: &HttpConfig) -> ClientBuilder {
         .connect_timeout(config.connect_timeout)
         .read_timeout(config.read_timeout)
         .timeout(config.total_timeout)
-        .dns_resolver(Guard { allow: config.allow_private_addresses })
+        .dns_resolver(Guard { allow: config.allow_private_addresses, names: Arc::new(names) })
 }
 
 /// `Link` headers, joined.
@@ -232,10 +232,26 @@ pub fn admit(url: &Url, allow_private_addresses: bool) -> Result<(), SisError> {
     Ok(())
 }
 
+/// Who knows the addresses of names.
+trait Names: Send + Sync + 'static {
+    /// Those of one name, as of now.
+    fn addresses(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
+}
+
+/// The operating system's resolver.
+struct SystemNames;
+
+impl Names for SystemNames {
+    fn addresses(&self, name: &str) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
+        let name = name.to_owned();
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+    }
+}
+
 /// Resolves names, and refuses those with an address that is not public.
-#[derive(Debug, Clone, Copy)]
 struct Guard {
     allow: bool,
+    names: Arc<dyn Names>,
 }
 
 /// A name has an address that is not public.
@@ -250,10 +266,9 @@ struct NoAddress;
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow = self.allow;
+        let (allow, found) = (self.allow, self.names.addresses(name.as_str()));
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| NoAddress)?;
-            let addresses: Vec<SocketAddr> = found.collect();
+            let addresses = found.await.map_err(|_| NoAddress)?;
             Ok(Box::new(judge(addresses, allow)?.into_iter()) as Addrs)
         })
     }

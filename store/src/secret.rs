@@ -61,11 +61,18 @@ impl Keyring {
         Ok(Self { newest, older: keys.collect::<Result<_, _>>()? })
     }
 
-    /// Reads a key file: the same text.
+    /// Reads a key file: the same text. Others may be able to read it, since containers mount secrets so; who could write it
+    /// would choose the key that everything is sealed with from then on.
     ///
     /// # Errors
-    /// [`StoreError::Key`] when the file cannot be read or holds something else.
+    /// [`StoreError::Key`] when the file cannot be read, may be written by anybody, or holds something else.
     pub fn from_file(path: &Path) -> Result<Self, StoreError> {
+        if anybody_may_write(path) {
+            return Err(StoreError::Key(format!(
+                "anybody on this machine may write the key file {}: see that the key is still yours, and `chmod o-w` it",
+                path.display()
+            )));
+        }
         let text = std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
         Self::from_base64(&SecretString::from(text)).map_err(|error| match error {
             StoreError::Key(why) => StoreError::Key(format!("{}: {why}", path.display())),
@@ -219,6 +226,12 @@ fn file_error(verb: &str, path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Key(format!("the key file {} could not be {verb}: {error}", path.display()))
 }
 
+/// Whether a file may be written by whoever has an account on this machine. One that is not there may not.
+pub fn anybody_may_write(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o002 != 0)
+}
+
 /// Writes a new key to a new file.
 fn write_new(path: &Path) -> Result<std::io::Result<()>, StoreError> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
@@ -279,6 +292,24 @@ mod tests {
             let error = Keyring::from_base64(&SecretString::from(text.to_owned())).unwrap_err();
             assert!(error.to_string().contains("rollcall key new"), "{error}");
             assert!(text.len() < 2 || !error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_may_be_mounted_readable_and_is_refused_where_anybody_may_write_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let first = Keyring::create_file(&path).unwrap();
+        let allow = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o400, 0o440, 0o444, 0o600, 0o644, 0o660] {
+            allow(mode);
+            assert_eq!(Keyring::from_file(&path).unwrap().newest.id, first.newest.id, "{mode:o}");
+        }
+        for mode in [0o602, 0o646, 0o666, 0o777] {
+            allow(mode);
+            let error = Keyring::open_or_create(&path).unwrap_err().to_string();
+            assert!(error.contains("chmod o-w") && error.contains(&*path.to_string_lossy()), "{mode:o}: {error}");
         }
     }
 

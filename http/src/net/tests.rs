@@ -68,6 +68,36 @@ fn one_bad_address_condemns_a_name() {
     assert!(judge(Vec::new(), true).unwrap_err().is::<NoAddress>());
 }
 
+/// A name that resolves to each of these in turn, and then to the last for ever.
+struct Turning(std::sync::Mutex<Vec<SocketAddr>>);
+
+impl Names for Turning {
+    fn addresses(&self, _name: &str) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
+        let mut left = self.0.lock().unwrap();
+        let address = if left.len() > 1 { left.remove(0) } else { left[0] };
+        Box::pin(async move { Ok(vec![address]) })
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_turns_private_after_it_was_judged_is_not_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let inside = listener.local_addr().unwrap();
+    let names = Turning(std::sync::Mutex::new(vec!["8.8.8.8:0".parse().unwrap(), inside]));
+    let guard = Guard { allow: false, names: Arc::new(names) };
+    let resolve = || guard.resolve("rebound.example".parse().unwrap());
+    assert!(resolve().await.is_ok(), "public when it is looked at first");
+    assert!(resolve().await.is_err_and(|error| error.is::<NotPublic>()), "and judged anew each time");
+
+    // The same of a whole client: what it connects to is what it judges.
+    let config = HttpConfig::default();
+    let guarded = Http::built(builder(&config, Turning(std::sync::Mutex::new(vec![inside]))), config).unwrap();
+    let error = get(&guarded, &format!("https://rebound.example:{}/", inside.port())).await.unwrap_err();
+    assert_eq!(error, SisError::ForbiddenAddress { host: "rebound.example".to_owned() });
+    // Whoever had connected by now would be waiting.
+    assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none(), "nobody has connected");
+}
+
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_told_from_a_host_that_is_down() {
     let error = get(&http(|_| {}), "https://no-such-host.invalid/").await.unwrap_err();
@@ -210,7 +240,7 @@ async fn a_certificate_that_has_expired_or_is_of_another_name_is_refused_and_tol
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let config = HttpConfig { allow_private_addresses: true, ..HttpConfig::default() };
     let trusted = reqwest::Certificate::from_der(authority.der()).unwrap();
-    let client = Http::built(builder(&config).tls_certs_merge([trusted]), config).unwrap();
+    let client = Http::built(builder(&config, SystemNames).tls_certs_merge([trusted]), config).unwrap();
     for (name, until, word) in [
         ("localhost", 2199, None),
         ("localhost", 2020, Some("expired")),
@@ -262,7 +292,7 @@ async fn http_2_is_spoken_where_the_server_offers_it_and_several_requests_share_
     // As it is but for whom it trusts.
     let config = HttpConfig { allow_private_addresses: true, ..HttpConfig::default() };
     let trusted = reqwest::Certificate::from_der(made.cert.der()).unwrap();
-    let client = Http::built(builder(&config).tls_certs_only([trusted]), config).unwrap();
+    let client = Http::built(builder(&config, SystemNames).tls_certs_only([trusted]), config).unwrap();
     assert_eq!(get(&client, &url).await.unwrap().status, 200);
     let together = futures_util::future::join_all((0..4).map(|_| get(&client, &url))).await;
     assert!(together.into_iter().all(|reply| &reply.unwrap().body[..] == b"[]"));

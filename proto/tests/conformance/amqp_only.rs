@@ -207,7 +207,15 @@ async fn a_broker_that_restarts_or_runs_short_of_memory_is_outlived() {
     let (url, certificate) = broker.tls();
     let untrusting = AmqpBus::connect(AmqpConfig::new(url.clone())).await.unwrap_err();
     assert!(matches!(untrusting, BusError::Unavailable { operation: "connect", .. }), "{untrusting:?}");
-    let config = AmqpConfig { certificate_authorities: Some(certificate.to_owned()), ..AmqpConfig::new(url) };
+    let trusting =
+        |url: String| AmqpConfig { certificate_authorities: Some(certificate.to_owned()), ..AmqpConfig::new(url) };
+    // It is of `localhost`: whoever is reached by another name has not proved to be meant.
+    let elsewhere = AmqpBus::connect(trusting(url.replace("@localhost:", "@127.0.0.1:"))).await.unwrap_err();
+    let causes: Vec<String> = std::iter::successors(Some(&elsewhere as &dyn std::error::Error), |error| error.source())
+        .map(|error| format!("{error:?}"))
+        .collect();
+    assert!(causes.iter().any(|cause| cause.contains("NotValidForName")), "{causes:#?}");
+    let config = trusting(url);
     let encrypted = AmqpBus::connect(config).await.unwrap();
     let over_tls = [fetch(3)];
     encrypted.publish(&over_tls).await.unwrap();

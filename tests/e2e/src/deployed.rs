@@ -30,10 +30,17 @@ struct Compose {
 #[derive(Debug, Deserialize)]
 struct Service {
     #[serde(default)]
+    entrypoint: Vec<String>,
+    #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    #[serde(default)]
+    working_dir: Option<String>,
 }
+
+/// What whoever installs by compose has to set, as docs/DEPLOY.md has it. All else is as the compose file has it by default.
+const DOT_ENV: [(&str, &str); 1] = [("ROLLCALL_PUBLIC_URL", "https://rollcall.example.org")];
 
 /// The virtual host and the database of the definitions.
 pub const NAME: &str = "rollcall";
@@ -113,24 +120,50 @@ impl Deployed {
     /// # Panics
     /// When the compose file has no such service.
     pub fn start_worker(&self, role: &str, folder: &Path) -> Process {
-        let text = std::fs::read_to_string(workspace().join("deploy/compose/compose.yaml")).expect("it is there");
-        let mut compose: Compose = serde_saphyr::from_str(&text).expect("the compose file can be read");
-        let service = compose.services.remove(role).unwrap_or_else(|| panic!("compose has no service {role}"));
-        let mut command = confined(&program(folder));
-        command.args(service.command.iter().map(|word| self.here(word)));
-        command.env_clear().envs(service.environment.iter().map(|(name, value)| (name, self.here(value))));
+        let service = service(role);
+        let mut command = self.command(confined(&program(folder)), &service, &service.command);
         // The stand-in SIS is on this machine, and what a kill has swallowed is missed soon.
         command.env("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true").env("ROLLCALL_LOST_AFTER_SECONDS", "25");
-        command.current_dir("/");
         Process::start_command(&format!("deployed-{role}"), folder, command)
+    }
+
+    /// Starts the HTTP side as the compose file does, with nothing beside: it is the one that a public URL of plain http stops.
+    pub fn start_web(&self, folder: &Path) -> Process {
+        let service = service("web");
+        let command = self.command(confined(&program(folder)), &service, &service.command);
+        Process::start_command("deployed-web", folder, command)
+    }
+
+    /// Runs a command line by a service of the compose file that is meant for it, as its caller, with `districts` mounted.
+    ///
+    /// # Panics
+    /// When the service mounts no district files, or the command does not end well.
+    pub async fn run_as(&self, name: &str, districts: &Path, args: &[&str]) -> serde_json::Value {
+        let service = service(name);
+        assert_eq!(service.working_dir.as_deref(), Some("/districts"), "{name} works where the district files are");
+        let own = service.entrypoint.iter().skip(1).cloned();
+        let args: Vec<String> = own.chain(args.iter().map(|arg| (*arg).to_owned())).collect();
+        let mut command = self.command(Command::new(binary::rollcall()), &service, &args);
+        command.env("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true").current_dir(districts);
+        let output = tokio::process::Command::from(command).output().await.expect("rollcall can be started");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// A program with these arguments and the environment of a service, and nothing else of the environment.
+    fn command(&self, mut command: Command, service: &Service, args: &[String]) -> Command {
+        command.args(args.iter().map(|word| self.here(word)));
+        command.env_clear().envs(service.environment.iter().map(|(name, value)| (name, self.here(value))));
+        command.current_dir("/");
+        command
     }
 
     /// A word of the compose file, where secrets are, ports and the collector are not as in a container.
     fn here(&self, word: &str) -> String {
         match word {
-            "0.0.0.0:9464" => "127.0.0.1:0".to_owned(),
+            "0.0.0.0:9464" | "0.0.0.0:8080" => "127.0.0.1:0".to_owned(),
             "http://otel-collector:4318" => "http://127.0.0.1:9".to_owned(),
-            _ => word.replace(SECRETS, &format!("{}/", self.folder.display())),
+            _ => interpolated(word).replace(SECRETS, &format!("{}/", self.folder.display())),
         }
     }
 
@@ -187,6 +220,24 @@ impl Deployed {
         let port = self.api.port().expect("a port");
         format!("http://{}:{port}/api/{path}", self.api.host_str().expect("a host"))
     }
+}
+
+/// A service of the compose file.
+fn service(name: &str) -> Service {
+    let text = std::fs::read_to_string(workspace().join("deploy/compose/compose.yaml")).expect("it is there");
+    let mut compose: Compose = serde_saphyr::from_str(&text).expect("the compose file can be read");
+    compose.services.remove(name).unwrap_or_else(|| panic!("compose has no service {name}"))
+}
+
+/// `${NAME:-default}` is its default, and `${NAME:?message}` what an installation sets.
+fn interpolated(word: &str) -> String {
+    let Some(inner) = word.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else { return word.to_owned() };
+    if let Some((_, default)) = inner.split_once(":-") {
+        return default.to_owned();
+    }
+    let name = inner.split(":?").next().unwrap_or(inner);
+    let set = DOT_ENV.iter().find(|(known, _)| *known == name);
+    set.unwrap_or_else(|| panic!("{name} is not among what docs/DEPLOY.md has an installation set")).1.to_owned()
 }
 
 /// The program where the container's user can reach it.

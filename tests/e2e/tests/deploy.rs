@@ -114,6 +114,24 @@ async fn check_limits(house: &House) {
     }
 }
 
+/// As docs/DEPLOY.md has it: a worker's login may not erase a district, the schema's owner may, and the certificate lies
+/// beside the district's file.
+async fn check_a_district_can_leave(house: &House) {
+    let deployed = house.as_deployed();
+    let text = std::fs::read_to_string(house.folder().join(format!("{DISTRICT}.toml"))).unwrap();
+    let leaver = text.replacen(&format!("id = \"{DISTRICT}\""), "id = \"leaver-isd\"", 1);
+    std::fs::write(house.folder().join("leaver-isd.toml"), leaver).unwrap();
+    deployed.run_as("ops", house.folder(), &["district", "apply", "leaver-isd.toml"]).await;
+    deployed.run_as("ops", house.folder(), &["district", "remove", "leaver-isd"]).await;
+    let erase = ["district", "erase", "leaver-isd", "--confirm", "leaver-isd"];
+    as_role(house, "ops", &erase).await.expect_code(1);
+    let erase = [&erase[..], &["--certificate", "certificate.json"]].concat();
+    let erased = deployed.run_as("owner", house.folder(), &erase).await;
+    let certificate = std::fs::read_to_string(house.folder().join("certificate.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&certificate).unwrap(), erased);
+    assert_eq!(erased["district"], "leaver-isd");
+}
+
 /// The workers' login may do what `rollcall_app` may: nothing without a district, and nothing to the schema.
 async fn check_login(house: &House) {
     let (_, url) = house.as_deployed().urls("fetcher").pop().unwrap();
@@ -135,7 +153,10 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     let house = House::deployed(&reached, district(31)).await;
     let deployed = house.as_deployed();
     let aged = park_long_ago(&servers).await;
-    let workers = WORKERS.map(|role| deployed.start_worker(role, house.folder()));
+    // As docs/DEPLOY.md has it for a first district.
+    deployed.run_as("ops", house.folder(), &["district", "apply", &format!("{DISTRICT}.toml")]).await;
+    let mut workers = Vec::from(WORKERS.map(|role| deployed.start_worker(role, house.folder())));
+    workers.push(deployed.start_web(house.folder()));
     assert_eq!(house.night().await.state, "succeeded");
     house.check_roster().await;
     check_aged(&house, &servers, &aged).await;
@@ -161,6 +182,7 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     check_policies(&house).await;
     check_limits(&house).await;
     check_login(&house).await;
+    check_a_district_can_leave(&house).await;
     workers.iter().for_each(check_rights);
 
     // A broker that has lost its disk starts from the definitions: so it is here, while everybody works.

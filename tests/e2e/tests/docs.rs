@@ -42,6 +42,21 @@ fn every_test_that_a_page_names_is_there() {
     assert!(missing.is_empty(), "{THREATS} names tests that are not there: {missing:?}");
 }
 
+/// The rows of the table of threats.
+fn threats(page: &str) -> Vec<&str> {
+    let from_table = page.lines().skip_while(|line| !line.starts_with("| threat |"));
+    from_table.skip(2).take_while(|line| line.starts_with('|')).collect()
+}
+
+#[test]
+fn every_threat_names_its_test() {
+    let page = std::fs::read_to_string(workspace().join(THREATS)).unwrap();
+    let rows = threats(&page);
+    assert!(rows.len() > 15, "{THREATS}: {rows:#?}");
+    let without: Vec<_> = rows.into_iter().filter(|row| named(row).is_empty()).collect();
+    assert!(without.is_empty(), "{THREATS} has threats without a test: {without:#?}");
+}
+
 /// Names in backticks of all tables that look like a test's.
 fn shortened(page: &str) -> BTreeSet<String> {
     let rows = page.lines().filter(|line| line.starts_with("| "));

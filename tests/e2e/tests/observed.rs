@@ -167,7 +167,7 @@ async fn every_query_has_data(observed: &Observed) {
     }
     assert_eq!(boards, 4);
     let rules = observed.prometheus.rules().await;
-    assert!(rules.len() >= 24, "{rules:?}");
+    assert!(rules.len() >= 25, "{rules:?}");
     for rule in rules {
         assert_eq!(rule.health, "ok", "{rule:?}");
         for selector in selectors(&rule.query) {
@@ -231,7 +231,7 @@ async fn nobody_writes(observed: &mut Observed) {
     observed.fires(&["RollcallRunHeld"]).await;
     observed.kill_worker("writer");
     observed.house.rollcall(&["runs", "approve", &held.run]).await.expect_code(0);
-    let alerts = ["RollcallProcessDown", "RollcallNobodyConsumes", "RollcallRunStuck"];
+    let alerts = ["RollcallProcessDown", "RollcallNotMeasured", "RollcallNobodyConsumes", "RollcallRunStuck"];
     observed.fires(&alerts).await;
     observed.start_worker("writer");
     assert_eq!(observed.house.ended(&held.run).await.state, "succeeded");
@@ -373,6 +373,11 @@ async fn a_process_starts_again_and_again(observed: &mut Observed) {
         .await;
     }
     observed.fires(&["RollcallRestarting"]).await;
+    // And then stays away: the last one of a role that not every house runs.
+    observed.kill_worker("flag-sync");
+    observed.fires(&["RollcallRoleGone"]).await;
+    observed.start_worker("flag-sync");
+    observed.rests(&["RollcallRoleGone"]).await;
 }
 
 /// The last good night was three days ago, as far as the store knows.

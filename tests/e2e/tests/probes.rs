@@ -158,8 +158,11 @@ async fn a_night_is_in_the_metrics_and_their_labels_are_bounded() {
     let started = of("rollcall_process_start_time_seconds", &[]);
     assert!(begun <= started && started <= over, "{begun} {started} {over}");
     assert_eq!(of("rollcall_ready", &[]), 1.0);
-    for label in ["run=", "student", "message_id"] {
-        assert!(!metrics.lines().any(|line| line.contains('{') && line.contains(&format!("{label}\""))), "{label}");
+    let labelled =
+        |label: &str| [format!("{{{label}=\""), format!(",{label}=\"")].iter().any(|text| metrics.contains(text));
+    assert!(labelled("queue") && labelled("role"), "this is how labels stand in\n{metrics}");
+    for label in ["run", "student", "student_id", "message", "message_id"] {
+        assert!(!labelled(label), "{label}");
     }
     assert!(serve.terminate(Duration::from_secs(40)).await.success());
 
