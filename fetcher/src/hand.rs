@@ -130,7 +130,7 @@ impl From<SisError> for Trouble {
 impl Hand<'_> {
     /// Fetches as much of the hand as there is time and room for, and one page at least.
     pub(crate) async fn walk(&self) -> Result<Walked, FetchError> {
-        let began = Instant::now();
+        let began = self.clock.now();
         let mut walked = Walked::default();
         let mut bytes = 0;
         for number in self.dealt.range() {
@@ -141,7 +141,7 @@ impl Hand<'_> {
             bytes += fetched.held();
             let over = fetched.facts.last || fetched.facts.past_end;
             walked.pages.push(fetched);
-            if over || bytes > FULL || began.elapsed() > LONGEST {
+            if over || bytes > FULL || (self.clock.now() - began).to_std().is_ok_and(|so_far| so_far > LONGEST) {
                 break;
             }
         }

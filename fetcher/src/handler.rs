@@ -27,7 +27,6 @@ use rollcall_store::{
     Earlier, HandedIn, Store, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
 };
-use tokio::time::Instant;
 
 use crate::{
     config::FetcherConfig,
@@ -173,7 +172,7 @@ impl FetchHandler {
         };
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
-        let began = Instant::now();
+        let began = clock.now();
         loop {
             let earlier = self.earlier(message, &job).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
@@ -181,7 +180,8 @@ impl FetchHandler {
             let Walked { pages, trouble } = hand.walk().await?;
             // What came in counts first. The page in trouble is dealt again, with attempts of its own, as is the next hand
             // of a message that has used some up.
-            let goes_on = trouble.is_none() && message.attempt == 0 && began.elapsed() < GOES_ON;
+            let so_far = (clock.now() - began).to_std();
+            let goes_on = trouble.is_none() && message.attempt == 0 && so_far.is_ok_and(|so_far| so_far < GOES_ON);
             match trouble {
                 Some(trouble) if pages.is_empty() => return self.page_failed(message, &job, &opened, trouble).await,
                 _ => match self.hand_in(message, work, &job, Done { earlier: &earlier, pages, goes_on }).await? {

@@ -74,7 +74,7 @@ async fn show(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
     match context.format {
         Format::Table => print!("{}", toml::to_string_pretty(&district)?),
         Format::Json => println!("{}", serde_json::to_string_pretty(&[&district])?),
-        other @ (Format::Csv | Format::Html) => flat(&serde_json::to_value(&district)?).print(other)?,
+        other @ (Format::Csv | Format::Html | Format::Svg) => flat(&serde_json::to_value(&district)?).print(other)?,
     }
     Ok(ExitCode::SUCCESS)
 }

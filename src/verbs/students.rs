@@ -85,7 +85,7 @@ async fn show(context: &Context, district: &DistrictId, student: &str) -> anyhow
     match context.format {
         Format::Table => print(&detail),
         Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&detail)])?),
-        other @ (Format::Csv | Format::Html) => flat(&document(&detail)).print(other)?,
+        other @ (Format::Csv | Format::Html | Format::Svg) => flat(&document(&detail)).print(other)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! Comparing what was pulled with what is stored.
 //!
 //! Role: an assembler for each connection, laid side by side and walked against the roster. Neighbours: [`crate::diff`] walks;
-//! what comes of it is judged in [`super::verdict`].
+//! what comes of it is judged in [`mod@super::verdict`].
 
 use std::collections::BTreeMap;
 
