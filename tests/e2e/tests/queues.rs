@@ -172,8 +172,11 @@ async fn a_replay_killed_half_way_is_taken_up_again() {
     parked(&bus, 30).await;
     let worker = house.start("flag-sync", &["-v", "worker", "flag-sync"]);
     let mut replay = house.start("replay", &["queues", "replay", "flags", "--rate", "5", "--at-once"]);
-    let some_are_back =
-        || async { audited(&house).await.iter().any(|entry| entry.starts_with("message")).then_some(()) };
+    // Entries come before the deed: those of the second step tell that the first is done.
+    let some_are_back = || async {
+        let entries = audited(&house).await;
+        (entries.iter().filter(|entry| entry.starts_with("message")).count() > 5).then_some(())
+    };
     until("some to be back at work", LIMIT, some_are_back).await;
     replay.kill();
     // What the killed process held is given back when the broker has noticed that it is gone.
