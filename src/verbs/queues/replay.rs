@@ -55,12 +55,13 @@ pub(super) async fn replay(
         eprintln!("none that is meant is parked (what another command looks at is out of sight for that moment)");
     }
     trail::announce(context, queue, &found).await?;
-    let mut done = Done::default();
+    let (mut steps, mut done) = (Steps::new(how), Done::default());
     if messages > 0 {
-        put_back(context, queue, selection, &found.messages, how, &mut done).await?;
+        put_back(context, queue, selection, &found.messages, how, &mut steps, &mut done).await?;
     }
     if done.trouble.is_none() {
-        write(context, &found.students, selection, Steps::new(how), &mut done).await?;
+        steps.begin_again();
+        write(context, &found.students, selection, &mut steps, &mut done).await?;
     }
     done.report(&found);
     print(context, &Found { messages: done.messages, students: done.students })?;
@@ -115,12 +116,12 @@ async fn put_back(
     selection: &Selection,
     found: &[Parked],
     how: &ReplayArgs,
+    steps: &mut Steps,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     // What is parked again is not taken for another of those that were found.
     let before = found.iter().map(|parked| parked.parked_at).max().map(|newest| newest + TimeDelta::microseconds(1));
     let mut watch = Watch::begin(context, queue, before, how.patience).await?;
-    let mut steps = Steps::new(how);
     let mut left = found;
     while !left.is_empty() && done.trouble.is_none() {
         let (now, later) = left.split_at(steps.next().await.min(left.len()));
@@ -156,7 +157,7 @@ async fn write(
     context: &Context,
     students: &[ParkedStudent],
     selection: &Selection,
-    mut steps: Steps,
+    steps: &mut Steps,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let mut left = students;

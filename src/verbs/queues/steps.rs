@@ -10,15 +10,16 @@ use tokio::time::{Instant, sleep_until};
 use crate::cli::ReplayArgs;
 
 /// Sizes of the first steps.
-const CANARIES: [usize; 2] = [1, 10];
+const CANARIES: &[usize] = &[1, 10];
 
 /// Size of a step after them: what can still be parked again before anybody notices.
 const STEP: usize = 500;
 
 /// See the module.
 pub(super) struct Steps {
-    /// First steps to come, the last one first.
-    canaries: Vec<usize>,
+    canaries: &'static [usize],
+    /// Those to come.
+    left: &'static [usize],
     step: usize,
     /// From the beginning of one step to that of the next, at least.
     gap: Duration,
@@ -28,10 +29,15 @@ pub(super) struct Steps {
 impl Steps {
     /// All to come.
     pub(super) fn new(how: &ReplayArgs) -> Self {
-        let canaries = if how.at_once { Vec::new() } else { CANARIES.into_iter().rev().collect() };
+        let canaries: &'static [usize] = if how.at_once { &[] } else { CANARIES };
         let step = how.rate.map_or(STEP, |rate| STEP.min(rate as usize));
         let gap = how.rate.map_or(Duration::ZERO, |_| Duration::from_secs(1));
-        Self { canaries, step, gap, not_before: None }
+        Self { canaries, left: canaries, step, gap, not_before: None }
+    }
+
+    /// From the first one on, at the pace so far: for things of another kind.
+    pub(super) fn begin_again(&mut self) {
+        self.left = self.canaries;
     }
 
     /// The size of the next one, when its time has come.
@@ -45,7 +51,9 @@ impl Steps {
     fn deal(&mut self, now: Instant) -> (Instant, usize) {
         let moment = self.not_before.map_or(now, |earliest| earliest.max(now));
         self.not_before = Some(moment + self.gap);
-        (moment, self.canaries.pop().map_or(self.step, |size| size.min(self.step)))
+        let Some((canary, left)) = self.left.split_first() else { return (moment, self.step) };
+        self.left = left;
+        (moment, self.step.min(*canary))
     }
 }
 
@@ -91,6 +99,15 @@ mod tests {
                 assert!(put_back <= rate as usize, "{put_back} in the second from {from} ms on");
             }
         }
+    }
+
+    #[test]
+    fn another_kind_begins_with_one_at_the_same_pace() {
+        let (mut steps, start) = (Steps::new(&how(false, Some(20))), Instant::now());
+        let sizes = [(); 3].map(|()| steps.deal(start).1);
+        steps.begin_again();
+        let (moment, size) = steps.deal(start);
+        assert_eq!((sizes, size, moment - start), ([1, 10, 20], 1, Duration::from_secs(3)));
     }
 
     #[tokio::test]
