@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use rollcall_fetcher::session::is_header;
+use rollcall_proto::id::DistrictId;
 use rollcall_store::district::{Connection, ConnectionSecrets, District, OneRosterVersion, SisKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
@@ -133,6 +134,7 @@ fn is_private(_path: &Path) -> bool {
 }
 
 fn check(district: &District, allow_private_addresses: bool) -> anyhow::Result<()> {
+    ensure!(district.id != DistrictId::installation(), "id: {} is kept for what belongs to no district", district.id);
     check_text("name", &district.name)?;
     ensure!(!district.connections.is_empty(), "there is no [[connection]]: where do the students come from?");
     for (index, connection) in district.connections.iter().enumerate() {
@@ -331,6 +333,12 @@ max_removed_percent = 5
         assert!((file.district.hold.max_removed_percent - 5.0).abs() < f64::EPSILON);
         assert_eq!(file.district.status.graduated_withdrawal_codes, ["01"]);
         assert_eq!(file.secrets.len(), 1);
+    }
+
+    #[test]
+    fn nobody_takes_the_id_of_what_belongs_to_no_district() {
+        let text = error(&GOOD.replace("lone-star-isd", DistrictId::installation().as_str()));
+        assert!(text.contains("rollcall-installation is kept"), "{text}");
     }
 
     #[test]

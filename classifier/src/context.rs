@@ -99,6 +99,17 @@ impl Context {
         }
         Ok(looks_again || self.store.run(district, run).await?.stage != Stage::Recheck)
     }
+
+    /// Whether the second look was asked for, and not all of it is in.
+    pub async fn is_looking_again(&self, run: RunKey<'_>) -> Result<bool, ClassifierError> {
+        for pull in self.store.pulls(run.0, run.1).await? {
+            let board = self.store.board(run.0, run.1, pull.connection).await?;
+            if board.is_some_and(|board| board.recheck_from.is_some()) {
+                return Ok(!self.all_in(run).await?);
+            }
+        }
+        Ok(false)
+    }
 }
 
 const fn is_over(pull: &Pull) -> bool {

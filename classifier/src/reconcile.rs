@@ -1,7 +1,8 @@
 //! What open runs still owe in planning and releasing, found in the store and published again.
 //!
-//! Role: the decision is [`owed`], pure; the rest fetches and publishes. Neighbours: the fetcher's reconciler looks after
-//! runs at Pull and Recheck whose lanes or pages were lost.
+//! Role: the decision is [`owed`], pure, and [`owed_now`], which asks the store too; `rollcall reconcile --check` tells by the
+//! same. The rest fetches and publishes. Neighbours: the fetcher's reconciler looks after runs at Pull and Recheck whose
+//! lanes or pages were lost.
 //!
 //! Invariants: with every queue purged, a run at Plan, Recheck or Release still ends; many reconcilers do the work of one
 //! (`claim_reconcile`); publishing twice does no harm.
@@ -41,6 +42,30 @@ pub fn owed(run: &OpenRun, now: DateTime<Utc>, quiet: TimeDelta) -> Owed {
     }
 }
 
+/// As [`owed`], where the store is asked too: a run that rightly waits is owed nothing, however long nothing has moved.
+pub async fn owed_now(
+    context: &Context,
+    open: &OpenRun,
+    now: DateTime<Utc>,
+    quiet: TimeDelta,
+) -> Result<Owed, ClassifierError> {
+    match owed(open, now, quiet) {
+        Owed::Plan if waits(context, open, now).await? => Ok(Owed::Nothing),
+        owed => Ok(owed),
+    }
+}
+
+/// The end of the earlier run asks for this one's plan; a planner says what comes next, or its lease ends; and what the
+/// second look still asks for is the fetcher's business.
+async fn waits(context: &Context, open: &OpenRun, now: DateTime<Utc>) -> Result<bool, ClassifierError> {
+    let run = (&open.district, open.run);
+    if open.stage == Stage::Recheck {
+        return context.is_looking_again(run).await;
+    }
+    Ok(context.store.unsettled_other(run.0, run.1).await?.is_some()
+        || context.store.is_claimed_for_planning(run.0, run.1, now).await?)
+}
+
 /// Looks after open runs until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
     // At once, too: a process that hosts one night and ends would never see the hour pass.
@@ -62,7 +87,7 @@ pub async fn tick(context: &Context) -> Result<u32, ClassifierError> {
     let mut helped = 0;
     for open in context.store.open_runs().await? {
         let now = context.clock.now();
-        let owed = owed(&open, now, delta(context.config.reconcile_every));
+        let owed = owed_now(context, &open, now, delta(context.config.reconcile_every)).await?;
         if owed == Owed::Nothing || !claim(context, &open, now).await? {
             continue;
         }
@@ -86,8 +111,6 @@ async fn help(context: &Context, open: &OpenRun, owed: Owed, now: DateTime<Utc>)
     tracing::debug!(district = %open.district, run = %open.run, ?owed, "an open run is owed something");
     match owed {
         Owed::Nothing => Ok(()),
-        // The end of the earlier run asks for this one's plan.
-        Owed::Plan if context.store.unsettled_other(run.0, run.1).await?.is_some() => Ok(()),
         Owed::Plan => context.ask_to_plan(run, None).await,
         Owed::Release => {
             let before = now - delta(context.config.republish_after);

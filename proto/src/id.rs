@@ -26,6 +26,12 @@ impl DistrictId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whose is what belongs to no district, such as the audit trail's word on a message that nobody can read. No district
+    /// may have this id.
+    pub fn installation() -> Self {
+        Self("rollcall-installation".to_owned())
+    }
 }
 
 impl TryFrom<String> for DistrictId {
@@ -122,6 +128,8 @@ mod tests {
         for legal in ["a", "lone-star-isd", "0", "isd-623"] {
             assert_eq!(legal.parse::<DistrictId>().map(String::from), Ok(legal.to_owned()));
         }
+        let installation = DistrictId::installation();
+        assert_eq!(installation.as_str().parse(), Ok(installation), "it can be read back");
         for illegal in ["", "-a", "a-", "A", "a.b", "a b", "ü", "a/b", "a#", &"a".repeat(64)] {
             assert_eq!(illegal.parse::<DistrictId>(), Err(IdError::District), "{illegal}");
         }

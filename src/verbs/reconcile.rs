@@ -4,7 +4,11 @@
 //! classifier and flag-sync, which do the same again and again.
 //!
 //! Invariants: `--check` changes nothing, neither in the store nor on the broker; what is told is what a reconciler would
-//! act on, or what keeps it from being acted on.
+//! act on, or what keeps it from being acted on, by the reconcilers' own predicates.
+//!
+//! Deliberately absent: bindings, which AMQP tells nobody of (whoever publishes what no queue wants makes them anew), and
+//! messages that wait in a queue of work: a look at them counts as a delivery, of which each has a number. One of a run that
+//! the store does not know is parked by whoever takes it up, and told then.
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
@@ -14,7 +18,7 @@ use rollcall_classifier::reconcile::{self as planning, Owed};
 use rollcall_fetcher::{FetcherConfig, Reconciler};
 use rollcall_flag_sync::reconcile as flags;
 use rollcall_proto::{
-    bus::{ParkedFilter, QueueDepth},
+    bus::{Parked, ParkedFilter, QueueDepth, QueueFault},
     id::{DistrictId, RunId},
     topology::Queue,
 };
@@ -89,22 +93,35 @@ impl Report {
     }
 
     async fn look(&mut self, context: &Context) -> anyhow::Result<()> {
-        let missing = context.bus.missing_queues().await?;
-        for queue in &missing {
-            let detail = "not on the broker; the next worker that starts or publishes makes it";
-            self.add("queue-missing", queue, (None, None), None, detail);
+        let faults = context.bus.queue_faults().await?;
+        for (queue, fault) in &faults {
+            self.add_fault(queue, *fault);
         }
-        // A look at the depth of a queue that is missing would make it.
-        let depths = if missing.is_empty() { context.bus.depths().await? } else { Vec::new() };
+        // A look at the depth of a queue that is missing would make it, and fails at one that is otherwise.
+        let depths = if faults.is_empty() { context.bus.depths().await? } else { Vec::new() };
         self.look_at_queues(&depths);
         for run in context.store.open_runs().await? {
             self.look_at_run(context, &run, &depths).await?;
         }
         self.look_at_flags(context, &depths).await?;
-        if missing.is_empty() {
+        if faults.is_empty() {
             self.look_at_parked(context).await?;
         }
         Ok(())
+    }
+
+    fn add_fault(&mut self, queue: &str, fault: QueueFault) {
+        let (what, detail) = match fault {
+            QueueFault::Missing => {
+                ("queue-missing", "not on the broker; the next worker that starts or publishes makes it")
+            }
+            QueueFault::DeclaredOtherwise => (
+                "queue-differs",
+                "declared with other arguments, so that no worker can use it: empty it, delete it, and the next worker \
+                 that starts makes it",
+            ),
+        };
+        self.add(what, queue, (None, None), None, detail);
     }
 
     fn look_at_queues(&mut self, depths: &[QueueDepth]) {
@@ -124,7 +141,7 @@ impl Report {
             }
         }
         let quiet = TimeDelta::from_std(context.settings.lost_after)?;
-        match planning::owed(run, context.clock.now(), quiet) {
+        match planning::owed_now(&context.classifier(), run, context.clock.now(), quiet).await? {
             Owed::Nothing => {}
             Owed::Plan => {
                 let detail = format!("nothing has moved, and it is not planned{}", waiting(depths, Queue::Plan));
@@ -152,28 +169,57 @@ impl Report {
         Ok(())
     }
 
-    /// Parked messages of runs that the store does not know: of before a restore, or of another installation.
+    /// Parked messages of runs (of flags: of districts) that the store does not know: of before a restore, or of another
+    /// installation.
     async fn look_at_parked(&mut self, context: &Context) -> anyhow::Result<()> {
-        let mut groups: BTreeMap<(Queue, RunId), (usize, DateTime<Utc>)> = BTreeMap::new();
-        // A message about flags belongs to no run.
-        for queue in Queue::ALL.into_iter().filter(|queue| *queue != Queue::Flags) {
+        let mut groups: BTreeMap<(Queue, Owner), (usize, DateTime<Utc>)> = BTreeMap::new();
+        for queue in Queue::ALL {
             for parked in context.bus.parked(queue, &ParkedFilter::default()).await? {
-                let Some(run) = parked.run else { continue };
-                let (count, oldest) = groups.entry((queue, run)).or_insert((0, parked.parked_at));
+                let Some(owner) = Owner::of(&parked) else { continue };
+                let (count, oldest) = groups.entry((queue, owner)).or_insert((0, parked.parked_at));
                 (*count, *oldest) = (*count + 1, parked.parked_at.min(*oldest));
             }
         }
-        for ((queue, run), (count, oldest)) in groups {
-            match context.store.district_of(run).await {
-                Ok(_) => {}
-                Err(StoreError::NoRun(_)) => {
-                    let detail = format!("{count} parked messages of a run that the store does not know");
-                    self.add("run-unknown", queue.name(), (None, Some(run)), Some(oldest), &detail);
-                }
-                Err(error) => return Err(error.into()),
+        for ((queue, owner), (count, oldest)) in groups {
+            if !owner.is_known(context).await? {
+                let (what, whose, of) = match &owner {
+                    Owner::Run(run) => ("run-unknown", (None, Some(*run)), "run"),
+                    Owner::District(district) => ("district-unknown", (Some(district), None), "district"),
+                };
+                let detail = format!("{count} parked messages of a {of} that the store does not know");
+                self.add(what, queue.name(), whose, Some(oldest), &detail);
             }
         }
         Ok(())
+    }
+}
+
+/// Whose a parked message is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Run(RunId),
+    /// A message about flags belongs to no run.
+    District(DistrictId),
+}
+
+impl Owner {
+    fn of(parked: &Parked) -> Option<Self> {
+        match parked.queue {
+            Queue::Flags => parked.district.clone().map(Self::District),
+            _ => parked.run.map(Self::Run),
+        }
+    }
+
+    async fn is_known(&self, context: &Context) -> anyhow::Result<bool> {
+        let found = match self {
+            Self::Run(run) => context.store.district_of(*run).await.map(drop),
+            Self::District(district) => context.store.district(district).await.map(drop),
+        };
+        match found {
+            Ok(()) => Ok(true),
+            Err(StoreError::NoRun(_) | StoreError::NoDistrict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -104,7 +104,8 @@ impl Store {
     /// Where `before` lies within the last 365 days of the database's own clock and there is something to delete.
     pub async fn forget_trail(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<ForgottenTrail> {
         let mut forgotten = ForgottenTrail::default();
-        for (district, _) in self.all_districts().await? {
+        let districts = self.all_districts().await?.into_iter().map(|(district, _)| district);
+        for district in districts.chain([DistrictId::installation()]) {
             let mut tx = self.begin(&district, FORGET_TRAIL).await?;
             let ForgottenTrail { entries, views } = forget_trail_of(&mut tx, &district, before).await?;
             if entries + views > 0 {

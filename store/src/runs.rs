@@ -222,6 +222,16 @@ impl Store {
         self.move_run("claim a run for planning", district, sql, args![district, run, now, until]).await
     }
 
+    /// Whether somebody has the run for planning, and their time is not over.
+    pub async fn is_claimed_for_planning(&self, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<bool> {
+        let operation = "look whether a run is being planned";
+        let sql = "SELECT 1 FROM run WHERE district = $1 AND id = $2 AND stage = 'plan' AND plan_lease_until > $3";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, sql, args![district, run, now]).await?;
+        tx.commit(operation).await?;
+        Ok(row.is_some())
+    }
+
     /// Another run of the district with released and unsettled events, which must settle before this one is planned:
     /// one made later too, where its pages were in sooner. Nobody waits for ever, since a released run waits for none.
     pub async fn unsettled_other(&self, district: &DistrictId, run: RunId) -> Result<Option<RunId>> {

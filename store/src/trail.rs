@@ -27,6 +27,23 @@ impl Store {
         tx.commit(operation).await
     }
 
+    /// Adds entries, all of a district together.
+    pub async fn audit_all(&self, entries: &[AuditEntry]) -> Result<()> {
+        let operation = "write the audit trail";
+        let mut sorted: BTreeMap<&DistrictId, Vec<&AuditEntry>> = BTreeMap::new();
+        for entry in entries {
+            sorted.entry(&entry.district).or_default().push(entry);
+        }
+        for (district, entries) in sorted {
+            let mut tx = self.begin(district, operation).await?;
+            for entry in entries {
+                write(&mut tx, entry).await?;
+            }
+            tx.commit(operation).await?;
+        }
+        Ok(())
+    }
+
     /// Adds those entries that the trail does not have, whoever asks for them, however often and at whatever time: for what
     /// is noted before it is done, by somebody who may die in between. Two are one where district, action, run and detail
     /// are equal. Returns how many it added.

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use chrono::TimeDelta;
-use rollcall_classifier::reconcile;
+use rollcall_classifier::reconcile::{self, Owed};
 use rollcall_proto::{
-    id::{ConnectionNo, ListingNo, PageNo},
+    id::{ConnectionNo, ListingNo, PageNo, RunId},
     message::{Body, Message},
     roster::Status,
 };
@@ -116,6 +116,65 @@ async fn with_every_message_lost_at_every_step_the_run_still_ends_right() {
     assert!(ended, "the run did not end: {:?}", night.run(run).await);
     let run = night.run(run).await;
     assert_eq!((run.state, run.counts.changed, run.counts.removed), (RunState::Succeeded, 1, 1));
+}
+
+/// What a run is owed when nothing has moved for an hour.
+async fn owed(night: &Night, run: RunId) -> Owed {
+    let open = night.context.store.open_runs().await.unwrap();
+    let open = open.into_iter().find(|open| open.run == run).expect("the run is open");
+    let (later, quiet) = (night.now() + TimeDelta::hours(1), TimeDelta::minutes(1));
+    reconcile::owed_now(&night.context, &open, later, quiet).await.unwrap()
+}
+
+/// Handles what is on the bus, but for what `keep` says, which it returns.
+async fn all_but(night: &mut Night, sis: &crate::night::Sis, keep: fn(&Body) -> bool) -> Vec<Message> {
+    let mut kept = Vec::new();
+    while let Some(message) = night.next() {
+        if keep(&message.body) {
+            kept.push(message);
+        } else {
+            night.handle(sis, message).await;
+        }
+    }
+    kept
+}
+
+#[tokio::test]
+async fn a_second_look_at_a_slow_sis_is_owed_no_plan() {
+    let mut night = Night::new().await;
+    night.night(&sis(10)).await;
+    let half = sis(4);
+    let run = night.night(&half).await.id;
+    night.context.store.approve(&night.district, run, "ada", night.now()).await.unwrap().unwrap();
+    assert_eq!(owed(&night, run).await, Owed::Plan, "nobody has asked for the second look");
+    night.context.ask_to_plan((&night.district, run), None).await.unwrap();
+    let fetches = all_but(&mut night, &half, |body| matches!(body, Body::Fetch(_))).await;
+    assert!(!fetches.is_empty());
+    assert_eq!(owed(&night, run).await, Owed::Nothing, "the SIS has not answered yet");
+    for message in fetches {
+        night.handle(&half, message).await;
+    }
+    all_but(&mut night, &half, |body| matches!(body, Body::Plan(_))).await;
+    assert_eq!(owed(&night, run).await, Owed::Plan, "all is in, and nobody plans it");
+}
+
+#[tokio::test]
+async fn a_run_that_waits_behind_another_is_owed_no_plan() {
+    let mut night = Night::new().await;
+    let (ten, eleven) = (sis(10), sis(11));
+    let earlier = night.start(&ten).await;
+    let batches = all_but(&mut night, &ten, |body| matches!(body, Body::Students(_))).await;
+    let later = night.start(&eleven).await;
+    all_but(&mut night, &eleven, |body| matches!(body, Body::Plan(_))).await;
+    assert_eq!(night.run(later).await.stage, Stage::Plan);
+    assert_eq!((owed(&night, earlier).await, owed(&night, later).await), (Owed::Release, Owed::Nothing));
+    for message in batches {
+        night.handle(&ten, message).await;
+    }
+    assert_eq!(owed(&night, later).await, Owed::Plan, "what it waited for is written");
+    let until = night.now() + TimeDelta::hours(2);
+    assert!(night.context.store.claim_plan(&night.district, later, night.now(), until).await.unwrap());
+    assert_eq!(owed(&night, later).await, Owed::Nothing, "somebody plans it");
 }
 
 #[tokio::test]

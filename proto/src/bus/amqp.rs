@@ -36,7 +36,7 @@ use self::{
     replay::AmqpReplay,
     subscription::AmqpSubscription,
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription, publishing};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, QueueFault, Replay, Subscription, publishing};
 use crate::{
     failpoint::Side,
     message::Message,
@@ -161,17 +161,16 @@ impl Bus for AmqpBus {
         Ok(Box::new(replay))
     }
 
-    async fn missing_queues(&self) -> Result<Vec<String>, BusError> {
-        let mut missing = Vec::new();
-        for name in declare::queue_names() {
-            // A look at a queue that is not there costs the channel.
+    async fn queue_faults(&self) -> Result<Vec<(String, QueueFault)>, BusError> {
+        let mut faults = Vec::new();
+        for (name, arguments) in declare::queues() {
+            // A queue at fault costs the channel.
             let session = self.consuming.session().await?;
-            if !declare::is_there(&session.channel, name).await? {
-                missing.push(name.to_owned());
-            }
+            let fault = declare::fault(&session.channel, name, arguments).await?;
+            faults.extend(fault.map(|fault| (name.to_owned(), fault)));
             session.close().await;
         }
-        Ok(missing)
+        Ok(faults)
     }
 
     async fn purge(&self, queue: Queue) -> Result<u64, BusError> {

@@ -30,7 +30,7 @@ use self::{
     subscription::EmbeddedSubscription,
     writer::{Op, Wakers},
 };
-use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, Replay, Subscription, publishing};
+use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, QueueFault, Replay, Subscription, publishing};
 use crate::{
     codec::{Kind, Wire},
     failpoint::Side,
@@ -179,7 +179,7 @@ impl Bus for EmbeddedBus {
     }
 
     /// A table is there or nothing is.
-    async fn missing_queues(&self) -> Result<Vec<String>, BusError> {
+    async fn queue_faults(&self) -> Result<Vec<(String, QueueFault)>, BusError> {
         self.check().await.map(|()| Vec::new())
     }
 

@@ -244,6 +244,15 @@ impl Parked {
     };
 }
 
+/// What is wrong with a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueFault {
+    /// It is not there.
+    Missing,
+    /// It was declared with other arguments, by another program or by hand.
+    DeclaredOtherwise,
+}
+
 /// Which parked messages are meant. Empty means all of the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParkedFilter {
@@ -325,8 +334,9 @@ pub trait Bus: Send + Sync + 'static {
         Err(BusError::Unavailable { operation: "watch a replay", source: None })
     }
 
-    /// Queues of the topology that are not there. Looks, and makes none.
-    async fn missing_queues(&self) -> Result<Vec<String>, BusError> {
+    /// Queues of the topology that are not there, or are there otherwise. Looks, and makes none. Bindings are not looked at:
+    /// AMQP has no way of asking for one without making it, and a publisher whose message no queue wants makes them.
+    async fn queue_faults(&self) -> Result<Vec<(String, QueueFault)>, BusError> {
         Ok(Vec::new())
     }
 

@@ -309,6 +309,70 @@ pub async fn a_parked_message_can_be_parked_and_replayed_again(world: &impl Worl
     assert_eq!(next_and_ack(&mut subscription).await, sent);
 }
 
+/// As a replay leaves it that is killed between publishing and acknowledging, when its message is parked again.
+async fn park_with_a_copy(world: &impl World) -> Vec<Uuid> {
+    let mut sent: Vec<Message> = (0..3).map(fetch).collect();
+    sent[2].district = "other-isd".parse().unwrap();
+    let in_order = [&sent[0], &sent[1], &sent[0], &sent[2]].map(Clone::clone);
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    let mut parked = Vec::new();
+    for message in in_order {
+        world.bus().publish(&[message]).await.unwrap();
+        parked.push(park_next(&mut subscription, "panic").await);
+    }
+    parked
+}
+
+pub async fn what_lies_behind_a_copy_is_found(world: &impl World) {
+    let parked = park_with_a_copy(world).await;
+    let all = ParkedFilter::default();
+    let behind = ParkedFilter { district: Some("other-isd".parse().unwrap()), ..all.clone() };
+    let ids = |parked: Vec<Parked>| parked.into_iter().map(|parked| parked.id).collect::<Vec<_>>();
+    assert_eq!(ids(world.bus().parked(Queue::Fetch, &all).await.unwrap()), parked, "as many as are parked");
+    assert_eq!(ids(world.bus().parked(Queue::Fetch, &behind).await.unwrap()), parked[3..]);
+    assert_eq!(ids(world.bus().replay(Queue::Fetch, &behind).await.unwrap()), parked[3..]);
+    assert_eq!(ids(world.bus().replay(Queue::Fetch, &all).await.unwrap()), parked[..3]);
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    let mut back = Vec::new();
+    for _ in 0..4 {
+        back.push(next_and_ack(&mut subscription).await.id);
+    }
+    back.sort_unstable();
+    let mut expected = parked;
+    expected.sort_unstable();
+    assert_eq!(back, expected);
+    until("none is parked", async || parked_count(&world.bus(), Queue::Fetch).await == 0).await;
+}
+
+pub async fn every_copy_is_discarded(world: &impl World) {
+    let parked = park_with_a_copy(world).await;
+    let first = ParkedFilter { ids: Some(BTreeSet::from([parked[0]])), ..ParkedFilter::default() };
+    assert_eq!(world.bus().discard(Queue::Fetch, &first).await.unwrap().len(), 2);
+    let left = world.bus().discard(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+    assert_eq!(left.into_iter().map(|parked| parked.id).collect::<Vec<_>>(), [parked[1], parked[3]]);
+    until("none is parked", async || parked_count(&world.bus(), Queue::Fetch).await == 0).await;
+}
+
+pub async fn a_replay_ends_though_all_it_puts_back_is_parked_again(world: &impl World) {
+    const MANY: u16 = 200;
+    world.bus().publish(&(0..MANY).map(fetch).collect::<Vec<_>>()).await.unwrap();
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 50).await.unwrap();
+    for _ in 0..MANY {
+        park_next(&mut subscription, "panic").await;
+    }
+    let parking = tokio::spawn(async move {
+        loop {
+            park_next(&mut subscription, "panic").await;
+        }
+    });
+    let all = ParkedFilter::default();
+    let replayed = timeout(LIMIT, world.bus().replay(Queue::Fetch, &all)).await.expect("an end").unwrap();
+    let ids: BTreeSet<Uuid> = replayed.iter().map(|parked| parked.id).collect();
+    assert_eq!((replayed.len(), ids.len()), (MANY.into(), MANY.into()), "each once");
+    until("all are parked again", async || parked_count(&world.bus(), Queue::Fetch).await == u64::from(MANY)).await;
+    parking.abort();
+}
+
 pub async fn the_bus_gives_up_on_what_is_never_settled(world: &impl World) {
     let sent = fetch(1);
     world.bus().publish(std::slice::from_ref(&sent)).await.unwrap();

@@ -6,6 +6,9 @@
 
 mod replay;
 mod selection;
+mod steps;
+mod trail;
+mod watch;
 
 use std::{collections::BTreeMap, process::ExitCode};
 

@@ -1,45 +1,37 @@
 //! `rollcall queues replay`: back to work by steps.
 //!
-//! One first, then ten, then the rest, each step only after the one before has been settled without being parked again.
-//! Messages keep their ids. Published before they leave the parked queue: a command that is killed half-way leaves one
-//! both parked and at work, which handlers take for the one message it is; the next call goes on with what is left. Every
-//! call leaves an audit entry of what it is about to do before it does it.
+//! One first, then ten, then the rest, each step only after the one before has been settled without being parked again:
+//! `steps` says how many and how fast, `watch` hears what becomes of them. Messages keep their ids. Published before they
+//! leave the parked queue: a command that is killed half-way leaves one both parked and at work, which handlers take for
+//! the one message it is; the next call goes on with what is left. Whatever is done is in the audit trail before it is
+//! done (`trail`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
-    time::Duration,
 };
 
 use chrono::TimeDelta;
 use rollcall_proto::{
-    bus::{Outcome, Parked, ParkedFilter, Replay},
-    id::{DistrictId, RunId},
+    bus::{Parked, ParkedFilter},
+    id::RunId,
     topology::Queue,
 };
 use rollcall_store::{ParkedStudent, ParkedStudents, ReplayRefused};
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use uuid::Uuid;
 
 use super::{
     groups, print,
     selection::{Found, Selection},
+    steps::Steps,
+    trail,
+    watch::Watch,
 };
 use crate::{
     cli::{GroupBy, ReplayArgs},
     context::Context,
     output::{Listing, printable},
 };
-
-/// Sizes of the first steps.
-const CANARIES: [usize; 2] = [1, 10];
-
-/// Size of a step after them: what can still be parked again before anybody notices.
-const STEP: usize = 500;
-
-/// How long one wait for outcomes is, before the parked queue is looked at.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// See the module. Exit code 1 where something is parked again or was left.
 pub(super) async fn replay(
@@ -59,13 +51,16 @@ pub(super) async fn replay(
         eprintln!("nothing was put back");
         return Ok(ExitCode::FAILURE);
     }
-    announce(context, queue, &found).await?;
-    let mut steps = Steps::new(how);
-    let mut done = Done::default();
+    if found.is_empty() {
+        eprintln!("none that is meant is parked (what another command looks at is out of sight for that moment)");
+    }
+    trail::announce(context, queue, &found).await?;
+    let (mut steps, mut done) = (Steps::new(how), Done::default());
     if messages > 0 {
-        put_back(context, queue, selection, &found, how, &mut steps, &mut done).await?;
+        put_back(context, queue, selection, &found.messages, how, &mut steps, &mut done).await?;
     }
     if done.trouble.is_none() {
+        steps.begin_again();
         write(context, &found.students, selection, &mut steps, &mut done).await?;
     }
     done.report(&found);
@@ -115,170 +110,46 @@ impl Done {
     }
 }
 
-/// How many next, and how fast.
-struct Steps {
-    canaries: Vec<usize>,
-    step: usize,
-    pace: Option<tokio::time::Interval>,
-}
-
-impl Steps {
-    fn new(how: &ReplayArgs) -> Self {
-        let canaries = if how.at_once { Vec::new() } else { CANARIES.into_iter().rev().collect() };
-        let pace = how.rate.map(|_| {
-            let mut pace = interval(Duration::from_secs(1));
-            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            pace
-        });
-        let step = if how.at_once { usize::MAX } else { STEP };
-        Self { canaries, step: how.rate.map_or(step, |rate| step.min(rate as usize)), pace }
-    }
-
-    /// The next size, when its time has come; and whether it is a first step, whose end is waited for.
-    async fn next(&mut self) -> (usize, bool) {
-        if let Some(pace) = &mut self.pace {
-            pace.tick().await;
-        }
-        match self.canaries.pop() {
-            Some(size) => (size.min(self.step), true),
-            None => (self.step, false),
-        }
-    }
-}
-
-/// Messages on their way, by id; a message without one counts under the nil UUID.
-#[derive(Debug, Default)]
-struct UnderWay(BTreeMap<Uuid, usize>);
-
-impl UnderWay {
-    fn add(&mut self, messages: &[Parked]) {
-        for message in messages {
-            *self.0.entry(message.id).or_default() += 1;
-        }
-    }
-
-    fn end(&mut self, id: Uuid) {
-        if let Some(count) = self.0.get_mut(&id) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&id);
-            }
-        }
-    }
-}
-
 async fn put_back(
     context: &Context,
     queue: Queue,
     selection: &Selection,
-    found: &Found,
+    found: &[Parked],
     how: &ReplayArgs,
     steps: &mut Steps,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    let mut watch = Watch {
-        context,
-        queue,
-        replay: context.bus.watched_replay(queue).await?,
-        // What is parked again is not taken for another of those that were found.
-        before: found.newest().map(|newest| newest + TimeDelta::microseconds(1)),
-        under_way: UnderWay::default(),
-        patience: how.patience,
-    };
-    let total = found.messages.len();
-    while done.messages.len() < total {
-        let (size, canary) = steps.next().await;
-        let limit = Some(size.min(total - done.messages.len()));
-        let filter = ParkedFilter { before: watch.before, limit, ..selection.messages.clone() };
-        let put = watch.replay.replay(&filter).await?;
-        if put.is_empty() {
-            break;
-        }
-        for message in &put {
-            audit_message(context, message).await?;
-        }
-        watch.under_way.add(&put);
+    // What is parked again is not taken for another of those that were found.
+    let before = found.iter().map(|parked| parked.parked_at).max().map(|newest| newest + TimeDelta::microseconds(1));
+    let mut watch = Watch::begin(context, queue, before, how.patience).await?;
+    let mut left = found;
+    while !left.is_empty() && done.trouble.is_none() {
+        let (now, later) = left.split_at(steps.next().await.min(left.len()));
+        left = later;
+        trail::note(context, now).await?;
+        let ids = Some(now.iter().map(|parked| parked.id).collect::<BTreeSet<_>>());
+        let filter = ParkedFilter { ids, before, limit: Some(now.len()), ..selection.messages.clone() };
+        let put = watch.put_back(&filter).await?;
+        let held = now.len() - put.len();
         done.messages.extend(put);
-        let last = done.messages.len() >= total;
-        if !last {
-            eprintln!("{} of {total} messages are back at work", done.messages.len());
+        if !left.is_empty() {
+            eprintln!("{} of {} messages are back at work", done.messages.len(), found.len());
         }
-        done.trouble =
-            if (canary && !last) || (how.wait && last) { watch.settled().await? } else { watch.heard().await? };
-        if done.trouble.is_some() {
-            break;
-        }
+        let is_awaited = if left.is_empty() { how.wait } else { !how.at_once };
+        done.trouble = if is_awaited { watch.settled().await? } else { watch.heard().await? };
+        done.trouble = done.trouble.take().or_else(|| not_to_be_had(held));
     }
     Ok(())
 }
 
-/// What has become of messages that are back at work.
-struct Watch<'a> {
-    context: &'a Context,
-    queue: Queue,
-    replay: Box<dyn Replay>,
-    before: Option<chrono::DateTime<chrono::Utc>>,
-    under_way: UnderWay,
-    patience: Duration,
-}
-
-impl Watch<'_> {
-    /// Waits until all are settled. Says why not to go on, if there is a reason.
-    async fn settled(&mut self) -> anyhow::Result<Option<String>> {
-        let mut until = Instant::now() + self.patience;
-        while !self.under_way.0.is_empty() {
-            let outcomes = self.replay.outcomes(WAIT.min(self.patience)).await?;
-            if !outcomes.is_empty() {
-                until = Instant::now() + self.patience;
-            }
-            let trouble = match self.take(&outcomes) {
-                None if outcomes.is_empty() => self.parked_by_the_broker().await?,
-                trouble => trouble,
-            };
-            if trouble.is_some() {
-                return Ok(trouble);
-            }
-            if Instant::now() >= until {
-                let count = self.under_way.0.len();
-                return Ok(Some(format!(
-                    "{count} that went back to work were not settled in {} s; is a worker of {} running? (--patience \
-                     waits longer, --at-once does not wait)",
-                    self.patience.as_secs(),
-                    self.queue.name()
-                )));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What has been heard so far, without waiting.
-    async fn heard(&mut self) -> anyhow::Result<Option<String>> {
-        let outcomes = self.replay.outcomes(Duration::ZERO).await?;
-        Ok(self.take(&outcomes))
-    }
-
-    fn take(&mut self, outcomes: &[(Uuid, Outcome)]) -> Option<String> {
-        for (id, _) in outcomes {
-            self.under_way.end(*id);
-        }
-        let again: Vec<Uuid> =
-            outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Parked).map(|(id, _)| *id).collect();
-        parked_again(&again)
-    }
-
-    /// Those whose consumers died over them.
-    async fn parked_by_the_broker(&mut self) -> anyhow::Result<Option<String>> {
-        let filter = ParkedFilter { since: self.before, ..ParkedFilter::default() };
-        let parked = self.context.bus.parked(self.queue, &filter).await?;
-        let ids: BTreeSet<Uuid> = parked.into_iter().map(|parked| parked.id).collect();
-        let again: Vec<Uuid> = self.under_way.0.keys().filter(|id| ids.contains(id)).copied().collect();
-        Ok(parked_again(&again))
-    }
-}
-
-fn parked_again(ids: &[Uuid]) -> Option<String> {
-    let first = ids.first()?;
-    Some(format!("{} are parked again, message {first} among them (`rollcall queues parked` says why)", ids.len()))
+/// Found, and out of reach a moment later.
+fn not_to_be_had(held: usize) -> Option<String> {
+    (held > 0).then(|| {
+        format!(
+            "{held} that were found are not to be had: another command looks at them, or has put them back or deleted \
+             them; try again"
+        )
+    })
 }
 
 /// Tries the students again, by the same steps; says who stays parked and why.
@@ -293,8 +164,7 @@ async fn write(
     // Those that a run keeps: they come first again when more of it are asked for.
     let mut kept: BTreeMap<RunId, usize> = BTreeMap::new();
     while !left.is_empty() && done.trouble.is_none() {
-        let (size, _) = steps.next().await;
-        let (now, later) = left.split_at(size.min(left.len()));
+        let (now, later) = left.split_at(steps.next().await.min(left.len()));
         left = later;
         for of_run in now.chunk_by(|a, b| (&a.district, a.run) == (&b.district, b.run)) {
             write_of_run(context, of_run, selection, &mut kept, done).await?;
@@ -325,35 +195,9 @@ async fn write_of_run(
         }
     }
     if !outcome.replayed.is_empty() {
-        audit(context, district, Some(run), format!("students={}", outcome.replayed.len())).await?;
+        trail::note_students(context, district, run, outcome.replayed.len()).await?;
     }
     let is_written = |student: &&ParkedStudent| outcome.replayed.contains(&student.event.student_id);
     done.students.extend(students.iter().filter(is_written).cloned());
     Ok(())
-}
-
-/// Before anything is done: a command that is killed has left word.
-async fn announce(context: &Context, queue: Queue, found: &Found) -> anyhow::Result<()> {
-    let mut counts: BTreeMap<&DistrictId, (usize, usize)> = BTreeMap::new();
-    for district in found.messages.iter().filter_map(|message| message.district.as_ref()) {
-        counts.entry(district).or_default().0 += 1;
-    }
-    for student in &found.students {
-        counts.entry(&student.district).or_default().1 += 1;
-    }
-    for (district, (messages, students)) in counts {
-        let detail = format!("begins: {} messages={messages} students={students}", queue.name());
-        audit(context, district, None, detail).await?;
-    }
-    Ok(())
-}
-
-async fn audit_message(context: &Context, message: &Parked) -> anyhow::Result<()> {
-    let Some(district) = &message.district else { return Ok(()) };
-    let detail = format!("message {} of {}, reason {}", message.id, message.queue.name(), message.reason);
-    audit(context, district, message.run, detail).await
-}
-
-async fn audit(context: &Context, district: &DistrictId, run: Option<RunId>, detail: String) -> anyhow::Result<()> {
-    context.audit(district, run, "parked.replay", detail).await
 }

@@ -1,6 +1,6 @@
 //! Which parked messages and students are meant, and finding them.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use rollcall_proto::{
     bus::{Parked, ParkedFilter},
     topology::Queue,
@@ -71,10 +71,5 @@ impl Found {
     /// Nothing at all.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.students.is_empty()
-    }
-
-    /// When the last of the messages was parked.
-    pub(super) fn newest(&self) -> Option<DateTime<Utc>> {
-        self.messages.iter().map(|parked| parked.parked_at).max()
     }
 }

@@ -27,7 +27,10 @@ async fn one_planner_has_a_run(f: Fixture) {
     let early = f.run(&id).await.id;
     assert!(!f.store.claim_plan(&id, early, now(), later(5)).await.unwrap());
     let run = f.run_at_plan(&id).await.id;
+    assert!(!f.store.is_claimed_for_planning(&id, run, now()).await.unwrap());
     assert!(f.store.claim_plan(&id, run, now(), later(5)).await.unwrap());
+    assert!(f.store.is_claimed_for_planning(&id, run, later(4)).await.unwrap());
+    assert!(!f.store.is_claimed_for_planning(&id, run, later(5)).await.unwrap());
     assert!(!f.again().await.claim_plan(&id, run, later(4), later(9)).await.unwrap());
     assert!(f.store.claim_plan(&id, run, later(5), later(10)).await.unwrap());
 }

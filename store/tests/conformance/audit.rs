@@ -1,7 +1,7 @@
 //! The audit trail, and chores that one caller in an interval has.
 
 use chrono::TimeDelta;
-use rollcall_proto::id::RunId;
+use rollcall_proto::id::{DistrictId, RunId};
 use rollcall_store::{
     ForgottenTrail,
     audit::{AuditEntry, RETENTION},
@@ -11,6 +11,7 @@ use crate::common::{Fixture, later, now};
 
 crate::on_both_engines! {
     the_audit_trail_is_newest_first,
+    what_belongs_to_no_district_is_noted_and_kept_as_long,
     what_is_noted_once_is_noted_once_however_many_ask,
     a_chore_is_one_callers_in_an_interval,
     a_chore_that_did_not_succeed_is_given_back,
@@ -40,6 +41,24 @@ async fn the_audit_trail_is_kept_for_a_year_whoever_asks(f: Fixture) {
     assert_eq!(told.detail, "entries=2 views=0 before=2003-03-01");
     assert_eq!(f.store.forget_trail(in_year(2003), now()).await.unwrap(), ForgottenTrail::default());
     assert_eq!(f.store.audit_trail(&a, 1).await.unwrap(), [told], "nothing was deleted, and nothing said");
+}
+
+async fn what_belongs_to_no_district_is_noted_and_kept_as_long(f: Fixture) {
+    let (a, nobodys) = (f.district("a").await, DistrictId::installation());
+    let entry = |district, detail: &str, year: u32| {
+        let at = format!("{year}-03-01T00:00:00Z").parse().unwrap();
+        AuditEntry::new(district, at, "ann", "parked.replay", detail)
+    };
+    let entries = [entry(&nobodys, "one", 2001), entry(&a, "two", 2999), entry(&nobodys, "three", 2999)];
+    f.store.audit_all(&entries).await.unwrap();
+    f.store.audit_all(&[]).await.unwrap();
+    let [one, two, three] = entries;
+    assert_eq!(f.store.audit_trail(&nobodys, 10).await.unwrap(), [three.clone(), one]);
+    assert_eq!(f.store.audit_trail(&a, 1).await.unwrap(), [two]);
+    let forgotten = f.store.forget_trail("2003-01-01T00:00:00Z".parse().unwrap(), now()).await.unwrap();
+    assert_eq!(forgotten.entries, 1);
+    let left = f.store.audit_trail(&nobodys, 10).await.unwrap();
+    assert_eq!((left.len(), &left[1]), (2, &three), "and a word on what was deleted");
 }
 
 async fn the_audit_trail_is_newest_first(f: Fixture) {

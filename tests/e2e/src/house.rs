@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     Answer, District, Process, RunRow, binary, canaries,
-    deployed::Deployed,
+    deployed::{self, Deployed},
     process::signal,
     roster,
     roster::StudentRow,
@@ -425,18 +425,32 @@ impl House {
         }
     }
 
-    /// What the store knows of anybody is in no log of what was started here.
+    /// What the store knows of anybody is in no log of what was started here, nor is any secret.
     async fn check_logs(&self) {
-        let mut known = match &self.place {
-            Place::ScaledOut(services) if services.database.is_closed() => return,
+        let facts = match &self.place {
+            Place::ScaledOut(services) if services.database.is_closed() => BTreeSet::new(),
             Place::ScaledOut(services) => canaries::facts(&services.database).await,
-            Place::Deployed(_) | Place::Embedded(_) => self.names().await,
+            Place::Embedded(dir) => canaries::facts_in(&dir.join("store.db")).await,
+            Place::Deployed(_) => self.names().await,
         };
-        known.extend(canaries::secrets(&self.settings()));
-        let logs = self.logs();
-        let told: Vec<String> = logs.iter().flat_map(|(place, text)| canaries::search(place, text, &known)).collect();
+        let secrets = self.secrets();
+        let search = |(place, text): &(String, String)| {
+            [canaries::search(place, text, &facts), canaries::search_secrets(place, text, &secrets)].concat()
+        };
+        let told: Vec<String> = self.logs().iter().flat_map(search).collect();
         assert!(told.is_empty(), "what must be in no log: {}", told.join("\n"));
     }
+
+    /// Every secret of this installation and of its SIS, tokens among them.
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let mut secrets = canaries::secrets(&self.settings());
+        secrets.extend(canaries::sis_secrets(&self.sis, &self.district.client_id, &self.district.client_secret));
+        if let Place::Deployed(deployed) = &self.place {
+            secrets.extend(deployed::BROKER_ROLES.map(|role| deployed.password(role)));
+        }
+        secrets.into_iter().collect()
+    }
+
     /// Names of the roster's students, as the command line tells them; none where there is no roster (any more).
     async fn names(&self) -> BTreeSet<String> {
         let answer = self.rollcall(&["students", "list", "--district", DISTRICT, "--format", "json"]).await;

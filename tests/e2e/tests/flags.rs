@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::{Days, NaiveDate};
-use rollcall_e2e::{House, Process, house::DISTRICT, until};
+use rollcall_e2e::{House, Process, canaries, collector::Collector, house::DISTRICT, until};
 use rollcall_sandbox::{CampusFlag, SandboxConfig};
 use serde_json::{Value, json};
 use url::Url;
@@ -195,13 +195,72 @@ async fn flags_follow_documents_in_one_process() {
     house.close().await;
 }
 
+/// Logs are searched where the house is closed; here what else comes out of flags and the site: spans, metrics, headers.
 #[tokio::test(flavor = "multi_thread")]
-async fn flags_follow_documents_scaled_out() {
+async fn flags_follow_documents_scaled_out_and_nothing_of_a_child_comes_out() {
+    let collector = Collector::start().await;
     let mut house = House::scaled_out(config()).await;
     campus(&mut house).await;
     house.start_workers(1);
-    let flag_sync = house.start("flag-sync", &["-v", "worker", "flag-sync"]);
+    house.services().listen_in("spy").await;
+    house.extra = collector.over_http();
+    let mut flag_sync = house.start("flag-sync", &["-v", "worker", "flag-sync", "--listen", "127.0.0.1:0"]);
+    let mut web = house.start("web", &["-v", "web", "--listen", "127.0.0.1:0"]);
     the_whole_way(&house, None).await;
-    drop(flag_sync);
+    let site = told(&web, "listening for HTTP on ").await;
+    let own = asked_over_http(&house, &format!("http://{site}").parse().unwrap()).await;
+
+    let mut shown = Vec::new();
+    for (name, address) in [("flag-sync", told(&flag_sync, "metrics and health are served on ").await), ("web", site)] {
+        let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+        assert!(metrics.contains("rollcall_build_info"), "{metrics}");
+        shown.push((format!("metrics of {name}"), metrics));
+    }
+    let headers = house.services().headers("spy", 5_000).await;
+    let of_flags = headers.iter().filter(|row| row["routing_key"].as_str().is_some_and(|key| key.starts_with("flag.")));
+    assert!(of_flags.count() > 0, "flags were asked for");
+    shown.push(("headers".to_owned(), serde_json::to_string(&headers).unwrap()));
+    for process in [&mut flag_sync, &mut web] {
+        assert!(process.terminate(LIMIT).await.success());
+    }
+    let spans = collector.spans();
+    assert!(spans.len() > 10, "{}", spans.len());
+    shown.push(("spans".to_owned(), spans.iter().map(|span| span.text.clone() + "\n").collect()));
+    shown.extend(house.logs());
+
+    let facts = canaries::facts(&house.services().database).await;
+    let mut secrets = house.secrets();
+    assert!(secrets.contains(house.sis.campus_vendor().1), "the vendor's is one of them");
+    secrets.extend(own);
+    let search = |(place, text): &(String, String)| {
+        [canaries::search(place, text, &facts), canaries::search_secrets(place, text, &secrets)].concat()
+    };
+    let found: Vec<String> = shown.iter().flat_map(search).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
     house.close().await;
+}
+
+async fn told(process: &Process, before: &str) -> String {
+    until("the process to say where it listens", LIMIT, || async {
+        let log = process.log();
+        let (_, after) = log.split_once(before)?;
+        after.split([';', '\n']).next().map(|address| address.trim().to_owned())
+    })
+    .await
+}
+
+/// A program of the district lists its flags. Returns the secret and the token that it had for it.
+async fn asked_over_http(house: &House, site: &Url) -> [String; 2] {
+    let add = ["integrations", "add", "--district", DISTRICT, "--scope", "flags.read", "Lists", "--format", "json"];
+    let added = house.rollcall(&add).await.expect_code(0).json();
+    let secret = added[0]["client_secret"].as_str().unwrap().to_owned();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let form = json!({
+        "grant_type": "client_credentials", "client_id": added[0]["client_id"], "client_secret": secret,
+    });
+    let token = client.post(site.join("oauth2/token").unwrap()).form(&form).send().await.unwrap();
+    let token = token.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+    let flags = client.get(site.join("api/v1/flags").unwrap()).bearer_auth(&token).send().await.unwrap();
+    assert!(flags.json::<Vec<Value>>().await.unwrap().len() > 1);
+    [secret, token]
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use rollcall_e2e::{
     House,
     house::{self, DISTRICT},
-    until, until_told,
+    points, until, until_told,
 };
 use rollcall_proto::{
     bus::{
@@ -15,7 +15,8 @@ use rollcall_proto::{
     },
     clock::{Clock as _, SystemClock},
     handler::Park,
-    message::Message,
+    id::{ConnectionNo, DistrictId, RunId},
+    message::{Body, Discover, Message},
     topology::Queue,
 };
 use rollcall_sandbox::SandboxConfig;
@@ -34,17 +35,21 @@ async fn bus(house: &House) -> AmqpBus {
 
 /// Messages that failed for a while: whoever handles flags is done with them at once now.
 async fn parked(bus: &AmqpBus, number: usize) -> BTreeSet<uuid::Uuid> {
-    let district = DISTRICT.parse().unwrap();
-    let message = |_| Message::flag_sync(Clone::clone(&district), None, SystemClock.now());
+    let district: DistrictId = DISTRICT.parse().unwrap();
+    let message = |_| Message::flag_sync(district.clone(), None, SystemClock.now());
     let messages: Vec<Message> = (0..number).map(message).collect();
-    bus.publish(&messages).await.unwrap();
-    let mut subscription = bus.subscribe(Queue::Flags, 10).await.unwrap();
-    for _ in 0..number {
+    park(bus, Queue::Flags, &messages).await;
+    messages.into_iter().map(|message| message.id).collect()
+}
+
+async fn park(bus: &AmqpBus, queue: Queue, messages: &[Message]) {
+    bus.publish(messages).await.unwrap();
+    let mut subscription = bus.subscribe(queue, 10).await.unwrap();
+    for _ in messages {
         let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap();
         let why = Park { reason: "store-unavailable", detail: "the database was away".to_owned() };
         subscription.park(delivery, &why).await.unwrap();
     }
-    messages.into_iter().map(|message| message.id).collect()
 }
 
 async fn count_parked(bus: &AmqpBus) -> usize {
@@ -52,8 +57,12 @@ async fn count_parked(bus: &AmqpBus) -> usize {
 }
 
 async fn audited(house: &House) -> Vec<String> {
-    let sql = "SELECT detail FROM audit WHERE action = 'parked.replay' ORDER BY at";
-    sqlx::query_scalar(sql).fetch_all(&house.services().database).await.unwrap()
+    audited_of(house, DISTRICT).await
+}
+
+async fn audited_of(house: &House, district: &str) -> Vec<String> {
+    let sql = "SELECT detail FROM audit WHERE action = 'parked.replay' AND district = $1 ORDER BY id";
+    sqlx::query_scalar(sql).bind(district).fetch_all(&house.services().database).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +109,18 @@ async fn a_replay_stops_when_the_first_one_is_parked_again() {
         house.services().publish_garbage("rollcall.flags").await;
     }
     until("all to be parked", LIMIT, || async { (count_parked(&bus).await == 5).then_some(()) }).await;
+
+    // Nobody can read whose they are. What the killed command was about to do is in the trail, and nothing else is done.
+    let kill = [("ROLLCALL_FAILPOINTS", "replay/rollcall.flags/before=kill")];
+    let killed = house.rollcall_with(&["queues", "replay", "flags"], &kill).await;
+    assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some("replay/rollcall.flags/before"), "{killed:#?}");
+    let nobodys = audited_of(&house, DistrictId::installation().as_str()).await;
+    assert_eq!(nobodys.len(), 2, "{nobodys:?}");
+    assert_eq!(nobodys[0], "begins: rollcall.flags messages=5 students=0");
+    assert!(nobodys[1].starts_with("message ") && nobodys[1].ends_with("reason undecodable"), "{nobodys:?}");
+    until("what the killed one held to come back", LIMIT, || async { (count_parked(&bus).await == 5).then_some(()) })
+        .await;
+
     let stopped = house.rollcall(&["queues", "replay", "flags", "--format", "json"]).await.expect_code(1);
     assert_eq!(stopped.json().as_array().unwrap().len(), 1, "only the first was tried");
     assert!(stopped.stderr.contains("1 are parked again"), "{}", stopped.stderr);
@@ -110,14 +131,52 @@ async fn a_replay_stops_when_the_first_one_is_parked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_step_waits_for_the_one_before_and_what_is_out_of_reach_is_told() {
+    let house = house().await;
+    let bus = bus(&house).await;
+    parked(&bus, 40).await;
+    // A worker that has had enough after the first one and the first ten.
+    let mut subscription = bus.subscribe(Queue::Flags, 1).await.unwrap();
+    let worker = tokio::spawn(async move {
+        for _ in 0..11 {
+            let delivery = subscription.next().await.unwrap();
+            subscription.ack(delivery).await.unwrap();
+        }
+    });
+    let replay = ["queues", "replay", "flags", "--rate", "10", "--patience", "3s"];
+    let stuck = house.rollcall(&replay).await.expect_code(1);
+    worker.await.unwrap();
+    assert!(stuck.stderr.contains("10 that went back to work were not settled"), "{}", stuck.stderr);
+    assert_eq!(count_parked(&bus).await, 19);
+
+    // Another command takes what is left from under this one.
+    let before = audited(&house).await.len();
+    let taken = async {
+        until("the next one to go back", LIMIT, || async { (audited(&house).await.len() > before + 1).then_some(()) })
+            .await;
+        bus.discard(Queue::Flags, &ParkedFilter::default()).await.unwrap().len()
+    };
+    let slowly = ["queues", "replay", "flags", "--at-once", "--rate", "1"];
+    let (told, taken) = tokio::join!(house.rollcall(&slowly), taken);
+    assert!(taken > 5, "{taken} of them");
+    let told = told.expect_code(1);
+    assert!(told.stderr.contains("1 that were found are not to be had"), "{}", told.stderr);
+    assert!(told.stderr.contains("messages and 0 students were left as they are"), "{}", told.stderr);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_killed_half_way_is_taken_up_again() {
     let house = house().await;
     let bus = bus(&house).await;
     parked(&bus, 30).await;
     let worker = house.start("flag-sync", &["-v", "worker", "flag-sync"]);
     let mut replay = house.start("replay", &["queues", "replay", "flags", "--rate", "5", "--at-once"]);
-    let some_are_back =
-        || async { audited(&house).await.iter().any(|entry| entry.starts_with("message")).then_some(()) };
+    // Entries come before the deed: those of the second step tell that the first is done.
+    let some_are_back = || async {
+        let entries = audited(&house).await;
+        (entries.iter().filter(|entry| entry.starts_with("message")).count() > 5).then_some(())
+    };
     until("some to be back at work", LIMIT, some_are_back).await;
     replay.kill();
     // What the killed process held is given back when the broker has noticed that it is gone.
@@ -163,5 +222,78 @@ async fn what_store_and_broker_disagree_on_is_told_and_mended() {
     house.start_workers(1);
     assert_eq!(house.ended(&run).await.state, "succeeded");
     house.rollcall(&check).await.expect_code(0);
+    house.close().await;
+}
+
+/// What `reconcile --check` tells: each disagreement by its name.
+async fn told(house: &House) -> BTreeSet<String> {
+    let answer = house.rollcall(&["reconcile", "--check", "--format", "json"]).await;
+    let rows = answer.json();
+    let told: BTreeSet<String> =
+        rows.as_array().unwrap().iter().map(|row| row["disagreement"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(answer.code, i32::from(!told.is_empty()), "{answer:#?}");
+    told
+}
+
+/// Facts put into the store, and what is told then. `$1` is the earlier run, `$2` the later one.
+const FACTS: [(&str, &[&str]); 11] = [
+    ("UPDATE run SET touched_at = now() + interval '10 minutes' WHERE id IN ($1, $2)", &[]),
+    ("UPDATE run SET touched_at = now() - interval '1 hour' WHERE id = $1 AND id <> $2", &["pages-lost"]),
+    ("UPDATE run SET stage = 'plan' WHERE id = $1 AND id <> $2", &["plan-lost"]),
+    // Rightly: it waits for what the other one has released.
+    ("UPDATE run SET stage = 'release', added = 1 WHERE id = $2 AND id <> $1", &[]),
+    ("UPDATE run SET touched_at = now() - interval '1 hour' WHERE id = $2 AND id <> $1", &["batches-lost"]),
+    ("UPDATE run SET stage = 'closed', state = 'failed', ended_at = now() WHERE id = $2 AND id <> $1", &["plan-lost"]),
+    // Rightly: somebody plans it.
+    ("UPDATE run SET plan_lease_until = now() + interval '1 hour' WHERE id = $1 AND id <> $2", &[]),
+    ("UPDATE run SET stage = 'recheck', plan_lease_until = NULL WHERE id = $1 AND id <> $2", &["plan-lost"]),
+    (
+        "UPDATE run SET stage = 'closed', state = 'failed', ended_at = now() + interval '10 minutes'
+         WHERE id IN ($1, $2)",
+        &[],
+    ),
+    (
+        "INSERT INTO flag_sync (district, enabled) SELECT district, true FROM run WHERE id IN ($1, $2) LIMIT 1
+         ON CONFLICT (district) DO UPDATE SET enabled = true",
+        &[],
+    ),
+    ("UPDATE run SET ended_at = now() - interval '1 hour' WHERE id IN ($1, $2)", &["flags-due"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_disagreement_is_told_and_what_rightly_waits_is_not() {
+    let house = house().await;
+    let bus = bus(&house).await;
+    let runs = [house.begin().await, house.begin().await].map(|run| run.parse::<uuid::Uuid>().unwrap());
+    house.services().purge_queues().await;
+    for (sql, expected) in FACTS {
+        let set = sqlx::query(sql).bind(runs[0]).bind(runs[1]).execute(&house.services().database).await.unwrap();
+        assert!(set.rows_affected() > 0, "{sql}");
+        assert_eq!(told(&house).await, expected.iter().map(ToString::to_string).collect(), "{sql}");
+    }
+    let nothing = "UPDATE flag_sync SET enabled = false";
+    sqlx::query(nothing).execute(&house.services().database).await.unwrap();
+
+    // Parked for a run, and for a district, that this store never had.
+    let (here, elsewhere): (DistrictId, DistrictId) = (DISTRICT.parse().unwrap(), "elsewhere-isd".parse().unwrap());
+    let stray = RunId(uuid::Uuid::now_v7());
+    let page = Message::new(here, stray, SystemClock.now(), Body::Discover(Discover { connection: ConnectionNo(0) }));
+    park(&bus, Queue::Fetch, std::slice::from_ref(&page)).await;
+    assert_eq!(told(&house).await, BTreeSet::from(["run-unknown".to_owned()]));
+    bus.discard(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+    park(&bus, Queue::Flags, &[Message::flag_sync(elsewhere, None, SystemClock.now())]).await;
+    assert_eq!(told(&house).await, BTreeSet::from(["district-unknown".to_owned()]));
+    bus.discard(Queue::Flags, &ParkedFilter::default()).await.unwrap();
+
+    bus.publish(&[page]).await.unwrap();
+    assert_eq!(told(&house).await, BTreeSet::from(["nobody-consumes".to_owned()]));
+    house.services().purge_queues().await;
+    assert_eq!(told(&house).await, BTreeSet::new());
+
+    house.services().declare_otherwise("rollcall.write").await;
+    house.services().delete_queue("rollcall.retry.5s").await;
+    let both = BTreeSet::from(["queue-differs", "queue-missing"].map(str::to_owned));
+    assert_eq!(told(&house).await, both);
+    assert_eq!(told(&house).await, both, "looking mends nothing");
     house.close().await;
 }

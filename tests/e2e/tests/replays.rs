@@ -10,6 +10,14 @@ use rollcall_e2e::{
     roster::assert_same,
     until, until_told,
 };
+use rollcall_proto::{
+    bus::{
+        Bus as _,
+        amqp::{AmqpBus, AmqpConfig},
+    },
+    handler::Park,
+    topology::Queue,
+};
 use rollcall_sandbox::{AuthQuirks, PagingQuirks, Quirks, SandboxConfig};
 use serde_json::Value;
 
@@ -85,6 +93,42 @@ async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later()
     house.check_roster().await;
     assert_same("written later", &undisturbed, &house.facts().await);
     assert_eq!(house.rollcall(&replay).await.expect_code(0).json(), Value::Array(Vec::new()));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn students_begin_with_one_though_messages_have_gone_through() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    house.services().tap().await;
+    let stories = house.sis.expected_students(1);
+    let enrolled = stories.into_iter().filter(|(_, story)| story.status == "ENROLLED");
+    let refused: Vec<String> = enrolled.take(14).map(|(id, _)| format!("'{id}'")).collect();
+    let add = format!("ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id NOT IN ({}))", refused.join(", "));
+    sqlx::query(sqlx::AssertSqlSafe(add)).execute(&house.services().database).await.unwrap();
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.parked), ("partial", 14), "{run:#?}");
+    execute(&house, "ALTER TABLE student DROP CONSTRAINT unlucky").await;
+
+    // One of the run's messages comes a second time, and is parked: it is done with at once.
+    let tapped = house.services().tapped().await;
+    let written = tapped.into_iter().find(|message| message["properties"]["type"] == "student.events").unwrap();
+    drop(house.take_worker(Role::Writer));
+    house.services().republish(&written).await;
+    let bus = AmqpBus::connect(AmqpConfig::new(house.services().amqp_url())).await.unwrap();
+    let mut subscription = bus.subscribe(Queue::Write, 1).await.unwrap();
+    let delivery = tokio::time::timeout(Duration::from_mins(1), subscription.next()).await.unwrap().unwrap();
+    let why = Park { reason: "store-unavailable", detail: "the database was away".to_owned() };
+    subscription.park(delivery, &why).await.unwrap();
+    drop(subscription);
+    house.start_worker(Role::Writer);
+
+    house.rollcall(&["queues", "replay", "write", "--run", &run.run, "--wait"]).await.expect_code(0);
+    let sql = "SELECT detail FROM audit WHERE action = 'parked.replay' AND detail LIKE 'students=%' ORDER BY id";
+    let steps: Vec<String> = sqlx::query_scalar(sql).fetch_all(&house.services().database).await.unwrap();
+    assert_eq!(steps, ["students=1", "students=10", "students=3"]);
+    assert_eq!(house.show(&run.run).await.parked, 0);
+    house.check_roster().await;
     house.close().await;
 }
 

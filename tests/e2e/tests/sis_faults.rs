@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use rollcall_e2e::{
-    House, Ledger, Pair, Role,
+    House, Ledger, Pair,
     cases::{Case, case, check},
     house::DISTRICT,
     pair::{small, until_pages_are_in},
@@ -134,14 +134,13 @@ async fn a_last_page_exactly_full_is_the_last() {
     ledger.end();
 }
 
-/// The token endpoint is away for a while; then the secret is another one in the middle of a run.
+/// The token endpoint is away for a while; then the secret is changed for another one in the middle of a run.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_access_that_changes_in_mid_run_takes_nobody_out() {
     let test = "an_access_that_changes_in_mid_run_takes_nobody_out";
     let ledger = Ledger::begin(test, "token endpoint down and up again; secret rotated in mid-run");
     let mut pair = Pair::begin(Servers::shared(), 83, ledger).await;
     let down = AuthQuirks { endpoint_down: true, token_expires_after_requests: Some(1), ..AuthQuirks::default() };
-    let rotated = AuthQuirks { wrong_secret: true, token_expires_after_requests: Some(1), ..AuthQuirks::default() };
     pair.disturbed("token endpoint down", &["succeeded"], async |house, run| {
         until_pages_are_in(house, run, 3).await;
         let before = house.sis.stats().token_fetches;
@@ -155,13 +154,12 @@ async fn an_access_that_changes_in_mid_run_takes_nobody_out() {
     .await;
     pair.disturbed("secret rotated", STOPS, async |house, run| {
         until_pages_are_in(house, run, 3).await;
-        house.sis.set_quirks(Quirks { auth: rotated, ..Quirks::default() });
+        house.sis.rotate_secret("second/secret+8b41");
         let ended = house.ended(run).await;
         assert!(ended.why().contains("secret"), "the mend is named: {}", ended.why());
-        // The new secret is applied, and a fetcher that knows nothing of the old one goes on.
-        house.sis.set_quirks(Quirks::default());
+        // The new one is applied, and the fetcher that knew the old one goes on with it.
+        "second/secret+8b41".clone_into(&mut house.district.client_secret);
         house.apply().await;
-        house.replace_worker(Role::Fetcher);
     })
     .await;
     pair.ledger.faults(2);

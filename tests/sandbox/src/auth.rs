@@ -19,6 +19,8 @@ use crate::quirks::{AuthQuirks, Placement, RetryAfter};
 struct Token {
     issued: Instant,
     calls: u32,
+    /// Given for a secret that counts no more.
+    revoked: bool,
 }
 
 /// The tokens given so far.
@@ -26,6 +28,8 @@ struct Token {
 pub(crate) struct Tokens {
     known: HashMap<String, Token>,
     issued: u64,
+    /// The secret that counts, where it is no longer the one of the beginning.
+    secret: Option<String>,
 }
 
 /// What a bearer token is worth.
@@ -40,8 +44,19 @@ impl Tokens {
     fn issue(&mut self, seed: u64) -> String {
         self.issued += 1;
         let token = format!("sbx-{:016x}-{}", fastrand::Rng::with_seed(seed ^ self.issued).u64(..), self.issued);
-        self.known.insert(token.clone(), Token { issued: Instant::now(), calls: 0 });
+        self.known.insert(token.clone(), Token { issued: Instant::now(), calls: 0, revoked: false });
         token
+    }
+
+    /// From now on this secret is asked for, and tokens given before are good no more.
+    pub(crate) fn rotate_secret(&mut self, secret: String) {
+        self.secret = Some(secret);
+        self.known.values_mut().for_each(|token| token.revoked = true);
+    }
+
+    /// All that were given.
+    pub(crate) fn given(&self) -> Vec<String> {
+        self.known.keys().cloned().collect()
     }
 
     /// Judges the token of a call, and counts the call.
@@ -51,7 +66,7 @@ impl Tokens {
         let Some(token) = token.and_then(|token| self.known.get_mut(token)) else { return Worth::Unknown };
         token.calls += 1;
         let is_worn = quirks.token_expires_after_requests.is_some_and(|most| token.calls > most);
-        if is_worn || token.issued.elapsed() >= lifetime { Worth::Expired } else { Worth::Good }
+        if token.revoked || is_worn || token.issued.elapsed() >= lifetime { Worth::Expired } else { Worth::Good }
     }
 }
 
@@ -72,8 +87,8 @@ impl TokenCall<'_> {
     }
 
     /// Key and secret: from the Basic header, as they are or URL-encoded, or from the form.
-    fn has_credentials(&self, config: &SandboxConfig) -> bool {
-        let own = (config.client_id.as_str(), config.client_secret.as_str());
+    fn has_credentials(&self, config: &SandboxConfig, rotated: Option<&str>) -> bool {
+        let own = (config.client_id.as_str(), rotated.unwrap_or(&config.client_secret));
         if let Some((id, secret)) = self.basic() {
             return (id.as_str(), secret.as_str()) == own || (decoded(&id).as_str(), decoded(&secret).as_str()) == own;
         }
@@ -112,7 +127,7 @@ impl TokenCall<'_> {
         if self.parameter("grant_type").as_deref() != Some("client_credentials") {
             return bad("unsupported_grant_type", "grant_type must be client_credentials");
         }
-        if quirks.wrong_secret || !self.has_credentials(config) {
+        if quirks.wrong_secret || !self.has_credentials(config, tokens.secret.as_deref()) {
             return Answer::oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", "key or secret is wrong");
         }
         if quirks.access_expired {

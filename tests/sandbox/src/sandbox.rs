@@ -17,7 +17,7 @@ use crate::config::SandboxConfig;
 use crate::http;
 use crate::oneroster;
 use crate::quirks::Quirks;
-use crate::state::Shared;
+use crate::state::{Shared, lock};
 use crate::stats::Stats;
 use crate::world::scenario::Scenario;
 use crate::world::{Expected, ExpectedStudent};
@@ -129,7 +129,17 @@ impl Sandbox {
         &self.shared.world.config.client_id
     }
 
-    /// The consumer secret.
+    /// Somebody changes the consumer secret: from now on only this one gets a token, and those given before do no more.
+    pub fn rotate_secret(&self, secret: &str) {
+        lock(&self.shared.tokens).rotate_secret(secret.to_owned());
+    }
+
+    /// Every token given so far.
+    pub fn issued_tokens(&self) -> Vec<String> {
+        lock(&self.shared.tokens).given()
+    }
+
+    /// The consumer secret of the beginning.
     pub fn client_secret(&self) -> &str {
         &self.shared.world.config.client_secret
     }

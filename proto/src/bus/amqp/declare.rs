@@ -13,7 +13,10 @@ use lapin::{
 };
 
 use super::link::{ANSWER, LinkError, within};
-use crate::topology::{DELIVERY_LIMIT, EXCHANGE, Queue};
+use crate::{
+    bus::QueueFault,
+    topology::{DELIVERY_LIMIT, EXCHANGE, Queue},
+};
 
 /// AMQP's reply codes for a declaration that differs from what is there, and for what is not there.
 const PRECONDITION_FAILED: u16 = 406;
@@ -68,19 +71,32 @@ pub(super) async fn all(channel: &Channel) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Names of all queues.
-pub(super) fn queue_names() -> impl Iterator<Item = &'static str> {
-    let queues = Queue::ALL.into_iter().flat_map(|queue| [queue.name(), queue.parked_name()]);
-    queues.chain(TIERS.into_iter().map(|tier| tier.name))
+/// Names of all queues, and what each is declared with.
+pub(super) fn queues() -> impl Iterator<Item = (&'static str, FieldTable)> {
+    let of_work = Queue::ALL.into_iter().map(|queue| (queue.name(), of_work(queue)));
+    let parked = Queue::ALL.into_iter().map(|queue| (queue.parked_name(), quorum(NO_DELIVERY_LIMIT)));
+    let waiting = TIERS.into_iter().map(|tier| (tier.name, of_waiting(tier)));
+    of_work.chain(parked).chain(waiting)
 }
 
-/// Whether a queue is there. Where it is not, the channel is closed by that.
-pub(super) async fn is_there(channel: &Channel, name: &'static str) -> Result<bool, LinkError> {
+/// What is wrong with a queue, if anything; the channel is closed by that. A declaration that is equal changes nothing.
+pub(super) async fn fault(
+    channel: &Channel,
+    name: &'static str,
+    arguments: FieldTable,
+) -> Result<Option<QueueFault>, LinkError> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let look = channel.queue_declare(name.into(), options, FieldTable::default());
     match within("look for a queue", ANSWER, look).await {
-        Ok(_) => Ok(true),
-        Err(LinkError::Amqp(_, error)) if reply_code(&error) == Some(NOT_FOUND) => Ok(false),
+        Ok(_) => {}
+        Err(LinkError::Amqp(_, error)) if reply_code(&error) == Some(NOT_FOUND) => {
+            return Ok(Some(QueueFault::Missing));
+        }
+        Err(error) => return Err(error),
+    }
+    match declare_queue(channel, name, arguments).await {
+        Ok(_) => Ok(None),
+        Err(LinkError::Topology(..)) => Ok(Some(QueueFault::DeclaredOtherwise)),
         Err(error) => Err(error),
     }
 }
@@ -99,10 +115,7 @@ pub(super) async fn exchange(channel: &Channel) -> Result<(), LinkError> {
 
 /// A queue of work.
 pub(super) async fn work_queue(channel: &Channel, queue: Queue) -> Result<Declared, LinkError> {
-    let mut arguments = quorum(DELIVERY_LIMIT);
-    dead_letters(&mut arguments);
-    arguments.insert("x-dead-letter-routing-key".into(), text(queue.parked_name()));
-    declare_queue(channel, queue.name(), arguments).await
+    declare_queue(channel, queue.name(), of_work(queue)).await
 }
 
 /// The queue beside it for what is kept aside.
@@ -120,12 +133,23 @@ pub(super) async fn bind(channel: &Channel, queue: Queue) -> Result<(), LinkErro
 
 async fn waiting_room(channel: &Channel, tier: Tier) -> Result<(), LinkError> {
     declare_exchange(channel, tier.name, ExchangeKind::Fanout).await?;
+    declare_queue(channel, tier.name, of_waiting(tier)).await?;
+    bind_one(channel, tier.name, tier.name, "").await
+}
+
+fn of_work(queue: Queue) -> FieldTable {
+    let mut arguments = quorum(DELIVERY_LIMIT);
+    dead_letters(&mut arguments);
+    arguments.insert("x-dead-letter-routing-key".into(), text(queue.parked_name()));
+    arguments
+}
+
+fn of_waiting(tier: Tier) -> FieldTable {
     let mut arguments = quorum(DELIVERY_LIMIT);
     dead_letters(&mut arguments);
     let wait = u32::try_from(tier.wait.as_millis()).unwrap_or(u32::MAX);
     arguments.insert("x-message-ttl".into(), AMQPValue::LongUInt(wait));
-    declare_queue(channel, tier.name, arguments).await?;
-    bind_one(channel, tier.name, tier.name, "").await
+    arguments
 }
 
 fn quorum(delivery_limit: u32) -> FieldTable {

@@ -3,6 +3,11 @@
 //! Messages are fetched one by one without being acknowledged, and given back together, in their old order. A process
 //! that dies half-way has the broker take them back. While one process looks, another does not see what it holds.
 //!
+//! One id may be parked more than once: a replay killed between publishing and acknowledging leaves a copy, and so does a
+//! connection lost while a message is being parked. Each copy is listed, replayed and discarded like any other. Only what a
+//! pass has itself put back is not put back again when it turns up behind, parked anew: it is held to the end of the pass,
+//! so that every pass comes to its end.
+//!
 //! Deliberately absent: a walk that goes on from one step of a replay to the next. It would spare walking again over what the
 //! filter leaves out, and would hold that for as long as the replay waits between its steps: out of sight of everybody who
 //! counts what is parked, and until the broker closes the channel of who acknowledges nothing for half an hour.
@@ -76,6 +81,7 @@ pub(super) async fn replay(
             break;
         }
         put_back(publisher, queue, &found, answers).await?;
+        look.put_back.extend(found.iter().map(|found| found.label.id).filter(|id| !id.is_nil()));
         replayed.extend(found.into_iter().map(|found| found.parked));
     }
     look.end().await?;
@@ -111,8 +117,8 @@ fn is_enough(parked: &[Parked], filter: &ParkedFilter) -> bool {
 struct Look {
     session: Session,
     queue: Queue,
-    /// Ids met so far: one that comes again was replayed, and parked again, while this pass went on.
-    met: HashSet<Uuid>,
+    /// Ids that this pass has put back to work: one that comes again may have been parked again meanwhile.
+    put_back: HashSet<Uuid>,
     /// The last one fetched; giving it back gives back all before it.
     last: Option<Acker>,
 }
@@ -121,7 +127,7 @@ impl Look {
     async fn begin(consuming: &Consuming, queue: Queue) -> Result<Self, LinkError> {
         let session = consuming.session().await?;
         declare::parked_queue(&session.channel, queue).await?;
-        Ok(Self { session, queue, met: HashSet::new(), last: None })
+        Ok(Self { session, queue, put_back: HashSet::new(), last: None })
     }
 
     /// The next one. The end is when there is none; the count that the broker tells may be older than the last look.
@@ -132,7 +138,7 @@ impl Look {
         if let Some(found) = &found {
             self.last = Some(found.acker.clone());
         }
-        Ok(found.filter(|found| found.label.id.is_nil() || self.met.insert(found.label.id)))
+        Ok(found)
     }
 
     /// Takes messages until there are enough for a batch, or none are left.
@@ -142,7 +148,7 @@ impl Look {
             && bytes < TOGETHER_BYTES
             && let Some(next) = self.get().await?
         {
-            if filter.admits(&next.parked) {
+            if filter.admits(&next.parked) && !self.put_back.contains(&next.label.id) {
                 bytes += next.body.len();
                 found.push(next);
             }
