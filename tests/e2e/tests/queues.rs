@@ -246,7 +246,10 @@ const FACTS: [(&str, &[&str]); 11] = [
     ("UPDATE run SET stage = 'closed', state = 'failed', ended_at = now() WHERE id = $2 AND id <> $1", &["plan-lost"]),
     // Rightly: somebody plans it.
     ("UPDATE run SET plan_lease_until = now() + interval '1 hour' WHERE id = $1 AND id <> $2", &[]),
-    ("UPDATE run SET stage = 'recheck', plan_lease_until = NULL WHERE id = $1 AND id <> $2", &["pages-lost", "plan-lost"]),
+    (
+        "UPDATE run SET stage = 'recheck', plan_lease_until = NULL WHERE id = $1 AND id <> $2",
+        &["pages-lost", "plan-lost"],
+    ),
     (
         "UPDATE run SET stage = 'closed', state = 'failed', ended_at = now() + interval '10 minutes'
          WHERE id IN ($1, $2)",
