@@ -170,7 +170,8 @@ impl Site {
     pub async fn connections(&self, id: &str, prefixes: &[Option<&str>]) -> DistrictId {
         let connection = |prefix: Option<&str>| {
             let url = "https://sis.example/API";
-            json!({"kind": "oneroster", "base_url": url, "client_id": "rollcall", "id_prefix": prefix})
+            json!({"kind": "oneroster", "base_url": url, "client_id": "rollcall", "id_prefix": prefix,
+                "staff": "active"})
         };
         let connections: Vec<Value> = prefixes.iter().copied().map(connection).collect();
         let json = json!({
@@ -187,6 +188,16 @@ impl Site {
         let path = self.dir.path().join("store.db");
         let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
         add_student(&pool, district, (student, "Cy", "010", "1")).await;
+        pool.close().await;
+    }
+
+    /// The student is called otherwise from now on.
+    pub async fn rename(&self, student: &str, first_name: &str) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let query =
+            sqlx::query("UPDATE student SET first_name = $2 WHERE student_id = $1").bind(student).bind(first_name);
+        assert_eq!(query.execute(&pool).await.unwrap().rows_affected(), 1);
         pool.close().await;
     }
 
