@@ -68,9 +68,9 @@ async fn known(tx: &mut Tx, district: &DistrictId, id: &str) -> Result<Option<St
 
 /// The id with the UUID at its end, if there is one, in small letters.
 fn small_uuid(id: &str) -> String {
-    let at = id.len().saturating_sub(uuid::fmt::Hyphenated::LENGTH);
-    match (id.get(..at), id.get(at..).map(uuid::Uuid::try_parse)) {
-        (Some(prefix), Some(Ok(uuid))) => format!("{prefix}{}", uuid.hyphenated()),
+    let at = id.len().checked_sub(uuid::fmt::Hyphenated::LENGTH);
+    match at.and_then(|at| id.split_at_checked(at)).map(|(prefix, uuid)| (prefix, uuid::Uuid::try_parse(uuid))) {
+        Some((prefix, Ok(uuid))) => format!("{prefix}{}", uuid.hyphenated()),
         _ => id.to_owned(),
     }
 }
