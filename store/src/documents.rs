@@ -217,8 +217,10 @@ impl<'a> Asked<'a> {
         let student = rekeyed::meant(tx, district, &new.student).await?;
         let mut ids = rekeyed::earlier(tx, district, &student).await?;
         ids.push(student.clone());
-        ids.retain(|id| *id != new.student);
-        let digests = std::iter::once(&new.student).chain(&ids).map(|id| digest(new, id)).collect();
+        // In other letters it is the same request.
+        let asked = if ids.contains(&new.student) { &new.student } else { &student };
+        let others = ids.iter().filter(|id| *id != asked);
+        let digests = std::iter::once(asked).chain(others).map(|id| digest(new, id)).collect();
         Ok(Self { new, student, digests })
     }
 
