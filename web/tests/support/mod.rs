@@ -207,8 +207,8 @@ impl Site {
         for student in [(STUDENT, "Ana <b>de</b> Vries", "010", "1"), (OTHER_STUDENT, "Bo", "020", "2")] {
             add_student(&pool, id, student).await;
         }
-        let staff_sql = "INSERT INTO staff (district, staff_id, name_id, phones, emails, addresses, teacher, entities, run) \
-             VALUES ($1, $2, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
+        let staff_sql = "INSERT INTO staff (district, staff_id, connection, name_id, phones, emails, addresses, teacher, entities, run) \
+             VALUES ($1, $2, 0, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
              '[\"1\"]', x'00000000000000000000000000000001')";
         pool.execute(sqlx::query(staff_sql).bind(id).bind(TEACHER)).await.unwrap();
         pool.close().await;
