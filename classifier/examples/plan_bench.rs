@@ -193,6 +193,7 @@ fn main() {
         }],
         pages: rows.clone(),
         staff: Vec::new(),
+        said_of: Vec::new(),
         stored,
         roster_version: 1,
         candidates: None,

@@ -88,7 +88,8 @@ impl Side<'_> {
 
     /// As [`Side::fill`], of a member of staff.
     pub fn fill_staff(&self, member: &mut Staff, stored: &Staff, kept: &mut Kept) {
-        let own = Lacking { who: &stored.id, facets: self.lacking(&stored.id) };
+        let sis_id = self.assembler.as_ref().and_then(|assembler| assembler.sis_id(&stored.id));
+        let own = sis_id.map(|who| Lacking { who, facets: self.lacking(who) }).unwrap_or_default();
         self.unknown.fill_staff(member, stored, own, kept);
     }
 }

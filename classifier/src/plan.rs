@@ -24,7 +24,7 @@ use rollcall_store::{
 
 use compared::{Compared, compared, schools, staff_gone, staff_is_whole};
 use findings::{own_findings, staff_finding};
-use ids::{Renamed, attending, rekey, unlinked};
+use ids::{Renamed, attending, people_moved, rekey, unlinked};
 use verdict::verdict;
 
 use crate::{
@@ -53,6 +53,8 @@ pub struct PlanFacts {
     pub stored: Vec<StoredStudent>,
     /// Ids of the staff who are stored and have not left; only where a pull asked for changes alone.
     pub staff: Vec<String>,
+    /// Ids, in small letters, of the staff who are or were stored and of whom an administrator has said what they may see.
+    pub said_of: Vec<String>,
     /// The roster's version when `stored` was read.
     pub roster_version: i64,
     /// Candidates of the first planning, and whether a person approved them.
@@ -193,6 +195,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         staff,
         staff_whole,
         staff_gone,
+        people_moved: people_moved(&facts, looks),
     })
 }
 

@@ -161,6 +161,7 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
     Ok(PlanFacts {
         district: configuration,
         staff: staff_of(store, district, &pulls).await?,
+        said_of: store.staff_spoken_of(district).await?,
         run: row,
         pages,
         stored,

@@ -240,6 +240,7 @@ impl Pulled {
             pages: self.pages,
             stored: Vec::new(),
             staff: Vec::new(),
+            said_of: Vec::new(),
             roster_version: 1,
             candidates: None,
         }
@@ -346,4 +347,19 @@ pub(crate) fn events(plan: &NewPlan) -> Vec<StudentEvent> {
     let mut events: Vec<StudentEvent> = batches.flat_map(|StudentEvents { events, .. }| events).collect();
     events.sort_by(|a, b| a.student_id.cmp(&b.student_id));
     events
+}
+
+impl PlanFacts {
+    /// Makes the only connection of other facts the second one of these, after a prefix.
+    pub(crate) fn add_connection(&mut self, mut other: Self, prefix: &str) {
+        let second = ConnectionNo(1);
+        self.district.connections.push(other.district.connections.remove(0));
+        self.district.connections[1].id_prefix = Some(prefix.to_owned());
+        other.pages.iter_mut().for_each(|page| page.connection = second);
+        let mut pull = other.pulls.remove(0);
+        pull.pull.connection = second;
+        pull.fragments.iter_mut().for_each(|page| page.connection = second);
+        self.pages.extend(other.pages);
+        self.pulls.push(pull);
+    }
 }

@@ -295,8 +295,12 @@ pub struct School {
 /// A member of staff.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Staff {
-    /// The SIS's id.
+    /// The SIS's id, after the connection's prefix.
     pub id: String,
+    /// Position of the connection: entities and schools of another one may have the same ids. Who was stored before it was
+    /// noted has none.
+    #[serde(default)]
+    pub connection: Option<u16>,
     /// Staff number.
     pub number: Option<String>,
     /// Names, phones, e-mails.

@@ -287,7 +287,7 @@ pub struct StatusPolicy {
     /// Withdrawal codes that mean graduated.
     #[serde(default = "default_graduated")]
     pub graduated_withdrawal_codes: Vec<String>,
-    /// What a withdrawal date is; where it is not said, as the kind of SIS has it: see [`StatusPolicy::for_kind`].
+    /// What a withdrawal date of Skyward's is; OneRoster's are always exclusive: see [`StatusPolicy::for_kind`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawal_date_is: Option<WithdrawalDateIs>,
     /// Which school years' upcoming enrollments count.
@@ -307,14 +307,15 @@ impl Default for StatusPolicy {
 }
 
 impl StatusPolicy {
-    /// The policy with what a kind of SIS means where the district does not say: OneRoster's end dates are exclusive.
+    /// The policy for a kind of SIS. What a withdrawal date is differs from district to district at Skyward; OneRoster's end
+    /// dates are exclusive by the standard, whatever is said of the others.
     #[must_use]
     pub fn for_kind(&self, kind: SisKind) -> Self {
-        let usual = match kind {
+        let date = match kind {
             SisKind::OneRoster => WithdrawalDateIs::FirstDayNotEnrolled,
-            SisKind::SkywardQmlativ | SisKind::SkywardSms2 => WithdrawalDateIs::LastDayEnrolled,
+            SisKind::SkywardQmlativ | SisKind::SkywardSms2 => self.withdrawal_date_is.unwrap_or_default(),
         };
-        Self { withdrawal_date_is: Some(self.withdrawal_date_is.unwrap_or(usual)), ..self.clone() }
+        Self { withdrawal_date_is: Some(date), ..self.clone() }
     }
 }
 

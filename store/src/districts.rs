@@ -57,7 +57,9 @@ impl Store {
         }
         let sealed = self.seal_all(&district.id, secrets)?;
         let mut tx = self.begin(&district.id, operation).await?;
-        let programs = programs_beside(&mut tx, district, operation).await?;
+        let before = before(&mut tx, &district.id, operation).await?;
+        lti::staff::unwanted_left(&mut tx, before.as_ref(), district, now).await?;
+        let programs = programs_beside(before.as_ref(), district);
         write_district(&mut tx, district, now).await?;
         write_secrets(&mut tx, &district.id, sealed, now).await?;
         let own = district.programs.iter().map(|program| &program.name);
@@ -173,13 +175,17 @@ impl Store {
     }
 }
 
-/// Whether the file says of programs and flags what is stored. Of a removed district nothing was done.
-async fn programs_beside(tx: &mut Tx, district: &District, operation: &'static str) -> Result<Programs> {
+/// What is stored of a district that has not been removed.
+async fn before(tx: &mut Tx, id: &DistrictId, operation: &'static str) -> Result<Option<District>> {
     let sql = "SELECT config FROM district WHERE district = $1 AND removed_at IS NULL";
-    let row = tx.row(operation, sql, args![&district.id]).await?;
-    let before = row.map(|row| parse(&row.get::<String>(0)?)).transpose()?;
+    let row = tx.row(operation, sql, args![id]).await?;
+    row.map(|row| parse(&row.get::<String>(0)?)).transpose()
+}
+
+/// Whether the file says of programs and flags what is stored. Of a removed district nothing was done.
+fn programs_beside(before: Option<&District>, district: &District) -> Programs {
     let same = before.is_some_and(|before| before.programs == district.programs && before.flags == district.flags);
-    Ok(if same { Programs::AsBefore } else { Programs::Changed })
+    if same { Programs::AsBefore } else { Programs::Changed }
 }
 
 async fn write_district(tx: &mut Tx, district: &District, now: DateTime<Utc>) -> Result<()> {

@@ -98,7 +98,7 @@ impl Store {
     ) -> Result<std::result::Result<(), DocumentRefused>> {
         let operation = "check a document";
         let mut tx = self.read(district, operation).await?;
-        let student = rekeyed::today(&mut tx, district, &new.student).await?;
+        let student = rekeyed::meant(&mut tx, district, &new.student).await?;
         let checked = check(&mut tx, district, new, &student, mode).await?;
         tx.commit(operation).await?;
         Ok(checked.map(drop))
@@ -214,11 +214,13 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     async fn of(tx: &mut Tx, district: &DistrictId, new: &'a NewDocument) -> Result<Self> {
-        let student = rekeyed::today(tx, district, &new.student).await?;
+        let student = rekeyed::meant(tx, district, &new.student).await?;
         let mut ids = rekeyed::earlier(tx, district, &student).await?;
         ids.push(student.clone());
-        ids.retain(|id| *id != new.student);
-        let digests = std::iter::once(&new.student).chain(&ids).map(|id| digest(new, id)).collect();
+        // In other letters it is the same request.
+        let asked = if ids.contains(&new.student) { &new.student } else { &student };
+        let others = ids.iter().filter(|id| *id != asked);
+        let digests = std::iter::once(asked).chain(others).map(|id| digest(new, id)).collect();
         Ok(Self { new, student, digests })
     }
 

@@ -11,6 +11,7 @@ use crate::{
     Store, StoreError,
     districts::json_unreadable,
     flag::{Flag, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    rekeyed,
     roster::load::{read_json, read_status},
     sql::{Row, Tx, args},
 };
@@ -148,7 +149,7 @@ impl Store {
     pub async fn flags_page(&self, district: &DistrictId, filter: &FlagFilter) -> Result<Vec<Flag>> {
         let operation = "list flags";
         let mut tx = self.read(district, operation).await?;
-        let student = filter.student.as_ref().map(|id| id.0.clone());
+        let student = rekeyed::meant_of(&mut tx, district, filter.student.as_ref()).await?.map(|id| id.0);
         let after = filter.after.unwrap_or(Uuid::nil());
         let values = args![district, student, filter.program.clone(), after, filter.limit];
         let rows = tx.rows(operation, PAGE, values).await?;

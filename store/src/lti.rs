@@ -10,13 +10,14 @@
 mod keys;
 mod logins;
 mod registrations;
+pub(crate) mod staff;
 mod users;
 mod views;
 
 use std::{fmt, str::FromStr};
 
 pub(crate) use keys::reseal;
-pub(crate) use users::follow;
+pub(crate) use users::{follow, follow_people};
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
@@ -335,8 +336,10 @@ pub enum StudentScope {
 /// A member of the roster's staff, as far as access goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaffMember {
-    /// The SIS's id.
+    /// The roster's id.
     pub staff_id: String,
+    /// Position of the connection that lists the person.
+    pub connection: u16,
     /// Ids of the entities where active.
     pub entities: Vec<String>,
 }
@@ -348,7 +351,9 @@ pub struct Subject {
     pub student_id: StudentId,
     /// Ids that the student once had: an administrator's list may still name one.
     pub earlier_ids: Vec<StudentId>,
-    /// Codes of the schools with an enrollment that is open or still to come.
+    /// Position of the connection that lists the student.
+    pub connection: u16,
+    /// Codes of the schools with an enrollment that is open or still to come, after the connection's prefix.
     pub schools: Vec<String>,
     /// Ids of the entities with such an enrollment.
     pub entities: Vec<String>,

@@ -81,6 +81,9 @@ pub struct NewPlan {
     pub staff_whole: bool,
     /// Staff who have left by a row of theirs, where `staff` is not all there are.
     pub staff_gone: Vec<String>,
+    /// People of whom an administrator has said something, by the id that it was said of (in small letters), and the id that
+    /// their SIS has given them since.
+    pub people_moved: Vec<(String, String)>,
 }
 
 impl NewPlan {
@@ -100,6 +103,7 @@ impl NewPlan {
             staff: Vec::new(),
             staff_whole: false,
             staff_gone: Vec::new(),
+            people_moved: Vec::new(),
         }
     }
 }

@@ -175,6 +175,8 @@ pub(crate) struct Side {
     pub(crate) staff_whole: bool,
     #[serde(default)]
     pub(crate) staff_gone: Vec<String>,
+    #[serde(default)]
+    pub(crate) people_moved: Vec<(String, String)>,
     pub(crate) baselines: Vec<(u16, Baseline)>,
 }
 
@@ -186,6 +188,7 @@ struct SideRef<'a> {
     staff: &'a [Staff],
     staff_whole: bool,
     staff_gone: &'a [String],
+    people_moved: &'a [(String, String)],
     baselines: &'a [(u16, Baseline)],
 }
 
@@ -282,6 +285,7 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
         staff: &plan.staff,
         staff_whole: plan.staff_whole,
         staff_gone: &plan.staff_gone,
+        people_moved: &plan.people_moved,
         baselines: &plan.baselines,
     })?;
     let batches = plan.batches.len() as i64;
@@ -308,6 +312,7 @@ fn directories(plan: &NewPlan) -> Directories<'_> {
         staff: &plan.staff,
         staff_whole: plan.staff_whole,
         staff_gone: &plan.staff_gone,
+        people_moved: &plan.people_moved,
     }
 }
 

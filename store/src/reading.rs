@@ -8,7 +8,7 @@ use rollcall_proto::{
 };
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, rekeyed,
     roster::{
         HistoryRow, StudentDetail, StudentFilter, StudentRow,
         load::{self, Intent, read_json, read_rule, read_status},
@@ -122,15 +122,14 @@ fn read_student_row(row: &Row) -> Result<StudentRow> {
 }
 
 /// The student whom a person means by `id`. A local or state id that two students share finds the lesser student id; an
-/// id from before the SIS gave its people other ids is the last resort.
+/// id from before the SIS gave its people other ids, or as the SIS spells it, is the last resort.
 async fn find(tx: &mut Tx, district: &DistrictId, id: &str) -> Result<Option<StudentId>> {
-    let rekeyed = "SELECT new_id FROM student_rekey WHERE district = $1 AND old_id = $2";
-    for sql in [FIND, rekeyed] {
-        if let Some(row) = tx.row("show a student", sql, args![district, id]).await? {
-            return row.get(0).map(|id| Some(StudentId(id)));
-        }
+    if let Some(row) = tx.row("show a student", FIND, args![district, id]).await? {
+        return row.get(0).map(|id| Some(StudentId(id)));
     }
-    Ok(None)
+    let given = StudentId(id.to_owned());
+    let meant = rekeyed::meant(tx, district, &given).await?;
+    Ok((meant != given).then_some(meant))
 }
 
 fn detail(stored: Stored, history: Vec<HistoryRow>) -> StudentDetail {

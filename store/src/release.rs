@@ -17,6 +17,7 @@ use crate::{
         bulk::{Bulk, Column, OnConflict, json},
         rows::{person_columns, run_column},
     },
+    lti,
     plan::{BatchRow, PackedBatch},
     planning::Side,
     roster::load::read_status,
@@ -204,6 +205,7 @@ pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId, n
         staff: &side.staff,
         staff_whole: side.staff_whole,
         staff_gone: &side.staff_gone,
+        people_moved: &side.people_moved,
     };
     write_directories(tx, district, run, &directories, now).await
 }
@@ -217,6 +219,8 @@ pub(crate) struct Directories<'a> {
     pub(crate) staff_whole: bool,
     /// Staff of whom it is told that they have left.
     pub(crate) staff_gone: &'a [String],
+    /// People under other ids.
+    pub(crate) people_moved: &'a [(String, String)],
 }
 
 /// Writes schools and staff. One listed twice counts once, the last time.
@@ -241,7 +245,8 @@ pub(crate) async fn write_directories(
     if directories.staff_whole && !ids.is_empty() {
         staff_left(tx, district, &ids, now).await?;
     }
-    staff_gone(tx, district, directories.staff_gone, now).await
+    staff_gone(tx, district, directories.staff_gone, now).await?;
+    lti::follow_people(tx, district, run, directories.people_moved, now).await
 }
 
 /// Whoever is listed again has come back.
@@ -319,6 +324,7 @@ fn staff_bulk<'a>(district: &'a DistrictId, run: RunId, rows: &'a [&'a Staff]) -
         ("district", Column::SameText(Some(district.as_str()))),
         ("staff_id", Column::Text(rows.iter().map(|row| Some(row.id.as_str())).collect())),
         ("number", Column::Text(rows.iter().map(|row| row.number.as_deref()).collect())),
+        ("connection", Column::Int(rows.iter().map(|row| row.connection.map(i32::from)).collect())),
         ("teacher", Column::Bool(rows.iter().map(|row| Some(row.teacher)).collect())),
         ("entities", Column::Json(entities)),
         run_column(run),

@@ -47,8 +47,10 @@ fn added_may_see(access: &UserAccess, facts: &Facts<'_>) -> bool {
     program && student
 }
 
+/// Entities of another source are other places, whatever they are called.
 fn shares(staff: &StaffMember, facts: &Facts<'_>) -> bool {
-    facts.student.entities.iter().any(|entity| staff.entities.contains(entity))
+    staff.connection == facts.student.connection
+        && facts.student.entities.iter().any(|entity| staff.entities.contains(entity))
 }
 
 /// Roles of those who are looked after, or look from outside (LTI 1.3 Core, appendix A.2: context and institution).
@@ -98,6 +100,7 @@ mod tests {
         Subject {
             student_id: StudentId("S1".to_owned()),
             earlier_ids: vec![StudentId("s9".to_owned())],
+            connection: 0,
             schools: all(["010", "020"]),
             entities: all(["1", "2"]),
         }
@@ -114,7 +117,8 @@ mod tests {
     }
 
     fn staff(entities: &[&str]) -> StaffMember {
-        StaffMember { staff_id: "u".to_owned(), entities: entities.iter().map(ToString::to_string).collect() }
+        let entities = entities.iter().map(ToString::to_string).collect();
+        StaffMember { staff_id: "u".to_owned(), connection: 0, entities }
     }
 
     fn sees(user: Option<&LtiUser>, staff: Option<&StaffMember>, staff_access: StaffAccess, roles: &[&str]) -> bool {
@@ -150,6 +154,12 @@ mod tests {
         assert!(!sees(None, Some(&staff(&[])), StaffAccess::OwnSchools, &[]));
         assert!(!sees(None, Some(&staff(&["2"])), StaffAccess::Nothing, &[]));
         assert!(!sees(None, None, StaffAccess::OwnSchools, &[WORKERS[0]]));
+    }
+
+    #[test]
+    fn staff_of_another_source_see_nobody_where_its_entities_have_the_same_ids() {
+        let other = StaffMember { connection: 1, ..staff(&["1", "2"]) };
+        assert!(!sees(None, Some(&other), StaffAccess::OwnSchools, &[]));
     }
 
     #[test]

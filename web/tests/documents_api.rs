@@ -44,8 +44,12 @@ async fn a_document_goes_from_draft_to_completed_to_withdrawn() {
 
     let completed = caller.send(Method::POST, &format!("{path}/complete"), Some("k3"), None).await;
     assert_eq!((completed.status, &completed.body["status"]), (StatusCode::OK, &json!("completed")));
-    let read = caller.send(Method::GET, path, None, None).await;
+    site.rename(STUDENT, "Anna").await;
+    let mut read = caller.send(Method::GET, path, None, None).await;
+    let demographics = read.body.as_object_mut().unwrap().remove("demographics").unwrap();
     assert_eq!(read.body, completed.body);
+    assert_eq!(demographics["first_name"], json!("Ana <b>de</b> Vries"), "as it was when the document was made");
+    assert_eq!((&demographics["school"], &demographics["birth_date"]), (&json!("010"), &Value::Null));
 
     let withdrawn = caller.send(Method::POST, &format!("{path}/withdraw"), Some("k4"), None).await;
     assert_eq!(withdrawn.body["status"], json!("withdrawn"));

@@ -248,6 +248,15 @@ async fn staff_see_their_schools_students_only() {
 }
 
 #[tokio::test]
+async fn a_document_is_headed_with_the_name_of_its_day() {
+    house!(site, district, platform, browser);
+    site.rename(STUDENT, "Anna").await;
+    let page = browser.click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("Ana ") && !page.text.contains("Anna"), "{}", page.text);
+}
+
+#[tokio::test]
 async fn letter_case_of_an_id_does_not_matter() {
     house!(site, district, platform, browser);
     platform.configure(|config| config.user.sourced_id = TEACHER.to_uppercase());

@@ -76,6 +76,7 @@ fn member(source: &Source, row: Row<'_>, work: Work, scope: StaffScope) -> Optio
     view.sort();
     Some(Staff {
         id: row.key().to_string(),
+        connection: None,
         number: row.text(column::Staff::StaffNumber).map(str::to_owned),
         person: view.person_record(&view.person),
         teacher: work.teacher,

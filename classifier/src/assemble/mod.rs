@@ -186,8 +186,8 @@ impl<'a> Assembler<'a> {
     }
 
     /// The SIS's id in a roster id of this connection.
-    pub fn sis_id<'s>(&self, student: &'s str) -> Option<&'s str> {
-        student.strip_prefix(self.prefix)
+    pub fn sis_id<'s>(&self, person: &'s str) -> Option<&'s str> {
+        person.strip_prefix(self.prefix)
     }
 
     /// Whether the second look lists a student by the SIS's id.
@@ -200,18 +200,8 @@ impl<'a> Assembler<'a> {
     }
 
     /// Whether the pull holds a row of a person by this roster id, a student or not, alive or not. OneRoster's alone.
-    pub fn has_row(&self, student: &str) -> bool {
-        self.sis_id(student).is_some_and(|id| OneRoster::has_row(&self.looks.first, id))
-    }
-
-    /// As [`Assembler::has_row`], by the SIS's id.
-    pub fn has_user(&self, sis_id: &str) -> bool {
-        OneRoster::has_row(&self.looks.first, sis_id)
-    }
-
-    /// Whether the connection speaks OneRoster.
-    pub const fn is_oneroster(&self) -> bool {
-        self.oneroster.is_some()
+    pub fn has_row(&self, person: &str) -> bool {
+        self.sis_id(person).is_some_and(|id| OneRoster::has_row(&self.looks.first, id))
     }
 
     /// What a person's rows may lack because their whole pages do, by the SIS's id. OneRoster's alone.
@@ -234,6 +224,15 @@ impl<'a> Assembler<'a> {
         }
         let told = unknown.tells_staff(self.staff);
         told.then(|| directory::staff(&self.looks.first, &self.tables, self.staff))
+    }
+
+    /// Staff as the roster has them: ids after the connection's prefix, like students', and whose they are.
+    pub fn of_connection(&self, mut staff: Vec<Staff>) -> Vec<Staff> {
+        for member in &mut staff {
+            member.id.insert_str(0, self.prefix);
+            member.connection = Some(self.connection);
+        }
+        staff
     }
 
     /// Reads one student into `view`. `known` is the stored status.

@@ -28,7 +28,7 @@ pub use self::{
     facets::{Facet, Facets, Group, Reads, Value},
     laid::{doubts, is_undated, rows},
     people::{EMAIL, PHONE, SMS},
-    rekey::{Rekeyed, rekeyed, unlinked},
+    rekey::{Rekeyed, people_moved, rekeyed, unlinked},
 };
 use self::{people::is_guardian, roles::Spells};
 use super::{Assembler, Listed, Look, Reading, Students, Warnings};

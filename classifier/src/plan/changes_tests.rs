@@ -258,6 +258,7 @@ impl Stored {
             pages: pulled.pages,
             stored: self.students.values().map(|(stored, _)| stored.clone()).collect(),
             staff: Vec::new(),
+            said_of: Vec::new(),
             roster_version: 1,
             candidates: None,
         }

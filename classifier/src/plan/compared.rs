@@ -114,10 +114,11 @@ fn staff(
     let mut all = BTreeMap::new();
     for (number, side) in sides.iter().enumerate() {
         let Some(assembler) = &side.assembler else { continue };
-        let Some(mut listed) = assembler.staff(&side.unknown) else {
+        let Some(listed) = assembler.staff(&side.unknown) else {
             untold.push(number as u16);
             continue;
         };
+        let mut listed = assembler.of_connection(listed);
         if !side.unknown.is_empty() && !listed.is_empty() {
             for stored in records.staff()? {
                 let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
@@ -145,6 +146,6 @@ pub(super) fn staff_gone(sides: &[Side<'_>], stored: &[String], listed: &[Staff]
     let by_changes = sides.iter().filter(|side| side.by_changes && side.standing == Standing::Complete);
     let assemblers: Vec<&Assembler<'_>> = by_changes.filter_map(|side| side.assembler.as_ref()).collect();
     let is_listed = |id: &String| listed.binary_search_by(|member| member.id.cmp(id)).is_ok();
-    let is_told = |id: &String| assemblers.iter().any(|assembler| assembler.has_user(id));
+    let is_told = |id: &String| assemblers.iter().any(|assembler| assembler.has_row(id));
     stored.iter().filter(|id| !is_listed(id) && is_told(id)).cloned().collect()
 }

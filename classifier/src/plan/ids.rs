@@ -2,7 +2,7 @@
 //!
 //! Invariant: a plan in which somebody moves to another id waits for a person; a move is never a mass removal and a mass add.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::id::StudentId;
 use rollcall_store::{plan::StoredStudent, run::PullState};
@@ -29,6 +29,20 @@ impl Renamed {
         let moved = (self.moved > 0).then_some(HoldReason::Rekeyed(self.moved));
         moved.into_iter().chain((self.unlinked > 0).then_some(HoldReason::Unlinked(self.unlinked)))
     }
+}
+
+/// People of whom an administrator has said something and whose SIS has given them another id. Who could be two is nobody.
+pub(super) fn people_moved(facts: &PlanFacts, looks: &[Looks]) -> Vec<(String, String)> {
+    let mut moved: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (pull, looks) in facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull)) {
+        let connection = &facts.district.connections[usize::from(pull.pull.connection.0)];
+        let prefix = connection.id_prefix.as_deref().unwrap_or_default();
+        for (old, new) in oneroster::people_moved(&looks.first, prefix, &facts.said_of) {
+            moved.entry(old).or_default().insert(new);
+        }
+    }
+    let one = |(old, mut new): (String, BTreeSet<String>)| Some((old, new.pop_first().filter(|_| new.is_empty())?));
+    moved.into_iter().filter_map(one).collect()
 }
 
 /// Finds the students whose SIS has given them other ids. What is stored of them then stands under the new ones.

@@ -11,7 +11,7 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     board::{Ask, Progress},
-    district::StaffScope,
+    district::{StaffScope, WithdrawalDateIs},
     plan::StoredStudent,
     run::{Baseline, Counts},
 };
@@ -106,6 +106,7 @@ impl Campus {
             pages,
             stored: self.stored.values().map(|(stored, _)| stored.clone()).collect(),
             staff: Vec::new(),
+            said_of: Vec::new(),
             roster_version: 1,
             candidates: None,
         }
@@ -196,6 +197,37 @@ fn a_prefix_stands_before_students_and_is_none_of_the_source() {
     assert_eq!((record.id.0.as_str(), record.sis_id.as_deref()), ("C-A", Some("A")));
     assert_eq!(record.birth_date, Some(day("2014-02-03")), "demographics are found by the source's id");
     assert_eq!(record.contacts[0].id, "G1");
+}
+
+/// Two sources with one numbering: entities, staff and schools of both have the same ids.
+#[test]
+fn staff_are_kept_apart_by_source() {
+    let teacher = |name: &str| {
+        let roles = [role("teacher", (SCHOOL, true, "2024-08-01", None))];
+        json!({"sourcedId": "T1", "familyName": name, "roles": roles})
+    };
+    let of = |name: &str| Campus::of(vec![student("A", "2025-08-13", None), teacher(name)]);
+    let (mut first, second) = (of("Ek"), of("Li"));
+    let mut facts = first.facts();
+    facts.add_connection(second.facts(), "B-");
+    for (connection, prefix) in facts.district.connections.iter_mut().zip(["A-", "B-"]) {
+        connection.staff = StaffScope::Active;
+        connection.id_prefix = Some(prefix.to_owned());
+    }
+    let staff = plan(facts, &mut first).unwrap().staff;
+    let told = |member: &Staff| (member.id.clone(), member.connection, member.person.last_name.clone().unwrap());
+    let told: Vec<_> = staff.iter().map(told).collect();
+    assert_eq!(told, [("A-T1".to_owned(), Some(0), "Ek".to_owned()), ("B-T1".to_owned(), Some(1), "Li".to_owned())]);
+    assert!(staff.iter().all(|member| member.entities == [SCHOOL]), "entities are the source's own");
+}
+
+#[test]
+fn end_dates_are_exclusive_whatever_the_district_says_of_its_other_source() {
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", Some("2025-11-03"))]);
+    let mut facts = campus.facts();
+    facts.district.status.withdrawal_date_is = Some(WithdrawalDateIs::LastDayEnrolled);
+    let event = testing::events(&plan(facts, &mut campus).unwrap()).remove(0);
+    assert_eq!((event.to, event.rule), (Status::Inactive, Rule::PastOnly));
 }
 
 /// Today is 2025-11-03; end dates are exclusive.
@@ -414,4 +446,33 @@ fn people_who_get_other_ids_are_held_and_moved() {
     campus.night();
     campus.users.pop();
     assert_eq!(campus.counts().changed, 0, "nobody moves twice");
+}
+
+/// The platform names people by other ids from the night of the move on: what an administrator said about them goes with them.
+#[test]
+fn what_was_said_about_staff_follows_them_to_their_other_ids() {
+    let person = |id: &str, legacy: Value, word: &str| {
+        let roles = [role(word, (SCHOOL, true, "2024-08-01", None))];
+        json!({"sourcedId": id, "familyName": "Ek", "roles": roles, "metadata": {"ic.legacySourceId": legacy}})
+    };
+    let mut campus = Campus::of(vec![
+        person("N-1", json!(1), "teacher"),
+        person("N-2", json!("2"), "administrator"),
+        person("N-3", json!(3), "student"),
+        person("N-4", json!(4), "teacher"),
+        person("N-5", json!(4), "aide"),
+        person("t6", json!(7), "teacher"),
+        person("N-6", json!(6), "teacher"),
+    ]);
+    let mut moved = |prefix: &str, said: &[&str]| {
+        let mut facts = campus.facts();
+        facts.district.connections[0].id_prefix = Some(prefix.to_owned());
+        facts.said_of = said.iter().map(ToString::to_string).collect();
+        plan(facts, &mut campus).unwrap().people_moved
+    };
+    let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+    // Neither a student's id, nor one of two people, nor one that somebody has today, nor any that is no id of 1.1.
+    let said = ["t1", "a2", "s3", "t3", "t4", "t6", "1", "n-1", "t", "tt1", "t1@example.org"];
+    assert_eq!(moved("", &said), [pair("a2", "N-2"), pair("t1", "N-1")]);
+    assert_eq!(moved("B-", &["b-t1", "t1"]), [pair("b-t1", "B-N-1"), pair("t1", "N-1")]);
 }

@@ -444,20 +444,7 @@ fn a_run_without_a_source_or_a_grant_fails_and_says_which() {
 /// Two connections: the second one's students have a prefix.
 fn two_connections(first: &Sis, second: &Sis) -> PlanFacts {
     let mut facts = first.facts();
-    let mut other = second.facts();
-    facts.district.connections.push(facts.district.connections[0].clone());
-    facts.district.connections[1].id_prefix = Some("B-".to_owned());
-    let one = ConnectionNo(1);
-    for page in &mut other.pages {
-        page.connection = one;
-    }
-    let mut pull = other.pulls.remove(0);
-    pull.pull.connection = one;
-    for page in &mut pull.fragments {
-        page.connection = one;
-    }
-    facts.pages.extend(other.pages);
-    facts.pulls.push(pull);
+    facts.add_connection(second.facts(), "B-");
     facts
 }
 

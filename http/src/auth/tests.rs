@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use rollcall_proto::clock::ManualClock;
@@ -82,6 +84,33 @@ async fn credentials_go_where_the_connection_says() {
         let tokens = Tokens::new(Arc::new(clock()));
         assert_eq!(bearer(&tokens, &credentials(&server, &extra)).await.unwrap(), token);
     }
+}
+
+/// OneRoster's servers take id and secret as they stand: Campus keys hold parentheses, which URL-encoding would change.
+#[tokio::test]
+async fn oneroster_credentials_are_not_encoded_and_no_scope_is_sent_where_none_is_set() {
+    let server = MockServer::start().await;
+    let form = |request: &Request| -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(&request.body).into_owned().collect()
+    };
+    let sent = async |extra: Value, token: &str| {
+        server.reset().await;
+        Mock::given(method("POST")).respond_with(granted(token, 60)).expect(1).mount(&server).await;
+        let mut oneroster = json!({"kind": "oneroster", "token_url": format!("{}/token", server.uri()),
+            "client_id": "InfiniteCampus_(vendor)/key"});
+        oneroster.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let credentials = credentials(&server, &oneroster);
+        assert_eq!(bearer(&Tokens::new(Arc::new(clock())), &credentials).await.unwrap(), token);
+        server.received_requests().await.unwrap().remove(0)
+    };
+    let plain = sent(json!({}), "without").await;
+    // The base64 of `InfiniteCampus_(vendor)/key:se/cret`.
+    assert_eq!(plain.headers["authorization"], "Basic SW5maW5pdGVDYW1wdXNfKHZlbmRvcikva2V5OnNlL2NyZXQ=");
+    assert!(!form(&plain).contains_key("scope"), "no parameter at all, not an empty one");
+    let by_form = sent(json!({"credentials": "form"}), "by form").await;
+    assert!(!by_form.headers.contains_key("authorization") && !form(&by_form).contains_key("scope"));
+    let scoped = sent(json!({"scope": "a b"}), "with").await;
+    assert_eq!(form(&scoped).get("scope").map(String::as_str), Some("a b"));
 }
 
 #[tokio::test]

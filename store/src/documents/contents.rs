@@ -6,7 +6,9 @@
 use rollcall_proto::{
     id::{DistrictId, StudentId},
     packed,
+    roster::Student,
 };
+use serde::de::DeserializeOwned;
 
 use super::reading::file_type;
 use crate::{
@@ -39,12 +41,8 @@ impl Store {
         self.json_content(district, id, "data", sql).await
     }
 
-    /// The student's demographics as they were when the document was made: a record of the roster as JSON.
-    pub async fn document_demographics(
-        &self,
-        district: &DistrictId,
-        id: &DocumentId,
-    ) -> Result<Option<serde_json::Value>> {
+    /// The student's demographics as they were when the document was made: the roster's record of that day.
+    pub async fn document_demographics(&self, district: &DistrictId, id: &DocumentId) -> Result<Option<Student>> {
         let sql = "SELECT sealed, version FROM document_content WHERE district = $1 AND document_id = $2 \
                    AND version = 1 AND part = 'demographics'";
         self.json_content(district, id, "demographics", sql).await
@@ -113,13 +111,13 @@ impl Store {
         packed::decompress(&compressed, LARGEST).map_err(StoreError::compress)
     }
 
-    async fn json_content(
+    async fn json_content<T: DeserializeOwned>(
         &self,
         district: &DistrictId,
         id: &DocumentId,
         part: &'static str,
         sql: &'static str,
-    ) -> Result<Option<serde_json::Value>> {
+    ) -> Result<Option<T>> {
         let Some(row) = self.content(district, id, sql).await? else { return Ok(None) };
         let plain = self.open_content(district, id, part, &row)?;
         serde_json::from_slice(&plain).map(Some).map_err(|error| json_unreadable("document's content", &error))

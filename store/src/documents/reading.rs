@@ -56,7 +56,7 @@ impl Store {
         let operation = "list documents";
         let mut tx = self.read(district, operation).await?;
         let after = filter.after.as_ref().map_or("", DocumentId::as_str);
-        let student = rekeyed::today_of(&mut tx, district, filter.student.as_ref()).await?.map(|student| student.0);
+        let student = rekeyed::meant_of(&mut tx, district, filter.student.as_ref()).await?.map(|student| student.0);
         let status = filter.status.map(DocumentStatus::as_str);
         let values = args![district, after, student, filter.program.clone(), status, filter.limit.unwrap_or(i64::MAX)];
         let rows = tx.rows(operation, LIST, values).await?;
@@ -87,7 +87,7 @@ impl Store {
     ) -> Result<Vec<CompletedDocument>> {
         let operation = "read the completed documents";
         let mut tx = self.read(district, operation).await?;
-        let student = rekeyed::today_of(&mut tx, district, student).await?;
+        let student = rekeyed::meant_of(&mut tx, district, student).await?;
         let values = args![district, student.map(|student| student.0)];
         let rows = tx.rows(operation, COMPLETED, values).await?;
         tx.commit(operation).await?;

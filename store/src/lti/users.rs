@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::id::{DistrictId, StudentId};
+use rollcall_proto::id::{DistrictId, RunId, StudentId};
 
-use super::{LtiUser, StaffMember, StudentScope, Subject, UserAccess, registrations::entry};
+use super::{LtiUser, StudentScope, Subject, UserAccess, registrations::entry};
 use crate::{
     Store, StoreError,
     district::{District, WithdrawalDateIs},
     districts::{json_unreadable, lock},
     rekeyed,
-    roster::load::read_json,
     sql::{Row, Tx, args},
     trail,
 };
@@ -23,7 +22,7 @@ const DELETE_USER: &str = "DELETE FROM lti_user WHERE district = $1 AND (user_id
 
 /// A person's id or address as it is kept: platforms spell the same one in either letter case. Lowered here, since the
 /// engines' own `lower` differ beyond ASCII.
-fn canonical(user_id: &str) -> String {
+pub(super) fn canonical(user_id: &str) -> String {
     user_id.trim().to_lowercase()
 }
 
@@ -50,9 +49,10 @@ impl Store {
     ) -> Result<()> {
         let operation = "keep an LTI user";
         let user_id = &canonical(user_id);
-        let text = serde_json::to_string(access).map_err(|error| json_unreadable("LTI user", &error))?;
         let mut tx = self.begin(district, operation).await?;
         lock(&mut tx, district).await?;
+        let access = named_by_roster(&mut tx, district, access).await?;
+        let text = serde_json::to_string(&access).map_err(|error| json_unreadable("LTI user", &error))?;
         tx.execute(operation, DELETE_USER, args![district, user_id]).await?;
         let sql =
             "INSERT INTO lti_user (district, user_id, access, created_at, created_by) VALUES ($1, $2, $3, $4, $5)";
@@ -101,36 +101,6 @@ impl Store {
         tx.commit(operation).await?;
         let users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
         Ok(users.into_iter().min_by_key(|user| breadth(&user.access)))
-    }
-
-    /// A member of the roster's staff who has not left, by the SIS's id. Letter case does not matter: platforms spell the same UUID either way.
-    pub async fn staff_by_id(&self, district: &DistrictId, id: &str) -> Result<Option<StaffMember>> {
-        let operation = "find a member of staff";
-        let mut tx = self.read(district, operation).await?;
-        let sql = "SELECT staff_id, CAST(entities AS text) FROM staff \
-                   WHERE district = $1 AND left_at IS NULL AND staff_id IN ($2, $3, $4) ORDER BY staff_id <> $2, staff_id LIMIT 1";
-        let row = tx.row(operation, sql, args![district, id, id.to_lowercase(), id.to_uppercase()]).await?;
-        tx.commit(operation).await?;
-        row.as_ref().map(staff).transpose()
-    }
-
-    /// A member of the roster's staff who has not left, by an e-mail address that no other such member has.
-    pub async fn staff_by_email(&self, district: &DistrictId, address: &str) -> Result<Option<StaffMember>> {
-        let operation = "find a member of staff";
-        let mut tx = self.read(district, operation).await?;
-        let sql = if tx.is_postgres() {
-            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND left_at IS NULL AND EXISTS (SELECT 1 FROM \
-             jsonb_array_elements(s.emails) e WHERE lower(e ->> 'address') = $2) ORDER BY staff_id LIMIT 2"
-        } else {
-            "SELECT staff_id, CAST(entities AS text) FROM staff s WHERE district = $1 AND left_at IS NULL AND EXISTS (SELECT 1 FROM \
-             json_each(s.emails) e WHERE lower(e.value ->> '$.address') = $2) ORDER BY staff_id LIMIT 2"
-        };
-        let rows = tx.rows(operation, sql, args![district, canonical(address)]).await?;
-        tx.commit(operation).await?;
-        match rows.as_slice() {
-            [one] => staff(one).map(Some),
-            _ => Ok(None),
-        }
     }
 
     /// The student that a launch names by the SIS's id, with or without the prefix of its connection, in whatever
@@ -211,6 +181,34 @@ pub(crate) async fn follow(tx: &mut Tx, district: &DistrictId, old: &[String], n
     Ok(())
 }
 
+/// Lets what an administrator said about people follow them to the ids that their SIS has given them; of several spellings the
+/// strictest. What was said of a new id already is newer and stays.
+pub(crate) async fn follow_people(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    moved: &[(String, String)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let operation = "let what was said about people follow a move";
+    let said = "SELECT user_id, access, created_at, created_by FROM lti_user \
+                WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY user_id";
+    for (old, new) in moved {
+        let (old, new) = (canonical(old), canonical(new));
+        if tx.row(operation, said, args![district, &new]).await?.is_some() {
+            continue;
+        }
+        let rows = tx.rows(operation, said, args![district, &old]).await?;
+        let users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
+        let Some(strictest) = users.into_iter().min_by_key(|user| breadth(&user.access)) else { continue };
+        let sql = "UPDATE lti_user SET user_id = $3 WHERE district = $1 AND user_id = $2";
+        tx.execute(operation, sql, args![district, strictest.user_id, &new]).await?;
+        let detail = format!("user={old} now={new}");
+        trail::write(tx, &entry(district, "lti.user.move", &format!("run {run}"), detail, now)).await?;
+    }
+    Ok(())
+}
+
 /// Puts today's ids in place of those of before, each once. False: none of them has moved.
 fn renamed(access: &mut UserAccess, moved: &BTreeMap<&str, &String>) -> bool {
     let StudentScope::Students(ids) = &mut access.students else { return false };
@@ -223,6 +221,17 @@ fn renamed(access: &mut UserAccess, moved: &BTreeMap<&str, &String>) -> bool {
     let mut seen = BTreeSet::new();
     ids.retain(|id| seen.insert(id.clone()));
     *ids != before
+}
+
+/// The students of a list as the roster spells them.
+async fn named_by_roster(tx: &mut Tx, district: &DistrictId, access: &UserAccess) -> Result<UserAccess> {
+    let mut access = access.clone();
+    if let StudentScope::Students(students) = &mut access.students {
+        for student in students {
+            *student = rekeyed::meant(tx, district, &StudentId(student.clone())).await?.0;
+        }
+    }
+    Ok(access)
 }
 
 async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &str) -> Result<Option<StudentId>> {
@@ -245,32 +254,36 @@ async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &st
 }
 
 async fn subject(tx: &mut Tx, config: &District, student_id: StudentId, today: NaiveDate) -> Result<Subject> {
-    let (schools, entities) = places(tx, config, &student_id, today).await?;
     let earlier_ids = rekeyed::earlier(tx, &config.id, &student_id).await?;
-    Ok(Subject { student_id, earlier_ids, schools, entities })
+    let nowhere = Subject { student_id, earlier_ids, connection: 0, schools: Vec::new(), entities: Vec::new() };
+    places(tx, config, nowhere, today).await
 }
 
-/// Schools and entities. A student whom the source lists no more is nowhere, whatever the enrollments last said.
-async fn places(
-    tx: &mut Tx,
-    config: &District,
-    student: &StudentId,
-    today: NaiveDate,
-) -> Result<(Vec<String>, Vec<String>)> {
+/// Puts schools and entities to a student. One whom the source lists no more is nowhere, whatever the enrollments last said.
+async fn places(tx: &mut Tx, config: &District, nowhere: Subject, today: NaiveDate) -> Result<Subject> {
     let operation = "find the schools of a student";
     let sql = "SELECT connection FROM student WHERE district = $1 AND student_id = $2 AND missing_since IS NULL";
-    let Some(row) = tx.row(operation, sql, args![&config.id, student]).await? else { return Ok(Default::default()) };
-    let until = earliest_end(config, row.get(0)?, today);
+    let Some(row) = tx.row(operation, sql, args![&config.id, &nowhere.student_id]).await? else { return Ok(nowhere) };
+    let mut subject = Subject { connection: row.get(0)?, ..nowhere };
+    let until = earliest_end(config, subject.connection, today);
     let sql = "SELECT DISTINCT school, entity FROM enrollment WHERE district = $1 AND student_id = $2 AND listed \
                AND NOT no_show AND (withdrawal_date IS NULL OR withdrawal_date >= $3) ORDER BY school, entity";
-    let rows = tx.rows(operation, sql, args![&config.id, student, until]).await?;
-    let mut schools = Vec::new();
-    let mut entities = Vec::new();
-    for row in &rows {
-        schools.extend(row.get::<Option<String>>(0)?);
-        entities.push(row.get(1)?);
+    for row in tx.rows(operation, sql, args![&config.id, &subject.student_id, until]).await? {
+        if let Some(code) = row.get::<Option<String>>(0)? {
+            subject.schools.extend(called(config, subject.connection, code));
+        }
+        subject.entities.push(row.get(1)?);
     }
-    Ok((schools, entities))
+    Ok(subject)
+}
+
+/// What an administrator may call a school of a connection: schools of two sources may have one code, so that it stands after
+/// the prefix like students' ids. Where there is one source, its own code means it too.
+fn called(config: &District, connection: u16, code: String) -> Vec<String> {
+    let prefix = config.connections.get(usize::from(connection)).and_then(|one| one.id_prefix.as_deref());
+    let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) else { return vec![code] };
+    let with_prefix = format!("{prefix}{code}");
+    if config.connections.len() == 1 { vec![code, with_prefix] } else { vec![with_prefix] }
 }
 
 /// The earliest withdrawal date of a student who is still there on `today`.
@@ -291,10 +304,6 @@ fn user(row: &Row) -> Result<LtiUser> {
         created_at: row.get(2)?,
         created_by: row.get(3)?,
     })
-}
-
-fn staff(row: &Row) -> Result<StaffMember> {
-    Ok(StaffMember { staff_id: row.get(0)?, entities: read_json(row, 1)? })
 }
 
 #[cfg(test)]

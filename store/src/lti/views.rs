@@ -51,7 +51,7 @@ impl Store {
         let sql = "SELECT at, student_id, program, document_id, user_id, issuer, outcome FROM document_view \
                    WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2 OR student_id IN \
                    (SELECT old_id FROM student_rekey WHERE district = $1 AND new_id = $2)) ORDER BY id DESC LIMIT $3";
-        let student = rekeyed::today_of(&mut tx, district, student).await?.map(|student| student.0);
+        let student = rekeyed::meant_of(&mut tx, district, student).await?.map(|student| student.0);
         let rows = tx.rows(operation, sql, args![district, student, limit]).await?;
         tx.commit(operation).await?;
         rows.iter().map(view).collect()

@@ -203,7 +203,7 @@ fn read_contact(row: &Row) -> Result<Contact> {
 /// All staff, by id.
 pub(crate) async fn staff(tx: &mut Tx, district: &DistrictId) -> Result<Vec<Staff>> {
     let sql = "SELECT staff_id, number, teacher, CAST(entities AS text), name_id, first_name, middle_name, last_name, \
-               CAST(phones AS text), CAST(emails AS text), CAST(addresses AS text) \
+               CAST(phones AS text), CAST(emails AS text), CAST(addresses AS text), connection \
                FROM staff WHERE district = $1 ORDER BY staff_id";
     tx.rows("read the staff", sql, args![district]).await?.iter().map(read_staff).collect()
 }
@@ -215,6 +215,7 @@ fn read_staff(row: &Row) -> Result<Staff> {
         teacher: row.get(2)?,
         entities: read_json(row, 3)?,
         person: read_person(row, 4)?,
+        connection: row.get(11)?,
     })
 }
 

@@ -24,6 +24,7 @@ use crate::{
 crate::on_both_engines! {
     programs_are_the_common_ones_and_the_districts_own,
     a_document_reads_back_and_keeps_the_demographics_of_its_day,
+    a_document_names_its_student_as_the_sis_spells_the_id,
     the_same_document_again_changes_nothing,
     a_document_moves_one_way_only,
     what_cannot_be_is_refused_with_a_reason,
@@ -104,12 +105,31 @@ async fn a_document_reads_back_and_keeps_the_demographics_of_its_day(f: Fixture)
     assert_eq!(f.store.document_data(&district, &key).await.unwrap(), document("d").data);
     assert_eq!(f.store.document_file(&district, &key).await.unwrap(), document("d").file);
     let before = f.store.document_demographics(&district, &key).await.unwrap().unwrap();
-    assert_eq!(before["grade"], "05");
+    assert_eq!(before.grade.as_deref(), Some("05"));
     let mut older = student("1");
     older.grade = Some("06".to_owned());
     applied(&f.store, &district, 2, vec![changed(older)]).await;
     save(&f.store, &district, &NewDocument { kind: "IEP, amended".to_owned(), ..document("d") }, 20).await;
     assert_eq!(f.store.document_demographics(&district, &key).await.unwrap(), Some(before));
+}
+
+/// Campus shows UUIDs in either letter case; they are kept in small letters.
+async fn a_document_names_its_student_as_the_sis_spells_the_id(f: Fixture) {
+    const SMALL: &str = "0f6b1c2d-ab12-4cde-8f00-0123456789ab";
+    let district = house(&f.store).await;
+    applied(&f.store, &district, 2, vec![added(student(SMALL))]).await;
+    let capitals = SMALL.to_uppercase();
+    let of = |spelled: &str| NewDocument { student: id(spelled), ..document("d") };
+    assert_eq!(f.store.check_document(&district, &of(&capitals), SaveMode::Create).await.unwrap(), Ok(()));
+    assert_eq!(save(&f.store, &district, &of(&capitals), 10).await.document.student, id(SMALL));
+    assert!(!save(&f.store, &district, &of(SMALL), 11).await.changed, "the same student, whatever the letters");
+    for spelled in [SMALL, &capitals] {
+        let filter = DocumentFilter { student: Some(id(spelled)), ..DocumentFilter::default() };
+        assert_eq!(f.store.documents(&district, &filter).await.unwrap().len(), 1, "{spelled}");
+    }
+    let other = NewDocument { id: "e".parse().unwrap(), ..of("0F6B1C2D-AB12-4CDE-8F00-0123456789AC") };
+    let refused = f.store.check_document(&district, &other, SaveMode::Create).await.unwrap();
+    assert_eq!(refused, Err(DocumentRefused::NoStudent));
 }
 
 async fn the_same_document_again_changes_nothing(f: Fixture) {
@@ -491,7 +511,7 @@ async fn a_student_is_the_same_under_ids_of_before(f: Fixture) {
         let made = save(store, &district, &new, number).await;
         assert!(made.created && made.document.student == id("c-1"), "{named}");
         let demographics = store.document_demographics(&district, &new.id).await.unwrap().unwrap();
-        assert_eq!(demographics["id"], "c-1", "copied from the student of today");
+        assert_eq!(demographics.id, id("c-1"), "copied from the student of today");
         let replaced = NewDocument { kind: format!("by {named}"), ..new };
         assert!(save(store, &district, &replaced, number + 10).await.changed, "{named}");
     }

@@ -17,6 +17,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::{
     id::{RunId, StudentId},
     message::{Body, FlagSync, Message},
+    roster::Student,
 };
 use rollcall_store::{
     document::{
@@ -102,6 +103,54 @@ struct DocumentAnswer {
     updated_at: DateTime<Utc>,
     /// When it was completed.
     completed_at: Option<DateTime<Utc>>,
+}
+
+/// A document as kept, and its student as known when it was made.
+#[derive(Serialize, ToSchema)]
+struct DocumentDetails {
+    #[serde(flatten)]
+    document: DocumentAnswer,
+    /// As they were when the document was made, whatever the roster says since.
+    demographics: Option<Demographics>,
+}
+
+/// What was known of a student on a day.
+#[derive(Serialize, ToSchema)]
+struct Demographics {
+    /// Given name.
+    first_name: Option<String>,
+    /// Middle name.
+    middle_name: Option<String>,
+    /// Family name.
+    last_name: Option<String>,
+    /// Day of birth.
+    birth_date: Option<NaiveDate>,
+    /// Gender code.
+    gender: Option<String>,
+    /// Grade.
+    grade: Option<String>,
+    /// Code of the school.
+    school: Option<String>,
+    /// The district's number of the student.
+    local_id: Option<String>,
+    /// The state's number of the student.
+    state_id: Option<String>,
+}
+
+impl From<Student> for Demographics {
+    fn from(student: Student) -> Self {
+        Self {
+            first_name: student.person.first_name,
+            middle_name: student.person.middle_name,
+            last_name: student.person.last_name,
+            birth_date: student.birth_date,
+            gender: student.gender,
+            grade: student.grade,
+            school: student.school,
+            local_id: student.local_id,
+            state_id: student.state_id,
+        }
+    }
 }
 
 impl From<Document> for DocumentAnswer {
@@ -214,7 +263,7 @@ pub(super) async fn create(
     security(("oauth2" = ["documents"])),
     params(("document_id" = String, Path, description = "Its id")),
     responses(
-        (status = 200, description = "The document", body = DocumentAnswer),
+        (status = 200, description = "The document", body = DocumentDetails),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
@@ -222,9 +271,10 @@ pub(super) async fn create(
 )]
 pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
-    let found = app.store.document(&caller.district, &document_id(id)?).await?;
-    let document = found.ok_or(DocumentRefused::Missing)?;
-    Ok(Json(DocumentAnswer::from(document)).into_response())
+    let id = document_id(id)?;
+    let document = app.store.document(&caller.district, &id).await?.ok_or(DocumentRefused::Missing)?;
+    let demographics = app.store.document_demographics(&caller.district, &id).await?.map(Demographics::from);
+    Ok(Json(DocumentDetails { document: document.into(), demographics }).into_response())
 }
 
 /// Replace a document.

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_proto::id::StudentId;
+use rollcall_proto::{id::StudentId, roster::Person};
 use rollcall_store::{
     document::{Document, FileType},
     flag::Flag,
@@ -174,12 +174,13 @@ async fn show(
         return Err(Refusal::Access);
     }
     let newest = app.store.newest_completed_document(site.id(), &student.student_id, &program).await?;
-    let name = student_name(app, site, &student.student_id).await?;
     let ancestors = frame_ancestors(registration);
     let Some(document) = newest else {
+        let name = student_name(app, site, &student.student_id).await?;
         app.store.log_view(&view(ViewOutcome::NoDocument, None)).await?;
         return Ok(pages::no_document(&name, &program, &ancestors));
     };
+    let name = name_in(app, site, &document).await?;
     let ticket = random::token()?;
     let shown = (document.id.as_str(), Digest::of(&ticket), now + TICKET_GOOD_FOR);
     app.store.log_view(&view(ViewOutcome::Shown, Some(shown))).await?;
@@ -242,12 +243,24 @@ async fn allowed(
     }))
 }
 
+/// What the student is called today.
 async fn student_name(app: &App, site: &Site, student: &StudentId) -> Result<String, Refusal> {
     let found = app.store.student(site.id(), &student.0).await?;
-    let person = found.map(|detail| detail.record.person);
+    Ok(called(found.map(|detail| detail.record.person)))
+}
+
+/// What the student was called when the document was made, which is what stands in it.
+async fn name_in(app: &App, site: &Site, document: &Document) -> Result<String, Refusal> {
+    match app.store.document_demographics(site.id(), &document.id).await? {
+        Some(of_its_day) => Ok(called(Some(of_its_day.person))),
+        None => student_name(app, site, &document.student).await,
+    }
+}
+
+fn called(person: Option<Person>) -> String {
     let parts = person.as_ref().map(|person| [&person.first_name, &person.last_name]);
     let name: Vec<&str> = parts.into_iter().flatten().filter_map(|part| part.as_deref()).collect();
-    Ok(if name.is_empty() { "this student".to_owned() } else { name.join(" ") })
+    if name.is_empty() { "this student".to_owned() } else { name.join(" ") }
 }
 
 fn viewer(document: &Document, student: &str, ticket: &str, ancestors: &[String]) -> Response {

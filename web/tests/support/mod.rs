@@ -170,7 +170,8 @@ impl Site {
     pub async fn connections(&self, id: &str, prefixes: &[Option<&str>]) -> DistrictId {
         let connection = |prefix: Option<&str>| {
             let url = "https://sis.example/API";
-            json!({"kind": "oneroster", "base_url": url, "client_id": "rollcall", "id_prefix": prefix})
+            json!({"kind": "oneroster", "base_url": url, "client_id": "rollcall", "id_prefix": prefix,
+                "staff": "active"})
         };
         let connections: Vec<Value> = prefixes.iter().copied().map(connection).collect();
         let json = json!({
@@ -190,14 +191,24 @@ impl Site {
         pool.close().await;
     }
 
+    /// The student is called otherwise from now on.
+    pub async fn rename(&self, student: &str, first_name: &str) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let query =
+            sqlx::query("UPDATE student SET first_name = $2 WHERE student_id = $1").bind(student).bind(first_name);
+        assert_eq!(query.execute(&pool).await.unwrap().rows_affected(), 1);
+        pool.close().await;
+    }
+
     async fn roster(&self, id: &str) {
         let path = self.dir.path().join("store.db");
         let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
         for student in [(STUDENT, "Ana <b>de</b> Vries", "010", "1"), (OTHER_STUDENT, "Bo", "020", "2")] {
             add_student(&pool, id, student).await;
         }
-        let staff_sql = "INSERT INTO staff (district, staff_id, name_id, phones, emails, addresses, teacher, entities, run) \
-             VALUES ($1, $2, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
+        let staff_sql = "INSERT INTO staff (district, staff_id, connection, name_id, phones, emails, addresses, teacher, entities, run) \
+             VALUES ($1, $2, 0, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
              '[\"1\"]', x'00000000000000000000000000000001')";
         pool.execute(sqlx::query(staff_sql).bind(id).bind(TEACHER)).await.unwrap();
         pool.close().await;

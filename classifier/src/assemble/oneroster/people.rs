@@ -81,6 +81,7 @@ pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option
     entities.dedup();
     Some(Staff {
         id: row.text(U::SourcedId)?.to_owned(),
+        connection: None,
         number: row.text(U::Identifier).map(str::to_owned),
         person: view.person_record(&view.person),
         teacher,

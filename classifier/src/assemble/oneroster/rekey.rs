@@ -1,7 +1,7 @@
 //! A SIS that moves from OneRoster 1.1 to 1.2 gives all its people other ids. 1.2 tells the old one, without its letter, as
 //! `metadata."ic.legacySourceId"` (wire page 2.3); by it a stored student is found again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::id::StudentId;
 use rollcall_store::plan::StoredStudent;
@@ -34,6 +34,29 @@ pub fn rekeyed(source: &Source, connection: u16, prefix: &str, stored: &[StoredS
         }
     }
     one_each(rekeyed)
+}
+
+/// Staff of whom an administrator has said something (`said`, in small letters, with or without the prefix) under an id of
+/// 1.1, and the ids that they are listed under now. Which letters Campus puts before staff is not written down: any but a
+/// student's is taken.
+pub fn people_moved(source: &Source, prefix: &str, said: &[String]) -> Vec<(String, String)> {
+    let small = prefix.to_lowercase();
+    let mut by_legacy: BTreeMap<&str, Vec<(&String, &str)>> = BTreeMap::new();
+    for id in said {
+        let (before, bare) = id.strip_prefix(&small).map_or(("", id.as_str()), |bare| (prefix, bare));
+        let legacy = bare.strip_prefix(|letter: char| letter.is_ascii_lowercase() && !LETTER.contains(letter));
+        if let Some(legacy) = legacy.filter(|legacy| !legacy.is_empty() && !OneRoster::has_row(source, bare)) {
+            by_legacy.entry(legacy).or_default().push((id, before));
+        }
+    }
+    let mut moved = BTreeSet::new();
+    for place in source.places(Kind::User) {
+        let row = source.row(*place);
+        let (Some(id), Some(legacy)) = (row.text(U::SourcedId), row.text(U::LegacyId)) else { continue };
+        let found = by_legacy.get(legacy.to_lowercase().as_str()).filter(|_| !is_student(row));
+        moved.extend(found.into_iter().flatten().map(|(said, before)| ((*said).clone(), format!("{before}{id}"))));
+    }
+    moved.into_iter().collect()
 }
 
 /// How many attending students of a connection are listed no more, where they are most of them and as many are listed whom

@@ -1,6 +1,6 @@
 //! What a page tells about its listing, without reading its rows (wire page 1.4). Pure.
 //!
-//! `X-Total-Count` and `Link` are optional. A listing ends at a page without rows; where `Link` is sent, at the page that
+//! `X-Total-Count` and `Link` are optional. A listing ends at a page without rows; where `Link` tells of pages, at the page that
 //! has no `next`; and otherwise at a page with fewer rows than were asked for, once page 1 has told how many a page really
 //! holds. A total that says otherwise keeps the listing open, so that half of it never looks like the whole.
 //!
@@ -84,9 +84,9 @@ pub(super) fn rows_of<'a>(asked: Asked<'_>, body: &'a [u8]) -> Result<&'a str, S
 /// What `Link` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Next {
-    /// There is no such header.
+    /// Nothing of pages: there is no such header, or one of other things (a proxy's `preload`).
     Untold,
-    /// There is one, and it names no next page.
+    /// It tells of pages, and names no next one.
     None,
     /// The next page begins where this one ends.
     Counted,
@@ -96,7 +96,11 @@ enum Next {
 
 fn next_of(asked: Asked<'_>, rows: u32, reply: &Reply) -> Result<Next, SisError> {
     let Some(header) = &reply.link else { return Ok(Next::Untold) };
-    let Some(target) = link(header, "next") else { return Ok(Next::None) };
+    let Some(target) = link(header, "next") else {
+        let tells_of_pages =
+            ["prev", "previous", "first", "last"].iter().any(|relation| link(header, relation).is_some());
+        return Ok(if tells_of_pages { Next::None } else { Next::Untold });
+    };
     let elsewhere = || SisError::NextElsewhere { what: asked.what.to_owned() };
     let url = asked.url.join(target).map_err(|_| elsewhere())?;
     if url.origin() != asked.url.origin() {
@@ -153,6 +157,7 @@ mod tests {
     fn the_stop_rules() {
         let next = |offset: u32| format!("<https://x.example/v1p2/users?offset={offset}&limit=2>; rel=\"next\"");
         let first = "</v1p2/users?offset=0>; rel=\"first\"".to_owned();
+        let styles = "</next.css>; rel=preload; as=style".to_owned();
         // (page, rows of 2 asked for, total, link) → (last, past the end)
         let cases = [
             (1, 2, None, None, (false, false)),
@@ -174,6 +179,15 @@ mod tests {
             (1, 1, Some("1"), Some(first.clone()), (true, false)),
             (1, 2, Some("5"), Some(first.clone()), (false, false)),
             (2, 0, Some("5"), Some(next(4)), (false, true)),
+            (2, 2, None, Some("</v1p2/users?offset=0>; rel=\"prev\"".to_owned()), (true, false)),
+            (1, 2, None, Some("</v1p2/users?offset=0>; rel=last".to_owned()), (true, false)),
+            // A header that says nothing of pages is none.
+            (1, 2, None, Some(styles.clone()), (false, false)),
+            (1, 1, None, Some(styles.clone()), (false, false)),
+            (2, 2, None, Some(styles.clone()), (false, false)),
+            (2, 1, None, Some(styles.clone()), (true, false)),
+            (2, 1, Some("9"), Some(styles.clone()), (false, false)),
+            (2, 2, None, Some(format!("{styles}, {first}")), (true, false)),
         ];
         for (page, rows, total, link, expected) in cases {
             let facts = read(page, rows, total, link.as_deref()).unwrap();
