@@ -3,7 +3,7 @@
 //!
 //! Its true contract is not public: it stands in each district's own documentation (connection, Edit, Troubleshooting
 //! Documentation). The defaults are wire/oneroster-campus.md 2.5's conservative contract. An empty name means that Campus
-//! has no such field: it is neither sent nor read.
+//! has no such field: it is neither sent nor read, and nothing is filtered by it.
 
 use chrono::NaiveDate;
 use rollcall_store::flag::PushedFlag;
