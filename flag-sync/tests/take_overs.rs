@@ -380,6 +380,7 @@ async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {
     assert_eq!(house.old()["old-0"], Some(day("2026-08-19")));
     moved.programs[0].cutover = Some(day("2026-08-25"));
     house.apply(&moved).await;
+    house.show().await;
     let refused = house.try_approve(&[]).await;
     assert_eq!(refused, Err(TakeOverRefused::Approved(SPED.to_owned())), "one is ended: the day stays");
 }

@@ -42,6 +42,10 @@ fn sample(kind: Kind) -> Message {
     match plain.body {
         Body::Students(_) => samples::rekeyed(1),
         Body::Page(_) => samples::told(),
+        Body::FlagSync(sync) => {
+            let program = Some("Section 504".to_owned());
+            Message { body: Body::FlagSync(FlagSync { program, ..sync }), ..plain }
+        }
         _ => plain,
     }
 }

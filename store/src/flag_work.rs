@@ -231,7 +231,7 @@ impl Store {
         actor: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<String>> {
-        let operation = "approve take-overs";
+        let operation = "approve a take-over";
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
         for plan in plans {

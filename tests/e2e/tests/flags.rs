@@ -77,6 +77,8 @@ type Ends<'a> = &'a dyn Fn() -> (Option<NaiveDate>, Option<NaiveDate>);
 
 /// A person looks at the plan, and approves what was shown.
 async fn approved_on_the_command_line(house: &House, ends: Ends<'_>) {
+    let unseen = house.rollcall(&["flags", "approve", "--district", DISTRICT]).await.expect_code(1);
+    assert!(unseen.stderr.contains("nobody was shown") && unseen.stderr.contains("flags plan"), "{}", unseen.stderr);
     let plan = ["flags", "plan", "--district", DISTRICT, "--program", "Section 504", "--format", "json"];
     let plan: Vec<Value> = house.rollcall(&plan).await.expect_code(0).read();
     assert_eq!((&plan[0]["to_end"], &plan[0]["without_new"]), (&json!(2), &json!(1)), "{plan:#?}");
@@ -86,8 +88,11 @@ async fn approved_on_the_command_line(house: &House, ends: Ends<'_>) {
     assert!(other.stderr.contains("look at it again"), "{}", other.stderr);
     assert_eq!(ends(), (None, None), "nothing ends before the approval");
     let hash: &'static str = plan[0]["plan_hash"].as_str().unwrap().to_owned().leak();
+    // What was shown is what is approved where no plan is named.
+    let approved = house.rollcall(&["flags", "approve", "--district", DISTRICT]).await.expect_code(0);
+    assert!(approved.stderr.contains(hash), "{}", approved.stderr);
     house.rollcall(&approve(hash)).await.expect_code(0);
-    house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+    house.rollcall(&["flags", "push", "--district", DISTRICT, "--program", "Section 504"]).await.expect_code(0);
 }
 
 /// The same by a program, over the JSON API.
