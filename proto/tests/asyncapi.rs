@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::{
     codec::{FIELDS, Kind, decode, encode},
-    message::{Body, Change, EVENTS_PER_MESSAGE, Message},
+    message::{Body, Change, EVENTS_PER_MESSAGE, FlagSync, Message},
     roster::{ContactKind, Rule, Status},
     topology::{EXCHANGE, Queue, queue_of, routing_key},
 };
