@@ -72,7 +72,7 @@ impl Context {
     /// Asks for a district's flags, now that a run of it has stopped. Where it has none, nothing is asked.
     pub async fn ask_for_flags(&self, run: RunKey<'_>, cause: Option<&Message>) -> Result<(), ClassifierError> {
         if self.store.district(run.0).await?.has_flags() {
-            self.publish(run, cause, Body::FlagSync(FlagSync { student: None })).await?;
+            self.publish(run, cause, Body::FlagSync(FlagSync { student: None, program: None })).await?;
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 //! Role: one code for the command line and the JSON API. Neighbours: [`crate::cutover`] counts, [`crate::takeover`] does
 //! what was approved.
 //!
-//! Invariants: what is approved is what was shown, where the caller says what that was; nobody works on the district's
-//! flags meanwhile; the same approval again changes nothing and answers alike.
+//! Invariants: what is approved is what was shown: what the caller says that was, or else what a person was shown last; of
+//! several programs all are approved or none; nobody works on the district's flags meanwhile; the same approval again changes
+//! nothing and answers alike.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +37,13 @@ pub async fn plan(context: &Context, district: &DistrictId, program: Option<&str
     Ok(Ok(plans(&work, &chosen).await?))
 }
 
-/// Approves taking over. `looked_at`: digests of the plans that a person has seen; where there are any, nothing else is
-/// approved.
+/// A person was shown these plans: an approval that names none approves them, as long as they are the same.
+pub async fn shown(context: &Context, district: &DistrictId, plans: &[TakeOverPlan]) -> Result<(), FlagError> {
+    Ok(context.store.plans_shown(district, plans, context.clock.now()).await?)
+}
+
+/// Approves taking over. `looked_at`: digests of the plans that a person has seen, and nothing else is approved; where there
+/// are none, of those that were [`shown`] last.
 pub async fn approve(
     context: &Context,
     district: &DistrictId,
@@ -69,27 +75,35 @@ async fn approve_in_peace(
 ) -> Decided<Vec<ApprovedTakeOver>> {
     let work = context.open(district).await?;
     let plans = plans(&work, chosen).await?;
-    if let Some(refused) = plans.iter().find_map(|plan| refusal(plan, looked_at)) {
+    let shown = if looked_at.is_empty() { context.store.shown_plans(district).await? } else { Vec::new() };
+    let seen = if looked_at.is_empty() { Seen::Shown(&shown) } else { Seen::Named(looked_at) };
+    if let Some(refused) = plans.iter().find_map(|plan| refusal(plan, seen)) {
         return Ok(Err(refused));
     }
-    let mut approved = Vec::new();
-    for plan in plans {
-        if !context.store.approve_cutover(district, &plan, actor, context.clock.now()).await? {
-            return Ok(Err(TakeOverRefused::Approved(plan.program)));
-        }
-        approved.push(ApprovedTakeOver {
-            to_end: plan.to_end.len(),
-            program: plan.program,
-            cutover: plan.cutover,
-            hash: plan.hash,
-            warnings: plan.warnings,
-            again: false,
-        });
+    if let Some(before) = context.store.approve_cutovers(district, &plans, actor, context.clock.now()).await? {
+        return Ok(Err(TakeOverRefused::Approved(before)));
     }
-    Ok(Ok(approved))
+    let approved = plans.into_iter().map(|plan| ApprovedTakeOver {
+        to_end: plan.to_end.len(),
+        program: plan.program,
+        cutover: plan.cutover,
+        hash: plan.hash,
+        warnings: plan.warnings,
+        again: false,
+    });
+    Ok(Ok(approved.collect()))
 }
 
-fn refusal(plan: &TakeOverPlan, looked_at: &[String]) -> Option<TakeOverRefused> {
+/// Digests of the plans that a person has seen.
+#[derive(Debug, Clone, Copy)]
+enum Seen<'a> {
+    /// As the caller says.
+    Named(&'a [String]),
+    /// As we know.
+    Shown(&'a [String]),
+}
+
+fn refusal(plan: &TakeOverPlan, seen: Seen<'_>) -> Option<TakeOverRefused> {
     let program = || plan.program.clone();
     if let Some(reason) = plan.warnings.iter().find(|text| text.starts_with("flag-")) {
         return Some(TakeOverRefused::Unready { program: program(), reason: reason.clone() });
@@ -97,8 +111,12 @@ fn refusal(plan: &TakeOverPlan, looked_at: &[String]) -> Option<TakeOverRefused>
     if plan.state != TakeOverState::AwaitingApproval {
         return Some(TakeOverRefused::Approved(program()));
     }
-    let changed = !looked_at.is_empty() && !looked_at.contains(&plan.hash);
-    changed.then(|| TakeOverRefused::PlanChanged { program: program(), now: plan.hash.clone() })
+    let now = || plan.hash.clone();
+    match seen {
+        Seen::Named(hashes) | Seen::Shown(hashes) if hashes.contains(&plan.hash) => None,
+        Seen::Named(_) => Some(TakeOverRefused::PlanChanged { program: program(), now: now() }),
+        Seen::Shown(_) => Some(TakeOverRefused::NotShown { program: program(), now: now() }),
+    }
 }
 
 /// The answer to an approval that came before, whose answer was lost.
@@ -211,6 +229,7 @@ mod tests {
         let to_end = flags.iter().map(|flag| CutoverFlag {
             flag: (*flag).to_owned(),
             sis_id: "G".to_owned(),
+            student: None,
             done_at: None,
             outcome: None,
         });

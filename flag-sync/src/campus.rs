@@ -24,6 +24,7 @@ use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind}
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
+use uuid::Uuid;
 
 use crate::{
     diff::ActualFlag,
@@ -155,6 +156,20 @@ impl Campus {
 
     /// Participations, deleted ones left out.
     pub async fn participations(&self, which: Which<'_>) -> Result<Vec<ActualFlag>, SisError> {
+        self.listed(which, |_, flag| Some(flag)).await
+    }
+
+    /// Those whose ids may be ours, as Campus gave them.
+    pub(crate) async fn rows(&self, which: Which<'_>) -> Result<Vec<(Uuid, Box<str>)>, SisError> {
+        let kept = |row: &Value, flag: ActualFlag| Some((flag.id.parse().ok()?, row.to_string().into_boxed_str()));
+        self.listed(which, kept).await
+    }
+
+    async fn listed<T>(
+        &self,
+        which: Which<'_>,
+        of_row: impl Fn(&Value, ActualFlag) -> Option<T>,
+    ) -> Result<Vec<T>, SisError> {
         let table = &self.table;
         let (field, id) = match which {
             Which::OfProgram(id) => (&table.program_filter, id),
@@ -167,8 +182,8 @@ impl Campus {
             Which::OfProgram(id) => flag.program_sis_id.eq_ignore_ascii_case(id),
             Which::OfStudent(id) => flag.sis_id.eq_ignore_ascii_case(id),
         };
-        let read = |row: &Value| table.participation(row).filter(is_wanted);
-        self.list(path, envelope, Some(&filter), "the program participations", read).await
+        let read = |row: &Value| of_row(row, table.participation(row).filter(is_wanted)?);
+        self.list(path, envelope, filter.as_deref(), "the program participations", read).await
     }
 
     /// One participation: as we read it, and as Campus gave it. `None`: there is none, or it is deleted.
@@ -199,7 +214,7 @@ impl Campus {
             let found = table.participation(row).filter(|flag| flag.id.eq_ignore_ascii_case(id))?;
             Some((found, row.clone()))
         };
-        Ok(self.list(path, envelope, Some(&filter), "the program participations", read).await?.pop())
+        Ok(self.list(path, envelope, filter.as_deref(), "the program participations", read).await?.pop())
     }
 
     /// Creates or replaces a participation.
@@ -225,10 +240,17 @@ impl Campus {
         what: &str,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, SisError> {
-        let (mut kept, mut rows, mut seen) = (Vec::new(), 0, BTreeSet::new());
+        let (mut kept, mut rows, mut seen, mut filter) = (Vec::new(), 0, BTreeSet::new(), filter);
         for _ in 0..MOST_PAGES {
             let call = self.page_call(path, filter, rows, what)?;
-            let page = self.page(&call, envelope).await?;
+            let page = match self.page(&call, envelope).await {
+                Err(SisError::Status { status: 400, .. }) if filter.is_some() && rows == 0 => {
+                    tracing::warn!(district = %self.district, what, "Campus refuses the filter; all are read instead");
+                    filter = None;
+                    continue;
+                }
+                page => page?,
+            };
             // Only an empty page ends a list for certain: servers clamp page sizes without a word.
             let Some(first) = page.first() else { return Ok(kept) };
             if !seen.insert(first.get(&self.table.id).map(Value::to_string)) {
@@ -296,8 +318,9 @@ impl Campus {
     }
 }
 
-fn filter(field: &str, id: &str) -> String {
-    format!("{field}='{}'", id.replace('\'', "''"))
+/// None without a field to filter by.
+fn filter(field: &str, id: &str) -> Option<String> {
+    (!field.is_empty()).then(|| format!("{field}='{}'", id.replace('\'', "''")))
 }
 
 fn may_go_well_at_once(error: &SisError) -> bool {
@@ -333,6 +356,12 @@ mod tests {
         let (other, began) = ("e".parse().unwrap(), std::time::Instant::now());
         pace.turn(&other).await;
         assert!(began.elapsed() < Duration::from_millis(400), "another district has a rate of its own");
+    }
+
+    #[test]
+    fn a_filter_needs_a_field() {
+        assert_eq!(filter("student.sourcedId", "O'Hara").as_deref(), Some("student.sourcedId='O''Hara'"));
+        assert_eq!(filter("", "1"), None);
     }
 
     #[test]

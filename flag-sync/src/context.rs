@@ -14,14 +14,17 @@ use rollcall_proto::{bus::SharedBus, clock::SharedClock, id::DistrictId};
 use rollcall_store::{
     Store,
     district::{District, OneRosterVersion},
-    flag::FlagStudent,
+    flag::{Flag, FlagState, FlagStudent, NO_PUBLIC_URL},
 };
+use uuid::Uuid;
 
 use crate::{
     campus::{Campus, Pace, flag_connection, vendor_authorization},
     config::FlagSyncConfig,
     error::FlagError,
+    live::LastLook,
     partner::PartnerInterface,
+    rows::Lists,
 };
 
 /// See the module.
@@ -34,6 +37,7 @@ pub struct Context {
     table: Arc<PartnerInterface>,
     shared: Shared,
     pace: Pace,
+    pub(crate) lists: Lists,
 }
 
 impl std::fmt::Debug for Context {
@@ -49,7 +53,7 @@ impl Context {
         let shared = Shared::new(Http::new(bounds)?, Arc::clone(&clock));
         let pace = Pace::per_second(config.requests_per_second);
         let table = Arc::new(config.partner.clone());
-        Ok(Self { store, bus, clock, config: Arc::new(config), table, shared, pace })
+        Ok(Self { store, bus, clock, config: Arc::new(config), table, shared, pace, lists: Lists::default() })
     }
 
     /// One district's work.
@@ -57,7 +61,7 @@ impl Context {
         let district = self.store.district(id).await?;
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
-        Ok(Work { context: self.clone(), district, campus, today })
+        Ok(Work { context: self.clone(), district, campus, today, last_look: LastLook::default() })
     }
 
     async fn campus(&self, district: &District) -> Result<Campus, FlagError> {
@@ -93,6 +97,8 @@ pub(crate) struct Work {
     pub(crate) campus: Campus,
     /// The district's date.
     pub(crate) today: NaiveDate,
+    /// See [`Work::live`].
+    pub(crate) last_look: LastLook,
 }
 
 impl Work {
@@ -106,6 +112,32 @@ impl Work {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.context.clock.now()
+    }
+
+    /// Where a click on a flag leads. Only the flag's own id is in it: what it stands for is looked up here.
+    pub(crate) fn launch_link(&self, flag: Uuid) -> Option<String> {
+        let public_url = self.context.config.public_url.as_ref().filter(|_| self.takes_links())?;
+        let mut url = rollcall_store::lti::launch_url(public_url, self.id());
+        url.query_pairs_mut().append_pair("flag", &flag.to_string());
+        Some(url.into())
+    }
+
+    /// Flags have no link although Campus takes links: nobody said where people reach the HTTP side.
+    pub(crate) fn lacks_public_url(&self) -> bool {
+        self.context.config.public_url.is_none() && self.takes_links()
+    }
+
+    fn takes_links(&self) -> bool {
+        !self.campus.table().launch_link.is_empty()
+    }
+
+    /// A flag that Campus shows as wished, but for a link that nobody could make, says so where it is listed.
+    pub(crate) fn noted(&self, flag: Flag) -> Flag {
+        let unlinked = flag.pushed.as_ref().is_some_and(|pushed| pushed.link.is_none());
+        if flag.state == FlagState::Pushed && unlinked && self.lacks_public_url() {
+            return Flag { reason: Some(NO_PUBLIC_URL.to_owned()), ..flag };
+        }
+        flag
     }
 
     /// The SIS's id of a student: known for students of the connection that flags go through.

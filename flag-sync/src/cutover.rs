@@ -6,9 +6,10 @@
 //! Invariants: only flags that are not ours, began before the cutover and are open on it are ever ended, and only those
 //! fixed at approval; one that was ended or moved meanwhile is left as it is; nothing is extended or opened again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use rollcall_proto::id::StudentId;
 use rollcall_store::flag::CutoverFlag;
 
 use crate::{desired::day_before, diff::ActualFlag};
@@ -29,7 +30,9 @@ pub struct Survey {
 
 /// What is known of a district beside its flags.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
+    /// Students by the SIS's ids, in lower case.
+    pub roster: &'a BTreeMap<String, StudentId>,
     /// First day on which our flags rule.
     pub cutover: NaiveDate,
     /// When the district was first applied.
@@ -46,12 +49,18 @@ pub fn survey(
     actual: &[ActualFlag],
     ours: &BTreeSet<String>,
     continuing: &BTreeSet<String>,
-    about: Circumstances,
+    about: Circumstances<'_>,
 ) -> Survey {
     let foreign = actual.iter().filter(|flag| !ours.contains(&flag.id.to_ascii_lowercase()));
     let to_end: Vec<CutoverFlag> = foreign
         .filter(|flag| is_open_on(flag, about.cutover))
-        .map(|flag| CutoverFlag { flag: flag.id.clone(), sis_id: flag.sis_id.clone(), done_at: None, outcome: None })
+        .map(|flag| CutoverFlag {
+            flag: flag.id.clone(),
+            sis_id: flag.sis_id.clone(),
+            student: about.roster.get(&flag.sis_id.to_ascii_lowercase()).cloned(),
+            done_at: None,
+            outcome: None,
+        })
         .collect();
     let goes_on = |flag: &&CutoverFlag| continuing.contains(&flag.sis_id.to_ascii_lowercase());
     let without_new = to_end.len() - to_end.iter().filter(goes_on).count();
@@ -64,7 +73,7 @@ fn is_open_on(flag: &ActualFlag, cutover: NaiveDate) -> bool {
     flag.starts_on.is_some_and(|start| start < cutover) && flag.ends_on.is_none_or(|end| end >= cutover)
 }
 
-fn warnings(to_end: usize, without_new: usize, about: Circumstances) -> Vec<String> {
+fn warnings(to_end: usize, without_new: usize, about: Circumstances<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if without_new * 100 > to_end * HIGH_SHARE_PERCENT {
         warnings.push(format!(
@@ -112,6 +121,7 @@ pub fn ending(actual: Option<&ActualFlag>, cutover: NaiveDate, new_is_missing: b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diff::ShownLink;
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
@@ -124,11 +134,15 @@ mod tests {
             program_sis_id: "P".to_owned(),
             starts_on: Some(day(starts)),
             ends_on: ends.map(day),
+            link: ShownLink::Nothing,
         }
     }
 
-    fn about() -> Circumstances {
+    static ROSTER: BTreeMap<String, StudentId> = BTreeMap::new();
+
+    fn about() -> Circumstances<'static> {
         Circumstances {
+            roster: &ROSTER,
             cutover: day("2026-08-15"),
             here_since: "2024-07-01T00:00:00Z".parse().unwrap(),
             earliest_document: None,
@@ -156,6 +170,15 @@ mod tests {
         assert_eq!(ids, ["open", "ends-on-it", "begins-the-day-before"]);
         assert_eq!(survey.without_new, 1);
         assert!(survey.warnings[0].starts_with("high-share: 1 of 3"), "{:?}", survey.warnings);
+    }
+
+    #[test]
+    fn a_flag_to_end_names_its_student_where_the_roster_does() {
+        let roster = BTreeMap::from([("guid-a".to_owned(), StudentId("7".to_owned()))]);
+        let all = ["a", "b"].map(|id| flag(id, "2025-01-01", None));
+        let found = survey(&all, &set(&[]), &set(&[]), Circumstances { roster: &roster, ..about() });
+        let students: Vec<_> = found.to_end.iter().map(|flag| flag.student.clone()).collect();
+        assert_eq!(students, [Some(StudentId("7".to_owned())), None]);
     }
 
     #[test]

@@ -47,6 +47,13 @@ pub struct ProgramRules {
     pub standing: Standing,
 }
 
+impl ProgramRules {
+    /// Its flags may be written today.
+    pub const fn is_live(&self) -> bool {
+        matches!(self.standing, Standing::Live { .. })
+    }
+}
+
 /// A participation's student, as far as the roster knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StudentFacts {
@@ -83,7 +90,21 @@ pub enum Wish {
     Shown(PushedFlag),
 }
 
-/// Decides. `pushed`: what the SIS accepted before.
+impl Wish {
+    /// With the link that a click on the flag follows; where there is none, with the one that was pushed before.
+    #[must_use]
+    pub fn linked(self, link: Option<String>, pushed: Option<&PushedFlag>) -> Self {
+        match self {
+            Self::Shown(flag) => {
+                let link = link.or_else(|| pushed.and_then(|pushed| pushed.link.clone()));
+                Self::Shown(PushedFlag { link, ..flag })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Decides, but for the link. `pushed`: what the SIS accepted before.
 pub fn wish(
     participation: &Participation,
     rules: &ProgramRules,
@@ -107,7 +128,7 @@ pub fn wish(
     if pushed.is_none() && !student.is_some_and(|student| student.attending) {
         return kept_back(FlagState::Wanted, "not-enrolled");
     }
-    Wish::Shown(PushedFlag { starts_on: dates.starts_on, ends_on: dates.ends_on, sis_id, program_sis_id })
+    Wish::Shown(PushedFlag { starts_on: dates.starts_on, ends_on: dates.ends_on, sis_id, program_sis_id, link: None })
 }
 
 /// What the flag should say; `None` for a participation that never had a flag and is void, or was over by the cutover.
@@ -168,6 +189,7 @@ mod tests {
             ends_on: ends.map(day),
             sis_id: "OLD".to_owned(),
             program_sis_id: "PROGRAM".to_owned(),
+            link: None,
         }
     }
 
@@ -214,6 +236,24 @@ mod tests {
         assert_eq!(never(&live(), Some(&student(false, Some("G")))), kept(FlagState::Wanted, "not-enrolled"));
         let Wish::Shown(shown) = wish(&open, &live(), Some(&here), None) else { panic!("it gets one") };
         assert_eq!((shown.sis_id.as_str(), shown.program_sis_id.as_str()), ("GUID", "PROGRAM"));
+    }
+
+    #[test]
+    fn a_link_once_pushed_outlasts_a_setting_that_is_gone() {
+        let link = |text: &str| Some(text.to_owned());
+        let before = PushedFlag { link: link("old"), ..pushed(10, None) };
+        for (wanted, pushed, expected) in [
+            (link("new"), None, link("new")),
+            (link("new"), Some(&before), link("new")),
+            (None, Some(&before), link("old")),
+            (None, None, None),
+        ] {
+            let Wish::Shown(shown) = Wish::Shown(self::pushed(10, None)).linked(wanted, pushed) else {
+                panic!("shown")
+            };
+            assert_eq!(shown.link, expected);
+        }
+        assert_eq!(Wish::None.linked(link("new"), None), Wish::None);
     }
 
     #[test]

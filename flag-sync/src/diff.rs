@@ -3,8 +3,10 @@
 //! Role: [`decide`] gives the flag as it is to be stored, due for a push or not, and what is to be noted. The same for
 //! the nightly comparison, for one student's, and for reading back. Pure.
 //!
-//! Invariants: what the SIS shows as wished is never pushed again, and neither is what it refused for good; a flag that somebody edited is pushed again only when
-//! there is something new to say or the district wants its flags restored; nothing is ever to be deleted.
+//! Invariants: what the SIS shows as wished is never pushed again, and neither is what it refused for good; a flag that
+//! somebody edited is pushed again only when there is something new to say of its student or the district wants its flags
+//! restored, and the edit is told before it is written over; another launch link alone overrules no edit; nothing is ever to
+//! be deleted.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_store::{
@@ -28,6 +30,25 @@ pub struct ActualFlag {
     pub starts_on: Option<NaiveDate>,
     /// Last day; none while open.
     pub ends_on: Option<NaiveDate>,
+    /// Where a click on it leads.
+    pub link: ShownLink,
+}
+
+/// Where a click on a flag leads, as the SIS shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShownLink {
+    /// It shows the links of no flags.
+    NotTold,
+    /// Nowhere.
+    Nothing,
+    /// There.
+    To(String),
+}
+
+impl From<Option<String>> for ShownLink {
+    fn from(link: Option<String>) -> Self {
+        link.map_or(Self::Nothing, Self::To)
+    }
 }
 
 /// What the SIS shows of one flag.
@@ -51,7 +72,7 @@ pub struct Decision {
 }
 
 /// Why a flag is pushed again after reading back: once. The second time it has failed.
-const NOT_READ_BACK: &str = "not-read-back";
+pub(crate) const NOT_READ_BACK: &str = "not-read-back";
 
 /// Decides. `id` is the flag's, `stored` what is known of it.
 pub fn decide(
@@ -126,17 +147,43 @@ fn kept_back(flag: Flag, state: FlagState, reason: String) -> Flag {
 
 fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, now: DateTime<Utc>) -> Decision {
     let as_wished = match seen {
-        Seen::There(actual) => differences(&target, actual).is_empty(),
+        Seen::There(actual) => differences(&target, accepted_link(&wanted), actual).is_empty(),
         Seen::Nothing | Seen::NotAsked => false,
     };
-    let flag = match &wanted.pushed {
-        _ if as_wished => read_back(wanted, target, now),
-        _ if is_refused(&wanted, &target) => refused(wanted),
-        Some(pushed) if same(pushed, &target) => return settled(wanted, &target, seen, on_drift),
-        Some(_) => due(wanted, "participation-changed"),
-        None => due(wanted, "participation"),
-    };
-    Decision { flag: Some(flag), drift: None }
+    let edit = edit(&wanted, seen);
+    let told = edit.clone().filter(|edit| !is_known(&wanted, edit));
+    let quiet = |flag| Decision { flag: Some(flag), drift: None };
+    match &wanted.pushed {
+        _ if as_wished => quiet(read_back(wanted, target, now)),
+        _ if is_refused(&wanted, &target) => quiet(refused(wanted)),
+        Some(pushed) if same(pushed, &target) => settled(wanted, seen, edit, on_drift),
+        Some(pushed) if same_but_for_link(pushed, &target) && edit.is_some() => settled(wanted, seen, edit, on_drift),
+        Some(pushed) if same_but_for_link(pushed, &target) => quiet(due(wanted, "launch-link")),
+        Some(_) => Decision { flag: Some(due(wanted, "participation-changed")), drift: told },
+        None => quiet(due(wanted, "participation")),
+    }
+}
+
+/// What somebody did in the SIS since the flag was last read there as it had been pushed.
+fn edit(wanted: &Flag, seen: Seen<'_>) -> Option<String> {
+    let pushed = wanted.pushed.as_ref().filter(|_| wanted.verified_at.is_some())?;
+    match seen {
+        Seen::NotAsked => None,
+        Seen::Nothing => Some("deleted".to_owned()),
+        Seen::There(actual) => {
+            let differences = differences(pushed, accepted_link(wanted), actual);
+            (!differences.is_empty()).then(|| format!("edited {}", differences.join(" ")))
+        }
+    }
+}
+
+/// It was told before.
+fn is_known(wanted: &Flag, edit: &str) -> bool {
+    wanted.state == FlagState::Drift && wanted.reason.as_deref() == Some(edit)
+}
+
+fn accepted_link(flag: &Flag) -> Option<&str> {
+    flag.pushed.as_ref()?.link.as_deref()
 }
 
 /// The SIS refused this very flag for good.
@@ -171,23 +218,12 @@ fn due(wanted: Flag, why: &str) -> Flag {
 }
 
 /// Nothing new to say, and the SIS shows it otherwise or not at all.
-fn settled(wanted: Flag, target: &PushedFlag, seen: Seen<'_>, on_drift: OnDrift) -> Decision {
-    let edit = match seen {
-        Seen::NotAsked => return Decision { flag: Some(wanted), drift: None },
-        Seen::Nothing => "deleted".to_owned(),
-        Seen::There(actual) => format!("edited {}", differences(target, actual).join(" ")),
+fn settled(wanted: Flag, seen: Seen<'_>, edit: Option<String>, on_drift: OnDrift) -> Decision {
+    let quiet = |flag| Decision { flag: Some(flag), drift: None };
+    let Some(edit) = edit else {
+        return quiet(if seen == Seen::NotAsked { wanted } else { not_read_back(wanted) });
     };
-    if wanted.verified_at.is_none() {
-        let accepted_again = wanted.state == FlagState::Accepted && wanted.why.as_deref() == Some(NOT_READ_BACK);
-        let again = accepted_again || wanted.reason.as_deref() == Some(NOT_READ_BACK);
-        let flag = if again {
-            Flag { state: FlagState::Failed, reason: Some(NOT_READ_BACK.to_owned()), due: false, why: None, ..wanted }
-        } else {
-            due(wanted, NOT_READ_BACK)
-        };
-        return Decision { flag: Some(flag), drift: None };
-    }
-    let known = wanted.state == FlagState::Drift && wanted.reason.as_deref() == Some(&edit);
+    let known = is_known(&wanted, &edit);
     let restore = on_drift == OnDrift::Restore;
     let flag = Flag {
         state: FlagState::Drift,
@@ -199,22 +235,61 @@ fn settled(wanted: Flag, target: &PushedFlag, seen: Seen<'_>, on_drift: OnDrift)
     Decision { flag: Some(flag), drift: (!known).then_some(edit) }
 }
 
+/// Accepted, and the SIS does not show it so: once more, then it has failed.
+fn not_read_back(wanted: Flag) -> Flag {
+    let accepted_again = wanted.state == FlagState::Accepted && wanted.why.as_deref() == Some(NOT_READ_BACK);
+    if accepted_again || wanted.reason.as_deref() == Some(NOT_READ_BACK) {
+        return Flag {
+            state: FlagState::Failed,
+            reason: Some(NOT_READ_BACK.to_owned()),
+            due: false,
+            why: None,
+            ..wanted
+        };
+    }
+    due(wanted, NOT_READ_BACK)
+}
+
 /// Names of what differs; no values. Ids of the SIS are compared without regard to case (wire/oneroster-campus.md 2.3).
-fn differences(target: &PushedFlag, actual: &ActualFlag) -> Vec<&'static str> {
+/// `accepted`: the link that the SIS took last, which is all there is to go by where it shows none.
+fn differences(target: &PushedFlag, accepted: Option<&str>, actual: &ActualFlag) -> Vec<&'static str> {
+    let link = match &actual.link {
+        ShownLink::NotTold => accepted,
+        ShownLink::Nothing => None,
+        ShownLink::To(link) => Some(link.as_str()),
+    };
     let all = [
         ("student", !actual.sis_id.eq_ignore_ascii_case(&target.sis_id)),
         ("program", !actual.program_sis_id.eq_ignore_ascii_case(&target.program_sis_id)),
         ("start", actual.starts_on != Some(target.starts_on)),
         ("end", actual.ends_on != target.ends_on),
+        ("link", target.link.is_some() && link != target.link.as_deref()),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
 
 fn same(pushed: &PushedFlag, target: &PushedFlag) -> bool {
+    same_but_for_link(pushed, target) && (target.link.is_none() || pushed.link == target.link)
+}
+
+fn same_but_for_link(pushed: &PushedFlag, target: &PushedFlag) -> bool {
     pushed.starts_on == target.starts_on
         && pushed.ends_on == target.ends_on
         && pushed.sis_id.eq_ignore_ascii_case(&target.sis_id)
         && pushed.program_sis_id.eq_ignore_ascii_case(&target.program_sis_id)
+}
+
+/// How a flag came to stand as it is wished by a look at the SIS alone, for the ledger: action and why. `None`: it stood so
+/// before, but for a link that is only known by now.
+pub fn seen_as_wished(before: Option<&Flag>, flag: &Flag) -> Option<(&'static str, &'static str)> {
+    let pushed = flag.pushed.as_ref().filter(|_| flag.state == FlagState::Pushed)?;
+    let was_sent = before.and_then(|before| before.pushed.as_ref()).is_some_and(|sent| same_but_for_link(sent, pushed));
+    match before.map(|before| before.state) {
+        Some(FlagState::Pushed) if was_sent => None,
+        Some(FlagState::Accepted) if was_sent => Some(("read-back", "accepted before")),
+        Some(FlagState::Drift) if was_sent => Some(("found", "the SIS shows it again as it was pushed")),
+        _ => Some(("found", "the SIS has it: an answer was lost, or somebody was before us")),
+    }
 }
 
 #[cfg(test)]

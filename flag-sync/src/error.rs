@@ -33,6 +33,16 @@ impl FlagError {
     }
 }
 
+/// What a request came to that was not answered as it should be, for the ledger: a status, or a reason code.
+pub(crate) fn answer(error: &SisError) -> String {
+    match error {
+        SisError::Status { status, .. } | SisError::AccessRefused { status, .. } | SisError::Busy { status, .. } => {
+            status.to_string()
+        }
+        other => other.code().to_owned(),
+    }
+}
+
 /// An error with its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());

@@ -21,6 +21,7 @@ use crate::{
     context::{Context, Work},
     error::{FlagError, chain, problem},
     lease::Lease,
+    plan::Scope,
 };
 
 /// More pending students than these are compared with all others, by lists.
@@ -107,19 +108,27 @@ impl Work {
         let pending = self.store().pending_students(self.id(), MOST_PENDING + 1).await?;
         let all = match &message.body {
             // A sync that began after this message was published covers it.
-            Body::FlagSync(FlagSync { student: None }) => {
+            Body::FlagSync(FlagSync { student: None, .. }) => {
                 self.store().flags_synced_at(self.id()).await?.is_none_or(|synced| synced < message.time)
             }
             _ => false,
         };
+        let program = match &message.body {
+            Body::FlagSync(sync) => sync.program.as_deref(),
+            _ => None,
+        };
+        if let Some(program) = program.filter(|_| all) {
+            self.compare(Scope::Program(program)).await?;
+        }
+        let all = all && program.is_none();
         if all || pending.len() as i64 > MOST_PENDING {
             // The marks are read before the documents are: one set meanwhile stays.
             let pending = self.store().pending_students(self.id(), i64::MAX).await?;
-            self.compare(None).await?;
+            self.compare(Scope::All).await?;
             return Ok(self.store().settle_pending(self.id(), &pending).await?);
         }
         for one in pending {
-            self.compare(Some(&one.0)).await?;
+            self.compare(Scope::Student(&one.0)).await?;
             self.store().settle_pending(self.id(), std::slice::from_ref(&one)).await?;
         }
         Ok(())

@@ -23,11 +23,13 @@ pub mod diff;
 pub mod error;
 mod handler;
 mod lease;
+mod live;
 pub mod participation;
 pub mod partner;
 mod plan;
 mod push;
 pub mod reconcile;
+mod rows;
 mod takeover;
 
 use std::sync::Arc;
@@ -44,7 +46,7 @@ use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    approval::{approve, plan as plan_take_overs},
+    approval::{approve, plan as plan_take_overs, shown as take_overs_shown},
     config::FlagSyncConfig,
     context::Context,
     error::{FlagError, problem},
@@ -60,6 +62,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let concurrency = config.concurrency;
+    if config.public_url.is_none() {
+        tracing::warn!("no-public-url: flags that this process pushes get no launch link; set ROLLCALL_PUBLIC_URL");
+    }
     let context = match Context::new(config, Arc::clone(&bus), store, Arc::clone(&clock)) {
         Ok(context) => context,
         Err(error) => {

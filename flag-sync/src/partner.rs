@@ -3,7 +3,7 @@
 //!
 //! Its true contract is not public: it stands in each district's own documentation (connection, Edit, Troubleshooting
 //! Documentation). The defaults are wire/oneroster-campus.md 2.5's conservative contract. An empty name means that Campus
-//! has no such field: it is neither sent nor read.
+//! has no such field: it is neither sent nor read, and nothing is filtered by it.
 
 use chrono::NaiveDate;
 use rollcall_store::flag::PushedFlag;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::diff::ActualFlag;
+use crate::diff::{ActualFlag, ShownLink};
 
 /// See the module. A name with dots leads into nested objects.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -53,11 +53,13 @@ pub struct PartnerInterface {
     pub starts_on: String,
     /// Last day of a participation.
     pub ends_on: String,
-    /// Where a click on the flag leads.
+    /// Where a click on the flag leads, as it is sent.
     pub launch_link: String,
-    /// Field to filter participations by student.
+    /// The same as Campus shows it; empty where it takes links and shows none.
+    pub launch_link_shown: String,
+    /// Field to filter participations by student; empty: all are read, and told apart here.
     pub student_filter: String,
-    /// Field to filter participations by program.
+    /// Field to filter participations by program; empty: all are read, and told apart here.
     pub program_filter: String,
 }
 
@@ -84,6 +86,7 @@ impl Default for PartnerInterface {
             starts_on: text("beginDate"),
             ends_on: text("endDate"),
             launch_link: text("metadata.ltiLink"),
+            launch_link_shown: text("metadata.ltiLink"),
             student_filter: text("student.sourcedId"),
             program_filter: text("program.sourcedId"),
         }
@@ -145,22 +148,29 @@ impl PartnerInterface {
             program_sis_id: text(row, &self.program_id)?,
             starts_on: date(row, &self.starts_on),
             ends_on: date(row, &self.ends_on),
+            link: self.link(row),
         })
     }
 
-    /// A flag of ours as it is sent, in its envelope.
-    pub(crate) fn flag(&self, id: Uuid, flag: &PushedFlag, launch_link: Option<&str>) -> Value {
-        let mut row = Value::Object(Map::new());
+    fn link(&self, row: &Value) -> ShownLink {
+        if self.launch_link_shown.is_empty() { ShownLink::NotTold } else { text(row, &self.launch_link_shown).into() }
+    }
+
+    /// A flag of ours as it is sent, in its envelope. `row`: as Campus has it, where it does; what we know nothing of, such
+    /// as a User Warning that staff typed onto it, stays.
+    pub(crate) fn flag(&self, id: Uuid, flag: &PushedFlag, row: Option<Value>) -> Value {
+        let mut row = row.filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
         put(&mut row, &self.id, Value::from(id.to_string()));
         put(&mut row, &self.status, Value::from(self.active_status.as_str()));
-        put(&mut row, &self.student_id, Value::from(flag.sis_id.as_str()));
-        put(&mut row, &self.program_id, Value::from(flag.program_sis_id.as_str()));
+        refer(&mut row, &self.student_id, &flag.sis_id);
+        refer(&mut row, &self.program_id, &flag.program_sis_id);
         put(&mut row, &self.starts_on, Value::from(flag.starts_on.to_string()));
-        if let Some(end) = flag.ends_on {
-            put(&mut row, &self.ends_on, Value::from(end.to_string()));
+        match flag.ends_on {
+            Some(end) => put(&mut row, &self.ends_on, Value::from(end.to_string())),
+            None => drop(take(&mut row, &self.ends_on)),
         }
-        if let Some(link) = launch_link {
-            put(&mut row, &self.launch_link, Value::from(link));
+        if let Some(link) = &flag.link {
+            put(&mut row, &self.launch_link, Value::from(link.as_str()));
         }
         self.enveloped(row)
     }
@@ -229,6 +239,24 @@ fn put(row: &mut Value, path: &str, value: Value) {
     }
 }
 
+/// Takes a value away.
+fn take(row: &mut Value, path: &str) -> Option<Value> {
+    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let parent = parent.split('.').filter(|part| !part.is_empty()).try_fold(row, |value, part| value.get_mut(part))?;
+    parent.as_object_mut()?.remove(name)
+}
+
+/// Lets a reference name another object. What came with the one before, such as where it is found, goes with it.
+fn refer(row: &mut Value, path: &str, id: &str) {
+    if text(row, path).is_some_and(|before| before.eq_ignore_ascii_case(id)) {
+        return;
+    }
+    if let Some((reference, _)) = path.rsplit_once('.') {
+        take(row, reference);
+    }
+    put(row, path, Value::from(id));
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -241,13 +269,14 @@ mod tests {
             ends_on: None,
             sis_id: "GUID".to_owned(),
             program_sis_id: "7".to_owned(),
+            link: Some("https://rollcall.example/lti/launch?flag=1".to_owned()),
         }
     }
 
     #[test]
     fn a_flag_is_sent_as_the_table_says_and_reads_back() {
         let table = PartnerInterface::default();
-        let sent = table.flag(Uuid::from_u128(1), &flag(), Some("https://rollcall.example/lti/launch?flag=1"));
+        let sent = table.flag(Uuid::from_u128(1), &flag(), None);
         let id = "00000000-0000-0000-0000-000000000001";
         assert_eq!(
             sent,
@@ -258,15 +287,42 @@ mod tests {
         );
         let read = table.participation(&sent["programParticipation"]).unwrap();
         assert_eq!((read.id.as_str(), read.sis_id.as_str(), read.ends_on), (id, "GUID", None));
+        assert_eq!(read.link, ShownLink::from(flag().link));
+        let mute = PartnerInterface { launch_link_shown: String::new(), ..table.clone() };
+        assert_eq!(mute.participation(&sent["programParticipation"]).unwrap().link, ShownLink::NotTold);
         let other = PartnerInterface {
             participation_envelope: "spParticipation".to_owned(),
             starts_on: "dates.start".to_owned(),
             launch_link: String::new(),
             ..table
         };
-        let sent = other.flag(Uuid::from_u128(1), &flag(), Some("x"));
+        let sent = other.flag(Uuid::from_u128(1), &flag(), None);
         assert_eq!(sent["spParticipation"]["dates"]["start"], "2026-08-15");
         assert!(sent["spParticipation"].get("metadata").is_none());
+    }
+
+    #[test]
+    fn our_own_flag_keeps_what_staff_added_to_it() {
+        let table = PartnerInterface::default();
+        let student = json!({"sourcedId": "guid", "href": "/users/guid", "type": "user"});
+        let row = json!({
+            "sourcedId": "x", "status": "active", "student": student, "program": {"sourcedId": "6", "href": "/programs/6"},
+            "beginDate": "2026-08-20", "endDate": "2026-12-31", "comment": "call first",
+            "metadata": {"ltiLink": "https://old.example", "a": [1]},
+        });
+        let sent = table.flag(Uuid::from_u128(1), &flag(), Some(row.clone()));
+        assert_eq!(
+            sent["programParticipation"],
+            json!({
+                "sourcedId": "00000000-0000-0000-0000-000000000001", "status": "active", "student": student,
+                "program": {"sourcedId": "7"}, "beginDate": "2026-08-15", "comment": "call first",
+                "metadata": {"ltiLink": "https://rollcall.example/lti/launch?flag=1", "a": [1]},
+            })
+        );
+        let unlinked = PushedFlag { link: None, ends_on: Some("2026-09-01".parse().unwrap()), ..flag() };
+        let sent = table.flag(Uuid::from_u128(1), &unlinked, Some(row));
+        assert_eq!(sent["programParticipation"]["metadata"]["ltiLink"], "https://old.example", "it stays as it is");
+        assert_eq!(sent["programParticipation"]["endDate"], "2026-09-01");
     }
 
     #[test]

@@ -13,16 +13,16 @@ use rollcall_proto::id::StudentId;
 use rollcall_store::{
     district::{CutoverOption, OnDrift, Program},
     document::CompletedDocument,
-    flag::{Flag, FlagProgram, LedgerEntry, Participation, PushedFlag},
+    flag::{Flag, FlagProgram, FlagState, LedgerEntry, Participation, PushedFlag},
 };
 use uuid::Uuid;
 
 use crate::{
-    campus::Which,
+    campus::{Which, flag_connection},
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, flag_id, wish},
-    diff::{ActualFlag, Seen, decide},
+    diff::{ActualFlag, NOT_READ_BACK, Seen, ShownLink, decide, seen_as_wished},
     error::FlagError,
     participation::{Owner, matched, spans},
     partner::{CampusProgram, find_program},
@@ -34,20 +34,53 @@ const CHUNK: usize = 500;
 /// Who writes the ledger, where no person does.
 pub(crate) const ACTOR: &str = "flag-sync";
 
+/// What of a district is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope<'a> {
+    /// Everything.
+    All,
+    /// One student's flags.
+    Student(&'a StudentId),
+    /// One program's.
+    Program(&'a str),
+}
+
+impl<'a> Scope<'a> {
+    const fn student(self) -> Option<&'a StudentId> {
+        match self {
+            Self::Student(student) => Some(student),
+            Self::All | Self::Program(_) => None,
+        }
+    }
+
+    const fn program(self) -> Option<&'a str> {
+        match self {
+            Self::Program(program) => Some(program),
+            Self::All | Self::Student(_) => None,
+        }
+    }
+}
+
 /// Rules of each program that has, or had, flags.
 type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
 
 impl Work {
-    /// Compares, of one student or of all.
-    pub(crate) async fn compare(&self, student: Option<&StudentId>) -> Result<(), FlagError> {
-        let read_at = self.now();
+    /// Compares.
+    pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<(), FlagError> {
+        let (read_at, student) = (self.now(), scope.student());
         let participations = self.participations(student).await?;
-        let stored = self.store().flags(self.id(), student, None).await?;
-        let rules = self.rules(&stored).await?;
+        let stored = self.store().flags(self.id(), student, scope.program()).await?;
+        let rules = self.rules(&stored, scope).await?;
         let students = self.students(student).await?;
         let actual = self.actual(student, &rules, &students, &stored).await?;
+        if student.is_none() && self.lacks_public_url() && rules.values().any(|(one, _)| one.is_live()) {
+            tracing::error!(
+                district = %self.id(),
+                "no-public-url: flags are pushed without a launch link; set ROLLCALL_PUBLIC_URL for flag-sync"
+            );
+        }
         self.decide_all(&participations, stored, &rules, &students, &actual).await?;
-        if student.is_none() {
+        if scope == Scope::All {
             self.store().flags_synced(self.id(), read_at).await?;
         }
         Ok(())
@@ -65,10 +98,12 @@ impl Work {
     }
 
     /// How each program stands. Campus is asked only where some program may be live.
-    async fn rules(&self, stored: &[Flag]) -> Result<Rules, FlagError> {
-        let mut standings = self.standings().await?;
+    async fn rules(&self, stored: &[Flag], scope: Scope<'_>) -> Result<Rules, FlagError> {
+        let wanted = |program: &&Program| scope.program().is_none_or(|name| name == program.name);
+        let programs: Vec<_> = self.district.programs.iter().filter(wanted).collect();
+        let mut standings = self.standings(&programs).await?;
         let mut rules: Rules = BTreeMap::new();
-        for program in &self.district.programs {
+        for program in programs {
             let standing = standings.remove(&program.name).unwrap_or(Standing::Off);
             let cutover = program.cutover.unwrap_or(self.today);
             rules.insert(program.name.clone(), (ProgramRules { cutover, standing }, program.on_drift));
@@ -81,7 +116,7 @@ impl Work {
         Ok(rules)
     }
 
-    async fn standings(&self) -> Result<BTreeMap<String, Standing>, FlagError> {
+    async fn standings(&self, programs: &[&Program]) -> Result<BTreeMap<String, Standing>, FlagError> {
         let approved = self.store().cutovers(self.id()).await?;
         // Approved is one day: another in the file since then is another question to a person.
         let is_approved = |program: &Program| {
@@ -96,7 +131,7 @@ impl Work {
         };
         let mut all = BTreeMap::new();
         let mut live = Vec::new();
-        for program in &self.district.programs {
+        for program in programs {
             match before_campus(program) {
                 Some(standing) => {
                     all.insert(program.name.clone(), standing);
@@ -193,16 +228,16 @@ impl Work {
             let shown = actual.get(&id.to_string());
             let pushed = before.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found));
             let wish = wish(one, rules, students.get(&one.student), pushed.as_ref());
+            let wish = wish.linked(self.launch_link(id), pushed.as_ref());
             let seen = match &wish {
                 Wish::Shown(_) => shown.map_or(Seen::Nothing, Seen::There),
                 _ => Seen::NotAsked,
             };
             let known = before.map(|flag| Flag { pushed, ..flag.clone() });
             let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
-            if let Some(flag) = decision.flag.filter(|flag| Some(flag) != before) {
-                ledger.extend(
-                    decision.drift.map(|edit| self.line(&flag, "drift", "somebody edited it in the SIS", edit)),
-                );
+            let decided = decision.flag.map(|flag| self.noted(flag));
+            if let Some(flag) = decided.filter(|flag| Some(flag) != before) {
+                ledger.extend(self.lines(before, &flag, decision.drift));
                 changed.push(flag);
             }
         }
@@ -212,6 +247,18 @@ impl Work {
             self.store().save_flags(self.id(), chunk, &lines, self.now()).await?;
         }
         Ok(())
+    }
+
+    /// What a look at Campus told of a flag, for the ledger.
+    fn lines(&self, before: Option<&Flag>, flag: &Flag, drift: Option<String>) -> Vec<LedgerEntry> {
+        let drift = drift.map(|edit| self.line(flag, "drift", "somebody edited it in the SIS", edit));
+        let seen =
+            seen_as_wished(before, flag).map(|(action, why)| self.line(flag, action, why, "as-wished".to_owned()));
+        let is_missed = [&flag.why, &flag.reason].into_iter().any(|text| text.as_deref() == Some(NOT_READ_BACK));
+        let was_accepted = before.is_some_and(|before| before.state == FlagState::Accepted);
+        let missed = (was_accepted && is_missed && flag.state != FlagState::Accepted)
+            .then(|| self.line(flag, "read-back", "accepted before", NOT_READ_BACK.to_owned()));
+        drift.into_iter().chain(seen).chain(missed).collect()
     }
 
     /// A participation's flag keeps its id, also where its student is given another one.
@@ -256,7 +303,9 @@ impl Work {
             _ => None,
         });
         let (here_since, earliest_document) = self.store().flag_history(self.id(), &program.name).await?;
-        let about = Circumstances { cutover, here_since, earliest_document, today: self.today };
+        let connection = flag_connection(&self.district).map_or(0, |(number, _)| number.0);
+        let roster = self.store().students_by_sis_id(self.id(), connection).await?;
+        let about = Circumstances { roster: &roster, cutover, here_since, earliest_document, today: self.today };
         Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
     }
 }
@@ -268,6 +317,10 @@ fn found(shown: &ActualFlag) -> Option<PushedFlag> {
         ends_on: shown.ends_on,
         sis_id: shown.sis_id.clone(),
         program_sis_id: shown.program_sis_id.clone(),
+        link: match &shown.link {
+            ShownLink::To(link) => Some(link.clone()),
+            ShownLink::NotTold | ShownLink::Nothing => None,
+        },
     })
 }
 

@@ -14,7 +14,6 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use rollcall_http::error::{Remedy, SisError};
-use rollcall_proto::id::DistrictId;
 use rollcall_proto::telemetry::metric;
 use rollcall_store::flag::{Flag, FlagState, PushedFlag, RefusedFlag};
 use tokio::time::Instant;
@@ -24,7 +23,8 @@ use crate::{
     campus::{Which, Whose, Written, is_for_good},
     context::Work,
     diff::{ActualFlag, Seen, read_again},
-    error::FlagError,
+    error::{FlagError, answer},
+    rows::{ONE_BY_ONE, Rows},
 };
 
 /// Flags read from the store at a time.
@@ -32,9 +32,6 @@ const CHUNK: i64 = 200;
 
 /// Failures in a row after which Campus counts as away.
 const AWAY: u32 = 3;
-
-/// Up to so many flags are read back one by one; more, program by program.
-const ONE_BY_ONE: usize = 20;
 
 /// Passes in a row that may end with nothing but failing flags before these are set aside.
 const PATIENCE: i64 = 5;
@@ -87,6 +84,7 @@ impl Work {
             }
             self.read_back().await?;
             if self.store().due_flags(self.id(), 1).await?.is_empty() {
+                self.context.lists.forget(self.id());
                 return Ok(!self.store().accepted_flags(self.id(), 1).await?.is_empty());
             }
         }
@@ -94,7 +92,6 @@ impl Work {
 
     /// True: time is up.
     async fn push_due(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
-        let programs = self.live_programs().await?;
         let pass = Pass::default();
         loop {
             let due = self.store().due_flags(self.id(), CHUNK).await?;
@@ -105,8 +102,9 @@ impl Work {
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(true);
             }
+            let rows = self.rows(&fresh).await?;
             let students = by_student(fresh).into_iter();
-            let pushes = students.map(|flags| self.push_student(flags, &programs, &pass, until));
+            let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
             let mut pushes = stream::iter(pushes).buffer_unordered(self.context.config.students_at_once.into());
             while let Some(pushed) = pushes.next().await {
                 pushed?;
@@ -116,35 +114,50 @@ impl Work {
     }
 
     /// One student's flags, in order. Stops at the first that fails in a way that may pass.
-    async fn push_student(
-        &self,
-        flags: Vec<Flag>,
-        programs: &BTreeMap<String, String>,
-        pass: &Pass,
-        until: Instant,
-    ) -> Result<(), FlagError> {
+    async fn push_student(&self, flags: Vec<Flag>, rows: &Rows, pass: &Pass, until: Instant) -> Result<(), FlagError> {
         for flag in flags {
             if pass.is_stopped() || Instant::now() >= until {
                 return Ok(());
             }
-            let Some(target) = target(&flag, programs) else {
+            // A switch counts from the next write on.
+            let Some(target) = self.target(&flag, &self.live().await?.programs) else {
                 self.set_aside(flag, "switched-off").await?;
                 continue;
             };
-            let link = self.context.config.public_url.as_ref().map(|url| launch_link(url, self.id(), flag.id));
-            let body = self.campus.table().flag(flag.id, &target, link.as_deref());
-            match self.campus.put(Whose::Ours, &flag.id.to_string(), body).await {
+            match self.send(&flag, &target, rows).await {
                 Ok(written) => {
                     pass.answered();
                     self.written(flag, target, written, pass).await?;
                 }
                 Err(error) => {
+                    self.not_written(&flag, &error).await?;
                     pass.failed(flag.id, error);
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Our fields in the row as Campus has it: what else is in there is not ours to lose.
+    async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Written, SisError> {
+        let row = self.row(flag, rows).await?;
+        let body = self.campus.table().flag(flag.id, target, row);
+        self.campus.put(Whose::Ours, &flag.id.to_string(), body).await
+    }
+
+    fn target(&self, flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
+        let program_sis_id = programs.get(&flag.program)?.clone();
+        let sis_id = flag.sis_id.clone()?;
+        let before = flag.pushed.as_ref().and_then(|pushed| pushed.link.clone());
+        let link = self.launch_link(flag.id).or(before);
+        Some(PushedFlag { starts_on: flag.starts_on, ends_on: flag.ends_on, sis_id, program_sis_id, link })
+    }
+
+    /// A try that came to nothing, told once for each thing that goes wrong: a day's outage is a line, not a hundred.
+    async fn not_written(&self, flag: &Flag, error: &SisError) -> Result<(), FlagError> {
+        let line = self.line(flag, "failed", flag.why.as_deref().unwrap_or("participation"), answer(error));
+        Ok(self.store().note_failure(self.id(), &line).await?)
     }
 
     async fn written(&self, flag: Flag, target: PushedFlag, written: Written, pass: &Pass) -> Result<(), FlagError> {
@@ -206,16 +219,6 @@ impl Work {
         Ok(())
     }
 
-    /// Programs that may be written to, with their ids in the SIS, as the last comparison found them.
-    async fn live_programs(&self) -> Result<BTreeMap<String, String>, FlagError> {
-        let on = |name: &str| {
-            self.district.flags.enabled && self.district.programs.iter().any(|one| one.name == name && one.flags)
-        };
-        let programs = self.store().flag_programs(self.id()).await?;
-        let live = programs.into_iter().filter(|one| one.problem.is_none() && on(&one.program));
-        Ok(live.filter_map(|one| Some((one.program, one.program_sis_id?))).collect())
-    }
-
     /// Reads back what Campus accepted.
     async fn read_back(&self) -> Result<(), FlagError> {
         let first = self.store().accepted_flags(self.id(), CHUNK).await?;
@@ -239,7 +242,7 @@ impl Work {
                     }
                     listed.get(program).and_then(|all| all.get(&id))
                 };
-                changed.push(read_again(flag, actual.map_or(Seen::Nothing, Seen::There), self.now()));
+                changed.push(self.noted(read_again(flag, actual.map_or(Seen::Nothing, Seen::There), self.now())));
             }
             self.keep_read(&changed).await?;
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
@@ -265,12 +268,6 @@ impl Work {
     }
 }
 
-fn target(flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
-    let program_sis_id = programs.get(&flag.program)?.clone();
-    let sis_id = flag.sis_id.clone()?;
-    Some(PushedFlag { starts_on: flag.starts_on, ends_on: flag.ends_on, sis_id, program_sis_id })
-}
-
 /// Flags come sorted by student.
 fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
     let mut groups: Vec<Vec<Flag>> = Vec::new();
@@ -281,11 +278,4 @@ fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
         }
     }
     groups
-}
-
-/// Where a click on a flag leads. Only the flag's own id is in it: what it stands for is looked up here.
-fn launch_link(public_url: &url::Url, district: &DistrictId, flag: Uuid) -> String {
-    let mut url = rollcall_store::lti::launch_url(public_url, district);
-    url.query_pairs_mut().append_pair("flag", &flag.to_string());
-    url.into()
 }

@@ -27,7 +27,7 @@ pub fn owed(work: &FlagWork, now: DateTime<Utc>, ask_again: TimeDelta) -> Option
     }
     let stopped = work.stopped_at.is_some_and(|stopped| work.synced_at.is_none_or(|synced| synced <= stopped));
     if stopped {
-        return Some(Body::FlagSync(FlagSync { student: None }));
+        return Some(Body::FlagSync(FlagSync { student: None, program: None }));
     }
     // Twelve hours behind UTC the day has come everywhere: none is asked for in vain before its own midnight.
     let today = (now - TimeDelta::hours(12)).date_naive();
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_is_owed() {
-        let sync = || Some(Body::FlagSync(FlagSync { student: None }));
+        let sync = || Some(Body::FlagSync(FlagSync { student: None, program: None }));
         let push = || Some(Body::FlagPush(FlagPush {}));
         let table = [
             ("nothing happened", work(), None),

@@ -7,11 +7,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::id::StudentId;
-use rollcall_store::{
-    district::CutoverOption,
-    flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry},
-};
+use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -21,8 +17,8 @@ use crate::{
     context::Work,
     cutover::{Ending, ending},
     diff::ActualFlag,
-    error::FlagError,
-    plan::ACTOR,
+    error::{FlagError, answer},
+    plan::{ACTOR, Scope},
 };
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
@@ -36,7 +32,7 @@ impl Work {
     pub(crate) async fn take_over(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
         let open = self.store().cutovers(self.id()).await?.into_iter().filter(|one| one.done_at.is_none());
         for cutover in open.filter(|one| one.cutover <= self.today) {
-            if !self.is_wanted(&cutover) {
+            if !self.live().await?.wants(&cutover) {
                 self.set_aside_all(&cutover).await?;
             } else if self.take_over_program(&cutover, worker, until).await? {
                 return Ok(true);
@@ -45,20 +41,9 @@ impl Work {
         Ok(false)
     }
 
-    /// The district's file still wants it, on the day that was approved.
-    fn is_wanted(&self, cutover: &Cutover) -> bool {
-        self.district.flags.enabled
-            && self.district.programs.iter().any(|program| {
-                program.name == cutover.program
-                    && program.flags
-                    && program.option == Some(CutoverOption::TakeOver)
-                    && program.cutover == Some(cutover.cutover)
-            })
-    }
-
     async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
         if !self.is_compared(cutover).await? {
-            self.compare(None).await?;
+            self.compare(Scope::All).await?;
             // What that made due is pushed first.
             return Ok(true);
         }
@@ -66,6 +51,11 @@ impl Work {
         for flag in self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await? {
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(true);
+            }
+            if !self.live().await?.wants(cutover) {
+                // Switched off under way.
+                self.set_aside_all(cutover).await?;
+                return Ok(false);
             }
             self.end_old(cutover, &flag, waiting.contains(&flag.sis_id.to_ascii_lowercase())).await?;
         }
@@ -119,7 +109,12 @@ impl Work {
             return Ok(());
         }
         let Some((_, row)) = found else { return Ok(()) };
-        let written = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await?;
+        let sent = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await;
+        if let Err(error) = &sent {
+            let line = LedgerEntry { action: "failed".to_owned(), ..self.old_line(cutover, flag, &answer(error)) };
+            self.store().note_failure(self.id(), &line).await?;
+        }
+        let written = sent?;
         if let Written::Refused(status) = written {
             tracing::error!(district = %self.id(), flag = flag.flag, status, "Campus refuses to end a flag; it stays open");
             return self.stays(cutover, flag, &status.to_string()).await;
@@ -161,7 +156,7 @@ impl Work {
             at: self.now(),
             actor: ACTOR.to_owned(),
             flag: flag.flag.clone(),
-            student: None::<StudentId>,
+            student: flag.student.clone(),
             program: cutover.program.clone(),
             action: "take-over".to_owned(),
             why: format!("approved by {}", cutover.approved_by),

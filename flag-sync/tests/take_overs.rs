@@ -22,7 +22,7 @@ use rollcall_proto::{
     id::RunId,
     message::{Body, FlagPush, Message},
 };
-use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
+use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, Strike};
 use rollcall_store::flag::{TakeOverRefused, TakeOverState};
 use roster_support::id;
 use uuid::Uuid;
@@ -41,6 +41,7 @@ on_both_engines! {
     a_take_over_on_another_day_is_approved_anew,
     an_old_flag_that_is_not_found_once_is_ended_all_the_same,
     an_old_flag_that_cannot_be_ended_is_sent_once,
+    a_switch_stops_a_take_over_under_way,
 }
 
 async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
@@ -50,8 +51,13 @@ async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
     let seen = house.plan().await;
     assert_eq!((seen.to_end.len(), seen.without_new, seen.state), (4, 3, TakeOverState::AwaitingApproval));
     assert_eq!(house.plan().await, seen, "looking again shows the same");
+    let unseen = TakeOverRefused::NotShown { program: SPED.to_owned(), now: seen.hash.clone() };
+    assert_eq!(house.try_approve(&[]).await, Err(unseen), "nobody was shown anything");
+    house.show().await;
     house.typed_in("old-more", "5", "2024-01-01", None);
     let now = house.plan().await.hash;
+    let unseen = TakeOverRefused::NotShown { program: SPED.to_owned(), now: now.clone() };
+    assert_eq!(house.try_approve(&[]).await, Err(unseen), "and this nobody was shown either");
     let changed = TakeOverRefused::PlanChanged { program: SPED.to_owned(), now: now.clone() };
     assert_eq!(house.try_approve(std::slice::from_ref(&seen.hash)).await, Err(changed));
     assert_eq!(house.store().cutovers(&house.district).await.unwrap(), [], "nothing was approved");
@@ -74,6 +80,7 @@ async fn an_approval_waits_for_whoever_is_at_work(f: Fixture) {
     house.typed_in("old-0", "0", "2024-01-01", None);
     let (worker, now) = (Uuid::now_v7(), house.clock.now());
     assert!(house.store().claim_flags(&house.district, worker, now, now + TimeDelta::minutes(1)).await.unwrap());
+    house.show().await;
     assert_eq!(house.try_approve(&[]).await, Err(TakeOverRefused::Busy));
     assert!(house.store().renew_flags(&house.district, worker, now + TimeDelta::minutes(1)).await.unwrap());
     house.store().release_flags(&house.district, worker).await.unwrap();
@@ -175,6 +182,13 @@ async fn a_take_over_ends_what_was_approved_and_nothing_else(f: Fixture) {
     assert_eq!(kept.comment.as_deref(), Some("call first"), "all else stays");
     let cutover = house.store().cutovers(&house.district).await.unwrap().remove(0);
     assert!(cutover.done_at.is_some());
+    let ledger = house.store().flag_ledger(&house.district, None, 1_000).await.unwrap();
+    let whose = |flag: &str| {
+        let lines = ledger.iter().filter(|line| line.flag == flag);
+        lines.map(|line| (line.action.as_str(), line.student.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(whose("old-2"), [("take-over", Some(id("2"))), ("approve", Some(id("2")))]);
+    assert_eq!(whose("old-unknown"), [("take-over", None), ("approve", None)], "the roster has no such student");
     // Once: one opened again by hand afterwards is somebody's business.
     house.typed_in("old-0", "0", "2024-01-01", None);
     house.night().await;
@@ -366,6 +380,7 @@ async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {
     assert_eq!(house.old()["old-0"], Some(day("2026-08-19")));
     moved.programs[0].cutover = Some(day("2026-08-25"));
     house.apply(&moved).await;
+    house.show().await;
     let refused = house.try_approve(&[]).await;
     assert_eq!(refused, Err(TakeOverRefused::Approved(SPED.to_owned())), "one is ended: the day stays");
 }
@@ -384,4 +399,42 @@ async fn an_old_flag_that_is_not_found_once_is_ended_all_the_same(f: Fixture) {
     let flags = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap();
     let outcomes: Vec<_> = flags.iter().map(|flag| (flag.flag.as_str(), flag.outcome.as_deref())).collect();
     assert_eq!(outcomes, [("old-0", Some("ended")), ("old-1", Some("gone"))]);
+}
+
+async fn a_switch_stops_a_take_over_under_way(f: Fixture) {
+    let config = CampusConfig { latency_ms: 100, ..CampusConfig::default() };
+    let mut programs = program("take-over");
+    let other =
+        serde_json::json!({"name": "Section 504", "flags": true, "option": "create-new", "cutover": "2026-08-15"});
+    programs.as_array_mut().unwrap().push(other);
+    let house = House::with(f, programs, config).await;
+    for number in 0..STUDENTS {
+        house.typed_in(&format!("old-{number}"), &number.to_string(), "2024-01-01", None);
+    }
+    house.approve().await;
+    let handler = house.handler();
+    // One message compares and asks for the next, which ends them.
+    house.handle_sync().await;
+    let push = Body::FlagPush(FlagPush {});
+    let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), house.clock.now(), push);
+    let ends = || house.old().values().filter(|end| end.is_some()).count();
+    assert!(ends() < STUDENTS, "all are ended by now");
+    let take_over = tokio::spawn(async move { handler.handle(message).await });
+    let began = tokio::time::Instant::now();
+    let before = ends();
+    while ends() == before {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing is ended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut off = house.file.clone();
+    off.programs[0].flags = false;
+    house.apply(&off).await;
+    assert_eq!(take_over.await.unwrap(), Fate::Done);
+    assert!(ends() < STUDENTS, "it went on to the end");
+    let writes = house.campus.stats().writes;
+    house.unasked_night().await;
+    assert_eq!(house.campus.stats().writes, writes, "off is off");
+    house.apply(&house.file).await;
+    house.night().await;
+    assert_eq!(ends(), STUDENTS, "on again, it goes on");
 }

@@ -46,7 +46,13 @@ impl Message {
 
     /// Asks for a look at a district's flags, or one student's, that no run asked for.
     pub fn flag_sync(district: DistrictId, student: Option<StudentId>, time: DateTime<Utc>) -> Self {
-        Self::new(district, RunId(Uuid::now_v7()), time, Body::FlagSync(FlagSync { student }))
+        Self::new(district, RunId(Uuid::now_v7()), time, Body::FlagSync(FlagSync { student, program: None }))
+    }
+
+    /// Asks for a look at the flags of a district's program.
+    pub fn program_flag_sync(district: DistrictId, program: String, time: DateTime<Utc>) -> Self {
+        let sync = FlagSync { student: None, program: Some(program) };
+        Self::new(district, RunId(Uuid::now_v7()), time, Body::FlagSync(sync))
     }
 
     /// A message published while handling `self`.
@@ -74,7 +80,7 @@ pub enum Body {
     Planned(PlannedEvents),
     /// Every planned event of the run is settled.
     Applied(Applied),
-    /// Compare a district's flags, or a student's, with what they should be.
+    /// Compare a district's flags, a student's or a program's with what they should be.
     FlagSync(FlagSync),
     /// Push the next of a district's flags that are due.
     FlagPush(FlagPush),
@@ -220,6 +226,9 @@ pub struct Applied {}
 pub struct FlagSync {
     /// Only this student's; all of the district's where there is none.
     pub student: Option<StudentId>,
+    /// Only this program's; of all programs where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// See [`Body::FlagPush`].

@@ -167,7 +167,7 @@ mod tests {
             Body::Plan(Plan { large: true }),
             Body::Release(Release {}),
             Body::Applied(Applied {}),
-            Body::FlagSync(FlagSync { student: None }),
+            Body::FlagSync(FlagSync { student: None, program: None }),
             Body::FlagPush(FlagPush {}),
         ];
         bodies.extend(Status::ALL.map(students));

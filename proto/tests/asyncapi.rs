@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::{
     codec::{FIELDS, Kind, decode, encode},
-    message::{Body, Change, EVENTS_PER_MESSAGE, Message},
+    message::{Body, Change, EVENTS_PER_MESSAGE, FlagSync, Message},
     roster::{ContactKind, Rule, Status},
     topology::{EXCHANGE, Queue, queue_of, routing_key},
 };
@@ -42,6 +42,10 @@ fn sample(kind: Kind) -> Message {
     match plain.body {
         Body::Students(_) => samples::rekeyed(1),
         Body::Page(_) => samples::told(),
+        Body::FlagSync(sync) => {
+            let program = Some("Section 504".to_owned());
+            Message { body: Body::FlagSync(FlagSync { program, ..sync }), ..plain }
+        }
         _ => plain,
     }
 }

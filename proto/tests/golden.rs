@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use rollcall_proto::{
     codec::{Kind, decode, encode},
-    message::{Body, Message},
+    message::{Body, FlagSync, Message},
 };
 use uuid::Uuid;
 
@@ -39,6 +39,9 @@ fn expected() -> Vec<(String, Message)> {
     all.extend(flags.into_iter().map(named));
     all.push(("student.events.1.rekeyed.msgpack".to_owned(), samples::rekeyed(2)));
     all.push(("page.raw.1.told.msgpack".to_owned(), samples::told()));
+    let mut of_program = all[0].1.clone();
+    of_program.body = Body::FlagSync(FlagSync { student: None, program: Some("Section 504".to_owned()) });
+    all.push(("flag.sync.1.program.msgpack".to_owned(), of_program));
     for (number, (_, message)) in (1_u128..).zip(&mut all) {
         message.id = Uuid::from_u128(0x0193_a5b0_0000_7000_8000_0000_0000_0100 + number);
         message.cause = (number % 2 == 0).then(|| Uuid::from_u128(number));

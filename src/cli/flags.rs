@@ -13,8 +13,8 @@ pub(crate) enum FlagsVerb {
     Approve {
         #[command(flatten)]
         of: FlagsOf,
-        /// The plan_hash that `flags plan` showed: if the plan is another one by now, nothing is approved; once for each
-        /// program
+        /// The plan_hash that `flags plan` showed, once for each program; without, what `flags plan` showed last. If a plan is
+        /// another one by now, nothing is approved
         #[arg(long, value_name = "HASH")]
         plan: Vec<String>,
     },

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use rollcall_flag_sync as flag_sync;
 use rollcall_proto::{id::DistrictId, message::Message};
-use rollcall_store::flag::Flag;
+use rollcall_store::flag::{Flag, NO_PUBLIC_URL};
 use serde_json::json;
 
 use crate::{
@@ -33,13 +33,17 @@ pub(crate) async fn dispatch(context: &Context, verb: FlagsVerb) -> anyhow::Resu
 async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     let district = context.store.district(&of.district).await?;
     let today = context.clock.now().with_timezone(&district.time_zone).date_naive();
-    let mut listing = Listing::new(&COLUMNS);
+    let (mut listing, mut unlinked) = (Listing::new(&COLUMNS), 0);
     for flag in context.store.flags(&of.district, None, of.program.as_deref()).await? {
         if is_shown(&flag) {
+            unlinked += usize::from(flag.reason.as_deref() == Some(NO_PUBLIC_URL));
             listing.push(cells(&flag, today));
         }
     }
     listing.print(context.format)?;
+    if unlinked > 0 {
+        eprintln!("rollcall: {unlinked} flags have no launch link: set ROLLCALL_PUBLIC_URL for flag-sync");
+    }
     if let Some(problem) = context.store.flags_problem(&of.district).await? {
         eprintln!("rollcall: flags wait: {problem}");
     }
@@ -76,10 +80,12 @@ fn asking(context: &Context) -> anyhow::Result<flag_sync::Context> {
 }
 
 async fn plan(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
-    let plans = flag_sync::plan_take_overs(&asking(context)?, &of.district, of.program.as_deref()).await;
     let columns = ["program", "cutover", "to_end", "without_new", "state", "warnings", "plan_hash"];
     let mut listing = Listing::new(&columns);
-    for plan in plans.context("asking Campus about its flags")?? {
+    let asking = asking(context)?;
+    let plans = flag_sync::plan_take_overs(&asking, &of.district, of.program.as_deref()).await;
+    let plans = plans.context("asking Campus about its flags")??;
+    for plan in &plans {
         listing.push(vec![
             json!(plan.program),
             json!(plan.cutover),
@@ -91,6 +97,7 @@ async fn plan(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         ]);
     }
     listing.print(context.format)?;
+    flag_sync::take_overs_shown(&asking, &of.district, &plans).await?;
     eprintln!(
         "nothing was changed; `rollcall flags approve --plan PLAN_HASH` fixes the flags to end, and no others are ever ended"
     );
@@ -119,7 +126,10 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     if let Some(name) = &of.program {
         let named = district.programs.iter().any(|program| program.name == *name && program.flags);
         ensure!(named, "the district's file has no [[program]] {name} with flags = true");
-        eprintln!("all programs of the district are compared and pushed, {name} among them");
+        let message = Message::program_flag_sync(of.district.clone(), name.clone(), context.clock.now());
+        context.store.ask_for_program_flags(&of.district, name).await?;
+        context.bus.publish(&[message]).await?;
+        return Ok(asked(&of.district));
     }
     ask(context, &of.district).await
 }
@@ -128,8 +138,12 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
 async fn ask(context: &Context, district: &DistrictId) -> anyhow::Result<ExitCode> {
     context.store.ask_for_flags(district).await?;
     context.bus.publish(&[Message::flag_sync(district.clone(), None, context.clock.now())]).await?;
+    Ok(asked(district))
+}
+
+fn asked(district: &DistrictId) -> ExitCode {
     eprintln!("flag-sync was asked; `rollcall flags list --district {district}` shows how far it is");
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 async fn ledger(context: &Context, district: &DistrictId, flag: Option<&str>, limit: i64) -> anyhow::Result<ExitCode> {

@@ -65,6 +65,9 @@ impl FlagState {
     }
 }
 
+/// Why a flag that is pushed has no launch link: nobody told flag-sync where people reach the HTTP side.
+pub const NO_PUBLIC_URL: &str = "no-public-url";
+
 /// What the SIS accepted last for a flag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushedFlag {
@@ -76,6 +79,9 @@ pub struct PushedFlag {
     pub sis_id: String,
     /// The program's id in the SIS.
     pub program_sis_id: String,
+    /// Where a click on the flag leads; none where it was sent without a link, or before links were kept here.
+    #[serde(default)]
+    pub link: Option<String>,
 }
 
 /// What the SIS refused for good: the same is not sent again.
@@ -144,7 +150,7 @@ pub struct LedgerEntry {
     pub student: Option<StudentId>,
     /// Which program.
     pub program: String,
-    /// `put`, `read-back`, `drift`, `take-over`, `approve`.
+    /// `put`, `read-back`, `found`, `failed`, `drift`, `take-over`, `approve`.
     pub action: String,
     /// Why.
     pub why: String,
@@ -193,6 +199,8 @@ pub struct CutoverFlag {
     pub flag: String,
     /// The SIS's id of the student.
     pub sis_id: String,
+    /// Whose it is, where the roster knew the student at the approval.
+    pub student: Option<StudentId>,
     /// When it was read back as ended, or found gone.
     pub done_at: Option<DateTime<Utc>>,
     /// What came of it.
@@ -288,6 +296,17 @@ pub enum TakeOverRefused {
         /// Its digest now.
         now: String,
     },
+    /// Nobody has looked at what would be approved.
+    #[error(
+        "nobody was shown what taking over {program} would end: `rollcall flags plan` shows it, and \
+         `rollcall flags approve --plan {now}` approves it"
+    )]
+    NotShown {
+        /// Which program.
+        program: String,
+        /// The digest of its plan.
+        now: String,
+    },
     /// It was approved before, and stays as it was then.
     #[error(
         "{0} was approved before; it stays as it was then (another cutover can be approved while no flag is ended)"
@@ -307,6 +326,7 @@ impl TakeOverRefused {
             Self::NoCutover(_) => "flag-unconfigured",
             Self::Unready { reason, .. } => reason.split(' ').next().unwrap_or_default(),
             Self::PlanChanged { .. } => "plan-changed",
+            Self::NotShown { .. } => "plan-not-shown",
             Self::Approved(_) => "take-over-approved",
             Self::Busy => "flags-busy",
         }

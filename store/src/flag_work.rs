@@ -3,6 +3,8 @@
 //! Invariants: one worker at a time has a district's flags, by a lease that outlives nobody for long; the ids that a
 //! take-over ends are fixed when it is approved.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
 use uuid::Uuid;
@@ -160,6 +162,22 @@ impl Store {
         tx.commit(operation).await
     }
 
+    /// The same for one program, whatever the others wait for. Nothing remembers it but the message that is sent with it: the
+    /// next whole sync is due all the same.
+    pub async fn ask_for_program_flags(&self, district: &DistrictId, program: &str) -> Result<()> {
+        let operation = "ask for a program's flags";
+        let mut tx = self.begin(district, operation).await?;
+        let at_once = "UPDATE flag_sync SET retry_at = NULL WHERE district = $1";
+        tx.execute(operation, at_once, args![district]).await?;
+        for sql in [
+            "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
+            "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
+        ] {
+            tx.execute(operation, sql, args![district, program]).await?;
+        }
+        tx.commit(operation).await
+    }
+
     /// What keeps the district's flags from the SIS, if something does.
     pub async fn flags_problem(&self, district: &DistrictId) -> Result<Option<String>> {
         let operation = "read what keeps flags back";
@@ -204,39 +222,63 @@ impl Store {
         rows.iter().map(read_cutover).collect()
     }
 
-    /// Approves a take-over: fixes the flags it ends. Once for a day; for another day again, while no flag is done.
-    /// False: it was approved before, and stays as it was.
-    pub async fn approve_cutover(
+    /// Approves take-overs, all or none: fixes the flags they end. Once for a day; for another day again, while no flag is
+    /// done. Returns the program that was approved before, and stays as it was; none where all are approved now.
+    pub async fn approve_cutovers(
         &self,
         district: &DistrictId,
-        plan: &TakeOverPlan,
+        plans: &[TakeOverPlan],
         actor: &str,
         now: DateTime<Utc>,
-    ) -> Result<bool> {
+    ) -> Result<Option<String>> {
         let operation = "approve a take-over";
-        let (program, cutover) = (&plan.program, plan.cutover);
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
-        let insert = "INSERT INTO cutover (district, program, cutover, approved_by, approved_at, plan_hash) \
-                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (district, program) DO UPDATE \
-                      SET cutover = excluded.cutover, approved_by = excluded.approved_by, \
-                      approved_at = excluded.approved_at, plan_hash = excluded.plan_hash, done_at = NULL \
-                      WHERE cutover.cutover <> excluded.cutover AND NOT EXISTS (SELECT 1 FROM cutover_flag f \
-                      WHERE f.district = $1 AND f.program = $2 AND f.done_at IS NOT NULL)";
-        let values = args![district, program, cutover, actor, now, &plan.hash];
-        if tx.execute(operation, insert, values).await? == 0 {
-            return Ok(false);
+        for plan in plans {
+            if !approve(&mut tx, district, plan, actor, now).await? {
+                // What the transaction holds so far is dropped with it.
+                return Ok(Some(plan.program.clone()));
+            }
         }
-        let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
-        tx.execute(operation, forget, args![district, program]).await?;
-        let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id) VALUES ($1, $2, $3, $4)";
-        for flag in &plan.to_end {
-            tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id]).await?;
-            note(&mut tx, district, &approval(program, cutover, flag, actor, now)).await?;
-        }
-        trail::write(&mut tx, &audited(district, plan, actor, now)).await?;
         tx.commit(operation).await?;
-        Ok(true)
+        Ok(None)
+    }
+
+    /// A person was shown what these take-overs would do: what is approved without naming a plan is that.
+    pub async fn plans_shown(&self, district: &DistrictId, plans: &[TakeOverPlan], now: DateTime<Utc>) -> Result<()> {
+        let operation = "note that plans of take-overs were shown";
+        let sql = "INSERT INTO flag_program (district, program, shown_plan, updated_at) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (district, program) DO UPDATE SET shown_plan = excluded.shown_plan";
+        let mut tx = self.begin(district, operation).await?;
+        for plan in plans {
+            tx.execute(operation, sql, args![district, &plan.program, &plan.hash, now]).await?;
+        }
+        tx.commit(operation).await
+    }
+
+    /// Digests of the plans that a person was shown last, of any program.
+    pub async fn shown_plans(&self, district: &DistrictId) -> Result<Vec<String>> {
+        let operation = "read which plans of take-overs were shown";
+        let sql = "SELECT shown_plan FROM flag_program WHERE district = $1 AND shown_plan IS NOT NULL";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Students of a connection by the SIS's id, in lower case.
+    pub async fn students_by_sis_id(
+        &self,
+        district: &DistrictId,
+        connection: u16,
+    ) -> Result<BTreeMap<String, StudentId>> {
+        let operation = "read whose ids the SIS names";
+        let sql = "SELECT lower(sis_id), student_id FROM student \
+                   WHERE district = $1 AND connection = $2 AND sis_id IS NOT NULL";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district, i64::from(connection)]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| Ok((row.get(0)?, StudentId(row.get(1)?)))).collect()
     }
 
     /// Flags of a take-over; only those not done where asked for.
@@ -248,8 +290,10 @@ impl Store {
         most: i64,
     ) -> Result<Vec<CutoverFlag>> {
         let operation = "read the flags of a take-over";
-        let sql = "SELECT flag, sis_id, done_at, outcome FROM cutover_flag WHERE district = $1 AND program = $2 \
-                   AND (NOT $3 OR done_at IS NULL) ORDER BY flag LIMIT $4";
+        let sql = "SELECT c.flag, c.sis_id, c.done_at, c.outcome, (SELECT l.student_id FROM flag_ledger l \
+                   WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve' ORDER BY l.id DESC LIMIT 1) \
+                   FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 \
+                   AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district, program, only_open, most]).await?;
         tx.commit(operation).await?;
@@ -320,6 +364,37 @@ impl Store {
     }
 }
 
+/// False: it was approved before.
+async fn approve(
+    tx: &mut Tx,
+    district: &DistrictId,
+    plan: &TakeOverPlan,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let operation = "approve a take-over";
+    let (program, cutover) = (&plan.program, plan.cutover);
+    let insert = "INSERT INTO cutover (district, program, cutover, approved_by, approved_at, plan_hash) \
+                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (district, program) DO UPDATE \
+                  SET cutover = excluded.cutover, approved_by = excluded.approved_by, \
+                  approved_at = excluded.approved_at, plan_hash = excluded.plan_hash, done_at = NULL \
+                  WHERE cutover.cutover <> excluded.cutover AND NOT EXISTS (SELECT 1 FROM cutover_flag f \
+                  WHERE f.district = $1 AND f.program = $2 AND f.done_at IS NOT NULL)";
+    let values = args![district, program, cutover, actor, now, &plan.hash];
+    if tx.execute(operation, insert, values).await? == 0 {
+        return Ok(false);
+    }
+    let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
+    tx.execute(operation, forget, args![district, program]).await?;
+    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id) VALUES ($1, $2, $3, $4)";
+    for flag in &plan.to_end {
+        tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id]).await?;
+        note(tx, district, &approval(program, cutover, flag, actor, now)).await?;
+    }
+    trail::write(tx, &audited(district, plan, actor, now)).await?;
+    Ok(true)
+}
+
 /// What a district's file says of flags, beside what it said before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Programs {
@@ -356,7 +431,7 @@ fn approval(program: &str, cutover: NaiveDate, flag: &CutoverFlag, actor: &str, 
         at,
         actor: actor.to_owned(),
         flag: flag.flag.clone(),
-        student: None,
+        student: flag.student.clone(),
         program: program.to_owned(),
         action: "approve".to_owned(),
         why: format!("take-over on {cutover}"),
@@ -392,5 +467,11 @@ fn read_cutover(row: &Row) -> Result<Cutover> {
 }
 
 fn read_cutover_flag(row: &Row) -> Result<CutoverFlag> {
-    Ok(CutoverFlag { flag: row.get(0)?, sis_id: row.get(1)?, done_at: row.get(2)?, outcome: row.get(3)? })
+    Ok(CutoverFlag {
+        flag: row.get(0)?,
+        sis_id: row.get(1)?,
+        student: row.get::<Option<String>>(4)?.map(StudentId),
+        done_at: row.get(2)?,
+        outcome: row.get(3)?,
+    })
 }

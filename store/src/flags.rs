@@ -35,7 +35,7 @@ ON CONFLICT (district, participation) DO UPDATE SET
 macro_rules! columns {
     () => {
         "flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why, \
-         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, refused"
+         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, refused, pushed_link"
     };
 }
 
@@ -68,19 +68,23 @@ const ACCEPTED: &str = concat!(
 
 const SAVE_FLAG: &str = "\
 INSERT INTO flag (district, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why,
-                  pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at, refused)
+                  pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at, refused,
+                  pushed_link)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        CASE WHEN $9 = 'accepted' THEN $18 END, $18, $19)
+        CASE WHEN $9 = 'accepted' THEN $18 END, $18, $19, $20)
 ON CONFLICT (district, flag) DO UPDATE SET
     sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state,
     reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on,
     pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id,
     program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused,
-    pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), updated_at = excluded.updated_at";
+    pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), updated_at = excluded.updated_at";
 
 const NOTE: &str = "\
 INSERT INTO flag_ledger (district, at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+/// Lines of a flag that are looked at for another of the same: more failures than differ from each other.
+const RECENT: i64 = 20;
 
 const LEDGER: &str = "\
 SELECT at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer FROM flag_ledger
@@ -211,6 +215,20 @@ impl Store {
         tx.commit(operation).await
     }
 
+    /// Adds a line about a try that failed, unless the flag's last lines, all of failed tries of the same, say so already.
+    pub async fn note_failure(&self, district: &DistrictId, line: &LedgerEntry) -> Result<()> {
+        let operation = "write the ledger of flags";
+        let mut tx = self.begin(district, operation).await?;
+        let rows = tx.rows(operation, LEDGER, args![district, Some(line.flag.clone()), RECENT]).await?;
+        let recent = rows.iter().map(read_entry).collect::<Result<Vec<_>>>()?;
+        let is_same = |one: &LedgerEntry| LedgerEntry { at: line.at, ..one.clone() } == *line;
+        let mut same_try = recent.iter().take_while(|one| one.action == line.action);
+        if !same_try.any(is_same) {
+            note(&mut tx, district, line).await?;
+        }
+        tx.commit(operation).await
+    }
+
     /// The ledger, newest first; of one flag where asked for.
     pub async fn flag_ledger(&self, district: &DistrictId, flag: Option<&str>, most: i64) -> Result<Vec<LedgerEntry>> {
         let operation = "read the ledger of flags";
@@ -290,6 +308,7 @@ async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTim
         flag.verified_at,
         now,
         refused,
+        pushed.and_then(|pushed| pushed.link.clone()),
     ];
     tx.execute("save a flag", SAVE_FLAG, values).await.map(drop)
 }
@@ -354,7 +373,8 @@ fn read_flag(row: &Row) -> Result<Flag> {
 fn read_pushed(row: &Row) -> Result<Option<PushedFlag>> {
     let Some(starts_on) = row.get(11)? else { return Ok(None) };
     let text = |index| Ok::<_, StoreError>(row.get::<Option<String>>(index)?.unwrap_or_default());
-    Ok(Some(PushedFlag { starts_on, ends_on: row.get(12)?, sis_id: text(13)?, program_sis_id: text(14)? }))
+    let (sis_id, program_sis_id) = (text(13)?, text(14)?);
+    Ok(Some(PushedFlag { starts_on, ends_on: row.get(12)?, sis_id, program_sis_id, link: row.get(17)? }))
 }
 
 fn read_entry(row: &Row) -> Result<LedgerEntry> {

@@ -31,6 +31,7 @@ fn target(ends: Option<i64>) -> PushedFlag {
         ends_on: ends.map(day),
         sis_id: "GUID-a".to_owned(),
         program_sis_id: "PROGRAM".to_owned(),
+        link: Some("https://rollcall.example/launch".to_owned()),
     }
 }
 
@@ -41,6 +42,7 @@ fn shown(target: &PushedFlag) -> ActualFlag {
         program_sis_id: target.program_sis_id.clone(),
         starts_on: Some(target.starts_on),
         ends_on: target.ends_on,
+        link: target.link.clone().into(),
     }
 }
 
@@ -106,8 +108,72 @@ fn what_was_accepted_and_is_not_there_is_pushed_once_more_then_fails() {
 fn a_changed_participation_is_pushed_even_over_an_edit() {
     let edited = ActualFlag { ends_on: Some(day(99)), ..shown(&target(None)) };
     let decision = run(Some(&pushed(None)), wish(Some(30)), Seen::There(&edited), OnDrift::Report);
+    assert_eq!(decision.drift.as_deref(), Some("edited end"), "what is written over is told");
     let flag = decision.flag.unwrap();
     assert_eq!((flag.state, flag.due, flag.why.as_deref()), (FlagState::Wanted, true, Some("participation-changed")));
+    let again = run(Some(&flag), wish(Some(30)), Seen::There(&edited), OnDrift::Report);
+    assert_eq!((again.drift, again.flag.unwrap().due), (None, true), "once");
+    let gone = run(Some(&pushed(None)), wish(Some(30)), Seen::Nothing, OnDrift::Report);
+    assert_eq!(gone.drift.as_deref(), Some("deleted"));
+    let known = run(Some(&pushed(None)), wish(None), Seen::There(&edited), OnDrift::Report).flag.unwrap();
+    let changed = run(Some(&known), wish(Some(30)), Seen::There(&edited), OnDrift::Report);
+    assert_eq!((changed.drift, changed.flag.unwrap().due), (None, true), "it was told before");
+}
+
+/// Another link is pushed, over nobody's edit; one that the SIS shows already is not.
+#[test]
+fn a_link_is_pushed_where_the_sis_does_not_show_it() {
+    let link = |link: Option<&str>| PushedFlag { link: link.map(str::to_owned), ..target(None) };
+    let before = |sent: Option<&str>| Flag { pushed: Some(link(sent)), ..pushed(None) };
+    let there = |shown: ShownLink| ActualFlag { link: shown, ..self::shown(&target(None)) };
+    let to = |text: &str| ShownLink::To(text.to_owned());
+    // What was sent, what is wished, what the SIS shows; then: the state, and what is told.
+    let (pushed, due, drift) = (FlagState::Pushed, FlagState::Wanted, FlagState::Drift);
+    let table = [
+        ("older than links, and right", None, Some("a"), to("a"), pushed, None),
+        ("older than links, and without", None, Some("a"), ShownLink::Nothing, due, None),
+        ("older than links, in a SIS that tells none", None, Some("a"), ShownLink::NotTold, due, None),
+        ("sent to a SIS that tells none", Some("a"), Some("a"), ShownLink::NotTold, pushed, None),
+        ("another in a SIS that tells none", Some("a"), Some("b"), ShownLink::NotTold, due, None),
+        ("another one", Some("a"), Some("b"), to("a"), due, None),
+        ("taken away", Some("a"), Some("a"), ShownLink::Nothing, drift, Some("edited link")),
+        ("replaced", Some("a"), Some("a"), to("c"), drift, Some("edited link")),
+        ("none is wished", Some("a"), None, to("a"), pushed, None),
+    ];
+    for (what, sent, wished, shown, state, told) in table {
+        let decision = run(Some(&before(sent)), Wish::Shown(link(wished)), Seen::There(&there(shown)), OnDrift::Report);
+        let flag = decision.flag.unwrap();
+        assert_eq!((flag.state, flag.due, decision.drift.as_deref()), (state, state == due, told), "{what}");
+        let why = (state == due).then_some("launch-link");
+        assert_eq!(flag.why.as_deref(), why, "{what}");
+    }
+    let edited = ActualFlag { ends_on: Some(day(99)), ..there(ShownLink::Nothing) };
+    let decision = run(Some(&before(None)), Wish::Shown(link(Some("a"))), Seen::There(&edited), OnDrift::Report);
+    assert_eq!((decision.flag.unwrap().due, decision.drift.as_deref()), (false, Some("edited end")));
+}
+
+#[test]
+fn what_a_look_alone_settles_is_told() {
+    let right = pushed(None);
+    let state = |state| Flag { state, ..right.clone() };
+    let other = Flag { pushed: Some(target(Some(30))), ..right.clone() };
+    let old = Flag { pushed: Some(PushedFlag { link: None, ..target(None) }), ..right.clone() };
+    let unsent = Flag { pushed: None, due: true, ..state(FlagState::Wanted) };
+    let table = [
+        ("as before", Some(right.clone()), None),
+        ("but for a link that was not kept", Some(old), None),
+        ("accepted, and not read back", Some(state(FlagState::Accepted)), Some("read-back")),
+        ("an answer was lost", Some(unsent), Some("found")),
+        ("the answer to a change was lost", Some(state(FlagState::Wanted)), Some("found")),
+        ("somebody was before us", Some(other), Some("found")),
+        ("put back", Some(state(FlagState::Drift)), Some("found")),
+        ("it was only slow", Some(state(FlagState::Failed)), Some("found")),
+        ("never stored", None, Some("found")),
+    ];
+    for (what, before, action) in table {
+        assert_eq!(seen_as_wished(before.as_ref(), &right).map(|(action, _)| action), action, "{what}");
+    }
+    assert_eq!(seen_as_wished(None, &state(FlagState::Wanted)), None, "nothing is settled");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use rollcall_flag_sync::{Context, FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed};
+use rollcall_flag_sync::{
+    Context, FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed, take_overs_shown,
+};
 use rollcall_proto::{
     bus::{SharedBus, embedded::EmbeddedBus},
     clock::{Clock, ManualClock},
@@ -60,6 +62,7 @@ pub struct House {
     pub bus: SharedBus,
     pub district: DistrictId,
     pub file: District,
+    pub public_url: Option<url::Url>,
     _dir: tempfile::TempDir,
 }
 
@@ -73,6 +76,12 @@ pub fn file(campus: &Campus, programs: &serde_json::Value) -> District {
         "program": programs,
     }))
     .unwrap()
+}
+
+/// Two programs that begin anew.
+pub fn two_programs() -> serde_json::Value {
+    let one = |name| serde_json::json!({"name": name, "flags": true, "option": "create-new", "cutover": "2026-08-15"});
+    serde_json::json!([one(SPED), one("Section 504")])
 }
 
 pub fn program(option: &str) -> serde_json::Value {
@@ -90,7 +99,8 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let bus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
         let clock = ManualClock::new("2026-09-01T12:00:00Z".parse().unwrap());
-        let house = Self { f, campus, clock, bus, district: file.id.clone(), file, _dir: dir };
+        let public_url = Some("https://rollcall.example/".parse().unwrap());
+        let house = Self { f, campus, clock, bus, district: file.id.clone(), file, public_url, _dir: dir };
         house.apply(&house.file).await;
         let all = (0..STUDENTS).map(|number| added(in_campus(number))).collect();
         applied(house.store(), &house.district, 1, all).await;
@@ -126,12 +136,23 @@ impl House {
         let config = FlagSyncConfig {
             allow_private_addresses: true,
             requests_per_second: NonZeroU32::new(5_000).unwrap(),
-            public_url: Some("https://rollcall.example/".parse().unwrap()),
+            public_url: self.public_url.clone(),
             decision_wait: Duration::from_millis(300),
             ..config
         };
         let (bus, store, clock) = (Arc::clone(&self.bus), self.f.store.clone(), self.clock.clone());
         Context::new(config, bus, store, Arc::new(Impatient(clock))).unwrap()
+    }
+
+    /// Actions and answers of the ledger, oldest first; of one flag where asked for.
+    pub async fn told(&self, flag: Option<&str>) -> Vec<(String, String)> {
+        let lines = self.store().flag_ledger(&self.district, flag, 10_000).await.unwrap();
+        lines.into_iter().rev().map(|line| (line.action, line.answer)).collect()
+    }
+
+    /// One student's flag, as Campus has it.
+    pub fn flag_of(&self, student: &str) -> CampusFlag {
+        self.campus.flags().into_iter().find(|flag| flag.student == student).unwrap()
     }
 
     pub fn handler(&self) -> FlagHandler {
@@ -279,8 +300,16 @@ impl House {
         old.map(|flag| (flag.id, flag.ends)).collect()
     }
 
+    /// Looks at the plan, and approves that.
     pub async fn approve(&self) {
+        self.show().await;
         self.try_approve(&[]).await.unwrap();
+    }
+
+    /// A person is shown the plan.
+    pub async fn show(&self) {
+        let plan = self.plan().await;
+        take_overs_shown(&self.context(), &self.district, &[plan]).await.unwrap();
     }
 
     pub async fn try_approve(&self, looked_at: &[String]) -> Result<Vec<ApprovedTakeOver>, TakeOverRefused> {

@@ -1,6 +1,6 @@
 //! What goes wrong at Campus and on the way costs time, and no flag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use rollcall_proto::{
@@ -140,6 +140,11 @@ async fn half_a_batch_and_a_days_outage_are_made_good(f: Fixture) {
     let states = house.states().await;
     assert!(states.values().all(|(state, _)| *state != "failed"), "an outage costs no flag: {states:#?}");
     assert!(house.store().flags_problem(&house.district).await.unwrap().is_some());
+    let failed: Vec<_> = house.store().flag_ledger(&house.district, None, 10_000).await.unwrap();
+    let failed: Vec<_> = failed.into_iter().filter(|line| line.action == "failed").collect();
+    let flags: BTreeSet<_> = failed.iter().map(|line| &line.flag).collect();
+    assert_eq!(failed.len(), flags.len(), "a day's outage is told once of each flag that was tried: {failed:#?}");
+    assert!(!failed.is_empty() && failed.iter().all(|line| line.answer == "503" && line.student.is_some()));
     house.campus.set_faults(CampusFaults::default());
     house.settle().await;
     house.assert_all_pushed().await;
@@ -211,6 +216,11 @@ async fn a_flag_whose_answer_was_lost_is_ended_all_the_same(f: Fixture) {
     house.handle_sync().await;
     assert_eq!(house.shown()["1"].1, None, "Campus has it");
     assert_eq!(house.flags().await[0].pushed, None, "and we do not know");
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.clock.advance(TimeDelta::hours(1));
+    house.handle_sync().await;
+    let found = house.flags().await.into_iter().find(|flag| flag.student.0 == "1").unwrap();
+    assert!(house.told(Some(&found.id.to_string())).await.contains(&("found".to_owned(), "as-wished".to_owned())));
     house.withdraw("a").await;
     house.campus.set_faults(CampusFaults::default());
     house.settle().await;

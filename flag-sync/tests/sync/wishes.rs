@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_flag_sync::{FlagHandler, FlagSyncConfig, partner::PartnerInterface};
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
     message::{Message, StudentEvent},
     roster::Student,
 };
-use rollcall_sandbox::CampusFlag;
+use rollcall_sandbox::{CampusConfig, CampusFlag};
 use rollcall_store::district::OnDrift;
 
 use crate::{
     common::{Fixture, day},
-    house::{House, program},
+    house::{House, SPED, STUDENTS, program, two_programs},
     on_both_engines,
     roster_support::{added, applied, changed, gone, id, student},
 };
@@ -27,6 +28,12 @@ on_both_engines! {
     edits_by_hand_are_reported_or_restored,
     a_status_ends_no_flag_and_makes_none,
     one_student_is_synced_at_once,
+    one_program_is_synced_alone,
+    links_follow_the_public_url,
+    what_staff_added_to_our_flags_stays,
+    an_edit_is_told_before_it_is_written_over,
+    create_new_touches_no_existing_flag,
+    a_campus_that_filters_nothing_is_read_whole,
 }
 
 async fn flags_follow_documents(f: Fixture) {
@@ -184,4 +191,173 @@ async fn one_student_is_synced_at_once(f: Fixture) {
     let writes = house.campus.stats().writes;
     assert_eq!(house.handler().handle(message).await, Fate::Done);
     assert_eq!(house.campus.stats().writes, writes);
+}
+
+/// The other program's flags are not even looked at.
+async fn one_program_is_synced_alone(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete_of("Section 504", "b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    for student in ["1", "2"] {
+        house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..house.flag_of(student) });
+    }
+    let synced = house.store().flags_synced_at(&house.district).await.unwrap();
+    house.clock.advance(chrono::TimeDelta::hours(1));
+    house.store().ask_for_program_flags(&house.district, SPED).await.unwrap();
+    let message = Message::program_flag_sync(house.district.clone(), SPED.to_owned(), house.clock.now());
+    assert_eq!(house.handler().handle(message).await, Fate::Done);
+    let states = house.states().await;
+    assert_eq!((states["1"].0, states["2"].0), ("drift", "pushed"));
+    assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "it was no whole sync");
+    house.night().await;
+    assert_eq!(house.states().await["2"].0, "drift");
+}
+
+async fn links_follow_the_public_url(f: Fixture) {
+    let mut house = House::create_new(f).await;
+    let reach = house.public_url.take();
+    house.complete_all().await;
+    house.settle().await;
+    house.assert_all_shown();
+    assert!(house.campus.flags().iter().all(|flag| flag.link.is_none()));
+    let unlinked = ("pushed", Some("no-public-url".to_owned()));
+    assert!(house.states().await.values().all(|state| *state == unlinked), "{:?}", house.states().await);
+    let writes = || house.campus.stats().writes;
+    let before = writes();
+    house.night().await;
+    assert_eq!(writes(), before, "an unchanged night sends no write");
+
+    house.public_url = reach;
+    house.unasked_night().await;
+    house.assert_all_pushed().await;
+    let linked = |host: &str| {
+        let prefix = format!("https://{host}/lti/{}/launch?flag=", house.district);
+        house.campus.flags().iter().all(|flag| flag.link == Some(format!("{prefix}{}", flag.id)))
+    };
+    assert!(linked("rollcall.example"));
+    house.public_url = Some("https://plans.example/".parse().unwrap());
+    house.unasked_night().await;
+    house.assert_all_pushed().await;
+    let linked = |host: &str| {
+        let prefix = format!("https://{host}/lti/{}/launch?flag=", house.district);
+        house.campus.flags().iter().all(|flag| flag.link == Some(format!("{prefix}{}", flag.id)))
+    };
+    assert!(linked("plans.example"));
+
+    // As a version stored them that did not keep links: what Campus shows is right, and nothing is sent.
+    let mut old = house.flags().await;
+    old.iter_mut().for_each(|flag| flag.pushed.as_mut().unwrap().link = None);
+    house.store().save_flags(&house.district, &old, &[], house.clock.now()).await.unwrap();
+    let (before, told) = (house.campus.stats().writes, house.told(None).await.len());
+    house.unasked_night().await;
+    assert_eq!((house.campus.stats().writes, house.told(None).await.len()), (before, told));
+    assert!(house.flags().await.iter().all(|flag| flag.pushed.as_ref().unwrap().link.is_some()));
+    // A setting that is gone takes no link away.
+    house.public_url = None;
+    house.unasked_night().await;
+    assert_eq!(house.campus.stats().writes, before);
+    house.assert_all_pushed().await;
+}
+
+/// Of few flags and of many, which are read in another way.
+async fn what_staff_added_to_our_flags_stays(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    let complete_all = async |ends: Option<&str>| {
+        for number in 0..STUDENTS {
+            let student = number.to_string();
+            house.complete(&format!("a{number}"), &student, "2026-08-20", ends).await;
+            house.complete_of("Section 504", &format!("b{number}"), &student, "2026-08-20", ends).await;
+        }
+    };
+    complete_all(None).await;
+    house.settle().await;
+    for flag in house.campus.flags() {
+        house.campus.type_in(CampusFlag { comment: Some(format!("call {} first", flag.student)), ..flag });
+    }
+    let all_stay = |ends: Option<&str>| {
+        let flags = house.campus.flags();
+        assert_eq!(flags.len(), 2 * STUDENTS);
+        for flag in flags {
+            assert_eq!(flag.comment, Some(format!("call {} first", flag.student)));
+            assert_eq!((flag.ends, flag.link.is_some()), (ends.map(day), true));
+        }
+    };
+    house.unasked_night().await;
+    all_stay(None);
+    assert_eq!(
+        house.told(None).await.iter().filter(|(action, _)| action == "drift").count(),
+        0,
+        "it is no edit of ours"
+    );
+    complete_all(Some("2027-01-31")).await;
+    house.settle().await;
+    all_stay(Some("2027-01-31"));
+    complete_all(None).await;
+    house.complete("a0", "0", "2026-08-20", None).await;
+    house.settle().await;
+    all_stay(None);
+    house.complete("a3", "3", "2026-08-20", Some("2027-02-28")).await;
+    house.settle().await;
+    let one = house.campus.flags().into_iter().find(|flag| flag.ends.is_some()).unwrap();
+    assert_eq!((one.student.as_str(), one.comment.as_deref()), ("3", Some("call 3 first")));
+}
+
+async fn an_edit_is_told_before_it_is_written_over(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.settle().await;
+    let flag = house.flag_of("1");
+    house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..flag.clone() });
+    house.complete("a", "1", "2026-08-20", Some("2027-01-31")).await;
+    house.settle().await;
+    assert_eq!(house.shown()["1"].1, Some(day("2027-01-31")));
+    let told = house.told(Some(&flag.id)).await;
+    let told: Vec<_> = told.iter().skip(2).map(|(action, answer)| (action.as_str(), answer.as_str())).collect();
+    assert_eq!(told, [("drift", "edited end"), ("put", "200"), ("read-back", "as-wished")]);
+}
+
+async fn create_new_touches_no_existing_flag(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.typed_in("old-open", "1", "2024-01-01", None);
+    house.typed_in("old-of-nobody", "999", "2024-01-01", Some("2027-01-01"));
+    house.typed_in("old-later", "2", "2026-08-20", None);
+    let old = || house.campus.flags().into_iter().filter(|flag| flag.id.starts_with("old")).collect::<Vec<_>>();
+    let before = old();
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.night().await;
+    house.complete("a", "1", "2026-08-20", Some("2026-08-31")).await;
+    house.withdraw("b").await;
+    house.night().await;
+    house.unasked_night().await;
+    assert_eq!(old(), before);
+    assert_eq!(house.campus.flags().len(), before.len() + 2, "ours stand beside them");
+}
+
+/// The fields to filter by are left empty, or Campus knows none of them.
+async fn a_campus_that_filters_nothing_is_read_whole(f: Fixture) {
+    let config = CampusConfig { page_limit: 5, filters: false, ..CampusConfig::default() };
+    let house = House::with(f, two_programs(), config).await;
+    house.complete_all().await;
+    house.complete_of("Section 504", "other", "1", "2026-08-20", None).await;
+    house.settle().await;
+    assert_eq!(house.campus.flags().len(), STUDENTS + 1);
+    let unfiltered = PartnerInterface {
+        student_filter: String::new(),
+        program_filter: String::new(),
+        ..PartnerInterface::default()
+    };
+    let context = house.context_with(FlagSyncConfig { partner: unfiltered, ..FlagSyncConfig::default() });
+    let handler = FlagHandler::new(context);
+    let whole = || Message::flag_sync(house.district.clone(), None, house.clock.now());
+    house.clock.advance(chrono::TimeDelta::hours(1));
+    assert_eq!(handler.handle(whole()).await, Fate::Done);
+    assert_eq!(house.campus.stats().writes as usize, STUDENTS + 1, "all are found");
+    house.complete("d3", "3", "2026-08-20", Some("2027-01-31")).await;
+    let one = Message::flag_sync(house.district.clone(), Some(id("3")), house.clock.now());
+    assert_eq!(handler.handle(one).await, Fate::Done);
+    assert_eq!(house.flag_of("3").ends, Some(day("2027-01-31")));
+    assert_eq!(house.campus.stats().writes as usize, STUDENTS + 2);
+    assert_eq!(house.campus.stats().refused, 0);
 }

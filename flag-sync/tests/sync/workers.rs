@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     common::{Fixture, day},
-    house::{House, STUDENTS, program},
+    house::{House, SPED, STUDENTS, program, two_programs},
     on_both_engines,
 };
 
@@ -24,6 +24,7 @@ on_both_engines! {
     a_base_url_is_taken_as_it_was_copied,
     switches_are_switches,
     a_switch_stops_a_push_under_way,
+    a_switch_of_one_program_stops_its_push_and_no_other,
     killed_at_any_moment,
     two_workers_at_once,
     a_students_flags_are_sent_one_after_another,
@@ -143,6 +144,37 @@ async fn a_switch_stops_a_push_under_way(f: Fixture) {
     house.assert_all_pushed().await;
 }
 
+/// The last flags to be sent are of the program that is switched off under way.
+async fn a_switch_of_one_program_stops_its_push_and_no_other(f: Fixture) {
+    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
+    let house = House::with(f, two_programs(), config).await;
+    for number in 0..STUDENTS {
+        let name = if number % 2 == 0 { "Section 504" } else { SPED };
+        house.complete_of(name, &format!("d{number}"), &number.to_string(), "2026-08-20", None).await;
+    }
+    let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
+    let handler = FlagHandler::new(house.context_with(one_by_one));
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+    let push = tokio::spawn(async move { handler.handle(message).await });
+    let began = tokio::time::Instant::now();
+    while house.campus.stats().writes == 0 {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing is pushed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut off = house.file.clone();
+    off.programs[1].flags = false;
+    house.apply(&off).await;
+    assert_eq!(push.await.unwrap(), Fate::Done);
+    let of = |program: &str| house.campus.flags().iter().filter(|flag| flag.program == program).count();
+    assert_eq!(of("101"), STUDENTS / 2, "the other program goes on to the end");
+    assert!(of("102") < STUDENTS / 2, "it went on to the end");
+    let kept = house.states().await.into_values().filter(|(_, reason)| reason.as_deref() == Some("switched-off"));
+    assert_eq!(kept.count(), STUDENTS / 2 - of("102"));
+    house.apply(&house.file).await;
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
 /// The future is dropped wherever it stands, as a process that is killed: after a commit, within a request, between both.
 async fn killed_at_any_moment(f: Fixture) {
     let house = House::create_new(f).await;
@@ -164,6 +196,12 @@ async fn killed_at_any_moment(f: Fixture) {
     house.night().await;
     house.night().await;
     house.assert_all_pushed().await;
+    for flag in house.flags().await {
+        let told = house.told(Some(&flag.id.to_string())).await;
+        let last = told.last().map(|(action, answer)| (action.as_str(), answer.as_str()));
+        let settled = [Some(("read-back", "as-wished")), Some(("found", "as-wished"))];
+        assert!(settled.contains(&last), "the ledger does not say how {} came to be: {told:?}", flag.id);
+    }
 }
 
 async fn two_workers_at_once(f: Fixture) {

@@ -85,7 +85,8 @@ fn body() -> impl Strategy<Value = Body> {
         any::<bool>().prop_map(|large| Body::Plan(Plan { large })),
         Just(Body::Release(Release {})),
         Just(Body::Applied(Applied {})),
-        option::of("[0-9]{1,9}").prop_map(|id| Body::FlagSync(FlagSync { student: id.map(StudentId) })),
+        (option::of("[0-9]{1,9}"), option::of("[A-Z]{1,9}"))
+            .prop_map(|(id, program)| Body::FlagSync(FlagSync { student: id.map(StudentId), program })),
         Just(Body::FlagPush(FlagPush {})),
         page(),
         students(),

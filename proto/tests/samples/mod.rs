@@ -179,8 +179,8 @@ pub fn one_of_each() -> Vec<Message> {
         message(Body::Release(Release {})),
         students(3),
         message(Body::Applied(Applied {})),
-        message(Body::FlagSync(FlagSync { student: None })),
-        message(Body::FlagSync(FlagSync { student: Some(StudentId("100007".to_owned())) })),
+        message(Body::FlagSync(FlagSync { student: None, program: None })),
+        message(Body::FlagSync(FlagSync { student: Some(StudentId("100007".to_owned())), program: None })),
         message(Body::FlagPush(FlagPush {})),
     ]
 }

@@ -337,6 +337,7 @@ async fn participations_and_flags_read_back(f: Fixture) {
         ends_on: first.ends_on,
         sis_id: "GUID-1".to_owned(),
         program_sis_id: "P".to_owned(),
+        link: Some("https://rollcall.example/lti/flags/launch?flag=1".to_owned()),
     });
     f.store.save_flags(&district, std::slice::from_ref(&first), &[line(&first)], at(30)).await.unwrap();
     assert_eq!(f.store.flags(&district, None, Some(SPED)).await.unwrap(), [first.clone()]);
@@ -361,6 +362,7 @@ async fn flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks(f: 
         ends_on: None,
         sis_id: "GUID-1".to_owned(),
         program_sis_id: "P".to_owned(),
+        link: None,
     };
     let refused = Flag { refused: Some(RefusedFlag { status: 422, sent }), ..flag(2, FlagState::Failed) };
     let withdrawn = Flag { reason: Some("withdrawn".to_owned()), ..flag(3, FlagState::Wanted) };
@@ -446,7 +448,13 @@ async fn work_is_due_however_a_run_stopped(f: Fixture) {
 
 async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
     let district = house(&f.store).await;
-    let old = |name: &str| CutoverFlag { flag: name.to_owned(), sis_id: "G".to_owned(), done_at: None, outcome: None };
+    let old = |name: &str| CutoverFlag {
+        flag: name.to_owned(),
+        sis_id: "G".to_owned(),
+        student: (name == "a").then(|| id("1")),
+        done_at: None,
+        outcome: None,
+    };
     let (store, cutover) = (&f.store, day("2026-08-15"));
     let plan = |to_end: Vec<CutoverFlag>| TakeOverPlan {
         program: SPED.to_owned(),
@@ -457,8 +465,16 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
         state: TakeOverState::AwaitingApproval,
         hash: "digest".to_owned(),
     };
-    assert!(store.approve_cutover(&district, &plan(vec![old("a"), old("b")]), "ops", at(10)).await.unwrap());
-    assert!(!store.approve_cutover(&district, &plan(vec![old("c")]), "ops", at(11)).await.unwrap());
+    let first = plan(vec![old("a"), old("b")]);
+    assert_eq!(store.approve_cutovers(&district, std::slice::from_ref(&first), "ops", at(10)).await.unwrap(), None);
+    let other = TakeOverPlan { program: "Section 504".to_owned(), ..plan(vec![old("d")]) };
+    let both = [other.clone(), plan(vec![old("c")])];
+    let refused = store.approve_cutovers(&district, &both, "ops", at(11)).await.unwrap();
+    assert_eq!(refused.as_deref(), Some(SPED));
+    assert_eq!(store.cutovers(&district).await.unwrap().len(), 1, "all or none");
+    assert!(store.shown_plans(&district).await.unwrap().is_empty());
+    store.plans_shown(&district, &[other, first], at(12)).await.unwrap();
+    assert_eq!(store.shown_plans(&district).await.unwrap(), ["digest", "digest"]);
     assert_eq!(store.cutovers(&district).await.unwrap()[0].plan_hash.as_deref(), Some("digest"));
     let open = || store.cutover_flags(&district, SPED, true, 10);
     assert_eq!(open().await.unwrap(), [old("a"), old("b")]);

@@ -311,9 +311,16 @@ impl TakenOver {
         self.count(sql, program).await == 1
     }
 
+    /// A person looks at the plan: it is what an approval that names none approves.
+    async fn shown(&self, program: &str) {
+        let plan = ["flags", "plan", "--district", DISTRICT, "--program", program];
+        self.house.rollcall(&plan).await.expect_code(0);
+    }
+
     /// Approves with an armed command line, until that dies where it is to; whoever died before has the district for a
     /// while.
     async fn approval_killed(&self, program: &str, point: &str) {
+        self.shown(program).await;
         let approve = ["flags", "approve", "--district", DISTRICT, "--program", program];
         let kill = armed(&[point.to_owned()].into());
         until_told("the approval to be killed", Duration::from_mins(2), || async {
@@ -367,6 +374,7 @@ async fn a_take_over_killed_at_each_failpoint_ends_what_was_approved() {
 
     // What an undisturbed one reaches is what is listed.
     taken.house.start_worker_with(role, &[(ARMED, "*=note")]);
+    taken.shown(undisturbed.0).await;
     let approve = ["flags", "approve", "--district", DISTRICT, "--program", undisturbed.0];
     taken.house.rollcall(&approve).await.expect_code(0);
     until("the first program to be taken over", Duration::from_mins(2), || async {

@@ -20,6 +20,14 @@ fn ago(days: u64) -> NaiveDate {
     today() - Days::new(days)
 }
 
+/// Where people reach the site, which is another place than where it listens.
+const PUBLIC_URL: &str = "https://plans.example.org";
+
+/// Where a click on a flag leads.
+fn launch_link(flag: &CampusFlag) -> String {
+    format!("{PUBLIC_URL}/lti/{DISTRICT}/launch?flag={}", flag.id)
+}
+
 fn config() -> SandboxConfig {
     SandboxConfig { students: 60, today: today(), ..SandboxConfig::default() }
 }
@@ -69,6 +77,8 @@ type Ends<'a> = &'a dyn Fn() -> (Option<NaiveDate>, Option<NaiveDate>);
 
 /// A person looks at the plan, and approves what was shown.
 async fn approved_on_the_command_line(house: &House, ends: Ends<'_>) {
+    let unseen = house.rollcall(&["flags", "approve", "--district", DISTRICT]).await.expect_code(1);
+    assert!(unseen.stderr.contains("nobody was shown") && unseen.stderr.contains("flags plan"), "{}", unseen.stderr);
     let plan = ["flags", "plan", "--district", DISTRICT, "--program", "Section 504", "--format", "json"];
     let plan: Vec<Value> = house.rollcall(&plan).await.expect_code(0).read();
     assert_eq!((&plan[0]["to_end"], &plan[0]["without_new"]), (&json!(2), &json!(1)), "{plan:#?}");
@@ -78,8 +88,11 @@ async fn approved_on_the_command_line(house: &House, ends: Ends<'_>) {
     assert!(other.stderr.contains("look at it again"), "{}", other.stderr);
     assert_eq!(ends(), (None, None), "nothing ends before the approval");
     let hash: &'static str = plan[0]["plan_hash"].as_str().unwrap().to_owned().leak();
+    // What was shown is what is approved where no plan is named.
+    let approved = house.rollcall(&["flags", "approve", "--district", DISTRICT]).await.expect_code(0);
+    assert!(approved.stderr.contains(hash), "{}", approved.stderr);
     house.rollcall(&approve(hash)).await.expect_code(0);
-    house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+    house.rollcall(&["flags", "push", "--district", DISTRICT, "--program", "Section 504"]).await.expect_code(0);
 }
 
 /// The same by a program, over the JSON API.
@@ -130,6 +143,7 @@ async fn the_whole_way(house: &House, site: Option<&Url>) {
     import(house, "IEP-1", first, "Special Education", (ago(10), None)).await;
     let flag = shown(house, "the flag to appear in Campus", first, |flag| flag.begins == ago(10)).await;
     assert_eq!(flag.ends, None);
+    assert_eq!(flag.link, Some(launch_link(&flag)));
     let sis_id = house.sis.campus_flags()[0].student.clone();
     until("the flag to be read back", LIMIT, || async {
         let rows = listed(house).await;
@@ -171,6 +185,7 @@ async fn the_whole_way(house: &House, site: Option<&Url>) {
     let new = |flag: &CampusFlag| flag.id != "old-1" && flag.program == "102";
     let taken = shown(house, "the new flag", second, new).await;
     assert_eq!((taken.begins, taken.ends), (ago(30), None), "from the cutover on");
+    assert_eq!(taken.link, Some(launch_link(&taken)));
     assert_eq!(house.sis.campus_flags().len(), 4, "{:#?}", house.sis.campus_flags());
 
     let before = house.sis.campus_flags();
@@ -182,11 +197,12 @@ async fn the_whole_way(house: &House, site: Option<&Url>) {
 async fn flags_follow_documents_in_one_process() {
     let mut house = House::embedded(config()).await;
     campus(&mut house).await;
+    house.extra.push(("ROLLCALL_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned()));
     let host: Process = house.start("serve", &["-v", "serve", "--listen", "127.0.0.1:0"]);
     let site = until("the HTTP side to listen", LIMIT, || {
         let log = host.log();
-        let told = log.split("people reach it at ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let url: Option<Url> = told.and_then(|text| text.parse().ok());
+        let told = log.split("listening for HTTP on ").nth(1).and_then(|rest| rest.split(';').next());
+        let url: Option<Url> = told.and_then(|address| format!("http://{address}").parse().ok());
         async move { url }
     })
     .await;
@@ -201,6 +217,7 @@ async fn flags_follow_documents_scaled_out_and_nothing_of_a_child_comes_out() {
     let collector = Collector::start().await;
     let mut house = House::scaled_out(config()).await;
     campus(&mut house).await;
+    house.extra.push(("ROLLCALL_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned()));
     house.start_workers(1);
     house.services().listen_in("spy").await;
     house.extra = collector.over_http();

@@ -379,7 +379,7 @@ async fn save(
 async fn answer(app: &App, caller: &Caller, saved: Saved) -> Response {
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     if saved.flags_due {
-        let sync = Body::FlagSync(FlagSync { student: Some(saved.document.student.clone()) });
+        let sync = Body::FlagSync(FlagSync { student: Some(saved.document.student.clone()), program: None });
         let message = Message::new(caller.district.clone(), RunId(Uuid::now_v7()), app.clock.now(), sync);
         if let Err(error) = app.bus.publish(&[message]).await {
             let error = &error as &dyn std::error::Error;

@@ -105,9 +105,10 @@ impl From<TakeOverError> for Problem {
 impl From<TakeOverRefused> for Problem {
     fn from(refused: TakeOverRefused) -> Self {
         let status = match refused {
-            TakeOverRefused::PlanChanged { .. } | TakeOverRefused::Approved(_) | TakeOverRefused::Busy => {
-                StatusCode::CONFLICT
-            }
+            TakeOverRefused::PlanChanged { .. }
+            | TakeOverRefused::NotShown { .. }
+            | TakeOverRefused::Approved(_)
+            | TakeOverRefused::Busy => StatusCode::CONFLICT,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self { status, code: refused.code().to_owned().into(), title: refused.to_string(), detail: None }

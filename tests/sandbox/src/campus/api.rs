@@ -26,6 +26,9 @@ pub(super) const TOKEN: &str = "/campus/oauth2/token";
 /// Largest request body read.
 const MOST_BODY: usize = 1 << 20;
 
+/// Fields that participations can be filtered by.
+const FILTERS: [&str; 2] = ["student.sourcedId", "program.sourcedId"];
+
 /// Rows of a page where none are asked for.
 const USUAL_PAGE: usize = 100;
 
@@ -168,6 +171,10 @@ fn answer(shared: &Shared, parts: &Parts, segments: &[&str], sent: &Value) -> An
             let filter = parameter(query, "filter");
             let filter = filter.as_deref().and_then(|text| text.split_once('='));
             let filter = filter.map(|(field, value)| (field, value.trim_matches('\'')));
+            let is_known = |field: &str| shared.config.filters && FILTERS.contains(&field);
+            if filter.is_some_and(|(field, _)| !is_known(field)) {
+                return error(StatusCode::BAD_REQUEST, "invalid_filter_field");
+            }
             let rows = lock(&shared.flags).flag_rows(filter);
             Answer::value(&json!({ "programParticipations": page(rows, query, shared.config.page_limit) }))
         }

@@ -48,6 +48,8 @@ pub struct CampusConfig {
     pub students: Vec<String>,
     /// Milliseconds each answer takes.
     pub latency_ms: u64,
+    /// Participations can be filtered, by student and by program; any other filter is refused (400).
+    pub filters: bool,
 }
 
 impl Default for CampusConfig {
@@ -62,6 +64,7 @@ impl Default for CampusConfig {
             page_limit: 500,
             students: Vec::new(),
             latency_ms: 0,
+            filters: true,
         }
     }
 }
