@@ -84,7 +84,8 @@ impl Completeness {
     /// Believes what whole pages lack, where few people at most would keep values because of it: they may well have been the
     /// only ones there, and what is gone is to be ended the same night. True: what was compared is to be compared again.
     pub fn believe_few(&mut self, kept: &Kept) -> bool {
-        let believed: Facets = kept.counts().filter(|(_, people)| *people <= FEW).map(|(facet, _)| facet).collect();
+        let few = kept.counts().filter(|(facet, people)| *people <= FEW && !self.uncounted.contains(*facet));
+        let believed: Facets = few.map(|(facet, _)| facet).collect();
         self.pages_lacking = std::mem::take(&mut self.pages_lacking).without(believed);
         !believed.is_empty()
     }
@@ -365,7 +366,20 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
         }
     }
     judged.lost_before = lost_before(baseline, &discovery.granted);
+    let (resource, field) = ENTITYS_YEAR;
+    if judged.lost_before.get(resource).is_some_and(|lost| lost.contains(field)) {
+        judged.complete = false;
+        let message = format!(
+            "{resource}.{field}: no longer granted; entities are judged by one current year, and nobody is taken out. Grant it \
+             again in the SIS's API security, and see `rollcall district test`"
+        );
+        judged.findings.push(partial("grant-lost", message));
+    }
 }
+
+/// Which year is an entity's current one. Statuses of an access that never had it granted go by one year for all; where it was
+/// told and is not any more, that would take people out of entities whose year has not moved on.
+const ENTITYS_YEAR: (&str, &str) = ("District/Entity", "SchoolYearIDCurrent");
 
 /// What was granted on the last complete pull, or lost by then, and is not granted now.
 fn lost_before(baseline: &Baseline, granted: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, BTreeSet<String>> {

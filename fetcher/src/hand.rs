@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use rollcall_proto::{
     clock::Clock,
     id::{ConnectionNo, PageNo},
@@ -141,11 +142,16 @@ impl Hand<'_> {
             bytes += fetched.held();
             let over = fetched.facts.last || fetched.facts.past_end;
             walked.pages.push(fetched);
-            if over || bytes > FULL || (self.clock.now() - began).to_std().is_ok_and(|so_far| so_far > LONGEST) {
+            if over || bytes > FULL || self.is_over(began) {
                 break;
             }
         }
         Ok(walked)
+    }
+
+    /// A clock that was set back tells nothing: what is left is given back.
+    fn is_over(&self, began: DateTime<Utc>) -> bool {
+        !(self.clock.now() - began).to_std().is_ok_and(|so_far| so_far <= LONGEST)
     }
 
     async fn fetch(&self, number: PageNo) -> Result<Result<Fetched, Trouble>, FetchError> {

@@ -158,10 +158,21 @@ fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, 
         _ if is_refused(&wanted, &target) => quiet(refused(wanted)),
         Some(pushed) if same(pushed, &target) => settled(wanted, seen, edit, on_drift),
         Some(pushed) if same_but_for_link(pushed, &target) && edit.is_some() => settled(wanted, seen, edit, on_drift),
+        // Nobody clicks on what is over.
+        Some(pushed) if same_but_for_link(pushed, &target) && is_over(&wanted, &target, now) => quiet(wanted),
         Some(pushed) if same_but_for_link(pushed, &target) => quiet(due(wanted, "launch-link")),
-        Some(_) => Decision { flag: Some(due(wanted, "participation-changed")), drift: told },
+        Some(pushed) => {
+            // A program that was made anew under another id was not asked for by the old one.
+            let drift = told.filter(|_| pushed.program_sis_id.eq_ignore_ascii_case(&target.program_sis_id));
+            Decision { flag: Some(due(wanted, "participation-changed")), drift }
+        }
         None => quiet(due(wanted, "participation")),
     }
+}
+
+/// It was read back before, and has ended.
+fn is_over(wanted: &Flag, target: &PushedFlag, now: DateTime<Utc>) -> bool {
+    wanted.verified_at.is_some() && target.ends_on.is_some_and(|end| end < now.date_naive())
 }
 
 /// What somebody did in the SIS since the flag was last read there as it had been pushed.
@@ -253,19 +264,27 @@ fn not_read_back(wanted: Flag) -> Flag {
 /// Names of what differs; no values. Ids of the SIS are compared without regard to case (wire/oneroster-campus.md 2.3).
 /// `accepted`: the link that the SIS took last, which is all there is to go by where it shows none.
 fn differences(target: &PushedFlag, accepted: Option<&str>, actual: &ActualFlag) -> Vec<&'static str> {
-    let link = match &actual.link {
-        ShownLink::NotTold => accepted,
-        ShownLink::Nothing => None,
-        ShownLink::To(link) => Some(link.as_str()),
+    let link = target.link.as_deref();
+    let other_link = match &actual.link {
+        ShownLink::To(shown) if accepted == link => link.is_some_and(|link| !leads_there(link, shown)),
+        ShownLink::To(shown) => link.is_some_and(|link| link != shown),
+        ShownLink::NotTold | ShownLink::Nothing => link.is_some() && accepted != link,
     };
     let all = [
         ("student", !actual.sis_id.eq_ignore_ascii_case(&target.sis_id)),
         ("program", !actual.program_sis_id.eq_ignore_ascii_case(&target.program_sis_id)),
         ("start", actual.starts_on != Some(target.starts_on)),
         ("end", actual.ends_on != target.ends_on),
-        ("link", target.link.is_some() && link != target.link.as_deref()),
+        ("link", other_link),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// Whether a link is shown that was taken as `link`: how Campus spells one, and whether it shows any, is not written down, so
+/// the flag's id in it is enough.
+fn leads_there(link: &str, shown: &str) -> bool {
+    let flag = link.split_once("flag=").map(|(_, flag)| flag.split('&').next().unwrap_or(flag).to_ascii_lowercase());
+    link == shown || flag.is_some_and(|flag| shown.to_ascii_lowercase().contains(&flag))
 }
 
 fn same(pushed: &PushedFlag, target: &PushedFlag) -> bool {

@@ -102,7 +102,11 @@ impl Work {
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(true);
             }
-            let rows = self.rows(&fresh).await?;
+            let rows = match self.rows(&fresh).await {
+                // A program that is not there any more, say, is no reason to push nothing: each flag is read by itself.
+                Err(error) if error.remedy() == Remedy::GiveUp => Rows::OneByOne,
+                rows => rows?,
+            };
             let students = by_student(fresh).into_iter();
             let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
             let mut pushes = stream::iter(pushes).buffer_unordered(self.context.config.students_at_once.into());
@@ -141,7 +145,10 @@ impl Work {
 
     /// Our fields in the row as Campus has it: what else is in there is not ours to lose.
     async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Written, SisError> {
-        let row = self.row(flag, rows).await?;
+        let row = match self.row(flag, rows).await {
+            Err(SisError::Status { status, .. }) if is_for_good(status) => return Ok(Written::Refused(status)),
+            row => row?,
+        };
         let body = self.campus.table().flag(flag.id, target, row);
         self.campus.put(Whose::Ours, &flag.id.to_string(), body).await
     }

@@ -39,8 +39,8 @@ pub(crate) async fn today(tx: &mut Tx, district: &DistrictId, student: &StudentI
 }
 
 /// The student whom a person or a program from outside means: by today's id, by one of before, or as the SIS itself spells
-/// it, without the connection's prefix and with a UUID's letters in either case. The same id where it is nobody's, or two
-/// students'.
+/// it: with a UUID's letters in either case and, in a district with one connection, without its prefix. The same id where it
+/// is nobody's, or two students'.
 pub(crate) async fn meant(tx: &mut Tx, district: &DistrictId, student: &StudentId) -> Result<StudentId> {
     if let Some(found) = known(tx, district, &student.0).await? {
         return Ok(found);
@@ -48,7 +48,9 @@ pub(crate) async fn meant(tx: &mut Tx, district: &DistrictId, student: &StudentI
     let Some(config) = districts::config(tx, district, OPERATION).await? else { return Ok(student.clone()) };
     let given = student.0.trim();
     let spelled = [given.to_owned(), small_uuid(given)];
-    let prefixes = config.connections.iter().filter_map(|connection| connection.id_prefix.as_deref());
+    // Of several sources, an id without a prefix may be that of a child who is not in the roster yet.
+    let connections = config.connections.iter().filter(|_| config.connections.len() == 1);
+    let prefixes = connections.filter_map(|connection| connection.id_prefix.as_deref());
     let mut found = BTreeSet::new();
     for prefix in std::iter::once("").chain(prefixes) {
         for spelled in &spelled {

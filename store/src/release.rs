@@ -258,11 +258,16 @@ async fn staff_here(tx: &mut Tx, district: &DistrictId, ids: &[&str]) -> Result<
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids]).await.map(drop)
 }
 
-/// Marks the others: who left the SIS sees nothing any more by the roster's word. Nobody is deleted.
+/// Marks the others: who left the SIS sees nothing any more by the roster's word. Nobody is deleted. A connection that lists
+/// nobody tells of nobody.
 async fn staff_left(tx: &mut Tx, district: &DistrictId, ids: &[&str], now: DateTime<Utc>) -> Result<()> {
-    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND NOT staff_id = ANY($2)";
+    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND NOT staff_id = ANY($2) \
+              AND (connection IS NULL OR connection IN \
+                   (SELECT o.connection FROM staff o WHERE o.district = $1 AND o.staff_id = ANY($2)))";
     let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL \
-                AND staff_id NOT IN (SELECT value FROM json_each($2))";
+                AND staff_id NOT IN (SELECT value FROM json_each($2)) AND (connection IS NULL OR connection IN \
+                   (SELECT o.connection FROM staff o WHERE o.district = $1 \
+                    AND o.staff_id IN (SELECT value FROM json_each($2))))";
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids, now]).await.map(drop)
 }

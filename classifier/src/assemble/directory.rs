@@ -92,25 +92,36 @@ struct Work {
     entities: BTreeSet<i64>,
 }
 
-/// Which rows of `StaffEntityYear` count: those of their entity's current year. While nobody is told of in that one, those of
-/// the latest year before: an entity whose year has moved on before anybody was set up for it has not lost its staff.
+/// The years that count, from the number of rows of each.
+fn counted(rows: &BTreeMap<i32, usize>) -> Vec<i32> {
+    let mut latest = rows.iter().rev();
+    let Some((current, now)) = latest.next() else { return Vec::new() };
+    let before = latest.next().filter(|(_, before)| now * 2 < **before).map(|(year, _)| *year);
+    std::iter::once(*current).chain(before).collect()
+}
+
+/// Which rows of `StaffEntityYear` count: those of their entity's current year. While that one tells of less than half as many
+/// as the latest year before, those of that year too: an entity whose year has moved on before everybody was set up for it has
+/// not lost its staff.
 struct StaffYears<'a> {
     source: &'a Source,
     tables: &'a Tables,
-    /// Ending year, by entity.
-    counted: BTreeMap<Option<i64>, i32>,
+    /// Ending years, by entity.
+    counted: BTreeMap<Option<i64>, Vec<i32>>,
 }
 
 impl<'a> StaffYears<'a> {
     fn of(source: &'a Source, tables: &'a Tables) -> Self {
         let mut years = Self { source, tables, counted: BTreeMap::new() };
+        let mut rows: BTreeMap<Option<i64>, BTreeMap<i32, usize>> = BTreeMap::new();
         for place in source.places(Kind::StaffEntityYear) {
             let entity = source.row(*place).number(column::StaffEntityYear::EntityId);
             let Some(ending) = tables.ending(years.year_of(*place)) else { continue };
             if tables.current(entity).is_none_or(|current| ending <= current) {
-                years.counted.entry(entity).and_modify(|latest| *latest = ending.max(*latest)).or_insert(ending);
+                *rows.entry(entity).or_default().entry(ending).or_default() += 1;
             }
         }
+        years.counted = rows.into_iter().map(|(entity, rows)| (entity, counted(&rows))).collect();
         years
     }
 
@@ -124,7 +135,7 @@ impl<'a> StaffYears<'a> {
         let entity = self.source.row(place).number(column::StaffEntityYear::EntityId);
         let year = self.year_of(place);
         match self.tables.ending(year) {
-            Some(ending) => self.counted.get(&entity) == Some(&ending),
+            Some(ending) => self.counted.get(&entity).is_some_and(|counted| counted.contains(&ending)),
             // A year that is in no table is not the current one, where that is known.
             None => year.is_none() || self.tables.current(entity).is_none(),
         }

@@ -37,12 +37,26 @@ pub(super) fn people_moved(facts: &PlanFacts, looks: &[Looks]) -> Vec<(String, S
     for (pull, looks) in facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull)) {
         let connection = &facts.district.connections[usize::from(pull.pull.connection.0)];
         let prefix = connection.id_prefix.as_deref().unwrap_or_default();
-        for (old, new) in oneroster::people_moved(&looks.first, prefix, &facts.said_of) {
+        let said = said_of(facts, prefix);
+        for (old, new) in oneroster::people_moved(&looks.first, prefix, &said) {
             moved.entry(old).or_default().insert(new);
         }
     }
     let one = |(old, mut new): (String, BTreeSet<String>)| Some((old, new.pop_first().filter(|_| new.is_empty())?));
     moved.into_iter().filter_map(one).collect()
+}
+
+/// Of whom something was said, as far as they are a connection's: of several connections, those whose id has its prefix, and no
+/// other's where it has none.
+fn said_of(facts: &PlanFacts, prefix: &str) -> Vec<String> {
+    let connections = &facts.district.connections;
+    let prefixes = connections.iter().filter_map(|connection| connection.id_prefix.as_deref()).map(str::to_lowercase);
+    let longer: Vec<String> = prefixes.filter(|other| other.len() > prefix.len()).collect();
+    let own = |id: &&String| {
+        connections.len() == 1
+            || (id.starts_with(&prefix.to_lowercase()) && !longer.iter().any(|other| id.starts_with(other)))
+    };
+    facts.said_of.iter().filter(own).cloned().collect()
 }
 
 /// Finds the students whose SIS has given them other ids. What is stored of them then stands under the new ones.

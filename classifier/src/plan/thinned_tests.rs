@@ -236,6 +236,18 @@ fn what_was_never_counted_and_nobody_has_stays() {
     assert_eq!(plan.baselines[0].1.rows.get(name), Some(&0), "known from now on to be none");
 }
 
+/// Nor is it believed of a few, whom nothing tells from a field that was switched off.
+#[test]
+fn what_was_never_counted_and_nobody_has_stays_of_a_few_too() {
+    let mut campus = families();
+    take(&mut campus, "sms", 2..8);
+    campus.night();
+    campus.baseline.as_mut().unwrap().rows.remove("users/students.sms");
+    take(&mut campus, "sms", 0..2);
+    let plan = campus.plan();
+    assert_eq!((plan.counts.changed, found(&plan, completeness::THINNED)), (0, vec!["users/students.sms"]));
+}
+
 /// The state's ids vanish while other ids stay, or with the metadata that they are in.
 #[test]
 fn state_ids_that_nobody_has_any_more_stay() {

@@ -136,7 +136,23 @@ fn a_link_is_pushed_where_the_sis_does_not_show_it() {
         ("sent to a SIS that tells none", Some("a"), Some("a"), ShownLink::NotTold, pushed, None),
         ("another in a SIS that tells none", Some("a"), Some("b"), ShownLink::NotTold, due, None),
         ("another one", Some("a"), Some("b"), to("a"), due, None),
-        ("taken away", Some("a"), Some("a"), ShownLink::Nothing, drift, Some("edited link")),
+        ("not shown", Some("a"), Some("a"), ShownLink::Nothing, pushed, None),
+        (
+            "spelled otherwise",
+            Some("http://a/l?flag=F1"),
+            Some("http://a/l?flag=F1"),
+            to("HTTP://A/l/f1"),
+            pushed,
+            None,
+        ),
+        (
+            "of another",
+            Some("http://a/l?flag=F1"),
+            Some("http://a/l?flag=F1"),
+            to("http://a/2"),
+            drift,
+            Some("edited link"),
+        ),
         ("replaced", Some("a"), Some("a"), to("c"), drift, Some("edited link")),
         ("none is wished", Some("a"), None, to("a"), pushed, None),
     ];
@@ -147,6 +163,15 @@ fn a_link_is_pushed_where_the_sis_does_not_show_it() {
         let why = (state == due).then_some("launch-link");
         assert_eq!(flag.why.as_deref(), why, "{what}");
     }
+    // What is over is not pushed anew for its link, and a program made anew is nobody's edit.
+    let over = |link: &str| PushedFlag { link: Some(link.to_owned()), ..target(Some(20)) };
+    let ended = Flag { pushed: Some(over("a")), ..self::pushed(Some(20)) };
+    let seen = ActualFlag { link: to("a"), ..shown(&target(Some(20))) };
+    let decision = run(Some(&ended), Wish::Shown(over("b")), Seen::There(&seen), OnDrift::Report);
+    assert_eq!((decision.flag.unwrap().due, decision.drift), (false, None));
+    let anew = PushedFlag { program_sis_id: "other".to_owned(), ..target(None) };
+    let decision = run(Some(&self::pushed(None)), Wish::Shown(anew), Seen::Nothing, OnDrift::Report);
+    assert_eq!((decision.flag.unwrap().due, decision.drift), (true, None));
     let edited = ActualFlag { ends_on: Some(day(99)), ..there(ShownLink::Nothing) };
     let decision = run(Some(&before(None)), Wish::Shown(link(Some("a"))), Seen::There(&edited), OnDrift::Report);
     assert_eq!((decision.flag.unwrap().due, decision.drift.as_deref()), (false, Some("edited end")));

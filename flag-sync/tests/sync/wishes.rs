@@ -247,7 +247,9 @@ async fn links_follow_the_public_url(f: Fixture) {
 
     // As a version stored them that did not keep links: what Campus shows is right, and nothing is sent.
     let mut old = house.flags().await;
-    old.iter_mut().for_each(|flag| flag.pushed.as_mut().unwrap().link = None);
+    for flag in &mut old {
+        flag.pushed.as_mut().unwrap().link = None;
+    }
     house.store().save_flags(&house.district, &old, &[], house.clock.now()).await.unwrap();
     let (before, told) = (house.campus.stats().writes, house.told(None).await.len());
     house.unasked_night().await;

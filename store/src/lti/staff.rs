@@ -85,8 +85,10 @@ impl Store {
         }
         let mut tx = self.read(district, operation).await?;
         let Some(config) = districts::config(&mut tx, district, operation).await? else { return Ok(Vec::new()) };
+        // Of several sources, an id without a prefix may be anybody's.
+        let known = config.connections.iter().filter(|_| config.connections.len() == 1);
         let spelled = |id: &str| -> BTreeSet<String> {
-            let prefixes = config.connections.iter().map(prefix).chain([""]);
+            let prefixes = known.clone().map(prefix).chain([""]);
             prefixes.flat_map(|prefix| Spellings::of(id).after(prefix)).chain([id.to_owned()]).collect()
         };
         let ids: Vec<String> = said.iter().flat_map(|id| spelled(id)).collect();

@@ -203,6 +203,9 @@ pub(crate) async fn follow_people(
         let Some(strictest) = users.into_iter().min_by_key(|user| breadth(&user.access)) else { continue };
         let sql = "UPDATE lti_user SET user_id = $3 WHERE district = $1 AND user_id = $2";
         tx.execute(operation, sql, args![district, strictest.user_id, &new]).await?;
+        // Other spellings would follow later, when nothing is said of the new id any more.
+        let rest = "DELETE FROM lti_user WHERE district = $1 AND lower(user_id) = $2";
+        tx.execute(operation, rest, args![district, &old]).await?;
         let detail = format!("user={old} now={new}");
         trail::write(tx, &entry(district, "lti.user.move", &format!("run {run}"), detail, now)).await?;
     }

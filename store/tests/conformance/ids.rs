@@ -134,4 +134,10 @@ async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) 
         assert_eq!(subject.student_id, id(name));
     }
     assert_eq!(store.subject_with_id(&district, &id("o-7"), date(2)).await.unwrap(), None);
+    // Whoever is not in the roster yet is not the other source's child of that id.
+    let mut stranger = student("O-8");
+    stranger.connection = 1;
+    applied(&store, &district, 2, vec![added(stranger)]).await;
+    let found = store.student(&district, "8").await.unwrap();
+    assert_eq!(found.map(|found| found.row.student_id), None);
 }

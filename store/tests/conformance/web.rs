@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     common::{Fixture, later, new_key, now, ring},
-    roster_support::{added, applied, changed, id, new_district, plan_of, run_at_plan, student},
+    roster_support::{added, applied, changed, date, id, new_district, plan_of, run_at_plan, student},
 };
 
 crate::on_both_engines! {
@@ -173,7 +173,7 @@ async fn staff_are_of_the_source_that_lists_them(f: Fixture) {
     // Students of both at entity 1 and a school of code 101.
     let of = |connection, id: &str| rollcall_proto::roster::Student { connection, ..student(id) };
     applied(&f.store, &district, 3, vec![added(of(0, "a-S1")), added(of(1, "b-S2"))]).await;
-    let today = chrono::NaiveDate::MIN;
+    let today = date(2);
     for (named, connection, school) in [("S1", 0, "a-101"), ("S2", 1, "b-101"), ("b-S2", 1, "b-101")] {
         let subject = f.store.subject(&district, named, today).await.unwrap().unwrap();
         assert_eq!(subject.connection, connection, "{named}");

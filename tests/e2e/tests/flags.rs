@@ -220,7 +220,7 @@ async fn flags_follow_documents_scaled_out_and_nothing_of_a_child_comes_out() {
     house.extra.push(("ROLLCALL_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned()));
     house.start_workers(1);
     house.services().listen_in("spy").await;
-    house.extra = collector.over_http();
+    house.extra.extend(collector.over_http());
     let mut flag_sync = house.start("flag-sync", &["-v", "worker", "flag-sync", "--listen", "127.0.0.1:0"]);
     let mut web = house.start("web", &["-v", "web", "--listen", "127.0.0.1:0"]);
     the_whole_way(&house, None).await;

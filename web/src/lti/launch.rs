@@ -246,19 +246,19 @@ async fn allowed(
 /// What the student is called today.
 async fn student_name(app: &App, site: &Site, student: &StudentId) -> Result<String, Refusal> {
     let found = app.store.student(site.id(), &student.0).await?;
-    Ok(called(found.map(|detail| detail.record.person)))
+    Ok(called(found.as_ref().map(|detail| &detail.record.person)))
 }
 
 /// What the student was called when the document was made, which is what stands in it.
 async fn name_in(app: &App, site: &Site, document: &Document) -> Result<String, Refusal> {
     match app.store.document_demographics(site.id(), &document.id).await? {
-        Some(of_its_day) => Ok(called(Some(of_its_day.person))),
+        Some(of_its_day) => Ok(called(Some(&of_its_day.person))),
         None => student_name(app, site, &document.student).await,
     }
 }
 
-fn called(person: Option<Person>) -> String {
-    let parts = person.as_ref().map(|person| [&person.first_name, &person.last_name]);
+fn called(person: Option<&Person>) -> String {
+    let parts = person.map(|person| [&person.first_name, &person.last_name]);
     let name: Vec<&str> = parts.into_iter().flatten().filter_map(|part| part.as_deref()).collect();
     if name.is_empty() { "this student".to_owned() } else { name.join(" ") }
 }

@@ -130,6 +130,10 @@ fn an_entity_without_anybody_in_its_new_year_keeps_the_staff_of_the_last() {
     let set_up = [&WORKS[..], &[(80, 4, 42, 10, true, true)]].concat();
     let now: Vec<String> = plan(&set_up).into_iter().map(|member| member.id).collect();
     assert_eq!(now, ["1", "2", "4"]);
+    // One who is set up already is not everybody.
+    let more = [&set_up[..], &[(61, 3, 42, 9, true, true), (62, 5, 42, 9, true, true)]].concat();
+    let now: Vec<String> = plan(&more).into_iter().map(|member| member.id).collect();
+    assert_eq!(now, ["1", "2", "3", "4", "5", "6"]);
 }
 
 #[test]
