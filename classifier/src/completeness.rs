@@ -366,7 +366,7 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
         }
     }
     judged.lost_before = lost_before(baseline, &discovery.granted);
-    let (resource, field) = ENTITYS_YEAR;
+    let (resource, field) = CURRENT_YEAR;
     if judged.lost_before.get(resource).is_some_and(|lost| lost.contains(field)) {
         judged.complete = false;
         let message = format!(
@@ -379,7 +379,7 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
 
 /// Which year is an entity's current one. Statuses of an access that never had it granted go by one year for all; where it was
 /// told and is not any more, that would take people out of entities whose year has not moved on.
-const ENTITYS_YEAR: (&str, &str) = ("District/Entity", "SchoolYearIDCurrent");
+const CURRENT_YEAR: (&str, &str) = ("District/Entity", "SchoolYearIDCurrent");
 
 /// What was granted on the last complete pull, or lost by then, and is not granted now.
 fn lost_before(baseline: &Baseline, granted: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, BTreeSet<String>> {
