@@ -423,7 +423,7 @@ async fn what_was_said_about_people_follows_them_to_another_id(f: Fixture) {
         put(user, StudentScope::Nobody).await;
     }
     put("u3", StudentScope::Everybody).await;
-    assert_eq!(f.store.staff_spoken_of(&district).await.unwrap(), ["t1", "t3", "t9"], "t2 is no staff");
+    assert_eq!(f.store.staff_spoken_of(&district).await.unwrap(), ["t1", "t3"], "t2 is no staff, t9 of another source");
     for seq in [2, 3] {
         let run = run_at_plan(&f.store, &district, seq).await;
         let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
@@ -452,13 +452,23 @@ async fn lists_name_students_as_the_sis_spells_them(f: Fixture) {
     let access = UserAccess { students: StudentScope::Students(said), programs: Vec::new() };
     f.store.put_lti_user(&district, "t1", &access, "ann", now()).await.unwrap();
     let kept = f.store.lti_user(&district, "t1").await.unwrap().unwrap().access.students;
-    let expected = [SMALL, "b-S2", "b-S2", "s3", "nobody"].map(str::to_owned);
-    assert_eq!(kept, StudentScope::Students(expected.into()), "letters other than a UUID's are as given");
+    let expected = [SMALL, "S2", "b-S2", "s3", "nobody"].map(str::to_owned);
+    assert_eq!(
+        kept,
+        StudentScope::Students(expected.into()),
+        "S2 may be a child of the other source who is not in yet"
+    );
     for spelled in [SMALL.to_owned(), SMALL.to_uppercase(), format!(" {} ", SMALL.to_uppercase())] {
         let found = f.store.student(&district, &spelled).await.unwrap().unwrap();
         assert_eq!(found.record.id.0, SMALL, "{spelled}");
     }
     assert!(f.store.student(&district, "nobody").await.unwrap().is_none());
+    // With one source there is nobody else's.
+    let alone = sources(&f, "none", &["b-"]).await;
+    let access = UserAccess { students: StudentScope::Students(vec!["S2".to_owned()]), programs: Vec::new() };
+    f.store.put_lti_user(&alone, "t2", &access, "ann", now()).await.unwrap();
+    let kept = f.store.lti_user(&alone, "t2").await.unwrap().unwrap().access.students;
+    assert_eq!(kept, StudentScope::Students(vec!["b-S2".to_owned()]));
 }
 
 async fn tenants_do_not_see_each_other(f: Fixture) {
