@@ -116,14 +116,9 @@ async fn switches_are_switches(f: Fixture) {
     assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "the same file asks for nothing");
 }
 
-/// Within a part of the lease, however much is left to push.
-async fn a_switch_stops_a_push_under_way(f: Fixture) {
-    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
-    let house = House::with(f, program("create-new"), config).await;
-    house.complete_all().await;
-    let lease = Duration::from_millis(400);
-    let one_by_one = FlagSyncConfig { lease, students_at_once: 1, ..FlagSyncConfig::default() };
-    let handler = FlagHandler::new(house.context_with(one_by_one));
+/// Pushes, and applies a changed file after the first write.
+async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: impl FnOnce(&mut District)) {
+    let handler = FlagHandler::new(house.context_with(config));
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
     let push = tokio::spawn(async move { handler.handle(message).await });
     let began = tokio::time::Instant::now();
@@ -132,9 +127,19 @@ async fn a_switch_stops_a_push_under_way(f: Fixture) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let mut off = house.file.clone();
-    off.flags.enabled = false;
+    switch(&mut off);
     house.apply(&off).await;
     assert_eq!(push.await.unwrap(), Fate::Done);
+}
+
+/// Within a part of the lease, however much is left to push.
+async fn a_switch_stops_a_push_under_way(f: Fixture) {
+    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let lease = Duration::from_millis(400);
+    let one_by_one = FlagSyncConfig { lease, students_at_once: 1, ..FlagSyncConfig::default() };
+    switched_off_under_way(&house, one_by_one, |file| file.flags.enabled = false).await;
     assert!(house.campus.flags().len() < STUDENTS, "it went on to the end");
     let written = house.campus.stats().writes;
     house.handle_sync().await;
@@ -153,18 +158,7 @@ async fn a_switch_of_one_program_stops_its_push_and_no_other(f: Fixture) {
         house.complete_of(name, &format!("d{number}"), &number.to_string(), "2026-08-20", None).await;
     }
     let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
-    let handler = FlagHandler::new(house.context_with(one_by_one));
-    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
-    let push = tokio::spawn(async move { handler.handle(message).await });
-    let began = tokio::time::Instant::now();
-    while house.campus.stats().writes == 0 {
-        assert!(began.elapsed() < Duration::from_mins(1), "nothing is pushed");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let mut off = house.file.clone();
-    off.programs[1].flags = false;
-    house.apply(&off).await;
-    assert_eq!(push.await.unwrap(), Fate::Done);
+    switched_off_under_way(&house, one_by_one, |file| file.programs[1].flags = false).await;
     let of = |program: &str| house.campus.flags().iter().filter(|flag| flag.program == program).count();
     assert_eq!(of("101"), STUDENTS / 2, "the other program goes on to the end");
     assert!(of("102") < STUDENTS / 2, "it went on to the end");

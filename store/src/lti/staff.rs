@@ -24,10 +24,6 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 const OPERATION: &str = "find a member of staff";
 
-const STORED: (&str, &str) = (
-    "SELECT staff_id FROM staff WHERE district = $1 AND staff_id = ANY($2)",
-    "SELECT staff_id FROM staff WHERE district = $1 AND staff_id IN (SELECT value FROM json_each($2))",
-);
 const BY_ID: (&str, &str) = (
     "SELECT staff_id, CAST(entities AS text), connection, left_at IS NULL FROM staff \
      WHERE district = $1 AND staff_id = ANY($2)",
@@ -92,7 +88,7 @@ impl Store {
             prefixes.flat_map(|prefix| Spellings::of(id).after(prefix)).chain([id.to_owned()]).collect()
         };
         let ids: Vec<String> = said.iter().flat_map(|id| spelled(id)).collect();
-        let rows = tx.rows(operation, if tx.is_postgres() { STORED.0 } else { STORED.1 }, args![district, ids]).await?;
+        let rows = tx.rows(operation, if tx.is_postgres() { BY_ID.0 } else { BY_ID.1 }, args![district, ids]).await?;
         tx.commit(operation).await?;
         let stored = rows.iter().map(|row| row.get::<String>(0)).collect::<Result<BTreeSet<String>>>()?;
         let stored: BTreeSet<String> = stored.iter().map(|id| id.to_lowercase()).collect();
