@@ -143,7 +143,7 @@ stop_process() {
     kill -s "$3" "$1" 2>/dev/null || return 0
     gone() { ! belongs "$1" "$2"; }
     wait_until 30 gone "$1" "$2" && return
-    kill -s KILL "$1" 2>/dev/null
+    kill -s KILL "$1" 2>/dev/null || return 0
     wait_until 10 gone "$1" "$2"
 }
 
@@ -175,16 +175,16 @@ broker_facts() {
 
 broker_running() { belongs "$(first_word "$1/broker/pid/rabbit")" "$1/broker"; }
 
-# The management API answers with the private password: nobody else's broker sits on the port.
-broker_answers() {
-    local answer
-    exec 3<>"/dev/tcp/127.0.0.1/${BROKER_PORTS[1]}" || return 1
+# The management API answers with the private password: nobody else's broker sits on the port. In a shell of its own:
+# a broker that closes the connection while the question is written ends its writer (SIGPIPE).
+broker_answers() (
+    answer=
+    exec 3<>"/dev/tcp/127.0.0.1/${BROKER_PORTS[1]}" || exit 1
     printf 'GET /api/overview HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' \
         "$(printf '%s' "$BROKER_USER:$BROKER_PASSWORD" | base64 -w 0)" >&3
     read -r -t 5 answer <&3
-    exec 3>&-
     [[ $answer == *" 200 "* ]] && ! port_is_free "${BROKER_PORTS[0]}"
-}
+)
 
 broker_configure() {
     local dir=$1/broker account part

@@ -171,7 +171,7 @@ impl PrivateServers {
 
     fn checked(line: &str, output: &Output) -> String {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{line}: {text}");
+        assert!(output.status.success(), "{line}: {}: {text}", output.status);
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
