@@ -151,6 +151,13 @@ pub(crate) enum Verb {
     Man,
 }
 
+impl Verb {
+    /// Whether whole districts pass through the process.
+    pub(crate) fn runs_long(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Worker(_) | Self::Web(_) | Self::Run(_))
+    }
+}
+
 /// A date that a school can have meant; every store holds it.
 fn date(text: &str) -> Result<NaiveDate, String> {
     let date = text.parse::<NaiveDate>().ok().filter(|date| (1900..=2199).contains(&date.year()));

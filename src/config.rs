@@ -295,6 +295,15 @@ pub(crate) fn failpoints() -> Option<String> {
     std::env::var("ROLLCALL_FAILPOINTS").ok()
 }
 
+/// glibc's own setting, see mallopt(3).
+pub(crate) const ARENA_MAX: &str = "MALLOC_ARENA_MAX";
+
+/// Whether somebody has told the C library's allocator what to do.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn allocator_is_set() -> bool {
+    [ARENA_MAX, "GLIBC_TUNABLES"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
 /// The log filter, where a person set one.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn log_filter() -> Option<String> {

@@ -3,6 +3,7 @@
 //! Role: reads arguments and configuration, opens store and bus, calls the services. One file for each verb family in
 //! `verbs/`. Neighbours: all crates. Deliberately absent: anything a service decides.
 
+mod allocator;
 mod cli;
 mod config;
 mod context;
@@ -21,6 +22,9 @@ use std::{io::Write as _, process::ExitCode};
 fn main() -> ExitCode {
     quiet_panics();
     let cli = cli::Cli::read();
+    if cli.verb.runs_long() {
+        allocator::few_arenas();
+    }
     telemetry::start(&cli);
     if let Some(Err(error)) = config::failpoints().map(|text| rollcall_proto::failpoint::arm(&text)) {
         return fail(&error.into());

@@ -76,6 +76,9 @@ async fn readiness_falls_with_broker_and_database_and_while_draining_and_livenes
     let probes = Probes::of(&fetcher).await;
     probes.until("startup", 200).await;
     probes.until("ready", 200).await;
+    let environment = std::fs::read(format!("/proc/{}/environ", fetcher.id())).expect("a process of ours");
+    let mut settings = environment.split(|byte| *byte == 0);
+    assert!(settings.any(|setting| setting == b"MALLOC_ARENA_MAX=2"), "it started once more, with few arenas");
 
     servers.stop_broker(Stop::AtOnce);
     assert_eq!(probes.until("ready", 503).await, ["not-consuming fetch"]);

@@ -15,13 +15,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, future::try_join_all};
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
     board::{Ask, Listing, PageFacts},
     district::SchoolYears,
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
 
 use self::{
     discover::{EntityRow, Grants, SystemMetadata, YearRow},
@@ -65,13 +66,20 @@ impl Qmlativ {
 
     /// Fields granted of each wanted object, asked for as many at once as the connection has lanes.
     pub(crate) async fn grants(&self) -> Result<Granted, SisError> {
+        self.grants_on(&self.lanes()).await
+    }
+
+    async fn grants_on(&self, lanes: &Semaphore) -> Result<Granted, SisError> {
         let connection = self.session.connection();
         let known = self.known();
         let unknown = discover::wanted(connection).filter(|object| !known.contains_key(object.resource));
-        let questions: Vec<_> = unknown.map(|object| self.learn(object).boxed()).collect();
-        let answers = stream::iter(questions).buffer_unordered(usize::from(connection.lanes.max(1)));
-        answers.try_collect::<()>().await?;
+        try_join_all(unknown.map(|object| on_a_lane(lanes, self.learn(object)).boxed())).await?;
         Ok(Granted(discover::judge_grants(connection, &self.known())))
+    }
+
+    /// As many questions at once as the connection has lanes.
+    fn lanes(&self) -> Semaphore {
+        Semaphore::new(usize::from(self.session.connection().lanes.max(1)))
     }
 
     async fn learn(&self, object: &'static Object) -> Result<(), SisError> {
@@ -174,11 +182,17 @@ impl Qmlativ {
     }
 }
 
+/// Waits for a lane, and keeps it for one question.
+async fn on_a_lane<T>(lanes: &Semaphore, question: impl Future<Output = T>) -> T {
+    let _lane = lanes.acquire().await;
+    question.await
+}
+
 #[async_trait]
 impl Source for Qmlativ {
     async fn discover(&self) -> Result<Found, SisError> {
-        let (metadata, _) = self.metadata().await?;
-        let granted = self.grants().await?;
+        let lanes = self.lanes();
+        let ((metadata, _), granted) = tokio::try_join!(on_a_lane(&lanes, self.metadata()), self.grants_on(&lanes))?;
         if !granted.0.fatal.is_empty() {
             return Err(SisError::NotGranted { missing: granted.0.fatal });
         }
