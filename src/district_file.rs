@@ -208,6 +208,26 @@ fn check_prefixes(connections: &[Connection]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whose a stored student is, is known by the place of the connection in the file.
+pub(crate) fn check_places(before: &District, after: &District) -> anyhow::Result<()> {
+    let prefix = |connection: &Connection| connection.id_prefix.clone().unwrap_or_default();
+    let places: Vec<String> = after.connections.iter().map(prefix).collect();
+    for (was, connection) in before.connections.iter().enumerate() {
+        let own = prefix(connection);
+        let now = places.iter().position(|other| *other == own);
+        let kept = places.get(was).is_some_and(|here| *here == own);
+        ensure!(
+            kept || now.is_none(),
+            "connection {} (id_prefix {own:?}) would become connection {}, and its students would be taken for another's: leave the \
+             connections in their order, and put new ones behind them. One that is not wanted any more stays where it is \
+             until its SIS has withdrawn its students; the last one may be removed",
+            was + 1,
+            now.unwrap_or_default() + 1
+        );
+    }
+    Ok(())
+}
+
 /// Which of two to remove: an older feed left beside OneRoster, else the one that is not wanted any more.
 fn overwriting(connections: &[Connection], first: usize, second: usize) -> String {
     let name = |index: usize| format!("{} ({})", index + 1, connections[index].kind.as_str());
@@ -333,6 +353,43 @@ max_removed_percent = 5
         assert!((file.district.hold.max_removed_percent - 5.0).abs() < f64::EPSILON);
         assert_eq!(file.district.status.graduated_withdrawal_codes, ["01"]);
         assert_eq!(file.secrets.len(), 1);
+    }
+
+    #[test]
+    fn a_connection_keeps_its_place() {
+        let of = |prefixes: &[&str]| {
+            let mut district = private(GOOD).unwrap().district;
+            let connection = district.connections.remove(0);
+            let with = |prefix: &&str| Connection {
+                id_prefix: Some((*prefix).to_owned()).filter(|prefix| !prefix.is_empty()),
+                ..connection.clone()
+            };
+            district.connections = prefixes.iter().map(with).collect();
+            district
+        };
+        let check = |before: &[&str], after: &[&str]| check_places(&of(before), &of(after)).map_err(|e| e.to_string());
+        for (before, after) in [
+            (&["A-", "B-"][..], &["B-"][..]),
+            (&["A-", "B-"], &["B-", "A-"]),
+            (&[""], &["B-", ""]),
+            (&["A-", "B-", "C-"], &["A-", "C-"]),
+        ] {
+            let refused = check(before, after).unwrap_err();
+            assert!(refused.contains("leave the connections in their order"), "{before:?} {after:?}: {refused}");
+        }
+        assert!(
+            check(&["A-", "B-"], &["B-"])
+                .unwrap_err()
+                .starts_with("connection 2 (id_prefix \"B-\") would become connection 1")
+        );
+        for (before, after) in [
+            (&["A-", "B-"][..], &["A-"][..]),
+            (&["A-"], &["A-", "B-"]),
+            (&["A-", "B-"], &["A-", "C-"]),
+            (&[""], &["A-"]),
+        ] {
+            assert_eq!(check(before, after), Ok(()), "{before:?} {after:?}");
+        }
     }
 
     #[test]

@@ -244,6 +244,10 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
         let held = last.and_then(|last| last.rows.get(resource)).copied().unwrap_or_default();
         rows.insert(resource.clone(), held);
     }
+    let counted = last.into_iter().flat_map(|last| &last.rows);
+    for (name, held) in counted.filter(|(name, _)| is_of_lost(name, judged, discovery)) {
+        rows.entry(name.clone()).or_insert(*held);
+    }
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
     let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
@@ -256,6 +260,15 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
         counts_deleted,
         thinned: BTreeMap::new(),
         base: None,
+    })
+}
+
+/// Counts what is not granted any more, and so was not asked for. Its old count stays: once it is granted again, an emptiness is
+/// told by it.
+fn is_of_lost(name: &str, judged: &Completeness, discovery: &Discovery) -> bool {
+    let mut lost = judged.lost_before.keys().filter(|resource| !discovery.granted.contains_key(*resource));
+    lost.any(|resource| {
+        name.strip_prefix(resource.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
     })
 }
 

@@ -23,7 +23,7 @@ use rollcall_store::{
 };
 
 use compared::{Compared, compared, schools, staff_gone, staff_is_whole};
-use findings::{own_findings, staff_finding};
+use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, attending, people_moved, rekey, unlinked};
 use verdict::verdict;
 
@@ -174,6 +174,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(judged.iter().zip(&found.kept).flat_map(|(judged, kept)| judged.thinned(kept)));
     findings.extend(own_findings(&found, looks));
+    findings.extend(of_no_connection(&facts.stored, facts.district.connections.len()));
     findings.extend(staff_untold.iter().map(|connection| staff_finding(*connection)));
     let staff_whole = staff_is_whole(&judged, &sides, &staff_untold);
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };

@@ -388,6 +388,21 @@ fn a_resource_no_longer_granted() {
 }
 
 #[test]
+fn a_resource_that_is_granted_again_and_empty_keeps_its_rows() {
+    let mut night = night().second();
+    let fields = night.discovery.granted.remove(PHONES).unwrap();
+    let phones = night.board.listings.pop().unwrap();
+    night.pages.retain(|page| page.listing != ListingNo(2));
+    let mut night = night.second().second();
+    night.discovery.granted.insert(PHONES.to_owned(), fields);
+    night.board.listings.push(phones);
+    night.empty(2);
+    let judged = night.judged();
+    assert_eq!(codes(&judged), ["listing-empty"]);
+    assert!(judged.keeps_stored_rows(PHONES));
+}
+
+#[test]
 fn a_grant_gained_says_nothing() {
     let mut night = night().second();
     night.discovery.granted.insert("Staff/Staff".to_owned(), vec!["StaffID".to_owned()]);

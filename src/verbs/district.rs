@@ -6,6 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_store::StoreError;
 use serde_json::{Value, json};
 
 use crate::{
@@ -34,6 +35,13 @@ pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::R
 async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| district_file::read(path, context.settings.allow_private_addresses);
     let districts = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    for file in &districts {
+        match context.store.district(&file.district.id).await {
+            Ok(before) => district_file::check_places(&before, &file.district)?,
+            Err(StoreError::NoDistrict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     for file in &districts {
         let (district, secrets) = (&file.district, &file.secrets);
         context.store.apply_district(district, secrets, &config::actor(), context.clock.now()).await?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
 
 use crate::{
-    Store, StoreError, baselines, districts, planning,
+    Store, StoreError, baselines, districts, planning, release,
     run::{Counts, FindingWeight, Run, RunState, Stage},
     runs,
     sql::{Tx, args},
@@ -47,7 +47,9 @@ pub(crate) async fn close_in(
     if open.stage != Stage::Release || !settled(&open.counts) {
         return Ok(None);
     }
-    for (connection, baseline) in planning::kept_baselines(tx, district, run).await? {
+    let overtaken = release::is_overtaken(tx, district, run).await?;
+    for (connection, baseline) in planning::kept_baselines(tx, district, run).await?.into_iter().filter(|_| !overtaken)
+    {
         baselines::keep(tx, district, ConnectionNo(connection), &baseline, now).await?;
     }
     let (state, reason) = outcome(tx, &open).await?;

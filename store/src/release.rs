@@ -223,7 +223,15 @@ pub(crate) struct Directories<'a> {
     pub(crate) people_moved: &'a [(String, String)],
 }
 
-/// Writes schools and staff. One listed twice counts once, the last time.
+/// Whether a run that was made after this one has been released meanwhile: what it says beside the students, whose versions
+/// are guarded one by one, is newer.
+pub(crate) async fn is_overtaken(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<bool> {
+    let sql = "SELECT 1 FROM run newer WHERE newer.district = $1 AND newer.released_at IS NOT NULL AND newer.seq > \
+               (SELECT seq FROM run WHERE district = $1 AND id = $2) LIMIT 1";
+    Ok(tx.row(OPERATION, sql, args![district, run]).await?.is_some())
+}
+
+/// Writes schools and staff, unless a newer run has. One listed twice counts once, the last time.
 pub(crate) async fn write_directories(
     tx: &mut Tx,
     district: &DistrictId,
@@ -231,6 +239,9 @@ pub(crate) async fn write_directories(
     directories: &Directories<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    if is_overtaken(tx, district, run).await? {
+        return Ok(());
+    }
     let named = with_names(tx, district, directories.schools).await?;
     let schools = last_of_each(&named, |school| &school.code);
     for part in schools.chunks(SIDE_ROWS) {

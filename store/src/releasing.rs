@@ -28,8 +28,10 @@ UPDATE run SET state = 'running', stage = 'recheck', reason = NULL, plan_lease_u
                approved_by = $4
 WHERE district = $1 AND id = $2";
 
+/// One that failed has no plan; what it would have superseded waits on.
 const NEWER: &str = "\
 SELECT id FROM run WHERE district = $1 AND seq > $2 AND planned_at IS NOT NULL AND NOT as_of_given
+AND state NOT IN ('failed', 'cancelled', 'discarded')
 ORDER BY seq DESC LIMIT 1";
 
 impl Store {

@@ -249,10 +249,7 @@ impl<'a> Assembler<'a> {
         }
         let Some((row, rows)) = self.rows_of(student, look) else { return Reading::Absent };
         let spells = Spells::of(rows, &self.looks.first, &self.tables, self.withdrawal, student.id);
-        if spells.dates_differ > 0 {
-            warnings
-                .push(("withdrawal-dates-differ", spells.views.first().map(|v| v.id.to_text()).unwrap_or_default()));
-        }
+        warnings.extend(spells.dates_differ.iter().map(|id| ("withdrawal-dates-differ", id.to_string())));
         let enrollments = spells.facts();
         match self.decide(&enrollments, known, warnings) {
             Err(reading) => reading,

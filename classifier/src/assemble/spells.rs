@@ -56,7 +56,7 @@ pub struct Spells<'a> {
     /// School year id and entity id: what else is told of the same year is found by these.
     pub places: Vec<(Option<i64>, Option<i64>)>,
     /// Enrollments whose two withdrawal dates differ.
-    pub dates_differ: u32,
+    pub dates_differ: Vec<i64>,
 }
 
 impl<'a> Spells<'a> {
@@ -72,7 +72,9 @@ impl<'a> Spells<'a> {
         let row = row.read();
         let (year, entity) = (row.cell(E::SchoolYearId).number(), row.cell(E::EntityId).number());
         let code = withdrawal_code(source, row.cell(E::WithdrawalCodeId), year);
-        self.dates_differ += u32::from(differ(row.cell(E::EndDate), row.cell(E::WithdrawalDate)));
+        if differ(row.cell(E::EndDate), row.cell(E::WithdrawalDate)) {
+            self.dates_differ.push(row.key());
+        }
         self.ids.push(row.key().to_string());
         self.years.push(tables.year_fact(year, entity));
         self.entries.push(date_fact(row.cell(E::StartDate)));

@@ -186,6 +186,21 @@ fn two_withdrawal_dates_that_differ_are_reported() {
 }
 
 #[test]
+fn of_several_enrollments_the_one_whose_dates_differ_is_named() {
+    let mut sis = Sis::with_students(1);
+    let mut second = sis.row(SPELL, 1).clone();
+    for (column, value) in [("EntryWithdrawalID", json!(7001)), ("StartDate", json!("2025-09-01"))] {
+        second[column] = value;
+    }
+    second["EndDate"] = json!("2026-05-20");
+    second["WithdrawalDate"] = json!("2026-05-21");
+    sis.add(SPELL, second);
+    let plan = Roster::default().plan(sis.facts());
+    let said = plan.findings.iter().find(|finding| finding.code == "withdrawal-dates-differ").unwrap();
+    assert_eq!((said.message.as_str(), said.count), ("to be mended in the SIS: enrollments 7001", 1));
+}
+
+#[test]
 fn withdrawal_dates_that_agree_or_are_alone_are_not_reported() {
     let mut sis = Sis::with_students(3);
     sis.row(SPELL, 1)["EndDate"] = json!("2026-05-20");

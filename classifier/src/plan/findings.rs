@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_store::{
-    plan::Skip,
+    plan::{Skip, StoredStudent},
     run::{Finding, FindingWeight},
 };
 
@@ -84,6 +84,21 @@ pub(super) fn staff_finding(connection: u16) -> Finding {
          stored stay as they are. Have both granted, and see `rollcall district test`, or set `staff = \"none\"`"
     );
     Finding { weight: FindingWeight::Warning, code: "staff-untold".to_owned(), message, count: 1 }
+}
+
+/// Students of a connection that the district's file does not have any more: nobody asks about them.
+pub(super) fn of_no_connection(stored: &[StoredStudent], connections: usize) -> Option<Finding> {
+    let left =
+        |student: &&StoredStudent| usize::from(student.connection) >= connections && student.status.is_attending();
+    let count = stored.iter().filter(left).count();
+    (count > 0).then(|| Finding {
+        weight: FindingWeight::Warning,
+        code: "connection-removed".to_owned(),
+        message: format!(
+            "{count} students who attend came from a connection that the district's file has no more: they stay as they are, and              nobody asks about them. Put the connection back until its SIS has withdrawn them"
+        ),
+        count: count as i64,
+    })
 }
 
 fn listed(what: &str, ids: &[&str]) -> String {

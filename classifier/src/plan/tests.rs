@@ -466,6 +466,18 @@ fn students_of_a_failed_connection_stay_and_the_others_go_on() {
 }
 
 #[test]
+fn students_of_a_connection_that_is_gone_stay_and_are_told_of() {
+    let mut roster = Roster::default();
+    let first = roster.plan(two_connections(&Sis::with_students(3), &Sis::with_students(2)));
+    roster.apply(&first);
+    let plan = roster.plan(Sis::with_students(3).facts());
+    assert_eq!((plan.counts.unchanged, plan.counts.removed), (5, 0));
+    let said = plan.findings.iter().find(|finding| finding.code == "connection-removed").unwrap();
+    assert_eq!((said.count, said.weight), (2, FindingWeight::Warning));
+    assert!(!codes(&first).contains(&"connection-removed"));
+}
+
+#[test]
 fn one_id_in_two_connections_is_counted_and_skipped() {
     let mut facts = two_connections(&Sis::with_students(2), &Sis::with_students(2));
     facts.district.connections[1].id_prefix = None;

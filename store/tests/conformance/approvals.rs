@@ -1,5 +1,6 @@
 //! A plan's way from its one planner over a hold to the end of its run.
 
+use rollcall_proto::roster::{Person, Staff};
 use rollcall_store::{
     plan::{ApproveRefusal, NewPlan, Verdict},
     run::{FindingWeight, RunState, Stage},
@@ -14,6 +15,8 @@ crate::on_both_engines! {
     one_planner_has_a_run,
     a_held_plan_is_approved_once,
     an_approval_is_refused_with_a_reason,
+    a_run_that_plans_late_takes_nothing_back_from_a_newer_one,
+    a_plan_that_is_held_outlives_a_later_night_that_failed,
     a_later_plan_supersedes_what_waits_also_one_to_look_at,
     a_plan_held_before_its_second_look_goes_there_when_approved,
     a_held_plan_can_be_thrown_away,
@@ -65,6 +68,41 @@ async fn an_approval_is_refused_with_a_reason(f: Fixture) {
     let refused = f.store.approve(&id, older, "ann", later(3)).await.unwrap();
     assert_eq!(refused, Err(ApproveRefusal::NotHeld("discarded".to_owned())));
     assert_eq!(f.store.approve(&id, newer, "ann", later(3)).await.unwrap(), Ok(Stage::Release));
+}
+
+async fn a_run_that_plans_late_takes_nothing_back_from_a_newer_one(f: Fixture) {
+    let id = f.district("a").await;
+    let (older, newer) = (f.run_at_plan(&id).await.id, f.run_at_plan(&id).await.id);
+    let member = |id: &str| Staff {
+        id: id.to_owned(),
+        connection: Some(0),
+        number: None,
+        person: Person::default(),
+        teacher: true,
+        entities: vec!["1".to_owned()],
+    };
+    for (run, staff, count) in [(newer, "of-the-newer", 20), (older, "of-the-older", 10)] {
+        let plan = NewPlan {
+            staff: vec![member(staff)],
+            staff_whole: true,
+            baselines: vec![(0, baseline("students", count))],
+            ..empty_plan(Verdict::Nothing)
+        };
+        assert!(f.store.save_plan(&id, run, &plan, later(1)).await.unwrap());
+        assert_eq!(f.store.run(&id, run).await.unwrap().state, RunState::Succeeded);
+    }
+    assert_eq!(f.store.staff_ids(&id).await.unwrap(), ["of-the-newer"]);
+    assert_eq!(f.store.baseline(&id, FIRST).await.unwrap(), Some(baseline("students", 20)));
+}
+
+async fn a_plan_that_is_held_outlives_a_later_night_that_failed(f: Fixture) {
+    let id = f.district("a").await;
+    let waits = hold(&f, &id, held_plan()).await;
+    let failed = f.run_at_plan(&id).await.id;
+    let plan = empty_plan(Verdict::Fail("the secret is wrong".to_owned()));
+    assert!(f.store.save_plan(&id, failed, &plan, later(1)).await.unwrap());
+    assert_eq!(f.store.run(&id, failed).await.unwrap().state, RunState::Failed);
+    assert_eq!(f.store.approve(&id, waits, "ann", later(2)).await.unwrap(), Ok(Stage::Release));
 }
 
 async fn a_later_plan_supersedes_what_waits_also_one_to_look_at(f: Fixture) {

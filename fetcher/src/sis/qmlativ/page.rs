@@ -70,9 +70,10 @@ enum More {
 
 fn next_of(asked: Asked<'_>, paging: &Map<String, Value>) -> Result<More, SisError> {
     let next = match paging.get("Next") {
-        None => return Ok(More::Untold),
         Some(Value::String(next)) if !next.trim().is_empty() => next.trim(),
-        Some(_) => return Ok(More::No),
+        Some(Value::String(_) | Value::Null) => return Ok(More::No),
+        // What is no link says nothing of whether there is more.
+        None | Some(_) => return Ok(More::Untold),
     };
     let elsewhere = || SisError::NextElsewhere { what: asked.what.to_owned() };
     let target = asked.base.join(next).map_err(|_| elsewhere())?;
@@ -141,6 +142,9 @@ mod tests {
             (3, r#""Next":"Custom/1/M/O/4/2/""#, 2, (false, false)),
             (1, "", 2, (false, false)),
             (1, "", 1, (false, false)),
+            (1, r#""Next":false"#, 2, (false, false)),
+            (1, r#""Next":{"Page":2}"#, 2, (false, false)),
+            (2, r#""Next":0"#, 1, (true, false)),
             (2, "", 1, (true, false)),
             (2, "", 0, (true, true)),
             (2, r#""Next":"/Custom/1/M/O/3/2""#, 0, (false, true)),
