@@ -36,6 +36,7 @@ crate::on_both_engines! {
     due_and_accepted_flags_are_found,
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
+    a_program_that_was_asked_for_waits_until_it_was_compared,
     work_is_due_when_a_run_stopped_or_documents_changed,
     work_is_due_however_a_run_stopped,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
@@ -402,6 +403,22 @@ async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     assert!(store.claim_flags(&district, one, at(200), at(260)).await.unwrap());
     store.flags_reachable(&district).await.unwrap();
     assert_eq!(store.flags_problem(&district).await.unwrap(), None);
+}
+
+/// Marked with the question; what is asked while an earlier question is answered stays.
+async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
+    let district = house(&f.store).await;
+    let asked_at = || async { f.store.flag_work().await.unwrap().pop().unwrap().program_asked_at };
+    assert_eq!(asked_at().await, None);
+    f.store.ask_for_program_flags(&district, "Section 504", at(10)).await.unwrap();
+    f.store.ask_for_program_flags(&district, "Special Education", at(11)).await.unwrap();
+    assert_eq!(asked_at().await, Some(at(10)));
+    let taken = f.store.asked_programs(&district).await.unwrap();
+    assert_eq!(taken, [("Section 504".to_owned(), at(10)), ("Special Education".to_owned(), at(11))]);
+    f.store.ask_for_program_flags(&district, "Special Education", at(12)).await.unwrap();
+    f.store.settle_programs(&district, &taken).await.unwrap();
+    assert_eq!(f.store.asked_programs(&district).await.unwrap(), [("Special Education".to_owned(), at(12))]);
+    assert_eq!(asked_at().await, Some(at(12)));
 }
 
 async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
