@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     common::{Fixture, later, new_key, now, ring},
-    roster_support::{added, applied, changed, date, id, new_district, plan_of, run_at_plan, student},
+    roster_support::{added, applied, change, changed, date, id, new_district, plan_of, run_at_plan, student},
 };
 
 crate::on_both_engines! {
@@ -31,6 +31,7 @@ crate::on_both_engines! {
     staff_who_left_are_not_found,
     staff_are_of_the_source_that_lists_them,
     staff_of_before_count_where_there_is_one_source,
+    staff_stay_as_they_were_by_a_plan_of_before,
     staff_who_are_wanted_no_more_have_left,
     a_login_is_good_once_and_for_a_while,
     many_at_once_use_a_login_once,
@@ -204,6 +205,33 @@ async fn staff_of_before_count_where_there_is_one_source(f: Fixture) {
     plan.staff_gone = vec!["a-1".to_owned()];
     assert!(f.store.save_plan(&district, run.id, &plan, later(3)).await.unwrap());
     assert_eq!(found("1").await, None, "the row of before does not outlive the person's own");
+}
+
+/// A run that a version before has planned, and this one or that one releases: it knows of no connections and no prefixes.
+async fn staff_stay_as_they_were_by_a_plan_of_before(f: Fixture) {
+    let district = sources(&f, "active", &["", "b-"]).await;
+    let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
+    let before = |id: &str| Staff { connection: None, ..member(id) };
+    let noted = vec![of(1, "b-2"), of(0, "t1")];
+    lists_staff(&f, &district, 1, noted.clone()).await;
+    lists_staff(&f, &district, 2, vec![before("2"), before("t1"), before("t3")]).await;
+    assert_eq!(f.store.staff_records(&district).await.unwrap(), noted);
+    let found = async |id: &str| f.store.staff_by_id(&district, id).await.unwrap().map(|member| member.staff_id);
+    assert_eq!((found("t1").await.as_deref(), found("2").await.as_deref()), (Some("t1"), Some("b-2")));
+
+    sources(&f, "active", &["a-"]).await;
+    lists_staff(&f, &district, 3, vec![of(0, "a-7")]).await;
+    let as_left = "UPDATE staff SET left_at = '2026-11-01T00:00:00+00:00' WHERE district = $1 AND staff_id = 'a-7'";
+    change(&f, &district, as_left).await;
+    let plain = "INSERT INTO staff (district, staff_id, name_id, phones, emails, addresses, teacher, entities, run) \
+                 SELECT district, '7', name_id, phones, emails, addresses, teacher, entities, run FROM staff \
+                 WHERE district = $1 AND staff_id = 'a-7'";
+    change(&f, &district, plain).await;
+    assert_eq!(found("7").await.as_deref(), Some("7"));
+    assert!(f.store.staff_by_email(&district, "a-7@example.org").await.unwrap().is_some());
+    lists_staff(&f, &district, 4, vec![of(0, "a-7"), of(0, "a-8")]).await;
+    assert_eq!(found("7").await.as_deref(), Some("a-7"));
+    assert!(f.store.staff_by_email(&district, "a-7@example.org").await.unwrap().is_some());
 }
 
 async fn staff_who_are_wanted_no_more_have_left(f: Fixture) {
