@@ -201,8 +201,14 @@ fn thinned(facet: Facet, people: i64, uncounted: bool) -> Finding {
     } else {
         "on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is listed"
     };
+    let cost = if uncounted {
+        ", and until somebody has one or the emptiness is accepted, every run is partial and asks for everything, never for changes \
+         alone"
+    } else {
+        ""
+    };
     let message = format!(
-        "{name}: {seen}; what {people} people had there stays as it is stored. If it is meant to be empty: \
+        "{name}: {seen}; what {people} people had there stays as it is stored{cost}. If it is meant to be empty: \
          `rollcall runs approve RUN --accept-empty {name}`"
     );
     partial(THINNED, message)
