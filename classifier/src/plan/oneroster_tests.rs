@@ -228,7 +228,10 @@ fn staff_are_kept_apart_by_source() {
     one_failed.pulls[1].pull.state = PullState::Failed;
     one_failed.pulls[1].pull.reason = Some("token-refused".to_owned());
     let NewPlan { staff, staff_whole, .. } = plan(one_failed, &mut first).unwrap();
-    assert!(staff.iter().any(|member| member.id == "A-T1") && !staff_whole, "nobody's absence counts, of either source");
+    assert!(
+        staff.iter().any(|member| member.id == "A-T1") && !staff_whole,
+        "nobody's absence counts, of either source"
+    );
 }
 
 #[test]
