@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rollcall_e2e::{Answer, Process, RunRow, until};
+use rollcall_e2e::{Answer, Process, until};
 
 /// What the sandbox has said, once it has said everything.
 async fn told(sandbox: &Process) -> String {
@@ -51,8 +51,9 @@ async fn a_night_runs_by_each_file_that_is_printed() {
             let rollcall = async |args: &[&str]| Answer::of(folder.path(), args, &settings).await.expect_code(0);
             rollcall(&["district", "apply", path.to_str().unwrap()]).await;
             rollcall(&["run", &id, "--wait"]).await;
-            let runs: Vec<RunRow> = rollcall(&["runs", "list", "--district", &id, "--format", "json"]).await.read();
-            assert!(runs.len() == 1 && runs[0].state == "succeeded" && runs[0].added >= 40, "{runs:#?}");
+            let runs = rollcall(&["runs", "list", "--district", &id, "--format", "json"]).await.json();
+            let [run] = runs.as_array().expect("a list").as_slice() else { panic!("one night: {runs:#}") };
+            assert!(run["state"] == "succeeded" && run["added"].as_u64() > Some(30), "{run:#}");
         }
     }
 }
