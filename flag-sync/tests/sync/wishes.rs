@@ -227,7 +227,7 @@ async fn a_program_that_was_asked_for_is_synced_without_its_message(f: Fixture) 
     let synced = house.store().flags_synced_at(&house.district).await.unwrap();
     house.clock.advance(chrono::TimeDelta::hours(1));
     house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
-    let away = vec![Strike { fault: CampusFault::Status(503), writes_only: false, only: None, times: Some(40) }];
+    let away = vec![Strike { fault: CampusFault::Status(503), writes_only: false, only: None, times: Some(3) }];
     house.campus.set_faults(CampusFaults { strikes: away, ..CampusFaults::default() });
     house.settle().await;
     let states = house.states().await;
