@@ -201,8 +201,14 @@ fn thinned(facet: Facet, people: i64, uncounted: bool) -> Finding {
     } else {
         "on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is listed"
     };
+    let cost = if uncounted {
+        ", and until somebody has one or the emptiness is accepted, every run is partial and asks for everything, never for changes \
+         alone"
+    } else {
+        ""
+    };
     let message = format!(
-        "{name}: {seen}; what {people} people had there stays as it is stored. If it is meant to be empty: \
+        "{name}: {seen}; what {people} people had there stays as it is stored{cost}. If it is meant to be empty: \
          `rollcall runs approve RUN --accept-empty {name}`"
     );
     partial(THINNED, message)
@@ -368,25 +374,27 @@ fn note_empty(judged: &mut Completeness, name: String, essential: bool, held: i6
 /// on it (a field the status rests on fails the run before this).
 fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
     let (Some(baseline), Some(discovery)) = (facts.baseline, facts.discovery) else { return };
+    judged.lost_before = lost_before(baseline, &discovery.granted);
     for (resource, before) in &baseline.granted {
         let lost = match discovery.granted.get(resource) {
             None => vec![WHOLE_RESOURCE.to_owned()],
             Some(now) => before.iter().filter(|field| !now.contains(field)).cloned().collect(),
         };
         if !lost.is_empty() {
-            judged.findings.push(partial("grant-lost", grant_message(resource, &lost)));
             judged.lost_grants.insert(resource.clone(), lost);
         }
     }
-    judged.lost_before = lost_before(baseline, &discovery.granted);
-    let (resource, field) = CURRENT_YEAR;
-    if judged.lost_before.get(resource).is_some_and(|lost| lost.contains(field)) {
+    let (year_of, year) = CURRENT_YEAR;
+    let year_lost = judged.lost_before.get(year_of).is_some_and(|lost| lost.contains(year));
+    for (resource, lost) in judged.lost_grants.iter().filter(|(resource, _)| !year_lost || *resource != year_of) {
+        judged.findings.push(partial("grant-lost", grant_message(resource, lost)));
+    }
+    if year_lost {
         judged.complete = false;
-        let message = format!(
-            "{resource}.{field}: no longer granted; entities are judged by one current year, and nobody is taken out. Grant it \
-             again in the SIS's API security, and see `rollcall district test`"
-        );
-        judged.findings.push(partial("grant-lost", message));
+        let lost = judged.lost_grants.get(year_of);
+        judged
+            .findings
+            .push(partial("grant-lost", current_year_message(lost.map_or(&[year.to_owned()], Vec::as_slice))));
     }
 }
 
@@ -410,11 +418,24 @@ fn lost_before(baseline: &Baseline, granted: &BTreeMap<String, Vec<String>>) -> 
 }
 
 fn grant_message(resource: &str, lost: &[String]) -> String {
-    let what =
-        if lost.iter().any(|field| field == WHOLE_RESOURCE) { "the whole object".into() } else { lost.join(", ") };
     format!(
-        "{resource}: no longer granted: {what}; stored values stay. Grant it again in the SIS's API security, \
-         and see `rollcall district test`"
+        "{resource}: no longer granted: {}; stored values stay. Grant it again in the SIS's API security, \
+         and see `rollcall district test`",
+        lost_names(lost)
+    )
+}
+
+fn lost_names(lost: &[String]) -> String {
+    if lost.iter().any(|field| field == WHOLE_RESOURCE) { "the whole object".to_owned() } else { lost.join(", ") }
+}
+
+/// One finding for all that its resource lost: that nobody is taken out is the news.
+fn current_year_message(lost: &[String]) -> String {
+    let (resource, field) = CURRENT_YEAR;
+    format!(
+        "{resource}: no longer granted: {}; without {field} entities are judged by one current year, and nobody is taken out. \
+         Grant it again in the SIS's API security, and see `rollcall district test`",
+        lost_names(lost)
     )
 }
 

@@ -378,6 +378,31 @@ fn a_field_no_longer_granted() {
 }
 
 #[test]
+fn the_current_year_no_longer_granted_is_said_once() {
+    const ENTITIES: &str = "District/Entity";
+    let fields = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (now, lost) in [
+        (Some(&["EntityID", "Code"][..]), "SchoolYearIDCurrent"),
+        (Some(&["EntityID"]), "SchoolYearIDCurrent, Code"),
+        (None, "the whole object"),
+    ] {
+        let mut night = night();
+        let granted = fields(&["EntityID", "SchoolYearIDCurrent", "Code"]);
+        night.discovery.granted.insert(ENTITIES.to_owned(), granted);
+        let mut night = night.second();
+        match now {
+            Some(now) => night.discovery.granted.insert(ENTITIES.to_owned(), fields(now)),
+            None => night.discovery.granted.remove(ENTITIES),
+        };
+        let judged = night.judged();
+        assert!(!judged.complete, "statuses rest on it");
+        assert_eq!(codes(&judged), ["grant-lost"], "{:?}", judged.findings);
+        let said = format!("District/Entity: no longer granted: {lost}; without SchoolYearIDCurrent ");
+        assert!(judged.findings[0].message.starts_with(&said), "{:?}", judged.findings);
+    }
+}
+
+#[test]
 fn a_resource_no_longer_granted() {
     let mut night = night().second();
     night.discovery.granted.remove(PHONES);

@@ -358,6 +358,8 @@ impl FetchHandler {
     }
 
     /// A page cannot be had: its listing fails, or with an essential one the whole pull. `unread` is what the SIS answered last.
+    /// Nothing comes of a late attempt: meanwhile the listing may have ended before this page or begun anew, or the lane been
+    /// dealt anew.
     async fn page_lost(
         &self,
         message: &Message,
@@ -366,17 +368,16 @@ impl FetchHandler {
         unread: Option<message::Page>,
     ) -> Result<Fate, FetchError> {
         let work = &job.at;
+        let board = self.store.board(&message.district, message.run, work.connection).await?;
+        if !board.is_some_and(|board| job.is_at_work(&board)) {
+            return Ok(Fate::Done);
+        }
         if let Some(page) = unread {
             let page = self.fit(message, page).await?;
             self.publish_pages(message, work, vec![page], &[]).await?;
         }
         let needed = job.listing.ask.essential && job.listing.ask.since.is_none();
         if needed && !job.recheck && !self.beyond_end_possible(job) {
-            // Meanwhile the listing may have ended before this page, or the lane been dealt anew.
-            let now = self.job(message, work).await?;
-            if now.is_none_or(|now| now.at.generation != work.generation) {
-                return Ok(Fate::Done);
-            }
             return self.give_pull_up(message, work.connection, reason).await;
         }
         let now = self.clock.now();

@@ -2,9 +2,10 @@
 //! come in is named.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use rollcall_fetcher::probe::{Outcome, probe};
+use rollcall_proto::{handler::Fate, message::Message, topology::ATTEMPTS};
 use rollcall_sandbox::{
     AuthQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks, RetryAfter,
     Throttle,
@@ -288,6 +289,34 @@ async fn an_answer_that_is_no_page_is_carried_when_its_attempts_have_run_out() {
         assert_eq!(board.listings[listing.0 as usize].ask.resource.split('/').nth(1), Some(object), "{what}");
         assert_eq!((u64::from(number.0), body.trim_ascii_start()[0]), (page, begins), "{what}");
     }
+}
+
+/// Its lane counts as lost while the SIS takes its time, and its listing begins anew: what the last attempt then comes to is
+/// neither told nor kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_attempt_fails_no_listing_that_has_begun_anew() {
+    let sandbox = sandbox().await;
+    let mut night = Night::with(sandbox, &json!({"page_size": 20, "lanes": 1})).await;
+    let discovery = night.take();
+    night.handle_all(discovery).await;
+    let [first] = night.take().try_into().expect("one lane");
+    let html = Fault { kind: FaultKind::Html, object: None, page: None, times: Some(1) };
+    night.sandbox.set_quirks(Quirks { faults: vec![html], latency_ms: Some(4_000), ..Quirks::default() });
+    let late = night.begin(Message { attempt: ATTEMPTS - 1, ..first });
+    let asked = async {
+        while night.sandbox.stats().in_flight == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asked).await.expect("the page is asked for");
+    let again = night.reconciled_after(130).await;
+    assert_eq!(again.len(), 1, "its lane is dealt anew");
+    assert_eq!(late.await.unwrap(), Fate::Done);
+    assert!(night.take().is_empty(), "what was answered goes nowhere");
+    night.sandbox.set_quirks(Quirks::default());
+    night.handle_all(again).await;
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,32 +106,43 @@ impl FlagHandler {
 impl Work {
     async fn compare_what_is_due(&self, message: &Message) -> Result<(), FlagError> {
         let pending = self.store().pending_students(self.id(), MOST_PENDING + 1).await?;
-        let all = match &message.body {
-            // A sync that began after this message was published covers it.
-            Body::FlagSync(FlagSync { student: None, .. }) => {
-                self.store().flags_synced_at(self.id()).await?.is_none_or(|synced| synced < message.time)
-            }
-            _ => false,
-        };
-        let program = match &message.body {
-            Body::FlagSync(sync) => sync.program.as_deref(),
-            _ => None,
-        };
-        if let Some(program) = program.filter(|_| all) {
+        let wanted = self.wanted(message).await?;
+        if wanted == Some(Scope::All) || pending.len() as i64 > MOST_PENDING {
+            return self.compare_all().await;
+        }
+        // A program may be named by the message alone: one that a version sent which did not mark it, or one that comes again.
+        let asked = self.store().asked_programs(self.id()).await?;
+        if let Some(Scope::Program(program)) = wanted
+            && !asked.iter().any(|(asked, _)| asked == program)
+        {
             self.compare(Scope::Program(program)).await?;
         }
-        let all = all && program.is_none();
-        if all || pending.len() as i64 > MOST_PENDING {
-            // The marks are read before the documents are: one set meanwhile stays.
-            let pending = self.store().pending_students(self.id(), i64::MAX).await?;
-            self.compare(Scope::All).await?;
-            return Ok(self.store().settle_pending(self.id(), &pending).await?);
+        for one in asked {
+            self.compare(Scope::Program(&one.0)).await?;
+            self.store().settle_programs(self.id(), std::slice::from_ref(&one)).await?;
         }
         for one in pending {
             self.compare(Scope::Student(&one.0)).await?;
             self.store().settle_pending(self.id(), std::slice::from_ref(&one)).await?;
         }
         Ok(())
+    }
+
+    /// What the message wants compared. A sync that began after it was published covers it.
+    async fn wanted<'a>(&self, message: &'a Message) -> Result<Option<Scope<'a>>, FlagError> {
+        let Body::FlagSync(FlagSync { student: None, program }) = &message.body else { return Ok(None) };
+        let synced = self.store().flags_synced_at(self.id()).await?;
+        let scope = program.as_deref().map_or(Scope::All, Scope::Program);
+        Ok(synced.is_none_or(|synced| synced < message.time).then_some(scope))
+    }
+
+    async fn compare_all(&self) -> Result<(), FlagError> {
+        // The marks are read before the documents and Campus are: one set meanwhile stays.
+        let pending = self.store().pending_students(self.id(), i64::MAX).await?;
+        let asked = self.store().asked_programs(self.id()).await?;
+        self.compare(Scope::All).await?;
+        self.store().settle_pending(self.id(), &pending).await?;
+        Ok(self.store().settle_programs(self.id(), &asked).await?)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Role: the decision is [`owed`], pure; the rest looks and publishes. Neighbours: whoever closes or holds a run, or takes
 //! in a document, publishes the same message at once.
 //!
-//! Invariants: with every message lost, flags are still synced after each run that stopped and after each document; many
-//! reconcilers ask once; a Campus that is away is asked again when its wait is over.
+//! Invariants: with every message lost, flags are still synced after each run that stopped, after each document, and for each
+//! program that a person asks for; many reconcilers ask once; a Campus that is away is asked again when its wait is over.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::message::{Body, FlagPush, FlagSync, Message};
@@ -32,7 +32,8 @@ pub fn owed(work: &FlagWork, now: DateTime<Utc>, ask_again: TimeDelta) -> Option
     // Twelve hours behind UTC the day has come everywhere: none is asked for in vain before its own midnight.
     let today = (now - TimeDelta::hours(12)).date_naive();
     let taking_over = work.take_over_on.is_some_and(|day| day <= today);
-    (work.unfinished || work.pending_since.is_some() || taking_over).then_some(Body::FlagPush(FlagPush {}))
+    let waiting = work.pending_since.or(work.program_asked_at).is_some();
+    (work.unfinished || waiting || taking_over).then_some(Body::FlagPush(FlagPush {}))
 }
 
 /// Looks again and again until `shutdown`.
@@ -88,6 +89,7 @@ mod tests {
             lease_until: None,
             asked_at: None,
             take_over_on: None,
+            program_asked_at: None,
         }
     }
 
@@ -103,6 +105,7 @@ mod tests {
             ("never synced", FlagWork { synced_at: None, stopped_at: Some(at(1)), ..work() }, sync()),
             ("never synced, never run", FlagWork { synced_at: None, ..work() }, None),
             ("documents changed", FlagWork { pending_since: Some(at(5)), ..work() }, push()),
+            ("a person asked for a program", FlagWork { program_asked_at: Some(at(5)), ..work() }, push()),
             ("flags are left", FlagWork { unfinished: true, ..work() }, push()),
             ("a take-over stopped half-way", FlagWork { take_over_on: Some(day(0)), ..work() }, push()),
             ("a take-over lies ahead", FlagWork { take_over_on: Some(day(1)), ..work() }, None),

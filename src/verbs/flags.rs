@@ -126,8 +126,9 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     if let Some(name) = &of.program {
         let named = district.programs.iter().any(|program| program.name == *name && program.flags);
         ensure!(named, "the district's file has no [[program]] {name} with flags = true");
-        let message = Message::program_flag_sync(of.district.clone(), name.clone(), context.clock.now());
-        context.store.ask_for_program_flags(&of.district, name).await?;
+        let now = context.clock.now();
+        let message = Message::program_flag_sync(of.district.clone(), name.clone(), now);
+        context.store.ask_for_program_flags(&of.district, name, now).await?;
         context.bus.publish(&[message]).await?;
         return Ok(asked(&of.district));
     }

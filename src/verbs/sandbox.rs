@@ -32,23 +32,7 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
         ..SandboxConfig::default()
     };
     let sis = Sis::start(config).await?;
-    let (name, file) = match args.sis {
-        SandboxSis::Qmlativ => ("Skyward Qmlativ", district_file(DISTRICT, &sis)),
-        SandboxSis::Oneroster => ("Infinite Campus", campus_file(DISTRICT, &sis)),
-    };
-    eprintln!("A stand-in {name} with {} invented students. A district file for it:\n", args.students);
-    println!("{file}");
-    let vendor = match args.sis {
-        SandboxSis::Qmlativ => String::new(),
-        SandboxSis::Oneroster => format!(" SANDBOX_VENDOR_SECRET={}", sis.campus_vendor().1),
-    };
-    eprintln!(
-        "\nIts secrets are invented. Save the file, then:\n\n  export SANDBOX_SECRET={}{vendor} \
-         ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true\n  rollcall district apply sandbox-isd.toml\n  rollcall run sandbox-isd \
-         --wait\n\nThe next night: curl -X POST {}/night/2\nCtrl-C ends it.",
-        sis.client_secret(),
-        sis.control_url()
-    );
+    tell_files(args, &sis);
     let platform = match &args.lti_site {
         Some(site) => Some(lti_platform(site, args.sis, &sis).await?),
         None => None,
@@ -62,24 +46,67 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A district file that points at the Campus of `sis`.
+/// Prints the district files on standard output, and how to use them beside it.
+fn tell_files(args: &Sandbox, sis: &Sis) {
+    let (name, kind, vendor) = match args.sis {
+        SandboxSis::Qmlativ => ("Skyward Qmlativ", "A district file", String::new()),
+        SandboxSis::Oneroster => {
+            let vendor = format!(" SANDBOX_VENDOR_SECRET={}", sis.campus_vendor().1);
+            ("Infinite Campus", "District files", vendor)
+        }
+    };
+    eprintln!("A stand-in {name} with {} invented students. {kind} for it:\n", args.students);
+    match args.sis {
+        SandboxSis::Qmlativ => println!("{}", district_file(DISTRICT, sis)),
+        SandboxSis::Oneroster => {
+            println!("# {DISTRICT}.toml: OneRoster 1.2, with flags\n{}", campus_file(DISTRICT, sis));
+            println!("# {DISTRICT_11}.toml: OneRoster 1.1, which has no flags\n{}", campus_file_11(DISTRICT_11, sis));
+        }
+    }
+    let save = match args.sis {
+        SandboxSis::Qmlativ => "Save the file",
+        SandboxSis::Oneroster => "Save one of the files, or each as a file of its own",
+    };
+    eprintln!(
+        "\nIts secrets are invented. {save}, then:\n\n  export SANDBOX_SECRET={}{vendor} \
+         ROLLCALL_ALLOW_PRIVATE_ADDRESSES=true\n  rollcall district apply {DISTRICT}.toml\n  rollcall run {DISTRICT} \
+         --wait\n\nThe next night: curl -X POST {}/night/2\nCtrl-C ends it.",
+        sis.client_secret(),
+        sis.control_url()
+    );
+}
+
+/// A district file that points at the Campus of `sis`, by version 1.2.
 pub(super) fn campus_file(id: &str, sis: &Sis) -> String {
     format!(
-        "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
-         \"oneroster\"\nprofile = \"campus\"\nversion = \"1.2\"\nbase_url = \"{}\"\ntoken_url = \"{}\"\nclient_id = \
-         \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\nstaff = \"active\"\nvendor_key = \"{}\"\nvendor_secret = {{ \
-         env = \"SANDBOX_VENDOR_SECRET\" }}\n\n[[program]]\nname = \"Special Education\"\nflags = true\noption = \
-         \"create-new\"\ncutover = {}\n",
-        sis.campus_base_url(),
-        sis.campus_token_url(),
-        sis.client_id(),
+        "{}vendor_key = \"{}\"\nvendor_secret = {{ env = \"SANDBOX_VENDOR_SECRET\" }}\n\n[[program]]\nname = \"Special \
+         Education\"\nflags = true\noption = \"create-new\"\ncutover = {}\n",
+        campus_connection(id, sis, "1.2", &sis.campus_base_url()),
         sis.campus_vendor().0,
         sis.today()
     )
 }
 
+/// The same by version 1.1, which has no programs and so no flags.
+fn campus_file_11(id: &str, sis: &Sis) -> String {
+    campus_connection(id, sis, "1.1", &sis.campus_base_url_11())
+}
+
+/// A district's name and its one connection, to which more keys may be added.
+fn campus_connection(id: &str, sis: &Sis, version: &str, base_url: &str) -> String {
+    format!(
+        "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
+         \"oneroster\"\nprofile = \"campus\"\nversion = \"{version}\"\nbase_url = \"{base_url}\"\ntoken_url = \"{}\"\n\
+         client_id = \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\nstaff = \"active\"\n",
+        sis.campus_token_url(),
+        sis.client_id()
+    )
+}
+
 /// The stand-in's district.
 const DISTRICT: &str = "sandbox-isd";
+/// The same, as OneRoster 1.1 tells it: all ids differ, so it is a district of its own.
+const DISTRICT_11: &str = "sandbox-isd-11";
 /// The person who clicks on flags.
 pub(super) const COUNSELOR: &str = "sandbox-counselor";
 /// The platform's client id for the tool.

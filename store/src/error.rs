@@ -81,6 +81,11 @@ impl StoreError {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// What is stored cannot be read, by this version or with these keys; the database itself is well.
+    pub const fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Compress(_) | Self::Key(_))
+    }
+
     pub(crate) fn encode(source: rmp_serde::encode::Error) -> Self {
         Self::Encode(source)
     }

@@ -367,6 +367,8 @@ pub struct FlagWork {
     pub asked_at: Option<DateTime<Utc>>,
     /// The first day of an approved take-over with flags that nobody looked at yet.
     pub take_over_on: Option<NaiveDate>,
+    /// When a person asked for a program alone that nobody has compared since.
+    pub program_asked_at: Option<DateTime<Utc>>,
 }
 
 /// A program's standing in the SIS, as the last sync found it.

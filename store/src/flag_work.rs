@@ -21,8 +21,10 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-const WORK_PG: &str = "SELECT district, synced_at, stopped_at, pending_since, unfinished, retry_at, lease_until, asked_at, \
-                       take_over_on FROM lookout_flag_syncs()";
+const WORK_PG: &str = "\
+SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished, s.retry_at, s.lease_until, s.asked_at,
+       s.take_over_on, p.asked_at
+FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district ORDER BY s.district";
 const WORK_LITE: &str = "\
 SELECT s.district, s.synced_at,
        (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM run r
@@ -31,7 +33,8 @@ SELECT s.district, s.synced_at,
        EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted')),
        s.retry_at, s.lease_until, s.asked_at,
        (SELECT min(c.cutover) FROM cutover c JOIN cutover_flag o ON o.district = c.district AND o.program = c.program
-        WHERE c.district = s.district AND c.done_at IS NULL AND o.done_at IS NULL AND o.outcome IS NULL)
+        WHERE c.district = s.district AND c.done_at IS NULL AND o.done_at IS NULL AND o.outcome IS NULL),
+       (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district)
 FROM flag_sync s JOIN district d ON d.district = s.district
 WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";
 
@@ -162,18 +165,46 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// The same for one program, whatever the others wait for. Nothing remembers it but the message that is sent with it: the
-    /// next whole sync is due all the same.
-    pub async fn ask_for_program_flags(&self, district: &DistrictId, program: &str) -> Result<()> {
+    /// The same for one program, whatever the others wait for. It is remembered until somebody has compared the program, so
+    /// that the message that is sent with it may be lost; the next whole sync is due all the same.
+    pub async fn ask_for_program_flags(&self, district: &DistrictId, program: &str, now: DateTime<Utc>) -> Result<()> {
         let operation = "ask for a program's flags";
         let mut tx = self.begin(district, operation).await?;
-        let at_once = "UPDATE flag_sync SET retry_at = NULL WHERE district = $1";
+        let at_once = "UPDATE flag_sync SET retry_at = NULL, asked_at = NULL WHERE district = $1";
         tx.execute(operation, at_once, args![district]).await?;
+        let mark = "INSERT INTO flag_program (district, program, asked_at, updated_at) VALUES ($1, $2, $3, $3) \
+                    ON CONFLICT (district, program) DO UPDATE SET asked_at = excluded.asked_at";
+        tx.execute(operation, mark, args![district, program, now]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district, program]).await?;
+        }
+        tx.commit(operation).await
+    }
+
+    /// Programs that a person asked for, and when; nobody has compared them since.
+    pub async fn asked_programs(&self, district: &DistrictId) -> Result<Vec<(String, DateTime<Utc>)>> {
+        let operation = "read which programs' flags were asked for";
+        let sql =
+            "SELECT program, asked_at FROM flag_program WHERE district = $1 AND asked_at IS NOT NULL ORDER BY program";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+    }
+
+    /// Programs that were compared: what was asked for since then stays.
+    pub async fn settle_programs(&self, district: &DistrictId, taken: &[(String, DateTime<Utc>)]) -> Result<()> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let operation = "settle which programs' flags were asked for";
+        let sql = "UPDATE flag_program SET asked_at = NULL WHERE district = $1 AND program = $2 AND asked_at <= $3";
+        let mut tx = self.begin(district, operation).await?;
+        for (program, asked) in taken {
+            tx.execute(operation, sql, args![district, program, *asked]).await?;
         }
         tx.commit(operation).await
     }
@@ -452,6 +483,7 @@ fn work(row: &Row) -> Result<FlagWork> {
         lease_until: row.get(6)?,
         asked_at: row.get(7)?,
         take_over_on: row.get(8)?,
+        program_asked_at: row.get(9)?,
     })
 }
 

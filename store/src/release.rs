@@ -247,6 +247,29 @@ pub(crate) async fn write_directories(
     for part in schools.chunks(SIDE_ROWS) {
         schools_bulk(district, run, part).write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
     }
+    if !says_less_of_staff(tx, district, directories.staff).await? {
+        write_staff(tx, district, run, directories, now).await?;
+    }
+    lti::follow_people(tx, district, run, directories.people_moved, now).await
+}
+
+/// Whether a plan names staff and not whose they are, as a version before wrote it, where that is stored by now. Those who are
+/// there then stay as they were: such a plan knows them by other ids, and would make them nobody's.
+async fn says_less_of_staff(tx: &mut Tx, district: &DistrictId, staff: &[Staff]) -> Result<bool> {
+    if staff.is_empty() || staff.iter().any(|member| member.connection.is_some()) {
+        return Ok(false);
+    }
+    let sql = "SELECT staff_id FROM staff WHERE district = $1 AND connection IS NOT NULL LIMIT 1";
+    Ok(tx.row(OPERATION, sql, args![district]).await?.is_some())
+}
+
+async fn write_staff(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    directories: &Directories<'_>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let staff = last_of_each(directories.staff, |member| &member.id);
     for part in staff.chunks(SIDE_ROWS) {
         staff_bulk(district, run, part)?.write(tx, OnConflict::ReplaceChanged, OPERATION).await?;
@@ -257,7 +280,8 @@ pub(crate) async fn write_directories(
         staff_left(tx, district, &ids, now).await?;
     }
     staff_gone(tx, district, directories.staff_gone, now).await?;
-    lti::follow_people(tx, district, run, directories.people_moved, now).await
+    let noted = staff.iter().filter(|member| member.connection.is_some());
+    lti::staff::unprefixed_left(tx, district, noted, now).await
 }
 
 /// Whoever is listed again has come back.

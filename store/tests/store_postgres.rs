@@ -70,6 +70,7 @@ async fn other_policies_are_for_looking_across_districts_only() {
         "district",
         "flag",
         "flag_pending",
+        "flag_program",
         "flag_sync",
         "lti_deployment",
         "page",
@@ -115,6 +116,7 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
     )
     .await;
     let wanted = [
+        "lookout_asked_programs",
         "lookout_districts",
         "lookout_figures",
         "lookout_flag_syncs",

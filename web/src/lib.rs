@@ -14,6 +14,7 @@
 pub mod access;
 pub mod api;
 pub mod config;
+mod demographics;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -51,6 +51,10 @@ async fn a_document_goes_from_draft_to_completed_to_withdrawn() {
     assert_eq!(demographics["first_name"], json!("Ana <b>de</b> Vries"), "as it was when the document was made");
     assert_eq!((&demographics["school"], &demographics["birth_date"]), (&json!("010"), &Value::Null));
 
+    site.spoil_demographics("IEP 1/7").await;
+    let read = caller.send(Method::GET, path, None, None).await;
+    assert_eq!((read.status, &read.body["demographics"]), (StatusCode::OK, &Value::Null), "{}", read.body);
+
     let withdrawn = caller.send(Method::POST, &format!("{path}/withdraw"), Some("k4"), None).await;
     assert_eq!(withdrawn.body["status"], json!("withdrawn"));
     let again = caller.send(Method::POST, &format!("{path}/complete"), Some("k5"), None).await;

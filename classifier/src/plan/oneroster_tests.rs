@@ -208,17 +208,30 @@ fn staff_are_kept_apart_by_source() {
     };
     let of = |name: &str| Campus::of(vec![student("A", "2025-08-13", None), teacher(name)]);
     let (mut first, second) = (of("Ek"), of("Li"));
-    let mut facts = first.facts();
-    facts.add_connection(second.facts(), "B-");
-    for (connection, prefix) in facts.district.connections.iter_mut().zip(["A-", "B-"]) {
-        connection.staff = StaffScope::Active;
-        connection.id_prefix = Some(prefix.to_owned());
-    }
-    let staff = plan(facts, &mut first).unwrap().staff;
+    let facts = |first: &Campus| {
+        let mut facts = first.facts();
+        facts.add_connection(second.facts(), "B-");
+        for (connection, prefix) in facts.district.connections.iter_mut().zip(["A-", "B-"]) {
+            connection.staff = StaffScope::Active;
+            connection.id_prefix = Some(prefix.to_owned());
+        }
+        facts
+    };
+    let whole = facts(&first);
+    let NewPlan { staff, staff_whole, .. } = plan(whole, &mut first).unwrap();
+    assert!(staff_whole);
     let told = |member: &Staff| (member.id.clone(), member.connection, member.person.last_name.clone().unwrap());
     let told: Vec<_> = staff.iter().map(told).collect();
     assert_eq!(told, [("A-T1".to_owned(), Some(0), "Ek".to_owned()), ("B-T1".to_owned(), Some(1), "Li".to_owned())]);
     assert!(staff.iter().all(|member| member.entities == [SCHOOL]), "entities are the source's own");
+    let mut one_failed = facts(&first);
+    one_failed.pulls[1].pull.state = PullState::Failed;
+    one_failed.pulls[1].pull.reason = Some("token-refused".to_owned());
+    let NewPlan { staff, staff_whole, .. } = plan(one_failed, &mut first).unwrap();
+    assert!(
+        staff.iter().any(|member| member.id == "A-T1") && !staff_whole,
+        "nobody's absence counts, of either source"
+    );
 }
 
 #[test]

@@ -226,6 +226,10 @@ fn what_was_never_counted_and_nobody_has_stays() {
             (1, vec![name]),
             "the guardian's number"
         );
+        let said = plan.findings.iter().find(|finding| finding.code == completeness::THINNED).unwrap();
+        for part in ["8 people", "asks for everything, never for changes alone", "--accept-empty users/students.sms"] {
+            assert!(said.message.contains(part), "what it costs, and what to do: {}", said.message);
+        }
         let baseline = &plan.baselines[0].1;
         assert_eq!((baseline.rows.get(name), baseline.thinned.get(name), &baseline.base), (None, Some(&8), &None));
         campus.baseline = Some(baseline.clone());

@@ -273,6 +273,12 @@ impl Night {
         }
     }
 
+    /// A fetcher has it in hand, and the test goes on.
+    pub(crate) fn begin(&self, message: Message) -> tokio::task::JoinHandle<Fate> {
+        let handler = Arc::clone(&self.handler);
+        tokio::spawn(async move { handler.handle(message).await })
+    }
+
     async fn settle(&mut self, fate: Fate, message: Message) {
         match fate {
             Fate::Done => {}

@@ -9,7 +9,7 @@ use rollcall_proto::{
     message::{Message, StudentEvent},
     roster::Student,
 };
-use rollcall_sandbox::{CampusConfig, CampusFlag};
+use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, Strike};
 use rollcall_store::district::OnDrift;
 
 use crate::{
@@ -29,6 +29,7 @@ on_both_engines! {
     a_status_ends_no_flag_and_makes_none,
     one_student_is_synced_at_once,
     one_program_is_synced_alone,
+    a_program_that_was_asked_for_is_synced_without_its_message,
     links_follow_the_public_url,
     what_staff_added_to_our_flags_stays,
     an_edit_is_told_before_it_is_written_over,
@@ -204,7 +205,7 @@ async fn one_program_is_synced_alone(f: Fixture) {
     }
     let synced = house.store().flags_synced_at(&house.district).await.unwrap();
     house.clock.advance(chrono::TimeDelta::hours(1));
-    house.store().ask_for_program_flags(&house.district, SPED).await.unwrap();
+    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
     let message = Message::program_flag_sync(house.district.clone(), SPED.to_owned(), house.clock.now());
     assert_eq!(house.handler().handle(message).await, Fate::Done);
     let states = house.states().await;
@@ -212,6 +213,27 @@ async fn one_program_is_synced_alone(f: Fixture) {
     assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "it was no whole sync");
     house.night().await;
     assert_eq!(house.states().await["2"].0, "drift");
+}
+
+/// The command died between commit and publish, or the queue was purged; then Campus is away for a while.
+async fn a_program_that_was_asked_for_is_synced_without_its_message(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete_of("Section 504", "b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    for student in ["1", "2"] {
+        house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..house.flag_of(student) });
+    }
+    let synced = house.store().flags_synced_at(&house.district).await.unwrap();
+    house.clock.advance(chrono::TimeDelta::hours(1));
+    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+    let away = vec![Strike { fault: CampusFault::Status(503), writes_only: false, only: None, times: Some(3) }];
+    house.campus.set_faults(CampusFaults { strikes: away, ..CampusFaults::default() });
+    house.settle().await;
+    let states = house.states().await;
+    assert_eq!((states["1"].0, states["2"].0), ("drift", "pushed"));
+    assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "it was no whole sync");
+    assert!(house.store().asked_programs(&house.district).await.unwrap().is_empty());
 }
 
 async fn links_follow_the_public_url(f: Fixture) {

@@ -4,12 +4,13 @@
 //! two sources' people are both called finds nobody.
 //!
 //! Invariant: whoever is found is listed by a connection of today's that wants staff. Who was stored before connections were
-//! noted counts where there is but one, and not beside a row that has been noted since.
+//! noted counts where there is but one, and not beside a row that has been noted since; when such a row is written, the one of
+//! before has left.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::{id::DistrictId, roster::Staff};
 
 use super::{StaffMember, users::canonical};
 use crate::{
@@ -117,6 +118,31 @@ pub(crate) async fn unwanted_left(
     Ok(())
 }
 
+/// The rows, stored before connections were noted, of people who are written under their connection's prefix now: one by the
+/// plain id would outlive the person's own.
+pub(crate) async fn unprefixed_left<'a>(
+    tx: &mut Tx,
+    district: &DistrictId,
+    noted: impl Iterator<Item = &'a &'a Staff>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let operation = "release a plan";
+    let Some(config) = districts::config(tx, district, operation).await? else { return Ok(()) };
+    let plain = noted.filter_map(|member| {
+        let prefix = config.connections.get(usize::from(member.connection?)).map(prefix)?;
+        member.id.strip_prefix(prefix).filter(|_| !prefix.is_empty()).map(str::to_owned)
+    });
+    let plain: Vec<String> = plain.collect();
+    if plain.is_empty() {
+        return Ok(());
+    }
+    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND connection IS NULL \
+              AND staff_id = ANY($2)";
+    let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND connection IS NULL \
+                AND staff_id IN (SELECT value FROM json_each($2))";
+    tx.execute(operation, if tx.is_postgres() { pg } else { lite }, args![district, plain, now]).await.map(drop)
+}
+
 /// A row that counts.
 struct Found {
     member: StaffMember,
@@ -140,7 +166,8 @@ fn counted(config: &District, rows: &[Row]) -> Result<Vec<Found>> {
         let member = StaffMember { staff_id: row.get(0)?, connection, entities: read_json(row, 1)? };
         all.push(Found { member, is_noted: noted.is_some(), is_here: row.get(3)? });
     }
-    if all.iter().any(|one| one.is_noted) {
+    // Else a version before is at work, which has them leave under the prefix and lists them without it.
+    if all.iter().any(|one| one.is_noted && one.is_here) {
         all.retain(|one| one.is_noted);
     }
     Ok(all)

@@ -208,6 +208,18 @@ pub(crate) fn gone(name: &str) -> StudentEvent {
     }
 }
 
+/// Changes a district's rows beside the store, as another version of it would.
+pub(crate) async fn change(fixture: &Fixture, district: &DistrictId, sql: &'static str) {
+    if let Some(dir) = fixture.dir() {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("store.db"));
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(sql).bind(district.as_str()).execute(&mut connection).await.unwrap();
+        return;
+    }
+    let mut connection = fixture.database().connect().await;
+    sqlx::query(sql).bind(district.as_str()).execute(&mut connection).await.unwrap();
+}
+
 /// Rows of a table or view, counted beside the store.
 pub(crate) async fn count(fixture: &Fixture, district: &DistrictId, table: &str) -> i64 {
     let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE district = $1"));

@@ -87,6 +87,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/change a board",
     // Only where the work outlasts a third of the lease.
     "commit/renew the lease of a district's flags",
+    // Only after somebody asked for one program.
+    "commit/settle which programs' flags were asked for",
     // Only where the SIS's programs changed.
     "commit/save the programs of flags",
     // The last page is stored before the board has it fetched, now and then: then the fetcher asks for the plan.

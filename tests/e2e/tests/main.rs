@@ -26,6 +26,7 @@ mod oneroster;
 mod probes;
 mod queues;
 mod replays;
+mod sandbox;
 mod signals;
 mod sis_faults;
 mod tracing;

@@ -36,7 +36,7 @@ use super::{
     listing::limit,
     problem::{Problem, ProblemBody},
 };
-use crate::server::App;
+use crate::{demographics::demographics, server::App};
 
 /// A document to create, or the whole of it to replace one with.
 #[derive(Deserialize, ToSchema)]
@@ -273,7 +273,7 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<S
     caller.may(Scope::Documents)?;
     let id = document_id(id)?;
     let document = app.store.document(&caller.district, &id).await?.ok_or(DocumentRefused::Missing)?;
-    let demographics = app.store.document_demographics(&caller.district, &id).await?.map(Demographics::from);
+    let demographics = demographics(&app.store, &caller.district, &id).await?.map(Demographics::from);
     Ok(Json(DocumentDetails { document: document.into(), demographics }).into_response())
 }
 

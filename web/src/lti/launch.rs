@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     access::{self, Facts},
+    demographics::demographics,
     fields::Fields,
     pages, random,
     refusal::Refusal,
@@ -251,7 +252,7 @@ async fn student_name(app: &App, site: &Site, student: &StudentId) -> Result<Str
 
 /// What the student was called when the document was made, which is what stands in it.
 async fn name_in(app: &App, site: &Site, document: &Document) -> Result<String, Refusal> {
-    match app.store.document_demographics(site.id(), &document.id).await? {
+    match demographics(&app.store, site.id(), &document.id).await? {
         Some(of_its_day) => Ok(called(Some(&of_its_day.person))),
         None => student_name(app, site, &document.student).await,
     }

@@ -1,0 +1,249 @@
+//! Students and people whom the SIS gives other ids: what both engines must do alike.
+
+use rollcall_proto::{id::DistrictId, message::StudentEvent, roster::Staff};
+use rollcall_store::{
+    Store,
+    document::{Author, DocumentFilter, DocumentRefused, NewDocument, SaveMode},
+    lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess, ViewOutcome},
+    plan::Verdict,
+};
+use uuid::Uuid;
+
+use crate::{
+    common::{Fixture, later, now},
+    documents::{SPED, by, document, house, save},
+    roster_support::*,
+    staff::{lists_staff, member, sources},
+    web::registration,
+};
+
+crate::on_both_engines! {
+    a_student_is_the_same_under_ids_of_before,
+    what_is_pending_moves_with_the_student,
+    a_launch_and_the_access_log_know_earlier_ids,
+    the_access_log_goes_with_a_student_who_is_given_another_id,
+    lists_of_students_follow_a_student_to_another_id,
+    what_was_said_about_people_follows_them_to_another_id,
+    lists_name_students_as_the_sis_spells_them,
+}
+
+/// The SIS gives student 1 another id.
+async fn rekey(store: &Store, district: &DistrictId, on: u32, old: &str, new: &str) {
+    let mut record = student("1");
+    record.id = id(new);
+    applied(store, district, on, vec![StudentEvent { rekeyed_from: Some(id(old)), ..changed(record) }]).await;
+}
+
+async fn a_student_is_the_same_under_ids_of_before(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let keyed = |key, second| Author { key: Some(key), ..by(second) };
+    let first = store.save_document(&district, &document("d"), SaveMode::Create, keyed("k", 10)).await.unwrap();
+    assert!(first.unwrap().created);
+    rekey(store, &district, 2, "1", "b-1").await;
+    rekey(store, &district, 3, "b-1", "c-1").await;
+    // An integration that knows nothing of it: the same request, by its key and by its content, and under each id.
+    for (number, named) in [(20, "1"), (21, "b-1"), (22, "c-1")] {
+        let same = NewDocument { student: id(named), ..document("d") };
+        store.check_document(&district, &same, SaveMode::Upsert).await.unwrap().unwrap();
+        // By its key it gets the answer of then; by its content, the document of today.
+        for (author, student) in [(keyed("k", number), "1"), (by(number), "c-1")] {
+            let again = store.save_document(&district, &same, SaveMode::Upsert, author).await.unwrap().unwrap();
+            assert!(!again.changed && !again.flags_due && again.document.student == id(student), "{named}: {again:?}");
+        }
+        let new = NewDocument { student: id(named), ..document(&format!("new-{named}")) };
+        store.check_document(&district, &new, SaveMode::Create).await.unwrap().unwrap();
+        let made = save(store, &district, &new, number).await;
+        assert!(made.created && made.document.student == id("c-1"), "{named}");
+        let demographics = store.document_demographics(&district, &new.id).await.unwrap().unwrap();
+        assert_eq!(demographics.id, id("c-1"), "copied from the student of today");
+        let replaced = NewDocument { kind: format!("by {named}"), ..new };
+        assert!(save(store, &district, &replaced, number + 10).await.changed, "{named}");
+    }
+    for named in ["1", "b-1", "c-1"] {
+        let filter = DocumentFilter { student: Some(id(named)), ..DocumentFilter::default() };
+        assert_eq!(store.documents(&district, &filter).await.unwrap().len(), 4, "{named}");
+        let newest = store.newest_completed_document(&district, &id(named), SPED).await.unwrap().unwrap();
+        assert_eq!(newest.student, id("c-1"), "{named}");
+        assert_eq!(store.completed_documents(&district, Some(&id(named))).await.unwrap().len(), 4, "{named}");
+    }
+    let stranger = NewDocument { student: id("nobody"), ..document("x") };
+    let refused = store.check_document(&district, &stranger, SaveMode::Create).await.unwrap();
+    assert_eq!(refused, Err(DocumentRefused::NoStudent));
+}
+
+async fn what_is_pending_moves_with_the_student(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    save(store, &district, &document("d"), 10).await;
+    save(store, &district, &NewDocument { student: id("2"), ..document("e") }, 11).await;
+    rekey(store, &district, 2, "1", "b-1").await;
+    let pending = store.pending_students(&district, 10).await.unwrap();
+    assert_eq!(pending, [(id("b-1"), at(10)), (id("2"), at(11))]);
+    store.settle_pending(&district, &pending).await.unwrap();
+    assert!(store.pending_students(&district, 10).await.unwrap().is_empty());
+}
+
+async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let registration = Registration {
+        district: district.clone(),
+        id: Uuid::from_u128(1),
+        issuer: "https://campus.example".to_owned(),
+        client_id: "c".to_owned(),
+        auth_url: "https://campus.example/auth".parse().unwrap(),
+        jwks_url: "https://campus.example/keys".parse().unwrap(),
+        details: RegistrationDetails {
+            deployments: vec!["1".to_owned()],
+            student: Place::Flag,
+            program: Place::Flag,
+            user: Place::LisPerson,
+            staff: StaffAccess::Nothing,
+            frame_origins: Vec::new(),
+        },
+        created_at: at(0),
+    };
+    store.register_platform(&registration, "test").await.unwrap().unwrap();
+    let look = async |student: &str, second| {
+        let student = id(student);
+        let view = NewView {
+            at: at(second),
+            student_id: &student,
+            program: SPED,
+            user_id: "T1",
+            registration: &registration,
+            outcome: ViewOutcome::Refused,
+            shown: None,
+        };
+        store.log_view(&view).await.unwrap();
+    };
+    look("1", 1).await;
+    rekey(store, &district, 2, "1", "b-1").await;
+    look("b-1", 2).await;
+    look("2", 3).await;
+    for named in ["1", "b-1"] {
+        let views = store.document_views(&district, Some(&id(named)), 10).await.unwrap();
+        assert_eq!(views.iter().map(|view| view.at).collect::<Vec<_>>(), [at(2), at(1)], "{named}");
+        let (today, named) = (date(2), id(named));
+        let subject = store.subject_with_id(&district, &named, today).await.unwrap().unwrap();
+        assert_eq!((subject.student_id, subject.earlier_ids), (id("b-1"), vec![id("1")]));
+        let subject = store.subject(&district, &named.0.to_uppercase(), today).await.unwrap().unwrap();
+        assert_eq!(subject.student_id, id("b-1"));
+    }
+}
+
+async fn the_access_log_goes_with_a_student_who_is_given_another_id(f: Fixture) {
+    let district = new_district(&f.store, "a").await;
+    let registration = registration(&district, "c1");
+    applied(&f.store, &district, 1, vec![added(student("old")), added(student("other"))]).await;
+    let look = async |student: &str| {
+        let view = NewView {
+            at: now(),
+            student_id: &id(student),
+            program: "Section 504",
+            user_id: "T1",
+            registration: &registration,
+            outcome: ViewOutcome::NoDocument,
+            shown: None,
+        };
+        f.store.log_view(&view).await.unwrap();
+    };
+    look("old").await;
+    look("other").await;
+    let renamed = StudentEvent { rekeyed_from: Some(id("old")), ..changed(student("new")) };
+    applied(&f.store, &district, 2, vec![renamed]).await;
+    look("new").await;
+    let views = f.store.document_views(&district, Some(&id("new")), 10).await.unwrap();
+    let of: Vec<_> = views.iter().map(|view| view.student_id.0.as_str()).collect();
+    assert_eq!(of, ["new", "old"], "what was logged is not edited, and is found");
+}
+
+async fn lists_of_students_follow_a_student_to_another_id(f: Fixture) {
+    let (district, elsewhere) = (new_district(&f.store, "a").await, new_district(&f.store, "b").await);
+    for own in [&district, &elsewhere] {
+        applied(&f.store, own, 1, vec![added(student("old")), added(student("other"))]).await;
+    }
+    let list = |ids: &[&str]| UserAccess {
+        students: StudentScope::Students(ids.iter().map(ToString::to_string).collect()),
+        programs: vec!["Section 504".to_owned()],
+    };
+    let put = async |own: &DistrictId, user: &str, ids: &[&str]| {
+        f.store.put_lti_user(own, user, &list(ids), "ann", now()).await.unwrap();
+    };
+    put(&district, "t1", &["other", "old"]).await;
+    put(&district, "t2", &["new", "old"]).await;
+    put(&district, "t3", &["other"]).await;
+    put(&elsewhere, "t1", &["old"]).await;
+    let move_to = async |run: u32, old: &str, new: &str| {
+        let renamed = StudentEvent { rekeyed_from: Some(id(old)), ..changed(student(new)) };
+        applied(&f.store, &district, run, vec![renamed]).await;
+    };
+    move_to(2, "old", "new").await;
+    let listed = async |own: &DistrictId| {
+        let users = f.store.lti_users(own).await.unwrap();
+        users.into_iter().map(|user| (user.access, user.created_by)).collect::<Vec<_>>()
+    };
+    let by_ann = |lists: &[&[&str]]| lists.iter().map(|ids| (list(ids), "ann".to_owned())).collect::<Vec<_>>();
+    assert_eq!(listed(&district).await, by_ann(&[&["other", "new"], &["new"], &["other"]]));
+    assert_eq!(listed(&elsewhere).await, by_ann(&[&["old"]]), "another district's student stays");
+    move_to(3, "new", "newest").await;
+    assert_eq!(listed(&district).await, by_ann(&[&["other", "newest"], &["newest"], &["other"]]));
+}
+
+async fn what_was_said_about_people_follows_them_to_another_id(f: Fixture) {
+    let district = sources(&f, "active", &["", "b-"]).await;
+    let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
+    lists_staff(&f, &district, 1, vec![of(1, "b-t9"), of(0, "t1"), of(0, "t3")]).await;
+    let put = async |user: &str, students| {
+        let access = UserAccess { students, programs: Vec::new() };
+        f.store.put_lti_user(&district, user, &access, "ann", now()).await.unwrap();
+    };
+    for user in ["T1", "t2", "t3", "t9"] {
+        put(user, StudentScope::Nobody).await;
+    }
+    put("u3", StudentScope::Everybody).await;
+    assert_eq!(f.store.staff_spoken_of(&district).await.unwrap(), ["t1", "t3"], "t2 is no staff, t9 of another source");
+    for seq in [2, 3] {
+        let run = run_at_plan(&f.store, &district, seq).await;
+        let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+        let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+        plan.people_moved = vec![pair("t1", "U1"), pair("t3", "u3")];
+        assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
+    }
+    let said = async |user: &str| f.store.lti_user(&district, user).await.unwrap().map(|user| user.access.students);
+    assert_eq!(said("t1").await, None);
+    for user in ["u1", "U1", "t2", "t3", "t9"] {
+        assert_eq!(said(user).await, Some(StudentScope::Nobody), "{user}");
+    }
+    assert_eq!(said("u3").await, Some(StudentScope::Everybody), "what was said of the new id is newer");
+    assert_eq!(f.store.lti_user(&district, "u1").await.unwrap().unwrap().created_by, "ann");
+    let trail = f.store.audit_trail(&district, 20).await.unwrap();
+    let moves: Vec<_> = trail.iter().filter(|entry| entry.action == "lti.user.move").collect();
+    assert_eq!(moves.iter().map(|entry| entry.detail.as_str()).collect::<Vec<_>>(), ["user=t1 now=u1"]);
+}
+
+async fn lists_name_students_as_the_sis_spells_them(f: Fixture) {
+    const SMALL: &str = "0f6b1c2d-ab12-4cde-8f00-0123456789ab";
+    let district = sources(&f, "none", &["", "b-"]).await;
+    applied(&f.store, &district, 1, vec![added(student(SMALL)), added(student("b-S2")), added(student("S3"))]).await;
+    let said: Vec<String> =
+        [SMALL.to_uppercase(), "S2".to_owned(), "b-S2".to_owned(), "s3".to_owned(), "nobody".to_owned()].into();
+    let access = UserAccess { students: StudentScope::Students(said), programs: Vec::new() };
+    f.store.put_lti_user(&district, "t1", &access, "ann", now()).await.unwrap();
+    let kept = f.store.lti_user(&district, "t1").await.unwrap().unwrap().access.students;
+    let expected = [SMALL, "S2", "b-S2", "s3", "nobody"].map(str::to_owned);
+    assert_eq!(
+        kept,
+        StudentScope::Students(expected.into()),
+        "S2 may be a child of the other source who is not in yet"
+    );
+    for spelled in [SMALL.to_owned(), SMALL.to_uppercase(), format!(" {} ", SMALL.to_uppercase())] {
+        let found = f.store.student(&district, &spelled).await.unwrap().unwrap();
+        assert_eq!(found.record.id.0, SMALL, "{spelled}");
+    }
+    assert!(f.store.student(&district, "nobody").await.unwrap().is_none());
+    // With one source there is nobody else's.
+    let alone = sources(&f, "none", &["b-"]).await;
+    let access = UserAccess { students: StudentScope::Students(vec!["S2".to_owned()]), programs: Vec::new() };
+    f.store.put_lti_user(&alone, "t2", &access, "ann", now()).await.unwrap();
+    let kept = f.store.lti_user(&alone, "t2").await.unwrap().unwrap().access.students;
+    assert_eq!(kept, StudentScope::Students(vec!["b-S2".to_owned()]));
+}

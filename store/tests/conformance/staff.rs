@@ -1,0 +1,199 @@
+//! The roster's staff, as far as they may see something: what both engines must do alike.
+
+use rollcall_proto::{
+    id::DistrictId,
+    roster::{Person, Staff},
+};
+use rollcall_store::{
+    district::{ConnectionSecrets, District},
+    plan::Verdict,
+};
+
+use crate::{
+    common::{Fixture, later, now},
+    roster_support::{added, applied, change, date, plan_of, run_at_plan, student},
+};
+
+crate::on_both_engines! {
+    staff_who_left_are_not_found,
+    staff_are_of_the_source_that_lists_them,
+    staff_of_before_count_where_there_is_one_source,
+    staff_stay_as_they_were_by_a_plan_of_before,
+    staff_who_are_wanted_no_more_have_left,
+}
+
+/// The fixture's district with a connection for each prefix, which wants these staff.
+pub(crate) async fn sources(f: &Fixture, staff: &str, prefixes: &[&str]) -> DistrictId {
+    let connection = |prefix: &&str| {
+        serde_json::json!({"kind": "oneroster", "base_url": "https://sis.example/API", "client_id": "c",
+            "id_prefix": prefix, "staff": staff})
+    };
+    let connections: Vec<_> = prefixes.iter().map(connection).collect();
+    let json = serde_json::json!({"id": "a", "name": "A", "time_zone": "America/Chicago", "connection": connections});
+    let district: District = serde_json::from_value(json).unwrap();
+    let secrets = vec![ConnectionSecrets::default(); prefixes.len()];
+    f.store.apply_district(&district, &secrets, "test", now()).await.unwrap();
+    district.id
+}
+
+/// A run that lists these staff.
+pub(crate) async fn lists_staff(f: &Fixture, district: &DistrictId, seq: u32, staff: Vec<Staff>) {
+    let run = run_at_plan(&f.store, district, seq).await;
+    let mut plan = plan_of(&f.store, district, Verdict::Nothing, &[]).await;
+    plan.staff = staff;
+    plan.staff_whole = true;
+    assert!(f.store.save_plan(district, run.id, &plan, later(seq.into())).await.unwrap());
+}
+
+async fn staff_are_of_the_source_that_lists_them(f: Fixture) {
+    let district = sources(&f, "active", &["a-", "b-"]).await;
+    let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
+    let staff = vec![of(0, "a-1"), of(0, "a-2"), of(1, "b-1"), of(1, "b-3")];
+    lists_staff(&f, &district, 1, staff.clone()).await;
+    assert_eq!(f.store.staff_records(&district).await.unwrap(), staff);
+    let found = async |id: &str| {
+        let member = f.store.staff_by_id(&district, id).await.unwrap();
+        member.map(|member| (member.staff_id, member.connection))
+    };
+    assert_eq!(found("2").await, Some(("a-2".to_owned(), 0)), "as the platform names the person");
+    assert_eq!(found("3").await, Some(("b-3".to_owned(), 1)));
+    assert_eq!(found("b-1").await, Some(("b-1".to_owned(), 1)));
+    assert_eq!(found("1").await, None, "two people of two sources");
+    let by_email = f.store.staff_by_email(&district, "b-1@example.org").await.unwrap().unwrap();
+    assert_eq!((by_email.connection, by_email.entities), (1, vec!["1".to_owned()]));
+    lists_staff(&f, &district, 2, vec![of(0, "a-2"), of(1, "b-1")]).await;
+    assert_eq!(found("1").await, None, "who left may still be known to the other platform");
+    // Students of both at entity 1 and a school of code 101.
+    let of = |connection, id: &str| rollcall_proto::roster::Student { connection, ..student(id) };
+    applied(&f.store, &district, 3, vec![added(of(0, "a-S1")), added(of(1, "b-S2"))]).await;
+    let today = date(2);
+    for (named, connection, school) in [("S1", 0, "a-101"), ("S2", 1, "b-101"), ("b-S2", 1, "b-101")] {
+        let subject = f.store.subject(&district, named, today).await.unwrap().unwrap();
+        assert_eq!(subject.connection, connection, "{named}");
+        assert!(subject.schools.iter().all(|code| code == school) && !subject.schools.is_empty(), "{subject:?}");
+    }
+    let alone = sources(&f, "active", &["a-"]).await;
+    let subject = f.store.subject(&alone, "S1", today).await.unwrap().unwrap();
+    assert!(["101", "a-101"].iter().all(|code| subject.schools.iter().any(|school| school == code)), "{subject:?}");
+}
+
+async fn staff_of_before_count_where_there_is_one_source(f: Fixture) {
+    let district = sources(&f, "active", &["a-"]).await;
+    let before = |id: &str| Staff { connection: None, ..member(id) };
+    lists_staff(&f, &district, 1, vec![before("1"), before("2")]).await;
+    let found = async |id: &str| f.store.staff_by_id(&district, id).await.unwrap().map(|member| member.staff_id);
+    assert_eq!(found("1").await.as_deref(), Some("1"));
+    sources(&f, "active", &["a-", "b-"]).await;
+    assert_eq!(found("1").await, None, "nobody knows of which");
+    sources(&f, "active", &["a-"]).await;
+    let run = run_at_plan(&f.store, &district, 2).await;
+    let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+    plan.staff = vec![member("a-1")];
+    assert!(f.store.save_plan(&district, run.id, &plan, later(2)).await.unwrap());
+    assert_eq!(found("1").await.as_deref(), Some("a-1"));
+    assert_eq!(found("2").await.as_deref(), Some("2"));
+    let run = run_at_plan(&f.store, &district, 3).await;
+    let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+    plan.staff_gone = vec!["a-1".to_owned()];
+    assert!(f.store.save_plan(&district, run.id, &plan, later(3)).await.unwrap());
+    assert_eq!(found("1").await, None, "the row of before does not outlive the person's own");
+}
+
+/// A run that a version before has planned, and this one or that one releases: it knows of no connections and no prefixes.
+async fn staff_stay_as_they_were_by_a_plan_of_before(f: Fixture) {
+    let district = sources(&f, "active", &["", "b-"]).await;
+    let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
+    let before = |id: &str| Staff { connection: None, ..member(id) };
+    let noted = vec![of(1, "b-2"), of(0, "t1")];
+    lists_staff(&f, &district, 1, noted.clone()).await;
+    lists_staff(&f, &district, 2, vec![before("2"), before("t1"), before("t3")]).await;
+    assert_eq!(f.store.staff_records(&district).await.unwrap(), noted);
+    let found = async |id: &str| f.store.staff_by_id(&district, id).await.unwrap().map(|member| member.staff_id);
+    assert_eq!((found("t1").await.as_deref(), found("2").await.as_deref()), (Some("t1"), Some("b-2")));
+
+    sources(&f, "active", &["a-"]).await;
+    lists_staff(&f, &district, 3, vec![of(0, "a-7")]).await;
+    let as_left = "UPDATE staff SET left_at = '2026-11-01T00:00:00+00:00' WHERE district = $1 AND staff_id = 'a-7'";
+    change(&f, &district, as_left).await;
+    let plain = "INSERT INTO staff (district, staff_id, name_id, phones, emails, addresses, teacher, entities, run) \
+                 SELECT district, '7', name_id, phones, emails, addresses, teacher, entities, run FROM staff \
+                 WHERE district = $1 AND staff_id = 'a-7'";
+    change(&f, &district, plain).await;
+    assert_eq!(found("7").await.as_deref(), Some("7"));
+    assert!(f.store.staff_by_email(&district, "a-7@example.org").await.unwrap().is_some());
+    lists_staff(&f, &district, 4, vec![of(0, "a-7"), of(0, "a-8")]).await;
+    assert_eq!(found("7").await.as_deref(), Some("a-7"));
+    assert!(f.store.staff_by_email(&district, "a-7@example.org").await.unwrap().is_some());
+}
+
+async fn staff_who_are_wanted_no_more_have_left(f: Fixture) {
+    let district = sources(&f, "active", &["", "b-"]).await;
+    let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
+    let staff = vec![of(1, "b-2"), of(0, "t1")];
+    lists_staff(&f, &district, 1, staff.clone()).await;
+    let found = async || {
+        let by_id = f.store.staff_by_id(&district, "T1").await.unwrap().is_some();
+        let by_email = f.store.staff_by_email(&district, "t1@example.org").await.unwrap().is_some();
+        assert_eq!(by_id, by_email);
+        by_id
+    };
+    assert!(found().await);
+    sources(&f, "none", &["", "b-"]).await;
+    assert!(!found().await);
+    assert_eq!(f.store.staff_ids(&district).await.unwrap(), [""; 0]);
+    lists_staff(&f, &district, 2, Vec::new()).await;
+    sources(&f, "active", &["", "b-"]).await;
+    assert!(!found().await, "what was listed once is no word on who is wanted now");
+    lists_staff(&f, &district, 3, staff).await;
+    assert!(found().await);
+    lists_staff(&f, &district, 4, Vec::new()).await;
+    assert!(found().await, "an empty listing proves nothing where staff are wanted");
+}
+
+async fn staff_who_left_are_not_found(f: Fixture) {
+    let district = sources(&f, "active", &[""]).await;
+    let night = async |seq: u32, ids: &[&str], whole| {
+        let run = run_at_plan(&f.store, &district, seq).await;
+        let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+        plan.staff = ids.iter().map(|id| member(id)).collect();
+        plan.staff_whole = whole;
+        assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
+    };
+    let found = async |id: &str| {
+        let by_id = f.store.staff_by_id(&district, id).await.unwrap().is_some();
+        let by_email = f.store.staff_by_email(&district, &format!("{id}@example.org")).await.unwrap().is_some();
+        assert_eq!(by_id, by_email, "{id}");
+        by_id
+    };
+    night(1, &["t1", "t2"], true).await;
+    assert!(found("t1").await && found("t2").await);
+    night(2, &["t1"], false).await;
+    assert!(found("t2").await, "a listing with gaps proves nothing");
+    night(3, &[], true).await;
+    assert!(found("t1").await && found("t2").await, "neither does an empty one");
+    night(4, &["t1"], true).await;
+    assert!(found("t1").await && !found("t2").await);
+    night(5, &["t1", "t2"], false).await;
+    assert!(found("t2").await, "who is listed again is back");
+    assert_eq!(f.store.staff_ids(&district).await.unwrap(), ["t1", "t2"]);
+    let run = run_at_plan(&f.store, &district, 6).await;
+    let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+    plan.staff_gone = vec!["t2".to_owned()];
+    assert!(f.store.save_plan(&district, run.id, &plan, later(6)).await.unwrap());
+    assert!(found("t1").await && !found("t2").await, "who is told to have left has");
+    assert_eq!(f.store.staff_ids(&district).await.unwrap(), ["t1"]);
+}
+
+pub(crate) fn member(id: &str) -> Staff {
+    let email = serde_json::json!({"id": "1", "rank": 1, "kind": null, "address": format!("{id}@example.org")});
+    let person =
+        Person { name_id: id.to_owned(), emails: vec![serde_json::from_value(email).unwrap()], ..Person::default() };
+    Staff {
+        id: id.to_owned(),
+        connection: Some(0),
+        number: None,
+        person,
+        teacher: true,
+        entities: vec!["1".to_owned()],
+    }
+}
