@@ -84,14 +84,15 @@ pub const OF_TAKE_OVERS: &[&str] =
     &["campus/old flag", "commit/note a flag of a take-over", "commit/finish a take-over"];
 
 /// What the HTTP side reaches, which is no worker: a program asks for a token, hands a document in and completes it, has flags
-/// pushed and a take-over approved; a person clicks on a flag and is shown the document. Beside it, an approval claims the
-/// district's flags and gives them back, as flag-sync does.
+/// pushed and a take-over approved; a person clicks on a flag and is shown the document. Beside it, an approval gives
+/// the district's flags back, as flag-sync does.
 pub const OF_WEB: &[&str] = &[
     "commit/note an integration's token",
     "commit/save a document",
     "commit/change a document's status",
     "publish/flag.sync",
     "commit/ask for a district's flags",
+    "commit/reserve a district's flags",
     "commit/approve a take-over",
     "commit/note an LTI login",
     "commit/use an LTI login",
