@@ -166,7 +166,8 @@ impl Bus for EmbeddedBus {
 
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
         let filter = filter.clone();
-        self.ask("replay parked messages", |reply| Op::Replay { queue, filter, reply }).await
+        let replayed = self.ask("replay parked messages", |reply| Op::Replay { queue, filter, reply }).await?;
+        Ok(replayed.messages)
     }
 
     async fn discard(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {

@@ -242,6 +242,21 @@ impl Parked {
         Some(moment) => moment,
         None => DateTime::UNIX_EPOCH,
     };
+
+    /// Which of the copies of its message it is.
+    pub fn copy(&self) -> ParkedCopy {
+        ParkedCopy { id: self.id, parked_at: self.parked_at }
+    }
+}
+
+/// One of the copies of a message that are parked: under one id there may be several, and each was parked at a moment of its own.
+/// What is parked anew is another copy, whatever the clock of whoever parked it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ParkedCopy {
+    /// Of the message.
+    pub id: Uuid,
+    /// As [`Parked::parked_at`].
+    pub parked_at: DateTime<Utc>,
 }
 
 /// What is wrong with a queue.
@@ -258,6 +273,8 @@ pub enum QueueFault {
 pub struct ParkedFilter {
     /// Only these messages, by id; one without a readable id has the nil UUID.
     pub ids: Option<BTreeSet<Uuid>>,
+    /// Only these copies, as they were listed: not what was parked anew since.
+    pub copies: Option<BTreeSet<ParkedCopy>>,
     /// Only of this district.
     pub district: Option<DistrictId>,
     /// Only of this run.
@@ -276,6 +293,7 @@ impl ParkedFilter {
     /// Whether `parked` is meant, apart from the limit.
     pub fn admits(&self, parked: &Parked) -> bool {
         self.ids.as_ref().is_none_or(|ids| ids.contains(&parked.id))
+            && self.copies.as_ref().is_none_or(|copies| copies.contains(&parked.copy()))
             && self.district.as_ref().is_none_or(|id| parked.district.as_ref() == Some(id))
             && self.run.is_none_or(|id| parked.run == Some(id))
             && self.reason.as_ref().is_none_or(|reason| parked.reason == *reason)
@@ -289,7 +307,7 @@ impl ParkedFilter {
 pub enum Outcome {
     /// Its handler is done with it.
     Done,
-    /// It is parked again.
+    /// It is parked again. A copy that has been parked all along is none of this.
     Parked,
 }
 
@@ -299,7 +317,7 @@ pub trait Replay: Send {
     /// As [`Bus::replay`].
     async fn replay(&mut self, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
 
-    /// Ends of messages that this value has replayed, each told once; waits up to `limit` for the first. Empty when the
+    /// Ends of messages that this value has replayed, one for each copy; waits up to `limit` for the first. Empty when the
     /// time is up. A message without an id is known by the nil UUID. One that the broker parks itself (its consumers died
     /// over it) is not told by RabbitMQ; it is found among the parked.
     async fn outcomes(&mut self, limit: Duration) -> Result<Vec<(Uuid, Outcome)>, BusError>;
@@ -320,7 +338,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Parked messages, oldest first; they stay where they are.
     async fn parked(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
 
-    /// Puts parked messages back to work under their own ids, with attempts counted anew. Returns which.
+    /// Puts parked messages back to work under their own ids, with attempts counted anew. Returns which. Each copy that is
+    /// parked when it begins goes back once at most; what is parked meanwhile stays.
     async fn replay(&self, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError>;
 
     /// Throws parked messages away, such as those of a district that is being erased, or that were kept long enough. Returns

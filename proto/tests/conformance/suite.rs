@@ -344,6 +344,80 @@ pub async fn what_lies_behind_a_copy_is_found(world: &impl World) {
     until("none is parked", async || parked_count(&world.bus(), Queue::Fetch).await == 0).await;
 }
 
+/// Of three copies two go back: one is done and one parked again. The third is parked all along, which is nobody's failure.
+pub async fn a_copy_that_stays_parked_is_not_parked_again(world: &impl World) {
+    let sent = fetch(1);
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    for _ in 0..3 {
+        world.bus().publish(std::slice::from_ref(&sent)).await.unwrap();
+        park_next(&mut subscription, "panic").await;
+    }
+    let mut replay = world.bus().watched_replay(Queue::Fetch).await.unwrap();
+    let one = ParkedFilter { limit: Some(1), ..ParkedFilter::default() };
+    assert_eq!(replay.replay(&one).await.unwrap().len(), 1);
+    assert_eq!(replay.outcomes(QUIET).await.unwrap(), [], "nobody has settled it yet");
+    next_and_ack(&mut subscription).await;
+    assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(sent.id, Outcome::Done)]);
+
+    let rest = replay.replay(&ParkedFilter::default()).await.unwrap();
+    assert_eq!(rest.iter().map(|parked| parked.id).collect::<Vec<_>>(), [sent.id, sent.id]);
+    park_next(&mut subscription, "panic").await;
+    assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(sent.id, Outcome::Parked)]);
+    next_and_ack(&mut subscription).await;
+    assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(sent.id, Outcome::Done)], "one for each copy");
+    assert_eq!(replay.outcomes(QUIET).await.unwrap(), []);
+    until("one is parked", async || parked_count(&world.bus(), Queue::Fetch).await == 1).await;
+}
+
+/// More messages than go back together lie between two copies, and all are parked again while the replay goes on.
+pub async fn every_copy_goes_back_once(world: &impl World) {
+    const BETWEEN: u16 = 150;
+    let copied = fetch(1);
+    let sent: Vec<Message> =
+        std::iter::once(copied.clone()).chain((0..BETWEEN).map(fetch)).chain([copied.clone()]).collect();
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    for message in &sent {
+        world.bus().publish(std::slice::from_ref(message)).await.unwrap();
+        park_next(&mut subscription, "panic").await;
+    }
+    let parking = tokio::spawn(async move {
+        loop {
+            park_next(&mut subscription, "undecodable").await;
+        }
+    });
+    let all = ParkedFilter::default();
+    let replayed = timeout(LIMIT, world.bus().replay(Queue::Fetch, &all)).await.expect("an end").unwrap();
+    assert!(replayed.iter().all(|parked| parked.reason == "panic"), "what is parked anew stays");
+    let mut ids: Vec<Uuid> = replayed.iter().map(|parked| parked.id).collect();
+    let mut expected: Vec<Uuid> = sent.iter().map(|message| message.id).collect();
+    ids.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    until("all are parked again", async || parked_count(&world.bus(), Queue::Fetch).await == sent.len() as u64).await;
+    parking.abort();
+}
+
+/// A replay by steps names what it has found: no clock decides what was parked before it and what after.
+pub async fn what_is_parked_again_is_another_copy(world: &impl World) {
+    let sent = fetch(1);
+    let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    for _ in 0..2 {
+        world.bus().publish(std::slice::from_ref(&sent)).await.unwrap();
+        park_next(&mut subscription, "panic").await;
+    }
+    let found = world.bus().parked(Queue::Fetch, &ParkedFilter::default()).await.unwrap();
+    let named = |copies: &[Parked]| ParkedFilter {
+        copies: Some(copies.iter().map(Parked::copy).collect()),
+        ..ParkedFilter::default()
+    };
+    assert_eq!(world.bus().replay(Queue::Fetch, &named(&found[..1])).await.unwrap(), found[..1]);
+    assert_eq!(park_next(&mut subscription, "panic").await, sent.id);
+    assert_eq!(world.bus().replay(Queue::Fetch, &named(&found[..1])).await.unwrap(), [], "it has gone back");
+    assert_eq!(world.bus().replay(Queue::Fetch, &named(&found)).await.unwrap(), found[1..]);
+    assert_eq!(next_and_ack(&mut subscription).await, sent);
+    until("one is parked", async || parked_count(&world.bus(), Queue::Fetch).await == 1).await;
+}
+
 pub async fn every_copy_is_discarded(world: &impl World) {
     let parked = park_with_a_copy(world).await;
     let first = ParkedFilter { ids: Some(BTreeSet::from([parked[0]])), ..ParkedFilter::default() };

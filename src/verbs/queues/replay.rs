@@ -7,12 +7,11 @@
 //! done (`trail`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
-use chrono::TimeDelta;
 use rollcall_proto::{
     bus::{Parked, ParkedFilter},
     id::RunId,
@@ -119,16 +118,15 @@ async fn put_back(
     steps: &mut Steps,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    // What is parked again is not taken for another of those that were found.
-    let before = found.iter().map(|parked| parked.parked_at).max().map(|newest| newest + TimeDelta::microseconds(1));
-    let mut watch = Watch::begin(context, queue, before, how.patience).await?;
+    let mut watch = Watch::begin(context, queue, found, how.patience).await?;
     let mut left = found;
     while !left.is_empty() && done.trouble.is_none() {
         let (now, later) = left.split_at(steps.next().await.min(left.len()));
         left = later;
         trail::note(context, now).await?;
-        let ids = Some(now.iter().map(|parked| parked.id).collect::<BTreeSet<_>>());
-        let filter = ParkedFilter { ids, before, limit: Some(now.len()), ..selection.messages.clone() };
+        // What is parked again is not taken for another of those that were found.
+        let copies = Some(now.iter().map(Parked::copy).collect());
+        let filter = ParkedFilter { copies, limit: Some(now.len()), ..selection.messages.clone() };
         let put = watch.put_back(&filter).await?;
         let held = now.len() - put.len();
         done.messages.extend(put);

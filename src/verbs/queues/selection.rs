@@ -45,7 +45,8 @@ impl Selection {
         let students =
             ParkedStudents { district: of_students, run, reason: reason.clone(), before, since, limit: None };
         let limit = limit.map(|limit| limit as usize);
-        let messages = ParkedFilter { ids: None, district: which.district, run, reason, before, since, limit };
+        let messages =
+            ParkedFilter { district: which.district, run, reason, before, since, limit, ..ParkedFilter::default() };
         Ok(Self { messages, students })
     }
 

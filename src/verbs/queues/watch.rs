@@ -5,9 +5,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use rollcall_proto::{
-    bus::{Outcome, Parked, ParkedFilter, Replay},
+    bus::{Outcome, Parked, ParkedCopy, ParkedFilter, Replay},
     topology::Queue,
 };
 use tokio::time::Instant;
@@ -44,22 +43,23 @@ pub(super) struct Watch<'a> {
     context: &'a Context,
     queue: Queue,
     replay: Box<dyn Replay>,
-    /// What is parked from here on was parked again.
-    before: Option<DateTime<Utc>>,
+    /// Parked before the first went back to work: any other copy was parked again.
+    found: BTreeSet<ParkedCopy>,
     under_way: UnderWay,
     patience: Duration,
 }
 
 impl<'a> Watch<'a> {
-    /// Of messages of this queue that were parked before `before`.
+    /// Of messages of this queue that were `found`.
     pub(super) async fn begin(
         context: &'a Context,
         queue: Queue,
-        before: Option<DateTime<Utc>>,
+        found: &[Parked],
         patience: Duration,
     ) -> anyhow::Result<Self> {
         let replay = context.bus.watched_replay(queue).await?;
-        Ok(Self { context, queue, replay, before, under_way: UnderWay::default(), patience })
+        let found = found.iter().map(Parked::copy).collect();
+        Ok(Self { context, queue, replay, found, under_way: UnderWay::default(), patience })
     }
 
     /// Puts messages back to work. Returns which.
@@ -114,11 +114,10 @@ impl<'a> Watch<'a> {
 
     /// Those whose consumers died over them.
     async fn parked_by_the_broker(&mut self) -> anyhow::Result<Option<String>> {
-        let filter = ParkedFilter { since: self.before, ..ParkedFilter::default() };
-        let parked = self.context.bus.parked(self.queue, &filter).await?;
-        let ids: BTreeSet<Uuid> = parked.into_iter().map(|parked| parked.id).collect();
-        let again: Vec<Uuid> = self.under_way.0.keys().filter(|id| ids.contains(id)).copied().collect();
-        Ok(parked_again(&again))
+        let ids = Some(self.under_way.0.keys().copied().collect());
+        let parked = self.context.bus.parked(self.queue, &ParkedFilter { ids, ..ParkedFilter::default() }).await?;
+        let again = parked.iter().map(Parked::copy).filter(|copy| !self.found.contains(copy)).map(|copy| copy.id);
+        Ok(parked_again(&again.collect::<Vec<_>>()))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
-    Answer, House, Process,
+    Answer, District, House, Process,
     binary::workspace,
     deployed::{BROKER_ROLES, CONTAINER_USER, NAME, WORKERS},
     house::{self, DISTRICT},
@@ -14,9 +14,22 @@ use rollcall_e2e::{
     roster::facts,
     until, until_told,
 };
+use rollcall_proto::{
+    bus::{
+        Bus as _,
+        amqp::{AmqpBus, AmqpConfig},
+    },
+    clock::{Clock as _, SystemClock},
+    id::{ConnectionNo, ListingNo, PageNo, RunId},
+    message::{Applied, Body, Discover, FlagPush, FlagSync, Message, Page, Plan, Release, StudentEvents},
+    roster::Status,
+    topology::{Queue, routing_key},
+};
 use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+
+use super::web::hand_in;
 
 fn district(seed: u64) -> SandboxConfig {
     SandboxConfig {
@@ -114,6 +127,130 @@ async fn check_limits(house: &House) {
     }
 }
 
+/// A user's own way to the broker.
+async fn bus(house: &House, role: &str) -> AmqpBus {
+    let (_, url) = house.as_deployed().urls(role).remove(0);
+    AmqpBus::connect(AmqpConfig::new(url)).await.unwrap()
+}
+
+/// A message of each routing key, of a district that is not there.
+fn one_of_each() -> Vec<Message> {
+    let page = Page {
+        connection: ConnectionNo(0),
+        listing: ListingNo(0),
+        page: PageNo(1),
+        status: 200,
+        asked_at: SystemClock.now(),
+        took_ms: 0,
+        content_type: None,
+        body_bytes: 0,
+        body: None,
+        told: None,
+    };
+    let bodies = [
+        Body::Discover(Discover { connection: ConnectionNo(0) }),
+        Body::Page(page),
+        Body::Plan(Plan { large: false }),
+        Body::Plan(Plan { large: true }),
+        Body::Release(Release {}),
+        Body::Students(StudentEvents { batch: 0, run_seq: 1, status: Status::Enrolled, events: Vec::new() }),
+        Body::Applied(Applied {}),
+        Body::FlagSync(FlagSync { student: None, program: None }),
+        Body::FlagPush(FlagPush {}),
+    ];
+    let message =
+        |body| Message::new("nobody-isd".parse().unwrap(), RunId(uuid::Uuid::now_v7()), SystemClock.now(), body);
+    bodies.into_iter().map(message).collect()
+}
+
+/// What the users of flags publish, and that they are refused everything else. (A night shows it of the others.)
+async fn check_who_publishes_flags(house: &House) {
+    for (role, own) in [("flag-sync", &["flag.sync", "flag.push"][..]), ("web", &["flag.sync"])] {
+        let bus = bus(house, role).await;
+        for message in one_of_each() {
+            let key = routing_key(&message);
+            let published = bus.publish(&[message]).await;
+            if own.iter().any(|own| key.starts_with(own)) {
+                published.unwrap_or_else(|error| panic!("{role} publishes {key}: {error}"));
+            } else {
+                let error = format!("{:?}", published.expect_err("another role's"));
+                assert!(error.contains(REFUSED), "{role} may not publish {key}: {error}");
+            }
+        }
+    }
+    for (role, queue) in [("flag-sync", "flags"), ("flag-sync", "write"), ("web", "flags")] {
+        let parked = as_role(house, role, &["queues", "parked", queue]).await;
+        assert!(parked.text().contains(REFUSED), "{role} may not read what is parked: {parked:#?}");
+    }
+    // What was published is of a district that is not there.
+    let bus = &bus(house, "ops").await;
+    until("flag-sync to be done with it", Duration::from_mins(1), || async {
+        let depths = bus.depths().await.ok()?;
+        depths.iter().find(|depth| depth.queue == Queue::Flags).is_some_and(|depth| depth.waiting == 0).then_some(())
+    })
+    .await;
+}
+
+/// Beside the first district, which has none: a district with flags.
+const OF_FLAGS: &str = "flags-isd";
+
+/// Its file, as whoever installs writes it.
+fn write_district_of_flags(house: &House) {
+    let (key, secret) = house.sis.campus_vendor();
+    let token_url = house.sis.campus_token_url();
+    std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
+    let base_url = house.sis.campus_base_url();
+    let mut district = District::new(OF_FLAGS, &base_url, &house.district.client_id, &house.district.client_secret);
+    "oneroster".clone_into(&mut district.kind);
+    district.connection =
+        format!("token_url = {token_url:?}\nvendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");
+    let cutover = house::today() - chrono::Days::new(30);
+    district.tables = format!(
+        "[[program]]\nname = \"Special Education\"\nflags = true\noption = \"create-new\"\ncutover = {cutover}\n"
+    );
+    district.write(house.folder());
+}
+
+/// Where `web` listens on this machine; its public address is a proxy's.
+async fn listens(web: &Process) -> url::Url {
+    until("the HTTP side to listen", Duration::from_mins(1), || async {
+        let log = web.log();
+        let (_, after) = log.split_once("listening for HTTP on ")?;
+        format!("http://{}", after.split([';', '\n', '"']).next()?.trim()).parse().ok()
+    })
+    .await
+}
+
+async fn until_flags(house: &House, number: usize) {
+    let what = format!("{number} flags in Campus");
+    until(&what, Duration::from_mins(2), || async { (house.sis.campus_flags().len() == number).then_some(()) }).await;
+}
+
+/// A program hands documents in: `web` publishes under its user what has flag-sync look. Where that is lost, flag-sync
+/// publishes under its own. Returns flag-sync, started again.
+async fn check_flags(house: &House, web: &Process, mut flag_sync: Process) -> Process {
+    write_district_of_flags(house);
+    house.as_deployed().run_as("ops", house.folder(), &["district", "apply", &format!("{OF_FLAGS}.toml")]).await;
+    assert_eq!(house.night_of(OF_FLAGS).await.state, "succeeded");
+    let list = ["students", "list", "--district", OF_FLAGS, "--format", "json"];
+    let students: Vec<Value> = house.rollcall(&list).await.expect_code(0).read();
+    let mut students = students.iter().filter(|student| student["status"] == "ENROLLED");
+    let mut student = || students.next().unwrap()["student_id"].as_str().unwrap().to_owned();
+    let site = listens(web).await;
+    hand_in(house, &site, OF_FLAGS, "IEP-1", &student()).await;
+    until_flags(house, 1).await;
+
+    assert!(flag_sync.terminate(Duration::from_secs(40)).await.success());
+    let bus = bus(house, "ops").await;
+    bus.purge(Queue::Flags).await.unwrap();
+    hand_in(house, &site, OF_FLAGS, "IEP-2", &student()).await;
+    assert_eq!(bus.purge(Queue::Flags).await.unwrap(), 1, "web has published");
+    let flag_sync = house.as_deployed().start_worker("flag-sync", house.folder());
+    until_flags(house, 2).await;
+    assert!(!web.log().contains("the bus is away"), "{}", web.log());
+    flag_sync
+}
+
 /// As docs/DEPLOY.md has it: a worker's login may not erase a district, the schema's owner may, and the certificate lies
 /// beside the district's file.
 async fn check_a_district_can_leave(house: &House) {
@@ -156,7 +293,8 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     // As docs/DEPLOY.md has it for a first district.
     deployed.run_as("ops", house.folder(), &["district", "apply", &format!("{DISTRICT}.toml")]).await;
     let mut workers = Vec::from(WORKERS.map(|role| deployed.start_worker(role, house.folder())));
-    workers.push(deployed.start_web(house.folder()));
+    let flag_sync = workers.pop().unwrap();
+    let web = deployed.start_web(house.folder());
     assert_eq!(house.night().await.state, "succeeded");
     house.check_roster().await;
     check_aged(&house, &servers, &aged).await;
@@ -180,7 +318,10 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     assert!(replay.stderr.contains("parked again"), "it went back to work, and came back: {}", replay.stderr);
 
     check_policies(&house).await;
+    let flag_sync = check_flags(&house, &web, flag_sync).await;
+    workers.extend([flag_sync, web]);
     check_limits(&house).await;
+    check_who_publishes_flags(&house).await;
     check_login(&house).await;
     check_a_district_can_leave(&house).await;
     workers.iter().for_each(check_rights);

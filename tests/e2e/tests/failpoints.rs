@@ -11,13 +11,11 @@ use rollcall_e2e::{
     House, Ledger, Pair, Role,
     house::{self, DISTRICT},
     pair::{Twin, small},
-    points,
+    points::{self, ARMED, armed, todays},
     services::Servers,
     until, until_told,
 };
 use rollcall_sandbox::{AuthQuirks, CampusFlag, Quirks};
-
-const ARMED: &str = "ROLLCALL_FAILPOINTS";
 
 /// Longer than anything is waited for: a kill between a commit and its publish is noticed after 25 seconds, and there may
 /// be several in a night.
@@ -25,11 +23,6 @@ const LIMIT: Duration = Duration::from_mins(10);
 
 /// How long a moment that comes after the last visible effect is waited for.
 const AFTERWARDS: Duration = Duration::from_secs(5);
-
-/// Points that are armed together: the first that is reached ends the process, and the next process is armed with the rest.
-fn armed(points: &BTreeSet<String>) -> String {
-    points.iter().map(|point| format!("{point}=kill")).collect::<Vec<_>>().join(";")
-}
 
 /// Waits until the run has stopped; starts the role's worker again each time it is killed, with what is left of `points`.
 async fn through_kills(house: &mut House, role: Role, run: &str, points: &mut BTreeSet<String>) -> u64 {
@@ -50,13 +43,6 @@ async fn through_kills(house: &mut House, role: Role, run: &str, points: &mut BT
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Every day a part of the points, so many, each of which gets its turn; all of them with `--full`.
-fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
-    let mut random = fastrand::Rng::with_seed(house::repetitions(7, 8));
-    let number = house::repetitions(everyday, all.len() as u64) as usize;
-    random.choose_multiple(all, number).into_iter().collect()
 }
 
 /// Kills the role's only worker at these points, as many in a night as it reaches, until each had its turn.
@@ -103,12 +89,12 @@ async fn a_writer_killed_at_each_failpoint_changes_nothing() {
 }
 
 /// Points reached in the given logs, without the transactions that only read.
-fn reached(log: &str) -> BTreeSet<String> {
+pub(super) fn reached(log: &str) -> BTreeSet<String> {
     points::reached(log).into_iter().filter(|point| !points::only_reads(point)).collect()
 }
 
 /// Fails where what was reached and what is listed differ.
-fn compare(what: &str, listed: Vec<String>, reached: &BTreeSet<String>) {
+pub(super) fn compare(what: &str, listed: Vec<String>, reached: &BTreeSet<String>) {
     let listed: BTreeSet<String> = listed.into_iter().collect();
     let never: Vec<_> = listed.difference(reached).collect();
     let now_and_then = |point: &str| points::NOW_AND_THEN.iter().any(|step| point.starts_with(step));
@@ -142,7 +128,7 @@ async fn the_list_of_failpoints_is_what_a_night_reaches() {
 // --- flags -----------------------------------------------------------------------------------------------------------
 
 /// A program in the district's file.
-fn program(name: &str, option: &str) -> String {
+pub(super) fn program(name: &str, option: &str) -> String {
     let cutover = house::today() - chrono::Days::new(CUTOVER);
     format!("[[program]]\nname = {name:?}\nflags = true\noption = {option:?}\ncutover = {cutover}\n\n")
 }
@@ -151,7 +137,7 @@ fn program(name: &str, option: &str) -> String {
 const CUTOVER: u64 = 30;
 
 /// A district on the sandbox's Campus with these programs, after a first night; some of its students.
-async fn campus(programs: &str) -> (House, Vec<String>) {
+pub(super) async fn campus(programs: &str) -> (House, Vec<String>) {
     let mut house = House::on(Servers::shared(), small(33)).await;
     let (key, secret) = house.sis.campus_vendor();
     std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
@@ -180,10 +166,10 @@ async fn import(house: &House, program: &str, students: &[String], days: u64) {
 }
 
 /// The program that begins anew.
-const ANEW: &str = "Special Education";
+pub(super) const ANEW: &str = "Special Education";
 
 /// Whether Campus shows one flag for each, from that day on, and all are recorded as pushed.
-async fn all_shown(house: &House, students: &[String], days: u64) -> bool {
+pub(super) async fn all_shown(house: &House, students: &[String], days: u64) -> bool {
     let begins = house::today() - chrono::Days::new(days);
     let is_so = |flag: &CampusFlag| flag.begins == begins && flag.ends.is_none();
     let flags = house.sis.campus_flags();

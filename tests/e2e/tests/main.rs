@@ -33,6 +33,7 @@ mod tracing;
 mod transport;
 mod upgrade;
 mod web;
+mod web_killed;
 
 /// A file that is no module of its crate's one program would be run by nobody.
 #[test]

@@ -10,8 +10,9 @@ use rollcall_e2e::{
 };
 use rollcall_proto::{
     bus::{
-        Bus as _, ParkedFilter,
+        Bus, ParkedFilter,
         amqp::{AmqpBus, AmqpConfig},
+        embedded::EmbeddedBus,
     },
     clock::{Clock as _, SystemClock},
     handler::Park,
@@ -42,7 +43,7 @@ async fn parked(bus: &AmqpBus, number: usize) -> BTreeSet<uuid::Uuid> {
     messages.into_iter().map(|message| message.id).collect()
 }
 
-async fn park(bus: &AmqpBus, queue: Queue, messages: &[Message]) {
+async fn park(bus: &dyn Bus, queue: Queue, messages: &[Message]) {
     bus.publish(messages).await.unwrap();
     let mut subscription = bus.subscribe(queue, 10).await.unwrap();
     for _ in messages {
@@ -97,6 +98,24 @@ async fn parked_messages_go_back_one_then_ten_then_the_rest() {
     assert_eq!(audited.iter().filter(|entry| entry.starts_with("begins: rollcall.flags messages=")).count(), 2);
     assert!(ids.iter().all(|id| audited.iter().any(|entry| entry.contains(&id.to_string()))), "each under its own id");
     drop(worker);
+    house.close().await;
+}
+
+/// As a replay leaves them that was killed half-way. The first step puts one back, while the other stays where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_copy_of_a_parked_message_goes_back_in_its_turn() {
+    let config = SandboxConfig { students: 60, seed: 31, today: house::today(), ..SandboxConfig::default() };
+    let house = House::embedded(config).await;
+    let bus = EmbeddedBus::open(house.folder().join("data/bus.db")).await.unwrap();
+    let message = || Message::flag_sync(DISTRICT.parse().unwrap(), None, SystemClock.now());
+    let (twice, once) = (message(), message());
+    park(&bus, Queue::Flags, &[twice.clone(), once, twice]).await;
+    let serve = house.start("serve", &["-v", "serve"]);
+    let replay = ["queues", "replay", "flags", "--patience", "30s", "--wait", "--format", "json"];
+    let done = house.rollcall(&replay).await.expect_code(0);
+    assert_eq!(done.json().as_array().unwrap().len(), 3);
+    assert_eq!(bus.parked(Queue::Flags, &ParkedFilter::default()).await.unwrap(), []);
+    drop(serve);
     house.close().await;
 }
 

@@ -15,7 +15,7 @@ use url::Url;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The site's address, once the process has told it.
-async fn site(process: &Process) -> Url {
+pub(super) async fn site(process: &Process) -> Url {
     until("the HTTP side to listen", LIMIT, || {
         let log = process.log();
         let told = log.split("people reach it at ").nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -25,7 +25,7 @@ async fn site(process: &Process) -> Url {
     .await
 }
 
-async fn platform(site: &Url) -> LtiPlatform {
+pub(super) async fn platform(site: &Url) -> LtiPlatform {
     let at = |path: &str| site.join(&format!("lti/{DISTRICT}/{path}")).unwrap();
     LtiPlatform::start(LtiPlatformConfig {
         port: 0,
@@ -47,7 +47,7 @@ async fn platform(site: &Url) -> LtiPlatform {
     .unwrap()
 }
 
-async fn register(house: &House, platform: &LtiPlatform) {
+pub(super) async fn register(house: &House, platform: &LtiPlatform) {
     let (issuer, auth, jwks) = (platform.origin(), platform.auth_url(), platform.jwks_url());
     let args = [
         "lti",
@@ -74,21 +74,31 @@ async fn register(house: &House, platform: &LtiPlatform) {
 
 /// All hops of a click on a student's flag.
 async fn click(site: &Url, platform: &LtiPlatform, student: &str) -> (StatusCode, String) {
+    try_click(site, platform, student).await.unwrap()
+}
+
+/// The same, where the site may be gone in the middle of it.
+pub(super) async fn try_click(
+    site: &Url,
+    platform: &LtiPlatform,
+    student: &str,
+) -> reqwest::Result<(StatusCode, String)> {
     let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
     let at = |path: &str| site.join(&format!("lti/{DISTRICT}/{path}")).unwrap();
     let fields = platform.click(student, "Special Education");
-    let login = client.post(at("login")).form(&fields).send().await.unwrap();
+    let login = client.post(at("login")).form(&fields).send().await?;
     assert_eq!(login.status(), StatusCode::FOUND);
     let cookie = login.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
     let location: Url = login.headers()[header::LOCATION].to_str().unwrap().parse().unwrap();
     let form = platform.authenticate(location.query().unwrap()).unwrap();
-    let launch = client.post(at("launch")).header(header::COOKIE, cookie).form(&form).send().await.unwrap();
-    (launch.status(), launch.text().await.unwrap())
+    let launch = client.post(at("launch")).header(header::COOKIE, cookie).form(&form).send().await?;
+    Ok((launch.status(), launch.text().await?))
 }
 
-/// A document of the student, handed in by a program.
-async fn hand_in(house: &House, site: &Url, student: &str) {
-    let added = house.rollcall(&["integrations", "add", "--district", DISTRICT, "Plans", "--format", "json"]).await;
+/// A document of a district's student, handed in by a program that was let in for it.
+pub(super) async fn hand_in(house: &House, site: &Url, district: &str, id: &str, student: &str) {
+    let name = format!("Plans {id}");
+    let added = house.rollcall(&["integrations", "add", "--district", district, &name, "--format", "json"]).await;
     let added = added.expect_code(0).json();
     let client = Client::builder().no_proxy().build().unwrap();
     let form = json!({
@@ -98,7 +108,7 @@ async fn hand_in(house: &House, site: &Url, student: &str) {
     let token: Value =
         client.post(site.join("oauth2/token").unwrap()).form(&form).send().await.unwrap().json().await.unwrap();
     let document = json!({
-        "document_id": "IEP-1", "student_id": student, "program": "Special Education", "kind": "IEP",
+        "document_id": id, "student_id": student, "program": "Special Education", "kind": "IEP",
         "status": "completed", "start": "2026-09-01", "file": "JVBERi0xLjcKJSVFT0YK",
     });
     let request = client.post(site.join("api/v1/documents").unwrap()).json(&document);
@@ -113,7 +123,7 @@ async fn a_document_is_handed_in_and_shown(house: &House, process: &Process) {
     let platform = platform(&site).await;
     register(house, &platform).await;
     let student = house.students().await[0].student_id.clone();
-    hand_in(house, &site, &student).await;
+    hand_in(house, &site, DISTRICT, "IEP-1", &student).await;
 
     let (status, _) = click(&site, &platform, &student).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "nobody knows this person yet");

@@ -1,6 +1,12 @@
-//! Time as the scheduler has it pass.
+//! Time as the scheduler has it pass, and as a process is told of it.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
@@ -33,5 +39,34 @@ impl Clock for VirtualClock {
     fn sleep(&self, pause: Duration) -> BoxFuture<'static, ()> {
         self.advance(pause);
         Box::pin(std::future::ready(()))
+    }
+}
+
+/// The clock of one process's machine, which may be wrong. What passes is the same time for all.
+#[derive(Debug, Clone)]
+pub(crate) struct ProcessClock {
+    time: VirtualClock,
+    /// Seconds by which it is ahead.
+    ahead: Arc<AtomicI64>,
+}
+
+impl ProcessClock {
+    pub(crate) fn new(time: VirtualClock, ahead: i64) -> Self {
+        Self { time, ahead: Arc::new(AtomicI64::new(ahead)) }
+    }
+
+    /// From now on it is so many seconds ahead.
+    pub(crate) fn step(&self, ahead: i64) {
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ProcessClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.time.now() + TimeDelta::seconds(self.ahead.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        self.time.sleep(pause)
     }
 }

@@ -15,12 +15,12 @@
 //!   tokens that expire, rows that move while they are paged, torn, empty, repeated and garbled listings, most students
 //!   missing, nothing answered all night.
 //! - **People** (`operator`): approve, discard, run by hand, cancel, replay runs and parked messages.
-//! - **Time** (`clock`): virtual. All pauses pass at once.
+//! - **Time** (`clock`): virtual. All pauses pass at once. In every fourth seed the clocks of processes are wrong, and step.
 //!
 //! What is not: the store is SQLite as shipped, in memory; statements of two handlers do not interleave within a
 //! transaction, so locks and isolation of PostgreSQL are the business of `tests/e2e` and the store's conformance tests.
-//! No sockets, no RabbitMQ, no OneRoster, no flags, no clock that steps back. Ids are random and not from the seed;
-//! nothing decided depends on them, which a test shows (equal seeds, equal traces).
+//! No sockets, no RabbitMQ, no OneRoster, no flags. Ids are random and not from the seed; nothing decided depends on them,
+//! which a test shows (equal seeds, equal traces).
 
 mod bus;
 mod clock;

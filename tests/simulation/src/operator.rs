@@ -1,6 +1,8 @@
 //! The people at the command line: they approve and discard, run by hand, cancel, replay. Each does what the command does,
 //! and now and then their last message is lost, as when a terminal is closed.
 
+use std::sync::Arc;
+
 use rollcall_classifier::replay::{ReplayFrom, replay};
 use rollcall_fetcher::launch;
 use rollcall_proto::{
@@ -135,7 +137,7 @@ impl Simulation {
         let Some(of) = self.dice.pick(&ended) else { return Ok(()) };
         let wanted = Replay { district: id, of, look: ReplayLook::Stored, actor: ACTOR.to_owned() };
         let from = if self.dice.chance(500) { ReplayFrom::Plan } else { ReplayFrom::Collect };
-        let context = self.ground.classifier(self.operator.clone());
+        let context = self.ground.classifier(self.operator.clone(), Arc::new(self.ground.clock.clone()));
         let replayed = replay(&context, &wanted, from).await;
         self.counts.replayed += u64::from(matches!(replayed, Ok(Ok(_))));
         Ok(())

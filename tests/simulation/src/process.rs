@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bus::{Broker, ProcessBus},
-    clock::VirtualClock,
+    clock::{ProcessClock, VirtualClock},
     life::Life,
     sis::{ProcessSis, Sis},
     turn::Turns,
@@ -48,9 +48,8 @@ impl Ground {
         Arc::new(ProcessBus { broker, turns, life })
     }
 
-    /// What the classifier's handlers work with.
-    pub(crate) fn classifier(&self, bus: SharedBus) -> Context {
-        let clock = Arc::new(self.clock.clone());
+    /// What the classifier's handlers work with, by this clock.
+    pub(crate) fn classifier(&self, bus: SharedBus, clock: SharedClock) -> Context {
         Context { store: self.store.clone(), bus, clock, config: ClassifierConfig::default() }
     }
 }
@@ -58,6 +57,7 @@ impl Ground {
 /// See the module. Dropped, it is killed.
 pub(crate) struct Process {
     pub(crate) life: Arc<Life>,
+    pub(crate) clock: ProcessClock,
     workers: JoinSet<()>,
     reconciler: Reconciler,
     classifier: Context,
@@ -74,18 +74,19 @@ pub(crate) const fn hands(queue: Queue) -> (u16, u64) {
 }
 
 impl Process {
-    /// Starts all roles.
-    pub(crate) fn start(ground: &Ground, life: Life) -> Self {
+    /// Starts all roles, with a clock that is so many seconds ahead.
+    pub(crate) fn start(ground: &Ground, life: Life, ahead: i64) -> Self {
         let life = Arc::new(life);
         let bus = ground.bus(&life);
-        let clock: SharedClock = Arc::new(ground.clock.clone());
+        let own = ProcessClock::new(ground.clock.clone(), ahead);
+        let clock: SharedClock = Arc::new(own.clone());
         let sis =
             ProcessSis { sis: Arc::clone(&ground.sis), turns: Arc::clone(&ground.turns), life: Arc::clone(&life) };
         let http = ground.http.clone().over(Arc::new(sis));
         let (store, config) = (ground.store.clone(), FetcherConfig::default());
         let fetch = FetchHandler::over(http, &config, store.clone(), Arc::clone(&bus), Arc::clone(&clock));
         let reconciler = Reconciler::new(&config, store.clone(), Arc::clone(&bus), Arc::clone(&clock));
-        let classifier = ground.classifier(Arc::clone(&bus));
+        let classifier = ground.classifier(Arc::clone(&bus), Arc::clone(&clock));
         let planner = Arc::new(PlanHandler::new(classifier.clone()));
         let roles: [(Queue, Arc<dyn Handler>); 6] = [
             (Queue::Fetch, Arc::new(fetch)),
@@ -101,7 +102,7 @@ impl Process {
             let forever = CancellationToken::new();
             workers.spawn(run_worker(Arc::clone(&bus), queue, handler, config, Arc::clone(&clock), forever));
         }
-        Self { life, workers, reconciler, classifier }
+        Self { life, clock: own, workers, reconciler, classifier }
     }
 
     /// What the process does by the clock: makes the runs that are due, and looks after open ones. What fails is tried

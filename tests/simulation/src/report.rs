@@ -15,6 +15,8 @@ pub struct Counts {
     pub outages: u64,
     /// Times that the broker lost everything.
     pub wiped: u64,
+    /// Clocks of processes that stepped.
+    pub stepped: u64,
     /// Held plans approved.
     pub approved: u64,
     /// Held plans thrown away.
@@ -71,7 +73,7 @@ impl fmt::Display for Report {
         let Self { district_nights, counts: c, messages: m, .. } = self;
         write!(
             f,
-            "{district_nights} nights, {} looks; processes killed {}, died before an effect {}; broker away {}, wiped {}; \
+            "{district_nights} nights, {} looks; processes killed {}, died before an effect {}; broker away {}, wiped {}; clocks stepped {}; \
              messages delivered {}, doubled {}, refused {}, lost {}, again {}; approved {}, discarded {}, by hand {}, \
              cancelled {}, replayed {}, unparked {}",
             c.looks,
@@ -79,6 +81,7 @@ impl fmt::Display for Report {
             c.died,
             c.outages,
             c.wiped,
+            c.stepped,
             m.delivered,
             m.doubled,
             m.refused,
@@ -114,6 +117,7 @@ impl std::ops::Add for Counts {
             died: self.died + other.died,
             outages: self.outages + other.outages,
             wiped: self.wiped + other.wiped,
+            stepped: self.stepped + other.stepped,
             approved: self.approved + other.approved,
             discarded: self.discarded + other.discarded,
             by_hand: self.by_hand + other.by_hand,

@@ -32,6 +32,11 @@ impl Settings {
         if self.undisturbed { 0 } else { 200 }
     }
 
+    /// Whether clocks of processes are wrong, and step: in every fourth seed, so that the others are as they were.
+    pub(crate) const fn clocks_step(&self) -> bool {
+        !self.undisturbed && self.seed.is_multiple_of(4)
+    }
+
     pub(crate) fn no_reconciler(&self) -> bool {
         self.sabotage == Some(Sabotage::NobodyReconciles)
     }

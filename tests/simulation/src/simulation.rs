@@ -50,6 +50,10 @@ const LONGEST_UNATTENDED: TimeDelta = TimeDelta::minutes(15);
 /// Runs of a district, the newest first, among which tonight's are.
 const LATEST: i64 = 20;
 
+/// How far a clock is wrong, in seconds: no farther than keeps every district's date, at whatever time of the night.
+const MOST_BEHIND: u64 = 45 * 60;
+const MOST_AHEAD: u64 = 3 * 60 * 60;
+
 /// Steps of one night. A night that takes more goes round in circles.
 const MOST_STEPS: u32 = 20_000;
 
@@ -92,6 +96,8 @@ impl District {
 pub(crate) struct Simulation {
     pub(crate) settings: Settings,
     pub(crate) dice: Dice,
+    /// Of clocks alone.
+    clocks: Dice,
     pub(crate) house: House,
     pub(crate) ground: Ground,
     pub(crate) operator: SharedBus,
@@ -109,7 +115,7 @@ pub(crate) struct Simulation {
 
 impl Simulation {
     pub(crate) async fn new(settings: Settings, http: Http) -> anyhow::Result<Self> {
-        let dice = Dice::new(settings.seed);
+        let (dice, clocks) = (Dice::new(settings.seed), Dice::new(!settings.seed));
         let first = first_night()?;
         let clock = VirtualClock::new((first - Days::new(1)).and_time(NaiveTime::MIN).and_utc());
         let (turns, gate) = (Arc::new(Turns::default()), Gate::default());
@@ -132,6 +138,7 @@ impl Simulation {
         let simulation = Self {
             settings,
             dice,
+            clocks,
             house,
             ground,
             operator,
@@ -243,6 +250,7 @@ impl Simulation {
         if !self.calm && self.dice.chance(20) {
             self.trouble().await?;
         }
+        self.step_clocks();
         self.revive();
         let stopped = self.ground.turns.stopped();
         if stopped > 0 && self.dice.chance(250) {
@@ -281,6 +289,25 @@ impl Simulation {
         Ok(())
     }
 
+    /// What a clock that is wrong says, now and then a right one too: seconds ahead.
+    fn ahead(&self) -> i64 {
+        let is_wrong = !self.calm && self.settings.clocks_step() && self.clocks.chance(600);
+        if is_wrong { self.clocks.below(MOST_BEHIND + MOST_AHEAD) as i64 - MOST_BEHIND as i64 } else { 0 }
+    }
+
+    /// Now and then somebody sets a process's clock.
+    fn step_clocks(&mut self) {
+        if self.calm || !self.settings.clocks_step() || !self.clocks.chance(20) {
+            return;
+        }
+        let (place, ahead) = (self.clocks.place(&self.processes), self.ahead());
+        if let Some(process) = &self.processes[place] {
+            process.clock.step(ahead);
+            self.counts.stepped += 1;
+            self.note(&format!("the clock of process {place} is {ahead} s ahead"));
+        }
+    }
+
     /// A dead process is started again, sooner or later; at once where nobody is left.
     fn revive(&mut self) {
         let nobody = self.processes.iter().all(Option::is_none);
@@ -291,7 +318,7 @@ impl Simulation {
             let mortal = !self.calm && self.dice.chance(700);
             let effects = mortal.then(|| self.dice.between(1, 120));
             let life = Life::new(place, effects, Arc::clone(&self.ground.turns));
-            self.processes[place] = Some(Process::start(&self.ground, life));
+            self.processes[place] = Some(Process::start(&self.ground, life, self.ahead()));
         }
     }
 

@@ -4,15 +4,13 @@
 //! that dies half-way has the broker take them back. While one process looks, another does not see what it holds.
 //!
 //! One id may be parked more than once: a replay killed between publishing and acknowledging leaves a copy, and so does a
-//! connection lost while a message is being parked. Each copy is listed, replayed and discarded like any other. Only what a
-//! pass has itself put back is not put back again when it turns up behind, parked anew: it is held to the end of the pass,
-//! so that every pass comes to its end.
+//! connection lost while a message is being parked. Each copy is listed, replayed and discarded like any other. What a replay
+//! has itself put back is not put back again when it turns up behind, parked anew: it is another copy than those that were
+//! there when the replay began, and is held to the end of the pass, so that every pass comes to its end.
 //!
 //! Deliberately absent: a walk that goes on from one step of a replay to the next. It would spare walking again over what the
 //! filter leaves out, and would hold that for as long as the replay waits between its steps: out of sight of everybody who
 //! counts what is parked, and until the broker closes the channel of who acknowledges nothing for half an hour.
-
-use std::collections::HashSet;
 
 use bytes::Bytes;
 use lapin::{
@@ -20,7 +18,6 @@ use lapin::{
     message::Delivery as Arrived,
     options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
 };
-use uuid::Uuid;
 
 use super::{
     declare,
@@ -50,20 +47,14 @@ struct Found {
 /// Messages that the filter admits; all stay.
 pub(super) async fn list(consuming: &Consuming, queue: Queue, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
     let mut look = Look::begin(consuming, queue).await?;
-    let mut listed = Vec::new();
-    while !is_enough(&listed, filter)
-        && let Some(found) = look.get().await?
-    {
-        if filter.admits(&found.parked) {
-            listed.push(found.parked);
-        }
-    }
+    let mut listed = look.list(filter).await?;
     look.end().await?;
     listed.sort_by_key(|parked| parked.parked_at);
     Ok(listed)
 }
 
-/// Publishes first and acknowledges then: a process that dies in between leaves a message both parked and at work, under
+/// Where the filter names no copies, those that it admits at the beginning are meant. Publishes first and acknowledges then:
+/// a process that dies in between leaves a message both parked and at work, under
 /// one id, which handlers take for the one message it is.
 pub(super) async fn replay(
     consuming: &Consuming,
@@ -73,6 +64,7 @@ pub(super) async fn replay(
     answers: Option<&str>,
 ) -> Result<Vec<Parked>, BusError> {
     let mut look = Look::begin(consuming, queue).await?;
+    let filter = &look.named(filter).await?;
     let mut replayed = Vec::new();
     while !is_enough(&replayed, filter) {
         let room = filter.limit.map_or(TOGETHER, |limit| TOGETHER.min(limit - replayed.len()));
@@ -81,7 +73,6 @@ pub(super) async fn replay(
             break;
         }
         put_back(publisher, queue, &found, answers).await?;
-        look.put_back.extend(found.iter().map(|found| found.label.id).filter(|id| !id.is_nil()));
         replayed.extend(found.into_iter().map(|found| found.parked));
     }
     look.end().await?;
@@ -117,8 +108,6 @@ fn is_enough(parked: &[Parked], filter: &ParkedFilter) -> bool {
 struct Look {
     session: Session,
     queue: Queue,
-    /// Ids that this pass has put back to work: one that comes again may have been parked again meanwhile.
-    put_back: HashSet<Uuid>,
     /// The last one fetched; giving it back gives back all before it.
     last: Option<Acker>,
 }
@@ -127,7 +116,30 @@ impl Look {
     async fn begin(consuming: &Consuming, queue: Queue) -> Result<Self, LinkError> {
         let session = consuming.session().await?;
         declare::parked_queue(&session.channel, queue).await?;
-        Ok(Self { session, queue, put_back: HashSet::new(), last: None })
+        Ok(Self { session, queue, last: None })
+    }
+
+    /// Those that the filter admits, which are held then.
+    async fn list(&mut self, filter: &ParkedFilter) -> Result<Vec<Parked>, LinkError> {
+        let mut listed = Vec::new();
+        while !is_enough(&listed, filter)
+            && let Some(found) = self.get().await?
+        {
+            if filter.admits(&found.parked) {
+                listed.push(found.parked);
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The filter with its copies by name.
+    async fn named(&mut self, filter: &ParkedFilter) -> Result<ParkedFilter, LinkError> {
+        if filter.copies.is_some() {
+            return Ok(filter.clone());
+        }
+        let copies = self.list(filter).await?.iter().map(Parked::copy).collect();
+        self.give_back().await?;
+        Ok(ParkedFilter { copies: Some(copies), ..filter.clone() })
     }
 
     /// The next one. The end is when there is none; the count that the broker tells may be older than the last look.
@@ -148,7 +160,7 @@ impl Look {
             && bytes < TOGETHER_BYTES
             && let Some(next) = self.get().await?
         {
-            if filter.admits(&next.parked) && !self.put_back.contains(&next.label.id) {
+            if filter.admits(&next.parked) {
                 bytes += next.body.len();
                 found.push(next);
             }
@@ -157,13 +169,18 @@ impl Look {
     }
 
     /// Gives back all that is still held.
-    async fn end(self) -> Result<(), LinkError> {
-        if let Some(last) = &self.last
+    async fn give_back(&mut self) -> Result<(), LinkError> {
+        if let Some(last) = self.last.take()
             && last.usable()
         {
             let all = BasicNackOptions { multiple: true, requeue: true };
             within("give parked messages back", ANSWER, last.nack(all)).await?;
         }
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<(), LinkError> {
+        self.give_back().await?;
         self.session.close().await;
         Ok(())
     }

@@ -1,6 +1,13 @@
 //! A replay that looks what has become of its messages.
+//!
+//! One id may be at work and parked more than once, and a row tells nothing of who put it there. So copies are counted: what
+//! is parked now and was not when its message went back has been parked again, and of the others as many are done as are
+//! not at work any more.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
@@ -10,9 +17,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{ask, failed, statements, writer::Op};
+use super::{
+    ask, failed,
+    statements::{self, Replayed},
+    writer::Op,
+};
 use crate::{
-    bus::{BusError, Outcome, Parked, ParkedFilter, Replay},
+    bus::{BusError, Outcome, Parked, ParkedCopy, ParkedFilter, Replay},
     topology::Queue,
 };
 
@@ -24,26 +35,51 @@ pub(super) struct EmbeddedReplay {
     writer: mpsc::UnboundedSender<Op>,
     readers: SqlitePool,
     queue: Queue,
-    /// Replayed, and not told yet.
-    under_way: BTreeSet<Uuid>,
+    /// Replayed and not told yet: how many copies of each.
+    under_way: BTreeMap<Uuid, usize>,
+    /// Parked when another copy went back to work, or told since.
+    known: BTreeSet<ParkedCopy>,
 }
 
 impl EmbeddedReplay {
     pub(super) fn start(writer: mpsc::UnboundedSender<Op>, readers: SqlitePool, queue: Queue) -> Self {
-        Self { writer, readers, queue, under_way: BTreeSet::new() }
+        Self { writer, readers, queue, under_way: BTreeMap::new(), known: BTreeSet::new() }
     }
 
-    async fn ended(&self) -> Result<Vec<(Uuid, Outcome)>, BusError> {
+    fn begun(&mut self, replayed: &Replayed) {
+        // Of an id that is under way already, what has been parked since is still to be told.
+        self.known.extend(replayed.left.iter().filter(|copy| !self.under_way.contains_key(&copy.id)));
+        for message in &replayed.messages {
+            *self.under_way.entry(message.id).or_default() += 1;
+        }
+    }
+
+    async fn ended(&mut self) -> Result<Vec<(Uuid, Outcome)>, BusError> {
         let places = statements::places(&self.readers, self.queue, &self.under_way).await;
         let places = places.map_err(failed("look for replayed messages"))?;
-        let outcome = |id: &Uuid| {
-            if places.waiting.contains(id) {
-                return None;
+        let mut ended = Vec::new();
+        for copy in places.parked.difference(&self.known) {
+            ended.extend(end_one(&mut self.under_way, copy.id).then_some((copy.id, Outcome::Parked)));
+        }
+        self.known.extend(&places.parked);
+        for id in self.under_way.keys().copied().collect::<Vec<_>>() {
+            let waiting = places.waiting.get(&id).copied().unwrap_or(0);
+            while self.under_way.get(&id).is_some_and(|count| *count > waiting) && end_one(&mut self.under_way, id) {
+                ended.push((id, Outcome::Done));
             }
-            Some((*id, if places.parked.contains(id) { Outcome::Parked } else { Outcome::Done }))
-        };
-        Ok(self.under_way.iter().filter_map(outcome).collect())
+        }
+        Ok(ended)
     }
+}
+
+/// One copy less. False where none was under way.
+fn end_one(under_way: &mut BTreeMap<Uuid, usize>, id: Uuid) -> bool {
+    let Some(count) = under_way.get_mut(&id) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        under_way.remove(&id);
+    }
+    true
 }
 
 #[async_trait]
@@ -51,9 +87,9 @@ impl Replay for EmbeddedReplay {
     async fn replay(&mut self, filter: &ParkedFilter) -> Result<Vec<Parked>, BusError> {
         let (queue, filter) = (self.queue, filter.clone());
         let replay = |reply| Op::Replay { queue, filter, reply };
-        let replayed: Vec<Parked> = ask(&self.writer, "replay parked messages", replay).await?;
-        self.under_way.extend(replayed.iter().map(|parked| parked.id));
-        Ok(replayed)
+        let replayed = ask(&self.writer, "replay parked messages", replay).await?;
+        self.begun(&replayed);
+        Ok(replayed.messages)
     }
 
     async fn outcomes(&mut self, limit: Duration) -> Result<Vec<(Uuid, Outcome)>, BusError> {
@@ -61,7 +97,6 @@ impl Replay for EmbeddedReplay {
         loop {
             let ended = self.ended().await?;
             if !ended.is_empty() || Instant::now() >= until {
-                self.under_way.retain(|id| !ended.iter().any(|(other, _)| other == id));
                 return Ok(ended);
             }
             sleep(POLL).await;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::NewRow;
 use crate::{
-    bus::{Label, Parked, ParkedFilter},
+    bus::{Label, Parked, ParkedCopy, ParkedFilter},
     clock::{Clock as _, SystemClock},
     codec::{Encoding, Wire},
     handler::Park,
@@ -213,19 +213,29 @@ pub(super) async fn purge(connection: &mut SqliteConnection, queue: Queue) -> Do
     Ok(done.execute(connection).await?.rows_affected())
 }
 
+/// What a replay has put back to work.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    pub(super) messages: Vec<Parked>,
+    /// Other copies of them, which were parked then.
+    pub(super) left: BTreeSet<ParkedCopy>,
+}
+
 /// Puts parked messages back to work.
-pub(super) async fn replay(
-    connection: &mut SqliteConnection,
-    queue: Queue,
-    filter: &ParkedFilter,
-) -> Done<Vec<Parked>> {
+pub(super) async fn replay(connection: &mut SqliteConnection, queue: Queue, filter: &ParkedFilter) -> Done<Replayed> {
     let found = find_parked(connection, queue, filter).await?;
     for (parked_seq, parked) in &found {
         let district = parked.district.as_ref().map_or("", |district| district.as_str());
         let turn = first_turn(connection, queue, district).await?;
         unpark(connection, *parked_seq, turn).await?;
     }
-    Ok(found.into_iter().map(|(_, parked)| parked).collect())
+    let ids = found.iter().map(|(_, parked)| parked.id).collect();
+    let copies = ParkedFilter { ids: Some(ids), ..ParkedFilter::default() };
+    let left = find_parked(connection, queue, &copies).await?;
+    Ok(Replayed {
+        messages: found.into_iter().map(|(_, parked)| parked).collect(),
+        left: left.iter().map(|(_, parked)| parked.copy()).collect(),
+    })
 }
 
 /// Throws parked messages away.
@@ -270,36 +280,43 @@ pub(super) async fn find_parked(
 
 fn parked(queue: Queue, row: &SqliteRow) -> Done<(i64, Parked)> {
     let Label { id, kind, district, run } = label(row)?;
-    let parked_at = DateTime::from_timestamp_micros(row.try_get("parked_at")?).unwrap_or_default();
-    let (reason, detail) = (row.try_get("reason")?, row.try_get("detail")?);
+    let (reason, detail, parked_at) = (row.try_get("reason")?, row.try_get("detail")?, parked_at(row)?);
     Ok((row.try_get("seq")?, Parked { id, queue, kind, reason, detail, district, run, parked_at }))
 }
 
 /// Where messages are. Those in neither set are done.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// In their queue: ready, put off, or with a consumer.
-    pub(super) waiting: BTreeSet<Uuid>,
+    /// In their queue, ready, put off, or with a consumer: how many of each.
+    pub(super) waiting: BTreeMap<Uuid, usize>,
     /// Kept aside.
-    pub(super) parked: BTreeSet<Uuid>,
+    pub(super) parked: BTreeSet<ParkedCopy>,
 }
 
 /// Looks for messages by id.
-pub(super) async fn places(readers: &SqlitePool, queue: Queue, ids: &BTreeSet<Uuid>) -> Done<Places> {
+pub(super) async fn places(readers: &SqlitePool, queue: Queue, of: &BTreeMap<Uuid, usize>) -> Done<Places> {
     const WAITING: &str = "SELECT id FROM messages WHERE queue = ?1";
-    const PARKED: &str = "SELECT id FROM parked WHERE queue = ?1";
+    const PARKED: &str = "SELECT id, parked_at FROM parked WHERE queue = ?1";
     // One snapshot: a message on its way from one table to the other is in one of them.
     let mut snapshot = readers.begin().await?;
     let mut places = Places::default();
-    for (sql, found) in [(WAITING, &mut places.waiting), (PARKED, &mut places.parked)] {
-        for row in sqlx::query(sql).bind(queue.name()).fetch_all(&mut *snapshot).await? {
-            let id: Uuid = row.try_get(0)?;
-            if ids.contains(&id) {
-                found.insert(id);
-            }
+    for row in sqlx::query(WAITING).bind(queue.name()).fetch_all(&mut *snapshot).await? {
+        let id: Uuid = row.try_get(0)?;
+        if of.contains_key(&id) {
+            *places.waiting.entry(id).or_default() += 1;
+        }
+    }
+    for row in sqlx::query(PARKED).bind(queue.name()).fetch_all(&mut *snapshot).await? {
+        let copy = ParkedCopy { id: row.try_get(0)?, parked_at: parked_at(&row)? };
+        if of.contains_key(&copy.id) {
+            places.parked.insert(copy);
         }
     }
     Ok(places)
+}
+
+fn parked_at(row: &SqliteRow) -> Done<DateTime<Utc>> {
+    Ok(DateTime::from_timestamp_micros(row.try_get("parked_at")?).unwrap_or_default())
 }
 
 /// Whether a claim would find something. Only looks, so that an idle process takes no write lock.

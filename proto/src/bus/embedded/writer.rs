@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     NewRow,
-    statements::{self, Claimed},
+    statements::{self, Claimed, Replayed},
 };
 use crate::{
     bus::{Parked, ParkedFilter},
@@ -43,7 +43,7 @@ pub(crate) enum Op {
     Release { queue: Queue, lease: i64, unseen: Vec<i64> },
     Extend { lease: i64, until: i64 },
     Recover { reply: Reply<u64> },
-    Replay { queue: Queue, filter: ParkedFilter, reply: Reply<Vec<Parked>> },
+    Replay { queue: Queue, filter: ParkedFilter, reply: Reply<Replayed> },
     Discard { queue: Queue, filter: ParkedFilter, reply: Reply<Vec<Parked>> },
     Purge { queue: Queue, reply: Reply<u64> },
 }
@@ -53,7 +53,8 @@ enum Outcome {
     Nothing,
     Count(u64),
     Claimed(Vec<Claimed>),
-    Parked(Vec<Parked>),
+    Replayed(Replayed),
+    Discarded(Vec<Parked>),
 }
 
 /// Tells this process's subscriptions that there may be something for them.
@@ -159,10 +160,10 @@ impl Op {
             }
             Self::Recover { .. } => statements::recover(connection).await.map(Outcome::Count),
             Self::Replay { queue, filter, .. } => {
-                statements::replay(connection, *queue, filter).await.map(Outcome::Parked)
+                statements::replay(connection, *queue, filter).await.map(Outcome::Replayed)
             }
             Self::Discard { queue, filter, .. } => {
-                statements::discard(connection, *queue, filter).await.map(Outcome::Parked)
+                statements::discard(connection, *queue, filter).await.map(Outcome::Discarded)
             }
             Self::Purge { queue, .. } => statements::purge(connection, *queue).await.map(Outcome::Count),
         }
@@ -199,9 +200,9 @@ impl Op {
             }
             Self::Replay { queue, reply, .. } => {
                 wakers.wake(queue);
-                drop(reply.send(result.map(Outcome::parked)));
+                drop(reply.send(result.map(Outcome::replayed)));
             }
-            Self::Discard { reply, .. } => drop(reply.send(result.map(Outcome::parked))),
+            Self::Discard { reply, .. } => drop(reply.send(result.map(Outcome::discarded))),
             Self::Purge { reply, .. } => drop(reply.send(result.map(Outcome::count))),
         }
     }
@@ -216,7 +217,11 @@ impl Outcome {
         if let Self::Claimed(rows) = self { rows } else { Vec::new() }
     }
 
-    fn parked(self) -> Vec<Parked> {
-        if let Self::Parked(parked) = self { parked } else { Vec::new() }
+    fn replayed(self) -> Replayed {
+        if let Self::Replayed(replayed) = self { replayed } else { Replayed::default() }
+    }
+
+    fn discarded(self) -> Vec<Parked> {
+        if let Self::Discarded(parked) = self { parked } else { Vec::new() }
     }
 }
