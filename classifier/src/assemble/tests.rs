@@ -253,6 +253,42 @@ fn a_current_year_that_no_entity_tells_is_the_one_that_the_year_tables_flag() {
     }
 }
 
+#[test]
+fn years_and_schools_are_told_by_the_table_that_knows_best() {
+    let mut sis = Sis::with_students(1);
+    // The year tables flag 9 for the entity that was asked. This one says itself which year is current.
+    sis.row("District/Entity", 41)["SchoolYearIDCurrent"] = json!(10);
+    for (id, entity, school, default) in [
+        (1, 41, 80, false),
+        (2, 41, 90, true),
+        (3, 41, 100, false),
+        (4, 41, 95, true),
+        (5, 42, 70, false),
+        (6, 42, 60, false),
+    ] {
+        sis.add(
+            "Enrollment/EntitySchool",
+            json!({"EntitySchoolID": id, "EntityID": entity, "SchoolID": school, "IsDefaultSchoolForEntity": default}),
+        );
+    }
+    let mut facts = sis.facts();
+    let pull = facts.pulls.remove(0);
+    let looks = Looks::open(pull.fragments, pull.board.as_ref().unwrap()).unwrap();
+    // The metadata stands in where no row numbers a year.
+    let tables = Tables::of(&looks.first, &[(7, 2024), (9, 2000)].into());
+    let years = [7, 8, 9, 10, 11].map(|year| tables.ending(Some(year)));
+    assert_eq!(years, [Some(2024), Some(2025), Some(2026), Some(2027), None]);
+    assert_eq!([Some(41), Some(42), None].map(|entity| tables.current(entity)), [Some(2027), Some(2026), Some(2026)]);
+    let fact = |year, entity| tables.year_fact(Some(year), Some(entity));
+    let ending = |of, current| status::YearFact::Ending { of, current };
+    assert_eq!([fact(9, 41), fact(10, 42)], [ending(2026, 2027), ending(2027, 2026)]);
+    assert_eq!(fact(11, 41), status::YearFact::Unresolved);
+    assert_eq!(
+        [Some(41), Some(42), Some(43), None].map(|entity| tables.school_of(entity)),
+        [Some(95), Some(70), None, None]
+    );
+}
+
 /// An access to which neither table is granted. What the metadata calls current is all that is known of years.
 #[test]
 fn the_metadata_tells_the_current_year_where_no_table_does() {

@@ -39,18 +39,20 @@ fn who_goes_without_a_word_is_not_made_up_for_by_one_marked_as_deleted() {
         befall(&mut people, 3, Event::Gone);
         user(&people, 3).unwrap()
     };
-    let asked = |counted: Option<bool>| {
+    let asked = |counted: Option<bool>, ever: Option<i64>| {
         let mut facts = stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
         let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
         // Twelve were there; of them one is marked, and one is not listed.
         discovery.totals.insert("users".to_owned(), 11);
         discovery.totals.remove("demographics");
-        discovery.ever.clear();
+        discovery.ever = ever.map(|ever| ("users".to_owned(), ever)).into_iter().collect();
         let remembered = &mut facts.pulls[0].baseline.as_mut().unwrap().counts_deleted;
         *remembered = counted.map(|counted| ("users".to_owned(), counted)).into_iter().collect();
         matches!(plan_or_ask(facts, &mut stored.clone()).unwrap(), Planned::AskEverything(_))
     };
-    assert_eq!((asked(Some(true)), asked(None), asked(Some(false))), (true, true, false));
+    assert_eq!([Some(true), None, Some(false)].map(|counted| asked(counted, None)), [true, true, false]);
+    // The filter that admits all tells it tonight: of as many as without it, those marked as deleted are some.
+    assert_eq!([11, 12].map(|ever| asked(None, Some(ever))), [true, false]);
 }
 
 /// Whether the source's totals count those marked as deleted is told by its listings, and kept.
@@ -64,11 +66,13 @@ fn what_a_source_counts_is_learnt() {
     let learnt = |facts: PlanFacts| plan(facts, &mut stored.clone()).unwrap().baselines[0].1.counts_deleted.clone();
     let users = |counted: bool| BTreeMap::from([("users".to_owned(), counted)]);
     assert_eq!(learnt(stored.clone().facts(&people, None)), BTreeMap::new(), "none is shown");
-    let changes = || stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
+    let changes_of = |rows: Vec<Value>| stored.clone().facts(&people, Some([rows, Vec::new()]));
+    let changes = || changes_of(vec![deleted.clone()]);
     let totalling = |mut facts: PlanFacts, total: i64| {
         facts.pulls[0].pull.discovery.as_mut().unwrap().totals.insert("users".to_owned(), total);
         facts
     };
+    assert_eq!(learnt(totalling(changes_of(Vec::new()), 12)), BTreeMap::new(), "none is marked");
     assert_eq!(learnt(totalling(changes(), 11)), users(false), "the total that fits");
     assert_eq!(learnt(totalling(changes(), 12)), users(true));
 
