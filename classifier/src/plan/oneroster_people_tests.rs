@@ -9,6 +9,7 @@ use rollcall_store::district::StaffScope;
 use serde_json::{Value, json};
 
 use super::{
+    ids::said_of,
     oneroster_tests::{Campus, DISTRICT, SCHOOL, day, guardian, remembered, role, student},
     thinned_tests::plan_of,
     *,
@@ -228,10 +229,17 @@ fn each_student_is_remembered_alone() {
     let old =
         Enrollment { id: "S1@2024-08-13".to_owned(), entry_date: Some(day("2024-08-13")), ..Enrollment::default() };
     let mut campus = Campus::of(["A", "AB", "B"].map(|id| student(id, "2025-11-20", None)).to_vec());
-    campus.remembered = vec![remembered("AB", old, Some(day("2025-07-01")))];
-    let events = testing::events(&campus.plan());
-    let statuses: Vec<&str> = events.iter().map(|event| event.to.as_str()).collect();
-    assert_eq!(statuses, ["PRE_ENROLLED", "ENROLLED", "PRE_ENROLLED"]);
+    for known in [&["AB"][..], &["B"], &["A", "B"], &["A", "AB", "B"], &[]] {
+        let of = |id: &&str| remembered(id, old.clone(), Some(day("2025-07-01")));
+        campus.remembered = known.iter().map(of).collect();
+        let events = testing::events(&campus.plan());
+        let enrolled: Vec<&str> = events
+            .iter()
+            .filter(|event| event.to.as_str() == "ENROLLED")
+            .map(|event| event.student_id.0.as_str())
+            .collect();
+        assert_eq!((events.len(), enrolled), (3, known.to_vec()), "the others begin another day");
+    }
 }
 
 /// 1.1 and 1.2 at once: who is moved to another id, and who is not.
@@ -289,4 +297,38 @@ fn who_is_unlinked_is_counted_where_most_are() {
         let of = |connection| oneroster::unlinked(&looks[0].first, connection, "", &facts.stored);
         assert_eq!((of(0), of(1)), (expected, 0), "{kept} of ten are listed, and {new} others");
     }
+}
+
+/// Of several sources, what was said of somebody is one source's alone: whose prefix is the longest that the id begins with.
+#[test]
+fn what_was_said_is_looked_for_in_the_source_whose_prefix_it_has() {
+    let mut facts = Campus::of(Vec::new()).facts();
+    facts.said_of = ["t1", "b-t2", "b-c-t3", "x-t4"].map(str::to_owned).to_vec();
+    assert_eq!(said_of(&facts, "B-"), facts.said_of, "there is but one source");
+    for prefix in [Some("B-"), Some("B-C-")] {
+        let mut other = facts.district.connections[0].clone();
+        other.id_prefix = prefix.map(str::to_owned);
+        facts.district.connections.push(other);
+    }
+    for (prefix, own) in [("", vec!["t1", "x-t4"]), ("B-", vec!["b-t2"]), ("B-C-", vec!["b-c-t3"]), ("Y-", vec![])] {
+        assert_eq!(said_of(&facts, prefix), own, "{prefix:?}");
+    }
+}
+
+/// A source that failed says nothing of who is listed no more.
+#[test]
+fn nobody_is_counted_as_unlinked_by_a_source_that_failed() {
+    let mut campus = Campus::of((0..4).map(|n| student(&format!("s{n}"), "2025-08-13", None)).collect());
+    campus.night();
+    campus.users = (0..4).map(|n| student(&format!("A-{n}"), "2025-08-13", None)).collect();
+    let counted = |change: fn(&mut PullIn)| {
+        let mut facts = campus.facts();
+        let looks = open(&mut facts.pulls).unwrap();
+        facts.stored.sort_by(diff::by_id);
+        change(&mut facts.pulls[0]);
+        unlinked(&facts, &looks)
+    };
+    assert_eq!(counted(|_| ()), 4);
+    assert_eq!(counted(|pull| pull.pull.state = PullState::Failed), 0);
+    assert_eq!(counted(|pull| pull.board = None), 0);
 }

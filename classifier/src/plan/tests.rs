@@ -119,6 +119,23 @@ fn whoever_leaves_or_is_gone_is_looked_at_twice() {
     assert_eq!((second.counts.removed, second.counts.changed, second.counts.missing), (2, 1, 1));
 }
 
+/// However many come, change and go: what is done and undone in one night is no empty plan.
+#[test]
+fn a_plan_is_empty_where_nobody_comes_changes_or_goes() {
+    let roster = Roster::of(&Sis::with_students(5));
+    for edits in [
+        vec![Edit::Enroll(20), Edit::Rename(1)],
+        vec![Edit::Rename(1), Edit::Forget(2)],
+        vec![Edit::Enroll(20), Edit::Forget(2)],
+        vec![Edit::Enroll(20), Edit::Rename(1), Edit::Forget(2), Edit::Forget(3)],
+    ] {
+        let mut sis = Sis::with_students(5);
+        edits.iter().for_each(|edit| apply(&mut sis, edit));
+        assert_eq!(night(&roster, &sis).verdict, Verdict::Release, "{edits:?}");
+    }
+    assert_eq!(night(&roster, &Sis::with_students(5)).verdict, Verdict::Nothing);
+}
+
 #[test]
 fn what_the_second_look_does_not_confirm_stays() {
     let whole = Sis::with_students(6);

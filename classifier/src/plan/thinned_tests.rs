@@ -102,6 +102,19 @@ fn a_field_switched_off_or_on_while_it_is_listed_stays_as_it_is_stored() {
     }
 }
 
+/// A row that is marked as deleted has no value, whatever still stands in it.
+#[test]
+fn values_of_rows_that_are_all_marked_as_deleted_are_nobodys() {
+    let mut campus = families();
+    campus.night();
+    for row in &mut campus.demographics {
+        row["status"] = json!("tobedeleted");
+    }
+    let plan = campus.plan();
+    assert_eq!((plan.counts.unchanged, plan.counts.changed), (8, 0), "{:?}", plan.findings);
+    assert_eq!(found(&plan, "listing-empty"), ["demographics.birthDate", "demographics.sex"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
