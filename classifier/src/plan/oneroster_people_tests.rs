@@ -122,7 +122,10 @@ fn guardians_are_whoever_is_named_from_either_side_once() {
         user("G6", "guardian", &json!({"agents": [named("A")], "status": "inactive"})),
         user("G7", "guardian", &json!({"agents": [named("B")]})),
     ];
-    let told = contacts(&Campus::of(users));
+    let campus = Campus::of(users);
+    let all = record(&campus).contacts;
+    assert!(all.iter().all(|contact| contact.person.name_id == contact.id), "whose values are kept is told by it");
+    let told = contacts(&campus);
     let word = |id: &str, word: Option<&str>| (id.to_owned(), word.map(str::to_owned));
     let mut expected =
         vec![word("G1", Some("parent")), word("G2", Some("Relative")), word("G3", Some("guardian")), word("G5", None)];

@@ -115,7 +115,7 @@ fn people_of_whom_no_row_tells_have_everything_asked_for() {
     let people = first_people();
     let mut stored = Stored::default();
     stored.night(&people, None).unwrap();
-    let told = |users: Vec<Value>, others: Vec<Value>| {
+    let told_over = |stored: &Stored, users: Vec<Value>, others: Vec<Value>| {
         let rows = [users, others];
         let mut facts = stored.clone().facts(&people, Some(rows));
         facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
@@ -124,6 +124,7 @@ fn people_of_whom_no_row_tells_have_everything_asked_for() {
             Planned::AskEverything(lacking) => lacking[0].1.clone(),
         }
     };
+    let told = |users, others| told_over(&stored, users, others);
     let new = |id: u32| {
         let mut row = user(&people, 1).unwrap();
         row["sourcedId"] = json!(format!("u{id}"));
@@ -142,6 +143,36 @@ fn people_of_whom_no_row_tells_have_everything_asked_for() {
     let mut guardian = user(&people, 100).unwrap();
     guardian["sourcedId"] = json!("u199");
     assert_eq!(told(vec![named, guardian], Vec::new()), "");
+    // Whoever is marked as deleted is nobody's guardian any more, but a student names this one.
+    let deleted = |id: u32| {
+        let mut row = user(&people, 100).unwrap();
+        (row["sourcedId"], row["status"]) = (json!(format!("u{id}")), json!("tobedeleted"));
+        row
+    };
+    assert_eq!(told(vec![deleted(199)], Vec::new()), "");
+    assert!(told(vec![deleted(100)], Vec::new()).contains("names somebody who is marked as deleted"));
+    // Demographics say something where most students have them: five of eight, and not four.
+    let describing = |mut left: usize| {
+        let mut fewer = stored.clone();
+        for rows in &mut fewer.kept[1] {
+            rows.truncate(left);
+            left -= rows.len();
+        }
+        fewer
+    };
+    assert_eq!(told_over(&describing(4), vec![new(20)], Vec::new()), "");
+    assert!(told_over(&describing(5), vec![new(20)], Vec::new()).contains("demographics of a new student"));
+    // Where no guardian is shown at all, one more who is named and not shown is nothing new.
+    let mut without_guardians = stored.clone();
+    for rows in &mut without_guardians.kept[0] {
+        rows.retain(|row| row["sourcedId"].as_str().unwrap().len() < 4);
+    }
+    let mut naming = user(&people, 0).unwrap();
+    naming["agents"] = json!([{"sourcedId": "u100"}, {"sourcedId": "u199"}]);
+    assert_eq!(told_over(&without_guardians, vec![naming], Vec::new()), "");
+    // Half as many as there were may be new; more are the same under other ids, most likely.
+    let half = 20..24;
+    assert_eq!(told(half.clone().map(new).collect(), half.map(described).collect()), "");
     // A source that gives everybody other ids shows the old ones no more, and no row says so.
     let all = 20..25;
     let why = told(all.clone().map(new).collect(), all.map(described).collect());
