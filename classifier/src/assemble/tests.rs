@@ -170,6 +170,16 @@ fn names_on_the_student_row_stand_in_for_a_missing_name_row() {
     sis.row(STUDENT, 1)["LastName"] = json!("Li");
     let person = record(&sis, 1).person;
     assert_eq!((person.name_id.as_str(), person.last_name.as_deref()), ("2", Some("Li")));
+    sis.row(STUDENT, 1)["NameID"] = json!(null);
+    assert_eq!(record(&sis, 1).person.last_name.as_deref(), Some("Li"), "and where none is named");
+}
+
+#[test]
+fn the_code_by_which_a_student_left_is_kept() {
+    let mut sis = Sis::with_students(1);
+    assert_eq!(record(&sis, 1).enrollments[0].withdrawal_code, None);
+    sis.withdraw(1, "2025-10-01", 92);
+    assert_eq!(record(&sis, 1).enrollments[0].withdrawal_code.as_deref(), Some("98"));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 use rollcall_proto::{
     id::{ConnectionNo, StudentId},
-    roster::{Contact, Enrollment, School, Staff, Student},
+    roster::{Contact, Enrollment, Rule, School, Staff, Student},
 };
-use rollcall_store::district::StaffScope;
+use rollcall_store::{board::Progress, district::StaffScope};
 use serde_json::{Value, json};
 
 use super::{
@@ -334,4 +334,53 @@ fn nobody_is_counted_as_unlinked_by_a_source_that_failed() {
     assert_eq!(counted(|_| ()), 4);
     assert_eq!(counted(|pull| pull.pull.state = PullState::Failed), 0);
     assert_eq!(counted(|pull| pull.board = None), 0);
+}
+
+/// Beside a school that is attended today, the district itself says nothing more.
+#[test]
+fn roles_are_kept_as_enrollments_with_their_dates() {
+    let mut child = student("A", "2025-08-13", Some("2026-05-29"));
+    let roles = child["roles"].as_array_mut().unwrap();
+    roles.push(role("student", ("S2", false, "2025-09-01", None)));
+    roles.push(role("student", (DISTRICT, false, "2025-09-01", None)));
+    let kept = record(&Campus::of(vec![child])).enrollments;
+    let told = |one: &Enrollment| (one.entity.clone(), one.entry_date, one.withdrawal_date, one.default_entity);
+    let expected = [
+        (SCHOOL.to_owned(), Some(day("2025-08-13")), Some(day("2026-05-29")), true),
+        ("S2".to_owned(), Some(day("2025-09-01")), None, false),
+    ];
+    assert_eq!(kept.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+fn attended(from: &str, until: Option<&str>) -> Enrollment {
+    Enrollment {
+        id: format!("S9@{from}"),
+        entry_date: Some(day(from)),
+        withdrawal_date: until.map(day),
+        school: Some("099".to_owned()),
+        ..Enrollment::default()
+    }
+}
+
+#[test]
+fn who_left_last_from_a_school_that_is_not_listed_any_more_was_there() {
+    let mut campus = Campus::of(vec![student("A", "2024-08-13", Some("2025-01-10"))]);
+    campus.remembered = vec![remembered("A", attended("2025-02-01", Some("2025-05-29")), Some(day("2025-07-01")))];
+    assert_eq!(record(&campus).school.as_deref(), Some("099"));
+}
+
+/// It may have lost the role that it does not show.
+#[test]
+fn a_torn_pull_is_no_proof_that_what_is_remembered_is_over() {
+    let mut campus = Campus::of(vec![student("A", "2025-11-20", None)]);
+    campus.remembered = vec![remembered("A", attended("2024-08-13", None), None)];
+    let rule = |torn: bool| {
+        let mut facts = campus.facts();
+        if torn {
+            let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+            listings.last_mut().unwrap().progress = Progress::Failed("status 503".to_owned());
+        }
+        testing::events(&plan_of(facts, &campus))[0].rule
+    };
+    assert_eq!([false, true].map(rule), [Rule::FutureAfterPast, Rule::Current]);
 }
