@@ -283,8 +283,9 @@ mod tests {
             plan_hash: None,
             done_at: done,
         };
-        let plan = |survey, before: Option<&Cutover>| described(&"d".parse().unwrap(), program, day, survey, before);
-        let plain = plan(survey(&["a"], 0), None);
+        let described =
+            |survey, before: Option<&Cutover>| super::described(&"d".parse().unwrap(), program, day, survey, before);
+        let plain = described(survey(&["a"], 0), None);
         assert_eq!(
             (plain.program.as_str(), plain.to_end.len(), plain.state),
             ("A", 1, TakeOverState::AwaitingApproval)
@@ -296,7 +297,7 @@ mod tests {
             for (done, state) in
                 [(None, TakeOverState::Approved), (Some(chrono::DateTime::UNIX_EPOCH), TakeOverState::Done)]
             {
-                let before = plan(survey(&["a"], 0), Some(&approved(done)));
+                let before = described(survey(&["a"], 0), Some(&approved(done)));
                 assert_eq!((before.state, refusal(&before, seen)), (state, Some(TakeOverRefused::Approved(name()))));
             }
         }
@@ -306,7 +307,7 @@ mod tests {
         let unseen = TakeOverRefused::NotShown { program: name(), now: now() };
         assert_eq!(refusal(&plain, Seen::Shown(&other)), Some(unseen));
         for (warning, unready) in [("flag-not-found: no such program", true), ("high-share: most of them", false)] {
-            let warned = plan(Survey { warnings: vec![warning.to_owned()], ..survey(&["a"], 0) }, None);
+            let warned = described(Survey { warnings: vec![warning.to_owned()], ..survey(&["a"], 0) }, None);
             let refused = refusal(&warned, Seen::Named(std::slice::from_ref(&warned.hash)));
             let reason = warning.to_owned();
             assert_eq!(refused, unready.then(|| TakeOverRefused::Unready { program: name(), reason }));

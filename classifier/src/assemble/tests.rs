@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
-use rollcall_proto::roster::Student;
+use rollcall_proto::roster::{Address, Email, Student};
 use rollcall_store::{board::Ask, plan::NewPlan};
 use serde_json::json;
 
@@ -53,7 +53,9 @@ fn a_record_and_its_view_have_one_fingerprint() {
 
 #[test]
 fn every_field_counts_for_the_fingerprint() {
-    let record = record(&Sis::with_students(1), 1);
+    let mut record = record(&Sis::with_students(1), 1);
+    record.person.emails.push(Email { address: "a@example.org".to_owned(), ..Email::default() });
+    record.person.addresses.push(Address::default());
     let of = |record: &Student, status| Fingerprinter::default().of(&StudentView::of_record(record), status);
     let plain = of(&record, Status::Enrolled);
     assert_ne!(of(&record, Status::Inactive), plain);
@@ -76,6 +78,12 @@ fn every_field_counts_for_the_fingerprint() {
         |r| r.enrollments[0].withdrawal_date = r.enrollments[0].entry_date,
         |r| r.enrollments[0].entry_code = None,
         |r| r.connection = 1,
+        |r| r.person.name_id = "77".to_owned(),
+        |r| r.person.emails[0].address = "b@example.org".to_owned(),
+        |r| r.person.addresses[0].city = Some("Austin".to_owned()),
+        |r| r.contacts[0].id = "77".to_owned(),
+        |r| r.contacts[0].person.phones[0].number = "77".to_owned(),
+        |r| r.enrollments[0].id = "77".to_owned(),
     ];
     for (number, change) in changes.iter().enumerate() {
         let mut edited = record.clone();
