@@ -284,7 +284,7 @@ mod tests {
             done_at: done,
         };
         let described =
-            |survey, before: Option<&Cutover>| super::described(&"d".parse().unwrap(), program, day, survey, before);
+            |survey, before: Option<&Cutover>| described(&"d".parse().unwrap(), program, day, survey, before);
         let plain = described(survey(&["a"], 0), None);
         assert_eq!(
             (plain.program.as_str(), plain.to_end.len(), plain.state),

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn the_year_before_counts_where_the_current_one_has_less_than_half_of_its_rows() {
-        let cases: [(&[(i32, usize)], &[i32]); 6] = [
+        type Rows = &'static [(i32, usize)];
+        let cases: [(Rows, &[i32]); 6] = [
             (&[], &[]),
             (&[(2026, 4)], &[2026]),
             (&[(2025, 9), (2026, 4)], &[2026, 2025]),

@@ -139,7 +139,9 @@ fn stays(filled: &Leaves, old: &Leaves, new: &Leaves) -> BTreeSet<String> {
     let of_all = |own: &str| ["", "guardian.", "emergency."].map(|whose| format!("{whose}{own}"));
     for own in paths.clone().into_iter().filter(|path| path.starts_with("person")) {
         if of_all(&own).iter().all(|path| paths.contains(path)) {
-            of_all(&own).iter().for_each(|path| assert!(paths.remove(path)));
+            for path in &of_all(&own) {
+                assert!(paths.remove(path));
+            }
             paths.insert(own.replacen("person", "*", 1));
         }
     }
@@ -390,13 +392,14 @@ fn a_guardian_whom_a_torn_pull_does_not_show_stays() {
 /// Guardians who are named and not shown have neither names nor a relationship; they keep all that is stored of them.
 #[test]
 fn a_contact_without_a_name_is_as_stored_where_such_are_known_of() {
-    let takes: [(fn(&mut Contact), bool); 4] = [
+    type Give = fn(&mut Contact);
+    let gives: [(Give, bool); 4] = [
         (|_| (), true),
         (|contact| contact.relationship = Some("parent".to_owned()), false),
         (|contact| contact.person.first_name = Some("Eva".to_owned()), false),
         (|contact| contact.person.last_name = Some("Li".to_owned()), false),
     ];
-    for (give, nameless) in takes {
+    for (give, nameless) in gives {
         for known_of in [true, false] {
             let judged = Completeness { complete: true, nameless_guardians: known_of, ..Completeness::default() };
             let unknown = Unknown::of(&judged, &Discovery::default());

@@ -130,7 +130,9 @@ fn a_plan_is_empty_where_nobody_comes_changes_or_goes() {
         vec![Edit::Enroll(20), Edit::Rename(1), Edit::Forget(2), Edit::Forget(3)],
     ] {
         let mut sis = Sis::with_students(5);
-        edits.iter().for_each(|edit| apply(&mut sis, edit));
+        for edit in &edits {
+            apply(&mut sis, edit);
+        }
         assert_eq!(night(&roster, &sis).verdict, Verdict::Release, "{edits:?}");
     }
     assert_eq!(night(&roster, &Sis::with_students(5)).verdict, Verdict::Nothing);
