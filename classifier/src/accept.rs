@@ -107,3 +107,108 @@ fn empty_of<'a>(board: &'a Board, connection: ConnectionNo, pages: &'a [PageRow]
         empty.then_some(listing.ask.resource.as_str())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rollcall_proto::id::PageNo;
+    use rollcall_store::{
+        board::{Ask, IdFilter},
+        district::SisKind,
+        run::{Finding, FindingWeight},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{self, NAME, PHONE};
+
+    /// A page of a listing, with a row or none.
+    fn page(listing: u32, connection: u16, rows: bool) -> PageRow {
+        let objects = if rows { vec![json!({"NameID": 1})] } else { Vec::new() };
+        let body = json!({"Paging": {}, "Objects": objects});
+        let place = (ListingNo(listing), PageNo(1));
+        let (row, _) = testing::collected(SisKind::SkywardQmlativ, NAME, place, &body);
+        PageRow { connection: ConnectionNo(connection), ..row }
+    }
+
+    fn board(asks: Vec<Ask>) -> Board {
+        let mut board = Board::new(asks, 1);
+        board.listings.iter_mut().for_each(|listing| listing.progress = Progress::Fetched);
+        board
+    }
+
+    #[test]
+    fn a_listing_is_empty_that_was_fetched_whole_and_has_no_row() {
+        let empty = |board: &Board, pages: &[PageRow]| {
+            empty_of(board, ConnectionNo(0), pages).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let both = || board(vec![testing::ask(NAME), testing::ask(PHONE)]);
+        let unread = PageRow { error: Some("cut".to_owned()), ..page(0, 0, false) };
+        let pages: [(&[PageRow], &[&str]); 5] = [
+            (&[page(0, 0, false), page(1, 0, false)], &[NAME, PHONE]),
+            (&[page(0, 0, true), page(1, 0, false)], &[PHONE]),
+            (&[page(0, 0, false), page(0, 0, true), page(1, 0, false)], &[PHONE]),
+            // A row of another connection's is no row of this one's.
+            (&[page(0, 1, true), page(0, 0, false), page(1, 0, true)], &[NAME]),
+            (&[unread, page(1, 0, false)], &[PHONE]),
+        ];
+        for (number, (pages, expected)) in pages.into_iter().enumerate() {
+            assert_eq!(empty(&both(), pages), expected, "case {number}");
+        }
+        let none = [page(0, 0, false), page(1, 0, false)];
+        let changes: [fn(&mut Board); 5] = [
+            |board| board.listings[0].progress = Progress::Failed("status 503".to_owned()),
+            |board| board.listings[0].aside = true,
+            |board| board.listings[0].ask.since = Some(chrono::DateTime::UNIX_EPOCH),
+            |board| board.listings[0].ask.ids = Some(IdFilter { field: "NameID".to_owned(), ids: Vec::new() }),
+            |board| {
+                // The second look's listings come last, and are of some students.
+                board.listings.swap(0, 1);
+                board.recheck_from = Some(1);
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut board = both();
+            change(&mut board);
+            assert_eq!(empty(&board, &none), [PHONE], "change {number}");
+        }
+    }
+
+    #[test]
+    fn of_a_kind_of_values_a_run_says_that_there_is_none() {
+        let finding = |code: &str, message: &str| Finding {
+            weight: FindingWeight::Partial,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            count: 1,
+        };
+        let mut run = testing::run();
+        run.findings = vec![
+            finding("listing-empty", "users.grades: none"),
+            finding(THINNED, "users/students.email: none on a page"),
+            finding("rows-fewer", "users.stateId: fewer"),
+            finding("listing-empty", "Demographics/Name: none"),
+            finding("listing-empty", "users.identifier"),
+        ];
+        let empty = |rows: &[(&str, i64)]| {
+            let rows = rows.iter().map(|(name, rows)| ((*name).to_owned(), *rows)).collect();
+            empty_facets(&run, &Baseline { rows, ..Baseline::default() }).collect::<Vec<_>>()
+        };
+        assert_eq!(empty(&[]), ["users.grades", "users/students.email"], "never counted");
+        assert_eq!(empty(&[("users.grades", 1), ("users/students.email", 0)]), ["users.grades"], "accepted before");
+    }
+
+    #[test]
+    fn what_was_not_empty_is_told_with_what_was() {
+        let told = |empty: &[&str]| {
+            let empty = empty.iter().map(|name| (*name).to_owned()).collect();
+            NotEmpty { resource: NAME.to_owned(), empty }.to_string()
+        };
+        assert_eq!(told(&[]), "Demographics/Name was not empty on that run: no listing was");
+        assert_eq!(
+            told(&[PHONE, "orgs"]),
+            "Demographics/Name was not empty on that run: empty were Demographics/NamePhone, orgs"
+        );
+    }
+}

@@ -184,3 +184,16 @@ impl Canonical<'_> {
         self.flag(enrollment.no_show);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_missing_has_a_fingerprint_of_id_and_status() {
+        let one = of_missing("1", Status::Inactive);
+        assert_eq!(one, of_missing("1", Status::Inactive));
+        assert_ne!(one, of_missing("2", Status::Inactive));
+        assert_ne!(one, of_missing("1", Status::Graduated));
+    }
+}

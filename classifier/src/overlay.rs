@@ -376,4 +376,6 @@ fn each_pair<T>(new: &mut [T], old: &[T], same: impl Fn(&T, &T) -> bool, fill: i
 }
 
 #[cfg(test)]
+mod columns_tests;
+#[cfg(test)]
 mod tests;

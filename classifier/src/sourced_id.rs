@@ -58,6 +58,8 @@ mod tests {
             let once = canonical(&id).into_owned();
             prop_assert_eq!(canonical(&once), once.as_str());
             prop_assert!(lookup_key(&once) >= 0);
+            // Two that share one are told apart, and looked through one by one.
+            prop_assert_ne!(lookup_key(&once), lookup_key(&format!("{once}+")));
         }
     }
 }

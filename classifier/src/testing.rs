@@ -292,13 +292,18 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Plans a pull against what is stored.
-    pub(crate) fn plan(&self, mut facts: PlanFacts) -> NewPlan {
+    /// Puts what is stored beside a pull.
+    pub(crate) fn beside(&self, mut facts: PlanFacts) -> PlanFacts {
         facts.stored = self.students.values().map(|(stored, _)| stored.clone()).collect();
         for pull in &mut facts.pulls {
             pull.baseline.clone_from(&self.baseline);
         }
-        plan(facts, &mut self.clone()).unwrap()
+        facts
+    }
+
+    /// Plans a pull against what is stored.
+    pub(crate) fn plan(&self, facts: PlanFacts) -> NewPlan {
+        plan(self.beside(facts), &mut self.clone()).unwrap()
     }
 
     /// Applies a plan as the writer would.

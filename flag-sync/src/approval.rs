@@ -236,6 +236,84 @@ mod tests {
         Survey { to_end: to_end.collect(), without_new, warnings: Vec::new() }
     }
 
+    fn district() -> District {
+        let program = |name: &str, flags: bool, option: &str, cutover: Option<&str>| serde_json::json!({"name": name, "flags": flags, "option": option, "cutover": cutover});
+        serde_json::from_value(serde_json::json!({
+            "id": "d", "name": "D", "time_zone": "America/Chicago",
+            "connection": [{"kind": "oneroster", "base_url": "https://example.org/API", "client_id": "c"}],
+            "program": [
+                program("A", true, "take-over", Some("2026-08-15")),
+                program("off", false, "take-over", Some("2026-08-15")),
+                program("new", true, "create-new", Some("2026-08-15")),
+                program("B", true, "take-over", Some("2026-09-01")),
+            ],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn programs_are_chosen_that_take_over_and_have_a_day() {
+        let chosen = |district: &District, name: Option<&str>| {
+            let chosen = chosen(district, name)?;
+            Ok(chosen.into_iter().map(|(program, day)| format!("{} {day}", program.name)).collect::<Vec<_>>())
+        };
+        let mut district = district();
+        let (a, b) = ("A 2026-08-15".to_owned(), "B 2026-09-01".to_owned());
+        assert_eq!(chosen(&district, None), Ok(vec![a, b.clone()]));
+        assert_eq!(chosen(&district, Some("B")), Ok(vec![b]));
+        assert_eq!(chosen(&district, Some("C")), Err(TakeOverRefused::NoProgram("C".to_owned())));
+        for name in ["off", "new"] {
+            assert_eq!(chosen(&district, Some(name)), Err(TakeOverRefused::NotTakingOver(name.to_owned())));
+        }
+        district.programs[3].cutover = None;
+        assert_eq!(chosen(&district, None), Err(TakeOverRefused::NoCutover("B".to_owned())));
+        district.programs.retain(|program| ["off", "new"].contains(&program.name.as_str()));
+        assert_eq!(chosen(&district, None), Err(TakeOverRefused::NothingToTakeOver));
+    }
+
+    #[test]
+    fn nothing_is_approved_but_a_plan_that_awaits_it_and_was_seen() {
+        let program = &district().programs[0];
+        let day = "2026-08-15".parse().unwrap();
+        let approved = |done| Cutover {
+            program: "A".to_owned(),
+            cutover: day,
+            approved_by: "ada".to_owned(),
+            approved_at: chrono::DateTime::UNIX_EPOCH,
+            plan_hash: None,
+            done_at: done,
+        };
+        let described =
+            |survey, before: Option<&Cutover>| described(&"d".parse().unwrap(), program, day, survey, before);
+        let plain = described(survey(&["a"], 0), None);
+        assert_eq!(
+            (plain.program.as_str(), plain.to_end.len(), plain.state),
+            ("A", 1, TakeOverState::AwaitingApproval)
+        );
+        let (own, other) = ([plain.hash.clone()], ["0".to_owned()]);
+        let name = || "A".to_owned();
+        for seen in [Seen::Named(&own), Seen::Shown(&own)] {
+            assert_eq!(refusal(&plain, seen), None);
+            for (done, state) in
+                [(None, TakeOverState::Approved), (Some(chrono::DateTime::UNIX_EPOCH), TakeOverState::Done)]
+            {
+                let before = described(survey(&["a"], 0), Some(&approved(done)));
+                assert_eq!((before.state, refusal(&before, seen)), (state, Some(TakeOverRefused::Approved(name()))));
+            }
+        }
+        let now = || plain.hash.clone();
+        let changed = TakeOverRefused::PlanChanged { program: name(), now: now() };
+        assert_eq!(refusal(&plain, Seen::Named(&other)), Some(changed));
+        let unseen = TakeOverRefused::NotShown { program: name(), now: now() };
+        assert_eq!(refusal(&plain, Seen::Shown(&other)), Some(unseen));
+        for (warning, unready) in [("flag-not-found: no such program", true), ("high-share: most of them", false)] {
+            let warned = described(Survey { warnings: vec![warning.to_owned()], ..survey(&["a"], 0) }, None);
+            let refused = refusal(&warned, Seen::Named(std::slice::from_ref(&warned.hash)));
+            let reason = warning.to_owned();
+            assert_eq!(refused, unready.then(|| TakeOverRefused::Unready { program: name(), reason }));
+        }
+    }
+
     #[test]
     fn a_digest_changes_with_whatever_was_shown() {
         let (district, day) = ("d".parse().unwrap(), "2026-08-15".parse().unwrap());

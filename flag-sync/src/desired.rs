@@ -179,6 +179,15 @@ mod tests {
         rules(Standing::Live { program_sis_id: "PROGRAM".to_owned() })
     }
 
+    #[test]
+    fn a_program_is_live_where_nothing_stands_in_its_way() {
+        assert!(live().is_live());
+        let failed = Standing::Failed("flag-not-found".to_owned());
+        for standing in [Standing::Off, Standing::NotYet, Standing::AwaitsApproval, failed] {
+            assert!(!rules(standing).is_live());
+        }
+    }
+
     fn student(attending: bool, sis_id: Option<&str>) -> StudentFacts {
         StudentFacts { attending, sis_id: sis_id.map(str::to_owned) }
     }

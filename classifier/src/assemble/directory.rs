@@ -158,3 +158,24 @@ impl<'a> StaffYears<'a> {
         work
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_year_before_counts_where_the_current_one_has_less_than_half_of_its_rows() {
+        type Rows = &'static [(i32, usize)];
+        let cases: [(Rows, &[i32]); 6] = [
+            (&[], &[]),
+            (&[(2026, 4)], &[2026]),
+            (&[(2025, 9), (2026, 4)], &[2026, 2025]),
+            (&[(2025, 8), (2026, 4)], &[2026]),
+            (&[(2025, 1), (2026, 4)], &[2026]),
+            (&[(2024, 90), (2025, 8), (2026, 4)], &[2026]),
+        ];
+        for (rows, expected) in cases {
+            assert_eq!(counted(&rows.iter().copied().collect()), expected, "{rows:?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
-use rollcall_proto::roster::Student;
+use rollcall_proto::roster::{Address, Email, Student};
 use rollcall_store::{board::Ask, plan::NewPlan};
 use serde_json::json;
 
@@ -53,7 +53,9 @@ fn a_record_and_its_view_have_one_fingerprint() {
 
 #[test]
 fn every_field_counts_for_the_fingerprint() {
-    let record = record(&Sis::with_students(1), 1);
+    let mut record = record(&Sis::with_students(1), 1);
+    record.person.emails.push(Email { address: "a@example.org".to_owned(), ..Email::default() });
+    record.person.addresses.push(Address::default());
     let of = |record: &Student, status| Fingerprinter::default().of(&StudentView::of_record(record), status);
     let plain = of(&record, Status::Enrolled);
     assert_ne!(of(&record, Status::Inactive), plain);
@@ -76,6 +78,12 @@ fn every_field_counts_for_the_fingerprint() {
         |r| r.enrollments[0].withdrawal_date = r.enrollments[0].entry_date,
         |r| r.enrollments[0].entry_code = None,
         |r| r.connection = 1,
+        |r| r.person.name_id = "77".to_owned(),
+        |r| r.person.emails[0].address = "b@example.org".to_owned(),
+        |r| r.person.addresses[0].city = Some("Austin".to_owned()),
+        |r| r.contacts[0].id = "77".to_owned(),
+        |r| r.contacts[0].person.phones[0].number = "77".to_owned(),
+        |r| r.enrollments[0].id = "77".to_owned(),
     ];
     for (number, change) in changes.iter().enumerate() {
         let mut edited = record.clone();
@@ -170,6 +178,16 @@ fn names_on_the_student_row_stand_in_for_a_missing_name_row() {
     sis.row(STUDENT, 1)["LastName"] = json!("Li");
     let person = record(&sis, 1).person;
     assert_eq!((person.name_id.as_str(), person.last_name.as_deref()), ("2", Some("Li")));
+    sis.row(STUDENT, 1)["NameID"] = json!(null);
+    assert_eq!(record(&sis, 1).person.last_name.as_deref(), Some("Li"), "and where none is named");
+}
+
+#[test]
+fn the_code_by_which_a_student_left_is_kept() {
+    let mut sis = Sis::with_students(1);
+    assert_eq!(record(&sis, 1).enrollments[0].withdrawal_code, None);
+    sis.withdraw(1, "2025-10-01", 92);
+    assert_eq!(record(&sis, 1).enrollments[0].withdrawal_code.as_deref(), Some("98"));
 }
 
 #[test]
@@ -266,6 +284,42 @@ fn a_current_year_that_no_entity_tells_is_the_one_that_the_year_tables_flag() {
         let reason = plan.skips.first().map(|skip| skip.reason.as_str());
         assert_eq!((plan.counts.added, reason), expected, "{what}");
     }
+}
+
+#[test]
+fn years_and_schools_are_told_by_the_table_that_knows_best() {
+    let mut sis = Sis::with_students(1);
+    // The year tables flag 9 for the entity that was asked. This one says itself which year is current.
+    sis.row("District/Entity", 41)["SchoolYearIDCurrent"] = json!(10);
+    for (id, entity, school, default) in [
+        (1, 41, 80, false),
+        (2, 41, 90, true),
+        (3, 41, 100, false),
+        (4, 41, 95, true),
+        (5, 42, 70, false),
+        (6, 42, 60, false),
+    ] {
+        sis.add(
+            "Enrollment/EntitySchool",
+            json!({"EntitySchoolID": id, "EntityID": entity, "SchoolID": school, "IsDefaultSchoolForEntity": default}),
+        );
+    }
+    let mut facts = sis.facts();
+    let pull = facts.pulls.remove(0);
+    let looks = Looks::open(pull.fragments, pull.board.as_ref().unwrap()).unwrap();
+    // The metadata stands in where no row numbers a year.
+    let tables = Tables::of(&looks.first, &[(7, 2024), (9, 2000)].into());
+    let years = [7, 8, 9, 10, 11].map(|year| tables.ending(Some(year)));
+    assert_eq!(years, [Some(2024), Some(2025), Some(2026), Some(2027), None]);
+    assert_eq!([Some(41), Some(42), None].map(|entity| tables.current(entity)), [Some(2027), Some(2026), Some(2026)]);
+    let fact = |year, entity| tables.year_fact(Some(year), Some(entity));
+    let ending = |of, current| status::YearFact::Ending { of, current };
+    assert_eq!([fact(9, 41), fact(10, 42)], [ending(2026, 2027), ending(2027, 2026)]);
+    assert_eq!(fact(11, 41), status::YearFact::Unresolved);
+    assert_eq!(
+        [Some(41), Some(42), Some(43), None].map(|entity| tables.school_of(entity)),
+        [Some(95), Some(70), None, None]
+    );
 }
 
 /// An access to which neither table is granted. What the metadata calls current is all that is known of years.

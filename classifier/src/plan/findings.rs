@@ -135,3 +135,25 @@ fn where_odd(odd: &Odd) -> String {
     let more = if odd.rows.len() > NAMED { " and others" } else { "" };
     if named.is_empty() { String::new() } else { format!(": {named}{more}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_few_are_named_and_the_others_counted() {
+        let named = "1, 2, 3, 4, 5";
+        for (count, lists, odd) in [
+            (0, "students ".to_owned(), String::new()),
+            (1, "students 1".to_owned(), ": 1".to_owned()),
+            (5, format!("students {named}"), format!(": {named}")),
+            (6, format!("students {named} and 1 more"), format!(": {named} and others")),
+            (9, format!("students {named} and 4 more"), format!(": {named} and others")),
+        ] {
+            let ids: Vec<String> = (1..=count).map(|id| id.to_string()).collect();
+            assert_eq!(listed("students", &ids.iter().map(String::as_str).collect::<Vec<_>>()), lists);
+            let rows = ids.into_iter().take(NAMED + 1).collect();
+            assert_eq!(where_odd(&Odd { count, rows }), odd);
+        }
+    }
+}

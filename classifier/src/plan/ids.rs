@@ -48,7 +48,7 @@ pub(super) fn people_moved(facts: &PlanFacts, looks: &[Looks]) -> Vec<(String, S
 
 /// Of whom something was said, as far as they are a connection's: of several connections, those whose id has its prefix, and no
 /// other's where it has none.
-fn said_of(facts: &PlanFacts, prefix: &str) -> Vec<String> {
+pub(super) fn said_of(facts: &PlanFacts, prefix: &str) -> Vec<String> {
     let connections = &facts.district.connections;
     let prefixes = connections.iter().filter_map(|connection| connection.id_prefix.as_deref()).map(str::to_lowercase);
     let longer: Vec<String> = prefixes.filter(|other| other.len() > prefix.len()).collect();

@@ -3,12 +3,13 @@
 
 use rollcall_proto::{
     id::{ConnectionNo, StudentId},
-    roster::{Contact, Enrollment, School, Staff, Student},
+    roster::{Contact, Enrollment, Rule, School, Staff, Student},
 };
-use rollcall_store::district::StaffScope;
+use rollcall_store::{board::Progress, district::StaffScope};
 use serde_json::{Value, json};
 
 use super::{
+    ids::said_of,
     oneroster_tests::{Campus, DISTRICT, SCHOOL, day, guardian, remembered, role, student},
     thinned_tests::plan_of,
     *,
@@ -121,7 +122,10 @@ fn guardians_are_whoever_is_named_from_either_side_once() {
         user("G6", "guardian", &json!({"agents": [named("A")], "status": "inactive"})),
         user("G7", "guardian", &json!({"agents": [named("B")]})),
     ];
-    let told = contacts(&Campus::of(users));
+    let campus = Campus::of(users);
+    let all = record(&campus).contacts;
+    assert!(all.iter().all(|contact| contact.person.name_id == contact.id), "whose values are kept is told by it");
+    let told = contacts(&campus);
     let word = |id: &str, word: Option<&str>| (id.to_owned(), word.map(str::to_owned));
     let mut expected =
         vec![word("G1", Some("parent")), word("G2", Some("Relative")), word("G3", Some("guardian")), word("G5", None)];
@@ -228,10 +232,17 @@ fn each_student_is_remembered_alone() {
     let old =
         Enrollment { id: "S1@2024-08-13".to_owned(), entry_date: Some(day("2024-08-13")), ..Enrollment::default() };
     let mut campus = Campus::of(["A", "AB", "B"].map(|id| student(id, "2025-11-20", None)).to_vec());
-    campus.remembered = vec![remembered("AB", old, Some(day("2025-07-01")))];
-    let events = testing::events(&campus.plan());
-    let statuses: Vec<&str> = events.iter().map(|event| event.to.as_str()).collect();
-    assert_eq!(statuses, ["PRE_ENROLLED", "ENROLLED", "PRE_ENROLLED"]);
+    for known in [&["AB"][..], &["B"], &["A", "B"], &["A", "AB", "B"], &[]] {
+        let of = |id: &&str| remembered(id, old.clone(), Some(day("2025-07-01")));
+        campus.remembered = known.iter().map(of).collect();
+        let events = testing::events(&campus.plan());
+        let enrolled: Vec<&str> = events
+            .iter()
+            .filter(|event| event.to.as_str() == "ENROLLED")
+            .map(|event| event.student_id.0.as_str())
+            .collect();
+        assert_eq!((events.len(), enrolled), (3, known.to_vec()), "the others begin another day");
+    }
 }
 
 /// 1.1 and 1.2 at once: who is moved to another id, and who is not.
@@ -289,4 +300,87 @@ fn who_is_unlinked_is_counted_where_most_are() {
         let of = |connection| oneroster::unlinked(&looks[0].first, connection, "", &facts.stored);
         assert_eq!((of(0), of(1)), (expected, 0), "{kept} of ten are listed, and {new} others");
     }
+}
+
+/// Of several sources, what was said of somebody is one source's alone: whose prefix is the longest that the id begins with.
+#[test]
+fn what_was_said_is_looked_for_in_the_source_whose_prefix_it_has() {
+    let mut facts = Campus::of(Vec::new()).facts();
+    facts.said_of = ["t1", "b-t2", "b-c-t3", "x-t4"].map(str::to_owned).to_vec();
+    assert_eq!(said_of(&facts, "B-"), facts.said_of, "there is but one source");
+    for prefix in [Some("B-"), Some("B-C-")] {
+        let mut other = facts.district.connections[0].clone();
+        other.id_prefix = prefix.map(str::to_owned);
+        facts.district.connections.push(other);
+    }
+    for (prefix, own) in [("", vec!["t1", "x-t4"]), ("B-", vec!["b-t2"]), ("B-C-", vec!["b-c-t3"]), ("Y-", vec![])] {
+        assert_eq!(said_of(&facts, prefix), own, "{prefix:?}");
+    }
+}
+
+/// A source that failed says nothing of who is listed no more.
+#[test]
+fn nobody_is_counted_as_unlinked_by_a_source_that_failed() {
+    let mut campus = Campus::of((0..4).map(|n| student(&format!("s{n}"), "2025-08-13", None)).collect());
+    campus.night();
+    campus.users = (0..4).map(|n| student(&format!("A-{n}"), "2025-08-13", None)).collect();
+    let counted = |change: fn(&mut PullIn)| {
+        let mut facts = campus.facts();
+        let looks = open(&mut facts.pulls).unwrap();
+        facts.stored.sort_by(diff::by_id);
+        change(&mut facts.pulls[0]);
+        unlinked(&facts, &looks)
+    };
+    assert_eq!(counted(|_| ()), 4);
+    assert_eq!(counted(|pull| pull.pull.state = PullState::Failed), 0);
+    assert_eq!(counted(|pull| pull.board = None), 0);
+}
+
+/// Beside a school that is attended today, the district itself says nothing more.
+#[test]
+fn roles_are_kept_as_enrollments_with_their_dates() {
+    let mut child = student("A", "2025-08-13", Some("2026-05-29"));
+    let roles = child["roles"].as_array_mut().unwrap();
+    roles.push(role("student", ("S2", false, "2025-09-01", None)));
+    roles.push(role("student", (DISTRICT, false, "2025-09-01", None)));
+    let kept = record(&Campus::of(vec![child])).enrollments;
+    let told = |one: &Enrollment| (one.entity.clone(), one.entry_date, one.withdrawal_date, one.default_entity);
+    let expected = [
+        (SCHOOL.to_owned(), Some(day("2025-08-13")), Some(day("2026-05-29")), true),
+        ("S2".to_owned(), Some(day("2025-09-01")), None, false),
+    ];
+    assert_eq!(kept.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+fn attended(from: &str, until: Option<&str>) -> Enrollment {
+    Enrollment {
+        id: format!("S9@{from}"),
+        entry_date: Some(day(from)),
+        withdrawal_date: until.map(day),
+        school: Some("099".to_owned()),
+        ..Enrollment::default()
+    }
+}
+
+#[test]
+fn who_left_last_from_a_school_that_is_not_listed_any_more_was_there() {
+    let mut campus = Campus::of(vec![student("A", "2024-08-13", Some("2025-01-10"))]);
+    campus.remembered = vec![remembered("A", attended("2025-02-01", Some("2025-05-29")), Some(day("2025-07-01")))];
+    assert_eq!(record(&campus).school.as_deref(), Some("099"));
+}
+
+/// It may have lost the role that it does not show.
+#[test]
+fn a_torn_pull_is_no_proof_that_what_is_remembered_is_over() {
+    let mut campus = Campus::of(vec![student("A", "2025-11-20", None)]);
+    campus.remembered = vec![remembered("A", attended("2024-08-13", None), None)];
+    let rule = |torn: bool| {
+        let mut facts = campus.facts();
+        if torn {
+            let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+            listings.last_mut().unwrap().progress = Progress::Failed("status 503".to_owned());
+        }
+        testing::events(&plan_of(facts, &campus))[0].rule
+    };
+    assert_eq!([false, true].map(rule), [Rule::FutureAfterPast, Rule::Current]);
 }

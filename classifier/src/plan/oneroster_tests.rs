@@ -485,7 +485,7 @@ fn what_was_said_about_staff_follows_them_to_their_other_ids() {
     };
     let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
     // Neither a student's id, nor one of two people, nor one that somebody has today, nor any that is no id of 1.1.
-    let said = ["t1", "a2", "s3", "t3", "t4", "t6", "1", "n-1", "t", "tt1", "t1@example.org"];
+    let said = ["t1", "a2", "s1", "s3", "t3", "t4", "t6", "1", "11", "n-1", "t", "tt1", "t1@example.org"];
     assert_eq!(moved("", &said), [pair("a2", "N-2"), pair("t1", "N-1")]);
     assert_eq!(moved("B-", &["b-t1", "t1"]), [pair("b-t1", "B-N-1"), pair("t1", "N-1")]);
 }

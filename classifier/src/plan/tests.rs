@@ -12,7 +12,7 @@ use rollcall_store::{
 };
 use serde_json::json;
 
-use super::*;
+use super::{plan as plan_of, *};
 use crate::{
     diff::NOT_CONFIRMED,
     status::NO_ENROLLMENT_IN_WINDOW,
@@ -117,6 +117,25 @@ fn whoever_leaves_or_is_gone_is_looked_at_twice() {
         ]
     );
     assert_eq!((second.counts.removed, second.counts.changed, second.counts.missing), (2, 1, 1));
+}
+
+/// However many come, change and go: what is done and undone in one night is no empty plan.
+#[test]
+fn a_plan_is_empty_where_nobody_comes_changes_or_goes() {
+    let roster = Roster::of(&Sis::with_students(5));
+    for edits in [
+        vec![Edit::Enroll(20), Edit::Rename(1)],
+        vec![Edit::Rename(1), Edit::Forget(2)],
+        vec![Edit::Enroll(20), Edit::Forget(2)],
+        vec![Edit::Enroll(20), Edit::Rename(1), Edit::Forget(2), Edit::Forget(3)],
+    ] {
+        let mut sis = Sis::with_students(5);
+        for edit in &edits {
+            apply(&mut sis, edit);
+        }
+        assert_eq!(night(&roster, &sis).verdict, Verdict::Release, "{edits:?}");
+    }
+    assert_eq!(night(&roster, &Sis::with_students(5)).verdict, Verdict::Nothing);
 }
 
 #[test]
@@ -433,12 +452,30 @@ fn a_run_without_a_source_or_a_grant_fails_and_says_which() {
     let mut facts = sis.facts();
     facts.pulls[0].pull.state = PullState::Failed;
     facts.pulls[0].pull.reason = Some("host not found".to_owned());
-    let Verdict::Fail(reason) = roster.plan(facts).verdict else { panic!("must fail") };
-    assert_eq!(reason, "connection-failed: host not found");
+    let failed = roster.plan(facts);
+    assert_eq!(failed.verdict, Verdict::Fail("connection-failed: host not found".to_owned()));
+    assert_eq!(failed.roster_version, 1, "by which it is known what the plan was made from");
     let mut facts = sis.facts();
     facts.pulls[0].pull.discovery.as_mut().unwrap().fatal = vec!["Student/Student.NameID".to_owned()];
     let Verdict::Fail(reason) = roster.plan(facts).verdict else { panic!("must fail") };
     assert!(reason.contains("Student/Student.NameID"), "{reason}");
+}
+
+/// The kinds of people and values that listings of OneRoster hold are counted of those alone.
+#[test]
+fn what_is_counted_of_oneroster_is_not_looked_for_elsewhere() {
+    let mut facts = two_connections(&Sis::with_students(2), &Sis::with_students(2));
+    let rows =
+        |plan: &NewPlan| plan.baselines.iter().flat_map(|(_, last)| last.rows.clone().into_keys()).collect::<Vec<_>>();
+    let plan = Roster::default().plan(two_connections(&Sis::with_students(2), &Sis::with_students(2)));
+    assert!(!rows(&plan).is_empty() && rows(&plan).iter().all(|name| !name.starts_with("users")), "{:?}", rows(&plan));
+    // One that failed has nothing to count: that it failed is all that is said of it.
+    facts.district.connections[1].kind = SisKind::OneRoster;
+    facts.pulls[1].pull.state = PullState::Failed;
+    let baseline = Baseline { rows: [("users/students".to_owned(), 2)].into(), ..Baseline::default() };
+    facts.pulls[1].baseline = Some(baseline);
+    let plan = plan_of(facts, &mut Roster::default()).unwrap();
+    assert_eq!(codes(&plan), ["connection-failed"]);
 }
 
 /// Two connections: the second one's students have a prefix.
@@ -548,11 +585,12 @@ proptest! {
         for batch in &plan.batches {
             prop_assert!(batch.events <= 256);
         }
-        // Equal facts, equal plan: whatever order pages were collected in, whatever their size.
-        let mut facts = sis.facts();
+        // Equal facts, equal plan: whatever order pages were collected in, whatever their size, and whatever order what is
+        // stored was read in.
+        let mut facts = roster.beside(sis.facts());
         shuffle(&mut facts, seed);
         let first = roster.plan(sis.facts());
-        let shuffled = roster.plan(facts);
+        let shuffled = plan_of(facts, &mut roster.clone()).unwrap();
         prop_assert_eq!((first.hash, &first.verdict), (shuffled.hash, &shuffled.verdict));
         let larger = roster.plan(Sis { page_size: 50, ..sis.clone() }.facts());
         prop_assert_eq!(first.hash, larger.hash);

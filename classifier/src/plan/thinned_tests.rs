@@ -102,6 +102,36 @@ fn a_field_switched_off_or_on_while_it_is_listed_stays_as_it_is_stored() {
     }
 }
 
+/// Who is not listed has left only where everybody is told of.
+#[test]
+fn a_pull_tells_of_everybody_unless_it_is_torn_or_a_kind_of_people_is_not_shown() {
+    let whole = || Completeness { complete: true, ..Completeness::default() };
+    let one = |name: &str| BTreeSet::from([name.to_owned()]);
+    for (judged, expected) in [
+        (whole(), true),
+        (Completeness::default(), false),
+        (Completeness { failed_supporting: one("demographics"), ..whole() }, false),
+        (Completeness { empty_supporting: one("users/guardians"), ..whole() }, false),
+        (Completeness { empty_supporting: one("Demographics/NamePhone"), ..whole() }, false),
+        (Completeness { empty_supporting: one("users/staff.email"), ..whole() }, true),
+    ] {
+        assert_eq!(judged.tells_of_everybody(), expected, "{judged:?}");
+    }
+}
+
+/// A row that is marked as deleted has no value, whatever still stands in it.
+#[test]
+fn values_of_rows_that_are_all_marked_as_deleted_are_nobodys() {
+    let mut campus = families();
+    campus.night();
+    for row in &mut campus.demographics {
+        row["status"] = json!("tobedeleted");
+    }
+    let plan = campus.plan();
+    assert_eq!((plan.counts.unchanged, plan.counts.changed), (8, 0), "{:?}", plan.findings);
+    assert_eq!(found(&plan, "listing-empty"), ["demographics.birthDate", "demographics.sex"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

@@ -136,6 +136,14 @@ fn a_link_is_pushed_where_the_sis_does_not_show_it() {
         ("sent to a SIS that tells none", Some("a"), Some("a"), ShownLink::NotTold, pushed, None),
         ("another in a SIS that tells none", Some("a"), Some("b"), ShownLink::NotTold, due, None),
         ("another one", Some("a"), Some("b"), to("a"), due, None),
+        (
+            "another one to the same flag",
+            Some("http://a/l?flag=F1"),
+            Some("http://b/l?flag=F1"),
+            to("http://a/l?flag=F1"),
+            due,
+            None,
+        ),
         ("not shown", Some("a"), Some("a"), ShownLink::Nothing, pushed, None),
         (
             "spelled otherwise",
@@ -164,11 +172,14 @@ fn a_link_is_pushed_where_the_sis_does_not_show_it() {
         assert_eq!(flag.why.as_deref(), why, "{what}");
     }
     // What is over is not pushed anew for its link, and a program made anew is nobody's edit.
-    let over = |link: &str| PushedFlag { link: Some(link.to_owned()), ..target(Some(20)) };
-    let ended = Flag { pushed: Some(over("a")), ..self::pushed(Some(20)) };
-    let seen = ActualFlag { link: to("a"), ..shown(&target(Some(20))) };
-    let decision = run(Some(&ended), Wish::Shown(over("b")), Seen::There(&seen), OnDrift::Report);
-    assert_eq!((decision.flag.unwrap().due, decision.drift), (false, None));
+    let today = (now().date_naive() - day(0)).num_days();
+    for (end, due) in [(20, false), (today - 1, false), (today, true)] {
+        let over = |link: &str| PushedFlag { link: Some(link.to_owned()), ..target(Some(end)) };
+        let ended = Flag { pushed: Some(over("a")), ..self::pushed(Some(end)) };
+        let seen = ActualFlag { link: to("a"), ..shown(&target(Some(end))) };
+        let decision = run(Some(&ended), Wish::Shown(over("b")), Seen::There(&seen), OnDrift::Report);
+        assert_eq!((decision.flag.unwrap().due, decision.drift), (due, None), "ends on day {end} of {today}");
+    }
     let anew = PushedFlag { program_sis_id: "other".to_owned(), ..target(None) };
     let decision = run(Some(&self::pushed(None)), Wish::Shown(anew), Seen::Nothing, OnDrift::Report);
     assert_eq!((decision.flag.unwrap().due, decision.drift), (true, None));
@@ -199,6 +210,15 @@ fn what_a_look_alone_settles_is_told() {
         assert_eq!(seen_as_wished(before.as_ref(), &right).map(|(action, _)| action), action, "{what}");
     }
     assert_eq!(seen_as_wished(None, &state(FlagState::Wanted)), None, "nothing is settled");
+    // Why, by whether it was this that was sent.
+    let why = |state, ends| {
+        let before = Flag { state, pushed: Some(target(ends)), ..right.clone() };
+        seen_as_wished(Some(&before), &right).map(|(_, why)| why)
+    };
+    let unknown = Some("the SIS has it: an answer was lost, or somebody was before us");
+    assert_eq!([None, Some(30)].map(|ends| why(FlagState::Accepted, ends)), [Some("accepted before"), unknown]);
+    let again = Some("the SIS shows it again as it was pushed");
+    assert_eq!([None, Some(30)].map(|ends| why(FlagState::Drift, ends)), [again, unknown]);
 }
 
 #[test]

@@ -371,6 +371,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_of_a_facet_is_answered_for_each() {
+        let named = |wanted: &dyn Fn(Facet) -> bool| {
+            Facet::all().filter(|facet| wanted(*facet)).map(Facet::name).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&Facet::is_essential), ["users/students"]);
+        assert_eq!(named(&|facet| !facet.is_judged()), ["users/students.agents", "users/guardians.agents"]);
+        let rare = ["users/students.middleName", "users/guardians.middleName", "users/staff.middleName"];
+        assert_eq!(named(&Facet::is_rare), rare);
+        let people = ["users/students", "users/guardians", "users/staff"];
+        let of_both = ["agents", "givenName", "middleName", "familyName", "email", "phone", "sms"];
+        let of_several: Vec<String> =
+            people.map(str::to_owned).into_iter().chain(of_both.map(|value| format!("users.{value}"))).collect();
+        assert_eq!(named(&|facet| !facet.is_of_one()), of_several);
+        assert_eq!(named(&|facet| !Facet::is_value(facet.name())), people);
+        assert!(!Facet::is_value("Demographics/Name") && !Facet::is_value("users"));
+        for (staff, wanted) in [(StaffScope::None, false), (StaffScope::Active, true), (StaffScope::Teachers, true)] {
+            let reads = Reads { state_id_from: STATE_ID, staff };
+            for facet in Facet::all() {
+                let of_staff = facet.name().starts_with("users/staff");
+                assert_eq!(facet.is_wanted(reads), wanted || !of_staff, "{facet:?}, {staff:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_narrower_one_says_nothing_where_a_wider_one_does() {
         let rests_on = |facet: Facet| facet.rests_on().map(Facet::name).collect::<Vec<_>>();
         assert_eq!(rests_on(Facet::Of(Students, Email)), ["users/students", "users.email"]);

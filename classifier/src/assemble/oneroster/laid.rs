@@ -145,7 +145,7 @@ impl<'a> Laid<'a> {
         }
         let counts = self.counts_before();
         if unknown * 2 > counts.students {
-            return Some("there are half as many new students as others, or more");
+            return Some("there are more than half as many new students as others");
         }
         if counts.guardians > 0 && told().any(|(row, old)| self.names_a_stranger(row, old)) {
             return Some("a guardian is named of whom no row tells");

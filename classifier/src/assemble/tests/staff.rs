@@ -120,6 +120,16 @@ fn staff_are_those_who_are_wanted_in_the_current_year() {
     }
 }
 
+/// Pages that were asked for without a year, by a program that knew none.
+#[test]
+fn a_row_of_no_year_counts_and_one_of_a_year_in_no_table_does_not() {
+    let row = |key: i64, year: Value| json!({"StaffEntityYearID": key, "StaffID": key, "EntityID": 41, "IsActive": true, "SchoolYearID": year});
+    let mut facts = school().facts();
+    facts.district.connections[0].staff = StaffScope::Active;
+    testing::add_listing(&mut facts, testing::ask(STAFF_YEAR), &[row(1, Value::Null), row(2, json!(77))]);
+    assert_eq!(shown(&Roster::default().plan(facts).staff), [("1", false, vec!["41"])]);
+}
+
 /// Years flip entity by entity, and staff are set up for the new one some time after.
 #[test]
 fn an_entity_without_anybody_in_its_new_year_keeps_the_staff_of_the_last() {

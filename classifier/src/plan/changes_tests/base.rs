@@ -78,17 +78,23 @@ fn staff_leave_by_a_row_of_theirs_or_on_a_night_of_everything() {
     let here = ["t1", "t2", "t3"].map(|id| teacher(id, "active", "teacher"));
     stored.kept[0].push(here.to_vec());
     let told = vec![teacher("t2", "tobedeleted", "teacher"), teacher("t3", "active", "guardian")];
-    let night = |changed: Option<[Vec<Value>; 2]>| {
+    let night = |changed: Option<[Vec<Value>; 2]>, torn: bool| {
         let mut facts = stored.clone().facts(&people, changed);
+        if torn {
+            let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+            listings.last_mut().unwrap().progress = Progress::Failed("status 503".to_owned());
+        }
         facts.district.connections[0].staff = rollcall_store::district::StaffScope::Active;
         facts.staff = ["t1", "t2", "t3", "t4"].map(str::to_owned).to_vec();
         facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
         plan(facts, &mut stored.clone()).unwrap()
     };
-    let by_changes = night(Some([told, Vec::new()]));
+    let by_changes = night(Some([told.clone(), Vec::new()]), false);
     let listed: Vec<&str> = by_changes.staff.iter().map(|member| member.id.as_str()).collect();
     assert_eq!((listed, by_changes.staff_whole), (vec!["t1"], false));
     assert_eq!(by_changes.staff_gone, ["t2", "t3"], "t4 is absent, which proves nothing");
-    let by_everything = night(None);
+    let by_everything = night(None, false);
     assert!(by_everything.staff_whole && by_everything.staff_gone.is_empty());
+    let torn = night(Some([told, Vec::new()]), true);
+    assert_eq!((torn.staff_whole, torn.staff_gone.len()), (false, 0), "a pull that is not proved complete ends nobody");
 }

@@ -39,18 +39,20 @@ fn who_goes_without_a_word_is_not_made_up_for_by_one_marked_as_deleted() {
         befall(&mut people, 3, Event::Gone);
         user(&people, 3).unwrap()
     };
-    let asked = |counted: Option<bool>| {
+    let asked = |counted: Option<bool>, ever: Option<i64>| {
         let mut facts = stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
         let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
         // Twelve were there; of them one is marked, and one is not listed.
         discovery.totals.insert("users".to_owned(), 11);
         discovery.totals.remove("demographics");
-        discovery.ever.clear();
+        discovery.ever = ever.map(|ever| ("users".to_owned(), ever)).into_iter().collect();
         let remembered = &mut facts.pulls[0].baseline.as_mut().unwrap().counts_deleted;
         *remembered = counted.map(|counted| ("users".to_owned(), counted)).into_iter().collect();
         matches!(plan_or_ask(facts, &mut stored.clone()).unwrap(), Planned::AskEverything(_))
     };
-    assert_eq!((asked(Some(true)), asked(None), asked(Some(false))), (true, true, false));
+    assert_eq!([Some(true), None, Some(false)].map(|counted| asked(counted, None)), [true, true, false]);
+    // The filter that admits all tells it tonight: of as many as without it, those marked as deleted are some.
+    assert_eq!([11, 12].map(|ever| asked(None, Some(ever))), [true, false]);
 }
 
 /// Whether the source's totals count those marked as deleted is told by its listings, and kept.
@@ -64,11 +66,13 @@ fn what_a_source_counts_is_learnt() {
     let learnt = |facts: PlanFacts| plan(facts, &mut stored.clone()).unwrap().baselines[0].1.counts_deleted.clone();
     let users = |counted: bool| BTreeMap::from([("users".to_owned(), counted)]);
     assert_eq!(learnt(stored.clone().facts(&people, None)), BTreeMap::new(), "none is shown");
-    let changes = || stored.clone().facts(&people, Some([vec![deleted.clone()], Vec::new()]));
+    let changes_of = |rows: Vec<Value>| stored.clone().facts(&people, Some([rows, Vec::new()]));
+    let changes = || changes_of(vec![deleted.clone()]);
     let totalling = |mut facts: PlanFacts, total: i64| {
         facts.pulls[0].pull.discovery.as_mut().unwrap().totals.insert("users".to_owned(), total);
         facts
     };
+    assert_eq!(learnt(totalling(changes_of(Vec::new()), 12)), BTreeMap::new(), "none is marked");
     assert_eq!(learnt(totalling(changes(), 11)), users(false), "the total that fits");
     assert_eq!(learnt(totalling(changes(), 12)), users(true));
 
@@ -111,7 +115,7 @@ fn people_of_whom_no_row_tells_have_everything_asked_for() {
     let people = first_people();
     let mut stored = Stored::default();
     stored.night(&people, None).unwrap();
-    let told = |users: Vec<Value>, others: Vec<Value>| {
+    let told_over = |stored: &Stored, users: Vec<Value>, others: Vec<Value>| {
         let rows = [users, others];
         let mut facts = stored.clone().facts(&people, Some(rows));
         facts.pulls[0].pull.discovery.as_mut().unwrap().totals.clear();
@@ -120,6 +124,7 @@ fn people_of_whom_no_row_tells_have_everything_asked_for() {
             Planned::AskEverything(lacking) => lacking[0].1.clone(),
         }
     };
+    let told = |users, others| told_over(&stored, users, others);
     let new = |id: u32| {
         let mut row = user(&people, 1).unwrap();
         row["sourcedId"] = json!(format!("u{id}"));
@@ -138,6 +143,36 @@ fn people_of_whom_no_row_tells_have_everything_asked_for() {
     let mut guardian = user(&people, 100).unwrap();
     guardian["sourcedId"] = json!("u199");
     assert_eq!(told(vec![named, guardian], Vec::new()), "");
+    // Whoever is marked as deleted is nobody's guardian any more, but a student names this one.
+    let deleted = |id: u32| {
+        let mut row = user(&people, 100).unwrap();
+        (row["sourcedId"], row["status"]) = (json!(format!("u{id}")), json!("tobedeleted"));
+        row
+    };
+    assert_eq!(told(vec![deleted(199)], Vec::new()), "");
+    assert!(told(vec![deleted(100)], Vec::new()).contains("names somebody who is marked as deleted"));
+    // Demographics say something where most students have them: five of eight, and not four.
+    let describing = |mut left: usize| {
+        let mut fewer = stored.clone();
+        for rows in &mut fewer.kept[1] {
+            rows.truncate(left);
+            left -= rows.len();
+        }
+        fewer
+    };
+    assert_eq!(told_over(&describing(4), vec![new(20)], Vec::new()), "");
+    assert!(told_over(&describing(5), vec![new(20)], Vec::new()).contains("demographics of a new student"));
+    // Where no guardian is shown at all, one more who is named and not shown is nothing new.
+    let mut without_guardians = stored.clone();
+    for rows in &mut without_guardians.kept[0] {
+        rows.retain(|row| row["sourcedId"].as_str().unwrap().len() < 4);
+    }
+    let mut naming = user(&people, 0).unwrap();
+    naming["agents"] = json!([{"sourcedId": "u100"}, {"sourcedId": "u199"}]);
+    assert_eq!(told_over(&without_guardians, vec![naming], Vec::new()), "");
+    // Half as many as there were may be new; more are the same under other ids, most likely.
+    let half = 20..24;
+    assert_eq!(told(half.clone().map(new).collect(), half.map(described).collect()), "");
     // A source that gives everybody other ids shows the old ones no more, and no row says so.
     let all = 20..25;
     let why = told(all.clone().map(new).collect(), all.map(described).collect());
