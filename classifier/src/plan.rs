@@ -22,7 +22,7 @@ use rollcall_store::{
     run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, Run},
 };
 
-use compared::{Compared, compared, schools, staff_gone, staff_is_whole};
+use compared::{Compared, compared, schools, staff_gone, staff_whole_of};
 use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, attending, people_moved, rekey, unlinked};
 use verdict::verdict;
@@ -176,7 +176,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     findings.extend(own_findings(&found, looks));
     findings.extend(of_no_connection(&facts.stored, facts.district.connections.len()));
     findings.extend(staff_untold.iter().map(|connection| staff_finding(*connection)));
-    let staff_whole = staff_is_whole(&judged, &sides, &staff_untold);
+    let staff_whole_of = staff_whole_of(&judged, &sides, &staff_untold);
+    let staff_whole = staff_whole_of.len() == sides.len();
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
     let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
@@ -195,6 +196,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         schools,
         staff,
         staff_whole,
+        staff_whole_of,
         staff_gone,
         people_moved: people_moved(&facts, looks),
     })

@@ -11,7 +11,7 @@ use rollcall_proto::id::{DistrictId, StudentId};
 use rollcall_store::flag::{FlagState, Participation, PushedFlag};
 use uuid::Uuid;
 
-use crate::participation::NAMESPACE;
+use crate::{diff::NOT_ENROLLED, participation::NAMESPACE};
 
 /// The id of a participation's flag, here and in the SIS: a UUID of version 5 (RFC 9562), so that a push repeated after
 /// a crash finds its own.
@@ -126,7 +126,7 @@ pub fn wish(
         return kept_back(FlagState::NoSisId, reason);
     };
     if pushed.is_none() && !student.is_some_and(|student| student.attending) {
-        return kept_back(FlagState::Wanted, "not-enrolled");
+        return kept_back(FlagState::Wanted, NOT_ENROLLED);
     }
     Wish::Shown(PushedFlag { starts_on: dates.starts_on, ends_on: dates.ends_on, sis_id, program_sis_id, link: None })
 }

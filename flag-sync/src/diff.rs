@@ -71,6 +71,23 @@ pub struct Decision {
     pub drift: Option<String>,
 }
 
+impl Decision {
+    /// For a student who does not attend and whose flag the SIS does not show: it is not made anew, whatever else is decided.
+    #[must_use]
+    pub fn not_made(self) -> Self {
+        let kept = |flag: Flag| match flag.due {
+            true => {
+                Flag { due: false, why: None, reason: flag.reason.or_else(|| Some(NOT_ENROLLED.to_owned())), ..flag }
+            }
+            false => flag,
+        };
+        Self { flag: self.flag.map(kept), ..self }
+    }
+}
+
+/// Why a student who does not attend gets no new flag.
+pub(crate) const NOT_ENROLLED: &str = "not-enrolled";
+
 /// Why a flag is pushed again after reading back: once. The second time it has failed.
 pub(crate) const NOT_READ_BACK: &str = "not-read-back";
 

@@ -235,6 +235,8 @@ impl Work {
             };
             let known = before.map(|flag| Flag { pushed, ..flag.clone() });
             let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
+            let attends = students.get(&one.student).is_some_and(|student| student.attending);
+            let decision = if seen == Seen::Nothing && !attends { decision.not_made() } else { decision };
             let decided = decision.flag.map(|flag| self.noted(flag));
             if let Some(flag) = decided.filter(|flag| Some(flag) != before) {
                 ledger.extend(self.lines(before, &flag, decision.drift));

@@ -79,6 +79,8 @@ pub struct NewPlan {
     pub staff: Vec<Staff>,
     /// These are all the staff there are: others have left. Only of complete pulls of everything.
     pub staff_whole: bool,
+    /// The connections of which the same is so.
+    pub staff_whole_of: Vec<u16>,
     /// Staff who have left by a row of theirs, where `staff` is not all there are.
     pub staff_gone: Vec<String>,
     /// People of whom an administrator has said something, by the id that it was said of (in small letters), and the id that
@@ -102,6 +104,7 @@ impl NewPlan {
             schools: Vec::new(),
             staff: Vec::new(),
             staff_whole: false,
+            staff_whole_of: Vec::new(),
             staff_gone: Vec::new(),
             people_moved: Vec::new(),
         }

@@ -174,6 +174,8 @@ pub(crate) struct Side {
     #[serde(default)]
     pub(crate) staff_whole: bool,
     #[serde(default)]
+    pub(crate) staff_whole_of: Vec<u16>,
+    #[serde(default)]
     pub(crate) staff_gone: Vec<String>,
     #[serde(default)]
     pub(crate) people_moved: Vec<(String, String)>,
@@ -187,6 +189,7 @@ struct SideRef<'a> {
     schools: &'a [School],
     staff: &'a [Staff],
     staff_whole: bool,
+    staff_whole_of: &'a [u16],
     staff_gone: &'a [String],
     people_moved: &'a [(String, String)],
     baselines: &'a [(u16, Baseline)],
@@ -284,6 +287,7 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
         schools: &plan.schools,
         staff: &plan.staff,
         staff_whole: plan.staff_whole,
+        staff_whole_of: &plan.staff_whole_of,
         staff_gone: &plan.staff_gone,
         people_moved: &plan.people_moved,
         baselines: &plan.baselines,
@@ -311,6 +315,7 @@ fn directories(plan: &NewPlan) -> Directories<'_> {
         schools: &plan.schools,
         staff: &plan.staff,
         staff_whole: plan.staff_whole,
+        staff_whole_of: &plan.staff_whole_of,
         staff_gone: &plan.staff_gone,
         people_moved: &plan.people_moved,
     }

@@ -204,6 +204,7 @@ pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId, n
         schools: &side.schools,
         staff: &side.staff,
         staff_whole: side.staff_whole,
+        staff_whole_of: &side.staff_whole_of,
         staff_gone: &side.staff_gone,
         people_moved: &side.people_moved,
     };
@@ -217,6 +218,8 @@ pub(crate) struct Directories<'a> {
     pub(crate) staff: &'a [Staff],
     /// Staff who are not among these have left.
     pub(crate) staff_whole: bool,
+    /// Staff of these connections who are not among them have left.
+    pub(crate) staff_whole_of: &'a [u16],
     /// Staff of whom it is told that they have left.
     pub(crate) staff_gone: &'a [String],
     /// People under other ids.
@@ -276,8 +279,12 @@ async fn write_staff(
     }
     let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
     staff_here(tx, district, &ids).await?;
-    if directories.staff_whole && !ids.is_empty() {
-        staff_left(tx, district, &ids, now).await?;
+    if !ids.is_empty() {
+        match (directories.staff_whole, directories.staff_whole_of) {
+            (true, _) => staff_left(tx, district, &ids, now).await?,
+            (false, []) => {}
+            (false, connections) => staff_left_of(tx, district, &ids, connections, now).await?,
+        }
     }
     staff_gone(tx, district, directories.staff_gone, now).await?;
     let noted = staff.iter().filter(|member| member.connection.is_some());
@@ -305,6 +312,28 @@ async fn staff_left(tx: &mut Tx, district: &DistrictId, ids: &[&str], now: DateT
                     AND o.staff_id IN (SELECT value FROM json_each($2))))";
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids, now]).await.map(drop)
+}
+
+/// As [`staff_left`], of these connections alone.
+async fn staff_left_of(
+    tx: &mut Tx,
+    district: &DistrictId,
+    ids: &[&str],
+    connections: &[u16],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND NOT staff_id = ANY($2) \
+              AND connection = ANY($4) AND connection IN \
+                  (SELECT o.connection FROM staff o WHERE o.district = $1 AND o.staff_id = ANY($2))";
+    let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL \
+                AND staff_id NOT IN (SELECT value FROM json_each($2)) \
+                AND connection IN (SELECT value FROM json_each($4)) AND connection IN \
+                    (SELECT o.connection FROM staff o WHERE o.district = $1 \
+                     AND o.staff_id IN (SELECT value FROM json_each($2)))";
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let connections: Vec<i64> = connections.iter().map(|connection| i64::from(*connection)).collect();
+    let args = args![district, ids, now, connections];
+    tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args).await.map(drop)
 }
 
 /// The schools, where a source tells no name any more with the one that is stored: every school has one.

@@ -114,6 +114,15 @@ async fn a_take_over_is_planned_approved_by_its_digest_and_pushed() {
         let Body::FlagSync(sync) = &message.body else { panic!("{:?}", message.body) };
         assert_eq!((&message.district, sync.student.is_none()), (&district, true));
     }
+    assert_eq!(post(&caller, "flags/push?program=Special%20Education", None).await.status, StatusCode::ACCEPTED);
+    let delivery = tokio::time::timeout(Duration::from_secs(10), flags.next()).await.unwrap().unwrap();
+    let Body::FlagSync(sync) = delivery.message.unwrap().body else { panic!("another message") };
+    assert_eq!(sync.program.as_deref(), Some(PROGRAM));
+    let asked = site.store.asked_programs(&district).await.unwrap();
+    assert_eq!(asked.iter().map(|(program, _)| program.as_str()).collect::<Vec<_>>(), [PROGRAM]);
+    let unknown = post(&caller, "flags/push?program=Chess", None).await;
+    assert_problem(&unknown, StatusCode::UNPROCESSABLE_ENTITY, "switched-off");
+    assert_eq!(post(&caller, "flags/push?programme=Chess", None).await.status, StatusCode::BAD_REQUEST);
     let calls = site.take_overs.calls.lock().unwrap().clone();
     assert_eq!(calls[0], ("plan", "lone-star".to_owned(), PROGRAM.to_owned()));
     assert_eq!((calls[1].0, calls[1].1.as_str()), ("approve", "lone-star"));

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use reqwest::{StatusCode, header};
 use rollcall_sandbox::lti::Manners;
 use rollcall_store::{
+    district::ConnectionSecrets,
     document::{Author, NewDocument},
     lti::{Place, StaffAccess, StudentScope, UserAccess},
 };
@@ -306,6 +307,26 @@ async fn an_administrators_word_counts_before_the_roster() {
     }
     assert!(site.store.remove_lti_user(&district, TEACHER, "test", now()).await.unwrap());
     assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
+}
+
+/// The platform names the person without the connection's prefix, the administrator as the roster does.
+#[tokio::test]
+async fn an_administrators_word_counts_by_the_rosters_id_too() {
+    house!(site, district, platform, browser);
+    let mut file = site.store.district(&district).await.unwrap();
+    let (prefix, named) = TEACHER.split_at(1);
+    file.connections[0].id_prefix = Some(prefix.to_owned());
+    site.store.apply_district(&file, &[ConnectionSecrets::default()], "test", now()).await.unwrap();
+    platform.configure(|config| config.user.sourced_id = named.to_owned());
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
+    let access = |students| UserAccess { students, programs: Vec::new() };
+    site.store.put_lti_user(&district, TEACHER, &access(StudentScope::Nobody), "test", now()).await.unwrap();
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
+    site.store.put_lti_user(&district, named, &access(StudentScope::Everybody), "test", now()).await.unwrap();
+    let refused = browser.click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "the stricter of two words");
+    assert!(site.store.remove_lti_user(&district, TEACHER, "test", now()).await.unwrap());
+    assert_eq!(browser.click(&site, &district, &platform, OTHER_STUDENT).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -130,11 +130,12 @@ fn staff(
     Ok(all.into_values().collect())
 }
 
-/// Whether staff who are not listed have left: not by a night that asked for changes alone, nor by one with gaps or one that
-/// cannot tell.
-pub(super) fn staff_is_whole(judged: &[Completeness], sides: &[Side<'_>], untold: &[u16]) -> bool {
-    let told = untold.is_empty() && sides.iter().all(|side| !side.by_changes);
-    told && judged.iter().all(Completeness::tells_of_everybody)
+/// The connections whose staff have left where they are not listed: not one that asked for changes alone, nor one with gaps or
+/// that cannot tell.
+pub(super) fn staff_whole_of(judged: &[Completeness], sides: &[Side<'_>], untold: &[u16]) -> Vec<u16> {
+    let both = (0..).zip(judged.iter().zip(sides));
+    let whole = both.filter(|(_, (judged, side))| !side.by_changes && judged.tells_of_everybody());
+    whole.map(|(number, _)| number).filter(|number| !untold.contains(number)).collect()
 }
 
 /// Staff of whom a night of changes tells, by a row of theirs, that they are no longer any. An empty listing tells of

@@ -95,7 +95,8 @@ pub(super) fn of_no_connection(stored: &[StoredStudent], connections: usize) -> 
         weight: FindingWeight::Warning,
         code: "connection-removed".to_owned(),
         message: format!(
-            "{count} students who attend came from a connection that the district's file has no more: they stay as they are, and              nobody asks about them. Put the connection back until its SIS has withdrawn them"
+            "{count} students who attend came from a connection that the district's file has no more: they stay as they are, \
+             and nobody asks about them. Put the connection back until its SIS has withdrawn them"
         ),
         count: count as i64,
     })

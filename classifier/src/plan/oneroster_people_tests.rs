@@ -226,6 +226,32 @@ fn an_extended_role_makes_no_student_and_no_guardian() {
     assert_eq!((campus.counts().listed, record(&campus).enrollments.len()), (1, 1));
 }
 
+#[test]
+fn an_extended_role_makes_no_staff_of_families() {
+    let also = |id: &str, words: &[&str]| {
+        let mut row = user(id, words[0], &json!({}));
+        for word in &words[1..] {
+            row["roles"].as_array_mut().unwrap().push(role(word, (SCHOOL, false, "2024-08-01", None)));
+        }
+        row
+    };
+    let mut campus = Campus::of(vec![
+        student("A", "2025-08-13", None),
+        also("E1", &["ext:student"]),
+        also("E2", &["ext:Guardian"]),
+        also("E3", &["ext:emergencyContact"]),
+        also("E4", &["student", "ext:athlete"]),
+        also("E5", &["parent", "ext:volunteer"]),
+        also("T1", &["ext:districtAdmin"]),
+        also("T2", &["teacher", "parent", "ext:coach"]),
+        also("T3", &["EXT:nurse"]),
+    ]);
+    campus.staff_scope = StaffScope::Active;
+    let staff = campus.plan().staff;
+    let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
+    assert_eq!(ids, ["T1", "T2", "T3"]);
+}
+
 /// What is remembered of one student is none of another's, whose id begins alike.
 #[test]
 fn each_student_is_remembered_alone() {

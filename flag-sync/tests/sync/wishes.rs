@@ -27,6 +27,7 @@ on_both_engines! {
     an_unchanged_night_sends_no_write,
     edits_by_hand_are_reported_or_restored,
     a_status_ends_no_flag_and_makes_none,
+    a_flag_that_staff_deleted_is_not_made_anew_for_one_who_left,
     one_student_is_synced_at_once,
     one_program_is_synced_alone,
     a_program_that_was_asked_for_is_synced_without_its_message,
@@ -175,6 +176,28 @@ async fn a_status_ends_no_flag_and_makes_none(f: Fixture) {
     house.withdraw("a").await;
     house.settle().await;
     assert!(house.shown()["1"].1.is_some(), "the participation ends it");
+}
+
+async fn a_flag_that_staff_deleted_is_not_made_anew_for_one_who_left(f: Fixture) {
+    let house = House::create_new(f).await;
+    let mut restoring = house.file.clone();
+    restoring.programs[0].on_drift = OnDrift::Restore;
+    house.apply(&restoring).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    applied(house.store(), &house.district, 2, vec![gone("1")]).await;
+    for flag in house.campus.flags() {
+        house.campus.delete(&flag.id);
+    }
+    house.night().await;
+    house.night().await;
+    assert_eq!(house.shown().keys().collect::<Vec<_>>(), ["2"], "who attends has it restored");
+    assert_eq!(house.states().await["1"], ("drift", Some("deleted".to_owned())));
+    house.withdraw("a").await;
+    house.complete("c", "1", "2026-08-25", None).await;
+    house.settle().await;
+    assert_eq!(house.shown().keys().collect::<Vec<_>>(), ["2"], "nor by other dates");
 }
 
 async fn one_student_is_synced_at_once(f: Fixture) {

@@ -281,10 +281,11 @@ async fn places(tx: &mut Tx, config: &District, nowhere: Subject, today: NaiveDa
 }
 
 /// What an administrator may call a school of a connection: schools of two sources may have one code, so that it stands after
-/// the prefix like students' ids. Where there is one source, its own code means it too.
+/// the prefix like students' ids. Where there is one source, its own code means it too. A source that the file has no more has no
+/// schools that anybody could mean.
 fn called(config: &District, connection: u16, code: String) -> Vec<String> {
-    let prefix = config.connections.get(usize::from(connection)).and_then(|one| one.id_prefix.as_deref());
-    let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) else { return vec![code] };
+    let Some(source) = config.connections.get(usize::from(connection)) else { return Vec::new() };
+    let Some(prefix) = source.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) else { return vec![code] };
     let with_prefix = format!("{prefix}{code}");
     if config.connections.len() == 1 { vec![code, with_prefix] } else { vec![with_prefix] }
 }

@@ -17,6 +17,7 @@ use crate::{
 crate::on_both_engines! {
     staff_who_left_are_not_found,
     staff_are_of_the_source_that_lists_them,
+    staff_leave_a_source_that_tells_and_stay_in_another,
     staff_of_before_count_where_there_is_one_source,
     staff_stay_as_they_were_by_a_plan_of_before,
     staff_who_are_wanted_no_more_have_left,
@@ -73,8 +74,27 @@ async fn staff_are_of_the_source_that_lists_them(f: Fixture) {
         assert!(subject.schools.iter().all(|code| code == school) && !subject.schools.is_empty(), "{subject:?}");
     }
     let alone = sources(&f, "active", &["a-"]).await;
+    let subject = f.store.subject(&alone, "b-S2", today).await.unwrap().unwrap();
+    assert_eq!(subject.schools, [""; 0], "of a source that the file has no more, and 101 is another's");
     let subject = f.store.subject(&alone, "S1", today).await.unwrap().unwrap();
     assert!(["101", "a-101"].iter().all(|code| subject.schools.iter().any(|school| school == code)), "{subject:?}");
+}
+
+async fn staff_leave_a_source_that_tells_and_stay_in_another(f: Fixture) {
+    let district = sources(&f, "active", &["a-", "b-"]).await;
+    let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
+    lists_staff(&f, &district, 1, vec![of(0, "a-1"), of(0, "a-2"), of(1, "b-1"), of(1, "b-2")]).await;
+    let plan_with = async |seq: u32, staff: Vec<Staff>, whole: Vec<u16>| {
+        let run = run_at_plan(&f.store, &district, seq).await;
+        let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+        (plan.staff, plan.staff_whole_of) = (staff, whole);
+        assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
+        f.store.staff_ids(&district).await.unwrap()
+    };
+    assert_eq!(plan_with(2, vec![of(0, "a-1"), of(1, "b-1")], vec![0]).await, ["a-1", "b-1", "b-2"]);
+    assert_eq!(plan_with(3, vec![of(0, "a-1")], vec![0, 1]).await, ["a-1", "b-1", "b-2"], "one that lists nobody");
+    assert_eq!(plan_with(4, vec![of(1, "b-2")], Vec::new()).await, ["a-1", "b-1", "b-2"]);
+    assert_eq!(plan_with(5, vec![of(0, "a-1"), of(1, "b-2")], vec![0, 1]).await, ["a-1", "b-2"]);
 }
 
 async fn staff_of_before_count_where_there_is_one_source(f: Fixture) {

@@ -1,14 +1,16 @@
 //! Nights of a district against the stories of the sandbox: what comes in, what changes, what is held.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
     House, RunRow,
     house::{self, DISTRICT},
     roster::{assert_same, facts, rows_written, statuses, versions, versions_beside},
+    waiting::until_told,
 };
 use rollcall_sandbox::{SKIPPED, SandboxConfig};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 fn district(students: u32) -> SandboxConfig {
     let today = house::today();
@@ -103,8 +105,32 @@ async fn three_nights_beside_a_server_follow_the_stories() {
     first_night(&house).await;
     second_night(&house).await;
     third_night(&house).await;
-    let status = server.terminate(std::time::Duration::from_secs(30)).await;
+    let status = server.terminate(Duration::from_secs(30)).await;
     assert!(status.success(), "a server told to stop ends in order: {status}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_the_schedule() {
+    let mut house = House::embedded(district(100)).await;
+    house.district.schedule = "at = \"00:00\"\nweekends = true".to_owned();
+    house.apply().await;
+    // The schedule counts from when the district was taken in; this one has been there for long.
+    let store = SqliteConnectOptions::new().filename(house.folder().join("data/store.db"));
+    let mut store = SqliteConnection::connect_with(&store).await.unwrap();
+    let earlier = "UPDATE district SET schedule_since = strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-3 days')";
+    assert_eq!(sqlx::query(earlier).execute(&mut store).await.unwrap().rows_affected(), 1);
+    store.close().await.unwrap();
+    let mut server = house.start("serve", &["serve"]);
+    let run = until_told("a scheduled run", Duration::from_mins(2), || async {
+        let run = house.runs().await.first().cloned();
+        run.map(|run| run["run"].as_str().unwrap().to_owned())
+    })
+    .await;
+    let run = house.ended(&run).await;
+    check(&run, "succeeded");
+    assert_eq!((run.trigger.as_str(), house.runs().await.len()), ("scheduled", 1));
+    assert!(server.terminate(Duration::from_secs(30)).await.success());
     house.close().await;
 }
 

@@ -279,38 +279,69 @@ pub(super) async fn approve(
     Ok(Json(ApprovalAnswer::from(approved)).into_response())
 }
 
-/// Compare and push the district's flags now. May be repeated.
+/// What to push.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PushQuery {
+    /// Only this program's flags.
+    program: Option<String>,
+}
+
+/// Compare and push the district's flags now, or those of one program. May be repeated.
 #[utoipa::path(
     post,
     path = "/api/v1/flags/push",
     operation_id = "push_flags",
     tag = "flags",
     security(("oauth2" = ["flags.write"])),
+    params(PushQuery),
     responses(
         (status = 202, description = "Asked for"),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "No flags are switched on", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "No flags are switched on, or none of this program", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn push(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
+pub(super) async fn push(
+    State(app): State<App>,
+    caller: Caller,
+    query: Result<Query<PushQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
     caller.may(Scope::FlagsWrite)?;
-    if !app.store.district(&caller.district).await?.has_flags() {
+    let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
+    let district = app.store.district(&caller.district).await?;
+    if !district.has_flags() {
         let title = "no flags are switched on for this district";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "switched-off", title)
             .detail("its file needs a [[program]] with flags = true, and not [flags] enabled = false"));
     }
-    ask(&app, &caller).await?;
+    let Some(name) = query.program else {
+        ask(&app, &caller).await?;
+        return Ok(StatusCode::ACCEPTED.into_response());
+    };
+    if !district.programs.iter().any(|program| program.name == name && program.flags) {
+        let title = "no flags are switched on for this program";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "switched-off", title)
+            .detail("the district's file needs a [[program]] of this name with flags = true"));
+    }
+    let now = app.clock.now();
+    app.store.ask_for_program_flags(&caller.district, &name, now).await?;
+    at_once(&app, &caller, Message::program_flag_sync(caller.district.clone(), name, now)).await;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-/// The store remembers that a person asked; the message makes it happen at once.
 async fn ask(app: &App, caller: &Caller) -> Result<(), Problem> {
     app.store.ask_for_flags(&caller.district).await?;
-    let message = Message::flag_sync(caller.district.clone(), None, app.clock.now());
+    at_once(app, caller, Message::flag_sync(caller.district.clone(), None, app.clock.now())).await;
+    Ok(())
+}
+
+/// The store remembers that a person asked; the message makes it happen at once.
+async fn at_once(app: &App, caller: &Caller, message: Message) {
     if let Err(error) = app.bus.publish(&[message]).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(district = %caller.district, error, "flags are looked at later: the bus is away");
     }
-    Ok(())
 }

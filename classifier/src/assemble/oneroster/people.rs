@@ -61,8 +61,7 @@ pub(super) fn is_guardian(row: Row<'_>) -> Option<&str> {
 
 /// A member of staff, if the user is one on `today` that `scope` wants: by roles in force, since they let see.
 pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option<Staff> {
-    let held = roles::of(row).filter(|role| is_of_staff(role) && role.is_in_force(today));
-    let own: Vec<roles::Role<'_>> = held.collect();
+    let own: Vec<roles::Role<'_>> = roles_of_staff(row).filter(|role| role.is_in_force(today)).collect();
     let teacher = own.iter().any(|role| role.is("teacher"));
     let wanted = match scope {
         StaffScope::None => false,
@@ -93,15 +92,25 @@ pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option
 pub(super) fn is_staff(row: Row<'_>, scope: StaffScope) -> bool {
     let wanted = |role: &roles::Role<'_>| match scope {
         StaffScope::None => false,
-        StaffScope::Active => is_of_staff(role),
+        StaffScope::Active => true,
         StaffScope::Teachers => role.is("teacher"),
     };
-    roles::of(row).any(|role| wanted(&role)) && is_live(row, U::Status)
+    roles_of_staff(row).any(|role| wanted(&role)) && is_live(row, U::Status)
 }
 
-/// Any role but a student's or a guardian's: Campus words them as it likes.
-fn is_of_staff(role: &roles::Role<'_>) -> bool {
-    !role.is("student") && !GUARDIANS.iter().any(|guardian| role.is(guardian))
+/// What no role of staff has in it, an `ext:` one included: `ext:emergencyContact`, `ext:studentAide`.
+const OF_FAMILIES: [&str; 5] = ["student", "guardian", "parent", "relative", "contact"];
+
+/// Any role but a student's or a guardian's: Campus words them as it likes. An `ext:` role makes nobody staff who is a student or a
+/// guardian as well, for it may say what kind of one.
+fn roles_of_staff(row: Row<'_>) -> impl Iterator<Item = roles::Role<'_>> {
+    let is_of_family =
+        |role: &roles::Role<'_>| role.is("student") || GUARDIANS.iter().any(|guardian| role.is(guardian));
+    let of_family = roles::of(row).any(|role| is_of_family(&role));
+    roles::of(row).filter(move |role| !is_of_family(role)).filter(move |role| match role.extension() {
+        Some(word) => !of_family && !OF_FAMILIES.iter().any(|part| word.to_ascii_lowercase().contains(part)),
+        None => true,
+    })
 }
 
 /// A gender code of OneRoster's sex: what Qmlativ's codes are, where there is one.

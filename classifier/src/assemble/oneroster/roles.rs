@@ -30,6 +30,12 @@ pub(super) struct Role<'a> {
 }
 
 impl Role<'_> {
+    /// What stands behind `ext:`, where the role is the server's own.
+    pub(super) fn extension(&self) -> Option<&str> {
+        let (head, word) = self.word.split_at_checked(4)?;
+        head.eq_ignore_ascii_case("ext:").then_some(word)
+    }
+
     pub(super) fn is(&self, role: &str) -> bool {
         self.word.eq_ignore_ascii_case(role)
     }
