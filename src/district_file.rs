@@ -208,23 +208,41 @@ fn check_prefixes(connections: &[Connection]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whose a stored student is, is known by the place of the connection in the file.
-pub(crate) fn check_places(before: &District, after: &District) -> anyhow::Result<()> {
+/// A connection that has another `id_prefix` than before, or is new.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Its position.
+    pub(crate) connection: u16,
+    /// The prefix in the file before, where there was a connection in this place.
+    pub(crate) before: Option<String>,
+    /// The prefix in the new one.
+    pub(crate) now: String,
+}
+
+/// Places of which it has to be seen whether the students who are stored there are still their own: a student's source is known
+/// by the place of its connection.
+pub(crate) fn other_places(before: &District, after: &District) -> Vec<Place> {
     let prefix = |connection: &Connection| connection.id_prefix.clone().unwrap_or_default();
-    let places: Vec<String> = after.connections.iter().map(prefix).collect();
-    for (was, connection) in before.connections.iter().enumerate() {
-        let own = prefix(connection);
-        let now = places.iter().position(|other| *other == own);
-        let kept = places.get(was).is_some_and(|here| *here == own);
-        ensure!(
-            kept || now.is_none(),
-            "connection {} (id_prefix {own:?}) would become connection {}, and its students would be taken for another's: leave the \
-             connections in their order, and put new ones behind them. One that is not wanted any more stays where it is \
-             until its SIS has withdrawn its students; the last one may be removed",
-            was + 1,
-            now.unwrap_or_default() + 1
-        );
-    }
+    let place = |(connection, now): (u16, &Connection)| {
+        let before = before.connections.get(usize::from(connection)).map(prefix);
+        Place { connection, before, now: prefix(now) }
+    };
+    let places = (0..).zip(&after.connections).map(place);
+    places.filter(|place| place.before.as_ref() != Some(&place.now)).collect()
+}
+
+/// Refuses it where students who attend would be taken for another source's.
+pub(crate) fn check_place(place: &Place, strangers: i64) -> anyhow::Result<()> {
+    let Place { connection, before, now } = place;
+    let before = before.as_ref().map_or_else(String::new, |before| format!(" (until now {before:?})"));
+    ensure!(
+        strangers == 0,
+        "connection {} has id_prefix {now:?}{before}, and {strangers} students who attend are stored there under other ids: they \
+         would be taken for another source's. Leave the connections in their order and their prefixes as they are, and put new \
+         connections behind them. One that is not wanted any more stays until its SIS has withdrawn its students; the last one \
+         may be removed",
+        connection + 1
+    );
     Ok(())
 }
 
@@ -356,7 +374,7 @@ max_removed_percent = 5
     }
 
     #[test]
-    fn a_connection_keeps_its_place() {
+    fn places_that_have_another_prefix_are_looked_at() {
         let of = |prefixes: &[&str]| {
             let mut district = private(GOOD).unwrap().district;
             let connection = district.connections.remove(0);
@@ -367,29 +385,32 @@ max_removed_percent = 5
             district.connections = prefixes.iter().map(with).collect();
             district
         };
-        let check = |before: &[&str], after: &[&str]| check_places(&of(before), &of(after)).map_err(|e| e.to_string());
-        for (before, after) in [
-            (&["A-", "B-"][..], &["B-"][..]),
-            (&["A-", "B-"], &["B-", "A-"]),
-            (&[""], &["B-", ""]),
-            (&["A-", "B-", "C-"], &["A-", "C-"]),
-        ] {
-            let refused = check(before, after).unwrap_err();
-            assert!(refused.contains("leave the connections in their order"), "{before:?} {after:?}: {refused}");
+        type Told<'a> = &'a [(u16, Option<&'a str>, &'a str)];
+        let cases: [(&[&str], &[&str], Told<'_>); 7] = [
+            (&["A-", "B-"], &["A-", "B-"], &[]),
+            (&["A-", "B-"], &["A-"], &[]),
+            (&["A-", "B-"], &["B-"], &[(0, Some("A-"), "B-")]),
+            (&["A-", "B-"], &["B-", "A-"], &[(0, Some("A-"), "B-"), (1, Some("B-"), "A-")]),
+            (&[""], &["B-", ""], &[(0, Some(""), "B-"), (1, None, "")]),
+            (&["A-"], &["A-", "B-"], &[(1, None, "B-")]),
+            (&["A-", "B-"], &["A-", ""], &[(1, Some("B-"), "")]),
+        ];
+        for (before, after, expected) in cases {
+            let place = |(connection, before, now): &(u16, Option<&str>, &str)| Place {
+                connection: *connection,
+                before: before.map(str::to_owned),
+                now: (*now).to_owned(),
+            };
+            let expected: Vec<Place> = expected.iter().map(place).collect();
+            assert_eq!(other_places(&of(before), &of(after)), expected, "{before:?} {after:?}");
+            assert!(expected.iter().all(|place| check_place(place, 0).is_ok()));
         }
+        let moved = Place { connection: 0, before: Some("A-".to_owned()), now: "B-".to_owned() };
+        let refused = check_place(&moved, 7).unwrap_err().to_string();
         assert!(
-            check(&["A-", "B-"], &["B-"])
-                .unwrap_err()
-                .starts_with("connection 2 (id_prefix \"B-\") would become connection 1")
+            refused.starts_with("connection 1 has id_prefix \"B-\" (until now \"A-\"), and 7 students"),
+            "{refused}"
         );
-        for (before, after) in [
-            (&["A-", "B-"][..], &["A-"][..]),
-            (&["A-"], &["A-", "B-"]),
-            (&["A-", "B-"], &["A-", "C-"]),
-            (&[""], &["A-"]),
-        ] {
-            assert_eq!(check(before, after), Ok(()), "{before:?} {after:?}");
-        }
     }
 
     #[test]

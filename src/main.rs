@@ -22,8 +22,11 @@ use std::{io::Write as _, process::ExitCode};
 fn main() -> ExitCode {
     quiet_panics();
     let cli = cli::Cli::read();
-    if cli.verb.runs_long() {
-        allocator::few_arenas();
+    if cli.verb.runs_long()
+        && let Err(error) = allocator::few_arenas()
+    {
+        let how = "starting once more with few arenas (MALLOC_ARENA_MAX=2 in the environment makes it needless)";
+        return fail(&anyhow::Error::new(error).context(how));
     }
     telemetry::start(&cli);
     if let Some(Err(error)) = config::failpoints().map(|text| rollcall_proto::failpoint::arm(&text)) {

@@ -71,7 +71,11 @@ impl FlagHandler {
         let work = self.context.open(&message.district).await?;
         let until = Instant::now() + self.context.config.unit;
         work.compare_what_is_due(message).await?;
-        let left = work.push(worker, until).await? || work.take_over(worker, until).await?;
+        let mut left = work.push(worker, until).await? || work.take_over(worker, until).await?;
+        // Last: Campus may refuse one program's flags for long, and everything else is not to wait for it.
+        if work.compare_asked(message).await? {
+            left |= work.push(worker, until).await?;
+        }
         self.context.store.flags_reachable(&message.district).await?;
         Ok(left)
     }
@@ -110,22 +114,29 @@ impl Work {
         if wanted == Some(Scope::All) || pending.len() as i64 > MOST_PENDING {
             return self.compare_all().await;
         }
-        // A program may be named by the message alone: one that a version sent which did not mark it, or one that comes again.
-        let asked = self.store().asked_programs(self.id()).await?;
-        if let Some(Scope::Program(program)) = wanted
-            && !asked.iter().any(|(asked, _)| asked == program)
-        {
-            self.compare(Scope::Program(program)).await?;
-        }
-        for one in asked {
-            self.compare(Scope::Program(&one.0)).await?;
-            self.store().settle_programs(self.id(), std::slice::from_ref(&one)).await?;
-        }
         for one in pending {
             self.compare(Scope::Student(&one.0)).await?;
             self.store().settle_pending(self.id(), std::slice::from_ref(&one)).await?;
         }
         Ok(())
+    }
+
+    /// Programs that a person asked for alone. False: there are none.
+    async fn compare_asked(&self, message: &Message) -> Result<bool, FlagError> {
+        let asked = self.store().asked_programs(self.id()).await?;
+        // One may be named by the message alone: of a version that did not mark it, or one that comes again.
+        let named = match self.wanted(message).await? {
+            Some(Scope::Program(program)) if !asked.iter().any(|(asked, _)| asked == program) => Some(program),
+            _ => None,
+        };
+        if let Some(program) = named {
+            self.compare(Scope::Program(program)).await?;
+        }
+        for one in &asked {
+            self.compare(Scope::Program(&one.0)).await?;
+            self.store().settle_programs(self.id(), std::slice::from_ref(one)).await?;
+        }
+        Ok(named.is_some() || !asked.is_empty())
     }
 
     /// What the message wants compared. A sync that began after it was published covers it.

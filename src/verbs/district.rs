@@ -37,7 +37,13 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
     let districts = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     for file in &districts {
         match context.store.district(&file.district.id).await {
-            Ok(before) => district_file::check_places(&before, &file.district)?,
+            Ok(before) => {
+                for place in district_file::other_places(&before, &file.district) {
+                    let (id, was) = (&file.district.id, place.before.as_deref());
+                    let strangers = context.store.strangers_at(id, place.connection, was, &place.now).await?;
+                    district_file::check_place(&place, strangers)?;
+                }
+            }
             Err(StoreError::NoDistrict(_)) => {}
             Err(error) => return Err(error.into()),
         }

@@ -96,6 +96,33 @@ impl Store {
         open(&self.keyring(), id, connection, &sealed)
     }
 
+    /// Students who attend, stored as a connection's, whose ids do not go with the prefix that it is to have: they are of a source
+    /// that had the place before, with prefix `before`. What a place without either prefix holds cannot be told.
+    pub async fn strangers_at(
+        &self,
+        id: &DistrictId,
+        connection: u16,
+        before: Option<&str>,
+        prefix: &str,
+    ) -> Result<i64> {
+        let operation = "count the students of a connection";
+        let sql = "SELECT count(*) FROM student WHERE district = $1 AND connection = $2 \
+                   AND status IN ('ENROLLED', 'PRE_ENROLLED') AND substr(student_id, 1, CAST($4 AS integer)) = $3";
+        let mut tx = self.read(id, operation).await?;
+        let mut beginning = async |with: &str| {
+            let length = with.chars().count() as i64;
+            let row = tx.row(operation, sql, args![id, connection, with, length]).await?;
+            row.map_or(Ok(0), |row| row.get::<i64>(0))
+        };
+        let strangers = match (before, prefix) {
+            (None, "") => 0,
+            (Some(before), "") => beginning(before).await?,
+            (_, prefix) => beginning("").await? - beginning(prefix).await?,
+        };
+        tx.commit(operation).await?;
+        Ok(strangers)
+    }
+
     /// No more runs; the roster stays. `apply_district` brings it back.
     pub async fn remove_district(&self, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<()> {
         let operation = "remove a district";

@@ -73,6 +73,19 @@ async fn staff_are_of_the_source_that_lists_them(f: Fixture) {
         assert_eq!(subject.connection, connection, "{named}");
         assert!(subject.schools.iter().all(|code| code == school) && !subject.schools.is_empty(), "{subject:?}");
     }
+    for (connection, before, prefix, strangers) in [
+        (0, Some("b-"), "a-", 0),
+        (0, Some("a-"), "b-", 1),
+        (0, Some("a-"), "", 1),
+        (0, Some("c-"), "", 0),
+        (1, None, "b-", 0),
+        (1, None, "c-", 1),
+        (1, None, "", 0),
+        (2, None, "c-", 0),
+    ] {
+        let found = f.store.strangers_at(&district, connection, before, prefix).await.unwrap();
+        assert_eq!(found, strangers, "{connection} {before:?} {prefix:?}");
+    }
     let alone = sources(&f, "active", &["a-"]).await;
     let subject = f.store.subject(&alone, "b-S2", today).await.unwrap().unwrap();
     assert_eq!(subject.schools, [""; 0], "of a source that the file has no more, and 101 is another's");
