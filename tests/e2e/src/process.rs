@@ -143,7 +143,8 @@ pub(crate) fn command(args: &[&str], settings: &[(String, String)], folder: &Pat
 /// As [`command`], of another program.
 pub(crate) fn command_of(program: &Path, args: &[&str], settings: &[(String, String)], folder: &Path) -> Command {
     let mut command = Command::new(program);
-    let is_setting = |name: &str| name.starts_with("ROLLCALL_") || ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"].contains(&name);
+    let is_setting =
+        |name: &str| name.starts_with("ROLLCALL_") || ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"].contains(&name);
     let own = std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy()));
     own.for_each(|(name, _)| {
         command.env_remove(name);
