@@ -373,6 +373,9 @@ max_removed_percent = 5
         assert_eq!(file.secrets.len(), 1);
     }
 
+    /// Position, prefix before, prefix now.
+    type Told<'a> = &'a [(u16, Option<&'a str>, &'a str)];
+
     #[test]
     fn places_that_have_another_prefix_are_looked_at() {
         let of = |prefixes: &[&str]| {
@@ -385,7 +388,6 @@ max_removed_percent = 5
             district.connections = prefixes.iter().map(with).collect();
             district
         };
-        type Told<'a> = &'a [(u16, Option<&'a str>, &'a str)];
         let cases: [(&[&str], &[&str], Told<'_>); 7] = [
             (&["A-", "B-"], &["A-", "B-"], &[]),
             (&["A-", "B-"], &["A-"], &[]),

@@ -75,11 +75,9 @@ impl Decision {
     /// For a student who does not attend and whose flag the SIS does not show: it is not made anew, whatever else is decided.
     #[must_use]
     pub fn not_made(self) -> Self {
-        let kept = |flag: Flag| match flag.due {
-            true => {
-                Flag { due: false, why: None, reason: flag.reason.or_else(|| Some(NOT_ENROLLED.to_owned())), ..flag }
-            }
-            false => flag,
+        let kept = |flag: Flag| {
+            let reason = flag.reason.clone().or_else(|| Some(NOT_ENROLLED.to_owned()));
+            if flag.due { Flag { due: false, why: None, reason, ..flag } } else { flag }
         };
         Self { flag: self.flag.map(kept), ..self }
     }
