@@ -137,12 +137,13 @@ belongs() {
     [[ $1 =~ ^[0-9]+$ && -d /proc/$1 ]] && cat "/proc/$1/cmdline" "/proc/$1/environ" 2>/dev/null | grep -qaF -- "$2"
 }
 
-# stop_process PID MARK SIGNAL: ends the process if it is ours, and waits until it is gone.
+# stop_process PID MARK SIGNAL: ends the process if it is ours, and waits until it is gone. Within a trap a bare `return` has the
+# status from before the trap, which would end the cleaning up after a failure.
 stop_process() {
     belongs "$1" "$2" || return 0
     kill -s "$3" "$1" 2>/dev/null || return 0
     gone() { ! belongs "$1" "$2"; }
-    wait_until 30 gone "$1" "$2" && return
+    wait_until 30 gone "$1" "$2" && return 0
     kill -s KILL "$1" 2>/dev/null || return 0
     wait_until 10 gone "$1" "$2"
 }
@@ -252,13 +253,13 @@ broker_boot() {
 broker_start() {
     local attempt
     if [[ -s $1/broker/ports ]] && broker_facts "$1"; then
-        broker_running "$1" && broker_answers 2>/dev/null && return
-        broker_boot "$1" && return
+        broker_running "$1" && broker_answers 2>/dev/null && return 0
+        broker_boot "$1" && return 0
         broker_stop "$1" KILL
     fi
     for attempt in 1 2 3; do
         broker_configure "$1"
-        broker_boot "$1" && return
+        broker_boot "$1" && return 0
         say "RabbitMQ did not start (attempt $attempt)"
         broker_stop "$1" KILL
     done
@@ -300,12 +301,12 @@ database_create() {
 # database_start HOME_DIR SETTING...: starts the database unless it runs; settings count when it is created.
 database_start() {
     local dir=$1/database
-    database_running "$1" && database_answers "$1" && return
+    database_running "$1" && database_answers "$1" && return 0
     [[ -s $dir/data/PG_VERSION ]] || database_create "$@"
     (as_account "$(database_account)" setsid "$(postgres_bin)/postgres" -D "$dir/data") \
         >>"$dir/log/server.out" 2>&1 </dev/null &
     disown
-    wait_until 60 database_answers "$1" && return
+    wait_until 60 database_answers "$1" && return 0
     tail -n 20 "$dir/log/server.out" >&2
     fail "PostgreSQL did not start; its log is in $dir/log"
 }
