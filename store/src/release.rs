@@ -279,12 +279,9 @@ async fn write_staff(
     }
     let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
     staff_here(tx, district, &ids).await?;
-    if !ids.is_empty() {
-        match (directories.staff_whole, directories.staff_whole_of) {
-            (true, _) => staff_left(tx, district, &ids, now).await?,
-            (false, []) => {}
-            (false, connections) => staff_left_of(tx, district, &ids, connections, now).await?,
-        }
+    if !ids.is_empty() && (directories.staff_whole || !directories.staff_whole_of.is_empty()) {
+        let of = Some(directories.staff_whole_of).filter(|_| !directories.staff_whole);
+        staff_left(tx, district, &ids, of, now).await?;
     }
     staff_gone(tx, district, directories.staff_gone, now).await?;
     let noted = staff.iter().filter(|member| member.connection.is_some());
@@ -301,38 +298,25 @@ async fn staff_here(tx: &mut Tx, district: &DistrictId, ids: &[&str]) -> Result<
 }
 
 /// Marks the others: who left the SIS sees nothing any more by the roster's word. Nobody is deleted. A connection that lists
-/// nobody tells of nobody.
-async fn staff_left(tx: &mut Tx, district: &DistrictId, ids: &[&str], now: DateTime<Utc>) -> Result<()> {
-    let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND NOT staff_id = ANY($2) \
-              AND (connection IS NULL OR connection IN \
-                   (SELECT o.connection FROM staff o WHERE o.district = $1 AND o.staff_id = ANY($2)))";
-    let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL \
-                AND staff_id NOT IN (SELECT value FROM json_each($2)) AND (connection IS NULL OR connection IN \
-                   (SELECT o.connection FROM staff o WHERE o.district = $1 \
-                    AND o.staff_id IN (SELECT value FROM json_each($2))))";
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, ids, now]).await.map(drop)
-}
-
-/// As [`staff_left`], of these connections alone.
-async fn staff_left_of(
+/// nobody tells of nobody. `of`: only people of these connections; without it those of any, and those of whom it is not noted.
+async fn staff_left(
     tx: &mut Tx,
     district: &DistrictId,
     ids: &[&str],
-    connections: &[u16],
+    of: Option<&[u16]>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let pg = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL AND NOT staff_id = ANY($2) \
-              AND connection = ANY($4) AND connection IN \
-                  (SELECT o.connection FROM staff o WHERE o.district = $1 AND o.staff_id = ANY($2))";
+              AND ($4 = 1 AND connection IS NULL OR ($4 = 1 OR connection = ANY($5)) AND connection IN \
+                   (SELECT o.connection FROM staff o WHERE o.district = $1 AND o.staff_id = ANY($2)))";
     let lite = "UPDATE staff SET left_at = $3 WHERE district = $1 AND left_at IS NULL \
-                AND staff_id NOT IN (SELECT value FROM json_each($2)) \
-                AND connection IN (SELECT value FROM json_each($4)) AND connection IN \
-                    (SELECT o.connection FROM staff o WHERE o.district = $1 \
-                     AND o.staff_id IN (SELECT value FROM json_each($2)))";
+                AND staff_id NOT IN (SELECT value FROM json_each($2)) AND ($4 = 1 AND connection IS NULL OR \
+                   ($4 = 1 OR connection IN (SELECT value FROM json_each($5))) AND connection IN \
+                   (SELECT o.connection FROM staff o WHERE o.district = $1 \
+                    AND o.staff_id IN (SELECT value FROM json_each($2))))";
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let connections: Vec<i64> = connections.iter().map(|connection| i64::from(*connection)).collect();
-    let args = args![district, ids, now, connections];
+    let connections: Vec<i64> = of.unwrap_or_default().iter().map(|connection| i64::from(*connection)).collect();
+    let args = args![district, ids, now, i64::from(of.is_none()), connections];
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args).await.map(drop)
 }
 
