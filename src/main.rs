@@ -58,7 +58,7 @@ fn quiet_panics() {
 
 /// Tells what happened on standard error: the error, then its causes.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    if is_broken_pipe(error) {
+    if output::nobody_reads(error) {
         return ExitCode::SUCCESS;
     }
     eprintln!("rollcall: {error}");
@@ -66,12 +66,4 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         eprintln!("  because: {cause}");
     }
     ExitCode::FAILURE
-}
-
-/// `rollcall … | head` is not a failure.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

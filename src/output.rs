@@ -1,12 +1,65 @@
 //! How listings are printed: a table for people, one JSON document, or CSV. Nothing else goes to standard output.
 
-use std::io::{self, Write as _};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+};
 
 use anyhow::bail;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use crate::cli::Format;
+
+/// Nobody reads standard output any more. The way to tell it from a connection to a server that breaks while it is written to:
+/// the system has one error for both.
+#[derive(Debug)]
+struct NobodyReads;
+
+impl fmt::Display for NobodyReads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl Error for NobodyReads {}
+
+/// Standard output, whose reader may go away: [`nobody_reads`] knows its errors.
+#[derive(Debug)]
+pub(crate) struct Output<W>(W);
+
+impl Output<io::StdoutLock<'static>> {
+    /// Standard output, for this thread alone.
+    pub(crate) fn standard() -> Self {
+        Self(io::stdout().lock())
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(marked)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(marked)
+    }
+}
+
+fn marked(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, NobodyReads),
+        _ => error,
+    }
+}
+
+/// Whether a command failed for its output alone: `rollcall … | head` is not a failure.
+pub(crate) fn nobody_reads(error: &anyhow::Error) -> bool {
+    let io = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<io::Error>()?.get_ref().map(|inner| inner.is::<NobodyReads>())
+    };
+    error.chain().any(|cause| io(cause) == Some(true))
+}
 
 /// A listing: named columns and rows of values in their order.
 #[derive(Debug)]
@@ -29,11 +82,14 @@ impl Listing {
 
     /// Prints it.
     pub(crate) fn print(&self, format: Format) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
+        self.write(format, Output::standard())
+    }
+
+    fn write(&self, format: Format, mut out: impl Write) -> anyhow::Result<()> {
         match format {
             Format::Table => writeln!(out, "{}", self.table())?,
             Format::Json => {
-                serde_json::to_writer_pretty(&mut out, &self.objects())?;
+                serde_json::to_writer_pretty(&mut out, &self.objects()).map_err(io::Error::from)?;
                 writeln!(out)?;
             }
             Format::Csv => self.csv(&mut out)?,
@@ -61,7 +117,7 @@ impl Listing {
     }
 
     /// As programs read it.
-    pub(crate) fn csv(&self, out: impl io::Write) -> anyhow::Result<()> {
+    pub(crate) fn csv(&self, out: impl Write) -> anyhow::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(&self.columns)?;
         for row in &self.rows {
@@ -119,6 +175,31 @@ mod tests {
     #[test]
     fn a_name_cannot_steer_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+
+    /// A pipe whose reader is gone.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_an_output_that_nobody_reads_is_no_failure() {
+        let mut listing = Listing::new(&["id"]);
+        listing.push(vec![1.into()]);
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let error = listing.write(format, Output(Gone)).unwrap_err();
+            assert!(nobody_reads(&error.context("of a command")), "{format:?}");
+        }
+        let database = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(!nobody_reads(&anyhow::Error::new(database).context("asking the database")));
     }
 
     #[test]

@@ -177,7 +177,8 @@ broker_facts() {
 broker_running() { belongs "$(first_word "$1/broker/pid/rabbit")" "$1/broker"; }
 
 # The management API answers with the private password: nobody else's broker sits on the port. In a shell of its own:
-# a broker that closes the connection while the question is written ends its writer (SIGPIPE).
+# a broker that closes the connection while the question is written ends its writer (SIGPIPE). On a machine with much to do
+# a broker that runs can leave a question unanswered: no answer is to be asked again.
 broker_answers() (
     answer=
     exec 3<>"/dev/tcp/127.0.0.1/${BROKER_PORTS[1]}" || exit 1
@@ -227,7 +228,7 @@ broker_environment() {
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
 }
 
-# Starts the port mapper and the broker on the ports chosen, and waits for the answer of the management API.
+# Starts the port mapper and the broker on the ports chosen, and waits until the management API answers or it has died.
 broker_boot() {
     local dir=$1/broker account launcher
     account=$(broker_account)
@@ -244,21 +245,34 @@ broker_boot() {
     ) >"$dir/log/server.out" 2>&1 </dev/null &
     launcher=$!
     disown
-    came_up_or_died() { broker_answers || ! kill -0 "$launcher"; }
+    local up=''
+    came_up_or_died() { if broker_answers; then up=1; else ! kill -0 "$launcher"; fi; }
     wait_until 120 came_up_or_died
-    broker_answers 2>/dev/null && broker_running "$1"
+    [[ -n $up ]] && broker_running "$1"
 }
 
-# Starts the broker of HOME_DIR unless it runs. Keeps its ports while they are free.
+# broker_ports_are_free: nobody else sits on one of those chosen.
+broker_ports_are_free() {
+    local port
+    for port in "${BROKER_PORTS[@]}"; do port_is_free "$port" || return 1; done
+}
+
+# Starts the broker of HOME_DIR unless it runs. Keeps its ports, which others have been told, unless somebody has taken one.
 broker_start() {
     local attempt
     if [[ -s $1/broker/ports ]] && broker_facts "$1"; then
-        broker_running "$1" && broker_answers 2>/dev/null && return 0
-        broker_boot "$1" && return 0
-        broker_stop "$1" KILL
+        if broker_running "$1"; then
+            wait_until 30 broker_answers && return 0
+            broker_stop "$1" KILL
+        fi
+    else
+        broker_configure "$1"
     fi
     for attempt in 1 2 3; do
-        broker_configure "$1"
+        if ! broker_ports_are_free; then
+            say "a port of RabbitMQ's was taken by somebody else: choosing others"
+            broker_configure "$1"
+        fi
         broker_boot "$1" && return 0
         say "RabbitMQ did not start (attempt $attempt)"
         broker_stop "$1" KILL

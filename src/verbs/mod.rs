@@ -28,6 +28,7 @@ use clap::CommandFactory as _;
 use crate::{
     cli::{Cli, Verb},
     context::Context,
+    output::Output,
 };
 
 /// Exit code of a run that waits for a person.
@@ -73,7 +74,7 @@ fn man() -> anyhow::Result<ExitCode> {
     program.build();
     let mut document = Vec::new();
     pages(program, &mut document)?;
-    std::io::stdout().write_all(&document)?;
+    Output::standard().write_all(&document)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -105,8 +105,14 @@ impl PrivateServers {
     }
 
     /// Starts the broker again, on its old ports and data, and waits until it answers.
+    ///
+    /// # Panics
+    /// If somebody took a port of its meanwhile: nobody would find it on another one.
     pub fn start_broker(&self) {
+        let ports = || std::fs::read_to_string(self.home.path().join("broker/ports")).expect("the broker's ports");
+        let before = ports();
         self.shell("broker_start \"$home\"");
+        assert_eq!(ports(), before, "a port of the broker was taken while it was down");
     }
 
     /// Stops the broker at once and throws its data away; it has users, and no virtual host, when it is started again.
