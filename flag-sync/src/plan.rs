@@ -70,7 +70,7 @@ impl Work {
     pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<(), FlagError> {
         let (read_at, student) = (self.now(), scope.student());
         let facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
-        let (participations, changed) = self.participations(facts.documents, facts.participations);
+        let (participations, changed) = self.participations(&facts.documents, facts.participations);
         self.store().save_participations(self.id(), &changed, self.now()).await?;
         let stored = facts.flags;
         let rules = self.rules(&stored, scope).await?;
@@ -92,10 +92,10 @@ impl Work {
     /// What documents make of participations: all of them, and those that are to be stored.
     fn participations(
         &self,
-        documents: Vec<CompletedDocument>,
+        documents: &[CompletedDocument],
         stored: Vec<Participation>,
     ) -> (Vec<Participation>, Vec<Participation>) {
-        let changed = changed_participations(self, &documents, &stored);
+        let changed = changed_participations(self, documents, &stored);
         let mut all: BTreeMap<_, _> = stored.into_iter().map(|one| (one.id, one)).collect();
         all.extend(changed.iter().map(|one| (one.id, one.clone())));
         (all.into_values().collect(), changed)
@@ -291,7 +291,7 @@ impl Work {
         };
         let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
         let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
-        let (participations, _) = self.participations(facts.documents, facts.participations);
+        let (participations, _) = self.participations(&facts.documents, facts.participations);
         let students = self.facts_of(facts.students);
         let of_program = || participations.iter().filter(|one| one.program == program.name);
         let stored: BTreeMap<_, _> = facts.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
