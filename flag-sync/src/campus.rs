@@ -202,11 +202,7 @@ impl Campus {
     }
 
     /// One participation as its student's list has it: as we read it, and as Campus gave it.
-    pub async fn participation_in_list(
-        &self,
-        student: &str,
-        id: &str,
-    ) -> Result<Option<(ActualFlag, Value)>, SisError> {
+    async fn participation_in_list(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
         let table = &self.table;
         let filter = filter(&table.student_filter, student);
         let (path, envelope) = (&table.participations_path, &table.participations_envelope);
@@ -215,6 +211,23 @@ impl Campus {
             Some((found, row.clone()))
         };
         Ok(self.list(path, envelope, filter.as_deref(), "the program participations", read).await?.pop())
+    }
+
+    /// One participation, looked for by its id and then among its student's: a single answer is not enough for it to count as
+    /// gone, and one that Campus fails at is no reason to read no other.
+    pub(crate) async fn look_for(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        match self.participation(id).await {
+            Ok(None) | Err(SisError::Status { .. }) => self.participation_in_list(student, id).await,
+            answer => answer,
+        }
+    }
+
+    /// One participation by its id. `None`: there is none, or Campus refuses to tell.
+    pub(crate) async fn participation_if_told(&self, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        match self.participation(id).await {
+            Err(SisError::Status { status, .. }) if is_for_good(status) => Ok(None),
+            answer => answer,
+        }
     }
 
     /// Creates or replaces a participation.

@@ -58,10 +58,12 @@ impl Context {
 
     /// One district's work.
     pub(crate) async fn open(&self, id: &DistrictId) -> Result<Work, FlagError> {
+        // Before the file, which may be why the next one is asked for.
+        let asked = self.store.flags_asked(id).await?;
         let district = self.store.district(id).await?;
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
-        Ok(Work { context: self.clone(), district, campus, today, last_look: LastLook::default() })
+        Ok(Work { context: self.clone(), district, asked, campus, today, last_look: LastLook::default() })
     }
 
     async fn campus(&self, district: &District) -> Result<Campus, FlagError> {
@@ -94,6 +96,8 @@ impl Context {
 pub(crate) struct Work {
     pub(crate) context: Context,
     pub(crate) district: District,
+    /// The last request for a whole sync that this work knows of.
+    pub(crate) asked: Option<Uuid>,
     pub(crate) campus: Campus,
     /// The district's date.
     pub(crate) today: NaiveDate,

@@ -5,8 +5,8 @@
 //!
 //! Invariants: what the SIS shows as wished is never pushed again, and neither is what it refused for good; a flag that
 //! somebody edited is pushed again only when there is something new to say of its student or the district wants its flags
-//! restored, and the edit is told before it is written over; another launch link alone overrules no edit; nothing is ever to
-//! be deleted.
+//! restored, and the edit is told before it is written over; another launch link alone overrules no edit; what the SIS took and
+//! shows no more was deleted, also before anybody had read it back; nothing is ever to be deleted.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_store::{
@@ -86,7 +86,8 @@ impl Decision {
 /// Why a student who does not attend gets no new flag.
 pub(crate) const NOT_ENROLLED: &str = "not-enrolled";
 
-/// Why a flag is pushed again after reading back: once. The second time it has failed.
+/// Why a flag is pushed again after reading back: once, where the SIS shows it otherwise, or where it does not show it and the
+/// district wants its flags restored. The second time it has failed.
 pub(crate) const NOT_READ_BACK: &str = "not-read-back";
 
 /// Decides. `id` is the flag's, `stored` what is known of it.
@@ -119,10 +120,11 @@ pub fn decide(
 }
 
 /// Decides about a flag that the SIS accepted, by what it shows now.
-pub fn read_again(stored: &Flag, seen: Seen<'_>, now: DateTime<Utc>) -> Flag {
-    let Some(target) = stored.pushed.clone() else { return stored.clone() };
-    let decision = compare(stored.clone(), target, seen, OnDrift::Report, now);
-    decision.flag.unwrap_or_else(|| stored.clone())
+pub fn read_again(stored: &Flag, seen: Seen<'_>, on_drift: OnDrift, now: DateTime<Utc>) -> Decision {
+    match stored.pushed.clone() {
+        Some(target) => compare(stored.clone(), target, seen, on_drift, now),
+        None => Decision { flag: Some(stored.clone()), drift: None },
+    }
 }
 
 fn base(id: Uuid, participation: &Participation, stored: Option<&Flag>) -> Flag {
@@ -190,9 +192,12 @@ fn is_over(wanted: &Flag, target: &PushedFlag, now: DateTime<Utc>) -> bool {
     wanted.verified_at.is_some() && target.ends_on.is_some_and(|end| end < now.date_naive())
 }
 
-/// What somebody did in the SIS since the flag was last read there as it had been pushed.
+/// What somebody did in the SIS since the flag was last read there as it had been pushed, or since the SIS took it. One that
+/// was not read back and is there otherwise may be the SIS's own doing.
 fn edit(wanted: &Flag, seen: Seen<'_>) -> Option<String> {
-    let pushed = wanted.pushed.as_ref().filter(|_| wanted.verified_at.is_some())?;
+    let was_taken = matches!(wanted.state, FlagState::Accepted | FlagState::Drift);
+    let was_there = wanted.verified_at.is_some() || (was_taken && seen == Seen::Nothing);
+    let pushed = wanted.pushed.as_ref().filter(|_| was_there)?;
     match seen {
         Seen::NotAsked => None,
         Seen::Nothing => Some("deleted".to_owned()),
@@ -251,11 +256,17 @@ fn settled(wanted: Flag, seen: Seen<'_>, edit: Option<String>, on_drift: OnDrift
     };
     let known = is_known(&wanted, &edit);
     let restore = on_drift == OnDrift::Restore;
+    let is_unread = wanted.state == FlagState::Accepted;
+    if restore && is_unread && wanted.why.as_deref() == Some(NOT_READ_BACK) {
+        // It would go on for ever.
+        return quiet(not_read_back(wanted));
+    }
+    let why = if is_unread { NOT_READ_BACK } else { "restore" };
     let flag = Flag {
         state: FlagState::Drift,
         reason: Some(edit.clone()),
         due: restore,
-        why: restore.then(|| "restore".to_owned()),
+        why: restore.then(|| why.to_owned()),
         ..wanted
     };
     Decision { flag: Some(flag), drift: (!known).then_some(edit) }

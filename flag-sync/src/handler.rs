@@ -115,7 +115,7 @@ impl Work {
             return self.compare_all().await;
         }
         for one in pending {
-            self.compare(Scope::Student(&one.0)).await?;
+            self.compare(Scope::Student(&one.student)).await?;
             self.store().settle_pending(self.id(), std::slice::from_ref(&one)).await?;
         }
         Ok(())
@@ -126,14 +126,14 @@ impl Work {
         let asked = self.store().asked_programs(self.id()).await?;
         // One may be named by the message alone: of a version that did not mark it, or one that comes again.
         let named = match self.wanted(message).await? {
-            Some(Scope::Program(program)) if !asked.iter().any(|(asked, _)| asked == program) => Some(program),
+            Some(Scope::Program(program)) if !asked.iter().any(|asked| asked.program == program) => Some(program),
             _ => None,
         };
         if let Some(program) = named {
             self.compare(Scope::Program(program)).await?;
         }
         for one in &asked {
-            self.compare(Scope::Program(&one.0)).await?;
+            self.compare(Scope::Program(&one.program)).await?;
             self.store().settle_programs(self.id(), std::slice::from_ref(one)).await?;
         }
         Ok(named.is_some() || !asked.is_empty())

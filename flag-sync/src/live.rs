@@ -1,17 +1,18 @@
 //! What the district's file lets be written, looked at again and again while work goes on.
 //!
-//! Invariants: a switch of one program, or of all, stops a push or a take-over that is under way with the first write after
-//! [`LOOK_AGAIN`]; a look costs the store two reads a second, however fast flags are written.
+//! Invariants: a switch of one program, or of all, or a take-over that is to be approved first, stops a push or a take-over that
+//! is under way with the first write after [`LOOK_AGAIN`]; a look costs the store three reads a second, however fast flags are
+//! written.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rollcall_store::{
-    district::{CutoverOption, District},
+    district::{CutoverOption, District, Program},
     flag::Cutover,
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{context::Work, error::FlagError};
+use crate::{context::Work, error::FlagError, plan::before_campus};
 
 /// What was read is believed for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -57,8 +58,9 @@ impl Work {
 
     async fn look(&self) -> Result<Live, FlagError> {
         let district = self.store().district(self.id()).await?;
-        let on =
-            |name: &str| district.flags.enabled && district.programs.iter().any(|one| one.name == name && one.flags);
+        let approved = self.store().cutovers(self.id()).await?;
+        let may = |program: &Program| before_campus(&district, program, &approved, self.today).is_none();
+        let on = |name: &str| district.programs.iter().any(|one| one.name == name && may(one));
         let programs = self.store().flag_programs(self.id()).await?;
         let live = programs.into_iter().filter(|one| one.problem.is_none() && on(&one.program));
         let programs = live.filter_map(|one| Some((one.program, one.program_sis_id?))).collect();

@@ -9,11 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
 use rollcall_proto::id::StudentId;
 use rollcall_store::{
-    district::{CutoverOption, OnDrift, Program},
+    district::{CutoverOption, District, OnDrift, Program},
     document::CompletedDocument,
-    flag::{Flag, FlagProgram, FlagState, LedgerEntry, Participation, PushedFlag},
+    flag::{Cutover, Flag, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
 };
 use uuid::Uuid;
 
@@ -68,10 +69,12 @@ impl Work {
     /// Compares.
     pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<(), FlagError> {
         let (read_at, student) = (self.now(), scope.student());
-        let participations = self.participations(student).await?;
-        let stored = self.store().flags(self.id(), student, scope.program()).await?;
+        let facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
+        let (participations, changed) = self.participations(&facts.documents, facts.participations);
+        self.store().save_participations(self.id(), &changed, self.now()).await?;
+        let stored = facts.flags;
         let rules = self.rules(&stored, scope).await?;
-        let students = self.students(student).await?;
+        let students = self.facts_of(facts.students);
         let actual = self.actual(student, &rules, &students, &stored).await?;
         if student.is_none() && self.lacks_public_url() && rules.values().any(|(one, _)| one.is_live()) {
             tracing::error!(
@@ -81,20 +84,21 @@ impl Work {
         }
         self.decide_all(&participations, stored, &rules, &students, &actual).await?;
         if scope == Scope::All {
-            self.store().flags_synced(self.id(), read_at).await?;
+            self.store().flags_synced(self.id(), read_at, self.asked).await?;
         }
         Ok(())
     }
 
-    /// What documents make of participations, stored.
-    async fn participations(&self, student: Option<&StudentId>) -> Result<Vec<Participation>, FlagError> {
-        let documents = self.store().completed_documents(self.id(), student).await?;
-        let stored = self.store().participations(self.id(), student).await?;
-        let changed = changed_participations(self, &documents, &stored);
-        self.store().save_participations(self.id(), &changed, self.now()).await?;
+    /// What documents make of participations: all of them, and those that are to be stored.
+    fn participations(
+        &self,
+        documents: &[CompletedDocument],
+        stored: Vec<Participation>,
+    ) -> (Vec<Participation>, Vec<Participation>) {
+        let changed = changed_participations(self, documents, &stored);
         let mut all: BTreeMap<_, _> = stored.into_iter().map(|one| (one.id, one)).collect();
-        all.extend(changed.into_iter().map(|one| (one.id, one)));
-        Ok(all.into_values().collect())
+        all.extend(changed.iter().map(|one| (one.id, one.clone())));
+        (all.into_values().collect(), changed)
     }
 
     /// How each program stands. Campus is asked only where some program may be live.
@@ -118,21 +122,10 @@ impl Work {
 
     async fn standings(&self, programs: &[&Program]) -> Result<BTreeMap<String, Standing>, FlagError> {
         let approved = self.store().cutovers(self.id()).await?;
-        // Approved is one day: another in the file since then is another question to a person.
-        let is_approved = |program: &Program| {
-            approved.iter().any(|one| one.program == program.name && Some(one.cutover) == program.cutover)
-        };
-        let before_campus = |program: &Program| match (program.cutover, program.option) {
-            _ if !program.flags || !self.district.flags.enabled => Some(Standing::Off),
-            (Some(cutover), _) if self.today < cutover => Some(Standing::NotYet),
-            (Some(_), Some(CutoverOption::TakeOver)) if !is_approved(program) => Some(Standing::AwaitsApproval),
-            (Some(_), Some(_)) => None,
-            _ => Some(Standing::Failed("flag-unconfigured the program has no cutover or no option".to_owned())),
-        };
         let mut all = BTreeMap::new();
         let mut live = Vec::new();
         for program in programs {
-            match before_campus(program) {
+            match before_campus(&self.district, program, &approved, self.today) {
                 Some(standing) => {
                     all.insert(program.name.clone(), standing);
                 }
@@ -169,12 +162,15 @@ impl Work {
         &self,
         student: Option<&StudentId>,
     ) -> Result<BTreeMap<StudentId, StudentFacts>, FlagError> {
-        let students = self.store().flag_students(self.id(), student).await?;
+        Ok(self.facts_of(self.store().flag_students(self.id(), student).await?))
+    }
+
+    fn facts_of(&self, students: Vec<FlagStudent>) -> BTreeMap<StudentId, StudentFacts> {
         let facts = students.into_iter().map(|one| {
             let facts = StudentFacts { attending: one.status.is_attending(), sis_id: self.sis_id(&one) };
             (one.student, facts)
         });
-        Ok(facts.collect())
+        facts.collect()
     }
 
     /// What Campus shows, by id in lower case.
@@ -252,15 +248,16 @@ impl Work {
     }
 
     /// What a look at Campus told of a flag, for the ledger.
-    fn lines(&self, before: Option<&Flag>, flag: &Flag, drift: Option<String>) -> Vec<LedgerEntry> {
+    pub(crate) fn lines(&self, before: Option<&Flag>, flag: &Flag, drift: Option<String>) -> Vec<LedgerEntry> {
         let drift = drift.map(|edit| self.line(flag, "drift", "somebody edited it in the SIS", edit));
         let seen =
             seen_as_wished(before, flag).map(|(action, why)| self.line(flag, action, why, "as-wished".to_owned()));
-        let is_missed = [&flag.why, &flag.reason].into_iter().any(|text| text.as_deref() == Some(NOT_READ_BACK));
+        let is_missed =
+            drift.is_some() || [&flag.why, &flag.reason].into_iter().any(|text| text.as_deref() == Some(NOT_READ_BACK));
         let was_accepted = before.is_some_and(|before| before.state == FlagState::Accepted);
         let missed = (was_accepted && is_missed && flag.state != FlagState::Accepted)
             .then(|| self.line(flag, "read-back", "accepted before", NOT_READ_BACK.to_owned()));
-        drift.into_iter().chain(seen).chain(missed).collect()
+        seen.into_iter().chain(missed).chain(drift).collect()
     }
 
     /// A participation's flag keeps its id, also where its student is given another one.
@@ -284,7 +281,7 @@ impl Work {
         }
     }
 
-    /// What a take-over of the program would do, by what Campus shows now.
+    /// What a take-over of the program would do, by what Campus shows now. Nothing is stored.
     pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
         let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
         let programs = self.campus.programs().await?;
@@ -293,11 +290,11 @@ impl Work {
             Err(why) => return Ok(Survey { to_end: Vec::new(), without_new: 0, warnings: vec![why] }),
         };
         let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
-        let participations = self.participations(None).await?;
-        let students = self.students(None).await?;
+        let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
+        let (participations, _) = self.participations(&facts.documents, facts.participations);
+        let students = self.facts_of(facts.students);
         let of_program = || participations.iter().filter(|one| one.program == program.name);
-        let stored = self.store().flags(self.id(), None, Some(&program.name)).await?;
-        let stored: BTreeMap<_, _> = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
+        let stored: BTreeMap<_, _> = facts.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
         let ours = of_program().map(|one| self.flag_id(one, stored.get(&one.id)).to_string());
         let live = ProgramRules { cutover, standing: Standing::Live { program_sis_id: found.id.clone() } };
         let continuing = of_program().filter_map(|one| match wish(one, &live, students.get(&one.student), None) {
@@ -324,6 +321,24 @@ fn found(shown: &ActualFlag) -> Option<PushedFlag> {
             ShownLink::NotTold | ShownLink::Nothing => None,
         },
     })
+}
+
+/// What the district's file and people say of a program. `None`: they say nothing against writing its flags.
+pub(crate) fn before_campus(
+    district: &District,
+    program: &Program,
+    approved: &[Cutover],
+    today: NaiveDate,
+) -> Option<Standing> {
+    // Approved is one day: another in the file since then is another question to a person.
+    let is_approved = || approved.iter().any(|one| one.program == program.name && Some(one.cutover) == program.cutover);
+    match (program.cutover, program.option) {
+        _ if !program.flags || !district.flags.enabled => Some(Standing::Off),
+        (Some(cutover), _) if today < cutover => Some(Standing::NotYet),
+        (Some(_), Some(CutoverOption::TakeOver)) if !is_approved() => Some(Standing::AwaitsApproval),
+        (Some(_), Some(_)) => None,
+        _ => Some(Standing::Failed("flag-unconfigured the program has no cutover or no option".to_owned())),
+    }
 }
 
 fn standing(found: Result<&CampusProgram, String>) -> Standing {

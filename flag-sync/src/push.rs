@@ -14,15 +14,18 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use rollcall_http::error::{Remedy, SisError};
-use rollcall_proto::telemetry::metric;
-use rollcall_store::flag::{Flag, FlagState, PushedFlag, RefusedFlag};
+use rollcall_proto::{id::StudentId, telemetry::metric};
+use rollcall_store::{
+    district::OnDrift,
+    flag::{Flag, FlagState, LedgerEntry, PushedFlag, RefusedFlag},
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     campus::{Which, Whose, Written, is_for_good},
     context::Work,
-    diff::{ActualFlag, Seen, read_again},
+    diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
     rows::{ONE_BY_ONE, Rows},
 };
@@ -31,10 +34,10 @@ use crate::{
 const CHUNK: i64 = 200;
 
 /// Failures in a row after which Campus counts as away.
-const AWAY: u32 = 3;
+pub(crate) const AWAY: u32 = 3;
 
 /// Passes in a row that may end with nothing but failing flags before these are set aside.
-const PATIENCE: i64 = 5;
+pub(crate) const PATIENCE: i64 = 5;
 
 /// How a pass went so far.
 #[derive(Debug, Default)]
@@ -125,32 +128,41 @@ impl Work {
             }
             // A switch counts from the next write on.
             let Some(target) = self.target(&flag, &self.live().await?.programs) else {
-                self.set_aside(flag, "switched-off").await?;
+                self.set_aside(flag, "switched-off", &[]).await?;
                 continue;
             };
             match self.send(&flag, &target, rows).await {
-                Ok(written) => {
+                Ok(Some(written)) => {
                     pass.answered();
                     self.written(flag, target, written, pass).await?;
                 }
-                Err(error) => {
+                Ok(None) => {
+                    let line = self.line(&flag, "drift", "somebody edited it in the SIS", "deleted".to_owned());
+                    self.set_aside(flag, NOT_ENROLLED, &[line]).await?;
+                }
+                Err(FlagError::Sis(error)) => {
                     self.not_written(&flag, &error).await?;
                     pass.failed(flag.id, error);
                     return Ok(());
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Our fields in the row as Campus has it: what else is in there is not ours to lose.
-    async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Written, SisError> {
+    /// Our fields in the row as Campus has it: what else is in there is not ours to lose. `None`: somebody deleted it since it
+    /// was compared, and for a student who does not attend it is not made anew.
+    async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Option<Written>, FlagError> {
         let row = match self.row(flag, rows).await {
-            Err(SisError::Status { status, .. }) if is_for_good(status) => return Ok(Written::Refused(status)),
+            Err(SisError::Status { status, .. }) if is_for_good(status) => return Ok(Some(Written::Refused(status))),
             row => row?,
         };
+        if row.is_none() && flag.pushed.is_some() && !self.attends(&flag.student).await? {
+            return Ok(None);
+        }
         let body = self.campus.table().flag(flag.id, target, row);
-        self.campus.put(Whose::Ours, &flag.id.to_string(), body).await
+        Ok(Some(self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?))
     }
 
     fn target(&self, flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
@@ -194,9 +206,9 @@ impl Work {
         Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
     }
 
-    async fn set_aside(&self, flag: Flag, reason: &str) -> Result<(), FlagError> {
+    async fn set_aside(&self, flag: Flag, reason: &str, told: &[LedgerEntry]) -> Result<(), FlagError> {
         let flag = Flag { state: FlagState::Wanted, reason: Some(reason.to_owned()), due: false, why: None, ..flag };
-        Ok(self.store().save_flags(self.id(), &[flag], &[], self.now()).await?)
+        Ok(self.store().save_flags(self.id(), &[flag], told, self.now()).await?)
     }
 
     /// What a pass leaves behind. A flag that fails again and again while Campus answers is set aside.
@@ -233,39 +245,53 @@ impl Work {
         let mut listed: BTreeMap<String, BTreeMap<String, ActualFlag>> = BTreeMap::new();
         let mut batch = first;
         while !batch.is_empty() {
-            let mut changed = Vec::with_capacity(batch.len());
+            let (mut changed, mut lines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
             for flag in &batch {
                 let id = flag.id.to_string();
-                let program = flag.pushed.as_ref().map_or("", |pushed| pushed.program_sis_id.as_str());
-                let single;
+                let (student, program) =
+                    flag.pushed.as_ref().map_or(("", ""), |pushed| (&pushed.sis_id, &pushed.program_sis_id));
                 let actual = if few {
-                    single = self.campus.participation(&id).await?.map(|(actual, _)| actual);
-                    single.as_ref()
+                    self.campus.look_for(student, &id).await?.map(|(actual, _)| actual)
                 } else {
                     if !listed.contains_key(program) {
                         let all = self.campus.participations(Which::OfProgram(program)).await?.into_iter();
                         let by_id = all.map(|actual| (actual.id.to_ascii_lowercase(), actual)).collect();
                         listed.insert(program.to_owned(), by_id);
                     }
-                    listed.get(program).and_then(|all| all.get(&id))
+                    match listed.get_mut(program).and_then(|all| all.remove(&id)) {
+                        Some(actual) => Some(actual),
+                        None => self.campus.participation_if_told(&id).await?.map(|(actual, _)| actual),
+                    }
                 };
-                changed.push(self.noted(read_again(flag, actual.map_or(Seen::Nothing, Seen::There), self.now())));
+                let (read, told) = self.read_one(flag, actual.as_ref()).await?;
+                changed.push(read);
+                lines.extend(told);
             }
-            self.keep_read(&changed).await?;
+            self.store().save_flags(self.id(), &changed, &lines, self.now()).await?;
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }
         Ok(())
     }
 
-    async fn keep_read(&self, flags: &[Flag]) -> Result<(), FlagError> {
-        let lines: Vec<_> = flags
-            .iter()
-            .map(|flag| {
-                let answer = if flag.state == FlagState::Pushed { "as-wished" } else { "not-read-back" };
-                self.line(flag, "read-back", "accepted before", answer.to_owned())
-            })
-            .collect();
-        Ok(self.store().save_flags(self.id(), flags, &lines, self.now()).await?)
+    /// A flag as it is by what Campus shows, and what is told of it. One that is gone is not made anew for a student who left
+    /// since it was sent.
+    async fn read_one(&self, flag: &Flag, actual: Option<&ActualFlag>) -> Result<(Flag, Vec<LedgerEntry>), FlagError> {
+        let on_drift = self.on_drift(&flag.program);
+        let decision = read_again(flag, actual.map_or(Seen::Nothing, Seen::There), on_drift, self.now());
+        let is_kept = actual.is_some() || self.attends(&flag.student).await?;
+        let decision = if is_kept { decision } else { decision.not_made() };
+        let read = self.noted(decision.flag.unwrap_or_else(|| flag.clone()));
+        let told = self.lines(Some(flag), &read, decision.drift);
+        Ok((read, told))
+    }
+
+    fn on_drift(&self, program: &str) -> OnDrift {
+        let named = self.district.programs.iter().find(|one| one.name == program);
+        named.map_or(OnDrift::Report, |one| one.on_drift)
+    }
+
+    async fn attends(&self, student: &StudentId) -> Result<bool, FlagError> {
+        Ok(self.students(Some(student)).await?.values().any(|student| student.attending))
     }
 
     /// Keeps the district for this worker. False: somebody else has it by now.

@@ -2,11 +2,13 @@
 //!
 //! Invariants: only ids fixed at approval; each is marked after it was read back as ended; a student's old flag is ended
 //! after the new one was read back, so that no child is without a flag in between: nothing is ended before a comparison of
-//! the whole district that knew the approval and the day; the program is done after the last.
+//! the whole district that knew the approval and the day; one that Campus fails at keeps no other from being ended; the
+//! program is done after the last.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use rollcall_http::error::{Remedy, SisError};
 use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -19,6 +21,7 @@ use crate::{
     diff::ActualFlag,
     error::{FlagError, answer},
     plan::{ACTOR, Scope},
+    push::{AWAY, PATIENCE},
 };
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
@@ -27,42 +30,90 @@ const KEPT_BACK: [&str; 3] = ["before-cutover", "awaiting-approval", "switched-o
 /// Flags of a take-over read from the store: all of them at most.
 const ALL: i64 = i64::MAX;
 
+/// What came of a flag that Campus failed at again and again.
+const SIS_ERROR: &str = "sis-error";
+
+/// How far a program's take-over came.
+#[derive(Debug)]
+enum Progress {
+    /// Nothing is left that can be done now.
+    Through,
+    /// Time is up, or something is to be pushed first.
+    OutOfTime,
+    /// Campus failed at some flags, and others were done.
+    Failing(SisError),
+}
+
 impl Work {
     /// Goes on with the take-overs that are approved and not done. True: time is up before their end.
     pub(crate) async fn take_over(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
         let open = self.store().cutovers(self.id()).await?.into_iter().filter(|one| one.done_at.is_none());
+        let mut failed = None;
         for cutover in open.filter(|one| one.cutover <= self.today) {
             if !self.live().await?.wants(&cutover) {
                 self.set_aside_all(&cutover).await?;
-            } else if self.take_over_program(&cutover, worker, until).await? {
-                return Ok(true);
+                continue;
+            }
+            match self.take_over_program(&cutover, worker, until).await? {
+                Progress::OutOfTime => return Ok(true),
+                Progress::Through => {}
+                Progress::Failing(error) => failed = Some(error),
             }
         }
-        Ok(false)
+        failed.map_or(Ok(false), |error| Err(error.into()))
     }
 
-    async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+    async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<Progress, FlagError> {
         if !self.is_compared(cutover).await? {
             self.compare(Scope::All).await?;
             // What that made due is pushed first.
-            return Ok(true);
+            return Ok(Progress::OutOfTime);
         }
         let waiting = self.without_new_flag(&cutover.program).await?;
-        for flag in self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await? {
+        let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);
+        let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
+        open.sort_by_key(|flag| flag.outcome.as_deref() == Some(SIS_ERROR));
+        for flag in open {
             if Instant::now() >= until || !self.renew(worker).await? {
-                return Ok(true);
+                return Ok(Progress::OutOfTime);
             }
             if !self.live().await?.wants(cutover) {
                 // Switched off under way.
                 self.set_aside_all(cutover).await?;
-                return Ok(false);
+                return Ok(Progress::Through);
             }
-            self.end_old(cutover, &flag, waiting.contains(&flag.sis_id.to_ascii_lowercase())).await?;
+            match self.end_old(cutover, &flag, waiting.contains(&flag.sis_id.to_ascii_lowercase())).await {
+                Ok(()) => in_a_row = 0,
+                Err(FlagError::Sis(error)) if error.remedy() == Remedy::Again => {
+                    in_a_row += 1;
+                    failing.push(flag);
+                    last = Some(error);
+                    if in_a_row >= AWAY {
+                        break;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
         if self.store().finish_cutover(self.id(), &cutover.program, self.now()).await? {
             tracing::info!(district = %self.id(), program = cutover.program, "a program's flags are taken over");
         }
-        Ok(false)
+        let set_aside = self.set_aside_failing(cutover, &failing).await?;
+        let last = last.filter(|_| in_a_row >= AWAY || !set_aside);
+        Ok(last.map_or(Progress::Through, Progress::Failing))
+    }
+
+    /// Flags that Campus fails at again and again are left to the next sync: nothing else is to wait for them. False: they are
+    /// tried again before.
+    async fn set_aside_failing(&self, cutover: &Cutover, failing: &[CutoverFlag]) -> Result<bool, FlagError> {
+        if failing.is_empty() || self.store().flags_failures(self.id()).await? < PATIENCE {
+            return Ok(false);
+        }
+        for flag in failing {
+            tracing::error!(district = %self.id(), flag = flag.flag, "Campus fails at ending a flag; it stays open");
+            self.waits(cutover, flag, SIS_ERROR).await?;
+        }
+        Ok(true)
     }
 
     /// Nobody is at it until something changes: it is no work for a reconciler.
@@ -84,14 +135,20 @@ impl Work {
     /// The SIS's ids, in lower case, of students whose new flag is to be there and is not yet.
     async fn without_new_flag(&self, program: &str) -> Result<BTreeSet<String>, FlagError> {
         let flags = self.store().flags(self.id(), None, Some(program)).await?;
+        let students = self.students(None).await?;
+        let attends = |flag: &Flag| students.get(&flag.student).is_some_and(|student| student.attending);
         let missing = flags.into_iter().filter(|flag| {
             let in_campus = flag.pushed.is_some() && flag.verified_at.is_some();
             let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
-            let wanted = flag.due || kept_back || matches!(flag.state, FlagState::Accepted | FlagState::Failed);
-            !in_campus && wanted
+            let wanted = match flag.state {
+                FlagState::Accepted | FlagState::Failed => true,
+                // It was gone before anybody had read it back; whoever left gets no other.
+                FlagState::Drift => attends(flag),
+                _ => false,
+            };
+            !in_campus && (wanted || flag.due || kept_back)
         });
         // One that was kept back from the start has no id of the SIS yet; its student may.
-        let students = self.students(None).await?;
         let sis_id = |flag: Flag| flag.sis_id.or_else(|| students.get(&flag.student)?.sis_id.clone());
         Ok(missing.filter_map(sis_id).map(|id| id.to_ascii_lowercase()).collect())
     }
@@ -126,13 +183,9 @@ impl Work {
         }
     }
 
-    /// As the SIS shows it. One that it does not find by id is looked for among its student's: a single answer of 404 is
-    /// not enough to leave a flag open for good.
+    /// As the SIS shows it.
     async fn old_flag(&self, flag: &CutoverFlag) -> Result<Option<(ActualFlag, Value)>, FlagError> {
-        match self.campus.participation(&flag.flag).await? {
-            Some(found) => Ok(Some(found)),
-            None => Ok(self.campus.participation_in_list(&flag.sis_id, &flag.flag).await?),
-        }
+        Ok(self.campus.look_for(&flag.sis_id, &flag.flag).await?)
     }
 
     /// The SIS did not end it: told in the ledger, and tried again with the next sync.

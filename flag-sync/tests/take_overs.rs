@@ -15,20 +15,21 @@ use std::{
 use chrono::TimeDelta;
 use common::{Fixture, day};
 use house::{House, SPED, STUDENTS, program};
-use rollcall_flag_sync::{plan_take_overs, reconcile::owed};
+use rollcall_flag_sync::{approve, plan_take_overs, reconcile::owed};
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
     id::RunId,
     message::{Body, FlagPush, Message},
 };
-use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, Strike};
+use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, Strike};
 use rollcall_store::flag::{TakeOverRefused, TakeOverState};
 use roster_support::id;
 use uuid::Uuid;
 
 on_both_engines! {
     what_is_approved_is_what_was_looked_at,
+    a_look_at_a_plan_changes_nothing_and_waits_for_nobody,
     an_approval_waits_for_whoever_is_at_work,
     an_approval_ahead_waits_for_its_day,
     a_take_over_ends_what_was_approved_and_nothing_else,
@@ -41,6 +42,7 @@ on_both_engines! {
     a_take_over_on_another_day_is_approved_anew,
     an_old_flag_that_is_not_found_once_is_ended_all_the_same,
     an_old_flag_that_cannot_be_ended_is_sent_once,
+    an_old_flag_that_campus_fails_at_keeps_no_other_open,
     a_switch_stops_a_take_over_under_way,
 }
 
@@ -73,6 +75,26 @@ async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
     assert_eq!(trail.iter().filter(|entry| entry.action == "flags.approve").count(), 1);
     let other = plan_take_overs(&house.context(), &house.district, Some("Section 504")).await.unwrap();
     assert_eq!(other, Err(TakeOverRefused::NoProgram("Section 504".to_owned())));
+}
+
+/// A worker has the district's flags in hand meanwhile.
+async fn a_look_at_a_plan_changes_nothing_and_waits_for_nobody(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    old_flags(&house);
+    let (worker, now) = (Uuid::now_v7(), house.clock.now());
+    assert!(house.store().claim_flags(&house.district, worker, now, now + TimeDelta::minutes(1)).await.unwrap());
+    let plan = house.plan().await;
+    assert_eq!((plan.to_end.len(), plan.without_new), (4, 3), "the document counts");
+    assert_eq!(house.participations().await, [], "and nothing is kept of it");
+    house.store().release_flags(&house.district, worker).await.unwrap();
+    house.show().await;
+    house.try_approve(&[]).await.unwrap();
+    assert_eq!(house.participations().await, []);
+    house.night().await;
+    assert_eq!(house.participations().await.len(), 1);
+    let ended = house.old().into_values().filter(|end| *end == Some(day("2026-08-14")));
+    assert_eq!(ended.count(), 5, "the four, and one that had ended so before");
 }
 
 async fn an_approval_waits_for_whoever_is_at_work(f: Fixture) {
@@ -399,6 +421,41 @@ async fn an_old_flag_that_is_not_found_once_is_ended_all_the_same(f: Fixture) {
     let flags = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap();
     let outcomes: Vec<_> = flags.iter().map(|flag| (flag.flag.as_str(), flag.outcome.as_deref())).collect();
     assert_eq!(outcomes, [("old-0", Some("ended")), ("old-1", Some("gone"))]);
+}
+
+/// Neither of its program nor of another.
+async fn an_old_flag_that_campus_fails_at_keeps_no_other_open(f: Fixture) {
+    let mut programs = program("take-over");
+    let mut other = programs[0].clone();
+    other["name"] = "Section 504".into();
+    programs.as_array_mut().unwrap().push(other);
+    let house = House::new(f, programs).await;
+    for name in ["old-0", "old-1", "old-2"] {
+        house.typed_in(name, "1", "2024-01-01", None);
+    }
+    let of_other = house.campus.flags().remove(0);
+    house.campus.type_in(CampusFlag { id: "old-of-other".to_owned(), program: "102".to_owned(), ..of_other });
+    house.approve().await;
+    let context = house.context();
+    let plans = plan_take_overs(&context, &house.district, Some("Section 504")).await.unwrap().unwrap();
+    let looked_at = [plans[0].hash.clone()];
+    approve(&context, &house.district, Some("Section 504"), &looked_at, "ops").await.unwrap().unwrap();
+    let fault = CampusFault::Status(500);
+    let strikes = vec![Strike { fault, writes_only: true, only: Some("old-0".to_owned()), times: None }];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    let last = Some(day("2026-08-14"));
+    let ends = |end| {
+        let all = [("old-0", end), ("old-1", last), ("old-2", last), ("old-of-other", last)];
+        all.map(|(name, end)| (name.to_owned(), end)).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(house.old(), ends(None));
+    let flags = house.store().cutover_flags(&house.district, SPED, true, 10).await.unwrap();
+    assert_eq!(flags[0].outcome.as_deref(), Some("sis-error"), "nobody is kept busy by it");
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    assert_eq!(house.old(), ends(last));
+    assert!(house.store().cutovers(&house.district).await.unwrap().iter().all(|one| one.done_at.is_some()));
 }
 
 async fn a_switch_stops_a_take_over_under_way(f: Fixture) {

@@ -12,9 +12,11 @@ mod reading;
 mod requests;
 
 pub(crate) use contents::reseal;
+pub(crate) use reading::completed;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
+use uuid::Uuid;
 
 use self::{
     reading::{Stored, find},
@@ -52,8 +54,9 @@ INSERT INTO document_version (district, document_id, version, at, actor, action,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const PENDING: &str = "\
-INSERT INTO flag_pending (district, student_id, since) VALUES ($1, $2, $3)
-ON CONFLICT (district, student_id) DO UPDATE SET since = excluded.since WHERE flag_pending.since < excluded.since";
+INSERT INTO flag_pending (district, student_id, since, mark) VALUES ($1, $2, $3, $4)
+ON CONFLICT (district, student_id) DO UPDATE SET mark = excluded.mark,
+    since = CASE WHEN flag_pending.since < excluded.since THEN excluded.since ELSE flag_pending.since END";
 
 impl Store {
     /// The district's programs, by name: those that every district has, and its own.
@@ -173,7 +176,7 @@ impl Store {
         let document = noted(tx, district, &new.id, action, author).await?;
         let flags_due = completed_differs(before.as_ref().map(|before| &before.document), &document);
         if flags_due {
-            tx.execute("mark flags as due", PENDING, args![district, &document.student, author.at]).await?;
+            mark_due(tx, district, &document.student, author.at).await?;
         }
         Ok(Ok(Saved { document, created: before.is_none(), changed: true, flags_due }))
     }
@@ -361,9 +364,14 @@ async fn move_in(
     let document = noted(tx, district, id, action, author).await?;
     let flags_due = completed_differs(Some(&before), &document);
     if flags_due {
-        tx.execute("mark flags as due", PENDING, args![district, &document.student, author.at]).await?;
+        mark_due(tx, district, &document.student, author.at).await?;
     }
     Ok(Ok(Saved { document, created: false, changed: true, flags_due }))
+}
+
+/// Each time with another mark: what was read before is not what settles this.
+async fn mark_due(tx: &mut Tx, district: &DistrictId, student: &StudentId, at: DateTime<Utc>) -> Result<()> {
+    tx.execute("mark flags as due", PENDING, args![district, student, at, Uuid::now_v7()]).await.map(drop)
 }
 
 /// Whether the change touches what participations are worked out from.

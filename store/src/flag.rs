@@ -5,6 +5,8 @@ use rollcall_proto::{id::StudentId, roster::Status};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::document::CompletedDocument;
+
 /// A student's time in a program. Worked out from completed documents; the id stays while it is the same one, so that
 /// a corrected start changes the flag it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -369,6 +371,41 @@ pub struct FlagWork {
     pub take_over_on: Option<NaiveDate>,
     /// When a person asked for a program alone that nobody has compared since.
     pub program_asked_at: Option<DateTime<Utc>>,
+}
+
+/// A student whose completed documents changed since the flags were last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingStudent {
+    /// Who.
+    pub student: StudentId,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Which change it was that marked the student; none: a version before did.
+    pub mark: Option<Uuid>,
+}
+
+/// A program that a person asked for, and that nobody has compared since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedProgram {
+    /// Which program.
+    pub program: String,
+    /// When.
+    pub asked_at: DateTime<Utc>,
+    /// Which request it was; none: a version before asked.
+    pub mark: Option<Uuid>,
+}
+
+/// What the wishes for flags follow from, all of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagFacts {
+    /// What completed documents say; by student, program, start.
+    pub documents: Vec<CompletedDocument>,
+    /// Participations, void ones included; by student, program, start.
+    pub participations: Vec<Participation>,
+    /// Flags; by student, program, start.
+    pub flags: Vec<Flag>,
+    /// Students who have documents or participations.
+    pub students: Vec<FlagStudent>,
 }
 
 /// A program's standing in the SIS, as the last sync found it.

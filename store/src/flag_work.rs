@@ -13,7 +13,7 @@ use crate::{
     Store, StoreError,
     audit::AuditEntry,
     districts::{self, district_id},
-    flag::{Cutover, CutoverFlag, FlagWork, LedgerEntry, TakeOverPlan},
+    flag::{AskedProgram, Cutover, CutoverFlag, FlagWork, LedgerEntry, PendingStudent, TakeOverPlan},
     flags::note,
     sql::{Arg, Row, Tx, args},
     trail,
@@ -110,11 +110,21 @@ impl Store {
         row.map_or(Ok(None), |row| row.get(0))
     }
 
-    /// A whole sync has decided, from facts read at `read_at`.
-    pub async fn flags_synced(&self, district: &DistrictId, read_at: DateTime<Utc>) -> Result<()> {
-        let sql = "UPDATE flag_sync SET synced_at = $2 \
-                   WHERE district = $1 AND (synced_at IS NULL OR synced_at < $2)";
-        self.move_sync("note that flags are synced", district, sql, args![district, read_at]).await.map(drop)
+    /// Which request for a whole sync was the last one: a person's, or that of another file of the district.
+    pub async fn flags_asked(&self, district: &DistrictId) -> Result<Option<Uuid>> {
+        let operation = "read which whole sync was asked for";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, "SELECT ask_mark FROM flag_sync WHERE district = $1", args![district]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(None), |row| row.get(0))
+    }
+
+    /// A whole sync has decided, from facts read at `read_at`. `asked`: the last request that it knew of; after another one
+    /// the next whole sync is due all the same.
+    pub async fn flags_synced(&self, district: &DistrictId, read_at: DateTime<Utc>, asked: Option<Uuid>) -> Result<()> {
+        let sql = "UPDATE flag_sync SET synced_at = $2 WHERE district = $1 \
+                   AND (synced_at IS NULL OR synced_at < $2) AND ask_mark IS NOT DISTINCT FROM $3";
+        self.move_sync("note that flags are synced", district, sql, args![district, read_at, asked]).await.map(drop)
     }
 
     /// The SIS answers: nothing keeps anybody from trying.
@@ -155,8 +165,10 @@ impl Store {
     pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
         let operation = "ask for a district's flags";
         let mut tx = self.begin(district, operation).await?;
+        let whole = "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL, ask_mark = $2 \
+                     WHERE district = $1";
+        tx.execute(operation, whole, args![district, Uuid::now_v7()]).await?;
         for sql in [
-            "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL WHERE district = $1",
             "UPDATE flag SET refused = NULL WHERE district = $1 AND refused IS NOT NULL",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND done_at IS NULL",
         ] {
@@ -172,9 +184,10 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         let at_once = "UPDATE flag_sync SET retry_at = NULL, asked_at = NULL WHERE district = $1";
         tx.execute(operation, at_once, args![district]).await?;
-        let mark = "INSERT INTO flag_program (district, program, asked_at, updated_at) VALUES ($1, $2, $3, $3) \
-                    ON CONFLICT (district, program) DO UPDATE SET asked_at = excluded.asked_at";
-        tx.execute(operation, mark, args![district, program, now]).await?;
+        let mark = "INSERT INTO flag_program (district, program, asked_at, asked_mark, updated_at) \
+                    VALUES ($1, $2, $3, $4, $3) ON CONFLICT (district, program) DO UPDATE SET \
+                    asked_at = excluded.asked_at, asked_mark = excluded.asked_mark";
+        tx.execute(operation, mark, args![district, program, now, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
@@ -184,27 +197,30 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// Programs that a person asked for, and when; nobody has compared them since.
-    pub async fn asked_programs(&self, district: &DistrictId) -> Result<Vec<(String, DateTime<Utc>)>> {
+    /// Programs that a person asked for; nobody has compared them since.
+    pub async fn asked_programs(&self, district: &DistrictId) -> Result<Vec<AskedProgram>> {
         let operation = "read which programs' flags were asked for";
-        let sql =
-            "SELECT program, asked_at FROM flag_program WHERE district = $1 AND asked_at IS NOT NULL ORDER BY program";
+        let sql = "SELECT program, asked_at, asked_mark FROM flag_program \
+                   WHERE district = $1 AND asked_at IS NOT NULL ORDER BY program";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district]).await?;
         tx.commit(operation).await?;
-        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+        let asked = |row: &Row| Ok(AskedProgram { program: row.get(0)?, asked_at: row.get(1)?, mark: row.get(2)? });
+        rows.iter().map(asked).collect()
     }
 
-    /// Programs that were compared: what was asked for since then stays.
-    pub async fn settle_programs(&self, district: &DistrictId, taken: &[(String, DateTime<Utc>)]) -> Result<()> {
+    /// Programs that were compared: what was asked for since they were read stays, whatever the clock of who asked.
+    pub async fn settle_programs(&self, district: &DistrictId, taken: &[AskedProgram]) -> Result<()> {
         if taken.is_empty() {
             return Ok(());
         }
         let operation = "settle which programs' flags were asked for";
-        let sql = "UPDATE flag_program SET asked_at = NULL WHERE district = $1 AND program = $2 AND asked_at <= $3";
+        // A version before sets the time alone.
+        let sql = "UPDATE flag_program SET asked_at = NULL, asked_mark = NULL WHERE district = $1 AND program = $2 \
+                   AND asked_at = $3 AND asked_mark IS NOT DISTINCT FROM $4";
         let mut tx = self.begin(district, operation).await?;
-        for (program, asked) in taken {
-            tx.execute(operation, sql, args![district, program, *asked]).await?;
+        for one in taken {
+            tx.execute(operation, sql, args![district, &one.program, one.asked_at, one.mark]).await?;
         }
         tx.commit(operation).await
     }
@@ -218,26 +234,31 @@ impl Store {
         row.map_or(Ok(None), |row| row.get(0))
     }
 
-    /// Students whose documents changed, and since when; the longest waiting first.
-    pub async fn pending_students(&self, district: &DistrictId, most: i64) -> Result<Vec<(StudentId, DateTime<Utc>)>> {
+    /// Students whose documents changed; the longest waiting first.
+    pub async fn pending_students(&self, district: &DistrictId, most: i64) -> Result<Vec<PendingStudent>> {
         let operation = "read whose flags are pending";
-        let sql = "SELECT student_id, since FROM flag_pending WHERE district = $1 ORDER BY since, student_id LIMIT $2";
+        let sql =
+            "SELECT student_id, since, mark FROM flag_pending WHERE district = $1 ORDER BY since, student_id LIMIT $2";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district, most]).await?;
         tx.commit(operation).await?;
-        rows.iter().map(|row| Ok((StudentId(row.get(0)?), row.get(1)?))).collect()
+        let pending =
+            |row: &Row| Ok(PendingStudent { student: StudentId(row.get(0)?), since: row.get(1)?, mark: row.get(2)? });
+        rows.iter().map(pending).collect()
     }
 
-    /// Students whose flags were looked at: the marks set since then stay.
-    pub async fn settle_pending(&self, district: &DistrictId, taken: &[(StudentId, DateTime<Utc>)]) -> Result<()> {
+    /// Students whose flags were looked at: the marks set since these were read stay, whatever the clock of who set them.
+    pub async fn settle_pending(&self, district: &DistrictId, taken: &[PendingStudent]) -> Result<()> {
         if taken.is_empty() {
             return Ok(());
         }
         let operation = "settle whose flags are pending";
-        let sql = "DELETE FROM flag_pending WHERE district = $1 AND student_id = $2 AND since <= $3";
+        // A version before sets the time alone.
+        let sql = "DELETE FROM flag_pending WHERE district = $1 AND student_id = $2 AND since = $3 \
+                   AND mark IS NOT DISTINCT FROM $4";
         let mut tx = self.begin(district, operation).await?;
-        for (student, since) in taken {
-            tx.execute(operation, sql, args![district, student, *since]).await?;
+        for one in taken {
+            tx.execute(operation, sql, args![district, &one.student, one.since, one.mark]).await?;
         }
         tx.commit(operation).await
     }
@@ -439,8 +460,9 @@ pub(crate) enum Programs {
 pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool, programs: Programs) -> Result<()> {
     let sql = "INSERT INTO flag_sync (district, enabled) VALUES ($1, $2) \
                ON CONFLICT (district) DO UPDATE SET enabled = excluded.enabled, retry_at = NULL, \
-               synced_at = CASE WHEN $3 THEN NULL ELSE flag_sync.synced_at END";
-    let values = args![district, enabled, programs == Programs::Changed];
+               synced_at = CASE WHEN $3 THEN NULL ELSE flag_sync.synced_at END, \
+               ask_mark = CASE WHEN $3 THEN $4 ELSE flag_sync.ask_mark END";
+    let values = args![district, enabled, programs == Programs::Changed, Uuid::now_v7()];
     tx.execute("switch a district's flags", sql, values).await.map(drop)
 }
 

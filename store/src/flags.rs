@@ -1,7 +1,8 @@
 //! Participations, flags and their ledger.
 //!
 //! Invariants: nothing is deleted but marks of pending work; what a push came to is stored with its line in the ledger,
-//! in one transaction.
+//! in one transaction; what flags are decided from is read as of one moment, and what that comes to is kept under the id that
+//! a student has by then.
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};
@@ -10,7 +11,8 @@ use uuid::Uuid;
 use crate::{
     Store, StoreError,
     districts::json_unreadable,
-    flag::{Flag, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    documents,
+    flag::{Flag, FlagFacts, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
     rekeyed,
     roster::load::{read_json, read_status},
     sql::{Row, Tx, args},
@@ -23,13 +25,29 @@ SELECT participation, student_id, program, starts_on, ends_on, void_on, document
 WHERE district = $1 AND (CAST($2 AS text) IS NULL OR student_id = $2)
 ORDER BY student_id, program, starts_on, participation";
 
-const SAVE_PARTICIPATION: &str = "\
-INSERT INTO participation (district, participation, student_id, program, starts_on, ends_on, void_on, documents,
-                           updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (district, participation) DO UPDATE SET
-    starts_on = excluded.starts_on, ends_on = excluded.ends_on, void_on = excluded.void_on,
-    documents = excluded.documents, updated_at = excluded.updated_at";
+/// A student's id, given as a parameter, as it is by now: everybody may have been given another one since it was read.
+macro_rules! today {
+    ($parameter:literal) => {
+        concat!(
+            "coalesce((SELECT k.new_id FROM student_rekey k WHERE k.district = $1 AND k.old_id = ",
+            $parameter,
+            " AND NOT EXISTS (SELECT 1 FROM student s WHERE s.district = $1 AND s.student_id = ",
+            $parameter,
+            ")), ",
+            $parameter,
+            ")"
+        )
+    };
+}
+
+const SAVE_PARTICIPATION: &str = concat!(
+    "INSERT INTO participation (district, participation, student_id, program, starts_on, ends_on, void_on, documents, \
+     updated_at) VALUES ($1, $2, ",
+    today!("$3"),
+    ", $4, $5, $6, $7, $8, $9) ON CONFLICT (district, participation) DO UPDATE SET \
+     starts_on = excluded.starts_on, ends_on = excluded.ends_on, void_on = excluded.void_on, \
+     documents = excluded.documents, updated_at = excluded.updated_at"
+);
 
 /// The columns that [`read_flag`] reads, in its order.
 macro_rules! columns {
@@ -66,18 +84,20 @@ const ACCEPTED: &str = concat!(
     " FROM flag WHERE district = $1 AND state = 'accepted' AND NOT due ORDER BY flag LIMIT $2"
 );
 
-const SAVE_FLAG: &str = "\
-INSERT INTO flag (district, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why,
-                  pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at, refused,
-                  pushed_link)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        CASE WHEN $9 = 'accepted' THEN $18 END, $18, $19, $20)
-ON CONFLICT (district, flag) DO UPDATE SET
-    sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state,
-    reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on,
-    pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id,
-    program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused,
-    pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), updated_at = excluded.updated_at";
+const SAVE_FLAG: &str = concat!(
+    "INSERT INTO flag (district, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, \
+     why, pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at, refused, \
+     pushed_link) VALUES ($1, $2, $3, ",
+    today!("$4"),
+    ", $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, CASE WHEN $9 = 'accepted' THEN $18 END, $18, $19, $20) \
+     ON CONFLICT (district, flag) DO UPDATE SET \
+     sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state, \
+     reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on, \
+     pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id, \
+     program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused, \
+     pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), \
+     updated_at = excluded.updated_at"
+);
 
 const NOTE: &str = "\
 INSERT INTO flag_ledger (district, at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer)
@@ -90,21 +110,40 @@ const LEDGER: &str = "\
 SELECT at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer FROM flag_ledger
 WHERE district = $1 AND (CAST($2 AS text) IS NULL OR flag = $2) ORDER BY id DESC LIMIT $3";
 
+/// Of completed documents' students too: what these come to may not be stored yet.
+const STUDENTS: &str = "\
+SELECT s.student_id, s.status, s.connection, s.sis_id FROM student s WHERE s.district = $1
+AND (CAST($2 AS text) IS NULL OR s.student_id = $2)
+AND (EXISTS (SELECT 1 FROM participation p WHERE p.district = s.district AND p.student_id = s.student_id)
+     OR EXISTS (SELECT 1 FROM document d
+                WHERE d.district = s.district AND d.student_id = s.student_id AND d.status = 'completed'))
+ORDER BY s.student_id";
+
 impl Store {
-    /// Participations of one student or of all, void ones included; by student, program, start.
-    pub async fn participations(
+    /// What the wishes for flags follow from, as of one moment: a run that gives everybody other ids, or a document that
+    /// completes, comes before all of it or after. Of one student, under whatever id, or of all; flags of one program where
+    /// asked for.
+    pub async fn flag_facts(
         &self,
         district: &DistrictId,
         student: Option<&StudentId>,
-    ) -> Result<Vec<Participation>> {
-        let operation = "read participations";
-        let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, PARTICIPATIONS, args![district, student.map(|id| id.0.clone())]).await?;
+        program: Option<&str>,
+    ) -> Result<FlagFacts> {
+        let operation = "read what flags follow from";
+        let mut tx = self.read_moment(district, operation).await?;
+        let student = rekeyed::meant_of(&mut tx, district, student).await?;
+        let of = student.as_ref();
+        let facts = FlagFacts {
+            documents: documents::completed(&mut tx, district, of).await?,
+            participations: participations(&mut tx, district, of).await?,
+            flags: flags(&mut tx, district, of, program).await?,
+            students: students(&mut tx, district, of).await?,
+        };
         tx.commit(operation).await?;
-        rows.iter().map(read_participation).collect()
+        Ok(facts)
     }
 
-    /// Inserts or replaces participations.
+    /// Inserts or replaces participations, under the ids that students have by now.
     pub async fn save_participations(
         &self,
         district: &DistrictId,
@@ -143,10 +182,9 @@ impl Store {
     ) -> Result<Vec<Flag>> {
         let operation = "list flags";
         let mut tx = self.read(district, operation).await?;
-        let values = args![district, student.map(|id| id.0.clone()), program.map(str::to_owned)];
-        let rows = tx.rows(operation, FLAGS, values).await?;
+        let found = flags(&mut tx, district, student, program).await?;
         tx.commit(operation).await?;
-        rows.iter().map(read_flag).collect()
+        Ok(found)
     }
 
     /// A page of flags as people are shown them, by id.
@@ -193,7 +231,7 @@ impl Store {
         rows.iter().map(read_flag).collect()
     }
 
-    /// Inserts or replaces flags, with lines for the ledger, all or none.
+    /// Inserts or replaces flags, under the ids that students have by now, with lines for the ledger, all or none.
     pub async fn save_flags(
         &self,
         district: &DistrictId,
@@ -238,17 +276,14 @@ impl Store {
         rows.iter().map(read_entry).collect()
     }
 
-    /// What flags need to know of students: all, or one.
+    /// What flags need to know of students: all, or one, under whatever id.
     pub async fn flag_students(&self, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<FlagStudent>> {
         let operation = "read the students of flags";
-        let sql = "SELECT s.student_id, s.status, s.connection, s.sis_id FROM student s WHERE s.district = $1 \
-                   AND (CAST($2 AS text) IS NULL OR s.student_id = $2) AND EXISTS \
-                   (SELECT 1 FROM participation p WHERE p.district = s.district AND p.student_id = s.student_id) \
-                   ORDER BY s.student_id";
         let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, sql, args![district, student.map(|id| id.0.clone())]).await?;
+        let student = rekeyed::meant_of(&mut tx, district, student).await?;
+        let found = students(&mut tx, district, student.as_ref()).await?;
         tx.commit(operation).await?;
-        rows.iter().map(read_student).collect()
+        Ok(found)
     }
 
     /// How programs stood in the SIS at the last sync.
@@ -282,6 +317,29 @@ impl Store {
         }
         tx.commit(operation).await
     }
+}
+
+async fn participations(tx: &mut Tx, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<Participation>> {
+    let values = args![district, student.map(|id| id.0.clone())];
+    let rows = tx.rows("read participations", PARTICIPATIONS, values).await?;
+    rows.iter().map(read_participation).collect()
+}
+
+async fn flags(
+    tx: &mut Tx,
+    district: &DistrictId,
+    student: Option<&StudentId>,
+    program: Option<&str>,
+) -> Result<Vec<Flag>> {
+    let values = args![district, student.map(|id| id.0.clone()), program.map(str::to_owned)];
+    let rows = tx.rows("list flags", FLAGS, values).await?;
+    rows.iter().map(read_flag).collect()
+}
+
+async fn students(tx: &mut Tx, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<FlagStudent>> {
+    let values = args![district, student.map(|id| id.0.clone())];
+    let rows = tx.rows("read the students of flags", STUDENTS, values).await?;
+    rows.iter().map(read_student).collect()
 }
 
 async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTime<Utc>) -> Result<()> {

@@ -119,7 +119,7 @@ async fn a_take_over_is_planned_approved_by_its_digest_and_pushed() {
     let Body::FlagSync(sync) = delivery.message.unwrap().body else { panic!("another message") };
     assert_eq!(sync.program.as_deref(), Some(PROGRAM));
     let asked = site.store.asked_programs(&district).await.unwrap();
-    assert_eq!(asked.iter().map(|(program, _)| program.as_str()).collect::<Vec<_>>(), [PROGRAM]);
+    assert_eq!(asked.iter().map(|asked| asked.program.as_str()).collect::<Vec<_>>(), [PROGRAM]);
     let unknown = post(&caller, "flags/push?program=Chess", None).await;
     assert_problem(&unknown, StatusCode::UNPROCESSABLE_ENTITY, "switched-off");
     assert_eq!(post(&caller, "flags/push?programme=Chess", None).await.status, StatusCode::BAD_REQUEST);

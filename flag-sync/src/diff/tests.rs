@@ -93,15 +93,51 @@ fn an_answer_that_was_lost_is_found_when_reading() {
 }
 
 #[test]
-fn what_was_accepted_and_is_not_there_is_pushed_once_more_then_fails() {
+fn what_was_accepted_and_is_otherwise_is_pushed_once_more_then_fails() {
     let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
-    let again = run(Some(&sent), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    let other = ActualFlag { ends_on: Some(day(99)), ..shown(&target(None)) };
+    let again = run(Some(&sent), wish(None), Seen::There(&other), OnDrift::Report);
+    assert_eq!(again.drift, None, "nobody edited what was never read back");
+    let again = again.flag.unwrap();
     assert_eq!((again.due, again.why.as_deref()), (true, Some("not-read-back")));
-    let failed = run(Some(&accepted(&again, &target(None))), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    let sent = accepted(&again, &target(None));
+    let failed = run(Some(&sent), wish(None), Seen::There(&other), OnDrift::Report).flag.unwrap();
     assert_eq!((failed.state, failed.due, failed.reason.as_deref()), (FlagState::Failed, false, Some("not-read-back")));
     let there = shown(&target(None));
     let late = run(Some(&failed), wish(None), Seen::There(&there), OnDrift::Report).flag.unwrap();
     assert_eq!(late.state, FlagState::Pushed, "it was only slow");
+}
+
+/// The SIS took it: whoever reads nothing has an edit before him, which the district wants reported, or restored, once.
+#[test]
+fn what_was_accepted_and_is_gone_was_deleted() {
+    let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
+    let look = |flag: &Flag, on_drift| run(Some(flag), wish(None), Seen::Nothing, on_drift);
+    let gone = look(&sent, OnDrift::Report);
+    assert_eq!(gone.drift.as_deref(), Some("deleted"));
+    let gone = gone.flag.unwrap();
+    assert_eq!((gone.state, gone.due, gone.reason.as_deref()), (FlagState::Drift, false, Some("deleted")));
+    assert_eq!(look(&gone, OnDrift::Report), Decision { flag: Some(gone.clone()), drift: None }, "told once");
+    let there = shown(&target(None));
+    let late = run(Some(&gone), wish(None), Seen::There(&there), OnDrift::Report).flag.unwrap();
+    assert_eq!(late.state, FlagState::Pushed, "it was only slow");
+    let restored = look(&gone, OnDrift::Restore).flag.unwrap();
+    assert_eq!((restored.due, restored.why.as_deref()), (true, Some("restore")), "by another choice of the district");
+
+    let restored = look(&sent, OnDrift::Restore);
+    assert_eq!(restored.drift.as_deref(), Some("deleted"));
+    let restored = restored.flag.unwrap();
+    assert_eq!((restored.state, restored.due, restored.why.as_deref()), (FlagState::Drift, true, Some(NOT_READ_BACK)));
+    let failed = look(&accepted(&restored, &target(None)), OnDrift::Restore);
+    assert_eq!(failed.drift, None);
+    let failed = failed.flag.unwrap();
+    assert_eq!((failed.state, failed.due, failed.reason.as_deref()), (FlagState::Failed, false, Some(NOT_READ_BACK)));
+    assert_eq!(look(&failed, OnDrift::Restore).flag.unwrap(), failed, "it does not go on for ever");
+    // Of a student who left, it is only told.
+    let kept = look(&sent, OnDrift::Restore).not_made();
+    assert_eq!(kept.drift.as_deref(), Some("deleted"));
+    let kept = kept.flag.unwrap();
+    assert_eq!((kept.state, kept.due, kept.reason.as_deref()), (FlagState::Drift, false, Some("deleted")));
 }
 
 #[test]
@@ -420,18 +456,39 @@ fn a_decision_settles_every_field_it_speaks_of_and_no_other() {
         ("edited", &settled, shown_as.clone(), Seen::There(&edited), report, drift(false)),
         ("edited, to be restored", &settled, shown_as.clone(), Seen::There(&edited), restore, drift(true)),
         (
-            "accepted and not there",
+            "accepted and otherwise",
             &unread,
             shown_as.clone(),
-            Seen::Nothing,
+            Seen::There(&edited),
             report,
             Flag { pushed: settled.pushed.clone(), ..wanted(NOT_READ_BACK) },
         ),
         (
-            "accepted twice and not there",
+            "accepted and gone",
+            &unread,
+            shown_as.clone(),
+            Seen::Nothing,
+            report,
+            Flag { reason: Some("deleted".to_owned()), verified_at: None, ..drift(false) },
+        ),
+        (
+            "accepted and gone, to be restored",
+            &unread,
+            shown_as.clone(),
+            Seen::Nothing,
+            restore,
+            Flag {
+                reason: Some("deleted".to_owned()),
+                why: Some(NOT_READ_BACK.to_owned()),
+                verified_at: None,
+                ..drift(true)
+            },
+        ),
+        (
+            "accepted twice and otherwise",
             &unread_twice,
             shown_as,
-            Seen::Nothing,
+            Seen::There(&edited),
             report,
             Flag {
                 state: FlagState::Failed,
@@ -472,12 +529,13 @@ fn a_new_flag_is_that_of_its_participation() {
 #[test]
 fn a_second_push_that_was_cut_off_is_made_and_its_failure_stays_a_failure() {
     let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
-    let again = run(Some(&sent), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
-    let still = run(Some(&again), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    let other = ActualFlag { ends_on: Some(day(99)), ..shown(&target(None)) };
+    let look = |flag: &Flag| run(Some(flag), wish(None), Seen::There(&other), OnDrift::Report).flag.unwrap();
+    let still = look(&look(&sent));
     assert_eq!((still.state, still.due), (FlagState::Wanted, true), "it was never sent a second time");
-    let failed = run(Some(&accepted(&still, &target(None))), wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap();
+    let failed = look(&accepted(&still, &target(None)));
     assert_eq!((failed.state, failed.due), (FlagState::Failed, false));
-    assert_eq!(run(Some(&failed), wish(None), Seen::Nothing, OnDrift::Report).flag, Some(failed));
+    assert_eq!(look(&failed), failed);
 }
 
 #[test]
@@ -546,12 +604,17 @@ fn one_kept_back_is_right_only_with_both_dates_and_once_accepted() {
 fn what_was_accepted_is_read_again_by_what_was_sent() {
     let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
     let there = shown(&target(None));
-    let read = read_again(&sent, Seen::There(&there), now());
-    assert_eq!((read.state, read.verified_at), (FlagState::Pushed, Some(now())));
-    let missed = read_again(&sent, Seen::Nothing, now());
+    let read = |flag: &Flag, seen| read_again(flag, seen, OnDrift::Report, now());
+    let right = read(&sent, Seen::There(&there)).flag.unwrap();
+    assert_eq!((right.state, right.verified_at), (FlagState::Pushed, Some(now())));
+    let other = ActualFlag { ends_on: Some(day(99)), ..there.clone() };
+    let missed = read(&sent, Seen::There(&other)).flag.unwrap();
     assert_eq!((missed.due, missed.why.as_deref()), (true, Some(NOT_READ_BACK)));
+    assert_eq!(read(&sent, Seen::Nothing).drift.as_deref(), Some("deleted"));
+    assert!(read_again(&sent, Seen::Nothing, OnDrift::Restore, now()).flag.unwrap().due);
     let unsent = Flag { pushed: None, ..sent };
-    assert_eq!(read_again(&unsent, Seen::There(&there), now()), unsent, "nothing was sent that could be read");
+    let nothing = Decision { flag: Some(unsent.clone()), drift: None };
+    assert_eq!(read(&unsent, Seen::There(&there)), nothing, "nothing was sent that could be read");
 }
 
 /// A SIS of one flag, its worker, and what may go wrong between them.

@@ -23,7 +23,7 @@ use rollcall_store::{
     Store,
     district::{ConnectionSecrets, District},
     document::{Author, NewDocument, SaveMode},
-    flag::{ApprovedTakeOver, Flag, TakeOverPlan, TakeOverRefused},
+    flag::{ApprovedTakeOver, Flag, Participation, TakeOverPlan, TakeOverRefused},
 };
 use uuid::Uuid;
 
@@ -247,6 +247,10 @@ impl House {
 
     pub async fn flags(&self) -> Vec<Flag> {
         self.store().flags(&self.district, None, None).await.unwrap()
+    }
+
+    pub async fn participations(&self) -> Vec<Participation> {
+        self.store().flag_facts(&self.district, None, None).await.unwrap().participations
     }
 
     /// States as `flags list` shows them, by student.

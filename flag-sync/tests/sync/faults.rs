@@ -27,6 +27,7 @@ on_both_engines! {
     a_wrong_vendor_secret_writes_nothing,
     a_program_that_campus_has_not_fails_alone,
     a_flag_whose_answer_was_lost_is_ended_all_the_same,
+    a_flag_that_campus_will_not_show_by_its_id_is_read_back_all_the_same,
 }
 
 async fn passing_faults_cost_nothing(f: Fixture) {
@@ -226,4 +227,23 @@ async fn a_flag_whose_answer_was_lost_is_ended_all_the_same(f: Fixture) {
     house.campus.set_faults(CampusFaults::default());
     house.settle().await;
     assert_eq!(house.shown()["1"].1, Some(day("2026-08-31")));
+}
+
+/// What Campus says of one flag, asked by its id, keeps no other from being read back.
+async fn a_flag_that_campus_will_not_show_by_its_id_is_read_back_all_the_same(f: Fixture) {
+    let house = House::create_new(f).await;
+    for (one, two, status) in [("1", "2", 404), ("3", "4", 410), ("5", "6", 400)] {
+        let taken = house.campus.stats().writes + 2;
+        house.campus.set_faults(CampusFaults { outage_after_writes: Some(taken), ..CampusFaults::default() });
+        house.complete(&format!("d{one}"), one, "2026-08-20", None).await;
+        house.complete(&format!("d{two}"), two, "2026-08-20", None).await;
+        house.handle_sync().await;
+        let only = Some(house.flag_of(one).id);
+        let strikes = vec![Strike { fault: CampusFault::Status(status), writes_only: false, only, times: None }];
+        house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+        house.settle().await;
+        let states = house.states().await;
+        assert!(states.values().all(|state| *state == ("pushed", None)), "{status}: {states:#?}");
+    }
+    assert_eq!(house.campus.stats().writes, 6, "and none is sent again");
 }

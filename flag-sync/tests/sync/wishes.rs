@@ -28,6 +28,10 @@ on_both_engines! {
     edits_by_hand_are_reported_or_restored,
     a_status_ends_no_flag_and_makes_none,
     a_flag_that_staff_deleted_is_not_made_anew_for_one_who_left,
+    a_flag_that_staff_deleted_before_it_was_read_back_is_reported_or_restored,
+    a_flag_deleted_before_its_change_is_sent_is_not_made_anew_for_one_who_left,
+    a_student_who_is_given_another_id_under_way_keeps_the_flag,
+    what_is_asked_for_under_way_is_compared_again,
     one_student_is_synced_at_once,
     one_program_is_synced_alone,
     a_program_that_was_asked_for_is_synced_without_its_message,
@@ -198,6 +202,143 @@ async fn a_flag_that_staff_deleted_is_not_made_anew_for_one_who_left(f: Fixture)
     house.complete("c", "1", "2026-08-25", None).await;
     house.settle().await;
     assert_eq!(house.shown().keys().collect::<Vec<_>>(), ["2"], "nor by other dates");
+}
+
+/// Campus goes away right after it took two flags; one of the students leaves, and staff delete both.
+async fn a_flag_that_staff_deleted_before_it_was_read_back_is_reported_or_restored(f: Fixture) {
+    let house = House::create_new(f).await;
+    let deleted = ("drift", Some("deleted".to_owned()));
+    let mut run = 1;
+    // Found by reading back, and by comparing.
+    for (one, two, compared) in [("1", "2", false), ("3", "4", true)] {
+        house.complete(&format!("d{one}"), one, "2026-08-20", None).await;
+        house.complete(&format!("d{two}"), two, "2026-08-20", None).await;
+        let taken = house.campus.stats().writes + 2;
+        house.campus.set_faults(CampusFaults { outage_after_writes: Some(taken), ..CampusFaults::default() });
+        house.handle_sync().await;
+        run += 1;
+        applied(house.store(), &house.district, run, vec![gone(one)]).await;
+        for student in [one, two] {
+            house.campus.delete(&house.flag_of(student).id);
+        }
+        house.campus.set_faults(CampusFaults::default());
+        if compared {
+            house.unasked_night().await;
+        } else {
+            house.settle().await;
+        }
+        house.unasked_night().await;
+        assert_eq!(house.shown(), BTreeMap::new(), "it is only reported");
+        for student in [one, two] {
+            assert_eq!(house.states().await[student], deleted);
+            let flag = house.flags().await.into_iter().find(|flag| flag.student.0 == student).unwrap();
+            let told = house.told(Some(&flag.id.to_string())).await;
+            let told: Vec<_> = told.iter().map(|(action, answer)| (action.as_str(), answer.as_str())).collect();
+            assert_eq!(told, [("put", "201"), ("read-back", "not-read-back"), ("drift", "deleted")], "{compared}");
+        }
+    }
+    let mut restoring = house.file.clone();
+    restoring.programs[0].on_drift = OnDrift::Restore;
+    house.apply(&restoring).await;
+    house.night().await;
+    assert_eq!(house.shown().keys().collect::<Vec<_>>(), ["2", "4"], "who attends has it restored");
+    let states = house.states().await;
+    assert_eq!((&states["1"], &states["2"]), (&deleted, &("pushed", None)));
+    // At once, where the district wants that.
+    house.complete("d5", "5", "2026-08-20", None).await;
+    let taken = house.campus.stats().writes + 1;
+    house.campus.set_faults(CampusFaults { outage_after_writes: Some(taken), ..CampusFaults::default() });
+    house.handle_sync().await;
+    house.campus.delete(&house.flag_of("5").id);
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    assert_eq!(house.states().await["5"], ("pushed", None));
+}
+
+/// What was compared waits for a Campus that takes nothing; who attends has the change written all the same.
+async fn a_flag_deleted_before_its_change_is_sent_is_not_made_anew_for_one_who_left(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    applied(house.store(), &house.district, 2, vec![gone("1")]).await;
+    house.complete("a", "1", "2026-08-20", Some("2027-01-31")).await;
+    house.complete("b", "2", "2026-08-20", Some("2027-01-31")).await;
+    house.strike(CampusFault::Status(503), None);
+    house.handle_sync().await;
+    assert!(house.flags().await.iter().all(|flag| flag.due));
+    let left = house.flag_of("1").id;
+    for flag in house.campus.flags() {
+        house.campus.delete(&flag.id);
+    }
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    house.unasked_night().await;
+    assert_eq!(house.shown(), BTreeMap::from([("2".to_owned(), (day("2026-08-20"), Some(day("2027-01-31"))))]));
+    assert_eq!(house.states().await["1"], ("wanted", Some("not-enrolled".to_owned())));
+    assert_eq!(house.told(Some(&left)).await.last(), Some(&("drift".to_owned(), "deleted".to_owned())));
+}
+
+/// Two students wait; while the first is compared, the second moves to another id.
+async fn a_student_who_is_given_another_id_under_way_keeps_the_flag(f: Fixture) {
+    let config = CampusConfig { page_limit: 5, latency_ms: 150, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    let before = house.flag_of("2");
+    house.complete("a", "1", "2026-08-20", Some("2027-01-31")).await;
+    house.complete("b", "2", "2026-08-20", Some("2027-01-31")).await;
+    let (handler, asked) = (house.handler(), house.campus.stats().calls);
+    let message = Message::flag_sync(house.district.clone(), Some(id("1")), house.clock.now());
+    let work = tokio::spawn(async move { handler.handle(message).await });
+    let began = tokio::time::Instant::now();
+    while house.campus.stats().calls == asked {
+        assert!(began.elapsed() < std::time::Duration::from_mins(1), "nothing is compared");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let record = Student { sis_id: Some("2".to_owned()), ..student("GUID-2") };
+    let renamed = StudentEvent { rekeyed_from: Some(id("2")), ..changed(record) };
+    applied(house.store(), &house.district, 2, vec![renamed]).await;
+    assert_eq!(work.await.unwrap(), Fate::Done);
+    house.settle().await;
+    house.unasked_night().await;
+    assert_eq!(house.participations().await.len(), 2, "it is still the same one");
+    assert_eq!(house.flag_of("2"), CampusFlag { ends: Some(day("2027-01-31")), ..before });
+    assert_eq!(house.shown().len(), 2);
+    assert!(house.states().await.values().all(|state| *state == ("pushed", None)));
+}
+
+/// By a person, or by another file of the district; the message that comes with it is lost.
+async fn what_is_asked_for_under_way_is_compared_again(f: Fixture) {
+    let config = CampusConfig { latency_ms: 150, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete_of("Section 504", "b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    let mut other = house.file.clone();
+    other.programs.extend(serde_json::from_value::<Vec<_>>(two_programs()).unwrap().pop());
+    for by_file in [false, true] {
+        house.clock.advance(chrono::TimeDelta::hours(1));
+        let (handler, asked) = (house.handler(), house.campus.stats().calls);
+        let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+        let work = tokio::spawn(async move { handler.handle(message).await });
+        let began = tokio::time::Instant::now();
+        while house.campus.stats().calls == asked {
+            assert!(began.elapsed() < std::time::Duration::from_mins(1), "nothing is compared");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        if by_file {
+            house.apply(&other).await;
+        } else {
+            house.store().ask_for_flags(&house.district).await.unwrap();
+        }
+        assert_eq!(work.await.unwrap(), Fate::Done);
+        assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), None, "{by_file}");
+        house.settle().await;
+        assert!(house.store().flags_synced_at(&house.district).await.unwrap().is_some());
+    }
+    assert_eq!(house.shown().keys().collect::<Vec<_>>(), ["1", "2"], "the program that was switched on is written");
 }
 
 async fn one_student_is_synced_at_once(f: Fixture) {

@@ -10,7 +10,7 @@ use rollcall_proto::{
     message::Message,
 };
 use rollcall_sandbox::CampusConfig;
-use rollcall_store::district::District;
+use rollcall_store::district::{CutoverOption, District};
 use uuid::Uuid;
 
 use crate::{
@@ -25,6 +25,7 @@ on_both_engines! {
     switches_are_switches,
     a_switch_stops_a_push_under_way,
     a_switch_of_one_program_stops_its_push_and_no_other,
+    a_program_that_is_to_take_over_stops_being_pushed,
     killed_at_any_moment,
     two_workers_at_once,
     a_students_flags_are_sent_one_after_another,
@@ -167,6 +168,23 @@ async fn a_switch_of_one_program_stops_its_push_and_no_other(f: Fixture) {
     house.apply(&house.file).await;
     house.settle().await;
     house.assert_all_pushed().await;
+}
+
+/// Whoever meant to take over, and had new flags created: what nobody has approved is not written.
+async fn a_program_that_is_to_take_over_stops_being_pushed(f: Fixture) {
+    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
+    let take_over = |file: &mut District| file.programs[0].option = Some(CutoverOption::TakeOver);
+    switched_off_under_way(&house, one_by_one, take_over).await;
+    let written = house.campus.stats().writes;
+    assert!((written as usize) < STUDENTS, "it went on to the end");
+    house.settle().await;
+    assert_eq!(house.campus.stats().writes, written);
+    let waits = Some("awaiting-approval".to_owned());
+    let waiting = house.states().await.into_values().filter(|state| *state == ("wanted", waits.clone()));
+    assert_eq!(waiting.count(), STUDENTS - written as usize);
 }
 
 /// The future is dropped wherever it stands, as a process that is killed: after a commit, within a request, between both.

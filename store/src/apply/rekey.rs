@@ -59,20 +59,22 @@ const FOLLOWERS: [(&str, &str); 5] = [
     of_moved!("flag"),
 ];
 
-/// Whose flags are due: of the moved ones under the new id, since the later one of two marks.
+/// Whose flags are due: of the moved ones under the new id, by the mark of the old one and the later moment of the two.
 const PENDING: (&str, &str) = (
-    "INSERT INTO flag_pending (district, student_id, since) SELECT $1, m.new_id, p.since \
+    "INSERT INTO flag_pending (district, student_id, since, mark) SELECT $1, m.new_id, p.since, p.mark \
      FROM unnest($2::text[], $3::text[]) AS m (old_id, new_id) \
      JOIN flag_pending p ON p.district = $1 AND p.student_id = m.old_id \
      WHERE EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = m.new_id) \
      AND NOT EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = m.old_id) \
-     ON CONFLICT (district, student_id) DO UPDATE SET since = excluded.since WHERE flag_pending.since < excluded.since",
-    "INSERT INTO flag_pending (district, student_id, since) SELECT $1, n.value, p.since \
+     ON CONFLICT (district, student_id) DO UPDATE SET mark = excluded.mark, \
+     since = CASE WHEN flag_pending.since < excluded.since THEN excluded.since ELSE flag_pending.since END",
+    "INSERT INTO flag_pending (district, student_id, since, mark) SELECT $1, n.value, p.since, p.mark \
      FROM json_each($2) AS o JOIN json_each($3) AS n ON n.key = o.key \
      JOIN flag_pending p ON p.district = $1 AND p.student_id = o.value \
      WHERE EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = n.value) \
      AND NOT EXISTS (SELECT 1 FROM student AS s WHERE s.district = $1 AND s.student_id = o.value) \
-     ON CONFLICT (district, student_id) DO UPDATE SET since = excluded.since WHERE flag_pending.since < excluded.since",
+     ON CONFLICT (district, student_id) DO UPDATE SET mark = excluded.mark, \
+     since = CASE WHEN flag_pending.since < excluded.since THEN excluded.since ELSE flag_pending.since END",
 );
 const NOT_PENDING: (&str, &str) = (
     "DELETE FROM flag_pending WHERE district = $1 AND student_id IN (SELECT m.old_id \

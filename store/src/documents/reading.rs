@@ -78,21 +78,17 @@ impl Store {
         tx.commit(operation).await?;
         row.map(|row| Ok(read(&row)?.document)).transpose()
     }
+}
 
-    /// What completed documents say, of one student or of all; by student, program, start.
-    pub async fn completed_documents(
-        &self,
-        district: &DistrictId,
-        student: Option<&StudentId>,
-    ) -> Result<Vec<CompletedDocument>> {
-        let operation = "read the completed documents";
-        let mut tx = self.read(district, operation).await?;
-        let student = rekeyed::meant_of(&mut tx, district, student).await?;
-        let values = args![district, student.map(|student| student.0)];
-        let rows = tx.rows(operation, COMPLETED, values).await?;
-        tx.commit(operation).await?;
-        rows.iter().map(read_completed).collect()
-    }
+/// What completed documents say, of one student under today's id or of all.
+pub(crate) async fn completed(
+    tx: &mut Tx,
+    district: &DistrictId,
+    student: Option<&StudentId>,
+) -> Result<Vec<CompletedDocument>> {
+    let values = args![district, student.map(|student| student.0.clone())];
+    let rows = tx.rows("read the completed documents", COMPLETED, values).await?;
+    rows.iter().map(read_completed).collect()
 }
 
 /// A document, and the digest of what was asked for last.

@@ -64,6 +64,16 @@ impl Store {
         }
     }
 
+    /// [`Store::read`], all of whose answers are of one moment.
+    pub(crate) async fn read_moment(&self, district: &DistrictId, operation: &'static str) -> Result<Tx> {
+        let one_moment = "; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        match &self.engine {
+            Engine::Pg(pool) => begun(begin_with(pool, district, one_moment, operation)).await,
+            // Every transaction of SQLite sees the moment of its first answer.
+            Engine::Lite { .. } => self.lookout(operation).await,
+        }
+    }
+
     /// A transaction without a district: on PostgreSQL row-level security shows it nothing, and it lives on what the
     /// `lookout_…` functions return.
     pub(crate) async fn lookout(&self, operation: &'static str) -> Result<Tx> {

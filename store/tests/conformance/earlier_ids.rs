@@ -1,9 +1,15 @@
 //! Students and people whom the SIS gives other ids: what both engines must do alike.
 
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use rollcall_proto::{id::DistrictId, message::StudentEvent, roster::Staff};
 use rollcall_store::{
     Store,
     document::{Author, DocumentFilter, DocumentRefused, NewDocument, SaveMode},
+    flag::FlagState,
     lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess, ViewOutcome},
     plan::Verdict,
 };
@@ -12,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     common::{Fixture, later, now},
     documents::{SPED, by, document, house, save},
+    flags::{flag, participation},
     roster_support::*,
     staff::{lists_staff, member, sources},
     web::registration,
@@ -20,6 +27,8 @@ use crate::{
 crate::on_both_engines! {
     a_student_is_the_same_under_ids_of_before,
     what_is_pending_moves_with_the_student,
+    what_flags_follow_from_is_of_one_moment,
+    what_was_worked_out_for_an_earlier_id_is_kept_under_todays,
     a_launch_and_the_access_log_know_earlier_ids,
     the_access_log_goes_with_a_student_who_is_given_another_id,
     lists_of_students_follow_a_student_to_another_id,
@@ -64,7 +73,7 @@ async fn a_student_is_the_same_under_ids_of_before(f: Fixture) {
         assert_eq!(store.documents(&district, &filter).await.unwrap().len(), 4, "{named}");
         let newest = store.newest_completed_document(&district, &id(named), SPED).await.unwrap().unwrap();
         assert_eq!(newest.student, id("c-1"), "{named}");
-        assert_eq!(store.completed_documents(&district, Some(&id(named))).await.unwrap().len(), 4, "{named}");
+        assert_eq!(store.flag_facts(&district, Some(&id(named)), None).await.unwrap().documents.len(), 4, "{named}");
     }
     let stranger = NewDocument { student: id("nobody"), ..document("x") };
     let refused = store.check_document(&district, &stranger, SaveMode::Create).await.unwrap();
@@ -77,9 +86,55 @@ async fn what_is_pending_moves_with_the_student(f: Fixture) {
     save(store, &district, &NewDocument { student: id("2"), ..document("e") }, 11).await;
     rekey(store, &district, 2, "1", "b-1").await;
     let pending = store.pending_students(&district, 10).await.unwrap();
-    assert_eq!(pending, [(id("b-1"), at(10)), (id("2"), at(11))]);
+    let told: Vec<_> = pending.iter().map(|one| (one.student.clone(), one.since)).collect();
+    assert_eq!(told, [(id("b-1"), at(10)), (id("2"), at(11))]);
     store.settle_pending(&district, &pending).await.unwrap();
     assert!(store.pending_students(&district, 10).await.unwrap().is_empty());
+}
+
+/// A student goes to another id and back while others read: documents, participations, flags and the student are all under
+/// the one id, or all under the other.
+async fn what_flags_follow_from_is_of_one_moment(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    save(store, &district, &document("d"), 10).await;
+    store.save_participations(&district, &[participation(1)], at(10)).await.unwrap();
+    store.save_flags(&district, &[flag(1, FlagState::Wanted)], &[], at(10)).await.unwrap();
+    let done = AtomicBool::new(false);
+    let moves = async {
+        for (number, (old, new)) in [("1", "b-1"), ("b-1", "1")].into_iter().cycle().take(24).enumerate() {
+            rekey(store, &district, u32::try_from(number).unwrap() + 2, old, new).await;
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let reads = async {
+        let mut seen = BTreeSet::new();
+        while !done.load(Ordering::Relaxed) {
+            for student in [None, Some(id("1"))] {
+                let facts = store.flag_facts(&district, student.as_ref(), None).await.unwrap();
+                let under = [&facts.documents[0].student, &facts.participations[0].student, &facts.flags[0].student];
+                assert!(under.iter().all(|one| **one == facts.students[0].student), "{facts:#?}");
+                seen.insert(facts.students[0].student.clone());
+            }
+        }
+        seen
+    };
+    let (seen, ()) = tokio::join!(reads, moves);
+    assert_eq!(seen.len(), 2, "nothing was read under way");
+}
+
+/// What was read before a move is decided after it.
+async fn what_was_worked_out_for_an_earlier_id_is_kept_under_todays(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    save(store, &district, &document("d"), 10).await;
+    rekey(store, &district, 2, "1", "b-1").await;
+    store.save_participations(&district, &[participation(1)], at(10)).await.unwrap();
+    store.save_flags(&district, &[flag(1, FlagState::Wanted)], &[], at(10)).await.unwrap();
+    for named in ["1", "b-1"] {
+        let facts = store.flag_facts(&district, Some(&id(named)), None).await.unwrap();
+        let under = [&facts.documents[0].student, &facts.participations[0].student, &facts.flags[0].student];
+        assert_eq!(under, [&id("b-1"); 3], "{named}");
+        assert_eq!(store.flag_students(&district, Some(&id(named))).await.unwrap(), facts.students);
+    }
 }
 
 async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {

@@ -78,6 +78,15 @@ pub(super) struct ListQuery {
     limit: Option<u32>,
 }
 
+/// Whether all programs are meant, or one.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ProgramQuery {
+    /// Only this program.
+    program: Option<String>,
+}
+
 /// List flags, by id.
 #[utoipa::path(
     get,
@@ -181,15 +190,6 @@ impl From<TakeOverPlan> for PlanAnswer {
     }
 }
 
-/// Which take-overs to plan.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct PlanQuery {
-    /// Only of this program.
-    program: Option<String>,
-}
-
 /// Ask Campus what taking over existing flags would end. Changes nothing.
 #[utoipa::path(
     get,
@@ -197,7 +197,7 @@ pub(super) struct PlanQuery {
     operation_id = "plan_take_overs",
     tag = "flags",
     security(("oauth2" = ["flags.read"])),
-    params(PlanQuery),
+    params(ProgramQuery),
     responses(
         (status = 200, description = "Plans, one for each program that takes over", body = [PlanAnswer]),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
@@ -210,7 +210,7 @@ pub(super) struct PlanQuery {
 pub(super) async fn plan(
     State(app): State<App>,
     caller: Caller,
-    query: Result<Query<PlanQuery>, QueryRejection>,
+    query: Result<Query<ProgramQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsRead)?;
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
@@ -279,15 +279,6 @@ pub(super) async fn approve(
     Ok(Json(ApprovalAnswer::from(approved)).into_response())
 }
 
-/// What to push.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct PushQuery {
-    /// Only this program's flags.
-    program: Option<String>,
-}
-
 /// Compare and push the district's flags now, or those of one program. May be repeated.
 #[utoipa::path(
     post,
@@ -295,7 +286,7 @@ pub(super) struct PushQuery {
     operation_id = "push_flags",
     tag = "flags",
     security(("oauth2" = ["flags.write"])),
-    params(PushQuery),
+    params(ProgramQuery),
     responses(
         (status = 202, description = "Asked for"),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
@@ -307,7 +298,7 @@ pub(super) struct PushQuery {
 pub(super) async fn push(
     State(app): State<App>,
     caller: Caller,
-    query: Result<Query<PushQuery>, QueryRejection>,
+    query: Result<Query<ProgramQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsWrite)?;
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
