@@ -4,13 +4,13 @@ use rollcall_proto::{
     message::Change,
     roster::{Rule, Status},
 };
-use rollcall_store::{board::Progress, run::FindingWeight};
+use rollcall_store::{board::Progress, district::StaffScope, run::FindingWeight};
 use serde_json::json;
 
 use super::{super::*, candidates_of, codes, identity, ids, night};
 use crate::{
     diff::NOT_CONFIRMED,
-    testing::{NAME, Roster, SPELL, STUDENT, Sis, WITHDRAWAL_CODE, events},
+    testing::{GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, WITHDRAWAL_CODE, events},
 };
 
 #[test]
@@ -108,5 +108,45 @@ fn an_empty_listing_where_there_was_one_takes_nobody_out() {
         assert_eq!((plan.counts.removed, plan.counts.changed), (0, 0), "{resource}");
         assert!(plan.findings.iter().any(|finding| finding.weight == FindingWeight::Partial), "{resource}");
         sis.rows.insert(resource, rows);
+    }
+}
+
+/// A listing that another one does not need may fail for ever: staff who are listed no more have left all the same.
+#[test]
+fn staff_leave_where_their_own_listings_are_whole() {
+    const STAFF: &str = "Staff/Staff";
+    const STAFF_YEAR: &str = "Staff/StaffEntityYear";
+    let mut sis = Sis::with_students(4);
+    sis.add(STAFF, json!({"StaffID": 1, "NameID": 2, "StaffNumber": "T1"}));
+    sis.add(
+        STAFF_YEAR,
+        json!({"StaffEntityYearID": 1, "StaffID": 1, "EntityID": 41, "SchoolYearID": 9, "IsActive": true}),
+    );
+    let roster = Roster::of(&sis);
+    sis.withdraw(2, "2025-10-01", 92);
+    let failing = |resource: &str| {
+        let mut facts = sis.facts();
+        facts.district.connections[0].staff = StaffScope::Active;
+        let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+        let listing = listings.iter_mut().find(|listing| listing.ask.resource == resource);
+        if let Some(listing) = listing {
+            listing.progress = Progress::Failed("status 503".to_owned());
+        }
+        roster.plan(facts)
+    };
+    for (resource, tells) in [
+        ("none", true),
+        (PHONE, true),
+        (GUARDIAN, true),
+        ("Demographics/Relationship", true),
+        (STAFF, false),
+        (STAFF_YEAR, false),
+        (SPELL, false),
+        ("District/Entity", false),
+    ] {
+        let plan = failing(resource);
+        assert_eq!((plan.staff_whole, plan.staff_whole_of.len()), (tells, usize::from(tells)), "{resource}");
+        let all_in = resource == "none";
+        assert_eq!((plan.counts.removed, plan.findings.is_empty()), (i64::from(all_in), all_in), "{resource}");
     }
 }
