@@ -183,7 +183,7 @@ mod tests {
             all[..1],
             "lost before, granted again"
         );
-        let accepted = Baseline { accepted_empty: BTreeSet::from([all[0].to_owned()]), ..told };
+        let accepted = Baseline { accepted_empty: BTreeSet::from([all[0].to_owned()]), ..told.clone() };
         let untold = of(Some(&accepted));
         assert_eq!((lost(&untold), names(&untold.never)), (Vec::new(), vec![all[1].to_owned()]));
         assert_eq!(untold.accepted, BTreeSet::from([all[0].to_owned()]));
