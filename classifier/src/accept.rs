@@ -16,10 +16,11 @@ use rollcall_store::{
 
 use crate::{
     assemble::oneroster::Facet,
-    completeness::THINNED,
+    completeness::{THINNED, UNTOLD},
     context::Context,
     error::ClassifierError,
     replay::{ReplayFrom, replay},
+    untold,
 };
 
 /// What an acceptance led to.
@@ -83,6 +84,7 @@ async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<(Connec
         }
         let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
         empty.extend(empty_facets(run, &baseline).map(|name| (pull.connection, name.to_owned())));
+        empty.extend(untold_fields(run, &baseline).map(|name| (pull.connection, name.to_owned())));
     }
     Ok(empty)
 }
@@ -94,6 +96,13 @@ fn empty_facets<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item 
     let facets = names.filter_map(|name| Facet::all().map(Facet::name).find(|facet| *facet == name));
     // One that was never counted is in no baseline.
     facets.filter(|name| baseline.rows.get(*name).is_none_or(|rows| *rows > 0))
+}
+
+/// Fields that no row of a listing of Qmlativ carried, and did before.
+fn untold_fields<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item = &'a str> {
+    let said = run.findings.iter().filter(|finding| finding.code == UNTOLD);
+    let names = said.filter_map(|finding| finding.message.split_once(": ").map(|(name, _)| name));
+    names.filter(move |name| untold::is_field(name) && untold::was_granted(baseline, name))
 }
 
 fn empty_of<'a>(board: &'a Board, connection: ConnectionNo, pages: &'a [PageRow]) -> impl Iterator<Item = &'a str> {
@@ -197,6 +206,26 @@ mod tests {
         };
         assert_eq!(empty(&[]), ["users.grades", "users/students.email"], "never counted");
         assert_eq!(empty(&[("users.grades", 1), ("users/students.email", 0)]), ["users.grades"], "accepted before");
+    }
+
+    #[test]
+    fn a_field_that_rows_carry_no_more_may_be_accepted_as_empty() {
+        let mut run = testing::run();
+        let finding = |code: &str, name: &str| Finding {
+            weight: FindingWeight::Partial,
+            code: code.to_owned(),
+            message: format!("{name}: gone"),
+            count: 1,
+        };
+        run.findings = vec![
+            finding(UNTOLD, "Demographics/Name.BirthDate"),
+            finding(UNTOLD, "Demographics/Name.Gender"),
+            finding(UNTOLD, "Demographics/Name"),
+            finding("grant-lost", "Demographics/Name.LastName"),
+        ];
+        let fields = ["BirthDate", "LastName"].map(str::to_owned).to_vec();
+        let last = Baseline { granted: [(NAME.to_owned(), fields)].into(), ..Baseline::default() };
+        assert_eq!(untold_fields(&run, &last).collect::<Vec<_>>(), ["Demographics/Name.BirthDate"]);
     }
 
     #[test]

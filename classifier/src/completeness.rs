@@ -6,16 +6,19 @@
 //! Invariants: a failed source never looks like an empty one; what lies beyond a listing's last page is not judged;
 //! recheck listings are judged apart ([`recheck_confirms`]). Deliberately absent: the rows themselves.
 
+mod fields;
 mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use fields::{UNTOLD, judge_untold};
 use listing::{Defect, Look, PagesByListing, defects};
 
 use crate::{
-    assemble::oneroster::{Contents, Facet, Facets, PagesLacking},
+    assemble::oneroster::{Contents, Facet, Facets, Group, PagesLacking},
     fragment::Kind,
     overlay::Kept,
+    untold,
 };
 use chrono::NaiveDate;
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
@@ -47,6 +50,8 @@ pub struct PullFacts<'a> {
 pub struct Completeness {
     /// Proved complete: this connection's students may be taken out.
     pub complete: bool,
+    /// What statuses rest on is proved complete; of the others a listing may have failed.
+    pub essentials_whole: bool,
     /// What to say, each with its resource, page and mend.
     pub findings: Vec<Finding>,
     /// Essential listings (see [`listing_name`]) that are empty and held rows before, and were not accepted.
@@ -59,6 +64,10 @@ pub struct Completeness {
     pub lost_grants: BTreeMap<String, Vec<String>>,
     /// Fields granted on some complete pull before and not now, by resource: stored values may have come from them.
     pub lost_before: BTreeMap<String, BTreeSet<String>>,
+    /// Qmlativ: granted fields that no row carries any more, by resource.
+    pub untold: BTreeMap<String, BTreeSet<String>>,
+    /// Qmlativ: names of those whose emptiness a person accepted.
+    pub accepted_untold: BTreeSet<String>,
     /// Pages not collected, for the reconciler and for people.
     pub missing_pages: Vec<(ListingNo, PageNo)>,
     /// Rows by resource, and by listing where a resource has several: the next baseline's.
@@ -95,11 +104,18 @@ impl Completeness {
         kept.counts().map(|(facet, people)| thinned(facet, people, self.uncounted.contains(facet))).collect()
     }
 
-    /// Whether the pull tells of everybody whom it should: a kind of values that nobody has takes nobody out of it.
-    pub fn tells_of_everybody(&self) -> bool {
-        self.complete
-            && self.failed_supporting.is_empty()
-            && self.empty_supporting.iter().all(|name| Facet::is_value(name))
+    /// Whether who is not listed is no longer of the staff: the listings that say who is are whole, and what statuses rest on is
+    /// too. What any other listing lacks takes nobody out of them, and would keep those who left for as long as it fails.
+    pub fn tells_of_staff(&self) -> bool {
+        let of_staff = [Kind::Staff.resource(), Kind::StaffEntityYear.resource(), Facet::People(Group::Staff).name()];
+        let lacks = |name: &str| self.failed_supporting.contains(name) || self.empty_supporting.contains(name);
+        self.essentials_whole && !of_staff.into_iter().any(lacks)
+    }
+
+    /// Something that statuses rest on is not proved complete.
+    const fn tear(&mut self) {
+        self.complete = false;
+        self.essentials_whole = false;
     }
 }
 
@@ -134,7 +150,7 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
         judged.findings.push(connection_failed(facts));
         return judged;
     };
-    judged.complete = true;
+    (judged.complete, judged.essentials_whole) = (true, true);
     let pages = PagesByListing::of(facts.connection, facts.pages);
     for (no, listing) in first_look(board) {
         judge_listing(&mut judged, no, listing, &pages.of_listing(no, listing));
@@ -240,7 +256,8 @@ pub fn recheck_confirms(connection: ConnectionNo, board: &Board, pages: &[PageRo
 /// What to keep of a complete pull for the next one to be judged by. None where the pull was not complete.
 ///
 /// An emptiness that nobody accepted is not forgotten: the old count stays, so that the next night says it again and
-/// goes on keeping the stored rows. An accepted one stays accepted until its listing holds rows again.
+/// goes on keeping the stored rows; so does a field that no row carries any more. An accepted one stays accepted until its
+/// listing holds rows again, or rows the field.
 pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Option<Baseline> {
     if !judged.complete {
         return None;
@@ -255,12 +272,19 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
         rows.entry(name.clone()).or_insert(*held);
     }
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
-    let still_empty = |name: &String| judged.rows.get(name).copied().unwrap_or_default() == 0;
+    let still_empty = |name: &String| {
+        let untold = judged.accepted_untold.contains(name);
+        untold || (!untold::is_field(name) && judged.rows.get(name).copied().unwrap_or_default() == 0)
+    };
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
     let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
+    let mut granted = discovery.granted.clone();
+    for (resource, fields) in &judged.untold {
+        granted.entry(resource.clone()).or_default().extend(fields.iter().cloned());
+    }
     Some(Baseline {
         rows,
-        granted: discovery.granted.clone(),
+        granted,
         lost: judged.lost_before.clone(),
         accepted_empty,
         counts_deleted,
@@ -315,24 +339,32 @@ fn judge_listing(judged: &mut Completeness, no: ListingNo, listing: &Listing, pa
         *judged.rows.entry(name.clone()).or_default() += rows;
     }
     for defect in defects(listing, pages, Look::First) {
-        judged.complete = false;
-        if !listing.ask.essential {
+        if listing.ask.essential {
+            judged.tear();
+        } else {
+            judged.complete = false;
             judged.failed_supporting.insert(resource.clone());
         }
         if let Defect::Missing(pages) = &defect {
             judged.missing_pages.extend(pages.iter().map(|page| (no, *page)));
         }
-        note_defect(&mut judged.findings, &name, &defect);
+        note_defect(&mut judged.findings, (&name, listing), &defect);
     }
 }
 
+/// What a listing's defect comes to that no status rests on. A pull that lacks any page is not proved complete.
+const SUPPORTING_TORN: &str = "what is stored of it stays, and no student is taken out until it is whole; ";
+
 /// A listing says each kind of defect once, with how often it was found: a source may repeat a page for ever.
-fn note_defect(findings: &mut Vec<Finding>, name: &str, defect: &Defect) {
+fn note_defect(findings: &mut Vec<Finding>, (name, listing): (&str, &Listing), defect: &Defect) {
     let said = format!("{name}: ");
     let same = |finding: &&mut Finding| finding.code == defect.code() && finding.message.starts_with(&said);
     match findings.iter_mut().find(same) {
         Some(finding) => finding.count += 1,
-        None => findings.push(partial(defect.code(), format!("{said}{}; {}", defect.text(), defect.mend()))),
+        None => {
+            let kept = if listing.ask.essential { "" } else { SUPPORTING_TORN };
+            findings.push(partial(defect.code(), format!("{said}{}; {kept}{}", defect.text(), defect.mend())));
+        }
     }
 }
 
@@ -363,7 +395,7 @@ fn note_empty(judged: &mut Completeness, name: String, essential: bool, held: i6
     );
     judged.findings.push(partial("listing-empty", message));
     if essential {
-        judged.complete = false;
+        judged.tear();
         judged.empty_essential.insert(name);
     } else {
         judged.empty_supporting.insert(name);
@@ -390,7 +422,7 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
         judged.findings.push(partial("grant-lost", grant_message(resource, lost)));
     }
     if year_lost {
-        judged.complete = false;
+        judged.tear();
         let lost = judged.lost_grants.get(year_of);
         judged
             .findings

@@ -40,6 +40,7 @@ pub mod sourced_id;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod untold;
 pub mod view;
 
 use std::sync::Arc;

@@ -36,6 +36,7 @@ use crate::{
     load::Looks,
     overlay::Kept,
     recheck::Candidates,
+    untold::Untold,
 };
 
 /// What a plan is made from.
@@ -158,7 +159,16 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     if !facts.stored.is_sorted_by(|a, b| a.id <= b.id) {
         facts.stored.sort_by(diff::by_id);
     }
+    let untold: Vec<Untold> = facts.pulls.iter().zip(looks).map(|(pull, looks)| untold(&facts, pull, looks)).collect();
+    if let Some(reason) = essential_untold(&facts, &untold) {
+        return Ok(failed(&facts, reason));
+    }
     let mut judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
+    judged.iter_mut().zip(&untold).for_each(|(judged, untold)| completeness::judge_untold(judged, untold));
+    // From here on what no row carries is what is not granted.
+    for (pull, untold) in facts.pulls.iter_mut().zip(&untold) {
+        pull.pull.discovery.iter_mut().for_each(|discovery| untold.refuse(discovery));
+    }
     judge_contents(&mut judged, looks, &facts);
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
@@ -205,6 +215,24 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
 fn is_oneroster(facts: &PlanFacts, pull: &PullIn) -> bool {
     let connection = facts.district.connections.get(usize::from(pull.pull.connection.0));
     connection.is_some_and(|connection| connection.kind == SisKind::OneRoster)
+}
+
+/// What no row of a pull of Qmlativ carries, though it is granted.
+fn untold(facts: &PlanFacts, pull: &PullIn, looks: &Looks) -> Untold {
+    let discovery = pull.pull.discovery.as_ref().filter(|_| !is_oneroster(facts, pull));
+    discovery.map(|discovery| Untold::of(discovery, &looks.first, pull.baseline.as_ref())).unwrap_or_default()
+}
+
+/// Why no plan can be made where rows do not carry any more what statuses rest on.
+fn essential_untold(facts: &PlanFacts, untold: &[Untold]) -> Option<String> {
+    let of_pull = |(pull, untold): (&PullIn, &Untold)| {
+        let connection = facts.district.connections.get(usize::from(pull.pull.connection.0))?;
+        let fatal = untold.fatal(connection, pull.pull.discovery.as_ref()?);
+        (!fatal.is_empty()).then(|| format!("connection {}: {}", pull.pull.connection, fatal.join(", ")))
+    };
+    let fatal: Vec<String> = facts.pulls.iter().zip(untold).filter_map(of_pull).collect();
+    let why = "statuses rest on fields that are granted and that no row carries any more";
+    (!fatal.is_empty()).then(|| format!("{}: {why}: {}", completeness::UNTOLD, fatal.join("; ")))
 }
 
 /// A listing of OneRoster holds several kinds of people: each is judged.

@@ -16,11 +16,13 @@ use rollcall_proto::{
     id::{ConnectionNo, PageNo},
 };
 use rollcall_sandbox::{
-    BlankFilter, ChangeFilter, ErrorShape, OneRosterQuirks, PagingQuirks, Quirks, Sandbox, SandboxConfig,
+    AuthQuirks, BlankFilter, ChangeFilter, ErrorShape, Fault, FaultKind, OneRosterQuirks, PagingQuirks, Quirks,
+    Sandbox, SandboxConfig,
 };
 use rollcall_store::{
     board::{Ask, Board, IdFilter, Progress},
     district::{Connection, ConnectionSecrets, SchoolYears},
+    run::Discovery,
 };
 use serde_json::{Value, json};
 
@@ -172,6 +174,108 @@ async fn every_profile_and_version_brings_every_row() {
         ids.push(whole["users"].clone());
     }
     assert!(ids[0].iter().all(|id| !ids[1].contains(id)), "1.1 has ids of its own");
+}
+
+/// Skyward's, as its district has them: 1.2 names no service, and the token URL follows from the base URL.
+fn at_skyward(sandbox: &Sandbox, base_url: &str, extra: &Value) -> Box<dyn Source> {
+    let mut own = json!({"profile": "skyward", "base_url": base_url, "token_url": null});
+    own.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    at(sandbox, &own)
+}
+
+#[tokio::test]
+async fn skyward_tells_everybody_without_totals_and_links() {
+    let sandbox = sandbox().await;
+    let bases = [sandbox.skyward_oneroster_url(), sandbox.skyward_oneroster_url_11()];
+    let whole = everything(&*at_skyward(&sandbox, &bases[0], &json!({"page_size": 5_000}))).await;
+    let of_campus = everything(&*at(&sandbox, &json!({"page_size": 5_000}))).await;
+    assert_eq!(whole["users"].len(), of_campus["users"].len(), "the same people");
+    assert_eq!(whole["demographics"].len(), of_campus["demographics"].len());
+    assert_eq!(whole["orgs"].len(), of_campus["orgs"].len() + 1, "and a department");
+    let words = ["Student_", "Guardian_", "Staff_"];
+    let of = |word: &str| whole["users"].iter().filter(|id| id.starts_with(word)).count();
+    assert!(words.iter().all(|word| of(word) > 10), "{whole:?}");
+    assert_eq!(words.map(of).into_iter().sum::<usize>(), whole["users"].len());
+    assert!(whole["orgs"].contains(&"Entity_1".to_owned()), "{:?}", whole["orgs"]);
+    let clamped =
+        Quirks { paging: PagingQuirks { max_page_size: Some(7), ..PagingQuirks::default() }, ..Quirks::default() };
+    let counted = oneroster(OneRosterQuirks { skyward_counts: true, ..OneRosterQuirks::default() });
+    for quirks in [Quirks::default(), clamped, counted] {
+        sandbox.set_quirks(quirks.clone());
+        for page_size in [25, 100] {
+            let pulled = everything(&*at_skyward(&sandbox, &bases[0], &json!({ "page_size": page_size }))).await;
+            assert_eq!(pulled, whole, "{quirks:?}, {page_size} a page");
+        }
+    }
+    let of_11 = everything(&*at_skyward(&sandbox, &bases[1], &json!({}))).await;
+    assert!(of_11["users"].iter().all(|id| whole["users"].contains(id)), "both versions have the same ids");
+    assert!(of_11["users"].len() > 150, "{}", of_11["users"].len());
+}
+
+#[tokio::test]
+async fn skyward_gives_tokens_in_each_way_that_was_seen() {
+    let sandbox = sandbox().await;
+    let base = sandbox.skyward_oneroster_url();
+    for extra in [
+        json!({"credentials": "basic"}),
+        json!({"credentials": "form"}),
+        json!({"credentials": "basic-get"}),
+        json!({"scope": "https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly"}),
+        json!({"token_url": sandbox.skyward_token_url()}),
+        json!({"base_url": base.trim_end_matches("/v1p2")}),
+        json!({"base_url": sandbox.base_url()}),
+    ] {
+        at_skyward(&sandbox, &base, &extra).discover().await.unwrap();
+    }
+    // A token that is too old is answered with 403, as by Skyward's own API, and fetched anew.
+    let worn = AuthQuirks { token_expires_after_requests: Some(3), ..AuthQuirks::default() };
+    sandbox.set_quirks(Quirks { auth: worn, ..Quirks::default() });
+    assert!(!everything(&*at_skyward(&sandbox, &base, &json!({}))).await["users"].is_empty());
+    // Campus's addresses are none of Skyward's, nor the other way round.
+    sandbox.set_quirks(Quirks::default());
+    let other = json!({"base_url": format!("{}/rostering/v1p2", base.trim_end_matches("/v1p2"))});
+    let plain = json!({"profile": "plain", "token_url": sandbox.skyward_token_url()});
+    let plain: Value =
+        plain.as_object().unwrap().clone().into_iter().chain(other.as_object().unwrap().clone()).collect();
+    let error = at_skyward(&sandbox, &base, &plain).discover().await.unwrap_err();
+    assert!(matches!(error, SisError::Status { status: 404, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn skyward_is_known_to_filter_by_status_alone() {
+    let sandbox = sandbox().await;
+    let source = at_skyward(&sandbox, &sandbox.skyward_oneroster_url(), &json!({}));
+    let since = noon(&sandbox) - TimeDelta::hours(26);
+    let refused = source.tries_changes(since).await.unwrap().unwrap_err();
+    assert!(refused.contains("refuses"), "{refused}");
+    sandbox.set_quirks(oneroster(OneRosterQuirks { skyward_filters: true, ..OneRosterQuirks::default() }));
+    source.tries_changes(since).await.unwrap().unwrap();
+}
+
+/// Nothing rests on the years, and demographics that fail are asked for as a listing of their own, so that the run says so.
+#[tokio::test]
+async fn a_supporting_collection_in_trouble_gives_the_others_up_no_more() {
+    let sandbox = sandbox().await;
+    let whole = at(&sandbox, &json!({})).discover().await.unwrap();
+    let spoiled = |object: &str, kind| Quirks {
+        faults: vec![Fault { kind, object: Some(object.to_owned()), page: None, times: None }],
+        ..Quirks::default()
+    };
+    for kind in [FaultKind::Html, FaultKind::TruncatedJson, FaultKind::Status(500)] {
+        sandbox.set_quirks(spoiled("demographics", kind));
+        let found = at(&sandbox, &json!({})).discover().await.unwrap();
+        assert_eq!(found.asks, whole.asks, "{kind:?}");
+        assert!(found.discovery.granted.contains_key("demographics") && found.discovery.refused.is_empty());
+        sandbox.set_quirks(spoiled("academicSessions", kind));
+        let found = at(&sandbox, &json!({})).discover().await.unwrap();
+        assert_eq!((found.asks, found.discovery.school_years.len()), (whole.asks.clone(), 0), "{kind:?}");
+        let shape = |found: &Discovery| found.snapshot.clone().unwrap().shape;
+        assert_ne!(shape(&found.discovery), shape(&whole.discovery), "nothing is built upon unknown years");
+        for essential in ["users", "orgs"] {
+            sandbox.set_quirks(spoiled(essential, kind));
+            at(&sandbox, &json!({})).discover().await.unwrap_err();
+        }
+    }
 }
 
 #[tokio::test]

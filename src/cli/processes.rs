@@ -91,7 +91,7 @@ pub(crate) enum Aspect {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sandbox {
-    /// Which of its two SIS the district files are for; both are served
+    /// Which of its SIS the district files are for; all are served
     #[arg(long, value_enum, default_value_t = SandboxSis::Qmlativ)]
     pub(crate) sis: SandboxSis,
     /// Loopback port to listen on; 0 takes a free one
@@ -121,4 +121,6 @@ pub(crate) enum SandboxSis {
     Qmlativ,
     /// Infinite Campus, by OneRoster: a file for 1.2 and one for 1.1
     Oneroster,
+    /// Skyward, by the OneRoster beside its own API: a file for 1.2 and one for 1.1
+    SkywardOneroster,
 }

@@ -54,6 +54,7 @@ fn tell_files(args: &Sandbox, sis: &Sis) {
             let vendor = format!(" SANDBOX_VENDOR_SECRET={}", sis.campus_vendor().1);
             ("Infinite Campus", "District files", vendor)
         }
+        SandboxSis::SkywardOneroster => ("Skyward with OneRoster", "District files", String::new()),
     };
     eprintln!("A stand-in {name} with {} invented students. {kind} for it:\n", args.students);
     match args.sis {
@@ -62,10 +63,18 @@ fn tell_files(args: &Sandbox, sis: &Sis) {
             println!("# {DISTRICT}.toml: OneRoster 1.2, with flags\n{}", campus_file(DISTRICT, sis));
             println!("# {DISTRICT_11}.toml: OneRoster 1.1, which has no flags\n{}", campus_file_11(DISTRICT_11, sis));
         }
+        SandboxSis::SkywardOneroster => {
+            let file = |id, version, base_url: &str| skyward_connection(id, sis, version, base_url);
+            println!("# {DISTRICT}.toml: OneRoster 1.2\n{}", file(DISTRICT, "1.2", &sis.skyward_oneroster_url()));
+            println!(
+                "# {DISTRICT_11}.toml: OneRoster 1.1\n{}",
+                file(DISTRICT_11, "1.1", &sis.skyward_oneroster_url_11())
+            );
+        }
     }
     let save = match args.sis {
         SandboxSis::Qmlativ => "Save the file",
-        SandboxSis::Oneroster => "Save one of the files, or each as a file of its own",
+        SandboxSis::Oneroster | SandboxSis::SkywardOneroster => "Save one of the files, or each as a file of its own",
     };
     eprintln!(
         "\nIts secrets are invented. {save}, then:\n\n  export SANDBOX_SECRET={}{vendor} \
@@ -92,14 +101,26 @@ fn campus_file_11(id: &str, sis: &Sis) -> String {
     campus_connection(id, sis, "1.1", &sis.campus_base_url_11())
 }
 
-/// A district's name and its one connection, to which more keys may be added.
 fn campus_connection(id: &str, sis: &Sis, version: &str, base_url: &str) -> String {
+    oneroster_connection(id, sis.client_id(), ("campus", version), (base_url, &sis.campus_token_url()))
+}
+
+/// A district file that points at Skyward's OneRoster.
+fn skyward_connection(id: &str, sis: &Sis, version: &str, base_url: &str) -> String {
+    oneroster_connection(id, sis.client_id(), ("skyward", version), (base_url, &sis.skyward_token_url()))
+}
+
+/// A district's name and its one connection, to which more keys may be added.
+fn oneroster_connection(
+    id: &str,
+    client_id: &str,
+    (profile, version): (&str, &str),
+    (base_url, token_url): (&str, &str),
+) -> String {
     format!(
         "id = \"{id}\"\nname = \"Sandbox ISD\"\ntime_zone = \"America/Chicago\"\n\n[[connection]]\nkind = \
-         \"oneroster\"\nprofile = \"campus\"\nversion = \"{version}\"\nbase_url = \"{base_url}\"\ntoken_url = \"{}\"\n\
-         client_id = \"{}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\nstaff = \"active\"\n",
-        sis.campus_token_url(),
-        sis.client_id()
+         \"oneroster\"\nprofile = \"{profile}\"\nversion = \"{version}\"\nbase_url = \"{base_url}\"\ntoken_url = \
+         \"{token_url}\"\nclient_id = \"{client_id}\"\nclient_secret = {{ env = \"SANDBOX_SECRET\" }}\nstaff = \"active\"\n"
     )
 }
 
@@ -164,9 +185,9 @@ pub(super) fn flagged(sis: &Sis) -> Vec<FlaggedStudent> {
 }
 
 /// Some students with every flag, for a SIS without flags of its own.
-fn some_students(sis: &Sis) -> Vec<FlaggedStudent> {
-    let students = sis.expected_students(1).into_keys().take(SHOWN).map(|id| FlaggedStudent {
-        id: id.to_string(),
+fn some_students(ids: impl IntoIterator<Item = String>) -> Vec<FlaggedStudent> {
+    let students = ids.into_iter().take(SHOWN).map(|id| FlaggedStudent {
+        id: id.clone(),
         name: format!("Student {id}"),
         flags: DEFAULT_PROGRAMS.iter().map(ToString::to_string).collect(),
         links: BTreeMap::new(),
@@ -177,10 +198,12 @@ fn some_students(sis: &Sis) -> Vec<FlaggedStudent> {
 /// Starts an LTI platform, and says how to register it.
 async fn lti_platform(site: &Url, kind: SandboxSis, sis: &Sis) -> anyhow::Result<LtiPlatform> {
     let site = WebConfig::new(site.clone(), true)?;
+    let named_by_link = " --student target_link_query:sid --program target_link_query:program";
     let (students, places) = match kind {
         SandboxSis::Qmlativ => {
-            (some_students(sis), " --student target_link_query:sid --program target_link_query:program")
+            (some_students(sis.expected_students(1).into_keys().map(|id| id.to_string())), named_by_link)
         }
+        SandboxSis::SkywardOneroster => (some_students(sis.expected_skyward_oneroster(1).into_keys()), named_by_link),
         // A flag that Rollcall pushed names itself.
         SandboxSis::Oneroster => (flagged(sis), ""),
     };

@@ -130,11 +130,11 @@ fn staff(
     Ok(all.into_values().collect())
 }
 
-/// The connections whose staff have left where they are not listed: not one that asked for changes alone, nor one with gaps or
-/// that cannot tell.
+/// The connections whose staff have left where they are not listed: not one that asked for changes alone, nor one that cannot
+/// tell, or not of everybody.
 pub(super) fn staff_whole_of(judged: &[Completeness], sides: &[Side<'_>], untold: &[u16]) -> Vec<u16> {
     let both = (0..).zip(judged.iter().zip(sides));
-    let whole = both.filter(|(_, (judged, side))| !side.by_changes && judged.tells_of_everybody());
+    let whole = both.filter(|(_, (judged, side))| !side.by_changes && judged.tells_of_staff());
     whole.map(|(number, _)| number).filter(|number| !untold.contains(number)).collect()
 }
 

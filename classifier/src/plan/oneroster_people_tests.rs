@@ -99,6 +99,28 @@ fn staff_are_listed_once_by_id_as_the_connection_wants() {
     assert!(!active[0].teacher);
 }
 
+/// Neither demographics that fail nor guardians who are not shared say anything of who works here.
+#[test]
+fn staff_leave_whatever_else_is_not_told() {
+    let teacher = |id: &str| user(id, "teacher", &json!({"familyName": "Ek"}));
+    let mut campus = Campus::of(vec![student("A", "2025-08-13", None), guardian("G1"), teacher("T1"), teacher("T2")]);
+    campus.staff_scope = StaffScope::Active;
+    campus.night();
+    campus.users.retain(|user| user["sourcedId"] != "T2");
+    let mut facts = campus.facts();
+    facts.pulls[0].board.as_mut().unwrap().listings[1].progress = Progress::Failed("status 500".to_owned());
+    let plan = plan(facts, &mut campus.clone()).unwrap();
+    assert_eq!((plan.staff_whole_of, plan.staff.len(), plan.counts.unchanged), (vec![0], 1, 1), "{:?}", plan.findings);
+    assert!(plan.findings.iter().any(|finding| finding.message.starts_with("demographics: could not be fetched")));
+    campus.users.retain(|user| user["sourcedId"] != "G1");
+    let plan = campus.plan();
+    assert_eq!((plan.staff_whole_of, plan.staff.len(), plan.counts.unchanged), (vec![0], 1, 1), "{:?}", plan.findings);
+    assert!(plan.findings.iter().any(|finding| finding.message.starts_with("users/guardians: empty")));
+    campus.users.retain(|user| user["sourcedId"] != "T1");
+    let plan = campus.plan();
+    assert_eq!((plan.staff_whole_of, plan.staff.len()), (Vec::new(), 0), "nobody of the staff is shown at all");
+}
+
 fn contacts(campus: &Campus) -> Vec<(String, Option<String>)> {
     let told = |contact: Contact| (contact.id, contact.relationship);
     record(campus).contacts.into_iter().map(told).collect()

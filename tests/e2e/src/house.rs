@@ -225,6 +225,14 @@ impl House {
         self.apply().await;
     }
 
+    /// As [`House::move_to_campus`], to Skyward's OneRoster 1.2, by addresses as its district has them: the token URL follows.
+    pub async fn move_to_skyward_oneroster(&mut self) {
+        "oneroster".clone_into(&mut self.district.kind);
+        self.district.base_url = self.sis.skyward_oneroster_url();
+        "profile = \"skyward\"\nstaff = \"active\"".clone_into(&mut self.district.connection);
+        self.apply().await;
+    }
+
     /// Runs the command line.
     pub async fn rollcall(&self, args: &[&str]) -> Answer {
         Answer::of(self.folder.path(), args, &self.settings()).await

@@ -29,6 +29,7 @@ mod replays;
 mod sandbox;
 mod signals;
 mod sis_faults;
+mod skyward_oneroster;
 mod tracing;
 mod transport;
 mod upgrade;

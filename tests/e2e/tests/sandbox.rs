@@ -33,8 +33,9 @@ fn exported(told: &str) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_runs_by_each_file_that_is_printed() {
+    let versions = &["version = \"1.2\"", "version = \"1.1\""][..];
     for (sis, parts) in
-        [("qmlativ", &["kind = \"skyward-qmlativ\""][..]), ("oneroster", &["version = \"1.2\"", "version = \"1.1\""])]
+        [("qmlativ", &["kind = \"skyward-qmlativ\""][..]), ("oneroster", versions), ("skyward-oneroster", versions)]
     {
         let folder = tempfile::tempdir().unwrap();
         let args = ["sandbox", "--sis", sis, "--port", "0", "--students", "40"];

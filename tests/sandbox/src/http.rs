@@ -19,12 +19,15 @@ use crate::auth::{TokenCall, Worth};
 use crate::campus;
 use crate::clock;
 use crate::control;
-use crate::oneroster;
+use crate::oneroster::{self, Vendor};
 use crate::quirks::{Quirks, RetryAfter};
 use crate::state::{Shared, lock};
 
 /// Last segment of the base URL.
 pub(crate) const BASE: &str = "/SandboxAPI";
+
+/// The token endpoint below it.
+pub(crate) const TOKEN: &str = "/oauth/token";
 
 /// Largest request body read.
 const MOST_BODY: usize = 8 << 20;
@@ -72,12 +75,22 @@ async fn answer(shared: &Shared, parts: &Parts, body: &Bytes) -> Response {
         return Answer::error(StatusCode::NOT_FOUND, "nothing here").respond();
     };
     let query = parts.uri.query().unwrap_or("");
-    if path == "/oauth/token" {
+    if path == TOKEN {
         return token(shared, &quirks, &TokenCall { method: &parts.method, query, headers: &parts.headers, body })
             .respond();
     }
     if let Some(refusal) = refusal(shared, &quirks, &parts.headers) {
         return refusal.respond();
+    }
+    if path.starts_with(oneroster::SKYWARD) {
+        return rostering(&oneroster::Call {
+            shared,
+            quirks: &quirks,
+            method: &parts.method,
+            vendor: Vendor::Skyward,
+            path,
+            query,
+        });
     }
     data(shared, &quirks, &parts.method, path, query, body)
 }
@@ -98,7 +111,12 @@ fn campus(shared: &Shared, quirks: &Quirks, path: &str, parts: &Parts, body: &By
     if let Some(path) = path.strip_prefix(oneroster::BASE).filter(|path| path.starts_with("/gradebook/")) {
         return campus::beside_roster(&shared.programs, parts, path, body);
     }
-    let call = oneroster::Call { shared, quirks, method: &parts.method, path, query };
+    rostering(&oneroster::Call { shared, quirks, method: &parts.method, vendor: Vendor::Campus, path, query })
+}
+
+/// `OneRoster`, whose token is good.
+fn rostering(call: &oneroster::Call<'_>) -> Response {
+    let (shared, quirks) = (call.shared, call.quirks);
     if let Some(collection) = call.collection() {
         shared.counters.count_object(collection);
     }

@@ -1,5 +1,5 @@
 //! Faithful stand-ins of the systems Rollcall talks to: Skyward Qmlativ (Generic and Custom API), and `OneRoster` 1.1 and
-//! 1.2 as Infinite Campus serves it, both over one invented district.
+//! 1.2 as Infinite Campus serves it and as Skyward does beside its own API, all over one invented district.
 //!
 //! Role: a SIS for tests, demonstrations and benchmarks, over real HTTP. Neighbours: none; it knows nothing of Rollcall,
 //! so that it can contradict it. Invariants: equal configuration and night, equal rows; every person is invented; what
@@ -11,7 +11,7 @@
 //!
 //! Map: [`SandboxConfig`] and [`Quirks`] say what is wanted; `world` makes the district, `catalog` its objects and
 //! fields; `search`, `paging`, `render` and `listing` make an answer; `auth`, `api`, `http` and `control` speak HTTP;
-//! `oneroster` is the other SIS, whole.
+//! `oneroster` is the other SIS, whole, and what Skyward makes of the same standard.
 
 mod answer;
 mod api;

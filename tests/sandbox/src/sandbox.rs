@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::campus::{CampusFaults, CampusFlag, CampusProgramRow};
 use crate::config::SandboxConfig;
 use crate::http;
-use crate::oneroster;
+use crate::oneroster::{self, Vendor};
 use crate::quirks::Quirks;
 use crate::state::{Shared, lock};
 use crate::stats::Stats;
@@ -34,7 +34,7 @@ pub struct StartError {
     pub(crate) source: io::Error,
 }
 
-/// A Qmlativ on 127.0.0.1. It stops when dropped; [`Sandbox::shutdown`] also waits until it has.
+/// A Qmlativ on 127.0.0.1, with Skyward's `OneRoster` beside its own API and an Infinite Campus. It stops when dropped; [`Sandbox::shutdown`] also waits until it has.
 #[derive(Debug)]
 pub struct Sandbox {
     shared: Arc<Shared>,
@@ -79,6 +79,21 @@ impl Sandbox {
         format!("{}{}{}?appName={}", self.origin(), oneroster::ROOT, oneroster::TOKEN, oneroster::APPLICATION)
     }
 
+    /// What a district copies from Skyward as the base URL of its `OneRoster` 1.2 connection.
+    pub fn skyward_oneroster_url(&self) -> String {
+        format!("{}{}{}", self.origin(), http::BASE, oneroster::SKYWARD_BASE)
+    }
+
+    /// The same of a 1.1 connection.
+    pub fn skyward_oneroster_url_11(&self) -> String {
+        format!("{}{}{}", self.origin(), http::BASE, oneroster::SKYWARD_BASE_11)
+    }
+
+    /// Skyward's token URL, of its own API and of `OneRoster` alike.
+    pub fn skyward_token_url(&self) -> String {
+        format!("{}{}{}", self.origin(), http::BASE, http::TOKEN)
+    }
+
     /// The vendor's key and secret for programs and flags of its Campus.
     pub fn campus_vendor(&self) -> (&str, &str) {
         self.shared.programs.vendor()
@@ -112,7 +127,12 @@ impl Sandbox {
     /// What a run over `OneRoster` 1.2 must come to on this night, for each `sourcedId` listed so far; nobody else is
     /// imported.
     pub fn expected_campus(&self, night: u32) -> BTreeMap<String, ExpectedStudent> {
-        oneroster::expected(&self.shared.view_of(night, &Quirks::default()))
+        oneroster::expected(&self.shared.view_of(night, &Quirks::default()), Vendor::Campus)
+    }
+
+    /// As [`Sandbox::expected_campus`], of a run over Skyward's `OneRoster`: the same people by other ids.
+    pub fn expected_skyward_oneroster(&self, night: u32) -> BTreeMap<String, ExpectedStudent> {
+        oneroster::expected(&self.shared.view_of(night, &Quirks::default()), Vendor::Skyward)
     }
 
     /// Where `/_control/…` is.

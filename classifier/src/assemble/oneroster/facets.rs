@@ -151,11 +151,6 @@ impl Facet {
         !matches!(self, Self::Of(Students | Guardians | Staff, Agents))
     }
 
-    /// Whether this is the name of a kind of values, which people have or lack, and not of a kind of people.
-    pub fn is_value(name: &str) -> bool {
-        Self::all().any(|facet| matches!(facet, Self::Of(..)) && facet.name() == name)
-    }
-
     /// Whether few have it, so that the last one may well go.
     pub const fn is_rare(self) -> bool {
         matches!(self, Self::Of(Students | Guardians | Staff, MiddleName))
@@ -384,8 +379,6 @@ mod tests {
         let of_several: Vec<String> =
             people.map(str::to_owned).into_iter().chain(of_both.map(|value| format!("users.{value}"))).collect();
         assert_eq!(named(&|facet| !facet.is_of_one()), of_several);
-        assert_eq!(named(&|facet| !Facet::is_value(facet.name())), people);
-        assert!(!Facet::is_value("Demographics/Name") && !Facet::is_value("users"));
         for (staff, wanted) in [(StaffScope::None, false), (StaffScope::Active, true), (StaffScope::Teachers, true)] {
             let reads = Reads { state_id_from: STATE_ID, staff };
             for facet in Facet::all() {

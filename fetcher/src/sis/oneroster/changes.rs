@@ -110,6 +110,11 @@ impl Shown {
         self.shape.extend(years.iter().map(|year| format!("school year {year}")));
     }
 
+    /// Notes that nobody can say which school years are served. No other pull shows itself like this one then.
+    pub(super) fn years_unknown(&mut self) {
+        self.shape.insert(format!("school years unknown, as of {}", self.at.to_rfc3339()));
+    }
+
     /// What a later pull is compared with; `None` where the rows do not tell when they were changed.
     pub(super) fn snapshot(self, connection: &Connection) -> Option<Snapshot> {
         let settings = settings(connection)?;

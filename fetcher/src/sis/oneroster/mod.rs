@@ -100,17 +100,26 @@ impl OneRoster {
         for resource in [USERS, ORGS] {
             discovery.granted.insert(resource.to_owned(), vec![KEY.to_owned()]);
         }
-        match self.sample_if_granted(DEMOGRAPHICS).await? {
-            Some(sample) => {
+        let granted = |discovery: &mut Discovery| {
+            discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS));
+        };
+        match supporting(self.sample(DEMOGRAPHICS).await)? {
+            Supporting::Shown(sample) => {
                 shown.add(DEMOGRAPHICS, &sample);
                 discovery.totals.extend(sample.total().map(|total| (DEMOGRAPHICS.to_owned(), total)));
-                discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS));
+                granted(&mut discovery);
             }
-            None => drop(discovery.refused.insert(DEMOGRAPHICS.to_owned(), vec!["*".to_owned()])),
+            Supporting::Refused => drop(discovery.refused.insert(DEMOGRAPHICS.to_owned(), vec!["*".to_owned()])),
+            // Asked for all the same: a listing that fails keeps what is stored of it, and the run says so.
+            Supporting::InTrouble => granted(&mut discovery),
         }
-        if let Some(sessions) = self.sample_if_granted(ACADEMIC_SESSIONS).await? {
-            discovery.school_years = sessions.school_years();
-            shown.add_years(&discovery.school_years);
+        match supporting(self.sample(ACADEMIC_SESSIONS).await)? {
+            Supporting::Shown(sessions) => {
+                discovery.school_years = sessions.school_years();
+                shown.add_years(&discovery.school_years);
+            }
+            Supporting::Refused => {}
+            Supporting::InTrouble => shown.years_unknown(),
         }
         discovery.snapshot = shown.snapshot(self.connection());
         Ok(discovery)
@@ -261,6 +270,36 @@ fn granted(sampled: Result<Sample, SisError>) -> Result<Option<Sample>, SisError
     match sampled {
         Ok(sample) => Ok(Some(sample)),
         Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404 | 422 | 501, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the first rows of a collection came to on which no status rests.
+enum Supporting {
+    /// These.
+    Shown(Sample),
+    /// It is refused or unknown.
+    Refused,
+    /// It is there, and what it answers is of no use.
+    InTrouble,
+}
+
+/// A collection that fails by itself is no reason to give the others up. An error where the source as a whole is in trouble, or
+/// asks to come back.
+fn supporting(sampled: Result<Sample, SisError>) -> Result<Supporting, SisError> {
+    use SisError::{Interrupted, NextElsewhere, NotJson, Status, Timeout, TooLarge, Unreadable};
+    match granted(sampled) {
+        Ok(Some(sample)) => Ok(Supporting::Shown(sample)),
+        Ok(None) => Ok(Supporting::Refused),
+        Err(
+            Status { .. }
+            | NotJson { .. }
+            | Unreadable { .. }
+            | TooLarge { .. }
+            | Interrupted { .. }
+            | Timeout { .. }
+            | NextElsewhere { .. },
+        ) => Ok(Supporting::InTrouble),
         Err(error) => Err(error),
     }
 }

@@ -13,8 +13,8 @@ pub(crate) mod staff;
 pub(crate) mod student;
 mod table;
 
-pub(crate) use district::{is_entity, year_id};
-pub(crate) use table::{Field, Kind, Link, Object, Scope, Table, Value};
+pub(crate) use district::{entity_id, is_entity, year_id};
+pub(crate) use table::{DISTRICT_WIDE, Field, Kind, Link, Object, Scope, Table, Value};
 
 /// Every object served.
 pub(crate) static OBJECTS: [&dyn Object; 28] = [

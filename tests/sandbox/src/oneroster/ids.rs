@@ -1,8 +1,9 @@
-//! Ids: GUIDs in 1.2, role letter and number in 1.1.
+//! Ids. Campus: GUIDs in 1.2, role letter and number in 1.1. Skyward: a word and the number of its own API's row, in both
+//! versions; of students, guardians and entities they have been seen, those of staff are made alike (wire/skyward.md C 3).
 
-use super::Version;
+use super::{Dialect, Version};
 use crate::catalog::people::Person;
-use crate::catalog::staff;
+use crate::catalog::{DISTRICT_WIDE, entity_id, staff};
 use crate::world::{STUDENT_BASE, Salt, View, World};
 
 /// Where each kind of thing begins among the numbers that GUIDs are made from.
@@ -41,8 +42,11 @@ pub(super) fn legacy(view: &View<'_>, person: &Person) -> String {
 }
 
 /// A person's `sourcedId`.
-pub(super) fn person(view: &View<'_>, version: Version, person: &Person) -> String {
-    let id = match (version, *person) {
+pub(super) fn person(view: &View<'_>, dialect: Dialect, person: &Person) -> String {
+    if dialect.is_skyward() {
+        return of_skyward(view, person);
+    }
+    let id = match (dialect.version, *person) {
         (Version::V11, Person::Student(..)) => format!("s{}", legacy(view, person)),
         (Version::V11, Person::Staff(_)) => format!("t{}", legacy(view, person)),
         (Version::V11, _) => format!("g{}", legacy(view, person)),
@@ -56,10 +60,20 @@ pub(super) fn person(view: &View<'_>, version: Version, person: &Person) -> Stri
     spelled(view, id)
 }
 
+fn of_skyward(view: &View<'_>, person: &Person) -> String {
+    let word = match person {
+        Person::Student(..) => "Student",
+        Person::Staff(_) => "Staff",
+        Person::Guardian(..) | Person::Contact(_) => "Guardian",
+    };
+    format!("{word}_{}", legacy(view, person))
+}
+
 /// A school's or, without one, the district's `sourcedId`.
-pub(super) fn org(view: &View<'_>, version: Version, school: Option<u16>) -> String {
+pub(super) fn org(view: &View<'_>, dialect: Dialect, school: Option<u16>) -> String {
     let number = school.map_or(0, |school| u64::from(school) + 1);
-    match version {
+    match dialect.version {
+        _ if dialect.is_skyward() => format!("Entity_{}", school.map_or(DISTRICT_WIDE, entity_id)),
         Version::V11 => number.to_string(),
         Version::V12 => spelled(view, guid(view.world, ORGS + number)),
     }

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::errors::Minor;
 use super::quirks::{BlankFilter, ChangeFilter, OneRosterQuirks};
 use super::rows::{self, Row};
-use super::{Collection, Version, roster};
+use super::{Collection, Dialect, Version, roster};
 use crate::quirks::Quirks;
 use crate::world::View;
 
@@ -77,10 +77,13 @@ impl Query {
         Ok(read)
     }
 
-    pub(super) fn check(&self, quirks: &OneRosterQuirks) -> Result<(), Minor> {
+    pub(super) fn check(&self, dialect: Dialect, quirks: &OneRosterQuirks) -> Result<(), Minor> {
         let blank = self.filter.as_ref().is_some_and(|filter| filter.trim().is_empty());
+        let unknown = |filter: &Filter| filter.clauses.iter().any(|(field, ..)| !dialect.filters_by(field, quirks));
+        let filter = self.filter.as_deref().filter(|_| !blank).map(Filter::read).transpose()?;
         let refused = (blank && quirks.blank_filter == BlankFilter::Refused)
-            || (self.is_by_change() && quirks.change_filter == ChangeFilter::Refused);
+            || (self.is_by_change() && quirks.change_filter == ChangeFilter::Refused)
+            || filter.as_ref().is_some_and(unknown);
         if refused { Err(Minor::InvalidFilterField) } else { Ok(()) }
     }
 
@@ -99,11 +102,11 @@ impl Query {
     }
 
     /// The row with the fields asked for.
-    pub(super) fn columns(&self, version: Version, row: Value) -> Result<Value, Minor> {
+    pub(super) fn columns(&self, dialect: Dialect, row: Value) -> Result<Value, Minor> {
         let Some(fields) = &self.fields else { return Ok(row) };
         if fields.iter().any(|field| !FIELDS.contains(&field.as_str())) {
             // 1.1 answers with everything and a warning.
-            return if version == Version::V11 { Ok(row) } else { Err(Minor::InvalidSelectionField) };
+            return if dialect.version == Version::V11 { Ok(row) } else { Err(Minor::InvalidSelectionField) };
         }
         let Value::Object(mut map) = row else { return Ok(row) };
         map.retain(|name, _| fields.contains(name));
@@ -174,18 +177,18 @@ fn compare(own: &str, op: &str, value: &str) -> bool {
 /// The rows that the query asks for, each with the value it is sorted by.
 pub(super) fn select(
     view: &View<'_>,
-    version: Version,
+    dialect: Dialect,
     collection: Collection,
     query: &Query,
 ) -> Result<Vec<(String, Row)>, Minor> {
     let filter = query.filter.as_deref().map(str::trim).filter(|filter| !filter.is_empty());
     let filter = filter.map(Filter::read).transpose()?;
-    let rows = roster::rows(view, version, collection).into_iter();
+    let rows = roster::rows(view, dialect, collection).into_iter();
     let admitted =
-        rows.filter(|row| filter.as_ref().is_none_or(|filter| filter.admits(&rows::json(view, version, row))));
+        rows.filter(|row| filter.as_ref().is_none_or(|filter| filter.admits(&rows::json(view, dialect, row))));
     let key = |row: &Row| match query.sort_field() {
-        Some("sourcedId") => rows::sourced_id(view, version, row),
-        Some(field) => text_at(&rows::json(view, version, row), field),
+        Some("sourcedId") => rows::sourced_id(view, dialect, row),
+        Some(field) => text_at(&rows::json(view, dialect, row), field),
         None => String::new(),
     };
     let mut selected: Vec<(String, Row)> = admitted.map(|row| (key(&row), row)).collect();
@@ -193,7 +196,7 @@ pub(super) fn select(
     Ok(selected)
 }
 
-type Key = (Version, &'static str, String);
+type Key = (Dialect, &'static str, String);
 
 /// Selections made, until the night or the quirks change.
 #[derive(Default)]
@@ -248,22 +251,29 @@ fn turned(all: &[(String, Row)], place: usize, turn: usize) -> Row {
 }
 
 impl Page {
-    pub(super) fn headers(&self, quirks: &Quirks, path: &str, query: &Query) -> Vec<(&'static str, String)> {
+    pub(super) fn headers(
+        &self,
+        dialect: Dialect,
+        quirks: &Quirks,
+        path: &str,
+        query: &Query,
+    ) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
-        if !quirks.oneroster.no_total {
+        let counts = dialect.counts(&quirks.oneroster);
+        if counts && !quirks.oneroster.no_total {
             let total = self.total as i64 + quirks.paging.total_off_by;
             headers.push(("x-total-count", total.to_string()));
         }
-        if !quirks.oneroster.no_link {
-            headers.push(("link", self.links(quirks, path, query)));
+        if counts && !quirks.oneroster.no_link {
+            headers.push(("link", self.links(dialect, quirks, path, query)));
         }
         headers
     }
 
-    fn links(&self, quirks: &Quirks, path: &str, query: &Query) -> String {
+    fn links(&self, dialect: Dialect, quirks: &Quirks, path: &str, query: &Query) -> String {
         let host = if quirks.oneroster.foreign_link { "https://elsewhere.example" } else { "" };
         let link = |offset: usize, rel: &str| {
-            format!("<{host}{}{path}?limit={}&offset={offset}>; rel=\"{rel}\"", super::ROOT, query.limit)
+            format!("<{host}{}{path}?limit={}&offset={offset}>; rel=\"{rel}\"", dialect.vendor.root(), query.limit)
         };
         let next = query.offset + self.rows.len();
         let mut links = vec![link(0, "first")];

@@ -1,7 +1,7 @@
-//! Infinite Campus as far as it serves `OneRoster` rostering, 1.1 and 1.2 at once, over the same invented district.
+//! Infinite Campus and Skyward as far as they serve `OneRoster` rostering, 1.1 and 1.2 at once, over the same invented district.
 //!
-//! Role: token refusals of its own, paths, envelopes and errors; `roster` says who is listed with which roles, `rows` writes
-//! them as JSON, `listing` cuts them into pages. Neighbours: `http` hands calls over.
+//! Role: token refusals of Campus's own, paths, envelopes and errors; `dialect` says what the two do differently, `roster` who is
+//! listed with which roles, `rows` writes them as JSON, `listing` cuts them into pages. Neighbours: `http` hands calls over.
 //!
 //! What Campus is known to do is done here: only the active school year, no no-shows, no codes, end dates exclusive,
 //! guardians linked by `agents`, ids re-keyed between 1.1 and 1.2 and linked by `metadata."ic.legacySourceId"`.
@@ -9,6 +9,7 @@
 //! Deliberately absent: courses, classes and enrollments (class memberships, on which nothing here rests), gradebook, and
 //! the programs side, which is a module of its own.
 
+mod dialect;
 mod errors;
 mod ids;
 mod listing;
@@ -24,6 +25,7 @@ use crate::auth::TokenCall;
 use crate::quirks::Quirks;
 use crate::state::Shared;
 
+pub(crate) use dialect::{Dialect, Vendor, Version};
 pub(crate) use ids::student_guid;
 pub(crate) use listing::Listings;
 pub(crate) use oracle::expected;
@@ -44,14 +46,14 @@ pub(crate) const BASE: &str = "/api/oneroster/v1p2/sandbox/ims/oneroster";
 /// Base of 1.1, whole.
 pub(crate) const BASE_11: &str = "/api/oneroster/v1p1/sandbox/ims/oneroster/v1p1";
 
-const ROSTERING: &str = "/api/oneroster/v1p2/sandbox/ims/oneroster/rostering/v1p2/";
+const ROSTERING: &str = "/api/oneroster/v1p2/sandbox/ims/oneroster/rostering/v1p2";
 
-/// Versions served, each with its own ids and shapes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Version {
-    V11,
-    V12,
-}
+/// Everything of Skyward's `OneRoster` is below this, beside its own API.
+pub(crate) const SKYWARD: &str = "/ims/oneroster/";
+/// Base of Skyward's 1.2, whole: it names no service.
+pub(crate) const SKYWARD_BASE: &str = "/ims/oneroster/v1p2";
+/// Base of Skyward's 1.1, whole.
+pub(crate) const SKYWARD_BASE_11: &str = "/ims/oneroster/v1p1";
 
 /// Without the application's name Campus does not know which connection is meant, and answers with its login page's text.
 pub(crate) fn refuse_token(call: &TokenCall<'_>) -> Option<Answer> {
@@ -67,7 +69,8 @@ pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) quirks: &'a Quirks,
     pub(crate) method: &'a Method,
-    /// What follows [`ROOT`].
+    pub(crate) vendor: Vendor,
+    /// What follows the vendor's root.
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
 }
@@ -119,13 +122,10 @@ impl Collection {
 }
 
 impl<'a> Call<'a> {
-    fn rest(&self) -> Option<(Version, Vec<&'a str>)> {
-        let split = |rest: &'a str| rest.split('/').filter(|segment| !segment.is_empty()).collect();
-        if let Some(rest) = self.path.strip_prefix(ROSTERING) {
-            return Some((Version::V12, split(rest)));
-        }
-        let rest = self.path.strip_prefix(BASE_11)?.strip_prefix('/')?;
-        Some((Version::V11, split(rest)))
+    fn rest(&self) -> Option<(Dialect, Vec<&'a str>)> {
+        let (version, rest) = self.vendor.split(self.path)?;
+        let segments = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+        Some((Dialect::new(self.vendor, version), segments))
     }
 
     /// The collection asked for, for counting and faults.
@@ -142,15 +142,15 @@ impl<'a> Call<'a> {
 
     pub(crate) fn answer(&self) -> Answer {
         let quirks = &self.quirks.oneroster;
-        let Some((version, segments)) = self.rest() else {
+        let Some((dialect, segments)) = self.rest() else {
             return errors::answer(quirks, StatusCode::NOT_FOUND, Minor::UnknownObject);
         };
         if *self.method != Method::GET {
             return errors::answer(quirks, StatusCode::METHOD_NOT_ALLOWED, Minor::InvalidData);
         }
         let found = match segments.as_slice() {
-            [name] => Collection::named(name).map(|collection| self.list(version, collection)),
-            [name, id] => Collection::named(name).map(|collection| self.single(version, collection, id)),
+            [name] => Collection::named(name).map(|collection| self.list(dialect, collection)),
+            [name, id] => Collection::named(name).map(|collection| self.single(dialect, collection, id)),
             _ => None,
         };
         found.unwrap_or_else(|| errors::answer(quirks, StatusCode::NOT_FOUND, Minor::UnknownObject))
@@ -161,7 +161,7 @@ impl<'a> Call<'a> {
         refused.then(|| errors::answer(&self.quirks.oneroster, StatusCode::FORBIDDEN, Minor::Forbidden))
     }
 
-    fn list(&self, version: Version, collection: Collection) -> Answer {
+    fn list(&self, dialect: Dialect, collection: Collection) -> Answer {
         if let Some(refusal) = self.refusal(collection) {
             return refusal;
         }
@@ -178,15 +178,15 @@ impl<'a> Call<'a> {
             (ChangeFilter::Bare, true) => return Answer::value(&serde_json::json!({})),
             _ => {}
         }
-        match self.try_list(version, collection) {
+        match self.try_list(dialect, collection) {
             Ok(answer) => answer,
             Err(minor) => errors::answer(&self.quirks.oneroster, StatusCode::BAD_REQUEST, minor),
         }
     }
 
-    fn try_list(&self, version: Version, collection: Collection) -> Result<Answer, Minor> {
+    fn try_list(&self, dialect: Dialect, collection: Collection) -> Result<Answer, Minor> {
         let mut query = Query::read(self.query)?;
-        query.check(&self.quirks.oneroster)?;
+        query.check(dialect, &self.quirks.oneroster)?;
         self.turn(collection, &query);
         let view = self.shared.view(self.quirks);
         let by_change = query.is_by_change();
@@ -196,20 +196,20 @@ impl<'a> Call<'a> {
         }
         let empty = self.quirks.paging.empty.iter().any(|name| name.eq_ignore_ascii_case(collection.name()))
             || (by_change && filter == ChangeFilter::Empty);
-        let key = (version, collection.name(), query.key());
-        let all = self.shared.oneroster().get(key, || listing::select(&view, version, collection, &query));
+        let key = (dialect, collection.name(), query.key());
+        let all = self.shared.oneroster().get(key, || listing::select(&view, dialect, collection, &query));
         let all = if empty { std::sync::Arc::default() } else { all? };
         let mut page = listing::cut(&all, &query, self.quirks, || self.shared.number_call());
         if by_change && filter == ChangeFilter::Miscounted {
-            page.total = roster::rows(&view, version, collection).len();
+            page.total = roster::rows(&view, dialect, collection).len();
         }
-        let write = |row: &Row| query.columns(version, rows::json(&view, version, row));
+        let write = |row: &Row| query.columns(dialect, rows::json(&view, dialect, row));
         let mut rows: Vec<serde_json::Value> = page.rows.iter().map(write).collect::<Result<_, _>>()?;
         if let Some(until) = self.quirks.oneroster.contact_data_until_row.filter(|_| collection == Collection::Users) {
             rows.iter_mut().skip(until.saturating_sub(query.offset)).for_each(rows::forget_contact_data);
         }
         let mut answer = Answer::value(&serde_json::json!({ collection.envelope().0: rows }));
-        answer.headers = page.headers(self.quirks, self.path, &query);
+        answer.headers = page.headers(dialect, self.quirks, self.path, &query);
         Ok(answer)
     }
 
@@ -221,14 +221,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn single(&self, version: Version, collection: Collection, id: &str) -> Answer {
+    fn single(&self, dialect: Dialect, collection: Collection, id: &str) -> Answer {
         if let Some(refusal) = self.refusal(collection) {
             return refusal;
         }
         let view = self.shared.view(self.quirks);
-        let rows = roster::rows(&view, version, collection);
+        let rows = roster::rows(&view, dialect, collection);
         let unknown = || errors::answer(&self.quirks.oneroster, StatusCode::NOT_FOUND, Minor::UnknownObject);
-        let found = rows.iter().map(|row| rows::json(&view, version, row)).find(|json| json["sourcedId"] == id);
+        let found = rows.iter().map(|row| rows::json(&view, dialect, row)).find(|json| json["sourcedId"] == id);
         found.map_or_else(unknown, |json| Answer::value(&serde_json::json!({ collection.envelope().1: json })))
     }
 }

@@ -1,19 +1,19 @@
-//! What a run over `OneRoster` 1.2 must come to: by the roles served, read here by a handful of lines that know nothing
+//! What a run over `OneRoster` 1.2 must come to, at either vendor: by the roles served, read here by a handful of lines that know nothing
 //! of the client's rules. `OneRoster` has no codes, so nobody is told to have graduated, and no earlier years.
 
 use std::collections::BTreeMap;
 
 use super::roster::{Role, roles};
-use super::{Version, ids};
+use super::{Dialect, Vendor, Version, ids};
 use crate::catalog::people::Person;
 use crate::world::{ExpectedStudent, View};
 
 /// Every student known by now who was ever listed, by `sourcedId`.
-pub(crate) fn expected(view: &View<'_>) -> BTreeMap<String, ExpectedStudent> {
-    (0..view.students()).filter_map(|index| student(view, index)).collect()
+pub(crate) fn expected(view: &View<'_>, vendor: Vendor) -> BTreeMap<String, ExpectedStudent> {
+    (0..view.students()).filter_map(|index| student(view, vendor, index)).collect()
 }
 
-fn student(view: &View<'_>, index: u32) -> Option<(String, ExpectedStudent)> {
+fn student(view: &View<'_>, vendor: Vendor, index: u32) -> Option<(String, ExpectedStudent)> {
     let state = view.state(index)?;
     let held = roles(view, index, &state);
     if held.is_empty() {
@@ -24,7 +24,7 @@ fn student(view: &View<'_>, index: u32) -> Option<(String, ExpectedStudent)> {
         (status, _) => status,
     };
     let change = state.last_change.map(|(_, change)| change);
-    let id = ids::person(view, Version::V12, &Person::Student(index, state));
+    let id = ids::person(view, Dialect::new(vendor, Version::V12), &Person::Student(index, state));
     Some((id, ExpectedStudent { status, scenario: state.scenario, listed: !state.gone, change }))
 }
 

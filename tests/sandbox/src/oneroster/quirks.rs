@@ -15,7 +15,7 @@ pub struct OneRosterQuirks {
     pub no_link: bool,
     /// `Link` leads to another host, which no client may follow.
     pub foreign_link: bool,
-    /// How booleans are written.
+    /// How booleans are written. Skyward's 1.1 writes real ones.
     pub booleans: Booleans,
     /// Shape of an error's body.
     pub errors: ErrorShape,
@@ -38,6 +38,10 @@ pub struct OneRosterQuirks {
     /// E-mail addresses and telephone numbers are switched off while users are listed: from this row of a listing on, counted
     /// from 0, the keys are missing.
     pub contact_data_until_row: Option<usize>,
+    /// Skyward's: pages come with a total and with links, which nobody has seen there.
+    pub skyward_counts: bool,
+    /// Skyward's: filters by any field, where only one by `status` is known to be served.
+    pub skyward_filters: bool,
     /// Those who are gone are listed as `tobedeleted` instead of being left out.
     pub to_be_deleted: bool,
     /// Half of those who are gone are left out all the same.

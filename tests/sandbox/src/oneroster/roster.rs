@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate};
 
 use super::rows::Row;
-use super::{Collection, Version};
+use super::{Collection, Dialect, Version};
 use crate::catalog::people::Person;
 use crate::catalog::{staff, student};
 use crate::world::calendar::Year;
@@ -48,9 +48,9 @@ pub(super) fn roles(view: &View<'_>, index: u32, state: &State) -> Vec<Role> {
 }
 
 /// Whether somebody with these roles is listed: 1.1 knows no dates, and lists who has not left.
-pub(super) fn is_listed(view: &View<'_>, version: Version, roles: &[Role]) -> bool {
+pub(super) fn is_listed(view: &View<'_>, dialect: Dialect, roles: &[Role]) -> bool {
     let today = view.world.today();
-    match version {
+    match dialect.version {
         Version::V12 => !roles.is_empty(),
         Version::V11 => roles.iter().any(|role| role.end.is_none_or(|end| end > today)),
     }
@@ -63,10 +63,10 @@ fn leaves_a_trace(view: &View<'_>, index: u32) -> bool {
 }
 
 /// Students listed, and those who are gone as far as they leave a trace.
-fn students(view: &View<'_>, version: Version) -> Vec<Person> {
+fn students(view: &View<'_>, dialect: Dialect) -> Vec<Person> {
     let known = (0..view.students()).filter_map(|index| Some((index, view.state(index)?)));
     let here = known.filter(|(index, state)| !state.gone || leaves_a_trace(view, *index));
-    let listed = here.filter(|(index, state)| is_listed(view, version, &roles(view, *index, state)));
+    let listed = here.filter(|(index, state)| is_listed(view, dialect, &roles(view, *index, state)));
     listed.map(|(index, state)| Person::Student(index, state)).collect()
 }
 
@@ -80,11 +80,11 @@ pub(super) fn guardians(view: &View<'_>, index: u32) -> Vec<Person> {
 }
 
 /// The listed students of a family.
-pub(super) fn children(view: &View<'_>, version: Version, of: u32) -> Vec<Person> {
+pub(super) fn children(view: &View<'_>, dialect: Dialect, of: u32) -> Vec<Person> {
     let first = family::first_student(of);
     let indexes = (first..first + 3).filter(|index| family::of(*index) == of);
     let listed = indexes.filter_map(|index| Some((index, view.listed(index)?)));
-    let listed = listed.filter(|(index, state)| is_listed(view, version, &roles(view, *index, state)));
+    let listed = listed.filter(|(index, state)| is_listed(view, dialect, &roles(view, *index, state)));
     listed.map(|(index, state)| Person::Student(index, state)).collect()
 }
 
@@ -117,24 +117,27 @@ pub(super) const fn teaches(index: u32) -> bool {
 }
 
 /// Everything a collection holds, in no order.
-pub(super) fn rows(view: &View<'_>, version: Version, collection: Collection) -> Vec<Row> {
+pub(super) fn rows(view: &View<'_>, dialect: Dialect, collection: Collection) -> Vec<Row> {
     let schools = 0..view.world.small.schools.len() as u16;
     match collection {
-        Collection::Orgs => std::iter::once(None).chain(schools.map(Some)).map(Row::Org).collect(),
+        Collection::Orgs => {
+            let department = dialect.is_skyward().then_some(Row::Department);
+            std::iter::once(None).chain(schools.map(Some)).map(Row::Org).chain(department).collect()
+        }
         Collection::Schools => schools.map(|school| Row::Org(Some(school))).collect(),
         Collection::AcademicSessions => (0..3).map(Row::Session).collect(),
         Collection::Terms => (1..3).map(Row::Session).collect(),
         Collection::GradingPeriods => Vec::new(),
-        Collection::Students => students(view, version).into_iter().map(Row::User).collect(),
+        Collection::Students => students(view, dialect).into_iter().map(Row::User).collect(),
         Collection::Teachers => {
             all_staff(view).filter(|person| matches!(person, Person::Staff(n) if teaches(*n))).map(Row::User).collect()
         }
         Collection::Users => {
-            let students = students(view, version);
+            let students = students(view, dialect);
             let guardians = all_guardians(view, &students);
             students.into_iter().chain(guardians).chain(all_staff(view)).map(Row::User).collect()
         }
-        Collection::Demographics => students(view, version).into_iter().map(Row::Demographics).collect(),
+        Collection::Demographics => students(view, dialect).into_iter().map(Row::Demographics).collect(),
     }
 }
 

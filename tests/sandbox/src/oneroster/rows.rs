@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate, TimeDelta};
 use serde_json::{Map, Value, json};
 
 use super::roster::{self, Role};
-use super::{Version, ids};
+use super::{Dialect, Version, ids};
 use crate::catalog::people::Person;
 use crate::catalog::{contact, people, staff, student};
 use crate::oneroster::Booleans;
@@ -17,6 +17,8 @@ use crate::world::{View, family};
 pub(super) enum Row {
     /// A school, or the district.
     Org(Option<u16>),
+    /// A department of the first school's: an org that is no school. Skyward's alone.
+    Department,
     /// 0 is the school year, 1 and 2 its semesters.
     Session(u64),
     User(Person),
@@ -24,21 +26,23 @@ pub(super) enum Row {
 }
 
 /// The row in the shape of its version.
-pub(super) fn json(view: &View<'_>, version: Version, row: &Row) -> Value {
+pub(super) fn json(view: &View<'_>, dialect: Dialect, row: &Row) -> Value {
     match row {
-        Row::Org(school) => org(view, version, *school),
+        Row::Org(school) => org(view, dialect, *school),
+        Row::Department => department(view, dialect),
         Row::Session(place) => session(view, *place),
-        Row::User(person) => user(view, version, person),
-        Row::Demographics(person) => demographics(view, version, person),
+        Row::User(person) => user(view, dialect, person),
+        Row::Demographics(person) => demographics(view, dialect, person),
     }
 }
 
 /// Its key, without the rest.
-pub(super) fn sourced_id(view: &View<'_>, version: Version, row: &Row) -> String {
+pub(super) fn sourced_id(view: &View<'_>, dialect: Dialect, row: &Row) -> String {
     match row {
-        Row::Org(school) => ids::org(view, version, *school),
+        Row::Org(school) => ids::org(view, dialect, *school),
+        Row::Department => DEPARTMENT.to_owned(),
         Row::Session(place) => ids::session(view, *place),
-        Row::User(person) | Row::Demographics(person) => ids::person(view, version, person),
+        Row::User(person) | Row::Demographics(person) => ids::person(view, dialect, person),
     }
 }
 
@@ -75,23 +79,34 @@ fn reference(kind: &str, id: &str) -> Value {
     json!({"href": format!("https://campus.example/{kind}s/{id}"), "sourcedId": id, "type": kind})
 }
 
-fn flag(view: &View<'_>, flag: bool) -> Value {
-    match view.quirks.oneroster.booleans {
+fn flag(view: &View<'_>, dialect: Dialect, flag: bool) -> Value {
+    match dialect.booleans(&view.quirks.oneroster) {
         Booleans::Strings => json!(flag.to_string()),
         Booleans::Json => json!(flag),
     }
 }
 
-fn org(view: &View<'_>, version: Version, school: Option<u16>) -> Value {
-    let id = ids::org(view, version, school);
+fn org(view: &View<'_>, dialect: Dialect, school: Option<u16>) -> Value {
+    let id = ids::org(view, dialect, school);
     let mut map = base(view, &id, None);
     let known = school.and_then(|school| view.world.small.schools.get(usize::from(school)));
     map.insert("name".into(), json!(known.map_or("Sandbox ISD", |school| school.name.as_str())));
     map.insert("type".into(), json!(if school.is_some() { "school" } else { "district" }));
     map.insert("identifier".into(), json!(known.map_or("000000", |school| school.code.as_str())));
     if school.is_some() {
-        map.insert("parent".into(), reference("org", &ids::org(view, version, None)));
+        map.insert("parent".into(), reference("org", &ids::org(view, dialect, None)));
     }
+    Value::Object(map)
+}
+
+const DEPARTMENT: &str = "Department_1";
+
+fn department(view: &View<'_>, dialect: Dialect) -> Value {
+    let mut map = base(view, DEPARTMENT, None);
+    map.insert("name".into(), json!("Mathematics"));
+    map.insert("type".into(), json!("department"));
+    map.insert("identifier".into(), json!("MATH"));
+    map.insert("parent".into(), reference("org", &ids::org(view, dialect, Some(0))));
     Value::Object(map)
 }
 
@@ -121,28 +136,31 @@ const fn student_of(person: &Person) -> Option<(u32, &State)> {
     }
 }
 
-fn user(view: &View<'_>, version: Version, person: &Person) -> Value {
-    let id = ids::person(view, version, person);
+fn user(view: &View<'_>, dialect: Dialect, person: &Person) -> Value {
+    let id = ids::person(view, dialect, person);
     let mut map = base(view, &id, student_of(person));
-    if version == Version::V12 && !view.quirks.oneroster.no_legacy_ids {
+    if dialect.tells_legacy_ids(&view.quirks.oneroster) {
         map.insert("metadata".into(), json!({"ic.legacySourceId": ids::legacy(view, person)}));
     }
-    map.insert("enabledUser".into(), flag(view, true));
+    map.insert("enabledUser".into(), flag(view, dialect, true));
     map.insert("givenName".into(), json!(person.given(view)));
     map.insert("middleName".into(), json!(person.middle(view)));
     map.insert("familyName".into(), last_name(view, person));
-    if version == Version::V11 {
+    if dialect.version == Version::V11 {
         map.insert("username".into(), json!(format!("user{}", ids::legacy(view, person))));
     }
     match *person {
-        Person::Student(index, state) => add_student(view, version, index, state, &mut map),
-        Person::Guardian(family, which) => add_guardian(view, version, family, which, &mut map),
-        Person::Staff(index) => add_staff(view, version, index, &mut map),
+        Person::Student(index, state) => add_student(view, dialect, index, state, &mut map),
+        Person::Guardian(family, which) => add_guardian(view, dialect, family, which, &mut map),
+        Person::Staff(index) => add_staff(view, dialect, index, &mut map),
         Person::Contact(_) => {}
     }
     // A change in the family is one of its guardians' rows too: it may have come or gone with the student.
     if let Person::Guardian(family, _) = *person {
         map.insert("dateLastModified".into(), json!(stamp(view, roster::changed_on(view, family))));
+    }
+    if dialect.is_skyward() {
+        forget_some(person, &mut map);
     }
     if view.quirks.oneroster.undated_rows {
         map.remove("dateLastModified");
@@ -152,6 +170,18 @@ fn user(view: &View<'_>, version: Version, person: &Person) -> Value {
         forget_contact_data(&mut user);
     }
     user
+}
+
+/// Some users at Skyward are said to have no names, and some no number.
+fn forget_some(person: &Person, map: &mut Map<String, Value>) {
+    match *person {
+        Person::Guardian(family, _) if family % 7 == 3 => {
+            map.insert("givenName".into(), Value::Null);
+            map.remove("familyName");
+        }
+        Person::Student(index, _) if index % 11 == 5 => drop(map.remove("identifier")),
+        _ => {}
+    }
 }
 
 /// What is not shared is left out.
@@ -170,9 +200,9 @@ fn last_name(view: &View<'_>, person: &Person) -> Value {
 }
 
 /// One role in the shape of the version: 1.1 has a single word, and the schools without dates.
-fn put_roles(view: &View<'_>, version: Version, role: &str, held: &[Role], map: &mut Map<String, Value>) {
-    let place = |held: &Role| reference("org", &ids::org(view, version, Some(held.school)));
-    if version == Version::V11 {
+fn put_roles(view: &View<'_>, dialect: Dialect, role: &str, held: &[Role], map: &mut Map<String, Value>) {
+    let place = |held: &Role| reference("org", &ids::org(view, dialect, Some(held.school)));
+    if dialect.version == Version::V11 {
         let today = view.world.today();
         let now = held.iter().filter(|held| held.end.is_none_or(|end| end > today));
         map.insert("role".into(), json!(role));
@@ -190,31 +220,33 @@ fn put_roles(view: &View<'_>, version: Version, role: &str, held: &[Role], map: 
     map.insert("roles".into(), held.iter().enumerate().map(role).collect());
 }
 
-/// A role without dates: guardians and staff.
-fn put_plain_role(view: &View<'_>, version: Version, role: &str, school: Option<u16>, map: &mut Map<String, Value>) {
-    let place = reference("org", &ids::org(view, version, school));
-    if version == Version::V11 {
+/// A role without dates, at each of these schools or the district: guardians and staff.
+fn put_plain_role(view: &View<'_>, dialect: Dialect, role: &str, at: &[Option<u16>], map: &mut Map<String, Value>) {
+    let place = |school: &Option<u16>| reference("org", &ids::org(view, dialect, *school));
+    if dialect.version == Version::V11 {
         map.insert("role".into(), json!(role));
-        map.insert("orgs".into(), json!([place]));
+        map.insert("orgs".into(), at.iter().map(place).collect());
     } else {
-        map.insert("roles".into(), json!([{"roleType": "primary", "role": role, "org": place}]));
+        let role = |school| json!({"roleType": "primary", "role": role, "org": place(school)});
+        map.insert("roles".into(), at.iter().map(role).collect());
     }
 }
 
-fn add_student(view: &View<'_>, version: Version, index: u32, state: State, map: &mut Map<String, Value>) {
+fn add_student(view: &View<'_>, dialect: Dialect, index: u32, state: State, map: &mut Map<String, Value>) {
     let row = student::Row { index, state };
     map.insert("identifier".into(), json!(row.number().to_string()));
     map.insert("grades".into(), json!([roster::grade(view, index)]));
     map.insert("userIds".into(), json!([{"type": "stateID", "identifier": student::unique_id(index)}]));
     map.insert("phone".into(), json!(contact::student_number(view, index, state)));
     map.insert("email".into(), json!(format!("student{index}@students.example")));
-    put_roles(view, version, "student", &roster::roles(view, index, &state), map);
-    let agents = if view.quirks.oneroster.back_links { Vec::new() } else { roster::guardians(view, index) };
-    let agent = |person: &Person| reference("user", &ids::person(view, version, person));
+    put_roles(view, dialect, "student", &roster::roles(view, index, &state), map);
+    let agents =
+        if dialect.links_from_guardians(&view.quirks.oneroster) { Vec::new() } else { roster::guardians(view, index) };
+    let agent = |person: &Person| reference("user", &ids::person(view, dialect, person));
     map.insert("agents".into(), agents.iter().map(agent).collect());
 }
 
-fn add_guardian(view: &View<'_>, version: Version, family: u32, which: u32, map: &mut Map<String, Value>) {
+fn add_guardian(view: &View<'_>, dialect: Dialect, family: u32, which: u32, map: &mut Map<String, Value>) {
     let role = if which == 0 { "guardian" } else { "parent" };
     if which == 0
         && let Some((number, email)) = contact::guardian_reach(view, family)
@@ -223,26 +255,30 @@ fn add_guardian(view: &View<'_>, version: Version, family: u32, which: u32, map:
         map.insert("email".into(), json!(email));
     }
     let first = view.home_school(family::first_student(family));
-    put_plain_role(view, version, role, Some(first), map);
-    let children = if view.quirks.oneroster.back_links { roster::children(view, version, family) } else { Vec::new() };
-    let child = |person: &Person| reference("user", &ids::person(view, version, person));
+    put_plain_role(view, dialect, role, &[Some(first)], map);
+    let linked = dialect.links_from_guardians(&view.quirks.oneroster);
+    let children = if linked { roster::children(view, dialect, family) } else { Vec::new() };
+    let child = |person: &Person| reference("user", &ids::person(view, dialect, person));
     map.insert("agents".into(), children.iter().map(child).collect());
 }
 
-fn add_staff(view: &View<'_>, version: Version, index: u32, map: &mut Map<String, Value>) {
+fn add_staff(view: &View<'_>, dialect: Dialect, index: u32, map: &mut Map<String, Value>) {
     map.insert("identifier".into(), json!(format!("T{index:05}")));
     map.insert("email".into(), json!(format!("staff{index}@schools.example")));
-    let role = match (roster::teaches(index), version) {
+    let role = match (roster::teaches(index), dialect.version) {
         (true, _) => "teacher",
         (false, Version::V11) => "administrator",
         (false, Version::V12) => "siteAdministrator",
     };
-    put_plain_role(view, version, role, Some(staff::school_of(index)), map);
+    // Skyward's are at the district first, and then at their school.
+    let school = Some(staff::school_of(index));
+    let at = if dialect.is_skyward() { vec![None, school] } else { vec![school] };
+    put_plain_role(view, dialect, role, &at, map);
     map.insert("agents".into(), json!([]));
 }
 
-fn demographics(view: &View<'_>, version: Version, person: &Person) -> Value {
-    let id = ids::person(view, version, person);
+fn demographics(view: &View<'_>, dialect: Dialect, person: &Person) -> Value {
+    let id = ids::person(view, dialect, person);
     let hash = person.hash(view);
     let mut map = base(view, &id, student_of(person));
     map.insert("birthDate".into(), json!(person.birth_date(view)));
@@ -257,7 +293,7 @@ fn demographics(view: &View<'_>, version: Version, person: &Person) -> Value {
         ("hispanicOrLatinoEthnicity", 0),
     ];
     for (name, place) in races {
-        map.insert(name.into(), flag(view, hash % 5 == place));
+        map.insert(name.into(), flag(view, dialect, hash % 5 == place));
     }
     Value::Object(map)
 }

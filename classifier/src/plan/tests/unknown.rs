@@ -1,0 +1,196 @@
+//! What a pull cannot tell stays as it is stored.
+
+use std::collections::BTreeSet;
+
+use rollcall_proto::roster::Status;
+use serde_json::json;
+
+use super::{super::*, codes, night};
+use crate::testing::{NAME, PHONE, Roster, SPELL, Sis, events};
+
+#[test]
+fn an_empty_supporting_listing_keeps_what_is_stored() {
+    let mut sis = Sis::with_students(4);
+    let roster = Roster::of(&sis);
+    sis.rows.insert(PHONE, Vec::new());
+    sis.withdraw(2, "2025-10-01", 92);
+    let plan = night(&roster, &sis);
+    let what = events(&plan);
+    assert_eq!(what.len(), 1, "only the one who left: {:?}", plan.counts);
+    assert_eq!(plan.counts.unchanged, 3);
+    let record = what[0].record.as_ref().unwrap();
+    assert_eq!(record.contacts[0].person.phones, roster.record(2).contacts[0].person.phones);
+}
+
+#[test]
+fn a_column_no_longer_granted_is_unknown_and_not_null() {
+    let mut sis = Sis::with_students(3);
+    let mut roster = Roster::of(&sis);
+    for row in sis.rows.get_mut(NAME).unwrap() {
+        row.as_object_mut().unwrap().remove("BirthDate");
+    }
+    sis.row(NAME, 4)["FirstName"] = json!("Anna");
+    // Refused for good: the value stays night after night.
+    for night in 0..3 {
+        let mut facts = sis.facts();
+        let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
+        discovery.refused.insert(NAME.to_owned(), vec!["BirthDate".to_owned()]);
+        let plan = roster.plan(facts);
+        assert_eq!(plan.counts.changed, i64::from(night == 0));
+        roster.apply(&plan);
+        assert!(roster.record(2).birth_date.is_some() && roster.record(1).birth_date.is_some());
+    }
+    assert_eq!(roster.record(2).person.first_name.as_deref(), Some("Anna"));
+}
+
+/// As many students as have a gender would change in one night.
+#[test]
+fn a_code_no_longer_granted_is_not_replaced_by_its_word() {
+    let mut sis = Sis::with_students(3);
+    for id in [2, 4, 6] {
+        sis.row(NAME, id)["Gender"] = json!("Female");
+        sis.row(NAME, id)["GenderCode"] = json!("F");
+    }
+    let granting = |sis: &Sis, fields: &[&str]| {
+        let mut facts = sis.facts();
+        let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        if !fields.contains(&"GenderCode".to_owned()) {
+            discovery.refused.insert(NAME.to_owned(), vec!["GenderCode".to_owned()]);
+        }
+        discovery.granted.insert(NAME.to_owned(), fields);
+        facts
+    };
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&sis, &["NameID", "Gender", "GenderCode"])));
+    assert_eq!(roster.record(1).gender.as_deref(), Some("F"));
+    for row in sis.rows.get_mut(NAME).unwrap() {
+        row.as_object_mut().unwrap().remove("GenderCode");
+    }
+    sis.row(NAME, 4)["FirstName"] = json!("Anna");
+    // Lost for good, and told of on the first night alone: it stays all the same.
+    for night in 0..3 {
+        let plan = roster.plan(granting(&sis, &["NameID", "Gender"]));
+        assert_eq!(plan.counts.changed, i64::from(night == 0), "night {night}");
+        assert_eq!(codes(&plan).contains(&"grant-lost"), night == 0);
+        roster.apply(&plan);
+        let genders = [1, 2, 3].map(|id| roster.record(id).gender.clone());
+        assert_eq!(genders, [1, 2, 3].map(|_| Some("F".to_owned())), "night {night}");
+    }
+    for row in sis.rows.get_mut(NAME).unwrap() {
+        row["GenderCode"] = json!("X");
+    }
+    let again = roster.plan(granting(&sis, &["NameID", "Gender", "GenderCode"]));
+    assert_eq!(again.counts.changed, 3, "granted again, it is told");
+}
+
+/// A pull of `sis`, by metadata that grants all fields that `whole` has.
+fn granting(whole: &Sis, sis: &Sis) -> PlanFacts {
+    let mut facts = sis.facts();
+    let granted = &mut facts.pulls[0].pull.discovery.as_mut().unwrap().granted;
+    for (resource, rows) in &whole.rows {
+        let fields: BTreeSet<String> = rows.iter().flat_map(|row| row.as_object().unwrap().keys().cloned()).collect();
+        granted.insert((*resource).to_owned(), fields.into_iter().collect());
+    }
+    facts
+}
+
+fn take(sis: &mut Sis, resource: &'static str, field: &str) {
+    for row in sis.rows.get_mut(resource).unwrap() {
+        row.as_object_mut().unwrap().remove(field);
+    }
+}
+
+/// The metadata says that a field is granted, and its key is on no row: read as null, everybody's value would end.
+#[test]
+fn a_granted_field_that_no_row_carries_stays_as_it_is_stored() {
+    const FIELD: &str = "Demographics/Name.BirthDate";
+    let whole = Sis::with_students(3);
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    let mut poorer = whole.clone();
+    take(&mut poorer, NAME, "BirthDate");
+    poorer.row(NAME, 4)["FirstName"] = json!("Anna");
+    // Said again on each night, until it is told or accepted.
+    for number in 0..3 {
+        let plan = roster.plan(granting(&whole, &poorer));
+        assert_eq!(
+            (plan.counts.changed, codes(&plan)),
+            (i64::from(number == 0), vec!["field-untold"]),
+            "night {number}"
+        );
+        assert!(plan.findings[0].message.starts_with(&format!("{FIELD}: ")), "{:?}", plan.findings);
+        roster.apply(&plan);
+        assert!([1, 2, 3].iter().all(|id| roster.record(*id).birth_date.is_some()), "night {number}");
+    }
+    // A key on a single row proves that the others have none.
+    let mut back = poorer.clone();
+    back.row(NAME, 2)["BirthDate"] = json!("2014-02-03");
+    let plan = roster.plan(granting(&whole, &back));
+    assert_eq!((plan.counts.changed, codes(&plan).len()), (2, 0));
+    // Or a person says so, until it is told again.
+    let accept = |baseline: &mut Baseline| baseline.accepted_empty.insert(FIELD.to_owned());
+    accept(roster.baseline.as_mut().unwrap());
+    for changed in [3, 0] {
+        let plan = roster.plan(granting(&whole, &poorer));
+        assert_eq!((plan.counts.changed, codes(&plan).len()), (changed, 0));
+        roster.apply(&plan);
+    }
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    assert_eq!(roster.baseline.as_ref().unwrap().accepted_empty, BTreeSet::new());
+    assert_eq!(codes(&roster.plan(granting(&whole, &poorer))), ["field-untold"]);
+}
+
+#[test]
+fn a_field_that_was_never_told_is_no_loss() {
+    let whole = Sis::with_students(3);
+    let mut richer = whole.clone();
+    richer.row(NAME, 2)["MiddleName"] = json!("M");
+    let mut roster = Roster::default();
+    for _ in 0..2 {
+        let plan = roster.plan(granting(&richer, &whole));
+        assert_eq!(codes(&plan), [""; 0]);
+        roster.apply(&plan);
+    }
+    roster.apply(&roster.plan(granting(&richer, &richer)));
+    assert_eq!(codes(&roster.plan(granting(&richer, &whole))), ["field-untold"], "told once, it is missed");
+}
+
+/// Without a withdrawal date everybody who has left would be back.
+#[test]
+fn a_run_fails_where_no_row_carries_what_statuses_rest_on() {
+    let mut whole = Sis::with_students(3);
+    whole.withdraw(2, "2025-10-01", 92);
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    for field in ["EndDate", "WithdrawalCodeID", "StartDate"] {
+        let mut poorer = whole.clone();
+        take(&mut poorer, SPELL, field);
+        let Verdict::Fail(reason) = roster.plan(granting(&whole, &poorer)).verdict else { panic!("{field}") };
+        assert!(reason.starts_with("field-untold: ") && reason.contains(&format!("{SPELL}.{field}")), "{reason}");
+    }
+    // Where the other date is told, it is read instead, as where this one is not granted.
+    let mut both = whole.clone();
+    for row in both.rows.get_mut(SPELL).unwrap() {
+        row["WithdrawalDate"] = row["EndDate"].clone();
+    }
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&both, &both)));
+    let mut one = both.clone();
+    take(&mut one, SPELL, "EndDate");
+    let plan = roster.plan(granting(&both, &one));
+    assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["field-untold"]));
+    assert_eq!(roster.students.values().filter(|(stored, _)| stored.status == Status::Inactive).count(), 1);
+}
+
+#[test]
+fn nobody_is_taken_out_where_no_row_carries_the_current_year() {
+    let whole = Sis::with_students(3);
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    let mut poorer = whole.clone();
+    take(&mut poorer, "District/Entity", "SchoolYearIDCurrent");
+    poorer.withdraw(2, "2025-10-01", 92);
+    let plan = roster.plan(granting(&whole, &poorer));
+    assert_eq!((plan.counts.removed, codes(&plan)), (0, vec!["field-untold"]));
+}
