@@ -13,7 +13,7 @@ use crate::{
     common::{Fixture, later, now},
     documents::{SPED, by, document, house, save},
     roster_support::*,
-    staff::{lists_staff, member, sources},
+    staff::{FIRST, lists_staff, member, sources},
     web::registration,
 };
 
@@ -96,6 +96,7 @@ async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
             student: Place::Flag,
             program: Place::Flag,
             user: Place::LisPerson,
+            connection: None,
             staff: StaffAccess::Nothing,
             frame_origins: Vec::new(),
         },
@@ -125,7 +126,7 @@ async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
         let (today, named) = (date(2), id(named));
         let subject = store.subject_with_id(&district, &named, today).await.unwrap().unwrap();
         assert_eq!((subject.student_id, subject.earlier_ids), (id("b-1"), vec![id("1")]));
-        let subject = store.subject(&district, &named.0.to_uppercase(), today).await.unwrap().unwrap();
+        let subject = store.subject(&district, FIRST, &named.0.to_uppercase(), today).await.unwrap().unwrap();
         assert_eq!(subject.student_id, id("b-1"));
     }
 }
