@@ -176,7 +176,7 @@ fn check_programs(district: &District) -> anyhow::Result<()> {
         }
     }
     ensure!(
-        !district.has_flags() || rollcall_flag_sync::campus::flag_connection(district).is_some(),
+        !district.has_flags() || district.flag_connection().is_some(),
         "a [[program]] has flags = true: its flags need a connection of kind oneroster with vendor_key and vendor_secret"
     );
     Ok(())

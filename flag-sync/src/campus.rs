@@ -18,9 +18,9 @@ use rollcall_http::{
 };
 use rollcall_proto::{
     failpoint::{Side, Step, reached},
-    id::{ConnectionNo, DistrictId},
+    id::DistrictId,
 };
-use rollcall_store::district::{Connection, ConnectionSecrets, District, SisKind};
+use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -114,12 +114,6 @@ pub struct Campus {
     base: Url,
     table: Arc<PartnerInterface>,
     pace: Pace,
-}
-
-/// The connection that a district's flags go through: its first `OneRoster` one with a vendor key.
-pub fn flag_connection(district: &District) -> Option<(ConnectionNo, &Connection)> {
-    let numbered = (0_u16..).map(ConnectionNo).zip(&district.connections);
-    numbered.into_iter().find(|(_, one)| one.kind == SisKind::OneRoster && one.vendor_key.is_some())
 }
 
 /// What `x-vendor-authorization` carries (wire/oneroster-campus.md 2.2).

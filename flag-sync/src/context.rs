@@ -19,7 +19,7 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Campus, Pace, flag_connection, vendor_authorization},
+    campus::{Campus, Pace, vendor_authorization},
     config::FlagSyncConfig,
     error::FlagError,
     live::LastLook,
@@ -67,7 +67,7 @@ impl Context {
     }
 
     async fn campus(&self, district: &District) -> Result<Campus, FlagError> {
-        let (number, connection) = flag_connection(district).ok_or(FlagError::Configuration(
+        let (number, connection) = district.flag_connection().ok_or(FlagError::Configuration(
             "flags need a connection of kind oneroster with vendor_key and vendor_secret in the district's file",
         ))?;
         if urls::version(connection) != OneRosterVersion::V1p2 {
@@ -146,7 +146,7 @@ impl Work {
 
     /// The SIS's id of a student: known for students of the connection that flags go through.
     pub(crate) fn sis_id(&self, student: &FlagStudent) -> Option<String> {
-        let (number, _) = flag_connection(&self.district)?;
+        let (number, _) = self.district.flag_connection()?;
         student.sis_id.clone().filter(|_| student.connection == number.0)
     }
 }

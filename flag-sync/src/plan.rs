@@ -19,7 +19,7 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, flag_connection},
+    campus::Which,
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, flag_id, wish},
@@ -302,7 +302,7 @@ impl Work {
             _ => None,
         });
         let (here_since, earliest_document) = self.store().flag_history(self.id(), &program.name).await?;
-        let connection = flag_connection(&self.district).map_or(0, |(number, _)| number.0);
+        let connection = self.district.flag_connection().map_or(0, |(number, _)| number.0);
         let roster = self.store().students_by_sis_id(self.id(), connection).await?;
         let about = Circumstances { roster: &roster, cutover, here_since, earliest_document, today: self.today };
         Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))

@@ -61,6 +61,10 @@ pub(crate) struct LtiRegister {
     /// Where it names the person who clicked: lis.person_sourcedid, sub, custom:NAME, email
     #[arg(long, value_name = "PLACE", default_value = "lis.person_sourcedid")]
     pub(crate) user: Place,
+    /// The connection of whose ids launches speak, by its place in the district file, from 1; may be left out where there is one,
+    /// or where launches name flags of Rollcall's
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connection: Option<u16>,
     /// What staff of the roster see without being added
     #[arg(long, value_enum, default_value_t = StaffSight::OwnSchools)]
     pub(crate) staff: StaffSight,

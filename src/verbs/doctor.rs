@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rollcall_proto::topology::Queue;
+use rollcall_proto::{id::DistrictId, topology::Queue};
 use rollcall_store::ParkedStudents;
 use serde_json::{Value, json};
 
@@ -144,6 +144,7 @@ async fn check_districts(context: &Context, report: &mut Report) {
         Ok(ids) => {
             report.ok("districts", format!("{}", ids.len()));
             for id in ids {
+                check_platforms(context, &id, report).await;
                 let Ok(runs) = context.store.runs(Some(&id), 1).await else { continue };
                 if let Some(run) = runs.first().filter(|run| run.state == rollcall_store::run::RunState::Held) {
                     let mend = format!("rollcall runs show {}", run.id);
@@ -152,5 +153,17 @@ async fn check_districts(context: &Context, report: &mut Report) {
             }
         }
         Err(error) => report.fail("districts", &error.into(), "as the detail says"),
+    }
+}
+
+/// Platforms whose launches nobody can read, because several sources may be meant.
+async fn check_platforms(context: &Context, id: &DistrictId, report: &mut Report) {
+    let Ok(registrations) = context.store.registrations(id).await else { return };
+    let Ok(district) = context.store.district(id).await else { return };
+    for registration in registrations {
+        if let Err(unclear) = registration.details.source(&district) {
+            let mend = "rollcall lti register … --connection NUMBER";
+            report.warn("platform", format!("{id}: {}: {unclear}", registration.id), mend);
+        }
     }
 }

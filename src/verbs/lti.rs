@@ -4,8 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use rollcall_http::net;
-use rollcall_proto::id::DistrictId;
-use rollcall_store::lti::{DeploymentTaken, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess};
+use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_store::{
+    district::District,
+    lti::{DeploymentTaken, NoSource, Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess},
+};
 use rollcall_web::{WebConfig, lti::tool_keys};
 use serde_json::{Value, json};
 use url::Url;
@@ -38,8 +41,9 @@ async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
     }
     let frame_origins = args.frame_origins.iter().map(frame_origin).collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(!args.issuer.trim().is_empty() && !args.client_id.trim().is_empty(), "issuer and client id are not empty");
+    check_places(&args.student, &args.program, &args.user)?;
     let (district, actor, now) = (args.district, config::actor(), context.clock.now());
-    let new = Registration {
+    let mut new = Registration {
         district: district.clone(),
         id: Uuid::now_v7(),
         issuer: args.issuer,
@@ -51,6 +55,7 @@ async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
             student: args.student,
             program: args.program,
             user: args.user,
+            connection: args.connection.map(|number| ConnectionNo(number.saturating_sub(1))),
             staff: match args.staff {
                 StaffSight::Nothing => StaffAccess::Nothing,
                 StaffSight::OwnSchools => StaffAccess::OwnSchools,
@@ -59,9 +64,15 @@ async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
         },
         created_at: now,
     };
+    let file = context.store.district(&district).await?;
+    let source = new.details.source(&file).map_err(|unclear| which_connection(unclear, &file))?;
+    new.details.connection = Some(source);
     let id = context.store.register_platform(&new, &actor).await?.map_err(taken)?;
     tool_keys::ensure(&context.store, &district, &actor, now).await?;
     eprintln!("registered as {id}");
+    if file.connections.len() > 1 {
+        eprintln!("its launches speak of ids of connection {}", described(source, &file));
+    }
     match site(context)? {
         Some(site) => eprintln!(
             "enter at the platform:\n  login initiation URL  {}\n  redirect (launch) URL {}\n  public key set URL    {}",
@@ -74,6 +85,37 @@ async fn register(context: &Context, args: LtiRegister) -> anyhow::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// Only what a platform says of itself names a person, and only what it says of the link names a student.
+fn check_places(student: &Place, program: &Place, user: &Place) -> anyhow::Result<()> {
+    use Place::{Context, Custom, Email, Fixed, Flag, LisPerson, ResourceLink, Subject, TargetLinkQuery};
+    let of_link = |place: &Place| matches!(place, Flag | Custom(_) | TargetLinkQuery(_) | ResourceLink | Context);
+    ensure!(of_link(student), "--student {student} names no student: docs/LTI.md says which places do");
+    ensure!(
+        of_link(program) || matches!(program, Fixed(_)),
+        "--program {program} names no program: docs/LTI.md says which places do"
+    );
+    ensure!(
+        matches!(user, LisPerson | Custom(_) | Subject | Email),
+        "--user {user} does not name the person who clicked: docs/LTI.md says which places do"
+    );
+    Ok(())
+}
+
+/// Nothing is guessed: a number of one source is somebody else's in another.
+fn which_connection(unclear: NoSource, district: &District) -> anyhow::Error {
+    let all = (0..district.connections.len() as u16).map(|number| described(ConnectionNo(number), district));
+    let all = all.collect::<Vec<_>>().join("; ");
+    anyhow::Error::new(unclear)
+        .context(format!("name the connection of whose ids its launches speak, by --connection NUMBER: {all}"))
+}
+
+/// A connection as `district test` counts them.
+fn described(number: ConnectionNo, district: &District) -> String {
+    let connection = district.connection(number);
+    let of = connection.map(|one| format!(" ({}, {})", one.kind.as_str(), one.base_url)).unwrap_or_default();
+    format!("{}{of}", number.0 + 1)
 }
 
 /// Whoever types this sees all districts.
@@ -99,7 +141,7 @@ fn site(context: &Context) -> anyhow::Result<Option<WebConfig>> {
 }
 
 async fn list(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
-    context.store.district(district).await?;
+    let file = context.store.district(district).await?;
     let site = site(context)?;
     let mut listing = Listing::new(&[
         "registration",
@@ -111,6 +153,7 @@ async fn list(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
         "student",
         "program",
         "user",
+        "connection",
         "staff",
         "login_url",
         "launch_url",
@@ -119,7 +162,11 @@ async fn list(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
     for one in context.store.registrations(district).await? {
         let ours = |url: fn(&WebConfig, &DistrictId) -> Url| json!(site.as_ref().map(|site| url(site, district)));
         let details = &one.details;
-        let place = |place: &rollcall_store::lti::Place| json!(place.to_string());
+        let place = |place: &Place| json!(place.to_string());
+        let source = details.source(&file);
+        if let Err(unclear) = &source {
+            eprintln!("{}: {unclear}; nobody is let in until it is registered again with --connection", one.id);
+        }
         listing.push(vec![
             json!(one.id),
             json!(one.issuer),
@@ -130,6 +177,7 @@ async fn list(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
             place(&details.student),
             place(&details.program),
             place(&details.user),
+            json!(source.ok().map(|number| number.0 + 1)),
             json!(details.staff.as_str()),
             ours(WebConfig::login_url),
             ours(WebConfig::launch_url),

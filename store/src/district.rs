@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveTime;
 use chrono_tz::Tz;
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::id::{ConnectionNo, DistrictId};
 use serde::{Deserialize, Serialize};
 
 /// A district's file. Unknown keys are errors.
@@ -41,6 +41,17 @@ impl District {
     /// Whether flags of any program go back to the SIS.
     pub fn has_flags(&self) -> bool {
         self.flags.enabled && self.programs.iter().any(|program| program.flags)
+    }
+
+    /// The connection that flags go through: the first `OneRoster` one with a vendor key.
+    pub fn flag_connection(&self) -> Option<(ConnectionNo, &Connection)> {
+        let mut numbered = (0_u16..).map(ConnectionNo).zip(&self.connections);
+        numbered.find(|(_, one)| one.kind == SisKind::OneRoster && one.vendor_key.is_some())
+    }
+
+    /// A connection by its place in the file.
+    pub fn connection(&self, number: ConnectionNo) -> Option<&Connection> {
+        self.connections.get(usize::from(number.0))
     }
 }
 
@@ -135,6 +146,13 @@ pub struct Connection {
     /// Campus programs: x-vendor-authorization key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor_key: Option<String>,
+}
+
+impl Connection {
+    /// What stands before its ids in the roster; mostly nothing.
+    pub fn prefix(&self) -> &str {
+        self.id_prefix.as_deref().unwrap_or_default()
+    }
 }
 
 /// Once a week.

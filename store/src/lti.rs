@@ -10,6 +10,7 @@
 mod keys;
 mod logins;
 mod registrations;
+mod source;
 pub(crate) mod staff;
 mod users;
 mod views;
@@ -17,10 +18,11 @@ mod views;
 use std::{fmt, str::FromStr};
 
 pub(crate) use keys::reseal;
+pub use source::NoSource;
 pub(crate) use users::{follow, follow_people};
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::id::{DistrictId, StudentId};
+use rollcall_proto::id::{ConnectionNo, DistrictId, StudentId};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
@@ -78,6 +80,9 @@ pub struct RegistrationDetails {
     pub program: Place,
     /// Where it names the person who clicked.
     pub user: Place,
+    /// Position of the connection whose ids launches speak of; see [`Self::source`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionNo>,
     /// What staff of the roster may see without being added.
     pub staff: StaffAccess,
     /// Origins that may frame the viewer, beside the auth URL's own.
@@ -116,6 +121,13 @@ pub enum Place {
      lis.person_sourcedid, sub, email and fixed:VALUE"
 )]
 pub struct NoPlace;
+
+impl Place {
+    /// Whether a person who is named there is named by the SIS's own id, as the roster has it.
+    pub const fn is_sis_id(&self) -> bool {
+        matches!(self, Self::LisPerson | Self::Custom(_))
+    }
+}
 
 impl FromStr for Place {
     type Err = NoPlace;

@@ -82,9 +82,21 @@ const WORKERS: [&str; 9] = [
     "http://purl.imsglobal.org/vocab/lis/v2/system/person#Administrator",
 ];
 
+/// Context roles by their names alone, which older platforms send (same source, A.2.3).
+const OUTSIDERS_SHORT: [&str; 2] = ["Learner", "Mentor"];
+const WORKERS_SHORT: [&str; 4] = ["Instructor", "Administrator", "Manager", "Officer"];
+/// Where the sub-roles of a learner and a mentor begin: `…/Learner#GuestLearner`. A student who helps to teach is none of [`WORKERS`].
+const OUTSIDERS_SUB: [&str; 2] = [
+    "http://purl.imsglobal.org/vocab/lis/v2/membership/Learner#",
+    "http://purl.imsglobal.org/vocab/lis/v2/membership/Mentor#",
+];
+
 /// Some role is an outsider's and none a worker's. Roles that nobody knows are legal and say nothing.
 fn narrowed_away(roles: &[&str]) -> bool {
-    roles.iter().any(|role| OUTSIDERS.contains(role)) && !roles.iter().any(|role| WORKERS.contains(role))
+    let is_sub = |role: &str| OUTSIDERS_SUB.iter().any(|start| role.starts_with(start));
+    let is_outsider = |role: &&str| OUTSIDERS.contains(role) || OUTSIDERS_SHORT.contains(role) || is_sub(role);
+    let is_worker = |role: &&str| WORKERS.contains(role) || WORKERS_SHORT.contains(role);
+    roles.iter().any(is_outsider) && !roles.iter().any(is_worker)
 }
 
 #[cfg(test)]
@@ -168,6 +180,13 @@ mod tests {
         let with = |roles: &[&str]| sees(None, Some(&member), StaffAccess::OwnSchools, roles);
         assert!(with(&[]) && with(&["urn:unknown"]) && with(&[WORKERS[0], OUTSIDERS[0]]));
         assert!(!with(&[OUTSIDERS[0]]) && !with(&["urn:unknown", OUTSIDERS[1]]));
+        // Sub-roles, and names without their address.
+        let sub_role = |name: &str| format!("http://purl.imsglobal.org/vocab/lis/v2/membership/{name}");
+        let (pupil, aide) = (sub_role("Learner#NonCreditLearner"), sub_role("Instructor#TeachingAssistant"));
+        assert!(
+            !with(&[&pupil]) && !with(&[&pupil, &aide]) && !with(&["Mentor"]) && !with(&["Learner", "urn:unknown"])
+        );
+        assert!(with(&[&aide]) && with(&[&pupil, WORKERS[0]]) && with(&["Learner", "Instructor"]));
     }
 
     proptest! {

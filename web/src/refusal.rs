@@ -48,6 +48,8 @@ pub enum Refusal {
     Claims,
     /// The launch names no student, program or person where the registration says they are.
     Unnamed,
+    /// Nobody can tell of which of the district's sources the ids in the launch are.
+    Source,
     /// The student is not in the roster.
     Student,
     /// The person may not see the student's documents.
@@ -80,6 +82,7 @@ impl Refusal {
             Self::Nonce => "lti-nonce",
             Self::Claims => "lti-claims",
             Self::Unnamed => "lti-unnamed",
+            Self::Source => "lti-source",
             Self::Student => "lti-student",
             Self::Access => "lti-access",
             Self::Ticket => "lti-ticket",

@@ -53,6 +53,10 @@ impl Chromium {
         ] {
             capabilities.add_arg(argument).unwrap();
         }
+        if let Some(proxy) = &site.proxy {
+            let trusted = format!("--ignore-certificate-errors-spki-list={}", proxy.key_hash);
+            capabilities.add_arg(&trusted).unwrap();
+        }
         let mut preferences = json!({ "profile": { "block_third_party_cookies": true, "cookie_controls_mode": 1 } });
         if cookies == FrameCookies::Nothing {
             let pattern = format!("{},{platform}", site.base.origin().ascii_serialization());
@@ -76,6 +80,19 @@ impl Chromium {
         self.driver.clone().quit().await.unwrap();
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Waits until a second tab is there, and looks at it.
+    async fn switch_to_the_other_tab(&self) {
+        let first = self.driver.window().await.unwrap();
+        let other = loop {
+            let windows = self.driver.windows().await.unwrap();
+            if let Some(other) = windows.into_iter().find(|window| *window != first) {
+                break other;
+            }
+            tokio::task::yield_now().await;
+        };
+        self.driver.switch_to_window(other).await.unwrap();
     }
 
     async fn find(&self, css: &str) -> WebElement {
@@ -134,20 +151,39 @@ async fn where_a_frame_keeps_no_cookie_at_all_the_document_opens_in_a_tab_of_its
     browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
     browser.find("#tool").await.enter_frame().await.unwrap();
     browser.find("#open").await.click().await.unwrap();
-    let first = browser.driver.window().await.unwrap();
-    let other = loop {
-        let windows = browser.driver.windows().await.unwrap();
-        if let Some(other) = windows.into_iter().find(|window| *window != first) {
-            break other;
-        }
-        tokio::task::yield_now().await;
-    };
-    browser.driver.switch_to_window(other).await.unwrap();
+    browser.switch_to_the_other_tab().await;
     let heading = browser.find(".viewer h1").await.text().await.unwrap();
     assert_eq!(heading, "Ana <b>de</b> Vries");
     assert_eq!(browser.document_text().await, "unchanged");
     browser.stop().await;
     assert_eq!(site.views(&district).await.len(), 1, "shown once, in the tab");
+}
+
+/// As the site is run: behind a proxy that ends TLS. Only there does the cookie have its prefix, which a browser takes from nobody who
+/// does not keep to its rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_the_document_opens_in_a_frame_and_out_of_one_with_third_party_cookies_blocked() {
+    let site = Site::start_behind_tls().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+    let platform = site.platform(&district).await;
+    let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    browser.find("#tool").await.enter_frame().await.unwrap();
+    assert_eq!(browser.document_text().await, "unchanged");
+    browser.stop().await;
+
+    let browser = Chromium::start(FrameCookies::Nothing, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    browser.find("#tool").await.enter_frame().await.unwrap();
+    browser.find("#open").await.click().await.unwrap();
+    browser.switch_to_the_other_tab().await;
+    assert_eq!(browser.find(".viewer h1").await.text().await.unwrap(), "Ana <b>de</b> Vries");
+    let address = browser.driver.current_url().await.unwrap();
+    assert_eq!(address, site.config.launch_url(&district), "over TLS, and nothing of the launch in it");
+    assert_eq!(browser.document_text().await, "unchanged");
+    browser.stop().await;
+    assert_eq!(site.views(&district).await.len(), 2, "shown once in the frame, once in the tab");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

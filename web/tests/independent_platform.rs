@@ -123,6 +123,7 @@ async fn a_launch_from_an_independent_platform_and_again_after_its_restart() {
             student: Place::Context,
             program: Place::TargetLinkQuery("program".to_owned()),
             user: Place::Subject,
+            connection: None,
             staff: StaffAccess::OwnSchools,
             frame_origins: Vec::new(),
         },

@@ -4,9 +4,10 @@
 
 use chrono::TimeDelta;
 use reqwest::{StatusCode, header};
+use rollcall_proto::id::{ConnectionNo, StudentId};
 use rollcall_sandbox::lti::Manners;
 use rollcall_store::{
-    district::ConnectionSecrets,
+    district::{ConnectionSecrets, StaffScope},
     document::{Author, NewDocument},
     lti::{Place, StaffAccess, StudentScope, UserAccess},
 };
@@ -228,6 +229,7 @@ async fn a_flag_that_we_pushed_names_student_and_program_by_its_id() {
         .platform_with(&district, |details| {
             details.student = Place::Flag;
             details.program = Place::Flag;
+            details.connection = Some(ConnectionNo(0));
         })
         .await;
     for (id, expected) in [(flag, StatusCode::OK), (uuid::Uuid::new_v4(), StatusCode::BAD_REQUEST)] {
@@ -327,6 +329,96 @@ async fn an_administrators_word_counts_by_the_rosters_id_too() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "the stricter of two words");
     assert!(site.store.remove_lti_user(&district, TEACHER, "test", now()).await.unwrap());
     assert_eq!(browser.click(&site, &district, &platform, OTHER_STUDENT).await.status, StatusCode::OK);
+}
+
+/// Whom no listing of staff has, an administrator may let in all the same, by the roster's id.
+#[tokio::test]
+async fn an_administrator_lets_in_who_is_no_staff_of_the_roster() {
+    house!(site, district, platform, browser);
+    site.connections("lone-star", &[Some("3f")]).await;
+    platform.configure(|config| config.user.sourced_id = "Nurse-9".to_owned());
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
+    let access = |students| UserAccess { students, programs: Vec::new() };
+    site.store.put_lti_user(&district, "3fnurse-9", &access(StudentScope::Everybody), "test", now()).await.unwrap();
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
+    site.store.put_lti_user(&district, "nurse-9", &access(StudentScope::Nobody), "test", now()).await.unwrap();
+    let refused = browser.click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "the stricter of two words");
+}
+
+/// Two sources number their people from one; the second's stand after `b-`. What a platform calls 7 and 5 is its own source's.
+macro_rules! two_sources {
+    ($site:ident, $district:ident, $platform:ident, $browser:ident) => {
+        let $site = Site::start().await;
+        let $district = $site.district("lone-star").await;
+        $site.connections("lone-star", &[None, Some("b-")]).await;
+        for (connection, student, name) in [(0, "7", "Di"), (1, "b-7", "Ed")] {
+            $site.person_of(&$district, connection, student, Some(name)).await;
+            let of = StudentId(student.to_owned());
+            $site.document_with(&$district, student, Some(HOSTILE_HTML.as_bytes()), |new| new.student = of).await;
+        }
+        $site.person_of(&$district, 0, "5", None).await;
+        let $platform = $site.platform(&$district).await;
+        $platform.configure(|config| config.user.sourced_id = "5".to_owned());
+        let mut $browser = Browser::new();
+    };
+}
+
+#[tokio::test]
+async fn a_platforms_ids_are_of_its_own_source() {
+    two_sources!(site, district, platform, browser);
+    let of = async |connection| {
+        site.register(&district, &platform, |details| details.connection = connection).await;
+    };
+    let shown = async || site.views(&district).await.into_iter().map(|view| (view.0, view.3)).next();
+    let seen = |student: &str, outcome: &str| Some((student.to_owned(), outcome.to_owned()));
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!((page.status, shown().await), (StatusCode::BAD_REQUEST, None), "nobody said of which source");
+    of(Some(ConnectionNo(2))).await;
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!((page.status, shown().await), (StatusCode::BAD_REQUEST, None), "of one that is not there");
+    of(Some(ConnectionNo(0))).await;
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!((page.status, shown().await), (StatusCode::OK, seen("7", "shown")));
+    let page = browser.click(&site, &district, &platform, "b-7").await;
+    assert_eq!((page.status, shown().await), (StatusCode::FORBIDDEN, seen("7", "shown")), "another source's student");
+    of(Some(ConnectionNo(1))).await;
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!((page.status, shown().await), (StatusCode::FORBIDDEN, seen("b-7", "refused")), "another source's staff");
+    site.person_of(&district, 1, "b-5", None).await;
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!((page.status, shown().await), (StatusCode::OK, seen("b-7", "shown")));
+    let mut file = site.store.district(&district).await.unwrap();
+    file.connections[1].staff = StaffScope::None;
+    let secrets = [ConnectionSecrets::default(), ConnectionSecrets::default()];
+    site.store.apply_district(&file, &secrets, "test", now()).await.unwrap();
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!(
+        (page.status, shown().await),
+        (StatusCode::FORBIDDEN, seen("b-7", "refused")),
+        "no staff are wanted of it"
+    );
+}
+
+#[tokio::test]
+async fn a_word_on_one_sources_person_gives_another_sources_nothing() {
+    two_sources!(site, district, platform, browser);
+    site.register(&district, &platform, |details| details.connection = Some(ConnectionNo(1))).await;
+    let access = |students| UserAccess { students, programs: Vec::new() };
+    let say = async |id: &str, students| {
+        site.store.put_lti_user(&district, id, &access(students), "test", now()).await.unwrap();
+    };
+    say("5", StudentScope::Everybody).await;
+    let page = browser.click(&site, &district, &platform, "7").await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN, "5 is the first source's");
+    say("b-5", StudentScope::Students(vec!["b-7".to_owned()])).await;
+    assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::OK);
+    say("5", StudentScope::Nobody).await;
+    assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::FORBIDDEN, "in doubt, no");
+    site.register(&district, &platform, |details| details.connection = Some(ConnectionNo(0))).await;
+    assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::FORBIDDEN);
+    say("5", StudentScope::Everybody).await;
+    assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -274,6 +274,30 @@ fn an_extended_role_makes_no_staff_of_families() {
     assert_eq!(ids, ["T1", "T2", "T3"]);
 }
 
+/// Beside an `ext:` role, what somebody was long ago or is to be makes no family; what a summer lies behind does.
+#[test]
+fn a_role_of_a_family_counts_in_its_time() {
+    let also = |id: &str, word: &str, begin: &str, end: Option<&str>| {
+        let mut row = user(id, "ext:counselor", &json!({}));
+        row["roles"].as_array_mut().unwrap().push(role(word, (SCHOOL, false, begin, end)));
+        row
+    };
+    let mut campus = Campus::of(vec![
+        student("A", "2025-08-13", None),
+        also("E1", "student", "2024-08-14", Some("2025-06-01")),
+        also("E2", "guardian", "2020-08-01", None),
+        also("E3", "guardian", "soon", Some("some day")),
+        also("E4", "parent", "2010-08-01", Some("2024-11-04")),
+        also("T1", "student", "2010-08-01", Some("2014-06-01")),
+        also("T2", "guardian", "2010-08-01", Some("2024-11-03")),
+        also("T3", "parent", "2025-11-04", None),
+    ]);
+    campus.staff_scope = StaffScope::Active;
+    let staff = campus.plan().staff;
+    let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
+    assert_eq!(ids, ["T1", "T2", "T3"]);
+}
+
 /// What is remembered of one student is none of another's, whose id begins alike.
 #[test]
 fn each_student_is_remembered_alone() {

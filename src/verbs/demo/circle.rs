@@ -232,6 +232,7 @@ async fn register(context: &Context, district: &DistrictId, platform: &LtiPlatfo
             student: Place::Flag,
             program: Place::Flag,
             user: Place::LisPerson,
+            connection: None,
             staff: StaffAccess::OwnSchools,
             frame_origins: Vec::new(),
         },

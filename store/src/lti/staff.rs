@@ -1,16 +1,20 @@
 //! The roster's staff, as far as they may see something.
 //!
-//! Platforms name a person by the SIS's own id, without the prefix by which the sources of a district are kept apart: what
-//! two sources' people are both called finds nobody.
+//! Platforms name a person by the SIS's own id, without the prefix by which the sources of a district are kept apart: a
+//! registration says of which source its ids are, and nobody else's are looked at.
 //!
-//! Invariant: whoever is found is listed by a connection of today's that wants staff. Who was stored before connections were
-//! noted counts where there is but one, and not beside a row that has been noted since; when such a row is written, the one of
-//! before has left.
+//! Invariant: whoever is found is listed by that connection, which wants staff. Who was stored before connections were noted
+//! counts where there is but one, and not beside the person's own row that has been noted since; when such a row is written, the
+//! one of before has left. A listing with gaps leaves some rows as before: such a one is in nobody's way, and nobody takes the
+//! place of the person, by another letter case or by the same address.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::{id::DistrictId, roster::Staff};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId},
+    roster::Staff,
+};
 
 use super::{StaffMember, users::canonical};
 use crate::{
@@ -39,34 +43,52 @@ const BY_EMAIL: (&str, &str) = (
 );
 
 impl Store {
-    /// A member of the roster's staff who has not left, by the SIS's id, with or without the prefix of its connection. Letter
-    /// case does not matter: platforms spell the same UUID either way. Two of that name, of two connections, are nobody.
-    pub async fn staff_by_id(&self, district: &DistrictId, id: &str) -> Result<Option<StaffMember>> {
+    /// A member of the staff that the connection `source` lists and who has not left, by the SIS's id, with or without the
+    /// connection's prefix. Letter case does not matter where nobody has the id as it was given: platforms spell the same one
+    /// either way.
+    pub async fn staff_by_id(
+        &self,
+        district: &DistrictId,
+        source: ConnectionNo,
+        id: &str,
+    ) -> Result<Option<StaffMember>> {
         let mut tx = self.read(district, OPERATION).await?;
         let Some(config) = districts::config(&mut tx, district, OPERATION).await? else { return Ok(None) };
+        let Some(wanted) = Wanted::of(&config, source) else { return Ok(None) };
         let spellings = Spellings::of(id);
-        let prefixes = config.connections.iter().map(prefix).chain([""]);
-        let ids: BTreeSet<String> = prefixes.flat_map(|prefix| spellings.after(prefix)).collect();
+        let ids: BTreeSet<String> = ["", wanted.prefix].iter().flat_map(|prefix| spellings.after(prefix)).collect();
         let sql = if tx.is_postgres() { BY_ID.0 } else { BY_ID.1 };
         let rows = tx.rows(OPERATION, sql, args![district, ids.into_iter().collect::<Vec<String>>()]).await?;
         tx.commit(OPERATION).await?;
-        let mut found = counted(&config, &rows)?;
-        found.retain(|one| spellings.rank(one, &config).is_some());
-        found.sort_by_key(|one| (spellings.rank(one, &config), one.member.staff_id.clone()));
-        let connections: BTreeSet<u16> = found.iter().map(|one| one.member.connection).collect();
-        Ok((connections.len() == 1).then(|| found.into_iter().find(|one| one.is_here)).flatten().map(|one| one.member))
+        let mut found = wanted.rows(&rows)?;
+        let rank = |one: &Found| spellings.rank(one, wanted.prefix);
+        // Whoever has the very id decides, also by having left: another spelling may be another person.
+        let best = found.iter().filter_map(rank).min();
+        found.retain(|one| best.is_some() && rank(one) == best && one.is_here && wanted.counts(one));
+        found.sort_by(|a, b| (!a.is_noted, &a.member.staff_id).cmp(&(!b.is_noted, &b.member.staff_id)));
+        Ok(found.into_iter().next().map(|one| one.member))
     }
 
-    /// A member of the roster's staff who has not left, by an e-mail address that no other such member has.
-    pub async fn staff_by_email(&self, district: &DistrictId, address: &str) -> Result<Option<StaffMember>> {
+    /// A member of the staff that the connection `source` lists and who has not left, by an e-mail address that no other such
+    /// member has, nor one of whom nobody knows which connection lists them.
+    pub async fn staff_by_email(
+        &self,
+        district: &DistrictId,
+        source: ConnectionNo,
+        address: &str,
+    ) -> Result<Option<StaffMember>> {
         let mut tx = self.read(district, OPERATION).await?;
         let Some(config) = districts::config(&mut tx, district, OPERATION).await? else { return Ok(None) };
+        let Some(wanted) = Wanted::of(&config, source) else { return Ok(None) };
         let sql = if tx.is_postgres() { BY_EMAIL.0 } else { BY_EMAIL.1 };
         let rows = tx.rows(OPERATION, sql, args![district, canonical(address)]).await?;
         tx.commit(OPERATION).await?;
-        let mut found = counted(&config, &rows)?;
+        let mut found = wanted.rows(&rows)?;
         found.retain(|one| one.is_here);
-        Ok(found.pop().filter(|_| found.is_empty()).map(|one| one.member))
+        let noted: BTreeSet<String> =
+            found.iter().filter(|one| one.is_noted).map(|one| one.member.staff_id.clone()).collect();
+        found.retain(|one| one.is_noted || !noted.contains(&format!("{}{}", wanted.prefix, one.member.staff_id)));
+        Ok(found.pop().filter(|one| found.is_empty() && wanted.counts(one)).map(|one| one.member))
     }
 }
 
@@ -85,7 +107,7 @@ impl Store {
         // Of several sources, an id without a prefix may be anybody's.
         let known = config.connections.iter().filter(|_| config.connections.len() == 1);
         let spelled = |id: &str| -> BTreeSet<String> {
-            let prefixes = known.clone().map(prefix).chain([""]);
+            let prefixes = known.clone().map(Connection::prefix).chain([""]);
             prefixes.flat_map(|prefix| Spellings::of(id).after(prefix)).chain([id.to_owned()]).collect()
         };
         let ids: Vec<String> = said.iter().flat_map(|id| spelled(id)).collect();
@@ -129,7 +151,7 @@ pub(crate) async fn unprefixed_left<'a>(
     let operation = "release a plan";
     let Some(config) = districts::config(tx, district, operation).await? else { return Ok(()) };
     let plain = noted.filter_map(|member| {
-        let prefix = config.connections.get(usize::from(member.connection?)).map(prefix)?;
+        let prefix = config.connections.get(usize::from(member.connection?)).map(Connection::prefix)?;
         member.id.strip_prefix(prefix).filter(|_| !prefix.is_empty()).map(str::to_owned)
     });
     let plain: Vec<String> = plain.collect();
@@ -143,7 +165,7 @@ pub(crate) async fn unprefixed_left<'a>(
     tx.execute(operation, if tx.is_postgres() { pg } else { lite }, args![district, plain, now]).await.map(drop)
 }
 
-/// A row that counts.
+/// A row.
 struct Found {
     member: StaffMember,
     /// Stored since connections are noted.
@@ -152,49 +174,62 @@ struct Found {
     is_here: bool,
 }
 
-/// The rows of connections that want staff, without those that a noted one has taken the place of.
-fn counted(config: &District, rows: &[Row]) -> Result<Vec<Found>> {
-    let mut all = Vec::new();
-    for row in rows {
-        let noted: Option<u16> = row.get(2)?;
-        let connection = noted.or((config.connections.len() == 1).then_some(0));
-        let wanted = |number: &u16| {
-            let connection = config.connections.get(usize::from(*number));
-            connection.is_some_and(|connection| connection.staff != StaffScope::None)
-        };
-        let Some(connection) = connection.filter(wanted) else { continue };
-        let member = StaffMember { staff_id: row.get(0)?, connection, entities: read_json(row, 1)? };
-        all.push(Found { member, is_noted: noted.is_some(), is_here: row.get(3)? });
-    }
-    // Else a version before is at work, which has them leave under the prefix and lists them without it.
-    if all.iter().any(|one| one.is_noted && one.is_here) {
-        all.retain(|one| one.is_noted);
-    }
-    Ok(all)
+/// The connection whose staff are looked for, which wants staff.
+struct Wanted<'a> {
+    number: u16,
+    prefix: &'a str,
+    /// It is the district's only one.
+    is_alone: bool,
 }
 
-fn prefix(connection: &Connection) -> &str {
-    connection.id_prefix.as_deref().unwrap_or_default()
+impl<'a> Wanted<'a> {
+    fn of(config: &'a District, source: ConnectionNo) -> Option<Self> {
+        let connection = config.connection(source).filter(|connection| connection.staff != StaffScope::None)?;
+        Some(Self { number: source.0, prefix: connection.prefix(), is_alone: config.connections.len() == 1 })
+    }
+
+    /// Those that are the connection's, and those of whom nobody noted whose they are.
+    fn rows(&self, rows: &[Row]) -> Result<Vec<Found>> {
+        let mut all = Vec::new();
+        for row in rows {
+            let noted: Option<u16> = row.get(2)?;
+            if noted.is_some_and(|noted| noted != self.number) {
+                continue;
+            }
+            let member = StaffMember { staff_id: row.get(0)?, connection: self.number, entities: read_json(row, 1)? };
+            all.push(Found { member, is_noted: noted.is_some(), is_here: row.get(3)? });
+        }
+        Ok(all)
+    }
+
+    /// Whether the person is the connection's for sure.
+    const fn counts(&self, found: &Found) -> bool {
+        found.is_noted || self.is_alone
+    }
 }
 
 /// An id in the letter cases that it may be stored in, as given first.
-struct Spellings([String; 3]);
+struct Spellings {
+    all: [String; 3],
+    /// A UUID is the same one in either case.
+    is_uuid: bool,
+}
 
 impl Spellings {
     fn of(id: &str) -> Self {
-        Self([id.to_owned(), id.to_lowercase(), id.to_uppercase()])
+        let all = [id.to_owned(), id.to_lowercase(), id.to_uppercase()];
+        Self { all, is_uuid: uuid::Uuid::try_parse(id).is_ok() }
     }
 
     fn after(&self, prefix: &str) -> [String; 3] {
-        self.0.each_ref().map(|id| format!("{prefix}{id}"))
+        self.all.each_ref().map(|id| format!("{prefix}{id}"))
     }
 
-    /// Place of the spelling by which the person is called so, by the SIS or in the roster: a prefix is one before the people of
-    /// its own connection alone. `None`: is not.
-    fn rank(&self, found: &Found, config: &District) -> Option<usize> {
+    /// Place of the spelling by which the person is called so, by the SIS or in the roster. `None`: is not.
+    fn rank(&self, found: &Found, prefix: &str) -> Option<usize> {
         let id = found.member.staff_id.as_str();
-        let own = config.connections.get(usize::from(found.member.connection)).map(prefix).unwrap_or_default();
-        let bare = id.strip_prefix(own).filter(|_| found.is_noted);
-        self.0.iter().position(|spelled| bare == Some(spelled) || id == spelled)
+        let bare = id.strip_prefix(prefix).filter(|_| found.is_noted);
+        let place = self.all.iter().position(|spelled| bare == Some(spelled) || id == spelled)?;
+        Some(if self.is_uuid { 0 } else { place })
     }
 }

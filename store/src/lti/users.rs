@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::id::{DistrictId, RunId, StudentId};
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId, StudentId};
 
 use super::{LtiUser, StudentScope, Subject, UserAccess, registrations::entry};
 use crate::{
     Store, StoreError,
-    district::{District, WithdrawalDateIs},
+    district::{Connection, District, WithdrawalDateIs},
     districts::{json_unreadable, lock},
     rekeyed,
     sql::{Row, Tx, args},
@@ -103,16 +103,23 @@ impl Store {
         Ok(users.into_iter().min_by_key(|user| breadth(&user.access)))
     }
 
-    /// The student that a launch names by the SIS's id, with or without the prefix of its connection, in whatever
-    /// letter case, and where they are enrolled on `today` or later. Two students of that name are nobody.
-    pub async fn subject(&self, district: &DistrictId, id: &str, today: NaiveDate) -> Result<Option<Subject>> {
+    /// The student whom a launch names by the id that the SIS behind the connection `source` has for them, with or without that
+    /// connection's prefix, in whatever letter case, and where they are enrolled on `today` or later. Two students of that name
+    /// are nobody, and so is another source's.
+    pub async fn subject(
+        &self,
+        district: &DistrictId,
+        source: ConnectionNo,
+        id: &str,
+        today: NaiveDate,
+    ) -> Result<Option<Subject>> {
         let operation = "find the student of a launch";
         let mut tx = self.read(district, operation).await?;
         let Some(config) = crate::districts::config(&mut tx, district, operation).await? else { return Ok(None) };
-        let prefixes = config.connections.iter().filter_map(|connection| connection.id_prefix.as_deref());
+        let Some(own) = config.connection(source).map(Connection::prefix) else { return Ok(None) };
         let mut found: Option<StudentId> = None;
-        for prefix in std::iter::once("").chain(prefixes) {
-            let Some(student) = student_named(&mut tx, district, prefix, id).await? else { continue };
+        for prefix in BTreeSet::from(["", own]) {
+            let Some(student) = student_named(&mut tx, district, source, prefix, id).await? else { continue };
             match &found {
                 Some(other) if *other != student => return Ok(None),
                 _ => found = Some(student),
@@ -237,19 +244,27 @@ async fn named_by_roster(tx: &mut Tx, district: &DistrictId, access: &UserAccess
     Ok(access)
 }
 
-async fn student_named(tx: &mut Tx, district: &DistrictId, prefix: &str, id: &str) -> Result<Option<StudentId>> {
+async fn student_named(
+    tx: &mut Tx,
+    district: &DistrictId,
+    source: ConnectionNo,
+    prefix: &str,
+    id: &str,
+) -> Result<Option<StudentId>> {
+    let operation = "find the student of a launch";
     let spelled = |id: &str| format!("{prefix}{id}");
-    let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id IN ($2, $3, $4) \
+    let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id IN ($2, $3, $4) AND connection = $5 \
                ORDER BY student_id <> $2, student_id LIMIT 1";
     let spellings = [spelled(id), spelled(&id.to_lowercase()), spelled(&id.to_uppercase())];
     let [own, small, capital] = spellings.clone();
-    let row = tx.row("find the student of a launch", sql, args![district, own, small, capital]).await?;
+    let row = tx.row(operation, sql, args![district, own, small, capital, source]).await?;
     if let Some(row) = row {
         return row.get(0).map(|id| Some(StudentId(id)));
     }
     for spelling in spellings.map(StudentId) {
         let student = rekeyed::today(tx, district, &spelling).await?;
-        if student != spelling {
+        let sql = "SELECT 1 FROM student WHERE district = $1 AND student_id = $2 AND connection = $3";
+        if student != spelling && tx.row(operation, sql, args![district, &student, source]).await?.is_some() {
             return Ok(Some(student));
         }
     }
@@ -285,7 +300,10 @@ async fn places(tx: &mut Tx, config: &District, nowhere: Subject, today: NaiveDa
 /// schools that anybody could mean.
 fn called(config: &District, connection: u16, code: String) -> Vec<String> {
     let Some(source) = config.connections.get(usize::from(connection)) else { return Vec::new() };
-    let Some(prefix) = source.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) else { return vec![code] };
+    let prefix = source.prefix();
+    if prefix.is_empty() {
+        return vec![code];
+    }
     let with_prefix = format!("{prefix}{code}");
     if config.connections.len() == 1 { vec![code, with_prefix] } else { vec![with_prefix] }
 }

@@ -56,6 +56,14 @@ impl Fixture {
         self.opened_with(&self.key).await
     }
 
+    /// Applies the migrations that are missing.
+    pub async fn migrate_again(&self) {
+        match &self.place {
+            Place::Embedded(_) => drop(self.again().await),
+            Place::Postgres(database) => drop(Store::migrate(&database.url()).await.unwrap()),
+        }
+    }
+
     /// The directory of an embedded store.
     pub fn dir(&self) -> Option<&std::path::Path> {
         match &self.place {

@@ -20,7 +20,7 @@ use crate::{
     documents::{SPED, by, document, house, save},
     flags::{flag, participation},
     roster_support::*,
-    staff::{lists_staff, member, sources},
+    staff::{FIRST, lists_staff, member, sources},
     web::registration,
 };
 
@@ -151,6 +151,7 @@ async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
             student: Place::Flag,
             program: Place::Flag,
             user: Place::LisPerson,
+            connection: None,
             staff: StaffAccess::Nothing,
             frame_origins: Vec::new(),
         },
@@ -180,7 +181,7 @@ async fn a_launch_and_the_access_log_know_earlier_ids(f: Fixture) {
         let (today, named) = (date(2), id(named));
         let subject = store.subject_with_id(&district, &named, today).await.unwrap().unwrap();
         assert_eq!((subject.student_id, subject.earlier_ids), (id("b-1"), vec![id("1")]));
-        let subject = store.subject(&district, &named.0.to_uppercase(), today).await.unwrap().unwrap();
+        let subject = store.subject(&district, FIRST, &named.0.to_uppercase(), today).await.unwrap().unwrap();
         assert_eq!(subject.student_id, id("b-1"));
     }
 }

@@ -1,6 +1,9 @@
 //! Students' ids: given anew by the SIS, spelled its way, with a prefix, looked up by a launch.
 
-use rollcall_proto::{id::DistrictId, message::StudentEvent};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId},
+    message::StudentEvent,
+};
 use rollcall_store::{
     Store,
     district::{ConnectionSecrets, District},
@@ -107,16 +110,16 @@ async fn a_launch_finds_students_where_they_still_are(fixture: Fixture) {
     let events = vec![added(student("here")), added(student("left")), leaving("last-day", 0, 20)];
     applied(&store, &district, 1, [events, vec![leaving("O-exclusive", 1, 20)]].concat()).await;
     applied(&store, &district, 2, vec![gone("left")]).await;
-    // (student, day, still there)
-    for (name, day, there) in [
-        ("here", 20, true),
-        ("left", 20, false),
-        ("last-day", 20, true),
-        ("last-day", 21, false),
-        ("O-exclusive", 19, true),
-        ("O-exclusive", 20, false),
+    // (connection, student, day, still there)
+    for (of, name, day, there) in [
+        (0, "here", 20, true),
+        (0, "left", 20, false),
+        (0, "last-day", 20, true),
+        (0, "last-day", 21, false),
+        (1, "O-exclusive", 19, true),
+        (1, "O-exclusive", 20, false),
     ] {
-        let subject = store.subject(&district, name, date(day)).await.unwrap().unwrap();
+        let subject = store.subject(&district, ConnectionNo(of), name, date(day)).await.unwrap().unwrap();
         assert_eq!(!subject.schools.is_empty() && !subject.entities.is_empty(), there, "{name} on day {day}");
         assert_eq!(store.subject_with_id(&district, &id(name), date(day)).await.unwrap(), Some(subject));
     }
@@ -128,7 +131,12 @@ async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) 
     let mut other = student("O-7");
     other.connection = 1;
     applied(&store, &district, 1, vec![added(student("7")), added(other)]).await;
-    assert_eq!(store.subject(&district, "7", date(2)).await.unwrap(), None, "two students of that name");
+    for (of, name, expected) in
+        [(0, "7", Some("7")), (1, "7", Some("O-7")), (1, "O-7", Some("O-7")), (0, "O-7", None), (2, "7", None)]
+    {
+        let found = store.subject(&district, ConnectionNo(of), name, date(2)).await.unwrap();
+        assert_eq!(found.map(|subject| subject.student_id), expected.map(id), "{name} of connection {of}");
+    }
     for name in ["7", "O-7"] {
         let subject = store.subject_with_id(&district, &id(name), date(2)).await.unwrap().unwrap();
         assert_eq!(subject.student_id, id(name));

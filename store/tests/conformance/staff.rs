@@ -1,7 +1,7 @@
 //! The roster's staff, as far as they may see something: what both engines must do alike.
 
 use rollcall_proto::{
-    id::DistrictId,
+    id::{ConnectionNo, DistrictId, StudentId},
     roster::{Person, Staff},
 };
 use rollcall_store::{
@@ -20,8 +20,12 @@ crate::on_both_engines! {
     staff_leave_a_source_that_tells_and_stay_in_another,
     staff_of_before_count_where_there_is_one_source,
     staff_stay_as_they_were_by_a_plan_of_before,
+    who_is_not_listed_is_nobody_elses_whom_a_listing_with_gaps_names,
     staff_who_are_wanted_no_more_have_left,
 }
+
+/// A district's first connection.
+pub(crate) const FIRST: ConnectionNo = ConnectionNo(0);
 
 /// The fixture's district with a connection for each prefix, which wants these staff.
 pub(crate) async fn sources(f: &Fixture, staff: &str, prefixes: &[&str]) -> DistrictId {
@@ -52,24 +56,32 @@ async fn staff_are_of_the_source_that_lists_them(f: Fixture) {
     let staff = vec![of(0, "a-1"), of(0, "a-2"), of(1, "b-1"), of(1, "b-3")];
     lists_staff(&f, &district, 1, staff.clone()).await;
     assert_eq!(f.store.staff_records(&district).await.unwrap(), staff);
-    let found = async |id: &str| {
-        let member = f.store.staff_by_id(&district, id).await.unwrap();
+    let found = async |source, id: &str| {
+        let member = f.store.staff_by_id(&district, ConnectionNo(source), id).await.unwrap();
         member.map(|member| (member.staff_id, member.connection))
     };
-    assert_eq!(found("2").await, Some(("a-2".to_owned(), 0)), "as the platform names the person");
-    assert_eq!(found("3").await, Some(("b-3".to_owned(), 1)));
-    assert_eq!(found("b-1").await, Some(("b-1".to_owned(), 1)));
-    assert_eq!(found("1").await, None, "two people of two sources");
-    let by_email = f.store.staff_by_email(&district, "b-1@example.org").await.unwrap().unwrap();
-    assert_eq!((by_email.connection, by_email.entities), (1, vec!["1".to_owned()]));
+    let (a, b) = (|id: &str| Some((format!("a-{id}"), 0)), |id: &str| Some((format!("b-{id}"), 1)));
+    assert_eq!((found(0, "2").await, found(1, "2").await), (a("2"), None), "as the platform names the person");
+    assert_eq!((found(0, "3").await, found(1, "3").await), (None, b("3")));
+    assert_eq!((found(0, "b-1").await, found(1, "b-1").await), (None, b("1")));
+    assert_eq!((found(0, "1").await, found(1, "1").await), (a("1"), b("1")), "two people of two sources");
+    assert_eq!(found(2, "1").await, None);
+    let by_email = async |source| f.store.staff_by_email(&district, ConnectionNo(source), "b-1@example.org").await;
+    assert_eq!(by_email(0).await.unwrap(), None);
+    let member = by_email(1).await.unwrap().unwrap();
+    assert_eq!((member.connection, member.entities), (1, vec!["1".to_owned()]));
     lists_staff(&f, &district, 2, vec![of(0, "a-2"), of(1, "b-1")]).await;
-    assert_eq!(found("1").await, None, "who left may still be known to the other platform");
+    assert_eq!(
+        (found(0, "1").await, found(1, "1").await),
+        (None, b("1")),
+        "who left may still be known to the platform"
+    );
     // Students of both at entity 1 and a school of code 101.
     let of = |connection, id: &str| rollcall_proto::roster::Student { connection, ..student(id) };
     applied(&f.store, &district, 3, vec![added(of(0, "a-S1")), added(of(1, "b-S2"))]).await;
     let today = date(2);
     for (named, connection, school) in [("S1", 0, "a-101"), ("S2", 1, "b-101"), ("b-S2", 1, "b-101")] {
-        let subject = f.store.subject(&district, named, today).await.unwrap().unwrap();
+        let subject = f.store.subject(&district, ConnectionNo(connection), named, today).await.unwrap().unwrap();
         assert_eq!(subject.connection, connection, "{named}");
         assert!(subject.schools.iter().all(|code| code == school) && !subject.schools.is_empty(), "{subject:?}");
     }
@@ -87,9 +99,9 @@ async fn staff_are_of_the_source_that_lists_them(f: Fixture) {
         assert_eq!(found, strangers, "{connection} {before:?} {prefix:?}");
     }
     let alone = sources(&f, "active", &["a-"]).await;
-    let subject = f.store.subject(&alone, "b-S2", today).await.unwrap().unwrap();
+    let subject = f.store.subject_with_id(&alone, &StudentId("b-S2".to_owned()), today).await.unwrap().unwrap();
     assert_eq!(subject.schools, [""; 0], "of a source that the file has no more, and 101 is another's");
-    let subject = f.store.subject(&alone, "S1", today).await.unwrap().unwrap();
+    let subject = f.store.subject(&alone, FIRST, "S1", today).await.unwrap().unwrap();
     assert!(["101", "a-101"].iter().all(|code| subject.schools.iter().any(|school| school == code)), "{subject:?}");
 }
 
@@ -114,7 +126,7 @@ async fn staff_of_before_count_where_there_is_one_source(f: Fixture) {
     let district = sources(&f, "active", &["a-"]).await;
     let before = |id: &str| Staff { connection: None, ..member(id) };
     lists_staff(&f, &district, 1, vec![before("1"), before("2")]).await;
-    let found = async |id: &str| f.store.staff_by_id(&district, id).await.unwrap().map(|member| member.staff_id);
+    let found = async |id: &str| f.store.staff_by_id(&district, FIRST, id).await.unwrap().map(|member| member.staff_id);
     assert_eq!(found("1").await.as_deref(), Some("1"));
     sources(&f, "active", &["a-", "b-"]).await;
     assert_eq!(found("1").await, None, "nobody knows of which");
@@ -141,8 +153,8 @@ async fn staff_stay_as_they_were_by_a_plan_of_before(f: Fixture) {
     lists_staff(&f, &district, 1, noted.clone()).await;
     lists_staff(&f, &district, 2, vec![before("2"), before("t1"), before("t3")]).await;
     assert_eq!(f.store.staff_records(&district).await.unwrap(), noted);
-    let found = async |id: &str| f.store.staff_by_id(&district, id).await.unwrap().map(|member| member.staff_id);
-    assert_eq!((found("t1").await.as_deref(), found("2").await.as_deref()), (Some("t1"), Some("b-2")));
+    let found = async |id: &str| f.store.staff_by_id(&district, FIRST, id).await.unwrap().map(|member| member.staff_id);
+    assert_eq!((found("t1").await.as_deref(), found("2").await), (Some("t1"), None));
 
     sources(&f, "active", &["a-"]).await;
     lists_staff(&f, &district, 3, vec![of(0, "a-7")]).await;
@@ -153,10 +165,46 @@ async fn staff_stay_as_they_were_by_a_plan_of_before(f: Fixture) {
                  WHERE district = $1 AND staff_id = 'a-7'";
     change(&f, &district, plain).await;
     assert_eq!(found("7").await.as_deref(), Some("7"));
-    assert!(f.store.staff_by_email(&district, "a-7@example.org").await.unwrap().is_some());
+    assert!(f.store.staff_by_email(&district, FIRST, "a-7@example.org").await.unwrap().is_some());
     lists_staff(&f, &district, 4, vec![of(0, "a-7"), of(0, "a-8")]).await;
     assert_eq!(found("7").await.as_deref(), Some("a-7"));
-    assert!(f.store.staff_by_email(&district, "a-7@example.org").await.unwrap().is_some());
+    assert!(f.store.staff_by_email(&district, FIRST, "a-7@example.org").await.unwrap().is_some());
+}
+
+/// Rows of before connections were noted stay as they are by a listing with gaps. Nobody who was listed takes their place.
+async fn who_is_not_listed_is_nobody_elses_whom_a_listing_with_gaps_names(f: Fixture) {
+    let district = sources(&f, "active", &[""]).await;
+    let before = |id: &str| Staff { connection: None, ..member(id) };
+    let with_gaps = async |seq: u32, staff: Vec<Staff>| {
+        let run = run_at_plan(&f.store, &district, seq).await;
+        let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
+        plan.staff = staff;
+        assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
+    };
+    let mut shares = before("s2");
+    shares.person = member("s1").person;
+    lists_staff(&f, &district, 1, vec![before("T7"), before("s1"), shares]).await;
+    with_gaps(2, vec![member("t7"), member("s1")]).await;
+    let found = async |id: &str| f.store.staff_by_id(&district, FIRST, id).await.unwrap().map(|member| member.staff_id);
+    let by_email = async || f.store.staff_by_email(&district, FIRST, "s1@example.org").await.unwrap();
+    assert_eq!((found("T7").await.as_deref(), found("t7").await.as_deref()), (Some("T7"), Some("t7")));
+    assert_eq!(by_email().await, None, "two people have the address");
+    sources(&f, "active", &["", "b-"]).await;
+    assert_eq!((found("T7").await, found("t7").await.as_deref()), (None, Some("t7")), "nobody knows of which");
+    assert_eq!(by_email().await, None);
+    sources(&f, "active", &[""]).await;
+    lists_staff(&f, &district, 3, vec![member("t7"), member("s1")]).await;
+    assert_eq!(
+        (found("T7").await, found("t7").await.as_deref()),
+        (None, Some("t7")),
+        "who left is not let in as another"
+    );
+    assert_eq!(by_email().await.unwrap().staff_id, "s1");
+    let small = "7c0d1e9f-0000-4000-8000-0000000000f1";
+    lists_staff(&f, &district, 4, vec![member(small)]).await;
+    assert_eq!(found(&small.to_uppercase()).await.as_deref(), Some(small));
+    lists_staff(&f, &district, 5, vec![member(&small.to_uppercase())]).await;
+    assert_eq!(found(small).await, Some(small.to_uppercase()), "a UUID is the same in either case");
 }
 
 async fn staff_who_are_wanted_no_more_have_left(f: Fixture) {
@@ -165,8 +213,8 @@ async fn staff_who_are_wanted_no_more_have_left(f: Fixture) {
     let staff = vec![of(1, "b-2"), of(0, "t1")];
     lists_staff(&f, &district, 1, staff.clone()).await;
     let found = async || {
-        let by_id = f.store.staff_by_id(&district, "T1").await.unwrap().is_some();
-        let by_email = f.store.staff_by_email(&district, "t1@example.org").await.unwrap().is_some();
+        let by_id = f.store.staff_by_id(&district, FIRST, "T1").await.unwrap().is_some();
+        let by_email = f.store.staff_by_email(&district, FIRST, "t1@example.org").await.unwrap().is_some();
         assert_eq!(by_id, by_email);
         by_id
     };
@@ -193,8 +241,8 @@ async fn staff_who_left_are_not_found(f: Fixture) {
         assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
     };
     let found = async |id: &str| {
-        let by_id = f.store.staff_by_id(&district, id).await.unwrap().is_some();
-        let by_email = f.store.staff_by_email(&district, &format!("{id}@example.org")).await.unwrap().is_some();
+        let by_id = f.store.staff_by_id(&district, FIRST, id).await.unwrap().is_some();
+        let by_email = f.store.staff_by_email(&district, FIRST, &format!("{id}@example.org")).await.unwrap().is_some();
         assert_eq!(by_id, by_email, "{id}");
         by_id
     };

@@ -1,9 +1,10 @@
 //! What both engines must do alike for the HTTP side: registrations, logins, tickets, keys, people, the access log,
 //! integrations.
 
-use rollcall_proto::id::{DistrictId, StudentId};
+use rollcall_proto::id::{ConnectionNo, DistrictId, StudentId};
 use rollcall_store::{
     ForgottenTrail, StoreError,
+    district::{ConnectionSecrets, District},
     integrations::{Integration, TokenHolder},
     lti::{
         DeploymentTaken, Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails,
@@ -13,11 +14,16 @@ use rollcall_store::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::common::{Fixture, later, new_key, now, ring};
+use crate::{
+    common::{Fixture, later, new_key, now, ring},
+    roster_support::change,
+    staff::FIRST,
+};
 
 crate::on_both_engines! {
     a_registration_reads_back_and_keeps_its_id,
     a_removed_district_has_no_registration,
+    registrations_of_before_are_of_the_source_that_is_clear,
     a_deployment_is_of_one_district,
     a_login_is_good_once_and_for_a_while,
     many_at_once_use_a_login_once,
@@ -44,6 +50,7 @@ pub(crate) fn registration(district: &DistrictId, client: &str) -> Registration 
             student: Place::Custom("student".to_owned()),
             program: Place::Fixed("Section 504".to_owned()),
             user: Place::LisPerson,
+            connection: Some(ConnectionNo(3)),
             staff: StaffAccess::Nothing,
             frame_origins: vec!["https://frame.example".to_owned()],
         },
@@ -117,6 +124,45 @@ async fn a_removed_district_has_no_registration(f: Fixture) {
     f.store.register_platform(&registration(&district, "c1"), "test").await.unwrap().unwrap();
     f.store.remove_district(&district, "test", later(1)).await.unwrap();
     assert_eq!(f.store.registrations(&district).await.unwrap(), []);
+}
+
+/// As a version before stored them: the migration says of which connection's ids they speak, where nobody could mean another.
+async fn registrations_of_before_are_of_the_source_that_is_clear(f: Fixture) {
+    let connection = |vendor_key: Option<&str>| {
+        serde_json::json!({"kind": "oneroster", "base_url": "https://sis.example/API", "client_id": "c",
+            "vendor_key": vendor_key})
+    };
+    let (plain, flags) = (connection(None), connection(Some("k")));
+    let cases = [
+        ("a", vec![plain.clone()], Place::Subject, Some(ConnectionNo(0))),
+        ("b", vec![plain.clone(), plain.clone()], Place::Flag, None),
+        ("c", vec![plain.clone(), flags.clone(), flags.clone()], Place::Flag, Some(ConnectionNo(1))),
+        ("d", vec![plain.clone(), flags.clone()], Place::Context, None),
+    ];
+    let stored = |id: &str, student: &Place, client: &str, named| {
+        let mut new = registration(&id.parse().unwrap(), client);
+        new.details.deployments = vec![id.to_owned()];
+        (new.details.student, new.details.connection) = (student.clone(), named);
+        new
+    };
+    for (id, connections, student, _) in &cases {
+        let secrets = vec![ConnectionSecrets::default(); connections.len()];
+        let json =
+            serde_json::json!({"id": id, "name": "A", "time_zone": "America/Chicago", "connection": connections});
+        let district: District = serde_json::from_value(json).unwrap();
+        f.store.apply_district(&district, &secrets, "test", now()).await.unwrap();
+        for new in [stored(id, student, "before", None), stored(id, student, "named", Some(ConnectionNo(7)))] {
+            f.store.register_platform(&new, "test").await.unwrap().unwrap();
+        }
+    }
+    let undone = "DELETE FROM _sqlx_migrations WHERE version = 56 AND $1 <> ''";
+    change(&f, &"a".parse().unwrap(), undone).await;
+    f.migrate_again().await;
+    for (id, connections, _, expected) in cases {
+        let of = f.store.registrations(&id.parse().unwrap()).await.unwrap();
+        let found: Vec<_> = of.iter().map(|one| (one.client_id.as_str(), one.details.connection)).collect();
+        assert_eq!(found, [("before", expected), ("named", Some(ConnectionNo(7)))], "{id}: {connections:?}");
+    }
 }
 
 async fn a_login_is_good_once_and_for_a_while(f: Fixture) {
@@ -260,9 +306,9 @@ async fn people_are_noted_and_forgotten(f: Fixture) {
     assert_eq!(actions, ["lti.user.remove", "lti.user.add", "lti.user.add", "district.apply"]);
     // An empty roster knows nobody.
     let today = now().date_naive();
-    assert!(f.store.staff_by_id(&district, "T1").await.unwrap().is_none());
-    assert!(f.store.staff_by_email(&district, "t@example.org").await.unwrap().is_none());
-    assert!(f.store.subject(&district, "S1", today).await.unwrap().is_none());
+    assert!(f.store.staff_by_id(&district, FIRST, "T1").await.unwrap().is_none());
+    assert!(f.store.staff_by_email(&district, FIRST, "t@example.org").await.unwrap().is_none());
+    assert!(f.store.subject(&district, FIRST, "S1", today).await.unwrap().is_none());
 }
 
 async fn a_person_is_the_same_in_any_letter_case(f: Fixture) {

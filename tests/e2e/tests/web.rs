@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, header, redirect};
-use rollcall_e2e::{House, Process, house::DISTRICT, until};
+use rollcall_e2e::{Answer, House, Process, house::DISTRICT, until};
 use rollcall_sandbox::{
     SandboxConfig,
     lti::{LtiPerson, LtiPlatform, LtiPlatformConfig, Manners},
@@ -48,6 +48,10 @@ pub(super) async fn platform(site: &Url) -> LtiPlatform {
 }
 
 pub(super) async fn register(house: &House, platform: &LtiPlatform) {
+    register_with(house, platform, &[]).await.expect_code(0);
+}
+
+async fn register_with(house: &House, platform: &LtiPlatform, further: &[&str]) -> Answer {
     let (issuer, auth, jwks) = (platform.origin(), platform.auth_url(), platform.jwks_url());
     let args = [
         "lti",
@@ -69,7 +73,7 @@ pub(super) async fn register(house: &House, platform: &LtiPlatform) {
         "--program",
         "target_link_query:program",
     ];
-    house.rollcall(&args).await.expect_code(0);
+    house.rollcall(&[&args[..], further].concat()).await
 }
 
 /// All hops of a click on a student's flag.
@@ -184,6 +188,47 @@ async fn the_command_line_says_what_is_wrong_and_what_to_do() {
     let keys =
         house.rollcall(&["lti", "keys", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0);
     assert_eq!(keys.json().as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_says_of_which_source_its_ids_are() {
+    let mut house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    let platform = platform(&"http://localhost:9/".parse().unwrap()).await;
+    let listed = async |house: &House| {
+        let answer = house.rollcall(&["lti", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0);
+        (answer.json()[0]["connection"].clone(), answer.stderr)
+    };
+    let refuses = async |house: &House, further: &[&str], words: &[&str]| {
+        let answer = register_with(house, &platform, further).await.expect_code(1);
+        assert!(words.iter().all(|word| answer.stderr.contains(word)), "{further:?}: {}", answer.stderr);
+    };
+    refuses(&house, &["--user", "fixed:u"], &["does not name the person"]).await;
+    register(&house, &platform).await;
+    assert_eq!(listed(&house).await.0, json!(1));
+
+    let second = format!(
+        "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {:?}\nid_prefix = \"b-\"\nclient_id = \"c\"\n\
+         client_secret = {{ file = \"{DISTRICT}.secret\" }}\n",
+        house.district.base_url
+    );
+    house.district.tables = second;
+    house.apply().await;
+    assert_eq!(listed(&house).await.0, json!(1), "another source changes nothing for what is registered");
+    refuses(&house, &[], &["--connection NUMBER", "1 (skyward-qmlativ, ", "2 (skyward-qmlativ, "]).await;
+    refuses(&house, &["--connection", "3"], &["connection 3, which the district's file does not have"]).await;
+    let told = register_with(&house, &platform, &["--connection", "2"]).await.expect_code(0).stderr;
+    assert!(told.contains("ids of connection 2 (skyward-qmlativ"), "{told}");
+    assert_eq!(listed(&house).await.0, json!(2));
+
+    house.district.tables.clear();
+    house.apply().await;
+    let (connection, told) = listed(&house).await;
+    assert_eq!(connection, Value::Null);
+    assert!(told.contains("nobody is let in until it is registered again"), "{told}");
+    let doctor = house.rollcall(&["doctor", "--format", "json"]).await;
+    let checks = doctor.json();
+    let found = checks.as_array().unwrap().iter().find(|check| check["check"] == "platform").unwrap();
+    assert!(found["mend"].as_str().unwrap().contains("--connection"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

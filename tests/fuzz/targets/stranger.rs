@@ -74,6 +74,7 @@ fn claims(bytes: &[u8]) {
             student: Place::ResourceLink,
             program: Place::Flag,
             user: Place::Subject,
+            connection: None,
             staff: StaffAccess::Nothing,
             frame_origins: Vec::new(),
         },

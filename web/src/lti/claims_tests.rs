@@ -26,6 +26,7 @@ fn registration() -> Registration {
             student: Place::TargetLinkQuery("sid".to_owned()),
             program: Place::TargetLinkQuery("program".to_owned()),
             user: Place::LisPerson,
+            connection: None,
             staff: StaffAccess::OwnSchools,
             frame_origins: Vec::new(),
         },

@@ -4,6 +4,8 @@
 //! that began, the state is used up, then signature, claims, access. The page names the file by a ticket, so that it
 //! works without any cookie from here on.
 
+use std::collections::BTreeSet;
+
 use axum::{
     extract::{Path, State},
     http::{HeaderMap, header},
@@ -11,11 +13,14 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_proto::{id::StudentId, roster::Person};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId, StudentId},
+    roster::Person,
+};
 use rollcall_store::{
     document::{Document, FileType},
     flag::Flag,
-    lti::{Digest, Login, NewView, Place, Registration, Subject, ViewOutcome},
+    lti::{Digest, Login, LtiUser, NewView, Place, Registration, Subject, ViewOutcome},
 };
 
 use super::{
@@ -23,6 +28,7 @@ use super::{
     id_token::Unverified,
     login::{ATTRIBUTES, cookie_name, is_form},
     site::{Site, frame_ancestors, origin},
+    whose,
 };
 use crate::{
     access::{self, Facts},
@@ -153,12 +159,13 @@ async fn show(
     launch: &Launch,
     now: DateTime<Utc>,
 ) -> Result<Response, Refusal> {
+    let source = source(site, registration)?;
     let user = launch.value(&registration.details.user).ok_or(Refusal::Unnamed)?;
     let (sought, program) = sought(app, registration, launch).await?;
     let today = now.with_timezone(&site.district.time_zone).date_naive();
     let found = match &sought {
         Sought::Roster(id) => app.store.subject_with_id(site.id(), id, today).await?,
-        Sought::Named(id) => app.store.subject(site.id(), id, today).await?,
+        Sought::Named(id) => app.store.subject(site.id(), source, id, today).await?,
     };
     let student = found.ok_or(Refusal::Student)?;
     let view = |outcome, shown| NewView {
@@ -170,7 +177,8 @@ async fn show(
         outcome,
         shown,
     };
-    if !allowed(app, registration, launch, &user, &student, &program).await? {
+    let clicker = Clicker { registration, source, id: &user, roles: &launch.roles() };
+    if !allowed(app, site, &clicker, &student, &program).await? {
         app.store.log_view(&view(ViewOutcome::Refused, None)).await?;
         return Err(Refusal::Access);
     }
@@ -186,6 +194,19 @@ async fn show(
     let shown = (document.id.as_str(), Digest::of(&ticket), now + TICKET_GOOD_FOR);
     app.store.log_view(&view(ViewOutcome::Shown, Some(shown))).await?;
     Ok(viewer(&document, &name, &ticket, &ancestors))
+}
+
+/// Whose ids the launch speaks of.
+fn source(site: &Site, registration: &Registration) -> Result<ConnectionNo, Refusal> {
+    registration.details.source(&site.district).map_err(|unclear| {
+        tracing::warn!(
+            district = %site.id(),
+            registration = %registration.id,
+            error = &unclear as &dyn std::error::Error,
+            "nobody can tell whose ids a platform's launches speak of"
+        );
+        Refusal::Source
+    })
 }
 
 /// The student of a launch.
@@ -218,38 +239,59 @@ async fn flag(app: &App, registration: &Registration, launch: &Launch) -> Result
     app.store.flag(&registration.district, id).await?.ok_or(Refusal::Unnamed)
 }
 
+/// Who clicked, as the decision needs it.
+struct Clicker<'a> {
+    registration: &'a Registration,
+    /// Whose ids the launch speaks of.
+    source: ConnectionNo,
+    /// As the platform names the person.
+    id: &'a str,
+    roles: &'a [&'a str],
+}
+
 async fn allowed(
     app: &App,
-    registration: &Registration,
-    launch: &Launch,
-    user_id: &str,
+    site: &Site,
+    clicker: &Clicker<'_>,
     student: &Subject,
     program: &str,
 ) -> Result<bool, Refusal> {
-    let (store, district) = (&app.store, &registration.district);
-    let user = store.lti_user(district, user_id).await?;
+    let (store, district, id) = (&app.store, site.id(), clicker.id);
+    let details = &clicker.registration.details;
     // Only what names a person of the SIS finds the roster's staff; `sub` is the platform's own number.
-    let staff = match &registration.details.user {
-        Place::LisPerson | Place::Custom(_) => store.staff_by_id(district, user_id).await?,
-        Place::Email => store.staff_by_email(district, user_id).await?,
+    let staff = match &details.user {
+        place if place.is_sis_id() => store.staff_by_id(district, clicker.source, id).await?,
+        Place::Email => store.staff_by_email(district, clicker.source, id).await?,
         _ => None,
     };
-    // An administrator may have named the same person by the roster's id. Of two words the stricter counts.
-    let by_roster = match &staff {
-        Some(member) if !member.staff_id.eq_ignore_ascii_case(user_id) => {
-            store.lti_user(district, &member.staff_id).await?
-        }
-        _ => None,
+    let words =
+        whose::words((&site.district, &site.registrations), clicker.registration, clicker.source, id, staff.as_ref());
+    let certain = said(app, district, &words.certain).await?;
+    let doubtful = said(app, district, &words.doubtful).await?;
+    if !doubtful.is_empty() {
+        tracing::warn!(
+            %district,
+            registration = %clicker.registration.id,
+            "what was said of a person by an id that another source may mean too only takes away: say it of the id with its \
+             source's prefix"
+        );
+    }
+    let may = |user| {
+        let (staff, staff_access, roles) = (staff.as_ref(), details.staff, clicker.roles);
+        access::may_see(&Facts { user, staff, staff_access, roles, student, program })
     };
-    let words = match (&user, &by_roster) {
-        (Some(one), Some(other)) => vec![Some(one), Some(other)],
-        (one, other) => vec![one.as_ref().or(other.as_ref())],
-    };
-    let roles = launch.roles();
-    let staff_access = registration.details.staff;
-    let may =
-        |user| access::may_see(&Facts { user, staff: staff.as_ref(), staff_access, roles: &roles, student, program });
-    Ok(words.into_iter().all(may))
+    // Of several words the strictest counts.
+    let by_roster = certain.is_empty().then_some(None);
+    Ok(certain.iter().chain(&doubtful).map(Some).chain(by_roster).all(may))
+}
+
+/// What an administrator said of the person, by any of these ids.
+async fn said(app: &App, district: &DistrictId, ids: &BTreeSet<String>) -> Result<Vec<LtiUser>, Refusal> {
+    let mut users = Vec::new();
+    for id in ids {
+        users.extend(app.store.lti_user(district, id).await?);
+    }
+    Ok(users)
 }
 
 /// What the student is called today.

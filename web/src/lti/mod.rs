@@ -21,3 +21,4 @@ pub mod platform_keys;
 mod site;
 mod strict_json;
 pub mod tool_keys;
+mod whose;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
 pub mod caller;
+pub mod tls;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,7 @@ use rollcall_store::{
 use rollcall_web::{Resources, TakeOverError, TakeOvers, WebConfig, lti::tool_keys};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sqlx::{Executor as _, SqlitePool};
+use sqlx::SqlitePool;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -119,22 +120,40 @@ pub struct Site {
     pub base: Url,
     pub dir: TempDir,
     pub take_overs: Arc<FakeTakeOvers>,
+    /// Before the site, where people reach it over TLS.
+    pub proxy: Option<tls::Proxy>,
     key: SecretString,
     shutdown: CancellationToken,
 }
 
 impl Site {
     pub async fn start() -> Self {
+        Self::start_on(false).await
+    }
+
+    /// Behind a proxy that ends TLS, as people reach it.
+    pub async fn start_behind_tls() -> Self {
+        Self::start_on(true).await
+    }
+
+    async fn start_on(over_tls: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = SecretString::from(Keyring::generate().unwrap());
         let store = Store::open_embedded(dir.path(), Keyring::from_base64(&key).unwrap()).await.unwrap();
         let bus: SharedBus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
         let clock = ManualClock::new(now());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base: Url = format!("http://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = if over_tls { Some(tls::Proxy::start(address).await) } else { None };
+        let base = match &proxy {
+            Some(proxy) => format!("https://localhost:{}/", proxy.port),
+            None => format!("http://localhost:{}/", address.port()),
+        };
+        let base: Url = base.parse().unwrap();
         let config = WebConfig::new(base.clone(), true).unwrap();
         let take_overs = Arc::default();
-        let site = Self { store, bus, clock, config, base, dir, take_overs, key, shutdown: CancellationToken::new() };
+        let shutdown = CancellationToken::new();
+        let site = Self { store, bus, clock, config, base, dir, take_overs, key, proxy, shutdown };
         site.serve(listener, site.store.clone());
         site
     }
@@ -187,7 +206,18 @@ impl Site {
     pub async fn another_student(&self, district: &str, student: &str) {
         let path = self.dir.path().join("store.db");
         let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-        add_student(&pool, district, (student, "Cy", "010", "1")).await;
+        add_student(&pool, district, 0, (student, "Cy", "010", "1")).await;
+        pool.close().await;
+    }
+
+    /// A student, or a teacher if there is no name, of a connection, at its entity 1, which is school 010.
+    pub async fn person_of(&self, district: &DistrictId, connection: u16, id: &str, name: Option<&str>) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        match name {
+            Some(name) => add_student(&pool, district.as_str(), connection, (id, name, "010", "1")).await,
+            None => add_teacher(&pool, district.as_str(), connection, id).await,
+        }
         pool.close().await;
     }
 
@@ -214,12 +244,9 @@ impl Site {
         let path = self.dir.path().join("store.db");
         let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
         for student in [(STUDENT, "Ana <b>de</b> Vries", "010", "1"), (OTHER_STUDENT, "Bo", "020", "2")] {
-            add_student(&pool, id, student).await;
+            add_student(&pool, id, 0, student).await;
         }
-        let staff_sql = "INSERT INTO staff (district, staff_id, connection, name_id, phones, emails, addresses, teacher, entities, run) \
-             VALUES ($1, $2, 0, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
-             '[\"1\"]', x'00000000000000000000000000000001')";
-        pool.execute(sqlx::query(staff_sql).bind(id).bind(TEACHER)).await.unwrap();
+        add_teacher(&pool, id, 0, TEACHER).await;
         pool.close().await;
     }
 
@@ -321,6 +348,7 @@ impl Site {
             student: Place::TargetLinkQuery("sid".to_owned()),
             program: Place::TargetLinkQuery("program".to_owned()),
             user: Place::LisPerson,
+            connection: None,
             staff: StaffAccess::OwnSchools,
             frame_origins: Vec::new(),
         };
@@ -347,15 +375,28 @@ impl Site {
     }
 }
 
+/// Of entity 1.
+async fn add_teacher(pool: &SqlitePool, id: &str, connection: u16, teacher: &str) {
+    let sql = "INSERT INTO staff (district, staff_id, connection, name_id, phones, emails, addresses, teacher, entities, run) \
+         VALUES ($1, $2, $3, 'n', '[]', '[{\"id\":\"1\",\"rank\":1,\"kind\":null,\"address\":\"T1@example.org\"}]', '[]', 1, \
+         '[\"1\"]', x'00000000000000000000000000000001')";
+    sqlx::query(sql).bind(id).bind(teacher).bind(connection).execute(pool).await.unwrap();
+}
+
 /// Id, first name, school, entity.
-async fn add_student(pool: &SqlitePool, id: &str, (student, name, school, entity): (&str, &str, &str, &str)) {
+async fn add_student(
+    pool: &SqlitePool,
+    id: &str,
+    connection: u16,
+    (student, name, school, entity): (&str, &str, &str, &str),
+) {
     let student_sql = "INSERT INTO student (district, student_id, connection, status, status_since, run_seq, run, \
          status_run, fingerprint, rule, evidence, name_id, first_name, school, phones, emails, addresses) \
-         VALUES ($1, $2, 0, 'ENROLLED', '2026-08-15', 1, x'00000000000000000000000000000001', \
+         VALUES ($1, $2, $6, 'ENROLLED', '2026-08-15', 1, x'00000000000000000000000000000001', \
          x'00000000000000000000000000000001', x'00000000000000000000000000000001', $3, '[]', 'n', $4, $5, \
          '[]', '[]', '[]')";
     let rule = rollcall_proto::roster::Rule::Current.as_str();
-    let query = sqlx::query(student_sql).bind(id).bind(student).bind(rule).bind(name).bind(school);
+    let query = sqlx::query(student_sql).bind(id).bind(student).bind(rule).bind(name).bind(school).bind(connection);
     query.execute(pool).await.unwrap();
     let enrollment_sql = "INSERT INTO enrollment (district, student_id, enrollment_id, position, entity, school, \
          default_entity, no_show, listed) VALUES ($1, $2, 'e', 0, $3, $4, 1, 0, 1)";

@@ -61,7 +61,8 @@ pub(super) fn is_guardian(row: Row<'_>) -> Option<&str> {
 
 /// A member of staff, if the user is one on `today` that `scope` wants: by roles in force, since they let see.
 pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option<Staff> {
-    let own: Vec<roles::Role<'_>> = roles_of_staff(row).filter(|role| role.is_in_force(today)).collect();
+    let of_family = roles::of(row).any(|role| is_of_family(&role) && role.may_still_tell(today));
+    let own: Vec<roles::Role<'_>> = roles_of_staff(row, of_family).filter(|role| role.is_in_force(today)).collect();
     let teacher = own.iter().any(|role| role.is("teacher"));
     let wanted = match scope {
         StaffScope::None => false,
@@ -95,22 +96,24 @@ pub(super) fn is_staff(row: Row<'_>, scope: StaffScope) -> bool {
         StaffScope::Active => true,
         StaffScope::Teachers => role.is("teacher"),
     };
-    roles_of_staff(row).any(|role| wanted(&role)) && is_live(row, U::Status)
+    let of_family = roles::of(row).any(|role| is_of_family(&role) && role.is_open());
+    roles_of_staff(row, of_family).any(|role| wanted(&role)) && is_live(row, U::Status)
 }
 
 /// What no role of staff has in it, an `ext:` one included: `ext:emergencyContact`, `ext:studentAide`.
 const OF_FAMILIES: [&str; 5] = ["student", "guardian", "parent", "relative", "contact"];
 
 /// Any role but a student's or a guardian's: Campus words them as it likes. An `ext:` role makes nobody staff who is a student or a
-/// guardian as well, for it may say what kind of one.
-fn roles_of_staff(row: Row<'_>) -> impl Iterator<Item = roles::Role<'_>> {
-    let is_of_family =
-        |role: &roles::Role<'_>| role.is("student") || GUARDIANS.iter().any(|guardian| role.is(guardian));
-    let of_family = roles::of(row).any(|role| is_of_family(&role));
-    roles::of(row).filter(move |role| !is_of_family(role)).filter(move |role| match role.extension() {
+/// guardian as well (`of_family`), for it may say what kind of one.
+fn roles_of_staff(row: Row<'_>, of_family: bool) -> impl Iterator<Item = roles::Role<'_>> {
+    roles::of(row).filter(|role| !is_of_family(role)).filter(move |role| match role.extension() {
         Some(word) => !of_family && !OF_FAMILIES.iter().any(|part| word.to_ascii_lowercase().contains(part)),
         None => true,
     })
+}
+
+fn is_of_family(role: &roles::Role<'_>) -> bool {
+    role.is("student") || GUARDIANS.iter().any(|guardian| role.is(guardian))
 }
 
 /// A gender code of OneRoster's sex: what Qmlativ's codes are, where there is one.

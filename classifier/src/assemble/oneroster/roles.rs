@@ -18,6 +18,9 @@ use crate::{
     view::{EnrollmentView, Id},
 };
 
+/// Days.
+const A_YEAR: i64 = 365;
+
 /// One role of a user, as the decoder packed it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Role<'a> {
@@ -53,6 +56,25 @@ impl Role<'_> {
             DateFact::Unreadable => false,
         };
         begun && lasts
+    }
+
+    /// Whether the role says on `today` what its holder is, however the dates are read: it has begun, and has not ended, or less than
+    /// a year ago. Over a summer a student's last role has ended and the next has not begun. By a date that is none, it may.
+    pub(super) fn may_still_tell(&self, today: NaiveDate) -> bool {
+        let begun = match date(self.begin) {
+            DateFact::On(begin) => begin <= today,
+            DateFact::Absent | DateFact::Unreadable => true,
+        };
+        let tells = match date(self.end) {
+            DateFact::On(end) => today.signed_duration_since(end).num_days() < A_YEAR,
+            DateFact::Absent | DateFact::Unreadable => true,
+        };
+        begun && tells
+    }
+
+    /// Has no end, as far as anybody can read.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(date(self.end), DateFact::On(_))
     }
 
     fn is_legible(&self) -> bool {
