@@ -20,8 +20,8 @@ use super::{
     web::site,
 };
 
-/// For what takes moments.
-const LIMIT: Duration = Duration::from_secs(40);
+/// For what takes moments, on a machine with much to do.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Waits until the broker takes nothing more from whoever publishes.
 async fn until_blocked(pair_log: impl Fn() -> String) {
@@ -162,7 +162,7 @@ async fn an_alarm_that_has_passed_is_over_for_who_has_nothing_to_publish() {
     servers.control_broker("set_vm_memory_high_watermark 0.6");
     until("the site to be ready again", LIMIT, is_ready).await;
     let (_, metrics) = get("metrics").await.unwrap();
-    assert!(metrics.lines().any(|line| line == "rollcall_broker_blocked 0"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "rollcall_broker_blocked{role=\"web\"} 0"), "{metrics}");
     let runs = house.runs().await;
     let run = house.ended(runs[0]["run"].as_str().unwrap()).await;
     assert_eq!((runs.len(), run.state.as_str()), (1, "succeeded"), "{run:#?}");
