@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::future::Cache;
 use rollcall_proto::{
-    handler::{Fate, Handler},
+    handler::{Fate, Handler, of_run},
     id::{ConnectionNo, RunId},
     message::{Body, Message, Page},
     packed,
@@ -22,6 +22,7 @@ use rollcall_store::{
     page::NewPage,
     replay::{PageReading, StoredPage},
 };
+use tracing::Instrument as _;
 
 use crate::{
     context::Context,
@@ -261,7 +262,7 @@ impl Handler for CollectHandler {
         let mut fates = vec![Fate::Done; messages.len()];
         for OfRun { message, pages } in by_run(&messages)? {
             let (places, pages): (Vec<_>, Vec<_>) = pages.into_iter().unzip();
-            let collected = match self.collect(message, &pages).await {
+            let collected = match self.collect(message, &pages).instrument(of_run(message)).await {
                 Ok(collected) => collected,
                 // Whatever is away is away for each of them.
                 Err(error) => vec![error.fate().if_waiting()?; pages.len()],

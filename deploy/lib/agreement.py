@@ -256,6 +256,20 @@ def systemd(_cluster):
     with_file = {path.stem for path in (DEPLOY / "systemd/environment").glob("*.env")} - {"web"}
     if not enabled or set(enabled[0].split(",")) != with_file or with_file != set(WORKERS):
         yield f"docs/DEPLOY.md enables the workers {enabled}, and there are settings for {sorted(with_file)}"
+    jobs = yaml.safe_load((DEPLOY / "systemd/prometheus.yml").read_text())["scrape_configs"]
+    asked = sorted(target for job in jobs for found in job["static_configs"] for target in found["targets"])
+    files = (DEPLOY / "systemd/environment").glob("*.env")
+    if asked != (listening := sorted(re.search(r"^LISTEN=(\S+)", path.read_text(), re.M).group(1) for path in files)):
+        yield f"systemd: Prometheus asks {asked}, and metrics are at {listening}"
+
+
+def broker_versions(_cluster):
+    """The broker that compose starts is of a version that the tests were run with."""
+    image = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())["services"]["rabbitmq"]["image"]
+    version = re.fullmatch(r"rabbitmq:(\d+\.\d+)-management", image)
+    tested = re.search(r"\(tested: ([^)]+)\)", page("OPERATIONS.md"))
+    if not version or not tested or version.group(1) not in re.findall(r"\d+\.\d+", tested.group(1)):
+        yield f"compose: the broker is {image}, and docs/OPERATIONS.md names as tested {tested and tested.group(1)}"
 
 
 # --- draining ---------------------------------------------------------------------------------------------------------
@@ -307,7 +321,7 @@ def words(name):
 
 def main():
     cluster, folder = Cluster(sys.argv[1]), Path(sys.argv[2])
-    wrong = [line for check in (queues, ports, connections, compose, systemd, draining, reasons) for line in check(cluster)]
+    wrong = [line for check in (queues, ports, connections, compose, systemd, broker_versions, draining, reasons) for line in check(cluster)]
     wrong += secrets(cluster, folder)
     for line in wrong:
         print(f"deploy: agreement: {line}", file=sys.stderr)

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tracing::Span;
 
 use crate::message::Message;
 
@@ -63,6 +64,11 @@ impl Fate {
     }
 }
 
+/// For log lines of what is done for the run of `message`, where a group has messages of several.
+pub fn of_run(message: &Message) -> Span {
+    tracing::info_span!("run", run = %message.run, district = %message.district)
+}
+
 /// A service's work on the messages of one queue.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
@@ -75,6 +81,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// Handles messages that waited together, where that costs less than one by one; a fate for each, in their order.
+    /// What is done for one of several runs is done within [`of_run`].
     /// `None` (or a panic): whatever went wrong concerns one of them or all, and they are handled one by one.
     async fn handle_together(&self, messages: Vec<Message>) -> Option<Vec<Fate>> {
         let _ = messages;

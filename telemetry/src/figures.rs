@@ -119,7 +119,7 @@ fn is_overdue(of: &DistrictFigures, now: DateTime<Utc>) -> bool {
 }
 
 /// Each district's own series, where there are few enough. A series cannot be taken back, so those of districts that are
-/// gone are set to "not a number". Returns whom there are series of.
+/// gone are set to "not a number", which [`recorder`](crate::recorder) leaves out. Returns whom there are series of.
 fn one_by_one(districts: &[DistrictFigures], shown: &[String], now: DateTime<Utc>) -> Vec<String> {
     let few = if districts.len() <= MOST_DISTRICTS { districts } else { &[] };
     for of in few {
@@ -156,6 +156,7 @@ fn seconds(time: DateTime<Utc>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::told;
 
     fn figures(weekends: bool, last_success: Option<i64>) -> DistrictFigures {
         let at = |hours: i64| DateTime::UNIX_EPOCH + TimeDelta::hours(hours);
@@ -190,9 +191,22 @@ mod tests {
             .map(|number| DistrictFigures { district: format!("isd-{number}").parse().unwrap(), ..figures(true, None) })
             .collect();
         let now = DateTime::UNIX_EPOCH;
-        let shown = one_by_one(&many[..MOST_DISTRICTS], &[], now);
-        assert_eq!((shown.len(), shown[0].as_str()), (MOST_DISTRICTS, "isd-0"));
-        // One more, and none has a series; those that had one are gone.
-        assert_eq!(one_by_one(&many, &shown, now), [] as [String; 0]);
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let series = || told(&handle).lines().filter(|line| line.contains("district=\"")).count();
+            together(&many[..MOST_DISTRICTS], now);
+            let shown = one_by_one(&many[..MOST_DISTRICTS], &[], now);
+            assert_eq!((shown.len(), shown[0].as_str()), (MOST_DISTRICTS, "isd-0"));
+            assert_eq!(series(), MOST_DISTRICTS * (2 + ENDS.len()));
+            // One more, and none has a series; those that had one are gone.
+            together(&many, now);
+            let none = one_by_one(&many, &shown, now);
+            assert_eq!((none.len(), series()), (0, 0));
+            assert!(told(&handle).contains(&format!("{} {}\n", metric::DISTRICTS, MOST_DISTRICTS + 1)));
+            // One goes, and each has its own again.
+            one_by_one(&many[1..], &none, now);
+            assert_eq!(series(), MOST_DISTRICTS * (2 + ENDS.len()));
+        });
     }
 }

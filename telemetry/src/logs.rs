@@ -2,7 +2,8 @@
 //!
 //! Fields of an event and of the spans around it stand side by side at the top, the inner ones counting: so `run`,
 //! `district`, `trace_id` and `span_id` are found in one place whoever wrote the line. A line that knows its run and no
-//! trace gets the run's: a run's trace id is its own id.
+//! trace gets the run's: a run's trace id is its own id. So does a line that is about another run than what is around it,
+//! as where messages of several runs are handled together.
 
 use std::{fmt, io::Write, sync::Mutex};
 
@@ -105,12 +106,28 @@ where
         let mut fields = Fields::default();
         for span in context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
             if let Some(outer) = span.extensions().get::<Fields>() {
-                fields.0.extend(outer.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+                lay_over(&mut fields.0, outer.0.clone());
             }
         }
-        event.record(&mut fields);
+        let mut own = Fields::default();
+        event.record(&mut own);
+        lay_over(&mut fields.0, own.0);
         self.write(&line(metadata, fields.0));
     }
+}
+
+/// The inner fields count. Where they are of another run, the trace of what is around them is not theirs, nor is the
+/// district of its run.
+fn lay_over(outer: &mut Map<String, Value>, inner: Map<String, Value>) {
+    let around = outer.get("run");
+    if inner.get("run").is_some_and(|run| around != Some(run)) {
+        let strangers: &[&str] =
+            if around.is_some() { &["trace_id", "span_id", "district"] } else { &["trace_id", "span_id"] };
+        for name in strangers {
+            outer.remove(*name);
+        }
+    }
+    outer.extend(inner);
 }
 
 fn line(metadata: &tracing::Metadata<'_>, mut fields: Map<String, Value>) -> Map<String, Value> {
@@ -183,5 +200,28 @@ mod tests {
         assert_eq!(field(1, "trace_id").as_deref(), Some("0193a5b00000700080000000000000aa"));
         assert_eq!(field(2, "trace_id"), None);
         assert_eq!(field(2, "level").as_deref(), Some("WARN"));
+    }
+
+    #[test]
+    fn a_line_about_another_run_than_what_is_around_it_is_of_that_runs_trace() {
+        const ONE: &str = "0193a5b0-0000-7000-8000-0000000000aa";
+        const OTHER: &str = "0193a5b0-0000-7000-8000-0000000000bb";
+        const TRACE: Option<&str> = Some("0193a5b00000700080000000000000bb");
+        let lines = logged(|| {
+            let one = tracing::info_span!("process", run = ONE, district = "one-isd", trace_id = "t", span_id = "s");
+            let group = tracing::info_span!("process", district = "other-isd", trace_id = "t", span_id = "s");
+            one.in_scope(|| tracing::warn!(run = OTHER, "of another run"));
+            one.in_scope(|| tracing::warn!(run = ONE, "of the same run"));
+            group.in_scope(|| {
+                tracing::info_span!("run", run = OTHER).in_scope(|| tracing::warn!("of one of several"));
+                tracing::warn!("of them all");
+            });
+        });
+        let of =
+            |line: usize| ["trace_id", "span_id", "district"].map(|name| lines[line].get(name).and_then(Value::as_str));
+        assert_eq!(of(0), [TRACE, None, None]);
+        assert_eq!(of(1), [Some("t"), Some("s"), Some("one-isd")]);
+        assert_eq!(of(2), [TRACE, None, Some("other-isd")]);
+        assert_eq!(of(3), [Some("t"), Some("s"), Some("other-isd")]);
     }
 }

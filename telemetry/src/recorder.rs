@@ -32,6 +32,18 @@ pub struct Metrics {
 /// knows by itself stands in for it, or an alert on restarts would never fire there.
 const STARTED: &str = "rollcall_process_start_time_seconds";
 
+/// A series that was set to "not a number" is one that was taken back, which the library cannot: it is left out.
+pub(crate) fn told(handle: &PrometheusHandle) -> String {
+    let text = handle.render();
+    if !text.contains(GONE) {
+        return text;
+    }
+    text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(GONE)).collect()
+}
+
+/// How the value of such a series stands at the end of its line.
+const GONE: &str = " NaN";
+
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Metrics")
@@ -74,7 +86,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         self.process.collect();
         metrics::gauge!(STARTED).set(self.started.timestamp_millis() as f64 / 1000.0);
-        self.handle.render()
+        told(&self.handle)
     }
 
     /// Keeps histograms small between scrapes.

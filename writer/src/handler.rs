@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
-    handler::{Fate, Handler},
+    handler::{Fate, Handler, of_run},
     message::{Applied, Body, Message, Release, StudentEvents},
     telemetry::metric,
 };
 use rollcall_store::{Store, plan::BatchOutcome};
+use tracing::Instrument as _;
 
 use crate::error::WriteError;
 
@@ -102,7 +103,8 @@ impl Handler for WriteHandler {
         }
         let mut fates = vec![Fate::Done; messages.len()];
         for (first, batches) in runs {
-            let Err(error) = self.write_together(first, &batches).await else { continue };
+            let written = self.write_together(first, &batches).instrument(of_run(first)).await;
+            let Err(error) = written else { continue };
             // Whatever is away is away for each of them.
             let waits = error.fate().if_waiting()?;
             let of_run = messages.iter().zip(&mut fates).filter(|(message, _)| message.run == first.run);

@@ -2,7 +2,10 @@
 //! held by the store's conformance tests and by the end-to-end ones.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use rollcall_proto::{
     bus::embedded::EmbeddedBus,
@@ -14,6 +17,8 @@ use rollcall_proto::{
 };
 use rollcall_store::{Store, secret::Keyring};
 use rollcall_writer::WriteHandler;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt as _};
 
 struct House {
     _dir: tempfile::TempDir,
@@ -46,4 +51,40 @@ async fn events_of_a_run_that_is_not_there_are_tried_again_and_not_written() {
     let events = StudentEvents { batch: 0, run_seq: 1, status: Status::Enrolled, events: Vec::new() };
     let fate = house.handler.handle(message(Body::Students(events))).await;
     assert!(matches!(fate, Fate::Retry(retry) if retry.reason == "write-failed" && !retry.free));
+}
+
+/// Which runs spans were opened for.
+#[derive(Clone, Default)]
+struct Runs(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Runs {
+    fn on_new_span(&self, attributes: &tracing::span::Attributes<'_>, _: &tracing::Id, _: Context<'_, S>) {
+        if attributes.metadata().name() == "run" {
+            attributes.record(&mut self.clone());
+        }
+    }
+}
+
+impl Visit for Runs {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "run" {
+            self.0.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_group_is_of_the_run_it_is_done_for() {
+    let runs = Runs::default();
+    let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(runs.clone()));
+    let house = house().await;
+    let events = StudentEvents { batch: 0, run_seq: 1, status: Status::Enrolled, events: Vec::new() };
+    let messages = [(); 2].map(|()| message(Body::Students(events.clone())));
+    let own: Vec<String> = messages.iter().map(|message| message.run.to_string()).collect();
+    // Neither run is there, and the first that goes wrong ends the group.
+    let [first, second] = messages;
+    house.handler.handle_together(vec![first.clone(), second.clone()]).await;
+    house.handler.handle_together(vec![second, first]).await;
+    let opened = runs.0.lock().unwrap();
+    assert!(own.iter().all(|run| opened.contains(run)), "{own:?}: {opened:?}");
 }

@@ -30,6 +30,19 @@ pub fn search_secrets(place: &str, text: &str, secrets: &BTreeSet<String>) -> Ve
     secrets.iter().filter(stands).map(|secret| format!("{place}: a secret of {} letters", secret.len())).collect()
 }
 
+/// Lines of a log that name a run and another trace than its own: the id of a run's trace is the run's.
+pub fn of_another_trace(place: &str, log: &str) -> Vec<String> {
+    let wrong = |line: &&str| {
+        let Ok(fields) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+        let run = fields["run"].as_str().and_then(|run| uuid::Uuid::try_parse(run).ok());
+        run.is_some_and(|run| fields["trace_id"] != run.simple().to_string())
+    };
+    let lines = log.lines().filter(|line| line.contains("\"run\":\"")).filter(wrong);
+    lines
+        .map(|line| format!("{place}: another run's trace in {}", line.chars().take(400).collect::<String>()))
+        .collect()
+}
+
 /// What the store knows of anybody: words of five letters and more, and dates of birth.
 ///
 /// # Panics
@@ -127,6 +140,16 @@ pub fn sis_secrets(sis: &Sandbox, client_id: &str, client_secret: &str) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_a_run_is_of_its_trace() {
+        let run = "0193a5b0-0000-7000-8000-0000000000aa";
+        let line = |trace: &str| format!(r#"{{"message":"x","run":"{run}","trace_id":"{trace}"}}"#);
+        let own = line("0193a5b00000700080000000000000aa");
+        assert_eq!(of_another_trace("log", &format!("text\n{own}\n{{\"message\":\"y\"}}")), [] as [String; 0]);
+        let none = format!(r#"{{"message":"x","run":"{run}"}}"#);
+        assert_eq!(of_another_trace("log", &format!("{}\n{none}", line("0193a5b00000700080000000000000bb"))).len(), 2);
+    }
 
     #[test]
     fn a_secret_is_found_in_any_form_and_in_the_midst_of_a_word() {

@@ -55,11 +55,9 @@ pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
         let before = statuses(&house.students().await);
         house.sis.set_quirks(case.quirks.clone());
         house.replace_worker(Role::Fetcher);
-        // Nobody leaves, not even for a moment, but those whom the source itself takes out.
-        let stay = before.iter().filter(|(id, status)| {
-            status.as_str() != "INACTIVE" && !case.touched.iter().any(|touched| touched.to_string() == **id)
-        });
-        let stay = stay.map(|(id, _)| id.clone()).collect();
+        // Nobody is anything else, not even for a moment, but those whom the source itself changes.
+        let stay = before.iter().filter(|(id, _)| !case.touched.iter().any(|touched| touched.to_string() == **id));
+        let stay = stay.map(|(id, status)| (id.clone(), BTreeSet::from([status.clone()]))).collect();
         let watch = house.is_scaled_out().then(|| Watch::begin(&house.services().database, DISTRICT, stay));
         let run = house.night().await;
         if let Some(watch) = watch {

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::{
     Answer, District, Process, RunRow, binary, canaries,
     deployed::{self, Deployed},
+    overheard::Overheard,
     process::signal,
     roster,
     roster::StudentRow,
@@ -85,6 +86,8 @@ pub struct House {
     /// Settings of workers alone, in place of those of the installation.
     pub worker_settings: Vec<(String, String)>,
     place: Place,
+    /// What workers say beside their logs, where they are on servers.
+    overheard: Option<Overheard>,
     /// The SIS.
     pub sis: Sandbox,
     /// What the district file is written from.
@@ -103,7 +106,8 @@ impl House {
     /// Scaled out on these servers.
     pub async fn on(servers: Servers, config: SandboxConfig) -> Self {
         let services = Services::on(servers).await;
-        let house = Self::build(config, |_| Place::ScaledOut(Box::new(services))).await;
+        let mut house = Self::build(config, |_| Place::ScaledOut(Box::new(services))).await;
+        house.overheard = Some(Overheard::start().await);
         house.rollcall(&["migrate"]).await.expect_code(0);
         house.apply().await;
         house
@@ -142,6 +146,7 @@ impl House {
             started: 0,
             worker_settings: Vec::new(),
             place,
+            overheard: None,
             sis,
             district,
             extra: Vec::new(),
@@ -265,9 +270,13 @@ impl House {
         let name = format!("{}-{}", role.word(), self.started);
         self.started += 1;
         let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings: Vec<_> =
-            self.settings().into_iter().chain(self.worker_settings.iter().cloned()).chain(own).collect();
-        let worker = Process::start(&name, self.folder.path(), &["-v", "worker", role.word()], &settings);
+        let told = self.overheard.iter().flat_map(Overheard::settings).chain(self.settings());
+        let settings: Vec<_> = told.chain(self.worker_settings.iter().cloned()).chain(own).collect();
+        let mut args = vec!["-v", "worker", role.word()];
+        if self.overheard.is_some() {
+            args.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let worker = Process::start(&name, self.folder.path(), &args, &settings);
         self.workers.push((role, worker));
     }
 
@@ -295,6 +304,7 @@ impl House {
 
     /// Tells all workers to stop, and waits until they have.
     pub async fn stop_workers(&mut self) {
+        self.ask_for_metrics().await;
         for (_, worker) in &self.workers {
             signal(worker.id(), "TERM");
         }
@@ -423,20 +433,37 @@ impl House {
     /// Ends the workers and removes the virtual host and the database.
     ///
     /// # Panics
-    /// When a log of its processes names a child, or holds a secret.
+    /// When a log of its processes, a span, a metric or a message's header names a child, or holds a secret.
     pub async fn close(mut self) {
+        self.ask_for_metrics().await;
         self.workers.clear();
-        self.check_logs().await;
+        self.check_secrecy().await;
         self.sis.shutdown().await;
         if let Place::ScaledOut(services) = self.place {
             services.close().await;
         }
     }
 
-    /// What the store knows of anybody is in no log of what was started here, nor is any secret.
-    async fn check_logs(&self) {
+    async fn ask_for_metrics(&mut self) {
+        let Some(overheard) = &mut self.overheard else { return };
+        for (_, worker) in &self.workers {
+            overheard.ask(worker).await;
+        }
+    }
+
+    /// What comes out beside logs, by place: texts of spans, metrics, headers of messages.
+    pub async fn told(&self) -> Vec<(String, String)> {
+        let mut told = self.overheard.as_ref().map(Overheard::texts).unwrap_or_default();
+        if let Place::ScaledOut(services) = &self.place {
+            let headers = services.overheard().await.into_iter().map(|row| row.to_string() + "\n");
+            told.push(("headers of messages".to_owned(), headers.collect()));
+        }
+        told
+    }
+
+    /// What the store knows of anybody is in nothing that came out of what was started here, nor is any secret.
+    async fn check_secrecy(&self) {
         let facts = match &self.place {
-            Place::ScaledOut(services) if services.database.is_closed() => BTreeSet::new(),
             Place::ScaledOut(services) => canaries::facts(&services.database).await,
             Place::Embedded(dir) => canaries::facts_in(&dir.join("store.db")).await,
             Place::Deployed(_) => self.names().await,
@@ -445,8 +472,12 @@ impl House {
         let search = |(place, text): &(String, String)| {
             [canaries::search(place, text, &facts), canaries::search_secrets(place, text, &secrets)].concat()
         };
-        let told: Vec<String> = self.logs().iter().flat_map(search).collect();
-        assert!(told.is_empty(), "what must be in no log: {}", told.join("\n"));
+        let (logs, told) = (self.logs(), self.told().await);
+        let strangers: Vec<String> =
+            logs.iter().flat_map(|(place, log)| canaries::of_another_trace(place, log)).collect();
+        assert!(strangers.is_empty(), "{}", strangers.join("\n"));
+        let told: Vec<String> = logs.iter().chain(&told).flat_map(search).collect();
+        assert!(told.is_empty(), "what must not come out: {}", told.join("\n"));
     }
 
     /// Every secret of this installation and of its SIS, tokens among them.

@@ -23,6 +23,7 @@ pub mod district;
 pub mod house;
 pub mod ledger;
 pub mod local;
+pub mod overheard;
 pub mod pair;
 pub mod points;
 pub mod private;

@@ -14,7 +14,7 @@ use crate::{
     roster::{Facts, facts_of},
     services::Servers,
     until,
-    watch::{Watch, enrolled_throughout},
+    watch::{Watch, statuses_of},
 };
 
 /// The twin.
@@ -125,7 +125,7 @@ impl Pair {
         self.next_night().await;
         prepare(&mut self.house).await;
         let database = self.house.services().database.clone();
-        let watch = Watch::begin(&database, DISTRICT, enrolled_throughout(&self.house.sis, &[1, 2]));
+        let watch = Watch::begin(&database, DISTRICT, statuses_of(&self.house.sis, &[1, 2]));
         let run = self.house.begin().await;
         let beside = tokio::spawn(begin_twin(self.house.folder().to_owned(), self.house.settings()));
         disturb(&mut self.house, &run).await;

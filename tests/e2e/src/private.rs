@@ -56,6 +56,28 @@ impl PrivateServers {
         (servers, port)
     }
 
+    /// Starts both, each of which speaks TLS too on a port of `localhost` with this certificate and key (PEM). Returns the ports of
+    /// the broker and of the database.
+    pub fn start_tls(certificate: &str, key: &str) -> (Self, [u16; 2]) {
+        let servers = Self::nowhere();
+        let folder = servers.home.path().join("tls");
+        std::fs::create_dir(&folder).expect("a directory");
+        std::fs::write(folder.join("cert.pem"), certificate).expect("a file");
+        std::fs::write(folder.join("key.pem"), key).expect("a file");
+        let [broker, database] = [free_port(), free_port()];
+        servers.shell(&format!(
+            "chmod 711 \"$home\"; broker_configure \"$home\"; cfg=$home/broker/cfg; cp \"$home\"/tls/*.pem \"$cfg\"; \
+             printf '%s\\n' 'listeners.ssl.default = 127.0.0.1:{broker}' \"ssl_options.certfile = $cfg/cert.pem\" \
+             \"ssl_options.keyfile = $cfg/key.pem\" 'ssl_options.verify = verify_none' >>\"$cfg/rabbitmq.conf\"; \
+             chmod 600 \"$home/tls/key.pem\" \"$cfg/key.pem\"; \
+             if ((EUID == 0)); then chown -R \"$(broker_account)\" \"$cfg\"; chown -R \"$(database_account)\" \"$home/tls\"; fi; \
+             broker_start \"$home\"; export PGPORT={database}; \
+             database_start \"$home\" \"listen_addresses = '127.0.0.1'\" 'port = {database}' 'fsync = off' 'ssl = on' \
+             \"ssl_cert_file = '$home/tls/cert.pem'\" \"ssl_key_file = '$home/tls/key.pem'\""
+        ));
+        (servers, [broker, database])
+    }
+
     /// Starts both, all data of the database (its log too) on a disk of so many megabytes.
     pub fn start_on_a_small_disk(megabytes: u32) -> Self {
         let mut servers = Self::nowhere();

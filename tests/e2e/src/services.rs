@@ -20,6 +20,12 @@ const EXCHANGE: &str = "rollcall";
 /// The queue that keeps copies.
 const TAP: &str = "tap";
 
+/// The queue that keeps copies of the last messages published, within bounds, and the broker's own exchange that gives them. It
+/// is beside Rollcall's: a message that no queue of Rollcall's wants still comes back.
+const OVERHEARD: &str = "overheard";
+const FIREHOSE: &str = "amq.rabbitmq.trace";
+const MOST_OVERHEARD: u32 = 1_000;
+
 /// Guards the making of roles, which are shared by all databases of a server.
 const ROLES_LOCK: i64 = 0x726f_6c65;
 
@@ -119,8 +125,23 @@ impl Services {
         create_database(&servers, &name).await;
         let database = servers.admin(&name).await;
         let services = Self { servers, name, database, broker: Client::new() };
-        services.ask(Method::PUT, &["vhosts", &services.name]).await;
+        services.overhear().await;
         services
+    }
+
+    /// Makes the virtual host, with copies of what is published in it.
+    async fn overhear(&self) {
+        self.tell(Method::PUT, &["vhosts", &self.name], &serde_json::json!({"tracing": true})).await;
+        let arguments = serde_json::json!({"x-max-length": MOST_OVERHEARD, "x-max-length-bytes": 16 << 20});
+        let queue = serde_json::json!({"durable": true, "arguments": arguments});
+        self.tell(Method::PUT, &["queues", &self.name, OVERHEARD], &queue).await;
+        let binding = serde_json::json!({"routing_key": "publish.#"});
+        self.tell(Method::POST, &["bindings", &self.name, "e", FIREHOSE, "q", OVERHEARD], &binding).await;
+    }
+
+    /// Headers of the messages published last; none where the broker has lost all it had.
+    pub async fn overheard(&self) -> Vec<serde_json::Value> {
+        self.headers(OVERHEARD, MOST_OVERHEARD).await
     }
 
     /// The state of a run, as the store has it; nothing while the database does not answer.
@@ -235,6 +256,26 @@ impl Services {
         self.tell(Method::PUT, &["queues", &self.name, queue], &other).await;
     }
 
+    /// Connections that programs have to this test's virtual host, and how many of them are over TLS.
+    ///
+    /// # Panics
+    /// When the management API answers otherwise than it should.
+    pub async fn broker_connections(&self) -> (usize, usize) {
+        let answer = self.ask(Method::GET, &["vhosts", &self.name, "connections"]).await;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
+        (rows.len(), rows.iter().filter(|row| row["ssl"] == true).count())
+    }
+
+    /// Connections that programs have to this test's database, and how many of them are over TLS.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn database_connections(&self) -> (i64, i64) {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) \
+                   WHERE datname = current_database() AND usename = $1";
+        sqlx::query_as(sql).bind(OWNER).fetch_one(&self.database).await.expect("the database answers")
+    }
+
     /// Deletes one queue.
     pub async fn delete_queue(&self, queue: &str) {
         self.ask(Method::DELETE, &["queues", &self.name, queue]).await;
@@ -296,7 +337,8 @@ impl Services {
     async fn queues(&self) -> Vec<String> {
         let answer = self.ask(Method::GET, &["queues", &self.name]).await;
         let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
-        rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect()
+        let names = rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned));
+        names.filter(|name| name != OVERHEARD).collect()
     }
 
     async fn ask(&self, method: Method, path: &[&str]) -> String {

@@ -5,13 +5,23 @@ use std::time::Duration;
 
 use rollcall_e2e::{
     House, Ledger, Pair, Role,
-    house::repetitions,
-    pair::until_pages_are_in,
+    house::{DISTRICT, repetitions},
+    pair::{small, until_pages_are_in},
     private::{PrivateServers, Stop},
     services::Servers,
     until,
 };
 use rollcall_sandbox::Quirks;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    failpoints::{ANEW, program},
+    web::site,
+};
+
+/// For what takes moments, on a machine with much to do.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Waits until the broker takes nothing more from whoever publishes.
 async fn until_blocked(pair_log: impl Fn() -> String) {
@@ -114,4 +124,64 @@ async fn a_topology_changed_under_the_feet_is_mended_or_named() {
     .await;
     pair.ledger.faults(faults);
     pair.end().await;
+}
+
+/// During an alarm, the site is asked once and a fetcher wants to tell of a run once. When it has passed, nobody asks the
+/// site for anything, and nobody gives the fetcher work: both have to find out by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_has_passed_is_over_for_who_has_nothing_to_publish() {
+    let servers = PrivateServers::start();
+    let mut house = House::on(servers.servers(), small(54)).await;
+    let (key, secret) = house.sis.campus_vendor();
+    std::fs::write(house.folder().join("vendor.secret"), secret).unwrap();
+    "oneroster".clone_into(&mut house.district.kind);
+    let vendor = format!("vendor_key = {key:?}\nvendor_secret = {{ file = \"vendor.secret\" }}\n");
+    house.district.base_url = house.sis.campus_base_url();
+    house.district.connection = format!("token_url = {:?}\n{vendor}", house.sis.campus_token_url());
+    house.district.tables = program(ANEW, "create-new");
+    house.apply().await;
+    house.start_workers(1);
+    let mut web = house.start("web", &["web", "--listen", "127.0.0.1:0"]);
+    let site = site(&web).await;
+    let get = async |path: &str| {
+        let answer = reqwest::get(site.join(path).unwrap()).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    };
+    let is_ready = || async { (get("health/ready").await?.0 == 200).then_some(()) };
+    until("the site to be ready", LIMIT, is_ready).await;
+
+    servers.control_broker("set_vm_memory_high_watermark absolute 1MB");
+    // What it cannot send, a fetcher sends again.
+    house.rollcall(&["run", DISTRICT]).await;
+    ask_for_flags(&house, &site).await;
+    let (status, reasons) = get("health/ready").await.unwrap();
+    assert_eq!((status, reasons.contains("broker-blocked")), (503, true), "{reasons}");
+    let fetcher = house.worker(Role::Fetcher);
+    until_blocked(|| fetcher.log()).await;
+
+    servers.control_broker("set_vm_memory_high_watermark 0.6");
+    until("the site to be ready again", LIMIT, is_ready).await;
+    let (_, metrics) = get("metrics").await.unwrap();
+    assert!(metrics.lines().any(|line| line == "rollcall_broker_blocked{role=\"web\"} 0"), "{metrics}");
+    let runs = house.runs().await;
+    let run = house.ended(runs[0]["run"].as_str().unwrap()).await;
+    assert_eq!((runs.len(), run.state.as_str()), (1, "succeeded"), "{run:#?}");
+    assert!(web.terminate(LIMIT).await.success());
+    house.close().await;
+}
+
+/// A program asks for all flags to be pushed, which the site remembers whatever the broker says.
+pub(super) async fn ask_for_flags(house: &House, site: &Url) {
+    let add = ["integrations", "add", "--district", DISTRICT, "--scope", "flags.write", "--format", "json", "Flags"];
+    let added = house.rollcall(&add).await.expect_code(0).json();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let form = json!({
+        "grant_type": "client_credentials",
+        "client_id": added[0]["client_id"], "client_secret": added[0]["client_secret"],
+    });
+    let token = client.post(site.join("oauth2/token").unwrap()).form(&form).send().await.unwrap();
+    let token: Value = token.json().await.unwrap();
+    let push = client.post(site.join("api/v1/flags/push").unwrap());
+    let asked = push.bearer_auth(token["access_token"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(asked.status().as_u16(), 202);
 }

@@ -3,9 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read as _,
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rollcall_e2e::{
     House, Role, canaries,
@@ -374,4 +376,61 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
     let found: Vec<String> = shown.iter().flat_map(search).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
     house.close().await;
+}
+
+/// Every installation on servers is listened to, and searched when it closes: that hears what it should. The district's own id
+/// stands in all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_workers_tell_beside_their_logs_is_listened_to() {
+    let mut house = House::scaled_out(SandboxConfig { students: 60, ..district() }).await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    house.stop_workers().await;
+    let told = house.told().await;
+    let planted = BTreeSet::from([DISTRICT.to_owned()]);
+    for place in ["spans", "metrics of fetcher-0", "headers of messages"] {
+        let text = told.iter().find(|(of, _)| of == place).map(|(_, text)| text.as_str()).unwrap();
+        assert_eq!(canaries::search_secrets(place, text, &planted).len(), 1, "{place}: {text}");
+    }
+    for place in ["metrics of classifier-1", "metrics of writer-2"] {
+        let text = told.iter().find(|(of, _)| of == place).map(|(_, text)| text.as_str()).unwrap();
+        assert!(text.contains("rollcall_messages_total"), "{place}: {text}");
+    }
+    house.close().await;
+}
+
+/// As docs/THREATS.md says of the broker's disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_on_the_broker_names_children_and_no_secret() {
+    let mut house = House::scaled_out(SandboxConfig { students: 60, ..district() }).await;
+    house.services().tap().await;
+    house.start_workers(1);
+    assert_eq!(house.night().await.state, "succeeded");
+    let messages = house.services().tapped().await;
+    let mut lies = String::new();
+    for message in &messages {
+        unpack(&STANDARD.decode(message["payload"].as_str().unwrap()).unwrap(), &mut lies);
+        lies += &message.to_string();
+    }
+    let facts = canaries::facts(&house.services().database).await;
+    let told = canaries::search("the broker", &lies, &facts);
+    assert!(told.len() > 50, "the messages can be read: {} facts in {} of them", told.len(), messages.len());
+    let secrets = house.secrets();
+    assert!(secrets.len() > 4, "{}", secrets.len());
+    assert_eq!(canaries::search_secrets("the broker", &lies, &secrets), [] as [String; 0]);
+    house.close().await;
+}
+
+/// Bytes as text, and what is packed in them by zstd, however deep.
+fn unpack(bytes: &[u8], into: &mut String) {
+    const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    *into += &String::from_utf8_lossy(bytes);
+    into.push('\n');
+    for at in bytes.windows(FRAME.len()).enumerate().filter(|(_, window)| *window == FRAME).map(|(at, _)| at) {
+        let mut plain = Vec::new();
+        let frame = zstd::Decoder::new(&bytes[at..]).unwrap().single_frame().read_to_end(&mut plain);
+        if frame.is_ok() {
+            unpack(&plain, into);
+        }
+    }
 }

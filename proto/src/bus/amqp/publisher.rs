@@ -3,9 +3,12 @@
 //! Whatever waits is sent in one batch, and the next batch only when every confirm of this one is in. That barrier is
 //! what makes returned messages reliable: the client library hands a returned message to whichever confirm comes next,
 //! so only the batch as a whole, and the message's own id, tell which it was.
+//!
+//! A connection that the broker has blocked is looked at until it is not any more, also where nothing is published.
 
 use std::{
     collections::HashSet,
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -42,7 +45,7 @@ const CONFIRM: Duration = Duration::from_secs(30);
 const LINKS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a wait for confirms looks whether the broker has blocked the connection.
+/// How often a wait looks whether the broker has blocked the connection, or still has.
 const BLOCKED_POLL: Duration = Duration::from_millis(200);
 
 /// A way to the task. It ends when the last one is dropped.
@@ -100,13 +103,35 @@ struct Task {
 impl Task {
     async fn run(mut self, mut incoming: mpsc::Receiver<Request>) {
         let mut requests = Vec::with_capacity(REQUESTS);
-        while incoming.recv_many(&mut requests, REQUESTS).await > 0 {
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = incoming.recv_many(&mut requests, REQUESTS) => taken,
+                () = self.passed() => {
+                    note(&self.blocked, false);
+                    continue;
+                }
+            };
+            if taken == 0 {
+                return;
+            }
             let messages: Vec<&Outgoing> = requests.iter().flat_map(|request| &request.messages).collect();
             let result = self.publish(&messages).await;
             for request in requests.drain(..) {
                 // Who stopped waiting publishes again, or gets its own message again.
                 drop(request.reply.send(answer(&request.messages, &result)));
             }
+        }
+    }
+
+    /// Waits, where the broker is noted to accept nothing, until it does again. Whether it would of a connection that is
+    /// gone, only the next one can tell.
+    async fn passed(&self) {
+        if !self.blocked.load(Ordering::Relaxed) {
+            return pending().await;
+        }
+        while self.link.as_ref().is_some_and(|link| link.is_up() && link.is_blocked()) {
+            sleep(BLOCKED_POLL).await;
         }
     }
 
@@ -209,19 +234,27 @@ async fn send(link: &PublishLink, batch: &[&Outgoing], blocked: &AtomicBool) -> 
         tokio::select! {
             biased;
             result = &mut sending => {
-                if blocked.swap(false, Ordering::Relaxed) {
-                    consuming::set_blocked(false);
-                }
+                note(blocked, false);
                 return result;
             }
             _ = poll.tick() => if link.is_blocked() {
-                if !blocked.swap(true, Ordering::Relaxed) {
-                    consuming::set_blocked(true);
-                    tracing::warn!("The broker accepts no messages until its memory or disk alarm has passed.");
-                }
+                note(blocked, true);
                 return Err(LinkError::Blocked);
             },
         }
+    }
+}
+
+/// Whether the broker accepts nothing, and a line where that has changed.
+fn note(noted: &AtomicBool, blocked: bool) {
+    if noted.swap(blocked, Ordering::Relaxed) == blocked {
+        return;
+    }
+    consuming::set_blocked(blocked);
+    if blocked {
+        tracing::warn!("The broker accepts no messages until its memory or disk alarm has passed.");
+    } else {
+        tracing::info!("The broker accepts messages again.");
     }
 }
 

@@ -88,8 +88,8 @@ pub(super) async fn attend_together(post: &Post, deliveries: Vec<Delivery>) -> V
     let taken = post.take(&messages.iter().collect::<Vec<_>>(), left.first().and_then(Delivery::origin));
     let spans: Vec<Span> =
         left.iter().zip(&messages).map(|(delivery, message)| span(post, delivery, Some(message), &taken)).collect();
-    let together = unpanicked(timeout(post.limit, post.handler.handle_together(messages)));
-    let together = together.instrument(spans.first().cloned().unwrap_or_else(Span::none));
+    let group = span_of_group(post, &messages, &taken);
+    let together = unpanicked(timeout(post.limit, post.handler.handle_together(messages))).instrument(group);
     let fates = within(taken.span(), together).await;
     if fates.is_err() {
         taken.panicked();
@@ -155,6 +155,31 @@ fn span(post: &Post, delivery: &Delivery, message: Option<&Message>, taken: &Tak
             span.record("trace_id", context.trace_id());
             span.record("span_id", context.span_id());
         }
+    }
+    span
+}
+
+/// For log lines of messages that are handled together: how many, and the run and district that all of them are of. What
+/// is done for one run alone, the handler does within [`of_run`](crate::handler::of_run).
+fn span_of_group(post: &Post, messages: &[Message], taken: &Taken) -> Span {
+    let first = messages.first();
+    let run = first.map(|first| first.run).filter(|run| messages.iter().all(|message| message.run == *run));
+    let district = first.map(|first| &first.district);
+    let district = district.filter(|district| messages.iter().all(|message| message.district == **district));
+    let span = tracing::info_span!(
+        "process",
+        messaging.destination.name = post.queue.name(),
+        messages = messages.len(),
+        run = run.map(tracing::field::display),
+        district = district.map(tracing::field::display),
+        trace_id = Empty,
+        span_id = Empty,
+    );
+    if let Some(own) = taken.span().map(Spanned::span_context) {
+        span.record("trace_id", tracing::field::display(own.trace_id()));
+        span.record("span_id", tracing::field::display(own.span_id()));
+    } else if let Some(run) = run {
+        span.record("trace_id", TraceContext::of_run(run).trace_id());
     }
     span
 }
