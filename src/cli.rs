@@ -47,8 +47,8 @@ impl Cli {
     pub(crate) fn read() -> Self {
         let cli = Self::parse();
         let is_trace = matches!(cli.verb, Verb::Runs(RunsVerb::Trace { .. }));
-        if cli.global.format == Format::Html && !is_trace {
-            let error = "--format html is for `runs trace`; this prints table, json or csv";
+        if matches!(cli.global.format, Format::Html | Format::Svg) && !is_trace {
+            let error = "--format html and svg are for `runs trace`; this prints table, json or csv";
             Self::command().error(ErrorKind::ArgumentConflict, error).exit();
         }
         cli

@@ -222,14 +222,27 @@ fn layered(file: Figment, environment: Figment) -> Result<Sources, Box<figment::
 fn describe(error: &figment::Error, file: &Path) -> anyhow::Error {
     use figment::error::Kind;
     let key = error.path.join(".");
+    let is_of_file = error.metadata.as_ref().is_none_or(|of| matches!(of.source, Some(figment::Source::File(_))));
+    // What cannot be read, as the person has written it.
+    let named = if is_of_file {
+        format!("{}: `{key}`", file.display())
+    } else {
+        format!("ROLLCALL_{} (`{key}`)", key.to_ascii_uppercase())
+    };
     match &error.kind {
         Kind::UnknownField(name, expected) => {
             anyhow::anyhow!("{}: unknown key `{name}`; keys are {}", file.display(), expected.join(", "))
         }
-        Kind::InvalidType(_, expected) if expected == "u32" => anyhow::anyhow!("`{key}` must be a whole number"),
-        Kind::InvalidType(_, expected) => anyhow::anyhow!("`{key}` must be {expected}"),
-        Kind::Message(message) => anyhow::anyhow!("{}: {}", file.display(), first_line(message)),
-        _ => anyhow::anyhow!("`{key}` cannot be read"),
+        Kind::MissingField(name) => anyhow::anyhow!("{}: `{name}` is missing", file.display()),
+        Kind::InvalidType(_, expected) if expected == "u32" => anyhow::anyhow!("{named} must be a whole number"),
+        Kind::InvalidType(_, expected) => anyhow::anyhow!("{named} must be {expected}"),
+        Kind::UnknownVariant(_, expected) => anyhow::anyhow!("{named} must be one of {}", expected.join(", ")),
+        // The file as a whole; its first line says where, the next ones repeat what stands there.
+        Kind::Message(message) if message.starts_with("TOML parse error") => {
+            anyhow::anyhow!("{}: {}", file.display(), first_line(message))
+        }
+        _ if error.path.last().is_some_and(|key| key.ends_with("url")) => anyhow::anyhow!("{named} is no URL"),
+        _ => anyhow::anyhow!("{named} cannot be read"),
     }
 }
 

@@ -2,20 +2,21 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rollcall_classifier::ClassifierConfig;
 use rollcall_proto::{
     bus::{
-        SharedBus,
+        BusError, SharedBus,
         amqp::{AmqpBus, AmqpConfig},
         embedded::EmbeddedBus,
     },
     clock::{SharedClock, SystemClock},
     id::{DistrictId, RunId},
 };
-use rollcall_store::{Store, audit::AuditEntry, secret::Keyring};
+use rollcall_store::{Store, StoreError, audit::AuditEntry, secret::Keyring};
 
 use crate::{
+    again::{Again, quoted},
     cli::{Format, Global},
     config::{self, Backend, Settings},
     host::HostLock,
@@ -30,6 +31,18 @@ pub(crate) struct Context {
     embedded: Option<Arc<EmbeddedBus>>,
     pub(crate) clock: SharedClock,
     pub(crate) format: Format,
+    /// What commands to type next repeat.
+    pub(crate) again: Again,
+    dir_is_repeated: bool,
+}
+
+/// What a command has to do with the embedded directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Works on the store that is there: a mistyped directory is not made.
+    Found,
+    /// Makes it, where there is none.
+    Made,
 }
 
 /// What a command has to do with the broker.
@@ -44,30 +57,40 @@ enum Broker {
 }
 
 impl Context {
-    /// Opens what the settings name, with the machine's clock.
+    /// Opens what the settings name, with the machine's clock. An embedded store has to be there.
     pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
-        Self::open_with(global, Settings::load(global)?, Arc::new(SystemClock)).await
+        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), (Broker::Used, Place::Found)).await
+    }
+
+    /// As [`Context::open`], for who begins with nothing: an embedded store that is not there is made.
+    pub(crate) async fn open_or_make(global: &Global) -> anyhow::Result<Self> {
+        Self::make_with(global, Settings::load(global)?, Arc::new(SystemClock)).await
     }
 
     /// As [`Context::open`], leaving the broker as it is found: a queue that is missing stays missing.
     pub(crate) async fn open_looking(global: &Global) -> anyhow::Result<Self> {
-        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), Broker::Seen).await
+        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), (Broker::Seen, Place::Found)).await
     }
 
     /// As [`Context::open`], for what the store alone knows: the broker may be away.
     pub(crate) async fn open_store(global: &Global) -> anyhow::Result<Self> {
-        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), Broker::Spared).await
+        Self::open_as(global, Settings::load(global)?, Arc::new(SystemClock), (Broker::Spared, Place::Found)).await
     }
 
-    /// Opens what `settings` name.
-    pub(crate) async fn open_with(global: &Global, settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
-        Self::open_as(global, settings, clock, Broker::Used).await
+    /// As [`Context::open_or_make`], with settings and clock of the caller's.
+    pub(crate) async fn make_with(global: &Global, settings: Settings, clock: SharedClock) -> anyhow::Result<Self> {
+        Self::open_as(global, settings, clock, (Broker::Used, Place::Made)).await
     }
 
-    async fn open_as(global: &Global, settings: Settings, clock: SharedClock, broker: Broker) -> anyhow::Result<Self> {
+    async fn open_as(
+        global: &Global,
+        settings: Settings,
+        clock: SharedClock,
+        (broker, place): (Broker, Place),
+    ) -> anyhow::Result<Self> {
         let (store, bus, embedded): (Store, SharedBus, _) = match &settings.backend {
             Backend::Embedded(dir) => {
-                let (store, bus) = open_embedded(dir, &settings).await?;
+                let (store, bus) = open_embedded(dir, &settings, place).await?;
                 (store, Arc::clone(&bus) as _, Some(bus))
             }
             Backend::ScaledOut { .. } => {
@@ -75,7 +98,8 @@ impl Context {
                 (store, Arc::new(bus), None)
             }
         };
-        Ok(Self { settings, store, bus, embedded, clock, format: global.format })
+        let (format, again, dir_is_repeated) = (global.format, Again::of(global), global.dir.is_some());
+        Ok(Self { settings, store, bus, embedded, clock, format, again, dir_is_repeated })
     }
 
     /// Becomes the host of the embedded directory, if no other process is: takes the lock, and gives work that an
@@ -112,6 +136,16 @@ impl Context {
         }
     }
 
+    /// The command that hosts the embedded directory.
+    pub(crate) fn serve(&self) -> String {
+        match self.dir() {
+            Some(dir) if !self.dir_is_repeated => {
+                self.again.command(&format!("serve --dir {}", quoted(&dir.to_string_lossy())))
+            }
+            _ => self.again.command("serve"),
+        }
+    }
+
     /// The embedded directory, if this is embedded mode.
     pub(crate) fn dir(&self) -> Option<&Path> {
         match &self.settings.backend {
@@ -121,15 +155,45 @@ impl Context {
     }
 }
 
-async fn open_embedded(dir: &Path, settings: &Settings) -> anyhow::Result<(Store, Arc<EmbeddedBus>)> {
+fn has_store(dir: &Path) -> bool {
+    dir.join("store.db").exists()
+}
+
+fn no_store(dir: &Path) -> String {
+    format!(
+        "there is no store in {0}: --dir (or ROLLCALL_DIR) names the directory of one, ROLLCALL_DATABASE_URL and \
+         ROLLCALL_AMQP_URL name servers. `rollcall district apply FILE` makes a new store there",
+        dir.display()
+    )
+}
+
+async fn open_embedded(dir: &Path, settings: &Settings, place: Place) -> anyhow::Result<(Store, Arc<EmbeddedBus>)> {
+    let given = keyring(settings)?;
+    ensure!(place == Place::Made || has_store(dir), no_store(dir));
     create_private(dir).with_context(|| format!("creating the directory {}", dir.display()))?;
-    let key = match keyring(settings)? {
+    let key = match given {
         Some(key) => key,
-        None => Keyring::open_or_create(&dir.join("key"))?,
+        None => own_key(dir)?,
     };
     let store = Store::open_embedded(dir, key).await?;
     let bus = EmbeddedBus::open(&dir.join("bus.db")).await?;
     Ok((store, Arc::new(bus)))
+}
+
+/// The key beside the store, made with it. A store never gets another one: that would open nothing of what it has sealed.
+fn own_key(dir: &Path) -> anyhow::Result<Keyring> {
+    // In this order, since whoever makes both at this moment makes the key first.
+    let has_store = has_store(dir);
+    let path = dir.join("key");
+    ensure!(
+        path.exists() || !has_store,
+        "the key {0} is gone, and the store beside it is sealed: put it back, or name it by ROLLCALL_KEY or \
+         ROLLCALL_KEY_FILE. If it is lost, `(umask 077; rollcall key new >{1})` makes another; then apply each district \
+         again with its secrets",
+        path.display(),
+        quoted(&path.to_string_lossy())
+    );
+    Ok(Keyring::open_or_create(&path)?)
 }
 
 /// The directory holds student records: for its owner only.
@@ -149,19 +213,50 @@ async fn open_scaled_out(settings: &Settings, broker: Broker) -> anyhow::Result<
         "no key for secrets at rest: set ROLLCALL_KEY or ROLLCALL_KEY_FILE (make one with `rollcall key new`); every \
          process needs the same",
     )?;
-    let store = Store::connect(database_url, key, settings.database_connections).await?;
+    let store = Store::connect(database_url, key, settings.database_connections).await;
+    let store = store.map_err(|error| with_mend(error.into()))?;
     let config = AmqpConfig {
         declare: broker != Broker::Seen,
         certificate_authorities: amqp_ca.clone(),
         ..AmqpConfig::new(amqp_url.clone())
     };
-    let bus = if broker == Broker::Spared { AmqpBus::on_demand(config) } else { AmqpBus::connect(config).await? };
+    let bus = match broker {
+        Broker::Spared => AmqpBus::on_demand(config),
+        Broker::Used | Broker::Seen => AmqpBus::connect(config).await.map_err(|error| with_mend(error.into()))?,
+    };
     Ok((store, bus))
+}
+
+/// The error, with what to do about it where a server does not answer.
+pub(crate) fn with_mend(error: anyhow::Error) -> anyhow::Error {
+    match mend(&error) {
+        Some(mend) => error.context(format!("a server does not answer: {mend}")),
+        None => error,
+    }
+}
+
+/// What to do about a server that does not answer.
+pub(crate) fn mend(error: &anyhow::Error) -> Option<&'static str> {
+    let database = matches!(error.downcast_ref(), Some(StoreError::Unavailable { .. }));
+    let broker = matches!(error.downcast_ref(), Some(BusError::Unavailable { .. }));
+    if database {
+        Some(
+            "start the PostgreSQL that ROLLCALL_DATABASE_URL names, or correct the URL (`deploy/local up` starts one for \
+             trying things out, and prints its URL)",
+        )
+    } else if broker {
+        Some(
+            "start the RabbitMQ that ROLLCALL_AMQP_URL names, or correct the URL (`deploy/local up` starts one for trying \
+             things out, and prints its URL)",
+        )
+    } else {
+        None
+    }
 }
 
 fn keyring(settings: &Settings) -> anyhow::Result<Option<Keyring>> {
     Ok(match (&settings.key, &settings.key_file) {
-        (Some(text), _) => Some(Keyring::from_base64(text)?),
+        (Some(text), _) => Some(Keyring::from_base64(text)?.told_as("ROLLCALL_KEY (key)")),
         (None, Some(path)) => Some(Keyring::from_file(path)?),
         (None, None) => None,
     })

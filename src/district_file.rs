@@ -53,7 +53,8 @@ fn syntax(error: &toml::de::Error, text: &str) -> anyhow::Error {
     anyhow::anyhow!("line {line}: {}", error.message())
 }
 
-/// A structural error, with the key it is about and the line where that key stands.
+/// A structural error, with the key it is about and the line where that key stands; never the value, which may be a secret in
+/// the wrong place.
 fn located(error: &toml::de::Error, text: &str) -> anyhow::Error {
     let message = error.message();
     let shown = error.to_string();
@@ -62,11 +63,39 @@ fn located(error: &toml::de::Error, text: &str) -> anyhow::Error {
     let key = if message.starts_with("unknown field") { message.split('`').nth(1) } else { named };
     let line = key.and_then(|key| text.lines().position(|line| line.trim_start().starts_with(key)));
     let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+    let message = class(message, named.unwrap_or_default());
     match named {
         Some(_) => anyhow::anyhow!("{place}{path}: {message}"),
         None => anyhow::anyhow!("{place}{message}"),
     }
 }
+
+/// What an error says, without the value it is about. serde's own begin with a class, and end with what was expected; those of
+/// our own types ([`OWN`]) repeat nothing. Of any other, what it says is not known.
+fn class(message: &str, key: &str) -> String {
+    const KEYS: [&str; 3] = ["unknown field `", "missing field `", "duplicate field `"];
+    const VALUES: [(&str, &str); 4] = [
+        ("invalid type: ", "of another type"),
+        ("invalid value: ", "not a value that is taken"),
+        ("invalid length ", "of another length"),
+        ("unknown variant `", "not one of those there are"),
+    ];
+    let is_known =
+        KEYS.iter().any(|class| message.starts_with(class)) || OWN.iter().any(|own| message.starts_with(own));
+    if is_known {
+        return message.to_owned();
+    }
+    let class = VALUES.iter().find(|(class, _)| message.starts_with(class)).map(|(_, words)| *words);
+    match (class, message.rsplit_once(", expected ")) {
+        (Some(class), Some((_, expected))) => format!("{class}, expected {expected}"),
+        (Some(class), None) => class.to_owned(),
+        (None, _) if key.ends_with("url") => "this is no URL".to_owned(),
+        (None, _) => "its value cannot be read".to_owned(),
+    }
+}
+
+/// How errors begin that repeat no value.
+const OWN: [&str; 2] = ["a time of day is written", "a district id is"];
 
 fn connections(table: &mut Table) -> anyhow::Result<Vec<&mut Table>> {
     let list = match table.get_mut("connection") {

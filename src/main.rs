@@ -2,7 +2,14 @@
 //!
 //! Role: reads arguments and configuration, opens store and bus, calls the services. One file for each verb family in
 //! `verbs/`. Neighbours: all crates. Deliberately absent: anything a service decides.
+#![deny(clippy::print_stdout, reason = "it panics where nobody reads: `output::say!` prints")]
 
+/// Stands in place of the standard one, which panics where nobody reads standard error any more (`rollcall … 2>&1 | head`).
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::output::tell(format_args!($($text)*)) };
+}
+
+mod again;
 mod allocator;
 mod cli;
 mod config;
@@ -19,28 +26,31 @@ mod watch;
 
 use std::{io::Write as _, process::ExitCode};
 
+use again::Again;
+
 fn main() -> ExitCode {
     quiet_panics();
     let cli = cli::Cli::read();
+    let again = Again::of(&cli.global);
     if cli.verb.runs_long()
         && let Err(error) = allocator::few_arenas()
     {
         let how = "starting once more with few arenas (MALLOC_ARENA_MAX=2 in the environment makes it needless)";
-        return fail(&anyhow::Error::new(error).context(how));
+        return fail(&anyhow::Error::new(error).context(how), &again);
     }
     telemetry::start(&cli);
     if let Some(Err(error)) = config::failpoints().map(|text| rollcall_proto::failpoint::arm(&text)) {
-        return fail(&error.into());
+        return fail(&error.into(), &again);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::new(error).context("starting the async runtime")),
+        Err(error) => return fail(&anyhow::Error::new(error).context("starting the async runtime"), &again),
     };
     let spans = {
         let _entered = runtime.enter();
         telemetry::send_spans(&cli)
     };
-    let code = runtime.block_on(verbs::dispatch(cli)).unwrap_or_else(|error| fail(&error));
+    let code = runtime.block_on(verbs::dispatch(cli)).unwrap_or_else(|error| fail(&error, &again));
     telemetry::stop(spans);
     runtime.shutdown_background();
     code
@@ -56,14 +66,12 @@ fn quiet_panics() {
     }));
 }
 
-/// Tells what happened on standard error: the error, then its causes.
-fn fail(error: &anyhow::Error) -> ExitCode {
-    if output::nobody_reads(error) {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("rollcall: {error}");
+/// Tells what happened on standard error: the error, then its causes. Commands that they name are told with this line's own
+/// options.
+fn fail(error: &anyhow::Error, again: &Again) -> ExitCode {
+    eprintln!("rollcall: {}", again.text(&error.to_string()));
     for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+        eprintln!("  because: {}", again.text(&cause.to_string()));
     }
     ExitCode::FAILURE
 }

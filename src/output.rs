@@ -1,64 +1,73 @@
 //! How listings are printed: a table for people, one JSON document, or CSV. Nothing else goes to standard output.
 
 use std::{
-    error::Error,
     fmt,
     io::{self, Write},
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use crate::cli::Format;
 
-/// Nobody reads standard output any more. The way to tell it from a connection to a server that breaks while it is written to:
-/// the system has one error for both.
+/// Standard output. A reader that went away is none of a command's business: `rollcall … | head` does its work to the end, and
+/// its exit code is its own. Whatever else cannot be written (the disk is full) is an error, see [`Unwritten`].
 #[derive(Debug)]
-struct NobodyReads;
+struct Output<W>(W);
 
-impl fmt::Display for NobodyReads {
+/// What standard output could not take.
+#[derive(Debug)]
+struct Unwritten;
+
+impl fmt::Display for Unwritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads the output any more")
-    }
-}
-
-impl Error for NobodyReads {}
-
-/// Standard output, whose reader may go away: [`nobody_reads`] knows its errors.
-#[derive(Debug)]
-pub(crate) struct Output<W>(W);
-
-impl Output<io::StdoutLock<'static>> {
-    /// Standard output, for this thread alone.
-    pub(crate) fn standard() -> Self {
-        Self(io::stdout().lock())
+        f.write_str("the output could not be written")
     }
 }
 
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(marked)
+        unless_gone(self.0.write(bytes), bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(marked)
+        unless_gone(self.0.flush(), ())
     }
 }
 
-fn marked(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, NobodyReads),
-        _ => error,
+fn unless_gone<T>(written: io::Result<T>, all: T) -> io::Result<T> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(all),
+        other => other,
     }
 }
 
-/// Whether a command failed for its output alone: `rollcall … | head` is not a failure.
-pub(crate) fn nobody_reads(error: &anyhow::Error) -> bool {
-    let io = |cause: &(dyn Error + 'static)| {
-        cause.downcast_ref::<io::Error>()?.get_ref().map(|inner| inner.is::<NobodyReads>())
-    };
-    error.chain().any(|cause| io(cause) == Some(true))
+/// Has `write` write to standard output, all of it: what stays in the buffer would be lost without a word.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = Output(io::stdout().lock());
+    write(&mut out).and_then(|()| out.flush()).context(Unwritten)
+}
+
+/// Prints bytes as they are.
+pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    print_with(|out| out.write_all(bytes))
+}
+
+/// Prints a line, for [`say!`].
+pub(crate) fn line(text: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    print_with(|out| writeln!(out, "{text}"))
+}
+
+/// Prints a line on standard output, as `println!` does, which panics where nobody reads it.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+/// Says a line on standard error. Where nobody hears it, there is nobody to tell.
+pub(crate) fn tell(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A listing: named columns and rows of values in their order.
@@ -82,22 +91,27 @@ impl Listing {
 
     /// Prints it.
     pub(crate) fn print(&self, format: Format) -> anyhow::Result<()> {
-        self.write(format, Output::standard())
+        if matches!(format, Format::Html | Format::Svg) {
+            bail!("--format html and svg are for `runs trace`; this prints table, json or csv");
+        }
+        print_with(|out| self.write(format, out))
     }
 
-    fn write(&self, format: Format, mut out: impl Write) -> anyhow::Result<()> {
+    /// As [`Listing::print`], for what is not shown again: an error too where nobody reads it.
+    pub(crate) fn hand_over(&self, format: Format) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        self.write(format, &mut out).and_then(|()| out.flush()).context(Unwritten)
+    }
+
+    fn write(&self, format: Format, mut out: impl Write) -> io::Result<()> {
         match format {
-            Format::Table => writeln!(out, "{}", self.table())?,
             Format::Json => {
-                serde_json::to_writer_pretty(&mut out, &self.objects()).map_err(io::Error::from)?;
-                writeln!(out)?;
+                serde_json::to_writer_pretty(&mut out, &self.objects())?;
+                writeln!(out)
             }
-            Format::Csv => self.csv(&mut out)?,
-            Format::Html | Format::Svg => {
-                bail!("--format html and svg are for `runs trace`; this prints table, json or csv")
-            }
+            Format::Csv => self.csv(&mut out),
+            Format::Table | Format::Html | Format::Svg => writeln!(out, "{}", self.table()),
         }
-        Ok(out.flush()?)
     }
 
     fn objects(&self) -> Vec<Map<String, Value>> {
@@ -117,13 +131,21 @@ impl Listing {
     }
 
     /// As programs read it.
-    pub(crate) fn csv(&self, out: impl Write) -> anyhow::Result<()> {
+    pub(crate) fn csv(&self, out: impl Write) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
-        writer.write_record(&self.columns)?;
+        writer.write_record(&self.columns).map_err(as_io)?;
         for row in &self.rows {
-            writer.write_record(row.iter().map(text))?;
+            writer.write_record(row.iter().map(text)).map_err(as_io)?;
         }
-        Ok(writer.flush()?)
+        writer.flush()
+    }
+}
+
+/// The system's own error, where there is one: the library's conversion hides what kind it is of.
+fn as_io(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -177,16 +199,16 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
     }
 
-    /// A pipe whose reader is gone.
-    struct Gone;
+    /// A place that nothing can be written to.
+    struct Shut(io::ErrorKind);
 
-    impl Write for Gone {
+    impl Write for Shut {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
+            Err(self.0.into())
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+            Err(self.0.into())
         }
     }
 
@@ -195,11 +217,11 @@ mod tests {
         let mut listing = Listing::new(&["id"]);
         listing.push(vec![1.into()]);
         for format in [Format::Table, Format::Json, Format::Csv] {
-            let error = listing.write(format, Output(Gone)).unwrap_err();
-            assert!(nobody_reads(&error.context("of a command")), "{format:?}");
+            let mut gone = Output(Shut(io::ErrorKind::BrokenPipe));
+            assert!(listing.write(format, &mut gone).and_then(|()| gone.flush()).is_ok(), "{format:?}");
+            let full = listing.write(format, Output(Shut(io::ErrorKind::StorageFull))).unwrap_err();
+            assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{format:?}");
         }
-        let database = io::Error::from(io::ErrorKind::BrokenPipe);
-        assert!(!nobody_reads(&anyhow::Error::new(database).context("asking the database")));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::context::Context;
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     last: String,
+    shown: String,
 }
 
 /// How far a stage is.
@@ -27,12 +28,13 @@ struct Step {
 impl Progress {
     /// Bars where standard error is a terminal.
     pub(crate) fn new() -> Self {
-        Self { bar: std::io::stderr().is_terminal().then(spinner), last: String::new() }
+        Self { bar: std::io::stderr().is_terminal().then(spinner), last: String::new(), shown: String::new() }
     }
 
     /// Shows where the run stands.
     pub(crate) async fn show(&mut self, context: &Context, run: &Run) -> anyhow::Result<()> {
         let step = step(context, run).await?;
+        self.shown = format!("{} {} {:?}", step.name, step.done, step.of);
         match &self.bar {
             Some(bar) => draw(bar, &step),
             None => self.print(&step),
@@ -52,6 +54,19 @@ impl Progress {
             Some(of) => eprintln!("{}: {} of {of} {}", step.name, step.done, step.unit),
             None if step.done == 0 => eprintln!("{}", step.name),
             None => eprintln!("{}: {} {}", step.name, step.done, step.unit),
+        }
+    }
+
+    /// What was shown last: as long as it stays the same, nothing moves.
+    pub(crate) fn mark(&self) -> &str {
+        &self.shown
+    }
+
+    /// Says a line, above the bar where there is one.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
         }
     }
 

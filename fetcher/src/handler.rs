@@ -24,7 +24,7 @@ use rollcall_proto::{
     message::{self, Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    Earlier, HandedIn, Store, Unchanged,
+    Earlier, HandedIn, Store, StoreError, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
 };
 
@@ -127,7 +127,7 @@ impl FetchHandler {
         }
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(error) => return self.give_pull_up(message, work.connection, &error.explain()).await,
+            Err(why) => return self.give_pull_up(message, work.connection, &why).await,
         };
         let found = match opened.source.discover().await {
             Ok(found) => found,
@@ -168,7 +168,7 @@ impl FetchHandler {
         let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(error) => return self.page_lost(message, &job, &error.explain(), None).await,
+            Err(why) => return self.page_lost(message, &job, &why, None).await,
         };
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
@@ -415,17 +415,14 @@ impl FetchHandler {
         advance(&self.store, &self.bus, &message.district, message.run, self.clock.now()).await.map(drop)
     }
 
-    /// The outer error is the store's, to be retried; the inner one is the connection's own.
-    async fn open(&self, message: &Message, connection: ConnectionNo) -> Result<Result<Opened, SisError>, FetchError> {
+    /// The outer error is the store's, to be retried; the inner one says why the connection cannot be asked at all.
+    async fn open(&self, message: &Message, connection: ConnectionNo) -> Result<Result<Opened, String>, FetchError> {
         match self.sources.get(&message.district, message.run, connection).await {
             Ok(opened) => Ok(Ok(opened)),
-            Err(error) => match Arc::try_unwrap(error) {
-                Ok(FetchError::Sis(error)) => Ok(Err(error)),
-                Ok(error) => Err(error),
-                Err(shared) => match &*shared {
-                    FetchError::Sis(error) => Ok(Err(error.clone())),
-                    _ => Err(FetchError::Shared(shared)),
-                },
+            Err(error) => match (why_not(&error), Arc::try_unwrap(error)) {
+                (Some(why), _) => Ok(Err(why)),
+                (None, Ok(error)) => Err(error),
+                (None, Err(shared)) => Err(FetchError::Shared(shared)),
             },
         }
     }
@@ -454,6 +451,16 @@ impl FetchHandler {
             },
             _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),
         }
+    }
+}
+
+/// Why a connection cannot be opened, where trying again would end the same: what its file says, and a key that does not open
+/// its secrets.
+fn why_not(error: &FetchError) -> Option<String> {
+    match error {
+        FetchError::Sis(error) => Some(error.explain()),
+        FetchError::Store(error @ StoreError::Key(_)) => Some(error.to_string()),
+        _ => None,
     }
 }
 

@@ -441,3 +441,15 @@ async fn the_test_of_a_connection_names_each_step() {
     assert_eq!(steps.len(), 1);
     assert!(steps[0].mend.as_ref().unwrap().contains("https"), "{steps:?}");
 }
+
+/// Trying again would end the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_opens_nothing_gives_the_pull_up_at_once_and_says_which() {
+    let night = Night::new(&json!({})).await;
+    let fates = night.under_another_key().await;
+    assert!(matches!(fates.as_slice(), [Fate::Done]), "{fates:?}");
+    let pull = night.pull().await;
+    let reason = pull.reason.unwrap_or_default();
+    assert_eq!(pull.state, PullState::Failed, "{reason}");
+    assert!(reason.contains("not among those given") && reason.contains("another)"), "{reason}");
+}

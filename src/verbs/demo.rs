@@ -31,9 +31,11 @@ use rollcall_store::{
 use self::circle::Circle;
 use super::{run, sandbox, students, trace};
 use crate::{
+    again::quoted,
     cli::{Demo, Global},
     config::{Backend, Settings},
     context::Context,
+    output::say,
 };
 
 const DISTRICT: &str = "demo-isd";
@@ -113,10 +115,10 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         flag_requests_per_second: crate::config::FLAG_REQUESTS_PER_SECOND,
         campus: rollcall_flag_sync::partner::PartnerInterface::default(),
     };
-    let context = Context::open_with(global, settings, Arc::clone(&clock) as _).await?;
+    let context = Context::make_with(global, settings, Arc::clone(&clock) as _).await?;
     let secrets = ConnectionSecrets { client_secret: sis.client_secret().into(), ..ConnectionSecrets::default() };
     let district = apply(&context, &sandbox::district_file(DISTRICT, &sis), secrets).await?;
-    println!("A stand-in Skyward Qmlativ with {} invented students is up; nothing leaves this machine.", args.students);
+    say!("A stand-in Skyward Qmlativ with {} invented students is up; nothing leaves this machine.", args.students)?;
 
     let first = night(&context, &district, "First night: everything is new").await?;
     roster(&context, &district).await?;
@@ -128,15 +130,15 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
     clock.next_night();
     let third = night(&context, &district, "Third night: the SIS loses half of its students").await?;
     ensure!(third.state == RunState::Held, "the third night was not held but {}", third.state.as_str());
-    println!("  Nobody was touched: the roster is as the second night left it.");
+    say!("  Nobody was touched: the roster is as the second night left it.")?;
     roster(&context, &district).await?;
-    println!("\nThe first night, traced:\n{}", trace::text(&context, &first).await?);
+    say!("\nThe first night, traced:\n{}", trace::text(&context, &first).await?)?;
     sis.set_night(2);
     let circle = Circle::start(&context, &sis).await?;
     circle.show().await?;
-    closing(&place, args, &second, &third, began);
+    closing(&place, args, &second, &third, began)?;
     if args.keep {
-        circle.stay().await;
+        circle.stay().await?;
     }
     circle.stop().await;
     sis.shutdown().await;
@@ -158,11 +160,11 @@ async fn apply(context: &Context, file: &str, secrets: ConnectionSecrets) -> any
 }
 
 async fn night(context: &Context, district: &DistrictId, title: &str) -> anyhow::Result<Run> {
-    println!("\n{title}");
+    say!("\n{title}")?;
     let began = Instant::now();
     let ended = launched(context, district).await?;
     tell(context, &ended).await?;
-    println!("  took {:.2} s in all: {}", began.elapsed().as_secs_f64(), stages(&ended));
+    say!("  took {:.2} s in all: {}", began.elapsed().as_secs_f64(), stages(&ended))?;
     Ok(ended)
 }
 
@@ -187,21 +189,21 @@ async fn launched(context: &Context, district: &DistrictId) -> anyhow::Result<Ru
 async fn tell(context: &Context, run: &Run) -> anyhow::Result<()> {
     let pages = context.store.pages(&run.district, run.id).await?;
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
-    println!(
+    say!(
         "  came in: {} pages, {rows} rows, {} students listed, {} missing",
         pages.len(),
         run.counts.listed,
         run.counts.missing
-    );
-    println!(
+    )?;
+    say!(
         "  planned: {} added, {} changed, {} removed, {} unchanged, {} skipped",
-        run.counts.added, run.counts.changed, run.counts.removed, run.counts.unchanged, run.counts.skipped
-    );
-    println!(
-        "  {}{}",
-        run.state.as_str(),
-        run.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
-    );
+        run.counts.added,
+        run.counts.changed,
+        run.counts.removed,
+        run.counts.unchanged,
+        run.counts.skipped
+    )?;
+    say!("  {}{}", run.state.as_str(), run.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}")))?;
     Ok(())
 }
 
@@ -221,10 +223,10 @@ fn stages(run: &Run) -> String {
 async fn roster(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
     let counts = context.store.status_counts(district).await?;
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
-    println!("  the roster now:");
+    say!("  the roster now:")?;
     for status in Status::ALL {
         let count = counts.iter().find(|(of, _)| *of == status).map_or(0, |(_, count)| *count);
-        println!("    {:<13}{count:>8}  {}", status.as_str(), "█".repeat((count * 40 / most) as usize));
+        say!("    {:<13}{count:>8}  {}", status.as_str(), "█".repeat((count * 40 / most) as usize))?;
     }
     Ok(())
 }
@@ -233,59 +235,42 @@ async fn roster(context: &Context, district: &DistrictId) -> anyhow::Result<()> 
 async fn changes(context: &Context, district: &DistrictId, run: &Run) -> anyhow::Result<()> {
     let lines = context.store.plan_lines(district, run.id).await?;
     let told = lines.iter().filter(|line| line.from.is_some_and(|from| from != line.to));
-    println!("  some whose status changed:");
+    say!("  some whose status changed:")?;
     for line in told.clone().take(5) {
         let from = line.from.map_or("-", Status::as_str);
-        println!("    {:>8}  {from} -> {} (rule {})", line.student_id.0, line.to.as_str(), line.rule.as_str());
+        say!("    {:>8}  {from} -> {} (rule {})", line.student_id.0, line.to.as_str(), line.rule.as_str())?;
     }
     if let Some(line) = told.clone().next() {
-        println!("  the history of student {}:", line.student_id);
+        say!("  the history of student {}:", line.student_id)?;
         for row in context.store.history(district, &line.student_id).await? {
-            println!("    {}", students::history_line(&row));
+            say!("    {}", students::history_line(&row))?;
         }
     }
     Ok(())
 }
 
 /// What to type next. Each line can be pasted, remark and all, where the demo was started.
-fn closing(place: &Place, args: &Demo, second: &Run, third: &Run, began: Instant) {
+fn closing(place: &Place, args: &Demo, second: &Run, third: &Run, began: Instant) -> anyhow::Result<()> {
     let (program, dir) = (program(), quoted(&place.dir.to_string_lossy()));
     let seconds = began.elapsed().as_secs_f64();
     let at = format!("  {program} --dir {dir}");
     if place.keep {
-        println!("\nDone in {seconds:.1} s, and all of it is kept. To look around, type next:");
-        println!("{at} runs show {}  # why the third night is held", third.id);
-        println!("{at} runs plan {}  # what it would have changed", third.id);
-        println!("{at} runs trace {}  # the second night as a tree", second.id);
+        say!("\nDone in {seconds:.1} s, and all of it is kept. To look around, type next:")?;
+        say!("{at} runs show {}  # why the third night is held", third.id)?;
+        say!("{at} runs plan {}  # what it would have changed", third.id)?;
+        say!("{at} runs trace {}  # the second night as a tree", second.id)?;
     } else {
-        println!("\nDone in {seconds:.1} s, and nothing of it is kept. To keep it, type next:");
-        println!("  {program} demo --students {} --keep --dir {dir}", args.students);
-        println!("To look around then, while it stays up or afterwards:");
-        println!("{at} runs list");
+        say!("\nDone in {seconds:.1} s, and nothing of it is kept. To keep it, type next:")?;
+        say!("  {program} demo --students {} --keep --dir {dir}", args.students)?;
+        say!("To look around then, while it stays up or afterwards:")?;
+        say!("{at} runs list")?;
     }
-    println!("{at} students list --district {DISTRICT} --status GRADUATED");
-    println!("{at} flags ledger --district {}  # what Campus was sent, and why", circle::DISTRICT);
+    say!("{at} students list --district {DISTRICT} --status GRADUATED")?;
+    say!("{at} flags ledger --district {}  # what Campus was sent, and why", circle::DISTRICT)
 }
 
 /// How this program was called, for a shell: its bare name where that was enough, else its path.
 fn program() -> String {
     let called = std::env::args_os().next();
     called.map_or_else(|| "rollcall".to_owned(), |called| quoted(&called.to_string_lossy()))
-}
-
-/// As one word of a shell's line.
-fn quoted(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,=".contains(letter);
-    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_one_word_for_a_shell() {
-        assert_eq!(quoted("target/release/rollcall"), "target/release/rollcall");
-        assert_eq!(quoted("/tmp/it's here"), "'/tmp/it'\\''s here'");
-    }
 }

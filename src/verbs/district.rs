@@ -14,7 +14,7 @@ use crate::{
     config,
     context::Context,
     district_file,
-    output::{Listing, flat},
+    output::{self, Listing, flat, say},
 };
 
 /// Does what the verb says.
@@ -51,7 +51,8 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
     for file in &districts {
         let (district, secrets) = (&file.district, &file.secrets);
         context.store.apply_district(district, secrets, &config::actor(), context.clock.now()).await?;
-        eprintln!("{} is in; next: rollcall district test {}", district.id, district.id);
+        let next = context.again.command(&format!("district test {}", district.id));
+        eprintln!("{} is in; next: {next}", district.id);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,8 +87,8 @@ fn schedule(schedule: &rollcall_store::district::Schedule) -> String {
 async fn show(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
     let district = context.store.district(id).await?;
     match context.format {
-        Format::Table => print!("{}", toml::to_string_pretty(&district)?),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&[&district])?),
+        Format::Table => output::print(toml::to_string_pretty(&district)?.as_bytes())?,
+        Format::Json => say!("{}", serde_json::to_string_pretty(&[&district])?)?,
         other @ (Format::Csv | Format::Html | Format::Svg) => flat(&serde_json::to_value(&district)?).print(other)?,
     }
     Ok(ExitCode::SUCCESS)

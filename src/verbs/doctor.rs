@@ -2,14 +2,18 @@
 
 use std::process::ExitCode;
 
-use rollcall_proto::{id::DistrictId, topology::Queue};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId},
+    topology::Queue,
+};
 use rollcall_store::ParkedStudents;
 use serde_json::{Value, json};
 
 use crate::{
+    again::Again,
     cli::Global,
     config::{Backend, Settings},
-    context::Context,
+    context::{self, Context},
     host::HostLock,
     output::Listing,
 };
@@ -17,6 +21,8 @@ use crate::{
 /// Outcomes so far.
 struct Report {
     listing: Listing,
+    again: Again,
+    embedded: bool,
     failed: bool,
 }
 
@@ -31,13 +37,21 @@ impl Report {
 
     fn fail(&mut self, check: &str, error: &anyhow::Error, mend: &str) {
         self.failed = true;
-        self.listing.push(vec![json!(check), json!("fail"), json!(format!("{error:#}")), json!(mend)]);
+        let detail = self.again.text(&format!("{error:#}"));
+        self.listing.push(vec![json!(check), json!("fail"), json!(detail), json!(self.again.text(mend))]);
+    }
+
+    /// A failure whose mend is told by what it is.
+    fn trouble(&mut self, check: &str, error: &anyhow::Error) {
+        let mend = context::mend(error).filter(|_| !self.embedded);
+        self.fail(check, error, mend.unwrap_or("as the detail says"));
     }
 }
 
 /// Checks and prints.
 pub(crate) async fn doctor(global: &Global) -> anyhow::Result<ExitCode> {
-    let mut report = Report { listing: Listing::new(&["check", "outcome", "detail", "mend"]), failed: false };
+    let listing = Listing::new(&["check", "outcome", "detail", "mend"]);
+    let mut report = Report { listing, again: Again::of(global), embedded: false, failed: false };
     examine(global, &mut report).await;
     report.listing.print(global.format)?;
     Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -48,6 +62,7 @@ async fn examine(global: &Global, report: &mut Report) {
         Ok(settings) => settings,
         Err(error) => return report.fail("configuration", &error, "correct the file or variable that is named"),
     };
+    report.embedded = matches!(settings.backend, Backend::Embedded(_));
     report.ok("configuration", mode(&settings));
     if settings.allow_private_addresses {
         report.warn(
@@ -58,10 +73,11 @@ async fn examine(global: &Global, report: &mut Report) {
     }
     let context = match Context::open(global).await {
         Ok(context) => context,
-        Err(error) => return report.fail("key, store and bus", &error, "as the detail says"),
+        Err(error) => return report.trouble("key, store and bus", &error),
     };
     report.ok("key, store and bus", "opened");
     check_store(&context, report).await;
+    check_secrets(&context, report).await;
     check_parked_students(&context, report).await;
     check_bus(&context, report).await;
     check_host(&context, report);
@@ -82,15 +98,40 @@ async fn check_store(context: &Context, report: &mut Report) {
     }
 }
 
+/// The key is the one that the secrets of every connection were sealed with.
+async fn check_secrets(context: &Context, report: &mut Report) {
+    let ids = match context.store.districts().await {
+        Ok(ids) => ids,
+        Err(error) => return report.trouble("secrets", &error.into()),
+    };
+    let (mut opened, mut closed) = (0, 0);
+    for id in ids {
+        let Ok(district) = context.store.district(&id).await else { continue };
+        for number in (0_u16..).take(district.connections.len()) {
+            match context.store.secrets(&id, ConnectionNo(number)).await {
+                Ok(_) => opened += 1,
+                Err(error) => {
+                    closed += 1;
+                    let error = anyhow::Error::from(error).context(format!("{id}, connection {}", number + 1));
+                    report.trouble("secrets", &error);
+                }
+            }
+        }
+    }
+    if opened > 0 && closed == 0 {
+        report.ok("secrets", format!("those of {opened} connections open with the key"));
+    }
+}
+
 /// Students whose change the database refused, each parked alone.
 async fn check_parked_students(context: &Context, report: &mut Report) {
     match context.store.parked_students(&ParkedStudents::default()).await {
         Ok(parked) if parked.is_empty() => {}
         Ok(parked) => {
-            let mend = "rollcall queues parked write";
-            report.warn("parked students", format!("{} whose change is not written", parked.len()), mend);
+            let mend = context.again.command("queues parked write");
+            report.warn("parked students", format!("{} whose change is not written", parked.len()), &mend);
         }
-        Err(error) => report.fail("parked students", &error.into(), "as the detail says"),
+        Err(error) => report.trouble("parked students", &error.into()),
     }
 }
 
@@ -103,19 +144,19 @@ async fn check_bus(context: &Context, report: &mut Report) {
             report.ok("bus", format!("reachable, {} queues", depths.len()));
             for depth in &depths {
                 if depth.parked > 0 {
-                    let mend = format!("rollcall queues parked {}", short(depth.queue));
+                    let mend = context.again.command(&format!("queues parked {}", short(depth.queue)));
                     report.warn("parked messages", format!("{} in {}", depth.parked, depth.queue.name()), &mend);
                 }
                 if depth.consumers == Some(0) {
                     report.warn(
                         "workers",
                         format!("nobody works on {}", depth.queue.name()),
-                        "start `rollcall worker`",
+                        &context.again.text("start `rollcall worker`"),
                     );
                 }
             }
         }
-        Err(error) => report.fail("queues", &error.into(), "as the detail says"),
+        Err(error) => report.trouble("queues", &error.into()),
     }
 }
 
@@ -129,7 +170,7 @@ fn check_host(context: &Context, report: &mut Report) {
         Ok(Some(_)) => report.warn(
             "host",
             "no process hosts this directory, so no scheduled run starts",
-            "start `rollcall serve --dir …`",
+            &format!("start `{}`", context.serve()),
         ),
         Ok(None) => report.ok("host", "a process hosts this directory"),
         Err(error) => report.fail("host", &error, "check who owns the directory"),
@@ -139,7 +180,8 @@ fn check_host(context: &Context, report: &mut Report) {
 async fn check_districts(context: &Context, report: &mut Report) {
     match context.store.districts().await {
         Ok(ids) if ids.is_empty() => {
-            report.warn("districts", "none", "write a district file and run `rollcall district apply FILE`");
+            let mend = context.again.text("write a district file and run `rollcall district apply FILE`");
+            report.warn("districts", "none", &mend);
         }
         Ok(ids) => {
             report.ok("districts", format!("{}", ids.len()));
@@ -147,12 +189,12 @@ async fn check_districts(context: &Context, report: &mut Report) {
                 check_platforms(context, &id, report).await;
                 let Ok(runs) = context.store.runs(Some(&id), 1).await else { continue };
                 if let Some(run) = runs.first().filter(|run| run.state == rollcall_store::run::RunState::Held) {
-                    let mend = format!("rollcall runs show {}", run.id);
+                    let mend = context.again.command(&format!("runs show {}", run.id));
                     report.warn("held run", format!("{id}: {}", run.reason.clone().unwrap_or_default()), &mend);
                 }
             }
         }
-        Err(error) => report.fail("districts", &error.into(), "as the detail says"),
+        Err(error) => report.trouble("districts", &error.into()),
     }
 }
 

@@ -8,6 +8,7 @@ use rollcall_proto::{id::DistrictId, message::Message};
 use rollcall_store::flag::{Flag, NO_PUBLIC_URL};
 use serde_json::json;
 
+use super::run;
 use crate::{
     cli::{FlagsOf, FlagsVerb},
     config,
@@ -130,7 +131,7 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         let message = Message::program_flag_sync(of.district.clone(), name.clone(), now);
         context.store.ask_for_program_flags(&of.district, name, now).await?;
         context.bus.publish(&[message]).await?;
-        return Ok(asked(&of.district));
+        return asked(context, &of.district);
     }
     ask(context, &of.district).await
 }
@@ -139,12 +140,14 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
 async fn ask(context: &Context, district: &DistrictId) -> anyhow::Result<ExitCode> {
     context.store.ask_for_flags(district).await?;
     context.bus.publish(&[Message::flag_sync(district.clone(), None, context.clock.now())]).await?;
-    Ok(asked(district))
+    asked(context, district)
 }
 
-fn asked(district: &DistrictId) -> ExitCode {
-    eprintln!("flag-sync was asked; `rollcall flags list --district {district}` shows how far it is");
-    ExitCode::SUCCESS
+fn asked(context: &Context, district: &DistrictId) -> anyhow::Result<ExitCode> {
+    let list = context.again.command(&format!("flags list --district {district}"));
+    eprintln!("flag-sync was asked; `{list}` shows how far it is");
+    run::hint_host(context)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn ledger(context: &Context, district: &DistrictId, flag: Option<&str>, limit: i64) -> anyhow::Result<ExitCode> {

@@ -29,7 +29,11 @@ async fn add(context: &Context, district: &DistrictId, name: &str, scopes: Vec<S
     let added = integration::add(&context.store, district, name, scopes, &config::actor(), now).await?;
     let mut listing = Listing::new(&["client_id", "client_secret"]);
     listing.push(vec![json!(added.client_id), json!(added.client_secret.expose_secret())]);
-    listing.print(context.format)?;
+    if let Err(error) = listing.hand_over(context.format) {
+        // A secret that nobody saw opens nothing for anybody, and nobody can be shown it again.
+        context.store.remove_integration(district, &added.id, &config::actor(), now).await?;
+        return Err(error.context("nothing was added, since nobody would have seen the secret"));
+    }
     eprintln!("the secret is not shown again; if it is lost, remove this integration and add another");
     Ok(())
 }

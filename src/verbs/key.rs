@@ -8,12 +8,13 @@ use crate::{
     cli::{Global, KeyVerb},
     config,
     context::Context,
+    output::say,
 };
 
 /// Makes a key, or rotates to one.
 pub(crate) async fn dispatch(global: &Global, verb: KeyVerb) -> anyhow::Result<ExitCode> {
     match verb {
-        KeyVerb::New => println!("{}", Keyring::generate()?),
+        KeyVerb::New => say!("{}", Keyring::generate()?)?,
         KeyVerb::Rotate { new_key_file } => {
             let context = Context::open(global).await?;
             let new = Keyring::from_file(&new_key_file)?;

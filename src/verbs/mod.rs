@@ -8,6 +8,7 @@ mod flags;
 mod integrations;
 mod key;
 mod lti;
+mod patience;
 mod probe;
 mod queues;
 mod reconcile;
@@ -21,14 +22,14 @@ mod trace;
 mod views;
 mod web;
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
 use crate::{
-    cli::{Cli, Verb},
+    cli::{Cli, DistrictVerb, Verb},
     context::Context,
-    output::Output,
+    output,
 };
 
 /// Exit code of a run that waits for a person.
@@ -44,7 +45,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Probe(args) => probe::probe(&args),
         Verb::Doctor => doctor::doctor(global).await,
         Verb::Reconcile { check } => reconcile::reconcile(global, check).await,
-        Verb::Completions { shell } => Ok(completions(shell)),
+        Verb::Completions { shell } => completions(shell),
         Verb::Man => man(),
         Verb::Key(verb) => key::dispatch(global, verb).await,
         Verb::Serve(args) => serve::serve(global, &args).await,
@@ -52,6 +53,9 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Web(args) => web::web(global, &args).await,
         Verb::Lti(verb) => lti::dispatch(&Context::open_store(global).await?, verb).await,
         Verb::Integrations(verb) => integrations::dispatch(&Context::open_store(global).await?, verb).await,
+        Verb::District(verb @ DistrictVerb::Apply { .. }) => {
+            district::dispatch(&Context::open_or_make(global).await?, verb).await
+        }
         Verb::District(verb) => district::dispatch(&Context::open(global).await?, verb).await,
         Verb::Run(args) => run::run(&Context::open(global).await?, &args).await,
         Verb::Runs(verb) if verb.only_reads() => runs::dispatch(&Context::open_store(global).await?, verb).await,
@@ -63,9 +67,11 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> ExitCode {
-    clap_complete::generate(shell, &mut Cli::command(), "rollcall", &mut std::io::stdout());
-    ExitCode::SUCCESS
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rollcall", &mut script);
+    output::print(&script)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One document: a page for the program, and one after it for each verb.
@@ -74,7 +80,7 @@ fn man() -> anyhow::Result<ExitCode> {
     program.build();
     let mut document = Vec::new();
     pages(program, &mut document)?;
-    Output::standard().write_all(&document)?;
+    output::print(&document)?;
     Ok(ExitCode::SUCCESS)
 }
 

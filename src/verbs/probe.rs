@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::cli::{Aspect, Probe};
+use crate::{
+    cli::{Aspect, Probe},
+    output::say,
+};
 
 /// A process that takes longer to say how it is, is not well.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -26,7 +29,7 @@ pub(crate) fn probe(args: &Probe) -> anyhow::Result<ExitCode> {
     };
     let answer = ask(args.address, path).with_context(|| format!("asking http://{}{path}", args.address))?;
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("the answer of {path} is no HTTP") };
-    println!("{}", body.trim());
+    say!("{}", body.trim())?;
     let status = head.split_whitespace().nth(1);
     Ok(if status == Some("200") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

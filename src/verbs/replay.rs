@@ -39,6 +39,7 @@ pub(crate) async fn replay(context: &Context, id: RunId, from: ReplayFrom, wait:
         (stage, from) => bail!("run {id} was not replayed: {}", no_such_stage(&run, stage, from)),
     };
     if !wait {
+        run::hint_host(context)?;
         return Ok(ExitCode::SUCCESS);
     }
     let ended = run::wait(context, &district, at_work.id).await?;

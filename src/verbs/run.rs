@@ -7,7 +7,7 @@ use rollcall_fetcher::launch;
 use rollcall_proto::id::{DistrictId, RunId};
 use rollcall_store::run::{NewRun, Run as RunRow, RunState, Trigger};
 
-use super::{HELD, runs};
+use super::{HELD, patience::Patience, runs};
 use crate::{
     cli::{Format, Run},
     config,
@@ -19,12 +19,18 @@ use crate::{
 /// How often a waiting command looks at its run.
 const LOOK_AGAIN: Duration = Duration::from_millis(150);
 
+/// Runs among which one that is held is looked for.
+const RECENT: i64 = 20;
+
 /// Requests in flight when a waiting command hosts the workers itself.
 const CONCURRENCY: u16 = 64;
 
 /// Makes the run, and waits for it where asked.
 pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCode> {
     let district = context.store.district(&args.id).await?;
+    if args.as_of.is_some() {
+        warn_of_waiting(context, &args.id).await?;
+    }
     let now = context.clock.now();
     let new = NewRun {
         district: args.id.clone(),
@@ -45,23 +51,42 @@ pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCod
 
 fn announce(context: &Context, run: &RunRow) -> anyhow::Result<ExitCode> {
     runs::listing(std::slice::from_ref(run)).print(context.format)?;
+    hint_host(context)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says so where what was just asked for waits until somebody hosts the directory.
+pub(crate) fn hint_host(context: &Context) -> anyhow::Result<()> {
     if let Some(dir) = context.dir()
         && HostLock::take(dir)?.is_some()
     {
         eprintln!(
-            "run {} is queued, and no process hosts {}: start `rollcall serve --dir {}`, or use --wait",
-            run.id,
+            "nothing moves yet, since no process hosts {}: start `{}`, or use --wait where a command has it",
             dir.display(),
-            dir.display()
+            context.serve()
         );
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// A plan that waits for a person is thrown away by any later one, which here nobody can approve in its place.
+async fn warn_of_waiting(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
+    let runs = context.store.runs(Some(district), RECENT).await?;
+    for run in runs.iter().filter(|run| run.state == RunState::Held && !run.as_of_given) {
+        eprintln!(
+            "run {0} waits for a person, and its plan is thrown away once this one is made, which cannot be approved; to keep \
+             it, `{1}` now",
+            run.id,
+            context.again.command(&format!("runs approve {}", run.id))
+        );
+    }
+    Ok(())
 }
 
 /// Prints the run and what to type next; the exit code says how it ended.
 pub(crate) fn finish(context: &Context, run: &RunRow) -> anyhow::Result<ExitCode> {
     match context.format {
-        Format::Table => runs::summary(run),
+        Format::Table => runs::summary(context, run)?,
         _ => runs::listing(std::slice::from_ref(run)).print(context.format)?,
     }
     Ok(exit_code(run))
@@ -76,30 +101,52 @@ fn exit_code(run: &RunRow) -> ExitCode {
     }
 }
 
-/// Shows progress until the run stops. In embedded mode, hosts the workers whenever nobody else does.
+/// Shows progress until the run stops. In embedded mode, hosts the workers whenever nobody else does. What is away for a while
+/// is waited for: the run goes on without this command.
 pub(crate) async fn wait(context: &Context, district: &DistrictId, run: RunId) -> anyhow::Result<RunRow> {
     let mut host = None;
-    let mut progress = Progress::new();
-    let ended = loop {
-        if host.is_none() {
-            host = try_host(context).await?;
-        }
-        let row = context.store.run(district, run).await?;
-        progress.show(context, &row).await?;
-        if row.state.is_end() || row.state == RunState::Held {
-            break row;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = signal() => {
-                stop(host).await;
-                anyhow::bail!("interrupted; run {run} goes on when a process hosts its workers again (`rollcall runs show {run}`)");
-            }
-        }
+    let ended = tokio::select! {
+        ended = watch(context, district, run, &mut host) => ended,
+        () = signal() => Err(anyhow::anyhow!("interrupted")),
     };
-    progress.finish();
     stop(host).await;
-    Ok(ended)
+    let goes_on = if context.dir().is_some() { "when a process hosts its workers" } else { "without this command" };
+    ended.with_context(|| format!("run {run} goes on {goes_on} (`rollcall runs show {run}` says how far it is)"))
+}
+
+async fn watch(
+    context: &Context,
+    district: &DistrictId,
+    run: RunId,
+    host: &mut Option<(HostLock, Services)>,
+) -> anyhow::Result<RunRow> {
+    let (mut progress, mut patience) = (Progress::new(), Patience::new());
+    loop {
+        match look(context, district, run, host, &mut progress).await {
+            Ok(row) if row.state.is_end() || row.state == RunState::Held => {
+                progress.finish();
+                return Ok(row);
+            }
+            Ok(row) => patience.after_look(context, &row, &progress).await,
+            Err(error) => patience.after_trouble(error, &progress)?,
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn look(
+    context: &Context,
+    district: &DistrictId,
+    run: RunId,
+    host: &mut Option<(HostLock, Services)>,
+    progress: &mut Progress,
+) -> anyhow::Result<RunRow> {
+    if host.is_none() {
+        *host = try_host(context).await?;
+    }
+    let row = context.store.run(district, run).await?;
+    progress.show(context, &row).await?;
+    Ok(row)
 }
 
 async fn try_host(context: &Context) -> anyhow::Result<Option<(HostLock, Services)>> {

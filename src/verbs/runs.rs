@@ -16,7 +16,7 @@ use crate::{
     cli::{Format, RunsVerb},
     config,
     context::Context,
-    output::Listing,
+    output::{Listing, say},
 };
 
 /// Columns of a run, as docs and other programs rely on them.
@@ -93,13 +93,13 @@ async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
     let pulls = context.store.pulls(&run.district, run.id).await?;
     match context.format {
         Format::Table => {
-            summary(&run);
+            summary(context, &run)?;
             for (number, scope) in pulls.iter().filter_map(scope) {
-                println!("  connection {number} was asked for {scope}");
+                say!("  connection {number} was asked for {scope}")?;
             }
         }
         other @ (Format::Csv | Format::Html | Format::Svg) => listing(std::slice::from_ref(&run)).print(other)?,
-        Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&run, &pulls)])?),
+        Format::Json => say!("{}", serde_json::to_string_pretty(&[document(&run, &pulls)])?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,46 +140,52 @@ fn document(run: &Run, pulls: &[Pull]) -> Value {
 }
 
 /// A run for people: state, counts, findings, and what to type next.
-pub(crate) fn summary(run: &Run) {
+pub(crate) fn summary(context: &Context, run: &Run) -> anyhow::Result<()> {
     let counts = &run.counts;
-    println!("run {}  {}  as of {}", run.id, run.district, run.as_of);
+    say!("run {}  {}  as of {}", run.id, run.district, run.as_of)?;
     match &run.reason {
-        Some(reason) => println!("  {}: {reason}", run.state.as_str()),
-        None => println!("  {}", run.state.as_str()),
+        Some(reason) => say!("  {}: {reason}", run.state.as_str())?,
+        None => say!("  {}", run.state.as_str())?,
     }
     if let Some(of) = run.replay_of {
-        println!("  planned from the pages of run {of}");
+        say!("  planned from the pages of run {of}")?;
     }
-    println!("  listed {}  missing {}", counts.listed, counts.missing);
-    println!(
+    say!("  listed {}  missing {}", counts.listed, counts.missing)?;
+    say!(
         "  added {}  changed {}  removed {}  unchanged {}  skipped {}",
-        counts.added, counts.changed, counts.removed, counts.unchanged, counts.skipped
-    );
-    println!("  applied {}  parked {}  superseded {}", counts.applied, counts.parked, counts.superseded);
+        counts.added,
+        counts.changed,
+        counts.removed,
+        counts.unchanged,
+        counts.skipped
+    )?;
+    say!("  applied {}  parked {}  superseded {}", counts.applied, counts.parked, counts.superseded)?;
     if let Some(hash) = &run.plan_hash {
-        println!("  plan {hash}");
+        say!("  plan {hash}")?;
     }
-    run.findings.iter().for_each(finding);
-    next(run);
+    run.findings.iter().try_for_each(finding)?;
+    next(context, run)
 }
 
-fn finding(finding: &Finding) {
+fn finding(finding: &Finding) -> anyhow::Result<()> {
     let word = match finding.weight {
         FindingWeight::Warning => "warning",
         FindingWeight::Partial => "partial",
     };
     let times = if finding.count > 1 { format!(" ({} times)", finding.count) } else { String::new() };
-    println!("  {word}: {}: {}{times}", finding.code, finding.message);
+    say!("  {word}: {}: {}{times}", finding.code, finding.message)
 }
 
-fn next(run: &Run) {
-    if run.state == RunState::Held {
-        println!("  next: rollcall runs plan {}    what would change", run.id);
-        if !run.as_of_given {
-            println!("        rollcall runs approve {}    let it go on", run.id);
-        }
-        println!("        rollcall runs discard {}    throw it away", run.id);
+fn next(context: &Context, run: &Run) -> anyhow::Result<()> {
+    if run.state != RunState::Held {
+        return Ok(());
     }
+    let command = |verb: &str| context.again.command(&format!("runs {verb} {}", run.id));
+    say!("  next: {}    what would change", command("plan"))?;
+    if !run.as_of_given {
+        say!("        {}    let it go on", command("approve"))?;
+    }
+    say!("        {}    throw it away", command("discard"))
 }
 
 async fn plan(context: &Context, id: RunId, skipped: bool) -> anyhow::Result<ExitCode> {
@@ -230,6 +236,7 @@ async fn approve(context: &Context, id: RunId, accept_empty: &[String], wait: bo
     publish_next(context, district, id, stage).await?;
     eprintln!("run {id} is approved and goes on");
     if !wait {
+        run::hint_host(context)?;
         return Ok(ExitCode::SUCCESS);
     }
     let ended = run::wait(context, district, id).await?;
@@ -257,6 +264,7 @@ async fn accept(context: &Context, run: &Run, resources: &[String], wait: bool) 
         }
     };
     if !wait {
+        run::hint_host(context)?;
         return Ok(ExitCode::SUCCESS);
     }
     let ended = run::wait(context, &run.district, goes_on).await?;

@@ -18,6 +18,7 @@ use url::Url;
 use crate::{
     cli::{Sandbox, SandboxSis},
     host::signal,
+    output::say,
 };
 
 /// Starts the stand-in SIS and says how to point a district at it.
@@ -32,7 +33,7 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
         ..SandboxConfig::default()
     };
     let sis = Sis::start(config).await?;
-    tell_files(args, &sis);
+    tell_files(args, &sis)?;
     let platform = match &args.lti_site {
         Some(site) => Some(lti_platform(site, args.sis, &sis).await?),
         None => None,
@@ -47,7 +48,7 @@ pub(crate) async fn sandbox(args: &Sandbox) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints the district files on standard output, and how to use them beside it.
-fn tell_files(args: &Sandbox, sis: &Sis) {
+fn tell_files(args: &Sandbox, sis: &Sis) -> anyhow::Result<()> {
     let (name, kind, vendor) = match args.sis {
         SandboxSis::Qmlativ => ("Skyward Qmlativ", "A district file", String::new()),
         SandboxSis::Oneroster => {
@@ -58,10 +59,10 @@ fn tell_files(args: &Sandbox, sis: &Sis) {
     };
     eprintln!("A stand-in {name} with {} invented students. {kind} for it:\n", args.students);
     match args.sis {
-        SandboxSis::Qmlativ => println!("{}", district_file(DISTRICT, sis)),
+        SandboxSis::Qmlativ => say!("{}", district_file(DISTRICT, sis))?,
         SandboxSis::Oneroster => {
-            println!("# {DISTRICT}.toml: OneRoster 1.2, with flags\n{}", campus_file(DISTRICT, sis));
-            println!("# {DISTRICT_11}.toml: OneRoster 1.1, which has no flags\n{}", campus_file_11(DISTRICT_11, sis));
+            say!("# {DISTRICT}.toml: OneRoster 1.2, with flags\n{}", campus_file(DISTRICT, sis))?;
+            say!("# {DISTRICT_11}.toml: OneRoster 1.1, which has no flags\n{}", campus_file_11(DISTRICT_11, sis))?;
         }
         SandboxSis::SkywardOneroster => {
             let file = |id, version, base_url: &str| skyward_connection(id, sis, version, base_url);
@@ -83,6 +84,7 @@ fn tell_files(args: &Sandbox, sis: &Sis) {
         sis.client_secret(),
         sis.control_url()
     );
+    Ok(())
 }
 
 /// A district file that points at the Campus of `sis`, by version 1.2.

@@ -1,6 +1,6 @@
 //! `rollcall serve`, `rollcall worker` and `rollcall migrate`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use rollcall_store::Store;
@@ -8,7 +8,7 @@ use rollcall_store::Store;
 use crate::{
     cli::{Global, Serve, Worker},
     config::{Backend, Settings},
-    context::Context,
+    context::{self, Context},
     host::{Services, signal},
     watch::Watch,
 };
@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Everything in one process.
 pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitCode> {
     let watch = Watch::start("serve", args.metrics_listen, args.listen.is_some())?;
-    let context = &Context::open(global).await?;
+    let context = &Context::open_or_make(global).await?;
     let Some(dir) = context.dir() else {
         bail!(
             "`serve` hosts one directory (--dir); with RabbitMQ and PostgreSQL start `rollcall worker` once for each role"
@@ -53,13 +53,14 @@ pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitC
 /// One role.
 pub(crate) async fn worker(global: &Global, args: &Worker, role: &'static str) -> anyhow::Result<ExitCode> {
     let watch = Watch::start(role, args.listen, false)?;
-    let context = &Context::open(global).await?;
-    if context.dir().is_some() {
+    let settings = Settings::load(global)?;
+    if matches!(settings.backend, Backend::Embedded(_)) {
         bail!(
             "`worker` scales out over RabbitMQ and PostgreSQL: set ROLLCALL_AMQP_URL, ROLLCALL_DATABASE_URL and \
-             ROLLCALL_KEY (`deploy/local up` starts both and prints them); on one directory use `rollcall serve --dir`"
+             ROLLCALL_KEY (`deploy/local up` starts both and prints them); on one directory `serve` does everything"
         );
     }
+    let context = &Context::open(global).await?;
     let mut services = Services::watched(watch.health());
     services.start(args.role, context, args.concurrency);
     watch.opened(context);
@@ -70,12 +71,12 @@ pub(crate) async fn worker(global: &Global, args: &Worker, role: &'static str) -
 /// Brings the schema up to date.
 pub(crate) async fn migrate(global: &Global) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(global)?;
-    let Backend::ScaledOut { database_url, .. } = &settings.backend else {
-        Context::open(global).await?;
-        eprintln!("the embedded store is up to date; it migrates itself whenever it is opened");
-        return Ok(ExitCode::SUCCESS);
+    let database_url = match &settings.backend {
+        Backend::ScaledOut { database_url, .. } => database_url,
+        Backend::Embedded(dir) => return migrate_embedded(global, dir).await,
     };
-    let applied = Store::migrate(database_url).await.context("migrating the database")?;
+    let applied = Store::migrate(database_url).await;
+    let applied = applied.map_err(|error| context::with_mend(error.into())).context("migrating the database")?;
     match applied.as_slice() {
         [] => eprintln!("the schema is up to date"),
         steps => steps.iter().for_each(|step| eprintln!("applied {step}")),
@@ -86,5 +87,15 @@ pub(crate) async fn migrate(global: &Global) -> anyhow::Result<ExitCode> {
              ROLLCALL_KEY or in a file named by ROLLCALL_KEY_FILE; workers do not start without it"
         );
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A directory is made where it was named: without a name, the servers' URLs were forgotten.
+async fn migrate_embedded(global: &Global, dir: &Path) -> anyhow::Result<ExitCode> {
+    match global.dir {
+        Some(_) => Context::open_or_make(global).await?,
+        None => Context::open(global).await?,
+    };
+    eprintln!("the embedded store in {} is up to date; it migrates itself whenever it is opened", dir.display());
     Ok(ExitCode::SUCCESS)
 }

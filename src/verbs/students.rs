@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{Format, StudentsVerb},
     context::Context,
-    output::{Listing, flat, printable},
+    output::{Listing, flat, printable, say},
 };
 
 /// Columns of the listing, as docs and other programs rely on them.
@@ -83,8 +83,8 @@ async fn show(context: &Context, district: &DistrictId, student: &str) -> anyhow
         format!("{district} has no student with this student id, local id or state id; `rollcall students list --district {district}` shows all")
     })?;
     match context.format {
-        Format::Table => print(&detail),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&[document(&detail)])?),
+        Format::Table => print(&detail)?,
+        Format::Json => say!("{}", serde_json::to_string_pretty(&[document(&detail)])?)?,
         other @ (Format::Csv | Format::Html | Format::Svg) => flat(&document(&detail)).print(other)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -107,28 +107,28 @@ fn history(row: &HistoryRow) -> Value {
     })
 }
 
-fn print(detail: &StudentDetail) {
+fn print(detail: &StudentDetail) -> anyhow::Result<()> {
     let record = &detail.record;
-    println!("{}  {}", detail.row.student_id, name(&record.person));
-    println!(
+    say!("{}  {}", detail.row.student_id, name(&record.person))?;
+    say!(
         "  {} since {} (rule {}, enrollments {})",
         detail.row.status.as_str(),
         detail.row.status_since,
         detail.rule.as_str(),
         detail.evidence.join(" ")
-    );
-    println!(
+    )?;
+    say!(
         "  grade {}, school {}, local id {}, state id {}",
         dash(record.grade.as_deref()),
         dash(record.school.as_deref()),
         dash(record.local_id.as_deref()),
         dash(record.state_id.as_deref())
-    );
-    person(&record.person, "  ");
-    record.contacts.iter().for_each(contact);
-    println!("  enrollments");
+    )?;
+    person(&record.person, "  ")?;
+    record.contacts.iter().try_for_each(contact)?;
+    say!("  enrollments")?;
     for enrollment in &record.enrollments {
-        println!(
+        say!(
             "    {:>12}  school {}  year {}  {} to {}  {}",
             enrollment.id,
             dash(enrollment.school.as_deref()),
@@ -136,10 +136,10 @@ fn print(detail: &StudentDetail) {
             enrollment.entry_date.map_or_else(|| "-".to_owned(), |date| date.to_string()),
             enrollment.withdrawal_date.map_or_else(|| "open".to_owned(), |date| date.to_string()),
             enrollment.withdrawal_code.as_deref().map(printable).unwrap_or_default()
-        );
+        )?;
     }
-    println!("  history");
-    detail.history.iter().for_each(|row| println!("    {}", history_line(row)));
+    say!("  history")?;
+    detail.history.iter().try_for_each(|row| say!("    {}", history_line(row)))
 }
 
 /// A line of a student's history.
@@ -157,29 +157,30 @@ pub(crate) fn history_line(row: &HistoryRow) -> String {
     )
 }
 
-fn contact(contact: &Contact) {
-    println!(
+fn contact(contact: &Contact) -> anyhow::Result<()> {
+    say!(
         "  {}: {} ({}){}",
         contact.kind.as_str(),
         name(&contact.person),
         dash(contact.relationship.as_deref()),
         if contact.custodial == Some(true) { ", custodial" } else { "" }
-    );
-    person(&contact.person, "    ");
+    )?;
+    person(&contact.person, "    ")
 }
 
-fn person(person: &Person, indent: &str) {
+fn person(person: &Person, indent: &str) -> anyhow::Result<()> {
     for phone in &person.phones {
-        println!("{indent}phone {} {}", printable(&phone.number), dash(phone.kind.as_deref()));
+        say!("{indent}phone {} {}", printable(&phone.number), dash(phone.kind.as_deref()))?;
     }
     for email in &person.emails {
-        println!("{indent}e-mail {}", printable(&email.address));
+        say!("{indent}e-mail {}", printable(&email.address))?;
     }
     for address in &person.addresses {
         let parts = [&address.line1, &address.line2, &address.city, &address.state, &address.zip];
         let line: Vec<_> = parts.into_iter().flatten().map(|part| printable(part)).collect();
-        println!("{indent}address {}", line.join(", "));
+        say!("{indent}address {}", line.join(", "))?;
     }
+    Ok(())
 }
 
 fn name(person: &Person) -> String {

@@ -16,7 +16,11 @@ use rollcall_store::{
 };
 use serde_json::json;
 
-use crate::{cli::Format, context::Context, output::Listing};
+use crate::{
+    cli::Format,
+    context::Context,
+    output::{self, Listing, say},
+};
 
 /// One line of the tree.
 #[derive(Default)]
@@ -41,9 +45,9 @@ pub(crate) async fn trace(context: &Context, id: RunId, all: bool, student: Opti
         nodes.extend(student::nodes(context, &run, student).await?);
     }
     match context.format {
-        Format::Table => print(&run, &nodes),
-        Format::Html => print!("{}", html::page(&run, &nodes)),
-        Format::Svg => print!("{}", svg::picture(&run, &nodes)),
+        Format::Table => nodes.iter().try_for_each(|node| say!("{}", line(&run, node)))?,
+        Format::Html => output::print(html::page(&run, &nodes).as_bytes())?,
+        Format::Svg => output::print(svg::picture(&run, &nodes).as_bytes())?,
         Format::Json | Format::Csv => list(context, &nodes)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -225,12 +229,6 @@ fn release(nodes: &mut Vec<Node>, run: &Run, batches: &[BatchRow], all: bool) {
 
 fn length(node: &Node) -> Option<TimeDelta> {
     Some(node.to? - node.from?)
-}
-
-fn print(run: &Run, nodes: &[Node]) {
-    for node in nodes {
-        println!("{}", line(run, node));
-    }
 }
 
 /// Name, offset from the run's start, length, and a bar on the run's own scale.

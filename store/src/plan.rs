@@ -185,6 +185,20 @@ pub enum ApproveRefusal {
     /// A newer run has planned.
     #[error("run {0} has planned since; approve that one")]
     NewerRun(String),
+    /// A newer run has planned, and waits for nobody.
+    #[error("run {run} has planned since, in place of this one, and is {state}; start a new run")]
+    Superseded {
+        /// Which.
+        run: String,
+        /// Its state.
+        state: String,
+    },
+    /// A newer run has planned, and nobody can approve it.
+    #[error(
+        "run {0} has planned since, in place of this one, for a date given with --as-of; such a plan is only to look at: \
+         start a new run"
+    )]
+    OnlyLooked(String),
     /// The roster has changed since.
     #[error("the roster has changed since this plan was made; start a new run")]
     RosterChanged,

@@ -352,7 +352,7 @@ async fn follow(
 async fn void(tx: &mut Tx, district: &DistrictId, run: RunId, newer: RunId, now: DateTime<Utc>) -> Result<bool> {
     let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
                WHERE district = $1 AND id = $2 AND stage = 'plan'";
-    let reason = format!("superseded-by {newer}");
+    let reason = format!("{}{newer}", releasing::SUPERSEDED_BY);
     Ok(tx.execute(OPERATION, sql, args![district, run, reason, now]).await? == 1)
 }
 
@@ -361,7 +361,7 @@ async fn supersede(tx: &mut Tx, district: &DistrictId, run: RunId, now: DateTime
     let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
                WHERE district = $1 AND stage = 'held' \
                AND seq < (SELECT seq FROM run WHERE district = $1 AND id = $2) RETURNING id";
-    let reason = format!("superseded-by {run}");
+    let reason = format!("{}{run}", releasing::SUPERSEDED_BY);
     let rows = tx.rows(OPERATION, sql, args![district, run, reason, now]).await?;
     rows.iter().map(|row| Ok(RunId(row.get(0)?))).collect()
 }

@@ -23,6 +23,9 @@ UPDATE run SET state = 'running', stage = 'release', reason = NULL, released_at 
                approved_by = coalesce($4, approved_by)
 WHERE district = $1 AND id = $2";
 
+/// What a statement is for, in errors.
+const CHECK: &str = "check a plan";
+
 const LOOK_AGAIN: &str = "\
 UPDATE run SET state = 'running', stage = 'recheck', reason = NULL, plan_lease_until = NULL, touched_at = $3,
                approved_by = $4
@@ -30,9 +33,12 @@ WHERE district = $1 AND id = $2";
 
 /// One that failed has no plan; what it would have superseded waits on.
 const NEWER: &str = "\
-SELECT id FROM run WHERE district = $1 AND seq > $2 AND planned_at IS NOT NULL AND NOT as_of_given
+SELECT id, state FROM run WHERE district = $1 AND seq > $2 AND planned_at IS NOT NULL AND NOT as_of_given
 AND state NOT IN ('failed', 'cancelled', 'discarded')
 ORDER BY seq DESC LIMIT 1";
+
+/// What the reason of a run begins with whose plan another one took the place of; that run's id follows.
+pub(crate) const SUPERSEDED_BY: &str = "superseded-by ";
 
 impl Store {
     /// Held → Release (or to Recheck where candidates have to be looked at first), checked in one transaction.
@@ -106,17 +112,40 @@ pub(crate) async fn release_in(
 /// Why a plan cannot be approved, if it cannot.
 async fn refusal(tx: &mut Tx, held: &Run) -> Result<Option<ApproveRefusal>> {
     if held.state != RunState::Held || held.stage != Stage::Held {
-        return Ok(Some(ApproveRefusal::NotHeld(held.state.as_str().to_owned())));
+        let not_held = ApproveRefusal::NotHeld(held.state.as_str().to_owned());
+        return Ok(Some(superseded(tx, held).await?.unwrap_or(not_held)));
     }
     if held.as_of_given {
         return Ok(Some(ApproveRefusal::AsOfGiven));
     }
-    let operation = "check a plan";
-    if let Some(newer) = tx.row(operation, NEWER, args![&held.district, held.seq]).await? {
-        return Ok(Some(ApproveRefusal::NewerRun(RunId(newer.get(0)?).to_string())));
+    if let Some(newer) = newer(tx, held).await? {
+        return Ok(Some(newer));
     }
     let version = "SELECT roster_version FROM district WHERE district = $1";
-    let version = tx.row(operation, version, args![&held.district]).await?;
+    let version = tx.row(CHECK, version, args![&held.district]).await?;
     let current = version.map(|row| row.get::<i64>(0)).transpose()?;
     Ok((current != held.planned_roster_version).then_some(ApproveRefusal::RosterChanged))
+}
+
+/// The run whose plan counts in place of this one's.
+async fn newer(tx: &mut Tx, held: &Run) -> Result<Option<ApproveRefusal>> {
+    let Some(row) = tx.row(CHECK, NEWER, args![&held.district, held.seq]).await? else { return Ok(None) };
+    let (run, state) = (RunId(row.get(0)?).to_string(), row.get::<String>(1)?);
+    let waits = state == RunState::Held.as_str();
+    Ok(Some(if waits { ApproveRefusal::NewerRun(run) } else { ApproveRefusal::Superseded { run, state } }))
+}
+
+/// The run that took the place of a plan that is discarded: the newest one that counts, else the one that did it.
+async fn superseded(tx: &mut Tx, discarded: &Run) -> Result<Option<ApproveRefusal>> {
+    let by = discarded.reason.as_deref().and_then(|reason| reason.strip_prefix(SUPERSEDED_BY));
+    let Some(by) = by.filter(|_| discarded.state == RunState::Discarded) else { return Ok(None) };
+    if let Some(newer) = newer(tx, discarded).await? {
+        return Ok(Some(newer));
+    }
+    let Ok(id) = by.parse::<RunId>() else { return Ok(None) };
+    let sql = "SELECT state, as_of_given FROM run WHERE district = $1 AND id = $2";
+    let Some(row) = tx.row(CHECK, sql, args![&discarded.district, id]).await? else { return Ok(None) };
+    let (state, only_looked) = (row.get::<String>(0)?, row.get::<bool>(1)?);
+    let run = by.to_owned();
+    Ok(Some(if only_looked { ApproveRefusal::OnlyLooked(run) } else { ApproveRefusal::Superseded { run, state } }))
 }

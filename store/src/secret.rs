@@ -32,6 +32,8 @@ const HEADER: usize = 1 + KEY_ID + NONCE;
 pub struct Keyring {
     newest: Arc<SealingKey>,
     older: Vec<Arc<SealingKey>>,
+    /// Where they are from, for who has given the wrong ones.
+    origin: Arc<str>,
 }
 
 struct SealingKey {
@@ -58,7 +60,12 @@ impl Keyring {
     pub fn from_base64(text: &SecretString) -> Result<Self, StoreError> {
         let mut keys = text.expose_secret().split(',').map(SealingKey::parse);
         let newest = keys.next().unwrap_or_else(|| Err(malformed()))?;
-        Ok(Self { newest, older: keys.collect::<Result<_, _>>()? })
+        Ok(Self { newest, older: keys.collect::<Result<_, _>>()?, origin: "ROLLCALL_KEY".into() })
+    }
+
+    /// The same keys, told in errors as being from `origin`, such as a file. Without it they are from `ROLLCALL_KEY`.
+    pub fn told_as(self, origin: &str) -> Self {
+        Self { origin: origin.into(), ..self }
     }
 
     /// Reads a key file: the same text. Others may be able to read it, since containers mount secrets so; who could write it
@@ -74,10 +81,11 @@ impl Keyring {
             )));
         }
         let text = std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
-        Self::from_base64(&SecretString::from(text)).map_err(|error| match error {
+        let keys = Self::from_base64(&SecretString::from(text)).map_err(|error| match error {
             StoreError::Key(why) => StoreError::Key(format!("{}: {why}", path.display())),
             other => other,
-        })
+        })?;
+        Ok(keys.told_as(&format!("the file {}", path.display())))
     }
 
     /// Makes a file with a new key, readable by its owner only. The file must not be there yet.
@@ -153,7 +161,12 @@ impl Keyring {
     pub(crate) fn joined(&self, other: &Self) -> Self {
         let others = std::iter::once(&other.newest).chain(&other.older);
         let more = others.filter(|key| !self.holds(key.id)).cloned();
-        Self { newest: Arc::clone(&self.newest), older: self.older.iter().cloned().chain(more).collect() }
+        let origin = if self.origin == other.origin {
+            Arc::clone(&self.origin)
+        } else {
+            format!("{} and {}", self.origin, other.origin).into()
+        };
+        Self { newest: Arc::clone(&self.newest), older: self.older.iter().cloned().chain(more).collect(), origin }
     }
 
     fn holds(&self, id: [u8; KEY_ID]) -> bool {
@@ -162,7 +175,20 @@ impl Keyring {
 
     fn key(&self, id: [u8; KEY_ID]) -> Result<&SealingKey, StoreError> {
         let keys = std::iter::once(&self.newest).chain(&self.older);
-        keys.map(Arc::as_ref).find(|key| key.id == id).ok_or_else(|| wrong_key(id))
+        keys.map(Arc::as_ref).find(|key| key.id == id).ok_or_else(|| self.wrong_key(id))
+    }
+
+    fn wrong_key(&self, id: [u8; KEY_ID]) -> StoreError {
+        let name = |id: [u8; KEY_ID]| format!("{:08x}", u32::from_be_bytes(id));
+        let tried: Vec<_> = std::iter::once(&self.newest).chain(&self.older).map(|key| name(key.id)).collect();
+        StoreError::Key(format!(
+            "the store was sealed with the key named {}, which is not among those given ({}, of {}): add that key to \
+             ROLLCALL_KEY or ROLLCALL_KEY_FILE after the newest one, separated by a comma; if it is lost, apply the district \
+             again with its secrets",
+            name(id),
+            tried.join(", "),
+            self.origin
+        ))
     }
 }
 
@@ -200,15 +226,6 @@ fn malformed() -> StoreError {
          `rollcall key new` makes one"
             .to_owned(),
     )
-}
-
-fn wrong_key(id: [u8; KEY_ID]) -> StoreError {
-    let id = u32::from_be_bytes(id);
-    StoreError::Key(format!(
-        "the store was sealed with the key named {id:08x}, which is not among those given: add that key to ROLLCALL_KEY \
-         or ROLLCALL_KEY_FILE after the newest one, separated by a comma; if it is lost, apply the district again with \
-         its secrets"
-    ))
 }
 
 fn unusable(verb: &str) -> StoreError {

@@ -101,7 +101,7 @@ pub(crate) struct Night {
     /// Pages that were carried, and are no JSON: the classifier parks them.
     pub(crate) unread: Vec<(ListingNo, PageNo, Vec<u8>)>,
     handled: AtomicU32,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 pub(crate) fn district(sandbox: &Sandbox, extra: &serde_json::Value) -> District {
@@ -161,7 +161,7 @@ impl Night {
             collected: 0,
             unread: Vec::new(),
             handled: AtomicU32::new(0),
-            _dir: dir,
+            dir,
         }
     }
 
@@ -240,6 +240,20 @@ impl Night {
             rows.entry(ask.resource.clone()).or_default().extend(ids);
         }
         rows
+    }
+
+    /// What a fetcher says to the messages on the bus whose key opens nothing of the store's.
+    pub(crate) async fn under_another_key(&self) -> Vec<Fate> {
+        let key = Keyring::create_file(&self.dir.path().join("another")).unwrap();
+        let store = Store::open_embedded(self.dir.path(), key).await.unwrap();
+        let config = FetcherConfig { allow_private_addresses: true, ..FetcherConfig::default() };
+        let bus = Arc::clone(&self.hand) as SharedBus;
+        let handler = FetchHandler::new(&config, store, bus, Arc::new(self.clock.clone())).unwrap();
+        let mut fates = Vec::new();
+        for message in self.hand.take() {
+            fates.push(handler.handle(message).await);
+        }
+        fates
     }
 
     /// What is on the bus, taken off it.

@@ -39,6 +39,7 @@ use super::{
 use crate::{
     context::Context,
     host::{HostLock, Services, signal},
+    output::say,
     verbs::sandbox::{CLIENT, COUNSELOR, DEPLOYMENT, campus_file, flagged, platform},
 };
 
@@ -98,23 +99,20 @@ impl<'a> Circle<'a> {
 
     /// Goes round, and tells.
     pub(super) async fn show(&self) -> anyhow::Result<()> {
-        println!("\nThe whole circle, in a district on Infinite Campus");
+        say!("\nThe whole circle, in a district on Infinite Campus")?;
         let run = launched(&self.context, &self.district).await?;
-        println!("  a roster comes in over OneRoster 1.2: {} students added", run.counts.added);
+        say!("  a roster comes in over OneRoster 1.2: {} students added", run.counts.added)?;
         let student = self.student().await?;
         let began = Instant::now();
         self.hand_in(&student).await?;
-        println!("  a plan document completes: IEP of student {student}, {PROGRAM}, from {} on", self.sis.today());
+        say!("  a plan document completes: IEP of student {student}, {PROGRAM}, from {} on", self.sis.today())?;
         self.flag(&student, began).await?;
         self.click(&student).await
     }
 
     /// Says where to click, and stays up until a person has seen enough.
-    pub(super) async fn stay(&self) {
-        println!(
-            "\nTo click it by hand, open {}/ in a browser. Enter, or Ctrl-C, ends the demo.",
-            self.platform.origin()
-        );
+    pub(super) async fn stay(&self) -> anyhow::Result<()> {
+        say!("\nTo click it by hand, open {}/ in a browser. Enter, or Ctrl-C, ends the demo.", self.platform.origin())?;
         let (ended, enter) = tokio::sync::oneshot::channel();
         // A thread of its own: one that waits for the keyboard would keep the runtime from ending.
         std::thread::spawn(move || {
@@ -125,6 +123,7 @@ impl<'a> Circle<'a> {
             _ = enter => {}
             () = signal() => {}
         }
+        Ok(())
     }
 
     /// Ends everything in order.
@@ -183,8 +182,8 @@ impl<'a> Circle<'a> {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         let flag = self.sis.campus_flags().pop().context("Campus shows no flag")?;
-        println!("  the flag appears in Campus after {:.2} s: from {} on, and leads to", elapsed(began), flag.begins);
-        println!("    {}", flag.link.unwrap_or_default());
+        say!("  the flag appears in Campus after {:.2} s: from {} on, and leads to", elapsed(began), flag.begins)?;
+        say!("    {}", flag.link.unwrap_or_default())?;
         Ok(())
     }
 
@@ -194,21 +193,21 @@ impl<'a> Circle<'a> {
         let mut browser = Browser::new()?;
         let page = browser.open(self.platform.flag_url(&student.0, PROGRAM).parse()?).await?;
         ensure!(page.status.is_success(), "the click ended at {} ({})", page.url.path(), page.hops.join(", "));
-        println!("  a counselor clicks on it ({}/):", self.platform.origin());
-        println!("    {}", page.hops.join(" > "));
+        say!("  a counselor clicks on it ({}/):", self.platform.origin())?;
+        say!("    {}", page.hops.join(" > "))?;
         let frame = page.text.split("<iframe").nth(1).and_then(|tag| attribute(tag, "src"));
         let document = browser.open(page.url.join(&frame.context("the page shows no document")?)?).await?;
         let heading = |html: &str, element| text_of(html, element).unwrap_or_default();
-        println!(
+        say!(
             "  and sees \"{}: {}\" ({}) with \"{}\" in it",
             heading(&page.text, "h1"),
             heading(&page.text, "p"),
             document.kind,
             heading(&document.text, "h1")
-        );
+        )?;
         let views = self.context.store.document_views(&self.district, Some(student), 1).await?;
         let view = views.first().context("the access log is empty")?;
-        println!("  the access log has it: {} {}", view.user_id, view.outcome);
+        say!("  the access log has it: {} {}", view.user_id, view.outcome)?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use rollcall_proto::{bus::ParkedFilter, id::DistrictId, topology::Queue};
 use rollcall_store::erasure::Erasure;
 use serde_json::{Value, json};
 
-use crate::{config, context::Context};
+use crate::{config, context::Context, output::say};
 
 /// What an erasure does not reach, for who files the certificate.
 const REMAINS: [&str; 3] = [
@@ -39,7 +39,7 @@ pub(super) async fn erase(
         Err(refusal) => bail!("{id} was not erased: {refusal}"),
     };
     let text = serde_json::to_string_pretty(&describe(id, &erased, messages, now))?;
-    println!("{text}");
+    say!("{text}")?;
     if let Some(mut file) = file {
         writeln!(file, "{text}").and_then(|()| file.sync_all()).context("writing the certificate")?;
     }

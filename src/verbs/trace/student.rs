@@ -24,7 +24,9 @@ pub(super) async fn nodes(context: &Context, run: &Run, wanted: &str) -> anyhow:
         name: format!("student {id}"),
         from: first.from,
         to: parts.iter().filter_map(|part| part.to).max(),
-        note: format!("`rollcall students show --district {} {id}` shows the record", run.district),
+        note: context
+            .again
+            .text(&format!("`rollcall students show --district {} {id}` shows the record", run.district)),
         trouble: parts.iter().any(|part| part.trouble),
         ..Node::default()
     };
@@ -38,12 +40,16 @@ fn part(name: &str, at: Option<DateTime<Utc>>, note: String) -> Node {
 /// The second look: the SIS was asked for exactly this student.
 async fn second_look(context: &Context, run: &Run, id: &StudentId) -> anyhow::Result<Vec<Node>> {
     let pages = context.store.pages(&run.district, run.id).await?;
+    let connections = context.store.district(&run.district).await?.connections;
     let mut nodes = Vec::new();
     for pull in context.store.pulls(&run.district, run.id).await? {
         let board = context.store.board(&run.district, run.id, pull.connection).await?.unwrap_or_default();
+        // The SIS is asked by its own ids, which the prefix of its connection stands before.
+        let prefix = connections.get(usize::from(pull.connection.0)).and_then(|one| one.id_prefix.as_deref());
+        let Some(own) = id.0.strip_prefix(prefix.unwrap_or_default()) else { continue };
         for (number, listing) in board.listings.iter().enumerate() {
             let Some(filter) = &listing.ask.ids else { continue };
-            if !filter.ids.contains(&id.0) {
+            if !filter.ids.iter().any(|asked| asked == own) {
                 continue;
             }
             let answers: Vec<_> = pages

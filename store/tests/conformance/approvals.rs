@@ -66,8 +66,17 @@ async fn an_approval_is_refused_with_a_reason(f: Fixture) {
     let older = hold(&f, &id, held_plan()).await;
     let newer = hold(&f, &id, held_plan()).await;
     let refused = f.store.approve(&id, older, "ann", later(3)).await.unwrap();
-    assert_eq!(refused, Err(ApproveRefusal::NotHeld("discarded".to_owned())));
+    assert_eq!(refused, Err(ApproveRefusal::NewerRun(newer.to_string())));
     assert_eq!(f.store.approve(&id, newer, "ann", later(3)).await.unwrap(), Ok(Stage::Release));
+    // From here on that one waits for nobody.
+    let refused = f.store.approve(&id, older, "ann", later(3)).await.unwrap();
+    let superseded = ApproveRefusal::Superseded { run: newer.to_string(), state: "running".to_owned() };
+    assert_eq!(refused, Err(superseded));
+    // What a person threw away was superseded by nobody.
+    let thrown = hold(&f, &id, held_plan()).await;
+    assert!(f.store.discard(&id, thrown, "ann", "by ann", later(4)).await.unwrap());
+    let refused = f.store.approve(&id, thrown, "ann", later(5)).await.unwrap();
+    assert_eq!(refused, Err(ApproveRefusal::NotHeld("discarded".to_owned())));
 }
 
 async fn a_run_that_plans_late_takes_nothing_back_from_a_newer_one(f: Fixture) {
@@ -122,6 +131,12 @@ async fn a_later_plan_supersedes_what_waits_also_one_to_look_at(f: Fixture) {
         let run = f.store.run(&id, earlier).await.unwrap();
         assert_eq!((run.state, run.reason), (RunState::Discarded, Some(format!("superseded-by {by}"))));
     }
+    // The one that did it is named, and that nobody can approve it; another one that can be, in its place.
+    let refused = f.store.approve(&id, waits, "ann", later(4)).await.unwrap();
+    assert_eq!(refused, Err(ApproveRefusal::OnlyLooked(looks[0].to_string())));
+    let next = hold(&f, &id, held_plan()).await;
+    let refused = f.store.approve(&id, waits, "ann", later(5)).await.unwrap();
+    assert_eq!(refused, Err(ApproveRefusal::NewerRun(next.to_string())));
 }
 
 async fn a_plan_held_before_its_second_look_goes_there_when_approved(f: Fixture) {

@@ -81,7 +81,12 @@ async fn another_key_opens_nothing_and_says_what_to_do(f: Fixture) {
     f.store.save_page(&id, run, &page(0, 1)).await.unwrap();
     let stranger = f.opened_with(&new_key()).await;
     let error = stranger.secrets(&id, FIRST).await.err().unwrap();
-    assert!(matches!(&error, StoreError::Key(text) if text.contains("ROLLCALL_KEY")), "{error}");
+    let StoreError::Key(text) = &error else { panic!("{error}") };
+    assert!(text.contains("add that key to ROLLCALL_KEY"), "{text}");
+    assert!(
+        text.contains("not among those given (") && text.contains(", of ROLLCALL_KEY)"),
+        "which, from where: {text}"
+    );
     let raw = stranger.raw_page(&id, run, FIRST, ListingNo(0), PageNo(1)).await;
     assert!(matches!(raw, Err(StoreError::Key(_))));
 }

@@ -1,6 +1,10 @@
 //! The command line, as a person or a script meets it.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -46,10 +50,23 @@ impl Answer {
         Self::of_command(line.to_owned(), command_of(Path::new("sh"), &["-c", line], settings, folder)).await
     }
 
+    /// Runs `rollcall` to its end with its standard output going to `output`; what is said there is not seen.
+    pub async fn to(output: Stdio, folder: &Path, args: &[&str], settings: &[(String, String)]) -> Self {
+        let line = format!("rollcall {}", args.join(" "));
+        let mut command = tokio::process::Command::from(command(args, settings, folder));
+        let command = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().expect("rollcall can be started");
+        Self::ended(line, child.wait_with_output()).await
+    }
+
     async fn of_command(line: String, command: std::process::Command) -> Self {
         let mut command = tokio::process::Command::from(command);
-        let output = tokio::time::timeout(LIMIT, command.stdin(Stdio::null()).kill_on_drop(true).output());
-        let output = output.await.unwrap_or_else(|_| panic!("{line}: no end within {LIMIT:?}"));
+        Self::ended(line, command.stdin(Stdio::null()).kill_on_drop(true).output()).await
+    }
+
+    async fn ended(line: String, output: impl Future<Output = std::io::Result<Output>>) -> Self {
+        let output = tokio::time::timeout(LIMIT, output).await;
+        let output = output.unwrap_or_else(|_| panic!("{line}: no end within {LIMIT:?}"));
         let output = output.expect("rollcall can be started");
         Self {
             line,

@@ -48,6 +48,7 @@ async fn what_cannot_be_understood_is_usage_and_says_what_is_expected() {
         (&["demo", "--students", "3"], "--students"),
         (&["doctor", "--format", "yaml"], "json"),
         (&["run", "a", "--wait", "--format", "html"], "runs trace"),
+        (&["run", "a", "--wait", "--format", "svg"], "runs trace"),
         (&["district", "apply"], "FILES"),
     ] {
         let answer = bare(args).await.expect_code(2);
@@ -107,6 +108,9 @@ async fn settings_that_cannot_be_are_refused_by_name() {
         ("keep_audit_days = 365\n", "ROLLCALL_KEEP_AUDIT_DAYS"),
         ("database_url = 'postgres://u:hunter2@127.0.0.1/x'\n", "ROLLCALL_AMQP_URL"),
         ("dir = 'x'\ndir = 'y'\n", "rollcall.toml"),
+        ("public_url = 'https://u:hunter2@ho st/x'\n", "public_url"),
+        ("allow_plaintext = 'hunter2'\n", "allow_plaintext"),
+        ("key = 'hunter2'\nkey = 'hunter3'\n", "rollcall.toml"),
     ] {
         std::fs::write(&file, text).unwrap();
         let answer = Answer::of(folder.path(), &["runs", "list"], &[]).await.expect_code(1);
@@ -119,18 +123,21 @@ async fn settings_that_cannot_be_are_refused_by_name() {
         ("ROLLCALL_KEEP_PAGES_DAYS", "-1"),
         ("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "perhaps"),
         ("ROLLCALL_KEY", "hunter2"),
+        ("ROLLCALL_PUBLIC_URL", "https://u:hunter2@ho st/x"),
     ] {
         let settings = [(name.to_owned(), value.to_owned())];
         let answer = Answer::of(folder.path(), &["runs", "list"], &settings).await.expect_code(1);
         let key = name.trim_start_matches("ROLLCALL_");
         assert!(answer.stderr.to_uppercase().contains(key), "{name}: {}", answer.stderr);
+        assert!(!answer.stderr.contains("rollcall.toml: "), "no file is blamed for it: {}", answer.stderr);
         assert!(!answer.text().contains("hunter2"), "{}", answer.text());
     }
     // A directory in the environment counts before servers in the file, which nobody is asked for.
     std::fs::write(&file, "database_url = 'postgres://u@127.0.0.1:1/x'\namqp_url = 'amqp://127.0.0.1:1'\n").unwrap();
     Answer::of(folder.path(), &["runs", "list"], &[]).await.expect_code(1);
     let dir = [("ROLLCALL_DIR".to_owned(), folder.path().join("data").to_string_lossy().into_owned())];
-    Answer::of(folder.path(), &["runs", "list"], &dir).await.expect_code(0);
+    let answer = Answer::of(folder.path(), &["--format", "json", "runs", "list"], &dir).await.expect_code(1);
+    assert!(answer.stderr.contains("there is no store in"), "{}", answer.stderr);
     std::fs::remove_file(&file).unwrap();
     // A file that is not there.
     let answer = Answer::of(folder.path(), &["--config", "nowhere.toml", "runs", "list"], &[]).await.expect_code(1);
@@ -205,8 +212,13 @@ async fn the_doctor_says_what_to_mend() {
         ("ROLLCALL_AMQP_URL".to_owned(), "amqp://u:hunter2@127.0.0.1:1/x".to_owned()),
         ("ROLLCALL_KEY".to_owned(), bare(&["key", "new"]).await.expect_code(0).stdout.trim().to_owned()),
     ];
+    let list = Answer::of(house.folder(), &["runs", "list"], &away).await.expect_code(1);
+    let mended = |text: &str| text.contains("ROLLCALL_DATABASE_URL") && text.contains("deploy/local up");
+    assert!(mended(&list.stderr), "{}", list.stderr);
     let ill = Answer::of(house.folder(), &["doctor", "--format", "json"], &away).await.expect_code(1);
     assert!(ill.json().as_array().unwrap().iter().any(|row| row["outcome"] == "fail"), "{}", ill.stdout);
+    let mends = ill.json().as_array().unwrap().iter().any(|row| mended(row["mend"].as_str().unwrap_or_default()));
+    assert!(mends, "{}", ill.stdout);
     assert!(!ill.text().contains("hunter2"), "no password is repeated: {}", ill.text());
     house.close().await;
 }
@@ -261,6 +273,17 @@ async fn a_hostile_district_file_is_refused_in_words() {
         ("a page size of nothing", good.replace("page_size = 100", "page_size = 0").into_bytes(), "page_size"),
         ("a negative page size", good.replace("page_size = 100", "page_size = -5").into_bytes(), "page_size"),
         ("a scheme that is none", good.replace("http://127", "file://127").into_bytes(), "base_url"),
+        (
+            "a password in what is no address",
+            good.replace("http://127.0.0.1", "http://u:hunter2@ho st").into_bytes(),
+            "base_url",
+        ),
+        (
+            "a secret that is a number",
+            good.replace("[[connection]]", "[[connection]]\ntoken_parameters = { pin = 8008135 }").into_bytes(),
+            "token_parameters",
+        ),
+        ("a secret in place of a kind", good.replace("skyward-qmlativ", "hunter2").into_bytes(), "expected"),
         ("a password in the address", good.replace("http://", "http://u:hunter2@").into_bytes(), "base_url"),
         ("an hour that is none", good.replace("[schedule]", "[schedule]\nat = \"25:00\"").into_bytes(), "at"),
         (
@@ -308,6 +331,7 @@ async fn a_hostile_district_file_is_refused_in_words() {
         assert_eq!(answer.code, 1, "{what}: {answer:#?}");
         assert!(answer.stderr.contains(named), "{what}: {named} is not named: {}", answer.stderr);
         assert!(!answer.text().contains("hunter2") && !answer.text().contains("panicked"), "{what}: {}", answer.text());
+        assert!(!answer.text().contains("8008135"), "{what}: {}", answer.text());
         assert!(!answer.stderr.contains('\u{1b}'), "{what}: nothing steers the terminal");
     }
     let districts = house.rollcall(&["district", "list", "--format", "json"]).await.json();

@@ -52,3 +52,40 @@ async fn a_key_is_rotated_and_the_old_one_alone_opens_nothing_any_more() {
     house.rollcall(&test).await.expect_code(0);
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_opens_nothing_is_told_at_once_and_no_other_takes_the_place_of_one_that_is_gone() {
+    let config = SandboxConfig { students: 60, seed: 5, today: house::today(), ..SandboxConfig::default() };
+    let house = House::embedded(config).await;
+    let of = |answer: &Answer, check: &str| {
+        let rows = answer.json();
+        rows.as_array().unwrap().iter().find(|row| row["check"] == check).cloned().unwrap_or_default()
+    };
+    let doctor = ["doctor", "--format", "json"];
+    assert_eq!(of(&house.rollcall(&doctor).await.expect_code(0), "secrets")["outcome"], "ok");
+
+    let other = house.rollcall(&["key", "new"]).await.expect_code(0).stdout.trim().to_owned();
+    let told = of(&under(&house, &other, &doctor).await.expect_code(1), "secrets");
+    assert_eq!(told["outcome"], "fail", "{told}");
+    let detail = told["detail"].as_str().unwrap();
+    let names = [DISTRICT, "not among those given", "of ROLLCALL_KEY"].iter().all(|part| detail.contains(part));
+    assert!(names && !detail.contains(&other), "which key was tried, and from where: {detail}");
+    let run = under(&house, &other, &["run", DISTRICT, "--wait"]).await.expect_code(1);
+    assert!(run.stdout.contains("not among those given") && run.stdout.contains("of ROLLCALL_KEY"), "{}", run.text());
+
+    let file = house.folder().join("data").join("key");
+    let aside = house.folder().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    for args in [&doctor[..], &["runs", "list"], &["migrate"]] {
+        let answer = house.rollcall(args).await.expect_code(1);
+        assert!(answer.text().contains("data/key is gone"), "{}", answer.text());
+        assert!(!file.exists(), "{}: no other key is made", answer.line);
+    }
+    // One of the wrong file is told by the file.
+    std::fs::write(&file, &other).unwrap();
+    let told = of(&house.rollcall(&doctor).await.expect_code(1), "secrets");
+    assert!(told["detail"].as_str().unwrap().contains("data/key"), "{told}");
+    std::fs::rename(&aside, &file).unwrap();
+    assert_eq!(of(&house.rollcall(&doctor).await.expect_code(0), "secrets")["outcome"], "ok");
+    house.close().await;
+}

@@ -14,6 +14,8 @@ use crate::random;
 /// An integration that was made. The secret is shown once.
 #[derive(Debug)]
 pub struct Added {
+    /// The integration's id.
+    pub id: String,
     /// The OAuth client id.
     pub client_id: String,
     /// The OAuth client secret.
@@ -53,7 +55,7 @@ pub async fn add(
         created_by: actor.to_owned(),
     };
     store.add_integration(district, &new).await?;
-    Ok(Added { client_id: client_id(district, &id), client_secret })
+    Ok(Added { client_id: client_id(district, &id), id, client_secret })
 }
 
 /// The OAuth client id: it names its district, under whose rows the integration is found.
