@@ -175,6 +175,16 @@ impl PrivateServers {
         log.matches("No space left on device").count()
     }
 
+    /// Whether the database's first process lives: one whose log finds no room ends itself.
+    pub fn database_lives(&self) -> bool {
+        let line = "database_running \"$home\"";
+        let output = match &self.disk {
+            None => shell(Command::new("bash"), self.home.path(), line),
+            Some(disk) => shell_on(disk, self.home.path(), line),
+        };
+        output.status.success()
+    }
+
     /// Stops the database, in order or at once, and starts it again.
     pub fn restart_database(&self, how: Stop) {
         let signal = match how {

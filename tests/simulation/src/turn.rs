@@ -9,7 +9,10 @@ use std::{
 };
 
 use rollcall_proto::topology::Queue;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    task,
+};
 
 /// Messages in the hands of one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) struct Work {
 #[derive(Debug)]
 struct Stopped {
     work: Work,
+    /// Of the handler: what it asks for beside what it waits for must not stop somebody else's turn.
+    task: Option<task::Id>,
     go_on: oneshot::Sender<()>,
 }
 
@@ -94,13 +99,18 @@ impl Turns {
         }
     }
 
-    /// The handler at work is stopped until a later turn. Without one (a reconciler is at work), it is not.
+    /// The handler at work is stopped until a later turn. Without one (a reconciler is at work), it is not, nor where it is
+    /// stopped already and this is a second thing that it does at once.
     pub(crate) async fn stop(&self) {
         let wait = {
             let mut state = self.state();
+            let task = task::try_id();
+            if task.is_some() && state.stopped.iter().any(|stopped| stopped.task == task) {
+                return;
+            }
             let Some(work) = state.working.take() else { return };
             let (go_on, wait) = oneshot::channel();
-            state.stopped.push(Stopped { work, go_on });
+            state.stopped.push(Stopped { work, task, go_on });
             wait
         };
         self.changed.notify_one();
@@ -129,7 +139,7 @@ impl Turns {
     /// Begins a turn with work that was stopped; tells whose.
     pub(crate) fn go_on(&self, place: usize) -> usize {
         let mut state = self.state();
-        let Stopped { work, go_on } = state.stopped.remove(place);
+        let Stopped { work, go_on, .. } = state.stopped.remove(place);
         let process = work.process;
         state.working = Some(work);
         go_on.send(()).ok();
