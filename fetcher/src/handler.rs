@@ -127,7 +127,7 @@ impl FetchHandler {
         }
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(error) => return self.give_pull_up(message, work.connection, &error.explain()).await,
+            Err(error) => return self.give_discovery_up(message, work.connection, &error.explain()).await,
         };
         let found = match opened.source.discover().await {
             Ok(found) => found,
@@ -157,7 +157,7 @@ impl FetchHandler {
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
             Step::Wait(after) if message.time + LONGEST_DISCOVERY > now => (after, true),
-            _ => return self.give_pull_up(message, work.connection, &error.explain()).await,
+            _ => return self.give_discovery_up(message, work.connection, &error.explain()).await,
         };
         // So that the reconciler does not take the wait for a lost message.
         self.store.touch_run(&message.district, message.run, now + after).await?;
@@ -403,6 +403,23 @@ impl FetchHandler {
         &self,
         message: &Message,
         connection: ConnectionNo,
+    /// Of two that discover at once, one may fail where the other has begun the pull: that goes on.
+    async fn give_discovery_up(
+        &self,
+        message: &Message,
+        connection: ConnectionNo,
+        reason: &str,
+    ) -> Result<Fate, FetchError> {
+        let (district, run) = (&message.district, message.run);
+        if self.store.fail_discovery(district, run, connection, reason).await? {
+            tracing::warn!(%district, %run, %connection, reason, "a connection's pull is given up");
+        } else {
+            tracing::info!(%district, %run, %connection, reason, "a discovery failed that another one has settled");
+        }
+        self.advance(message).await?;
+        Ok(Fate::Done)
+    }
+
         reason: &str,
     ) -> Result<Fate, FetchError> {
         tracing::warn!(district = %message.district, run = %message.run, %connection, reason, "a connection's pull is given up");
@@ -447,7 +464,7 @@ impl FetchHandler {
     /// Accounts for work whose attempts have run out.
     async fn account(&self, message: &Message, reason: &str) -> Result<Fate, FetchError> {
         match &message.body {
-            Body::Discover(work) => self.give_pull_up(message, work.connection, reason).await,
+            Body::Discover(work) => self.give_discovery_up(message, work.connection, reason).await,
             Body::Fetch(work) => match self.job(message, work).await? {
                 Some(job) => self.page_lost(message, &job, reason, None).await,
                 None => Ok(Fate::Done),
