@@ -129,10 +129,11 @@ impl FetchHandler {
             Ok(opened) => opened,
             Err(error) => return self.give_discovery_up(message, work.connection, &error.explain()).await,
         };
-        let found = match opened.source.discover().await {
+        let mut found = match opened.source.discover().await {
             Ok(found) => found,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
+        found.discovery.origin = Some(opened.origin.clone());
         let place = (district, run, work.connection);
         let begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
             Ok(begun) => begun,

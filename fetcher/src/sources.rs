@@ -27,6 +27,8 @@ pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) sis: SisKind,
     pub(crate) lanes: u16,
+    /// Which SIS it is ([`Connection::origin`](rollcall_store::district::Connection::origin)).
+    pub(crate) origin: String,
     /// A scheduled run: nobody sits and waits, so a SIS that is away is waited for longer.
     pub(crate) patient: bool,
 }
@@ -72,10 +74,10 @@ impl Sources {
             return Err(SisError::Invalid { host: format!("connection {number}"), detail }.into());
         }
         let connection = Arc::new(district.connections.swap_remove(index));
-        let (lanes, sis) = (connection.lanes, connection.kind);
+        let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);
-        Ok(Opened { source, sis, lanes, patient })
+        Ok(Opened { source, sis, lanes, origin, patient })
     }
 }

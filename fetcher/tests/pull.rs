@@ -182,6 +182,8 @@ async fn what_was_lost_is_asked_for_again_at_a_persons_word() {
     assert_eq!(night.ask_again().await, 3);
     night.play(|_| Way::Arrives).await;
     assert_whole(&night).await;
+    let asked = night.pull().await.discovery.unwrap().origin;
+    assert_eq!(asked, Some(district(&night.sandbox, &json!({"lanes": 3})).connections[0].origin()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
