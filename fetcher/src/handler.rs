@@ -34,7 +34,7 @@ use crate::{
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
     hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Trouble, Walked},
-    net::Http,
+    net::{Http, room::Taken},
     outcome::advance,
     sources::{Opened, Sources},
 };
@@ -177,7 +177,8 @@ impl FetchHandler {
         loop {
             let earlier = self.earlier(message, &job).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
-            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before };
+            let http = self.sources.http();
+            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, http };
             let Walked { pages, trouble } = hand.walk().await?;
             // What came in counts first. The page in trouble is dealt again, with attempts of its own, as is the next hand
             // of a message that has used some up.
@@ -241,6 +242,8 @@ impl FetchHandler {
         job: &Job,
         Done { earlier, pages: fetched, goes_on }: Done<'_>,
     ) -> Result<Option<Job>, FetchError> {
+        // Let go when all is handed in.
+        let _room: Vec<Taken> = fetched.iter().map(|fetched| fetched.room.clone()).collect();
         let facts: Vec<PageFacts> = fetched.iter().map(|fetched| fetched.facts.clone()).collect();
         let Some(listing) = fetched.first().map(|fetched| fetched.page.listing) else { return Ok(None) };
         let unchanged: Vec<Unchanged> = fetched.iter().filter_map(Fetched::note).collect();
@@ -324,7 +327,7 @@ impl FetchHandler {
         message: &Message,
         job: &Job,
         opened: &Opened,
-        Trouble { error, unread }: Trouble,
+        Trouble { error, unread, room: _room }: Trouble,
     ) -> Result<Fate, FetchError> {
         tracing::info!(
             run = %message.run, connection = %job.at.connection, resource = job.listing.ask.resource, page = job.dealt.page.0,
@@ -400,10 +403,6 @@ impl FetchHandler {
         job.dealt.page.0 > 1 && job.listing.last_page.is_none()
     }
 
-    async fn give_pull_up(
-        &self,
-        message: &Message,
-        connection: ConnectionNo,
     /// Of two that discover at once, one may fail where the other has begun the pull: that goes on.
     async fn give_discovery_up(
         &self,
@@ -421,6 +420,10 @@ impl FetchHandler {
         Ok(Fate::Done)
     }
 
+    async fn give_pull_up(
+        &self,
+        message: &Message,
+        connection: ConnectionNo,
         reason: &str,
     ) -> Result<Fate, FetchError> {
         tracing::warn!(district = %message.district, run = %message.run, %connection, reason, "a connection's pull is given up");

@@ -45,13 +45,18 @@ impl Sources {
     pub(crate) fn new(config: &FetcherConfig, store: Store, clock: SharedClock) -> Result<Self, SisError> {
         let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
         // A discovery asks several questions at once: what bounds messages in hand does not bound requests.
-        Ok(Self::over(Http::new(bounds)?.limited(config.concurrency), store, clock))
+        Ok(Self::over(Http::new(bounds)?.limited(config.concurrency).with_room(config.bodies), store, clock))
     }
 
     /// Sources that are asked through `http`.
     pub(crate) fn over(http: Http, store: Store, clock: SharedClock) -> Self {
         let opened = Cache::builder().time_to_idle(IDLE).max_capacity(10_000).build();
         Self { store, shared: Shared::new(http, clock), opened }
+    }
+
+    /// What all of them ask through.
+    pub(crate) const fn http(&self) -> &Http {
+        &self.shared.http
     }
 
     /// The source of a connection, opened at the first call of a run.
