@@ -321,8 +321,6 @@ async fn a_late_attempt_fails_no_listing_that_has_begun_anew() {
     assert_whole(&night).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_listing_that_the_status_does_not_rest_on_fails_alone() {
 /// The reconciler asks again for a slow discovery, so two may be at it: the one that fails leaves the other's pull alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discovery_that_fails_late_fails_no_pull_under_way() {
@@ -352,6 +350,8 @@ async fn a_discovery_that_fails_late_fails_no_pull_under_way() {
     assert_eq!(night.pull().await.state, PullState::Fetched);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_the_status_does_not_rest_on_fails_alone() {
     let fault =
         Fault { kind: FaultKind::Status(403), object: Some("NamePhone".to_owned()), page: Some(1), times: None };
     let sandbox = sandbox().await;
