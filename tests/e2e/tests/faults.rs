@@ -211,9 +211,13 @@ async fn a_run_that_cannot_be_read_keeps_no_other_waiting() {
     let ended = house.ended(&healthy).await;
     assert_eq!(ended.state, "succeeded", "{ended:#?}");
     for (role, chore) in [(Role::Fetcher, "fetching"), (Role::Classifier, "planning")] {
-        let log = house.worker(role).log();
-        let line = log.lines().find(|line| line.contains("cannot be looked after") && line.contains(chore));
-        let line = line.unwrap_or_else(|| panic!("the {role:?} says whose run it is:\n{log}"));
+        let worker = house.worker(role);
+        let line = until("the reconcilers to say whose run it is", Duration::from_mins(1), || {
+            let log = worker.log();
+            let line = log.lines().find(|line| line.contains("cannot be looked after") && line.contains(chore));
+            std::future::ready(line.map(str::to_owned))
+        })
+        .await;
         assert!(line.contains(DISTRICT) && line.contains(&poison), "{line}");
     }
 
