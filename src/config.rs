@@ -34,6 +34,7 @@ struct Sources {
     allow_private_addresses: Option<bool>,
     database_connections: Option<u32>,
     lost_after_seconds: Option<u32>,
+    fetch_bodies_mib: Option<u32>,
     keep_pages_days: Option<u32>,
     keep_plans_days: Option<u32>,
     keep_parked_days: Option<u32>,
@@ -44,7 +45,7 @@ struct Sources {
     public_url: Option<Url>,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "dir",
     "database_url",
     "amqp_url",
@@ -55,6 +56,7 @@ const KEYS: [&str; 16] = [
     "allow_private_addresses",
     "database_connections",
     "lost_after_seconds",
+    "fetch_bodies_mib",
     "keep_pages_days",
     "keep_plans_days",
     "keep_parked_days",
@@ -94,6 +96,8 @@ pub(crate) struct Settings {
     pub(crate) database_connections: u32,
     /// A message whose effect the store has not seen for so long counts as lost and is published again.
     pub(crate) lost_after: Duration,
+    /// Bytes of answers that a fetcher holds at once.
+    pub(crate) fetch_bodies: u64,
     /// How long raw pages of an ended run are kept.
     pub(crate) keep_pages: Duration,
     /// How long the plan of an ended run is kept.
@@ -125,6 +129,12 @@ const KEEP_PLANS_DAYS: RangeInclusive<u32> = 7..=3_650;
 /// A parked message is work that somebody has to see; never shorter than raw pages, which it may need.
 const KEEP_PARKED_DAYS: RangeInclusive<u32> = 7..=3_650;
 
+/// Half of what `deploy/kubernetes` gives a fetcher.
+pub(crate) const FETCH_BODIES_MIB: u32 = 192;
+
+/// Less would have large answers wait for each other all the time.
+const ADMITTED_BODIES_MIB: RangeInclusive<u32> = 16..=65_536;
+
 /// Who saw and did what. The store itself refuses to delete entries of the last 365 days.
 const KEEP_AUDIT_DAYS: RangeInclusive<u32> = 366..=36_500;
 
@@ -136,6 +146,8 @@ impl Settings {
             bail!("both ROLLCALL_KEY (key) and ROLLCALL_KEY_FILE (key_file) are set in one place; leave one");
         }
         let lost_after = within("lost_after_seconds", sources.lost_after_seconds.unwrap_or(60), &LOST_AFTER_SECONDS)?;
+        let fetch_bodies = sources.fetch_bodies_mib.unwrap_or(FETCH_BODIES_MIB);
+        let fetch_bodies = within("fetch_bodies_mib", fetch_bodies, &ADMITTED_BODIES_MIB)?;
         let keep_pages = within("keep_pages_days", sources.keep_pages_days.unwrap_or(7), &KEEP_PAGES_DAYS)?;
         let keep_plans = within("keep_plans_days", sources.keep_plans_days.unwrap_or(90), &KEEP_PLANS_DAYS)?;
         let keep_parked = within("keep_parked_days", sources.keep_parked_days.unwrap_or(90), &KEEP_PARKED_DAYS)?;
@@ -153,6 +165,7 @@ impl Settings {
             allow_private_addresses: sources.allow_private_addresses.unwrap_or(false),
             database_connections: sources.database_connections.unwrap_or(16),
             lost_after: Duration::from_secs(lost_after.into()),
+            fetch_bodies: u64::from(fetch_bodies) << 20,
             keep_pages: days(keep_pages),
             keep_plans: days(keep_plans),
             keep_parked: days(keep_parked),

@@ -111,6 +111,7 @@ impl Services {
         config.allow_private_addresses = context.settings.allow_private_addresses;
         config.schedule = schedule;
         config.lost_after = context.settings.lost_after;
+        config.bodies = context.settings.fetch_bodies;
         let (bus, store, clock) = parts(context);
         self.tasks.spawn(rollcall_fetcher::run(config, bus, store, clock, self.shutdown.clone()));
     }

@@ -34,6 +34,16 @@ pub enum ClassifierError {
 }
 
 impl ClassifierError {
+    /// Worth another try without anybody doing anything.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Plan(PlanError::Store(error)) => error.is_transient(),
+            Self::Bus(error) => error.is_transient(),
+            Self::Task => true,
+            Self::Plan(_) | Self::RawMissing => false,
+        }
+    }
+
     /// What becomes of the message: infrastructure that is away is waited for, at no cost; everything else is tried again
     /// and parked in the end.
     pub fn fate(&self) -> Fate {

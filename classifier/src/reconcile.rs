@@ -5,12 +5,12 @@
 //! lanes or pages were lost.
 //!
 //! Invariants: with every queue purged, a run at Plan, Recheck or Release still ends; many reconcilers do the work of one
-//! (`claim_reconcile`); publishing twice does no harm.
+//! (`claim_reconcile`); publishing twice does no harm; a run that cannot be looked after keeps none behind it waiting.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_store::{OpenRun, run::Stage};
+use rollcall_store::{Chore, OpenRun, PassedOver, run::Stage};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -82,19 +82,43 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
     }
 }
 
-/// Looks once. Returns how many runs were owed something.
-pub async fn tick(context: &Context) -> Result<u32, ClassifierError> {
-    let mut helped = 0;
+/// What came of one look at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Looked {
+    /// Runs that were owed something.
+    pub helped: u32,
+    /// Runs that could not be looked after.
+    pub passed_over: u32,
+}
+
+/// Looks once.
+pub async fn tick(context: &Context) -> Result<Looked, ClassifierError> {
+    let (mut helped, mut passed) = (0, PassedOver::none(Chore::Planning));
     for open in context.store.open_runs().await? {
-        let now = context.clock.now();
-        let owed = owed_now(context, &open, now, delta(context.config.reconcile_every)).await?;
-        if owed == Owed::Nothing || !claim(context, &open, now).await? {
-            continue;
+        match look_at(context, &open).await {
+            Ok(owed) => {
+                passed.looked_after();
+                helped += u32::from(owed);
+            }
+            Err(ClassifierError::Bus(error)) if error.is_transient() => return Err(error.into()),
+            Err(error) => {
+                let passes = error.is_transient();
+                passed.note((&open.district, Some(open.run)), error, passes)?;
+            }
         }
-        help(context, &open, owed, now).await?;
-        helped += 1;
     }
-    Ok(helped)
+    Ok(Looked { helped, passed_over: passed.count() })
+}
+
+/// True: the run was owed something.
+async fn look_at(context: &Context, open: &OpenRun) -> Result<bool, ClassifierError> {
+    let now = context.clock.now();
+    let owed = owed_now(context, open, now, delta(context.config.reconcile_every)).await?;
+    if owed == Owed::Nothing || !claim(context, open, now).await? {
+        return Ok(false);
+    }
+    help(context, open, owed, now).await?;
+    Ok(true)
 }
 
 /// Runs at Recheck are claimed by the fetcher's reconciler; what is done here for them is cheap, and harmless twice.

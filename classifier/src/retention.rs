@@ -62,7 +62,8 @@ async fn tidy_database(context: &Context, now: DateTime<Utc>) {
     let (config, store) = (&context.config, &context.store);
     report("raw pages", store.forget_pages(before(now, config.keep_pages)).await);
     report("batches of plans", store.forget_plans(before(now, config.keep_plans)).await);
-    report("parked students", parked_students(context, before(now, config.keep_parked)).await);
+    // The store notes each in the audit trail, and counts them.
+    report("parked students", store.forget_parked(before(now, config.keep_parked), now).await);
     let trail = store.forget_trail(before(now, config.keep_audit), now).await;
     report("entries of the audit trail and the access log", trail.map(|gone| gone.entries + gone.views));
 }
@@ -116,13 +117,6 @@ fn entry(parked: &Parked, now: DateTime<Utc>) -> Option<AuditEntry> {
     let (queue, day) = (queue.name(), parked_at.date_naive());
     let detail = format!("message {id} of {queue}, kind {kind}, reason {reason}, parked {day}");
     Some(AuditEntry::new(district.as_ref()?, now, RETENTION, "parked.expired", detail).of(*run))
-}
-
-/// The store notes each in the audit trail.
-async fn parked_students(context: &Context, before: DateTime<Utc>) -> Result<u64, ClassifierError> {
-    let gone = context.store.forget_parked(before, context.clock.now()).await?;
-    count(Queue::Write, gone);
-    Ok(gone)
 }
 
 fn count(queue: Queue, gone: u64) {

@@ -20,6 +20,9 @@ pub struct FetcherConfig {
     /// A page dealt to a lane this long ago, or a run without any change for so long, counts as lost. Longer than a
     /// request may take, so that a lane is never doubled.
     pub lost_after: Duration,
+    /// Bytes of answers that this process holds at once: those that are read, and what is kept of them until it is handed in.
+    /// Beside it, each request in flight may hold an answer of half a MiB.
+    pub bodies: u64,
     /// Time-outs and limits of requests. Its `allow_private_addresses` is overridden by the one above.
     pub http: HttpConfig,
 }
@@ -33,7 +36,26 @@ impl Default for FetcherConfig {
             schedule_every: Duration::from_secs(20),
             reconcile_every: Duration::from_secs(5),
             lost_after: Duration::from_mins(2),
+            bodies: BODIES,
             http: HttpConfig::default(),
         }
+    }
+}
+
+/// Half of what `deploy/kubernetes` gives a fetcher: of the other half, 64 requests in flight with small answers take up to 64
+/// MiB, packed ones among them, and the process itself as much.
+const BODIES: u64 = 192 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_take_half_of_what_a_pod_has() {
+        let manifest = include_str!("../../deploy/kubernetes/base/workers.yaml");
+        let fetcher = manifest.split("\n---").find(|part| part.contains("component: fetcher }")).unwrap();
+        let limit = fetcher.lines().find_map(|line| line.split("limits: { memory: ").nth(1)).unwrap();
+        let mebibytes: u64 = limit.trim_end_matches("Mi }").parse().unwrap();
+        assert_eq!(FetcherConfig::default().bodies, mebibytes << 19);
     }
 }

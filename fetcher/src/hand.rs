@@ -4,7 +4,8 @@
 //! [`crate::handler`] tells the board and publishes.
 //!
 //! Invariants: one request at a time; nothing is asked for beyond a page that announces the end; a hand takes a few
-//! seconds at most, or one page, and holds a bounded number of bytes: what there was no time or room for is given back.
+//! seconds at most, or one page, and holds a bounded number of bytes: what there was no time or room for is given back. What
+//! takes of the process's room for large answers ends the hand, so that nobody asks for more with such a one in hand.
 //! An unchanged page keeps its body until the store has noted it: should the earlier page be gone, it is carried after
 //! all.
 
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{FetchError, SisError},
-    net::Reply,
+    net::{Http, Reply, room::Taken},
     sis::Source,
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Hand<'a> {
     pub(crate) dealt: Dealt,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) before: Before<'a>,
+    /// Who knows how much room there is.
+    pub(crate) http: &'a Http,
 }
 
 /// What is known of the hand's pages before they are asked for.
@@ -64,6 +67,8 @@ pub(crate) struct Fetched {
     pub(crate) page: message::Page,
     pub(crate) facts: PageFacts,
     pub(crate) unchanged: Option<Same>,
+    /// What it takes of the process's room, until it is handed in.
+    pub(crate) room: Taken,
 }
 
 /// A page as the run before got it.
@@ -120,11 +125,13 @@ pub(crate) struct Trouble {
     pub(crate) error: SisError,
     /// The answer, where there is one that cannot be read: a page like any other, for whoever keeps it.
     pub(crate) unread: Option<message::Page>,
+    /// What that takes of the process's room.
+    pub(crate) room: Taken,
 }
 
 impl From<SisError> for Trouble {
     fn from(error: SisError) -> Self {
-        Self { error, unread: None }
+        Self { error, unread: None, room: Taken::default() }
     }
 }
 
@@ -135,18 +142,27 @@ impl Hand<'_> {
         let mut walked = Walked::default();
         let mut bytes = 0;
         for number in self.dealt.range() {
-            let fetched = match self.fetch(PageNo(number)).await? {
+            let mut fetched = match self.fetch(PageNo(number)).await? {
                 Ok(fetched) => fetched,
                 Err(trouble) => return Ok(Walked { trouble: Some(trouble), ..walked }),
             };
             bytes += fetched.held();
             let over = fetched.facts.last || fetched.facts.past_end;
+            let has_room = self.keeps(&mut fetched);
             walked.pages.push(fetched);
-            if over || bytes > FULL || self.is_over(began) {
+            if over || bytes > FULL || !has_room || self.is_over(began) {
                 break;
             }
         }
         Ok(walked)
+    }
+
+    /// Takes room for what is kept of the page. False: nothing is to be asked for with it in hand.
+    fn keeps(&self, fetched: &mut Fetched) -> bool {
+        let kept = if fetched.room.is_large() { None } else { self.http.keep(fetched.held()) };
+        let has_room = kept.is_some();
+        fetched.room = kept.unwrap_or_else(|| std::mem::take(&mut fetched.room));
+        has_room
     }
 
     /// A clock that was set back tells nothing: what is left is given back.
@@ -181,7 +197,8 @@ impl Hand<'_> {
             Ok(facts) => facts,
             Err(error) => {
                 page.body = is_unread(&error).then(|| pack(&reply.body)).transpose()?;
-                return Ok(Err(Trouble { error, unread: Some(page).filter(|page| page.body.is_some()) }));
+                let unread = Some(page).filter(|page| page.body.is_some());
+                return Ok(Err(Trouble { error, unread, room: reply.room }));
             }
         };
         if unchanged.is_none() {
@@ -190,7 +207,7 @@ impl Hand<'_> {
             page.told = told.map(Bytes::from);
             page.body = Some(pack(&reply.body)?);
         }
-        Ok(Ok(Fetched { page, facts, unchanged }))
+        Ok(Ok(Fetched { page, facts, unchanged, room: reply.room }))
     }
 
     /// What the page tells; it is not read where it is `unchanged` and was read in the same way before.

@@ -34,7 +34,7 @@ use crate::{
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
     hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Trouble, Walked},
-    net::Http,
+    net::{Http, room::Taken},
     outcome::advance,
     sources::{Opened, Sources},
 };
@@ -127,12 +127,13 @@ impl FetchHandler {
         }
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(why) => return self.give_pull_up(message, work.connection, &why).await,
+            Err(why) => return self.give_discovery_up(message, work.connection, &why).await,
         };
-        let found = match opened.source.discover().await {
+        let mut found = match opened.source.discover().await {
             Ok(found) => found,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
+        found.discovery.origin = Some(opened.origin.clone());
         let place = (district, run, work.connection);
         let begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
             Ok(begun) => begun,
@@ -157,7 +158,7 @@ impl FetchHandler {
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
             Step::Wait(after) if message.time + LONGEST_DISCOVERY > now => (after, true),
-            _ => return self.give_pull_up(message, work.connection, &error.explain()).await,
+            _ => return self.give_discovery_up(message, work.connection, &error.explain()).await,
         };
         // So that the reconciler does not take the wait for a lost message.
         self.store.touch_run(&message.district, message.run, now + after).await?;
@@ -176,7 +177,8 @@ impl FetchHandler {
         loop {
             let earlier = self.earlier(message, &job).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
-            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before };
+            let http = self.sources.http();
+            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, http };
             let Walked { pages, trouble } = hand.walk().await?;
             // What came in counts first. The page in trouble is dealt again, with attempts of its own, as is the next hand
             // of a message that has used some up.
@@ -240,6 +242,8 @@ impl FetchHandler {
         job: &Job,
         Done { earlier, pages: fetched, goes_on }: Done<'_>,
     ) -> Result<Option<Job>, FetchError> {
+        // Let go when all is handed in.
+        let _room: Vec<Taken> = fetched.iter().map(|fetched| fetched.room.clone()).collect();
         let facts: Vec<PageFacts> = fetched.iter().map(|fetched| fetched.facts.clone()).collect();
         let Some(listing) = fetched.first().map(|fetched| fetched.page.listing) else { return Ok(None) };
         let unchanged: Vec<Unchanged> = fetched.iter().filter_map(Fetched::note).collect();
@@ -323,7 +327,7 @@ impl FetchHandler {
         message: &Message,
         job: &Job,
         opened: &Opened,
-        Trouble { error, unread }: Trouble,
+        Trouble { error, unread, room: _room }: Trouble,
     ) -> Result<Fate, FetchError> {
         tracing::info!(
             run = %message.run, connection = %job.at.connection, resource = job.listing.ask.resource, page = job.dealt.page.0,
@@ -399,6 +403,23 @@ impl FetchHandler {
         job.dealt.page.0 > 1 && job.listing.last_page.is_none()
     }
 
+    /// Of two that discover at once, one may fail where the other has begun the pull: that goes on.
+    async fn give_discovery_up(
+        &self,
+        message: &Message,
+        connection: ConnectionNo,
+        reason: &str,
+    ) -> Result<Fate, FetchError> {
+        let (district, run) = (&message.district, message.run);
+        if self.store.fail_discovery(district, run, connection, reason).await? {
+            tracing::warn!(%district, %run, %connection, reason, "a connection's pull is given up");
+        } else {
+            tracing::info!(%district, %run, %connection, reason, "a discovery failed that another one has settled");
+        }
+        self.advance(message).await?;
+        Ok(Fate::Done)
+    }
+
     async fn give_pull_up(
         &self,
         message: &Message,
@@ -444,7 +465,7 @@ impl FetchHandler {
     /// Accounts for work whose attempts have run out.
     async fn account(&self, message: &Message, reason: &str) -> Result<Fate, FetchError> {
         match &message.body {
-            Body::Discover(work) => self.give_pull_up(message, work.connection, reason).await,
+            Body::Discover(work) => self.give_discovery_up(message, work.connection, reason).await,
             Body::Fetch(work) => match self.job(message, work).await? {
                 Some(job) => self.page_lost(message, &job, reason, None).await,
                 None => Ok(Fate::Done),

@@ -355,6 +355,7 @@ mod tests {
             link: None,
             cache_control: None,
             body: bytes::Bytes::new(),
+            room: crate::net::room::Taken::default(),
         }
     }
 

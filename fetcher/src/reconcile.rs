@@ -4,7 +4,8 @@
 //! runs that have all they wanted and were not told so. Neighbours: the classifier does the same for its stages.
 //!
 //! Invariants: with every queue purged, a run at `Pull` or `Recheck` still gets there; many reconcilers do the work of
-//! one (`claim_reconcile`); publishing twice does no harm, since a lane has a generation and a page is stored once. What
+//! one (`claim_reconcile`); publishing twice does no harm, since a lane has a generation and a page is stored once; a run that
+//! cannot be looked at keeps none behind it waiting. What
 //! only waits, behind more work than the fetchers get done in the time that makes a message lost, is asked for again once
 //! and then waited for: the board learns how long (`Board::take_up`, `Board::came_late`), and a discovery is asked for after
 //! waits that double.
@@ -19,7 +20,7 @@ use rollcall_proto::{
     message::{Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    OpenRun, Store,
+    Chore, OpenRun, PassedOver, Store,
     board::{Board, LaneMove},
     run::{Pull, PullState, Stage},
 };
@@ -74,17 +75,26 @@ impl Reconciler {
         }
     }
 
-    /// Looks once at every open run. Nothing is dealt while the bus is away: it could not be told.
-    pub async fn once(&self) -> Result<(), FetchError> {
+    /// Looks once at every open run. Nothing is dealt while the bus is away: it could not be told. Returns how many runs could
+    /// not be looked at.
+    pub async fn once(&self) -> Result<u32, FetchError> {
         let mut runs = self.store.open_runs().await?;
         runs.retain(|run| matches!(run.stage, Stage::Pull | Stage::Recheck));
         if !runs.is_empty() {
             self.bus.check().await?;
         }
+        let mut passed = PassedOver::none(Chore::Fetching);
         for run in &runs {
-            self.look_at(run).await?;
+            match self.look_at(run).await {
+                Ok(()) => passed.looked_after(),
+                Err(FetchError::Bus(error)) if error.is_transient() => return Err(error.into()),
+                Err(error) => {
+                    let passes = error.is_transient();
+                    passed.note((&run.district, Some(run.run)), error, passes)?;
+                }
+            }
         }
-        Ok(())
+        Ok(passed.count())
     }
 
     async fn look_at(&self, run: &OpenRun) -> Result<(), FetchError> {

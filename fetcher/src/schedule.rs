@@ -11,7 +11,7 @@
 use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, TimeDelta, TimeZone, Utc, Weekday};
 use rollcall_proto::clock::Clock;
 use rollcall_store::{
-    ScheduledDistrict, Store, StoreError,
+    Chore, PassedOver, ScheduledDistrict, Store, StoreError,
     run::{NewRun, Run, Trigger},
 };
 
@@ -41,15 +41,21 @@ pub fn next(now: DateTime<Utc>, district: &ScheduledDistrict) -> Option<DateTime
 /// and does not stop the others: the next tick tries again.
 pub async fn tick(store: &Store, clock: &dyn Clock) -> Result<Vec<Run>, StoreError> {
     let now = clock.now();
-    let mut made = Vec::new();
+    let (mut made, mut passed) = (Vec::new(), PassedOver::none(Chore::Schedule));
     for district in store.schedules().await? {
         let Some(as_of) = due(now, &district) else { continue };
         match store.create_run(&scheduled_run(&district, as_of), now).await {
-            Ok(run) => made.extend(run),
-            Err(error) => tracing::error!(
-                district = %district.district, %as_of, error = &error as &dyn std::error::Error,
-                "a scheduled run could not be made"
-            ),
+            Ok(run) => {
+                passed.looked_after();
+                made.extend(run);
+            }
+            Err(error) => {
+                let passes = error.is_transient();
+                // Those made so far are begun in any case.
+                if passed.note((&district.district, None), error, passes).is_err() {
+                    break;
+                }
+            }
         }
     }
     Ok(made)

@@ -27,6 +27,8 @@ pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) sis: SisKind,
     pub(crate) lanes: u16,
+    /// Which SIS it is ([`Connection::origin`](rollcall_store::district::Connection::origin)).
+    pub(crate) origin: String,
     /// A scheduled run: nobody sits and waits, so a SIS that is away is waited for longer.
     pub(crate) patient: bool,
 }
@@ -43,13 +45,18 @@ impl Sources {
     pub(crate) fn new(config: &FetcherConfig, store: Store, clock: SharedClock) -> Result<Self, SisError> {
         let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
         // A discovery asks several questions at once: what bounds messages in hand does not bound requests.
-        Ok(Self::over(Http::new(bounds)?.limited(config.concurrency), store, clock))
+        Ok(Self::over(Http::new(bounds)?.limited(config.concurrency).with_room(config.bodies), store, clock))
     }
 
     /// Sources that are asked through `http`.
     pub(crate) fn over(http: Http, store: Store, clock: SharedClock) -> Self {
         let opened = Cache::builder().time_to_idle(IDLE).max_capacity(10_000).build();
         Self { store, shared: Shared::new(http, clock), opened }
+    }
+
+    /// What all of them ask through.
+    pub(crate) const fn http(&self) -> &Http {
+        &self.shared.http
     }
 
     /// The source of a connection, opened at the first call of a run.
@@ -72,10 +79,10 @@ impl Sources {
             return Err(SisError::Invalid { host: format!("connection {number}"), detail }.into());
         }
         let connection = Arc::new(district.connections.swap_remove(index));
-        let (lanes, sis) = (connection.lanes, connection.kind);
+        let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);
-        Ok(Opened { source, sis, lanes, patient })
+        Ok(Opened { source, sis, lanes, origin, patient })
     }
 }

@@ -182,6 +182,8 @@ async fn what_was_lost_is_asked_for_again_at_a_persons_word() {
     assert_eq!(night.ask_again().await, 3);
     night.play(|_| Way::Arrives).await;
     assert_whole(&night).await;
+    let asked = night.pull().await.discovery.unwrap().origin;
+    assert_eq!(asked, Some(district(&night.sandbox, &json!({"lanes": 3})).connections[0].origin()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,6 +319,35 @@ async fn a_late_attempt_fails_no_listing_that_has_begun_anew() {
     night.handle_all(again).await;
     night.play(|_| Way::Arrives).await;
     assert_whole(&night).await;
+}
+
+/// The reconciler asks again for a slow discovery, so two may be at it: the one that fails leaves the other's pull alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discovery_that_fails_late_fails_no_pull_under_way() {
+    let sandbox = sandbox().await;
+    let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
+    // So that nobody waits for a token.
+    night.play(|_| Way::Arrives).await;
+    night.next().await;
+    let [discovery] = night.take().try_into().expect("one connection");
+    let html = || vec![Fault { kind: FaultKind::Html, object: None, page: None, times: None }];
+    night.sandbox.set_quirks(Quirks { faults: html(), latency_ms: Some(4_000), ..Quirks::default() });
+    let late = night.begin(Message { attempt: ATTEMPTS - 1, ..discovery.clone() });
+    let asked = async {
+        while night.sandbox.stats().in_flight == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asked).await.expect("the connection is asked");
+    night.sandbox.set_quirks(Quirks::default());
+    night.handle_all(vec![discovery]).await;
+    assert_eq!(night.pull().await.state, PullState::Fetching);
+    night.sandbox.set_quirks(Quirks { faults: html(), ..Quirks::default() });
+    assert_eq!(late.await.unwrap(), Fate::Done);
+    assert_eq!(night.pull().await.state, PullState::Fetching, "{:?}", night.pull().await.reason);
+    night.sandbox.set_quirks(Quirks::default());
+    night.play(|_| Way::Arrives).await;
+    assert_eq!(night.pull().await.state, PullState::Fetched);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! One message: compare what has to be compared, push what is due, take over, and say what is left.
 //!
-//! Invariants: one worker at a time has a district; work ends after about a unit of time and goes on with a message; what
+//! Invariants: one worker at a time has a district; work ends after about a unit of time, comparing included, and goes on with a
+//! message (but a comparison of a whole district, or of a program, is one piece, as planning is); what
 //! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
 //! for a day.
 
@@ -70,12 +71,15 @@ impl FlagHandler {
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
         let work = self.context.open(&message.district).await?;
         let until = Instant::now() + self.context.config.unit;
-        work.compare_what_is_due(message).await?;
-        let mut left = work.push(worker, until).await? || work.take_over(worker, until).await?;
+        let mut left = work.compare_what_is_due(message, until).await?
+            || work.push(worker, until).await?
+            || work.take_over(worker, until).await?;
         // Last: Campus may refuse one program's flags for long, and everything else is not to wait for it.
-        if work.compare_asked(message).await? {
+        let asked = work.compare_asked(message, until).await?;
+        if asked.compared {
             left |= work.push(worker, until).await?;
         }
+        left |= asked.left;
         self.context.store.flags_reachable(&message.district).await?;
         Ok(left)
     }
@@ -107,22 +111,36 @@ impl FlagHandler {
     }
 }
 
+/// What became of programs that a person asked for alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Asked {
+    /// Some were compared.
+    compared: bool,
+    /// Time was up before the last of them.
+    left: bool,
+}
+
 impl Work {
-    async fn compare_what_is_due(&self, message: &Message) -> Result<(), FlagError> {
+    /// True: time was up before the last student. One is compared in any case.
+    async fn compare_what_is_due(&self, message: &Message, until: Instant) -> Result<bool, FlagError> {
         let pending = self.store().pending_students(self.id(), MOST_PENDING + 1).await?;
         let wanted = self.wanted(message).await?;
         if wanted == Some(Scope::All) || pending.len() as i64 > MOST_PENDING {
-            return self.compare_all().await;
+            self.compare_all().await?;
+            return Ok(false);
         }
-        for one in pending {
+        for (place, one) in pending.iter().enumerate() {
+            if place > 0 && Instant::now() >= until {
+                return Ok(true);
+            }
             self.compare(Scope::Student(&one.student)).await?;
-            self.store().settle_pending(self.id(), std::slice::from_ref(&one)).await?;
+            self.store().settle_pending(self.id(), std::slice::from_ref(one)).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Programs that a person asked for alone. False: there are none.
-    async fn compare_asked(&self, message: &Message) -> Result<bool, FlagError> {
+    /// Programs that a person asked for alone. What the message alone names is compared in any case: nobody else knows of it.
+    async fn compare_asked(&self, message: &Message, until: Instant) -> Result<Asked, FlagError> {
         let asked = self.store().asked_programs(self.id()).await?;
         // One may be named by the message alone: of a version that did not mark it, or one that comes again.
         let named = match self.wanted(message).await? {
@@ -132,11 +150,16 @@ impl Work {
         if let Some(program) = named {
             self.compare(Scope::Program(program)).await?;
         }
+        let mut compared = named.is_some();
         for one in &asked {
+            if Instant::now() >= until {
+                return Ok(Asked { compared, left: true });
+            }
+            compared = true;
             self.compare(Scope::Program(&one.program)).await?;
             self.store().settle_programs(self.id(), std::slice::from_ref(one)).await?;
         }
-        Ok(named.is_some() || !asked.is_empty())
+        Ok(Asked { compared, left: false })
     }
 
     /// What the message wants compared. A sync that began after it was published covers it.

@@ -4,11 +4,12 @@
 //! in a document, publishes the same message at once.
 //!
 //! Invariants: with every message lost, flags are still synced after each run that stopped, after each document, and for each
-//! program that a person asks for; many reconcilers ask once; a Campus that is away is asked again when its wait is over.
+//! program that a person asks for; many reconcilers ask once; a district that cannot be looked after keeps none behind it
+//! waiting; a Campus that is away is asked again when its wait is over.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::message::{Body, FlagPush, FlagSync, Message};
-use rollcall_store::flag::FlagWork;
+use rollcall_store::{Chore, PassedOver, flag::FlagWork};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -49,20 +50,45 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
     }
 }
 
-/// Looks once. Returns how many districts were asked for.
-pub async fn tick(context: &Context) -> Result<u32, FlagError> {
-    let ask_again = TimeDelta::from_std(context.config.ask_again_after).unwrap_or(TimeDelta::MAX);
-    let mut asked = 0;
+/// What came of one look at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Looked {
+    /// Districts that were asked for.
+    pub asked: u32,
+    /// Districts that could not be looked after.
+    pub passed_over: u32,
+}
+
+/// Looks once.
+pub async fn tick(context: &Context) -> Result<Looked, FlagError> {
+    let (mut asked, mut passed) = (0, PassedOver::none(Chore::Flags));
     for work in context.store.flag_work().await? {
-        let now = context.clock.now();
-        let Some(body) = owed(&work, now, ask_again) else { continue };
-        if context.store.claim_flag_ask(&work.district, now - ask_again, now).await? {
-            let run = rollcall_proto::id::RunId(Uuid::now_v7());
-            context.bus.publish(&[Message::new(work.district, run, now, body)]).await?;
-            asked += 1;
+        match look_at(context, &work).await {
+            Ok(done) => {
+                passed.looked_after();
+                asked += u32::from(done);
+            }
+            Err(FlagError::Bus(error)) if error.is_transient() => return Err(error.into()),
+            Err(error) => {
+                let passes = error.is_transient();
+                passed.note((&work.district, None), error, passes)?;
+            }
         }
     }
-    Ok(asked)
+    Ok(Looked { asked, passed_over: passed.count() })
+}
+
+/// True: the district was asked for.
+async fn look_at(context: &Context, work: &FlagWork) -> Result<bool, FlagError> {
+    let ask_again = TimeDelta::from_std(context.config.ask_again_after).unwrap_or(TimeDelta::MAX);
+    let now = context.clock.now();
+    let Some(body) = owed(work, now, ask_again) else { return Ok(false) };
+    if !context.store.claim_flag_ask(&work.district, now - ask_again, now).await? {
+        return Ok(false);
+    }
+    let run = rollcall_proto::id::RunId(Uuid::now_v7());
+    context.bus.publish(&[Message::new(work.district.clone(), run, now, body)]).await?;
+    Ok(true)
 }
 
 #[cfg(test)]

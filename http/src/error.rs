@@ -67,6 +67,12 @@ pub enum SisError {
         /// The limit.
         limit: u64,
     },
+    /// The answer is large, and there is no room for it beside others that are in hand.
+    #[error("there is no room for the answer of {host} beside those in hand")]
+    NoRoom {
+        /// The host.
+        host: String,
+    },
     /// Too many failures in a row: nobody asks until the circuit closes.
     #[error("{host} failed several times in a row, so it is left alone for a while")]
     CircuitOpen {
@@ -171,6 +177,9 @@ pub enum SisError {
     },
 }
 
+/// How long an answer waits for room once more that found none for a minute.
+const NO_ROOM: Duration = Duration::from_secs(5);
+
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
@@ -197,6 +206,7 @@ impl SisError {
             | Self::Unreadable { .. } => Remedy::Again,
             Self::TokenRefused { status, .. } | Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
             Self::Busy { after, .. } => Remedy::Wait(*after),
+            Self::NoRoom { .. } => Remedy::Wait(NO_ROOM),
             _ => Remedy::GiveUp,
         }
     }
@@ -211,6 +221,7 @@ impl SisError {
             Self::Certificate { .. } => "certificate-untrusted",
             Self::Timeout { .. } | Self::Interrupted { .. } => "no-answer",
             Self::TooLarge { .. } => "answer-too-large",
+            Self::NoRoom { .. } => "no-room",
             Self::Busy { .. } => "sis-busy",
             Self::TokenRefused { .. } => "token-refused",
             Self::TokenUnreadable { .. } | Self::TokenExpired { .. } => "token-unusable",
@@ -244,6 +255,7 @@ impl SisError {
             Self::Timeout { .. } => "lower page_size, or ask the district whether the SIS is overloaded",
             Self::Interrupted { .. } => "run again; if it stays, ask the district about a proxy in between",
             Self::TooLarge { .. } => "lower page_size",
+            Self::NoRoom { .. } => "lower page_size, or raise ROLLCALL_FETCH_BODIES_MIB and the process's memory",
             Self::Busy { .. } => "lower lanes, or move the schedule to a quieter hour",
             Self::TokenRefused { .. } => {
                 "check client_id and client_secret, and ask the district whether the access is active and not expired"

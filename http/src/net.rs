@@ -4,11 +4,13 @@
 //!
 //! Invariants: plain http and addresses that are not public are refused unless the process allows them; names are
 //! judged when the connection is made, on the very addresses connected to, so a name that changes its mind does not
-//! help; redirects are not followed; a body is never read beyond its limit, counted after decompression.
+//! help; redirects are not followed; a body is never read beyond its limit, counted after decompression, and where the
+//! process has a budget of bytes ([`room`]) never beyond what is left of that.
 //!
 //! Deliberately absent: proxies from the environment. A proxy would resolve names out of the guard's sight.
 
 mod address;
+pub mod room;
 
 use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,6 +27,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 pub use address::is_public;
+
+use self::room::{Room, Taken, Taking};
 
 use crate::{
     error::SisError,
@@ -77,6 +81,8 @@ pub struct Reply {
     pub cache_control: Option<String>,
     /// The body, decompressed.
     pub body: Bytes,
+    /// What the body takes of the process's room for bodies.
+    pub room: Taken,
 }
 
 /// Something that answers requests in place of the network: a simulated SIS.
@@ -94,6 +100,8 @@ pub struct Http {
     transport: Option<Arc<dyn Transport>>,
     /// One for each request that may be under way at once; none where there is no limit.
     places: Option<Arc<Semaphore>>,
+    /// For the bodies of answers; none where there is no limit.
+    room: Option<Room>,
 }
 
 impl Http {
@@ -104,7 +112,7 @@ impl Http {
 
     fn built(client: ClientBuilder, config: HttpConfig) -> Result<Self, SisError> {
         let broken = |_| SisError::Invalid { host: "any host".to_owned(), detail: "the TLS library does not start" };
-        Ok(Self { client: client.build().map_err(broken)?, config, transport: None, places: None })
+        Ok(Self { client: client.build().map_err(broken)?, config, transport: None, places: None, room: None })
     }
 
     /// The same client, answered by `transport` and never by the network.
@@ -118,6 +126,18 @@ impl Http {
         Self { places: Some(Arc::new(Semaphore::new(usize::from(requests.max(1))))), ..self }
     }
 
+    /// The same client with room for so many bytes of answers that are read or still in somebody's hands, all its clones
+    /// together. An answer for which there is none is dropped and asked for again when there is: requests have to be such
+    /// that this does no harm.
+    pub fn with_room(self, bytes: u64) -> Self {
+        Self { room: Some(Room::of(bytes)), ..self }
+    }
+
+    /// Room to keep so many bytes of answers, beside those that are read; none where there is too little.
+    pub fn keep(&self, bytes: usize) -> Option<Taken> {
+        self.room.as_ref().map_or_else(|| Some(Taken::default()), |room| room.keep(bytes))
+    }
+
     /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
     pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)
@@ -125,14 +145,26 @@ impl Http {
 
     /// Sends a request and reads its answer, whatever its status; spans and metrics tell what it was for.
     pub async fn send_for(&self, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
+        let spare = self.room.as_ref().and_then(|_| request.try_clone());
+        let first = self.send_in(purpose, request, Taking::default()).await;
+        match (first, spare, &self.room) {
+            (Err(error @ SisError::NoRoom { .. }), Some(request), Some(room)) => {
+                let Some(alone) = room.for_one(self.config.body_limit).await else { return Err(error) };
+                self.send_in(purpose, request, alone).await
+            }
+            (first, ..) => first,
+        }
+    }
+
+    async fn send_in(&self, purpose: &Purpose<'_>, request: Request, taking: Taking) -> Result<Reply, SisError> {
         let _place = self.place().await;
-        telemetry::exchange(purpose, request, |request| self.exchange(request)).await
+        telemetry::exchange(purpose, request, |request| self.exchange(request, taking)).await
     }
 
     /// Sends a request and reads its answer, whatever its status.
     pub async fn send(&self, request: Request) -> Result<Reply, SisError> {
         let _place = self.place().await;
-        self.exchange(request).await
+        self.exchange(request, Taking::default()).await
     }
 
     /// Waits for the turn of a request.
@@ -141,17 +173,17 @@ impl Http {
         self.places.as_ref()?.acquire().await.ok()
     }
 
-    async fn exchange(&self, request: Request) -> Result<Reply, SisError> {
+    async fn exchange(&self, request: Request, taking: Taking) -> Result<Reply, SisError> {
         let host = host_of(request.url());
         admit(request.url(), self.config.allow_private_addresses)?;
         if let Some(transport) = &self.transport {
             return transport.exchange(request).await;
         }
         let response = self.client.execute(request).await.map_err(|error| failure(&host, &error))?;
-        self.read(&host, response).await
+        self.read(&host, response, taking).await
     }
 
-    async fn read(&self, host: &str, response: Response) -> Result<Reply, SisError> {
+    async fn read(&self, host: &str, response: Response, taking: Taking) -> Result<Reply, SisError> {
         let status = response.status().as_u16();
         let text = |headers: &HeaderMap, name| headers.get(name)?.to_str().ok().map(str::to_owned);
         let headers = response.headers();
@@ -164,27 +196,41 @@ impl Http {
             link: links(headers),
             cache_control: text(headers, CACHE_CONTROL),
             body: Bytes::new(),
+            room: Taken::default(),
         };
-        reply.body = self.body(host, response).await?;
+        (reply.body, reply.room) = self.body(host, response, taking).await?;
         Ok(reply)
     }
 
-    async fn body(&self, host: &str, response: Response) -> Result<Bytes, SisError> {
+    async fn body(&self, host: &str, response: Response, mut taking: Taking) -> Result<(Bytes, Taken), SisError> {
         let limit = self.config.body_limit;
         let too_large = || SisError::TooLarge { host: host.to_owned(), limit };
-        if response.content_length().is_some_and(|length| length > limit) {
+        let told = response.content_length();
+        if told.is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        let mut body = Vec::with_capacity(response.content_length().unwrap_or(64 << 10) as usize);
+        // What is announced and does not come takes no room.
+        let told = told.and_then(|length| usize::try_from(length).ok()).unwrap_or(64 << 10);
+        let mut body = Vec::with_capacity(told.min(room::SMALL));
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| broken(host, &error))?;
-            if (body.len() + chunk.len()) as u64 > limit {
+            let length = body.len() + chunk.len();
+            if length as u64 > limit {
                 return Err(too_large());
+            }
+            if length > body.capacity() {
+                let wanted = length.max((body.capacity() / 2 * 3).min(usize::try_from(limit).unwrap_or(usize::MAX)));
+                if self.room.as_ref().is_some_and(|room| !room.take(&mut taking, wanted)) {
+                    return Err(SisError::NoRoom { host: host.to_owned() });
+                }
+                body.reserve_exact(wanted - body.len());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.into())
+        body.shrink_to_fit();
+        let taken = self.room.as_ref().map(|room| room.taken(taking, body.len())).unwrap_or_default();
+        Ok((body.into(), taken))
     }
 }
 

@@ -119,6 +119,7 @@ fn class(error: &SisError) -> &'static str {
         SisError::Dns { .. } => "dns",
         SisError::Certificate { .. } => "certificate",
         SisError::TooLarge { .. } => "too-large",
+        SisError::NoRoom { .. } => "no-room",
         SisError::ForbiddenAddress { .. } | SisError::PlainHttp { .. } => "forbidden-address",
         _ => "_OTHER",
     }

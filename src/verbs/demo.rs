@@ -108,6 +108,7 @@ pub(crate) async fn demo(global: &Global, args: &Demo) -> anyhow::Result<ExitCod
         database_connections: 1,
         public_url: None,
         lost_after: Duration::from_mins(1),
+        fetch_bodies: u64::from(crate::config::FETCH_BODIES_MIB) << 20,
         keep_pages: Duration::from_hours(7 * 24),
         keep_plans: Duration::from_hours(90 * 24),
         keep_parked: Duration::from_hours(90 * 24),

@@ -14,8 +14,11 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_classifier::reconcile::{self as planning, Owed};
-use rollcall_fetcher::{FetcherConfig, Reconciler};
+use rollcall_classifier::{
+    error::ClassifierError,
+    reconcile::{self as planning, Owed},
+};
+use rollcall_fetcher::{FetcherConfig, Reconciler, error::FetchError};
 use rollcall_flag_sync::reconcile as flags;
 use rollcall_proto::{
     bus::{Parked, ParkedFilter, QueueDepth, QueueFault},
@@ -49,14 +52,21 @@ pub(crate) async fn reconcile(global: &Global, check: bool) -> anyhow::Result<Ex
     Ok(ExitCode::FAILURE)
 }
 
-/// One look of every reconciler.
+/// One look of every reconciler, the next one's whatever came of the last.
 async fn mend(context: &Context) -> anyhow::Result<ExitCode> {
-    fetching(context).once().await.context("asking again for what runs owe in fetching")?;
-    let runs = planning::tick(&context.classifier()).await.context("asking again for plans and batches")?;
-    let districts = flags::tick(&flag_sync(context)?).await.context("asking again for flags")?;
+    let fetched = fetching(context).once().await.context("asking again for what runs owe in fetching");
+    let planned = planning::tick(&context.classifier()).await.context("asking again for plans and batches");
+    let flagged = flags::tick(&flag_sync(context)?).await.context("asking again for flags");
+    let (fetched, planned, flagged) = (fetched?, planned?, flagged?);
     eprintln!(
-        "looked at every open run: {runs} were owed a plan or batches; {districts} districts were owed their flags"
+        "looked at every open run: {} were owed a plan or batches; {} districts were owed their flags",
+        planned.helped, flagged.asked
     );
+    let passed_over = fetched + planned.passed_over + flagged.passed_over;
+    if passed_over > 0 {
+        eprintln!("{passed_over} could not be looked after: `rollcall reconcile --check` names them");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,7 +111,9 @@ impl Report {
         let depths = if faults.is_empty() { context.bus.depths().await? } else { Vec::new() };
         self.look_at_queues(&depths);
         for run in context.store.open_runs().await? {
-            self.look_at_run(context, &run, &depths).await?;
+            if let Err(error) = self.look_at_run(context, &run, &depths).await {
+                self.add_unreadable(&run, error)?;
+            }
         }
         self.look_at_flags(context, &depths).await?;
         if faults.is_empty() {
@@ -152,6 +164,18 @@ impl Report {
                 self.add("batches-lost", Queue::Write.name(), whose, Some(run.touched_at), &detail);
             }
         }
+        Ok(())
+    }
+
+    /// An error that may pass is the store's or the bus's, and none of the run's.
+    fn add_unreadable(&mut self, run: &OpenRun, error: anyhow::Error) -> anyhow::Result<()> {
+        let fetching = error.downcast_ref::<FetchError>().is_some_and(FetchError::is_transient);
+        let planning = error.downcast_ref::<ClassifierError>().is_some_and(ClassifierError::is_transient);
+        if fetching || planning {
+            return Err(error.context(format!("looking at run {}", run.run)));
+        }
+        let detail = format!("{error:#}; `rollcall runs cancel {}` ends it", run.run);
+        self.add("unreadable", "", (Some(&run.district), Some(run.run)), Some(run.touched_at), &detail);
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 //!
 //! An open run goes on in its own place. A held or ended one stays as it is: its pages, or new ones, are planned as a new
 //! run, so that counts and history of both stay true.
+//!
+//! Invariant: what is done is in the audit trail before it is done, or in the same transaction.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -82,8 +84,8 @@ async fn pull_again(context: &Context, old: &Run) -> anyhow::Result<Run> {
         everything: true,
         requested_by: config::actor(),
     };
+    audit(context, old, "fetch").await?;
     let made = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
-    audit(context, old, "fetch", &format!("as={}", made.id)).await?;
     eprintln!("run {} pulls {} again, in place of run {}", made.id, old.district, old.id);
     Ok(made)
 }
@@ -105,8 +107,9 @@ async fn ask_again(context: &Context, run: Run) -> anyhow::Result<Run> {
     let open = open.with_context(|| format!("run {} has just ended", run.id))?;
     let config = FetcherConfig { lost_after: context.settings.lost_after, ..FetcherConfig::default() };
     let (bus, clock) = (Arc::clone(&context.bus), Arc::clone(&context.clock));
+    audit(context, &run, "fetch").await?;
     let asked = Reconciler::new(&config, context.store.clone(), bus, clock).ask_again(&open).await?;
-    told(context, &run, "fetch", asked).await?;
+    told(&run, asked);
     Ok(run)
 }
 
@@ -123,8 +126,8 @@ async fn ask_to_plan(context: &Context, run: Run) -> anyhow::Result<Run> {
 
 async fn publish_again(context: &Context, run: Run) -> anyhow::Result<Run> {
     let before = Some(context.clock.now());
+    audit(context, &run, "release").await?;
     release::release(&context.classifier(), (&run.district, run.id), None, before).await?;
-    audit(context, &run, "release", "").await?;
     eprintln!("what run {} has released and nobody has written yet is published again", run.id);
     Ok(run)
 }
@@ -133,23 +136,21 @@ async fn publish(context: &Context, run: Run, from: &str, bodies: Vec<Body>) -> 
     let now = context.clock.now();
     let messages: Vec<_> =
         bodies.into_iter().map(|body| Message::new(run.district.clone(), run.id, now, body)).collect();
+    audit(context, &run, from).await?;
     context.bus.publish(&messages).await?;
-    told(context, &run, from, messages.len()).await?;
+    told(&run, messages.len());
     Ok(run)
 }
 
-async fn told(context: &Context, run: &Run, from: &str, messages: usize) -> anyhow::Result<()> {
-    audit(context, run, from, &format!("messages={messages}")).await?;
+fn told(run: &Run, messages: usize) {
     match messages {
         0 => eprintln!("run {} owes nothing that can be started from there", run.id),
         count => eprintln!("{count} messages of run {} went to work again", run.id),
     }
-    Ok(())
 }
 
-async fn audit(context: &Context, run: &Run, from: &str, more: &str) -> anyhow::Result<()> {
-    let detail = format!("from={from} {more}");
-    context.audit(&run.district, Some(run.id), "run.replay", detail.trim_end()).await
+async fn audit(context: &Context, run: &Run, from: &str) -> anyhow::Result<()> {
+    context.audit(&run.district, Some(run.id), "run.replay", format!("from={from}")).await
 }
 
 fn stored(page: &PageRow) -> Body {

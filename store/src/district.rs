@@ -37,6 +37,23 @@ pub struct District {
     pub flags: FlagPolicy,
 }
 
+impl Connection {
+    /// Which SIS it leads to: a digest of kind, URLs and `id_prefix`. Access, page size and all else may change, and the same
+    /// students come of it.
+    pub fn origin(&self) -> String {
+        let url = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
+        let token_url = self.token_url.as_ref().map(url);
+        let parts = [Some(self.kind.as_str().to_owned()), Some(url(&self.base_url)), token_url, self.id_prefix.clone()];
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            // None and empty differ, and no two neighbours run into each other.
+            let length = part.as_ref().map_or(u64::MAX, |part| part.len() as u64);
+            hasher.update(&length.to_le_bytes()).update(part.unwrap_or_default().as_bytes());
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
 impl District {
     /// Whether flags of any program go back to the SIS.
     pub fn has_flags(&self) -> bool {

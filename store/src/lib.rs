@@ -41,6 +41,7 @@ mod findings;
 mod flag_work;
 mod flags;
 mod pages;
+mod passed_over;
 mod planning;
 mod pulls;
 mod reading;
@@ -59,6 +60,7 @@ mod unchanged;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use error::StoreError;
+pub use passed_over::{Chore, PassedOver};
 pub use release::RELEASE_WINDOW;
 pub use retention::ForgottenTrail;
 pub use sql::{CommitGate, is_this_machine};

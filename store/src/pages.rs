@@ -12,6 +12,7 @@ use crate::{
     Store, StoreError,
     page::{NewPage, PageFragments, PageRow, SavedPages},
     pulls,
+    retention::EachDistrict,
     sql::{Row, args},
 };
 
@@ -202,14 +203,19 @@ impl Store {
     /// Deletes raw pages and fragments of runs ended before `before`, except what a page of a younger run stands on.
     /// Returns how many pages.
     pub async fn forget_pages(&self, before: DateTime<Utc>) -> Result<u64> {
-        let operation = "forget old pages";
-        let mut forgotten = 0;
+        let mut each = EachDistrict::default();
         for (district, _) in self.all_districts().await? {
-            let mut tx = self.begin(&district, operation).await?;
-            forgotten += tx.execute(operation, FORGET, args![&district, before]).await?;
-            tx.execute(operation, DISOWN, args![&district, before]).await?;
-            tx.commit(operation).await?;
+            each.add(&district, self.forget_pages_of(&district, before).await)?;
         }
+        each.end()
+    }
+
+    async fn forget_pages_of(&self, district: &DistrictId, before: DateTime<Utc>) -> Result<u64> {
+        let operation = "forget old pages";
+        let mut tx = self.begin(district, operation).await?;
+        let forgotten = tx.execute(operation, FORGET, args![district, before]).await?;
+        tx.execute(operation, DISOWN, args![district, before]).await?;
+        tx.commit(operation).await?;
         Ok(forgotten)
     }
 }

@@ -53,7 +53,7 @@ impl Store {
         Ok(saved)
     }
 
-    /// Gives a connection's pull up. The first reason stays.
+    /// Gives a connection's pull up; nothing changes once the run has ended. The first reason stays.
     pub async fn fail_pull(
         &self,
         district: &DistrictId,
@@ -63,10 +63,30 @@ impl Store {
     ) -> Result<()> {
         let operation = "give a pull up";
         let sql = "UPDATE pull SET state = 'failed', reason = $4 \
-                   WHERE district = $1 AND run = $2 AND connection = $3 AND state <> 'failed'";
+                   WHERE district = $1 AND run = $2 AND connection = $3 AND state <> 'failed' \
+                   AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
         let mut tx = self.begin(district, operation).await?;
         tx.execute(operation, sql, args![district, run, connection, reason]).await?;
         tx.commit(operation).await
+    }
+
+    /// Gives a connection up that could not be discovered. False, and nothing changes: somebody else has discovered it
+    /// meanwhile or given it up, or the run has ended.
+    pub async fn fail_discovery(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        reason: &str,
+    ) -> Result<bool> {
+        let operation = "give a discovery up";
+        let sql = "UPDATE pull SET state = 'failed', reason = $4 \
+                   WHERE district = $1 AND run = $2 AND connection = $3 AND state = 'discovering' \
+                   AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
+        let mut tx = self.begin(district, operation).await?;
+        let failed = tx.execute(operation, sql, args![district, run, connection, reason]).await?;
+        tx.commit(operation).await?;
+        Ok(failed > 0)
     }
 
     /// Reads a board without locking it; also that of a pull given up, or of a run that has ended.

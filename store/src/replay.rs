@@ -1,6 +1,6 @@
 //! Replays: a run planned from the pages that an earlier one pulled. Neighbour: `replaying` makes them.
 
-use rollcall_proto::id::{DistrictId, RunId};
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
 
 use crate::district::SisKind;
 
@@ -85,4 +85,10 @@ pub enum ReplayRefusal {
     /// The district's file has fewer or more connections than the run had.
     #[error("the district's connections are not those of the run any more; start again with --from fetch")]
     ConnectionsChanged,
+    /// The district's file leads to another SIS by now.
+    #[error(
+        "connection {0} of the district leads to another SIS by now (kind, URL or id_prefix), and the run's pages are not of \
+         that one; start again with --from fetch"
+    )]
+    OtherSis(ConnectionNo),
 }

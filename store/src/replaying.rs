@@ -16,7 +16,7 @@ use crate::{
     pages::{content, field},
     plan::{pack, unpack},
     replay::{PageReading, Replay, ReplayLook, ReplayPages, ReplayRefusal, StoredPage},
-    run::{NewRun, Run, Stage, Trigger},
+    run::{Discovery, NewRun, Run, Stage, Trigger},
     runs,
     secret::Keyring,
     sql::{Row, Tx, args},
@@ -99,6 +99,9 @@ impl Store {
         if boards.len() != connections.len() {
             return Ok(Err(ReplayRefusal::ConnectionsChanged));
         }
+        if let Some(other) = other_sis(&mut tx, (district, id), &connections).await? {
+            return Ok(Err(ReplayRefusal::OtherSis(other)));
+        }
         let boards = look_by(&mut tx, (district, id), boards, replay.look).await?;
         let copy = Copy { district, from: old.id, to: id, keys: self.keyring(), connections, boards };
         if copy.pages(&mut tx, pages).await? == 0 {
@@ -153,6 +156,25 @@ async fn boards(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Vec<Op
     let rows = tx.rows(OPERATION, sql, args![district, run]).await?;
     let board = |row: &Row| row.get::<Option<Vec<u8>>>(0)?.map(|bytes| unpack(&bytes)).transpose();
     rows.iter().map(board).collect()
+}
+
+/// The first connection that leads to another SIS than it did when the run asked. Of one that was never asked, and of a run
+/// of before this was noted, nothing is known, and there is nothing to compare.
+async fn other_sis(
+    tx: &mut Tx,
+    (district, run): (&DistrictId, RunId),
+    connections: &[Connection],
+) -> Result<Option<ConnectionNo>> {
+    let sql = "SELECT connection, discovery FROM pull WHERE district = $1 AND run = $2 AND discovery IS NOT NULL \
+               ORDER BY connection";
+    for row in tx.rows(OPERATION, sql, args![district, run]).await? {
+        let (number, asked) = (ConnectionNo(row.get(0)?), unpack::<Discovery>(&row.get::<Vec<u8>>(1)?)?.origin);
+        let now = connections.get(usize::from(number.0)).map(Connection::origin);
+        if asked.is_some_and(|asked| now.is_some_and(|now| now != asked)) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 /// Sets the boards up for the second look that is wanted.

@@ -1,17 +1,22 @@
 //! What has been kept long enough: plans, parked students, the audit trail and the access log. Pages age out in `pages`,
 //! parked messages on the bus.
 //!
-//! Invariants: the plan of a run that has not ended is never touched, a held one above all, nor is what such a run has
-//! parked; a run's row, counts, findings and history stay for good. A parked student leaves an entry of the audit trail, and
-//! aged entries of the trail leave one that counts them. The database itself refuses to give up the trail of the last 365
-//! days, whatever a worker asks.
+//! Invariants: what cannot be deleted of one district keeps no other's; the plan of a run that has not ended is never touched,
+//! a held one above all, nor is what such a run has parked; a run's row, counts, findings and history stay for good. A parked
+//! student leaves an entry of the audit trail, and aged entries of the trail leave one that counts them. The database itself
+//! refuses to give up the trail of the last 365 days, whatever a worker asks.
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::id::{DistrictId, RunId};
+use rollcall_proto::{
+    id::{DistrictId, RunId},
+    telemetry::metric,
+    topology::Queue,
+};
 
 use crate::{
     Store, StoreError,
     audit::{AuditEntry, RETENTION},
+    passed_over::{Chore, PassedOver},
     plan::pack,
     planning::Side,
     sql::{Row, Tx, args},
@@ -59,25 +64,37 @@ impl Store {
     /// Returns how many batches.
     pub async fn forget_plans(&self, before: DateTime<Utc>) -> Result<u64> {
         let nothing = pack(&Side::default())?;
-        let mut forgotten = 0;
+        let mut each = EachDistrict::default();
         for (district, _) in self.all_districts().await? {
-            let mut tx = self.begin(&district, OPERATION).await?;
-            forgotten += tx.execute(OPERATION, BATCHES, args![&district, before]).await?;
-            tx.execute(OPERATION, SIDES, args![&district, before, nothing.clone()]).await?;
-            tx.execute(OPERATION, REPLAYED, args![&district, before]).await?;
-            tx.commit(OPERATION).await?;
+            each.add(&district, self.forget_plans_of(&district, before, &nothing).await)?;
         }
+        each.end()
+    }
+
+    async fn forget_plans_of(&self, district: &DistrictId, before: DateTime<Utc>, nothing: &[u8]) -> Result<u64> {
+        let mut tx = self.begin(district, OPERATION).await?;
+        let forgotten = tx.execute(OPERATION, BATCHES, args![district, before]).await?;
+        tx.execute(OPERATION, SIDES, args![district, before, nothing]).await?;
+        tx.execute(OPERATION, REPLAYED, args![district, before]).await?;
+        tx.commit(OPERATION).await?;
         Ok(forgotten)
     }
 
     /// Deletes students' events that were parked before `before` and never replayed, of runs ended before it; each leaves an
     /// entry of the audit trail. Returns how many.
     pub async fn forget_parked(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
-        let mut forgotten = 0;
+        let mut each = EachDistrict::default();
         for (district, _) in self.all_districts().await? {
-            while let done @ 1.. = self.forget_some_parked(&district, before, now).await? {
-                forgotten += done;
-            }
+            each.add(&district, self.forget_parked_of(&district, before, now).await)?;
+        }
+        each.end()
+    }
+
+    async fn forget_parked_of(&self, district: &DistrictId, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
+        let mut forgotten = 0;
+        while let done @ 1.. = self.forget_some_parked(district, before, now).await? {
+            metrics::counter!(metric::PARKED_EXPIRED, "queue" => Queue::Write.word()).increment(done);
+            forgotten += done;
         }
         Ok(forgotten)
     }
@@ -103,20 +120,75 @@ impl Store {
     /// # Errors
     /// Where `before` lies within the last 365 days of the database's own clock and there is something to delete.
     pub async fn forget_trail(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<ForgottenTrail> {
-        let mut forgotten = ForgottenTrail::default();
+        let mut each = EachDistrict::default();
         let districts = self.all_districts().await?.into_iter().map(|(district, _)| district);
         for district in districts.chain([DistrictId::installation()]) {
-            let mut tx = self.begin(&district, FORGET_TRAIL).await?;
-            let ForgottenTrail { entries, views } = forget_trail_of(&mut tx, &district, before).await?;
-            if entries + views > 0 {
-                let detail = format!("entries={entries} views={views} before={}", before.date_naive());
-                let entry = AuditEntry::new(&district, now, RETENTION, "audit.expired", detail);
-                trail::write(&mut tx, &entry).await?;
-            }
-            tx.commit(FORGET_TRAIL).await?;
-            forgotten = ForgottenTrail { entries: forgotten.entries + entries, views: forgotten.views + views };
+            each.add(&district, self.forget_trail_of(&district, before, now).await)?;
         }
+        each.end()
+    }
+
+    async fn forget_trail_of(
+        &self,
+        district: &DistrictId,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<ForgottenTrail> {
+        let mut tx = self.begin(district, FORGET_TRAIL).await?;
+        let forgotten = forget_trail_in(&mut tx, district, before).await?;
+        let ForgottenTrail { entries, views } = forgotten;
+        if entries + views > 0 {
+            let detail = format!("entries={entries} views={views} before={}", before.date_naive());
+            let entry = AuditEntry::new(district, now, RETENTION, "audit.expired", detail);
+            trail::write(&mut tx, &entry).await?;
+        }
+        tx.commit(FORGET_TRAIL).await?;
         Ok(forgotten)
+    }
+}
+
+/// What was done district by district, and the first error. Where one's rows cannot be deleted, the others' are; that there
+/// was one is told at the end.
+#[derive(Debug)]
+pub(crate) struct EachDistrict<T> {
+    done: T,
+    passed: PassedOver,
+    first: Option<StoreError>,
+}
+
+impl<T: Default> Default for EachDistrict<T> {
+    fn default() -> Self {
+        Self { done: T::default(), passed: PassedOver::none(Chore::Retention), first: None }
+    }
+}
+
+impl<T: std::ops::AddAssign> EachDistrict<T> {
+    /// Takes in what came of one district; an error where that is everybody's.
+    pub(crate) fn add(&mut self, district: &DistrictId, outcome: Result<T>) -> Result<()> {
+        match outcome {
+            Ok(done) => {
+                self.passed.looked_after();
+                self.done += done;
+            }
+            Err(error) => {
+                let passes = error.is_transient();
+                let error = self.passed.note((district, None), error, passes)?;
+                self.first.get_or_insert(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// All of it, or the first error.
+    pub(crate) fn end(self) -> Result<T> {
+        self.first.map_or(Ok(self.done), Err)
+    }
+}
+
+impl std::ops::AddAssign for ForgottenTrail {
+    fn add_assign(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.views += other.views;
     }
 }
 
@@ -133,7 +205,7 @@ async fn forget_one_parked(tx: &mut Tx, district: &DistrictId, row: &Row, now: D
     Ok(gone)
 }
 
-async fn forget_trail_of(tx: &mut Tx, district: &DistrictId, before: DateTime<Utc>) -> Result<ForgottenTrail> {
+async fn forget_trail_in(tx: &mut Tx, district: &DistrictId, before: DateTime<Utc>) -> Result<ForgottenTrail> {
     if tx.is_postgres() {
         let sql = "SELECT entries, views FROM rollcall_forget_trail($1)";
         let row = tx.row(FORGET_TRAIL, sql, args![before]).await?;

@@ -251,6 +251,10 @@ pub struct Discovery {
     /// How much the pull asks for.
     #[serde(default)]
     pub scope: PullScope,
+    /// [Which SIS](crate::district::Connection::origin) was asked: what it answered is planned again as an answer of this one
+    /// only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// What a source was like when a pull began: a pull for changes alone must find it the same.

@@ -7,6 +7,7 @@ mod common;
 mod faults;
 #[path = "../house/mod.rs"]
 mod house;
+mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
 mod roster_support;
 mod wishes;

@@ -7,7 +7,9 @@ use rollcall_flag_sync::{FlagHandler, FlagSyncConfig};
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
-    message::Message,
+    id::RunId,
+    message::{Body, FlagPush, Message},
+    topology::Queue,
 };
 use rollcall_sandbox::CampusConfig;
 use rollcall_store::district::{CutoverOption, District};
@@ -21,6 +23,7 @@ use crate::{
 
 on_both_engines! {
     a_lease_is_renewed_however_long_a_comparison_takes,
+    comparing_ends_with_its_time_and_goes_on,
     a_base_url_is_taken_as_it_was_copied,
     switches_are_switches,
     a_switch_stops_a_push_under_way,
@@ -66,6 +69,29 @@ async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
     assert!(began.elapsed() > 2 * lease && tries > 5, "the comparison was quick: {:?}", began.elapsed());
     house.assert_all_pushed().await;
     assert_eq!(house.campus.stats().writes, STUDENTS as u64, "all in one go");
+}
+
+/// Students whose documents changed are compared one by one: a message ends with its time, and the next ones go on.
+async fn comparing_ends_with_its_time_and_goes_on(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.night().await;
+    house.complete_all().await;
+    let pending = async || house.store().pending_students(&house.district, 100).await.unwrap().len();
+    assert_eq!(pending().await, STUDENTS);
+    let handler =
+        FlagHandler::new(house.context_with(FlagSyncConfig { unit: Duration::ZERO, ..FlagSyncConfig::default() }));
+    let message =
+        Message::new(house.district.clone(), RunId(Uuid::now_v7()), house.clock.now(), Body::FlagPush(FlagPush {}));
+    for done in 1..=3 {
+        assert_eq!(handler.handle(message.clone()).await, Fate::Done);
+        assert_eq!(pending().await, STUDENTS - done, "one at least, and no more than there is time for");
+    }
+    let waiting = house.bus.depths().await.unwrap();
+    let waiting = waiting.iter().find(|depth| depth.queue == Queue::Flags).unwrap().waiting;
+    assert_eq!(waiting, 3, "each goes on with a message");
+    house.settle().await;
+    assert_eq!(pending().await, 0);
+    house.assert_all_pushed().await;
 }
 
 async fn a_base_url_is_taken_as_it_was_copied(f: Fixture) {

@@ -341,3 +341,73 @@ async fn no_more_requests_than_the_limit_are_under_way_at_once() {
         assert_eq!(sis.most.load(std::sync::atomic::Ordering::SeqCst), expected, "{limit:?}");
     }
 }
+
+/// Serves `bodies` of these sizes to whoever asks for `/SIZE`, as fast as it can.
+async fn served(sizes: &[usize]) -> MockServer {
+    let server = MockServer::start().await;
+    for size in sizes {
+        let answer = ResponseTemplate::new(200).set_body_bytes(vec![b'x'; *size]);
+        Mock::given(path(format!("/{size}"))).respond_with(answer).mount(&server).await;
+    }
+    server
+}
+
+async fn page(http: &Http, server: &MockServer, size: usize) -> Result<Reply, SisError> {
+    let url = Url::parse(&format!("{}/{size}", server.uri())).unwrap();
+    let request = http.request(Method::GET, url).build().unwrap();
+    http.send_for(&Purpose::data(rollcall_store::district::SisKind::OneRoster, "a page"), request).await
+}
+
+const MIB: usize = 1 << 20;
+
+/// Waits until so many requests have come in.
+async fn until_asked(server: &MockServer, times: usize) {
+    let asked = async {
+        while server.received_requests().await.unwrap().len() < times {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asked).await.expect("all of them ask");
+}
+
+/// Sixteen answers just under the limit, and room for two: never more are in hand, each comes in, and none is failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_wait_for_room() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let size = 4 * MIB - 1;
+    let server = Arc::new(served(&[size]).await);
+    let http = http(|config| config.body_limit = 4 * MIB as u64).with_room(24 * MIB as u64);
+    let (in_hand, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let lanes = (0..16).map(|_| {
+        let (http, server, in_hand, most) = (http.clone(), server.clone(), in_hand.clone(), most.clone());
+        tokio::spawn(async move {
+            let reply = page(&http, &server, size).await.unwrap();
+            assert_eq!((reply.body.len(), reply.room.is_large()), (size, true));
+            most.fetch_max(in_hand.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            until_asked(&server, 16).await;
+            in_hand.fetch_sub(1, Ordering::SeqCst);
+        })
+    });
+    for lane in lanes.collect::<Vec<_>>() {
+        lane.await.unwrap();
+    }
+    assert!((1..=2).contains(&most.load(Ordering::SeqCst)), "{most:?} in hand at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_larger_than_all_room_passes_alone_and_small_ones_beside_it() {
+    let (huge, small) = (20 * MIB, 100 << 10);
+    let server = Arc::new(served(&[huge, small]).await);
+    let http = http(|config| config.body_limit = 32 * MIB as u64).with_room(6 * MIB as u64);
+    let one = page(&http, &server, huge).await.unwrap();
+    assert_eq!(one.body.len(), huge);
+    assert_eq!(page(&http, &server, small).await.unwrap().body.len(), small);
+    let asked = server.received_requests().await.unwrap().len();
+    let (clone, other) = (http.clone(), server.clone());
+    let waits = tokio::spawn(async move { page(&clone, &other, huge).await });
+    until_asked(&server, asked + 1).await;
+    assert!(!waits.is_finished(), "one is in hand");
+    drop(one);
+    assert_eq!(waits.await.unwrap().unwrap().body.len(), huge);
+}

@@ -18,6 +18,7 @@ crate::on_both_engines! {
     a_board_changed_by_many_at_once_loses_nothing,
     a_board_that_is_not_changed_stays,
     no_board_of_a_failed_pull_or_an_ended_run_is_changed,
+    a_discovery_that_fails_late_fails_no_pull,
     a_page_is_kept_once_unless_it_decodes_at_last,
     a_large_page_waits_for_its_message,
     pages_and_fragments_come_in_order,
@@ -92,6 +93,27 @@ async fn no_board_of_a_failed_pull_or_an_ended_run_is_changed(f: Fixture) {
     }
     let pull = f.store.pulls(&id, failed).await.unwrap().remove(0);
     assert_eq!((pull.state, pull.reason.as_deref()), (PullState::Failed, Some("access refused")));
+}
+
+/// Two discover at once: one begins the pull, the other gives the connection up.
+async fn a_discovery_that_fails_late_fails_no_pull(f: Fixture) {
+    let id = f.district("a").await;
+    let (begun, failed, ended) = (f.run(&id).await.id, f.run(&id).await.id, f.run(&id).await.id);
+    assert!(f.store.save_discovery(&id, begun, FIRST, &discovery(), &board(2)).await.unwrap());
+    assert!(!f.store.fail_discovery(&id, begun, FIRST, "token-refused").await.unwrap());
+    assert!(f.store.fail_discovery(&id, failed, FIRST, "token-refused").await.unwrap());
+    assert!(!f.store.fail_discovery(&id, failed, FIRST, "and again").await.unwrap());
+    f.store.cancel_run(&id, ended, "test", now()).await.unwrap();
+    assert!(!f.store.fail_discovery(&id, ended, FIRST, "token-refused").await.unwrap());
+    f.store.fail_pull(&id, ended, FIRST, "not-json").await.unwrap();
+    for (run, state, reason) in [
+        (begun, PullState::Fetching, None),
+        (failed, PullState::Failed, Some("token-refused")),
+        (ended, PullState::Discovering, None),
+    ] {
+        let pull = f.store.pulls(&id, run).await.unwrap().remove(0);
+        assert_eq!((pull.state, pull.reason.as_deref()), (state, reason));
+    }
 }
 
 async fn a_page_is_kept_once_unless_it_decodes_at_last(f: Fixture) {

@@ -3,9 +3,10 @@
 use rollcall_proto::id::{ListingNo, PageNo, RunId};
 use rollcall_store::{
     board::{Ask, Board},
+    district::{Connection, SisKind},
     plan::Verdict,
     replay::{PageReading, Replay, ReplayLook, ReplayPages, ReplayRefusal, StoredPage},
-    run::{FindingWeight, RunState, Stage, Trigger},
+    run::{Discovery, FindingWeight, RunState, Stage, Trigger},
 };
 
 use crate::{
@@ -17,6 +18,7 @@ crate::on_both_engines! {
     a_replay_is_a_run_of_its_own_from_the_same_pages,
     a_replay_reads_pages_again_where_asked,
     a_replay_is_refused_with_a_reason,
+    pages_of_another_sis_are_not_replayed,
     a_replay_that_a_newer_run_has_overtaken_is_void,
 }
 
@@ -27,7 +29,8 @@ async fn pulled_and_cancelled(f: &Fixture, id: &rollcall_proto::id::DistrictId) 
     let mut board = Board::new(vec![ask("one"), ask("two")], 1);
     assert!(board.add_recheck(vec![ask("one")]));
     store.start_run(id, run, now()).await.unwrap();
-    store.save_discovery(id, run, FIRST, &discovery(), &board).await.unwrap();
+    let origin = store.district(id).await.unwrap().connections.first().map(Connection::origin);
+    store.save_discovery(id, run, FIRST, &Discovery { origin, ..discovery() }, &board).await.unwrap();
     for (listing, number) in [(0, 1), (0, 2), (1, 1), (2, 1)] {
         store.save_page(id, run, &page(listing, number)).await.unwrap();
     }
@@ -121,6 +124,34 @@ async fn a_replay_is_refused_with_a_reason(f: Fixture) {
     assert_eq!(refused(aged).await, ReplayRefusal::PagesGone);
     let made = f.store.runs(Some(&id), 100).await.unwrap();
     assert!(made.iter().all(|run| run.replay_of.is_none()), "a refusal leaves nothing behind");
+}
+
+async fn pages_of_another_sis_are_not_replayed(f: Fixture) {
+    let id = f.district("a").await;
+    let old = pulled_and_cancelled(&f, &id).await;
+    let url = |text: &str| text.parse::<url::Url>().unwrap();
+    let replayed_with = async |change: &dyn Fn(&mut Connection)| {
+        let mut file = district("a");
+        change(&mut file.connections[0]);
+        f.store.apply_district(&file, &[secrets()], "test", now()).await.unwrap();
+        f.store.replay_run(&replay(&id, old, ReplayLook::Stored), ReplayPages::Kept, later(5)).await.unwrap()
+    };
+    let others: [&dyn Fn(&mut Connection); 4] = [
+        &|sis| sis.kind = SisKind::OneRoster,
+        &|sis| sis.base_url = url("https://sis.example/OtherAPI"),
+        &|sis| sis.token_url = Some(url("https://elsewhere.example/token")),
+        &|sis| sis.id_prefix = Some("b-".to_owned()),
+    ];
+    for (number, other) in others.into_iter().enumerate() {
+        assert_eq!(replayed_with(other).await.unwrap_err(), ReplayRefusal::OtherSis(FIRST), "change {number}");
+    }
+    assert!(f.store.runs(Some(&id), 100).await.unwrap().iter().all(|run| run.replay_of.is_none()));
+    let same = |sis: &mut Connection| {
+        sis.base_url = url("https://sis.example/API/");
+        sis.client_id = "another".to_owned();
+        (sis.page_size, sis.lanes) = (100, 1);
+    };
+    assert_eq!(replayed_with(&same).await.unwrap().replay_of, Some(old));
 }
 
 async fn a_replay_that_a_newer_run_has_overtaken_is_void(f: Fixture) {

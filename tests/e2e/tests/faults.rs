@@ -6,9 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use rollcall_e2e::{
     House, Ledger, Pair, Role, RunRow,
     house::{self, DISTRICT},
-    pair::until_pages_are_in,
+    pair::{TWIN, Twin, small, until_pages_are_in},
+    points::ARMED,
     private::{PrivateServers, Stop},
-    roster::{Facts, assert_same, facts},
+    roster::{Facts, assert_same, facts, facts_of},
     services::Servers,
     until, until_told,
 };
@@ -169,6 +170,64 @@ async fn queues_purged_or_deleted_in_mid_run_are_filled_again_from_the_store() {
     .await;
     pair.ledger.faults(4);
     pair.end().await;
+}
+
+/// A district's board is damaged in mid-run, and every message of it and of its twin is lost: the twin's run, which began
+/// later, goes on in each of its stages, and what is wrong is told with its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_cannot_be_read_keeps_no_other_waiting() {
+    let test = "a_run_that_cannot_be_read_keeps_no_other_waiting";
+    let mut ledger =
+        Ledger::begin(test, "a run's board damaged in its second look, and all messages of two districts lost");
+    let mut house = House::on(Servers::shared(), small(43)).await;
+    let _twin = Twin::beside(&house, small(43)).await;
+    let poison = house.begin().await;
+    let healthy = house.begin_of(TWIN).await;
+    house.services().purge_queues().await;
+    let database = house.services().database.clone();
+    for sql in [
+        "UPDATE pull SET state = 'fetching', board = '\\xdeadbeef' WHERE run = $1::uuid",
+        "UPDATE run SET stage = 'recheck', state = 'running' WHERE id = $1::uuid",
+        "UPDATE run SET touched_at = touched_at - interval '1 hour' WHERE ended_at IS NULL OR id = $1::uuid",
+    ] {
+        sqlx::query(sql).bind(&poison).execute(&database).await.unwrap();
+    }
+    let check = ["reconcile", "--check", "--format", "json"];
+    let rows = house.rollcall(&check).await.expect_code(1).json();
+    let told: Vec<_> =
+        rows.as_array().unwrap().iter().map(|row| [&row["disagreement"], &row["district"], &row["run"]]).collect();
+    assert_eq!(told, [["unreadable", DISTRICT, &poison], ["pages-lost", TWIN, &healthy]], "{rows:#}");
+    assert!(rows[0]["detail"].as_str().unwrap().contains("runs cancel"), "{rows:#}");
+    let mended = house.rollcall(&["reconcile"]).await.expect_code(1);
+    assert!(mended.stderr.contains("--check"), "{}", mended.stderr);
+    house.services().purge_queues().await;
+
+    house.start_worker(Role::Fetcher);
+    house.start_worker_with(Role::Classifier, &[(ARMED, "publish/run.classify/before=kill")]);
+    // The twin is pulled, and nobody hears of it.
+    house.take_worker(Role::Classifier).ended(Duration::from_mins(2)).await;
+    house.start_worker(Role::Classifier);
+    house.start_worker(Role::Writer);
+    let ended = house.ended(&healthy).await;
+    assert_eq!(ended.state, "succeeded", "{ended:#?}");
+    for (role, chore) in [(Role::Fetcher, "fetching"), (Role::Classifier, "planning")] {
+        let worker = house.worker(role);
+        let line = until("the reconcilers to say whose run it is", Duration::from_mins(1), || {
+            let log = worker.log();
+            let line = log.lines().find(|line| line.contains("cannot be looked after") && line.contains(chore));
+            std::future::ready(line.map(str::to_owned))
+        })
+        .await;
+        assert!(line.contains(DISTRICT) && line.contains(&poison), "{line}");
+    }
+
+    house.rollcall(&["runs", "cancel", &poison]).await.expect_code(0);
+    assert_eq!(house.night().await.state, "succeeded");
+    house.rollcall(&check).await.expect_code(0);
+    ledger.faults(3);
+    ledger.compare(test, &facts_of(&database, TWIN).await, &house.facts().await);
+    house.close().await;
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use rollcall_e2e::{
     House, Role, RunRow,
     house::{self, DISTRICT},
     pair::Twin,
+    points::{self, ARMED, armed},
     roster::assert_same,
     until, until_told,
 };
@@ -230,6 +231,31 @@ async fn a_release_that_was_lost_is_published_again() {
     house.start_worker(Role::Writer);
     house.rollcall(&["runs", "replay", &run, "--from", "release", "--wait"]).await.expect_code(0);
     house.check_roster().await;
+    house.close().await;
+}
+
+/// The command dies before its first message, and yet the trail has who did what: of a run that is open, and of one that has
+/// ended, in whose place another one is pulled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_in_the_audit_trail_before_it_is_done() {
+    let house = House::scaled_out(district()).await;
+    let run = house.begin().await;
+    let entries = async || -> Vec<String> {
+        let sql = "SELECT detail FROM audit WHERE action = 'run.replay' ORDER BY at";
+        sqlx::query_scalar(sql).fetch_all(&house.services().database).await.unwrap()
+    };
+    let point = "publish/fetch.connection/before";
+    let kill = armed(&[point.to_owned()].into());
+    let killed = async || {
+        let replay = ["runs", "replay", &run, "--from", "fetch"];
+        let killed = house.rollcall_with(&replay, &[(ARMED, &kill)]).await;
+        assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{killed:#?}");
+    };
+    killed().await;
+    assert_eq!(entries().await, ["from=fetch"], "open");
+    house.rollcall(&["runs", "cancel", &run]).await.expect_code(0);
+    killed().await;
+    assert_eq!(entries().await, ["from=fetch", "from=fetch"], "ended");
     house.close().await;
 }
 

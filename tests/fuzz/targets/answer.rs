@@ -78,6 +78,7 @@ impl Script {
             link,
             cache_control: None,
             body: body.into(),
+            room: rollcall_http::net::room::Taken::default(),
         })
     }
 

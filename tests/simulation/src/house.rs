@@ -9,6 +9,7 @@ use rollcall_proto::id::DistrictId;
 use rollcall_store::{
     Store,
     district::{ConnectionSecrets, District},
+    run::{NewRun, Trigger},
     secret::Keyring,
 };
 use serde_json::json;
@@ -26,6 +27,9 @@ pub(crate) const DISTRICTS: [(&str, Tz); 3] = [
     ("middle-isd", chrono_tz::America::Chicago),
     ("west-isd", chrono_tz::America::Los_Angeles),
 ];
+
+/// A district whose only run nobody can read, and which is nobody's business.
+pub(crate) const POISONED: &str = "poisoned-isd";
 
 /// See the module.
 pub(crate) struct House {
@@ -55,6 +59,25 @@ impl House {
             self.store.apply_district(&district(id, zone, most_removed)?, &[secrets], "simulation", now).await?;
         }
         Ok(())
+    }
+
+    /// A district of its own with an open run whose board cannot be read, older than any other run.
+    pub(crate) async fn poison(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        let mut poisoned = district(POISONED, chrono_tz::UTC, 10)?;
+        poisoned.schedule.enabled = false;
+        self.store.apply_district(&poisoned, &[ConnectionSecrets::default()], "simulation", now).await?;
+        let run = NewRun {
+            district: poisoned.id,
+            trigger: Trigger::Manual,
+            as_of: now.date_naive(),
+            plan_only: false,
+            as_of_given: false,
+            everything: false,
+            requested_by: "simulation".to_owned(),
+        };
+        self.store.create_run(&run, now).await?;
+        self.execute("UPDATE pull SET state = 'fetching', board = x'deadbeef' WHERE district = 'poisoned-isd'").await?;
+        self.execute("UPDATE run SET stage = 'recheck', state = 'running' WHERE district = 'poisoned-isd'").await
     }
 
     /// Runs a statement past the product: how a test sabotages the store.

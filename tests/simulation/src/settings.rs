@@ -37,6 +37,11 @@ impl Settings {
         !self.undisturbed && self.seed.is_multiple_of(4)
     }
 
+    /// Whether a run that nobody can read stands before all others, for ever: in every eighth seed.
+    pub(crate) const fn has_poison(&self) -> bool {
+        !self.undisturbed && self.seed.is_multiple_of(8)
+    }
+
     pub(crate) fn no_reconciler(&self) -> bool {
         self.sabotage == Some(Sabotage::NobodyReconciles)
     }

@@ -121,6 +121,9 @@ impl Simulation {
         let (turns, gate) = (Arc::new(Turns::default()), Gate::default());
         let house = House::open(&gate).await?;
         house.apply_districts(settings.most_removed(), clock.now()).await?;
+        if settings.has_poison() {
+            house.poison(clock.now()).await?;
+        }
         // Waits with jitter are drawn by the product from this thread's own numbers.
         fastrand::seed(settings.seed);
         let broker = Arc::new(Broker::new(clock.clone(), dice.clone()));
@@ -385,7 +388,13 @@ impl Simulation {
 
     /// Until the next message comes due, or a while: a long one where no run is at work.
     async fn pass_time(&self) -> anyhow::Result<()> {
-        let at_work = self.house.store.open_runs().await?.iter().any(|open| open.stage != Stage::Held);
+        let at_work = self
+            .house
+            .store
+            .open_runs()
+            .await?
+            .iter()
+            .any(|open| open.stage != Stage::Held && open.district.as_str() != house::POISONED);
         let seconds = if at_work { self.dice.between(5, 120) } else { self.dice.between(300, 1_800) };
         let clock = &self.ground.clock;
         let step = clock.now() + TimeDelta::seconds(seconds as i64);

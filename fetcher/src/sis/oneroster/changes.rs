@@ -156,6 +156,7 @@ mod tests {
             link: None,
             cache_control: None,
             body: bytes::Bytes::new(),
+            room: crate::net::room::Taken::default(),
         };
         Sample { rows: rows.to_vec(), reply }
     }

@@ -29,7 +29,7 @@ use self::changes::Shown;
 use super::{Ever, Found, Source, body};
 use crate::{
     error::SisError,
-    net::{Reply, http_date},
+    net::{Reply, http_date, room::Taken},
     session::{Call, Session},
     urls,
 };
@@ -362,6 +362,7 @@ fn gone() -> Reply {
         link: None,
         cache_control: None,
         body: Bytes::new(),
+        room: Taken::default(),
     }
 }
 

@@ -139,6 +139,7 @@ mod tests {
             link: link.map(str::to_owned),
             cache_control: None,
             body: body.to_owned().into(),
+            room: crate::net::room::Taken::default(),
         }
     }
 

@@ -114,6 +114,7 @@ mod tests {
             link: None,
             cache_control: None,
             body: body.to_owned().into(),
+            room: crate::net::room::Taken::default(),
         }
     }
 

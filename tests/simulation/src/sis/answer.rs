@@ -21,6 +21,7 @@ fn reply(status: u16, body: impl Into<bytes::Bytes>) -> Reply {
         link: None,
         cache_control: None,
         body: body.into(),
+        room: rollcall_http::net::room::Taken::default(),
     }
 }
 
