@@ -58,6 +58,7 @@ mod trail;
 mod unchanged;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
+pub use districts::Removed;
 pub use error::StoreError;
 pub use release::RELEASE_WINDOW;
 pub use retention::ForgottenTrail;
