@@ -1,6 +1,6 @@
 //! What most verbs need: settings, store, bus and clock, opened once.
 
-use std::{path::Path, sync::Arc};
+use std::{os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use rollcall_classifier::ClassifierConfig;
@@ -12,6 +12,7 @@ use rollcall_proto::{
     },
     clock::{SharedClock, SystemClock},
     id::{DistrictId, RunId},
+    private,
 };
 use rollcall_store::{Store, StoreError, audit::AuditEntry, secret::Keyring};
 
@@ -177,6 +178,7 @@ async fn open_embedded(dir: &Path, settings: &Settings, place: Place) -> anyhow:
     };
     let store = Store::open_embedded(dir, key).await?;
     let bus = EmbeddedBus::open(&dir.join("bus.db")).await?;
+    make_private(dir).with_context(|| format!("making the directory {} private", dir.display()))?;
     Ok((store, Arc::new(bus)))
 }
 
@@ -203,6 +205,28 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
+}
+
+/// One that was there before is made its owner's alone, where it is ours: it belongs to whom the store belongs to, and holds nothing
+/// else. Of any other, `doctor` tells.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    const STICKY: u32 = 0o1000;
+    let (directory, store) = (dir.metadata()?, dir.join("store.db").metadata()?);
+    if directory.uid() != store.uid() || directory.mode() & STICKY != 0 {
+        return Ok(());
+    }
+    for entry in dir.read_dir()? {
+        if !is_ours(&entry?.file_name().to_string_lossy()) {
+            return Ok(());
+        }
+    }
+    private::for_its_owner(dir)
+}
+
+/// Whether a file of a directory is one of those that this program makes there.
+fn is_ours(name: &str) -> bool {
+    ["key", "host.lock", "store.lock"].contains(&name)
+        || ["store.db", "bus.db"].iter().any(|database| name.starts_with(database))
 }
 
 async fn open_scaled_out(settings: &Settings, broker: Broker) -> anyhow::Result<(Store, AmqpBus)> {

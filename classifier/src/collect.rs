@@ -113,7 +113,14 @@ impl CollectHandler {
             new_pages.push(self.new_page(pages[place], read));
         }
         let run = (&message.district, message.run);
-        let saved = self.context.store.save_pages(run.0, run.1, &new_pages).await?;
+        let saved = match self.context.store.save_pages(run.0, run.1, &new_pages).await {
+            Ok(saved) => saved,
+            Err(error) => {
+                // It may have been erased since it was looked up what the run asks for.
+                self.context.store.run(run.0, run.1).await?;
+                return Err(error.into());
+            }
+        };
         count(&new_pages);
         if saved.pulls_over && self.context.advance(run).await? {
             self.context.ask_to_plan(run, Some(message)).await?;
@@ -243,10 +250,6 @@ impl Handler for CollectHandler {
         };
         match self.collect(&message, &[page]).await {
             Ok(mut fates) => fates.pop().unwrap_or(Fate::Done),
-            // A run that was thrown away with its district has nobody waiting.
-            Err(ClassifierError::Store(
-                rollcall_store::StoreError::NoRun(_) | rollcall_store::StoreError::NoDistrict(_),
-            )) => Fate::Done,
             Err(ClassifierError::RawMissing) if message.attempt < 3 => {
                 Fate::retry("raw-page-missing", "the stashed page is not there yet", Duration::from_secs(5))
             }

@@ -44,11 +44,15 @@ impl ClassifierError {
         }
     }
 
-    /// What becomes of the message: infrastructure that is away is waited for, at no cost; everything else is tried again
-    /// and parked in the end.
+    /// What becomes of the message: infrastructure that is away is waited for, at no cost; what nobody waits for any more is
+    /// done; everything else is tried again and parked in the end.
     pub fn fate(&self) -> Fate {
         let detail = chain(self);
         match self {
+            Self::Store(error) | Self::Plan(PlanError::Store(error)) if error.is_unknown() => {
+                tracing::info!(why = detail, "a message of what is not known here, or was erased, is done");
+                Fate::Done
+            }
             Self::Store(error) | Self::Plan(PlanError::Store(error)) if error.is_transient() => {
                 Fate::wait("store-unavailable", detail, AWAY)
             }

@@ -27,6 +27,15 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// There is no such district or run.
+    pub(crate) fn is_unknown(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_unknown(),
+            Self::Shared(error) => error.is_unknown(),
+            Self::Bus(_) | Self::Sis(_) | Self::Compress(_) => false,
+        }
+    }
+
     /// Worth another try without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

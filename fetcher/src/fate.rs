@@ -41,9 +41,14 @@ pub(crate) fn later(error: &SisError, after: Duration, waits: bool) -> Fate {
     if waits { Fate::wait(error.code(), detail, after) } else { Fate::retry(error.code(), detail, after) }
 }
 
-/// A store or bus that is away is waited for; anything else of theirs is a person's business.
+/// A store or bus that is away is waited for; nobody waits for what belongs to an erased district or run; anything else of
+/// theirs is a person's business.
 pub(crate) fn trouble(error: &FetchError) -> Fate {
     let detail = crate::chain(error);
+    if error.is_unknown() {
+        tracing::info!(why = detail, "a message of what is not known here, or was erased, is done");
+        return Fate::Done;
+    }
     if error.is_transient() {
         Fate::wait("infrastructure-away", detail, Duration::from_secs(2))
     } else {

@@ -22,6 +22,11 @@ pub enum FlagError {
 }
 
 impl FlagError {
+    /// There is no such district.
+    pub(crate) const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_unknown())
+    }
+
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
         match self {

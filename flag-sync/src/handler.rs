@@ -194,6 +194,10 @@ impl Handler for FlagHandler {
         }
         match self.serve(&message).await {
             Ok(()) => Fate::Done,
+            Err(error) if error.is_unknown() => {
+                tracing::info!(why = chain(&error), "a message of what is not known here, or was erased, is done");
+                Fate::Done
+            }
             Err(error) if error.is_transient() => Fate::wait("infrastructure-away", chain(&error), AGAIN),
             Err(error) => Fate::retry("infrastructure-refused", chain(&error), AGAIN),
         }

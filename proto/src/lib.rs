@@ -18,6 +18,7 @@ pub mod handler;
 pub mod id;
 pub mod message;
 pub mod packed;
+pub mod private;
 pub mod roster;
 pub mod telemetry;
 pub mod topology;

@@ -25,12 +25,13 @@ pub(crate) enum DistrictVerb {
         /// Which
         id: DistrictId,
     },
-    /// No more runs; the roster stays
+    /// No more runs: those that are open or held are cancelled. The roster stays
     Remove {
         /// Which
         id: DistrictId,
     },
-    /// Delete everything that is kept of a removed district, for good, and say what was deleted (a certificate, JSON)
+    /// Delete everything that is kept of a removed district, for good, and say what was deleted (a certificate, JSON). Said
+    /// again, it finishes what a call that broke off has left, and writes the certificate again
     Erase {
         /// Which
         id: DistrictId,

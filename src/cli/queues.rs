@@ -7,6 +7,7 @@ use rollcall_proto::{
     id::{DistrictId, RunId},
     topology::Queue,
 };
+use uuid::Uuid;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueuesVerb {
@@ -34,6 +35,17 @@ pub(crate) enum QueuesVerb {
         #[command(flatten)]
         how: ReplayArgs,
     },
+    /// Throw parked messages away, for good: what nobody can read, or what belongs to a run or district that is not there any
+    /// more. Never what is not parked; parked students stay
+    Discard {
+        /// Which queue
+        #[arg(value_parser = queue)]
+        queue: Queue,
+        #[command(flatten)]
+        which: ParkedArgs,
+        #[command(flatten)]
+        how: DiscardArgs,
+    },
 }
 
 /// Which parked messages and students.
@@ -54,6 +66,37 @@ pub(crate) struct ParkedArgs {
     /// Only what was parked within this time
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub(crate) newer_than: Option<Duration>,
+    /// Only this message, by id; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) message: Vec<Uuid>,
+}
+
+impl ParkedArgs {
+    /// Everything that is parked.
+    pub(crate) const fn is_everything(&self) -> bool {
+        matches!(
+            self,
+            Self { district: None, run: None, reason: None, older_than: None, newer_than: None, message }
+                if message.is_empty()
+        )
+    }
+}
+
+/// How parked messages are thrown away.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DiscardArgs {
+    /// At most so many
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Only show which
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask, on a terminal
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// All that is parked in the queue, where nothing says which
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// How parked messages go back to work.

@@ -1,12 +1,13 @@
 //! `rollcall district`.
 
+mod certificate;
 mod erase;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::id::{ConnectionNo, DistrictId};
-use rollcall_store::StoreError;
+use rollcall_store::{Removed, StoreError};
 use serde_json::{Value, json};
 
 use crate::{
@@ -118,7 +119,14 @@ async fn test(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
 }
 
 async fn remove(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
-    context.store.remove_district(id, &config::actor(), context.clock.now()).await?;
+    let Removed { cancelled, written } =
+        context.store.remove_district(id, &config::actor(), context.clock.now()).await?;
+    for run in cancelled {
+        eprintln!("run {run} is cancelled");
+    }
+    if written > 0 {
+        eprintln!("{written} of its runs are being written, and end when that is done");
+    }
     eprintln!("{id} gets no more runs; its roster and history stay. `rollcall district apply` brings it back.");
     Ok(ExitCode::SUCCESS)
 }

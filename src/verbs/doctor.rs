@@ -1,9 +1,10 @@
 //! `rollcall doctor`: is this process set up to work? Each check says what to mend.
 
-use std::process::ExitCode;
+use std::{os::unix::fs::MetadataExt as _, path::Path, process::ExitCode};
 
 use rollcall_proto::{
     id::{ConnectionNo, DistrictId},
+    private,
     topology::Queue,
 };
 use rollcall_store::ParkedStudents;
@@ -76,6 +77,9 @@ async fn examine(global: &Global, report: &mut Report) {
         Err(error) => return report.trouble("key, store and bus", &error),
     };
     report.ok("key, store and bus", "opened");
+    if let Some(dir) = context.dir() {
+        check_directory(dir, report);
+    }
     check_store(&context, report).await;
     check_secrets(&context, report).await;
     check_parked_students(&context, report).await;
@@ -88,6 +92,25 @@ fn mode(settings: &Settings) -> String {
     match &settings.backend {
         Backend::Embedded(dir) => format!("embedded, in {}", dir.display()),
         Backend::ScaledOut { .. } => "scaled out over RabbitMQ and PostgreSQL".to_owned(),
+    }
+}
+
+/// What could not be made private when it was opened.
+fn check_directory(dir: &Path, report: &mut Report) {
+    const OTHERS: u32 = 0o007;
+    const GROUP_AND_OTHERS: u32 = 0o077;
+    let is_open = |path: &Path, to: u32| path.metadata().is_ok_and(|metadata| metadata.mode() & to != 0);
+    let files = ["store.db", "bus.db"].map(|name| private::database_files(&dir.join(name))).concat();
+    let open: Vec<_> = files.iter().filter(|path| is_open(path, GROUP_AND_OTHERS)).collect();
+    for path in &open {
+        let mend = format!("as its owner: chmod 600 {}", path.display());
+        report.warn("files", format!("{} holds student records and is open to others", path.display()), &mend);
+    }
+    if is_open(dir, OTHERS) {
+        let mend = format!("chmod 700 {}, or give --dir a directory of its own", dir.display());
+        report.warn("directory", format!("{} is open to others, and not Rollcall's alone", dir.display()), &mend);
+    } else if open.is_empty() {
+        report.ok("directory", "its owner's alone");
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveTime, Utc};
-use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -16,7 +16,7 @@ use crate::{
     district::{ConnectionSecrets, District},
     documents,
     flag_work::{self, Programs},
-    lti,
+    lti, runs,
     secret::Keyring,
     sql::{Row, Tx, args},
     trail,
@@ -40,6 +40,15 @@ const SCHEDULES_PG: &str = "SELECT district, time_zone, at, weekends, last_sched
 const SCHEDULES_LITE: &str = "\
 SELECT district, time_zone, schedule_at, schedule_weekends, last_scheduled, schedule_since
 FROM district WHERE schedule_enabled AND removed_at IS NULL ORDER BY district";
+
+/// What became of the runs of a district that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Those that were cancelled.
+    pub cancelled: Vec<RunId>,
+    /// How many are being written, and end when that is done.
+    pub written: i64,
+}
 
 impl Store {
     /// Inserts or replaces a district's configuration and its secrets (one set per connection, in order).
@@ -123,16 +132,25 @@ impl Store {
         Ok(strangers)
     }
 
-    /// No more runs; the roster stays. `apply_district` brings it back.
-    pub async fn remove_district(&self, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<()> {
+    /// No more runs; the roster stays. `apply_district` brings it back. Ends every run of it that writes nothing yet, a held one
+    /// too; what is being written comes to its end.
+    pub async fn remove_district(&self, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<Removed> {
         let operation = "remove a district";
         let mut tx = self.begin(id, operation).await?;
         let sql = "UPDATE district SET removed_at = coalesce(removed_at, $2), updated_at = $2 WHERE district = $1";
         if tx.execute(operation, sql, args![id, now]).await? == 0 {
             return Err(StoreError::NoDistrict(id.clone()));
         }
-        trail::write(&mut tx, &entry(id, "district.remove", actor, String::new(), now)).await?;
-        tx.commit(operation).await
+        let cancelled = runs::cancel_all(&mut tx, id, actor, now).await?;
+        let sql = "SELECT count(*) FROM run WHERE district = $1 AND ended_at IS NULL";
+        let written = tx.row(operation, sql, args![id]).await?.map_or(Ok(0), |row| row.get::<i64>(0))?;
+        let detail = format!("cancelled={}", cancelled.len());
+        trail::write(&mut tx, &entry(id, "district.remove", actor, detail, now)).await?;
+        tx.commit(operation).await?;
+        for run in &cancelled {
+            self.tell_if_ended(id, *run).await;
+        }
+        Ok(Removed { cancelled, written })
     }
 
     /// The schedules that are on.

@@ -3,35 +3,50 @@
 //! The one place where a student is deleted. Invariants: only a removed district none of whose runs is open; the schema's
 //! owner does it, since a worker may not delete what history rests on; one transaction a table, so that a large district
 //! holds no lock for long, and a call that breaks off is taken up again by the next; what remains in the store is one entry
-//! of the audit trail with the counts.
+//! of the audit trail with the counts of all calls, out of which the certificate can be written again, and one for each
+//! parked message that was thrown away later.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
-use rollcall_proto::id::DistrictId;
+use chrono::{DateTime, SecondsFormat, Utc};
+use rollcall_proto::{bus::Parked, id::DistrictId};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, SqlitePool};
+use tokio::time::timeout;
 
 use crate::{
     Store, StoreError,
     audit::AuditEntry,
-    sql::{Tx, args},
+    sql::{Engine, Row, Tx, args, fault},
     trail,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 const OPERATION: &str = "erase a district";
+const LOOK: &str = "look how far an erasure is";
+const SCRUB: &str = "clean up after an erasure";
 
-/// The entries of the audit trail that count, table by table, and the one that stays.
+/// Longest wait for PostgreSQL to clean its tables, and how often SQLite is asked while others write.
+const LONGEST_SCRUB: Duration = Duration::from_mins(10);
+const SCRUB_TRIES: u32 = 4;
+
+/// The entries of the audit trail that count, table by table and message by message, and the one that stays.
 const ERASING: &str = "district.erasing";
+const DISCARDED: &str = "district.discarded";
 const ERASED: &str = "district.erased";
 
+/// A table, the statement that erases a district from it, and what that is called.
+type Table = (&'static str, &'static str, &'static str);
+
 macro_rules! tables {
-    ($($table:literal)*) => { [$(($table, concat!("DELETE FROM ", $table, " WHERE district = $1"))),*] };
+    ($($table:literal)*) => {
+        [$(($table, concat!("DELETE FROM ", $table, " WHERE district = $1"), concat!("erase a district from ", $table))),*]
+    };
 }
 
 /// Every tenant table but the audit trail and `district` itself; those that refer to others first. A test compares the list with the
 /// schema.
-const TABLES: [(&str, &str); 35] = tables! {
+const TABLES: [Table; 35] = tables! {
     "integration_token" "integration" "document_view" "lti_user" "lti_key" "lti_ticket" "lti_login" "lti_deployment" "lti_registration"
     "flag_pending" "flag_program" "flag_sync" "cutover_flag" "cutover" "flag_ledger" "flag" "participation"
     "document_request" "document_content" "document_version" "document" "program"
@@ -40,7 +55,7 @@ const TABLES: [(&str, &str); 35] = tables! {
 };
 
 /// After those: what they refer to.
-const LAST: [(&str, &str); 4] = tables! { "baseline" "connection" "run" "district" };
+const LAST: [Table; 4] = tables! { "baseline" "connection" "run" "district" };
 
 /// SQLite has no rights: triggers guard what nobody deletes. Taken away and put back within each transaction, as the last
 /// migration made them.
@@ -59,15 +74,21 @@ BEGIN SELECT RAISE(ABORT, 'the access log of the last 365 days is not deleted');
     ),
 ];
 
-/// What was erased.
+/// What was erased, over all calls that it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
-    /// Its name.
-    pub name: String,
-    /// When it was removed.
-    pub removed_at: DateTime<Utc>,
-    /// Rows by table, over all calls that it took.
+    /// Its name. Versions before did not keep it.
+    pub name: Option<String>,
+    /// When it was removed. Versions before did not keep it.
+    pub removed_at: Option<DateTime<Utc>>,
+    /// When the last row was erased.
+    pub erased_at: DateTime<Utc>,
+    /// Who erased it.
+    pub erased_by: String,
+    /// Rows by table.
     pub rows: BTreeMap<String, u64>,
+    /// Parked messages.
+    pub messages: u64,
 }
 
 /// Why a district is not erased.
@@ -77,12 +98,45 @@ pub enum EraseRefusal {
     #[error("it is still served: `rollcall district remove` it first")]
     NotRemoved,
     /// A run of it has not ended.
-    #[error("{0} of its runs have not ended: cancel or discard them first")]
+    #[error("{0} of its runs are being written: once they have ended (`rollcall runs list`), say it again")]
     OpenRuns(i64),
 }
 
+/// How far a district's erasure is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Erasable {
+    /// It is removed, and there.
+    Removed {
+        /// Its name.
+        name: String,
+        /// When it was removed.
+        removed_at: DateTime<Utc>,
+    },
+    /// It was erased.
+    Erased(Erasure),
+}
+
+/// What was done about the files that erased rows stood in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scrubbed {
+    /// SQLite's file was written anew, and its log emptied.
+    WrittenAnew,
+    /// PostgreSQL's tables were vacuumed.
+    Vacuumed,
+    /// PostgreSQL lets their owner alone vacuum them, and that is somebody else.
+    NotTheirOwner,
+}
+
+/// The entry of the audit trail that counts a parked message, written before it is thrown away.
+pub fn discarding(district: &DistrictId, message: &Parked, actor: &str, now: DateTime<Utc>) -> AuditEntry {
+    let parked_at = message.parked_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let detail = format!("message {} of {}, parked {parked_at}", message.id, message.queue.name());
+    AuditEntry::new(district, now, actor, DISCARDED, detail).of(message.run)
+}
+
 impl Store {
-    /// Erases a removed district. Needs the rights of the schema's owner: on PostgreSQL the URL must be the owner's.
+    /// Erases a removed district; of one that was erased, says what was. Needs the rights of the schema's owner: on PostgreSQL
+    /// the URL must be the owner's.
     pub async fn erase_district(
         &self,
         id: &DistrictId,
@@ -90,47 +144,65 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<std::result::Result<Erasure, EraseRefusal>> {
         let (name, removed_at) = match self.erasable(id).await? {
-            Ok(district) => district,
+            Ok(Erasable::Removed { name, removed_at }) => (name, removed_at),
+            Ok(Erasable::Erased(erasure)) => return Ok(Ok(erasure)),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        for (table, sql) in TABLES {
-            let mut tx = self.as_owner(id).await?;
-            let rows = tx.execute(OPERATION, sql, args![id]).await?;
+        for (table, sql, operation) in TABLES {
+            let mut tx = self.as_owner(id, operation).await?;
+            let rows = tx.execute(operation, sql, args![id]).await?;
             if rows > 0 {
                 note(&mut tx, id, actor, now, ERASING, format!("{table}={rows}")).await?;
             }
-            commit_as_owner(tx).await?;
+            commit_as_owner(tx, operation).await?;
         }
-        let rows = self.erase_last(id, actor, now).await?;
-        Ok(Ok(Erasure { name, removed_at, rows }))
+        let erasure = Erasure {
+            name: Some(name),
+            removed_at: Some(removed_at),
+            erased_at: now,
+            erased_by: actor.to_owned(),
+            rows: BTreeMap::new(),
+            messages: 0,
+        };
+        Ok(Ok(self.erase_last(id, erasure).await?))
     }
 
-    /// Whether [`Store::erase_district`] would; its name and when it was removed. Changes nothing.
-    pub async fn erasable(
-        &self,
-        id: &DistrictId,
-    ) -> Result<std::result::Result<(String, DateTime<Utc>), EraseRefusal>> {
+    /// Whether [`Store::erase_district`] would, or has. Changes nothing.
+    pub async fn erasable(&self, id: &DistrictId) -> Result<std::result::Result<Erasable, EraseRefusal>> {
         // A later version may keep more of a district than the tables that are known here.
         self.engine.check_own().await?;
-        let mut tx = self.read(id, OPERATION).await?;
+        let mut tx = self.read(id, LOOK).await?;
         let sql = "SELECT name, removed_at FROM district WHERE district = $1";
-        let row = tx.row(OPERATION, sql, args![id]).await?.ok_or_else(|| StoreError::NoDistrict(id.clone()))?;
+        let Some(row) = tx.row(LOOK, sql, args![id]).await? else {
+            let erased = erased(&mut tx, id).await?.ok_or_else(|| StoreError::NoDistrict(id.clone()))?;
+            tx.commit(LOOK).await?;
+            return Ok(Ok(Erasable::Erased(erased)));
+        };
         let (name, removed_at) = (row.get(0)?, row.get::<Option<DateTime<Utc>>>(1)?);
         let sql = "SELECT count(*) FROM run WHERE district = $1 AND ended_at IS NULL";
-        let open = tx.row(OPERATION, sql, args![id]).await?.map_or(Ok(0), |row| row.get::<i64>(0))?;
-        tx.commit(OPERATION).await?;
+        let open = tx.row(LOOK, sql, args![id]).await?.map_or(Ok(0), |row| row.get::<i64>(0))?;
+        tx.commit(LOOK).await?;
         Ok(match (removed_at, open) {
             (None, _) => Err(EraseRefusal::NotRemoved),
-            (Some(removed_at), 0) => Ok((name, removed_at)),
+            (Some(removed_at), 0) => Ok(Erasable::Removed { name, removed_at }),
             (Some(_), open) => Err(EraseRefusal::OpenRuns(open)),
         })
     }
 
+    /// Has nothing of what was deleted left in the database's own files, as far as that is this program's to do. For after an
+    /// erasure: it takes as long as writing the tables once.
+    pub async fn scrub(&self) -> Result<Scrubbed> {
+        match &self.engine {
+            Engine::Lite { writer, .. } => write_anew(writer).await.map(|()| Scrubbed::WrittenAnew),
+            Engine::Pg(pool) => vacuum(pool).await,
+        }
+    }
+
     /// The rest, and the counts of all: in one transaction, so that the entry that stays is there when the district is not.
-    async fn erase_last(&self, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<BTreeMap<String, u64>> {
-        let mut tx = self.as_owner(id).await?;
+    async fn erase_last(&self, id: &DistrictId, erasure: Erasure) -> Result<Erasure> {
+        let mut tx = self.as_owner(id, OPERATION).await?;
         let mut rows = BTreeMap::new();
-        for (table, sql) in LAST {
+        for (table, sql, _) in LAST {
             let erased = tx.execute(OPERATION, sql, args![id]).await?;
             rows.insert(table.to_owned(), erased);
         }
@@ -141,36 +213,141 @@ impl Store {
                 *rows.entry(table.to_owned()).or_default() += erased.parse::<u64>().unwrap_or_default();
             }
         }
+        let before = last_erased(&mut tx, id).await?;
+        let messages = discarded_after(&mut tx, id, before).await?;
         let erased = tx.execute(OPERATION, "DELETE FROM audit WHERE district = $1", args![id]).await?;
         rows.insert("audit".to_owned(), erased);
         rows.retain(|_, erased| *erased > 0);
-        let counts: Vec<String> = rows.iter().map(|(table, rows)| format!("{table}={rows}")).collect();
-        note(&mut tx, id, actor, now, ERASED, counts.join(" ")).await?;
-        commit_as_owner(tx).await?;
-        Ok(rows)
+        let erasure = Erasure { rows, messages, ..erasure };
+        note(&mut tx, id, &erasure.erased_by, erasure.erased_at, ERASED, erasure.detail()).await?;
+        commit_as_owner(tx, OPERATION).await?;
+        Ok(erasure)
     }
 
     /// A transaction with the rights of who logged in, not of a worker.
-    async fn as_owner(&self, id: &DistrictId) -> Result<Tx> {
-        let mut tx = self.begin(id, OPERATION).await?;
+    async fn as_owner(&self, id: &DistrictId, operation: &'static str) -> Result<Tx> {
+        let mut tx = self.begin(id, operation).await?;
         if tx.is_postgres() {
-            tx.execute(OPERATION, "SET LOCAL ROLE NONE", args![]).await?;
+            tx.execute(operation, "SET LOCAL ROLE NONE", args![]).await?;
             return Ok(tx);
         }
         for (take_away, _) in GUARDS {
-            tx.execute(OPERATION, take_away, args![]).await?;
+            tx.execute(operation, take_away, args![]).await?;
         }
         Ok(tx)
     }
 }
 
-async fn commit_as_owner(mut tx: Tx) -> Result<()> {
-    if !tx.is_postgres() {
-        for (_, put_back) in GUARDS {
-            tx.execute(OPERATION, put_back, args![]).await?;
+/// Keys of the entry that stays, beside the tables.
+const REMOVED_AT: &str = "removed_at";
+const MESSAGES: &str = "parked_messages";
+
+/// Before the name, which may hold anything and comes last.
+const NAME: &str = " name=";
+
+impl Erasure {
+    /// As the entry that stays has it.
+    fn detail(&self) -> String {
+        let removed_at = self.removed_at.iter().map(|at| format!("{REMOVED_AT}={}", at.to_rfc3339()));
+        let messages = [format!("{MESSAGES}={}", self.messages)];
+        let rows = self.rows.iter().map(|(table, rows)| format!("{table}={rows}"));
+        let counts: Vec<String> = removed_at.chain(messages).chain(rows).collect();
+        let name = self.name.iter().map(|name| format!("{NAME}{name}"));
+        std::iter::once(counts.join(" ")).chain(name).collect()
+    }
+
+    /// Out of an entry's time, actor and detail.
+    fn of(row: &Row) -> Result<Self> {
+        let detail: String = row.get(2)?;
+        let (counts, name) =
+            detail.split_once(NAME).map_or((detail.as_str(), None), |(counts, name)| (counts, Some(name)));
+        let mut erasure = Self {
+            name: name.map(str::to_owned),
+            removed_at: None,
+            erased_at: row.get(0)?,
+            erased_by: row.get(1)?,
+            rows: BTreeMap::new(),
+            messages: 0,
+        };
+        for (key, value) in counts.split(' ').filter_map(|count| count.split_once('=')) {
+            match key {
+                REMOVED_AT => erasure.removed_at = value.parse().ok(),
+                MESSAGES => erasure.messages = value.parse().unwrap_or_default(),
+                table => drop(erasure.rows.insert(table.to_owned(), value.parse().unwrap_or_default())),
+            }
+        }
+        Ok(erasure)
+    }
+}
+
+/// What the audit trail says of a district that was erased.
+async fn erased(tx: &mut Tx, id: &DistrictId) -> Result<Option<Erasure>> {
+    let Some(last) = last_erased(tx, id).await? else { return Ok(None) };
+    let sql = "SELECT at, actor, detail FROM audit WHERE district = $1 AND id = $2";
+    let Some(row) = tx.row(OPERATION, sql, args![id, last]).await? else { return Ok(None) };
+    let mut erasure = Erasure::of(&row)?;
+    erasure.messages += discarded_after(tx, id, Some(last)).await?;
+    Ok(Some(erasure))
+}
+
+/// The entry of the district's last erasure.
+async fn last_erased(tx: &mut Tx, id: &DistrictId) -> Result<Option<i64>> {
+    let sql = "SELECT id FROM audit WHERE district = $1 AND action = $2 ORDER BY id DESC LIMIT 1";
+    tx.row(OPERATION, sql, args![id, ERASED]).await?.map(|row| row.get(0)).transpose()
+}
+
+/// Parked messages thrown away since then.
+async fn discarded_after(tx: &mut Tx, id: &DistrictId, since: Option<i64>) -> Result<u64> {
+    let sql = "SELECT count(*) FROM audit WHERE district = $1 AND action = $2 AND id > $3";
+    let row = tx.row(OPERATION, sql, args![id, DISCARDED, since.unwrap_or(-1)]).await?;
+    row.map_or(Ok(0), |row| Ok(row.get::<i64>(0)?.unsigned_abs()))
+}
+
+/// Without what was ever deleted from the file: of versions before, too, which left it in free pages. Others may be at work
+/// meanwhile; each waits for the other a while.
+async fn write_anew(writer: &SqlitePool) -> Result<()> {
+    let mut connection = writer.acquire().await.map_err(|error| fault(SCRUB, error))?;
+    let mut tries = 1;
+    loop {
+        let vacuumed = connection.execute("VACUUM").await.map_err(|error| fault(SCRUB, error));
+        match vacuumed {
+            Err(error) if error.is_transient() && tries < SCRUB_TRIES => tries += 1,
+            vacuumed => break vacuumed.map(drop)?,
         }
     }
-    tx.commit(OPERATION).await
+    let checkpoint =
+        connection.fetch_one("PRAGMA wal_checkpoint(TRUNCATE)").await.map_err(|error| fault(SCRUB, error))?;
+    match Row::Lite(checkpoint).get::<i64>(0)? {
+        0 => Ok(()),
+        _ => Err(fault(SCRUB, sqlx::Error::Io(std::io::Error::other("another process reads what was there before")))),
+    }
+}
+
+/// As who logged in, on a connection of its own.
+async fn vacuum(pool: &PgPool) -> Result<Scrubbed> {
+    let connecting = PgConnection::connect_with(&pool.connect_options()).await;
+    let mut connection = connecting.map_err(|error| fault(SCRUB, error))?;
+    let tables: Vec<&str> = TABLES.iter().chain(&LAST).map(|(table, ..)| *table).chain(["audit"]).collect();
+    let sql = "SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid = ANY($1::text[]::regclass[])";
+    let may = sqlx::query_scalar::<_, Option<bool>>(sql).bind(&tables).fetch_one(&mut connection).await;
+    if may.map_err(|error| fault(SCRUB, error))? != Some(true) {
+        return Ok(Scrubbed::NotTheirOwner);
+    }
+    let vacuum = AssertSqlSafe(format!("VACUUM {}", tables.join(", ")));
+    let vacuumed = timeout(LONGEST_SCRUB, connection.execute(sqlx::raw_sql(vacuum))).await;
+    let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    vacuumed.unwrap_or_else(late).map_err(|error| fault(SCRUB, error))?;
+    connection.close().await.map_err(|error| fault(SCRUB, error))?;
+    Ok(Scrubbed::Vacuumed)
+}
+
+async fn commit_as_owner(mut tx: Tx, operation: &'static str) -> Result<()> {
+    if !tx.is_postgres() {
+        for (_, put_back) in GUARDS {
+            tx.execute(operation, put_back, args![]).await?;
+        }
+    }
+    tx.commit(operation).await
 }
 
 async fn note(
@@ -219,9 +396,82 @@ mod tests {
         let (_dir, store) = store().await;
         let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '_sqlx%'";
         let tables = texts(&store, sql).await;
-        let erased = TABLES.into_iter().chain(LAST).map(|(table, _)| table.to_owned());
+        let erased = TABLES.into_iter().chain(LAST).map(|(table, ..)| table.to_owned());
         // The trail is dealt with by itself, and a chore is no district's.
         let erased: BTreeSet<String> = erased.chain(["audit".to_owned(), "chore".to_owned()]).collect();
         assert_eq!(tables, erased, "a new table belongs in TABLES, before what it refers to");
+    }
+
+    fn district(id: &str, host: &str) -> crate::district::District {
+        let file = serde_json::json!({
+            "id": id, "name": "Erased & Sons = ISD", "time_zone": "America/Chicago",
+            "connection": [{"kind": "skyward-qmlativ", "base_url": format!("https://{host}/API"), "client_id": "id"}],
+        });
+        serde_json::from_value(file).unwrap()
+    }
+
+    fn is_in_files(dir: &std::path::Path, text: &str) -> bool {
+        let files = rollcall_proto::private::database_files(&dir.join("store.db"));
+        let files = files.into_iter().filter_map(|path| std::fs::read(path).ok());
+        files.into_iter().any(|file| file.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_erased_is_told_again_and_is_in_no_file() {
+        let (dir, store) = store().await;
+        let (gone, kept) = (district("gone-isd", "gone.example"), district("kept-isd", "kept.example"));
+        for district in [&gone, &kept] {
+            store
+                .apply_district(district, &[crate::district::ConnectionSecrets::default()], "ana", now())
+                .await
+                .unwrap();
+        }
+        let id = &gone.id;
+        assert!(matches!(store.erasable(&"nobody".parse().unwrap()).await, Err(StoreError::NoDistrict(_))));
+        assert_eq!(store.erasable(id).await.unwrap(), Err(EraseRefusal::NotRemoved));
+        store.remove_district(id, "ana", now()).await.unwrap();
+        let parked = Parked {
+            id: uuid::Uuid::now_v7(),
+            queue: rollcall_proto::topology::Queue::Write,
+            kind: "student.events".to_owned(),
+            reason: "write-failed".to_owned(),
+            detail: String::new(),
+            district: Some(id.clone()),
+            run: None,
+            parked_at: now(),
+        };
+        // Noted twice by a call that broke off in between, and one more after the end.
+        let entry = || discarding(id, &parked, "ana", now());
+        for _ in 0..2 {
+            store.audit_once(&[entry()]).await.unwrap();
+        }
+        let erased = store.erase_district(id, "ben", now()).await.unwrap().unwrap();
+        assert_eq!((erased.messages, erased.rows["district"], erased.rows["connection"]), (1, 1, 1));
+        assert_eq!((erased.name.as_deref(), erased.removed_at), (Some("Erased & Sons = ISD"), Some(now())));
+        let again = || async { store.erase_district(id, "another", DateTime::UNIX_EPOCH).await.unwrap().unwrap() };
+        assert_eq!(again().await, erased);
+        store
+            .audit_once(&[discarding(id, &Parked { id: uuid::Uuid::now_v7(), ..parked.clone() }, "ana", now())])
+            .await
+            .unwrap();
+        assert_eq!(again().await, Erasure { messages: 2, ..erased });
+        assert_eq!(store.scrub().await.unwrap(), Scrubbed::WrittenAnew);
+        assert!(!is_in_files(dir.path(), "gone.example") && is_in_files(dir.path(), "kept.example"));
+    }
+
+    #[tokio::test]
+    async fn what_is_changed_or_deleted_is_written_over() {
+        let (dir, store) = store().await;
+        for host in ["before.example", "after.example"] {
+            let (district, secrets) = (district("a-isd", host), crate::district::ConnectionSecrets::default());
+            store.apply_district(&district, &[secrets], "ana", now()).await.unwrap();
+        }
+        let Engine::Lite { writer, .. } = &store.engine else { panic!("it is SQLite") };
+        writer.acquire().await.unwrap().execute("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
+        assert!(!is_in_files(dir.path(), "before.example") && is_in_files(dir.path(), "after.example"));
     }
 }

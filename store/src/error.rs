@@ -81,6 +81,11 @@ impl StoreError {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// There is no such district or run: it was erased, or never was here. Nobody waits for what is to become of its messages.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::NoDistrict(_) | Self::NoRun(_))
+    }
+
     /// What is stored cannot be read, by this version or with these keys; the database itself is well.
     pub const fn is_unreadable(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Compress(_) | Self::Key(_))

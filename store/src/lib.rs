@@ -59,6 +59,7 @@ mod trail;
 mod unchanged;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
+pub use districts::Removed;
 pub use error::StoreError;
 pub use passed_over::{Chore, PassedOver};
 pub use release::RELEASE_WINDOW;

@@ -315,6 +315,25 @@ async fn insert(tx: &mut Tx, run: &NewRun, id: RunId, seq: i64, now: DateTime<Ut
     Ok(tx.execute("make a run", INSERT, values).await? > 0)
 }
 
+/// Ends all runs of a district that have not released their plans, as [`Store::cancel_run`] does. Returns which.
+pub(crate) async fn cancel_all(
+    tx: &mut Tx,
+    district: &DistrictId,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<RunId>> {
+    let sql = "UPDATE run SET state = 'cancelled', stage = 'closed', reason = $2, ended_at = $3, touched_at = $3 \
+               WHERE district = $1 AND stage IN ('pull', 'plan', 'recheck', 'held') RETURNING id";
+    let reason = format!("the district was removed by {actor}");
+    let rows = tx.rows("cancel a district's runs", sql, args![district, reason, now]).await?;
+    let cancelled = rows.iter().map(|row| Ok(RunId(row.get(0)?))).collect::<Result<Vec<_>>>()?;
+    for run in &cancelled {
+        trail::write(tx, &entry(district, *run, "run.cancel", actor, "the district was removed".to_owned(), now))
+            .await?;
+    }
+    Ok(cancelled)
+}
+
 /// A version 7 id whose time is `now`, so that ids sort as runs were made.
 fn id_at(now: DateTime<Utc>) -> RunId {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();

@@ -20,9 +20,14 @@ pub(crate) enum WriteError {
 const AGAIN: Duration = Duration::from_secs(2);
 
 impl WriteError {
-    /// The message's fate. Nothing here is for good: what the database refuses for one student was parked alone already.
+    /// The message's fate. Nothing here is for good: what the database refuses for one student was parked alone already. Of a
+    /// run or district that was erased there is nothing to write.
     pub(crate) fn fate(&self) -> Fate {
         match self {
+            Self::Store(error) if error.is_unknown() => {
+                tracing::info!(why = chain(error), "a message of what is not known here, or was erased, is done");
+                Fate::Done
+            }
             Self::Store(error) if error.is_transient() => Fate::wait("store-unavailable", chain(error), AGAIN),
             Self::Store(error) => Fate::retry("write-failed", chain(error), AGAIN),
             Self::Publish(error) => Fate::wait("bus-unavailable", chain(error), AGAIN),

@@ -45,12 +45,15 @@ async fn a_message_of_another_kind_is_parked() {
     assert!(matches!(fate, Fate::Park(park) if park.reason == "wrong-queue"));
 }
 
+/// It was erased, and a message of it had been doubled or was late: nobody waits for it, and parked it would keep the records of
+/// children.
 #[tokio::test]
-async fn events_of_a_run_that_is_not_there_are_tried_again_and_not_written() {
+async fn events_of_a_run_that_is_not_there_are_done_with() {
     let house = house().await;
-    let events = StudentEvents { batch: 0, run_seq: 1, status: Status::Enrolled, events: Vec::new() };
-    let fate = house.handler.handle(message(Body::Students(events))).await;
-    assert!(matches!(fate, Fate::Retry(retry) if retry.reason == "write-failed" && !retry.free));
+    let events = || StudentEvents { batch: 0, run_seq: 1, status: Status::Enrolled, events: Vec::new() };
+    assert_eq!(house.handler.handle(message(Body::Students(events()))).await, Fate::Done);
+    let together = vec![message(Body::Students(events())), message(Body::Students(events()))];
+    assert!(house.handler.handle_together(together).await.is_none(), "each is handled alone, and says so");
 }
 
 /// Which runs spans were opened for.

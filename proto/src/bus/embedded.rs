@@ -7,6 +7,7 @@
 //! - Whatever a call reported as stored is on the disk: WAL with `synchronous = FULL`, and a reply only after commit.
 //! - A delivery is a lease. It is renewed while its subscription lives and runs out when its process dies.
 //! - An acknowledgement may be lost in a crash, and then the message comes again: handlers are idempotent.
+//! - The file is its owner's alone, and holds nothing of a message that is done: what is deleted is written over.
 //! - No district starves another: each gets its turn, however much one has queued (see `statements::first_turn`).
 //!
 //! Deliberately absent: exchanges and bindings (`topology::queue_of` decides), and the passed-in clock: leases and delays
@@ -34,6 +35,7 @@ use super::{Bus, BusError, Parked, ParkedFilter, QueueDepth, QueueFault, Replay,
 use crate::{
     codec::{Kind, Wire},
     failpoint::Side,
+    id::DistrictId,
     message::Message,
     telemetry::messaging::{self, System},
     topology::{Queue, queue_of},
@@ -188,6 +190,14 @@ impl Bus for EmbeddedBus {
         self.ask("purge a queue", |reply| Op::Purge { queue, reply }).await
     }
 
+    /// The file is written anew, too: an earlier version left what it deleted in the free pages of it.
+    async fn forget(&self, district: &DistrictId) -> Result<u64, BusError> {
+        let district = district.clone();
+        let forgotten = self.ask("forget a district", |reply| Op::Forget { district, reply }).await?;
+        self.ask("write the queue file anew", |reply| Op::Scrub { reply }).await?;
+        Ok(forgotten)
+    }
+
     /// Ids are made with their time in front (version 7).
     async fn oldest(&self) -> Result<Vec<(Queue, DateTime<Utc>)>, BusError> {
         statements::oldest(&self.readers).await.map_err(failed("look for the oldest messages"))
@@ -196,5 +206,109 @@ impl Bus for EmbeddedBus {
     async fn check(&self) -> Result<(), BusError> {
         let row = sqlx::query("SELECT count(*) FROM messages WHERE seq < 0").fetch_one(&self.readers).await;
         row.and_then(|row| row.try_get::<i64, _>(0)).map(drop).map_err(failed("check"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+    use super::*;
+    use crate::{
+        clock::{Clock as _, SystemClock},
+        id::RunId,
+        message::{Body, PlannedEvents},
+        private,
+        roster::Status,
+    };
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A message with so many bytes in it that no compression makes less of.
+    fn message(district: &str, bytes: &[u8]) -> Message {
+        let packed = bytes.to_vec().into();
+        let body = Body::Planned(PlannedEvents { batch: 0, status: Status::Enrolled, packed });
+        Message::new(district.parse().unwrap(), RunId(uuid::Uuid::now_v7()), SystemClock.now(), body)
+    }
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        std::iter::repeat_with(|| uuid::Uuid::new_v4().into_bytes()).flatten().take(bytes).collect()
+    }
+
+    /// Whether a piece of the noise is in one of the files.
+    fn is_in_files(path: &Path, noise: &[u8]) -> bool {
+        let files = private::database_files(path).into_iter().filter_map(|path| fs::read(path).ok());
+        let pieces: Vec<&[u8]> = noise.chunks_exact(64).collect();
+        files
+            .into_iter()
+            .any(|file| pieces.iter().any(|piece| file.windows(piece.len()).any(|window| window == *piece)))
+    }
+
+    /// Once everything is in the main file.
+    async fn checkpoint(path: &Path) {
+        let pool = SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&pool).await.unwrap();
+        assert_eq!(row.get::<i64, _>(0), 0);
+        pool.close().await;
+    }
+
+    async fn next(subscription: &mut Box<dyn Subscription>) -> crate::bus::Delivery {
+        tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_queue_file_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus.db");
+        // As a version before made it.
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let bus = EmbeddedBus::open(&path).await.unwrap();
+        bus.publish(&[message("a-isd", b"one")]).await.unwrap();
+        let there = private::database_files(&path).into_iter().filter_map(|path| fs::metadata(path).ok());
+        let modes: Vec<u32> = there.map(|metadata| metadata.permissions().mode() & 0o777).collect();
+        assert_eq!(modes, [0o600; 3]);
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_message_that_is_done_stays_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus.db");
+        let bus = EmbeddedBus::open(&path).await.unwrap();
+        let (short, long) = (noise(200), noise(20_000));
+        bus.publish(&[message("a-isd", &short), message("a-isd", &long)]).await.unwrap();
+        checkpoint(&path).await;
+        assert!(is_in_files(&path, &short) && is_in_files(&path, &long), "they can be found at all");
+        let mut subscription = bus.subscribe(Queue::Write, 2).await.unwrap();
+        for _ in 0..2 {
+            let delivery = next(&mut subscription).await;
+            subscription.ack(delivery).await.unwrap();
+        }
+        drop(subscription);
+        // An acknowledgement is written when it is: what is asked for after it is written after it.
+        bus.purge(Queue::Write).await.unwrap();
+        checkpoint(&path).await;
+        assert!(!is_in_files(&path, &short) && !is_in_files(&path, &long));
+    }
+
+    #[tokio::test]
+    async fn a_district_is_forgotten_with_all_that_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus.db");
+        let bus = EmbeddedBus::open(&path).await.unwrap();
+        let (gone, kept) = (noise(2_000), noise(2_000));
+        let of_gone = || message("gone-isd", &gone);
+        bus.publish(&[of_gone(), of_gone(), message("kept-isd", &kept)]).await.unwrap();
+        // One is with somebody, and parked after the district was forgotten.
+        let mut subscription = bus.subscribe(Queue::Write, 1).await.unwrap();
+        let in_hand = next(&mut subscription).await;
+        assert_eq!(bus.forget(&"gone-isd".parse().unwrap()).await.unwrap(), 2);
+        assert!(!is_in_files(&path, &gone) && is_in_files(&path, &kept));
+        let why = crate::handler::Park { reason: "store-refused", detail: String::new() };
+        subscription.park(in_hand, &why).await.unwrap();
+        let depths = bus.depths().await.unwrap();
+        let depth = depths.iter().find(|depth| depth.queue == Queue::Write).unwrap();
+        assert_eq!((depth.waiting, depth.parked), (1, 0));
+        assert_eq!(next(&mut subscription).await.message.unwrap().district.as_str(), "kept-isd");
     }
 }

@@ -348,6 +348,13 @@ pub trait Bus: Send + Sync + 'static {
         Err(BusError::Unavailable { operation: "discard parked messages", source: None })
     }
 
+    /// Throws away what waits for a district that has been erased, as far as the bus can tell its messages from others', and
+    /// has nothing of what was ever thrown away left in files of its own. Returns how many messages. A broker cannot tell: there
+    /// whoever gets such a message is done with it, since there is no such district any more.
+    async fn forget(&self, _district: &DistrictId) -> Result<u64, BusError> {
+        Ok(0)
+    }
+
     /// [`Bus::replay`] by steps, with an ear for what becomes of them. A bus that hears nothing refuses.
     async fn watched_replay(&self, _queue: Queue) -> Result<Box<dyn Replay>, BusError> {
         Err(BusError::Unavailable { operation: "watch a replay", source: None })

@@ -2,16 +2,22 @@
 //!
 //! Two kinds of things are parked for the writer: whole messages, which the bus keeps, and single students whose change the
 //! database refused, which the store keeps so that the rest of their message could be written. `selection` finds both,
-//! `replay` puts them back to work.
+//! `replay` puts them back to work, `discard` throws messages away.
 
+mod discard;
 mod replay;
 mod selection;
 mod steps;
 mod trail;
 mod watch;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
+use anyhow::ensure;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::{bus::Parked, topology::Queue};
 use rollcall_store::{ParkedStudent, ParkedStudents};
@@ -38,6 +44,7 @@ pub(crate) async fn dispatch(context: &Context, verb: QueuesVerb) -> anyhow::Res
             for queue in queue.map_or_else(|| Queue::ALL.to_vec(), |queue| vec![queue]) {
                 found.extend(selection.find(context, queue).await?);
             }
+            selection.check(&found)?;
             if by.is_empty() {
                 print(context, &found)?;
             } else {
@@ -48,6 +55,15 @@ pub(crate) async fn dispatch(context: &Context, verb: QueuesVerb) -> anyhow::Res
         QueuesVerb::Replay { queue, which, how } => {
             let selection = Selection::new(context, which, how.limit).await?;
             replay::replay(context, queue, &selection, &how).await
+        }
+        QueuesVerb::Discard { queue, which, how } => {
+            ensure!(
+                how.all || !which.is_everything(),
+                "nothing was thrown away: say which (--reason, --district, --run, --older-than, --newer-than, --message), \
+                 or --all"
+            );
+            let selection = Selection::new(context, which, how.limit).await?;
+            discard::discard(context, queue, &selection, &how).await
         }
     }
 }
@@ -61,6 +77,20 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     }
     listing.print(context.format)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// On a terminal a person sees what it is about and says yes.
+fn agreed(context: &Context, found: &Found, question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let listing = groups(found, &[GroupBy::Reason, GroupBy::District], context.clock.now());
+    eprintln!("{}", listing.table());
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn print(context: &Context, found: &Found) -> anyhow::Result<()> {

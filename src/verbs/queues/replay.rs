@@ -6,11 +6,7 @@
 //! the one message it is; the next call goes on with what is left. Whatever is done is in the audit trail before it is
 //! done (`trail`).
 
-use std::{
-    collections::BTreeMap,
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use rollcall_proto::{
     bus::{Parked, ParkedFilter},
@@ -20,17 +16,13 @@ use rollcall_proto::{
 use rollcall_store::{ParkedStudent, ParkedStudents, ReplayRefused};
 
 use super::{
-    groups, print,
+    agreed, print,
     selection::{Found, Selection},
     steps::Steps,
     trail,
     watch::Watch,
 };
-use crate::{
-    cli::{GroupBy, ReplayArgs},
-    context::Context,
-    output::{Listing, printable},
-};
+use crate::{cli::ReplayArgs, context::Context, output::printable};
 
 /// See the module. Exit code 1 where something is parked again or was left.
 pub(super) async fn replay(
@@ -40,20 +32,22 @@ pub(super) async fn replay(
     how: &ReplayArgs,
 ) -> anyhow::Result<ExitCode> {
     let found = selection.find(context, queue).await?;
+    selection.check(&found)?;
     let (messages, students) = (found.messages.len(), found.students.len());
     if how.dry_run {
         eprintln!("{messages} messages would go back to work, {students} students would be tried again");
         print(context, &found)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if !found.is_empty() && !how.yes && !agreed(context, &found)? {
+    let question = format!("Put {messages} messages back to work and try {students} students again?");
+    if !found.is_empty() && !how.yes && !agreed(context, &found, &question)? {
         eprintln!("nothing was put back");
         return Ok(ExitCode::FAILURE);
     }
     if found.is_empty() {
         eprintln!("none that is meant is parked (what another command looks at is out of sight for that moment)");
     }
-    trail::announce(context, queue, &found).await?;
+    trail::announce(context, trail::REPLAY, queue, &found).await?;
     let (mut steps, mut done) = (Steps::new(how), Done::default());
     if messages > 0 {
         put_back(context, queue, selection, &found.messages, how, &mut steps, &mut done).await?;
@@ -66,24 +60,6 @@ pub(super) async fn replay(
     print(context, &Found { messages: done.messages, students: done.students })?;
     let all = done.trouble.is_none() && done.refused == 0;
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// On a terminal a person sees what it is about and says yes.
-fn agreed(context: &Context, found: &Found) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
-    }
-    let listing: Listing = groups(found, &[GroupBy::Reason, GroupBy::District], context.clock.now());
-    eprintln!("{}", listing.table());
-    eprint!(
-        "Put {} messages back to work and try {} students again? [y/N] ",
-        found.messages.len(),
-        found.students.len()
-    );
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// What came of it.
@@ -123,7 +99,7 @@ async fn put_back(
     while !left.is_empty() && done.trouble.is_none() {
         let (now, later) = left.split_at(steps.next().await.min(left.len()));
         left = later;
-        trail::note(context, now).await?;
+        trail::note(context, trail::REPLAY, now).await?;
         // What is parked again is not taken for another of those that were found.
         let copies = Some(now.iter().map(Parked::copy).collect());
         let filter = ParkedFilter { copies, limit: Some(now.len()), ..selection.messages.clone() };
@@ -141,7 +117,7 @@ async fn put_back(
 }
 
 /// Found, and out of reach a moment later.
-fn not_to_be_had(held: usize) -> Option<String> {
+pub(super) fn not_to_be_had(held: usize) -> Option<String> {
     (held > 0).then(|| {
         format!(
             "{held} that were found are not to be had: another command looks at them, or has put them back or deleted \

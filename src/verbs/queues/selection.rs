@@ -1,11 +1,12 @@
 //! Which parked messages and students are meant, and finding them.
 
+use anyhow::bail;
 use chrono::TimeDelta;
 use rollcall_proto::{
     bus::{Parked, ParkedFilter},
     topology::Queue,
 };
-use rollcall_store::{ParkedStudent, ParkedStudents};
+use rollcall_store::{ParkedStudent, ParkedStudents, StoreError};
 
 use crate::{cli::ParkedArgs, context::Context};
 
@@ -16,6 +17,8 @@ pub(super) struct Selection {
     pub(super) messages: ParkedFilter,
     /// Of students; without a limit of their own, since messages use it up first.
     pub(super) students: ParkedStudents,
+    /// That the store does not know the district or run that was named.
+    unknown: Option<String>,
 }
 
 /// What was found.
@@ -28,15 +31,19 @@ pub(super) struct Found {
 }
 
 impl Selection {
-    /// A district or run that is not there must not look like one with nothing parked.
+    /// A district or run need not be there any more: messages of it may be.
     pub(super) async fn new(context: &Context, which: ParkedArgs, limit: Option<u32>) -> anyhow::Result<Self> {
-        if let Some(district) = &which.district {
-            context.store.district(district).await?;
+        let (mut of_students, mut unknown) = (which.district.clone(), None);
+        if let Some(district) = &which.district
+            && let Err(error) = context.store.district(district).await
+        {
+            unknown = Some(only_unknown(error)?);
         }
-        let mut of_students = which.district.clone();
         if let Some(run) = which.run {
-            let district = context.store.district_of(run).await?;
-            of_students.get_or_insert(district);
+            match context.store.district_of(run).await {
+                Ok(district) => drop(of_students.get_or_insert(district)),
+                Err(error) => unknown = Some(only_unknown(error)?),
+            }
         }
         let now = context.clock.now();
         let ago = |age| now - TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
@@ -45,21 +52,41 @@ impl Selection {
         let students =
             ParkedStudents { district: of_students, run, reason: reason.clone(), before, since, limit: None };
         let limit = limit.map(|limit| limit as usize);
-        let messages =
-            ParkedFilter { district: which.district, run, reason, before, since, limit, ..ParkedFilter::default() };
-        Ok(Self { messages, students })
+        let ids = (!which.message.is_empty()).then(|| which.message.into_iter().collect());
+        let district = which.district;
+        let messages = ParkedFilter { ids, district, run, reason, before, since, limit, ..ParkedFilter::default() };
+        Ok(Self { messages, students, unknown })
+    }
+
+    /// A district or run that is not there must not look like one with nothing parked.
+    pub(super) fn check(&self, found: &Found) -> anyhow::Result<()> {
+        match &self.unknown {
+            Some(unknown) if found.is_empty() => bail!("{unknown}"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whole messages meant of one queue.
+    pub(super) async fn find_messages(&self, context: &Context, queue: Queue) -> anyhow::Result<Found> {
+        Ok(Found { messages: context.bus.parked(queue, &self.messages).await?, students: Vec::new() })
     }
 
     /// Everything meant of one queue, messages first.
     pub(super) async fn find(&self, context: &Context, queue: Queue) -> anyhow::Result<Found> {
-        let messages = context.bus.parked(queue, &self.messages).await?;
-        if queue != Queue::Write {
-            return Ok(Found { messages, students: Vec::new() });
+        let Found { messages, students } = self.find_messages(context, queue).await?;
+        // A student has no message id.
+        if queue != Queue::Write || self.messages.ids.is_some() {
+            return Ok(Found { messages, students });
         }
         let limit = self.messages.limit.map(|limit| limit.saturating_sub(messages.len()) as i64);
         let wanted = ParkedStudents { limit, ..self.students.clone() };
         Ok(Found { messages, students: context.store.parked_students(&wanted).await? })
     }
+}
+
+/// What the store says of a district or run that it does not know; any other error is one.
+fn only_unknown(error: StoreError) -> Result<String, StoreError> {
+    if error.is_unknown() { Ok(error.to_string()) } else { Err(error) }
 }
 
 impl Found {

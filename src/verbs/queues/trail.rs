@@ -1,4 +1,4 @@
-//! What a replay leaves in the audit trail, before it does it: a command that is killed has left word.
+//! What a replay, or a throwing away, leaves in the audit trail, before it does it: a command that is killed has left word.
 //!
 //! A message whose district nobody can read is noted as the installation's own.
 
@@ -14,10 +14,14 @@ use rollcall_store::audit::AuditEntry;
 use super::selection::Found;
 use crate::{config, context::Context};
 
-const ACTION: &str = "parked.replay";
+/// Messages go back to work.
+pub(super) const REPLAY: &str = "parked.replay";
+
+/// Messages are thrown away.
+pub(super) const DISCARD: &str = "parked.discard";
 
 /// What the command is about to do, to each district.
-pub(super) async fn announce(context: &Context, queue: Queue, found: &Found) -> anyhow::Result<()> {
+pub(super) async fn announce(context: &Context, action: &str, queue: Queue, found: &Found) -> anyhow::Result<()> {
     let mut counts: BTreeMap<DistrictId, (usize, usize)> = BTreeMap::new();
     for message in &found.messages {
         counts.entry(whose(message)).or_default().0 += 1;
@@ -26,15 +30,15 @@ pub(super) async fn announce(context: &Context, queue: Queue, found: &Found) -> 
         counts.entry(student.district.clone()).or_default().1 += 1;
     }
     let detail = |(messages, students)| format!("begins: {} messages={messages} students={students}", queue.name());
-    let entries = counts.iter().map(|(district, counts)| entry(context, district, detail(*counts)));
+    let entries = counts.iter().map(|(district, counts)| entry(context, action, district, detail(*counts)));
     Ok(context.store.audit_all(&entries.collect::<Vec<_>>()).await?)
 }
 
-/// That these messages go back to work, one by one.
-pub(super) async fn note(context: &Context, messages: &[Parked]) -> anyhow::Result<()> {
+/// That this is done with these messages, one by one.
+pub(super) async fn note(context: &Context, action: &str, messages: &[Parked]) -> anyhow::Result<()> {
     let entries = messages.iter().map(|message| {
         let detail = format!("message {} of {}, reason {}", message.id, message.queue.name(), message.reason);
-        entry(context, &whose(message), detail).of(message.run)
+        entry(context, action, &whose(message), detail).of(message.run)
     });
     Ok(context.store.audit_all(&entries.collect::<Vec<_>>()).await?)
 }
@@ -46,13 +50,13 @@ pub(super) async fn note_students(
     run: RunId,
     students: usize,
 ) -> anyhow::Result<()> {
-    context.audit(district, Some(run), ACTION, format!("students={students}")).await
+    context.audit(district, Some(run), REPLAY, format!("students={students}")).await
 }
 
 fn whose(message: &Parked) -> DistrictId {
     message.district.clone().unwrap_or_else(DistrictId::installation)
 }
 
-fn entry(context: &Context, district: &DistrictId, detail: String) -> AuditEntry {
-    AuditEntry::new(district, context.clock.now(), config::actor(), ACTION, detail)
+fn entry(context: &Context, action: &str, district: &DistrictId, detail: String) -> AuditEntry {
+    AuditEntry::new(district, context.clock.now(), config::actor(), action, detail)
 }

@@ -38,7 +38,7 @@ impl Head {
                           WHERE b.district = $1 AND b.run = $2 AND b.batch = $3 FOR UPDATE OF b";
         let key = args![batch.district, batch.run, batch.message.batch];
         let row = tx.row(OPERATION, if tx.is_postgres() { PG } else { LITE }, key).await?;
-        let row = row.ok_or(StoreError::NoRun(batch.run))?;
+        let Some(row) = row else { return Self::not_planned(tx, batch).await };
         let (settled, events, run_seq): (bool, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
         if events != batch.message.events.len() as i64 || run_seq != batch.message.run_seq {
             let detail = format!("batch {} is not the one that run {} planned", batch.message.batch, batch.run);
@@ -48,6 +48,18 @@ impl Head {
         let run = RunFacts { run: batch.run, run_seq, as_of: row.get(4)? };
         let head = Self { run, actor: row.get(6)?, published: row.get(1)? };
         Ok((open && !settled).then_some(head))
+    }
+
+    /// A batch that is not there: of a run that has ended and whose plan has aged out, or that is not there either.
+    async fn not_planned(tx: &mut Tx, batch: &Batch<'_>) -> Result<Option<Self>> {
+        let sql = "SELECT stage FROM run WHERE district = $1 AND id = $2";
+        let row = tx.row(OPERATION, sql, args![batch.district, batch.run]).await?;
+        let stage: String = row.ok_or(StoreError::NoRun(batch.run))?.get(0)?;
+        if stage == "closed" {
+            return Ok(None);
+        }
+        let detail = format!("batch {} of run {} is not there, and the run is open", batch.message.batch, batch.run);
+        Err(StoreError::Corrupt { what: "plan", detail })
     }
 
     /// A run whose batch is settled, for the replay of one of its events.

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
+use rollcall_proto::private;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool, SqlitePool,
@@ -150,11 +151,10 @@ async fn unsuspected(connection: &mut PgConnection) -> Result<bool, sqlx::Error>
     Ok(true)
 }
 
-/// Directory and file, readable by their owner only. SQLite gives its side files the same rights.
+/// Directory and file, readable by their owner only.
 async fn prepare(dir: &Path, path: &Path) -> std::io::Result<()> {
     tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).await?;
-    tokio::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).await?;
-    Ok(())
+    private::database_file(path)
 }
 
 /// `synchronous = NORMAL`: nothing committed is lost when a process is killed; when the power fails, the last commits
@@ -174,6 +174,8 @@ async fn sqlite_pool(
         .foreign_keys(true)
         .statement_cache_capacity(PREPARED)
         .pragma("query_only", query_only)
+        // What is deleted or changed is written over.
+        .pragma("secure_delete", "ON")
         .pragma("cache_size", "-16000")
         .disable_statement_logging();
     SqlitePoolOptions::new()

@@ -1,7 +1,11 @@
 //! Districts as they are applied, their secrets and schedules; and what is not there.
 
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
-use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
+use rollcall_store::{
+    Store, StoreError,
+    district::ConnectionSecrets,
+    run::{RunState, Stage},
+};
 use secrecy::ExposeSecret as _;
 
 use crate::{
@@ -12,6 +16,7 @@ use crate::{
 crate::on_both_engines! {
     a_district_reads_back_as_it_was_applied,
     a_removed_district_runs_no_more_and_can_come_back,
+    a_removed_districts_runs_are_cancelled_and_their_pages_age_out,
     secrets_read_back_and_lie_sealed,
     as_many_secrets_as_connections,
     another_key_opens_nothing_and_says_what_to_do,
@@ -46,6 +51,26 @@ async fn a_removed_district_runs_no_more_and_can_come_back(f: Fixture) {
     f.district("a").await;
     assert_eq!(f.store.districts().await.unwrap(), std::slice::from_ref(&id));
     assert!(f.store.create_run(&manual(&id), now()).await.unwrap().is_some());
+}
+
+async fn a_removed_districts_runs_are_cancelled_and_their_pages_age_out(f: Fixture) {
+    let (id, other) = (f.district("a").await, f.district("b").await);
+    let run = f.store.create_run(&manual(&id), now()).await.unwrap().unwrap().id;
+    let others = f.store.create_run(&manual(&other), now()).await.unwrap().unwrap().id;
+    f.store.save_page(&id, run, &page(0, 1)).await.unwrap();
+    let removed = f.store.remove_district(&id, "ana", later(1)).await.unwrap();
+    assert_eq!((removed.cancelled.as_slice(), removed.written), ([run].as_slice(), 0));
+    let cancelled = f.store.run(&id, run).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.stage), (RunState::Cancelled, Stage::Closed));
+    assert_eq!(cancelled.reason.as_deref(), Some("the district was removed by ana"));
+    assert_eq!(cancelled.ended_at, Some(later(1)));
+    assert_eq!(f.store.run(&other, others).await.unwrap().state, RunState::Queued);
+    let trail = f.store.audit_trail(&id, 2).await.unwrap();
+    let told: Vec<_> = trail.iter().map(|entry| (entry.action.as_str(), entry.run)).collect();
+    assert_eq!(told, [("district.remove", None), ("run.cancel", Some(run))]);
+    // Said again, it has nothing left to cancel.
+    assert_eq!(f.store.remove_district(&id, "ana", later(2)).await.unwrap().cancelled, []);
+    assert_eq!(f.store.forget_pages(later(3)).await.unwrap(), 1);
 }
 
 fn assert_secrets(found: &ConnectionSecrets) {

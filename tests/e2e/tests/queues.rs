@@ -214,6 +214,55 @@ async fn a_replay_killed_half_way_is_taken_up_again() {
     house.close().await;
 }
 
+/// What is meant goes, noted, and nothing else: no other message, none that waits for work.
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_messages_are_thrown_away_by_what_they_are() {
+    let house = house().await;
+    let bus = bus(&house).await;
+    let ids = parked(&bus, 5).await;
+    let elsewhere = Message::flag_sync("elsewhere-isd".parse().unwrap(), None, SystemClock.now());
+    let waits = Message::flag_sync(DISTRICT.parse().unwrap(), None, SystemClock.now());
+    park(&bus, Queue::Flags, std::slice::from_ref(&elsewhere)).await;
+    bus.publish(std::slice::from_ref(&waits)).await.unwrap();
+    let discard = ["queues", "discard", "flags", "--format", "json"];
+    let with = |which: &[&'static str]| [&discard[..], which].concat();
+
+    let all = house.rollcall(&discard).await.expect_code(1);
+    assert!(all.stderr.contains("say which"), "{}", all.stderr);
+    let dry = house.rollcall(&with(&["--district", DISTRICT, "--dry-run"])).await.expect_code(0);
+    assert_eq!((dry.json().as_array().unwrap().len(), count_parked(&bus).await), (5, 6));
+    let young = house.rollcall(&with(&["--older-than", "1h"])).await.expect_code(0);
+    assert_eq!((young.json(), count_parked(&bus).await), (serde_json::json!([]), 6));
+    let nowhere = house.rollcall(&with(&["--district", "nowhere-isd"])).await.expect_code(1);
+    assert!(nowhere.stderr.contains("there is no district"), "{}", nowhere.stderr);
+    assert_eq!(house.rollcall(&with(&["--reason", "undecodable"])).await.expect_code(0).json(), serde_json::json!([]));
+
+    // Of a district that the store does not know, and one by its id.
+    let gone = house.rollcall(&with(&["--district", "elsewhere-isd"])).await.expect_code(0).json();
+    assert_eq!((&gone[0]["message"], count_parked(&bus).await), (&Value::from(elsewhere.id.to_string()), 5));
+    let one = ids.first().unwrap().to_string();
+    let by_id = [&discard[..], &["--message", &one]].concat();
+    assert_eq!(house.rollcall(&by_id).await.expect_code(0).json()[0]["message"], one);
+    let limited = with(&["--reason", "store-unavailable", "--limit", "1"]);
+    assert_eq!(house.rollcall(&limited).await.expect_code(0).json().as_array().unwrap().len(), 1);
+    assert_eq!(count_parked(&bus).await, 3);
+    let rest = house.rollcall(&with(&["--reason", "store-unavailable"])).await.expect_code(0);
+    assert_eq!((rest.json().as_array().unwrap().len(), count_parked(&bus).await), (3, 0));
+
+    let sql = "SELECT district || ' ' || detail FROM audit WHERE action = 'parked.discard' ORDER BY id";
+    let noted: Vec<String> = sqlx::query_scalar(sql).fetch_all(&house.services().database).await.unwrap();
+    assert!(
+        ids.iter().all(|id| noted.iter().filter(|entry| entry.contains(&id.to_string())).count() == 1),
+        "{noted:?}"
+    );
+    assert!(noted.iter().any(|entry| entry.starts_with("elsewhere-isd message ")), "{noted:?}");
+    let mut subscription = bus.subscribe(Queue::Flags, 1).await.unwrap();
+    let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap();
+    assert_eq!(delivery.message.as_ref().unwrap().id, waits.id, "what waits is not touched");
+    subscription.ack(delivery).await.unwrap();
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_store_and_broker_disagree_on_is_told_and_mended() {
     let mut house = house().await;

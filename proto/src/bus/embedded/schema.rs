@@ -10,6 +10,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use crate::private;
+
 /// Kept in `PRAGMA user_version`.
 const VERSION: i64 = 1;
 
@@ -61,10 +63,14 @@ CREATE INDEX parked_queue ON parked (queue, seq);
 PRAGMA user_version = 1;
 ";
 
-/// The one connection that writes.
+/// The one connection that writes. The file is its owner's alone, and what is deleted is written over: bodies are pages and
+/// events of students, in the clear.
 pub(super) async fn open_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let options =
-        options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    private::database_file(path)?;
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("secure_delete", "ON");
     let mut connection = options.connect().await?;
     migrate(&mut connection).await?;
     Ok(connection)

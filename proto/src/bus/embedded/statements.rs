@@ -213,6 +213,22 @@ pub(super) async fn purge(connection: &mut SqliteConnection, queue: Queue) -> Do
     Ok(done.execute(connection).await?.rows_affected())
 }
 
+/// Throws away what waits for a district, with whomever it is.
+pub(super) async fn forget(connection: &mut SqliteConnection, district: &str) -> Done<u64> {
+    let done = sqlx::query("DELETE FROM messages WHERE district = ?1").bind(district).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+/// Writes the file anew without what was ever deleted from it, and empties the log beside it. Outside a transaction.
+pub(super) async fn scrub(connection: &mut SqliteConnection) -> Done<()> {
+    sqlx::raw_sql("VACUUM").execute(&mut *connection).await?;
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?;
+    match row.try_get::<i64, _>(0)? {
+        0 => Ok(()),
+        _ => Err(sqlx::Error::Io(std::io::Error::other("another process reads what was there before"))),
+    }
+}
+
 /// What a replay has put back to work.
 #[derive(Debug, Default)]
 pub(super) struct Replayed {

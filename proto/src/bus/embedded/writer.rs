@@ -21,6 +21,7 @@ use super::{
 use crate::{
     bus::{Parked, ParkedFilter},
     handler::Park,
+    id::DistrictId,
     topology::Queue,
 };
 
@@ -35,17 +36,70 @@ type Reply<T> = oneshot::Sender<Result<T, sqlx::Error>>;
 /// Something to be written.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Publish { rows: Vec<NewRow>, reply: Reply<()> },
-    Claim { queue: Queue, limit: u16, lease: i64, until: i64, reply: Reply<Vec<Claimed>> },
-    Ack { seq: i64, lease: i64, lost: Arc<AtomicBool> },
-    Retry { queue: Queue, seq: i64, lease: i64, due: i64, failed: bool, reply: Reply<()> },
-    Park { seq: i64, lease: i64, park: Park, reply: Reply<()> },
-    Release { queue: Queue, lease: i64, unseen: Vec<i64> },
-    Extend { lease: i64, until: i64 },
-    Recover { reply: Reply<u64> },
-    Replay { queue: Queue, filter: ParkedFilter, reply: Reply<Replayed> },
-    Discard { queue: Queue, filter: ParkedFilter, reply: Reply<Vec<Parked>> },
-    Purge { queue: Queue, reply: Reply<u64> },
+    Publish {
+        rows: Vec<NewRow>,
+        reply: Reply<()>,
+    },
+    Claim {
+        queue: Queue,
+        limit: u16,
+        lease: i64,
+        until: i64,
+        reply: Reply<Vec<Claimed>>,
+    },
+    Ack {
+        seq: i64,
+        lease: i64,
+        lost: Arc<AtomicBool>,
+    },
+    Retry {
+        queue: Queue,
+        seq: i64,
+        lease: i64,
+        due: i64,
+        failed: bool,
+        reply: Reply<()>,
+    },
+    Park {
+        seq: i64,
+        lease: i64,
+        park: Park,
+        reply: Reply<()>,
+    },
+    Release {
+        queue: Queue,
+        lease: i64,
+        unseen: Vec<i64>,
+    },
+    Extend {
+        lease: i64,
+        until: i64,
+    },
+    Recover {
+        reply: Reply<u64>,
+    },
+    Replay {
+        queue: Queue,
+        filter: ParkedFilter,
+        reply: Reply<Replayed>,
+    },
+    Discard {
+        queue: Queue,
+        filter: ParkedFilter,
+        reply: Reply<Vec<Parked>>,
+    },
+    Purge {
+        queue: Queue,
+        reply: Reply<u64>,
+    },
+    Forget {
+        district: DistrictId,
+        reply: Reply<u64>,
+    },
+    /// The only one that is done outside a transaction.
+    Scrub {
+        reply: Reply<()>,
+    },
 }
 
 /// What an operation brought, to be told once it is committed.
@@ -87,6 +141,7 @@ impl Wakers {
 pub(super) async fn run(mut connection: SqliteConnection, mut ops: mpsc::UnboundedReceiver<Op>, wakers: Arc<Wakers>) {
     let mut batch = Vec::with_capacity(AT_ONCE);
     while ops.recv_many(&mut batch, AT_ONCE).await > 0 {
+        let scrubs: Vec<Op> = batch.extract_if(.., |op| matches!(op, Op::Scrub { .. })).collect();
         match transact(&mut connection, &batch).await {
             Ok(outcomes) => {
                 for (op, outcome) in batch.drain(..).zip(outcomes) {
@@ -94,6 +149,9 @@ pub(super) async fn run(mut connection: SqliteConnection, mut ops: mpsc::Unbound
                 }
             }
             Err(_) => one_by_one(&mut connection, &mut batch, &wakers).await,
+        }
+        for op in scrubs {
+            op.finish(scrub(&mut connection).await, &wakers);
         }
     }
     if let Err(error) = connection.close().await {
@@ -118,6 +176,17 @@ async fn transact(connection: &mut SqliteConnection, ops: &[Op]) -> Result<Vec<O
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             result => return result,
+        }
+    }
+}
+
+/// As [`transact`], for what is no transaction.
+async fn scrub(connection: &mut SqliteConnection) -> Result<Outcome, sqlx::Error> {
+    let mut tries = 1;
+    loop {
+        match statements::scrub(connection).await {
+            Err(error) if is_busy(&error) && tries < BUSY_TRIES => tries += 1,
+            result => return result.map(|()| Outcome::Nothing),
         }
     }
 }
@@ -166,6 +235,10 @@ impl Op {
                 statements::discard(connection, *queue, filter).await.map(Outcome::Discarded)
             }
             Self::Purge { queue, .. } => statements::purge(connection, *queue).await.map(Outcome::Count),
+            Self::Forget { district, .. } => {
+                statements::forget(connection, district.as_str()).await.map(Outcome::Count)
+            }
+            Self::Scrub { .. } => Ok(Outcome::Nothing),
         }
     }
 
@@ -203,7 +276,8 @@ impl Op {
                 drop(reply.send(result.map(Outcome::replayed)));
             }
             Self::Discard { reply, .. } => drop(reply.send(result.map(Outcome::discarded))),
-            Self::Purge { reply, .. } => drop(reply.send(result.map(Outcome::count))),
+            Self::Purge { reply, .. } | Self::Forget { reply, .. } => drop(reply.send(result.map(Outcome::count))),
+            Self::Scrub { reply } => drop(reply.send(result.map(drop))),
         }
     }
 }
