@@ -140,7 +140,9 @@ impl Hand<'_> {
                 Err(trouble) => return Ok(Walked { trouble: Some(trouble), ..walked }),
             };
             bytes += fetched.held();
-            let over = fetched.facts.last || fetched.facts.past_end;
+            let hollow = |page: Option<&Fetched>| page.is_some_and(|page| page.facts.hollow);
+            let hollows = fetched.facts.hollow && hollow(walked.pages.last());
+            let over = fetched.facts.last || fetched.facts.past_end || hollows;
             walked.pages.push(fetched);
             if over || bytes > FULL || self.is_over(began) {
                 break;
