@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rollcall_proto::id::{ConnectionNo, ListingNo};
 use rollcall_store::{
-    board::{Board, Progress},
+    board::{Board, Listing, Progress},
     page::PageRow,
     replay::{Replay, ReplayLook, ReplayRefusal},
     run::{Baseline, Run, Stage},
@@ -16,7 +16,7 @@ use rollcall_store::{
 
 use crate::{
     assemble::oneroster::Facet,
-    completeness::{THINNED, UNTOLD},
+    completeness::{THINNED, UNTOLD, judged_name},
     context::Context,
     error::ClassifierError,
     replay::{ReplayFrom, replay},
@@ -32,6 +32,23 @@ pub enum Accepted {
     Open,
     /// The run cannot be planned again, for this reason; the district's next run goes by it.
     Next(ReplayRefusal),
+}
+
+/// A listing that the run found empty.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Empty {
+    connection: ConnectionNo,
+    /// As its emptiness is judged, told and accepted.
+    name: String,
+    /// Whose listing it is.
+    resource: String,
+}
+
+impl Empty {
+    /// Whether a person means it: by its name, or by that of its resource, which stands for those of its listings that are empty.
+    fn is_meant(&self, given: &str) -> bool {
+        self.name == given || self.resource == given
+    }
 }
 
 /// A resource that the run did not find empty.
@@ -56,13 +73,13 @@ pub async fn accept(
     actor: &str,
 ) -> Result<Result<Accepted, NotEmpty>, ClassifierError> {
     let empty = empty_listings(context, run).await?;
-    let unknown = resources.iter().find(|resource| !empty.iter().any(|(_, name)| name == *resource));
+    let unknown = resources.iter().find(|given| !empty.iter().any(|empty| empty.is_meant(given)));
     if let Some(resource) = unknown {
-        let names: BTreeSet<String> = empty.into_iter().map(|(_, name)| name).collect();
+        let names: BTreeSet<String> = empty.into_iter().map(|empty| empty.name).collect();
         return Ok(Err(NotEmpty { resource: resource.clone(), empty: names.into_iter().collect() }));
     }
-    for (connection, resource) in empty.iter().filter(|(_, name)| resources.contains(name)) {
-        context.store.accept_empty(&run.district, *connection, resource, actor, context.clock.now()).await?;
+    for Empty { connection, name, .. } in empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given))) {
+        context.store.accept_empty(&run.district, *connection, name, actor, context.clock.now()).await?;
     }
     if !matches!(run.stage, Stage::Held | Stage::Closed) {
         return Ok(Ok(Accepted::Open));
@@ -74,17 +91,18 @@ pub async fn accept(
     }))
 }
 
-/// Listings of the run without a row, each resource once a connection.
-async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<(ConnectionNo, String)>, ClassifierError> {
+/// Listings of the run without a row, each once a connection.
+async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<Empty>, ClassifierError> {
     let pages = context.store.pages(&run.district, run.id).await?;
     let mut empty = BTreeSet::new();
     for pull in context.store.pulls(&run.district, run.id).await? {
         if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
-            empty.extend(empty_of(&board, pull.connection, &pages).map(|name| (pull.connection, name.to_owned())));
+            empty.extend(empty_of(&board, pull.connection, &pages));
         }
         let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
-        empty.extend(empty_facets(run, &baseline).map(|name| (pull.connection, name.to_owned())));
-        empty.extend(untold_fields(run, &baseline).map(|name| (pull.connection, name.to_owned())));
+        let named = |name: &str| Empty { connection: pull.connection, name: name.to_owned(), resource: name.to_owned() };
+        empty.extend(empty_facets(run, &baseline).map(named));
+        empty.extend(untold_fields(run, &baseline).map(named));
     }
     Ok(empty)
 }
@@ -105,16 +123,25 @@ fn untold_fields<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item
     names.filter(move |name| untold::is_field(name) && untold::was_granted(baseline, name))
 }
 
-fn empty_of<'a>(board: &'a Board, connection: ConnectionNo, pages: &'a [PageRow]) -> impl Iterator<Item = &'a str> {
+fn empty_of(board: &Board, connection: ConnectionNo, pages: &[PageRow]) -> Vec<Empty> {
     let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
     let numbered = (0_u32..).map(ListingNo).zip(board.listings.iter().take(first));
-    let whole = numbered.filter(|(_, listing)| listing.ask.is_whole() && !listing.aside);
-    whole.filter_map(move |(number, listing)| {
-        let mut own = pages.iter().filter(|page| page.connection == connection && page.listing == number);
-        // A page that could not be read is not an empty one.
-        let empty = listing.progress == Progress::Fetched && own.all(|page| page.rows == 0 && page.error.is_none());
-        empty.then_some(listing.ask.resource.as_str())
-    })
+    let whole: Vec<_> = numbered.filter(|(_, listing)| listing.ask.is_whole() && !listing.aside).collect();
+    let own = |number: ListingNo| {
+        pages.iter().filter(move |page| page.connection == connection && page.listing == number)
+    };
+    let holds = |name: &str| {
+        let mut same = whole.iter().filter(|(_, listing)| judged_name(listing) == name);
+        same.any(|(number, _)| own(*number).any(|page| page.rows > 0))
+    };
+    // A page that could not be read is not an empty one.
+    let is_empty = |(number, listing): &&(ListingNo, &Listing)| {
+        listing.progress == Progress::Fetched && own(*number).all(|page| page.rows == 0 && page.error.is_none())
+    };
+    let named = |(_, listing): &(ListingNo, &Listing)| {
+        Empty { connection, name: judged_name(listing), resource: listing.ask.resource.clone() }
+    };
+    whole.iter().filter(is_empty).map(named).filter(|empty| !holds(&empty.name)).collect()
 }
 
 #[cfg(test)]
@@ -150,7 +177,7 @@ mod tests {
     #[test]
     fn a_listing_is_empty_that_was_fetched_whole_and_has_no_row() {
         let empty = |board: &Board, pages: &[PageRow]| {
-            empty_of(board, ConnectionNo(0), pages).map(str::to_owned).collect::<Vec<_>>()
+            empty_of(board, ConnectionNo(0), pages).into_iter().map(|empty| empty.name).collect::<Vec<_>>()
         };
         let both = || board(vec![testing::ask(NAME), testing::ask(PHONE)]);
         let unread = PageRow { error: Some("cut".to_owned()), ..page(0, 0, false) };
@@ -181,6 +208,30 @@ mod tests {
             let mut board = both();
             change(&mut board);
             assert_eq!(empty(&board, &none), [PHONE], "change {number}");
+        }
+    }
+
+    #[test]
+    fn what_a_status_rests_on_is_accepted_by_listing_and_what_not_by_resource() {
+        let year = |essential, year: &str| Ask { essential, school_year: Some(year.to_owned()), ..testing::ask(NAME) };
+        // (essential, rows of each of two years) → what may be accepted
+        let (seven, eight) = ("Demographics/Name (entity 1, year 7)", "Demographics/Name (entity 1, year 8)");
+        let cases: [(bool, [bool; 2], &[&str]); 6] = [
+            (true, [true, true], &[]),
+            (true, [false, true], &[seven]),
+            (true, [true, false], &[eight]),
+            (true, [false, false], &[seven, eight]),
+            (false, [true, false], &[]),
+            (false, [false, false], &[NAME]),
+        ];
+        for (essential, rows, expected) in cases {
+            let board = board(vec![year(essential, "7"), year(essential, "8")]);
+            let pages = [page(0, 0, rows[0]), page(1, 0, rows[1])];
+            let empty: BTreeSet<Empty> = empty_of(&board, ConnectionNo(0), &pages).into_iter().collect();
+            let names: Vec<&str> = empty.iter().map(|empty| empty.name.as_str()).collect();
+            assert_eq!(names, expected, "{essential}, {rows:?}");
+            assert!(empty.iter().all(|empty| empty.is_meant(NAME) && empty.is_meant(&empty.name)));
+            assert!(!empty.iter().any(|empty| empty.is_meant(PHONE) || empty.is_meant("Demographics/Name (entity 1)")));
         }
     }
 

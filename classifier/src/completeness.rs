@@ -41,8 +41,17 @@ pub struct PullFacts<'a> {
     pub pages: &'a [PageRow],
     /// What discovery found.
     pub discovery: Option<&'a Discovery>,
-    /// The last complete pull; absent on a first night.
+    /// What is known of earlier pulls; absent on a first night.
     pub baseline: Option<&'a Baseline>,
+    /// Students who are stored of this connection, whatever their status.
+    pub stored: usize,
+}
+
+impl PullFacts<'_> {
+    /// Students are stored, and no pull was complete that would tell what is usual.
+    fn is_unproved(&self) -> bool {
+        self.stored > 0 && !self.baseline.is_some_and(Baseline::is_of_complete)
+    }
 }
 
 /// The judgement of a pull.
@@ -54,7 +63,7 @@ pub struct Completeness {
     pub essentials_whole: bool,
     /// What to say, each with its resource, page and mend.
     pub findings: Vec<Finding>,
-    /// Essential listings (see [`listing_name`]) that are empty and held rows before, and were not accepted.
+    /// Essential listings (see [`listing_name`]) that are empty and held rows before, or may have, and were not accepted.
     pub empty_essential: BTreeSet<String>,
     /// Resources the status does not rest on that are empty and held rows before, and were not accepted.
     pub empty_supporting: BTreeSet<String>,
@@ -72,6 +81,11 @@ pub struct Completeness {
     pub missing_pages: Vec<(ListingNo, PageNo)>,
     /// Rows by resource, and by listing where a resource has several: the next baseline's.
     pub rows: BTreeMap<String, i64>,
+    /// Of these, the listings with a defect, and the resources of such.
+    pub torn: BTreeSet<String>,
+    /// Students are stored, and no pull was complete that would tell what is usual: what a status rests on is not believed to be
+    /// empty unless it was so before.
+    pub unproved: bool,
     /// OneRoster: guardians are named whom the pull does not show.
     pub nameless_guardians: bool,
     /// OneRoster: kinds of values that whole pages lack; what is stored of them stays.
@@ -150,12 +164,12 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
         judged.findings.push(connection_failed(facts));
         return judged;
     };
-    (judged.complete, judged.essentials_whole) = (true, true);
+    (judged.complete, judged.essentials_whole, judged.unproved) = (true, true, facts.is_unproved());
     let pages = PagesByListing::of(facts.connection, facts.pages);
     for (no, listing) in first_look(board) {
-        judge_listing(&mut judged, no, listing, &pages.of_listing(no, listing));
+        judge_listing(&mut judged, board, (no, listing), &pages.of_listing(no, listing));
     }
-    judge_emptiness(&mut judged, board, facts.baseline);
+    judge_emptiness(&mut judged, board, facts);
     judge_grants(&mut judged, facts);
     judged
 }
@@ -197,9 +211,11 @@ pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: 
         }
         judged.rows.insert(name.to_owned(), *count);
         let least = if facet.is_rare() { FEW } else { 0 };
-        let emptied = contents.emptied.contains(*facet) || (*count == 0 && held_of(name) > least);
+        let unproved = judged.unproved && facet.is_essential() && counted(name).is_none();
+        let emptied = contents.emptied.contains(*facet) || (*count == 0 && (held_of(name) > least || unproved));
         if emptied && facet.is_judged() && !accepted(name) {
-            note_empty(judged, name.to_owned(), facet.is_essential(), held_of(name), name);
+            let held = Some(held_of(name)).filter(|_| !unproved);
+            note_empty(judged, name.to_owned(), facet.is_essential(), held);
         }
     }
 }
@@ -247,21 +263,26 @@ pub fn recheck_confirms(connection: ConnectionNo, board: &Board, pages: &[PageRo
         return Confirmation::NotConfirmed("the second look was not asked for".to_owned());
     };
     let pages = PagesByListing::of(connection, pages);
-    match defects(listing, &pages.of_listing(no, listing), Look::Second).first() {
+    match defects(board, listing, &pages.of_listing(no, listing), Look::Second).first() {
         None => Confirmation::Confirmed,
         Some(defect) => Confirmation::NotConfirmed(format!("{}: {}", listing_name(listing), defect.text())),
     }
 }
 
-/// What to keep of a complete pull for the next one to be judged by. None where the pull was not complete.
+/// What to keep of a pull for the next one to be judged by. None where nothing was listed.
 ///
 /// An emptiness that nobody accepted is not forgotten: the old count stays, so that the next night says it again and
 /// goes on keeping the stored rows; so does a field that no row carries any more. An accepted one stays accepted until its
 /// listing holds rows again, or rows the field.
 pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Option<Baseline> {
-    if !judged.complete {
-        return None;
+    if judged.complete {
+        Some(of_complete(judged, discovery, last))
+    } else {
+        (!judged.rows.is_empty()).then(|| of_torn(judged, discovery, last))
     }
+}
+
+fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Baseline {
     let mut rows = judged.rows.clone();
     for resource in &judged.empty_supporting {
         let held = last.and_then(|last| last.rows.get(resource)).copied().unwrap_or_default();
@@ -282,15 +303,55 @@ pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<
     for (resource, fields) in &judged.untold {
         granted.entry(resource.clone()).or_default().extend(fields.iter().cloned());
     }
-    Some(Baseline {
+    Baseline {
         rows,
         granted,
         lost: judged.lost_before.clone(),
         accepted_empty,
         counts_deleted,
-        thinned: BTreeMap::new(),
-        base: None,
-    })
+        carried: judged.empty_supporting.clone(),
+        ..Baseline::default()
+    }
+}
+
+/// Of a pull that is not complete: what listings held that were whole by themselves, and what was granted of them. All else stays
+/// as it was.
+fn of_torn(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Baseline {
+    let mut next = last.cloned().unwrap_or_else(Baseline::of_none_complete);
+    next.never_complete = !last.is_some_and(Baseline::is_of_complete);
+    next.carried = next.rows.keys().cloned().collect();
+    for (name, rows) in &judged.rows {
+        if *rows > 0 || is_known_empty(name, judged, last) {
+            // Of what was not pulled whole there may be more.
+            let least = next.rows.get(name).copied().filter(|_| is_torn(name, judged)).unwrap_or_default();
+            next.rows.insert(name.clone(), least.max(*rows));
+            next.carried.remove(name);
+        }
+    }
+    for (resource, fields) in &discovery.granted {
+        // Of a listing without a row nothing is stored that could be lost.
+        if !judged.torn.contains(resource) || judged.rows.get(resource).is_some_and(|rows| *rows > 0) {
+            let granted = next.granted.entry(resource.clone()).or_default();
+            granted.extend(fields.iter().filter(|field| !granted.contains(field)).cloned().collect::<Vec<_>>());
+        }
+    }
+    next
+}
+
+fn is_torn(name: &str, judged: &Completeness) -> bool {
+    judged.torn.contains(facet_of(name).map_or(name, |facet| facet.kind().resource()))
+}
+
+fn facet_of(name: &str) -> Option<Facet> {
+    Facet::all().find(|facet| facet.name() == name)
+}
+
+/// Whether no rows mean that there are none: of a whole listing, always so or accepted. A kind of values that was never counted
+/// stays so.
+fn is_known_empty(name: &str, judged: &Completeness, last: Option<&Baseline>) -> bool {
+    let told = judged.empty_essential.contains(name) || judged.empty_supporting.contains(name);
+    let uncounted = facet_of(name).is_some() && !last.is_some_and(|last| last.rows.contains_key(name));
+    !is_torn(name, judged) && !told && !uncounted
 }
 
 /// Counts what is not granted any more, and so was not asked for. Its old count stays: once it is granted again, an emptiness is
@@ -317,7 +378,7 @@ pub fn changes_not_had(connection: ConnectionNo, board: &Board, pages: &[PageRow
     let pages = PagesByListing::of(connection, pages);
     let mut changes = first_look(board).filter(|(_, listing)| listing.ask.since.is_some());
     changes.find_map(|(no, listing)| {
-        let found = defects(listing, &pages.of_listing(no, listing), Look::First);
+        let found = defects(board, listing, &pages.of_listing(no, listing), Look::First);
         let defect = found.iter().find(|defect| defect.is_gap())?;
         Some(format!("changes of {}: {}", listing_name(listing), defect.text()))
     })
@@ -330,7 +391,12 @@ fn first_look(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
     numbered.filter(|(_, listing)| !listing.aside).map(|(index, listing)| (ListingNo(index as u32), listing))
 }
 
-fn judge_listing(judged: &mut Completeness, no: ListingNo, listing: &Listing, pages: &[&PageRow]) {
+fn judge_listing(
+    judged: &mut Completeness,
+    board: &Board,
+    (no, listing): (ListingNo, &Listing),
+    pages: &[&PageRow],
+) {
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
     let resource = &listing.ask.resource;
     *judged.rows.entry(resource.clone()).or_default() += rows;
@@ -338,7 +404,8 @@ fn judge_listing(judged: &mut Completeness, no: ListingNo, listing: &Listing, pa
     if name != *resource {
         *judged.rows.entry(name.clone()).or_default() += rows;
     }
-    for defect in defects(listing, pages, Look::First) {
+    for defect in defects(board, listing, pages, Look::First) {
+        judged.torn.extend([resource.clone(), name.clone()]);
         if listing.ask.essential {
             judged.tear();
         } else {
@@ -368,30 +435,41 @@ fn note_defect(findings: &mut Vec<Finding>, (name, listing): (&str, &Listing), d
     }
 }
 
-/// Empty where the last complete pull held rows. Essential listings are judged one by one, since a single entity's or
-/// year's emptiness takes its students out; the others by resource, since stored rows are kept by resource.
-fn judge_emptiness(judged: &mut Completeness, board: &Board, baseline: Option<&Baseline>) {
-    let Some(baseline) = baseline else { return };
+/// Empty where it held rows before, or, if statuses rest on it, where nothing tells that it ever was empty though
+/// students are stored. Essential listings are judged one by one, since a single entity's or year's emptiness takes its students
+/// out; the others by resource, since stored rows are kept by resource.
+fn judge_emptiness(judged: &mut Completeness, board: &Board, facts: &PullFacts<'_>) {
     let mut names = BTreeSet::new();
     for (_, listing) in first_look(board).filter(|(_, listing)| listing.progress == Progress::Fetched) {
-        let resource = &listing.ask.resource;
-        let essential = listing.ask.essential;
-        let name = if essential { listing_name(listing) } else { resource.clone() };
-        let rows = |rows: &BTreeMap<String, i64>| rows.get(&name).copied().unwrap_or_default();
-        let (held, holds) = (rows(&baseline.rows), rows(&judged.rows));
-        let accepted = baseline.accepted_empty.contains(&name) || baseline.accepted_empty.contains(resource);
-        if held > 0 && holds == 0 && !accepted && names.insert(name.clone()) {
-            note_empty(judged, name, essential, held, resource);
+        let (resource, essential) = (&listing.ask.resource, listing.ask.essential);
+        let name = judged_name(listing);
+        let held = facts.baseline.and_then(|last| last.rows.get(&name)).copied();
+        let holds = judged.rows.get(&name).copied().unwrap_or_default();
+        let emptied = holds == 0 && held.map_or(essential && judged.unproved, |held| held > 0);
+        // A resource as a whole could be accepted by versions before.
+        let is_accepted = |last: &Baseline| [&name, resource].iter().any(|name| last.accepted_empty.contains(*name));
+        if emptied && !facts.baseline.is_some_and(is_accepted) && names.insert(name.clone()) {
+            note_empty(judged, name, essential, held);
         }
     }
 }
 
-fn note_empty(judged: &mut Completeness, name: String, essential: bool, held: i64, resource: &str) {
+/// By what name a listing's emptiness is judged, told and accepted.
+pub fn judged_name(listing: &Listing) -> String {
+    if listing.ask.essential { listing_name(listing) } else { listing.ask.resource.clone() }
+}
+
+fn note_empty(judged: &mut Completeness, name: String, essential: bool, held: Option<i64>) {
     let consequence =
         if essential { "nobody is taken out, for statuses rest on it" } else { "its stored rows stay as they are" };
+    let before = match held {
+        Some(held) => format!("and held {held} rows before"),
+        None => "though students are stored, and no run before has found it so".to_owned(),
+    };
+    let quote = if name.contains(' ') { "'" } else { "" };
     let message = format!(
-        "{name}: empty, and held {held} rows on the last complete run; {consequence}. If it is meant to be empty: \
-         `rollcall runs approve RUN --accept-empty {resource}`"
+        "{name}: empty, {before}; {consequence}. If it is meant to be empty: \
+         `rollcall runs approve RUN --accept-empty {quote}{name}{quote}`"
     );
     judged.findings.push(partial("listing-empty", message));
     if essential {

@@ -119,7 +119,7 @@ pub struct Differences {
     pub counts: Counts,
     /// Students skipped.
     pub skips: Vec<Skip>,
-    /// Who would be taken out, or leaves as a graduate: position of the connection, and id.
+    /// Who would be taken out, leaves as a graduate, or is a graduate no more: position of the connection, and id.
     pub candidates: Vec<(u16, StudentId)>,
     /// Data-quality warnings.
     pub warnings: Warnings,
@@ -352,7 +352,7 @@ impl Walk<'_, '_> {
             self.found.counts.unchanged += 1;
             return Ok(());
         }
-        let decided = if leaves(stored.status, first.status) {
+        let decided = if wants_second_look(stored.status, first.status) {
             match self.look_again(student, stored, first) {
                 Some(decided) => decided,
                 None => return Ok(()),
@@ -512,7 +512,12 @@ fn missing_event(stored: &StoredStudent) -> StudentEvent {
     }
 }
 
-/// Leaves ENROLLED or PRE_ENROLLED, or ENROLLED for PRE_ENROLLED: wants a second look.
+/// Leaves, or was a graduate and would be none any more: a row lost while it was listed can make that of one.
+const fn wants_second_look(from: Status, to: Status) -> bool {
+    leaves(from, to) || matches!((from, to), (Status::Graduated, Status::Inactive))
+}
+
+/// Leaves ENROLLED or PRE_ENROLLED, or ENROLLED for PRE_ENROLLED.
 const fn leaves(from: Status, to: Status) -> bool {
     from.is_attending() && (!to.is_attending() || matches!((from, to), (Status::Enrolled, Status::PreEnrolled)))
 }

@@ -48,6 +48,7 @@ pub struct Source {
 #[derive(Debug)]
 struct Loaded {
     page: Page,
+    listing: ListingNo,
     entity: Option<i64>,
     school_year: Option<i64>,
     /// Of a listing of changes.
@@ -124,13 +125,14 @@ impl Looks {
             let listing = board.listings.get(fragment.listing.0 as usize)?;
             let part = part(board, listing, fragment.listing)?;
             let wanted = counts(listing, fragment.page) && !fragment.fragments.is_empty();
-            wanted.then_some((part, listing, fragment.fragments))
+            wanted.then_some((part, fragment.listing, fragment.fragments))
         });
-        let opened = parallel::map(wanted.collect(), |(part, listing, fragments)| {
-            let ask = &listing.ask;
+        let opened = parallel::map(wanted.collect(), |(part, number, fragments)| {
+            let ask = &board.listings[number.0 as usize].ask;
             let (entity, changed, copied) = (ask.entity, ask.since.is_some(), ask.stored.is_some());
             let school_year = ask.school_year.as_ref().and_then(|year| year.parse().ok());
-            Page::open(&fragments).map(|page| (part, Loaded { page, entity, school_year, changed, copied }))
+            let listing = number;
+            Page::open(&fragments).map(|page| (part, Loaded { page, listing, entity, school_year, changed, copied }))
         });
         let mut parts = [Vec::new(), Vec::new(), Vec::new()];
         for opened in opened {
@@ -269,6 +271,17 @@ impl Source {
     /// The row that a foreign key leads to.
     pub fn follow(&self, kind: Kind, key: Option<i64>) -> Option<Row<'_>> {
         self.get(kind, key?)
+    }
+
+    /// The listing that told this row.
+    pub fn listing(&self, place: Place) -> ListingNo {
+        self.pages[place.page as usize].listing
+    }
+
+    /// The rows that a listing told, in the order of pages.
+    pub fn rows_of(&self, listing: ListingNo) -> impl Iterator<Item = Row<'_>> {
+        let own = self.pages.iter().filter(move |loaded| loaded.listing == listing);
+        own.flat_map(|loaded| loaded.page.offsets().map(|at| loaded.page.row(at)))
     }
 
     /// Columns of a kind that were there on some row; `None` where there is no row at all.

@@ -22,7 +22,7 @@ use rollcall_store::{
     run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, Run},
 };
 
-use compared::{Compared, compared, schools, staff_gone, staff_whole_of};
+use compared::{Compared, compared, controls, schools, staff_gone, staff_whole_of};
 use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, attending, people_moved, rekey, unlinked};
 use verdict::verdict;
@@ -69,7 +69,7 @@ pub struct PullIn {
     pub pull: Pull,
     /// Its board.
     pub board: Option<Board>,
-    /// The last complete pull.
+    /// What is known of earlier pulls.
     pub baseline: Option<Baseline>,
     /// Its fragments.
     pub fragments: Vec<PageFragments>,
@@ -163,7 +163,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     if let Some(reason) = essential_untold(&facts, &untold) {
         return Ok(failed(&facts, reason));
     }
-    let mut judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts.pages)).collect();
+    let mut judged: Vec<Completeness> = facts.pulls.iter().map(|pull| judge(pull, &facts)).collect();
     judged.iter_mut().zip(&untold).for_each(|(judged, untold)| completeness::judge_untold(judged, untold));
     // From here on what no row carries is what is not granted.
     for (pull, untold) in facts.pulls.iter_mut().zip(&untold) {
@@ -191,7 +191,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
     let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
-    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed)?;
+    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed, controls(&facts, &sides, &found))?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
     Ok(NewPlan {
         verdict,
@@ -268,15 +268,17 @@ fn failed(facts: &PlanFacts, reason: String) -> NewPlan {
     NewPlan { roster_version: facts.roster_version, ..NewPlan::empty(Verdict::Fail(reason)) }
 }
 
-fn judge(pull: &PullIn, pages: &[PageRow]) -> Completeness {
+fn judge(pull: &PullIn, facts: &PlanFacts) -> Completeness {
+    let own = |student: &&StoredStudent| student.connection == pull.pull.connection.0;
     let failed = (pull.pull.state == PullState::Failed).then(|| pull.pull.reason.as_deref().unwrap_or("given up"));
     completeness::judge(&PullFacts {
         connection: pull.pull.connection,
         board: pull.board.as_ref(),
         failed,
-        pages,
+        pages: &facts.pages,
         discovery: pull.pull.discovery.as_ref(),
         baseline: pull.baseline.as_ref(),
+        stored: facts.stored.iter().filter(own).count(),
     })
 }
 
@@ -310,6 +312,9 @@ fn baselines(
     let baselines = pulls.filter_map(|(((pull, judged), looks), kept)| {
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
+        if !judged.complete {
+            return Some((pull.pull.connection.0, baseline));
+        }
         counting::learn(&mut baseline.counts_deleted, looks, discovery);
         completeness::note_thinned(&mut baseline, judged, kept);
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
@@ -331,3 +336,5 @@ mod oneroster_tests;
 mod tests;
 #[cfg(test)]
 mod thinned_tests;
+#[cfg(test)]
+mod unproved_tests;

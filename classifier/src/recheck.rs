@@ -3,14 +3,19 @@
 //! Role: who they are as bytes the store keeps, the listings that ask for them, and what the answers are worth.
 //! Neighbours: [`crate::diff`] finds candidates and, on the second planning, heeds [`SecondLook`].
 //!
-//! Invariants: the cost grows with the candidates, not with the district; an answer that is not whole confirms nobody.
+//! Invariants: the cost grows with the candidates, not with the district; an answer that is not whole confirms nobody, and nor does
+//! one that shows none of those whom the pull held: beside the candidates some are asked for who are there, so that a server
+//! which answers such questions with nothing does not confirm that everybody is gone.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use rollcall_proto::id::{ConnectionNo, ListingNo, StudentId};
 use rollcall_store::{
     StoreError,
-    board::{Ask, Board, IdFilter, Progress},
+    board::{Ask, Board, IdFilter, Listing, Progress},
     page::PageRow,
 };
 use serde::{Deserialize, Serialize};
@@ -47,7 +52,24 @@ pub struct Candidates {
     pub removed: i64,
     /// What it would have changed.
     pub changed: i64,
+    /// Who is asked for beside them, because the first look held them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
 }
+
+/// A student who is asked for because the first look held a row of his.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Position of the connection.
+    pub connection: u16,
+    /// The listing that held it.
+    pub listing: ListingNo,
+    /// Who.
+    pub student: StudentId,
+}
+
+/// Controls of a listing: more than one, since somebody may go between the two looks.
+const CONTROLS: usize = 2;
 
 impl Candidates {
     /// For the store.
@@ -69,28 +91,86 @@ impl Candidates {
         own.filter_map(|(_, id)| Some(id.0.strip_prefix(prefix)?.to_owned())).collect()
     }
 
+    /// A connection's controls, by listing. `spell` gives the SIS's id.
+    pub fn controls(
+        &self,
+        connection: ConnectionNo,
+        spell: impl Fn(&StudentId) -> Option<String>,
+    ) -> BTreeMap<ListingNo, Vec<String>> {
+        let mut controls: BTreeMap<ListingNo, Vec<String>> = BTreeMap::new();
+        for control in self.controls.iter().filter(|control| control.connection == connection.0) {
+            controls.entry(control.listing).or_default().extend(spell(&control.student));
+        }
+        controls
+    }
+
     /// The connections that have candidates.
     pub fn connections(&self) -> BTreeSet<ConnectionNo> {
         self.students.iter().map(|(number, _)| ConnectionNo(*number)).collect()
     }
 }
 
-/// The listings that ask a connection's SIS again for `ids`: the same entities, years and columns as before.
-pub fn asks(board: &Board, ids: &[String]) -> Vec<Ask> {
-    let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
-    let listings = board.listings.iter().take(first).filter(|listing| listing.progress == Progress::Fetched);
-    // In a pull for changes alone a resource is there twice: as it was, and what changed.
-    let asked = listings.filter(|listing| listing.ask.stored.is_none() && !listing.aside);
-    let again = asked.filter(|listing| KINDS.iter().any(|kind| kind.resource() == listing.ask.resource));
-    let narrowed = again.flat_map(|listing| {
+/// The listings that ask a connection's SIS again for `ids`: the same entities, years and columns as before. Each asks for the
+/// `controls` of the listing that it repeats, too.
+pub fn asks(board: &Board, ids: &[String], controls: &BTreeMap<ListingNo, Vec<String>>) -> Vec<Ask> {
+    let narrowed = again(board).flat_map(|(number, listing)| {
         let single = listing.ask.resource == Kind::User.resource();
         let (field, most) = if single { (SOURCED_ID, SINGLE_IDS_PER_LISTING) } else { (STUDENT_ID, IDS_PER_LISTING) };
+        let controls = controls.get(&number).map(Vec::as_slice).unwrap_or_default();
         ids.chunks(most).map(move |ids| {
-            let filter = IdFilter { field: field.to_owned(), ids: ids.to_vec() };
+            let beside = controls.iter().filter(|control| !ids.contains(control));
+            let ids = ids.iter().chain(beside).cloned().collect();
+            let filter = IdFilter { field: field.to_owned(), ids };
             Ask { ids: Some(filter), since: None, ..listing.ask.clone() }
         })
     });
     narrowed.collect()
+}
+
+/// The listings that are asked again.
+fn again(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
+    let listings = first_listings(board).filter(|(_, listing)| listing.progress == Progress::Fetched);
+    // In a pull for changes alone a resource is there twice: as it was, and what changed.
+    let asked = listings.filter(|(_, listing)| listing.ask.stored.is_none() && !listing.aside);
+    asked.filter(|(_, listing)| KINDS.iter().any(|kind| kind.resource() == listing.ask.resource))
+}
+
+fn first_listings(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
+    let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    (0..).map(ListingNo).zip(board.listings.iter().take(first))
+}
+
+/// Chooses a connection's controls: of each listing that is asked again, students who are stored (so that their ids are known as
+/// the SIS spells them) and are no candidates.
+pub fn choose_controls(
+    connection: ConnectionNo,
+    board: &Board,
+    assembler: &Assembler<'_>,
+    is_fit: impl Fn(&StudentId) -> bool,
+) -> Vec<Control> {
+    let mut controls = Vec::new();
+    for (listing, of) in again(board) {
+        let Some(kind) = Kind::of_resource(&of.ask.resource) else { continue };
+        let mut chosen: Vec<StudentId> = Vec::new();
+        let held = repeated(board, of).into_iter().flat_map(|number| assembler.students_in(kind, number));
+        for student in held.filter(|student| is_fit(student)) {
+            if !chosen.contains(&student) {
+                chosen.push(student);
+            }
+            if chosen.len() == CONTROLS {
+                break;
+            }
+        }
+        controls.extend(chosen.into_iter().map(|student| Control { connection: connection.0, listing, student }));
+    }
+    controls
+}
+
+/// The pull's listings of what `listing` is of: of changes, and of what they lie over, two.
+fn repeated(board: &Board, listing: &Listing) -> Vec<ListingNo> {
+    let of = |listing: &Listing| (listing.ask.resource.clone(), listing.ask.entity, listing.ask.school_year.clone());
+    let same = first_listings(board).filter(|(_, first)| !first.aside && of(first) == of(listing));
+    same.map(|(number, _)| number).collect()
 }
 
 /// What one connection's second look is worth.
@@ -102,7 +182,8 @@ pub fn heed(
     pages: &[PageRow],
     assembler: &Assembler<'_>,
 ) {
-    let (asked, doubtful) = asked_and_doubtful(connection, board, pages);
+    let sees = |number, listing: &Listing| sees(board, number, listing, assembler);
+    let (asked, doubtful) = asked_and_doubtful(connection, board, pages, sees);
     let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
     for (_, student) in own {
         let Some(id) = assembler.sis_id(&student.0) else { continue };
@@ -115,20 +196,32 @@ pub fn heed(
     }
 }
 
-/// Ids that student listings asked for, and ids that any listing without a whole answer asked for.
+/// Whether an answer of the second look shows somebody of whom the listing that it repeats held a row; true where it was asked
+/// for nobody such.
+fn sees(board: &Board, number: ListingNo, listing: &Listing, assembler: &Assembler<'_>) -> bool {
+    let Some(kind) = Kind::of_resource(&listing.ask.resource) else { return true };
+    let repeated = repeated(board, listing);
+    let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(|id| canonical(id)));
+    let mut held = ids.filter(|id| assembler.holds(kind, &repeated, id)).peekable();
+    held.peek().is_none() || held.any(|id| assembler.holds_again(kind, number, &id))
+}
+
+/// Ids that student listings asked for, and ids that any listing without a whole answer asked for, or with one that does not see
+/// what is there.
 ///
 /// OneRoster is asked in the SIS's own spelling; the sets hold ours.
 fn asked_and_doubtful<'b>(
     connection: ConnectionNo,
     board: &'b Board,
     pages: &[PageRow],
+    sees: impl Fn(ListingNo, &Listing) -> bool,
 ) -> (BTreeSet<Cow<'b, str>>, BTreeSet<Cow<'b, str>>) {
     let (mut asked, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
     let from = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
-    for (number, listing) in board.listings.iter().enumerate().skip(from) {
+    for (number, listing) in (0..).map(ListingNo).zip(&board.listings).skip(from) {
         let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(|id| canonical(id)));
-        let whole = recheck_confirms(connection, board, pages, ListingNo(number as u32)) == Confirmation::Confirmed;
-        if !whole {
+        let whole = recheck_confirms(connection, board, pages, number) == Confirmation::Confirmed;
+        if !whole || !sees(number, listing) {
             doubtful.extend(ids);
         } else if [Kind::Student, Kind::User].iter().any(|kind| listing.ask.resource == kind.resource()) {
             asked.extend(ids);
@@ -144,6 +237,13 @@ mod tests {
     use rollcall_proto::id::{PageNo, RunId};
 
     use super::*;
+
+    #[derive(Serialize)]
+    struct Before<'a> {
+        students: &'a [(u16, StudentId)],
+        removed: i64,
+        changed: i64,
+    }
 
     fn ask(resource: &str, school_year: Option<&str>) -> Ask {
         let school_year = school_year.map(str::to_owned);
@@ -163,18 +263,25 @@ mod tests {
     #[test]
     fn candidates_come_back() {
         let students = vec![(0, StudentId("A-7".to_owned())), (1, StudentId("12".to_owned()))];
-        let candidates = Candidates { students, removed: 2, changed: 0 };
+        let control = Control { connection: 1, listing: ListingNo(3), student: StudentId("13".to_owned()) };
+        let candidates = Candidates { students, removed: 2, changed: 0, controls: vec![control] };
         assert_eq!(Candidates::decode(&candidates.encode().unwrap()).unwrap(), candidates);
         assert_eq!(candidates.sis_ids(ConnectionNo(0), "A-"), ["7"]);
         assert_eq!(candidates.sis_ids(ConnectionNo(1), ""), ["12"]);
         assert_eq!(candidates.connections(), BTreeSet::from([ConnectionNo(0), ConnectionNo(1)]));
         assert!(Candidates::decode(b"nonsense").is_err());
+        let spell = |id: &StudentId| Some(id.0.clone());
+        assert_eq!(candidates.controls(ConnectionNo(1), spell), [(ListingNo(3), vec!["13".to_owned()])].into());
+        assert!(candidates.controls(ConnectionNo(0), spell).is_empty());
+        // As a version before kept them.
+        let before = rmp_serde::to_vec_named(&Before { students: &candidates.students, removed: 2, changed: 0 }).unwrap();
+        assert_eq!(Candidates::decode(&before).unwrap(), Candidates { controls: Vec::new(), ..candidates });
     }
 
     #[test]
     fn every_year_is_asked_again_in_lists() {
         let ids: Vec<String> = (0..250).map(|id| id.to_string()).collect();
-        let asks = asks(&board(), &ids);
+        let asks = asks(&board(), &ids, &BTreeMap::new());
         assert_eq!(asks.len(), 9, "three listings, three lists of ids each");
         for ask in &asks {
             let filter = ask.ids.as_ref().unwrap();
@@ -187,6 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn each_list_of_ids_asks_for_the_controls_of_its_listing_too() {
+        let ids: Vec<String> = (0..150).map(|id| id.to_string()).collect();
+        let controls = [(ListingNo(0), vec!["7".to_owned(), "900".to_owned()]), (ListingNo(9), vec!["901".to_owned()])];
+        let asks = asks(&board(), &ids, &controls.into());
+        let asked: Vec<(Option<&str>, usize, bool)> = asks
+            .iter()
+            .map(|ask| (ask.school_year.as_deref(), &ask.ids.as_ref().unwrap().ids))
+            .map(|(year, ids)| (year, ids.len(), ids.contains(&"900".to_owned())))
+            .collect();
+        let (nine, eight) = (Some("9"), Some("8"));
+        let lists = [(nine, 101, true), (nine, 52, true), (eight, 100, false), (eight, 50, false)];
+        assert_eq!(asked[..4], lists, "whoever is asked for anyhow is not asked for twice");
+        assert_eq!(asked[4..], [(None, 100, false), (None, 50, false)]);
+    }
+
+    #[test]
     fn what_is_asked_again_is_what_this_pull_listed_whole() {
         let mut board = board();
         board.listings[1].progress = Progress::Failed("status 500".to_owned());
@@ -195,12 +318,12 @@ mod tests {
         board.lay_under(Ask { stored: Some(RunId(uuid::Uuid::nil())), ..ask("Student/Student", None) }, 1);
         let ids = ["7".to_owned()];
         let years = |asks: Vec<Ask>| asks.into_iter().map(|ask| ask.school_year).collect::<Vec<_>>();
-        assert_eq!(years(asks(&board, &ids)), [Some("9".to_owned())], "neither failed, nor set aside, nor stored");
-        let again = asks(&board, &ids);
+        assert_eq!(years(asks(&board, &ids, &BTreeMap::new())), [Some("9".to_owned())], "neither failed, nor set aside, nor stored");
+        let again = asks(&board, &ids, &BTreeMap::new());
         assert!(board.add_recheck(again.clone()));
         board.listings.iter_mut().for_each(|listing| listing.progress = Progress::Fetched);
-        assert_eq!(asks(&board, &ids).len(), again.len() + 1, "the second look is not looked at again");
-        assert!(asks(&board, &[]).is_empty());
+        assert_eq!(asks(&board, &ids, &BTreeMap::new()).len(), again.len() + 1, "the second look is not looked at again");
+        assert!(asks(&board, &[], &BTreeMap::new()).is_empty());
     }
 
     #[test]
@@ -208,7 +331,7 @@ mod tests {
         let mut board = Board::new(vec![Ask { since: Some(DateTime::UNIX_EPOCH), ..ask("users", None) }], 1);
         board.listings[0].progress = Progress::Fetched;
         let ids: Vec<String> = (0..30).map(|id| id.to_string()).collect();
-        let asks = asks(&board, &ids);
+        let asks = asks(&board, &ids, &BTreeMap::new());
         let parts: Vec<_> = asks.iter().map(|ask| (ask.since, ask.ids.clone().unwrap())).collect();
         let filter = |ids: &[String]| IdFilter { field: "sourcedId".to_owned(), ids: ids.to_vec() };
         assert_eq!(parts, [(None, filter(&ids[..25])), (None, filter(&ids[25..]))]);
@@ -234,7 +357,7 @@ mod tests {
     #[test]
     fn only_a_whole_answer_about_the_student_and_all_else_confirms() {
         let mut board = board();
-        assert!(board.add_recheck(asks(&board, &["7".to_owned()])));
+        assert!(board.add_recheck(asks(&board, &["7".to_owned()], &BTreeMap::new())));
         for listing in &mut board.listings {
             (listing.progress, listing.last_page) = (Progress::Fetched, Some(1));
         }
@@ -248,15 +371,16 @@ mod tests {
             ("nothing is in", Vec::new(), BTreeSet::new(), seven()),
         ];
         for (what, pages, asked, doubtful) in table {
-            assert_eq!(asked_and_doubtful(ConnectionNo(0), &board, &pages), (asked, doubtful), "{what}");
+            let found = asked_and_doubtful(ConnectionNo(0), &board, &pages, |_, _| true);
+            assert_eq!(found, (asked, doubtful), "{what}");
         }
     }
 
     #[test]
     fn an_answer_that_is_not_in_is_doubtful() {
         let mut board = board();
-        assert!(board.add_recheck(asks(&board, &["7".to_owned()])));
-        let (asked, doubtful) = asked_and_doubtful(ConnectionNo(0), &board, &[]);
+        assert!(board.add_recheck(asks(&board, &["7".to_owned()], &BTreeMap::new())));
+        let (asked, doubtful) = asked_and_doubtful(ConnectionNo(0), &board, &[], |_, _| true);
         assert!(asked.is_empty());
         assert_eq!(doubtful, BTreeSet::from(["7".into()]));
     }

@@ -3,8 +3,10 @@
 //! Neighbours: [`crate::recheck`] says what to ask for. Idempotent: a board takes recheck listings once; lanes whose
 //! messages were lost on the way are dealt again by the fetcher's reconciler.
 
+use std::collections::BTreeMap;
+
 use rollcall_proto::{
-    id::{ConnectionNo, StudentId},
+    id::{ConnectionNo, ListingNo, StudentId},
     message::{Body, Fetch, Message},
 };
 use rollcall_store::{board::LaneMove, district::SisKind};
@@ -22,12 +24,16 @@ pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) 
     let district = context.store.district(run.0).await?;
     let mut begun = false;
     for connection in candidates.connections() {
-        let prefix = district.connections.get(usize::from(connection.0)).and_then(|found| found.id_prefix.as_deref());
-        let mut ids = candidates.sis_ids(connection, prefix.unwrap_or_default());
-        if district.connections.get(usize::from(connection.0)).is_some_and(|of| of.kind == SisKind::OneRoster) {
-            ids = as_given(context, run, &candidates, connection, prefix.unwrap_or_default()).await?;
-        }
-        if let Some(moves) = add_listings(context, run, connection, &ids).await? {
+        let own = district.connections.get(usize::from(connection.0));
+        let prefix = own.and_then(|found| found.id_prefix.as_deref()).unwrap_or_default();
+        let given = match own {
+            Some(own) if own.kind == SisKind::OneRoster => as_given(context, run, &candidates, connection).await?,
+            _ => BTreeMap::new(),
+        };
+        let spell = |id: &StudentId| given.get(id).cloned().or_else(|| Some(id.0.strip_prefix(prefix)?.to_owned()));
+        let students = candidates.students.iter().filter(|(number, _)| *number == connection.0);
+        let ids: Vec<String> = students.filter_map(|(_, id)| spell(id)).collect();
+        if let Some(moves) = add_listings(context, run, connection, &ids, &candidates.controls(connection, spell)).await? {
             begun = true;
             publish_lanes(context, run, connection, &moves, cause).await?;
         }
@@ -35,19 +41,18 @@ pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) 
     Ok(begun)
 }
 
-/// The candidates' ids as the SIS spells them: a server may tell `A` from `a` where we do not.
+/// The ids of candidates and controls as the SIS spells them, where they are stored: a server may tell `A` from `a` where we do
+/// not.
 async fn as_given(
     context: &Context,
     run: RunKey<'_>,
     candidates: &Candidates,
     connection: ConnectionNo,
-    prefix: &str,
-) -> Result<Vec<String>, ClassifierError> {
-    let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
-    let students: Vec<StudentId> = own.map(|(_, id)| id.clone()).collect();
-    let known = context.store.sis_ids(run.0, &students).await?;
-    let plain = students.iter().map(|id| (known.get(id), id.0.strip_prefix(prefix)));
-    Ok(plain.filter_map(|(spelled, own)| spelled.cloned().or_else(|| own.map(str::to_owned))).collect())
+) -> Result<BTreeMap<StudentId, String>, ClassifierError> {
+    let controls = candidates.controls.iter().map(|control| (control.connection, &control.student));
+    let all = candidates.students.iter().map(|(number, id)| (*number, id)).chain(controls);
+    let students: Vec<StudentId> = all.filter(|(number, _)| *number == connection.0).map(|(_, id)| id.clone()).collect();
+    Ok(context.store.sis_ids(run.0, &students).await?)
 }
 
 /// `None`: the board has its recheck listings, or there is no board.
@@ -56,10 +61,11 @@ async fn add_listings(
     run: RunKey<'_>,
     connection: ConnectionNo,
     ids: &[String],
+    controls: &BTreeMap<ListingNo, Vec<String>>,
 ) -> Result<Option<Vec<LaneMove>>, ClassifierError> {
     let now = context.clock.now();
     let change = |board: &mut rollcall_store::board::Board| {
-        let asks = recheck::asks(board, ids);
+        let asks = recheck::asks(board, ids, controls);
         let moves = board.add_recheck(asks).then(|| board.deal(now));
         (moves, board.all_fetched())
     };

@@ -1,7 +1,7 @@
 //! What proves a pull complete, and each way in which it fails to be.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use rollcall_classifier::completeness::{
@@ -37,6 +37,8 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         last_digest: None,
         waits: 0,
         aside: false,
+        hollow: BTreeSet::new(),
+        told_end: Some(last_page),
     }
 }
 
@@ -65,6 +67,7 @@ struct Night {
     pages: Vec<PageRow>,
     discovery: Discovery,
     baseline: Option<Baseline>,
+    stored: usize,
 }
 
 fn night() -> Night {
@@ -77,7 +80,7 @@ fn night() -> Night {
     let granted =
         granted.map(|(resource, fields)| (resource.to_owned(), fields.into_iter().map(str::to_owned).collect()));
     let discovery = Discovery { granted: granted.into(), ..Discovery::default() };
-    Night { board: Board { listings, ..Board::default() }, pages, discovery, baseline: None }
+    Night { board: Board { listings, ..Board::default() }, pages, discovery, baseline: None, stored: 0 }
 }
 
 impl Night {
@@ -89,6 +92,7 @@ impl Night {
             pages: &self.pages,
             discovery: Some(&self.discovery),
             baseline: self.baseline.as_ref(),
+            stored: self.stored,
         })
     }
 
@@ -133,7 +137,8 @@ fn assert_incomplete(night: &Night, code: &str, message: &str) {
     assert_eq!(judged.findings[0].weight, FindingWeight::Partial);
     assert!(judged.findings[0].message.starts_with(message), "{}", judged.findings[0].message);
     assert!(judged.findings[0].message.len() > message.len() + 10, "a mend is missing");
-    assert_eq!(next_baseline(&judged, &night.discovery, None), None, "an incomplete pull is nobody's baseline");
+    let kept = next_baseline(&judged, &night.discovery, None).expect("what was whole by itself");
+    assert!(!kept.is_of_complete(), "an incomplete pull is no measure of what is usual");
 }
 
 #[test]
@@ -251,6 +256,51 @@ fn equal_pages_are_no_matter_where_empty_or_of_different_listings() {
 }
 
 #[test]
+fn an_empty_page_that_announces_more_is_a_hole_unless_the_source_always_ends_so() {
+    /// Last page, hollow pages, the end as it was told, whether other listings tell theirs → the hole.
+    type Case = (u32, &'static [u32], Option<u32>, bool, Option<u32>);
+    let cases: [Case; 12] = [
+        (2, &[], Some(2), true, None),
+        (2, &[3], Some(2), true, None),
+        // Always announces more.
+        (2, &[3, 4], None, false, None),
+        (2, &[3, 4, 5, 6], None, false, None),
+        (1, &[1, 2], None, false, None),
+        // Tells its end elsewhere.
+        (2, &[3, 4], None, true, Some(3)),
+        (1, &[1, 2], None, true, Some(1)),
+        // Rows behind it.
+        (2, &[1], Some(2), true, Some(1)),
+        (2, &[1, 3, 4], None, false, Some(1)),
+        // Told an end behind it.
+        (2, &[3, 4], Some(7), false, Some(3)),
+        // An empty end behind an empty page: nothing is behind it.
+        (2, &[2], Some(2), true, None),
+        (1, &[1], Some(1), true, None),
+    ];
+    for (last, hollow, told, others, expected) in cases {
+        let mut night = night();
+        for listing in &mut night.board.listings {
+            listing.told_end = listing.told_end.filter(|_| others);
+        }
+        let phones = &mut night.board.listings[2];
+        (phones.last_page, phones.told_end) = (Some(last), told);
+        phones.hollow = hollow.iter().copied().collect();
+        night.pages.retain(|row| row.listing != ListingNo(2));
+        night.pages.extend((1..=last).map(|number| page(2, number, if hollow.contains(&number) { 0 } else { 5 })));
+        let what = format!("{last}, {hollow:?}, {told:?}, {others}");
+        match expected {
+            None => assert_eq!(night.judged().findings, [], "{what}"),
+            Some(hole) => {
+                let said = format!("Demographics/NamePhone: page {hole} holds nothing, and announces more; ");
+                assert_incomplete(&night, "page-hollow", &said);
+                assert!(night.judged().keeps_stored_rows(PHONES), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_total_that_agrees() {
     let mut night = night();
     night.board.listings[0].total = Some(24);
@@ -285,9 +335,9 @@ fn an_essential_listing_empty_where_it_held_rows() {
     let mut night = night().second();
     night.empty(1);
     let name = "Enrollment/WithdrawalCode (entity 1, year 7)";
-    assert_incomplete(&night, "listing-empty", &format!("{name}: empty, and held 5 rows on the last complete run; "));
+    assert_incomplete(&night, "listing-empty", &format!("{name}: empty, and held 5 rows before; "));
     assert!(night.judged().empty_essential.contains(name));
-    assert!(night.judged().findings[0].message.ends_with("--accept-empty Enrollment/WithdrawalCode`"));
+    assert!(night.judged().findings[0].message.ends_with(&format!("--accept-empty '{name}'`")));
 }
 
 #[test]
@@ -302,6 +352,133 @@ fn one_entity_or_year_empty_is_seen_though_others_hold_rows() {
     let name = "Enrollment/WithdrawalCode (entity 2, year 7)";
     assert_incomplete(&night, "listing-empty", &format!("{name}: empty, and held 8 rows"));
     assert_eq!(night.judged().rows[CODES], 5);
+}
+
+#[test]
+fn an_emptiness_is_accepted_by_listing_and_others_of_its_resource_are_not() {
+    const ONE: &str = "Enrollment/WithdrawalCode (entity 1, year 7)";
+    const OTHER: &str = "Enrollment/WithdrawalCode (entity 2, year 7)";
+    let mut night = night();
+    let mut other = night.board.listings[1].clone();
+    other.ask.entity = Some(2);
+    night.board.listings.push(other);
+    night.pages.push(page(3, 1, 8));
+    let mut night = night.second();
+    night.empty(1);
+    night.accept(ONE);
+    assert!(night.judged().complete);
+    night.empty(3);
+    assert_incomplete(&night, "listing-empty", &format!("{OTHER}: empty, and held 8 rows"));
+    night.accept(OTHER);
+    assert!(night.judged().complete);
+    // As a version before accepted.
+    night.baseline.as_mut().unwrap().accepted_empty = [CODES.to_owned()].into();
+    assert!(night.judged().complete);
+}
+
+#[test]
+fn what_was_whole_by_itself_on_a_torn_night_is_remembered() {
+    for empty in [0, 1, 2] {
+        let mut night = night();
+        night.board.listings.push(listing("Demographics/EmergencyContact", false, 1));
+        night.board.listings[3].progress = Progress::Failed("status 404".to_owned());
+        let judged = night.judged();
+        assert!(!judged.complete);
+        night.baseline = next_baseline(&judged, &night.discovery, None);
+        night.stored = 24;
+        night.board.listings.pop();
+        assert_eq!(night.judged().findings, [], "a whole night after a torn one");
+        night.empty(empty);
+        let judged = night.judged();
+        assert_eq!(codes(&judged), ["listing-empty"], "listing {empty}");
+        assert_eq!(judged.complete, empty == 2, "listing {empty}");
+        assert_eq!(judged.keeps_stored_rows(PHONES), empty == 2);
+        // A second such night says it again.
+        night.baseline = next_baseline(&judged, &night.discovery, night.baseline.as_ref());
+        assert_eq!(night.judged().findings, judged.findings);
+        night.accept(judged.findings[0].message.split_once(": ").unwrap().0);
+        assert_eq!(night.judged().findings, [], "accepted");
+        let night = night.second();
+        assert!(night.baseline.as_ref().unwrap().is_of_complete());
+    }
+}
+
+#[test]
+fn what_was_never_whole_is_not_believed_to_be_empty_while_students_are_stored() {
+    let name = "Enrollment/WithdrawalCode (entity 1, year 7)";
+    let mut night = night();
+    night.board.listings[1].progress = Progress::Failed("status 503".to_owned());
+    night.pages.retain(|row| row.listing != ListingNo(1));
+    let torn = next_baseline(&night.judged(), &night.discovery, None);
+    night.board.listings[1].progress = Progress::Fetched;
+    night.empty(1);
+    for baseline in [None, torn, Some(Baseline::default())] {
+        night.baseline = baseline;
+        night.stored = 0;
+        assert!(night.judged().complete, "nobody is stored who could be taken out");
+        night.stored = 1;
+        assert_incomplete(&night, "listing-empty", &format!("{name}: empty, though students are stored"));
+        let judged = night.judged();
+        let again = next_baseline(&judged, &night.discovery, night.baseline.as_ref());
+        assert_eq!(again.as_ref().unwrap().rows.get(name), None, "and is not so the next night");
+        let mut accepted = again.unwrap();
+        accepted.accepted_empty.insert(name.to_owned());
+        night.baseline = Some(accepted);
+        assert!(night.judged().complete);
+    }
+    // Where a pull was complete, a listing that it does not know is a new one.
+    let mut night = self::night().second();
+    night.stored = 1;
+    night.baseline.as_mut().unwrap().rows.remove(name);
+    night.empty(1);
+    assert!(night.judged().complete);
+}
+
+#[test]
+fn what_a_torn_night_did_not_count_stays_counted_and_accepted() {
+    let mut night = night().second();
+    night.empty(1);
+    night.accept(CODES);
+    let mut night = night.second();
+    night.empty(2);
+    night.drop_page(0, 2);
+    let judged = night.judged();
+    let last = night.baseline.clone().unwrap();
+    let kept = next_baseline(&judged, &night.discovery, Some(&last)).unwrap();
+    assert!(kept.is_of_complete());
+    assert_eq!(kept.rows[STUDENTS], 24, "of three pages two came in");
+    assert_eq!((kept.rows[CODES], kept.rows[PHONES]), (0, 11));
+    assert_eq!(kept.accepted_empty, last.accepted_empty);
+    assert_eq!(kept.carried, [PHONES.to_owned()].into());
+    assert_eq!((kept.base, kept.granted), (last.base, last.granted));
+}
+
+#[test]
+fn a_grant_lost_after_torn_nights_is_seen() {
+    const ENTITIES: &str = "District/Entity";
+    let fields = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // (rows of the entities, or that they could not be had) → whether the loss is seen
+    for (rows, seen) in [(Some(2), true), (Some(0), true), (None, false)] {
+        let mut night = night();
+        night.drop_page(0, 2);
+        night.board.listings.push(listing(ENTITIES, true, 1));
+        night.discovery.granted.insert(ENTITIES.to_owned(), fields(&["EntityID", "SchoolYearIDCurrent"]));
+        match rows {
+            Some(rows) => night.pages.push(page(3, 1, rows)),
+            None => night.board.listings[3].progress = Progress::Failed("status 503".to_owned()),
+        }
+        night.baseline = next_baseline(&night.judged(), &night.discovery, None);
+        night.pages.push(page(0, 2, 10));
+        night.pages.retain(|row| row.listing != ListingNo(3));
+        night.pages.push(page(3, 1, 2));
+        night.board.listings[3].progress = Progress::Fetched;
+        night.discovery.granted.insert(ENTITIES.to_owned(), fields(&["EntityID"]));
+        for turn in ["first", "second"] {
+            let judged = night.judged();
+            assert_eq!((codes(&judged).contains(&"grant-lost"), !judged.complete), (seen, seen), "{rows:?}, {turn}");
+            night.baseline = next_baseline(&judged, &night.discovery, night.baseline.as_ref());
+        }
+    }
 }
 
 #[test]
@@ -444,6 +621,7 @@ fn a_connection_that_was_not_pulled() {
         pages: &[],
         discovery: None,
         baseline: None,
+        stored: 3,
     };
     let empty_board = Board::default();
     for facts in [

@@ -147,7 +147,9 @@ impl Hand<'_> {
                 Err(trouble) => return Ok(Walked { trouble: Some(trouble), ..walked }),
             };
             bytes += fetched.held();
-            let over = fetched.facts.last || fetched.facts.past_end;
+            let hollow = |page: Option<&Fetched>| page.is_some_and(|page| page.facts.hollow);
+            let hollows = fetched.facts.hollow && hollow(walked.pages.last());
+            let over = fetched.facts.last || fetched.facts.past_end || hollows;
             let has_room = self.keeps(&mut fetched);
             walked.pages.push(fetched);
             if over || bytes > FULL || !has_room || self.is_over(began) {

@@ -214,6 +214,8 @@ async fn every_way_of_paging_ends_where_it_should() {
         PagingQuirks { total_key: Some("TotalCount".to_owned()), ..PagingQuirks::default() },
         PagingQuirks { max_page_size: Some(3), ..PagingQuirks::default() },
         PagingQuirks { max_page_size: Some(3), next: NextStyle::Absent, ..PagingQuirks::default() },
+        PagingQuirks { next: NextStyle::Always, ..PagingQuirks::default() },
+        PagingQuirks { max_page_size: Some(3), next: NextStyle::Always, ..PagingQuirks::default() },
     ];
     for paging in quirks {
         whole_under(Quirks { paging, ..Quirks::default() }, &json!({})).await;

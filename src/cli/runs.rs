@@ -63,8 +63,9 @@ pub(crate) enum RunsVerb {
     Approve {
         /// Which
         run: RunId,
-        /// Accept that this listing is empty, until it holds rows again (Qmlativ: Module/Object), and plan the run's
-        /// pages again by it; also for runs that have ended. The new plan is judged as any other
+        /// Accept that this listing is empty, until it holds rows again, and plan the run's pages again by it; also for
+        /// runs that have ended. The listing as the finding names it, or its resource (Qmlativ: Module/Object), which
+        /// stands for those of its listings that are empty on this run. The new plan is judged as any other
         #[arg(long, value_name = "RESOURCE")]
         accept_empty: Vec<String>,
         /// Show progress and end with the run

@@ -42,7 +42,7 @@ impl Store {
         let operation = "accept an empty listing";
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
-        let mut baseline = read(&mut tx, district, connection).await?.unwrap_or_default();
+        let mut baseline = read(&mut tx, district, connection).await?.unwrap_or_else(Baseline::of_none_complete);
         baseline.accepted_empty.insert(resource.to_owned());
         write(&mut tx, district, connection, &baseline, now).await?;
         let detail = format!("connection={connection} resource={resource}");
@@ -51,7 +51,7 @@ impl Store {
     }
 }
 
-/// Keeps a complete pull's baseline. What a person accepted meanwhile stays accepted, unless rows are back; of kinds of values
+/// Keeps a pull's baseline. What a person accepted meanwhile stays accepted, unless rows are back; of kinds of values
 /// that whole pages lacked there are rows elsewhere, and the plan, made before the person spoke, did not go by it.
 pub(crate) async fn keep(
     tx: &mut Tx,
@@ -67,7 +67,9 @@ pub(crate) async fn keep(
 
 fn still_accepted(baseline: &Baseline, stored: BTreeSet<String>) -> BTreeSet<String> {
     let accepted = stored.into_iter().chain(baseline.accepted_empty.iter().cloned());
-    let is_back = |resource: &String| baseline.rows.get(resource).is_some_and(|rows| *rows > 0);
+    let is_back = |resource: &String| {
+        baseline.rows.get(resource).is_some_and(|rows| *rows > 0) && !baseline.carried.contains(resource)
+    };
     accepted.filter(|resource| !is_back(resource) || baseline.thinned.contains_key(resource)).collect()
 }
 
@@ -99,10 +101,12 @@ mod tests {
 
     #[test]
     fn an_accepted_emptiness_lasts_until_rows_are_back() {
-        let rows = [("empty".to_owned(), 0), ("back".to_owned(), 3), ("pages".to_owned(), 3)].into();
+        let rows = [("empty", 0), ("back", 3), ("pages", 3), ("carried", 3)];
+        let rows = rows.map(|(name, rows)| (name.to_owned(), rows)).into();
         let thinned = [("pages".to_owned(), 4)].into();
-        let baseline = Baseline { rows, thinned, accepted_empty: set(&["planned"]), ..Baseline::default() };
-        let accepted = still_accepted(&baseline, set(&["empty", "back", "pages", "not-pulled"]));
-        assert_eq!(accepted, set(&["empty", "not-pulled", "pages", "planned"]));
+        let carried = set(&["carried"]);
+        let baseline = Baseline { rows, thinned, carried, accepted_empty: set(&["planned"]), ..Baseline::default() };
+        let accepted = still_accepted(&baseline, set(&["empty", "back", "pages", "not-pulled", "carried"]));
+        assert_eq!(accepted, set(&["carried", "empty", "not-pulled", "pages", "planned"]));
     }
 }

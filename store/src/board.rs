@@ -13,7 +13,7 @@
 //! next one, and the broker is not troubled at all: should they die of it, their message, which comes again, leads to
 //! whatever hand the lane has by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ListingNo, PageNo, RunId};
@@ -83,6 +83,12 @@ pub struct Listing {
     /// Its rows do not count: everything was asked for in its place, see [`Board::ask_everything`].
     #[serde(default)]
     pub aside: bool,
+    /// Pages that held nothing and announced more. Two in a row are an end, as a source has it that always announces more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hollow: BTreeSet<u32>,
+    /// The lowest page that was told to be the last.
+    #[serde(default)]
+    pub told_end: Option<u32>,
 }
 
 /// What to ask a SIS for: resource, narrowing and columns, in the SIS's own words.
@@ -201,6 +207,9 @@ pub struct PageFacts {
     pub cursor: Option<String>,
     /// Digest of its rows: a page equal to its neighbour means that the source serves one page for ever.
     pub digest: Option<u64>,
+    /// It holds nothing, and announces more all the same: a source that never tells where it ends, or a hole.
+    #[serde(default)]
+    pub hollow: bool,
 }
 
 /// What a page told to who fetched it, kept beside the page for who gets it unchanged.

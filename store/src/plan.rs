@@ -71,7 +71,7 @@ pub struct NewPlan {
     pub skips: Vec<Skip>,
     /// What else there is to say.
     pub findings: Vec<Finding>,
-    /// Baselines to keep, by connection, when the run closes: only for connections whose pull was complete.
+    /// Baselines to keep, by connection, when the run closes; none for a connection that was not pulled.
     pub baselines: Vec<(u16, Baseline)>,
     /// Schools and staff to upsert when the plan is released (not students: never held back on their own).
     pub schools: Vec<School>,

@@ -308,7 +308,8 @@ impl std::fmt::Display for PullScope {
     }
 }
 
-/// What the last complete pull of a connection held: what emptiness and lost grants are judged against.
+/// What the last complete pull of a connection held: what emptiness and lost grants are judged against. What listings held that
+/// were whole in a pull that was not counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Baseline {
     /// Rows, by resource, over all entities and years.
@@ -326,9 +327,29 @@ pub struct Baseline {
     /// Kinds of values that whole pages lacked, with how many people's stored ones stayed because of it.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub thinned: std::collections::BTreeMap<String, i64>,
+    /// Names in `rows` whose count is of an earlier pull: the last one found them empty though nobody had accepted it, or did not
+    /// pull them whole.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeSet::is_empty")]
+    pub carried: std::collections::BTreeSet<String>,
+    /// No pull was complete so far: what is here is of listings that were whole by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_complete: bool,
     /// What the next pull may ask for changes over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PullBase>,
+}
+
+impl Baseline {
+    /// Before any pull was complete.
+    pub fn of_none_complete() -> Self {
+        Self { never_complete: true, ..Self::default() }
+    }
+
+    /// Whether some pull was complete: a listing that it does not know is new, and not one that was never seen whole. (What a
+    /// version before kept for an acceptance alone has no rows.)
+    pub fn is_of_complete(&self) -> bool {
+        !self.never_complete && !self.rows.is_empty()
+    }
 }
 
 /// A complete pull that another may build on.

@@ -12,7 +12,10 @@ mod people;
 mod spells;
 mod tables;
 
-use rollcall_proto::roster::{ContactKind, Rule, School, Staff, Status};
+use rollcall_proto::{
+    id::{ListingNo, StudentId},
+    roster::{ContactKind, Rule, School, Staff, Status},
+};
 use rollcall_store::{
     district::{Connection, SisKind, StaffScope, StatusPolicy},
     roster::StoredEnrollment,
@@ -199,6 +202,35 @@ impl<'a> Assembler<'a> {
         sis_id.parse().is_ok_and(|id| second.get(Kind::Student, id).is_some())
     }
 
+    /// Whether one of the pull's `listings` holds a row of a student, by the SIS's id; OneRoster's: of one who is there.
+    pub fn holds(&self, kind: Kind, listings: &[ListingNo], sis_id: &str) -> bool {
+        if self.oneroster.is_some() {
+            return OneRoster::lists(&self.looks.first, sis_id);
+        }
+        tells(&self.looks.first, kind, sis_id, |listing| listings.contains(&listing))
+    }
+
+    /// Whether a listing of the second look holds a row of a student, by the SIS's id.
+    pub fn holds_again(&self, kind: Kind, listing: ListingNo, sis_id: &str) -> bool {
+        let Some(second) = &self.looks.second else { return false };
+        if self.oneroster.is_some() {
+            return OneRoster::tells(second, sis_id, listing);
+        }
+        tells(second, kind, sis_id, |other| other == listing)
+    }
+
+    /// The roster's ids of the students of whom a listing of the pull holds rows, as often as it does.
+    pub fn students_in(&self, kind: Kind, listing: ListingNo) -> impl Iterator<Item = StudentId> {
+        let of_row = move |row: Row<'a>| {
+            if self.oneroster.is_some() {
+                return OneRoster::student_of(row).map(str::to_owned);
+            }
+            row.cell_at(kind.lookup()).number().map(|id| id.to_string())
+        };
+        let ids = self.looks.first.rows_of(listing).filter_map(of_row);
+        ids.map(|id| StudentId(format!("{}{id}", self.prefix)))
+    }
+
     /// Whether the pull holds a row of a person by this roster id, a student or not, alive or not. OneRoster's alone.
     pub fn has_row(&self, person: &str) -> bool {
         self.sis_id(person).is_some_and(|id| OneRoster::has_row(&self.looks.first, id))
@@ -326,6 +358,11 @@ impl<'a> Assembler<'a> {
         contacts(source, student.id, name, view);
         view.sort();
     }
+}
+
+/// Whether such a listing of `source` tells of a student of Qmlativ's.
+fn tells(source: &Source, kind: Kind, sis_id: &str, is_such: impl Fn(ListingNo) -> bool) -> bool {
+    sis_id.parse().is_ok_and(|id| source.find(kind, id).iter().any(|place| is_such(source.listing(*place))))
 }
 
 fn not_imported() -> Reading {

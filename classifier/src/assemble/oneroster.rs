@@ -17,6 +17,7 @@ mod roles;
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
+use rollcall_proto::id::ListingNo;
 use rollcall_proto::roster::{ContactKind, School, Staff, Status};
 use rollcall_store::{
     district::{Connection, StaffScope},
@@ -103,6 +104,17 @@ impl<'a> OneRoster<'a> {
     /// Whether the source lists a student with this id.
     pub(super) fn lists(source: &Source, id: &str) -> bool {
         find(source, Kind::User, id).is_some_and(is_student)
+    }
+
+    /// See [`Assembler::holds_again`].
+    pub(super) fn tells(source: &Source, id: &str, listing: ListingNo) -> bool {
+        let own = |place: &Place| source.listing(*place) == listing && source.row(*place).text_at(1) == Some(id);
+        source.find(Kind::User, lookup_key(id)).iter().any(own)
+    }
+
+    /// The id of a student who is there.
+    pub(super) fn student_of(row: Row<'a>) -> Option<&'a str> {
+        row.text(U::SourcedId).filter(|_| is_student(row))
     }
 
     /// See [`Assembler::has_row`].

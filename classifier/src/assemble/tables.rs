@@ -15,8 +15,10 @@ pub struct Tables {
     years: BTreeMap<i64, i32>,
     /// Current ending year by entity.
     current: BTreeMap<i64, i32>,
-    /// Where an entity's own current year is not told: the one of the entity that was asked, if all agree; where no entity's
-    /// is, the one of the metadata.
+    /// Some entity tells its own current year: one that does not may have moved on or not, and is judged by nobody else's.
+    told: bool,
+    /// Where none does, and for rows of no entity: the one of the entity that was asked, if all agree; where no entity's is known,
+    /// the one of the metadata.
     fallback: Option<i32>,
     /// The school that an entity's enrollments belong to, where they do not say.
     schools: BTreeMap<i64, i64>,
@@ -28,9 +30,11 @@ impl Tables {
         let mut years = metadata.clone();
         years.extend(numeric_years(source));
         let (mut current, flagged) = flagged_current(source, &years);
-        current.extend(entities_current(source, &years));
+        let own = entities_current(source, &years);
+        let told = !own.is_empty();
+        current.extend(own);
         let fallback = flagged.or_else(|| if current.is_empty() { agreed(metadata.values().copied()) } else { None });
-        Self { years, current, fallback, schools: default_schools(source) }
+        Self { years, current, told, fallback, schools: default_schools(source) }
     }
 
     /// Ending year of a school year.
@@ -40,7 +44,8 @@ impl Tables {
 
     /// Ending year of the one that is current for an entity.
     pub fn current(&self, entity: Option<i64>) -> Option<i32> {
-        entity.and_then(|entity| self.current.get(&entity).copied()).or(self.fallback)
+        let fallback = self.fallback.filter(|_| entity.is_none() || !self.told);
+        entity.and_then(|entity| self.current.get(&entity).copied()).or(fallback)
     }
 
     /// An enrollment's year against its entity's current one.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo};
 use rollcall_store::{
-    board::{Listing, Progress},
+    board::{Board, Listing, Progress},
     page::PageRow,
 };
 
@@ -30,6 +30,8 @@ pub(super) enum Defect {
     Refused(PageNo, u16),
     /// A page could not be decoded; class and position.
     Undecoded(PageNo, String),
+    /// A page holds nothing and announces more, and is not how this source ends.
+    Hollow(PageNo),
     /// A page is the same as an earlier one.
     Repeated(PageNo, PageNo),
     /// Two pages claim different totals.
@@ -47,6 +49,7 @@ impl Defect {
             Self::Missing(_) => "page-missing",
             Self::Refused(..) => "page-refused",
             Self::Undecoded(..) => "page-undecoded",
+            Self::Hollow(_) => "page-hollow",
             Self::Repeated(..) => "page-repeated",
             Self::TotalChanged(..) => "total-changed",
             Self::TotalDisagrees(..) => "total-disagrees",
@@ -55,7 +58,7 @@ impl Defect {
 
     /// Something could not be had, as opposed to had in another way than it should be.
     pub(super) const fn is_gap(&self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Unfinished | Self::Missing(_) | Self::Refused(..) | Self::Undecoded(..))
+        matches!(self, Self::Failed(_) | Self::Unfinished | Self::Missing(_) | Self::Refused(..) | Self::Undecoded(..) | Self::Hollow(_))
     }
 
     /// What is wrong.
@@ -66,6 +69,7 @@ impl Defect {
             Self::Missing(pages) => format!("page {} did not come in", numbers(pages)),
             Self::Refused(page, status) => format!("page {} was answered with HTTP {status}", page.0),
             Self::Undecoded(page, why) => format!("page {} could not be read ({why})", page.0),
+            Self::Hollow(page) => format!("page {} holds nothing, and announces more", page.0),
             Self::Repeated(page, first) => format!("page {} is the same as page {}", page.0, first.0),
             Self::TotalChanged(page, first, now) => {
                 format!("the total changed from {first} to {now} on page {}", page.0)
@@ -78,7 +82,7 @@ impl Defect {
     pub(super) const fn mend(&self) -> &'static str {
         match self {
             Self::Failed(_) | Self::Refused(..) => "run `rollcall district test` to see the SIS's answer",
-            Self::Unfinished | Self::Missing(_) => "run again, or `rollcall runs replay RUN --from fetch`",
+            Self::Unfinished | Self::Missing(_) | Self::Hollow(_) => "run again, or `rollcall runs replay RUN --from fetch`",
             Self::Undecoded(..) => {
                 "see `rollcall queues parked collect`; then `rollcall runs replay RUN --from collect`"
             }
@@ -126,8 +130,8 @@ impl<'a> PagesByListing<'a> {
     }
 }
 
-/// All defects of a listing; none where it is proved complete. `pages` are its pages up to the end, in order.
-pub(super) fn defects(listing: &Listing, pages: &[&PageRow], look: Look) -> Vec<Defect> {
+/// All defects of a listing of `board`; none where it is proved complete. `pages` are its pages up to the end, in order.
+pub(super) fn defects(board: &Board, listing: &Listing, pages: &[&PageRow], look: Look) -> Vec<Defect> {
     if let Progress::Failed(reason) = &listing.progress {
         return vec![Defect::Failed(reason.clone())];
     }
@@ -145,7 +149,17 @@ pub(super) fn defects(listing: &Listing, pages: &[&PageRow], look: Look) -> Vec<
         found.extend(repeated(pages));
     }
     found.extend(total_defect(listing, pages, sound));
+    found.extend(hole(board, listing));
     found
+}
+
+/// A source that never tells where it ends says of an empty page too that more follows. One that tells it of any listing does not:
+/// what is empty there is a hole.
+fn hole(board: &Board, listing: &Listing) -> Option<Defect> {
+    // Where each id is a question of its own, the last of them is the end whatever the source says.
+    let mut told = board.listings.iter().filter(|other| other.ask.ids.is_none() && other.told_end.is_some());
+    let mut tells = || told.next().is_some();
+    listing.hole().or_else(|| listing.hollow_end().filter(|_| tells())).map(|page| Defect::Hollow(PageNo(page)))
 }
 
 fn missing(last: u32, pages: &[&PageRow]) -> Vec<PageNo> {

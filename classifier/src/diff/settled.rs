@@ -7,7 +7,7 @@
 
 use rollcall_store::plan::StoredStudent;
 
-use super::{Side, Standing, Step, leaves, may_not};
+use super::{Side, Standing, Step, may_not, wants_second_look};
 use crate::{
     assemble::{Listed, Look, Reading, Warnings},
     fingerprint::Fingerprinter,
@@ -70,7 +70,7 @@ impl<'a> Looker<'a> {
         if side.standing != Standing::Complete && may_not(stored.status, decided.status) {
             return true;
         }
-        !leaves(stored.status, decided.status)
+        !wants_second_look(stored.status, decided.status)
             && self.fingerprinter.of(&self.view, decided.status) == stored.fingerprint
     }
 }

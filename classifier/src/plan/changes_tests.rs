@@ -303,7 +303,8 @@ fn look_again(mut facts: PlanFacts, people: &People, candidates: &Candidates) ->
     let pull = &mut facts.pulls[0];
     let mut board = pull.board.take().unwrap();
     let ids = candidates.sis_ids(ConnectionNo(0), "");
-    let asks = recheck::asks(&board, &ids);
+    let controls = candidates.controls(ConnectionNo(0), |id| Some(id.0.clone()));
+    let asks = recheck::asks(&board, &ids, &controls);
     assert!(asks.iter().all(|ask| ask.since.is_none() && ask.stored.is_none()), "{asks:?}");
     board.recheck_from = Some(board.listings.len() as u32);
     let mut pulled = Pulled { board, pages: Vec::new(), fragments: Vec::new() };

@@ -3,9 +3,10 @@
 //! Role: an assembler for each connection, laid side by side and walked against the roster. Neighbours: [`crate::diff`] walks;
 //! what comes of it is judged in [`mod@super::verdict`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::{
+    id::StudentId,
     message::Fingerprint,
     roster::{School, Staff},
 };
@@ -23,7 +24,7 @@ use crate::{
     diff::{self, Differences, Records, SecondLook, Side, Standing},
     load::Looks,
     overlay::{Kept, Unknown},
-    recheck::{self, Candidates},
+    recheck::{self, Candidates, Control},
 };
 
 /// What comparing comes to.
@@ -96,6 +97,22 @@ fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -
         }
     }
     look
+}
+
+/// Who is asked for beside the candidates, of the connections that have any.
+pub(super) fn controls(facts: &PlanFacts, sides: &[Side<'_>], found: &Differences) -> Vec<Control> {
+    let candidates: BTreeSet<&StudentId> = found.candidates.iter().map(|(_, student)| student).collect();
+    let is_stored = |student: &StudentId| facts.stored.binary_search_by(|stored| stored.id.cmp(student)).is_ok();
+    let is_fit = |student: &StudentId| !candidates.contains(student) && is_stored(student);
+    let mut controls = Vec::new();
+    for (pull, side) in facts.pulls.iter().zip(sides) {
+        let connection = pull.pull.connection;
+        let wanted = found.candidates.iter().any(|(number, _)| *number == connection.0);
+        if let (true, Some(board), Some(assembler)) = (wanted, &pull.board, &side.assembler) {
+            controls.extend(recheck::choose_controls(connection, board, assembler, is_fit));
+        }
+    }
+    controls
 }
 
 pub(super) fn schools(sides: &[Side<'_>]) -> Vec<School> {

@@ -13,7 +13,7 @@ use super::{PlanFacts, ids::Renamed};
 use crate::{
     diff::Differences,
     hold::{self, Before, Changes, HoldReason, Stop},
-    recheck::Candidates,
+    recheck::{Candidates, Control},
 };
 
 /// What becomes of the run, and the candidates that an approval would have to look at first.
@@ -21,6 +21,7 @@ pub(super) fn verdict(
     facts: &PlanFacts,
     found: &Differences,
     renamed: Renamed,
+    controls: Vec<Control>,
 ) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
@@ -30,7 +31,7 @@ pub(super) fn verdict(
     // A plan for another date can never be approved, so nobody will ever be taken out by it.
     let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
     if look_first {
-        let candidates = candidates(found).encode()?;
+        let candidates = candidates(found, controls).encode()?;
         return Ok(
             if renamed.reasons().next().is_none()
                 && hold::judge_limits(before, changes, &facts.district.hold).is_empty()
@@ -62,10 +63,10 @@ fn before(stored: &[StoredStudent]) -> Before {
     Before { stored: stored.len() as u64, attending: attending as u64 }
 }
 
-fn candidates(found: &Differences) -> Candidates {
+fn candidates(found: &Differences, controls: Vec<Control>) -> Candidates {
     let mut students = found.candidates.clone();
     students.sort_by(|a, b| a.1.cmp(&b.1));
-    Candidates { students, removed: found.counts.removed, changed: found.counts.changed }
+    Candidates { students, removed: found.counts.removed, changed: found.counts.changed, controls }
 }
 
 /// Whether an approval of the first plan covers what came out of the second look.

@@ -25,6 +25,8 @@ impl Listing {
             last_digest: None,
             waits: 0,
             aside: false,
+            hollow: std::collections::BTreeSet::new(),
+            told_end: None,
         }
     }
 
@@ -103,6 +105,7 @@ impl Listing {
         self.again.clear();
         self.cursor = None;
         self.last_digest = None;
+        self.hollow.clear();
     }
 
     /// Notes what `page` tells.
@@ -112,10 +115,15 @@ impl Listing {
         if self.progress == Progress::Opening {
             self.open(facts);
         }
-        if facts.past_end {
-            self.note_end((page - 1).max(1));
+        if facts.rows > 0 {
+            self.hollow.remove(&page);
+        }
+        if facts.hollow {
+            self.note_hollow(page);
+        } else if facts.past_end {
+            self.tell_end((page - 1).max(1));
         } else if facts.last {
-            self.note_end(page);
+            self.tell_end(page);
         }
         if !self.random_access {
             self.cursor.clone_from(&facts.cursor);
@@ -142,6 +150,35 @@ impl Listing {
             self.expected_pages = before.last_page;
             self.expected_page_size = before.page_size;
         }
+    }
+
+    fn tell_end(&mut self, page: u32) {
+        self.told_end = Some(self.told_end.map_or(page, |known| known.min(page)));
+        self.note_end(page);
+    }
+
+    /// The page behind decides: where it is as empty, this is how the source ends; where it holds rows, they are not to be lost.
+    fn note_hollow(&mut self, page: u32) {
+        self.hollow.insert(page);
+        for first in [page.saturating_sub(1), page] {
+            if self.hollow.contains(&first) && self.hollow.contains(&(first + 1)) {
+                self.note_end(first.saturating_sub(1).max(1));
+            }
+        }
+    }
+
+    /// An empty page that announced more and is no end: there are rows behind it, or an end was told behind it.
+    /// [`Listing::hollow_end`] tells of the others.
+    pub fn hole(&self) -> Option<u32> {
+        let last = self.last_page?;
+        let inside = self.hollow.iter().copied().find(|page| *page < last);
+        inside.or_else(|| self.hollow_end().filter(|_| self.told_end.is_some()))
+    }
+
+    /// The empty page, announcing more, by which alone it ended.
+    pub fn hollow_end(&self) -> Option<u32> {
+        let last = self.last_page.filter(|last| self.told_end != Some(*last))?;
+        self.hollow.iter().copied().find(|page| *page > last || last == 1)
     }
 
     /// The end is the lowest page that announces one.

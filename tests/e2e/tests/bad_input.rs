@@ -37,6 +37,12 @@ fn empty(object: &str) -> Quirks {
     paging(PagingQuirks { empty: vec![object.to_owned()], ..PagingQuirks::default() })
 }
 
+/// Page 1, so that nothing tells the page size either.
+fn hole(object: &str) -> Quirks {
+    let hollow = vec![ObjectPage { object: object.to_owned(), page: 1 }];
+    paging(PagingQuirks { hollow, ..PagingQuirks::default() })
+}
+
 fn drift(removed: usize, inserted: usize) -> Quirks {
     let drift = ["Student", "EntryWithdrawal", "StudentEntityYear"];
     let drift = drift.map(|object| Drift { object: object.to_owned(), after_page: 1, removed, inserted }).to_vec();
@@ -161,6 +167,15 @@ async fn listings_that_shrink_or_repeat_take_nobody_out() {
         Case { retold: true, ..case("rows that go while paging", ENDED_WELL, &[], drift(7, 0)) },
         case("rows that come while paging", ENDED_WELL, &[], drift(0, 7)),
         case("a total that disagrees", &["partial"], &["total"], paging(total)),
+        // What is behind the empty page came in, and was not ended.
+        case("a hole in the phones", &["partial"], &["NamePhone", "page 1 holds nothing, and announces more"], hole("NamePhone")),
+        case("a hole in the students", &["partial"], &["Student/Student", "page 1 holds nothing"], hole("Student")),
+        case(
+            "next links for ever",
+            &["succeeded"],
+            &[],
+            paging(PagingQuirks { next: NextStyle::Always, ..PagingQuirks::default() }),
+        ),
         case(
             "no next links",
             &["succeeded"],

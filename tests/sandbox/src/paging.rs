@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::quirks::{NextStyle, PagingQuirks};
+use crate::quirks::{NextStyle, ObjectPage, PagingQuirks};
 
 /// A page asked for.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +38,13 @@ pub(crate) fn window(call: &PageCall<'_>, rows: usize, quirks: &PagingQuirks) ->
     let listing = if is_emptied(call, quirks) { 0 } else { rows };
     let begin = shifted(call, page, (page as usize - 1).saturating_mul(size), quirks).min(listing);
     let end = begin.saturating_add(size).min(listing);
-    let has_more = end < listing || (quirks.next_after_full_page && end - begin == size);
+    let always = quirks.next == NextStyle::Always;
+    let has_more = always || end < listing || (quirks.next_after_full_page && end - begin == size);
     let next_page = if repeated.is_some() { Some(page) } else { has_more.then(|| call.page.saturating_add(1)) };
+    let is_hollow = |hollow: &ObjectPage| hollow.object.eq_ignore_ascii_case(call.object) && hollow.page == call.page;
+    let hollow = end < listing && quirks.hollow.iter().any(is_hollow);
     Window {
-        rows: begin..end,
+        rows: if hollow { begin..begin } else { begin..end },
         next: next(call, next_page, size, quirks),
         has_next_key: quirks.next != NextStyle::Absent,
     }
@@ -68,7 +71,7 @@ fn next(call: &PageCall<'_>, page: Option<u64>, size: usize, quirks: &PagingQuir
     let path = |page: u64| format!("{}/{page}/{size}", call.path);
     match &quirks.next {
         NextStyle::Absent => None,
-        NextStyle::Path => page.map(path),
+        NextStyle::Path | NextStyle::Always => page.map(path),
         NextStyle::PathWithQuery => page.map(|page| format!("{}?{}", path(page), call.query)),
         NextStyle::SelfOnLast => Some(path(page.unwrap_or(call.page))),
         NextStyle::Origin(origin) => page.map(|page| format!("{}{}", origin.trim_end_matches('/'), path(page))),
@@ -78,7 +81,7 @@ fn next(call: &PageCall<'_>, page: Option<u64>, size: usize, quirks: &PagingQuir
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quirks::{Drift, ObjectPage};
+    use crate::quirks::Drift;
 
     const CALL: PageCall<'static> =
         PageCall { object: "Student", page: 2, size: 10, path: "/Custom/1/Student/Student", query: "a=b" };
@@ -136,6 +139,21 @@ mod tests {
         assert_eq!(foreign.next.as_deref(), Some("http://198.51.100.7/Custom/1/Student/Student/2/10"));
         let own = PagingQuirks { next: NextStyle::SelfOnLast, ..PagingQuirks::default() };
         assert_eq!(window(&at(3), 25, &own).next.as_deref(), Some("/Custom/1/Student/Student/3/10"));
+    }
+
+    #[test]
+    fn a_hollow_page_leads_on_where_there_is_more() {
+        let hollow = |page| vec![ObjectPage { object: "student".into(), page }];
+        let quirks = PagingQuirks { hollow: hollow(2), ..PagingQuirks::default() };
+        let page = window(&at(2), 25, &quirks);
+        assert_eq!((page.rows, page.next.as_deref()), (10..10, Some("/Custom/1/Student/Student/3/10")));
+        assert_eq!(window(&at(3), 25, &quirks).rows, 20..25);
+        let last = PagingQuirks { hollow: hollow(3), ..PagingQuirks::default() };
+        assert_eq!(window(&at(3), 25, &last).rows, 20..25);
+        let always = PagingQuirks { next: NextStyle::Always, ..PagingQuirks::default() };
+        for page in [3, 4, 5] {
+            assert!(window(&at(page), 25, &always).next.is_some_and(|next| next.ends_with(&format!("/{}/10", page + 1))));
+        }
     }
 
     #[test]

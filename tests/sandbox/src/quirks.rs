@@ -174,6 +174,8 @@ pub struct PagingQuirks {
     pub empty: Vec<String>,
     /// From this page on, the same page is served for ever.
     pub repeat: Vec<ObjectPage>,
+    /// Pages that come without rows, and announce the one behind them.
+    pub hollow: Vec<ObjectPage>,
     /// How `Paging.Next` is given.
     pub next: NextStyle,
     /// A full last page still announces a next one, which is then empty.
@@ -215,6 +217,8 @@ pub enum NextStyle {
     Absent,
     /// As `Path`, but the last page points to itself.
     SelfOnLast,
+    /// As `Path`, but the last page too, and whatever is behind it, announces another.
+    Always,
     /// An absolute URL on this origin, which no client may follow.
     Origin(String),
 }

@@ -51,6 +51,8 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
         Next::Cursor(url) => Some(url.to_string()),
         _ => None,
     };
+    // Empty, and leads on: the page behind decides, as it does where a server always announces more.
+    let hollow = rows == 0 && matches!(next, Next::Counted | Next::Cursor(_));
     Ok(PageFacts {
         rows,
         last: rows > 0
@@ -59,11 +61,12 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
                 Next::None => reached,
                 Next::Untold => asked.page > 1 && !full && reached,
             },
-        past_end: rows == 0,
+        past_end: rows == 0 && !hollow,
         total,
         random_access: full && cursor.is_none(),
         cursor,
         digest: Some(digest),
+        hollow,
     })
 }
 
@@ -107,8 +110,14 @@ fn next_of(asked: Asked<'_>, rows: u32, reply: &Reply) -> Result<Next, SisError>
         return Err(elsewhere());
     }
     let offset = url.query_pairs().find(|(name, _)| name == "offset");
-    let counted = offset.is_some_and(|(_, value)| value.parse() == Ok(asked.offset + u64::from(rows)));
-    Ok(if counted { Next::Counted } else { Next::Cursor(url) })
+    let offset = offset.and_then(|(_, value)| value.parse::<u64>().ok());
+    // An empty page leads on by as many rows as were asked for; to itself is nowhere.
+    let next = asked.offset + u64::from(if rows == 0 { asked.size } else { rows });
+    Ok(match offset {
+        Some(offset) if offset == next => Next::Counted,
+        Some(offset) if rows == 0 && offset == asked.offset => Next::None,
+        _ => Next::Cursor(url),
+    })
 }
 
 /// The target of a relation in a `Link` header (RFC 8288): `<url>; rel="next", …`.
@@ -179,7 +188,11 @@ mod tests {
             (1, 2, None, Some(first.clone()), (true, false)),
             (1, 1, Some("1"), Some(first.clone()), (true, false)),
             (1, 2, Some("5"), Some(first.clone()), (false, false)),
-            (2, 0, Some("5"), Some(next(4)), (false, true)),
+            // Empty, and leads on, or only to itself.
+            (2, 0, Some("5"), Some(next(4)), (false, false)),
+            (2, 0, None, Some("</v1p2/users?after=xyz>; rel=next".to_owned()), (false, false)),
+            (2, 0, Some("5"), Some(next(2)), (false, true)),
+            (2, 0, None, Some(first.clone()), (false, true)),
             (2, 2, None, Some("</v1p2/users?offset=0>; rel=\"prev\"".to_owned()), (true, false)),
             (1, 2, None, Some("</v1p2/users?offset=0>; rel=last".to_owned()), (true, false)),
             // A header that says nothing of pages is none.
@@ -193,7 +206,7 @@ mod tests {
         for (page, rows, total, link, expected) in cases {
             let facts = read(page, rows, total, link.as_deref()).unwrap();
             assert_eq!((facts.last, facts.past_end), expected, "page {page}, {rows} rows, {total:?}, {link:?}");
-            assert_eq!(facts.rows as usize, rows);
+            assert_eq!((facts.rows as usize, facts.hollow), (rows, rows == 0 && !facts.past_end));
         }
     }
 

@@ -3,7 +3,8 @@
 //! A listing ends where `Paging.Next` is empty, leads to the same page or an earlier one, or where a page holds nothing
 //! (wire/skyward.md A2). Two of these are looked at twice, since half a listing must not look like a whole one: a full
 //! page whose `Next` leads back may be a server that serves one page for ever, and a first page without any `Next` may be
-//! a server that never sends it. There the page behind decides: empty, or the same rows again.
+//! a server that never sends it. There the page behind decides: empty, or the same rows again. So it does behind an empty page
+//! whose `Next` leads on: a server that always announces more shows nothing there either, and what else is there is not to be lost.
 
 use rollcall_store::board::PageFacts;
 use serde::Deserialize;
@@ -42,6 +43,7 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
     let paging = envelope.paging.unwrap_or_default();
     let more = next_of(asked, &paging)?;
     let full = rows >= asked.size;
+    let hollow = rows == 0 && more == More::Yes;
     Ok(PageFacts {
         rows,
         last: match more {
@@ -50,11 +52,12 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
             More::Back => !full,
             More::Untold => asked.page > 1 && !full,
         },
-        past_end: rows == 0,
+        past_end: rows == 0 && !hollow,
         total: total_of(&paging),
         random_access: full,
         cursor: None,
         digest: Some(digest),
+        hollow,
     })
 }
 
@@ -148,12 +151,16 @@ mod tests {
             (2, r#""Next":0"#, 1, (true, false)),
             (2, "", 1, (true, false)),
             (2, "", 0, (true, true)),
-            (2, r#""Next":"/Custom/1/M/O/3/2""#, 0, (false, true)),
+            (2, r#""Next":"/Custom/1/M/O/2/2""#, 0, (true, true)),
+            (2, r#""Next":null"#, 0, (true, true)),
+            // Empty, and leads on.
+            (2, r#""Next":"/Custom/1/M/O/3/2""#, 0, (false, false)),
+            (1, r#""Next":"/Custom/1/M/O/2/2""#, 0, (false, false)),
         ];
         for (number, next, rows, expected) in cases {
             let facts = read(number, 2, &page(next, rows)).unwrap();
             assert_eq!((facts.last, facts.past_end), expected, "page {number}, {next:?}, {rows} rows");
-            assert_eq!(facts.rows, rows as u32);
+            assert_eq!((facts.rows, facts.hollow), (rows as u32, rows == 0 && expected == (false, false)));
         }
     }
 

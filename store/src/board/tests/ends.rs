@@ -135,6 +135,46 @@ fn an_empty_listing_has_one_page() {
     assert_eq!(board.extent(), Extent::from([(ListingNo(0), 1)]));
 }
 
+fn hollow() -> PageFacts {
+    PageFacts { hollow: true, ..more(0) }
+}
+
+/// Plays the pages of one listing to its end, one lane alone. What came of it: the last page, the hole, the end by empty pages.
+fn played(pages: &[PageFacts]) -> (Option<u32>, Option<u32>, Option<u32>) {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    for (now, facts) in (1..).zip(pages) {
+        let generation = board.lanes[0].generation;
+        board.page_done(0, generation, facts, at(now)).unwrap();
+    }
+    let listing = &board.listings[0];
+    assert_eq!(listing.progress, Progress::Fetched, "{listing:?}");
+    (listing.last_page, listing.hole(), listing.hollow_end())
+}
+
+#[test]
+fn an_empty_page_that_announces_more_is_looked_behind() {
+    assert_eq!(played(&[more(10), more(10), hollow(), hollow()]), (Some(2), None, Some(3)), "it always announces more");
+    assert_eq!(played(&[hollow(), hollow()]), (Some(1), None, Some(1)), "nothing at all");
+    assert_eq!(played(&[more(10), hollow(), last(10)]), (Some(3), Some(2), None), "rows behind it");
+    assert_eq!(played(&[more(10), hollow(), more(10), hollow(), hollow()]), (Some(3), Some(2), Some(4)));
+    assert_eq!(played(&[more(10), hollow(), past_end()]), (Some(2), None, None), "an end behind it");
+    assert_eq!(played(&[more(10), past_end()]), (Some(1), None, None));
+}
+
+#[test]
+fn an_end_told_behind_empty_pages_tells_of_a_hole() {
+    let mut board = board(1, 1);
+    board.deal(at(0));
+    let listing = &mut board.listings[0];
+    let pages = [(1, more(10)), (6, last(10)), (3, hollow()), (4, hollow())];
+    pages.iter().for_each(|(page, facts)| listing.absorb(*page, facts));
+    assert_eq!((listing.last_page, listing.told_end, listing.hole()), (Some(2), Some(6), Some(3)));
+    // Fetched again, it held rows after all.
+    listing.absorb(3, &more(10));
+    assert_eq!(listing.hollow, [4].into());
+}
+
 #[test]
 fn a_repeated_page_fails_the_listing() {
     let mut board = board(1, 1);

@@ -17,6 +17,8 @@ struct World {
     announces: bool,
     /// Asking beyond the end is an error.
     strict: bool,
+    /// What is empty announces more all the same.
+    eager: bool,
 }
 
 impl World {
@@ -27,7 +29,8 @@ impl World {
         Ok(PageFacts {
             rows: if page > self.pages { 0 } else { 10 },
             last: self.announces && page == self.pages,
-            past_end: page > self.pages,
+            past_end: page > self.pages && !self.eager,
+            hollow: page > self.pages && self.eager,
             total: self.total,
             random_access: self.random_access,
             cursor: None,
@@ -37,13 +40,14 @@ impl World {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    (1_u32..30, prop::option::of(-15_i64..15), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(pages, off_by, random_access, announces, strict)| World {
+    (1_u32..30, prop::option::of(-15_i64..15), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(pages, off_by, random_access, announces, strict, eager)| World {
             pages,
             total: off_by.map(|off| (i64::from(pages) * 10 + off).max(0)),
             random_access,
             announces,
             strict,
+            eager,
         },
     )
 }
