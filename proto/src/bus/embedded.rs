@@ -309,6 +309,7 @@ mod tests {
         let depths = bus.depths().await.unwrap();
         let depth = depths.iter().find(|depth| depth.queue == Queue::Write).unwrap();
         assert_eq!((depth.waiting, depth.parked), (1, 0));
-        assert_eq!(next(&mut subscription).await.message.unwrap().district.as_str(), "kept-isd");
+        let left = next(&mut subscription).await.label.district.unwrap();
+        assert_eq!(left.as_str(), "kept-isd");
     }
 }
