@@ -78,7 +78,9 @@ pub async fn accept(
         let names: BTreeSet<String> = empty.into_iter().map(|empty| empty.name).collect();
         return Ok(Err(NotEmpty { resource: resource.clone(), empty: names.into_iter().collect() }));
     }
-    for Empty { connection, name, .. } in empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given))) {
+    for Empty { connection, name, .. } in
+        empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given)))
+    {
         context.store.accept_empty(&run.district, *connection, name, actor, context.clock.now()).await?;
     }
     if !matches!(run.stage, Stage::Held | Stage::Closed) {
@@ -100,7 +102,8 @@ async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<Empty>,
             empty.extend(empty_of(&board, pull.connection, &pages));
         }
         let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
-        let named = |name: &str| Empty { connection: pull.connection, name: name.to_owned(), resource: name.to_owned() };
+        let named =
+            |name: &str| Empty { connection: pull.connection, name: name.to_owned(), resource: name.to_owned() };
         empty.extend(empty_facets(run, &baseline).map(named));
         empty.extend(untold_fields(run, &baseline).map(named));
     }
@@ -127,9 +130,8 @@ fn empty_of(board: &Board, connection: ConnectionNo, pages: &[PageRow]) -> Vec<E
     let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
     let numbered = (0_u32..).map(ListingNo).zip(board.listings.iter().take(first));
     let whole: Vec<_> = numbered.filter(|(_, listing)| listing.ask.is_whole() && !listing.aside).collect();
-    let own = |number: ListingNo| {
-        pages.iter().filter(move |page| page.connection == connection && page.listing == number)
-    };
+    let own =
+        |number: ListingNo| pages.iter().filter(move |page| page.connection == connection && page.listing == number);
     let holds = |name: &str| {
         let mut same = whole.iter().filter(|(_, listing)| judged_name(listing) == name);
         same.any(|(number, _)| own(*number).any(|page| page.rows > 0))
@@ -138,8 +140,10 @@ fn empty_of(board: &Board, connection: ConnectionNo, pages: &[PageRow]) -> Vec<E
     let is_empty = |(number, listing): &&(ListingNo, &Listing)| {
         listing.progress == Progress::Fetched && own(*number).all(|page| page.rows == 0 && page.error.is_none())
     };
-    let named = |(_, listing): &(ListingNo, &Listing)| {
-        Empty { connection, name: judged_name(listing), resource: listing.ask.resource.clone() }
+    let named = |(_, listing): &(ListingNo, &Listing)| Empty {
+        connection,
+        name: judged_name(listing),
+        resource: listing.ask.resource.clone(),
     };
     whole.iter().filter(is_empty).map(named).filter(|empty| !holds(&empty.name)).collect()
 }

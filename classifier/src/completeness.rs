@@ -391,12 +391,7 @@ fn first_look(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
     numbered.filter(|(_, listing)| !listing.aside).map(|(index, listing)| (ListingNo(index as u32), listing))
 }
 
-fn judge_listing(
-    judged: &mut Completeness,
-    board: &Board,
-    (no, listing): (ListingNo, &Listing),
-    pages: &[&PageRow],
-) {
+fn judge_listing(judged: &mut Completeness, board: &Board, (no, listing): (ListingNo, &Listing), pages: &[&PageRow]) {
     let rows: i64 = pages.iter().map(|page| page.rows).sum();
     let resource = &listing.ask.resource;
     *judged.rows.entry(resource.clone()).or_default() += rows;

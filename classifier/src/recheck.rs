@@ -274,7 +274,8 @@ mod tests {
         assert_eq!(candidates.controls(ConnectionNo(1), spell), [(ListingNo(3), vec!["13".to_owned()])].into());
         assert!(candidates.controls(ConnectionNo(0), spell).is_empty());
         // As a version before kept them.
-        let before = rmp_serde::to_vec_named(&Before { students: &candidates.students, removed: 2, changed: 0 }).unwrap();
+        let before =
+            rmp_serde::to_vec_named(&Before { students: &candidates.students, removed: 2, changed: 0 }).unwrap();
         assert_eq!(Candidates::decode(&before).unwrap(), Candidates { controls: Vec::new(), ..candidates });
     }
 
@@ -318,11 +319,19 @@ mod tests {
         board.lay_under(Ask { stored: Some(RunId(uuid::Uuid::nil())), ..ask("Student/Student", None) }, 1);
         let ids = ["7".to_owned()];
         let years = |asks: Vec<Ask>| asks.into_iter().map(|ask| ask.school_year).collect::<Vec<_>>();
-        assert_eq!(years(asks(&board, &ids, &BTreeMap::new())), [Some("9".to_owned())], "neither failed, nor set aside, nor stored");
+        assert_eq!(
+            years(asks(&board, &ids, &BTreeMap::new())),
+            [Some("9".to_owned())],
+            "neither failed, nor set aside, nor stored"
+        );
         let again = asks(&board, &ids, &BTreeMap::new());
         assert!(board.add_recheck(again.clone()));
         board.listings.iter_mut().for_each(|listing| listing.progress = Progress::Fetched);
-        assert_eq!(asks(&board, &ids, &BTreeMap::new()).len(), again.len() + 1, "the second look is not looked at again");
+        assert_eq!(
+            asks(&board, &ids, &BTreeMap::new()).len(),
+            again.len() + 1,
+            "the second look is not looked at again"
+        );
         assert!(asks(&board, &[], &BTreeMap::new()).is_empty());
     }
 

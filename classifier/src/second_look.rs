@@ -33,7 +33,9 @@ pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) 
         let spell = |id: &StudentId| given.get(id).cloned().or_else(|| Some(id.0.strip_prefix(prefix)?.to_owned()));
         let students = candidates.students.iter().filter(|(number, _)| *number == connection.0);
         let ids: Vec<String> = students.filter_map(|(_, id)| spell(id)).collect();
-        if let Some(moves) = add_listings(context, run, connection, &ids, &candidates.controls(connection, spell)).await? {
+        if let Some(moves) =
+            add_listings(context, run, connection, &ids, &candidates.controls(connection, spell)).await?
+        {
             begun = true;
             publish_lanes(context, run, connection, &moves, cause).await?;
         }
@@ -51,7 +53,8 @@ async fn as_given(
 ) -> Result<BTreeMap<StudentId, String>, ClassifierError> {
     let controls = candidates.controls.iter().map(|control| (control.connection, &control.student));
     let all = candidates.students.iter().map(|(number, id)| (*number, id)).chain(controls);
-    let students: Vec<StudentId> = all.filter(|(number, _)| *number == connection.0).map(|(_, id)| id.clone()).collect();
+    let students: Vec<StudentId> =
+        all.filter(|(number, _)| *number == connection.0).map(|(_, id)| id.clone()).collect();
     Ok(context.store.sis_ids(run.0, &students).await?)
 }
 

@@ -58,7 +58,15 @@ impl Defect {
 
     /// Something could not be had, as opposed to had in another way than it should be.
     pub(super) const fn is_gap(&self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Unfinished | Self::Missing(_) | Self::Refused(..) | Self::Undecoded(..) | Self::Hollow(_))
+        matches!(
+            self,
+            Self::Failed(_)
+                | Self::Unfinished
+                | Self::Missing(_)
+                | Self::Refused(..)
+                | Self::Undecoded(..)
+                | Self::Hollow(_)
+        )
     }
 
     /// What is wrong.
@@ -82,7 +90,9 @@ impl Defect {
     pub(super) const fn mend(&self) -> &'static str {
         match self {
             Self::Failed(_) | Self::Refused(..) => "run `rollcall district test` to see the SIS's answer",
-            Self::Unfinished | Self::Missing(_) | Self::Hollow(_) => "run again, or `rollcall runs replay RUN --from fetch`",
+            Self::Unfinished | Self::Missing(_) | Self::Hollow(_) => {
+                "run again, or `rollcall runs replay RUN --from fetch`"
+            }
             Self::Undecoded(..) => {
                 "see `rollcall queues parked collect`; then `rollcall runs replay RUN --from collect`"
             }

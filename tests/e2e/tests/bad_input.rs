@@ -168,7 +168,12 @@ async fn listings_that_shrink_or_repeat_take_nobody_out() {
         case("rows that come while paging", ENDED_WELL, &[], drift(0, 7)),
         case("a total that disagrees", &["partial"], &["total"], paging(total)),
         // What is behind the empty page came in, and was not ended.
-        case("a hole in the phones", &["partial"], &["NamePhone", "page 1 holds nothing, and announces more"], hole("NamePhone")),
+        case(
+            "a hole in the phones",
+            &["partial"],
+            &["NamePhone", "page 1 holds nothing, and announces more"],
+            hole("NamePhone"),
+        ),
         case("a hole in the students", &["partial"], &["Student/Student", "page 1 holds nothing"], hole("Student")),
         case(
             "next links for ever",

@@ -152,7 +152,9 @@ mod tests {
         assert_eq!(window(&at(3), 25, &last).rows, 20..25);
         let always = PagingQuirks { next: NextStyle::Always, ..PagingQuirks::default() };
         for page in [3, 4, 5] {
-            assert!(window(&at(page), 25, &always).next.is_some_and(|next| next.ends_with(&format!("/{}/10", page + 1))));
+            assert!(
+                window(&at(page), 25, &always).next.is_some_and(|next| next.ends_with(&format!("/{}/10", page + 1)))
+            );
         }
     }
 
