@@ -155,7 +155,7 @@ async fn registrations_of_before_are_of_the_source_that_is_clear(f: Fixture) {
             f.store.register_platform(&new, "test").await.unwrap().unwrap();
         }
     }
-    let undone = "DELETE FROM _sqlx_migrations WHERE version = 56 AND $1 <> ''";
+    let undone = "DELETE FROM _sqlx_migrations WHERE version = 57 AND $1 <> ''";
     change(&f, &"a".parse().unwrap(), undone).await;
     f.migrate_again().await;
     for (id, connections, _, expected) in cases {

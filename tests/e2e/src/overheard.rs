@@ -40,7 +40,7 @@ pub struct Overheard {
 /// Each text once.
 #[derive(Debug, Default)]
 struct Texts {
-    texts: BTreeSet<String>,
+    once: BTreeSet<String>,
     bytes: usize,
     spans: u64,
 }
@@ -80,7 +80,7 @@ impl Overheard {
     /// All of it, by place.
     pub fn texts(&self) -> Vec<(String, String)> {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = spans.texts.iter().fold(String::with_capacity(spans.bytes), |all, text| all + text + "\n");
+        let lines = spans.once.iter().fold(String::with_capacity(spans.bytes), |all, text| all + text + "\n");
         std::iter::once(("spans".to_owned(), lines)).chain(self.metrics.iter().cloned()).collect()
     }
 
@@ -137,7 +137,7 @@ impl Texts {
             return;
         }
         let length = text.len() + 1;
-        if self.texts.insert(text) {
+        if self.once.insert(text) {
             self.bytes += length;
         }
     }
@@ -165,7 +165,7 @@ mod tests {
         let mut kept = Texts::default();
         kept.span(span.clone());
         kept.span(span);
-        let texts: Vec<&str> = kept.texts.iter().map(String::as_str).collect();
+        let texts: Vec<&str> = kept.once.iter().map(String::as_str).collect();
         assert_eq!(texts, ["attribute", "event", "key", "name", "of the event", "why"]);
         assert_eq!(kept.spans, 2);
     }

@@ -112,6 +112,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/claim the asking for flags",
     "publish/flag.sync",
     "publish/flag.push",
+    // What metrics tell of runs and districts, every fifteen seconds.
+    "commit/count runs and parked students",
     // A page that could not be had, a second look.
     "commit/change a board",
     // Only where the work outlasts a third of the lease.

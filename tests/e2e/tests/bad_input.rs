@@ -169,10 +169,10 @@ async fn listings_that_shrink_or_repeat_take_nobody_out() {
         case("a total that disagrees", &["partial"], &["total"], paging(total)),
         // What is behind the empty page came in, and was not ended.
         case(
-            "a hole in the phones",
+            "a hole in the guardians",
             &["partial"],
-            &["NamePhone", "page 1 holds nothing, and announces more"],
-            hole("NamePhone"),
+            &["StudentGuardian", "page 1 holds nothing, and announces more"],
+            hole("StudentGuardian"),
         ),
         case("a hole in the students", &["partial"], &["Student/Student", "page 1 holds nothing"], hole("Student")),
         case(

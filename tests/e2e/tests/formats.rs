@@ -110,7 +110,7 @@ async fn every_listing_of_documents_and_flags_comes_as_table_json_and_csv() {
     let (good, bad) = (sheet(&student), sheet("nobody"));
     house.rollcall(&[&of_district(&["documents", "import"])[..], &[good.as_str()]].concat()).await.expect_code(0);
 
-    let registration = "registration,issuer,client_id,deployments,auth_url,jwks_url,student,program,user,staff,login_url,\
+    let registration = "registration,issuer,client_id,deployments,auth_url,jwks_url,student,program,user,connection,staff,login_url,\
                         launch_url,tool_jwks_url";
     let document = "document_id,student_id,program,kind,status,start,end,file,version,updated";
     let view = "at,student_id,program,document_id,user,platform,outcome";

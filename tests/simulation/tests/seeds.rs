@@ -1,4 +1,4 @@
-//! Nights with all faults on: two seeds every day, thousands of nights with `./test --full`, and the seeds that once
+//! Nights with all faults on: the same two seeds every day, thousands of nights with `./test --full`, and the seeds that once
 //! found something, always.
 //!
 //! A seed alone, with the product's own log (`RUST_LOG=debug`) where that helps:
@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 /// Seeds that found something, each with what it was.
 const KEPT: &str = include_str!("kept-seeds.txt");
 
-/// First seed of each day's.
+/// First of the seeds.
 const FIRST: u64 = 1_000;
 
 #[expect(clippy::disallowed_methods, reason = "how a person asks for one seed")]

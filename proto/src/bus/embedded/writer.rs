@@ -264,7 +264,7 @@ impl Op {
                 wakers.wake(queue);
                 drop(reply.send(result.map(drop)));
             }
-            Self::Park { reply, .. } => drop(reply.send(result.map(drop))),
+            Self::Park { reply, .. } | Self::Scrub { reply } => drop(reply.send(result.map(drop))),
             Self::Release { queue, .. } => wakers.wake(queue),
             Self::Extend { .. } => {}
             Self::Recover { reply } => {
@@ -277,7 +277,6 @@ impl Op {
             }
             Self::Discard { reply, .. } => drop(reply.send(result.map(Outcome::discarded))),
             Self::Purge { reply, .. } | Self::Forget { reply, .. } => drop(reply.send(result.map(Outcome::count))),
-            Self::Scrub { reply } => drop(reply.send(result.map(drop))),
         }
     }
 }
