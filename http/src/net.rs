@@ -229,7 +229,7 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         body.shrink_to_fit();
-        let taken = self.room.as_ref().map(|room| room.taken(taking, body.len())).unwrap_or_default();
+        let taken = taking.ended(body.len());
         Ok((body.into(), taken))
     }
 }
