@@ -102,8 +102,8 @@ pub async fn tick(context: &Context) -> Result<Looked, ClassifierError> {
             }
             Err(ClassifierError::Bus(error)) if error.is_transient() => return Err(error.into()),
             Err(error) => {
-                let passes = error.is_transient();
-                passed.note((&open.district, Some(open.run)), error, passes)?;
+                let is_transient = error.is_transient();
+                passed.note((&open.district, Some(open.run)), error, is_transient)?;
             }
         }
     }

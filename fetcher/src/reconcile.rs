@@ -89,8 +89,8 @@ impl Reconciler {
                 Ok(()) => passed.looked_after(),
                 Err(FetchError::Bus(error)) if error.is_transient() => return Err(error.into()),
                 Err(error) => {
-                    let passes = error.is_transient();
-                    passed.note((&run.district, Some(run.run)), error, passes)?;
+                    let is_transient = error.is_transient();
+                    passed.note((&run.district, Some(run.run)), error, is_transient)?;
                 }
             }
         }

@@ -50,9 +50,9 @@ pub async fn tick(store: &Store, clock: &dyn Clock) -> Result<Vec<Run>, StoreErr
                 made.extend(run);
             }
             Err(error) => {
-                let passes = error.is_transient();
+                let is_transient = error.is_transient();
                 // Those made so far are begun in any case.
-                if passed.note((&district.district, None), error, passes).is_err() {
+                if passed.note((&district.district, None), error, is_transient).is_err() {
                     break;
                 }
             }

@@ -73,7 +73,7 @@ impl FlagHandler {
         let until = Instant::now() + self.context.config.unit;
         let mut left = work.compare_what_is_due(message, until).await?
             || work.push(worker, until).await?
-            || work.take_over(worker, until).await?;
+            || Box::pin(work.take_over(worker, until)).await?;
         // Last: Campus may refuse one program's flags for long, and everything else is not to wait for it.
         let asked = work.compare_asked(message, until).await?;
         if asked.compared {

@@ -70,8 +70,8 @@ pub async fn tick(context: &Context) -> Result<Looked, FlagError> {
             }
             Err(FlagError::Bus(error)) if error.is_transient() => return Err(error.into()),
             Err(error) => {
-                let passes = error.is_transient();
-                passed.note((&work.district, None), error, passes)?;
+                let is_transient = error.is_transient();
+                passed.note((&work.district, None), error, is_transient)?;
             }
         }
     }

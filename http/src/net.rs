@@ -145,14 +145,18 @@ impl Http {
 
     /// Sends a request and reads its answer, whatever its status; spans and metrics tell what it was for.
     pub async fn send_for(&self, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
-        let spare = self.room.as_ref().and_then(|_| request.try_clone());
-        let first = self.send_in(purpose, request, Taking::default()).await;
-        match (first, spare, &self.room) {
-            (Err(error @ SisError::NoRoom { .. }), Some(request), Some(room)) => {
+        let Some(room) = &self.room else { return self.send_in(purpose, request, Taking::default()).await };
+        Box::pin(self.send_by_room(room, purpose, request)).await
+    }
+
+    async fn send_by_room(&self, room: &Room, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
+        let spare = request.try_clone();
+        match (self.send_in(purpose, request, Taking::default()).await, spare) {
+            (Err(error @ SisError::NoRoom { .. }), Some(request)) => {
                 let Some(alone) = room.for_one(self.config.body_limit).await else { return Err(error) };
                 self.send_in(purpose, request, alone).await
             }
-            (first, ..) => first,
+            (first, _) => first,
         }
     }
 
@@ -229,7 +233,7 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         body.shrink_to_fit();
-        let taken = self.room.as_ref().map(|room| room.taken(taking, body.len())).unwrap_or_default();
+        let taken = taking.ended(body.len());
         Ok((body.into(), taken))
     }
 }

@@ -171,8 +171,8 @@ impl<T: std::ops::AddAssign> EachDistrict<T> {
                 self.done += done;
             }
             Err(error) => {
-                let passes = error.is_transient();
-                let error = self.passed.note((district, None), error, passes)?;
+                let is_transient = error.is_transient();
+                let error = self.passed.note((district, None), error, is_transient)?;
                 self.first.get_or_insert(error);
             }
         }

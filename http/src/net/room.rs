@@ -51,7 +51,7 @@ impl Room {
 
     /// Waits for as much as an answer of so many bytes may need. `None`: for too long.
     pub(super) async fn for_one(&self, bytes: u64) -> Option<Taking> {
-        let units = self.units(usize::try_from(bytes).unwrap_or(usize::MAX)).min(self.all);
+        let units = units_of(usize::try_from(bytes).unwrap_or(usize::MAX)).min(self.all);
         let permit = Arc::clone(&self.reading).acquire_many_owned(units);
         let permit = tokio::time::timeout(LONGEST_WAIT, permit).await.ok()?.ok()?;
         Some(Taking { permit: Some(permit), alone: true })
@@ -59,7 +59,7 @@ impl Room {
 
     /// Takes room for a body of so many bytes in all. False: there is too little now.
     pub(super) fn take(&self, taking: &mut Taking, bytes: usize) -> bool {
-        let missing = self.units(bytes).saturating_sub(taking.units());
+        let missing = units_of(bytes).saturating_sub(taking.units());
         if missing == 0 || taking.alone {
             return true;
         }
@@ -70,20 +70,12 @@ impl Room {
         }
         true
     }
+}
 
-    /// The body has come to its end: what it does not need is let go.
-    pub(super) fn taken(&self, mut taking: Taking, bytes: usize) -> Taken {
-        let spare = taking.units().saturating_sub(self.units(bytes));
-        if let Some(permit) = &mut taking.permit {
-            drop(permit.split(spare as usize));
-        }
-        Taken(taking.permit.filter(|permit| permit.num_permits() > 0).map(Arc::new))
-    }
-
-    fn units(&self, bytes: usize) -> u32 {
-        let counted = if bytes > SMALL { bytes.saturating_mul(EACH).div_ceil(UNIT) } else { 0 };
-        u32::try_from(counted).unwrap_or(u32::MAX)
-    }
+/// What a body of so many bytes takes.
+fn units_of(bytes: usize) -> u32 {
+    let counted = if bytes > SMALL { bytes.saturating_mul(EACH).div_ceil(UNIT) } else { 0 };
+    u32::try_from(counted).unwrap_or(u32::MAX)
 }
 
 /// Room that a body takes while it is read.
@@ -95,6 +87,15 @@ pub(super) struct Taking {
 }
 
 impl Taking {
+    /// The body has come to its end, with so many bytes: what it does not need is let go.
+    pub(super) fn ended(mut self, bytes: usize) -> Taken {
+        let spare = self.units().saturating_sub(units_of(bytes));
+        if let Some(permit) = &mut self.permit {
+            drop(permit.split(spare as usize));
+        }
+        Taken(self.permit.filter(|permit| permit.num_permits() > 0).map(Arc::new))
+    }
+
     fn units(&self) -> u32 {
         self.permit.as_ref().map_or(0, |permit| u32::try_from(permit.num_permits()).unwrap_or(u32::MAX))
     }
@@ -125,7 +126,7 @@ mod tests {
         assert!(room.take(&mut one, 2 * MIB) && room.take(&mut one, 3 * MIB));
         let mut other = Taking::default();
         assert!(!room.take(&mut other, 2 * MIB), "6 of 8 MiB are taken");
-        let taken = room.taken(one, 2 * MIB);
+        let taken = one.ended(2 * MIB);
         assert!(taken.is_large() && room.take(&mut other, 2 * MIB));
         drop((taken.clone(), other));
         assert!(!room.take(&mut Taking::default(), 4 * MIB), "a clone is still there");
@@ -139,7 +140,7 @@ mod tests {
         let mut alone = room.for_one(64 * MIB as u64).await.unwrap();
         assert!(room.take(&mut alone, 64 * MIB));
         assert!(!room.take(&mut Taking::default(), MIB));
-        let taken = room.taken(alone, 64 * MIB);
+        let taken = alone.ended(64 * MIB);
         let waits = room.for_one(MIB as u64);
         tokio::pin!(waits);
         assert!(futures_util::poll!(waits.as_mut()).is_pending());
