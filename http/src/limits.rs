@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -27,8 +27,8 @@ const UNNAMED_WAIT: Duration = Duration::from_secs(5);
 /// Failures in a row that open a circuit.
 const FAILURES: u32 = 5;
 
-/// How long a circuit stays open before one request may try.
-const OPEN_FOR: Duration = Duration::from_secs(15);
+/// How long a circuit stays open before one request may try, and how long others wait for what becomes of it.
+pub(crate) const OPEN_FOR: Duration = Duration::from_secs(15);
 
 /// Reads `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3). Never more than [`LONGEST_WAIT`].
 pub fn retry_after(header: Option<&str>, now: DateTime<Utc>) -> Option<Duration> {
@@ -62,17 +62,24 @@ pub struct Circuit {
     open_until: Option<DateTime<Utc>>,
 }
 
+/// How a request may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// As it is.
+    Free,
+    /// An open circuit's time is over: one request tries, and the others wait for what becomes of it ([`Circuits::trial`]). Turned
+    /// away, they would take the one that tries with them, where two questions are asked at once and both are needed: the
+    /// host would stay shut for ever.
+    Trial,
+}
+
 impl Circuit {
-    /// Whether a request may go now; `Err` says how long not. When an open circuit's time is over, one request may
-    /// try, and the others stay away until it is back.
-    pub fn admit(&mut self, now: DateTime<Utc>) -> Result<(), Duration> {
+    /// How a request may go now; `Err` says how long not.
+    pub fn admit(&self, now: DateTime<Utc>) -> Result<Admission, Duration> {
         match self.open_until {
             Some(until) if now < until => Err((until - now).to_std().unwrap_or_default()),
-            Some(_) => {
-                self.open_until = Some(now + OPEN_FOR);
-                Ok(())
-            }
-            None => Ok(()),
+            Some(_) => Ok(Admission::Trial),
+            None => Ok(Admission::Free),
         }
     }
 
@@ -90,18 +97,34 @@ impl Circuit {
     }
 }
 
+/// A host's circuit, and whose turn it is to try.
+#[derive(Debug, Default)]
+struct Host {
+    circuit: Circuit,
+    trial: Arc<tokio::sync::Mutex<()>>,
+}
+
 /// The circuits of all hosts.
 #[derive(Debug, Default)]
-pub struct Circuits(Mutex<HashMap<String, Circuit>>);
+pub struct Circuits(Mutex<HashMap<String, Host>>);
 
 impl Circuits {
     /// Looks at or changes the circuit of `host`.
     pub fn with<T>(&self, host: &str, change: impl FnOnce(&mut Circuit) -> T) -> T {
-        let mut circuits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !circuits.contains_key(host) {
-            circuits.insert(host.to_owned(), Circuit::default());
+        self.host(host, |host| change(&mut host.circuit))
+    }
+
+    /// Held by the one request that tries a host whose circuit has been open. Whoever is given up lets go of it.
+    pub fn trial(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
+        self.host(host, |host| Arc::clone(&host.trial))
+    }
+
+    fn host<T>(&self, host: &str, change: impl FnOnce(&mut Host) -> T) -> T {
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !hosts.contains_key(host) {
+            hosts.insert(host.to_owned(), Host::default());
         }
-        change(circuits.entry(host.to_owned()).or_default())
+        change(hosts.entry(host.to_owned()).or_default())
     }
 }
 
@@ -150,28 +173,18 @@ mod tests {
         let clock = clock();
         let mut circuit = Circuit::default();
         for _ in 0..FAILURES {
-            assert_eq!(circuit.admit(clock.now()), Ok(()));
+            assert_eq!(circuit.admit(clock.now()), Ok(Admission::Free));
             circuit.failed(clock.now());
         }
         assert_eq!(circuit.admit(clock.now()), Err(OPEN_FOR));
         clock.advance(TimeDelta::seconds(15));
-        assert_eq!(circuit.admit(clock.now()), Ok(()), "one may try");
-        assert!(circuit.admit(clock.now()).is_err(), "the others stay away");
+        assert_eq!(circuit.admit(clock.now()), Ok(Admission::Trial));
         circuit.failed(clock.now());
         assert_eq!(circuit.admit(clock.now()), Err(OPEN_FOR), "still down");
         clock.advance(TimeDelta::seconds(15));
-        assert_eq!(circuit.admit(clock.now()), Ok(()));
+        assert_eq!(circuit.admit(clock.now()), Ok(Admission::Trial));
         circuit.succeeded();
         assert_eq!(circuit, Circuit::default());
-    }
-
-    #[test]
-    fn a_try_that_never_comes_back_does_not_block_a_host_for_ever() {
-        let clock = clock();
-        let mut circuit = Circuit { failures: FAILURES, open_until: Some(clock.now()) };
-        assert_eq!(circuit.admit(clock.now()), Ok(()));
-        clock.advance(TimeDelta::seconds(15));
-        assert_eq!(circuit.admit(clock.now()), Ok(()));
     }
 
     #[test]
@@ -183,7 +196,7 @@ mod tests {
             circuit.failed(clock.now());
             circuit.succeeded();
         }
-        assert_eq!(circuit.admit(clock.now()), Ok(()));
+        assert_eq!(circuit.admit(clock.now()), Ok(Admission::Free));
     }
 
     #[test]

@@ -17,12 +17,13 @@ use reqwest::{
 use rollcall_proto::clock::SharedClock;
 use rollcall_store::district::Connection;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::OwnedMutexGuard;
 use url::Url;
 
 use crate::{
     auth::{Credentials, Token, Tokens},
     error::{Remedy, SisError},
-    limits::{Circuits, SHORT_WAIT, told_to_wait},
+    limits::{Admission, Circuits, OPEN_FOR, SHORT_WAIT, told_to_wait},
     net::{Http, Reply, host_of},
     status_info,
     telemetry::Purpose,
@@ -172,9 +173,7 @@ impl Session {
         let host = host_of(&call.url);
         let circuits = &self.shared.circuits;
         let now = || self.shared.clock.0.now();
-        circuits
-            .with(&host, |circuit| circuit.admit(now()))
-            .map_err(|after| SisError::CircuitOpen { host: host.clone(), after })?;
+        let _trial = self.admitted(&host).await?;
         let outcome = self.send(call, token).await;
         let down = match &outcome {
             Ok(reply) => reply.status >= 500,
@@ -182,6 +181,27 @@ impl Session {
         };
         circuits.with(&host, |circuit| if down { circuit.failed(now()) } else { circuit.succeeded() });
         outcome
+    }
+
+    /// Lets a request go. Where its host is tried again after a while, it is the one that tries, or has waited for what became of
+    /// that.
+    async fn admitted(&self, host: &str) -> Result<Option<OwnedMutexGuard<()>>, SisError> {
+        let circuits = &self.shared.circuits;
+        let refused = |after| SisError::CircuitOpen { host: host.to_owned(), after };
+        let admit = || circuits.with(host, |circuit| circuit.admit(self.now())).map_err(refused);
+        if admit()? == Admission::Free {
+            return Ok(None);
+        }
+        let trial = circuits.trial(host);
+        let own = match Arc::clone(&trial).try_lock_owned() {
+            Ok(own) => own,
+            Err(_) => tokio::select! {
+                biased;
+                own = trial.lock_owned() => own,
+                () = self.pause(OPEN_FOR) => return Err(refused(OPEN_FOR)),
+            },
+        };
+        Ok((admit()? == Admission::Trial).then_some(own))
     }
 
     async fn send(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {

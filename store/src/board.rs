@@ -192,6 +192,7 @@ impl Dealt {
 
 /// What a fetched page tells about its listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told, or not, by itself")]
 pub struct PageFacts {
     /// Rows on it.
     pub rows: u32,

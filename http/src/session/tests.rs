@@ -86,3 +86,43 @@ async fn a_fresh_token_that_has_expired_too_is_told_and_given_up() {
     assert!(matches!(&error, SisError::TokenExpired { what } if what == "students"), "{error:?}");
     server.verify().await;
 }
+
+/// As discovery asks: the metadata and the grants at once, and neither is of use without the other.
+#[tokio::test]
+async fn a_host_that_is_back_is_open_to_two_questions_at_once() {
+    let (server, session) = sis(1).await;
+    let slow = Mock::given(path("/API/students")).and(header("Authorization", "Bearer first"));
+    let late = ResponseTemplate::new(200).set_body_string("[]").set_delay(Duration::from_millis(100));
+    slow.respond_with(late).expect(2).mount(&server).await;
+    let (host, circuits) = (host_of(&server.uri().parse().unwrap()), &session.shared.circuits);
+    for _ in 0..5 {
+        circuits.with(&host, |circuit| circuit.failed(session.now() - chrono::TimeDelta::minutes(1)));
+    }
+    assert_eq!(circuits.with(&host, |circuit| circuit.admit(session.now())), Ok(Admission::Trial));
+    tokio::try_join!(ask(&server, &session), ask(&server, &session)).unwrap();
+    assert_eq!(circuits.with(&host, |circuit| circuit.admit(session.now())), Ok(Admission::Free));
+    server.verify().await;
+}
+
+/// One that tries and is given up lets the next one try; those that wait for one that fails stay away.
+#[tokio::test]
+async fn who_tries_a_host_may_be_given_up_and_may_fail() {
+    let (server, session) = sis(1).await;
+    let slow = Mock::given(path("/API/students")).and(header("Authorization", "Bearer first"));
+    let late = ResponseTemplate::new(500).set_delay(Duration::from_millis(100));
+    slow.respond_with(late).mount(&server).await;
+    let (host, circuits) = (host_of(&server.uri().parse().unwrap()), &session.shared.circuits);
+    for _ in 0..5 {
+        circuits.with(&host, |circuit| circuit.failed(session.now() - chrono::TimeDelta::minutes(1)));
+    }
+    session.authenticate().await.unwrap();
+    let given_up = circuits.trial(&host).try_lock_owned().unwrap();
+    let (tries, waits) = (ask(&server, &session), ask(&server, &session));
+    let answers = async {
+        drop(given_up);
+        tokio::join!(tries, waits)
+    };
+    let (tried, waited) = answers.await;
+    assert!(!matches!(tried, Err(SisError::CircuitOpen { .. })) && tried.is_err(), "{tried:?}");
+    assert!(matches!(waited, Err(SisError::CircuitOpen { .. })), "{waited:?}");
+}

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_registration_speaks_of_one_source_or_of_none() {
         let (plain, flags) = (connection(None), connection(Some("k")));
-        let one = district(&[plain.clone()]);
+        let one = district(std::slice::from_ref(&plain));
         let two = district(&[plain.clone(), plain.clone()]);
         let with_flags = district(&[plain, flags]);
         let gone = |number| Err(NoSource::Gone(ConnectionNo(number)));

@@ -168,7 +168,9 @@ fn an_end_told_behind_empty_pages_tells_of_a_hole() {
     board.deal(at(0));
     let listing = &mut board.listings[0];
     let pages = [(1, more(10)), (6, last(10)), (3, hollow()), (4, hollow())];
-    pages.iter().for_each(|(page, facts)| listing.absorb(*page, facts));
+    for (page, facts) in &pages {
+        listing.absorb(*page, facts);
+    }
     assert_eq!((listing.last_page, listing.told_end, listing.hole()), (Some(2), Some(6), Some(3)));
     // Fetched again, it held rows after all.
     listing.absorb(3, &more(10));

@@ -9,6 +9,7 @@ use super::*;
 
 /// How a made-up SIS behaves for one listing.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 struct World {
     pages: u32,
     total: Option<i64>,
