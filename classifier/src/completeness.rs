@@ -56,6 +56,7 @@ impl PullFacts<'_> {
 
 /// The judgement of a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of the pull")]
 pub struct Completeness {
     /// Proved complete: this connection's students may be taken out.
     pub complete: bool,
@@ -323,8 +324,8 @@ fn of_torn(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>
     for (name, rows) in &judged.rows {
         if *rows > 0 || is_known_empty(name, judged, last) {
             // Of what was not pulled whole there may be more.
-            let least = next.rows.get(name).copied().filter(|_| is_torn(name, judged)).unwrap_or_default();
-            next.rows.insert(name.clone(), least.max(*rows));
+            let before = next.rows.get(name).copied().filter(|_| is_torn(name, judged)).unwrap_or_default();
+            next.rows.insert(name.clone(), before.max(*rows));
             next.carried.remove(name);
         }
     }
@@ -421,12 +422,11 @@ const SUPPORTING_TORN: &str = "what is stored of it stays, and no student is tak
 fn note_defect(findings: &mut Vec<Finding>, (name, listing): (&str, &Listing), defect: &Defect) {
     let said = format!("{name}: ");
     let same = |finding: &&mut Finding| finding.code == defect.code() && finding.message.starts_with(&said);
-    match findings.iter_mut().find(same) {
-        Some(finding) => finding.count += 1,
-        None => {
-            let kept = if listing.ask.essential { "" } else { SUPPORTING_TORN };
-            findings.push(partial(defect.code(), format!("{said}{}; {kept}{}", defect.text(), defect.mend())));
-        }
+    if let Some(finding) = findings.iter_mut().find(same) {
+        finding.count += 1;
+    } else {
+        let kept = if listing.ask.essential { "" } else { SUPPORTING_TORN };
+        findings.push(partial(defect.code(), format!("{said}{}; {kept}{}", defect.text(), defect.mend())));
     }
 }
 

@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn what_a_status_rests_on_is_fatal_and_one_of_two_dates_is_not() {
-        let dates: &[&str] = &["EndDate", "WithdrawalDate"];
         // (granted, lost, never told, named by the district, fatal)
         type Case<'c> = (&'c [&'c str], &'c [&'c str], &'c [&'c str], Option<&'c str>, &'c [&'c str]);
+        let dates: &[&str] = &["EndDate", "WithdrawalDate"];
         let cases: [Case<'_>; 10] = [
             (dates, &[], &[], None, &[]),
             (dates, &[], dates, None, &[]),

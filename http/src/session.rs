@@ -193,13 +193,14 @@ impl Session {
             return Ok(None);
         }
         let trial = circuits.trial(host);
-        let own = match Arc::clone(&trial).try_lock_owned() {
-            Ok(own) => own,
-            Err(_) => tokio::select! {
+        let own = if let Ok(own) = Arc::clone(&trial).try_lock_owned() {
+            own
+        } else {
+            tokio::select! {
                 biased;
                 own = trial.lock_owned() => own,
                 () = self.pause(OPEN_FOR) => return Err(refused(OPEN_FOR)),
-            },
+            }
         };
         Ok((admit()? == Admission::Trial).then_some(own))
     }

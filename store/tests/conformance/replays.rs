@@ -148,7 +148,7 @@ async fn pages_of_another_sis_are_not_replayed(f: Fixture) {
     assert!(f.store.runs(Some(&id), 100).await.unwrap().iter().all(|run| run.replay_of.is_none()));
     let same = |sis: &mut Connection| {
         sis.base_url = url("https://sis.example/API/");
-        sis.client_id = "another".to_owned();
+        "another".clone_into(&mut sis.client_id);
         (sis.page_size, sis.lanes) = (100, 1);
     };
     assert_eq!(replayed_with(&same).await.unwrap().replay_of, Some(old));

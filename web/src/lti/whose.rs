@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn a_number_of_another_source_is_no_word_that_gives() {
-        let lis = "lis.person_sourcedid";
         // Prefixes, platforms (where they name people, of which connection), the launch (platform, id), certain, doubtful.
         type Case<'a> = (&'a [&'a str], &'a [(&'a str, u16)], (usize, &'a str), &'a [&'a str], &'a [&'a str]);
+        let lis = "lis.person_sourcedid";
         let cases: [Case<'_>; 11] = [
             (&[""], &[(lis, 0)], (0, "T7 "), &["t7"], &[]),
             (&["A-"], &[(lis, 0)], (0, "7"), &["7", "a-7"], &[]),

@@ -153,7 +153,7 @@ impl Site {
         let config = WebConfig::new(base.clone(), true).unwrap();
         let take_overs = Arc::default();
         let shutdown = CancellationToken::new();
-        let site = Self { store, bus, clock, config, base, dir, take_overs, key, proxy, shutdown };
+        let site = Self { store, bus, clock, config, base, dir, take_overs, proxy, key, shutdown };
         site.serve(listener, site.store.clone());
         site
     }

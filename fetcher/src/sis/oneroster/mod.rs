@@ -277,7 +277,7 @@ fn granted(sampled: Result<Sample, SisError>) -> Result<Option<Sample>, SisError
 /// What the first rows of a collection came to on which no status rests.
 enum Supporting {
     /// These.
-    Shown(Sample),
+    Shown(Box<Sample>),
     /// It is refused or unknown.
     Refused,
     /// It is there, and what it answers is of no use.
@@ -289,7 +289,7 @@ enum Supporting {
 fn supporting(sampled: Result<Sample, SisError>) -> Result<Supporting, SisError> {
     use SisError::{Interrupted, NextElsewhere, NotJson, Status, Timeout, TooLarge, Unreadable};
     match granted(sampled) {
-        Ok(Some(sample)) => Ok(Supporting::Shown(sample)),
+        Ok(Some(sample)) => Ok(Supporting::Shown(Box::new(sample))),
         Ok(None) => Ok(Supporting::Refused),
         Err(
             Status { .. }
