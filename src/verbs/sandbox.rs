@@ -66,11 +66,8 @@ fn tell_files(args: &Sandbox, sis: &Sis) -> anyhow::Result<()> {
         }
         SandboxSis::SkywardOneroster => {
             let file = |id, version, base_url: &str| skyward_connection(id, sis, version, base_url);
-            println!("# {DISTRICT}.toml: OneRoster 1.2\n{}", file(DISTRICT, "1.2", &sis.skyward_oneroster_url()));
-            println!(
-                "# {DISTRICT_11}.toml: OneRoster 1.1\n{}",
-                file(DISTRICT_11, "1.1", &sis.skyward_oneroster_url_11())
-            );
+            say!("# {DISTRICT}.toml: OneRoster 1.2\n{}", file(DISTRICT, "1.2", &sis.skyward_oneroster_url()))?;
+            say!("# {DISTRICT_11}.toml: OneRoster 1.1\n{}", file(DISTRICT_11, "1.1", &sis.skyward_oneroster_url_11()))?;
         }
     }
     let save = match args.sis {
