@@ -246,7 +246,10 @@ broker_boot() {
     launcher=$!
     disown
     local up=''
-    came_up_or_died() { if broker_answers; then up=1; else ! kill -0 "$launcher"; fi; }
+    came_up_or_died() {
+        if broker_answers; then up=1; fi
+        [[ -n $up ]] || ! kill -0 "$launcher"
+    }
     wait_until 120 came_up_or_died
     [[ -n $up ]] && broker_running "$1"
 }

@@ -91,6 +91,11 @@ impl Turns {
     /// A message of the turn is settled.
     pub(crate) fn settled(&self, tag: u64) {
         let mut state = self.state();
+        // A handler that does two things at once may have gone on without the one that was stopped.
+        state.stopped.retain_mut(|stopped| {
+            stopped.work.tags.remove(&tag);
+            !stopped.work.tags.is_empty()
+        });
         let Some(work) = &mut state.working else { return };
         work.tags.remove(&tag);
         if work.tags.is_empty() {
