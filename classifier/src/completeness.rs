@@ -431,7 +431,7 @@ fn note_defect(findings: &mut Vec<Finding>, (name, listing): (&str, &Listing), d
 }
 
 /// Empty where it held rows before, or, if statuses rest on it, where nothing tells that it ever was empty though
-/// students are stored. Essential listings are judged one by one, since a single entity's or year's emptiness takes its students
+/// students are stored, and all of its resource is. Essential listings are judged one by one, since a single entity's or year's emptiness takes its students
 /// out; the others by resource, since stored rows are kept by resource.
 fn judge_emptiness(judged: &mut Completeness, board: &Board, facts: &PullFacts<'_>) {
     let mut names = BTreeSet::new();
@@ -440,7 +440,9 @@ fn judge_emptiness(judged: &mut Completeness, board: &Board, facts: &PullFacts<'
         let name = judged_name(listing);
         let held = facts.baseline.and_then(|last| last.rows.get(&name)).copied();
         let holds = judged.rows.get(&name).copied().unwrap_or_default();
-        let emptied = holds == 0 && held.map_or(essential && judged.unproved, |held| held > 0);
+        // Entities and years without a row are common; a resource without any is not, where students came of it.
+        let none_at_all = judged.rows.get(resource).copied().unwrap_or_default() == 0;
+        let emptied = holds == 0 && held.map_or(essential && judged.unproved && none_at_all, |held| held > 0);
         // A resource as a whole could be accepted by versions before.
         let is_accepted = |last: &Baseline| [&name, resource].iter().any(|name| last.accepted_empty.contains(*name));
         if emptied && !facts.baseline.is_some_and(is_accepted) && names.insert(name.clone()) {
