@@ -25,7 +25,7 @@ pub(crate) use self::{
     flags::{FlagsOf, FlagsVerb},
     lti::{LtiKeysVerb, LtiRegister, LtiUsersVerb, LtiVerb, StaffSight},
     processes::{Aspect, Demo, Probe, Role, Sandbox, SandboxSis, Serve, Web, Worker},
-    queues::{DiscardArgs, GroupBy, ParkedArgs, QueuesVerb, ReplayArgs},
+    queues::{DiscardArgs, FirstArgs, GroupBy, ParkedArgs, QueuesVerb, ReplayArgs},
     runs::{ReplayFrom, Run, RunsVerb},
     students::StudentsVerb,
 };

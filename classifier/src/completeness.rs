@@ -431,8 +431,8 @@ fn note_defect(findings: &mut Vec<Finding>, (name, listing): (&str, &Listing), d
 }
 
 /// Empty where it held rows before, or, if statuses rest on it, where nothing tells that it ever was empty though
-/// students are stored, and all of its resource is. Essential listings are judged one by one, since a single entity's or year's emptiness takes its students
-/// out; the others by resource, since stored rows are kept by resource.
+/// students are stored, and all of its resource is. Essential listings are judged one by one, since a single entity's or
+/// year's emptiness takes its students out; the others by resource, since stored rows are kept by resource.
 fn judge_emptiness(judged: &mut Completeness, board: &Board, facts: &PullFacts<'_>) {
     let mut names = BTreeSet::new();
     for (_, listing) in first_look(board).filter(|(_, listing)| listing.progress == Progress::Fetched) {

@@ -82,9 +82,9 @@ impl ParkedArgs {
     }
 }
 
-/// How parked messages are thrown away.
+/// What is done before anything is done to parked messages.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct DiscardArgs {
+pub(crate) struct FirstArgs {
     /// At most so many
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
@@ -94,6 +94,13 @@ pub(crate) struct DiscardArgs {
     /// Do not ask, on a terminal
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// How parked messages are thrown away.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DiscardArgs {
+    #[command(flatten)]
+    pub(crate) first: FirstArgs,
     /// All that is parked in the queue, where nothing says which
     #[arg(long)]
     pub(crate) all: bool,
@@ -101,17 +108,9 @@ pub(crate) struct DiscardArgs {
 
 /// How parked messages go back to work.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct ReplayArgs {
-    /// At most so many
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: Option<u32>,
-    /// Only show which
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask, on a terminal
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) first: FirstArgs,
     /// All at once: no first one, no first ten
     #[arg(long)]
     pub(crate) at_once: bool,

@@ -82,6 +82,18 @@ impl Chromium {
         self.process.wait().unwrap();
     }
 
+    /// Goes to a page that has the tool in a frame, and into the frame.
+    async fn open_in_a_frame(&self, page: &str) {
+        self.driver.goto(page).await.unwrap();
+        self.find("#tool").await.enter_frame().await.unwrap();
+    }
+
+    /// Out of the frame, as a person does who is asked to.
+    async fn open_in_a_tab(&self) {
+        self.find("#open").await.click().await.unwrap();
+        self.switch_to_the_other_tab().await;
+    }
+
     /// Waits until a second tab is there, and looks at it.
     async fn switch_to_the_other_tab(&self) {
         let first = self.driver.window().await.unwrap();
@@ -135,8 +147,7 @@ async fn within_a_frame_of_another_site_the_document_shows_with_third_party_cook
     site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
     let platform = site.platform(&district).await;
     let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
-    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
-    browser.find("#tool").await.enter_frame().await.unwrap();
+    browser.open_in_a_frame(&platform.framed_url(STUDENT, PROGRAM)).await;
     assert_eq!(browser.document_text().await, "unchanged");
     browser.stop().await;
 }
@@ -148,10 +159,8 @@ async fn where_a_frame_keeps_no_cookie_at_all_the_document_opens_in_a_tab_of_its
     site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
     let platform = site.platform(&district).await;
     let browser = Chromium::start(FrameCookies::Nothing, &site, &platform.origin()).await;
-    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
-    browser.find("#tool").await.enter_frame().await.unwrap();
-    browser.find("#open").await.click().await.unwrap();
-    browser.switch_to_the_other_tab().await;
+    browser.open_in_a_frame(&platform.framed_url(STUDENT, PROGRAM)).await;
+    browser.open_in_a_tab().await;
     let heading = browser.find(".viewer h1").await.text().await.unwrap();
     assert_eq!(heading, "Ana <b>de</b> Vries");
     assert_eq!(browser.document_text().await, "unchanged");
@@ -168,16 +177,13 @@ async fn over_tls_the_document_opens_in_a_frame_and_out_of_one_with_third_party_
     site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
     let platform = site.platform(&district).await;
     let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
-    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
-    browser.find("#tool").await.enter_frame().await.unwrap();
+    browser.open_in_a_frame(&platform.framed_url(STUDENT, PROGRAM)).await;
     assert_eq!(browser.document_text().await, "unchanged");
     browser.stop().await;
 
     let browser = Chromium::start(FrameCookies::Nothing, &site, &platform.origin()).await;
-    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
-    browser.find("#tool").await.enter_frame().await.unwrap();
-    browser.find("#open").await.click().await.unwrap();
-    browser.switch_to_the_other_tab().await;
+    browser.open_in_a_frame(&platform.framed_url(STUDENT, PROGRAM)).await;
+    browser.open_in_a_tab().await;
     assert_eq!(browser.find(".viewer h1").await.text().await.unwrap(), "Ana <b>de</b> Vries");
     let address = browser.driver.current_url().await.unwrap();
     assert_eq!(address, site.config.launch_url(&district), "over TLS, and nothing of the launch in it");
@@ -192,8 +198,7 @@ async fn no_document_is_a_kind_page_in_a_frame_too() {
     let district = site.district("lone-star").await;
     let platform = site.platform(&district).await;
     let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
-    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
-    browser.find("#tool").await.enter_frame().await.unwrap();
+    browser.open_in_a_frame(&platform.framed_url(STUDENT, PROGRAM)).await;
     let heading = browser.find("main.message h1").await.text().await.unwrap();
     assert_eq!(heading, "No document yet");
     browser.stop().await;

@@ -12,7 +12,7 @@ use rollcall_proto::{
 };
 
 use super::{
-    agreed, print,
+    Words, not_now, print,
     replay::not_to_be_had,
     selection::{Found, Selection},
     trail,
@@ -32,15 +32,13 @@ pub(super) async fn discard(
     let found = selection.find_messages(context, queue).await?;
     selection.check(&found)?;
     let messages = found.messages.len();
-    if how.dry_run {
-        eprintln!("{messages} messages would be thrown away");
-        print(context, &found)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let question = format!("Throw {messages} messages away, for good?");
-    if !found.is_empty() && !how.yes && !agreed(context, &found, &question)? {
-        eprintln!("nothing was thrown away");
-        return Ok(ExitCode::FAILURE);
+    let words = Words {
+        would: format!("{messages} messages would be thrown away"),
+        question: format!("Throw {messages} messages away, for good?"),
+        nothing: "nothing was thrown away",
+    };
+    if let Some(code) = not_now(context, &found, &how.first, &words)? {
+        return Ok(code);
     }
     trail::announce(context, trail::DISCARD, queue, &found).await?;
     let mut gone = Vec::with_capacity(messages);

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use self::selection::{Found, Selection};
 use crate::{
-    cli::{GroupBy, QueuesVerb},
+    cli::{FirstArgs, GroupBy, QueuesVerb},
     context::Context,
     output::Listing,
 };
@@ -53,7 +53,7 @@ pub(crate) async fn dispatch(context: &Context, verb: QueuesVerb) -> anyhow::Res
             Ok(ExitCode::SUCCESS)
         }
         QueuesVerb::Replay { queue, which, how } => {
-            let selection = Selection::new(context, which, how.limit).await?;
+            let selection = Selection::new(context, which, how.first.limit).await?;
             replay::replay(context, queue, &selection, &how).await
         }
         QueuesVerb::Discard { queue, which, how } => {
@@ -62,7 +62,7 @@ pub(crate) async fn dispatch(context: &Context, verb: QueuesVerb) -> anyhow::Res
                 "nothing was thrown away: say which (--reason, --district, --run, --older-than, --newer-than, --message), \
                  or --all"
             );
-            let selection = Selection::new(context, which, how.limit).await?;
+            let selection = Selection::new(context, which, how.first.limit).await?;
             discard::discard(context, queue, &selection, &how).await
         }
     }
@@ -77,6 +77,30 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     }
     listing.print(context.format)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What people are told before anything is done.
+struct Words {
+    /// What a dry run would do.
+    would: String,
+    /// Asked of a person.
+    question: String,
+    /// What came of a no.
+    nothing: &'static str,
+}
+
+/// Shows what a dry run is about, and asks a person otherwise. The exit code where nothing is to be done.
+fn not_now(context: &Context, found: &Found, first: &FirstArgs, words: &Words) -> anyhow::Result<Option<ExitCode>> {
+    if first.dry_run {
+        eprintln!("{}", words.would);
+        print(context, found)?;
+        return Ok(Some(ExitCode::SUCCESS));
+    }
+    if !found.is_empty() && !first.yes && !agreed(context, found, &words.question)? {
+        eprintln!("{}", words.nothing);
+        return Ok(Some(ExitCode::FAILURE));
+    }
+    Ok(None)
 }
 
 /// On a terminal a person sees what it is about and says yes.

@@ -16,7 +16,7 @@ use rollcall_proto::{
 use rollcall_store::{ParkedStudent, ParkedStudents, ReplayRefused};
 
 use super::{
-    agreed, print,
+    Words, not_now, print,
     selection::{Found, Selection},
     steps::Steps,
     trail,
@@ -34,15 +34,13 @@ pub(super) async fn replay(
     let found = selection.find(context, queue).await?;
     selection.check(&found)?;
     let (messages, students) = (found.messages.len(), found.students.len());
-    if how.dry_run {
-        eprintln!("{messages} messages would go back to work, {students} students would be tried again");
-        print(context, &found)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let question = format!("Put {messages} messages back to work and try {students} students again?");
-    if !found.is_empty() && !how.yes && !agreed(context, &found, &question)? {
-        eprintln!("nothing was put back");
-        return Ok(ExitCode::FAILURE);
+    let words = Words {
+        would: format!("{messages} messages would go back to work, {students} students would be tried again"),
+        question: format!("Put {messages} messages back to work and try {students} students again?"),
+        nothing: "nothing was put back",
+    };
+    if let Some(code) = not_now(context, &found, &how.first, &words)? {
+        return Ok(code);
     }
     if found.is_empty() {
         eprintln!("none that is meant is parked (what another command looks at is out of sight for that moment)");

@@ -60,10 +60,11 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::FirstArgs;
 
     fn how(at_once: bool, rate: Option<u32>) -> ReplayArgs {
-        let (limit, patience) = (None, Duration::from_secs(1));
-        ReplayArgs { limit, dry_run: false, yes: true, at_once, rate, patience, wait: false }
+        let (first, patience) = (FirstArgs { limit: None, dry_run: false, yes: true }, Duration::from_secs(1));
+        ReplayArgs { first, at_once, rate, patience, wait: false }
     }
 
     /// The first steps, each taking so many milliseconds: milliseconds from the start, and size.
