@@ -9,7 +9,7 @@ use rollcall_store::{Store, roster::StudentFilter};
 
 use crate::sis::truth::Truth;
 
-/// A student: status, and a digest of all that is stored but for run ids and times.
+/// A student: status, and a digest of record and status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fact {
     pub(crate) status: Status,
@@ -28,7 +28,11 @@ pub(crate) async fn read(store: &Store, district: &DistrictId) -> anyhow::Result
         let id = row.student_id.to_string();
         let detail =
             store.student(district, &id).await?.with_context(|| format!("student {id} is listed and not found"))?;
-        let said = (&detail.record, detail.row.status, detail.rule, &detail.evidence);
+        // What the status rests on is told as of the night that changed the student last, which may be another one here and
+        // there: a day that passes can let one more enrollment count and change nothing else (seed 1168).
+        let known = |enrollment: &String| detail.record.enrollments.iter().any(|of| of.id == *enrollment);
+        ensure!(detail.evidence.iter().all(known), "student {id} rests on {:?}, not stored", detail.evidence);
+        let said = (&detail.record, detail.row.status);
         let text = serde_json::to_string(&said)?;
         let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
         facts.insert(id.parse()?, Fact { status: detail.row.status, digest, text });
