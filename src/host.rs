@@ -10,6 +10,7 @@ use axum::Router;
 use rollcall_classifier::ClassifierConfig;
 use rollcall_fetcher::FetcherConfig;
 use rollcall_flag_sync::{self as flag_sync, FlagSyncConfig};
+use rollcall_proto::topology::Queue;
 use rollcall_telemetry::health::Health;
 use rollcall_web::{Resources, WebConfig};
 use rollcall_writer::WriterConfig;
@@ -54,6 +55,7 @@ pub(crate) struct Services {
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
     health: Health,
+    queues: Vec<Queue>,
 }
 
 impl Services {
@@ -64,7 +66,12 @@ impl Services {
 
     /// Starts nothing yet; `health` hears when they are told to stop.
     pub(crate) fn watched(health: Health) -> Self {
-        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new(), health }
+        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new(), health, queues: Vec::new() }
+    }
+
+    /// The queues that those which were started consume from.
+    pub(crate) fn queues(&self) -> &[Queue] {
+        &self.queues
     }
 
     /// Starts all of them. `schedule` off: only the work that is there, no scheduled runs.
@@ -88,18 +95,21 @@ impl Services {
                 config.keep_parked = context.settings.keep_parked;
                 config.keep_audit = context.settings.keep_audit;
                 let (bus, store, clock) = parts(context);
+                self.queues.extend(rollcall_classifier::QUEUES);
                 self.tasks.spawn(rollcall_classifier::run(config, bus, store, clock, self.shutdown.clone()));
             }
             Role::Writer => {
                 let mut config = WriterConfig::default();
                 config.concurrency = concurrency.unwrap_or(config.concurrency);
                 let (bus, store, clock) = parts(context);
+                self.queues.push(Queue::Write);
                 self.tasks.spawn(rollcall_writer::run(config, bus, store, clock, self.shutdown.clone()));
             }
             Role::FlagSync => {
                 let mut config = flag_sync_config(&context.settings);
                 config.concurrency = concurrency.unwrap_or(config.concurrency);
                 let (bus, store, clock) = parts(context);
+                self.queues.push(Queue::Flags);
                 self.tasks.spawn(rollcall_flag_sync::run(config, bus, store, clock, self.shutdown.clone()));
             }
         }
@@ -113,6 +123,7 @@ impl Services {
         config.lost_after = context.settings.lost_after;
         config.bodies = context.settings.fetch_bodies;
         let (bus, store, clock) = parts(context);
+        self.queues.push(Queue::Fetch);
         self.tasks.spawn(rollcall_fetcher::run(config, bus, store, clock, self.shutdown.clone()));
     }
 

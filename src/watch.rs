@@ -10,7 +10,7 @@ use axum::Router;
 use rollcall_proto::clock::{Clock as _, SystemClock};
 use rollcall_telemetry::{endpoint, figures, health::Health, recorder::Metrics};
 
-use crate::context::Context;
+use crate::{context::Context, host::Services};
 
 /// See the module.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Watch {
     }
 
     /// Store and bus are open, and the services started.
-    pub(crate) fn opened(&self, context: &Context) {
-        self.health.opened();
+    pub(crate) fn opened(&self, context: &Context, services: &Services) {
+        self.health.opened(services.queues().to_vec());
         tokio::spawn(self.health.clone().beat());
         let Some(metrics) = self.metrics.clone() else { return };
         tokio::spawn(self.health.clone().watch(context.store.clone()));

@@ -60,6 +60,9 @@ use tokio_util::sync::CancellationToken;
 pub use crate::config::ClassifierConfig;
 use crate::{close::CloseHandler, collect::CollectHandler, context::Context, plan_handler::PlanHandler};
 
+/// What a classifier consumes from.
+pub const QUEUES: [Queue; 4] = [Queue::Collect, Queue::Plan, Queue::PlanLarge, Queue::Applied];
+
 /// Classifies until `shutdown`, then finishes what is in hand.
 pub async fn run(
     config: ClassifierConfig,

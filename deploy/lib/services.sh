@@ -134,7 +134,7 @@ own_directory() {
 
 # belongs PID MARK: the process lives, and MARK stands in its command line or environment.
 belongs() {
-    [[ $1 =~ ^[0-9]+$ && -d /proc/$1 ]] && cat "/proc/$1/cmdline" "/proc/$1/environ" 2>/dev/null | grep -qaF -- "$2"
+    [[ $1 =~ ^[0-9]+$ && -d /proc/$1 ]] && grep -qaFs -- "$2" "/proc/$1/cmdline" "/proc/$1/environ"
 }
 
 # stop_process PID MARK SIGNAL: ends the process if it is ours, and waits until it is gone. Within a trap a bare `return` has the

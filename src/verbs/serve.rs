@@ -44,7 +44,7 @@ pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitC
     if let Some(address) = args.listen {
         services.start_web(context, address, watch.routes()).await?;
     }
-    watch.opened(context);
+    watch.opened(context, &services);
     eprintln!("rollcall serves {}; Ctrl-C stops it in order", dir.display());
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)
@@ -63,7 +63,7 @@ pub(crate) async fn worker(global: &Global, args: &Worker, role: &'static str) -
     let context = &Context::open(global).await?;
     let mut services = Services::watched(watch.health());
     services.start(args.role, context, args.concurrency);
-    watch.opened(context);
+    watch.opened(context, &services);
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)
 }

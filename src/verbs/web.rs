@@ -15,7 +15,7 @@ pub(crate) async fn web(global: &Global, args: &Web) -> anyhow::Result<ExitCode>
     let context = &Context::open(global).await?;
     let mut services = Services::watched(watch.health());
     services.start_web(context, args.listen, watch.routes()).await?;
-    watch.opened(context);
+    watch.opened(context, &services);
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)
 }

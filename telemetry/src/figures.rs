@@ -78,7 +78,7 @@ async fn queues(bus: &SharedBus, now: DateTime<Utc>) -> Result<(), rollcall_prot
     let depths = bus.depths().await?;
     let mut oldest: BTreeMap<Queue, DateTime<Utc>> = bus.oldest().await?.into_iter().collect();
     if oldest.is_empty() {
-        let taken = consuming::expected().into_iter().filter_map(|of| Some((of.queue, of.last_taken?)));
+        let taken = Queue::ALL.into_iter().filter_map(|queue| Some((queue, consuming::of(queue).last_taken?)));
         oldest.extend(taken);
     }
     for depth in depths {

@@ -5,13 +5,16 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use rollcall_proto::telemetry::{consuming, metric};
+use rollcall_proto::{
+    telemetry::{consuming, metric},
+    topology::Queue,
+};
 use rollcall_store::Store;
 use serde_json::json;
 
@@ -31,7 +34,9 @@ pub struct Health(Arc<State>);
 #[derive(Debug)]
 struct State {
     beat: Mutex<Instant>,
-    opened: AtomicBool,
+    /// The queues to be consumed from, once store and bus are open. Told by who starts the services, and not read off those
+    /// that have come up: one that has not begun yet, or never will, is in none of them.
+    opened: OnceLock<Vec<Queue>>,
     draining: AtomicBool,
     store_answers: AtomicBool,
     /// Startup is over once and for all.
@@ -69,17 +74,17 @@ impl Health {
         let off = || AtomicBool::new(false);
         Self(Arc::new(State {
             beat: Mutex::new(Instant::now()),
-            opened: off(),
+            opened: OnceLock::new(),
             draining: off(),
             store_answers: off(),
             started: off(),
         }))
     }
 
-    /// Store and bus are open, and consumers have been told to begin.
-    pub fn opened(&self) {
+    /// Store and bus are open, and consumers of these queues have been told to begin. Only the first call counts.
+    pub fn opened(&self, queues: Vec<Queue>) {
         self.0.store_answers.store(true, Ordering::Relaxed);
-        self.0.opened.store(true, Ordering::Relaxed);
+        self.0.opened.get_or_init(|| queues);
     }
 
     /// It was told to stop.
@@ -94,11 +99,10 @@ impl Health {
         if self.0.started.load(Ordering::Relaxed) {
             return Verdict { reasons: Vec::new() };
         }
-        if !self.0.opened.load(Ordering::Relaxed) {
+        let Some(queues) = self.0.opened.get() else {
             return Verdict { reasons: vec!["starting".to_owned()] };
-        }
-        let waiting = consuming::expected().into_iter().filter(|of| !of.ever_up);
-        let reasons: Vec<String> = waiting.map(|of| not_consuming(&of)).collect();
+        };
+        let reasons = not_consuming(queues, |of| of.ever_up);
         if reasons.is_empty() {
             self.0.started.store(true, Ordering::Relaxed);
         }
@@ -116,13 +120,12 @@ impl Health {
         if self.0.draining.load(Ordering::Relaxed) {
             return Verdict { reasons: vec!["draining".to_owned()] };
         }
-        let mut reasons = self.startup().reasons;
-        let down = consuming::expected().into_iter().filter(|of| of.ever_up && !of.up);
-        reasons.extend(down.map(|of| not_consuming(&of)));
+        let Some(queues) = self.0.opened.get() else { return self.startup() };
+        let mut reasons = not_consuming(queues, |of| of.up);
         if consuming::is_blocked() {
             reasons.push("broker-blocked".to_owned());
         }
-        if self.0.opened.load(Ordering::Relaxed) && !self.0.store_answers.load(Ordering::Relaxed) {
+        if !self.0.store_answers.load(Ordering::Relaxed) {
             reasons.push("store-unavailable".to_owned());
         }
         Verdict { reasons }
@@ -151,8 +154,10 @@ impl Health {
     }
 }
 
-fn not_consuming(of: &consuming::Consuming) -> String {
-    format!("not-consuming {}", of.queue.word())
+/// A reason for each of the queues that is not as it should be.
+fn not_consuming(queues: &[Queue], is_well: impl Fn(&consuming::Consuming) -> bool) -> Vec<String> {
+    let off = queues.iter().filter(|queue| !is_well(&consuming::of(**queue)));
+    off.map(|queue| format!("not-consuming {}", queue.word())).collect()
 }
 
 #[cfg(test)]
@@ -165,10 +170,19 @@ mod tests {
         assert_eq!(health.startup().reasons, ["starting"]);
         assert_eq!(health.ready().reasons, ["starting"]);
         assert!(health.live().is_ok());
-        health.opened();
+        health.opened(Vec::new());
         assert!(health.startup().is_ok() && health.ready().is_ok());
         health.drain();
         assert_eq!(health.ready().json(), r#"{"ok":false,"reasons":["draining"]}"#);
         assert!(health.startup().is_ok() && health.live().is_ok());
+    }
+
+    #[test]
+    fn a_consumer_that_has_not_begun_is_waited_for() {
+        let health = Health::new();
+        health.opened(vec![Queue::Fetch, Queue::Flags]);
+        let waited_for = ["not-consuming fetch", "not-consuming flags"];
+        assert_eq!(health.startup().reasons, waited_for);
+        assert_eq!(health.ready().reasons, waited_for);
     }
 }

@@ -32,30 +32,24 @@ static BLOCKED: AtomicBool = AtomicBool::new(false);
 /// How one queue is consumed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consuming {
-    /// Which.
-    pub queue: Queue,
-    /// All its workers consume now.
+    /// It has workers, and all of them consume now.
     pub up: bool,
-    /// They have once.
+    /// One has once.
     pub ever_up: bool,
     /// When the message taken last was published.
     pub last_taken: Option<DateTime<Utc>>,
 }
 
-/// The queues that this process should consume from.
-pub fn expected() -> Vec<Consuming> {
-    let of = |queue: Queue| {
-        let tally = &TALLIES[queue as usize];
-        let (expected, up) = (tally.expected.load(Ordering::Relaxed), tally.up.load(Ordering::Relaxed));
-        let micros = tally.last_taken.load(Ordering::Relaxed);
-        (expected > 0).then(|| Consuming {
-            queue,
-            up: up >= expected,
-            ever_up: tally.ever_up.load(Ordering::Relaxed),
-            last_taken: DateTime::from_timestamp_micros(micros).filter(|_| micros != 0),
-        })
-    };
-    Queue::ALL.into_iter().filter_map(of).collect()
+/// How this process consumes from a queue.
+pub fn of(queue: Queue) -> Consuming {
+    let tally = &TALLIES[queue as usize];
+    let (expected, up) = (tally.expected.load(Ordering::Relaxed), tally.up.load(Ordering::Relaxed));
+    let micros = tally.last_taken.load(Ordering::Relaxed);
+    Consuming {
+        up: expected > 0 && up >= expected,
+        ever_up: tally.ever_up.load(Ordering::Relaxed),
+        last_taken: DateTime::from_timestamp_micros(micros).filter(|_| micros != 0),
+    }
 }
 
 /// The broker accepts no messages for now.
