@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::{
     bus::{Parked, ParkedFilter},
+    id::DistrictId,
     telemetry::metric,
     topology::Queue,
 };
@@ -98,7 +99,6 @@ async fn parked_messages(context: &Context, queue: Queue, before: DateTime<Utc>)
     }
 }
 
-/// Without a district it cannot be in the audit trail; the log has them all.
 async fn note(context: &Context, found: &[Parked]) -> Result<(), ClassifierError> {
     for Parked { id, queue, kind, reason, district, run, parked_at, .. } in found {
         let (queue, run_id) = (queue.name(), run.as_ref().map(tracing::field::display));
@@ -107,16 +107,18 @@ async fn note(context: &Context, found: &[Parked]) -> Result<(), ClassifierError
             %parked_at, "a parked message was never replayed and has been kept long enough; it is deleted"
         );
     }
-    let entries: Vec<AuditEntry> = found.iter().filter_map(|parked| entry(parked, context.clock.now())).collect();
+    let entries: Vec<AuditEntry> = found.iter().map(|parked| entry(parked, context.clock.now())).collect();
     context.store.audit_once(&entries).await?;
     Ok(())
 }
 
-fn entry(parked: &Parked, now: DateTime<Utc>) -> Option<AuditEntry> {
+/// Of the installation itself, where the message tells no district that could be read.
+fn entry(parked: &Parked, now: DateTime<Utc>) -> AuditEntry {
     let Parked { id, queue, kind, reason, district, run, parked_at, .. } = parked;
     let (queue, day) = (queue.name(), parked_at.date_naive());
     let detail = format!("message {id} of {queue}, kind {kind}, reason {reason}, parked {day}");
-    Some(AuditEntry::new(district.as_ref()?, now, RETENTION, "parked.expired", detail).of(*run))
+    let district = district.clone().unwrap_or_else(DistrictId::installation);
+    AuditEntry::new(&district, now, RETENTION, "parked.expired", detail).of(*run)
 }
 
 fn count(queue: Queue, gone: u64) {

@@ -215,7 +215,9 @@ impl Store {
         }
         let before = last_erased(&mut tx, id).await?;
         let messages = discarded_after(&mut tx, id, before).await?;
-        let erased = tx.execute(OPERATION, "DELETE FROM audit WHERE district = $1", args![id]).await?;
+        // What is left of an erasure before, of a district that came again under its id, stays.
+        let sql = "DELETE FROM audit WHERE district = $1 AND action <> $2";
+        let erased = tx.execute(OPERATION, sql, args![id, ERASED]).await?;
         rows.insert("audit".to_owned(), erased);
         rows.retain(|_, erased| *erased > 0);
         let erasure = Erasure { rows, messages, ..erasure };
@@ -424,11 +426,12 @@ mod tests {
     async fn what_was_erased_is_told_again_and_is_in_no_file() {
         let (dir, store) = store().await;
         let (gone, kept) = (district("gone-isd", "gone.example"), district("kept-isd", "kept.example"));
+        let apply = async |district| {
+            let secrets = [crate::district::ConnectionSecrets::default()];
+            store.apply_district(district, &secrets, "ana", now()).await.unwrap();
+        };
         for district in [&gone, &kept] {
-            store
-                .apply_district(district, &[crate::district::ConnectionSecrets::default()], "ana", now())
-                .await
-                .unwrap();
+            apply(district).await;
         }
         let id = &gone.id;
         assert!(matches!(store.erasable(&"nobody".parse().unwrap()).await, Err(StoreError::NoDistrict(_))));
@@ -459,6 +462,13 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(again().await, Erasure { messages: 2, ..erased });
+        apply(&gone).await;
+        store.remove_district(id, "ana", now()).await.unwrap();
+        let second = store.erase_district(id, "ben", now()).await.unwrap().unwrap();
+        assert_eq!(second.messages, 1, "what was thrown away since the first time");
+        let entries = store.audit_trail(id, 10).await.unwrap();
+        let erasures = entries.iter().filter(|entry| entry.action == ERASED).count();
+        assert_eq!((erasures, entries.len()), (2, 2), "each stays, and nothing else: {entries:?}");
         assert_eq!(store.scrub().await.unwrap(), Scrubbed::WrittenAnew);
         assert!(!is_in_files(dir.path(), "gone.example") && is_in_files(dir.path(), "kept.example"));
     }

@@ -197,17 +197,19 @@ pub(super) fn parking(properties: &BasicProperties) -> (String, String, DateTime
         let at = text_header(properties, PARKED_AT).and_then(|text| text.parse().ok());
         return (reason, text_header(properties, DETAIL).unwrap_or_default(), at.unwrap_or_default());
     }
-    let death = header(properties, "x-death").and_then(first_death);
+    let death = header(properties, "x-death").and_then(last_death);
     let at = death.and_then(|death| match death.inner().get("time") {
         Some(AMQPValue::Timestamp(seconds)) => DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0),
         _ => None,
     });
-    let reason = text_header(properties, "x-first-death-reason").map(|reason| reason.replace('_', "-"));
+    // Its last death, not its first: where it was ever tried again, that one was the end of a wait.
+    let reason = death.and_then(|death| string(death.inner().get("reason")?)).map(|reason| reason.replace('_', "-"));
     let detail = "the broker gave up on it: delivered again and again, and never settled".to_owned();
     (reason.unwrap_or_else(|| "unknown".to_owned()), detail, at.unwrap_or_default())
 }
 
-fn first_death(deaths: &AMQPValue) -> Option<&FieldTable> {
+/// The broker puts it in front of those before.
+fn last_death(deaths: &AMQPValue) -> Option<&FieldTable> {
     match deaths {
         AMQPValue::FieldArray(deaths) => match deaths.as_slice().first() {
             Some(AMQPValue::FieldTable(death)) => Some(death),
@@ -222,7 +224,11 @@ fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPVal
 }
 
 fn text_header(properties: &BasicProperties, name: &str) -> Option<String> {
-    match header(properties, name)? {
+    string(header(properties, name)?)
+}
+
+fn string(value: &AMQPValue) -> Option<String> {
+    match value {
         AMQPValue::LongString(text) => Some(text.to_string()),
         AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
