@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollcall_sandbox::Quirks;
 
 use crate::{
-    House, Role, RunRow,
+    House, Ledger, Role, RunRow,
     house::DISTRICT,
-    roster::{Facts, assert_same, statuses},
-    watch::{Watch, Watched},
+    roster::{Facts, statuses},
+    watch::Watch,
 };
 
 /// One thing that goes wrong, and what is to come of it.
@@ -36,12 +36,12 @@ pub fn case(what: &'static str, states: &'static [&'static str], says: &[&'stati
     Case { what, quirks, states, says: says.to_vec(), touched: Vec::new(), names: None, retold: false }
 }
 
-/// Runs each case after a good night, and the good night again, and tells all that was wrong with any of them. In the end
+/// Counts each in the ledger. Runs each case after a good night, and the good night again, and tells all that was wrong with any of them. In the end
 /// every row of everybody whom no case touched is as the first good night left it, history too: the source did not change.
 ///
 /// The fetcher is a new one for each case, so that none lives on a token that was fetched before.
-pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
-    let (mut wrong, mut seen) = (Vec::new(), Watched::default());
+pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
+    let mut wrong = Vec::new();
     let touched: BTreeSet<i64> = cases.iter().flat_map(|case| case.touched.iter().copied()).collect();
     let retold = cases.iter().any(|case| case.retold);
     let mut undisturbed = None;
@@ -58,16 +58,10 @@ pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
         // Nobody is anything else, not even for a moment, but those whom the source itself changes.
         let stay = before.iter().filter(|(id, _)| !case.touched.iter().any(|touched| touched.to_string() == **id));
         let stay = stay.map(|(id, status)| (id.clone(), BTreeSet::from([status.clone()]))).collect();
-        let watch = house.is_scaled_out().then(|| Watch::begin(&house.services().database, DISTRICT, stay));
+        let watch = Watch::begin(&house.services().database, DISTRICT, stay);
         let run = house.night().await;
-        if let Some(watch) = watch {
-            let watched = watch.end().await;
-            if !watched.wrongly_removed.is_empty() {
-                wrong.push(format!("{}: out for a while: {:?}", case.what, watched.wrongly_removed));
-            }
-            seen.looks += watched.looks;
-            seen.wrongly_removed.extend(watched.wrongly_removed);
-        }
+        ledger.faults(1);
+        ledger.run(case.what, &watch.end().await);
         let after = statuses(&house.students().await);
         wrong.extend(judge(&case, &run, &before, &after));
     }
@@ -83,8 +77,7 @@ pub async fn check(house: &mut House, cases: Vec<Case>) -> Watched {
     if retold {
         disturbed.retain(|row, _| undisturbed.contains_key(row) || !tells_of_no_status(row));
     }
-    assert_same("after all of them", &undisturbed, &disturbed);
-    seen
+    ledger.compare("after all of them", &undisturbed, &disturbed);
 }
 
 /// Whether a row is the history's, of a change that left the student's status as it was.

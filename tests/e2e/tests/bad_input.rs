@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rollcall_e2e::{
-    House,
+    House, Ledger,
     cases::{Case, case, check},
     house::{self, DISTRICT},
     roster::statuses,
@@ -68,15 +68,23 @@ fn someone(house: &House, status: &str, nth: usize) -> i64 {
 const ENDED_WELL: &[&str] = &["succeeded", "partial"];
 
 /// Every attempt is used up before a listing is given up, which takes a while: one test each.
-async fn spoiled(what: &'static str, states: &'static [&'static str], kind: FaultKind, object: &'static str) {
+async fn spoiled(
+    test: &str,
+    what: &'static str,
+    states: &'static [&'static str],
+    kind: FaultKind,
+    object: &'static str,
+) {
+    let mut ledger = Ledger::begin(test, what);
     let answers = matches!(kind, FaultKind::Html | FaultKind::TruncatedJson);
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
-    check(&mut house, vec![case(what, states, &[object], fault(kind, object))]).await;
+    check(&mut house, vec![case(what, states, &[object], fault(kind, object))], &mut ledger).await;
     // The night before the last one.
     let run = house.runs().await[1]["run"].as_str().unwrap().to_owned();
     assert_eq!(kept_and_parked(&house, &run, answers).await, answers, "{what}");
     house.close().await;
+    ledger.end();
 }
 
 /// Whether a run's unreadable answer is kept sealed, and its message parked with where it could not be read.
@@ -107,31 +115,38 @@ async fn kept_and_parked(house: &House, run: &str, expected: bool) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_maintenance_page_with_status_200_leaves_everybody_in_place() {
-    spoiled("HTML with status 200", &["failed", "partial"], FaultKind::Html, "Student").await;
+    let test = "a_maintenance_page_with_status_200_leaves_everybody_in_place";
+    spoiled(test, "HTML with status 200", &["failed", "partial"], FaultKind::Html, "Student").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_students_leave_everybody_in_place() {
-    spoiled("truncated students", &["failed", "partial"], FaultKind::TruncatedJson, "Student").await;
+    let test = "truncated_students_leave_everybody_in_place";
+    spoiled(test, "truncated students", &["failed", "partial"], FaultKind::TruncatedJson, "Student").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_enrollments_leave_everybody_in_place() {
-    spoiled("truncated enrollments", &["failed", "partial"], FaultKind::TruncatedJson, "EntryWithdrawal").await;
+    let test = "truncated_enrollments_leave_everybody_in_place";
+    spoiled(test, "truncated enrollments", &["failed", "partial"], FaultKind::TruncatedJson, "EntryWithdrawal").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_guardians_leave_everybody_in_place() {
-    spoiled("truncated guardians", ENDED_WELL, FaultKind::TruncatedJson, "StudentGuardian").await;
+    let test = "truncated_guardians_leave_everybody_in_place";
+    spoiled(test, "truncated guardians", ENDED_WELL, FaultKind::TruncatedJson, "StudentGuardian").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_that_is_refused_for_good_leaves_everybody_in_place() {
-    spoiled("a refused listing", &["failed", "partial"], FaultKind::Status(400), "EntryWithdrawal").await;
+    let test = "a_listing_that_is_refused_for_good_leaves_everybody_in_place";
+    spoiled(test, "a refused listing", &["failed", "partial"], FaultKind::Status(400), "EntryWithdrawal").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passing_fault_is_got_over() {
+    let test = "a_passing_fault_is_got_over";
+    let mut ledger = Ledger::begin(test, "connections broken and server errors that pass");
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
     let passing = |kind| Quirks {
@@ -142,12 +157,16 @@ async fn a_passing_fault_is_got_over() {
         case("two connections broken", &["succeeded"], &[], passing(FaultKind::ConnectionReset)),
         case("two server errors", &["succeeded"], &[], passing(FaultKind::Status(502))),
     ];
-    check(&mut house, cases).await;
+    check(&mut house, cases, &mut ledger).await;
     house.close().await;
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_that_shrink_or_repeat_take_nobody_out() {
+    let test = "listings_that_shrink_or_repeat_take_nobody_out";
+    let mut ledger =
+        Ledger::begin(test, "listings that are empty, repeat, shrink or grow while paging, or have a wrong total");
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
     let repeat = vec![ObjectPage { object: "Student".to_owned(), page: 2 }];
@@ -194,12 +213,16 @@ async fn listings_that_shrink_or_repeat_take_nobody_out() {
             paging(PagingQuirks { next: NextStyle::SelfOnLast, ..PagingQuirks::default() }),
         ),
     ];
-    check(&mut house, cases).await;
+    check(&mut house, cases, &mut ledger).await;
     house.close().await;
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_make_no_sense_touch_nobody_else() {
+    let test = "rows_that_make_no_sense_touch_nobody_else";
+    let mut ledger =
+        Ledger::begin(test, "rows that make no sense: repeated, no dates, unknown codes, ends before starts, a NUL");
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
     let (one, other, third) =
@@ -256,12 +279,15 @@ async fn rows_that_make_no_sense_touch_nobody_else() {
             data(DataQuirks { booleans_as_strings: true, ..DataQuirks::default() }),
         ),
     ];
-    check(&mut house, cases).await;
+    check(&mut house, cases, &mut ledger).await;
     house.close().await;
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_access_that_is_refused_fails_the_run_and_names_the_mend() {
+    let test = "an_access_that_is_refused_fails_the_run_and_names_the_mend";
+    let mut ledger = Ledger::begin(test, "a wrong secret, an expired access, grants taken away");
     let mut house = House::scaled_out(district()).await;
     house.start_workers(1);
     let cases = vec![
@@ -292,8 +318,9 @@ async fn an_access_that_is_refused_fails_the_run_and_names_the_mend() {
         case("a field no longer granted", &["partial"], &["BirthDate"], denied_field("Name", "BirthDate")),
         case("entities no longer granted", &["partial"], &["District/Entity"], denied_object("Entity")),
     ];
-    check(&mut house, cases).await;
+    check(&mut house, cases, &mut ledger).await;
     house.close().await;
+    ledger.end();
 }
 
 /// The address is the district's own: applied anew for each case.

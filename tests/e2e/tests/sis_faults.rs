@@ -27,11 +27,7 @@ async fn counted(test: &str, disturbance: &str, cases: Vec<Case>) {
     assert_eq!(house.night().await.state, "succeeded");
     let database = house.services().database.clone();
     let before = facts_of(&database, DISTRICT).await;
-    let number = cases.len() as u64;
-    let watched = check(&mut house, cases).await;
-    ledger.faults(number);
-    (1..number).for_each(|_| ledger.run(test, &rollcall_e2e::watch::Watched::default()));
-    ledger.run(test, &watched);
+    check(&mut house, cases, &mut ledger).await;
     ledger.compare(test, &before, &facts_of(&database, DISTRICT).await);
     house.close().await;
     ledger.end();
