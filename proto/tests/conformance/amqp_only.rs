@@ -20,7 +20,7 @@ use rollcall_proto::{
     trace::TraceContext,
 };
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +31,9 @@ use super::{
     workers::{Recorder, Running},
 };
 use crate::samples::{fetch, one_of_each, students};
+
+/// Ends of four consumers at once, of which some failed when ends were not in order.
+const ENDS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn properties_follow_the_convention() {
@@ -116,6 +119,27 @@ async fn connections_closed_by_the_broker_are_made_anew() {
         }
     })
     .await;
+    world.stop().await;
+}
+
+/// A frame that follows the close of its channel is a breach of the protocol, and costs every consumer of the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_consumer_that_ends_leaves_the_others_alone() {
+    let world = Amqp::start().await;
+    let bus = world.bus();
+    bus.publish(&[fetch(1)]).await.unwrap();
+    let mut other = bus.subscribe(Queue::Fetch, 1).await.unwrap();
+    let held = next(&mut other).await;
+    for _ in 0..ENDS {
+        let mut ending = JoinSet::new();
+        for queue in [Queue::Collect, Queue::Plan, Queue::Write, Queue::Applied] {
+            let subscription = bus.subscribe(queue, 1).await.unwrap();
+            ending.spawn(async move { drop(subscription) });
+        }
+        ending.join_all().await;
+    }
+    other.ack(held).await.unwrap();
+    until("it is acknowledged", async || waiting_count(&bus, Queue::Fetch).await == 0).await;
     world.stop().await;
 }
 
@@ -263,7 +287,7 @@ async fn take(channel: &Channel, queue: &str, number: usize) -> Vec<Waiting> {
     taken
 }
 
-async fn ready(channel: &Channel, queue: &str) -> u32 {
+pub async fn ready(channel: &Channel, queue: &str) -> u32 {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
 }
