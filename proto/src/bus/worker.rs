@@ -231,7 +231,11 @@ impl Worker {
         };
         let finished = timeout(self.config.drain, finish).await;
         if hand.len() > 0 {
-            tracing::warn!(queue = self.queue.name(), messages = hand.len(), "Stopped with work in hand; it is given back.");
+            tracing::warn!(
+                queue = self.queue.name(),
+                messages = hand.len(),
+                "Stopped with work in hand; it is given back."
+            );
             hand.tasks.abort_all();
         }
         finished.unwrap_or(Ok(()))
@@ -287,9 +291,7 @@ impl Worker {
         let Attended { delivery, fate, taken } = &attended;
         let settled = match fate {
             Fate::Retry(_) | Fate::Park(_) if subscription.is_blocked() => Err(BusError::Blocked),
-            Fate::Retry(retry) => {
-                self.settling("retry", 1, taken.span(), subscription.retry(delivery, retry)).await
-            }
+            Fate::Retry(retry) => self.settling("retry", 1, taken.span(), subscription.retry(delivery, retry)).await,
             Fate::Park(park) => self.settling("park", 1, taken.span(), subscription.park(delivery, park)).await,
             Fate::Done => Ok(()),
         };

@@ -195,7 +195,8 @@ async fn what_there_is_no_room_for_among_the_parked_waits_apart() {
     let bus = connected(&broker).await;
     let full = r#"{"max-length":1,"overflow":"reject-publish"}"#;
     broker.control(&["set_policy", "full", r"^rollcall\.fetch\.parked$", full, "--apply-to", "queues"]);
-    let recorder = Recorder::new(|message| if is_bad(message) { Fate::park("bad-one", "this one") } else { Fate::Done });
+    let recorder =
+        Recorder::new(|message| if is_bad(message) { Fate::park("bad-one", "this one") } else { Fate::Done });
     let worker = Running::start(Arc::clone(&bus), Queue::Fetch, recorder.clone(), WorkerConfig::new(1));
     let counters = Arc::clone(&worker.config.counters);
     for bad in 0..6 {

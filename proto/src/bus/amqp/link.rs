@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    Channel, Connection, ConnectionBuilder, ConnectionProperties, Consumer, options::ConfirmSelectOptions, tcp::OwnedTLSConfig,
-    uri::AMQPUri,
+    Channel, Connection, ConnectionBuilder, ConnectionProperties, Consumer, options::ConfirmSelectOptions,
+    tcp::OwnedTLSConfig, uri::AMQPUri,
 };
 use secrecy::ExposeSecret as _;
 use tokio::{
