@@ -310,18 +310,14 @@ impl Worker {
     /// parked makes room for others meanwhile, and is looked at again.
     fn untaken(&self, attended: Attended, error: &BusError) -> Attended {
         let (queue, id) = (self.queue.name(), attended.delivery.label.id);
-        match (error, &attended.fate) {
-            (BusError::Refused { .. }, Fate::Park(park)) => {
-                let reason = park.reason;
-                tracing::error!(queue, %id, reason, after = ?NO_ROOM, "The broker refuses to park a message; it waits for room.");
-                let fate = Fate::wait("parked-queue-full", reason, NO_ROOM);
-                Attended { fate, ..attended }
-            }
-            _ => {
-                tracing::debug!(queue, %id, error = error as &dyn std::error::Error, "The bus does not take a message; it is kept.");
-                attended
-            }
+        if let (BusError::Refused { .. }, Fate::Park(park)) = (error, &attended.fate) {
+            let reason = park.reason;
+            tracing::error!(queue, %id, reason, after = ?NO_ROOM, "The broker refuses to park a message; it waits for room.");
+            return Attended { fate: Fate::wait("parked-queue-full", reason, NO_ROOM), ..attended };
         }
+        let error = error as &dyn std::error::Error;
+        tracing::debug!(queue, %id, error, "The bus does not take what is to become of a message; it is kept.");
+        attended
     }
 
     async fn settling(

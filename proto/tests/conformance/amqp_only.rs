@@ -145,8 +145,8 @@ async fn a_consumer_that_ends_closes_its_channel_and_says_no_more() {
         }
         ending.join_all().await;
     }
-    let closes = || frames.sent().iter().filter(|(.., method)| *method == CHANNEL_CLOSE).count();
-    until("all channels to be closed", async || closes() >= 4 * ENDS).await;
+    let ended = || frames.sent().iter().filter(|(.., method)| *method == CHANNEL_CLOSE).count();
+    until("all channels to be closed", async || ended() >= 4 * ENDS).await;
     other.ack(held).await.expect("the connection lives");
     let mut closed = BTreeSet::new();
     for (connection, channel, method) in frames.sent() {
