@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - One connection publishes and another consumes: a broker short of memory stops reading from those that publish, and
-//!   would take no acknowledgement from them either.
+//!   would take no acknowledgement from them either. So answers to a replay are published like any other message.
+//! - Nothing is sent on a channel once it is being closed: that would cost the whole connection.
 //! - Every wait for the broker has a limit: the client library may wait for ever when the broker closes.
 //! - A connection or channel that failed is dropped and made anew. The library's own recovery stays off: it leaves
 //!   consumers behind that nobody reads.
@@ -183,7 +184,7 @@ impl Bus for AmqpBus {
 
     async fn check(&self) -> Result<(), BusError> {
         if self.publisher.is_blocked() {
-            return Err(link::LinkError::Blocked.into());
+            return Err(BusError::Blocked);
         }
         let session = self.consuming.session().await?;
         declare::exchange(&session.channel).await?;

@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(bus.forget(&"gone-isd".parse().unwrap()).await.unwrap(), 2);
         assert!(!is_in_files(&path, &gone) && is_in_files(&path, &kept));
         let why = crate::handler::Park { reason: "store-refused", detail: String::new() };
-        subscription.park(in_hand, &why).await.unwrap();
+        subscription.park(&in_hand, &why).await.unwrap();
         let depths = bus.depths().await.unwrap();
         let depth = depths.iter().find(|depth| depth.queue == Queue::Write).unwrap();
         assert_eq!((depth.waiting, depth.parked), (1, 0));

@@ -41,6 +41,9 @@ pub enum BusError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The broker accepts no messages for now; deliveries and acknowledgements go on.
+    #[error("the message broker accepts no messages until its memory or disk alarm has passed")]
+    Blocked,
     /// The broker took a message and no queue wanted it: the topology is not as declared.
     #[error("the broker routed {count} of the messages to no queue; the first has routing key {routing_key}")]
     Unroutable {
@@ -94,6 +97,11 @@ impl BusError {
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
         !matches!(self, Self::Encode { .. } | Self::Topology { .. } | Self::Url)
+    }
+
+    /// The broker is there and does not take what it was given: nothing that a new connection would change.
+    pub const fn is_not_taken(&self) -> bool {
+        matches!(self, Self::Blocked | Self::Refused { .. })
     }
 }
 
@@ -398,11 +406,17 @@ pub trait Subscription: Send {
     /// The work of all of them is done.
     async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError>;
 
-    /// Comes again after `retry.after`, with its attempt raised unless `retry.free`.
-    async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError>;
+    /// Comes again after `retry.after`, with its attempt raised unless `retry.free`. After an error that
+    /// [is not taken](BusError::is_not_taken), the subscription lives and the delivery is still in hand, to be settled later.
+    async fn retry(&mut self, delivery: &Delivery, retry: &Retry) -> Result<(), BusError>;
 
-    /// Is kept aside with a reason.
-    async fn park(&mut self, delivery: Delivery, park: &Park) -> Result<(), BusError>;
+    /// Is kept aside with a reason. Errors are as those of [`Subscription::retry`].
+    async fn park(&mut self, delivery: &Delivery, park: &Park) -> Result<(), BusError>;
+
+    /// A retry or a parking would not be taken now.
+    fn is_blocked(&self) -> bool {
+        false
+    }
 }
 
 /// Longest wait that [`Subscription::retry`] grants; a longer one is cut to this.

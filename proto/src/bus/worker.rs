@@ -3,13 +3,15 @@
 //! Role: everything about a delivery that a handler must not see. Neighbours: [`Handler`] decides, a
 //! [`Bus`](super::Bus) delivers and settles.
 //!
-//! Invariants: every delivery is settled or given back; a panic is a failed attempt; attempts are bounded by
+//! Invariants: every delivery is settled or given back; what the bus does not take for a while is kept, and not given back for
+//! that; a panic is a failed attempt; attempts are bounded by
 //! [`ATTEMPTS`] unless the handler is only waiting; the loop outlives every failure of the bus; nothing that a message
 //! says reaches a log.
 //!
 //! Deliberately absent: publishing of follow-ups, which a handler does before it says [`Fate::Done`].
 
 mod attend;
+mod hand;
 
 use std::{
     sync::{
@@ -21,12 +23,15 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    task::JoinError,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::attend::{Attended, Post, attend, attend_together};
+use self::{
+    attend::{Attended, Post, attend, attend_together},
+    hand::Hand,
+};
 use super::{BusError, Delivery, SharedBus, Subscription};
 use crate::{
     clock::SharedClock,
@@ -47,6 +52,9 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// How long a worker that is told to stop goes on with what it has in hand: a service manager's patience is short, and
 /// what is given back is as safe as what is finished.
 const DRAIN: Duration = Duration::from_secs(8);
+
+/// What cannot be parked for want of room is looked at again after this.
+const NO_ROOM: Duration = Duration::from_mins(1);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -141,9 +149,6 @@ struct Worker {
     expected: Expected,
 }
 
-/// Deliveries being handled. A task gives its deliveries back with their fates.
-type Hand = JoinSet<Vec<Attended>>;
-
 impl Worker {
     /// One subscription's life. `Ok` when it ended because of a shutdown.
     async fn session(&self) -> Result<(), BusError> {
@@ -154,7 +159,7 @@ impl Worker {
             () = self.shutdown.cancelled() => return Ok(()),
         };
         let up = self.expected.up();
-        let mut hand = Hand::new();
+        let mut hand = Hand::default();
         let served = self.serve(&mut *subscription, &mut hand).await;
         drop(up);
         match served {
@@ -174,8 +179,9 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(()),
-                Some(attended) = hand.join_next() => self.settle(subscription, attended).await?,
-                delivery = subscription.next(), if hand.len() < usize::from(self.config.concurrency) => {
+                Some(attended) = hand.tasks.join_next() => self.settle(subscription, attended, hand).await?,
+                () = hand.kept.due() => self.settle_kept(subscription, hand).await?,
+                delivery = subscription.next(), if hand.tasks.len() < usize::from(self.config.concurrency) => {
                     let deliveries = self.gather(subscription, delivery?)?;
                     self.take_up(hand, deliveries);
                 }
@@ -205,11 +211,11 @@ impl Worker {
         };
         match deliveries.pop() {
             Some(only) if deliveries.is_empty() => {
-                hand.spawn(async move { vec![attend(&post, only).await] });
+                hand.tasks.spawn(async move { vec![attend(&post, only).await] });
             }
             Some(last) => {
                 deliveries.push(last);
-                hand.spawn(async move { attend_together(&post, deliveries).await });
+                hand.tasks.spawn(async move { attend_together(&post, deliveries).await });
             }
             None => {}
         }
@@ -217,47 +223,45 @@ impl Worker {
 
     /// Finishes what is in hand, within the limit. What is left is given back with the subscription.
     async fn drain(&self, subscription: &mut dyn Subscription, hand: &mut Hand) -> Result<(), BusError> {
-        let limit = Instant::now() + self.config.drain;
-        while !hand.is_empty() {
-            tokio::select! {
-                Some(attended) = hand.join_next() => self.settle(subscription, attended).await?,
-                () = sleep_until(limit) => {
-                    tracing::warn!(queue = self.queue.name(), messages = hand.len(), "Stopped with work in hand; it is given back.");
-                    hand.abort_all();
-                    return Ok(());
-                }
+        let finish = async {
+            while let Some(attended) = hand.tasks.join_next().await {
+                self.settle(subscription, attended, hand).await?;
             }
+            Ok(())
+        };
+        let finished = timeout(self.config.drain, finish).await;
+        if hand.len() > 0 {
+            tracing::warn!(
+                queue = self.queue.name(),
+                messages = hand.len(),
+                "Stopped with work in hand; it is given back."
+            );
+            hand.tasks.abort_all();
         }
-        Ok(())
+        finished.unwrap_or(Ok(()))
     }
 
     async fn abandon(&self, hand: &mut Hand) {
-        if timeout(self.config.drain, async { while hand.join_next().await.is_some() {} }).await.is_err() {
-            hand.shutdown().await;
+        if timeout(self.config.drain, async { while hand.tasks.join_next().await.is_some() {} }).await.is_err() {
+            hand.tasks.shutdown().await;
         }
     }
 
     async fn settle(
         &self,
         subscription: &mut dyn Subscription,
-        attended: Result<Vec<Attended>, tokio::task::JoinError>,
+        attended: Result<Vec<Attended>, JoinError>,
+        hand: &mut Hand,
     ) -> Result<(), BusError> {
         // A task that was aborted took its deliveries with it: only on the way out, when everything is given back anyway.
         let (mut done, mut process) = (Vec::new(), None);
-        for Attended { delivery, fate, taken } in attended.unwrap_or_default() {
-            self.log(&delivery, &fate);
-            match &fate {
-                Fate::Done => {
-                    done.push(delivery);
-                    process = process.or_else(|| taken.span().cloned());
-                    continue;
-                }
-                Fate::Retry(retry) => {
-                    self.settling("retry", 1, taken.span(), subscription.retry(delivery, retry)).await?;
-                }
-                Fate::Park(park) => self.settling("park", 1, taken.span(), subscription.park(delivery, park)).await?,
+        for attended in attended.unwrap_or_default() {
+            if matches!(attended.fate, Fate::Done) {
+                process = process.or_else(|| attended.taken.span().cloned());
+                done.push(attended.delivery);
+            } else {
+                self.put_away(subscription, attended, hand).await?;
             }
-            self.count(&fate, 1);
         }
         if !done.is_empty() {
             let number = done.len();
@@ -267,6 +271,53 @@ impl Worker {
             self.count(&Fate::Done, number as u64);
         }
         Ok(())
+    }
+
+    /// Offers to the bus once more what it did not take.
+    async fn settle_kept(&self, subscription: &mut dyn Subscription, hand: &mut Hand) -> Result<(), BusError> {
+        for attended in hand.kept.take() {
+            self.put_away(subscription, attended, hand).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles what is not done, or keeps it where the bus does not take it.
+    async fn put_away(
+        &self,
+        subscription: &mut dyn Subscription,
+        attended: Attended,
+        hand: &mut Hand,
+    ) -> Result<(), BusError> {
+        let Attended { delivery, fate, taken } = &attended;
+        let settled = match fate {
+            Fate::Retry(_) | Fate::Park(_) if subscription.is_blocked() => Err(BusError::Blocked),
+            Fate::Retry(retry) => self.settling("retry", 1, taken.span(), subscription.retry(delivery, retry)).await,
+            Fate::Park(park) => self.settling("park", 1, taken.span(), subscription.park(delivery, park)).await,
+            Fate::Done => Ok(()),
+        };
+        match settled {
+            Ok(()) => {
+                self.log(delivery, fate);
+                self.count(fate, 1);
+            }
+            Err(error) if error.is_not_taken() => hand.kept.keep(self.untaken(attended, &error)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What is to become of a delivery whose fate the bus did not take: the same, later. What there is no room for among the
+    /// parked makes room for others meanwhile, and is looked at again.
+    fn untaken(&self, attended: Attended, error: &BusError) -> Attended {
+        let (queue, id) = (self.queue.name(), attended.delivery.label.id);
+        if let (BusError::Refused { .. }, Fate::Park(park)) = (error, &attended.fate) {
+            let reason = park.reason;
+            tracing::error!(queue, %id, reason, after = ?NO_ROOM, "The broker refuses to park a message; it waits for room.");
+            return Attended { fate: Fate::wait("parked-queue-full", reason, NO_ROOM), ..attended };
+        }
+        let error = error as &dyn std::error::Error;
+        tracing::debug!(queue, %id, error, "The bus does not take what is to become of a message; it is kept.");
+        attended
     }
 
     async fn settling(

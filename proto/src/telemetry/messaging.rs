@@ -223,6 +223,7 @@ fn whose<'a>(messages: impl Iterator<Item = &'a Message>) -> Whose {
 fn class(error: &BusError) -> &'static str {
     match error {
         BusError::Unavailable { .. } => "broker-unavailable",
+        BusError::Blocked => "broker-blocked",
         BusError::Unroutable { .. } => "unroutable",
         BusError::Refused { .. } => "refused",
         BusError::Encode { .. } => "encode",

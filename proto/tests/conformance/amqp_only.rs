@@ -20,17 +20,21 @@ use rollcall_proto::{
     trace::TraceContext,
 };
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::{net::lookup_host, task::JoinSet, time::Instant};
 use uuid::Uuid;
 
 use super::{
     World,
     amqp::Amqp,
     broker::Broker,
+    frames::{BASIC_CANCEL, CHANNEL_CLOSE, CHANNEL_OPEN, Frames},
     next, until, waiting_count,
     workers::{Recorder, Running},
 };
 use crate::samples::{fetch, one_of_each, students};
+
+/// Ends of four consumers at once.
+const ENDS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn properties_follow_the_convention() {
@@ -117,6 +121,43 @@ async fn connections_closed_by_the_broker_are_made_anew() {
     })
     .await;
     world.stop().await;
+}
+
+/// A frame that follows the close of its channel is a breach of the protocol, and costs every consumer of the process. The
+/// client library cancels a consumer that nobody holds any more, whenever that suits it: so none is cancelled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_consumer_that_ends_closes_its_channel_and_says_no_more() {
+    let (api, url, vhost) = Amqp::empty_vhost().await;
+    let mut url: reqwest::Url = url.parse().unwrap();
+    let broker = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let (frames, port) = Frames::before(lookup_host(broker).await.unwrap().next().unwrap()).await;
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(port)).unwrap();
+    let bus = AmqpBus::connect(AmqpConfig::new(url.to_string())).await.unwrap();
+    bus.publish(&[fetch(1)]).await.unwrap();
+    let mut other = bus.subscribe(Queue::Fetch, 1).await.unwrap();
+    let held = next(&mut other).await;
+    for _ in 0..ENDS {
+        let mut ending = JoinSet::new();
+        for queue in [Queue::Collect, Queue::Plan, Queue::Write, Queue::Applied] {
+            let subscription = bus.subscribe(queue, 1).await.unwrap();
+            ending.spawn(async move { drop(subscription) });
+        }
+        ending.join_all().await;
+    }
+    let ended = || frames.sent().iter().filter(|(.., method)| *method == CHANNEL_CLOSE).count();
+    until("all channels to be closed", async || ended() >= 4 * ENDS).await;
+    other.ack(held).await.expect("the connection lives");
+    let mut closed = BTreeSet::new();
+    for (connection, channel, method) in frames.sent() {
+        assert_ne!(method, BASIC_CANCEL, "a cancel that might have come after the close");
+        match method {
+            CHANNEL_OPEN => drop(closed.remove(&(connection, channel))),
+            CHANNEL_CLOSE => assert!(closed.insert((connection, channel)), "closed twice"),
+            _ => assert!(!closed.contains(&(connection, channel)), "{method:?} after the close of its channel"),
+        }
+    }
+    api.ask(reqwest::Method::DELETE, &["vhosts", &vhost]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,7 +304,7 @@ async fn take(channel: &Channel, queue: &str, number: usize) -> Vec<Waiting> {
     taken
 }
 
-async fn ready(channel: &Channel, queue: &str) -> u32 {
+pub async fn ready(channel: &Channel, queue: &str) -> u32 {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
 }

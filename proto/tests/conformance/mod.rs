@@ -5,6 +5,8 @@ pub mod amqp_only;
 pub mod broker;
 pub mod embedded;
 pub mod embedded_only;
+pub mod frames;
+pub mod not_taken;
 pub mod suite;
 pub mod workers;
 

@@ -33,7 +33,7 @@ fn park(reason: &'static str) -> Park {
 async fn park_next(subscription: &mut Box<dyn Subscription>, reason: &'static str) -> Uuid {
     let delivery = next(subscription).await;
     let id = delivery.message.as_ref().unwrap().id;
-    subscription.park(delivery, &park(reason)).await.unwrap();
+    subscription.park(&delivery, &park(reason)).await.unwrap();
     id
 }
 
@@ -123,13 +123,13 @@ pub async fn a_retry_comes_later_with_its_attempt_raised(world: &impl World) {
         assert_eq!(delivery.message.as_ref(), Ok(&expected));
         let wait = Duration::from_secs(1);
         let begun = Instant::now();
-        subscription.retry(delivery, &retry(wait, false)).await.unwrap();
+        subscription.retry(&delivery, &retry(wait, false)).await.unwrap();
         if attempt == 0 {
             let again = next(&mut subscription).await;
             // The broker counts its milliseconds by another clock.
             assert!(begun.elapsed() > wait.mul_f32(0.95), "came after {:?}", begun.elapsed());
             assert!(begun.elapsed() < wait * 5, "came after {:?}", begun.elapsed());
-            subscription.retry(again, &retry(Duration::ZERO, true)).await.unwrap();
+            subscription.retry(&again, &retry(Duration::ZERO, true)).await.unwrap();
         }
     }
 }
@@ -141,7 +141,7 @@ pub async fn a_free_retry_costs_no_attempt(world: &impl World) {
     for _ in 0..3 {
         let delivery = next(&mut subscription).await;
         assert_eq!(delivery.message.as_ref(), Ok(&sent));
-        subscription.retry(delivery, &retry(Duration::from_millis(100), true)).await.unwrap();
+        subscription.retry(&delivery, &retry(Duration::from_millis(100), true)).await.unwrap();
     }
     let delivery = next(&mut subscription).await;
     assert_eq!(delivery.message.as_ref().unwrap().attempt, 0);
@@ -190,7 +190,7 @@ pub async fn a_replay_keeps_the_id_and_counts_attempts_anew(world: &impl World) 
     world.bus().publish(&sent).await.unwrap();
     let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
     let first = next(&mut subscription).await;
-    subscription.retry(first, &retry(Duration::ZERO, false)).await.unwrap();
+    subscription.retry(&first, &retry(Duration::ZERO, false)).await.unwrap();
     for _ in 0..3 {
         park_next(&mut subscription, "panic").await;
     }
@@ -279,7 +279,7 @@ pub async fn a_watched_replay_tells_what_becomes_of_each(world: &impl World) {
     let again = park_next(&mut subscription, "panic").await;
     assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(again, Outcome::Parked)]);
     let delivery = next(&mut subscription).await;
-    subscription.retry(delivery, &retry(Duration::ZERO, false)).await.unwrap();
+    subscription.retry(&delivery, &retry(Duration::ZERO, false)).await.unwrap();
     let late = next_and_ack(&mut subscription).await.id;
     assert_eq!(replay.outcomes(LIMIT).await.unwrap(), [(late, Outcome::Done)]);
     assert_eq!(replay.outcomes(Duration::ZERO).await.unwrap(), [], "each is told once");
@@ -523,7 +523,7 @@ pub async fn a_body_of_five_megabytes_arrives(world: &impl World) {
     let mut subscription = world.bus().subscribe(Queue::Collect, 1).await.unwrap();
     let delivery = next(&mut subscription).await;
     assert!(delivery.message.as_ref() == Ok(&sent), "another body");
-    subscription.retry(delivery, &retry(Duration::ZERO, false)).await.unwrap();
+    subscription.retry(&delivery, &retry(Duration::ZERO, false)).await.unwrap();
     for _ in 0..2 {
         let message = next_and_ack(&mut subscription).await;
         assert!(message.body == sent.body, "another body");

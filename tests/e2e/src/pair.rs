@@ -66,6 +66,8 @@ pub struct Pair {
     twin: Twin,
     /// What has been counted.
     pub ledger: Ledger,
+    /// Messages are parked by what is done to the district, as they should be.
+    pub parks: bool,
     night: u32,
     undisturbed: Facts,
 }
@@ -89,7 +91,7 @@ impl Pair {
         prepare(&mut house).await;
         let twin = Twin::beside(&house, small(seed)).await;
         house.start_workers(1);
-        let mut pair = Self { house, twin, ledger, night: 0, undisturbed: Facts::new() };
+        let mut pair = Self { house, twin, ledger, parks: false, night: 0, undisturbed: Facts::new() };
         pair.next_night().await;
         let first = pair.house.night().await;
         assert_eq!(first.state, "succeeded", "{first:#?}");
@@ -104,7 +106,7 @@ impl Pair {
     }
 
     /// A night in which `disturb` does what it does once pages come in. The run has to stop as one of `states`; where
-    /// it was not whole, the next undisturbed one has to be. Then all is as it is with the twin.
+    /// it was not whole, the next undisturbed one has to be. Then all is as it is with the twin, and nothing is parked.
     pub async fn disturbed(
         &mut self,
         what: &str,
@@ -149,7 +151,20 @@ impl Pair {
         assert_eq!((beside.state.as_str(), beside.events()), ("succeeded", 0), "{what}, elsewhere: {beside:#?}");
         let disturbed = facts_of(&database, DISTRICT).await;
         self.ledger.compare(what, &self.undisturbed, &disturbed);
+        if !self.parks {
+            self.check_parked(what).await;
+        }
         ended
+    }
+
+    /// Nothing was set aside for a person to look at.
+    async fn check_parked(&self, what: &str) {
+        let queues = self.house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
+        let none = queues.as_array().expect("a list of queues").iter().all(|queue| queue["parked"] == 0);
+        if !none {
+            let parked = self.house.rollcall(&["queues", "parked"]).await;
+            panic!("{what}: healthy messages are parked: {}", parked.text());
+        }
     }
 
     /// Ends workers and servers' corner, and writes down what was counted.

@@ -63,6 +63,37 @@ async fn a_broker_short_of_memory_or_disk_is_waited_for() {
     pair.end().await;
 }
 
+/// Work that needs to publish waits for the end of the alarm in hand. Were it given back, it would be done again and again,
+/// and the broker would give it up after 20 deliveries: within two minutes, which is what `--full` is for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_lasts_wears_no_message_out() {
+    let test = "an_alarm_that_lasts_wears_no_message_out";
+    let ledger = Ledger::begin(test, "memory alarm for 150 seconds with --full, 12 everyday, with work in hand");
+    let servers = PrivateServers::start();
+    let mut pair = Pair::begin(servers.servers(), 55, ledger).await;
+    // Nobody is at work until nothing can be published.
+    let away = async |house: &mut House| {
+        let mut fetcher = house.take_worker(Role::Fetcher);
+        assert!(fetcher.terminate(LIMIT).await.success(), "{}", fetcher.log());
+    };
+    pair.disturbed_from("lasting", &["succeeded"], away, async |house, _| {
+        servers.control_broker("set_vm_memory_high_watermark absolute 1MB");
+        house.start_worker(Role::Fetcher);
+        let fetcher = house.worker(Role::Fetcher);
+        until_blocked(|| fetcher.log()).await;
+        // The length is what the test is about.
+        tokio::time::sleep(Duration::from_secs(repetitions(12, 150))).await;
+        for worker in house.workers() {
+            let log = worker.log();
+            assert!(!log.contains("The bus failed; subscribing again"), "{log}");
+        }
+        servers.control_broker("set_vm_memory_high_watermark 0.6");
+    })
+    .await;
+    pair.ledger.faults(1);
+    pair.end().await;
+}
+
 /// Longer than the retries that matter: a second of them everyday, minutes with `--full`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_gone_for_minutes_or_without_its_data_is_made_up_for() {

@@ -64,6 +64,7 @@ async fn a_message_of_a_newer_version_is_parked_and_all_else_goes_on() {
     let ledger = Ledger::begin(test, "a message of an unknown newer version among the others");
     let mut pair = Pair::begin(Servers::shared(), 92, ledger).await;
     pair.house.services().tap().await;
+    pair.parks = true;
     pair.disturbed("newer", &["succeeded"], async |house, _| {
         let mut newer = until("a message to copy", Duration::from_secs(30), || async {
             let mut tapped = house.services().tapped().await.into_iter();

@@ -477,6 +477,7 @@ async fn a_replay_of_parked_messages_killed_half_way_loses_none() {
     let ledger = Ledger::begin(test, "kill -9 half-way through `queues replay`");
     let mut pair = Pair::begin(Servers::shared(), 36, ledger).await;
     let mut faults = 0;
+    pair.parks = true;
     pair.disturbed("parked pages", &["succeeded", "partial"], async |house, run| {
         rollcall_e2e::pair::until_pages_are_in(house, run, 5).await;
         // Messages that nobody can read stand in for whatever was parked: they are parked again each time.

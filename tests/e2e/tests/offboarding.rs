@@ -185,7 +185,7 @@ async fn park(bus: &AmqpBus, queue: Queue, message: Message) {
     let mut subscription = bus.subscribe(queue, 1).await.unwrap();
     let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap();
     let why = Park { reason: "store-refused", detail: "the database was full".to_owned() };
-    subscription.park(delivery, &why).await.unwrap();
+    subscription.park(&delivery, &why).await.unwrap();
 }
 
 fn message(run: RunId, body: Body) -> Message {

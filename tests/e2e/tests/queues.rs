@@ -49,7 +49,7 @@ async fn park(bus: &dyn Bus, queue: Queue, messages: &[Message]) {
     for _ in messages {
         let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap();
         let why = Park { reason: "store-unavailable", detail: "the database was away".to_owned() };
-        subscription.park(delivery, &why).await.unwrap();
+        subscription.park(&delivery, &why).await.unwrap();
     }
 }
 

@@ -120,7 +120,7 @@ async fn students_begin_with_one_though_messages_have_gone_through() {
     let mut subscription = bus.subscribe(Queue::Write, 1).await.unwrap();
     let delivery = tokio::time::timeout(Duration::from_mins(1), subscription.next()).await.unwrap().unwrap();
     let why = Park { reason: "store-unavailable", detail: "the database was away".to_owned() };
-    subscription.park(delivery, &why).await.unwrap();
+    subscription.park(&delivery, &why).await.unwrap();
     drop(subscription);
     house.start_worker(Role::Writer);
 

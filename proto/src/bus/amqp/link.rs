@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    Channel, Connection, ConnectionBuilder, ConnectionProperties, options::ConfirmSelectOptions, tcp::OwnedTLSConfig,
-    uri::AMQPUri,
+    Channel, Connection, ConnectionBuilder, ConnectionProperties, Consumer, options::ConfirmSelectOptions,
+    tcp::OwnedTLSConfig, uri::AMQPUri,
 };
 use secrecy::ExposeSecret as _;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::{Mutex, OwnedRwLockReadGuard, RwLock},
+    time::timeout,
+};
 
 use super::{AmqpConfig, declare};
 use crate::{bus::BusError, telemetry::messaging::System};
@@ -50,10 +53,7 @@ impl From<LinkError> for BusError {
             LinkError::Amqp(operation, error) => Self::Unavailable { operation, source: Some(Box::new(error)) },
             LinkError::Topology(name, error) => Self::Topology { name, source: Some(Box::new(error)) },
             LinkError::Url => Self::Url,
-            LinkError::Blocked => Self::Unavailable {
-                operation: "publish: it accepts no messages until its memory or disk alarm has passed",
-                source: None,
-            },
+            LinkError::Blocked => Self::Blocked,
         }
     }
 }
@@ -133,21 +133,63 @@ pub(super) struct Consuming {
 }
 
 /// A channel of the consuming connection, and the connection it lives on.
+///
+/// Nothing may be sent on a channel that has been asked to close: the broker takes that for a breach of the protocol and
+/// closes the whole connection. The library does not see to it, where one task sends and another closes.
 pub(super) struct Session {
     pub(super) connection: Arc<Connection>,
     pub(super) channel: Channel,
+    used: Arc<RwLock<()>>,
 }
 
 impl Session {
+    fn of(connection: Arc<Connection>, channel: Channel) -> Self {
+        Self { connection, channel, used: Arc::default() }
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// Closes the channel; the broker takes back what is unsettled. One that does not answer is closed by its drop.
+    /// Held by a task of its own for as long as it uses the channel. Nothing where the channel is about to be closed.
+    pub(super) fn using(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        Arc::clone(&self.used).try_read_owned().ok()
+    }
+
+    /// Closes the channel, once nobody uses it; the broker takes back what is unsettled. One that does not answer is closed
+    /// by its drop.
     pub(super) async fn close(&self) {
+        let _unused = timeout(ANSWER, self.used.write()).await;
         let close = self.channel.close(200, "done".into());
         if let Err(error) = within("close a channel", ANSWER, close).await {
             tracing::debug!(?error, "A channel could not be closed.");
+        }
+    }
+}
+
+/// A consumer and the channel it lives on. Dropped, it closes the channel: only then does the broker take back what was
+/// prefetched.
+pub(super) struct Line {
+    pub(super) session: Arc<Session>,
+    pub(super) consumer: Consumer,
+}
+
+impl Line {
+    pub(super) fn new(session: Session, consumer: Consumer) -> Self {
+        Self { session: Arc::new(session), consumer }
+    }
+}
+
+impl Drop for Line {
+    /// Keeps the consumer until the channel is closed: one that is let go of before, the library cancels in a task of its
+    /// own, which may come after the close.
+    fn drop(&mut self) {
+        let (session, consumer) = (Arc::clone(&self.session), self.consumer.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                session.close().await;
+                drop(consumer);
+            });
         }
     }
 }
@@ -177,12 +219,12 @@ impl Consuming {
     pub(super) async fn session(&self) -> Result<Session, LinkError> {
         let connection = self.connection().await?;
         if let Ok(channel) = within("open a channel", ANSWER, connection.create_channel()).await {
-            return Ok(Session { connection, channel });
+            return Ok(Session::of(connection, channel));
         }
         self.retire(&connection).await;
         let connection = self.connection().await?;
         let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
-        Ok(Session { connection, channel })
+        Ok(Session::of(connection, channel))
     }
 
     /// Never to be handed out again.

@@ -53,6 +53,8 @@ pub(super) struct Outgoing {
     pub(super) routing_key: String,
     pub(super) properties: BasicProperties,
     pub(super) body: Bytes,
+    /// Is to come back where no queue wants it.
+    pub(super) mandatory: bool,
 }
 
 impl Outgoing {
@@ -75,7 +77,7 @@ impl Outgoing {
             properties = properties.with_content_encoding(encoding.into());
         }
         let routing_key = routing_key(message);
-        Ok(Self { id: message.id, exchange: EXCHANGE, routing_key, properties, body: wire.bytes })
+        Ok(Self { id: message.id, exchange: EXCHANGE, routing_key, properties, body: wire.bytes, mandatory: true })
     }
 
     /// A delivery that is to come again to `queue` after a while.
@@ -108,12 +110,18 @@ impl Outgoing {
 }
 
 /// Where the end of a delivery is to be told.
-pub(super) fn reply_to(properties: &BasicProperties) -> Option<&ShortString> {
+fn reply_to(properties: &BasicProperties) -> Option<&ShortString> {
     properties.reply_to().as_ref().filter(|queue| !queue.as_str().is_empty())
 }
 
-/// Tells that a delivery has come to its end.
-pub(super) fn answer(properties: &BasicProperties, outcome: Outcome) -> BasicProperties {
+/// Tells whoever has replayed a delivery, if anybody, that it has come to its end. Whoever asked may be gone.
+pub(super) fn answer(properties: &BasicProperties, outcome: Outcome) -> Option<Outgoing> {
+    let routing_key = reply_to(properties)?.to_string();
+    let properties = answering(properties, outcome);
+    Some(Outgoing { id: Uuid::new_v4(), exchange: "", routing_key, properties, body: Bytes::new(), mandatory: false })
+}
+
+fn answering(properties: &BasicProperties, outcome: Outcome) -> BasicProperties {
     let kind = match outcome {
         Outcome::Done => ANSWER_DONE,
         Outcome::Parked => ANSWER_PARKED,
@@ -161,7 +169,8 @@ impl Delivered<'_> {
         let id = self.label.id;
         let properties =
             self.properties.clone().with_message_id(short(id)).with_delivery_mode(PERSISTENT).with_headers(headers);
-        Outgoing { id, exchange, routing_key: routing_key.to_owned(), properties, body: self.body.clone() }
+        let (routing_key, body) = (routing_key.to_owned(), self.body.clone());
+        Outgoing { id, exchange, routing_key, properties, body, mandatory: true }
     }
 }
 

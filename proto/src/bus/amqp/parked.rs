@@ -4,7 +4,7 @@
 //! that dies half-way has the broker take them back. While one process looks, another does not see what it holds.
 //!
 //! One id may be parked more than once: a replay killed between publishing and acknowledging leaves a copy, and so does a
-//! connection lost while a message is being parked. Each copy is listed, replayed and discarded like any other. What a replay
+//! connection lost, or an alarm raised, while a message is being parked. Each copy is listed, replayed and discarded like any other. What a replay
 //! has itself put back is not put back again when it turns up behind, parked anew: it is another copy than those that were
 //! there when the replay began, and is held to the end of the pass, so that every pass comes to its end.
 //!

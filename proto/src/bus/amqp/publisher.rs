@@ -225,8 +225,13 @@ fn batches<'a, 'b>(messages: &'a [&'b Outgoing]) -> Vec<&'a [&'b Outgoing]> {
 }
 
 /// Sends a batch and waits for all its confirms, but not for a broker that has stopped reading. Such a link is kept: a
-/// new one would be blocked as well, and this one goes on when the alarm has passed.
+/// new one would be blocked as well, and this one goes on when the alarm has passed. Nothing is given to one that is blocked
+/// already: the library would keep it, and send it beside what is published again.
 async fn send(link: &PublishLink, batch: &[&Outgoing], blocked: &AtomicBool) -> Result<Rejects, LinkError> {
+    if link.is_blocked() {
+        note(blocked, true);
+        return Err(LinkError::Blocked);
+    }
     let sending = within("publish", CONFIRM, confirmed(link, batch));
     tokio::pin!(sending);
     let mut poll = interval(BLOCKED_POLL);
@@ -259,11 +264,11 @@ fn note(noted: &AtomicBool, blocked: bool) {
 }
 
 async fn confirmed(link: &PublishLink, batch: &[&Outgoing]) -> lapin::Result<Rejects> {
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     // Each of these waits until the library's own thread has written its frames: all together, not one after another.
     let publishes = batch.iter().map(|message| {
         let key = ShortString::try_new(message.routing_key.as_str()).unwrap_or_default();
         let properties = message.properties.clone();
+        let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         link.channel.basic_publish(message.exchange.into(), key, options, &message.body, properties)
     });
     let confirms = try_join_all(publishes).await?;
@@ -300,7 +305,8 @@ mod tests {
     fn of_size(size: usize) -> Outgoing {
         let properties = BasicProperties::default();
         let body = Bytes::from(vec![0; size]);
-        Outgoing { id: Uuid::new_v4(), exchange: "", routing_key: "rollcall.write".to_owned(), properties, body }
+        let routing_key = "rollcall.write".to_owned();
+        Outgoing { id: Uuid::new_v4(), exchange: "", routing_key, properties, body, mandatory: true }
     }
 
     #[test]

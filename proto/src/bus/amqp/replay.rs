@@ -7,13 +7,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
-use lapin::{Consumer, message::Delivery as Arrived, options::BasicConsumeOptions, types::FieldTable};
+use lapin::{message::Delivery as Arrived, options::BasicConsumeOptions, types::FieldTable};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
     declare,
-    link::{ANSWER, Consuming, LinkError, Session, within},
+    link::{ANSWER, Consuming, Line, LinkError, within},
     outgoing, parked,
     publisher::Publisher,
 };
@@ -28,9 +28,7 @@ pub(super) struct AmqpReplay {
     publisher: Publisher,
     queue: Queue,
     answers: String,
-    consumer: Consumer,
-    /// The consumer lives on its channel.
-    _session: Session,
+    line: Line,
 }
 
 impl AmqpReplay {
@@ -41,7 +39,8 @@ impl AmqpReplay {
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
         let consume = session.channel.basic_consume(answers.as_str().into(), "".into(), options, FieldTable::default());
         let consumer = within("consume answers", ANSWER, consume).await?;
-        Ok(Self { consuming, publisher, queue, answers, consumer, _session: session })
+        let line = Line::new(session, consumer);
+        Ok(Self { consuming, publisher, queue, answers, line })
     }
 }
 
@@ -52,9 +51,9 @@ impl Replay for AmqpReplay {
     }
 
     async fn outcomes(&mut self, limit: Duration) -> Result<Vec<(Uuid, Outcome)>, BusError> {
-        let Ok(first) = timeout(limit, self.consumer.next()).await else { return Ok(Vec::new()) };
+        let Ok(first) = timeout(limit, self.line.consumer.next()).await else { return Ok(Vec::new()) };
         let mut outcomes = vec![read(first)?];
-        while let Some(next) = self.consumer.next().now_or_never() {
+        while let Some(next) = self.line.consumer.next().now_or_never() {
             outcomes.push(read(next)?);
         }
         Ok(outcomes)

@@ -7,17 +7,17 @@ use futures_util::{StreamExt as _, future::try_join_all};
 use lapin::{
     Consumer, Queue as Declared,
     message::Delivery as Arrived,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     AmqpToken, declare,
-    link::{ANSWER, Consuming, LinkError, Session, within},
+    link::{ANSWER, Consuming, Line, LinkError, Session, within},
     outgoing::{self, Delivered, Outgoing},
     publisher::Publisher,
 };
@@ -44,14 +44,12 @@ pub(super) struct AmqpSubscription {
     publisher: Publisher,
     queue: Queue,
     prefetch: u16,
-    /// Taken only by the drop.
-    session: Option<Session>,
-    consumer: Consumer,
+    line: Line,
     watch: Watch,
     /// Deliveries handed out and not settled yet. They belong to the channel.
     outstanding: usize,
     /// A replacement under way. Kept here for the same reason as the watch's question.
-    replacement: Option<JoinHandle<Result<(Session, Consumer), LinkError>>>,
+    replacement: Option<JoinHandle<Result<Line, LinkError>>>,
 }
 
 /// Notices a consumer that nothing will ever come to.
@@ -81,20 +79,25 @@ impl Watch {
         *self = Self::begin();
     }
 
-    /// Ends only with bad news.
-    async fn bad_news(&mut self, session: &Session, queue: Queue) -> BusError {
+    /// Ends only with bad news. What waits is none where there is no `room` for it.
+    async fn bad_news(&mut self, session: &Session, queue: Queue, room: bool) -> BusError {
         loop {
             sleep_until(self.next_look).await;
             if !session.is_up() {
                 return away("consume: the channel is closed");
             }
-            let channel = session.channel.clone();
-            let ask = || tokio::spawn(async move { declare::work_queue(&channel, queue).await });
-            let answer = self.question.get_or_insert_with(ask).await;
+            let question = match &mut self.question {
+                Some(question) => question,
+                None => match ask(session, queue) {
+                    Some(asked) => self.question.insert(asked),
+                    None => return away("consume: the channel is closed"),
+                },
+            };
+            let answer = question.await;
             self.question = None;
             self.next_look = Instant::now() + LOOK;
             match answer {
-                Ok(Ok(queue)) if queue.consumer_count() == 0 || queue.message_count() > 0 => self.doubts += 1,
+                Ok(Ok(queue)) if queue.consumer_count() == 0 || (room && queue.message_count() > 0) => self.doubts += 1,
                 Ok(Ok(_)) => self.doubts = 0,
                 Ok(Err(error)) => return error.into(),
                 Err(_) => return away("consume: the runtime is shutting down"),
@@ -106,6 +109,16 @@ impl Watch {
     }
 }
 
+/// Asks for the queue, whatever becomes of whoever asked. Nothing where the channel is about to be closed.
+fn ask(session: &Session, queue: Queue) -> Option<JoinHandle<Result<Declared, LinkError>>> {
+    let (using, channel) = (session.using()?, session.channel.clone());
+    Some(tokio::spawn(async move {
+        let answer = declare::work_queue(&channel, queue).await;
+        drop(using);
+        answer
+    }))
+}
+
 impl AmqpSubscription {
     /// Declares the queue, which somebody may have deleted, and consumes from it.
     pub(super) async fn start(
@@ -114,14 +127,13 @@ impl AmqpSubscription {
         queue: Queue,
         prefetch: u16,
     ) -> Result<Self, BusError> {
-        let (session, consumer) = begin(&consuming, queue, prefetch).await?;
+        let line = begin(&consuming, queue, prefetch).await?;
         Ok(Self {
             consuming,
             publisher,
             queue,
             prefetch,
-            session: Some(session),
-            consumer,
+            line,
             watch: Watch::begin(),
             outstanding: 0,
             replacement: None,
@@ -130,7 +142,8 @@ impl AmqpSubscription {
 
     async fn arrived(&mut self) -> Result<Arrived, BusError> {
         loop {
-            let Some(session) = &self.session else { return Err(away("consume: the subscription has ended")) };
+            let Line { session, consumer } = &mut self.line;
+            let room = self.outstanding < usize::from(self.prefetch.max(1));
             let renew = async |since: Instant| match self.outstanding {
                 0 => sleep_until(since + RENEW).await,
                 _ => std::future::pending().await,
@@ -138,7 +151,7 @@ impl AmqpSubscription {
             let since = self.watch.since;
             tokio::select! {
                 biased;
-                arrived = self.consumer.next() => return match arrived {
+                arrived = consumer.next() => return match arrived {
                     Some(Ok(arrived)) => {
                         self.watch.delivered();
                         self.outstanding += 1;
@@ -147,7 +160,7 @@ impl AmqpSubscription {
                     Some(Err(error)) => Err(LinkError::Amqp("consume", error).into()),
                     None => Err(away("consume: the broker has cancelled the consumer")),
                 },
-                error = self.watch.bad_news(session, self.queue) => return Err(error),
+                error = self.watch.bad_news(session, self.queue, room) => return Err(error),
                 () = renew(since) => self.replace().await?,
             }
         }
@@ -159,12 +172,8 @@ impl AmqpSubscription {
         let start = || tokio::spawn(async move { begin(&consuming, queue, prefetch).await });
         let replacement = self.replacement.get_or_insert_with(start).await;
         self.replacement = None;
-        let (session, consumer) = replacement.map_err(|_| away("consume: the runtime is shutting down"))??;
-        let old = self.session.replace(session);
-        (self.consumer, self.watch) = (consumer, Watch::begin());
-        if let Some(old) = old {
-            tokio::spawn(async move { old.close().await });
-        }
+        self.line = replacement.map_err(|_| away("consume: the runtime is shutting down"))??;
+        self.watch = Watch::begin();
         Ok(())
     }
 
@@ -178,10 +187,8 @@ impl AmqpSubscription {
         let acks = try_join_all(tokens.iter().map(|token| token.acker.ack(BasicAckOptions::default())));
         let acked = within("acknowledge", ANSWER, acks).await;
         self.settled(tokens.len());
-        if matches!(acked, Err(LinkError::TimedOut(_)))
-            && let Some(session) = &self.session
-        {
-            self.consuming.retire(&session.connection).await;
+        if matches!(acked, Err(LinkError::TimedOut(_))) {
+            self.consuming.retire(&self.line.session.connection).await;
         }
         if acked?.into_iter().all(|acked| acked) {
             Ok(())
@@ -192,10 +199,10 @@ impl AmqpSubscription {
 }
 
 /// A channel and a consumer on it. A connection that gives none is not asked again.
-async fn begin(consuming: &Consuming, queue: Queue, prefetch: u16) -> Result<(Session, Consumer), LinkError> {
+async fn begin(consuming: &Consuming, queue: Queue, prefetch: u16) -> Result<Line, LinkError> {
     let session = consuming.session().await?;
     match consume(&session, queue, prefetch).await {
-        Ok(consumer) => Ok((session, consumer)),
+        Ok(consumer) => Ok(Line::new(session, consumer)),
         Err(error) => {
             if error.is_worth_another_link() {
                 consuming.retire(&session.connection).await;
@@ -206,16 +213,12 @@ async fn begin(consuming: &Consuming, queue: Queue, prefetch: u16) -> Result<(Se
 }
 
 impl AmqpSubscription {
-    /// Tells who replayed a delivery how it ended. Whoever asked may be gone, and nothing rests on the answer.
+    /// Tells who replayed deliveries how they ended. Whoever asked may be gone, and nothing rests on the answer.
     async fn tell(&self, tokens: &[&AmqpToken], outcome: Outcome) {
-        let Some(session) = &self.session else { return };
-        for properties in tokens.iter().map(|token| &token.properties) {
-            let Some(queue) = outgoing::reply_to(properties) else { continue };
-            let (options, answer) = (BasicPublishOptions::default(), outgoing::answer(properties, outcome));
-            let publish = session.channel.basic_publish("".into(), queue.clone(), options, &[], answer);
-            if let Err(error) = within("tell a replay", ANSWER, publish).await {
-                tracing::debug!(?error, "A replay could not be told what became of its message.");
-            }
+        let answers: Vec<_> = tokens.iter().filter_map(|token| outgoing::answer(&token.properties, outcome)).collect();
+        let told = timeout(ANSWER, self.publisher.publish(answers)).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!(?told, "A replay could not be told what became of its messages.");
         }
     }
 }
@@ -244,30 +247,25 @@ impl Subscription for AmqpSubscription {
         Ok(())
     }
 
-    async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {
-        let token = token(&delivery)?;
+    async fn retry(&mut self, delivery: &Delivery, retry: &Retry) -> Result<(), BusError> {
+        let token = token(delivery)?;
         let attempt = delivery.attempt.saturating_add(u32::from(!retry.free));
-        let outgoing = Outgoing::retry(self.queue, &delivered(&delivery, token), attempt, retry.after);
+        let outgoing = Outgoing::retry(self.queue, &delivered(delivery, token), attempt, retry.after);
         self.publisher.publish(vec![outgoing]).await?;
         self.settle(&[token]).await
     }
 
-    async fn park(&mut self, delivery: Delivery, park: &Park) -> Result<(), BusError> {
-        let token = token(&delivery)?;
-        let outgoing = Outgoing::park(self.queue, &delivered(&delivery, token), park);
+    async fn park(&mut self, delivery: &Delivery, park: &Park) -> Result<(), BusError> {
+        let token = token(delivery)?;
+        let outgoing = Outgoing::park(self.queue, &delivered(delivery, token), park);
         self.publisher.publish(vec![outgoing]).await?;
         self.settle(&[token]).await?;
         self.tell(&[token], Outcome::Parked).await;
         Ok(())
     }
-}
 
-impl Drop for AmqpSubscription {
-    /// Closes the channel: only then does the broker take back what was prefetched.
-    fn drop(&mut self) {
-        if let (Some(session), Ok(runtime)) = (self.session.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { session.close().await });
-        }
+    fn is_blocked(&self) -> bool {
+        self.publisher.is_blocked()
     }
 }
 

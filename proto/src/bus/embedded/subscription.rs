@@ -170,14 +170,14 @@ impl Subscription for EmbeddedSubscription {
         Ok(())
     }
 
-    async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {
-        let (seq, queue, lease, failed) = (self.settled(&delivery)?, self.queue, self.lease, !retry.free);
+    async fn retry(&mut self, delivery: &Delivery, retry: &Retry) -> Result<(), BusError> {
+        let (seq, queue, lease, failed) = (self.settled(delivery)?, self.queue, self.lease, !retry.free);
         let due = now_micros().saturating_add(micros(retry.after.min(LONGEST_RETRY)));
         ask(&self.writer, "put a message off", |reply| Op::Retry { queue, seq, lease, due, failed, reply }).await
     }
 
-    async fn park(&mut self, delivery: Delivery, park: &Park) -> Result<(), BusError> {
-        let (seq, lease, park) = (self.settled(&delivery)?, self.lease, park.clone());
+    async fn park(&mut self, delivery: &Delivery, park: &Park) -> Result<(), BusError> {
+        let (seq, lease, park) = (self.settled(delivery)?, self.lease, park.clone());
         ask(&self.writer, "park a message", |reply| Op::Park { seq, lease, park, reply }).await
     }
 }

@@ -129,12 +129,12 @@ impl Subscription for ProcessSubscription {
         Ok(())
     }
 
-    async fn retry(&mut self, delivery: Delivery, retry: &Retry) -> Result<(), BusError> {
+    async fn retry(&mut self, delivery: &Delivery, retry: &Retry) -> Result<(), BusError> {
         self.settle(delivery.tag(), |broker, tag| broker.settle_retry(tag, retry)).await;
         Ok(())
     }
 
-    async fn park(&mut self, delivery: Delivery, park: &Park) -> Result<(), BusError> {
+    async fn park(&mut self, delivery: &Delivery, park: &Park) -> Result<(), BusError> {
         self.settle(delivery.tag(), |broker, tag| broker.settle_parked(tag, park)).await;
         Ok(())
     }
