@@ -95,12 +95,13 @@ async fn one(flags: i64, ground: &Ground) -> anyhow::Result<Measured> {
     Ok(Measured { flags, first, again })
 }
 
-/// Seconds of one comparison. Nobody is at work before it or after it.
+/// Seconds of one comparison. Nobody is at work before it or after it, and no message but the one that asks for it is there.
 async fn compared(house: &mut House) -> anyhow::Result<f64> {
     let database = house.services().database.clone();
+    house.services().purge_queues().await;
     sqlx::query("UPDATE flag_sync SET synced_at = NULL, lease = NULL, lease_until = NULL").execute(&database).await?;
-    house.start_worker(Role::FlagSync);
     house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
+    house.start_worker(Role::FlagSync);
     let took = until("all flags to be compared", LIMIT, || async {
         let sql = "SELECT extract(epoch FROM clock_timestamp() - synced_at)::float8 FROM flag_sync WHERE synced_at IS NOT NULL";
         sqlx::query_scalar(sql).fetch_optional(&database).await.ok().flatten()

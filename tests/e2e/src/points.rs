@@ -104,10 +104,7 @@ pub const OF_SCHEDULES: &[&str] = &["commit/make a run", "publish/fetch.connecti
 
 /// What a run reaches once more after it has asked the SIS again for whom it would take out.
 pub const OF_SECOND_LOOKS: &[Steps] = &[
-    Steps {
-        role: Role::Fetcher,
-        steps: &["commit/hand pages in", "publish/page.raw", "ack/rollcall.fetch"],
-    },
+    Steps { role: Role::Fetcher, steps: &["commit/hand pages in", "publish/page.raw", "ack/rollcall.fetch"] },
     Steps {
         role: Role::Classifier,
         steps: &[
@@ -208,15 +205,39 @@ pub const NAMED: &[(&str, &str)] = &[
     ("commit/give a pull up", "the message comes again and gives up what is given up: fetcher/tests/pull.rs"),
     ("commit/give a discovery up", "the message comes again and finds it given up: fetcher/tests/pull.rs"),
     ("commit/touch a run", "a sign of life, in place of a reconciler's look"),
-    ("commit/lay stored pages under a pull", "as `save what discovery found`, which is killed at: the same function goes on from either"),
-    ("commit/store a large page", "the page's message follows it, and the page is asked for again: as `publish/page.raw/before`"),
-    ("commit/give a chore back", "only where the broker is away in that moment; a chore that nobody gave back is due again the next day"),
-    ("commit/forget what has expired on the HTTP side", "one statement, every hour, of rows that count for nothing any more"),
-    ("commit/use a document's ticket", "a ticket that nobody was shown anything for is asked for anew by one more click"),
-    ("commit/renew the lease of a district's flags", "a sign of life: whoever dies over it leaves a lease as at any other moment"),
-    ("commit/put off a district's flags", "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs"),
+    (
+        "commit/lay stored pages under a pull",
+        "as `save what discovery found`, which is killed at: the same function goes on from either",
+    ),
+    (
+        "commit/store a large page",
+        "the page's message follows it, and the page is asked for again: as `publish/page.raw/before`",
+    ),
+    (
+        "commit/give a chore back",
+        "only where the broker is away in that moment; a chore that nobody gave back is due again the next day",
+    ),
+    (
+        "commit/forget what has expired on the HTTP side",
+        "one statement, every hour, of rows that count for nothing any more",
+    ),
+    (
+        "commit/use a document's ticket",
+        "a ticket that nobody was shown anything for is asked for anew by one more click",
+    ),
+    (
+        "commit/renew the lease of a district's flags",
+        "a sign of life: whoever dies over it leaves a lease as at any other moment",
+    ),
+    (
+        "commit/put off a district's flags",
+        "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs",
+    ),
     ("commit/note that the SIS is away", "counts failures for people: flag-sync/tests/sync/faults.rs"),
-    ("commit/note that a flag of a take-over waits", "why one stays open, said again by whoever comes next: flag-sync/tests/take_overs.rs"),
+    (
+        "commit/note that a flag of a take-over waits",
+        "why one stays open, said again by whoever comes next: flag-sync/tests/take_overs.rs",
+    ),
     ("commit/write the ledger of flags", "one more line about a try that failed: flag-sync/tests/sync/faults.rs"),
 ];
 
@@ -303,12 +324,12 @@ pub fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
 }
 
 /// Tests of what comes now and then take turns, since each takes long: one has its turn each day.
-pub const TURNS: i64 = 6;
+pub const TURNS: i64 = 8;
 
 /// As [`todays`], for the test that has this turn, from 0 on; nothing on the days of the others.
 pub fn in_turn(all: Vec<String>, everyday: u64, turn: i64) -> Option<BTreeSet<String>> {
     let number = house::repetitions(everyday, all.len() as u64) as usize;
-    let chosen = of_turn(all, number, day(), turn).or_else(|| {
+    let chosen = of_turn(all, number, (day(), is_full()), turn).or_else(|| {
         println!("not its day (all have theirs with --full, and by {DAY}=YYYY-MM-DD)");
         None
     })?;
@@ -316,10 +337,15 @@ pub fn in_turn(all: Vec<String>, everyday: u64, turn: i64) -> Option<BTreeSet<St
     Some(chosen)
 }
 
-fn of_turn(all: Vec<String>, number: usize, day: NaiveDate, turn: i64) -> Option<BTreeSet<String>> {
+/// Whether all moments are wanted, and all tests of them.
+fn is_full() -> bool {
+    house::repetitions(0, 1) > 0
+}
+
+fn of_turn(all: Vec<String>, number: usize, (day, is_full): (NaiveDate, bool), turn: i64) -> Option<BTreeSet<String>> {
     let days = day.signed_duration_since(NaiveDate::default()).num_days();
     let round = NaiveDate::default() + chrono::Days::new((days / TURNS).unsigned_abs());
-    (number == all.len() || days % TURNS == turn).then(|| of_day(all, number, round))
+    (is_full || days % TURNS == turn).then(|| of_day(all, number, round))
 }
 
 /// The day in UTC, or the one that is asked for.
@@ -392,8 +418,9 @@ mod tests {
         let begin: NaiveDate = "2026-11-26".parse().unwrap();
         for (turn, all) in (0..TURNS).zip([of_schedules(), of_decisions(), of_reconcilers(), of_flag_reconcilers()]) {
             let days = begin.iter_days().take(TURNS as usize * all.len());
-            let turns: Vec<_> = days.filter_map(|day| of_turn(all.clone(), 1, day, turn)).collect();
+            let turns: Vec<_> = days.filter_map(|day| of_turn(all.clone(), 1, (day, false), turn)).collect();
             assert_eq!(turns.len(), all.len());
+            assert_eq!(of_turn(all.clone(), all.len(), (begin, true), turn).map(|all| all.len()), Some(all.len()));
             assert_eq!(turns.into_iter().flatten().collect::<BTreeSet<_>>(), all.into_iter().collect());
         }
     }

@@ -7,6 +7,7 @@ use rollcall_e2e::{
     House, Ledger, Pair, Proxy, Role,
     house::repetitions,
     pair::until_pages_are_in,
+    points,
     proxy::{Trap, Weather},
     services::Servers,
     until,
@@ -165,11 +166,16 @@ async fn a_network_that_is_silent_for_a_while_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_loses_what_it_is_given_is_made_up_for() {
     let test = "a_network_that_loses_what_it_is_given_is_made_up_for";
+    if points::in_turn(vec!["one".to_owned()], 1, 6).is_none() {
+        return;
+    }
     let (mut pair, ways) = pair_behind_proxies(65, test, "parts lost on their way, to broker, database and SIS").await;
     let ways = ways.each();
     let lost = || ways.iter().map(|(_, proxy)| proxy.lost()).sum::<u64>();
     pair.disturbed("parts sent again", &["succeeded"], async |_, _| {
-        ways.iter().for_each(|(_, proxy)| proxy.set(Weather::Lossy(25)));
+        for (_, proxy) in &ways {
+            proxy.set(Weather::Lossy(25));
+        }
     })
     .await;
     assert!(ways.iter().all(|(_, proxy)| proxy.lost() > 0), "some are lost on each way");
@@ -184,7 +190,9 @@ async fn a_network_that_loses_what_it_is_given_is_made_up_for() {
         proxy.lay(Trap::Vanish, 0);
     }
     pair.ledger.faults(lost());
-    ways.iter().for_each(|(_, proxy)| proxy.set(Weather::Clear));
+    for (_, proxy) in &ways {
+        proxy.set(Weather::Clear);
+    }
     all_run(&mut pair.house);
     pair.end().await;
 }

@@ -57,16 +57,18 @@ async fn text(house: &House, sql: &'static str) -> Option<String> {
 // --- the schedule ----------------------------------------------------------------------------------------------------
 
 /// Tonight's run, by the schedule.
-const SCHEDULED: &str = "SELECT id::text FROM run WHERE district = $1 AND trigger = 'scheduled' AND as_of > current_date - 50";
+const SCHEDULED: &str =
+    "SELECT id::text FROM run WHERE district = $1 AND trigger = 'scheduled' AND as_of > current_date - 50";
 
 /// The schedule makes tonight's run, which a fetcher dies over: its id.
 async fn made_by_the_schedule(house: &mut House, left: &mut BTreeSet<String>, kills: &mut u64) -> String {
     house.take_worker(Role::Fetcher).kill();
-    house.district.schedule = "at = \"00:00\"\nweekends = true".to_owned();
+    "at = \"00:00\"\nweekends = true".clone_into(&mut house.district.schedule);
     house.apply().await;
     // The schedule counts from when the district was taken in; this one has been there for long, and tonight's run is to come.
     execute(house, "UPDATE run SET as_of = as_of - 100 WHERE district = $1 AND trigger = 'scheduled'").await;
-    let due = "UPDATE district SET schedule_since = now() - interval '3 days', last_scheduled = NULL WHERE district = $1";
+    let due =
+        "UPDATE district SET schedule_since = now() - interval '3 days', last_scheduled = NULL WHERE district = $1";
     execute(house, due).await;
     house.start_worker_with(Role::Fetcher, &[(ARMED, &armed(left))]);
     let start = std::time::Instant::now();
@@ -102,7 +104,8 @@ async fn a_scheduler_killed_at_each_failpoint_makes_each_run_once() {
         pair.disturbed_run(&point, &["succeeded"], begin, async |_, _| {}).await;
         assert_eq!(kills + later, 1, "no schedule reaches {point}");
         pair.ledger.faults(1);
-        let runs = "SELECT count(*) FROM run WHERE district = $1 AND trigger = 'scheduled' AND as_of > current_date - 50";
+        let runs =
+            "SELECT count(*) FROM run WHERE district = $1 AND trigger = 'scheduled' AND as_of > current_date - 50";
         assert_eq!(count(&pair.house, runs).await, 1, "{point}: one run for each local date");
         pair.house.district.schedule = "enabled = false".to_owned();
         pair.house.apply().await;
@@ -140,7 +143,10 @@ async fn at_its_second_look(house: &mut House) -> String {
         async move { is_over.then_some(()) }
     })
     .await;
-    assert!(points::killed_at(&house.take_worker(Role::Classifier).log()).is_some(), "it is killed where it asks again");
+    assert!(
+        points::killed_at(&house.take_worker(Role::Classifier).log()).is_some(),
+        "it is killed where it asks again"
+    );
     run
 }
 
@@ -159,7 +165,9 @@ async fn second_look(pair: &mut Pair, before: &[String]) {
     let mut restart = left.clone();
     let disturb = async |house: &mut House, run: &str| {
         let start = std::time::Instant::now();
-        while !["succeeded", "partial", "held", "failed"].contains(&house.services().run_state(run).await.unwrap().as_str()) {
+        while !["succeeded", "partial", "held", "failed"]
+            .contains(&house.services().run_state(run).await.unwrap().as_str())
+        {
             assert!(start.elapsed() < LIMIT, "run {run} does not stop, {restart:?} left");
             for (role, points) in &mut restart {
                 kills += relieve(house, *role, points);
@@ -235,7 +243,8 @@ async fn a_decision_killed_at_each_failpoint_is_taken_once() {
             })
             .await;
         } else {
-            let (verb, state) = if point.contains("discard") { ("discard", "discarded") } else { ("approve", "succeeded") };
+            let (verb, state) =
+                if point.contains("discard") { ("discard", "discarded") } else { ("approve", "succeeded") };
             let decide = async |house: &mut House, run: &str| decided(house, run, verb, &point).await;
             pair.disturbed_run(&point, &[state], held, decide).await;
         }
@@ -440,9 +449,12 @@ fn committed() -> BTreeSet<String> {
         if !done.insert(call.clone()) {
             continue;
         }
-        for (source, at) in sources.iter().flat_map(|source| source.match_indices(&call).map(move |(at, _)| (source, at))) {
+        for (source, at) in
+            sources.iter().flat_map(|source| source.match_indices(&call).map(move |(at, _)| (source, at)))
+        {
             let argument = source[at + call.len()..].trim_start();
-            let argument = if argument.starts_with('"') { argument } else { argument.split([',', ')']).next().unwrap() };
+            let argument =
+                if argument.starts_with('"') { argument } else { argument.split([',', ')']).next().unwrap() };
             match named(source, &source[..at], argument) {
                 Some(Named::Text(name)) => drop(names.insert(name)),
                 Some(Named::Caller(function)) => calls.push(format!("self.{function}(")),
