@@ -116,9 +116,12 @@ impl Work {
         Ok(true)
     }
 
-    /// Nobody is at it until something changes: it is no work for a reconciler.
+    /// Nobody is at it until something changes: it is no work for a reconciler. One of which nothing is open is done.
     async fn set_aside_all(&self, cutover: &Cutover) -> Result<(), FlagError> {
         let open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
+        if open.is_empty() {
+            self.store().finish_cutover(self.id(), &cutover.program, self.now()).await?;
+        }
         for flag in open.iter().filter(|flag| flag.outcome.is_none()) {
             self.store().cutover_flag_waits(self.id(), &cutover.program, &flag.flag, "not-wanted").await?;
         }

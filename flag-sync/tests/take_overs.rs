@@ -23,8 +23,11 @@ use rollcall_proto::{
     message::{Body, FlagPush, Message},
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, Strike};
-use rollcall_store::flag::{TakeOverRefused, TakeOverState};
-use roster_support::id;
+use rollcall_store::{
+    district::CutoverOption,
+    flag::{TakeOverRefused, TakeOverState},
+};
+use roster_support::{change, id};
 use uuid::Uuid;
 
 on_both_engines! {
@@ -35,6 +38,7 @@ on_both_engines! {
     a_take_over_ends_what_was_approved_and_nothing_else,
     a_take_over_goes_on_after_an_outage,
     a_take_over_killed_at_any_moment,
+    a_take_over_that_only_was_not_said_to_be_done_is_done_soon,
     each_old_flag_ends_once_whatever_goes_wrong,
     two_workers_take_over_once,
     an_old_flag_stays_until_the_new_one_is_there,
@@ -332,6 +336,34 @@ async fn each_old_flag_ends_once_whatever_goes_wrong(f: Fixture) {
         house.unasked_night().await;
     }
     assert_taken_over(&house, &[]).await;
+}
+
+/// Whoever ended the last flag died before it could say that all are.
+async fn a_take_over_that_only_was_not_said_to_be_done_is_done_soon(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    let is_done = async || house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some();
+    let owed_on = async || house.store().flag_work().await.unwrap()[0].take_over_on;
+    let undone = "UPDATE cutover SET done_at = NULL WHERE district = $1";
+    old_flags(&house);
+    house.approve().await;
+    house.handle_sync().await;
+    let flags = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap();
+    assert!(flags.len() == 4 && flags.iter().all(|flag| flag.done_at.is_some()) && is_done().await, "{flags:?}");
+    assert_eq!(owed_on().await, None);
+    change(&house.f, &house.district, undone).await;
+    assert!(!is_done().await);
+    assert_eq!(owed_on().await, Some(day("2026-08-15")), "no night has to come first");
+    house.clock.advance(TimeDelta::hours(1));
+    house.settle().await;
+    assert!(is_done().await);
+
+    // Switched off meanwhile, it keeps nobody busy.
+    change(&house.f, &house.district, undone).await;
+    let mut off = house.file.clone();
+    off.programs[0].option = Some(CutoverOption::CreateNew);
+    house.apply(&off).await;
+    house.unasked_night().await;
+    assert_eq!((is_done().await, owed_on().await), (true, None));
 }
 
 async fn two_workers_take_over_once(f: Fixture) {

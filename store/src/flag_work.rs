@@ -23,8 +23,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 const WORK_PG: &str = "\
 SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished, s.retry_at, s.lease_until, s.asked_at,
-       s.take_over_on, p.asked_at
-FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district ORDER BY s.district";
+       least(s.take_over_on, t.take_over_on), p.asked_at
+FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district
+LEFT JOIN lookout_ended_take_overs() t ON t.district = s.district ORDER BY s.district";
 const WORK_LITE: &str = "\
 SELECT s.district, s.synced_at,
        (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM run r
@@ -32,8 +33,9 @@ SELECT s.district, s.synced_at,
        (SELECT min(p.since) FROM flag_pending p WHERE p.district = s.district),
        EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted')),
        s.retry_at, s.lease_until, s.asked_at,
-       (SELECT min(c.cutover) FROM cutover c JOIN cutover_flag o ON o.district = c.district AND o.program = c.program
-        WHERE c.district = s.district AND c.done_at IS NULL AND o.done_at IS NULL AND o.outcome IS NULL),
+       (SELECT min(c.cutover) FROM cutover c
+        LEFT JOIN cutover_flag o ON o.district = c.district AND o.program = c.program AND o.done_at IS NULL
+        WHERE c.district = s.district AND c.done_at IS NULL AND o.outcome IS NULL),
        (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district)
 FROM flag_sync s JOIN district d ON d.district = s.district
 WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";

@@ -118,6 +118,7 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
     let wanted = [
         "lookout_asked_programs",
         "lookout_districts",
+        "lookout_ended_take_overs",
         "lookout_figures",
         "lookout_flag_syncs",
         "lookout_lti_deployment",

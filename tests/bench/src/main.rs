@@ -5,6 +5,7 @@
 //! cargo run --release -p rollcall-bench -- telemetry --pairs 5
 //! cargo run --release -p rollcall-bench -- fair
 //! cargo run --release -p rollcall-bench -- scaling
+//! cargo run --release -p rollcall-bench -- flags
 //! ```
 //!
 //! Role: starts a private broker and database as `deploy/local` does, the sandbox in a process of its own and workers;
@@ -14,12 +15,14 @@
 //! - `telemetry`: pairs of first nights, with and without metrics and spans.
 //! - `fair`: how long small districts wait while a large one pulls, is planned, and is written.
 //! - `scaling`: pages a second by number of fetchers.
+//! - `flags`: how long all of a district's flags are compared.
 //!
 //! Neighbours: `rollcall-e2e` for starting things, the `rollcall` binary (release) for the work.
 //!
 //! Deliberately absent: a verdict by exit code. Numbers of a machine are for people to judge.
 
 mod fair;
+mod flags;
 mod floors;
 mod messages;
 mod night;
@@ -63,6 +66,8 @@ enum Measurement {
     Fair(fair::Args),
     /// Pages a second by number of fetchers
     Scaling(scaling::Args),
+    /// How long all of a district's flags are compared
+    Flags(flags::Args),
 }
 
 /// How a district is pulled, and by how many.
@@ -108,6 +113,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Measurement::Telemetry(args) => telemetry::measure(args, &ground).await?,
         Measurement::Fair(args) => fair::measure(args, &ground).await?,
         Measurement::Scaling(args) => scaling::measure(args, &ground).await?,
+        Measurement::Flags(args) => flags::measure(args, &ground).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

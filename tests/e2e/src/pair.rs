@@ -124,11 +124,25 @@ impl Pair {
         prepare: impl AsyncFnOnce(&mut House),
         disturb: impl AsyncFnOnce(&mut House, &str),
     ) -> RunRow {
+        let make = async |house: &mut House| {
+            prepare(house).await;
+            house.begin().await
+        };
+        self.disturbed_run(what, states, make, disturb).await
+    }
+
+    /// As [`Pair::disturbed`], of a run that `make` has somebody make: its id.
+    pub async fn disturbed_run(
+        &mut self,
+        what: &str,
+        states: &[&str],
+        make: impl AsyncFnOnce(&mut House) -> String,
+        disturb: impl AsyncFnOnce(&mut House, &str),
+    ) -> RunRow {
         self.next_night().await;
-        prepare(&mut self.house).await;
         let database = self.house.services().database.clone();
         let watch = Watch::begin(&database, DISTRICT, statuses_of(&self.house.sis, &[1, 2]));
-        let run = self.house.begin().await;
+        let run = make(&mut self.house).await;
         let beside = tokio::spawn(begin_twin(self.house.folder().to_owned(), self.house.settings()));
         disturb(&mut self.house, &run).await;
         let ended = self.house.ended(&run).await;

@@ -99,8 +99,58 @@ pub const OF_WEB: &[&str] = &[
     "commit/log a look at a document",
 ];
 
-/// Commits of reconcilers and of looking after old data: when they come depends on time, and what they do is what they
-/// would do again.
+/// What a fetcher that keeps the schedule reaches when a run is due.
+pub const OF_SCHEDULES: &[&str] = &["commit/make a run", "publish/fetch.connection"];
+
+/// What a run reaches once more after it has asked the SIS again for whom it would take out.
+pub const OF_SECOND_LOOKS: &[Steps] = &[
+    Steps { role: Role::Fetcher, steps: &["commit/hand pages in", "publish/page.raw", "ack/rollcall.fetch"] },
+    Steps {
+        role: Role::Classifier,
+        steps: &[
+            "commit/store pages",
+            "ack/rollcall.collect",
+            "publish/run.classify",
+            "commit/claim a run for planning",
+            "commit/save a plan",
+            "ack/rollcall.plan",
+        ],
+    },
+];
+
+/// What a person's word on a run reaches, which is the command line's own work.
+pub const OF_DECISIONS: &[&str] =
+    &["commit/approve a plan", "publish/run.release", "commit/discard a plan", "commit/cancel a run"];
+
+/// What a classifier reaches that looks after old data.
+pub const OF_OLD_DATA: &[&str] = &[
+    "commit/claim a chore",
+    "commit/forget old pages",
+    "commit/forget old plans",
+    "commit/forget what was parked long ago",
+    "commit/forget what the audit trail has kept long enough",
+    "commit/write the audit trail, each entry once",
+];
+
+/// What a fetcher reaches that makes up for lost messages, and what it counts meanwhile.
+pub const OF_RECONCILERS: &[&str] = &["commit/claim a run for reconciling", "commit/count runs and parked students"];
+
+/// What flag-sync reaches where nobody asked for what is due, and a person for a program.
+pub const OF_FLAG_RECONCILERS: &[&str] = &[
+    "commit/claim the asking for flags",
+    "publish/flag.push",
+    "commit/settle which programs' flags were asked for",
+    "commit/save the programs of flags",
+];
+
+/// What `runs replay --from plan` reaches, which is the command line's own work.
+pub const OF_REPLAYS: &[&str] = &["commit/replay a run", "publish/run.classify"];
+
+/// What `queues replay` reaches.
+pub const OF_PARKED_REPLAYS: &[&str] = &["replay/rollcall.collect"];
+
+/// What a night reaches now and then, beside what is listed for its role: when it comes depends on time. Each has tests of its
+/// own above, or is [`NAMED`].
 pub const NOW_AND_THEN: &[&str] = &[
     "commit/claim a run for reconciling",
     "commit/forget old pages",
@@ -129,6 +179,68 @@ pub const NOW_AND_THEN: &[&str] = &[
     "publish/run.classify",
 ];
 
+/// A person's command of one transaction: whoever saw no answer gives it again, and it is refused or changes nothing more.
+const COMMAND: &str = "a person's command of one transaction, which is given again";
+
+/// Moments that nobody is killed at one by one, and why.
+pub const NAMED: &[(&str, &str)] = &[
+    ("commit/accept an empty listing", COMMAND),
+    ("commit/add a key of the LTI tool", COMMAND),
+    ("commit/add an integration", COMMAND),
+    ("commit/apply a district", COMMAND),
+    ("commit/ask for a program's flags", COMMAND),
+    ("commit/keep an LTI user", COMMAND),
+    ("commit/note that plans of take-overs were shown", COMMAND),
+    ("commit/register an LTI platform", COMMAND),
+    ("commit/remove a district", COMMAND),
+    ("commit/remove an LTI registration", COMMAND),
+    ("commit/remove an LTI user", COMMAND),
+    ("commit/remove an integration", COMMAND),
+    ("commit/replay parked events", COMMAND),
+    ("commit/seal secrets anew", COMMAND),
+    ("commit/write the audit trail", "what a command has done is noted after it, and the queue tells of it too"),
+    ("ack/rollcall.plan-large", "as rollcall.plan, which is killed at: the queue of large runs"),
+    ("commit/add a finding", "only tests call it: what a run finds is saved with what it is about"),
+    ("commit/fail a run", "only tests call it: a run fails with its last pull, or is closed as failed"),
+    ("commit/give a pull up", "the message comes again and gives up what is given up: fetcher/tests/pull.rs"),
+    ("commit/give a discovery up", "the message comes again and finds it given up: fetcher/tests/pull.rs"),
+    ("commit/touch a run", "a sign of life, in place of a reconciler's look"),
+    (
+        "commit/lay stored pages under a pull",
+        "as `save what discovery found`, which is killed at: the same function goes on from either",
+    ),
+    (
+        "commit/store a large page",
+        "the page's message follows it, and the page is asked for again: as `publish/page.raw/before`",
+    ),
+    (
+        "commit/give a chore back",
+        "only where the broker is away in that moment; a chore that nobody gave back is due again the next day",
+    ),
+    (
+        "commit/forget what has expired on the HTTP side",
+        "one statement, every hour, of rows that count for nothing any more",
+    ),
+    (
+        "commit/use a document's ticket",
+        "a ticket that nobody was shown anything for is asked for anew by one more click",
+    ),
+    (
+        "commit/renew the lease of a district's flags",
+        "a sign of life: whoever dies over it leaves a lease as at any other moment",
+    ),
+    (
+        "commit/put off a district's flags",
+        "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs",
+    ),
+    ("commit/note that the SIS is away", "counts failures for people: flag-sync/tests/sync/faults.rs"),
+    (
+        "commit/note that a flag of a take-over waits",
+        "why one stays open, said again by whoever comes next: flag-sync/tests/take_overs.rs",
+    ),
+    ("commit/write the ledger of flags", "one more line about a try that failed: flag-sync/tests/sync/faults.rs"),
+];
+
 /// All moments of a role.
 pub fn of(role: Role) -> Vec<String> {
     both_sides(STEPS.iter().filter(|of| of.role == role).flat_map(|of| of.steps))
@@ -144,6 +256,63 @@ pub fn of_web() -> Vec<String> {
     both_sides(OF_WEB)
 }
 
+/// All moments of the schedule.
+pub fn of_schedules() -> Vec<String> {
+    both_sides(OF_SCHEDULES)
+}
+
+/// All moments of a second look that are this role's.
+pub fn of_second_looks(role: Role) -> Vec<String> {
+    both_sides(OF_SECOND_LOOKS.iter().filter(|of| of.role == role).flat_map(|of| of.steps))
+}
+
+/// All moments of a person's word on a run.
+pub fn of_decisions() -> Vec<String> {
+    both_sides(OF_DECISIONS)
+}
+
+/// All moments of looking after old data.
+pub fn of_old_data() -> Vec<String> {
+    both_sides(OF_OLD_DATA)
+}
+
+/// All moments of making up for lost messages.
+pub fn of_reconcilers() -> Vec<String> {
+    both_sides(OF_RECONCILERS)
+}
+
+/// All moments of finding flags that are due.
+pub fn of_flag_reconcilers() -> Vec<String> {
+    both_sides(OF_FLAG_RECONCILERS)
+}
+
+/// All moments of a replay of a run.
+pub fn of_replays() -> Vec<String> {
+    both_sides(OF_REPLAYS)
+}
+
+/// All moments of a replay of what was parked.
+pub fn of_parked_replays() -> Vec<String> {
+    both_sides(OF_PARKED_REPLAYS)
+}
+
+/// Every step at which somebody is killed.
+pub fn killed() -> BTreeSet<&'static str> {
+    let of_roles = STEPS.iter().chain(OF_SECOND_LOOKS).flat_map(|of| of.steps);
+    let others = [
+        OF_TAKE_OVERS,
+        OF_WEB,
+        OF_SCHEDULES,
+        OF_DECISIONS,
+        OF_OLD_DATA,
+        OF_RECONCILERS,
+        OF_FLAG_RECONCILERS,
+        OF_REPLAYS,
+        OF_PARKED_REPLAYS,
+    ];
+    of_roles.chain(others.into_iter().flatten()).copied().collect()
+}
+
 /// A day's part of the moments, so many; all of them with `--full`. From one day to the next they go round, so that each has
 /// its turn within a week or two.
 pub fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
@@ -152,6 +321,31 @@ pub fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
     let chosen = of_day(all, number, day);
     println!("moments of {day} (another day's: {DAY}=YYYY-MM-DD): {chosen:?}");
     chosen
+}
+
+/// Tests of what comes now and then take turns, since each takes long: one has its turn each day.
+pub const TURNS: i64 = 8;
+
+/// As [`todays`], for the test that has this turn, from 0 on; nothing on the days of the others.
+pub fn in_turn(all: Vec<String>, everyday: u64, turn: i64) -> Option<BTreeSet<String>> {
+    let number = house::repetitions(everyday, all.len() as u64) as usize;
+    let chosen = of_turn(all, number, (day(), is_full()), turn).or_else(|| {
+        println!("not its day (all have theirs with --full, and by {DAY}=YYYY-MM-DD)");
+        None
+    })?;
+    println!("moments in turn: {chosen:?}");
+    Some(chosen)
+}
+
+/// Whether all moments are wanted, and all tests of them.
+fn is_full() -> bool {
+    house::repetitions(0, 1) > 0
+}
+
+fn of_turn(all: Vec<String>, number: usize, (day, is_full): (NaiveDate, bool), turn: i64) -> Option<BTreeSet<String>> {
+    let days = day.signed_duration_since(NaiveDate::default()).num_days();
+    let round = NaiveDate::default() + chrono::Days::new((days / TURNS).unsigned_abs());
+    (is_full || days % TURNS == turn).then(|| of_day(all, number, round))
 }
 
 /// The day in UTC, or the one that is asked for.
@@ -195,7 +389,7 @@ fn told(log: &str, what: &str) -> Vec<String> {
 /// Whether it is the end of a transaction that only read.
 pub fn only_reads(point: &str) -> bool {
     let Some(operation) = point.strip_prefix("commit/") else { return false };
-    ["read ", "list ", "look ", "find ", "check "].iter().any(|verb| operation.starts_with(verb))
+    ["read ", "list ", "look ", "find ", "check ", "count the "].iter().any(|verb| operation.starts_with(verb))
 }
 
 #[cfg(test)]
@@ -207,7 +401,8 @@ mod tests {
     fn every_moment_has_its_turn_within_two_weeks() {
         let roles = [Role::Fetcher, Role::Classifier, Role::Writer, Role::FlagSync].map(|role| (of(role), 5));
         let begin: NaiveDate = "2026-11-26".parse().unwrap();
-        for (all, number) in roles.into_iter().chain([(of_take_overs(), 2), (of_web(), 3)]) {
+        let others = [(of_take_overs(), 2), (of_web(), 3), (of_old_data(), 4)];
+        for (all, number) in roles.into_iter().chain(others) {
             for first in 0..30 {
                 let days = begin.iter_days().skip(first).take(14);
                 let met: BTreeSet<String> = days.flat_map(|day| of_day(all.clone(), number, day)).collect();
@@ -215,6 +410,18 @@ mod tests {
             }
             assert_eq!(of_day(all.clone(), number, begin).len(), number.min(all.len()));
             assert_ne!(of_day(all.clone(), number, begin), of_day(all, number, begin.succ_opt().unwrap()));
+        }
+    }
+    /// One test has its turn each day, and each moment in its round.
+    #[test]
+    fn what_comes_now_and_then_has_its_turn_too() {
+        let begin: NaiveDate = "2026-11-26".parse().unwrap();
+        for (turn, all) in (0..TURNS).zip([of_schedules(), of_decisions(), of_reconcilers(), of_flag_reconcilers()]) {
+            let days = begin.iter_days().take(TURNS as usize * all.len());
+            let turns: Vec<_> = days.filter_map(|day| of_turn(all.clone(), 1, (day, false), turn)).collect();
+            assert_eq!(turns.len(), all.len());
+            assert_eq!(of_turn(all.clone(), all.len(), (begin, true), turn).map(|all| all.len()), Some(all.len()));
+            assert_eq!(turns.into_iter().flatten().collect::<BTreeSet<_>>(), all.into_iter().collect());
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,9 @@ const CHUNK: usize = 64 * 1024;
 /// A chunk of at least so many bytes is long enough to be cut in its middle.
 const LONG_ENOUGH: usize = 200;
 
+/// A part that was lost is sent again after this long: what TCP waits at least.
+const SENT_AGAIN: Duration = Duration::from_millis(200);
+
 const COMMIT: &[u8] = b"Q\x00\x00\x00\x0bCOMMIT\x00";
 const ROLLBACK: &[u8] = b"Q\x00\x00\x00\x0dROLLBACK\x00";
 
@@ -42,6 +45,8 @@ pub enum Weather {
     Silent,
     /// What is connected now is half-open for good; new connections are served.
     Lost,
+    /// One of so many parts is lost on its way, and comes when it is sent again.
+    Lossy(u64),
     /// Nobody gets through: connections are closed.
     Closed,
 }
@@ -57,6 +62,8 @@ pub enum Trap {
     CutBeforeCommit,
     /// The connection breaks after the server has committed and before it could say so.
     CutAfterCommit,
+    /// A part is lost for good, and its connection with it: nothing passes any more, and no end is told. Where it is [`Weather::Lossy`].
+    Vanish,
     /// Instead of committing, the server says that its disk is full (SQLSTATE 53100) and rolls back.
     DiskFull,
 }
@@ -83,6 +90,8 @@ struct Shared {
     trap: Mutex<Option<(Trap, u64)>>,
     sprung: AtomicU64,
     generation: AtomicU64,
+    passed: AtomicU64,
+    lost: AtomicU64,
 }
 
 impl Proxy {
@@ -103,6 +112,8 @@ impl Proxy {
             trap: Mutex::default(),
             sprung: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self { address, shared, task }
@@ -132,6 +143,11 @@ impl Proxy {
         *self.shared.trap.lock().unwrap_or_else(PoisonError::into_inner) = Some((trap, times));
     }
 
+    /// How many parts were lost.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
     /// How many traps have sprung.
     pub fn sprung(&self) -> u64 {
         self.shared.sprung.load(Ordering::Relaxed)
@@ -152,6 +168,13 @@ impl Shared {
         *left -= 1;
         self.sprung.fetch_add(1, Ordering::Relaxed);
         Some(*kind)
+    }
+
+    /// Whether the next part is lost, where one of so many is.
+    fn loses(&self, every: u64) -> bool {
+        let is_lost = self.passed.fetch_add(1, Ordering::Relaxed) % every.max(1) == every.saturating_sub(1);
+        self.lost.fetch_add(u64::from(is_lost), Ordering::Relaxed);
+        is_lost
     }
 }
 
@@ -178,7 +201,10 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 /// What one connection has been through.
 #[derive(Debug, Default)]
-struct Fate(AtomicU8);
+struct Fate {
+    next: AtomicU8,
+    vanished: AtomicBool,
+}
 
 const NOTHING: u8 = 0;
 /// The server's next answer is not passed on: the connection ends there.
@@ -198,8 +224,8 @@ where
     let mut weather = shared.weather.subscribe();
     tokio::select! {
         _ = weather.wait_for(|weather| *weather == Weather::Closed) => {}
-        () = pump(from_client, to_server, shared, generation, |chunk| request(chunk, shared, &fate)) => {}
-        () = pump(from_server, to_client, shared, generation, |chunk| answer(chunk, shared, &fate)) => {}
+        () = pump(from_client, to_server, shared, (generation, &fate), |chunk| request(chunk, shared, &fate)) => {}
+        () = pump(from_server, to_client, shared, (generation, &fate), |chunk| answer(chunk, shared, &fate)) => {}
     }
 }
 
@@ -210,12 +236,12 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     shared: &Shared,
-    generation: u64,
+    connection: (u64, &Fate),
     pass: impl Fn(&[u8]) -> Passed,
 ) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if !let_through(shared, generation).await {
+        if !let_through(shared, connection).await {
             return;
         }
         let (bytes, ends) = pass(&buffer[..read]);
@@ -224,20 +250,30 @@ async fn pump(
         }
     }
     // An end of the stream is news, and no news gets through a silent network.
-    let_through(shared, generation).await;
+    let_through(shared, connection).await;
 }
 
 /// Waits as the weather wants. False: the connection ends.
-async fn let_through(shared: &Shared, generation: u64) -> bool {
+async fn let_through(shared: &Shared, (generation, fate): (u64, &Fate)) -> bool {
     let mut weather = shared.weather.subscribe();
     loop {
-        let is_lost = generation < shared.generation.load(Ordering::Relaxed);
+        let is_lost = fate.vanished.load(Ordering::Relaxed) || generation < shared.generation.load(Ordering::Relaxed);
         let now = *weather.borrow_and_update();
         match now {
             Weather::Closed => return false,
             Weather::Slow(pause) if !is_lost => {
                 tokio::time::sleep(pause).await;
                 return true;
+            }
+            Weather::Lossy(every) if !is_lost => {
+                if !shared.loses(every) {
+                    return true;
+                }
+                if shared.springs(|trap| trap == Trap::Vanish).is_none() {
+                    tokio::time::sleep(SENT_AGAIN).await;
+                    return true;
+                }
+                fate.vanished.store(true, Ordering::Relaxed);
             }
             Weather::Clear | Weather::Lost if !is_lost => return true,
             _ => {}
@@ -259,11 +295,11 @@ fn request(chunk: &[u8], shared: &Shared, fate: &Fate) -> Passed {
     match shared.springs(about_commit) {
         Some(Trap::CutBeforeCommit) => (chunk[..at].to_vec(), true),
         Some(Trap::CutAfterCommit) => {
-            fate.0.store(CUT_ANSWER, Ordering::SeqCst);
+            fate.next.store(CUT_ANSWER, Ordering::SeqCst);
             (chunk.to_vec(), false)
         }
         Some(Trap::DiskFull) => {
-            fate.0.store(DISK_FULL, Ordering::SeqCst);
+            fate.next.store(DISK_FULL, Ordering::SeqCst);
             ([&chunk[..at], ROLLBACK, &chunk[at + COMMIT.len()..]].concat(), false)
         }
         _ => (chunk.to_vec(), false),
@@ -271,7 +307,7 @@ fn request(chunk: &[u8], shared: &Shared, fate: &Fate) -> Passed {
 }
 
 fn answer(chunk: &[u8], shared: &Shared, fate: &Fate) -> Passed {
-    match fate.0.swap(NOTHING, Ordering::SeqCst) {
+    match fate.next.swap(NOTHING, Ordering::SeqCst) {
         CUT_ANSWER => (Vec::new(), true),
         DISK_FULL => (disk_full(), false),
         _ if chunk.len() >= LONG_ENOUGH && shared.springs(|trap| trap == Trap::CutAnswer).is_some() => {
@@ -302,6 +338,8 @@ mod tests {
             trap: Mutex::new(Some((trap, times))),
             sprung: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         }
     }
 

@@ -237,10 +237,11 @@ impl Services {
         self.ask(Method::PUT, &["vhosts", &self.name]).await;
     }
 
-    /// Takes the bindings of every queue away. Returns how many there were.
+    /// Takes the bindings of every queue away, but that of the copies. Returns how many there were.
     pub async fn unbind_queues(&self) -> u64 {
         let answer = self.ask(Method::GET, &["exchanges", &self.name, EXCHANGE, "bindings", "source"]).await;
-        let rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
+        let mut rows: Vec<serde_json::Value> = serde_json::from_str(&answer).expect("the management API answers JSON");
+        rows.retain(|row| row["destination"] != TAP);
         for row in &rows {
             let text = |key: &str| row[key].as_str().expect("a binding has these");
             let (queue, key) = (text("destination"), text("properties_key"));
@@ -326,11 +327,20 @@ impl Services {
 
     /// Publishes a message again, as it came out of [`Services::tapped`].
     pub async fn republish(&self, message: &serde_json::Value) {
+        self.publish(EXCHANGE, &message["routing_key"], message).await;
+    }
+
+    /// Puts a message into a queue, as it came out of [`Services::tapped`].
+    pub async fn hand_on(&self, queue: &str, message: &serde_json::Value) {
+        self.publish("amq.default", &queue.into(), message).await;
+    }
+
+    async fn publish(&self, exchange: &str, key: &serde_json::Value, message: &serde_json::Value) {
         let copy = serde_json::json!({
-            "properties": message["properties"], "routing_key": message["routing_key"],
+            "properties": message["properties"], "routing_key": key,
             "payload": message["payload"], "payload_encoding": "base64",
         });
-        let answer = self.tell(Method::POST, &["exchanges", &self.name, EXCHANGE, "publish"], &copy).await;
+        let answer = self.tell(Method::POST, &["exchanges", &self.name, exchange, "publish"], &copy).await;
         assert!(answer.contains("true"), "a queue takes it: {answer}");
     }
 

@@ -1,10 +1,21 @@
 //! Messages that come twice, in another order, nights later, in a language nobody speaks yet, and handlers that never end.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rollcall_e2e::{Ledger, Pair, pair::until_pages_are_in, services::Servers, until, until_told};
+use rollcall_e2e::{
+    House, Ledger, Pair, Role,
+    pair::until_pages_are_in,
+    points::{self, ARMED},
+    services::Servers,
+    until, until_told,
+};
+use rollcall_proto::{
+    codec::{decode, encode},
+    message::Body,
+    topology::Queue,
+};
 use serde_json::Value;
 
 /// Publishes messages again, in an order made of dice.
@@ -85,5 +96,104 @@ async fn a_message_of_a_newer_version_is_parked_and_all_else_goes_on() {
     })
     .await;
     pair.ledger.faults(1);
+    pair.end().await;
+}
+
+/// As the first version of its kind wrote it: without what was added since, and nothing compressed.
+fn as_first_written(message: &Value) -> Value {
+    let sent = STANDARD.decode(message["payload"].as_str().unwrap()).unwrap();
+    let is_packed = message["properties"]["content_encoding"] == "zstd";
+    let bytes = if is_packed { zstd::decode_all(&*sent).unwrap() } else { sent };
+    let mut first = decode(&bytes).expect("a message of ours");
+    match &mut first.body {
+        Body::Page(page) => page.told = None,
+        Body::Students(students) => students.events.iter_mut().for_each(|event| event.rekeyed_from = None),
+        _ => {}
+    }
+    let mut old = message.clone();
+    old["payload"] = STANDARD.encode(encode(&first).unwrap()).into();
+    old["properties"].as_object_mut().unwrap().remove("content_encoding");
+    old
+}
+
+/// The queue that a message is for, by the exchange's bindings.
+fn queue_of(message: &Value) -> &'static str {
+    let key = message["routing_key"].as_str().unwrap();
+    let takes = |queue: &Queue| queue.bindings().iter().any(|binding| key.starts_with(binding.trim_end_matches('#')));
+    Queue::ALL.into_iter().find(takes).unwrap_or_else(|| panic!("no queue takes {key}")).name()
+}
+
+/// While workers are replaced, those of the version before publish too: here next to nothing reaches a worker but in its oldest
+/// form. What is published goes to the test alone, which hands it on.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_an_old_version_are_as_good_as_new_ones() {
+    let test = "messages_of_an_old_version_are_as_good_as_new_ones";
+    if points::in_turn(vec!["one".to_owned()], 1, 7).is_none() {
+        return;
+    }
+    let ledger = Ledger::begin(test, "every message of a night as the first version wrote it");
+    let mut pair = Pair::begin(Servers::shared(), 93, ledger).await;
+    pair.house.services().tap().await;
+    let mut old = BTreeMap::<String, u64>::new();
+    pair.disturbed("old", &["succeeded"], async |house, run| {
+        let services = house.services();
+        // Whoever begins a run has declared the bindings anew.
+        assert!(services.unbind_queues().await > 0);
+        while ["queued", "running"].contains(&services.run_state(run).await.unwrap().as_str()) {
+            services.unbind_queues().await;
+            for message in services.tapped().await {
+                services.hand_on(queue_of(&message), &as_first_written(&message)).await;
+                *old.entry(message["properties"]["type"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+    })
+    .await;
+    let kinds = ["fetch.page", "page.raw", "run.classify", "run.release", "student.events", "run.applied"];
+    assert!(kinds.iter().all(|kind| old.contains_key(*kind)), "each kind was among them: {old:?}");
+    let handed_on = old.values().sum();
+    assert!(handed_on > 20, "{old:?}");
+    pair.ledger.faults(handed_on);
+    let queues = pair.house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
+    assert!(queues.as_array().unwrap().iter().all(|queue| queue["parked"] == 0), "{queues:#?}");
+    pair.end().await;
+}
+
+/// Where a handler goes round in circles, the first time that it comes there: before it says that it has a page, before it says
+/// that a plan may be written, and with rows written and not committed.
+const LOOPS: [(Role, &str); 3] = [
+    (Role::Fetcher, "publish/page.raw/before"),
+    (Role::Classifier, "publish/run.release/before"),
+    (Role::Writer, "commit/apply a batch/before"),
+];
+
+/// A thread of the process never comes back, and the process lives on. What it had in hand is another's of its role in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_loops_keeps_no_run_from_its_end() {
+    let test = "a_handler_that_loops_keeps_no_run_from_its_end";
+    let all = LOOPS.map(|(_, point)| point.to_owned()).into();
+    let Some(points) = points::in_turn(all, 1, 5) else { return };
+    let ledger = Ledger::begin(test, "a handler that loops, in a process that lives on");
+    let mut pair = Pair::begin(Servers::shared(), 95, ledger).await;
+    for (role, point) in LOOPS.into_iter().filter(|(_, point)| points.contains(*point)) {
+        let loops = format!("{point}=1*delay(3600000);*=note");
+        let prepare = async |house: &mut House| {
+            house.take_worker(role).kill();
+            house.start_worker_with(role, &[(ARMED, &loops)]);
+        };
+        pair.disturbed_from(&format!("{role:?}"), &["succeeded"], prepare, async |house, _| {
+            let worker = house.worker(role);
+            until("a handler to go round in circles", Duration::from_mins(1), || {
+                let is_there = points::reached(&worker.log()).iter().any(|one| one == point);
+                async move { is_there.then_some(()) }
+            })
+            .await;
+            house.start_worker(role);
+        })
+        .await;
+        pair.ledger.faults(1);
+        let mut looping = pair.house.take_worker(role);
+        assert!(looping.is_running(), "it lives on: {}", looping.log());
+        looping.kill();
+    }
     pair.end().await;
 }

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_mins(10);
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
 /// Waits until the run has stopped; starts the role's worker again each time it is killed, with what is left of `points`.
-async fn through_kills(house: &mut House, role: Role, run: &str, points: &mut BTreeSet<String>) -> u64 {
+pub(super) async fn through_kills(house: &mut House, role: Role, run: &str, points: &mut BTreeSet<String>) -> u64 {
     let sql = "SELECT state FROM run WHERE id = $1::uuid";
     let (mut kills, start, mut stopped) = (0, std::time::Instant::now(), None);
     // What comes after the run's end may kill as well.
@@ -421,14 +421,6 @@ async fn a_take_over_killed_at_each_failpoint_ends_what_was_approved() {
 
 // --- replays ---------------------------------------------------------------------------------------------------------
 
-/// The moments of `runs replay --from plan`, which is the command line's own work.
-const OF_REPLAYS: [&str; 4] = [
-    "commit/replay a run/before",
-    "commit/replay a run/after",
-    "publish/run.classify/before",
-    "publish/run.classify/after",
-];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_killed_half_way_is_whole_or_not_there() {
     let test = "a_replay_killed_half_way_is_whole_or_not_there";
@@ -446,11 +438,11 @@ async fn a_replay_killed_half_way_is_whole_or_not_there() {
     // Nobody can be asked any more: what the store kept has to do.
     let gone = AuthQuirks { access_expired: true, ..AuthQuirks::default() };
     house.sis.set_quirks(Quirks { auth: gone, ..Quirks::default() });
-    for point in OF_REPLAYS {
+    for point in points::of_replays() {
         let before = house.runs().await.len();
-        let kill = armed(&[point.to_owned()].into());
+        let kill = armed(&[point.clone()].into());
         let killed = house.rollcall_with(&["runs", "replay", &last.run, "--from", "plan"], &[(ARMED, &kill)]).await;
-        assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{killed:#?}");
+        assert_eq!(points::killed_at(&killed.stderr).as_ref(), Some(&point), "{killed:#?}");
         ledger.faults(1);
         let is_there = house.runs().await.len() > before;
         assert_eq!(is_there, !point.starts_with("commit/replay a run/before"), "{point}: whole or not there");
@@ -510,10 +502,10 @@ async fn a_replay_of_parked_messages_killed_half_way_loses_none() {
             (ids.len() == 3).then_some(ids)
         })
         .await;
-        for point in ["replay/rollcall.collect/before", "replay/rollcall.collect/after"] {
-            let kill = armed(&[point.to_owned()].into());
+        for point in points::of_parked_replays() {
+            let kill = armed(&[point.clone()].into());
             let killed = house.rollcall_with(&["queues", "replay", "collect"], &[(ARMED, &kill)]).await;
-            assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{killed:#?}");
+            assert_eq!(points::killed_at(&killed.stderr).as_ref(), Some(&point), "{killed:#?}");
             faults += 1;
             until_told("all of them to be parked again", Duration::from_secs(30), || async {
                 let now: BTreeSet<_> = parked().await.into_iter().collect();

@@ -21,6 +21,7 @@ mod hints;
 mod keys;
 mod network;
 mod nights;
+mod now_and_then;
 mod observed;
 mod offboarding;
 mod oneroster;

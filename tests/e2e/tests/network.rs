@@ -7,6 +7,7 @@ use rollcall_e2e::{
     House, Ledger, Pair, Proxy, Role,
     house::repetitions,
     pair::until_pages_are_in,
+    points,
     proxy::{Trap, Weather},
     services::Servers,
     until,
@@ -157,6 +158,41 @@ async fn a_network_that_is_silent_for_a_while_is_waited_for() {
     })
     .await;
     pair.ledger.faults(3);
+    all_run(&mut pair.house);
+    pair.end().await;
+}
+
+/// Parts are lost and sent again, and with `--full` some are lost for good: nobody hears of those any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_loses_what_it_is_given_is_made_up_for() {
+    let test = "a_network_that_loses_what_it_is_given_is_made_up_for";
+    if points::in_turn(vec!["one".to_owned()], 1, 6).is_none() {
+        return;
+    }
+    let (mut pair, ways) = pair_behind_proxies(65, test, "parts lost on their way, to broker, database and SIS").await;
+    let ways = ways.each();
+    let lost = || ways.iter().map(|(_, proxy)| proxy.lost()).sum::<u64>();
+    pair.disturbed("parts sent again", &["succeeded"], async |_, _| {
+        for (_, proxy) in &ways {
+            proxy.set(Weather::Lossy(25));
+        }
+    })
+    .await;
+    assert!(ways.iter().all(|(_, proxy)| proxy.lost() > 0), "some are lost on each way");
+    for (what, proxy) in ways.iter().take(repetitions(0, 3) as usize) {
+        let before = proxy.sprung();
+        pair.disturbed(&format!("{what}, for good"), &["succeeded"], async |house, run| {
+            until_pages_are_in(house, run, 1).await;
+            proxy.lay(Trap::Vanish, 2);
+        })
+        .await;
+        assert!(proxy.sprung() > before, "{what}: none is lost for good");
+        proxy.lay(Trap::Vanish, 0);
+    }
+    pair.ledger.faults(lost());
+    for (_, proxy) in &ways {
+        proxy.set(Weather::Clear);
+    }
     all_run(&mut pair.house);
     pair.end().await;
 }

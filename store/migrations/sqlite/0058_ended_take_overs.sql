@@ -1,0 +1,1 @@
+-- See the PostgreSQL migration of the same number: here it is part of a question.
