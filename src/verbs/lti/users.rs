@@ -151,9 +151,9 @@ impl Known {
             };
             return found.namer_of(&self.district, user).map_err(|unclear| which_connection(unclear, &self.district));
         }
-        let named = self.registrations.iter().map(|one| one.namer_of(&self.district, user));
+        let each = self.registrations.iter().map(|one| one.namer_of(&self.district, user));
         let mut all =
-            named.collect::<Result<Vec<_>, _>>().map_err(|unclear| which_connection(unclear, &self.district))?;
+            each.collect::<Result<Vec<_>, _>>().map_err(|unclear| which_connection(unclear, &self.district))?;
         all.dedup();
         match (all.pop(), all.is_empty()) {
             (Some(namer), true) => Ok(namer),

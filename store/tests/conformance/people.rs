@@ -107,17 +107,16 @@ async fn a_person_is_the_same_in_any_letter_case(f: Fixture) {
     }
 }
 
-/// As a version before stored them: the migration says whose ids they are, where nobody else can be meant.
-async fn people_of_before_are_of_the_platform_that_is_clear(f: Fixture) {
-    let id = |number: u128| Uuid::from_u128(number);
-    let sub = |number| Namer::Platform { registration: id(number), place: Place::Subject };
-    let email = |number| Namer::Platform { registration: id(number), place: Place::Email };
+/// A district: its name, prefixes, platforms (number, where they name people, of which connection), ids of people and whose they are.
+type Case = (&'static str, &'static [&'static str], Vec<(u128, Place, u16)>, Vec<(&'static str, Namer)>);
+
+fn cases() -> Vec<Case> {
+    let sub = |number| Namer::Platform { registration: Uuid::from_u128(number), place: Place::Subject };
+    let email = |number| Namer::Platform { registration: Uuid::from_u128(number), place: Place::Email };
     let source = |number| Namer::Source(ConnectionNo(number));
     let unclear = Namer::Unclear;
     let lis = Place::LisPerson;
-    // Prefixes, platforms (number, where they name people, of which connection), ids and whose they are.
-    type Case<'a> = (&'a str, &'a [&'a str], Vec<(u128, Place, u16)>, Vec<(&'a str, Namer)>);
-    let cases: Vec<Case<'_>> = vec![
+    vec![
         ("none", &[""], vec![], vec![("t1", unclear.clone())]),
         ("one", &["A-"], vec![(1, lis.clone(), 0)], vec![("t1", source(0)), ("A-t1", source(0)), ("T1@x", source(0))]),
         ("sub", &["", "b-"], vec![(2, Place::Subject, 1)], vec![("t1", sub(2)), ("b-t1", sub(2))]),
@@ -144,7 +143,12 @@ async fn people_of_before_are_of_the_platform_that_is_clear(f: Fixture) {
         ("same", &[""], vec![(9, lis.clone(), 0), (10, Place::Custom("u".to_owned()), 0)], vec![("t1", source(0))]),
         ("two", &[""], vec![(11, lis.clone(), 0), (12, Place::Subject, 0)], vec![("t1", unclear.clone())]),
         ("subs", &[""], vec![(13, Place::Subject, 0), (14, Place::Subject, 0)], vec![("t1", unclear.clone())]),
-    ];
+    ]
+}
+
+/// As a version before stored them: the migration says whose ids they are, where nobody else can be meant.
+async fn people_of_before_are_of_the_platform_that_is_clear(f: Fixture) {
+    let cases = cases();
     let access = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
     for (name, prefixes, platforms, _) in &cases {
         let connections: Vec<_> = prefixes.iter().map(|prefix| {
@@ -157,7 +161,7 @@ async fn people_of_before_are_of_the_platform_that_is_clear(f: Fixture) {
         f.store.apply_district(&district, &secrets, "test", now()).await.unwrap();
         for (number, user, connection) in platforms {
             let mut new = registration(&district.id, &number.to_string());
-            new.id = id(*number);
+            new.id = Uuid::from_u128(*number);
             (new.details.user, new.details.connection) = (user.clone(), Some(ConnectionNo(*connection)));
             f.store.register_platform(&new, "test").await.unwrap().unwrap();
         }

@@ -33,17 +33,17 @@ impl Names {
         staff: Option<&StaffMember>,
     ) -> Self {
         let by_source = |id: String| (Namer::Source(source), id);
-        let named = id.trim().to_lowercase();
+        let launched = id.trim().to_lowercase();
         let mut names = Vec::new();
         if let Some(member) = staff {
             names.push(by_source(member.staff_id.to_lowercase()));
         }
         if registration.details.user.is_sis_id() {
             let prefix = district.connection(source).map(Connection::prefix).unwrap_or_default().to_lowercase();
-            names.extend([by_source(format!("{prefix}{named}")), by_source(named)]);
+            names.extend([by_source(format!("{prefix}{launched}")), by_source(launched)]);
         } else {
             let place = registration.details.user.clone();
-            names.push((Namer::Platform { registration: registration.id, place }, named));
+            names.push((Namer::Platform { registration: registration.id, place }, launched));
         }
         Self(names)
     }
