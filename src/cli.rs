@@ -23,7 +23,7 @@ pub(crate) use self::{
     districts::DistrictVerb,
     documents::DocumentsVerb,
     flags::{FlagsOf, FlagsVerb},
-    lti::{LtiKeysVerb, LtiRegister, LtiUsersVerb, LtiVerb, StaffSight},
+    lti::{LtiKeysVerb, LtiRegister, LtiUserOf, LtiUsersVerb, LtiVerb, StaffSight},
     processes::{Aspect, Demo, Probe, Role, Sandbox, SandboxSis, Serve, Web, Worker},
     queues::{DiscardArgs, FirstArgs, GroupBy, ParkedArgs, QueuesVerb, ReplayArgs},
     runs::{ReplayFrom, Run, RunsVerb},

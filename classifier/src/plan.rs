@@ -17,7 +17,7 @@ use rollcall_store::{
     board::Board,
     district::{District, SisKind},
     page::{PageFragments, PageRow},
-    plan::{NewPlan, StoredStudent, Verdict},
+    plan::{NewPlan, SpokenOf, StoredStudent, Verdict},
     roster::StoredEnrollment,
     run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, Run},
 };
@@ -54,8 +54,8 @@ pub struct PlanFacts {
     pub stored: Vec<StoredStudent>,
     /// Ids of the staff who are stored and have not left; only where a pull asked for changes alone.
     pub staff: Vec<String>,
-    /// Ids, in small letters, of the staff who are or were stored and of whom an administrator has said what they may see.
-    pub said_of: Vec<String>,
+    /// The staff who are or were stored and of whom an administrator has said what they may see.
+    pub said_of: Vec<SpokenOf>,
     /// The roster's version when `stored` was read.
     pub roster_version: i64,
     /// Candidates of the first planning, and whether a person approved them.

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use rollcall_proto::id::DistrictId;
 use rollcall_store::lti::Place;
 use url::Url;
+use uuid::Uuid;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LtiVerb {
@@ -21,7 +22,7 @@ pub(crate) enum LtiVerb {
         #[arg(long)]
         district: DistrictId,
         /// Which, as `lti list` shows it
-        registration: uuid::Uuid,
+        registration: Uuid,
     },
     /// The tool's own keys
     #[command(subcommand)]
@@ -105,8 +106,10 @@ pub(crate) enum LtiUsersVerb {
         /// Whose
         #[arg(long)]
         district: DistrictId,
-        /// The person, as launches name them
+        /// The person, as launches name them, or by the roster's id
         user: String,
+        #[command(flatten)]
+        of: LtiUserOf,
         /// Documents of every student
         #[arg(long, group = "scope")]
         everybody: bool,
@@ -136,5 +139,22 @@ pub(crate) enum LtiUsersVerb {
         district: DistrictId,
         /// Who
         user: String,
+        #[command(flatten)]
+        of: LtiUserOf,
+        /// What was said before it was noted whose id it is, or of a connection or a platform that is gone
+        #[arg(long, conflicts_with = "LtiUserOf")]
+        unclear: bool,
     },
+}
+
+/// Whose id a person's is: equal ids of two platforms are two people.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct LtiUserOf {
+    /// The platform that names the person so (`lti list`); may be left out where the district has one
+    #[arg(long, value_name = "ID")]
+    pub(crate) registration: Option<Uuid>,
+    /// Or the connection whose SIS does, by its place in the district file, from 1
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connection: Option<u16>,
 }

@@ -225,6 +225,12 @@ async fn check_districts(context: &Context, report: &mut Report) {
 async fn check_platforms(context: &Context, id: &DistrictId, report: &mut Report) {
     let Ok(registrations) = context.store.registrations(id).await else { return };
     let Ok(district) = context.store.district(id).await else { return };
+    let Ok(users) = context.store.lti_users(id).await else { return };
+    let unclear = users.iter().filter(|user| !user.namer.is_known(&district, &registrations)).count();
+    if unclear > 0 {
+        let told = format!("{id}: of {unclear} of the people who were added nobody knows whose ids theirs are");
+        report.warn("platform users", told, "rollcall lti users add … --registration ID");
+    }
     for registration in registrations {
         if let Err(unclear) = registration.details.source(&district) {
             let mend = "rollcall lti register … --connection NUMBER";

@@ -1,21 +1,23 @@
 //! `rollcall lti`.
 
+mod users;
+
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use rollcall_http::net;
 use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::{
     district::District,
-    lti::{DeploymentTaken, NoSource, Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess},
+    lti::{DeploymentTaken, NoSource, Place, Registration, RegistrationDetails, StaffAccess},
 };
 use rollcall_web::{WebConfig, lti::tool_keys};
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    cli::{LtiKeysVerb, LtiRegister, LtiUsersVerb, LtiVerb, StaffSight},
+    cli::{LtiKeysVerb, LtiRegister, LtiVerb, StaffSight},
     config,
     context::Context,
     output::Listing,
@@ -29,7 +31,7 @@ pub(crate) async fn dispatch(context: &Context, verb: LtiVerb) -> anyhow::Result
         LtiVerb::Remove { district, registration } => remove(context, &district, registration).await?,
         LtiVerb::Keys(LtiKeysVerb::List { district }) => keys(context, &district).await?,
         LtiVerb::Keys(LtiKeysVerb::Rotate { district }) => rotate(context, &district).await?,
-        LtiVerb::Users(verb) => users(context, verb).await?,
+        LtiVerb::Users(verb) => users::dispatch(context, verb).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -207,56 +209,4 @@ async fn rotate(context: &Context, district: &DistrictId) -> anyhow::Result<()> 
     let kid = tool_keys::rotate(&context.store, district, &config::actor(), context.clock.now()).await?;
     eprintln!("{kid} is published from now on and signs in an hour; the keys before it are published an hour longer");
     Ok(())
-}
-
-async fn users(context: &Context, verb: LtiUsersVerb) -> anyhow::Result<()> {
-    match verb {
-        LtiUsersVerb::Add { district, user, everybody, schools, students, nobody, programs } => {
-            let students = match (everybody, nobody, schools.is_empty(), students.is_empty()) {
-                (true, ..) => StudentScope::Everybody,
-                (_, true, ..) => StudentScope::Nobody,
-                (.., false, _) => StudentScope::Schools(schools),
-                (.., false) => StudentScope::Students(students),
-                _ => bail!("say whose documents: --everybody, --school CODE, --student ID, or --nobody"),
-            };
-            let access = UserAccess { students, programs };
-            let now = context.clock.now();
-            context.store.put_lti_user(&district, &user, &access, &config::actor(), now).await?;
-            eprintln!("noted; it counts from the next launch on");
-            Ok(())
-        }
-        LtiUsersVerb::List { district } => list_users(context, &district).await,
-        LtiUsersVerb::Remove { district, user } => {
-            let there = context.store.remove_lti_user(&district, &user, &config::actor(), context.clock.now()).await?;
-            ensure!(
-                there,
-                "nothing was said about this person; `rollcall lti users list --district {district}` shows all"
-            );
-            eprintln!("taken back; the roster's word counts again");
-            Ok(())
-        }
-    }
-}
-
-async fn list_users(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
-    context.store.district(district).await?;
-    let mut listing = Listing::new(&["user", "sees", "of", "programs", "created_at", "created_by"]);
-    for user in context.store.lti_users(district).await? {
-        let (sees, of) = match &user.access.students {
-            StudentScope::Nobody => ("nobody", Value::Null),
-            StudentScope::Everybody => ("everybody", Value::Null),
-            StudentScope::Schools(schools) => ("schools", json!(schools)),
-            StudentScope::Students(students) => ("students", json!(students)),
-        };
-        let programs = json!(user.access.programs);
-        listing.push(vec![
-            json!(user.user_id),
-            json!(sees),
-            of,
-            programs,
-            json!(user.created_at),
-            json!(user.created_by),
-        ]);
-    }
-    listing.print(context.format)
 }

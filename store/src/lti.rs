@@ -9,6 +9,7 @@
 
 mod keys;
 mod logins;
+mod namer;
 mod registrations;
 mod source;
 pub(crate) mod staff;
@@ -18,6 +19,7 @@ mod views;
 use std::{fmt, str::FromStr};
 
 pub(crate) use keys::reseal;
+pub use namer::Namer;
 pub use source::NoSource;
 pub(crate) use users::{follow, follow_people};
 
@@ -311,7 +313,9 @@ pub struct PublicToolKey {
 /// What an administrator decided about a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LtiUser {
-    /// As the registration's user place names the person.
+    /// Who gives the id.
+    pub namer: Namer,
+    /// The person's id.
     pub user_id: String,
     /// What they may see.
     pub access: UserAccess,

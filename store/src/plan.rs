@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::{
-    id::StudentId,
+    id::{ConnectionNo, StudentId},
     message::{Fingerprint, StudentEvents},
     packed,
     roster::{Rule, School, Staff, Status},
@@ -83,9 +83,28 @@ pub struct NewPlan {
     pub staff_whole_of: Vec<u16>,
     /// Staff who have left by a row of theirs, where `staff` is not all there are.
     pub staff_gone: Vec<String>,
-    /// People of whom an administrator has said something, by the id that it was said of (in small letters), and the id that
-    /// their SIS has given them since.
-    pub people_moved: Vec<(String, String)>,
+    /// People of whom an administrator has said something and whom their SIS has given other ids since.
+    pub people_moved: Vec<PersonMoved>,
+}
+
+/// A person of a SIS of whom an administrator has said something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpokenOf {
+    /// Whose id it is. `None`: nobody noted it.
+    pub of: Option<ConnectionNo>,
+    /// The id that it was said of, in small letters.
+    pub id: String,
+}
+
+/// Such a person whose SIS has given them another id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PersonMoved {
+    /// Whose id it is. `None`: nobody noted it.
+    pub of: Option<ConnectionNo>,
+    /// The id that it was said of, in small letters.
+    pub old: String,
+    /// The id since.
+    pub new: String,
 }
 
 impl NewPlan {

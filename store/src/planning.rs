@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use rollcall_proto::{
-    id::{DistrictId, RunId, StudentId},
+    id::{ConnectionNo, DistrictId, RunId, StudentId},
     message::StudentEvent,
     roster::{School, Staff, Student},
 };
@@ -17,8 +17,10 @@ use crate::{
         bulk::{Bulk, Column, OnConflict},
         rows::run_column,
     },
-    closing, findings,
-    plan::{EncodedBatch, NewPlan, PlanLine, Skip, StoredStudent, Verdict, decode_batch, pack, unpack},
+    closing,
+    district::{Connection, District},
+    districts, findings,
+    plan::{EncodedBatch, NewPlan, PersonMoved, PlanLine, Skip, StoredStudent, Verdict, decode_batch, pack, unpack},
     release::{Directories, write_directories},
     releasing, replaying,
     roster::load::{self, Intent, read_fingerprint, read_status},
@@ -177,8 +179,11 @@ pub(crate) struct Side {
     pub(crate) staff_whole_of: Vec<u16>,
     #[serde(default)]
     pub(crate) staff_gone: Vec<String>,
+    /// As a version before wrote them, which did not note whose ids they are.
     #[serde(default)]
-    pub(crate) people_moved: Vec<(String, String)>,
+    people_moved: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) moves: Vec<PersonMoved>,
     pub(crate) baselines: Vec<(u16, Baseline)>,
 }
 
@@ -191,7 +196,7 @@ struct SideRef<'a> {
     staff_whole: bool,
     staff_whole_of: &'a [u16],
     staff_gone: &'a [String],
-    people_moved: &'a [(String, String)],
+    moves: &'a [PersonMoved],
     baselines: &'a [(u16, Baseline)],
 }
 
@@ -200,8 +205,26 @@ impl Side {
     pub(crate) async fn load(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Option<Self>> {
         let sql = "SELECT side FROM plan WHERE district = $1 AND run = $2";
         let row = tx.row("read a plan", sql, args![district, run]).await?;
-        row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let mut side: Self = unpack(&row.get::<Vec<u8>>(0)?)?;
+        if !side.people_moved.is_empty() {
+            let config = districts::config(tx, district, "read a plan").await?;
+            let before = std::mem::take(&mut side.people_moved);
+            side.moves.extend(before.into_iter().flat_map(|pair| moves_of(config.as_ref(), pair)));
+        }
+        Ok(Some(side))
     }
+}
+
+/// A move that does not say whose ids it is about: the source's whose prefix the old one has, and what was said of the same id
+/// when nobody noted whose it is.
+fn moves_of(config: Option<&District>, (old, new): (String, String)) -> Vec<PersonMoved> {
+    let prefixes = config.into_iter().flat_map(|one| one.connections.iter().map(Connection::prefix));
+    let numbered = (0_u16..).map(ConnectionNo).zip(prefixes);
+    let own = numbered.clone().filter(|(_, prefix)| old.starts_with(&prefix.to_lowercase()));
+    let own = own.max_by_key(|(_, prefix)| prefix.len()).or_else(|| numbered.clone().next());
+    let of = own.map(|(number, _)| Some(number)).into_iter().chain([None]);
+    of.map(|of| PersonMoved { of, old: old.clone(), new: new.clone() }).collect()
 }
 
 /// The district's roster version, locked: approvals and other plans of the district wait.
@@ -289,7 +312,7 @@ async fn save_head(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPla
         staff_whole: plan.staff_whole,
         staff_whole_of: &plan.staff_whole_of,
         staff_gone: &plan.staff_gone,
-        people_moved: &plan.people_moved,
+        moves: &plan.people_moved,
         baselines: &plan.baselines,
     })?;
     let batches = plan.batches.len() as i64;

@@ -18,7 +18,7 @@ use crate::{
         rows::{person_columns, run_column},
     },
     lti,
-    plan::{BatchRow, PackedBatch},
+    plan::{BatchRow, PackedBatch, PersonMoved},
     planning::Side,
     roster::load::read_status,
     sql::{Row, Tx, args},
@@ -206,7 +206,7 @@ pub(crate) async fn write_side(tx: &mut Tx, district: &DistrictId, run: RunId, n
         staff_whole: side.staff_whole,
         staff_whole_of: &side.staff_whole_of,
         staff_gone: &side.staff_gone,
-        people_moved: &side.people_moved,
+        people_moved: &side.moves,
     };
     write_directories(tx, district, run, &directories, now).await
 }
@@ -223,7 +223,7 @@ pub(crate) struct Directories<'a> {
     /// Staff of whom it is told that they have left.
     pub(crate) staff_gone: &'a [String],
     /// People under other ids.
-    pub(crate) people_moved: &'a [(String, String)],
+    pub(crate) people_moved: &'a [PersonMoved],
 }
 
 /// Whether a run that was made after this one has been released meanwhile: what it says beside the students, whose versions

@@ -104,6 +104,7 @@ mod tests {
     use chrono::DateTime;
     use proptest::prelude::*;
     use rollcall_proto::id::StudentId;
+    use rollcall_store::lti::Namer;
 
     use super::*;
 
@@ -121,6 +122,7 @@ mod tests {
     fn user(students: StudentScope, programs: &[&str]) -> LtiUser {
         let programs = programs.iter().map(ToString::to_string).collect();
         LtiUser {
+            namer: Namer::Unclear,
             user_id: "u".to_owned(),
             access: UserAccess { students, programs },
             created_at: DateTime::UNIX_EPOCH,

@@ -131,7 +131,7 @@ async fn a_launch_from_an_independent_platform_and_again_after_its_restart() {
     };
     site.store.register_platform(&new, "test").await.unwrap().unwrap();
     let access = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
-    site.store.put_lti_user(&district, "u1", &access, "test", now()).await.unwrap();
+    site.say(&district, "u1", &access).await;
 
     let mut browser = Browser::new();
     let page = platform.click(&mut browser, "lone-star", &site).await;

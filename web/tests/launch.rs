@@ -9,7 +9,7 @@ use rollcall_sandbox::lti::Manners;
 use rollcall_store::{
     district::{ConnectionSecrets, StaffScope},
     document::{Author, NewDocument},
-    lti::{Place, StaffAccess, StudentScope, UserAccess},
+    lti::{Namer, Place, StaffAccess, StudentScope, UserAccess},
 };
 
 use crate::support::{Browser, HOSTILE_HTML, LEARNER, OTHER_STUDENT, PROGRAM, STUDENT, Site, TEACHER, attribute, now};
@@ -155,7 +155,7 @@ async fn custom_and_lis_claims_may_be_absent() {
     assert_eq!(page.status, StatusCode::BAD_REQUEST, "nobody is named where the registration looks");
     site.register(&district, &platform, |details| details.user = Place::Subject).await;
     let access = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
-    site.store.put_lti_user(&district, "user-9", &access, "test", now()).await.unwrap();
+    site.say(&district, "user-9", &access).await;
     assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
 }
 
@@ -283,7 +283,7 @@ async fn letter_case_of_an_id_does_not_matter() {
 async fn who_may_see_nobody_does_so_in_no_letter_case() {
     house!(site, district, platform, browser);
     let access = UserAccess { students: StudentScope::Nobody, programs: Vec::new() };
-    site.store.put_lti_user(&district, &TEACHER.to_uppercase(), &access, "test", now()).await.unwrap();
+    site.say(&district, &TEACHER.to_uppercase(), &access).await;
     for spelled in [TEACHER.to_owned(), TEACHER.to_uppercase()] {
         platform.configure(|config| config.user.sourced_id.clone_from(&spelled));
         let page = browser.click(&site, &district, &platform, STUDENT).await;
@@ -303,11 +303,11 @@ async fn an_administrators_word_counts_before_the_roster() {
         (StudentScope::Students(vec![OTHER_STUDENT.to_owned()]), OTHER_STUDENT, StatusCode::OK),
     ];
     for (scope, student, expected) in cases {
-        site.store.put_lti_user(&district, TEACHER, &access(scope.clone()), "test", now()).await.unwrap();
+        site.say(&district, TEACHER, &access(scope.clone())).await;
         let page = browser.click(&site, &district, &platform, student).await;
         assert_eq!(page.status, expected, "{scope:?} {student}");
     }
-    assert!(site.store.remove_lti_user(&district, TEACHER, "test", now()).await.unwrap());
+    assert!(site.unsay(&district, TEACHER).await);
     assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
 }
 
@@ -322,12 +322,12 @@ async fn an_administrators_word_counts_by_the_rosters_id_too() {
     platform.configure(|config| config.user.sourced_id = named.to_owned());
     assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
     let access = |students| UserAccess { students, programs: Vec::new() };
-    site.store.put_lti_user(&district, TEACHER, &access(StudentScope::Nobody), "test", now()).await.unwrap();
+    site.say(&district, TEACHER, &access(StudentScope::Nobody)).await;
     assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
-    site.store.put_lti_user(&district, named, &access(StudentScope::Everybody), "test", now()).await.unwrap();
+    site.say(&district, named, &access(StudentScope::Everybody)).await;
     let refused = browser.click(&site, &district, &platform, STUDENT).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "the stricter of two words");
-    assert!(site.store.remove_lti_user(&district, TEACHER, "test", now()).await.unwrap());
+    assert!(site.unsay(&district, TEACHER).await);
     assert_eq!(browser.click(&site, &district, &platform, OTHER_STUDENT).await.status, StatusCode::OK);
 }
 
@@ -339,9 +339,9 @@ async fn an_administrator_lets_in_who_is_no_staff_of_the_roster() {
     platform.configure(|config| config.user.sourced_id = "Nurse-9".to_owned());
     assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
     let access = |students| UserAccess { students, programs: Vec::new() };
-    site.store.put_lti_user(&district, "3fnurse-9", &access(StudentScope::Everybody), "test", now()).await.unwrap();
+    site.say(&district, "3fnurse-9", &access(StudentScope::Everybody)).await;
     assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
-    site.store.put_lti_user(&district, "nurse-9", &access(StudentScope::Nobody), "test", now()).await.unwrap();
+    site.say(&district, "nurse-9", &access(StudentScope::Nobody)).await;
     let refused = browser.click(&site, &district, &platform, STUDENT).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "the stricter of two words");
 }
@@ -401,24 +401,101 @@ async fn a_platforms_ids_are_of_its_own_source() {
 }
 
 #[tokio::test]
-async fn a_word_on_one_sources_person_gives_another_sources_nothing() {
+async fn a_word_on_one_sources_person_is_none_on_anothers() {
     two_sources!(site, district, platform, browser);
     site.register(&district, &platform, |details| details.connection = Some(ConnectionNo(1))).await;
-    let access = |students| UserAccess { students, programs: Vec::new() };
-    let say = async |id: &str, students| {
-        site.store.put_lti_user(&district, id, &access(students), "test", now()).await.unwrap();
+    let say = async |connection, id: &str, students| {
+        let (namer, access) = (Namer::Source(ConnectionNo(connection)), UserAccess { students, programs: Vec::new() });
+        site.store.put_lti_user(&district, (&namer, id), &access, "test", now()).await.unwrap();
     };
-    say("5", StudentScope::Everybody).await;
+    say(0, "5", StudentScope::Everybody).await;
     let page = browser.click(&site, &district, &platform, "7").await;
     assert_eq!(page.status, StatusCode::FORBIDDEN, "5 is the first source's");
-    say("b-5", StudentScope::Students(vec!["b-7".to_owned()])).await;
+    say(1, "b-5", StudentScope::Students(vec!["b-7".to_owned()])).await;
     assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::OK);
-    say("5", StudentScope::Nobody).await;
-    assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::FORBIDDEN, "in doubt, no");
+    say(0, "5", StudentScope::Nobody).await;
+    assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::OK, "5 is the first source's");
     site.register(&district, &platform, |details| details.connection = Some(ConnectionNo(0))).await;
     assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::FORBIDDEN);
-    say("5", StudentScope::Everybody).await;
+    say(0, "5", StudentScope::Everybody).await;
     assert_eq!(browser.click(&site, &district, &platform, "7").await.status, StatusCode::OK);
+}
+
+/// Platforms number their people as they like: equal numbers are two people.
+#[tokio::test]
+async fn a_word_on_one_platforms_person_is_none_on_anothers() {
+    for place in [Place::Subject, Place::LisPerson] {
+        let site = Site::start().await;
+        let district = site.district("lone-star").await;
+        site.connections("lone-star", &[None, Some("b-")]).await;
+        site.document(&district, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
+        let mut platforms = Vec::new();
+        for (user, connection) in [(Place::Subject, 0), (place.clone(), 1)] {
+            let platform = site
+                .platform_with(&district, |details| {
+                    (details.user, details.connection) = (user, Some(ConnectionNo(connection)));
+                    (details.student, details.program) = (Place::Flag, Place::Flag);
+                })
+                .await;
+            platforms.push(platform);
+        }
+        let flag = uuid::Uuid::new_v4();
+        site.flag("lone-star", flag).await;
+        for platform in &platforms {
+            platform.configure(|config| {
+                config.extra_query = vec![("flag".to_owned(), flag.to_string())];
+                // The same id, wherever it stands.
+                "t9".clone_into(&mut config.user.subject);
+                "t9".clone_into(&mut config.user.sourced_id);
+            });
+        }
+        let seen = async || {
+            let mut all = Vec::new();
+            for platform in &platforms {
+                all.push(Browser::new().click(&site, &district, platform, "ignored").await.status == StatusCode::OK);
+            }
+            all
+        };
+        assert_eq!(seen().await, [false, false], "{place}");
+        let registrations = site.store.registrations(&district).await.unwrap();
+        let file = site.store.district(&district).await.unwrap();
+        let [first, second] = [0, 1].map(|number| registrations[number].namer(&file).unwrap());
+        let say = async |namer: &Namer, students| {
+            let (person, access) = ((namer, "T9"), UserAccess { students, programs: Vec::new() });
+            site.store.put_lti_user(&district, person, &access, "test", now()).await.unwrap();
+        };
+        say(&first, StudentScope::Everybody).await;
+        assert_eq!(seen().await, [true, false], "{place}");
+        say(&second, StudentScope::Nobody).await;
+        assert_eq!(seen().await, [true, false], "{place}");
+        say(&second, StudentScope::Everybody).await;
+        assert_eq!(seen().await, [true, true], "{place}");
+        // As a version before stored it: somebody else may be meant.
+        say(&Namer::Unclear, StudentScope::Nobody).await;
+        assert_eq!(seen().await, [false, false], "{place}");
+        say(&Namer::Unclear, StudentScope::Everybody).await;
+        assert_eq!(seen().await, [true, true], "{place}");
+        assert!(site.store.remove_lti_user(&district, (&second, "t9"), "test", now()).await.unwrap());
+        assert_eq!(seen().await, [true, false], "{place}: what is in doubt gives nothing");
+    }
+}
+
+/// A platform that is registered anew numbers its people anew; who was to see nothing still does not.
+#[tokio::test]
+async fn a_word_on_a_platform_that_is_gone_only_takes_away() {
+    house!(site, district, platform, browser);
+    let by = async |user: Place| site.register(&district, &platform, |details| details.user = user).await;
+    let registration = by(Place::Subject).await;
+    platform.configure(|config| TEACHER.clone_into(&mut config.user.subject));
+    let access = |students| UserAccess { students, programs: Vec::new() };
+    site.say(&district, TEACHER, &access(StudentScope::Everybody)).await;
+    assert_eq!(browser.click(&site, &district, &platform, OTHER_STUDENT).await.status, StatusCode::OK);
+    assert!(site.store.remove_registration(&district, registration, "test", now()).await.unwrap());
+    by(Place::Subject).await;
+    assert_eq!(browser.click(&site, &district, &platform, OTHER_STUDENT).await.status, StatusCode::FORBIDDEN);
+    site.say(&district, TEACHER, &access(StudentScope::Nobody)).await;
+    by(Place::LisPerson).await;
+    assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -451,7 +528,7 @@ async fn the_platforms_own_number_of_a_person_is_no_staff_id() {
     platform.configure(|config| config.user.subject = TEACHER.to_owned());
     assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::FORBIDDEN);
     let access = UserAccess { students: StudentScope::Everybody, programs: vec![PROGRAM.to_owned()] };
-    site.store.put_lti_user(&district, TEACHER, &access, "test", now()).await.unwrap();
+    site.say(&district, TEACHER, &access).await;
     assert_eq!(Browser::new().click(&site, &district, &platform, STUDENT).await.status, StatusCode::OK);
 }
 

@@ -4,8 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollcall_proto::id::StudentId;
-use rollcall_store::{plan::StoredStudent, run::PullState};
+use rollcall_proto::id::{ConnectionNo, StudentId};
+use rollcall_store::{
+    plan::{PersonMoved, StoredStudent},
+    run::PullState,
+};
 
 use super::{PlanFacts, is_oneroster};
 use crate::{
@@ -32,31 +35,37 @@ impl Renamed {
 }
 
 /// People of whom an administrator has said something and whose SIS has given them another id. Who could be two is nobody.
-pub(super) fn people_moved(facts: &PlanFacts, looks: &[Looks]) -> Vec<(String, String)> {
-    let mut moved: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+pub(super) fn people_moved(facts: &PlanFacts, looks: &[Looks]) -> Vec<PersonMoved> {
+    let mut moved: BTreeMap<(Option<ConnectionNo>, String), BTreeSet<String>> = BTreeMap::new();
     for (pull, looks) in facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull)) {
-        let connection = &facts.district.connections[usize::from(pull.pull.connection.0)];
-        let prefix = connection.id_prefix.as_deref().unwrap_or_default();
-        let said = said_of(facts, prefix);
-        for (old, new) in oneroster::people_moved(&looks.first, prefix, &said) {
-            moved.entry(old).or_default().insert(new);
+        let number = pull.pull.connection;
+        let prefix = facts.district.connections[usize::from(number.0)].prefix();
+        for of in [Some(number), None] {
+            let said = said_of(facts, of, prefix);
+            for (old, new) in oneroster::people_moved(&looks.first, prefix, &said) {
+                moved.entry((of, old)).or_default().insert(new);
+            }
         }
     }
-    let one = |(old, mut new): (String, BTreeSet<String>)| Some((old, new.pop_first().filter(|_| new.is_empty())?));
+    let one = |((of, old), mut new): (_, BTreeSet<String>)| {
+        let new = new.pop_first().filter(|_| new.is_empty())?;
+        Some(PersonMoved { of, old, new })
+    };
     moved.into_iter().filter_map(one).collect()
 }
 
-/// Of whom something was said, as far as they are a connection's: of several connections, those whose id has its prefix, and no
-/// other's where it has none.
-pub(super) fn said_of(facts: &PlanFacts, prefix: &str) -> Vec<String> {
+/// Of whom something was said, as far as they are a connection's. Where nobody noted whose they are, and there are several
+/// connections: those whose id has its prefix, and no other's where it has none.
+pub(super) fn said_of(facts: &PlanFacts, of: Option<ConnectionNo>, prefix: &str) -> Vec<String> {
     let connections = &facts.district.connections;
     let prefixes = connections.iter().filter_map(|connection| connection.id_prefix.as_deref()).map(str::to_lowercase);
     let longer: Vec<String> = prefixes.filter(|other| other.len() > prefix.len()).collect();
-    let own = |id: &&String| {
-        connections.len() == 1
+    let own = |id: &str| {
+        of.is_some()
+            || connections.len() == 1
             || (id.starts_with(&prefix.to_lowercase()) && !longer.iter().any(|other| id.starts_with(other)))
     };
-    facts.said_of.iter().filter(own).cloned().collect()
+    facts.said_of.iter().filter(|one| one.of == of && own(&one.id)).map(|one| one.id.clone()).collect()
 }
 
 /// Finds the students whose SIS has given them other ids. What is stored of them then stands under the new ones.

@@ -374,20 +374,25 @@ fn who_is_unlinked_is_counted_where_most_are() {
     }
 }
 
-/// Of several sources, what was said of somebody is one source's alone: whose prefix is the longest that the id begins with.
+/// What was said of somebody is the noted source's alone. Where none was noted, and of several sources, it is the source's whose
+/// prefix is the longest that the id begins with.
 #[test]
-fn what_was_said_is_looked_for_in_the_source_whose_prefix_it_has() {
+fn what_was_said_is_looked_for_in_the_source_whose_it_is() {
     let mut facts = Campus::of(Vec::new()).facts();
-    facts.said_of = ["t1", "b-t2", "b-c-t3", "x-t4"].map(str::to_owned).to_vec();
-    assert_eq!(said_of(&facts, "B-"), facts.said_of, "there is but one source");
+    let ids = ["t1", "b-t2", "b-c-t3", "x-t4"];
+    facts.said_of = ids.map(|id| SpokenOf { of: None, id: id.to_owned() }).to_vec();
+    facts.said_of.extend(["t1", "t5"].map(|id| SpokenOf { of: Some(ConnectionNo(1)), id: id.to_owned() }));
+    assert_eq!(said_of(&facts, None, "B-"), ids, "there is but one source");
     for prefix in [Some("B-"), Some("B-C-")] {
         let mut other = facts.district.connections[0].clone();
         other.id_prefix = prefix.map(str::to_owned);
         facts.district.connections.push(other);
     }
     for (prefix, own) in [("", vec!["t1", "x-t4"]), ("B-", vec!["b-t2"]), ("B-C-", vec!["b-c-t3"]), ("Y-", vec![])] {
-        assert_eq!(said_of(&facts, prefix), own, "{prefix:?}");
+        assert_eq!(said_of(&facts, None, prefix), own, "{prefix:?}");
     }
+    assert_eq!(said_of(&facts, Some(ConnectionNo(1)), "B-"), ["t1", "t5"]);
+    assert!(said_of(&facts, Some(ConnectionNo(0)), "").is_empty());
 }
 
 /// A source that failed says nothing of who is listed no more.

@@ -475,15 +475,22 @@ fn what_was_said_about_staff_follows_them_to_their_other_ids() {
         person("t6", json!(7), "teacher"),
         person("N-6", json!(6), "teacher"),
     ]);
-    let mut moved = |prefix: &str, said: &[&str]| {
+    let mut moved_of = |of: &[Option<u16>], prefix: &str, said: &[&str]| {
         let mut facts = campus.facts();
         facts.district.connections[0].id_prefix = Some(prefix.to_owned());
-        facts.said_of = said.iter().map(ToString::to_string).collect();
-        plan(facts, &mut campus).unwrap().people_moved
+        let spoken =
+            |of: Option<u16>| said.iter().map(move |id| SpokenOf { of: of.map(ConnectionNo), id: (*id).to_owned() });
+        facts.said_of = of.iter().flat_map(|of| spoken(*of)).collect();
+        let moved = plan(facts, &mut campus).unwrap().people_moved;
+        moved.into_iter().map(|one| (one.of.map(|of| of.0), one.old, one.new)).collect::<Vec<_>>()
     };
-    let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+    let triple = |of, old: &str, new: &str| (of, old.to_owned(), new.to_owned());
     // Neither a student's id, nor one of two people, nor one that somebody has today, nor any that is no id of 1.1.
     let said = ["t1", "a2", "s1", "s3", "t3", "t4", "t6", "1", "11", "n-1", "t", "tt1", "t1@example.org"];
-    assert_eq!(moved("", &said), [pair("a2", "N-2"), pair("t1", "N-1")]);
-    assert_eq!(moved("B-", &["b-t1", "t1"]), [pair("b-t1", "B-N-1"), pair("t1", "N-1")]);
+    for of in [Some(0), None] {
+        assert_eq!(moved_of(&[of], "", &said), [triple(of, "a2", "N-2"), triple(of, "t1", "N-1")]);
+        assert_eq!(moved_of(&[of], "B-", &["b-t1", "t1"]), [triple(of, "b-t1", "B-N-1"), triple(of, "t1", "N-1")]);
+    }
+    let both = [triple(None, "t1", "N-1"), triple(Some(0), "t1", "N-1")];
+    assert_eq!(moved_of(&[Some(0), None, Some(1)], "", &["t1"]), both, "another source's t1 has not moved");
 }

@@ -237,8 +237,9 @@ async fn register(context: &Context, district: &DistrictId, platform: &LtiPlatfo
         },
         created_at: now,
     };
-    context.store.register_platform(&new, ACTOR).await??;
+    let new = Registration { id: context.store.register_platform(&new, ACTOR).await??, ..new };
     tool_keys::ensure(&context.store, district, ACTOR, now).await?;
     let everybody = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
-    Ok(context.store.put_lti_user(district, COUNSELOR, &everybody, ACTOR, now).await?)
+    let namer = new.namer(&context.store.district(district).await?)?;
+    Ok(context.store.put_lti_user(district, (&namer, COUNSELOR), &everybody, ACTOR, now).await?)
 }

@@ -8,7 +8,7 @@
 //! one of before has left. A listing with gaps leaves some rows as before: such a one is in nobody's way, and nobody takes the
 //! place of the person, by another letter case or by the same address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_proto::{
@@ -16,11 +16,12 @@ use rollcall_proto::{
     roster::Staff,
 };
 
-use super::{StaffMember, users::canonical};
+use super::{LtiUser, Namer, StaffMember, users::canonical};
 use crate::{
     Store, StoreError,
     district::{Connection, District, StaffScope},
     districts,
+    plan::SpokenOf,
     roster::load::read_json,
     sql::{Row, Tx, args},
 };
@@ -93,31 +94,51 @@ impl Store {
 }
 
 impl Store {
-    /// Ids, in small letters, of the people of whom an administrator has said something and who are staff of the roster by that
-    /// id, or were: if their SIS gives them others, it is them all the same.
-    pub async fn staff_spoken_of(&self, district: &DistrictId) -> Result<Vec<String>> {
+    /// The people, by ids in small letters, of whom an administrator has said something and who are staff of the roster by that id,
+    /// or were: if their SIS gives them others, it is them all the same. Numbers of a platform's own are none of a SIS's.
+    pub async fn staff_spoken_of(&self, district: &DistrictId) -> Result<Vec<SpokenOf>> {
         let operation = "list the staff of whom something was said";
-        let said: BTreeSet<String> =
-            self.lti_users(district).await?.iter().map(|user| canonical(&user.user_id)).collect();
+        let users = self.lti_users(district).await?;
+        let said: BTreeSet<SpokenOf> = users.iter().filter_map(spoken_of).collect();
         if said.is_empty() {
             return Ok(Vec::new());
         }
         let mut tx = self.read(district, operation).await?;
         let Some(config) = districts::config(&mut tx, district, operation).await? else { return Ok(Vec::new()) };
-        // Of several sources, an id without a prefix may be anybody's.
-        let known = config.connections.iter().filter(|_| config.connections.len() == 1);
-        let spelled = |id: &str| -> BTreeSet<String> {
-            let prefixes = known.clone().map(Connection::prefix).chain([""]);
-            prefixes.flat_map(|prefix| Spellings::of(id).after(prefix)).chain([id.to_owned()]).collect()
-        };
-        let ids: Vec<String> = said.iter().flat_map(|id| spelled(id)).collect();
-        let rows = tx.rows(operation, if tx.is_postgres() { BY_ID.0 } else { BY_ID.1 }, args![district, ids]).await?;
+        let ids: BTreeSet<String> = said.iter().flat_map(|one| spelled(&config, one)).collect();
+        let sql = if tx.is_postgres() { BY_ID.0 } else { BY_ID.1 };
+        let rows = tx.rows(operation, sql, args![district, ids.into_iter().collect::<Vec<String>>()]).await?;
         tx.commit(operation).await?;
-        let stored = rows.iter().map(|row| row.get::<String>(0)).collect::<Result<BTreeSet<String>>>()?;
-        let stored: BTreeSet<String> = stored.iter().map(|id| id.to_lowercase()).collect();
-        let is_staff = |id: &String| spelled(id).iter().any(|spelled| stored.contains(&spelled.to_lowercase()));
+        let mut stored: BTreeMap<String, Vec<Option<u16>>> = BTreeMap::new();
+        for row in &rows {
+            stored.entry(row.get::<String>(0)?.to_lowercase()).or_default().push(row.get(2)?);
+        }
+        let is_of =
+            |of: Option<ConnectionNo>, noted: &Option<u16>| of.zip(*noted).is_none_or(|(of, noted)| of.0 == noted);
+        let is_staff = |one: &SpokenOf| {
+            let mut found = spelled(&config, one).into_iter().filter_map(|id| stored.get(&id.to_lowercase())).flatten();
+            found.any(|noted| is_of(one.of, noted))
+        };
         Ok(said.into_iter().filter(is_staff).collect())
     }
+}
+
+/// A person of a SIS of whom something was said.
+fn spoken_of(user: &LtiUser) -> Option<SpokenOf> {
+    let of = match user.namer {
+        Namer::Source(number) => Some(number),
+        Namer::Unclear => None,
+        Namer::Platform { .. } => return None,
+    };
+    Some(SpokenOf { of, id: canonical(&user.user_id) })
+}
+
+/// How the roster may spell the person's id. Of several sources, an id without a prefix may be anybody's.
+fn spelled(config: &District, one: &SpokenOf) -> BTreeSet<String> {
+    let alone = (config.connections.len() == 1).then_some(ConnectionNo(0));
+    let own = one.of.or(alone).and_then(|number| config.connection(number)).map(Connection::prefix);
+    let prefixes = own.into_iter().chain([""]);
+    prefixes.flat_map(|prefix| Spellings::of(&one.id).after(prefix)).collect()
 }
 
 /// Whom a connection of `district` lists that wants no staff, or wanted none `before`, has left: what was listed last would

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, RunId, StudentId};
 
-use super::{LtiUser, StudentScope, Subject, UserAccess, registrations::entry};
+use super::{LtiUser, Namer, StudentScope, Subject, UserAccess, registrations::entry};
 use crate::{
     Store, StoreError,
     district::{Connection, District, WithdrawalDateIs},
     districts::{json_unreadable, lock},
+    plan::PersonMoved,
     rekeyed,
     sql::{Row, Tx, args},
     trail,
@@ -18,12 +19,18 @@ use crate::{
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// All spellings of a person.
-const DELETE_USER: &str = "DELETE FROM lti_user WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2)";
+const DELETE_USER: &str =
+    "DELETE FROM lti_user WHERE district = $1 AND platform = $3 AND (user_id = $2 OR lower(user_id) = $2)";
 
 /// A person's id or address as it is kept: platforms spell the same one in either letter case. Lowered here, since the
 /// engines' own `lower` differ beyond ASCII.
 pub(super) fn canonical(user_id: &str) -> String {
     user_id.trim().to_lowercase()
+}
+
+/// The person, for the audit trail.
+fn told(user_id: &str, platform: &str) -> String {
+    if platform.is_empty() { format!("user={user_id}") } else { format!("user={user_id} of={platform}") }
 }
 
 /// Orders what was said from the strictest on.
@@ -38,43 +45,46 @@ const fn breadth(access: &UserAccess) -> (u8, bool) {
 }
 
 impl Store {
-    /// Says what a person may see; replaces what was said before.
+    /// Says what a person may see whom `namer` names so; replaces what was said of the same one before.
     pub async fn put_lti_user(
         &self,
         district: &DistrictId,
-        user_id: &str,
+        (namer, user_id): (&Namer, &str),
         access: &UserAccess,
         actor: &str,
         now: DateTime<Utc>,
     ) -> Result<()> {
         let operation = "keep an LTI user";
-        let user_id = &canonical(user_id);
+        let (platform, user_id) = (namer.text(), &canonical(user_id));
         let mut tx = self.begin(district, operation).await?;
         lock(&mut tx, district).await?;
         let access = named_by_roster(&mut tx, district, access).await?;
         let text = serde_json::to_string(&access).map_err(|error| json_unreadable("LTI user", &error))?;
-        tx.execute(operation, DELETE_USER, args![district, user_id]).await?;
-        let sql =
-            "INSERT INTO lti_user (district, user_id, access, created_at, created_by) VALUES ($1, $2, $3, $4, $5)";
-        tx.execute(operation, sql, args![district, user_id, text, now, actor]).await?;
-        trail::write(&mut tx, &entry(district, "lti.user.add", actor, format!("user={user_id}"), now)).await?;
+        tx.execute(operation, DELETE_USER, args![district, user_id, &platform]).await?;
+        let sql = "INSERT INTO lti_user (district, platform, user_id, access, created_at, created_by) \
+                   VALUES ($1, $2, $3, $4, $5, $6)";
+        tx.execute(operation, sql, args![district, &platform, user_id, text, now, actor]).await?;
+        let detail = told(user_id, &platform);
+        trail::write(&mut tx, &entry(district, "lti.user.add", actor, detail, now)).await?;
         tx.commit(operation).await
     }
 
-    /// Takes back what was said about a person; the roster's word counts again. Returns whether anything was said.
+    /// Takes back what was said about a person whom `namer` names so; the roster's word counts again. Returns whether anything
+    /// was said.
     pub async fn remove_lti_user(
         &self,
         district: &DistrictId,
-        user_id: &str,
+        (namer, user_id): (&Namer, &str),
         actor: &str,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let operation = "remove an LTI user";
-        let user_id = &canonical(user_id);
+        let (platform, user_id) = (namer.text(), &canonical(user_id));
         let mut tx = self.begin(district, operation).await?;
-        let there = tx.execute(operation, DELETE_USER, args![district, user_id]).await? > 0;
+        let there = tx.execute(operation, DELETE_USER, args![district, user_id, &platform]).await? > 0;
         if there {
-            trail::write(&mut tx, &entry(district, "lti.user.remove", actor, format!("user={user_id}"), now)).await?;
+            let detail = told(user_id, &platform);
+            trail::write(&mut tx, &entry(district, "lti.user.remove", actor, detail, now)).await?;
         }
         tx.commit(operation).await?;
         Ok(there)
@@ -84,23 +94,26 @@ impl Store {
     pub async fn lti_users(&self, district: &DistrictId) -> Result<Vec<LtiUser>> {
         let operation = "list the LTI users";
         let mut tx = self.read(district, operation).await?;
-        let sql = "SELECT user_id, access, created_at, created_by FROM lti_user WHERE district = $1 ORDER BY user_id";
+        let sql = "SELECT user_id, access, created_at, created_by, platform FROM lti_user WHERE district = $1 \
+                   ORDER BY user_id, platform";
         let rows = tx.rows(operation, sql, args![district]).await?;
         tx.commit(operation).await?;
         rows.iter().map(user).collect()
     }
 
-    /// What an administrator said about one person, in whatever letter case. Of several spellings, which older versions
-    /// kept apart, the strictest counts.
-    pub async fn lti_user(&self, district: &DistrictId, user_id: &str) -> Result<Option<LtiUser>> {
+    /// What an administrator said about whoever is named so, by whichever namer, in whatever letter case. Of several spellings of
+    /// one person, which older versions kept apart, the strictest counts.
+    pub async fn lti_users_called(&self, district: &DistrictId, user_id: &str) -> Result<Vec<LtiUser>> {
         let operation = "find an LTI user";
         let mut tx = self.read(district, operation).await?;
-        let sql = "SELECT user_id, access, created_at, created_by FROM lti_user \
-                   WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY user_id";
+        let sql = "SELECT user_id, access, created_at, created_by, platform FROM lti_user \
+                   WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY platform, user_id";
         let rows = tx.rows(operation, sql, args![district, canonical(user_id)]).await?;
         tx.commit(operation).await?;
-        let users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
-        Ok(users.into_iter().min_by_key(|user| breadth(&user.access)))
+        let mut users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
+        users.sort_by_key(|user| (user.namer.text(), breadth(&user.access)));
+        users.dedup_by(|next, strictest| next.namer == strictest.namer);
+        Ok(users)
     }
 
     /// The student whom a launch names by the id that the SIS behind the connection `source` has for them, with or without that
@@ -156,7 +169,7 @@ impl Store {
 /// `old` that has moved counts as its `new`.
 pub(crate) async fn follow(tx: &mut Tx, district: &DistrictId, old: &[String], new: &[String]) -> Result<()> {
     let operation = "let lists of students follow a move";
-    let sql = "SELECT user_id, access FROM lti_user WHERE district = $1 ORDER BY user_id";
+    let sql = "SELECT user_id, access, platform FROM lti_user WHERE district = $1 ORDER BY user_id, platform";
     let mut lists = Vec::new();
     for row in tx.rows(operation, sql, args![district]).await? {
         // What cannot be read lets nobody see anything, and is no reason to leave students where they were.
@@ -164,7 +177,7 @@ pub(crate) async fn follow(tx: &mut Tx, district: &DistrictId, old: &[String], n
         if let StudentScope::Students(ids) = &access.students
             && ids.iter().any(|id| old.contains(id))
         {
-            lists.push((row.get::<String>(0)?, access));
+            lists.push((row.get::<String>(0)?, row.get::<String>(2)?, access));
         }
     }
     if lists.is_empty() {
@@ -177,43 +190,44 @@ pub(crate) async fn follow(tx: &mut Tx, district: &DistrictId, old: &[String], n
             moved.insert(old.as_str(), new);
         }
     }
-    for (user_id, mut access) in lists {
+    for (user_id, platform, mut access) in lists {
         if !renamed(&mut access, &moved) {
             continue;
         }
         let text = serde_json::to_string(&access).map_err(|error| json_unreadable("LTI user", &error))?;
-        let sql = "UPDATE lti_user SET access = $3 WHERE district = $1 AND user_id = $2";
-        tx.execute(operation, sql, args![district, user_id, text]).await?;
+        let sql = "UPDATE lti_user SET access = $4 WHERE district = $1 AND platform = $2 AND user_id = $3";
+        tx.execute(operation, sql, args![district, platform, user_id, text]).await?;
     }
     Ok(())
 }
 
 /// Lets what an administrator said about people follow them to the ids that their SIS has given them; of several spellings the
-/// strictest. What was said of a new id already is newer and stays.
+/// strictest. What was said of a new id already is newer and stays. People whom a platform names by its own numbers stay.
 pub(crate) async fn follow_people(
     tx: &mut Tx,
     district: &DistrictId,
     run: RunId,
-    moved: &[(String, String)],
+    moved: &[PersonMoved],
     now: DateTime<Utc>,
 ) -> Result<()> {
     let operation = "let what was said about people follow a move";
-    let said = "SELECT user_id, access, created_at, created_by FROM lti_user \
-                WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY user_id";
-    for (old, new) in moved {
+    let said = "SELECT user_id, access, created_at, created_by, platform FROM lti_user \
+                WHERE district = $1 AND platform = $3 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY user_id";
+    for PersonMoved { of, old, new } in moved {
+        let platform = of.map_or(Namer::Unclear, Namer::Source).text();
         let (old, new) = (canonical(old), canonical(new));
-        if tx.row(operation, said, args![district, &new]).await?.is_some() {
+        if tx.row(operation, said, args![district, &new, &platform]).await?.is_some() {
             continue;
         }
-        let rows = tx.rows(operation, said, args![district, &old]).await?;
+        let rows = tx.rows(operation, said, args![district, &old, &platform]).await?;
         let users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
         let Some(strictest) = users.into_iter().min_by_key(|user| breadth(&user.access)) else { continue };
-        let sql = "UPDATE lti_user SET user_id = $3 WHERE district = $1 AND user_id = $2";
-        tx.execute(operation, sql, args![district, strictest.user_id, &new]).await?;
+        let sql = "UPDATE lti_user SET user_id = $4 WHERE district = $1 AND platform = $2 AND user_id = $3";
+        tx.execute(operation, sql, args![district, &platform, strictest.user_id, &new]).await?;
         // Other spellings would follow later, when nothing is said of the new id any more.
-        let rest = "DELETE FROM lti_user WHERE district = $1 AND lower(user_id) = $2";
-        tx.execute(operation, rest, args![district, &old]).await?;
-        let detail = format!("user={old} now={new}");
+        let rest = "DELETE FROM lti_user WHERE district = $1 AND platform = $2 AND lower(user_id) = $3";
+        tx.execute(operation, rest, args![district, &platform, &old]).await?;
+        let detail = format!("{} now={new}", told(&old, &platform));
         trail::write(tx, &entry(district, "lti.user.move", &format!("run {run}"), detail, now)).await?;
     }
     Ok(())
@@ -321,6 +335,7 @@ fn earliest_end(config: &District, connection: u16, today: NaiveDate) -> NaiveDa
 fn user(row: &Row) -> Result<LtiUser> {
     let access: String = row.get(1)?;
     Ok(LtiUser {
+        namer: Namer::read(&row.get::<String>(4)?),
         user_id: row.get(0)?,
         access: serde_json::from_str(&access).map_err(|error| json_unreadable("LTI user", &error))?,
         created_at: row.get(2)?,

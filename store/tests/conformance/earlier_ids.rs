@@ -5,13 +5,19 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rollcall_proto::{id::DistrictId, message::StudentEvent, roster::Staff};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId},
+    message::StudentEvent,
+    roster::Staff,
+};
 use rollcall_store::{
     Store,
     document::{Author, DocumentFilter, DocumentRefused, NewDocument, SaveMode},
     flag::FlagState,
-    lti::{NewView, Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess, ViewOutcome},
-    plan::Verdict,
+    lti::{
+        Namer, NewView, Place, Registration, RegistrationDetails, StaffAccess, StudentScope, UserAccess, ViewOutcome,
+    },
+    plan::{PersonMoved, SpokenOf, Verdict},
 };
 use uuid::Uuid;
 
@@ -19,6 +25,7 @@ use crate::{
     common::{Fixture, later, now},
     documents::{SPED, by, document, house, save},
     flags::{flag, participation},
+    people::sis,
     roster_support::*,
     staff::{FIRST, lists_staff, member, sources},
     web::registration,
@@ -222,11 +229,13 @@ async fn lists_of_students_follow_a_student_to_another_id(f: Fixture) {
         programs: vec!["Section 504".to_owned()],
     };
     let put = async |own: &DistrictId, user: &str, ids: &[&str]| {
-        f.store.put_lti_user(own, user, &list(ids), "ann", now()).await.unwrap();
+        f.store.put_lti_user(own, (&sis(), user), &list(ids), "ann", now()).await.unwrap();
     };
     put(&district, "t1", &["other", "old"]).await;
     put(&district, "t2", &["new", "old"]).await;
     put(&district, "t3", &["other"]).await;
+    // Of two people with one id, and of one whom nobody knows.
+    f.store.put_lti_user(&district, (&Namer::Unclear, "t1"), &list(&["old"]), "ann", now()).await.unwrap();
     put(&elsewhere, "t1", &["old"]).await;
     let move_to = async |run: u32, old: &str, new: &str| {
         let renamed = StudentEvent { rekeyed_from: Some(id(old)), ..changed(student(new)) };
@@ -238,42 +247,71 @@ async fn lists_of_students_follow_a_student_to_another_id(f: Fixture) {
         users.into_iter().map(|user| (user.access, user.created_by)).collect::<Vec<_>>()
     };
     let by_ann = |lists: &[&[&str]]| lists.iter().map(|ids| (list(ids), "ann".to_owned())).collect::<Vec<_>>();
-    assert_eq!(listed(&district).await, by_ann(&[&["other", "new"], &["new"], &["other"]]));
+    assert_eq!(listed(&district).await, by_ann(&[&["new"], &["other", "new"], &["new"], &["other"]]));
     assert_eq!(listed(&elsewhere).await, by_ann(&[&["old"]]), "another district's student stays");
     move_to(3, "new", "newest").await;
-    assert_eq!(listed(&district).await, by_ann(&[&["other", "newest"], &["newest"], &["other"]]));
+    assert_eq!(listed(&district).await, by_ann(&[&["newest"], &["other", "newest"], &["newest"], &["other"]]));
 }
 
 async fn what_was_said_about_people_follows_them_to_another_id(f: Fixture) {
     let district = sources(&f, "active", &["", "b-"]).await;
     let of = |connection, id: &str| Staff { connection: Some(connection), ..member(id) };
-    lists_staff(&f, &district, 1, vec![of(1, "b-t9"), of(0, "t1"), of(0, "t3")]).await;
-    let put = async |user: &str, students| {
-        let access = UserAccess { students, programs: Vec::new() };
-        f.store.put_lti_user(&district, user, &access, "ann", now()).await.unwrap();
+    lists_staff(&f, &district, 1, vec![of(1, "b-t9"), of(0, "t1"), of(0, "t3"), of(1, "b-t1")]).await;
+    let (second, nobody) = (Namer::Source(ConnectionNo(1)), StudentScope::Nobody);
+    let number = Namer::Platform { registration: Uuid::from_u128(7), place: Place::Subject };
+    let put = async |namer: &Namer, user: &str, students: &StudentScope| {
+        let access = UserAccess { students: students.clone(), programs: Vec::new() };
+        f.store.put_lti_user(&district, (namer, user), &access, "ann", now()).await.unwrap();
     };
     for user in ["T1", "t2", "t3", "t9"] {
-        put(user, StudentScope::Nobody).await;
+        put(&sis(), user, &nobody).await;
     }
-    put("u3", StudentScope::Everybody).await;
-    assert_eq!(f.store.staff_spoken_of(&district).await.unwrap(), ["t1", "t3"], "t2 is no staff, t9 of another source");
+    for (namer, user) in
+        [(&second, "t1"), (&second, "t9"), (&number, "t1"), (&Namer::Unclear, "t1"), (&Namer::Unclear, "t9")]
+    {
+        put(namer, user, &nobody).await;
+    }
+    put(&sis(), "u3", &StudentScope::Everybody).await;
+    let spoken = |of: Option<u16>, id: &str| SpokenOf { of: of.map(ConnectionNo), id: id.to_owned() };
+    assert_eq!(
+        f.store.staff_spoken_of(&district).await.unwrap(),
+        [
+            spoken(None, "t1"),
+            spoken(Some(0), "t1"),
+            spoken(Some(0), "t3"),
+            spoken(Some(1), "t1"),
+            spoken(Some(1), "t9")
+        ],
+        "t2 is no staff, t9 of the other source, and a platform's number is no id of staff"
+    );
     for seq in [2, 3] {
         let run = run_at_plan(&f.store, &district, seq).await;
         let mut plan = plan_of(&f.store, &district, Verdict::Nothing, &[]).await;
-        let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
-        plan.people_moved = vec![pair("t1", "U1"), pair("t3", "u3")];
+        let moved = |of: Option<u16>, old: &str, new: &str| PersonMoved {
+            of: of.map(ConnectionNo),
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
+        plan.people_moved = vec![moved(Some(0), "t1", "U1"), moved(Some(0), "t3", "u3"), moved(None, "t1", "n1")];
         assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
     }
-    let said = async |user: &str| f.store.lti_user(&district, user).await.unwrap().map(|user| user.access.students);
-    assert_eq!(said("t1").await, None);
-    for user in ["u1", "U1", "t2", "t3", "t9"] {
-        assert_eq!(said(user).await, Some(StudentScope::Nobody), "{user}");
+    let said = async |user: &str| {
+        let users = f.store.lti_users_called(&district, user).await.unwrap();
+        users.into_iter().map(|user| (user.namer, user.access.students)).collect::<Vec<_>>()
+    };
+    let first = |scope: &StudentScope| vec![(sis(), scope.clone())];
+    assert_eq!(said("t1").await, [(second.clone(), nobody.clone()), (number, nobody.clone())], "others stay");
+    for user in ["u1", "U1", "t2", "t3"] {
+        assert_eq!(said(user).await, first(&nobody), "{user}");
     }
-    assert_eq!(said("u3").await, Some(StudentScope::Everybody), "what was said of the new id is newer");
-    assert_eq!(f.store.lti_user(&district, "u1").await.unwrap().unwrap().created_by, "ann");
+    assert_eq!(said("n1").await, [(Namer::Unclear, nobody.clone())]);
+    assert_eq!(said("t9").await.len(), 3);
+    assert_eq!(said("u3").await, first(&StudentScope::Everybody), "what was said of the new id is newer");
+    assert_eq!(f.store.lti_users_called(&district, "u1").await.unwrap()[0].created_by, "ann");
     let trail = f.store.audit_trail(&district, 20).await.unwrap();
     let moves: Vec<_> = trail.iter().filter(|entry| entry.action == "lti.user.move").collect();
-    assert_eq!(moves.iter().map(|entry| entry.detail.as_str()).collect::<Vec<_>>(), ["user=t1 now=u1"]);
+    let moves: BTreeSet<_> = moves.iter().map(|entry| entry.detail.as_str()).collect();
+    assert_eq!(moves, BTreeSet::from(["user=t1 now=n1", "user=t1 of=connection 0 now=u1"]));
 }
 
 async fn lists_name_students_as_the_sis_spells_them(f: Fixture) {
@@ -283,8 +321,8 @@ async fn lists_name_students_as_the_sis_spells_them(f: Fixture) {
     let said: Vec<String> =
         [SMALL.to_uppercase(), "S2".to_owned(), "b-S2".to_owned(), "s3".to_owned(), "nobody".to_owned()].into();
     let access = UserAccess { students: StudentScope::Students(said), programs: Vec::new() };
-    f.store.put_lti_user(&district, "t1", &access, "ann", now()).await.unwrap();
-    let kept = f.store.lti_user(&district, "t1").await.unwrap().unwrap().access.students;
+    f.store.put_lti_user(&district, (&sis(), "t1"), &access, "ann", now()).await.unwrap();
+    let kept = f.store.lti_users_called(&district, "t1").await.unwrap().remove(0).access.students;
     let expected = [SMALL, "S2", "b-S2", "s3", "nobody"].map(str::to_owned);
     assert_eq!(
         kept,
@@ -299,7 +337,7 @@ async fn lists_name_students_as_the_sis_spells_them(f: Fixture) {
     // With one source there is nobody else's.
     let alone = sources(&f, "none", &["b-"]).await;
     let access = UserAccess { students: StudentScope::Students(vec!["S2".to_owned()]), programs: Vec::new() };
-    f.store.put_lti_user(&alone, "t2", &access, "ann", now()).await.unwrap();
-    let kept = f.store.lti_user(&alone, "t2").await.unwrap().unwrap().access.students;
+    f.store.put_lti_user(&alone, (&sis(), "t2"), &access, "ann", now()).await.unwrap();
+    let kept = f.store.lti_users_called(&alone, "t2").await.unwrap().remove(0).access.students;
     assert_eq!(kept, StudentScope::Students(vec!["b-S2".to_owned()]));
 }

@@ -16,6 +16,7 @@ mod earlier_ids;
 mod flags;
 mod ids;
 mod parked;
+mod people;
 mod plans;
 mod pulls;
 mod replays;

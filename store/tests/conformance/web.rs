@@ -8,7 +8,7 @@ use rollcall_store::{
     integrations::{Integration, TokenHolder},
     lti::{
         DeploymentTaken, Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails,
-        StaffAccess, StudentScope, ToolKey, UserAccess, ViewOutcome,
+        StaffAccess, ToolKey, ViewOutcome,
     },
 };
 use uuid::Uuid;
@@ -16,8 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     common::{Fixture, later, new_key, now, ring},
-    roster_support::change,
-    staff::FIRST,
+    people,
 };
 
 crate::on_both_engines! {
@@ -31,8 +30,6 @@ crate::on_both_engines! {
     tenants_do_not_see_each_other,
     keys_lie_sealed_and_take_turns,
     a_rotated_sealing_key_opens_the_tools_keys,
-    people_are_noted_and_forgotten,
-    a_person_is_the_same_in_any_letter_case,
     integrations_come_and_go_with_their_tokens,
     what_has_expired_is_swept_away,
 }
@@ -155,8 +152,7 @@ async fn registrations_of_before_are_of_the_source_that_is_clear(f: Fixture) {
             f.store.register_platform(&new, "test").await.unwrap().unwrap();
         }
     }
-    let undone = "DELETE FROM _sqlx_migrations WHERE version = 57 AND $1 <> ''";
-    change(&f, &"a".parse().unwrap(), undone).await;
+    people::before(&f, 57).await;
     f.migrate_again().await;
     for (id, connections, _, expected) in cases {
         let of = f.store.registrations(&id.parse().unwrap()).await.unwrap();
@@ -287,52 +283,6 @@ async fn a_rotated_sealing_key_opens_the_tools_keys(f: Fixture) {
     f.store.rotate_key(ring(&new), "test", later(1)).await.unwrap();
     let store = f.opened_with(&new).await;
     assert_eq!(store.signing_tool_key(&district, later(1)).await.unwrap().unwrap().kid, "k1");
-}
-
-async fn people_are_noted_and_forgotten(f: Fixture) {
-    let district = f.district("a").await;
-    let access = |students| UserAccess { students, programs: vec!["Section 504".to_owned()] };
-    let schools = StudentScope::Schools(vec!["010".to_owned()]);
-    f.store.put_lti_user(&district, "T1", &access(StudentScope::Everybody), "test", now()).await.unwrap();
-    f.store.put_lti_user(&district, "T1", &access(schools.clone()), "other", later(1)).await.unwrap();
-    let user = f.store.lti_user(&district, "T1").await.unwrap().unwrap();
-    assert_eq!((user.access, user.created_by.as_str()), (access(schools), "other"));
-    assert!(f.store.lti_user(&district, "T2").await.unwrap().is_none());
-    assert_eq!(f.store.lti_users(&district).await.unwrap().len(), 1);
-    assert!(f.store.remove_lti_user(&district, "T1", "test", later(2)).await.unwrap());
-    assert!(!f.store.remove_lti_user(&district, "T1", "test", later(2)).await.unwrap());
-    let actions: Vec<_> = f.store.audit_trail(&district, 10).await.unwrap();
-    let actions: Vec<_> = actions.iter().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["lti.user.remove", "lti.user.add", "lti.user.add", "district.apply"]);
-    // An empty roster knows nobody.
-    let today = now().date_naive();
-    assert!(f.store.staff_by_id(&district, FIRST, "T1").await.unwrap().is_none());
-    assert!(f.store.staff_by_email(&district, FIRST, "t@example.org").await.unwrap().is_none());
-    assert!(f.store.subject(&district, FIRST, "S1", today).await.unwrap().is_none());
-}
-
-async fn a_person_is_the_same_in_any_letter_case(f: Fixture) {
-    let district = f.district("a").await;
-    let access = |students| UserAccess { students, programs: Vec::new() };
-    let put = async |user: &str, students| {
-        f.store.put_lti_user(&district, user, &access(students), "test", now()).await.unwrap();
-    };
-    for (said, launched) in [
-        ("7C0D-F1", "7c0d-f1"),
-        ("7c0d-f2", "7C0D-F2"),
-        ("T.Ömer@Example.org", "t.öMER@example.ORG"),
-        (" t3@example.org", "T3@example.org"),
-    ] {
-        put(said, StudentScope::Everybody).await;
-        put(launched, StudentScope::Nobody).await;
-        for spelled in [said, launched] {
-            let user = f.store.lti_user(&district, spelled).await.unwrap().unwrap();
-            assert_eq!(user.access.students, StudentScope::Nobody, "{spelled}");
-        }
-        assert_eq!(f.store.lti_users(&district).await.unwrap().len(), 1, "{said}");
-        assert!(f.store.remove_lti_user(&district, said, "test", now()).await.unwrap());
-        assert!(f.store.lti_user(&district, launched).await.unwrap().is_none());
-    }
 }
 
 fn integration(id: &str) -> Integration {

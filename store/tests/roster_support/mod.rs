@@ -209,7 +209,8 @@ pub(crate) fn gone(name: &str) -> StudentEvent {
 }
 
 /// Changes a district's rows beside the store, as another version of it would.
-pub(crate) async fn change(fixture: &Fixture, district: &DistrictId, sql: &'static str) {
+pub(crate) async fn change(fixture: &Fixture, district: &DistrictId, sql: &str) {
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
     if let Some(dir) = fixture.dir() {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("store.db"));
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
@@ -218,6 +219,18 @@ pub(crate) async fn change(fixture: &Fixture, district: &DistrictId, sql: &'stat
     }
     let mut connection = fixture.database().connect().await;
     sqlx::query(sql).bind(district.as_str()).execute(&mut connection).await.unwrap();
+}
+
+/// Changes tables beside the store.
+pub(crate) async fn alter(fixture: &Fixture, sql: &str) {
+    let query = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
+    if let Some(dir) = fixture.dir() {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("store.db"));
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        query.execute(&mut connection).await.unwrap();
+        return;
+    }
+    query.execute(&mut fixture.database().connect().await).await.unwrap();
 }
 
 /// Rows of a table or view, counted beside the store.

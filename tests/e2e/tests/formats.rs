@@ -118,7 +118,7 @@ async fn every_listing_of_documents_and_flags_comes_as_table_json_and_csv() {
     for (words, header, least) in [
         (&["lti", "list"][..], registration, 1),
         (&["lti", "keys", "list"], "kid,created_at,signs_from,published_until", 1),
-        (&["lti", "users", "list"], "user,sees,of,programs,created_at,created_by", 1),
+        (&["lti", "users", "list"], "user,registration,connection,sees,of,programs,created_at,created_by", 1),
         (&["integrations", "add", "Plans"], "client_id,client_secret", 1),
         (&["integrations", "list"], "integration,name,client_id,scopes,created_at,created_by", 1),
         (&["documents", "list"], document, 1),

@@ -231,6 +231,60 @@ async fn a_registration_says_of_which_source_its_ids_are() {
     assert!(found["mend"].as_str().unwrap().contains("--connection"), "{found}");
 }
 
+/// Equal ids of two platforms are two people: which one is meant is asked for, and never guessed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_person_is_said_of_one_platforms() {
+    let house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    let site: Url = "http://localhost:9/".parse().unwrap();
+    let (first, second) = (platform(&site).await, platform(&site).await);
+    let users =
+        async |verb: &[&str]| house.rollcall(&[&["lti", "users"], verb, &["--district", DISTRICT]].concat()).await;
+    let listed = async || users(&["list", "--format", "json"]).await.expect_code(0).json();
+    let refused = users(&["add", "7", "--everybody"]).await.expect_code(1).stderr;
+    assert!(refused.contains("has no platform yet") && refused.contains("--connection NUMBER"), "{refused}");
+
+    register(&house, &first).await;
+    users(&["add", "7", "--everybody"]).await.expect_code(0);
+    let of_connection = listed().await;
+    assert_eq!((&of_connection[0]["registration"], &of_connection[0]["connection"]), (&Value::Null, &json!(1)));
+
+    register_with(&house, &second, &["--user", "sub"]).await.expect_code(0);
+    let all = house.rollcall(&["lti", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0).json();
+    let second_id = all[1]["registration"].as_str().unwrap();
+    for verb in [&["add", "7", "--nobody"][..], &["remove", "7"]] {
+        let refused = users(verb).await.expect_code(1).stderr;
+        assert!(refused.contains("several platforms") && refused.contains("--registration ID"), "{refused}");
+        assert!(refused.contains(second_id) && refused.contains(&first.origin()), "{refused}");
+    }
+    let nowhere = "00000000-0000-4000-8000-000000000000";
+    let refused = users(&["add", "7", "--nobody", "--registration", nowhere]).await.expect_code(1).stderr;
+    assert!(refused.contains("has no registration 0000") && refused.contains(second_id), "{refused}");
+    let refused = users(&["add", "7", "--nobody", "--connection", "2"]).await.expect_code(1).stderr;
+    assert!(refused.contains("has no connection 2"), "{refused}");
+    users(&["add", "7", "--nobody", "--registration", second_id, "--connection", "1"]).await.expect_code(2);
+
+    users(&["add", "7", "--nobody", "--registration", second_id]).await.expect_code(0);
+    let rows = listed().await;
+    let seen: Vec<_> =
+        rows.as_array().unwrap().iter().map(|row| (&row["connection"], &row["registration"], &row["sees"])).collect();
+    let (everybody, nobody) = (json!("everybody"), json!("nobody"));
+    assert_eq!(seen, [(&json!(1), &Value::Null, &everybody), (&Value::Null, &json!(second_id), &nobody)]);
+    users(&["remove", "7", "--unclear"]).await.expect_code(1);
+
+    // Whom a platform named that is gone may be anybody.
+    house.rollcall(&["lti", "remove", "--district", DISTRICT, second_id]).await.expect_code(0);
+    let told = users(&["list"]).await.expect_code(0).stderr;
+    assert!(told.contains("of 1 of them nobody knows whose id it is"), "{told}");
+    let doctor = house.rollcall(&["doctor", "--format", "json"]).await.json();
+    let found = doctor.as_array().unwrap().iter().any(|check| check["check"] == "platform users");
+    assert!(found, "{doctor}");
+    let told = users(&["add", "7", "--everybody"]).await.expect_code(0).stderr;
+    assert!(told.contains("still takes away") && told.contains("--unclear"), "{told}");
+    users(&["remove", "7", "--unclear"]).await.expect_code(0);
+    users(&["remove", "7", "--connection", "1"]).await.expect_code(0);
+    assert_eq!(listed().await, json!([]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sandbox_has_a_platform_with_flags_to_click_on() {
     let house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;

@@ -217,7 +217,8 @@ async fn the_http_side_killed_at_each_failpoint_does_once_what_it_is_asked() {
     let (mut house, students) = campus(&programs.concat()).await;
     house.start_worker(Role::FlagSync);
     type_in(&house, &students[0]);
-    house.rollcall(&["lti", "users", "add", "--district", DISTRICT, "counselor-1", "--everybody"]).await.expect_code(0);
+    let add = ["lti", "users", "add", "--district", DISTRICT, "counselor-1", "--everybody", "--connection", "1"];
+    house.rollcall(&add).await.expect_code(0);
 
     // What the whole way reaches undisturbed is what is listed. Whose flags they are to work on, flag-sync is killed over.
     let mut asked = Asked::begin(&house).await;

@@ -4,8 +4,6 @@
 //! that began, the state is used up, then signature, claims, access. The page names the file by a ticket, so that it
 //! works without any cookie from here on.
 
-use std::collections::BTreeSet;
-
 use axum::{
     extract::{Path, State},
     http::{HeaderMap, header},
@@ -14,13 +12,13 @@ use axum::{
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::{
-    id::{ConnectionNo, DistrictId, StudentId},
+    id::{ConnectionNo, StudentId},
     roster::Person,
 };
 use rollcall_store::{
     document::{Document, FileType},
     flag::Flag,
-    lti::{Digest, Login, LtiUser, NewView, Place, Registration, Subject, ViewOutcome},
+    lti::{Digest, Login, NewView, Place, Registration, StaffMember, Subject, ViewOutcome},
 };
 
 use super::{
@@ -28,7 +26,7 @@ use super::{
     id_token::Unverified,
     login::{ATTRIBUTES, cookie_name, is_form},
     site::{Site, frame_ancestors, origin},
-    whose,
+    whose::{Names, Words},
 };
 use crate::{
     access::{self, Facts},
@@ -264,16 +262,13 @@ async fn allowed(
         Place::Email => store.staff_by_email(district, clicker.source, id).await?,
         _ => None,
     };
-    let words =
-        whose::words((&site.district, &site.registrations), clicker.registration, clicker.source, id, staff.as_ref());
-    let certain = said(app, district, &words.certain).await?;
-    let doubtful = said(app, district, &words.doubtful).await?;
-    if !doubtful.is_empty() {
+    let words = said(app, site, clicker, staff.as_ref()).await?;
+    if !words.doubtful.is_empty() {
         tracing::warn!(
             %district,
             registration = %clicker.registration.id,
-            "what was said of a person by an id that another source may mean too only takes away: say it of the id with its \
-             source's prefix"
+            "what was said of a person before it was noted whose id it is, or of one whom nobody names so any more, only takes away: \
+             say it again with its platform"
         );
     }
     let may = |user| {
@@ -281,17 +276,19 @@ async fn allowed(
         access::may_see(&Facts { user, staff, staff_access, roles, student, program })
     };
     // Of several words the strictest counts.
-    let by_roster = certain.is_empty().then_some(None);
-    Ok(certain.iter().chain(&doubtful).map(Some).chain(by_roster).all(may))
+    let by_roster = words.certain.is_empty().then_some(None);
+    Ok(words.certain.iter().chain(&words.doubtful).map(Some).chain(by_roster).all(may))
 }
 
-/// What an administrator said of the person, by any of these ids.
-async fn said(app: &App, district: &DistrictId, ids: &BTreeSet<String>) -> Result<Vec<LtiUser>, Refusal> {
-    let mut users = Vec::new();
-    for id in ids {
-        users.extend(app.store.lti_user(district, id).await?);
+/// What an administrator said of the person.
+async fn said(app: &App, site: &Site, clicker: &Clicker<'_>, staff: Option<&StaffMember>) -> Result<Words, Refusal> {
+    let names = Names::of(&site.district, clicker.registration, clicker.source, clicker.id, staff);
+    let mut words = Words::default();
+    for id in names.ids() {
+        let said = app.store.lti_users_called(site.id(), id).await?;
+        names.sort((&site.district, &site.registrations), id, said, &mut words);
     }
-    Ok(users)
+    Ok(words)
 }
 
 /// What the student is called today.

@@ -1,72 +1,84 @@
-//! By which ids an administrator may have spoken of the person who clicked. Pure.
+//! What an administrator said of the person who clicked, and of nobody else. Pure.
 //!
 //! An administrator says who sees what by the id that the platform shows, or by the roster's, which has the source's prefix before
-//! it. A number that another source's person has is no word on this one: it may still take away, and never gives.
-
-use std::collections::BTreeSet;
+//! it, and whose id it is. An equal id of another platform's or source's person is no word on this one. Where nobody noted whose it is,
+//! or nobody is named so any more, a word may still take away, and never gives.
 
 use rollcall_proto::id::ConnectionNo;
 use rollcall_store::{
     district::{Connection, District},
-    lti::{Registration, StaffMember},
+    lti::{LtiUser, Namer, Registration, StaffMember},
 };
 
-/// Ids, in small letters.
+/// Ids of a person, in small letters, and who gives them.
 #[derive(Debug, PartialEq, Eq)]
+pub(super) struct Names(Vec<(Namer, String)>);
+
+/// What was said of a person.
+#[derive(Debug, Default)]
 pub(super) struct Words {
-    /// The person's alone.
-    pub(super) certain: BTreeSet<String>,
-    /// Somebody else may be meant by them.
-    pub(super) doubtful: BTreeSet<String>,
+    /// Of the person for sure.
+    pub(super) certain: Vec<LtiUser>,
+    /// Somebody else may be meant.
+    pub(super) doubtful: Vec<LtiUser>,
 }
 
-/// The ids of a person whom a launch names `id`, of the connection `source`.
-pub(super) fn words(
-    (district, registrations): (&District, &[Registration]),
-    registration: &Registration,
-    source: ConnectionNo,
-    id: &str,
-    staff: Option<&StaffMember>,
-) -> Words {
-    let mut words = Words { certain: BTreeSet::new(), doubtful: BTreeSet::new() };
-    words.certain.extend(staff.map(|member| member.staff_id.to_lowercase()));
-    let named = id.trim().to_lowercase();
-    if !registration.details.user.is_sis_id() {
-        words.certain.insert(named);
-        return words;
+impl Names {
+    /// Of the person whom a launch of the registration names `id`, whose ids are of the connection `source`.
+    pub(super) fn of(
+        district: &District,
+        registration: &Registration,
+        source: ConnectionNo,
+        id: &str,
+        staff: Option<&StaffMember>,
+    ) -> Self {
+        let by_source = |id: String| (Namer::Source(source), id);
+        let launched = id.trim().to_lowercase();
+        let mut names = Vec::new();
+        if let Some(member) = staff {
+            names.push(by_source(member.staff_id.to_lowercase()));
+        }
+        if registration.details.user.is_sis_id() {
+            let prefix = district.connection(source).map(Connection::prefix).unwrap_or_default().to_lowercase();
+            names.extend([by_source(format!("{prefix}{launched}")), by_source(launched)]);
+        } else {
+            let place = registration.details.user.clone();
+            names.push((Namer::Platform { registration: registration.id, place }, launched));
+        }
+        Self(names)
     }
-    let own = district.connection(source).map(Connection::prefix).unwrap_or_default().to_lowercase();
-    if !own.is_empty() {
-        words.certain.insert(format!("{own}{named}"));
-    }
-    let speakers = registrations.iter().filter(|other| other.details.user.is_sis_id());
-    let others_speak = speakers.filter_map(|other| other.details.source(district).ok()).any(|other| other != source);
-    let whose = longest_prefix(district, &named);
-    let is_own = if whose.is_empty() { is_bare_clear(district, &own, others_speak) } else { whose == own };
-    if is_own || words.certain.contains(&named) {
-        words.certain.insert(named);
-    } else {
-        words.doubtful.insert(named);
-    }
-    words
-}
 
-/// The prefix of a connection by which an id reads as that connection's; the longest.
-fn longest_prefix(district: &District, id: &str) -> String {
-    let prefixes = district.connections.iter().map(|connection| connection.prefix().to_lowercase());
-    prefixes.filter(|prefix| id.starts_with(prefix.as_str())).max_by_key(String::len).unwrap_or_default()
-}
+    /// The ids, each once.
+    pub(super) fn ids(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = self.0.iter().map(|(_, id)| id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
 
-/// Whether an id without any prefix is of the connection with the prefix `own`: it has none itself, or no other connection has
-/// none and no other platform names people by another's ids.
-fn is_bare_clear(district: &District, own: &str, others_speak: bool) -> bool {
-    let somebody_has_none = district.connections.iter().any(|connection| connection.prefix().is_empty());
-    own.is_empty() || (!somebody_has_none && !others_speak)
+    /// What was said of the person, among what was said of whoever has the id.
+    pub(super) fn sort(
+        &self,
+        (district, registrations): (&District, &[Registration]),
+        id: &str,
+        said: Vec<LtiUser>,
+        words: &mut Words,
+    ) {
+        for user in said {
+            if self.0.iter().any(|(namer, own)| own == id && *namer == user.namer) {
+                words.certain.push(user);
+            } else if !user.namer.is_known(district, registrations) {
+                words.doubtful.push(user);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rollcall_store::lti::{Place, StudentScope, UserAccess};
     use serde_json::{Value, json};
+    use uuid::Uuid;
 
     use super::*;
 
@@ -77,12 +89,12 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    fn registration(user: &str, connection: u16) -> Registration {
+    fn registration(number: u128, user: &str, connection: u16) -> Registration {
         let details = json!({"deployments": ["d"], "student": "flag", "program": "flag", "user": user,
             "staff": "own-schools", "connection": connection});
         Registration {
             district: "a".parse().unwrap(),
-            id: uuid::Uuid::nil(),
+            id: Uuid::from_u128(number),
             issuer: "https://sis.example".to_owned(),
             client_id: "c".to_owned(),
             auth_url: "https://sis.example/auth".parse().unwrap(),
@@ -92,42 +104,76 @@ mod tests {
         }
     }
 
+    fn source(number: u16) -> Namer {
+        Namer::Source(ConnectionNo(number))
+    }
+
+    fn platform(number: u128, place: Place) -> Namer {
+        Namer::Platform { registration: Uuid::from_u128(number), place }
+    }
+
     #[test]
-    fn a_number_of_another_source_is_no_word_that_gives() {
-        // Prefixes, platforms (where they name people, of which connection), the launch (platform, id), certain, doubtful.
-        type Case<'a> = (&'a [&'a str], &'a [(&'a str, u16)], (usize, &'a str), &'a [&'a str], &'a [&'a str]);
+    fn a_person_is_named_by_one_source_or_by_one_platform() {
+        // Prefixes, where the platform names people, of which connection, the launch's id, names.
+        type Case<'a> = (&'a [&'a str], &'a str, u16, &'a str, Vec<(Namer, &'a str)>);
         let lis = "lis.person_sourcedid";
-        let cases: [Case<'_>; 11] = [
-            (&[""], &[(lis, 0)], (0, "T7 "), &["t7"], &[]),
-            (&["A-"], &[(lis, 0)], (0, "7"), &["7", "a-7"], &[]),
-            (&["a-"], &[(lis, 0)], (0, "A-7"), &["a-7", "a-a-7"], &[]),
-            (&["", "b-"], &[(lis, 0)], (0, "7"), &["7"], &[]),
-            (&["", "b-"], &[(lis, 0)], (0, "b-7"), &[], &["b-7"]),
-            (&["", "b-"], &[(lis, 1)], (0, "7"), &["b-7"], &["7"]),
-            (&["", "b-"], &[(lis, 1)], (0, "b-7"), &["b-7", "b-b-7"], &[]),
-            (&["a-", "b-"], &[(lis, 1)], (0, "7"), &["7", "b-7"], &[]),
-            (&["a-", "b-"], &[(lis, 1), ("custom:u", 0)], (0, "7"), &["b-7"], &["7"]),
-            (&["a-", "b-"], &[(lis, 1), ("sub", 0)], (0, "7"), &["7", "b-7"], &[]),
-            (&["a-", "b-"], &[(lis, 1), ("sub", 0)], (1, "7"), &["7"], &[]),
+        let cases: [Case<'_>; 6] = [
+            (&[""], lis, 0, "T7 ", vec![(source(0), "t7"), (source(0), "t7")]),
+            (&["A-"], "custom:u", 0, "7", vec![(source(0), "a-7"), (source(0), "7")]),
+            (&["", "B-"], lis, 1, "7", vec![(source(1), "b-7"), (source(1), "7")]),
+            (&["", "b-"], lis, 0, "b-7", vec![(source(0), "b-7"), (source(0), "b-7")]),
+            (&["a-"], "sub", 0, "7", vec![(platform(1, Place::Subject), "7")]),
+            (&["a-"], "email", 0, "T@x.example", vec![(platform(1, Place::Email), "t@x.example")]),
         ];
-        for (prefixes, platforms, (number, id), certain, doubtful) in cases {
-            let all: Vec<Registration> = platforms.iter().map(|(user, of)| registration(user, *of)).collect();
-            let of = all[number].details.connection.unwrap();
-            let found = words((&district(prefixes), &all), &all[number], of, id, None);
-            let set = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
-            assert_eq!(
-                found,
-                Words { certain: set(certain), doubtful: set(doubtful) },
-                "{prefixes:?} {platforms:?} {id}"
-            );
+        for (prefixes, user, of, id, expected) in cases {
+            let names = Names::of(&district(prefixes), &registration(1, user, of), ConnectionNo(of), id, None);
+            let expected = expected.into_iter().map(|(namer, id)| (namer, id.to_owned())).collect();
+            assert_eq!(names, Names(expected), "{prefixes:?} {user} {id}");
         }
     }
 
     #[test]
-    fn whom_the_roster_has_by_the_id_is_meant_by_it() {
-        let all = [registration("lis.person_sourcedid", 0)];
-        let staff = StaffMember { staff_id: "B7".to_owned(), connection: 0, entities: Vec::new() };
-        let found = words((&district(&["", "b"]), &all), &all[0], ConnectionNo(0), "b7", Some(&staff));
-        assert_eq!((found.certain.len(), found.doubtful.len()), (1, 0));
+    fn whom_the_roster_has_by_an_address_has_the_rosters_id_too() {
+        let staff = StaffMember { staff_id: "B7".to_owned(), connection: 1, entities: Vec::new() };
+        let platform_of = registration(1, "email", 1);
+        let names = Names::of(&district(&["", "b"]), &platform_of, ConnectionNo(1), "t@x.example", Some(&staff));
+        let address = (platform(1, Place::Email), "t@x.example".to_owned());
+        assert_eq!(names, Names(vec![(source(1), "b7".to_owned()), address]));
+        assert_eq!(names.ids(), ["b7", "t@x.example"]);
+    }
+
+    #[test]
+    fn a_word_on_anothers_equal_id_is_none_and_one_on_nobodys_only_takes_away() {
+        let all = [registration(1, "sub", 0), registration(2, "lis.person_sourcedid", 0), registration(3, "sub", 1)];
+        let district = district(&["", "b-"]);
+        let said = |namer| LtiUser {
+            namer,
+            user_id: "7".to_owned(),
+            access: UserAccess { students: StudentScope::Everybody, programs: Vec::new() },
+            created_at: chrono::DateTime::UNIX_EPOCH,
+            created_by: "test".to_owned(),
+        };
+        // Registration, who gave the id that something was said of: certain, doubtful.
+        let cases = [
+            (0, platform(1, Place::Subject), (1, 0)),
+            (0, platform(3, Place::Subject), (0, 0)),
+            (0, source(0), (0, 0)),
+            (1, source(0), (1, 0)),
+            (1, source(1), (0, 0)),
+            (1, platform(1, Place::Subject), (0, 0)),
+            // Noted nowhere; of a platform that is gone, or names people elsewhere now; of a connection that is gone.
+            (0, Namer::Unclear, (0, 1)),
+            (1, platform(9, Place::Subject), (0, 1)),
+            (0, platform(1, Place::Email), (0, 1)),
+            (1, source(2), (0, 1)),
+        ];
+        for (number, namer, expected) in cases {
+            let registration = &all[number];
+            let of = registration.details.connection.unwrap();
+            let mut words = Words::default();
+            let names = Names::of(&district, registration, of, "7", None);
+            names.sort((&district, &all), "7", vec![said(namer.clone())], &mut words);
+            assert_eq!((words.certain.len(), words.doubtful.len()), expected, "{number} {namer:?}");
+        }
     }
 }

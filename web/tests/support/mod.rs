@@ -24,7 +24,7 @@ use rollcall_store::{
     district::{ConnectionSecrets, District},
     document::{Author, DocumentFile, NewDocument, SaveMode},
     flag::{ApprovedTakeOver, TakeOverPlan, TakeOverRefused, TakeOverState},
-    lti::{Place, Registration, RegistrationDetails, StaffAccess},
+    lti::{Namer, Place, Registration, RegistrationDetails, StaffAccess, UserAccess},
     secret::Keyring,
 };
 use rollcall_web::{Resources, TakeOverError, TakeOvers, WebConfig, lti::tool_keys};
@@ -366,6 +366,23 @@ impl Site {
         let id = self.store.register_platform(&new, "test").await.unwrap().unwrap();
         tool_keys::ensure(&self.store, district, "test", now()).await.unwrap();
         id
+    }
+
+    /// What an administrator says of a person of the district's platform, which was registered last.
+    pub async fn say(&self, district: &DistrictId, user: &str, access: &UserAccess) {
+        let namer = self.namer(district, user).await;
+        self.store.put_lti_user(district, (&namer, user), access, "test", now()).await.unwrap();
+    }
+
+    /// Takes it back. Returns whether anything was said.
+    pub async fn unsay(&self, district: &DistrictId, user: &str) -> bool {
+        let namer = self.namer(district, user).await;
+        self.store.remove_lti_user(district, (&namer, user), "test", now()).await.unwrap()
+    }
+
+    async fn namer(&self, district: &DistrictId, user: &str) -> Namer {
+        let file = self.store.district(district).await.unwrap();
+        self.store.registrations(district).await.unwrap().last().unwrap().namer_of(&file, user).unwrap()
     }
 
     /// The access log: student, program, document, user, outcome; newest first.

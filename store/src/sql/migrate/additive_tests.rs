@@ -4,8 +4,13 @@
 use super::*;
 
 /// Migrations that look as if they took away and were found not to, by whoever wrote down why.
-const JUDGED: [(i64, &str); 1] =
-    [(9, "page_same_as keeps a program before from deleting some pages; none was released before")];
+const JUDGED: [(i64, &str); 2] = [
+    (9, "page_same_as keeps a program before from deleting some pages; none was released before"),
+    (
+        58,
+        "the key of lti_user is wider than before: no row that a program before writes is refused, and what it says only takes away",
+    ),
+];
 
 /// Words with which something goes, or is another from now on.
 const CHANGES: [&str; 12] = [
