@@ -230,6 +230,7 @@ mod tests {
             flag: (*flag).to_owned(),
             sis_id: "G".to_owned(),
             student: None,
+            goes_on: false,
             done_at: None,
             outcome: None,
         });
