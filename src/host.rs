@@ -56,6 +56,8 @@ pub(crate) struct Services {
     shutdown: CancellationToken,
     health: Health,
     queues: Vec<Queue>,
+    /// Made once: flag-sync and the HTTP side share each district's rate.
+    flag_sync: Option<flag_sync::Context>,
 }
 
 impl Services {
@@ -66,7 +68,7 @@ impl Services {
 
     /// Starts nothing yet; `health` hears when they are told to stop.
     pub(crate) fn watched(health: Health) -> Self {
-        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new(), health, queues: Vec::new() }
+        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new(), health, queues: Vec::new(), flag_sync: None }
     }
 
     /// The queues that those which were started consume from.
@@ -106,13 +108,28 @@ impl Services {
                 self.tasks.spawn(rollcall_writer::run(config, bus, store, clock, self.shutdown.clone()));
             }
             Role::FlagSync => {
-                let mut config = flag_sync_config(&context.settings);
-                config.concurrency = concurrency.unwrap_or(config.concurrency);
-                let (bus, store, clock) = parts(context);
                 self.queues.push(Queue::Flags);
-                self.tasks.spawn(rollcall_flag_sync::run(config, bus, store, clock, self.shutdown.clone()));
+                let (made, shutdown) = (self.flag_sync(context), self.shutdown.clone());
+                self.tasks.spawn(async move {
+                    match made {
+                        Ok(syncing) => flag_sync::run(syncing, concurrency, shutdown).await,
+                        Err(error) => {
+                            let error: &dyn std::error::Error = &*error;
+                            tracing::error!(error, "flag-sync cannot start");
+                        }
+                    }
+                });
             }
         }
+    }
+
+    fn flag_sync(&mut self, context: &Context) -> anyhow::Result<flag_sync::Context> {
+        if let Some(made) = &self.flag_sync {
+            return Ok(made.clone());
+        }
+        let (bus, store, clock) = parts(context);
+        let made = flag_sync::Context::new(flag_sync_config(&context.settings), bus, store, clock)?;
+        Ok(self.flag_sync.insert(made).clone())
     }
 
     fn start_fetcher(&mut self, context: &Context, concurrency: Option<u16>, schedule: bool) {
@@ -150,7 +167,9 @@ impl Services {
     ) -> anyhow::Result<Url> {
         let config = web_config(context, listener.local_addr()?.port())?;
         let public_url = config.public_url().clone();
-        let resources = site_resources(context)?;
+        let (bus, store, clock) = parts(context);
+        let take_overs = Arc::new(Campus(self.flag_sync(context)?));
+        let resources = Resources { bus, store, clock, take_overs };
         let shutdown = self.shutdown.clone();
         match probes {
             Some(probes) => {
@@ -211,13 +230,6 @@ fn web_config(context: &Context, port: u16) -> anyhow::Result<WebConfig> {
         ),
     };
     Ok(WebConfig::new(public_url, allow)?)
-}
-
-fn site_resources(context: &Context) -> anyhow::Result<Resources> {
-    let (bus, store, clock) = parts(context);
-    let config = flag_sync_config(&context.settings);
-    let asking = flag_sync::Context::new(config, Arc::clone(&bus), store.clone(), Arc::clone(&clock))?;
-    Ok(Resources { bus, store, clock, take_overs: Arc::new(Campus(asking)) })
 }
 
 fn parts(

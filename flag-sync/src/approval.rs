@@ -33,7 +33,7 @@ pub async fn plan(context: &Context, district: &DistrictId, program: Option<&str
         Ok(chosen) => chosen,
         Err(refused) => return Ok(Err(refused)),
     };
-    let work = context.open(district).await?;
+    let work = context.open_aside(district).await?;
     Ok(Ok(plans(&work, &chosen).await?))
 }
 
@@ -230,6 +230,7 @@ mod tests {
             flag: (*flag).to_owned(),
             sis_id: "G".to_owned(),
             student: None,
+            goes_on: false,
             done_at: None,
             outcome: None,
         });

@@ -3,9 +3,16 @@
 //! Role: the calls of the partner interface, paged, paced and retried. Neighbours: [`crate::partner`] spells them;
 //! `rollcall-http` sends them.
 //!
-//! Invariants: no more requests a second than the district's rate, retries and reads included; nothing is ever deleted.
+//! Invariants: no more requests a second than the district's rate, retries and reads included, and of these a share at most for looks
+//! beside the work; nothing is ever deleted.
 
-use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use governor::{DefaultKeyedRateLimiter, Quota};
 use reqwest::Method;
@@ -34,8 +41,14 @@ use crate::{
 /// Tries of one call, where what failed may go well at once.
 const TRIES: u32 = 2;
 
+/// Readings of a list that has fewer rows than it says (wire/oneroster-campus.md 2.3), before what it showed has to do.
+const READINGS: u32 = 3;
+
 /// Pages of one list: more means that paging is stuck.
 const MOST_PAGES: u32 = 10_000;
+
+/// A look beside the work has one in so many of the district's requests.
+const ASIDE: u64 = 5;
 
 /// Requests a second, for each district.
 #[derive(Debug, Clone)]
@@ -47,6 +60,13 @@ impl Pace {
     pub fn per_second(requests: NonZeroU32) -> Self {
         let burst = NonZeroU32::new(requests.get() / 10).unwrap_or(NonZeroU32::MIN);
         Self(Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_second(requests).allow_burst(burst))))
+    }
+
+    /// A share of that, one at a time: for a look that people take beside the work, perhaps in a process of its own.
+    pub fn aside(requests: NonZeroU32) -> Self {
+        let every = Duration::from_secs(ASIDE) / requests.get();
+        let quota = Quota::with_period(every).unwrap_or_else(|| Quota::per_second(requests));
+        Self(Arc::new(DefaultKeyedRateLimiter::keyed(quota.allow_burst(NonZeroU32::MIN))))
     }
 
     async fn turn(&self, district: &DistrictId) {
@@ -97,6 +117,14 @@ pub(crate) const fn is_for_good(status: u16) -> bool {
     status >= 400 && status < 500 && !matches!(status, 401 | 404 | 408 | 409 | 429) && !is_transient(status)
 }
 
+/// The status by which Campus refuses to tell of something; it answers all the same.
+pub(crate) const fn refusal(error: &SisError) -> Option<u16> {
+    match error {
+        SisError::Status { status, .. } if *status == 404 || is_for_good(*status) => Some(*status),
+        _ => None,
+    }
+}
+
 impl Written {
     /// The status, for the ledger.
     pub const fn status(self) -> u16 {
@@ -114,6 +142,8 @@ pub struct Campus {
     base: Url,
     table: Arc<PartnerInterface>,
     pace: Pace,
+    /// Of a look beside the work, which keeps to both.
+    aside: Option<Pace>,
 }
 
 /// What `x-vendor-authorization` carries (wire/oneroster-campus.md 2.2).
@@ -133,7 +163,13 @@ impl Campus {
     ) -> Result<Self, SisError> {
         let base = urls::server(session.connection());
         let session = session.with_secret_header(&table.vendor_header, vendor)?;
-        Ok(Self { district, session, base, table, pace })
+        Ok(Self { district, session, base, table, pace, aside: None })
+    }
+
+    /// For a look beside the work: it waits for its own pace as well.
+    #[must_use]
+    pub(crate) fn aside(self, pace: Pace) -> Self {
+        Self { aside: Some(pace), ..self }
     }
 
     /// The partner interface.
@@ -208,18 +244,28 @@ impl Campus {
     }
 
     /// One participation, looked for by its id and then among its student's: a single answer is not enough for it to count as
-    /// gone, and one that Campus fails at is no reason to read no other.
+    /// gone, one that Campus fails at is no reason to read no other, and whether it answers for one at all is not written down.
     pub(crate) async fn look_for(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
         match self.participation(id).await {
-            Ok(None) | Err(SisError::Status { .. }) => self.participation_in_list(student, id).await,
+            Ok(None)
+            | Err(
+                SisError::Status { .. }
+                | SisError::AccessRefused { .. }
+                | SisError::NotJson { .. }
+                | SisError::Unreadable { .. },
+            ) => self.participation_in_list(student, id).await,
             answer => answer,
         }
     }
 
-    /// One participation by its id. `None`: there is none, or Campus refuses to tell.
-    pub(crate) async fn participation_if_told(&self, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
-        match self.participation(id).await {
-            Err(SisError::Status { status, .. }) if is_for_good(status) => Ok(None),
+    /// The same; `None` also where Campus refuses to tell.
+    pub(crate) async fn look_for_if_told(
+        &self,
+        student: &str,
+        id: &str,
+    ) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        match self.look_for(student, id).await {
+            Err(error) if refusal(&error).is_some() => Ok(None),
             answer => answer,
         }
     }
@@ -238,7 +284,8 @@ impl Campus {
         })
     }
 
-    /// Reads a list to its end; of each row only what `read` makes of it is kept.
+    /// Reads a list; of each row only what `read` makes of it is kept. One that has fewer rows than it said is read again, as
+    /// long as that brings more.
     async fn list<T>(
         &self,
         path: &str,
@@ -247,26 +294,58 @@ impl Campus {
         what: &str,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, SisError> {
-        let (mut kept, mut rows, mut seen, mut filter) = (Vec::new(), 0, BTreeSet::new(), filter);
+        let (mut listing, mut filter) = (Listing::default(), filter);
+        for reading in 0..READINGS {
+            let before = listing.ids.len();
+            self.read_through(path, envelope, &mut filter, what, &read, &mut listing).await?;
+            let brought_more = reading == 0 || listing.ids.len() > before;
+            if listing.is_whole() || !brought_more {
+                break;
+            }
+        }
+        if listing.is_whole() {
+            return Ok(listing.kept);
+        }
+        let (rows, total) = (listing.ids.len(), listing.total);
+        tracing::warn!(district = %self.district, what, rows, total, "Campus lists fewer rows than it says there are");
+        Ok(listing.kept)
+    }
+
+    /// Reads a list to its end, once.
+    async fn read_through<T>(
+        &self,
+        path: &str,
+        envelope: &str,
+        filter: &mut Option<&str>,
+        what: &str,
+        read: &impl Fn(&Value) -> Option<T>,
+        listing: &mut Listing<T>,
+    ) -> Result<(), SisError> {
+        let (mut offset, mut pages) = (0, BTreeSet::new());
+        listing.total = None;
         for _ in 0..MOST_PAGES {
-            let call = self.page_call(path, filter, rows, what)?;
-            let page = match self.page(&call, envelope).await {
-                Err(SisError::Status { status: 400, .. }) if filter.is_some() && rows == 0 => {
+            let call = self.page_call(path, *filter, offset, what)?;
+            let (page, total) = match self.page(&call, envelope).await {
+                Err(SisError::Status { status: 400, .. }) if filter.is_some() && offset == 0 => {
                     tracing::warn!(district = %self.district, what, "Campus refuses the filter; all are read instead");
-                    filter = None;
+                    *filter = None;
                     continue;
                 }
                 page => page?,
             };
+            listing.total = total.or(listing.total);
             // Only an empty page ends a list for certain: servers clamp page sizes without a word.
-            let Some(first) = page.first() else { return Ok(kept) };
-            if !seen.insert(first.get(&self.table.id).map(Value::to_string)) {
+            if page.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<_> = page.iter().map(|row| row.get(&self.table.id).map_or(0, hashed)).collect();
+            if !pages.insert(ids.clone()) {
                 return Err(stuck(&call));
             }
-            rows += page.len();
-            kept.extend(page.iter().filter_map(&read));
+            offset += page.len();
+            listing.add(ids.into_iter().zip(&page), read);
         }
-        Err(stuck(&self.page_call(path, filter, rows, what)?))
+        Err(stuck(&self.page_call(path, *filter, offset, what)?))
     }
 
     fn page_call(&self, path: &str, filter: Option<&str>, offset: usize, what: &str) -> Result<Call, SisError> {
@@ -281,13 +360,15 @@ impl Campus {
         Ok(call)
     }
 
-    async fn page(&self, call: &Call, envelope: &str) -> Result<Vec<Value>, SisError> {
+    /// A page's rows, and how many the list has where Campus says so.
+    async fn page(&self, call: &Call, envelope: &str) -> Result<(Vec<Value>, Option<usize>), SisError> {
         let reply = self.send(call).await?;
         if reply.status != 200 {
             return Err(SisError::Status { what: call.what.clone(), status: reply.status });
         }
+        let total = reply.total_count.as_deref().and_then(|total| total.trim().parse().ok());
         match read(call, &reply)?.get_mut(envelope).map(Value::take) {
-            Some(Value::Array(rows)) => Ok(rows),
+            Some(Value::Array(rows)) => Ok((rows, total)),
             _ => Err(SisError::Unreadable { what: call.what.clone(), problem: "no such envelope", line: 1, column: 1 }),
         }
     }
@@ -313,6 +394,9 @@ impl Campus {
     async fn send(&self, call: &Call) -> Result<Reply, SisError> {
         let mut tries = 1;
         loop {
+            if let Some(aside) = &self.aside {
+                aside.turn(&self.district).await;
+            }
             self.pace.turn(&self.district).await;
             match self.session.exchange(call).await {
                 Err(error) if tries < TRIES && may_go_well_at_once(&error) => {
@@ -323,6 +407,42 @@ impl Campus {
             }
         }
     }
+}
+
+/// A list as far as it was read.
+#[derive(Debug)]
+struct Listing<T> {
+    kept: Vec<T>,
+    /// Digests of the ids seen: of an order that changes between pages a row may come twice.
+    ids: HashSet<u64>,
+    /// How many rows there are, where Campus says so.
+    total: Option<usize>,
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self { kept: Vec::new(), ids: HashSet::new(), total: None }
+    }
+}
+
+impl<T> Listing<T> {
+    fn is_whole(&self) -> bool {
+        self.total.is_none_or(|total| self.ids.len() >= total)
+    }
+
+    fn add<'a>(&mut self, rows: impl Iterator<Item = (u64, &'a Value)>, read: impl Fn(&Value) -> Option<T>) {
+        for (id, row) in rows {
+            if self.ids.insert(id) {
+                self.kept.extend(read(row));
+            }
+        }
+    }
+}
+
+fn hashed(id: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// None without a field to filter by.
@@ -363,6 +483,16 @@ mod tests {
         let (other, began) = ("e".parse().unwrap(), std::time::Instant::now());
         pace.turn(&other).await;
         assert!(began.elapsed() < Duration::from_millis(400), "another district has a rate of its own");
+    }
+
+    #[tokio::test]
+    async fn a_look_beside_the_work_has_a_share_of_the_rate() {
+        let (pace, district) = (Pace::aside(NonZeroU32::new(50).unwrap()), "d".parse().unwrap());
+        let began = std::time::Instant::now();
+        for _ in 0..6 {
+            pace.turn(&district).await;
+        }
+        assert!(began.elapsed() >= Duration::from_millis(490), "ten a second, none at once: {:?}", began.elapsed());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     rows::Lists,
 };
 
-/// See the module.
+/// See the module. A process has one, and its clones: a district's rate is that of all of them together.
 #[derive(Clone)]
 pub struct Context {
     pub(crate) store: Store,
@@ -37,6 +37,7 @@ pub struct Context {
     table: Arc<PartnerInterface>,
     shared: Shared,
     pace: Pace,
+    aside: Pace,
     pub(crate) lists: Lists,
 }
 
@@ -51,9 +52,9 @@ impl Context {
     pub fn new(config: FlagSyncConfig, bus: SharedBus, store: Store, clock: SharedClock) -> Result<Self, SisError> {
         let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
         let shared = Shared::new(Http::new(bounds)?, Arc::clone(&clock));
-        let pace = Pace::per_second(config.requests_per_second);
+        let (pace, aside) = (Pace::per_second(config.requests_per_second), Pace::aside(config.requests_per_second));
         let table = Arc::new(config.partner.clone());
-        Ok(Self { store, bus, clock, config: Arc::new(config), table, shared, pace, lists: Lists::default() })
+        Ok(Self { store, bus, clock, config: Arc::new(config), table, shared, pace, aside, lists: Lists::default() })
     }
 
     /// One district's work.
@@ -64,6 +65,12 @@ impl Context {
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
         Ok(Work { context: self.clone(), district, asked, campus, today, last_look: LastLook::default() })
+    }
+
+    /// One district's, to be looked at beside whoever works on it.
+    pub(crate) async fn open_aside(&self, id: &DistrictId) -> Result<Work, FlagError> {
+        let work = self.open(id).await?;
+        Ok(Work { campus: work.campus.aside(self.aside.clone()), ..work })
     }
 
     async fn campus(&self, district: &District) -> Result<Campus, FlagError> {

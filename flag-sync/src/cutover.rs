@@ -58,12 +58,12 @@ pub fn survey(
             flag: flag.id.clone(),
             sis_id: flag.sis_id.clone(),
             student: about.roster.get(&flag.sis_id.to_ascii_lowercase()).cloned(),
+            goes_on: continuing.contains(&flag.sis_id.to_ascii_lowercase()),
             done_at: None,
             outcome: None,
         })
         .collect();
-    let goes_on = |flag: &&CutoverFlag| continuing.contains(&flag.sis_id.to_ascii_lowercase());
-    let without_new = to_end.len() - to_end.iter().filter(goes_on).count();
+    let without_new = to_end.iter().filter(|flag| !flag.goes_on).count();
     let warnings = warnings(to_end.len(), without_new, about);
     Survey { to_end, without_new, warnings }
 }
@@ -168,6 +168,7 @@ mod tests {
         let survey = survey(&all, &set(&["ours"]), &set(&["guid-open", "guid-ends-on-it"]), about());
         let ids: Vec<_> = survey.to_end.iter().map(|flag| flag.flag.as_str()).collect();
         assert_eq!(ids, ["open", "ends-on-it", "begins-the-day-before"]);
+        assert_eq!(survey.to_end.iter().map(|flag| flag.goes_on).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(survey.without_new, 1);
         assert!(survey.warnings[0].starts_with("high-share: 1 of 3"), "{:?}", survey.warnings);
     }

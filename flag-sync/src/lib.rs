@@ -35,14 +35,9 @@ mod takeover;
 use std::sync::Arc;
 
 use rollcall_proto::{
-    bus::{
-        SharedBus,
-        worker::{WorkerConfig, run_worker},
-    },
-    clock::SharedClock,
+    bus::worker::{WorkerConfig, run_worker},
     topology::Queue,
 };
-use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -53,27 +48,14 @@ pub use self::{
     handler::FlagHandler,
 };
 
-/// Syncs flags until `shutdown`, then finishes what is in hand.
-pub async fn run(
-    config: FlagSyncConfig,
-    bus: SharedBus,
-    store: Store,
-    clock: SharedClock,
-    shutdown: CancellationToken,
-) {
-    let concurrency = config.concurrency;
-    if config.public_url.is_none() {
+/// Syncs flags until `shutdown`, then finishes what is in hand. `concurrency`: districts at once, where it is not the context's.
+pub async fn run(context: Context, concurrency: Option<u16>, shutdown: CancellationToken) {
+    if context.config.public_url.is_none() {
         tracing::warn!("no-public-url: flags that this process pushes get no launch link; set ROLLCALL_PUBLIC_URL");
     }
-    let context = match Context::new(config, Arc::clone(&bus), store, Arc::clone(&clock)) {
-        Ok(context) => context,
-        Err(error) => {
-            tracing::error!(%error, "flag-sync cannot start");
-            return;
-        }
-    };
+    let (bus, clock) = (Arc::clone(&context.bus), Arc::clone(&context.clock));
+    let worker = WorkerConfig::new(concurrency.unwrap_or(context.config.concurrency));
     let handler = Arc::new(FlagHandler::new(context.clone()));
-    let worker = WorkerConfig::new(concurrency);
     tokio::join!(
         run_worker(bus, Queue::Flags, handler, worker, clock, shutdown.clone()),
         reconcile::run(context, shutdown.clone()),

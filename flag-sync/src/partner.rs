@@ -93,6 +93,9 @@ impl Default for PartnerInterface {
     }
 }
 
+/// Status of a program that is switched off, and of what OneRoster 1.0 deleted.
+const INACTIVE: &str = "inactive";
+
 /// A program as Campus has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CampusProgram {
@@ -100,7 +103,7 @@ pub struct CampusProgram {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Not switched off, nor deleted; true where Campus does not say.
+    /// Not switched off; true where Campus does not say.
     pub active: bool,
     /// Marked "Special Ed"; true where Campus does not say, since it shows partners no others.
     pub special_ed: bool,
@@ -111,8 +114,10 @@ pub struct CampusProgram {
 /// # Errors
 /// `flag-missing`, `flag-inactive`, `flag-not-special-ed`, `flag-ambiguous`.
 pub fn find_program<'a>(programs: &'a [CampusProgram], name: &str) -> Result<&'a CampusProgram, String> {
-    let mut found = programs.iter().filter(|program| program.name.trim() == name);
-    let Some(program) = found.next() else {
+    let named = || programs.iter().filter(|program| program.name.trim() == name);
+    // One that was switched off beside its successor is nobody's rival.
+    let mut found = named().filter(|program| program.active);
+    let Some(program) = found.next().or_else(|| named().next()) else {
         let alike = programs.iter().find(|program| program.name.trim().eq_ignore_ascii_case(name));
         let hint = alike.map_or_else(String::new, |program| format!("; there is {:?}", program.name));
         return Err(format!("flag-missing no flag named {name:?} is shown to us{hint}"));
@@ -128,11 +133,16 @@ pub fn find_program<'a>(programs: &'a [CampusProgram], name: &str) -> Result<&'a
 impl PartnerInterface {
     /// Reads a program; `None` for a row without id or name, or one that is deleted.
     pub(crate) fn program(&self, row: &Value) -> Option<CampusProgram> {
+        let status = text(row, &self.status);
+        let has = |word: &str| status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case(word));
+        if has(&self.deleted_status) {
+            return None;
+        }
         let yes = |name: &str| at(row, name).map(is_true);
         Some(CampusProgram {
             id: text(row, &self.id)?,
             name: text(row, &self.program_name)?,
-            active: yes(&self.program_active).unwrap_or(true) && !self.is_deleted(row),
+            active: yes(&self.program_active).unwrap_or(true) && !has(INACTIVE),
             special_ed: yes(&self.program_special_ed).unwrap_or(true),
         })
     }
@@ -187,7 +197,7 @@ impl PartnerInterface {
 
     fn is_deleted(&self, row: &Value) -> bool {
         text(row, &self.status).is_some_and(|status| {
-            status.eq_ignore_ascii_case(&self.deleted_status) || status.eq_ignore_ascii_case("inactive")
+            status.eq_ignore_ascii_case(&self.deleted_status) || status.eq_ignore_ascii_case(INACTIVE)
         })
     }
 }
@@ -366,7 +376,12 @@ mod tests {
             row("Advanced Learners", yes(), Value::from("false")),
             row("Twice", yes(), yes()),
             row("Twice", yes(), yes()),
+            row("Anew", Value::from(false), yes()),
+            row("Anew", yes(), yes()),
+            row("Off", Value::from(false), yes()),
+            row("Off", Value::from(false), yes()),
             table.program(&json!({"sourcedId": "1", "title": "Bare"})).unwrap(),
+            table.program(&json!({"sourcedId": "2", "title": "Retired", "status": "inactive"})).unwrap(),
         ];
         let code = |name| {
             find_program(&all, name)
@@ -380,5 +395,19 @@ mod tests {
         assert_eq!(code("Section 504"), Err("flag-inactive".to_owned()));
         assert_eq!(code("Advanced Learners"), Err("flag-not-special-ed".to_owned()));
         assert_eq!(code("Twice"), Err("flag-ambiguous".to_owned()));
+        assert_eq!(code("Anew"), Ok("Anew".to_owned()), "of two the active one is meant");
+        for name in ["Off", "Retired"] {
+            assert_eq!(code(name), Err("flag-inactive".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_deleted_program_is_none() {
+        let table = PartnerInterface::default();
+        for (status, is_there) in [("active", true), ("inactive", true), ("tobedeleted", false), ("ToBeDeleted", false)]
+        {
+            let row = json!({"sourcedId": "1", "title": "P", "status": status});
+            assert_eq!(table.program(&row).is_some(), is_there, "{status}");
+        }
     }
 }

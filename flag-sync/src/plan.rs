@@ -4,8 +4,8 @@
 //! what they say. Neighbours: [`crate::participation`], [`crate::desired`] and [`crate::diff`] decide; [`crate::push`]
 //! sends what is due.
 //!
-//! Invariants: one code for the night and for the moment a document completes; nothing is written to Campus here; an
-//! unchanged flag is not written to the store.
+//! Invariants: one code for the night and for the moment a document completes; nothing is written to Campus here; a flag that was
+//! pushed counts as gone only where neither lists nor a look for it alone show it; an unchanged flag is not written to the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::Which,
+    campus::{Which, refusal},
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, flag_id, wish},
@@ -27,10 +27,14 @@ use crate::{
     error::FlagError,
     participation::{Owner, matched, spans},
     partner::{CampusProgram, find_program},
+    rows::ONE_BY_ONE,
 };
 
 /// Flags stored in one transaction.
 const CHUNK: usize = 500;
+
+/// So often lists that lack more than [`ONE_BY_ONE`] flags are read again, before each of these is looked for.
+const RELISTS: u32 = 2;
 
 /// Who writes the ledger, where no person does.
 pub(crate) const ACTOR: &str = "flag-sync";
@@ -65,6 +69,25 @@ impl<'a> Scope<'a> {
 /// Rules of each program that has, or had, flags.
 type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
 
+/// What a comparison goes by, beside Campus.
+struct Facts {
+    participations: Vec<Participation>,
+    /// By participation.
+    stored: BTreeMap<Uuid, Flag>,
+    rules: Rules,
+    students: BTreeMap<StudentId, StudentFacts>,
+}
+
+/// What was decided about a participation's flag.
+struct Decided {
+    /// As it is to be stored.
+    flag: Flag,
+    /// What somebody did to it in Campus, for the ledger.
+    drift: Option<String>,
+    /// It was asked for, and Campus does not show it.
+    is_missing: bool,
+}
+
 impl Work {
     /// Compares.
     pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<(), FlagError> {
@@ -75,14 +98,17 @@ impl Work {
         let stored = facts.flags;
         let rules = self.rules(&stored, scope).await?;
         let students = self.facts_of(facts.students);
-        let actual = self.actual(student, &rules, &students, &stored).await?;
+        let mut actual = self.actual(student, &rules, &students, &stored).await?;
         if student.is_none() && self.lacks_public_url() && rules.values().any(|(one, _)| one.is_live()) {
             tracing::error!(
                 district = %self.id(),
                 "no-public-url: flags are pushed without a launch link; set ROLLCALL_PUBLIC_URL for flag-sync"
             );
         }
-        self.decide_all(&participations, stored, &rules, &students, &actual).await?;
+        let stored = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
+        let facts = Facts { participations, stored, rules, students };
+        let untold = self.look_for_missing(&facts, &mut actual).await?;
+        self.decide_all(&facts, &actual, &untold).await?;
         if scope == Scope::All {
             self.store().flags_synced(self.id(), read_at, self.asked).await?;
         }
@@ -181,19 +207,15 @@ impl Work {
         students: &BTreeMap<StudentId, StudentFacts>,
         stored: &[Flag],
     ) -> Result<BTreeMap<String, ActualFlag>, FlagError> {
-        let live = rules.values().filter_map(|(rules, _)| match &rules.standing {
-            Standing::Live { program_sis_id } => Some(program_sis_id.as_str()),
-            _ => None,
-        });
         let mut all = BTreeMap::new();
         let mut keep = |flags: Vec<ActualFlag>| {
             all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
         };
         if student.is_none() {
-            for program in live {
+            for program in live(rules) {
                 keep(self.campus.participations(Which::OfProgram(program)).await?);
             }
-        } else if live.count() > 0 {
+        } else if live(rules).next().is_some() {
             let known = students.values().filter_map(|facts| facts.sis_id.clone());
             let pushed = stored.iter().filter_map(|flag| flag.pushed.as_ref()).map(|pushed| pushed.sis_id.clone());
             for id in known.chain(pushed).collect::<BTreeSet<_>>() {
@@ -203,39 +225,99 @@ impl Work {
         Ok(all)
     }
 
+    /// Looks for flags that the lists lack, where that would change something: one list's word is not enough for a flag to count as
+    /// gone. Adds those that are there; returns those that Campus tells nothing of.
+    async fn look_for_missing(
+        &self,
+        facts: &Facts,
+        actual: &mut BTreeMap<String, ActualFlag>,
+    ) -> Result<BTreeSet<Uuid>, FlagError> {
+        let mut missing = self.missing(facts, actual);
+        for _ in 0..RELISTS {
+            if missing.len() <= ONE_BY_ONE {
+                break;
+            }
+            tracing::warn!(
+                district = %self.id(),
+                missing = missing.len(),
+                "Campus lists many flags no more that it took; the lists are read again"
+            );
+            for program in live(&facts.rules) {
+                let listed = self.campus.participations(Which::OfProgram(program)).await?;
+                actual.extend(listed.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
+            }
+            missing = self.missing(facts, actual);
+        }
+        let mut untold = BTreeSet::new();
+        for (id, pushed) in missing {
+            match self.campus.look_for(&pushed.sis_id, &id.to_string()).await {
+                Ok(found) => actual.extend(found.map(|(flag, _)| (flag.id.to_ascii_lowercase(), flag))),
+                Err(error) if refusal(&error).is_some() => _ = untold.insert(id),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(untold)
+    }
+
+    /// Flags that were pushed to programs that are live, are not shown, and would be stored otherwise for it.
+    fn missing(&self, facts: &Facts, actual: &BTreeMap<String, ActualFlag>) -> BTreeMap<Uuid, PushedFlag> {
+        let (live, nothing): (BTreeSet<_>, _) = (live(&facts.rules).collect(), BTreeSet::new());
+        let missing = facts.participations.iter().filter_map(|one| {
+            let before = facts.stored.get(&one.id)?;
+            let pushed = before.pushed.as_ref().filter(|pushed| live.contains(pushed.program_sis_id.as_str()))?;
+            if actual.contains_key(&before.id.to_string()) {
+                return None;
+            }
+            let decided = self.decided(one, facts, actual, &nothing)?;
+            (decided.is_missing && &decided.flag != before).then(|| (before.id, pushed.clone()))
+        });
+        missing.collect()
+    }
+
+    /// A participation's flag as it is to be stored, and what is noted of it. `untold`: flags of which nothing is known.
+    fn decided(
+        &self,
+        one: &Participation,
+        facts: &Facts,
+        actual: &BTreeMap<String, ActualFlag>,
+        untold: &BTreeSet<Uuid>,
+    ) -> Option<Decided> {
+        let (rules, on_drift) = facts.rules.get(&one.program)?;
+        let before = facts.stored.get(&one.id);
+        let id = self.flag_id(one, before);
+        // Flags that were never switched on are nobody's business.
+        if rules.standing == Standing::Off && before.is_none() {
+            return None;
+        }
+        let shown = actual.get(&id.to_string());
+        let pushed = before.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found));
+        let student = facts.students.get(&one.student);
+        let wish = wish(one, rules, student, pushed.as_ref());
+        let wish = wish.linked(self.launch_link(id), pushed.as_ref());
+        let seen = match (&wish, shown) {
+            (Wish::Shown(_), Some(shown)) => Seen::There(shown),
+            (Wish::Shown(_), None) if !untold.contains(&id) => Seen::Nothing,
+            _ => Seen::NotAsked,
+        };
+        let known = before.map(|flag| Flag { pushed, ..flag.clone() });
+        let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
+        let attends = student.is_some_and(|student| student.attending);
+        let decision = if seen == Seen::Nothing && !attends { decision.not_made() } else { decision };
+        Some(Decided { flag: self.noted(decision.flag?), drift: decision.drift, is_missing: seen == Seen::Nothing })
+    }
+
     async fn decide_all(
         &self,
-        participations: &[Participation],
-        stored: Vec<Flag>,
-        rules: &Rules,
-        students: &BTreeMap<StudentId, StudentFacts>,
+        facts: &Facts,
         actual: &BTreeMap<String, ActualFlag>,
+        untold: &BTreeSet<Uuid>,
     ) -> Result<(), FlagError> {
-        let stored: BTreeMap<_, _> = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
         let (mut changed, mut ledger) = (Vec::new(), Vec::new());
-        for one in participations {
-            let Some((rules, on_drift)) = rules.get(&one.program) else { continue };
-            let before = stored.get(&one.id);
-            let id = self.flag_id(one, before);
-            // Flags that were never switched on are nobody's business.
-            if rules.standing == Standing::Off && before.is_none() {
-                continue;
-            }
-            let shown = actual.get(&id.to_string());
-            let pushed = before.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found));
-            let wish = wish(one, rules, students.get(&one.student), pushed.as_ref());
-            let wish = wish.linked(self.launch_link(id), pushed.as_ref());
-            let seen = match &wish {
-                Wish::Shown(_) => shown.map_or(Seen::Nothing, Seen::There),
-                _ => Seen::NotAsked,
-            };
-            let known = before.map(|flag| Flag { pushed, ..flag.clone() });
-            let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
-            let attends = students.get(&one.student).is_some_and(|student| student.attending);
-            let decision = if seen == Seen::Nothing && !attends { decision.not_made() } else { decision };
-            let decided = decision.flag.map(|flag| self.noted(flag));
-            if let Some(flag) = decided.filter(|flag| Some(flag) != before) {
-                ledger.extend(self.lines(before, &flag, decision.drift));
+        for one in &facts.participations {
+            let before = facts.stored.get(&one.id);
+            let decided = self.decided(one, facts, actual, untold);
+            if let Some(Decided { flag, drift, .. }) = decided.filter(|decided| Some(&decided.flag) != before) {
+                ledger.extend(self.lines(before, &flag, drift));
                 changed.push(flag);
             }
         }
@@ -307,6 +389,14 @@ impl Work {
         let about = Circumstances { roster: &roster, cutover, here_since, earliest_document, today: self.today };
         Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
     }
+}
+
+/// The SIS's ids of the programs whose flags may be written.
+fn live(rules: &Rules) -> impl Iterator<Item = &str> {
+    rules.values().filter_map(|(rules, _)| match &rules.standing {
+        Standing::Live { program_sis_id } => Some(program_sis_id.as_str()),
+        _ => None,
+    })
 }
 
 /// A flag of ours that the SIS shows although we know of no answer: it was lost, or the process died over it.

@@ -1,6 +1,7 @@
 //! Sending flags that are due, and reading them back.
 //!
-//! Invariants: one student's flags one after the other; what a push came to is stored with its line in the ledger before
+//! Invariants: one student's flags one after the other; nothing is written over unseen, and no flag is made for a student who
+//! does not attend at that moment; what a push came to is stored with its line in the ledger before
 //! the next one of that student; a flag that Campus refuses is set aside alone; a Campus that is away stops the pass and
 //! costs no flag.
 
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, Whose, Written, is_for_good},
+    campus::{Which, Whose, Written, is_for_good, refusal},
     context::Work,
     diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
@@ -76,6 +77,16 @@ impl Pass {
         let failing = self.failing.into_inner().unwrap_or_else(PoisonError::into_inner);
         (accepted, failing, self.stopped.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What came of sending a flag.
+enum Sent {
+    /// Campus answered the write.
+    Written(Written),
+    /// It refuses, with this status, to show what the write would replace; nothing was written.
+    NotShown(u16),
+    /// It is not there, and its student left.
+    NotMade,
 }
 
 impl Work {
@@ -132,13 +143,18 @@ impl Work {
                 continue;
             };
             match self.send(&flag, &target, rows).await {
-                Ok(Some(written)) => {
+                Ok(Sent::Written(written)) => {
                     pass.answered();
                     self.written(flag, target, written, pass).await?;
                 }
-                Ok(None) => {
-                    let line = self.line(&flag, "drift", "somebody edited it in the SIS", "deleted".to_owned());
-                    self.set_aside(flag, NOT_ENROLLED, &[line]).await?;
+                Ok(Sent::NotMade) => {
+                    let deleted = || self.line(&flag, "drift", "somebody edited it in the SIS", "deleted".to_owned());
+                    let told = flag.pushed.as_ref().map(|_| deleted());
+                    self.set_aside(flag, NOT_ENROLLED, told.as_slice()).await?;
+                }
+                Ok(Sent::NotShown(status)) => {
+                    pass.answered();
+                    self.not_shown(flag, status).await?;
                 }
                 Err(FlagError::Sis(error)) => {
                     self.not_written(&flag, &error).await?;
@@ -151,18 +167,28 @@ impl Work {
         Ok(())
     }
 
-    /// Our fields in the row as Campus has it: what else is in there is not ours to lose. `None`: somebody deleted it since it
-    /// was compared, and for a student who does not attend it is not made anew.
-    async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Option<Written>, FlagError> {
-        let row = match self.row(flag, rows).await {
-            Err(SisError::Status { status, .. }) if is_for_good(status) => return Ok(Some(Written::Refused(status))),
-            row => row?,
+    /// Our fields in the row as Campus has it: what else is in there is not ours to lose. A flag that is not there is made for
+    /// nobody who left since it was compared.
+    async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Sent, FlagError> {
+        let (looked, is_new) = match &flag.pushed {
+            Some(pushed) => (self.row(flag, pushed, target, rows).await, false),
+            None if self.attends(&flag.student).await? => (Ok(None), true),
+            // An answer may have been lost: then it is there already.
+            None => (self.row_among(&target.sis_id, flag).await, false),
         };
-        if row.is_none() && flag.pushed.is_some() && !self.attends(&flag.student).await? {
-            return Ok(None);
+        let row = match looked {
+            Err(error) => match refusal(&error) {
+                // Not a word on the write, which was not even tried.
+                Some(status) => return Ok(Sent::NotShown(status)),
+                None => return Err(error.into()),
+            },
+            Ok(row) => row,
+        };
+        if row.is_none() && !is_new && !self.attends(&flag.student).await? {
+            return Ok(Sent::NotMade);
         }
         let body = self.campus.table().flag(flag.id, target, row);
-        Ok(Some(self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?))
+        Ok(Sent::Written(self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?))
     }
 
     fn target(&self, flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
@@ -203,6 +229,15 @@ impl Work {
                 Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, refused, ..flag }
             }
         };
+        Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
+    }
+
+    /// Campus refuses to show what the write would replace: the flag waits for the next comparison.
+    async fn not_shown(&self, flag: Flag, status: u16) -> Result<(), FlagError> {
+        metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
+        tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses to show a flag; it is set aside");
+        let line = self.line(&flag, "failed", flag.why.as_deref().unwrap_or("participation"), status.to_string());
+        let flag = Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, ..flag };
         Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
     }
 
@@ -251,7 +286,7 @@ impl Work {
                 let (student, program) =
                     flag.pushed.as_ref().map_or(("", ""), |pushed| (&pushed.sis_id, &pushed.program_sis_id));
                 let actual = if few {
-                    self.campus.look_for(student, &id).await?.map(|(actual, _)| actual)
+                    self.campus.look_for_if_told(student, &id).await?.map(|(actual, _)| actual)
                 } else {
                     if !listed.contains_key(program) {
                         let all = self.campus.participations(Which::OfProgram(program)).await?.into_iter();
@@ -260,7 +295,7 @@ impl Work {
                     }
                     match listed.get_mut(program).and_then(|all| all.remove(&id)) {
                         Some(actual) => Some(actual),
-                        None => self.campus.participation_if_told(&id).await?.map(|(actual, _)| actual),
+                        None => self.campus.look_for_if_told(student, &id).await?.map(|(actual, _)| actual),
                     }
                 };
                 let (read, told) = self.read_one(flag, actual.as_ref()).await?;

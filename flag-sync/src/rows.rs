@@ -4,7 +4,8 @@
 //! Neighbours: [`crate::push`] sends, [`crate::partner`] puts our fields into the row.
 //!
 //! Invariants: of a few flags each is read at the moment of its write; of many the program is listed, and such a list is
-//! believed for [`BELIEVED`]: reading costs next to nothing of the rate that writes are sent at. Only rows of ours are kept.
+//! believed for [`BELIEVED`]: reading costs next to nothing of the rate that writes are sent at. No list, and no answer to one id,
+//! is believed of a flag that it does not show: that one is looked for among its student's. Only rows of ours are kept.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ use std::{
 
 use rollcall_http::error::SisError;
 use rollcall_proto::id::DistrictId;
-use rollcall_store::flag::Flag;
+use rollcall_store::flag::{Flag, PushedFlag};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -92,17 +93,29 @@ impl Work {
         Ok(listed)
     }
 
-    /// One flag's row. `None`: Campus has none.
-    pub(crate) async fn row(&self, flag: &Flag, rows: &Rows) -> Result<Option<Value>, SisError> {
-        if flag.pushed.is_none() {
-            return Ok(None);
+    /// The row of a flag that Campus has taken. `None`: it has none, neither by its id nor among the student's.
+    pub(crate) async fn row(
+        &self,
+        flag: &Flag,
+        pushed: &PushedFlag,
+        target: &PushedFlag,
+        rows: &Rows,
+    ) -> Result<Option<Value>, SisError> {
+        if let Rows::Listed(lists) = rows
+            && let Some(text) = lists.iter().find_map(|rows| rows.get(&flag.id))
+        {
+            return Ok(serde_json::from_str(text).ok());
         }
-        match rows {
-            Rows::OneByOne => Ok(self.campus.participation(&flag.id.to_string()).await?.map(|(_, row)| row)),
-            Rows::Listed(lists) => {
-                let text = lists.iter().find_map(|rows| rows.get(&flag.id));
-                Ok(text.and_then(|text| serde_json::from_str(text).ok()))
-            }
+        // Its student may have another id by now.
+        let known = self.row_among(&pushed.sis_id, flag).await?;
+        if known.is_none() && !pushed.sis_id.eq_ignore_ascii_case(&target.sis_id) {
+            return self.row_among(&target.sis_id, flag).await;
         }
+        Ok(known)
+    }
+
+    /// A flag's row, by its id or among a student's.
+    pub(crate) async fn row_among(&self, student: &str, flag: &Flag) -> Result<Option<Value>, SisError> {
+        Ok(self.campus.look_for(student, &flag.id.to_string()).await?.map(|(_, row)| row))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: only ids fixed at approval; each is marked after it was read back as ended; a student's old flag is ended
 //! after the new one was read back, so that no child is without a flag in between: nothing is ended before a comparison of
-//! the whole district that knew the approval and the day; one that Campus fails at keeps no other from being ended; the
+//! the whole district that knew the approval and the day; a student who was to get a new flag by what was approved, and left
+//! since, keeps the old one for as long as the participation goes on: a status ends no flag; one that Campus fails at keeps no other from being ended; the
 //! program is done after the last.
 
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use crate::{
     campus::{Whose, Written, is_for_good},
     context::Work,
     cutover::{Ending, ending},
-    diff::ActualFlag,
+    diff::{ActualFlag, NOT_ENROLLED},
     error::{FlagError, answer},
     plan::{ACTOR, Scope},
     push::{AWAY, PATIENCE},
@@ -42,6 +43,22 @@ enum Progress {
     OutOfTime,
     /// Campus failed at some flags, and others were done.
     Failing(SisError),
+}
+
+/// Whose old flags stay open for now: the SIS's ids of students, in lower case.
+#[derive(Debug)]
+struct Waiting {
+    /// Whose new flag is to be there and is not yet.
+    for_new: BTreeSet<String>,
+    /// Who does not attend, and whose participation goes on.
+    left: BTreeSet<String>,
+}
+
+impl Waiting {
+    fn has(&self, flag: &CutoverFlag) -> bool {
+        let id = flag.sis_id.to_ascii_lowercase();
+        self.for_new.contains(&id) || (flag.goes_on && self.left.contains(&id))
+    }
 }
 
 impl Work {
@@ -69,7 +86,7 @@ impl Work {
             // What that made due is pushed first.
             return Ok(Progress::OutOfTime);
         }
-        let waiting = self.without_new_flag(&cutover.program).await?;
+        let waiting = self.waiting(&cutover.program).await?;
         let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);
         let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
         open.sort_by_key(|flag| flag.outcome.as_deref() == Some(SIS_ERROR));
@@ -82,7 +99,7 @@ impl Work {
                 self.set_aside_all(cutover).await?;
                 return Ok(Progress::Through);
             }
-            match self.end_old(cutover, &flag, waiting.contains(&flag.sis_id.to_ascii_lowercase())).await {
+            match self.end_old(cutover, &flag, waiting.has(&flag)).await {
                 Ok(()) => in_a_row = 0,
                 Err(FlagError::Sis(error)) if error.remedy() == Remedy::Again => {
                     in_a_row += 1;
@@ -135,13 +152,13 @@ impl Work {
         Ok(synced.is_some_and(|at| at >= cutover.approved_at && day(at) >= cutover.cutover))
     }
 
-    /// The SIS's ids, in lower case, of students whose new flag is to be there and is not yet.
-    async fn without_new_flag(&self, program: &str) -> Result<BTreeSet<String>, FlagError> {
+    async fn waiting(&self, program: &str) -> Result<Waiting, FlagError> {
         let flags = self.store().flags(self.id(), None, Some(program)).await?;
         let students = self.students(None).await?;
         let attends = |flag: &Flag| students.get(&flag.student).is_some_and(|student| student.attending);
-        let missing = flags.into_iter().filter(|flag| {
-            let in_campus = flag.pushed.is_some() && flag.verified_at.is_some();
+        let mut missing = flags;
+        missing.retain(|flag| flag.pushed.is_none() || flag.verified_at.is_none());
+        let is_wanted = |flag: &Flag| {
             let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
             let wanted = match flag.state {
                 FlagState::Accepted | FlagState::Failed => true,
@@ -149,11 +166,20 @@ impl Work {
                 FlagState::Drift => attends(flag),
                 _ => false,
             };
-            !in_campus && (wanted || flag.due || kept_back)
-        });
+            wanted || flag.due || kept_back
+        };
+        let has_left = |flag: &Flag| {
+            let goes_on = flag.ends_on.is_none_or(|end| end >= self.today);
+            flag.state == FlagState::Wanted && flag.reason.as_deref() == Some(NOT_ENROLLED) && goes_on
+        };
         // One that was kept back from the start has no id of the SIS yet; its student may.
-        let sis_id = |flag: Flag| flag.sis_id.or_else(|| students.get(&flag.student)?.sis_id.clone());
-        Ok(missing.filter_map(sis_id).map(|id| id.to_ascii_lowercase()).collect())
+        let sis_id = |flag: &Flag| {
+            let known = flag.sis_id.clone().or_else(|| students.get(&flag.student)?.sis_id.clone());
+            known.map(|id| id.to_ascii_lowercase())
+        };
+        let ids =
+            |which: &dyn Fn(&Flag) -> bool| missing.iter().filter(|flag| which(flag)).filter_map(sis_id).collect();
+        Ok(Waiting { for_new: ids(&is_wanted), left: ids(&has_left) })
     }
 
     async fn end_old(&self, cutover: &Cutover, flag: &CutoverFlag, new_is_missing: bool) -> Result<(), FlagError> {

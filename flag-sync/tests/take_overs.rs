@@ -14,20 +14,21 @@ use std::{
 
 use chrono::TimeDelta;
 use common::{Fixture, day};
-use house::{House, SPED, STUDENTS, program};
+use house::{House, SPED, STUDENTS, in_campus, program};
 use rollcall_flag_sync::{approve, plan_take_overs, reconcile::owed};
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
     id::RunId,
-    message::{Body, FlagPush, Message},
+    message::{Body, FlagPush, Message, StudentEvent},
+    roster::Status,
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, Strike};
 use rollcall_store::{
     district::CutoverOption,
     flag::{TakeOverRefused, TakeOverState},
 };
-use roster_support::{change, id};
+use roster_support::{applied, change, changed, gone, id};
 use uuid::Uuid;
 
 on_both_engines! {
@@ -43,6 +44,7 @@ on_both_engines! {
     two_workers_take_over_once,
     an_old_flag_stays_until_the_new_one_is_there,
     a_take_over_compares_all_before_it_ends_any,
+    a_student_who_leaves_after_the_approval_keeps_the_old_flag,
     a_take_over_on_another_day_is_approved_anew,
     an_old_flag_that_is_not_found_once_is_ended_all_the_same,
     an_old_flag_that_cannot_be_ended_is_sent_once,
@@ -416,6 +418,42 @@ async fn a_take_over_compares_all_before_it_ends_any(f: Fixture) {
     assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "one that waits keeps nobody busy");
     house.night().await;
     assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+}
+
+/// By what was approved they were to get a new one: a status ends no flag. Whoever had left before was counted as ending.
+async fn a_student_who_leaves_after_the_approval_keeps_the_old_flag(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    applied(house.store(), &house.district, 2, vec![gone("3")]).await;
+    for student in ["0", "1", "2", "3"] {
+        house.typed_in(&format!("old-{student}"), student, "2024-01-01", None);
+        house.complete(&format!("d{student}"), student, "2026-01-01", None).await;
+    }
+    house.typed_in("old-4", "4", "2024-01-01", None);
+    let plan = house.plan().await;
+    assert_eq!((plan.to_end.len(), plan.without_new), (5, 2));
+    house.approve().await;
+    applied(house.store(), &house.district, 3, vec![gone("1"), gone("2")]).await;
+    house.night().await;
+    house.unasked_night().await;
+    let last = Some(day("2026-08-14"));
+    let ends = |one, two| {
+        let all = [("old-0", last), ("old-1", one), ("old-2", two), ("old-3", last), ("old-4", last)];
+        all.map(|(name, end)| (name.to_owned(), end)).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(house.old(), ends(None, None), "as many end without a new one as were approved");
+    assert_eq!(house.states().await["1"], ("wanted", Some("not-enrolled".to_owned())));
+    let done = async || house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some();
+    assert!(!done().await);
+    assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "one that waits keeps nobody busy");
+    // One comes back, and of the other the participation ends.
+    let back = StudentEvent { from: Some(Status::Inactive), ..changed(in_campus(1)) };
+    applied(house.store(), &house.district, 4, vec![back]).await;
+    house.complete("d2", "2", "2026-01-01", Some("2026-08-31")).await;
+    house.unasked_night().await;
+    assert_eq!(house.old(), ends(last, last));
+    let new: BTreeSet<_> = with_open_flag(&house);
+    assert_eq!(new, ["0", "1"].map(str::to_owned).into());
+    assert!(done().await);
 }
 
 async fn a_take_over_on_another_day_is_approved_anew(f: Fixture) {

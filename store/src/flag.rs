@@ -203,6 +203,8 @@ pub struct CutoverFlag {
     pub sis_id: String,
     /// Whose it is, where the roster knew the student at the approval.
     pub student: Option<StudentId>,
+    /// Its student was to get a new flag when the take-over was approved.
+    pub goes_on: bool,
     /// When it was read back as ended, or found gone.
     pub done_at: Option<DateTime<Utc>>,
     /// What came of it.

@@ -345,8 +345,8 @@ impl Store {
     ) -> Result<Vec<CutoverFlag>> {
         let operation = "read the flags of a take-over";
         let sql = "SELECT c.flag, c.sis_id, c.done_at, c.outcome, (SELECT l.student_id FROM flag_ledger l \
-                   WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve' ORDER BY l.id DESC LIMIT 1) \
-                   FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 \
+                   WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve' ORDER BY l.id DESC LIMIT 1), \
+                   c.goes_on FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 \
                    AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district, program, only_open, most]).await?;
@@ -440,9 +440,9 @@ async fn approve(
     }
     let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
     tx.execute(operation, forget, args![district, program]).await?;
-    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id) VALUES ($1, $2, $3, $4)";
+    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id, goes_on) VALUES ($1, $2, $3, $4, $5)";
     for flag in &plan.to_end {
-        tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id]).await?;
+        tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id, flag.goes_on]).await?;
         note(tx, district, &approval(program, cutover, flag, actor, now)).await?;
     }
     trail::write(tx, &audited(district, plan, actor, now)).await?;
@@ -527,6 +527,7 @@ fn read_cutover_flag(row: &Row) -> Result<CutoverFlag> {
         flag: row.get(0)?,
         sis_id: row.get(1)?,
         student: row.get::<Option<String>>(4)?.map(StudentId),
+        goes_on: row.get(5)?,
         done_at: row.get(2)?,
         outcome: row.get(3)?,
     })

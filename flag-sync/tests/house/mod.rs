@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use rollcall_flag_sync::{
-    Context, FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed, take_overs_shown,
+    Context, FlagHandler, FlagSyncConfig, approve, partner::PartnerInterface, plan_take_overs, reconcile::owed,
+    take_overs_shown,
 };
 use rollcall_proto::{
     bus::{SharedBus, embedded::EmbeddedBus},
@@ -63,6 +64,7 @@ pub struct House {
     pub district: DistrictId,
     pub file: District,
     pub public_url: Option<url::Url>,
+    pub partner: PartnerInterface,
     _dir: tempfile::TempDir,
 }
 
@@ -100,7 +102,8 @@ impl House {
         let bus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
         let clock = ManualClock::new("2026-09-01T12:00:00Z".parse().unwrap());
         let public_url = Some("https://rollcall.example/".parse().unwrap());
-        let house = Self { f, campus, clock, bus, district: file.id.clone(), file, public_url, _dir: dir };
+        let (district, partner) = (file.id.clone(), PartnerInterface::default());
+        let house = Self { f, campus, clock, bus, district, file, public_url, partner, _dir: dir };
         house.apply(&house.file).await;
         let all = (0..STUDENTS).map(|number| added(in_campus(number))).collect();
         applied(house.store(), &house.district, 1, all).await;
@@ -129,13 +132,14 @@ impl House {
     }
 
     pub fn context(&self) -> Context {
-        self.context_with(FlagSyncConfig::default())
+        self.context_with(FlagSyncConfig { partner: self.partner.clone(), ..FlagSyncConfig::default() })
     }
 
     pub fn context_with(&self, config: FlagSyncConfig) -> Context {
+        let is_usual = config.requests_per_second == FlagSyncConfig::default().requests_per_second;
         let config = FlagSyncConfig {
             allow_private_addresses: true,
-            requests_per_second: NonZeroU32::new(5_000).unwrap(),
+            requests_per_second: if is_usual { NonZeroU32::new(5_000).unwrap() } else { config.requests_per_second },
             public_url: self.public_url.clone(),
             decision_wait: Duration::from_millis(300),
             ..config

@@ -2,6 +2,7 @@
 //! want them, and none is doubled.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod campuses;
 #[path = "../../../store/tests/common/mod.rs"]
 mod common;
 mod faults;

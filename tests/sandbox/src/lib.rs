@@ -36,7 +36,10 @@ mod state;
 mod stats;
 mod world;
 
-pub use campus::{Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, CampusStats, Strike};
+pub use campus::{
+    Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusNames, CampusOrder, CampusProgramRow,
+    CampusStats, Strike,
+};
 pub use config::SandboxConfig;
 pub use oneroster::{BlankFilter, Booleans, ChangeFilter, ErrorShape, OneRosterQuirks};
 pub use quirks::{

@@ -1,6 +1,10 @@
 //! The HTTP side of a Campus.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -12,7 +16,7 @@ use axum::{
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{CampusFault, Shared};
+use super::{CampusFault, CampusNames, CampusOrder, Shared};
 use crate::{
     answer::Answer,
     auth::{TokenCall, Worth},
@@ -25,9 +29,6 @@ pub(super) const TOKEN: &str = "/campus/oauth2/token";
 
 /// Largest request body read.
 const MOST_BODY: usize = 1 << 20;
-
-/// Fields that participations can be filtered by.
-const FILTERS: [&str; 2] = ["student.sourcedId", "program.sourcedId"];
 
 /// Rows of a page where none are asked for.
 const USUAL_PAGE: usize = 100;
@@ -49,7 +50,7 @@ struct UnderWay {
 
 impl UnderWay {
     fn of(shared: &Arc<Shared>, parts: &Parts, body: &[u8]) -> Option<Self> {
-        let student = student_of(parts, body);
+        let student = student_of(&sent(shared, parts, body));
         if student.is_empty() {
             return None;
         }
@@ -64,11 +65,15 @@ impl Drop for UnderWay {
     }
 }
 
+/// The participation that a write brings, by usual names; null for a read.
+fn sent(shared: &Shared, parts: &Parts, body: &[u8]) -> Value {
+    let body = if parts.method == Method::PUT { serde_json::from_slice(body).unwrap_or_default() } else { Value::Null };
+    shared.config.names.sent(body)
+}
+
 /// Whose flag a write is about; blank for a read.
-fn student_of(parts: &Parts, body: &[u8]) -> String {
-    let sent: Value =
-        if parts.method == Method::PUT { serde_json::from_slice(body).unwrap_or_default() } else { Value::Null };
-    sent["programParticipation"]["student"]["sourcedId"].as_str().unwrap_or_default().to_owned()
+fn student_of(sent: &Value) -> String {
+    sent["student"]["sourcedId"].as_str().unwrap_or_default().to_owned()
 }
 
 async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
@@ -133,17 +138,41 @@ fn refusal(shared: &Shared, parts: &Parts) -> Option<Answer> {
 
 fn is_vendor(shared: &Shared, parts: &Parts) -> bool {
     let pair = format!("{}:{}", shared.config.vendor_key, shared.config.vendor_secret);
-    let given = parts.headers.get("x-vendor-authorization").and_then(|value| value.to_str().ok());
+    let given = parts.headers.get(&shared.config.names.vendor_header).and_then(|value| value.to_str().ok());
     given == Some(pair.as_str()) && !lock(&shared.faults).faults.vendor_refused
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'a> {
+    Programs,
+    Participations,
+    Participation(&'a str),
+    Write(&'a str),
+    Nothing,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(names: &CampusNames, method: &Method, path: &'a str) -> Self {
+        let path = path.trim_matches('/');
+        let id = path.strip_prefix(names.participations_path.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        match (method.as_str(), id) {
+            ("GET", None) if path == names.programs_path => Self::Programs,
+            ("GET", None) if path == names.participations_path => Self::Participations,
+            ("GET", Some(id)) => Self::Participation(id),
+            ("PUT", Some(id)) => Self::Write(id),
+            _ => Self::Nothing,
+        }
+    }
+}
+
 fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
-    let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let is_write = parts.method == Method::PUT;
-    let sent: Value = if is_write { serde_json::from_slice(body).unwrap_or_default() } else { Value::Null };
-    let student = student_of(parts, body);
-    let about = [segments.last().copied().unwrap_or_default(), student.as_str()];
-    let strike = lock(&shared.faults).strike(is_write, &about);
+    let wanted = Wanted::of(&shared.config.names, &parts.method, path);
+    let sent = sent(shared, parts, body);
+    let (student, filter) = (student_of(&sent), filter(parts));
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let about = [last, student.as_str(), filter.as_ref().map_or("", |(_, value)| value.as_str())];
+    let strike = lock(&shared.faults).strike(parts.method == Method::PUT, &about);
     match strike {
         Some(CampusFault::Status(status)) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -153,38 +182,73 @@ fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
             Answer::refusal(StatusCode::TOO_MANY_REQUESTS, RetryAfter::Seconds(seconds)).respond()
         }
         Some(CampusFault::LostAnswer) => {
-            let answer = answer(shared, parts, &segments, &sent);
+            let answer = answer(shared, parts, wanted, &sent, usize::MAX);
             answer.respond_spoiled(FaultKind::ConnectionReset, shared.closing.clone())
         }
-        None => answer(shared, parts, &segments, &sent).respond(),
+        Some(CampusFault::Torn(rows)) => answer(shared, parts, wanted, &sent, rows).respond(),
+        None => answer(shared, parts, wanted, &sent, usize::MAX).respond(),
     }
 }
 
-fn answer(shared: &Shared, parts: &Parts, segments: &[&str], sent: &Value) -> Answer {
-    let query = parts.uri.query().unwrap_or("");
-    match (parts.method.as_str(), segments) {
-        ("GET", ["gradebook", "v1p2", "programs"]) => {
+/// Field and value of a filter.
+fn filter(parts: &Parts) -> Option<(String, String)> {
+    let filter = parameter(parts.uri.query().unwrap_or(""), "filter")?;
+    let (field, value) = filter.split_once('=')?;
+    Some((field.to_owned(), value.trim_matches('\'').to_owned()))
+}
+
+/// `most`: rows after which a list ends.
+fn answer(shared: &Shared, parts: &Parts, wanted: Wanted<'_>, sent: &Value, most: usize) -> Answer {
+    let names = &shared.config.names;
+    match wanted {
+        Wanted::Programs => {
             let rows = lock(&shared.flags).program_rows();
-            Answer::value(&json!({ "programs": page(rows, query, shared.config.page_limit) }))
+            list(shared, parts, &names.programs, rows, most)
         }
-        ("GET", ["gradebook", "v1p2", "programParticipations"]) => {
-            let filter = parameter(query, "filter");
-            let filter = filter.as_deref().and_then(|text| text.split_once('='));
-            let filter = filter.map(|(field, value)| (field, value.trim_matches('\'')));
-            let is_known = |field: &str| shared.config.filters && FILTERS.contains(&field);
-            if filter.is_some_and(|(field, _)| !is_known(field)) {
-                return error(StatusCode::BAD_REQUEST, "invalid_filter_field");
-            }
+        Wanted::Participations => {
+            let filter = filter(parts);
+            let filter = filter.as_ref().map(|(field, value)| (names.filtered(field), value.as_str()));
+            let filter = match filter {
+                Some((Some(field), value)) if shared.config.filters => Some((field, value)),
+                Some(_) => return error(StatusCode::BAD_REQUEST, "invalid_filter_field"),
+                None => None,
+            };
             let rows = lock(&shared.flags).flag_rows(filter);
-            Answer::value(&json!({ "programParticipations": page(rows, query, shared.config.page_limit) }))
+            list(shared, parts, &names.participations, rows, most)
         }
-        ("GET", ["gradebook", "v1p2", "programParticipations", id]) => match lock(&shared.flags).flag_row(id) {
-            Some(row) => Answer::value(&json!({ "programParticipation": row })),
-            None => error(StatusCode::NOT_FOUND, "unknownobject"),
-        },
-        ("PUT", ["gradebook", "v1p2", "programParticipations", id]) => write(shared, id, sent),
-        _ => error(StatusCode::NOT_FOUND, "unknownobject"),
+        Wanted::Participation(id) => {
+            let refused = lock(&shared.faults).faults.refuses_one.and_then(|status| StatusCode::from_u16(status).ok());
+            match (refused, lock(&shared.flags).flag_row(id)) {
+                (Some(status), _) => error(status, "unsupported"),
+                (None, Some(row)) => Answer::value(&json!({ &names.participation: names.shown(row) })),
+                (None, None) => error(StatusCode::NOT_FOUND, "unknownobject"),
+            }
+        }
+        Wanted::Write(id) => write(shared, id, sent),
+        Wanted::Nothing => error(StatusCode::NOT_FOUND, "unknownobject"),
     }
+}
+
+/// A page of a list.
+fn list(shared: &Shared, parts: &Parts, envelope: &str, mut rows: Vec<Value>, most: usize) -> Answer {
+    let config = &shared.config;
+    let total = rows.len();
+    rows.truncate(most);
+    if config.order == CampusOrder::NewEachTime {
+        let calls = lock(&shared.flags).stats.calls;
+        rows.sort_by_cached_key(|row| shuffled(calls, row));
+    }
+    let rows = rows.into_iter().map(|row| config.names.shown(row)).collect();
+    let page = page(rows, parts.uri.query().unwrap_or(""), config.page_limit);
+    let headers = if config.counts { vec![("x-total-count", total.to_string())] } else { Vec::new() };
+    Answer { headers, ..Answer::value(&json!({ envelope: page })) }
+}
+
+/// A row's place in the order of one call.
+fn shuffled(call: u64, row: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (call, row.to_string()).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn write(shared: &Shared, id: &str, sent: &Value) -> Answer {

@@ -9,6 +9,8 @@ pub struct CampusFaults {
     pub vendor_refused: bool,
     /// After so many accepted writes every further call is answered with 503.
     pub outage_after_writes: Option<u64>,
+    /// Who asks for one participation by its id is answered with this status.
+    pub refuses_one: Option<u16>,
     /// What strikes, the first that matches.
     pub strikes: Vec<Strike>,
 }
@@ -20,7 +22,7 @@ pub struct Strike {
     pub fault: CampusFault,
     /// Only writes; reads go well.
     pub writes_only: bool,
-    /// Only of the flag whose id, or whose student's id, is this.
+    /// Only of the flag whose id, or whose student's id, is this; or of lists that are filtered by this.
     pub only: Option<String>,
     /// So many times; always where it is not given.
     pub times: Option<u32>,
@@ -35,6 +37,8 @@ pub enum CampusFault {
     Status(u16),
     /// 429 with so many seconds in `Retry-After`.
     TooMany(u32),
+    /// A list ends after so many rows, as if there were no more; nothing befalls another call.
+    Torn(usize),
 }
 
 /// Faults, and how often each has struck.

@@ -56,10 +56,12 @@ pub struct CampusStats {
 #[derive(Debug)]
 pub(super) struct Flags {
     pub(super) programs: Vec<CampusProgramRow>,
-    by_id: BTreeMap<String, CampusFlag>,
+    pub(super) by_id: BTreeMap<String, CampusFlag>,
     pub(super) stats: CampusStats,
     /// Writes under way, by student.
-    under_way: BTreeMap<String, u32>,
+    pub(super) under_way: BTreeMap<String, u32>,
+    /// Programs are shown that are not marked "Special Ed".
+    pub(super) shows_all: bool,
 }
 
 impl Default for Flags {
@@ -72,7 +74,13 @@ impl Default for Flags {
             special_ed: true,
         };
         let programs = names.into_iter().enumerate().map(program).collect();
-        Self { programs, by_id: BTreeMap::new(), stats: CampusStats::default(), under_way: BTreeMap::new() }
+        Self {
+            programs,
+            by_id: BTreeMap::new(),
+            stats: CampusStats::default(),
+            under_way: BTreeMap::new(),
+            shows_all: false,
+        }
     }
 }
 
@@ -111,11 +119,15 @@ impl Flags {
 
     /// A program that partners see.
     fn shown(&self, id: &str) -> Option<&CampusProgramRow> {
-        self.programs.iter().find(|program| program.id == id && program.special_ed)
+        self.programs.iter().find(|program| program.id == id && self.is_shown(program))
+    }
+
+    fn is_shown(&self, program: &CampusProgramRow) -> bool {
+        program.special_ed || self.shows_all
     }
 
     pub(super) fn program_rows(&self) -> Vec<Value> {
-        let shown = self.programs.iter().filter(|program| program.special_ed);
+        let shown = self.programs.iter().filter(|program| self.is_shown(program));
         shown.map(program_row).collect()
     }
 
@@ -135,8 +147,8 @@ impl Flags {
     }
 
     /// Takes a write, or says why not. True: there was no such flag before.
-    pub(super) fn write(&mut self, id: &str, body: &Value, students: &[String]) -> Result<bool, Refused> {
-        let flag = read(id, body).ok_or(INVALID)?;
+    pub(super) fn write(&mut self, id: &str, row: &Value, students: &[String]) -> Result<bool, Refused> {
+        let flag = read(id, row).ok_or(INVALID)?;
         let known = students.is_empty() || students.iter().any(|one| one.eq_ignore_ascii_case(&flag.student));
         let program = self.shown(&flag.program).ok_or(UNKNOWN)?;
         if !known {
@@ -153,8 +165,7 @@ impl Flags {
     }
 }
 
-fn read(id: &str, body: &Value) -> Option<CampusFlag> {
-    let row = body.get("programParticipation")?;
+fn read(id: &str, row: &Value) -> Option<CampusFlag> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     if !row.get("sourcedId")?.as_str()?.eq_ignore_ascii_case(id) {
         return None;

@@ -3,12 +3,14 @@
 //!
 //! Role: a Campus for tests and benchmarks, over real HTTP; and the same interface beside the roster that the sandbox's own
 //! Campus serves. Invariants: every write is judged as the wire facts say
-//! (unknown ones 404, bad dates and inactive programs 422); a program that is not marked "Special Ed" is not shown;
+//! (unknown ones 404, bad dates and inactive programs 422); a program that is not marked "Special Ed" is not shown, unless a test
+//! wants it;
 //! without the vendor header, or with a wrong one, everything is 401.
 
 mod api;
 mod faults;
 mod flags;
+mod names;
 
 use std::{
     io,
@@ -22,10 +24,20 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use faults::{CampusFault, CampusFaults, Strike};
 pub use flags::{CampusFlag, CampusProgramRow, CampusStats};
+pub use names::CampusNames;
 
 use crate::{auth::Tokens, config::SandboxConfig, sandbox::StartError, state::lock};
 pub(crate) use api::beside_roster;
 use flags::Flags;
+
+/// In what order a list comes, whatever is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CampusOrder {
+    /// By id.
+    ById,
+    /// In another one for each page: pages overlap, and rows fall between them.
+    NewEachTime,
+}
 
 /// What Campus is started with.
 #[derive(Debug, Clone)]
@@ -50,6 +62,14 @@ pub struct CampusConfig {
     pub latency_ms: u64,
     /// Participations can be filtered, by student and by program; any other filter is refused (400).
     pub filters: bool,
+    /// Lists come with `X-Total-Count`.
+    pub counts: bool,
+    /// In what order lists come.
+    pub order: CampusOrder,
+    /// Programs that are not marked "Special Ed" are shown too, and flags of theirs.
+    pub shows_all: bool,
+    /// What paths, envelopes and fields are called.
+    pub names: CampusNames,
 }
 
 impl Default for CampusConfig {
@@ -65,6 +85,10 @@ impl Default for CampusConfig {
             students: Vec::new(),
             latency_ms: 0,
             filters: true,
+            counts: true,
+            order: CampusOrder::ById,
+            shows_all: false,
+            names: CampusNames::default(),
         }
     }
 }
@@ -89,11 +113,12 @@ impl Shared {
             client_secret: config.client_secret.clone(),
             ..SandboxConfig::default()
         };
+        let flags = Flags { shows_all: config.shows_all, ..Flags::default() };
         Self {
             config,
             tokens_config,
             tokens: Mutex::default(),
-            flags: Mutex::default(),
+            flags: Mutex::new(flags),
             faults: Mutex::default(),
             closing,
         }
