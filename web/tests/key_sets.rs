@@ -9,7 +9,10 @@ use chrono::TimeDelta;
 use rollcall_proto::clock::ManualClock;
 use rollcall_web::lti::platform_keys::PlatformKeys;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use url::Url;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
@@ -160,6 +163,8 @@ async fn a_set_that_comes_byte_by_byte_is_given_up() {
     let url = format!("http://{}/jwks", listener.local_addr().unwrap()).parse().unwrap();
     let drips = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
+        // An answer before the question would be none.
+        assert!(socket.read(&mut [0; 4_096]).await.unwrap() > 0);
         let body = set(&["a"]).to_string();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 40);
         socket.write_all(head.as_bytes()).await.unwrap();
