@@ -245,10 +245,8 @@ impl Flags {
 
     /// Pushes what is wished on a day from the cutover on.
     fn push(&mut self, house: &House, today: i64, attending: bool) {
-        let standing = match day(today) < self.cutover {
-            true => Standing::NotYet,
-            false => Standing::Live { program_sis_id: "P".to_owned() },
-        };
+        let live = Standing::Live { program_sis_id: "P".to_owned() };
+        let standing = if day(today) < self.cutover { Standing::NotYet } else { live };
         let rules = ProgramRules { cutover: self.cutover, standing };
         let facts = StudentFacts { attending, sis_id: Some("S".to_owned()) };
         for one in &house.stored {
