@@ -17,6 +17,8 @@ use rollcall_proto::id::{DistrictId, StudentId};
 use rollcall_store::{document::CompletedDocument, flag::Participation};
 use uuid::Uuid;
 
+use crate::desired::day_before;
+
 /// Namespace of every id that is worked out here.
 pub(crate) const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_4a52_93c7_4e0b_8a35_5d2c_71e8_09b4);
 
@@ -91,9 +93,10 @@ pub struct Owner<'a> {
 }
 
 /// The participations that the stretches are, those of them that differ from what is stored. `stored` are all of this
-/// owner; `today` is the day on which one that nothing speaks for any more becomes void.
+/// owner; `today` is the day on which one that nothing speaks for any more becomes void, and on which one that is in force
+/// stays the one that is.
 pub fn matched(owner: Owner<'_>, stored: &[Participation], spans: &[Span], today: NaiveDate) -> Vec<Participation> {
-    let pairs = pair(stored, spans);
+    let pairs = pair(stored, spans, today);
     let mut taken: BTreeSet<Uuid> = stored.iter().map(|one| one.id).collect();
     let mut changed = Vec::new();
     for (index, span) in spans.iter().enumerate() {
@@ -123,12 +126,11 @@ fn participation(owner: Owner<'_>, id: Uuid, span: &Span) -> Participation {
     }
 }
 
-/// Which stored participation each stretch is: first by documents in common, then by days in common; of equals the one
-/// that ends last.
-fn pair(stored: &[Participation], spans: &[Span]) -> BTreeMap<usize, usize> {
+/// Which stored participation each stretch is: of several the most alike, see [`Likeness`].
+fn pair(stored: &[Participation], spans: &[Span], today: NaiveDate) -> BTreeMap<usize, usize> {
     let mut candidates: Vec<_> = (0..spans.len())
         .flat_map(|span| (0..stored.len()).map(move |at| (span, at)))
-        .filter_map(|(span, at)| likeness(&stored[at], &spans[span]).map(|likeness| (likeness, span, at)))
+        .filter_map(|(span, at)| likeness(&stored[at], &spans[span], today).map(|likeness| (likeness, span, at)))
         .collect();
     candidates.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
     let (mut pairs, mut used) = (BTreeMap::new(), BTreeSet::new());
@@ -140,13 +142,41 @@ fn pair(stored: &[Participation], spans: &[Span]) -> BTreeMap<usize, usize> {
     pairs
 }
 
-/// How much a stretch is what a participation was; `None` where nothing speaks for it. Greater is more.
-fn likeness(stored: &Participation, span: &Span) -> Option<(usize, bool, bool, NaiveDate)> {
-    let common = span.documents.iter().filter(|id| stored.documents.contains(id)).count();
-    let overlap = stored.starts_on <= span.ends_on.unwrap_or(NaiveDate::MAX)
-        && span.starts_on <= stored.ends_on.unwrap_or(NaiveDate::MAX);
-    let speaks = common > 0 || overlap;
-    speaks.then(|| (common, stored.void_on.is_none(), overlap, stored.ends_on.unwrap_or(NaiveDate::MAX)))
+/// How much a stretch is what a participation was; greater is more, and what stands first counts first. What a flag says
+/// of today outweighs how many documents say it: an old document that is corrected must not take the flag along that a
+/// later one holds, and end it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Likeness {
+    /// Both are in force today.
+    in_force: bool,
+    /// The participation is not void.
+    stands: bool,
+    /// They have a document in common.
+    documents: bool,
+    /// The stretch's end. Of the parts of one that was split, the last one keeps the id: the others are over by then, and
+    /// perhaps before the cutover, where they get no flag.
+    ends: NaiveDate,
+    /// The participation's end.
+    ended: NaiveDate,
+}
+
+/// `None` where nothing speaks for it.
+fn likeness(stored: &Participation, span: &Span, today: NaiveDate) -> Option<Likeness> {
+    let documents = span.documents.iter().any(|id| stored.documents.contains(id));
+    let stands = stored.void_on.is_none();
+    let ended = stood_until(stored);
+    let ends = span.ends_on.unwrap_or(NaiveDate::MAX);
+    let overlap = stored.starts_on <= ended && stored.starts_on <= ends && span.starts_on <= ended;
+    let is_in = |start, end| phase(start, end, today) == Phase::Current;
+    let in_force = stands && is_in(stored.starts_on, stored.ends_on) && is_in(span.starts_on, span.ends_on);
+    (documents || overlap).then_some(Likeness { in_force, stands, documents, ends, ended })
+}
+
+/// The last day that a participation stood for. One that is void stands for nothing from that day on, whatever end its
+/// documents gave it: what comes later is not what it was, and its flag tells of a time that is over.
+fn stood_until(stored: &Participation) -> NaiveDate {
+    let end = stored.ends_on.unwrap_or(NaiveDate::MAX);
+    stored.void_on.map_or(end, |void| end.min(day_before(void)))
 }
 
 /// The id of a participation that is new: from its owner and first document, so that two workers find the same.

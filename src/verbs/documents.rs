@@ -4,6 +4,7 @@
 //! told by line and column. What goes in goes in document by document; an import that was interrupted is simply started
 //! again, since a document that is as before changes nothing.
 
+mod beside;
 mod sheet;
 
 use std::{path::Path, process::ExitCode};
@@ -13,12 +14,13 @@ use rollcall_proto::{
     id::{DistrictId, StudentId},
     message::Message,
 };
-use rollcall_store::document::{
-    Author, Document, DocumentFile, DocumentFilter, DocumentRefused, NewDocument, SaveMode,
-};
+use rollcall_store::document::{Author, Document, DocumentFilter, DocumentRefused, NewDocument, SaveMode};
 use serde_json::json;
 
-use self::sheet::{Bad, Row};
+use self::{
+    beside::Folder,
+    sheet::{Bad, Row},
+};
 use super::views;
 use crate::{cli::DocumentsVerb, config, context::Context, output::Listing};
 
@@ -40,17 +42,17 @@ pub(crate) async fn dispatch(context: &Context, verb: DocumentsVerb) -> anyhow::
 async fn import(context: &Context, district: &DistrictId, path: &Path) -> anyhow::Result<ExitCode> {
     context.store.district(district).await?;
     let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let (rows, mut bad) = sheet::read(&text, folder).with_context(|| format!("in {}", path.display()))?;
+    let folder = Folder::of(path).with_context(|| format!("looking for the folder of {}", path.display()))?;
+    let (rows, mut bad) = sheet::read(&text, folder.path()).with_context(|| format!("in {}", path.display()))?;
     for row in &rows {
-        if let Err(found) = check(context, district, row).await? {
+        if let Err(found) = check(context, district, &folder, row).await? {
             bad.push(found);
         }
     }
     if !bad.is_empty() {
         return refuse(context, bad);
     }
-    let done = take_in(context, district, rows).await?;
+    let done = take_in(context, district, &folder, rows).await?;
     eprintln!("{} documents: {} new, {} changed, {} as before", done.all, done.created, done.changed, done.same());
     Ok(ExitCode::SUCCESS)
 }
@@ -80,10 +82,11 @@ impl Done {
     }
 }
 
-async fn take_in(context: &Context, district: &DistrictId, rows: Vec<Row>) -> anyhow::Result<Done> {
+async fn take_in(context: &Context, district: &DistrictId, folder: &Folder, rows: Vec<Row>) -> anyhow::Result<Done> {
     let (actor, mut done, mut due) = (config::actor(), Done::default(), None);
     for row in rows {
-        let file = row.file.as_deref().map(load).transpose().map_err(|(_, problem)| {
+        let file = row.file.as_deref().map(|file| folder.load(file)).transpose().map_err(|refused| {
+            let problem = refused.problem;
             anyhow::anyhow!("line {}: {problem}; the file changed while it was taken in; import again", row.line)
         })?;
         let document = NewDocument { file, ..row.document };
@@ -115,10 +118,15 @@ async fn hurry(context: &Context, district: &DistrictId, student: StudentId) -> 
 }
 
 /// A row beside the store and its file.
-async fn check(context: &Context, district: &DistrictId, row: &Row) -> anyhow::Result<Result<(), Bad>> {
+async fn check(
+    context: &Context,
+    district: &DistrictId,
+    folder: &Folder,
+    row: &Row,
+) -> anyhow::Result<Result<(), Bad>> {
     let bad = |column, code, problem| Err(Bad { line: row.line, column, code, problem });
-    if let Some(Err((code, problem))) = row.file.as_deref().map(load) {
-        return Ok(bad("file", code, problem));
+    if let Some(Err(refused)) = row.file.as_deref().map(|file| folder.load(file)) {
+        return Ok(bad("file", refused.code, refused.problem));
     }
     Ok(match context.store.check_document(district, &row.document, SaveMode::Upsert).await? {
         Ok(()) => Ok(()),
@@ -134,13 +142,6 @@ const fn column_of(refused: DocumentRefused) -> &'static str {
         DocumentRefused::DatesReversed => "end",
         _ => "document_id",
     }
-}
-
-/// Reads and checks a file. The error is a reason code and words; the file's own name is the CSV's to tell.
-fn load(path: &Path) -> Result<DocumentFile, (&'static str, String)> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| ("file-unreadable", format!("the file cannot be read ({})", error.kind())))?;
-    DocumentFile::check(bytes).map_err(|refused| (refused.code(), refused.to_string()))
 }
 
 async fn list(context: &Context, district: &DistrictId, filter: DocumentFilter) -> anyhow::Result<ExitCode> {

@@ -97,7 +97,7 @@ impl Metrics {
 
 /// Makes series whose labels are known, at 0, so that a rate is known from the first event on.
 fn introduce() {
-    const LABELLED: [(&str, &str, &[&str]); 10] = [
+    const LABELLED: [(&str, &str, &[&str]); 11] = [
         (metric::SPANS, "outcome", &["exported", "failed", "dropped"]),
         (metric::PUBLISHED, "outcome", &["confirmed", "failed"]),
         (metric::PAGES, "outcome", &["decoded", "undecodable"]),
@@ -106,6 +106,7 @@ fn introduce() {
         (metric::STUDENTS_APPLIED, "outcome", &["applied", "parked", "superseded"]),
         (metric::RUNS_ENDED, "state", &["succeeded", "partial", "failed", "cancelled", "discarded"]),
         (metric::FLAGS, "outcome", &["pushed", "failed"]),
+        (metric::LTI_LOGINS, "outcome", &["begun", "turned-away"]),
         (metric::STORE_TRANSACTIONS, "outcome", &["committed", "rolled-back"]),
         (metric::STORE_ERRORS, "class", &["transient", "permanent"]),
     ];

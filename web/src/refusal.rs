@@ -56,6 +56,8 @@ pub enum Refusal {
     Access,
     /// The ticket has been used or has expired.
     Ticket,
+    /// Too many logins of the district are open.
+    Crowded,
     /// The store or the operating system failed.
     Unavailable,
 }
@@ -86,6 +88,7 @@ impl Refusal {
             Self::Student => "lti-student",
             Self::Access => "lti-access",
             Self::Ticket => "lti-ticket",
+            Self::Crowded => "lti-crowded",
             Self::Unavailable => "lti-unavailable",
         }
     }
@@ -94,6 +97,7 @@ impl Refusal {
         match self {
             Self::Student | Self::Access => StatusCode::FORBIDDEN,
             Self::Ticket => StatusCode::GONE,
+            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -106,7 +110,7 @@ impl Refusal {
         tracing::warn!(district, reason = self.code(), correlation, "a launch was refused");
         let page = match self {
             Self::Student | Self::Access => pages::no_access(&correlation, frame_ancestors),
-            Self::Unavailable => pages::unavailable(&correlation, frame_ancestors),
+            Self::Unavailable | Self::Crowded => pages::unavailable(&correlation, frame_ancestors),
             _ => pages::refused(&correlation, frame_ancestors),
         };
         (self.status(), page).into_response()

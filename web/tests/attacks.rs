@@ -30,6 +30,12 @@ impl House {
         self.browser.login(&self.site, &self.district, &self.platform, STUDENT).await
     }
 
+    /// Hop 1 alone.
+    async fn begin(&mut self) -> Page {
+        let url = self.site.config.login_url(&self.district);
+        self.browser.post(url, &self.platform.click(STUDENT, PROGRAM)).await
+    }
+
     async fn launch(&mut self, form: &Form) -> Page {
         self.browser.post(self.site.config.launch_url(&self.district), form).await
     }
@@ -369,17 +375,54 @@ async fn key_sets_on_private_addresses_are_not_asked_for() {
         assert!(keys.key(&url.parse().unwrap(), "platform-key-1").await.is_none(), "{url}");
     }
     assert_eq!(house.platform.key_set_fetches(), 0);
+    // Nor by a name that resolves to one: nobody comes, where somebody does who may.
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+    let url = format!("https://localhost:{}/jwks", door.local_addr().unwrap().port()).parse().unwrap();
+    assert!(keys.key(&url, "platform-key-1").await.is_none());
+    assert!(door.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    let door = tokio::net::TcpListener::from_std(door).unwrap();
+    let allowed = PlatformKeys::new(true, std::sync::Arc::new(house.site.clock.clone())).unwrap();
+    let asked = tokio::spawn(async move { allowed.key(&url, "platform-key-1").await.is_none() });
+    door.accept().await.unwrap();
+    assert!(asked.await.unwrap(), "it is no key set either");
 }
 
 #[tokio::test]
 async fn huge_tokens_and_deep_json() {
     let mut house = House::new().await;
     house.refuses(Attack::Deep).await;
-    house.platform.set_attack(Attack::Huge);
+    // A token of more than 64 KiB in a form of less than 80, and one of less.
+    house.refuses(Attack::Padded(52_000)).await;
+    house.platform.set_attack(Attack::Padded(100_000));
     let form = house.login().await;
     let page = house.launch(&form).await;
     assert_eq!(page.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(house.site.views(&house.district).await.is_empty());
+    house.platform.set_attack(Attack::Padded(46_000));
+    let form = house.login().await;
+    assert_eq!(house.launch(&form).await.status, StatusCode::OK);
+}
+
+/// Whoever knows an issuer can begin a login.
+#[tokio::test]
+async fn logins_in_masses_are_turned_away() {
+    let mut house = House::new().await;
+    let form = house.login().await;
+    house.site.repeat_logins(&house.district, 4_999).await;
+    let page = house.begin().await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(page.text.contains("Please try again in a few minutes."), "{}", page.text);
+    // Another district has its own.
+    let alamo = house.site.district("alamo").await;
+    let other = house.site.platform(&alamo).await;
+    house.browser.login(&house.site, &alamo, &other, STUDENT).await;
+    // Whoever is under way goes on, and makes room for one.
+    assert_eq!(house.launch(&form).await.status, StatusCode::OK);
+    assert_eq!(house.begin().await.status, StatusCode::FOUND);
+    assert_eq!(house.begin().await.status, StatusCode::TOO_MANY_REQUESTS);
+    // Ten minutes later they are over.
+    house.site.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(house.begin().await.status, StatusCode::FOUND);
 }
 
 #[tokio::test]

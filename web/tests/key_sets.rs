@@ -9,6 +9,10 @@ use chrono::TimeDelta;
 use rollcall_proto::clock::ManualClock;
 use rollcall_web::lti::platform_keys::PlatformKeys;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use url::Url;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
@@ -95,6 +99,20 @@ async fn the_last_good_set_goes_on_for_a_day_and_no_longer() {
     assert!(house.has("a").await, "it is back");
 }
 
+/// Also within the half minute in which it is not asked again.
+#[tokio::test]
+async fn a_day_is_a_day_however_lately_it_was_asked_in_vain() {
+    let house = House::new().await;
+    house.answers(good(&["a"])).await;
+    assert!(house.has("a").await);
+    house.answers(ResponseTemplate::new(500)).await;
+    house.clock.advance(TimeDelta::hours(24) - TimeDelta::seconds(10));
+    assert!(house.has("a").await);
+    house.clock.advance(TimeDelta::seconds(20));
+    assert!(!house.has("a").await);
+    assert_eq!(house.fetches().await, 1, "asked in vain twenty seconds ago");
+}
+
 #[tokio::test]
 async fn a_new_set_takes_the_place_of_the_old_one_whole() {
     let house = House::new().await;
@@ -123,4 +141,41 @@ async fn a_set_that_moved_or_is_too_large_is_none() {
     house.answers(good(&["a"])).await;
     house.clock.advance(TimeDelta::seconds(31));
     assert!(house.has("a").await);
+}
+
+#[tokio::test]
+async fn a_set_of_too_many_keys_is_none() {
+    let house = House::new().await;
+    let names: Vec<String> = (0..51).map(|number| format!("key-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    house.answers(good(&names)).await;
+    assert!(!house.has("key-0").await);
+    house.answers(good(&names[..50])).await;
+    house.clock.advance(TimeDelta::seconds(31));
+    assert!(house.has("key-0").await && house.has("key-49").await);
+}
+
+/// A byte now and then keeps no connection for ever: five seconds are all there are.
+#[tokio::test]
+async fn a_set_that_comes_byte_by_byte_is_given_up() {
+    let house = House::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap()).parse().unwrap();
+    let drips = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        // An answer before the question would be none.
+        assert!(socket.read(&mut [0; 4_096]).await.unwrap() > 0);
+        let body = set(&["a"]).to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 40);
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut pace = tokio::time::interval(Duration::from_millis(250));
+        for _ in 0..40 {
+            pace.tick().await;
+            if socket.write_all(b" ").await.is_err() {
+                return;
+            }
+        }
+    });
+    assert!(house.keys.key(&url, "a").await.is_none(), "ten seconds for a whole set");
+    drips.await.unwrap();
 }

@@ -264,14 +264,52 @@ fn an_extended_role_makes_no_staff_of_families() {
         also("E3", &["ext:emergencyContact"]),
         also("E4", &["student", "ext:athlete"]),
         also("E5", &["parent", "ext:volunteer"]),
+        // By 1.1 the server's own words have no prefix.
+        also("E6", &["emergencyContact"]),
+        also("E7", &["studentAide"]),
+        also("E8", &["ParentVolunteer"]),
+        also("E9", &["guardian", "volunteer"]),
+        also("F1", &["student", "aide"]),
+        also("F2", &["proctor", "student"]),
+        also("F3", &["student", "athlete"]),
+        also("F4", &[""]),
         also("T1", &["ext:districtAdmin"]),
         also("T2", &["teacher", "parent", "ext:coach"]),
         also("T3", &["EXT:nurse"]),
+        also("T4", &["nurse"]),
+        also("T5", &["parent", "Aide"]),
+        also("T6", &["administrator"]),
+        also("T7", &["guardian", "siteAdministrator"]),
     ]);
     campus.staff_scope = StaffScope::Active;
     let staff = campus.plan().staff;
     let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
-    assert_eq!(ids, ["T1", "T2", "T3"]);
+    assert_eq!(ids, ["T1", "T2", "T3", "T4", "T5", "T6", "T7"]);
+}
+
+/// What a student helps with lets see nobody's plans, over a summer neither.
+#[test]
+fn no_student_is_staff() {
+    let also = |id: &str, word: &str, begin: &str, end: Option<&str>| {
+        let mut row = user(id, word, &json!({}));
+        row["roles"].as_array_mut().unwrap().push(role("student", (SCHOOL, false, begin, end)));
+        row
+    };
+    let mut campus = Campus::of(vec![
+        student("A", "2025-08-13", None),
+        also("E1", "teacher", "2025-08-13", None),
+        also("E2", "aide", "2024-08-14", Some("2025-06-01")),
+        also("E3", "proctor", "2026-08-13", None),
+        also("E4", "aide", "soon", Some("some day")),
+        also("E5", "nurse", "2024-08-14", Some("2024-11-04")),
+        also("T1", "aide", "2010-08-01", Some("2024-11-03")),
+        also("T2", "nurse", "2010-08-01", Some("2024-11-03")),
+    ]);
+    let ids = |campus: &mut Campus| campus.plan().staff.into_iter().map(|member| member.id).collect::<Vec<_>>();
+    campus.staff_scope = StaffScope::Active;
+    assert_eq!(ids(&mut campus), ["T1", "T2"]);
+    campus.staff_scope = StaffScope::Teachers;
+    assert_eq!(ids(&mut campus), Vec::<String>::new());
 }
 
 /// Beside an `ext:` role, what somebody was long ago or is to be makes no family; what a summer lies behind does.

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
+use rollcall_store::flag::PushedFlag;
+
 use super::*;
+use crate::desired::{ProgramRules, Standing, StudentFacts, Wish, wish};
 
 fn day(number: i64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 1, 1).unwrap() + chrono::TimeDelta::days(number)
@@ -148,10 +151,72 @@ fn a_filled_gap_keeps_the_one_that_ends_last() {
 fn a_split_one_gives_its_id_to_one_part_only() {
     let mut house = House::new();
     house.see(&[document("a", 0, Some(9)), document("b", 10, Some(19))], 5);
+    let first = house.stored[0].id;
     house.see(&[document("a", 0, Some(5)), document("b", 10, Some(19))], 6);
     let live = house.live();
-    assert_eq!(live.len(), 2);
+    assert_eq!((live.len(), live[1].id), (2, first), "to the one that ends last");
     assert_ne!(live[0].id, live[1].id);
+}
+
+/// Of the parts of one that was split, the one that is in force is the one that was; with none in force, the last.
+#[test]
+fn a_split_one_is_the_part_that_is_in_force() {
+    type Days = (i64, Option<i64>);
+    // One part, the other, and today; which of the two is what the whole was.
+    let table: [(Days, Days, i64, usize); 8] = [
+        ((0, Some(5)), (10, Some(19)), 12, 1),
+        ((0, Some(5)), (10, None), 12, 1),
+        ((0, Some(5)), (10, Some(19)), 10, 1),
+        ((0, Some(5)), (10, Some(19)), 19, 1),
+        ((0, Some(5)), (10, Some(19)), 5, 0),
+        ((0, Some(5)), (10, None), 3, 0),
+        ((0, Some(5)), (10, Some(19)), 7, 1),
+        ((0, Some(5)), (10, Some(19)), 30, 1),
+    ];
+    for (first, second, today, expected) in table {
+        // However many documents say the one, and whatever their ids.
+        for names in [["a", "b", "c"], ["c", "b", "a"]] {
+            let mut house = House::new();
+            let second = document(names[2], second.0, second.1);
+            house.see(&[document(names[0], 0, Some(8)), document(names[1], 4, Some(9)), second.clone()], today);
+            let (count, id) = (house.live().len(), house.live()[0].id);
+            assert_eq!(count, 1);
+            house.see(&[document(names[0], 0, first.1), document(names[1], 4, first.1), second.clone()], today);
+            let ids: Vec<Uuid> = house.live().iter().map(|one| one.id).collect();
+            let [part, other] = [expected, 1 - expected].map(|at| ids[at]);
+            assert!(part == id && other != id, "{first:?} {:?} on {today}: {ids:?}", second.ends_on);
+        }
+    }
+}
+
+/// Today both are in force, so that it is the same whichever documents say it.
+#[test]
+fn the_one_in_force_stays_itself_when_documents_change_places() {
+    let mut house = House::new();
+    house.see(&[document("a", 0, Some(9)), document("b", 20, None)], 5);
+    let ids: Vec<Uuid> = house.live().iter().map(|one| one.id).collect();
+    house.see(&[document("b", 0, Some(9)), document("a", 20, None)], 6);
+    assert_eq!(house.live().iter().map(|one| one.id).collect::<Vec<_>>(), ids);
+}
+
+/// What is void stands for the days before, not for an end that its documents never came to.
+#[test]
+fn a_void_one_is_nothing_of_a_later_time() {
+    for (starts, same) in [(3, true), (6, true), (7, false), (8, false), (400, false)] {
+        let mut house = House::new();
+        house.see(&[document("a", 0, None)], 5);
+        let id = house.stored[0].id;
+        house.see(&[], 7);
+        house.see(&[document("b", starts, None)], 9);
+        let live = house.live();
+        assert_eq!((live.len(), live[0].id == id), (1, same), "from {starts}");
+    }
+    // Its own document is its own, whenever.
+    let mut house = House::new();
+    house.see(&[document("a", 0, None)], 5);
+    house.see(&[], 7);
+    house.see(&[document("a", 400, None)], 9);
+    assert_eq!(house.stored.len(), 1);
 }
 
 /// The part that is new begins with the document that the id was made from.
@@ -165,6 +230,69 @@ fn the_id_of_one_that_was_split_is_not_made_again() {
     let live = house.live();
     assert_eq!((live.len(), live[1].id), (2, id), "most of its documents are the second part's");
     assert_ne!(live[0].id, id);
+}
+
+/// What the SIS shows of a house, pushed day by day.
+struct Flags {
+    cutover: NaiveDate,
+    pushed: BTreeMap<Uuid, PushedFlag>,
+}
+
+impl Flags {
+    fn since(cutover: i64) -> Self {
+        Self { cutover: day(cutover), pushed: BTreeMap::new() }
+    }
+
+    /// Pushes what is wished on a day from the cutover on.
+    fn push(&mut self, house: &House, today: i64, attending: bool) {
+        let live = Standing::Live { program_sis_id: "P".to_owned() };
+        let standing = if day(today) < self.cutover { Standing::NotYet } else { live };
+        let rules = ProgramRules { cutover: self.cutover, standing };
+        let facts = StudentFacts { attending, sis_id: Some("S".to_owned()) };
+        for one in &house.stored {
+            if let Wish::Shown(flag) = wish(one, &rules, Some(&facts), self.pushed.get(&one.id)) {
+                self.pushed.insert(one.id, flag);
+            }
+        }
+    }
+
+    /// The days that flags show, by start.
+    fn days(&self) -> Vec<(NaiveDate, Option<NaiveDate>)> {
+        let mut days: Vec<_> = self.pushed.values().map(|flag| (flag.starts_on, flag.ends_on)).collect();
+        days.sort();
+        days
+    }
+}
+
+/// A completed document of the year before is corrected after the cutover: the flag is this year's, whether the student
+/// is still here or not.
+#[test]
+fn a_corrected_old_document_leaves_the_flag_alone() {
+    let old = |ends| document("a", 0, Some(ends));
+    let now = document("c", 304, Some(545));
+    for (attending, cutover) in [(true, 304), (false, 304), (true, 310), (false, 310)] {
+        let (mut house, mut flags) = (House::new(), Flags::since(cutover));
+        house.see(&[old(303), now.clone()], 320);
+        flags.push(&house, 320, true);
+        let shown = vec![(day(cutover), Some(day(545)))];
+        assert_eq!(flags.days(), shown);
+        house.see(&[old(287), now.clone()], 330);
+        flags.push(&house, 330, attending);
+        assert_eq!(flags.days(), shown, "attending: {attending}");
+    }
+}
+
+/// The flag of a time that is over may have been reported to the state.
+#[test]
+fn the_flag_of_a_withdrawn_document_is_not_moved_to_another_year() {
+    let (mut house, mut flags) = (House::new(), Flags::since(0));
+    house.see(&[document("a", 0, None)], 1);
+    flags.push(&house, 1, true);
+    house.see(&[], 150);
+    flags.push(&house, 150, true);
+    house.see(&[document("b", 540, None)], 500);
+    flags.push(&house, 500, true);
+    assert_eq!(flags.days(), [(day(0), Some(day(149))), (day(540), None)]);
 }
 
 fn any_documents() -> impl Strategy<Value = Vec<CompletedDocument>> {
@@ -214,6 +342,64 @@ proptest! {
             prop_assert!(ids.is_subset(&now), "none is dropped");
             prop_assert_eq!(now.len(), house.stored.len());
             prop_assert_eq!(house.see(documents, today as i64), 0, "the same again changes nothing");
+        }
+    }
+    #[test]
+    fn what_is_in_force_stays_itself(days in proptest::collection::vec((any_documents(), 0_i64..20), 1..8)) {
+        let (mut house, mut today) = (House::new(), 0);
+        for (documents, later) in days {
+            today += later;
+            let before = house.stored.clone();
+            house.see(&documents, today);
+            let in_force = |one: &&Participation| phase(one.starts_on, one.ends_on, day(today)) == Phase::Current;
+            let stands = |one: &&Participation| one.void_on.is_none();
+            let was = before.iter().filter(stands).find(in_force);
+            if let (Some(was), Some(is)) = (was, house.live().into_iter().find(in_force)) {
+                prop_assert_eq!(was.id, is.id);
+            }
+            // What is new and says a document of one that went on elsewhere is over before that one is.
+            let end = |one: &Participation| one.ends_on.unwrap_or(NaiveDate::MAX);
+            let news = house.live().into_iter().filter(|new| before.iter().all(|old| old.id != new.id));
+            for new in news {
+                let shared = before.iter().filter(stands).filter(|old| old.documents.iter().any(|id| new.documents.contains(id)));
+                for went in shared.filter_map(|old| house.live().into_iter().find(|one| one.id == old.id)) {
+                    prop_assert!(in_force(&went) || end(new) < end(went), "{:?} went on as {:?}", new, went);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn flags_show_what_is_in_force_through_every_correction(
+        days in proptest::collection::vec((any_documents(), 0_i64..20, any::<bool>()), 1..8),
+        cutover in 0_i64..40,
+    ) {
+        let (mut house, mut flags, mut today) = (House::new(), Flags::since(cutover), 0);
+        for (documents, later, attending) in days {
+            today += later;
+            let in_force = |starts, ends| phase(starts, ends, day(today)) == Phase::Current;
+            let was_shown = house.live().into_iter().find(|one| in_force(one.starts_on, one.ends_on));
+            let was_shown = was_shown.is_some_and(|one| flags.pushed.contains_key(&one.id));
+            let before = flags.pushed.clone();
+            let voided: Vec<Uuid> = house.stored.iter().filter(|one| one.void_on.is_some()).map(|one| one.id).collect();
+            house.see(&documents, today);
+            flags.push(&house, today, attending);
+            let current = house.live().into_iter().find(|one| in_force(one.starts_on, one.ends_on));
+            if let Some(current) = current.filter(|_| today >= cutover && (attending || was_shown)) {
+                let flag = &flags.pushed[&current.id];
+                prop_assert!(in_force(flag.starts_on, flag.ends_on), "ended while it is in force: {:?}", flag);
+            }
+            // No two that stand say the same day. Of one that was corrected to before the cutover a day is left.
+            let reaches = |one: &&Participation| one.ends_on.is_none_or(|end| end >= day(cutover));
+            let standing: Vec<_> = house.live().into_iter().filter(reaches).collect();
+            let shown: Vec<_> = standing.iter().filter_map(|one| flags.pushed.get(&one.id)).collect();
+            for pair in shown.windows(2) {
+                prop_assert!(pair[0].ends_on.is_some_and(|end| end < pair[1].starts_on), "{:?}", pair);
+            }
+            // The flag of a void one stays where it is, until documents say its days again.
+            for id in voided.into_iter().filter(|id| house.live().iter().all(|one| one.id != *id)) {
+                prop_assert_eq!(flags.pushed.get(&id), before.get(&id));
+            }
         }
     }
 }

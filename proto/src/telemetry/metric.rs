@@ -78,6 +78,7 @@ metrics! {
     STUDENTS_APPLIED = "rollcall_students_applied_total", Counter, "Students' changes settled, by outcome.";
     RUNS_ENDED = "rollcall_runs_ended_total", Counter, "Runs that this process saw end, by state.";
     FLAGS = "rollcall_flags_total", Counter, "Flags pushed to Campus, by outcome.";
+    LTI_LOGINS = "rollcall_lti_logins_total", Counter, "Logins that platforms began, by outcome.";
     SIS_DURATION = "rollcall_sis_request_duration_seconds", Duration, "One HTTP exchange with a SIS.";
     SIS_IN_FLIGHT = "rollcall_sis_requests_in_flight", Gauge, "HTTP exchanges under way.";
     SIS_BYTES = "rollcall_sis_response_bytes_total", Counter, "Bytes of bodies received, unpacked.";

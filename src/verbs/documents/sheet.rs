@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -106,6 +106,9 @@ fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path) -> Result
     if end.is_none() && !cell(6).is_empty() {
         wrong(6, "date-unreadable", "a date is written YYYY-MM-DD, or left empty");
     }
+    if !is_below(Path::new(cell(7))) {
+        wrong(7, "file-elsewhere", "a file is named relative to the CSV, and lies in its folder or below");
+    }
     let file = (!cell(7).is_empty()).then(|| folder.join(cell(7)));
     match (id, start) {
         (Ok(id), Some(starts_on)) if bad.is_empty() => {
@@ -124,6 +127,11 @@ fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path) -> Result
         }
         _ => Err(bad),
     }
+}
+
+/// Whether a path, joined to a folder, does not lead out of it; where links on the way lead is not looked at.
+fn is_below(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn date(text: &str) -> Option<NaiveDate> {
@@ -165,6 +173,11 @@ mod tests {
         );
         let twice = "d1,7,P,K,draft,2026-08-15,,\nd2,7,P,K,draft,2026-08-15,,\nd1,8,P,K,draft,2026-08-15,,\n";
         assert_eq!(codes(twice), [(4, "document_id", "document-twice")]);
+        for file in ["/etc/hostname", "../elsewhere/o.html", "a/../../o.html", "a/../o.html", "..", "/"] {
+            let row = format!("d1,7,P,K,draft,2026-08-15,,{file}\n");
+            assert_eq!(codes(&row), [(2, "file", "file-elsewhere")], "{file}");
+        }
+        assert_eq!(codes("d1,7,P,K,draft,2026-08-15,,./a/..b.html\n"), []);
         assert_eq!(codes("d1,7,P\nd2,7,P,K,draft,2026-08-15,,\n"), [(2, "-", "row-unreadable")]);
     }
 

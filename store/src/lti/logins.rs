@@ -16,17 +16,27 @@ type Result<T> = std::result::Result<T, StoreError>;
 const REMEMBERED: TimeDelta = TimeDelta::hours(2);
 
 impl Store {
-    /// Notes a login.
-    pub async fn begin_login(&self, district: &DistrictId, login: &NewLogin, now: DateTime<Utc>) -> Result<()> {
+    /// Notes a login, where fewer than `most` of the district are open. False: so many are. Nobody has to be anybody to
+    /// begin one, and each holds what the platform sent. Those that begin at the same moment do not see each other.
+    pub async fn begin_login(
+        &self,
+        district: &DistrictId,
+        login: &NewLogin,
+        most: u32,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         let operation = "note an LTI login";
         let request = serde_json::to_string(&login.request).map_err(|error| json_unreadable("LTI login", &error))?;
         let mut tx = self.begin(district, operation).await?;
         let sql = "INSERT INTO lti_login (district, state_digest, registration, nonce, browser_digest, request, \
-                   created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                   created_at, expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE (SELECT count(*) FROM lti_login \
+                   WHERE district = $1 AND expires_at > $7 AND used_at IS NULL) < $9";
         let (state, browser): (Vec<u8>, Vec<u8>) = (login.state.into(), login.browser.into());
-        let values = args![district, state, login.registration, &login.nonce, browser, request, now, login.expires_at];
-        tx.execute(operation, sql, values).await?;
-        tx.commit(operation).await
+        let (registration, nonce, most) = (login.registration, &login.nonce, i64::from(most));
+        let values = args![district, state, registration, nonce, browser, request, now, login.expires_at, most];
+        let begun = tx.execute(operation, sql, values).await? == 1;
+        tx.commit(operation).await?;
+        Ok(begun)
     }
 
     /// The login of a state that is neither used nor expired.
@@ -40,11 +50,11 @@ impl Store {
         row.as_ref().map(login).transpose()
     }
 
-    /// Uses a login up. False: somebody else has, or it has expired.
+    /// Uses a login up: from here on nothing but its state is remembered. False: somebody else has, or it has expired.
     pub async fn use_login(&self, district: &DistrictId, state: Digest, now: DateTime<Utc>) -> Result<bool> {
         let operation = "use an LTI login";
         let mut tx = self.begin(district, operation).await?;
-        let sql = "UPDATE lti_login SET used_at = $3 \
+        let sql = "UPDATE lti_login SET used_at = $3, request = '' \
                    WHERE district = $1 AND state_digest = $2 AND used_at IS NULL AND expires_at > $3";
         let used = tx.execute(operation, sql, args![district, Vec::from(state), now]).await? == 1;
         tx.commit(operation).await?;
@@ -67,10 +77,13 @@ impl Store {
         row.map(|row| Ok(Ticket { registration: row.get(0)?, document_id: row.get(1)? })).transpose()
     }
 
-    /// Forgets logins, tickets, keys and tokens whose time is over. Returns how many.
+    /// Forgets logins, tickets, keys and tokens whose time is over. Returns how many. What a platform sent with a login that
+    /// has expired is forgotten before the login itself.
     pub async fn sweep_web(&self, district: &DistrictId, now: DateTime<Utc>) -> Result<u64> {
         let operation = "forget what has expired on the HTTP side";
         let mut tx = self.begin(district, operation).await?;
+        let sql = "UPDATE lti_login SET request = '' WHERE district = $1 AND expires_at <= $2 AND request <> ''";
+        tx.execute(operation, sql, args![district, now]).await?;
         let mut swept = 0;
         for (sql, before) in [
             ("DELETE FROM lti_login WHERE district = $1 AND expires_at < $2", now - REMEMBERED),

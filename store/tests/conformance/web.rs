@@ -17,7 +17,11 @@ use zeroize::Zeroizing;
 use crate::{
     common::{Fixture, later, new_key, now, ring},
     people,
+    roster_support::{change, count},
 };
+
+/// More than any of these tests begins.
+const MOST: u32 = 100;
 
 crate::on_both_engines! {
     a_registration_reads_back_and_keeps_its_id,
@@ -26,6 +30,8 @@ crate::on_both_engines! {
     a_deployment_is_of_one_district,
     a_login_is_good_once_and_for_a_while,
     many_at_once_use_a_login_once,
+    so_many_logins_are_open_and_no_more,
+    what_a_platform_sent_is_kept_while_a_login_is_open,
     a_ticket_is_good_once_and_its_view_is_logged_with_it,
     tenants_do_not_see_each_other,
     keys_lie_sealed_and_take_turns,
@@ -164,7 +170,7 @@ async fn registrations_of_before_are_of_the_source_that_is_clear(f: Fixture) {
 async fn a_login_is_good_once_and_for_a_while(f: Fixture) {
     let district = f.district("a").await;
     let new = login(Uuid::now_v7(), "s1");
-    f.store.begin_login(&district, &new, now()).await.unwrap();
+    assert!(f.store.begin_login(&district, &new, MOST, now()).await.unwrap());
     let found = f.store.login(&district, new.state, later(9)).await.unwrap().unwrap();
     assert_eq!((found.request, found.nonce, found.browser), (new.request.clone(), "n".to_owned(), new.browser));
     assert!(f.store.login(&district, new.state, later(10)).await.unwrap().is_none());
@@ -177,7 +183,7 @@ async fn a_login_is_good_once_and_for_a_while(f: Fixture) {
 async fn many_at_once_use_a_login_once(f: Fixture) {
     let district = f.district("a").await;
     let new = login(Uuid::now_v7(), "s1");
-    f.store.begin_login(&district, &new, now()).await.unwrap();
+    assert!(f.store.begin_login(&district, &new, MOST, now()).await.unwrap());
     let tries = (0..8).map(|_| {
         let (store, district, state) = (f.store.clone(), district.clone(), new.state);
         tokio::spawn(async move { store.use_login(&district, state, later(1)).await.unwrap() })
@@ -187,6 +193,44 @@ async fn many_at_once_use_a_login_once(f: Fixture) {
         used += usize::from(one.await.unwrap());
     }
     assert_eq!(used, 1);
+}
+
+async fn so_many_logins_are_open_and_no_more(f: Fixture) {
+    let (a, b) = (f.district("a").await, f.district("b").await);
+    let begins = async |district: &DistrictId, state: &str, minutes: i64| {
+        let new = NewLogin { expires_at: later(minutes + 10), ..login(Uuid::now_v7(), state) };
+        f.store.begin_login(district, &new, 3, later(minutes)).await.unwrap()
+    };
+    for (state, minutes) in [("s1", 0), ("s2", 1), ("s3", 2)] {
+        assert!(begins(&a, state, minutes).await, "{state}");
+    }
+    assert!(!begins(&a, "s4", 3).await);
+    assert!(f.store.login(&a, Digest::of("s4"), later(3)).await.unwrap().is_none(), "it is not noted");
+    assert!(begins(&b, "s4", 3).await, "another district's are its own");
+    assert!(f.store.use_login(&a, Digest::of("s2"), later(4)).await.unwrap());
+    assert!(begins(&a, "s5", 4).await, "one came back");
+    assert!(!begins(&a, "s6", 9).await);
+    assert!(begins(&a, "s7", 10).await, "the first is over");
+    assert!(!begins(&a, "s8", 10).await);
+}
+
+async fn what_a_platform_sent_is_kept_while_a_login_is_open(f: Fixture) {
+    let district = f.district("a").await;
+    for state in ["s1", "s2", "s3"] {
+        let minutes = if state == "s3" { 5 } else { 0 };
+        let new = NewLogin { expires_at: later(minutes + 10), ..login(Uuid::now_v7(), state) };
+        assert!(f.store.begin_login(&district, &new, MOST, later(minutes)).await.unwrap());
+    }
+    let kept = || count(&f, &district, "(SELECT * FROM lti_login WHERE request <> '') AS kept");
+    assert_eq!(kept().await, 3);
+    assert!(f.store.use_login(&district, Digest::of("s1"), later(6)).await.unwrap());
+    assert_eq!(kept().await, 2, "used");
+    f.store.sweep_web(&district, later(9)).await.unwrap();
+    assert_eq!(kept().await, 2);
+    f.store.sweep_web(&district, later(10)).await.unwrap();
+    assert_eq!(kept().await, 1, "expired");
+    assert!(f.store.login(&district, Digest::of("s3"), later(10)).await.unwrap().is_some());
+    assert_eq!(count(&f, &district, "lti_login").await, 3, "the states are remembered");
 }
 
 async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
@@ -232,7 +276,7 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
 async fn tenants_do_not_see_each_other(f: Fixture) {
     let (a, b) = (f.district("a").await, f.district("b").await);
     let new = login(Uuid::now_v7(), "s1");
-    f.store.begin_login(&a, &new, now()).await.unwrap();
+    assert!(f.store.begin_login(&a, &new, MOST, now()).await.unwrap());
     f.store.register_platform(&registration(&a, "c1"), "test").await.unwrap().unwrap();
     f.store.add_integration(&a, &integration("i1")).await.unwrap();
     f.store.add_token(&a, &held_by("i1"), Digest::of("t"), later(10)).await.unwrap();
@@ -316,7 +360,7 @@ async fn integrations_come_and_go_with_their_tokens(f: Fixture) {
 
 async fn what_has_expired_is_swept_away(f: Fixture) {
     let district = f.district("a").await;
-    f.store.begin_login(&district, &login(Uuid::now_v7(), "s1"), now()).await.unwrap();
+    assert!(f.store.begin_login(&district, &login(Uuid::now_v7(), "s1"), MOST, now()).await.unwrap());
     f.store.add_integration(&district, &integration("i1")).await.unwrap();
     f.store.add_token(&district, &held_by("i1"), Digest::of("t"), later(15)).await.unwrap();
     f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();

@@ -7,6 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::TimeDelta;
+use rollcall_proto::telemetry::metric;
 use rollcall_store::lti::{Digest, LoginRequest, NewLogin, Registration};
 use url::Url;
 
@@ -15,6 +16,9 @@ use crate::{WebConfig, fields::Fields, random, refusal::Refusal, server::App};
 
 /// How long a person may take over signing in at the platform.
 const LOGIN_GOOD_FOR: TimeDelta = TimeDelta::minutes(10);
+/// Most logins of a district that are open: begun, and neither come back nor over. Anybody can begin one by naming an issuer,
+/// and each is kept with its hints; a launch comes back within seconds.
+const MOST_OPEN: u32 = 5_000;
 /// Most bytes of an opaque hint; one platform sends tokens of more than 500.
 const HINT_LIMIT: usize = 8 << 10;
 /// Most bytes of a link.
@@ -71,7 +75,12 @@ async fn send_on(app: &App, site: &Site, fields: &[u8]) -> Result<Response, Refu
         request: request.clone(),
         expires_at: now + LOGIN_GOOD_FOR,
     };
-    app.store.begin_login(site.id(), &login, now).await?;
+    let begun = app.store.begin_login(site.id(), &login, MOST_OPEN, now).await?;
+    let outcome = if begun { "begun" } else { "turned-away" };
+    metrics::counter!(metric::LTI_LOGINS, "outcome" => outcome).increment(1);
+    if !begun {
+        return Err(Refusal::Crowded);
+    }
     let location = authentication_request(&app.config, registration, &request, &state, &nonce);
     let cookie = format!("{}={browser}; Max-Age={}; {ATTRIBUTES}", cookie_name(&app.config, &state), 600);
     Ok((StatusCode::FOUND, [(header::LOCATION, location.to_string()), (header::SET_COOKIE, cookie)]).into_response())

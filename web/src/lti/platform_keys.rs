@@ -83,6 +83,13 @@ struct CachedSet {
     tried_at: Option<DateTime<Utc>>,
 }
 
+impl CachedSet {
+    /// A key of the set, while that is believed: whether the platform was asked again, or lately in vain, its age counts.
+    fn key(&self, kid: &str, now: DateTime<Utc>) -> Option<PlatformKey> {
+        self.keys.get(kid).filter(|key| now - key.fetched_at <= GOOD_AT_MOST).cloned()
+    }
+}
+
 impl PlatformKeys {
     /// An empty cache.
     pub fn new(allow_private_addresses: bool, clock: SharedClock) -> Result<Self, FetchError> {
@@ -107,17 +114,18 @@ impl PlatformKeys {
         if !set.keys.contains_key(kid) {
             self.refresh(&mut set, url, now).await;
         }
-        set.keys.get(kid).cloned()
+        set.key(kid, now)
     }
 
     /// The key of the same id, if fetching once more gives another set than `used` came from.
     pub async fn newer_key(&self, url: &Url, kid: &str, used: &PlatformKey) -> Option<PlatformKey> {
         let set = self.set(url);
         let mut set = set.lock().await;
+        let now = self.clock.now();
         if set.fetched_at == Some(used.fetched_at) {
-            self.refresh(&mut set, url, self.clock.now()).await;
+            self.refresh(&mut set, url, now).await;
         }
-        set.keys.get(kid).filter(|key| key.fetched_at != used.fetched_at).cloned()
+        set.key(kid, now).filter(|key| key.fetched_at != used.fetched_at)
     }
 
     fn set(&self, url: &Url) -> Arc<Mutex<CachedSet>> {
@@ -138,9 +146,6 @@ impl PlatformKeys {
             Err(error) => {
                 let host = url.host_str().unwrap_or("-");
                 tracing::warn!(host, error = &error as &dyn std::error::Error, "a platform's key set was not got");
-                if set.fetched_at.is_some_and(|fetched| now - fetched > GOOD_AT_MOST) {
-                    set.keys.clear();
-                }
             }
         }
     }

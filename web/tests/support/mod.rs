@@ -261,6 +261,19 @@ impl Site {
         pool.close().await;
     }
 
+    /// The district's one login stands there so many times more.
+    pub async fn repeat_logins(&self, district: &DistrictId, times: u32) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let sql = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $2) \
+             INSERT INTO lti_login (district, state_digest, registration, nonce, browser_digest, request, created_at, \
+             expires_at) SELECT district, randomblob(32), registration, nonce, browser_digest, request, created_at, \
+             expires_at FROM lti_login, n WHERE district = $1";
+        let query = sqlx::query(sql).bind(district.as_str()).bind(times);
+        assert_eq!(query.execute(&pool).await.unwrap().rows_affected(), u64::from(times));
+        pool.close().await;
+    }
+
     /// A completed document of the student.
     pub async fn document(&self, district: &DistrictId, id: &str, file: Option<&[u8]>) {
         self.document_with(district, id, file, |_| {}).await;

@@ -55,14 +55,16 @@ pub(super) fn nameless(id: &str) -> PersonView<'_> {
 
 /// The role by which a user is somebody's guardian.
 pub(super) fn is_guardian(row: Row<'_>) -> Option<&str> {
-    let known = |role: &roles::Role<'_>| GUARDIANS.iter().any(|guardian| role.is(guardian));
-    roles::of(row).find(known).map(|role| role.word).filter(|_| is_live(row, U::Status))
+    roles::of(row).find(is_a_guardians).map(|role| role.word).filter(|_| is_live(row, U::Status))
 }
 
 /// A member of staff, if the user is one on `today` that `scope` wants: by roles in force, since they let see.
 pub(super) fn staff(row: Row<'_>, scope: StaffScope, today: NaiveDate) -> Option<Staff> {
-    let of_family = roles::of(row).any(|role| is_of_family(&role) && role.may_still_tell(today));
-    let own: Vec<roles::Role<'_>> = roles_of_staff(row, of_family).filter(|role| role.is_in_force(today)).collect();
+    let family = Family {
+        student: roles::of(row).any(|role| role.is("student") && !role.is_long_over(today)),
+        guardian: roles::of(row).any(|role| is_a_guardians(&role) && role.may_still_tell(today)),
+    };
+    let own: Vec<roles::Role<'_>> = roles_of_staff(row, family).filter(|role| role.is_in_force(today)).collect();
     let teacher = own.iter().any(|role| role.is("teacher"));
     let wanted = match scope {
         StaffScope::None => false,
@@ -96,24 +98,55 @@ pub(super) fn is_staff(row: Row<'_>, scope: StaffScope) -> bool {
         StaffScope::Active => true,
         StaffScope::Teachers => role.is("teacher"),
     };
-    let of_family = roles::of(row).any(|role| is_of_family(&role) && role.is_open());
-    roles_of_staff(row, of_family).any(|role| wanted(&role)) && is_live(row, U::Status)
+    let family = Family {
+        student: roles::of(row).any(|role| role.is("student") && role.is_open()),
+        guardian: roles::of(row).any(|role| is_a_guardians(&role) && role.is_open()),
+    };
+    roles_of_staff(row, family).any(|role| wanted(&role)) && is_live(row, U::Status)
 }
 
-/// What no role of staff has in it, an `ext:` one included: `ext:emergencyContact`, `ext:studentAide`.
+/// Roles of staff by the standard, 1.1 and 1.2 (wire/oneroster-campus.md 1.3 and 1.7). Any other word is the server's own, with
+/// `ext:` before it or, by 1.1, without.
+const OF_STAFF: [&str; 9] = [
+    "teacher",
+    "aide",
+    "proctor",
+    "counselor",
+    "principal",
+    "administrator",
+    "siteAdministrator",
+    "districtAdministrator",
+    "systemAdministrator",
+];
+
+/// What no role of staff has in it, one of the server's own included: `ext:emergencyContact`, `studentAide`.
 const OF_FAMILIES: [&str; 5] = ["student", "guardian", "parent", "relative", "contact"];
 
-/// Any role but a student's or a guardian's: Campus words them as it likes. An `ext:` role makes nobody staff who is a student or a
-/// guardian as well (`of_family`), for it may say what kind of one.
-fn roles_of_staff(row: Row<'_>, of_family: bool) -> impl Iterator<Item = roles::Role<'_>> {
-    roles::of(row).filter(|role| !is_of_family(role)).filter(move |role| match role.extension() {
-        Some(word) => !of_family && !OF_FAMILIES.iter().any(|part| word.to_ascii_lowercase().contains(part)),
-        None => true,
+/// What a user is beside any role of staff.
+#[derive(Debug, Clone, Copy)]
+struct Family {
+    /// A student: no staff by whatever role, for what a student helps with is no reason to see plans.
+    student: bool,
+    /// Somebody's guardian: no staff by a role of the server's own, for it may say what kind of one.
+    guardian: bool,
+}
+
+/// Any role but a student's or a guardian's: Campus words them as it likes.
+fn roles_of_staff(row: Row<'_>, family: Family) -> impl Iterator<Item = roles::Role<'_>> {
+    roles::of(row).filter(move |role| {
+        let by_the_standard = OF_STAFF.iter().any(|known| role.is(known));
+        !family.student && (by_the_standard || (!family.guardian && is_own_word_of_staff(role.word)))
     })
 }
 
-fn is_of_family(role: &roles::Role<'_>) -> bool {
-    role.is("student") || GUARDIANS.iter().any(|guardian| role.is(guardian))
+/// Whether a word that is not the standard's may be a role of staff.
+fn is_own_word_of_staff(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    !OF_FAMILIES.iter().any(|part| word.contains(part))
+}
+
+fn is_a_guardians(role: &roles::Role<'_>) -> bool {
+    GUARDIANS.iter().any(|guardian| role.is(guardian))
 }
 
 /// A gender code of OneRoster's sex: what Qmlativ's codes are, where there is one.

@@ -33,12 +33,6 @@ pub(super) struct Role<'a> {
 }
 
 impl Role<'_> {
-    /// What stands behind `ext:`, where the role is the server's own.
-    pub(super) fn extension(&self) -> Option<&str> {
-        let (head, word) = self.word.split_at_checked(4)?;
-        head.eq_ignore_ascii_case("ext:").then_some(word)
-    }
-
     pub(super) fn is(&self, role: &str) -> bool {
         self.word.eq_ignore_ascii_case(role)
     }
@@ -58,18 +52,22 @@ impl Role<'_> {
         begun && lasts
     }
 
-    /// Whether the role says on `today` what its holder is, however the dates are read: it has begun, and has not ended, or less than
-    /// a year ago. Over a summer a student's last role has ended and the next has not begun. By a date that is none, it may.
+    /// Whether the role says on `today` what its holder is, however the dates are read: it has begun, and is not long over.
     pub(super) fn may_still_tell(&self, today: NaiveDate) -> bool {
         let begun = match date(self.begin) {
             DateFact::On(begin) => begin <= today,
             DateFact::Absent | DateFact::Unreadable => true,
         };
-        let tells = match date(self.end) {
-            DateFact::On(end) => today.signed_duration_since(end).num_days() < A_YEAR,
-            DateFact::Absent | DateFact::Unreadable => true,
-        };
-        begun && tells
+        begun && !self.is_long_over(today)
+    }
+
+    /// Ended a year ago, or before. Over a summer a student's last role has ended, and the next has not begun or is not
+    /// listed yet. By a date that is none, it goes on.
+    pub(super) fn is_long_over(&self, today: NaiveDate) -> bool {
+        match date(self.end) {
+            DateFact::On(end) => today.signed_duration_since(end).num_days() >= A_YEAR,
+            DateFact::Absent | DateFact::Unreadable => false,
+        }
     }
 
     /// Has no end, as far as anybody can read.

@@ -62,8 +62,8 @@ pub enum Attack {
     Script,
     /// An error instead of a token, with script in its description.
     ErrorWithScript,
-    /// More than a hundred kilobytes.
-    Huge,
+    /// A claim of so many bytes more; a third more of the token.
+    Padded(usize),
     /// Nested a thousand deep.
     Deep,
     /// A variable that the platform did not fill in.

@@ -126,7 +126,7 @@ fn spoil(claims: &mut Value, attack: &Attack) {
             set(claim!("resource_link"), json!({ "id": "flag-1", "title": SCRIPT }));
             set(claim!("custom"), json!({ "student_sourced_id": SCRIPT, "program": SCRIPT }));
         }
-        Attack::Huge => set("padding", json!("x".repeat(100_000))),
+        Attack::Padded(bytes) => set("padding", json!("x".repeat(*bytes))),
         Attack::UnfilledVariable => set(claim!("custom"), json!({ "student_sourced_id": "$Person.sourcedId" })),
         Attack::OtherStudent(student) => {
             set(claim!("custom"), json!({ "student_sourced_id": student, "program": "Special Education" }));
