@@ -26,7 +26,7 @@ pub mod fingerprint;
 pub mod fragment;
 pub mod hold;
 pub mod load;
-mod missing;
+pub mod missing;
 pub mod overlay;
 mod parallel;
 pub mod plan;

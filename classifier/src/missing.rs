@@ -114,7 +114,8 @@ pub fn keep(missing: &[Missing], record: &mut Student, stored: &Student) -> Vec<
 
 /// As [`keep`], of a member of staff.
 pub fn keep_of_staff(missing: &[Missing], person: &mut Person, stored: &Person) -> Vec<Missing> {
-    let kept = missing.iter().filter(|own| person.name_id == stored.name_id && keep_person(**own, missing, person, stored));
+    let kept =
+        missing.iter().filter(|own| person.name_id == stored.name_id && keep_person(**own, missing, person, stored));
     kept.copied().collect()
 }
 
@@ -132,7 +133,9 @@ fn keep_one(own: Missing, all: &[Missing], record: &mut Student, stored: &Studen
             let was = enrollment(id, stored).and_then(|was| was.school.as_ref());
             fill(&mut record.school, was)
         }
-        Part::EntryCode(id) => of_enrollment(id, record, stored, |is, was| fill(&mut is.entry_code, was.entry_code.as_ref())),
+        Part::EntryCode(id) => {
+            of_enrollment(id, record, stored, |is, was| fill(&mut is.entry_code, was.entry_code.as_ref()))
+        }
         Part::WithdrawalCode(id) => {
             of_enrollment(id, record, stored, |is, was| fill(&mut is.withdrawal_code, was.withdrawal_code.as_ref()))
         }

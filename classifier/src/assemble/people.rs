@@ -105,12 +105,7 @@ fn address<'a>(source: &'a Source, link: Row<'a>, missing: &mut Vec<Missing>) ->
 }
 
 /// Of the address with this `link`.
-fn lines<'a>(
-    source: &'a Source,
-    row: &Cells<'a>,
-    link: i64,
-    missing: &mut Vec<Missing>,
-) -> [Option<Cow<'a, str>>; 7] {
+fn lines<'a>(source: &'a Source, row: &Cells<'a>, link: i64, missing: &mut Vec<Missing>) -> [Option<Cow<'a, str>>; 7] {
     let part = |lines| Part::Lines(link, lines);
     let zip = follow(source, Kind::Zip, row.cell(column::Address::ZipId).number(), part(PLACE), missing);
     let state_of = |zip: Row<'a>| follow(source, Kind::State, zip.number(column::Zip::StateId), part(STATE), missing);

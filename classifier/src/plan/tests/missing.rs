@@ -14,15 +14,24 @@ fn whole() -> Sis {
     let mut sis = Sis::with_students(3);
     for id in 1..=3 {
         sis.row(NAME, id * 2)["GenderCode"] = json!("F");
-        sis.add("Demographics/NameEmail", json!({"NameEmailID": id, "NameID": id * 2, "Rank": 1, "EmailTypeID": 1, "EmailAddress": "a@example.org"}));
-        sis.add(LINK, json!({"NameAddressID": id, "NameID": id * 2, "AddressID": id, "IsPhysical": true, "IsMailing": true}));
+        sis.add(
+            "Demographics/NameEmail",
+            json!({"NameEmailID": id, "NameID": id * 2, "Rank": 1, "EmailTypeID": 1, "EmailAddress": "a@example.org"}),
+        );
+        sis.add(
+            LINK,
+            json!({"NameAddressID": id, "NameID": id * 2, "AddressID": id, "IsPhysical": true, "IsMailing": true}),
+        );
         sis.add(
             ADDRESS,
             json!({"AddressID": id, "StreetNumber": id.to_string(), "StreetID": 1, "ZipID": 1, "CountyID": 1}),
         );
         sis.row(SPELL, id)["SchoolID"] = json!(90);
     }
-    sis.add("Demographics/EmergencyContact", json!({"EmergencyContactID": 1, "NameID": 2, "NameIDEmergencyContact": 5, "RelationshipID": 1}));
+    sis.add(
+        "Demographics/EmergencyContact",
+        json!({"EmergencyContactID": 1, "NameID": 2, "NameIDEmergencyContact": 5, "RelationshipID": 1}),
+    );
     sis.add("Demographics/EmailType", json!({"EmailTypeID": 1, "Description": "Home"}));
     sis.add("Demographics/Street", json!({"StreetID": 1, "Name": "Elm"}));
     sis.add(ZIP, json!({"ZipID": 1, "ZipCode": "78701", "City": "Austin", "StateID": 1, "CountryCode": "US"}));

@@ -168,7 +168,8 @@ fn a_run_fails_where_no_row_carries_what_statuses_rest_on() {
         let mut poorer = whole.clone();
         take(&mut poorer, SPELL, field);
         let Verdict::Fail(reason) = roster.plan(granting(&whole, &poorer)).verdict else { panic!("{field}") };
-        assert!(reason.starts_with("field-untold: ") && reason.contains(&format!("{SPELL}.{field}")), "{reason}");
+        assert!(reason.starts_with("field-untold: ") && reason.contains(&format!(" {SPELL}.{field};")), "{reason}");
+        assert!(reason.contains("nothing was changed") && reason.contains("rollcall district test"), "{reason}");
     }
     // Where the other date is told, it is read instead, as where this one is not granted.
     let mut both = whole.clone();
@@ -225,7 +226,11 @@ fn an_accepted_withdrawal_date_is_not_read_where_the_other_one_is_told() {
     // With the other one gone too, or not granted any more, there is none to go by.
     let mut neither = one.clone();
     take(&mut neither, SPELL, "WithdrawalDate");
-    for granted in [&whole, &{ let mut end = whole.clone(); take(&mut end, SPELL, "WithdrawalDate"); end }] {
+    for granted in [&whole, &{
+        let mut end = whole.clone();
+        take(&mut end, SPELL, "WithdrawalDate");
+        end
+    }] {
         let Verdict::Fail(reason) = roster.plan(granting(granted, &neither)).verdict else { panic!() };
         assert!(reason.starts_with("field-untold: "), "{reason}");
     }
