@@ -20,7 +20,7 @@ use serde_json::json;
 
 use self::sheet::{Bad, Row};
 use super::views;
-use crate::{cli::DocumentsVerb, config, context::Context, output::Listing};
+use crate::{cli::DocumentsVerb, config, context::Context, district_file::unreadable, output::Listing};
 
 /// Bad rows shown at most.
 const MOST_SHOWN: usize = 200;
@@ -39,7 +39,7 @@ pub(crate) async fn dispatch(context: &Context, verb: DocumentsVerb) -> anyhow::
 
 async fn import(context: &Context, district: &DistrictId, path: &Path) -> anyhow::Result<ExitCode> {
     context.store.district(district).await?;
-    let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = std::fs::read(path).with_context(|| unreadable(path, "docs/DOCUMENTS.md says what stands in it"))?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let (rows, mut bad) = sheet::read(&text, folder).with_context(|| format!("in {}", path.display()))?;
     for row in &rows {
