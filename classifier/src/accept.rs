@@ -104,8 +104,8 @@ pub async fn accept(
 /// A run that failed for want of a field names it.
 fn not_empty(run: &Run, given: &str, empty: BTreeSet<Empty>) -> NotEmpty {
     let reason = run.reason.as_deref().unwrap_or_default();
-    let named = |reason: &str| reason.split([' ', ',', ';']).any(|word| word == given);
-    if untold::is_field(given) && reason.strip_prefix(UNTOLD).is_some_and(named) {
+    let is_named = |reason: &str| reason.split([' ', ',', ';']).any(|word| word == given);
+    if untold::is_field(given) && reason.strip_prefix(UNTOLD).is_some_and(is_named) {
         return NotEmpty::RestedOn(given.to_owned());
     }
     let names: BTreeSet<String> = empty.into_iter().map(|empty| empty.name).collect();

@@ -316,12 +316,12 @@ fn not_discarded(id: RunId, state: RunState) -> String {
 }
 
 /// Why a run is not cancelled, and what to type instead.
-fn not_cancelled(id: RunId, state: RunState, stage: Stage) -> String {
+fn not_cancelled(id: RunId, state: RunState, at: Stage) -> String {
     if state.is_end() {
         return ended(id, state, "nothing of it is left to cancel");
     }
     format!(
-        "run {id} is {} at stage {stage:?}: only a run that has not released its plan can be cancelled. It goes on to its end; \
+        "run {id} is {} at stage {at:?}: only a run that has not released its plan can be cancelled. It goes on to its end; \
          `rollcall runs show {id}` says how far it is, and `rollcall runs plan {id}` what it changes",
         state.as_str()
     )

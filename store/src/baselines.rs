@@ -121,6 +121,7 @@ mod tests {
     /// Of a field no rows are counted: what the baseline grants, and neither misses nor accepts as empty, was told.
     #[test]
     fn an_accepted_field_lasts_until_a_row_carries_it() {
+        type Change = fn(&mut Baseline);
         const FIELD: &str = "Demographics/Name.BirthDate";
         let (name, field) = FIELD.split_once('.').unwrap_or_default();
         let told = || Baseline {
@@ -129,7 +130,7 @@ mod tests {
             ..Baseline::default()
         };
         // What makes the field not told → whether the acceptance lasts.
-        let cases: [(fn(&mut Baseline), bool); 6] = [
+        let cases: [(Change, bool); 6] = [
             (|_| {}, false),
             (|baseline| baseline.accepted_empty = set(&[FIELD]), true),
             // A person accepted it while the run that missed it was planned.

@@ -435,7 +435,7 @@ fn year(number: Option<i64>) -> Option<i32> {
 /// The row of the deciding enrollment's year and entity; without one, that of the default entity. With whose it is.
 fn entity_year(rows: &Source, student: i64, place: Option<EntityYear>) -> Option<(EntityYear, Row<'_>)> {
     use column::StudentEntityYear as Y;
-    let mut best: Option<((bool, bool, i64, i64), (EntityYear, Row<'_>))> = None;
+    let mut best: Option<(_, (EntityYear, Row<'_>))> = None;
     people::each_once(rows, Kind::StudentEntityYear, student, |row| {
         let cells = row.read();
         let at = (cells.cell(Y::SchoolYearId).number(), cells.cell(Y::EntityId).number());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{super::*, codes};
+use super::codes;
 use crate::testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events};
 
 const LINK: &str = "Demographics/NameAddress";
