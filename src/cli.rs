@@ -81,9 +81,11 @@ pub(crate) enum Format {
     Json,
     /// With a header line; a district or a student as rows of key and value.
     Csv,
-    /// A page that needs nothing beside itself; `runs trace` only.
+    /// A page that needs nothing beside itself; `runs trace` only, whose help names it.
+    #[value(hide = true)]
     Html,
-    /// A picture that needs nothing beside itself; `runs trace` only.
+    /// A picture that needs nothing beside itself; as `Html`.
+    #[value(hide = true)]
     Svg,
 }
 

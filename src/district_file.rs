@@ -28,8 +28,15 @@ pub(crate) struct DistrictFile {
 
 /// Reads and checks a file.
 pub(crate) fn read(path: &Path, allow_private_addresses: bool) -> anyhow::Result<DistrictFile> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| unreadable(path, "docs/DISTRICT.md has every key of a district file"))?;
     parse(&text, path, allow_private_addresses).with_context(|| format!("in {}", path.display()))
+}
+
+/// What is to be said of a file that cannot be read, with where to learn what it is.
+pub(crate) fn unreadable(path: &Path, learn: &str) -> String {
+    let mend = if path.exists() { "it has to be a file that this user may read" } else { "check the path" };
+    format!("reading {} ({mend}; {learn})", path.display())
 }
 
 /// Reads and checks a file's text. `path`: where it stands, for the files that it names and for who may read it.
@@ -386,6 +393,16 @@ max_removed_percent = 5
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), text)?;
         read(file.path(), false)
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_with_what_to_look_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |path: &Path| format!("{:#}", read(path, false).err().unwrap());
+        let absent = told(&folder.path().join("absent.toml"));
+        assert!(absent.contains("absent.toml (check the path; docs/DISTRICT.md"), "{absent}");
+        let is_folder = told(folder.path());
+        assert!(is_folder.contains("has to be a file"), "{is_folder}");
     }
 
     fn error(text: &str) -> String {

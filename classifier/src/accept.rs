@@ -51,14 +51,23 @@ impl Empty {
     }
 }
 
-/// A resource that the run did not find empty.
+/// Why an emptiness is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{resource} was not empty on that run: {}", listed(.empty))]
-pub struct NotEmpty {
-    /// As a person gave it.
-    pub resource: String,
-    /// Those that were.
-    pub empty: Vec<String>,
+pub enum NotEmpty {
+    /// A resource that the run did not find empty.
+    #[error("{resource} was not empty on that run: {}", listed(.empty))]
+    HeldRows {
+        /// As a person gave it.
+        resource: String,
+        /// Those that were.
+        empty: Vec<String>,
+    },
+    /// A field without which the run could not be planned.
+    #[error(
+        "{0} was on no row of that run, and is not to be accepted as empty: statuses rest on it. See what the SIS answers for it; \
+         `rollcall district test` says what is granted"
+    )]
+    RestedOn(String),
 }
 
 fn listed(empty: &[String]) -> String {
@@ -75,8 +84,7 @@ pub async fn accept(
     let empty = empty_listings(context, run).await?;
     let unknown = resources.iter().find(|given| !empty.iter().any(|empty| empty.is_meant(given)));
     if let Some(resource) = unknown {
-        let names: BTreeSet<String> = empty.into_iter().map(|empty| empty.name).collect();
-        return Ok(Err(NotEmpty { resource: resource.clone(), empty: names.into_iter().collect() }));
+        return Ok(Err(not_empty(run, resource, empty)));
     }
     for Empty { connection, name, .. } in
         empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given)))
@@ -91,6 +99,17 @@ pub async fn accept(
         Ok(made) => Accepted::PlannedAgain(Box::new(made)),
         Err(refusal) => Accepted::Next(refusal),
     }))
+}
+
+/// A run that failed for want of a field names it.
+fn not_empty(run: &Run, given: &str, empty: BTreeSet<Empty>) -> NotEmpty {
+    let reason = run.reason.as_deref().unwrap_or_default();
+    let is_named = |reason: &str| reason.split([' ', ',', ';']).any(|word| word == given);
+    if untold::is_field(given) && reason.strip_prefix(UNTOLD).is_some_and(is_named) {
+        return NotEmpty::RestedOn(given.to_owned());
+    }
+    let names: BTreeSet<String> = empty.into_iter().map(|empty| empty.name).collect();
+    NotEmpty::HeldRows { resource: given.to_owned(), empty: names.into_iter().collect() }
 }
 
 /// Listings of the run without a row, each once a connection.
@@ -284,10 +303,32 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_statuses_rest_on_is_not_told_to_have_been_there() {
+        let mut run = testing::run();
+        let (start, end) = ("Enrollment/EntryWithdrawal.StartDate", "Enrollment/EntryWithdrawal.EndDate");
+        run.reason = Some(format!("{UNTOLD}: no row carries them: connection 0: {start}, {end}; see what it answers"));
+        let refused = |run: &Run, field: &str| not_empty(run, field, BTreeSet::new());
+        for field in [start, end] {
+            let refusal = refused(&run, field);
+            assert_eq!(refusal, NotEmpty::RestedOn(field.to_owned()));
+            let told = refusal.to_string();
+            assert!(told.contains("statuses rest on it") && told.contains("rollcall district test"), "{told}");
+        }
+        let held = |refusal| matches!(refusal, NotEmpty::HeldRows { .. });
+        assert!(held(refused(&run, "Enrollment/EntryWithdrawal.EntryCodeID")) && held(refused(&run, NAME)));
+        run.reason = Some(format!("listing-empty: {start}"));
+        assert!(held(refused(&run, start)));
+    }
+
+    #[test]
     fn what_was_not_empty_is_told_with_what_was() {
         let told = |empty: &[&str]| {
-            let empty = empty.iter().map(|name| (*name).to_owned()).collect();
-            NotEmpty { resource: NAME.to_owned(), empty }.to_string()
+            let named = |name: &&str| Empty {
+                connection: ConnectionNo(0),
+                name: (*name).to_owned(),
+                resource: (*name).to_owned(),
+            };
+            not_empty(&testing::run(), NAME, empty.iter().map(named).collect()).to_string()
         };
         assert_eq!(told(&[]), "Demographics/Name was not empty on that run: no listing was");
         assert_eq!(

@@ -295,8 +295,10 @@ fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Basel
     }
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
     let still_empty = |name: &String| {
-        let untold = judged.accepted_untold.contains(name);
-        untold || (!untold::is_field(name) && judged.rows.get(name).copied().unwrap_or_default() == 0)
+        if untold::is_field(name) {
+            return !tells_field(name, judged, discovery);
+        }
+        judged.rows.get(name).copied().unwrap_or_default() == 0
     };
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
     let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
@@ -315,8 +317,8 @@ fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Basel
     }
 }
 
-/// Of a pull that is not complete: what listings held that were whole by themselves, and what was granted of them. All else stays
-/// as it was.
+/// Of a pull that is not complete: what listings held that were whole by themselves, and what was granted of them, or carried by no
+/// row any more. All else stays as it was.
 fn of_torn(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Baseline {
     let mut next = last.cloned().unwrap_or_else(Baseline::of_none_complete);
     next.never_complete = !last.is_some_and(Baseline::is_of_complete);
@@ -331,12 +333,31 @@ fn of_torn(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>
     }
     for (resource, fields) in &discovery.granted {
         // Of a listing without a row nothing is stored that could be lost.
-        if !judged.torn.contains(resource) || judged.rows.get(resource).is_some_and(|rows| *rows > 0) {
+        if !judged.torn.contains(resource) || holds_rows(resource, judged) {
             let granted = next.granted.entry(resource.clone()).or_default();
             granted.extend(fields.iter().filter(|field| !granted.contains(field)).cloned().collect::<Vec<_>>());
         }
+        if let (true, Some(lost)) = (holds_rows(resource, judged), next.lost.get_mut(resource)) {
+            lost.retain(|field| !fields.contains(field));
+        }
     }
+    for (resource, fields) in &judged.untold {
+        next.lost.entry(resource.clone()).or_default().extend(fields.iter().cloned());
+    }
+    next.lost.retain(|_, fields| !fields.is_empty());
+    next.accepted_empty.retain(|name| !untold::is_field(name) || !tells_field(name, judged, discovery));
     next
+}
+
+fn holds_rows(resource: &str, judged: &Completeness) -> bool {
+    judged.rows.get(resource).is_some_and(|rows| *rows > 0)
+}
+
+/// Whether some row of the pull carried a field, by its name.
+fn tells_field(name: &str, judged: &Completeness, discovery: &Discovery) -> bool {
+    let Some((resource, field)) = name.split_once('.') else { return false };
+    let granted = discovery.granted.get(resource).is_some_and(|fields| fields.iter().any(|own| own == field));
+    granted && holds_rows(resource, judged) && !judged.accepted_untold.contains(name)
 }
 
 fn is_torn(name: &str, judged: &Completeness) -> bool {

@@ -34,6 +34,7 @@ use crate::{
     },
     batch::Batcher,
     fingerprint::{Fingerprinter, of_missing},
+    missing::{self, KeptRows, Missing},
     overlay::{Kept, Lacking, Unknown},
     view::StudentView,
 };
@@ -129,6 +130,8 @@ pub struct Differences {
     pub repeated: Vec<String>,
     /// Who kept stored values because their whole pages lack any: for each connection.
     pub kept: Vec<Kept>,
+    /// Rows that keys lead to and that no page held, where stored values stayed because of it.
+    pub missing_rows: KeptRows,
 }
 
 /// Reason code of a candidate that the second look did not confirm.
@@ -256,8 +259,10 @@ impl Queue {
 /// An event that waits for the stored record of its student, or for its turn.
 struct Waiting {
     event: StudentEvent,
-    /// Number of the connection and fingerprint stored, where something is unknown.
+    /// Number of the connection and fingerprint stored, where something is unknown or missing.
     overlay: Option<(usize, Fingerprint)>,
+    /// Keys of theirs that lead to no row.
+    missing: Vec<Missing>,
 }
 
 struct Walk<'w, 'a> {
@@ -335,7 +340,7 @@ impl Walk<'_, '_> {
             Newcomer::Skipped(reason, detail) => self.skip(self.id_of(student), reason, detail),
             Newcomer::Added(event) => {
                 self.count(Change::Added, 1);
-                return self.put(Waiting { event, overlay: None });
+                return self.put(Waiting { event, overlay: None, missing: Vec::new() });
             }
         }
         Ok(())
@@ -368,8 +373,10 @@ impl Walk<'_, '_> {
         let change = change_of(stored.status, decided.status);
         self.count(change, 1);
         let event = event(&self.view, self.rekeyed, fingerprint, decided, (change, Some(stored.status)));
-        let overlay = (!self.sides[number].unknown.is_empty()).then_some((number, stored.fingerprint));
-        self.put(Waiting { event, overlay })
+        let missing = std::mem::take(&mut self.view.missing);
+        let is_whole = self.sides[number].unknown.is_empty() && missing.is_empty();
+        let overlay = (!is_whole).then_some((number, stored.fingerprint));
+        self.put(Waiting { event, overlay, missing })
     }
 
     /// Whether a student who would leave may: before the second look he becomes a candidate, after it only its own
@@ -406,7 +413,7 @@ impl Walk<'_, '_> {
             }
         }
         self.found.counts.removed += 1;
-        self.put(Waiting { event: missing_event(stored), overlay: None })
+        self.put(Waiting { event: missing_event(stored), overlay: None, missing: Vec::new() })
     }
 
     const fn count(&mut self, change: Change, by: i64) {
@@ -441,12 +448,13 @@ impl Walk<'_, '_> {
         let waiting = std::mem::take(&mut self.waiting);
         let stored = if self.overlays == 0 { Vec::new() } else { self.stored_records(&waiting)? };
         self.overlays = 0;
-        for Waiting { mut event, overlay } in waiting {
+        for Waiting { mut event, overlay, missing } in waiting {
             if let Some((number, fingerprint)) = overlay
                 && let Ok(at) = stored.binary_search_by(|record| record.id.cmp(&event.student_id))
                 && let Some(record) = event.record.as_mut()
             {
                 self.sides[number].fill(record, &stored[at], &mut self.found.kept[number]);
+                self.found.missing_rows.add(&missing::keep(&missing, record, &stored[at]));
                 event.fingerprint = self.fingerprinter.of(&StudentView::of_record(record), event.to);
                 if event.fingerprint == fingerprint {
                     self.count(event.change, -1);

@@ -26,6 +26,7 @@ pub mod fingerprint;
 pub mod fragment;
 pub mod hold;
 pub mod load;
+pub mod missing;
 pub mod overlay;
 mod parallel;
 pub mod plan;

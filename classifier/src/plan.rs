@@ -232,7 +232,9 @@ fn essential_untold(facts: &PlanFacts, untold: &[Untold]) -> Option<String> {
     };
     let fatal: Vec<String> = facts.pulls.iter().zip(untold).filter_map(of_pull).collect();
     let why = "statuses rest on fields that are granted and that no row carries any more";
-    (!fatal.is_empty()).then(|| format!("{}: {why}: {}", completeness::UNTOLD, fatal.join("; ")))
+    let mend = "nothing was changed, and the first run to which the SIS tells them goes on as ever. See what it answers for them \
+                (`rollcall district test` says what is granted), and ask its vendor; that they are empty cannot be accepted";
+    (!fatal.is_empty()).then(|| format!("{}: {why}: {}; {mend}", completeness::UNTOLD, fatal.join("; ")))
 }
 
 /// A listing of OneRoster holds several kinds of people: each is judged.

@@ -319,7 +319,8 @@ impl Roster {
             self.students.insert(event.student_id, (stored, event.record.map(|record| *record).or(before)));
         }
         if let [(_, baseline)] = plan.baselines.as_slice() {
-            self.baseline = Some(baseline.clone());
+            let accepted = self.baseline.take().unwrap_or_default().accepted_empty;
+            self.baseline = Some(baseline.accepting(accepted));
         }
     }
 

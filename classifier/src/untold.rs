@@ -25,14 +25,20 @@ use crate::{fragment::Kind, load::Source};
 pub struct Untold {
     /// Fields that were told on some complete pull before.
     pub lost: BTreeMap<String, BTreeSet<String>>,
-    /// Fields that never were.
+    /// Fields that never were, and withdrawal dates that a person accepted as empty: of two such dates the other one is read, and
+    /// that it is missing is never to be read as "not withdrawn".
     pub never: BTreeMap<String, BTreeSet<String>>,
     /// Names of fields that a person accepted as empty, and that still are.
     pub accepted: BTreeSet<String>,
+    /// Some withdrawal date was told on a complete pull before.
+    pub dates_before: bool,
 }
 
 /// Enrollments.
 const SPELLS: &str = Kind::EntryWithdrawal.resource();
+
+/// The two columns that a withdrawal date may come from, the usual one first.
+const DATES: [&str; 2] = ["EndDate", "WithdrawalDate"];
 
 /// Fields that a status rests on, as for grants; withdrawal dates are judged apart, since there are two.
 const ESSENTIAL: [(&str, &[&str]); 3] = [
@@ -62,7 +68,8 @@ pub fn was_granted(last: &Baseline, name: &str) -> bool {
 impl Untold {
     /// From what is granted, the rows that came in, and what was told before.
     pub fn of(discovery: &Discovery, source: &Source, last: Option<&Baseline>) -> Self {
-        let mut untold = Self::default();
+        let dates_before = last.is_some_and(|last| DATES.iter().any(|field| was_told(last, SPELLS, field)));
+        let mut untold = Self { dates_before, ..Self::default() };
         for kind in Kind::ALL {
             let resource = kind.resource();
             // An empty listing is judged as such.
@@ -76,30 +83,35 @@ impl Untold {
 
     fn note(&mut self, resource: &str, field: &str, last: Option<&Baseline>) {
         let name = field_name(resource, field);
-        if last.is_some_and(|last| last.accepted_empty.contains(&name)) {
+        let accepted = last.is_some_and(|last| last.accepted_empty.contains(&name));
+        if accepted {
             self.accepted.insert(name);
-            return;
+            if other_date(resource, field).is_none() {
+                return;
+            }
         }
-        let known = last.is_some_and(|last| was_told(last, resource, field));
+        let known = !accepted && last.is_some_and(|last| was_told(last, resource, field));
         let fields = if known { &mut self.lost } else { &mut self.never };
         fields.entry(resource.to_owned()).or_default().insert(field.to_owned());
     }
 
     /// Fields that statuses rest on and that were told before. A withdrawal date of which the other one is told is none: that one
-    /// is read instead, unless the district names the one to read.
+    /// is read instead, unless the district names the one to read. Where neither is, it does not matter which of them was: nobody
+    /// would have withdrawn.
     pub fn fatal(&self, connection: &Connection, discovery: &Discovery) -> Vec<String> {
         let essential =
             ESSENTIAL.iter().flat_map(|(resource, fields)| fields.iter().map(move |field| (*resource, *field)));
         let lost = essential.filter(|(resource, field)| has(&self.lost, resource, field));
         let mut fatal: Vec<String> = lost.map(|(resource, field)| field_name(resource, field)).collect();
         let named = connection.withdrawal_date_field.as_deref();
-        let dates = named.map_or(vec!["EndDate", "WithdrawalDate"], |field| vec![field]);
+        let dates = named.map_or(DATES.to_vec(), |field| vec![field]);
         let granted =
             |field: &&str| discovery.granted.get(SPELLS).is_some_and(|fields| fields.iter().any(|own| own == field));
         let dates: Vec<&str> = dates.into_iter().filter(granted).collect();
         let told = |field: &&str| !has(&self.lost, SPELLS, field) && !has(&self.never, SPELLS, field);
         if !dates.iter().any(told) {
-            let lost = dates.into_iter().find(|field| has(&self.lost, SPELLS, field));
+            let lost = dates.iter().find(|field| has(&self.lost, SPELLS, field));
+            let lost = lost.or_else(|| dates.first().filter(|_| self.dates_before));
             fatal.extend(lost.map(|field| field_name(SPELLS, field)));
         }
         fatal
@@ -114,6 +126,13 @@ impl Untold {
             discovery.refused.entry(resource.clone()).or_default().extend(fields.iter().cloned());
         }
     }
+}
+
+/// The other one of the two withdrawal dates, of one of them.
+pub fn other_date(resource: &str, field: &str) -> Option<&'static str> {
+    let [end, withdrawal] = DATES;
+    let other = [(end, withdrawal), (withdrawal, end)].into_iter().find(|(own, _)| resource == SPELLS && *own == field);
+    other.map(|(_, other)| other)
 }
 
 fn has(fields: &BTreeMap<String, BTreeSet<String>>, resource: &str, field: &str) -> bool {
@@ -222,7 +241,7 @@ mod tests {
             let set = |fields: &[&str]| {
                 BTreeMap::from([(SPELL.to_owned(), fields.iter().map(|field| (*field).to_owned()).collect())])
             };
-            let untold = Untold { lost: set(lost), never: set(never), accepted: BTreeSet::new() };
+            let untold = Untold { lost: set(lost), never: set(never), ..Untold::default() };
             let expected: Vec<String> = expected.iter().map(|field| field_name(SPELL, field)).collect();
             assert_eq!(untold.fatal(&connection, &discovery), expected, "case {number}");
         }

@@ -14,6 +14,8 @@ use rollcall_proto::{
     roster::{Address, Contact, ContactKind, Email, Enrollment, Person, Phone, Student},
 };
 
+use crate::missing::Missing;
+
 /// An id of the SIS: numbers before texts, each in its own order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Id<'a> {
@@ -187,6 +189,8 @@ pub struct StudentView<'a> {
     pub emails: Vec<EmailView<'a>>,
     /// Of all persons.
     pub addresses: Vec<AddressView<'a>>,
+    /// Keys that lead to no row: no part of the student, and of no fingerprint.
+    pub missing: Vec<Missing>,
 }
 
 impl Default for StudentView<'_> {
@@ -209,6 +213,7 @@ impl Default for StudentView<'_> {
             phones: Vec::new(),
             emails: Vec::new(),
             addresses: Vec::new(),
+            missing: Vec::new(),
         }
     }
 }
@@ -222,6 +227,7 @@ impl<'a> StudentView<'a> {
         self.phones.clear();
         self.emails.clear();
         self.addresses.clear();
+        self.missing.clear();
     }
 
     /// Puts the lists in canonical order.

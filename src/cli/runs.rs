@@ -48,7 +48,7 @@ pub(crate) enum RunsVerb {
         #[arg(long)]
         skipped: bool,
     },
-    /// The run as a tree with times
+    /// The run as a tree with times; with --format html as a page, with --format svg as a picture
     Trace {
         /// Which
         run: RunId,

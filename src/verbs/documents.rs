@@ -22,7 +22,7 @@ use self::{
     sheet::{Bad, Row},
 };
 use super::views;
-use crate::{cli::DocumentsVerb, config, context::Context, output::Listing};
+use crate::{cli::DocumentsVerb, config, context::Context, district_file::unreadable, output::Listing};
 
 /// Bad rows shown at most.
 const MOST_SHOWN: usize = 200;
@@ -41,7 +41,7 @@ pub(crate) async fn dispatch(context: &Context, verb: DocumentsVerb) -> anyhow::
 
 async fn import(context: &Context, district: &DistrictId, path: &Path) -> anyhow::Result<ExitCode> {
     context.store.district(district).await?;
-    let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = std::fs::read(path).with_context(|| unreadable(path, "docs/DOCUMENTS.md says what stands in it"))?;
     let folder = Folder::of(path).with_context(|| format!("looking for the folder of {}", path.display()))?;
     let (rows, mut bad) = sheet::read(&text, folder.path()).with_context(|| format!("in {}", path.display()))?;
     for row in &rows {

@@ -286,7 +286,8 @@ async fn discard(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
     let actor = config::actor();
     let reason = format!("by {actor}");
     if !context.store.discard(&run.district, id, &actor, &reason, context.clock.now()).await? {
-        bail!("run {id} is {}, and only a held run can be discarded", run.state.as_str());
+        // As it is now: it may have gone on since it was looked at.
+        bail!(not_discarded(id, find(context, id).await?.state));
     }
     eprintln!("the plan of run {id} is discarded; nothing was changed");
     Ok(ExitCode::SUCCESS)
@@ -295,12 +296,61 @@ async fn discard(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
 async fn cancel(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
     let run = find(context, id).await?;
     if !context.store.cancel_run(&run.district, id, &config::actor(), context.clock.now()).await? {
-        bail!(
-            "run {id} is {} at stage {:?}: only a run that has not released its plan can be cancelled",
-            run.state.as_str(),
-            run.stage
-        );
+        // As it is now: it may have gone on since it was looked at.
+        let run = find(context, id).await?;
+        bail!(not_cancelled(id, run.state, run.stage));
     }
     eprintln!("run {id} is cancelled; nothing was changed");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why there is no plan to discard, and what to type instead.
+fn not_discarded(id: RunId, state: RunState) -> String {
+    if state.is_end() {
+        return ended(id, state, "no plan of it waits to be discarded");
+    }
+    format!(
+        "run {id} is {}, and only a held run can be discarded; `rollcall runs cancel {id}` ends one whose plan is not released",
+        state.as_str()
+    )
+}
+
+/// Why a run is not cancelled, and what to type instead.
+fn not_cancelled(id: RunId, state: RunState, at: Stage) -> String {
+    if state.is_end() {
+        return ended(id, state, "nothing of it is left to cancel");
+    }
+    format!(
+        "run {id} is {} at stage {at:?}: only a run that has not released its plan can be cancelled. It goes on to its end; \
+         `rollcall runs show {id}` says how far it is, and `rollcall runs plan {id}` what it changes",
+        state.as_str()
+    )
+}
+
+fn ended(id: RunId, state: RunState, so: &str) -> String {
+    format!("run {id} has ended, {}: {so}; `rollcall runs show {id}` says what came of it", state.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever may not do something is told what can be done.
+    #[test]
+    fn a_run_that_cannot_be_discarded_or_cancelled_is_told_with_a_command() {
+        let id: RunId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
+        let show = format!("`rollcall runs show {id}`");
+        for state in
+            [RunState::Succeeded, RunState::Partial, RunState::Failed, RunState::Cancelled, RunState::Discarded]
+        {
+            for told in [not_discarded(id, state), not_cancelled(id, state, Stage::Closed)] {
+                let ended = format!("has ended, {}: ", state.as_str());
+                assert!(told.contains(&ended) && told.contains(&show), "{told}");
+            }
+        }
+        let running = not_discarded(id, RunState::Running);
+        assert!(running.contains(&format!("`rollcall runs cancel {id}`")), "{running}");
+        let released = not_cancelled(id, RunState::Running, Stage::Release);
+        assert!(released.contains("has not released") && released.contains(&show), "{released}");
+    }
 }

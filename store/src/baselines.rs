@@ -51,8 +51,7 @@ impl Store {
     }
 }
 
-/// Keeps a pull's baseline. What a person accepted meanwhile stays accepted, unless rows are back; of kinds of values
-/// that whole pages lacked there are rows elsewhere, and the plan, made before the person spoke, did not go by it.
+/// Keeps a pull's baseline.
 pub(crate) async fn keep(
     tx: &mut Tx,
     district: &DistrictId,
@@ -61,8 +60,16 @@ pub(crate) async fn keep(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let stored = read(tx, district, connection).await?.unwrap_or_default();
-    let kept = Baseline { accepted_empty: still_accepted(baseline, stored.accepted_empty), ..baseline.clone() };
-    write(tx, district, connection, &kept, now).await
+    write(tx, district, connection, &baseline.accepting(stored.accepted_empty), now).await
+}
+
+impl Baseline {
+    /// As it is kept. What a person accepted meanwhile (`stored`) stays accepted, unless rows are back, or the field; of kinds of
+    /// values that whole pages lacked there are rows elsewhere, and the plan, made before the person spoke, did not go by it.
+    #[must_use]
+    pub fn accepting(&self, stored: BTreeSet<String>) -> Self {
+        Self { accepted_empty: still_accepted(self, stored), ..self.clone() }
+    }
 }
 
 fn still_accepted(baseline: &Baseline, stored: BTreeSet<String>) -> BTreeSet<String> {
@@ -70,7 +77,8 @@ fn still_accepted(baseline: &Baseline, stored: BTreeSet<String>) -> BTreeSet<Str
     let is_back = |resource: &String| {
         baseline.rows.get(resource).is_some_and(|rows| *rows > 0) && !baseline.carried.contains(resource)
     };
-    accepted.filter(|resource| !is_back(resource) || baseline.thinned.contains_key(resource)).collect()
+    let accepted = accepted.filter(|resource| !is_back(resource) || baseline.thinned.contains_key(resource));
+    accepted.filter(|name| !baseline.tells_field(name)).collect()
 }
 
 pub(crate) async fn read(tx: &mut Tx, district: &DistrictId, connection: ConnectionNo) -> Result<Option<Baseline>> {
@@ -108,5 +116,34 @@ mod tests {
         let baseline = Baseline { rows, thinned, carried, accepted_empty: set(&["planned"]), ..Baseline::default() };
         let accepted = still_accepted(&baseline, set(&["empty", "back", "pages", "not-pulled", "carried"]));
         assert_eq!(accepted, set(&["carried", "empty", "not-pulled", "pages", "planned"]));
+    }
+
+    /// Of a field no rows are counted: what the baseline grants, and neither misses nor accepts as empty, was told.
+    #[test]
+    fn an_accepted_field_lasts_until_a_row_carries_it() {
+        type Change = fn(&mut Baseline);
+        const FIELD: &str = "Demographics/Name.BirthDate";
+        let (name, field) = FIELD.split_once('.').unwrap_or_default();
+        let told = || Baseline {
+            rows: [(name.to_owned(), 3)].into(),
+            granted: [(name.to_owned(), vec!["NameID".to_owned(), field.to_owned()])].into(),
+            ..Baseline::default()
+        };
+        // What makes the field not told → whether the acceptance lasts.
+        let cases: [(Change, bool); 6] = [
+            (|_| {}, false),
+            (|baseline| baseline.accepted_empty = set(&[FIELD]), true),
+            // A person accepted it while the run that missed it was planned.
+            (|baseline| baseline.lost = [("Demographics/Name".to_owned(), set(&["BirthDate"]))].into(), true),
+            (|baseline| baseline.granted.clear(), true),
+            (|baseline| baseline.rows = [("Demographics/Name".to_owned(), 0)].into(), true),
+            (|baseline| baseline.carried = set(&["Demographics/Name"]), true),
+        ];
+        for (number, (change, lasts)) in cases.into_iter().enumerate() {
+            let mut baseline = told();
+            change(&mut baseline);
+            assert_eq!(still_accepted(&baseline, set(&[FIELD])).contains(FIELD), lasts, "case {number}");
+        }
+        assert_eq!(still_accepted(&told(), set(&["users/students.email"])).len(), 1, "no field of Qmlativ's");
     }
 }

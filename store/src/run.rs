@@ -319,7 +319,7 @@ pub struct Baseline {
     /// Fields that were granted on some complete pull and are not any more, by resource: values that came from them are stored.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub lost: std::collections::BTreeMap<String, std::collections::BTreeSet<String>>,
-    /// Resources whose emptiness a person accepted, until they hold rows again.
+    /// Resources whose emptiness a person accepted, until they hold rows again; of Qmlativ's also fields, until a row carries them.
     pub accepted_empty: std::collections::BTreeSet<String>,
     /// Whether the source's totals count rows marked as deleted, by resource; where there were any to tell it by.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
@@ -349,6 +349,16 @@ impl Baseline {
     /// version before kept for an acceptance alone has no rows.)
     pub fn is_of_complete(&self) -> bool {
         !self.never_complete && !self.rows.is_empty()
+    }
+
+    /// Whether rows of this pull carried a field, by its name (`Demographics/Name.BirthDate`): then no acceptance that it is empty
+    /// holds any longer. Not so of one that is lost, or that this baseline accepts as empty, or whose listing held no row.
+    pub fn tells_field(&self, name: &str) -> bool {
+        let Some((resource, field)) = name.split_once('.') else { return false };
+        let granted = self.granted.get(resource).is_some_and(|fields| fields.iter().any(|own| own == field));
+        let lost = self.lost.get(resource).is_some_and(|fields| fields.contains(field));
+        let rows = self.rows.get(resource).is_some_and(|rows| *rows > 0) && !self.carried.contains(resource);
+        granted && !lost && rows && !self.accepted_empty.contains(name)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{people, tables::Tables};
 use crate::{
     fragment::{Kind, Row, column},
     load::{Place, Source},
+    missing::Missing,
     view::StudentView,
 };
 
@@ -46,8 +47,8 @@ fn school(source: &Source, code: &str, row: Row<'_>) -> School {
     }
 }
 
-/// The staff whom `scope` wants, by id: by their rows of each entity's year.
-pub(super) fn staff(source: &Source, tables: &Tables, scope: StaffScope) -> Vec<Staff> {
+/// The staff whom `scope` wants, by id: by their rows of each entity's year. Each with the keys that lead to no row.
+pub(super) fn staff(source: &Source, tables: &Tables, scope: StaffScope) -> Vec<(Staff, Vec<Missing>)> {
     if scope == StaffScope::None {
         return Vec::new();
     }
@@ -55,13 +56,13 @@ pub(super) fn staff(source: &Source, tables: &Tables, scope: StaffScope) -> Vec<
     let places = source.places(Kind::Staff);
     let last = places.chunk_by(|a, b| a.key() == b.key()).filter_map(<[_]>::last);
     let members = last.filter_map(|place| member(source, source.row(*place), years.work_of(place.key()), scope));
-    let mut staff: Vec<Staff> = members.collect();
-    staff.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut staff: Vec<(Staff, Vec<Missing>)> = members.collect();
+    staff.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
     staff
 }
 
 /// `None`: of those whom `scope` does not want.
-fn member(source: &Source, row: Row<'_>, work: Work, scope: StaffScope) -> Option<Staff> {
+fn member(source: &Source, row: Row<'_>, work: Work, scope: StaffScope) -> Option<(Staff, Vec<Missing>)> {
     let wanted = match scope {
         StaffScope::None => false,
         StaffScope::Active => work.active,
@@ -74,14 +75,15 @@ fn member(source: &Source, row: Row<'_>, work: Work, scope: StaffScope) -> Optio
     let person = people::person(source, row.number(column::Staff::NameId), [None; 3], &mut view);
     view.person = person;
     view.sort();
-    Some(Staff {
+    let member = Staff {
         id: row.key().to_string(),
         connection: None,
         number: row.text(column::Staff::StaffNumber).map(str::to_owned),
         person: view.person_record(&view.person),
         teacher: work.teacher,
         entities: work.entities.into_iter().map(|entity| entity.to_string()).collect(),
-    })
+    };
+    Some((member, view.missing))
 }
 
 /// What somebody does in the year that counts.

@@ -12,6 +12,8 @@ mod people;
 mod spells;
 mod tables;
 
+use std::{collections::BTreeSet, sync::OnceLock};
+
 use rollcall_proto::{
     id::{ListingNo, StudentId},
     roster::{ContactKind, Rule, School, Staff, Status},
@@ -30,9 +32,10 @@ use tables::Tables;
 use crate::{
     fragment::{Kind, Row, column},
     load::{Looks, Place, Source},
+    missing::{Missing, Part, follow},
     overlay::Unknown,
     status::{self, DateFact, Facts, NO_ENROLLMENT_IN_WINDOW, Verdict},
-    view::{ContactView, Id, StudentView},
+    view::{ContactView, EnrollmentView, Id, StudentView},
 };
 
 /// What reading a connection's students needs beside their rows.
@@ -46,6 +49,8 @@ pub struct Assembler<'a> {
     policy: StatusPolicy,
     today: chrono::NaiveDate,
     staff: StaffScope,
+    /// School years and entities of which rows of `StudentEntityYear` tell; made when a student lacks one.
+    entity_years: OnceLock<BTreeSet<EntityYear>>,
     /// Where the connection speaks OneRoster.
     oneroster: Option<Box<OneRoster<'a>>>,
 }
@@ -149,6 +154,7 @@ impl<'a> Assembler<'a> {
             policy: policy.for_kind(connection.kind),
             today,
             staff: connection.staff,
+            entity_years: OnceLock::new(),
             oneroster: (connection.kind == SisKind::OneRoster).then(oneroster),
         }
     }
@@ -249,10 +255,11 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// The staff whom the connection wants, by id. `None` where the pull cannot tell who they are.
-    pub fn staff(&self, unknown: &Unknown) -> Option<Vec<Staff>> {
+    /// The staff whom the connection wants, by id, each with the keys that lead to no row. `None` where the pull cannot tell who they are.
+    pub fn staff(&self, unknown: &Unknown) -> Option<Vec<(Staff, Vec<Missing>)>> {
         if let Some(oneroster) = &self.oneroster {
-            return Some(oneroster.staff(&self.looks.first, self.today));
+            let staff = oneroster.staff(&self.looks.first, self.today);
+            return Some(staff.into_iter().map(|member| (member, Vec::new())).collect());
         }
         let told = unknown.tells_staff(self.staff);
         told.then(|| directory::staff(&self.looks.first, &self.tables, self.staff))
@@ -335,6 +342,7 @@ impl<'a> Assembler<'a> {
         use column::Student as S;
         let (row, source) = (row.read(), &self.looks.first);
         view.clear();
+        view.missing = spells.missing;
         self.write_id(student, &mut view.id);
         view.connection = self.connection;
         view.sis_id = None;
@@ -347,18 +355,55 @@ impl<'a> Assembler<'a> {
         let name_row = people::name_row(source, name);
         view.birth_date = name_row.and_then(|row| row.date(column::Name::BirthDate));
         view.gender = name_row.and_then(|row| row.text(column::Name::GenderCode).or(row.text(column::Name::Gender)));
-        view.school = deciding.and_then(|number| spells.views[number].school);
         let place = deciding.map(|number| spells.places[number]);
         let entity_year = entity_year(rows, student.id, place);
+        if let Some((deciding, place)) = deciding.map(|number| &spells.views[number]).zip(place) {
+            view.school = deciding.school;
+            let found = entity_year.is_some_and(|(at, _)| at == place);
+            self.note_missing(student.id, deciding, (!found).then_some(place), &mut view.missing);
+        } else {
+            view.school = None;
+        }
+        let entity_year = entity_year.map(|(_, row)| row);
         view.grade =
             entity_year.and_then(|row| row.text(column::StudentEntityYear::Grade)).or(row.cell(S::Grade).text());
         let homeroom = entity_year.and_then(|row| row.number(column::StudentEntityYear::HomeroomId));
-        view.homeroom = source.follow(Kind::Homeroom, homeroom).and_then(|row| row.text(column::Homeroom::Code));
+        let homeroom = follow(source, Kind::Homeroom, homeroom, Part::Homeroom, &mut view.missing);
+        view.homeroom = homeroom.and_then(|row| row.text(column::Homeroom::Code));
         view.enrollments = spells.views;
         contacts(source, student.id, name, view);
         view.sort();
     }
+
+    /// Notes what the deciding enrollment leads to and is not there: its school, and the student's row of its year and entity
+    /// (`unfound`), where others have one of them.
+    fn note_missing(
+        &self,
+        student: i64,
+        deciding: &EnrollmentView<'_>,
+        unfound: Option<EntityYear>,
+        missing: &mut Vec<Missing>,
+    ) {
+        let Id::Number(id) = deciding.id else { return };
+        let school = missing.iter().find(|own| own.part == Part::School(id)).copied();
+        missing.extend(school.map(|own| Missing { part: Part::OwnSchool(id), ..own }));
+        if unfound.is_some_and(|place| self.tells_entity_year(&place)) {
+            let table = Kind::StudentEntityYear;
+            missing.push(Missing { table, key: student, part: Part::EntityYear(id) });
+        }
+    }
+
+    fn tells_entity_year(&self, place: &EntityYear) -> bool {
+        use column::StudentEntityYear as Y;
+        let source = &self.looks.first;
+        let of_row = |row: Row<'_>| (row.number(Y::SchoolYearId), row.number(Y::EntityId));
+        let all = || source.places(Kind::StudentEntityYear).iter().map(|place| of_row(source.row(*place))).collect();
+        self.entity_years.get_or_init(all).contains(place)
+    }
 }
+
+/// A school year and an entity, by the SIS's ids.
+type EntityYear = (Option<i64>, Option<i64>);
 
 /// Whether such a listing of `source` tells of a student of Qmlativ's.
 fn tells(source: &Source, kind: Kind, sis_id: &str, is_such: impl Fn(ListingNo) -> bool) -> bool {
@@ -387,10 +432,10 @@ fn year(number: Option<i64>) -> Option<i32> {
     number.and_then(|number| i32::try_from(number).ok())
 }
 
-/// The row of the deciding enrollment's year and entity; without one, that of the default entity.
-fn entity_year(rows: &Source, student: i64, place: Option<(Option<i64>, Option<i64>)>) -> Option<Row<'_>> {
+/// The row of the deciding enrollment's year and entity; without one, that of the default entity. With whose it is.
+fn entity_year(rows: &Source, student: i64, place: Option<EntityYear>) -> Option<(EntityYear, Row<'_>)> {
     use column::StudentEntityYear as Y;
-    let mut best: Option<((bool, bool, i64, i64), Row<'_>)> = None;
+    let mut best: Option<(_, (EntityYear, Row<'_>))> = None;
     people::each_once(rows, Kind::StudentEntityYear, student, |row| {
         let cells = row.read();
         let at = (cells.cell(Y::SchoolYearId).number(), cells.cell(Y::EntityId).number());
@@ -401,10 +446,10 @@ fn entity_year(rows: &Source, student: i64, place: Option<(Option<i64>, Option<i
         let default = cells.cell(Y::IsDefaultEntity).flag().unwrap_or_default();
         let order = (place == Some(at), default, at.0.unwrap_or_default(), cells.key());
         if best.as_ref().is_none_or(|(known, _)| order > *known) {
-            best = Some((order, row));
+            best = Some((order, (at, row)));
         }
     });
-    best.map(|(_, row)| row)
+    best.map(|(_, found)| found)
 }
 
 fn contacts<'a>(source: &'a Source, student: i64, name: Option<i64>, view: &mut StudentView<'a>) {
@@ -412,7 +457,8 @@ fn contacts<'a>(source: &'a Source, student: i64, name: Option<i64>, view: &mut 
     people::each_once(source, Kind::StudentGuardian, student, |row| {
         let mut contact = contact(source, row, ContactKind::Guardian, row.number(G::NameIdGuardian), view);
         contact.rank = year(row.number(G::Rank));
-        contact.relationship = relationship(source, row.number(G::RelationshipId));
+        let part = Part::Relationship(ContactKind::Guardian, row.key());
+        contact.relationship = relationship(source, row.number(G::RelationshipId), part, &mut view.missing);
         contact.custodial = row.flag(G::IsCustodial);
         contact.may_pick_up = row.flag(G::MayPickUp);
         view.contacts.push(contact);
@@ -421,7 +467,8 @@ fn contacts<'a>(source: &'a Source, student: i64, name: Option<i64>, view: &mut 
     people::each_once(source, Kind::EmergencyContact, name, |row| {
         let mut contact = contact(source, row, ContactKind::Emergency, row.number(E::NameIdContact), view);
         contact.rank = year(row.number(E::Rank));
-        contact.relationship = relationship(source, row.number(E::RelationshipId));
+        let part = Part::Relationship(ContactKind::Emergency, row.key());
+        contact.relationship = relationship(source, row.number(E::RelationshipId), part, &mut view.missing);
         contact.may_pick_up = row.flag(E::MayPickUp);
         view.contacts.push(contact);
     });
@@ -446,8 +493,8 @@ fn contact<'a>(
     }
 }
 
-fn relationship(source: &Source, id: Option<i64>) -> Option<&str> {
-    let row = source.follow(Kind::Relationship, id)?;
+fn relationship<'a>(source: &'a Source, id: Option<i64>, part: Part, missing: &mut Vec<Missing>) -> Option<&'a str> {
+    let row = follow(source, Kind::Relationship, id, part, missing)?;
     row.text(column::Relationship::Description).or(row.text(column::Relationship::Code))
 }
 

@@ -1,10 +1,11 @@
-//! Persons: names, phones, e-mails and addresses of a `NameID`, put into a student's view.
+//! Persons: names, phones, e-mails and addresses of a `NameID`, put into a student's view, with the keys that lead to no row.
 
 use std::borrow::Cow;
 
 use crate::{
     fragment::{Cells, Kind, Row, column},
     load::Source,
+    missing::{COUNTY, Missing, PLACE, Part, STATE, STREET, WHOLE, follow},
     view::{AddressView, EmailView, Id, PersonView, PhoneView, StudentView},
 };
 
@@ -21,7 +22,8 @@ pub(super) fn person<'a>(
     view: &mut StudentView<'a>,
 ) -> PersonView<'a> {
     let Some(id) = name else { return PersonView { names: fallback, ..PersonView::NOBODY } };
-    let names = name_row(source, name).map_or(fallback, |row| {
+    let own = follow(source, Kind::Name, name, Part::Name, &mut view.missing);
+    let names = own.map_or(fallback, |row| {
         let [first, middle, last] = fallback;
         [
             row.text(column::Name::FirstName).or(first),
@@ -30,9 +32,10 @@ pub(super) fn person<'a>(
         ]
     });
     let starts = (view.phones.len(), view.emails.len(), view.addresses.len());
-    each_once(source, Kind::NamePhone, id, |row| view.phones.extend(phone(source, row)));
-    each_once(source, Kind::NameEmail, id, |row| view.emails.extend(email(source, row)));
-    each_once(source, Kind::NameAddress, id, |row| view.addresses.push(address(source, row)));
+    let missing = &mut view.missing;
+    each_once(source, Kind::NamePhone, id, |row| view.phones.extend(phone(source, row, missing)));
+    each_once(source, Kind::NameEmail, id, |row| view.emails.extend(email(source, row, missing)));
+    each_once(source, Kind::NameAddress, id, |row| view.addresses.push(address(source, row, missing)));
     PersonView {
         name_id: Id::Number(id),
         names,
@@ -66,8 +69,9 @@ fn rank(rank: Option<i64>) -> i32 {
     rank.and_then(|rank| i32::try_from(rank).ok()).unwrap_or(i32::MAX)
 }
 
-fn phone<'a>(source: &'a Source, row: Row<'a>) -> Option<PhoneView<'a>> {
-    let kind = source.follow(Kind::PhoneType, row.number(column::NamePhone::PhoneTypeId));
+fn phone<'a>(source: &'a Source, row: Row<'a>, missing: &mut Vec<Missing>) -> Option<PhoneView<'a>> {
+    let part = Part::PhoneKind(row.key());
+    let kind = follow(source, Kind::PhoneType, row.number(column::NamePhone::PhoneTypeId), part, missing);
     Some(PhoneView {
         id: Id::Number(row.key()),
         rank: rank(row.number(column::NamePhone::Rank)),
@@ -78,8 +82,9 @@ fn phone<'a>(source: &'a Source, row: Row<'a>) -> Option<PhoneView<'a>> {
     })
 }
 
-fn email<'a>(source: &'a Source, row: Row<'a>) -> Option<EmailView<'a>> {
-    let kind = source.follow(Kind::EmailType, row.number(column::NameEmail::EmailTypeId));
+fn email<'a>(source: &'a Source, row: Row<'a>, missing: &mut Vec<Missing>) -> Option<EmailView<'a>> {
+    let part = Part::EmailKind(row.key());
+    let kind = follow(source, Kind::EmailType, row.number(column::NameEmail::EmailTypeId), part, missing);
     Some(EmailView {
         id: Id::Number(row.key()),
         rank: rank(row.number(column::NameEmail::Rank)),
@@ -88,22 +93,26 @@ fn email<'a>(source: &'a Source, row: Row<'a>) -> Option<EmailView<'a>> {
     })
 }
 
-fn address<'a>(source: &'a Source, link: Row<'a>) -> AddressView<'a> {
-    let address = source.follow(Kind::Address, link.number(column::NameAddress::AddressId));
+fn address<'a>(source: &'a Source, link: Row<'a>, missing: &mut Vec<Missing>) -> AddressView<'a> {
+    let part = Part::Lines(link.key(), WHOLE);
+    let address = follow(source, Kind::Address, link.number(column::NameAddress::AddressId), part, missing);
     AddressView {
         id: Id::Number(link.key()),
         physical: link.flag(column::NameAddress::IsPhysical).unwrap_or_default(),
         mailing: link.flag(column::NameAddress::IsMailing).unwrap_or_default(),
-        lines: address.map(|row| lines(source, &row.read())).unwrap_or_default(),
+        lines: address.map(|row| lines(source, &row.read(), link.key(), missing)).unwrap_or_default(),
     }
 }
 
-fn lines<'a>(source: &'a Source, row: &Cells<'a>) -> [Option<Cow<'a, str>>; 7] {
-    let zip = source.follow(Kind::Zip, row.cell(column::Address::ZipId).number());
-    let state = zip.and_then(|zip| source.follow(Kind::State, zip.number(column::Zip::StateId)));
-    let county = source.follow(Kind::County, row.cell(column::Address::CountyId).number());
+/// Of the address with this `link`.
+fn lines<'a>(source: &'a Source, row: &Cells<'a>, link: i64, missing: &mut Vec<Missing>) -> [Option<Cow<'a, str>>; 7] {
+    let part = |lines| Part::Lines(link, lines);
+    let zip = follow(source, Kind::Zip, row.cell(column::Address::ZipId).number(), part(PLACE), missing);
+    let state_of = |zip: Row<'a>| follow(source, Kind::State, zip.number(column::Zip::StateId), part(STATE), missing);
+    let state = zip.and_then(state_of);
+    let county = follow(source, Kind::County, row.cell(column::Address::CountyId).number(), part(COUNTY), missing);
     [
-        street_line(source, row),
+        street_line(source, row, part(STREET), missing),
         row.cell(column::Address::AddressLine2).text().map(Cow::Borrowed),
         zip.and_then(|zip| zip.text(column::Zip::City)).map(Cow::Borrowed),
         state.and_then(|state| state.text(column::State::Code)).map(Cow::Borrowed),
@@ -120,21 +129,26 @@ fn zip_code<'a>(zip: Row<'a>, address: &Cells<'a>) -> Option<Cow<'a, str>> {
 }
 
 /// The line as the SIS formats it; where that was not granted, as its parts spell it.
-fn street_line<'a>(source: &'a Source, row: &Cells<'a>) -> Option<Cow<'a, str>> {
+fn street_line<'a>(
+    source: &'a Source,
+    row: &Cells<'a>,
+    part: Part,
+    missing: &mut Vec<Missing>,
+) -> Option<Cow<'a, str>> {
     let formatted =
         row.cell(column::Address::StreetLineWithUnit).text().or(row.cell(column::Address::StreetLine).text());
     if let Some(line) = formatted {
         return Some(Cow::Borrowed(line));
     }
-    if let Some(line) = from_parts(source, row) {
+    if let Some(line) = from_parts(source, row, part, missing) {
         return Some(Cow::Owned(line));
     }
     let post_box = row.cell(column::Address::PoBox).text().map(|number| Cow::Owned(format!("PO Box {number}")));
     post_box.or(row.cell(column::Address::Freeform).text().map(Cow::Borrowed))
 }
 
-fn from_parts(source: &Source, row: &Cells<'_>) -> Option<String> {
-    let street = source.follow(Kind::Street, row.cell(column::Address::StreetId).number())?;
+fn from_parts(source: &Source, row: &Cells<'_>, part: Part, missing: &mut Vec<Missing>) -> Option<String> {
+    let street = follow(source, Kind::Street, row.cell(column::Address::StreetId).number(), part, missing)?;
     let names = [column::Street::FormattedStreet, column::Street::NameWithDirection, column::Street::Name];
     let name = names.into_iter().find_map(|column| street.text(column))?;
     let parts =

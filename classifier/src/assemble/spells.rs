@@ -6,8 +6,9 @@ use rollcall_store::run::Discovery;
 
 use super::{people::each_once, tables::Tables};
 use crate::{
-    fragment::{Cell, Kind, Row, column},
+    fragment::{Cell, Cells, Kind, Row, column},
     load::Source,
+    missing::{Missing, Part, follow, note},
     status::{CodeFact, DateFact, EnrollmentFact, Seen, YearFact},
     view::{EnrollmentView, Id},
 };
@@ -57,6 +58,8 @@ pub struct Spells<'a> {
     pub places: Vec<(Option<i64>, Option<i64>)>,
     /// Enrollments whose two withdrawal dates differ.
     pub dates_differ: Vec<i64>,
+    /// Keys that lead to no row.
+    pub missing: Vec<Missing>,
 }
 
 impl<'a> Spells<'a> {
@@ -72,6 +75,10 @@ impl<'a> Spells<'a> {
         let row = row.read();
         let (year, entity) = (row.cell(E::SchoolYearId).number(), row.cell(E::EntityId).number());
         let code = withdrawal_code(source, row.cell(E::WithdrawalCodeId), year);
+        let entry_code = entry_code(source, row.cell(E::EntryCodeId), year);
+        let school_year = tables.ending(year);
+        self.note_unresolved(source, &row, (code, entry_code, school_year));
+        let school = self.school(source, tables, &row);
         if differ(row.cell(E::EndDate), row.cell(E::WithdrawalDate)) {
             self.dates_differ.push(row.key());
         }
@@ -84,11 +91,11 @@ impl<'a> Spells<'a> {
         self.views.push(EnrollmentView {
             id: Id::Number(row.key()),
             entity: entity.map_or(Id::Text(""), Id::Number),
-            school: school_code(source, row.cell(E::SchoolId).number().or_else(|| tables.school_of(entity))),
-            school_year: tables.ending(year),
+            school,
+            school_year,
             entry_date: row.cell(E::StartDate).date(),
             withdrawal_date: row.cell(withdrawal.column()).date(),
-            entry_code: entry_code(source, row.cell(E::EntryCodeId), year),
+            entry_code,
             withdrawal_code: match code {
                 CodeFact::Code(code) => Some(code),
                 _ => None,
@@ -96,6 +103,38 @@ impl<'a> Spells<'a> {
             default_entity: row.cell(E::IsDefaultEntity).flag().unwrap_or_default(),
             no_show: row.cell(E::IsNoShow).flag().unwrap_or_default(),
         });
+    }
+
+    /// Notes the keys of a row that did not lead to these.
+    fn note_unresolved(
+        &mut self,
+        source: &Source,
+        row: &Cells<'_>,
+        (code, entry_code, school_year): (CodeFact<'_>, Option<&str>, Option<i32>),
+    ) {
+        use column::EntryWithdrawal as E;
+        let mut note = |table, key: E, part| note(source, table, row.cell(key).number(), part, &mut self.missing);
+        if code == CodeFact::Unresolved {
+            note(Kind::WithdrawalCode, E::WithdrawalCodeId, Part::WithdrawalCode(row.key()));
+        }
+        if entry_code.is_none() {
+            note(Kind::EntryCode, E::EntryCodeId, Part::EntryCode(row.key()));
+        }
+        if school_year.is_none() {
+            note(Kind::SchoolYear, E::SchoolYearId, Part::SchoolYear(row.key()));
+        }
+    }
+
+    /// The code of an enrollment's school; where it does not say, of its entity's default one.
+    fn school(&mut self, source: &'a Source, tables: &Tables, row: &Cells<'a>) -> Option<&'a str> {
+        use column::EntryWithdrawal as E;
+        let part = Part::School(row.key());
+        let entity = row.cell(E::EntityId).number();
+        let school = row.cell(E::SchoolId).number().or_else(|| tables.school_of(entity));
+        if school.is_none() {
+            note(source, Kind::EntitySchool, entity, part, &mut self.missing);
+        }
+        follow(source, Kind::School, school, part, &mut self.missing)?.text(column::School::Code)
     }
 
     /// The enrollments as the rules want them.
@@ -153,8 +192,4 @@ fn own_year<'a>(
 ) -> Option<Row<'a>> {
     let rows = source.find(kind, id).iter().rev().map(|place| source.row(*place));
     rows.into_iter().find(|row| year_of(*row).is_none_or(|of| Some(of) == year))
-}
-
-fn school_code(source: &Source, school: Option<i64>) -> Option<&str> {
-    source.follow(Kind::School, school)?.text(column::School::Code)
 }

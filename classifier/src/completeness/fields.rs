@@ -1,7 +1,7 @@
 //! What it comes to that no row of a pull of Qmlativ carries a field that is granted.
 
 use super::{CURRENT_YEAR, Completeness, partial};
-use crate::untold::{Untold, field_name};
+use crate::untold::{Untold, field_name, other_date};
 
 /// Code of the finding of [`judge_untold`].
 pub const UNTOLD: &str = "field-untold";
@@ -25,8 +25,11 @@ pub fn judge_untold(judged: &mut Completeness, untold: &Untold) {
 
 fn untold_message(resource: &str, field: &str, is_year: bool) -> String {
     let name = field_name(resource, field);
-    let cost =
-        if is_year { "entities are judged by one current year, and nobody is taken out" } else { "stored values stay" };
+    let cost = match other_date(resource, field) {
+        Some(other) => format!("withdrawal dates are read from {other} alone"),
+        None if is_year => "entities are judged by one current year, and nobody is taken out".to_owned(),
+        None => "stored values stay".to_owned(),
+    };
     format!(
         "{name}: granted, and no row carries it any more; {cost}. See what the SIS answers; if there are no values any more: \
          `rollcall runs approve RUN --accept-empty {name}`"

@@ -23,7 +23,8 @@ use crate::{
     completeness::Completeness,
     diff::{self, Differences, Records, SecondLook, Side, Standing},
     load::Looks,
-    overlay::{Kept, Unknown},
+    missing::{self, Missing},
+    overlay::Unknown,
     recheck::{self, Candidates, Control},
 };
 
@@ -53,7 +54,7 @@ pub(super) fn compared<'a>(
     let mut found = diff::compare(&sides, &facts.stored, rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
     let mut staff_untold = Vec::new();
-    let staff = staff(&sides, records, &mut found.kept, &mut staff_untold)?;
+    let staff = staff(&sides, records, &mut found, &mut staff_untold)?;
     Ok(Compared { sides, found, staff, staff_untold, batches, hash })
 }
 
@@ -125,7 +126,7 @@ pub(super) fn schools(sides: &[Side<'_>]) -> Vec<School> {
 fn staff(
     sides: &[Side<'_>],
     records: &mut dyn Records,
-    kept: &mut [Kept],
+    found: &mut Differences,
     untold: &mut Vec<u16>,
 ) -> Result<Vec<Staff>, StoreError> {
     let mut all = BTreeMap::new();
@@ -135,11 +136,15 @@ fn staff(
             untold.push(number as u16);
             continue;
         };
+        let (listed, missing): (Vec<Staff>, Vec<Vec<Missing>>) = listed.into_iter().unzip();
         let mut listed = assembler.of_connection(listed);
-        if !side.unknown.is_empty() && !listed.is_empty() {
+        let is_whole = side.unknown.is_empty() && missing.iter().all(Vec::is_empty);
+        if !is_whole && !listed.is_empty() {
             for stored in records.staff()? {
                 let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
-                side.fill_staff(&mut listed[at], &stored, &mut kept[number]);
+                side.fill_staff(&mut listed[at], &stored, &mut found.kept[number]);
+                let kept = missing::keep_of_staff(&missing[at], &mut listed[at].person, &stored.person);
+                found.missing_rows.add(&kept);
             }
         }
         all.extend(listed.into_iter().map(|member| (member.id.clone(), member)));

@@ -9,9 +9,14 @@ use rollcall_store::{
 
 use crate::{
     diff::{self, Differences, NOT_CONFIRMED},
+    fragment::Kind,
     load::{Looks, NAMED, Odd, Oddities},
+    missing::OfTable,
     status::NO_ENROLLMENT_IN_WINDOW,
 };
+
+/// Code of the finding of [`rows_missing`].
+const ROW_MISSING: &str = "row-missing";
 
 /// What the rows themselves have to say.
 pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding> {
@@ -62,8 +67,24 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
         enrollments.dedup();
         say(FindingWeight::Warning, code, "to be mended in the SIS: enrollments", &enrollments);
     }
+    findings.extend(found.missing_rows.tables().map(|(table, rows)| rows_missing(table, rows)));
     findings.extend(oddities(looks));
     findings
+}
+
+/// Rows that keys lead to and that no page held.
+fn rows_missing(table: Kind, OfTable { keys, people }: &OfTable) -> Finding {
+    let resource = table.resource();
+    let found_by = table.columns()[table.lookup()].name;
+    let ids: Vec<String> = keys.iter().take(NAMED).map(i64::to_string).collect();
+    let more = if keys.len() > NAMED { " and others" } else { "" };
+    let message = format!(
+        "{resource}: rows that others lead to were not listed ({found_by} {}{more}), as where some come or go while they are \
+         listed; what is stored of them stays, of {people} people. The next run lists them anew; if it says so again, see in the \
+         SIS whether they are there, and whether the access may read them",
+        ids.join(", "),
+    );
+    Finding { weight: FindingWeight::Partial, code: ROW_MISSING.to_owned(), message, count: *people }
 }
 
 /// What is to be done about students who are left as they are stored, by the first of them.

@@ -4,6 +4,7 @@
 mod connections;
 mod holds;
 mod leaving;
+mod missing;
 mod nights;
 mod properties;
 mod rows;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::{
     common::{Fixture, later, new_key, now, ring},
     people,
-    roster_support::{change, count},
+    roster_support::count,
 };
 
 /// More than any of these tests begins.

@@ -19,6 +19,15 @@ async fn bare(args: &[&str]) -> Answer {
     Answer::of(folder.path(), args, &[]).await
 }
 
+/// Pages and pictures are for one command alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn help_offers_the_formats_that_a_command_prints() {
+    for verb in [&["runs", "list"][..], &["students", "list"], &["doctor"], &["runs", "trace"]] {
+        let help = bare(&[verb, &["--help"]].concat()).await.expect_code(0).stdout;
+        assert!(help.contains("csv") && help.contains("html") == verb.contains(&"trace"), "{verb:?}: {help}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_understood_is_usage_and_says_what_is_expected() {
     for (args, named) in [

@@ -192,6 +192,27 @@ fn who_is_staff_stays_where_the_pull_cannot_tell() {
     }
 }
 
+/// A name's row that moved while it was listed is not the end of a name.
+#[test]
+fn what_is_stored_of_staff_stays_where_a_row_is_missing() {
+    let mut sis = school();
+    sis.add("Demographics/NamePhone", json!({"NamePhoneID": 900, "NameID": 102, "PhoneTypeID": 1, "PhoneNumber": "1"}));
+    sis.add("Demographics/PhoneType", json!({"PhoneTypeID": 2, "Description": "Home"}));
+    let roster = stored(&sis);
+    for resource in [NAME, "Demographics/PhoneType"] {
+        sis.rows.get_mut(resource).unwrap().retain(|row| row["NameID"] != json!(101) && row["PhoneTypeID"] != json!(1));
+    }
+    sis.row(NAME, 102)["LastName"] = json!("Olsen");
+    let plan = roster.plan(pulled(&sis, StaffScope::Active, &WORKS, Year::Granted));
+    let mut expected = roster.staff.clone();
+    expected[1].person.last_name = Some("Olsen".to_owned());
+    assert_eq!(plan.staff, expected);
+    let missing = plan.findings.iter().filter(|finding| finding.code == "row-missing");
+    let of: Vec<&str> =
+        missing.filter_map(|finding| finding.message.split_once(": ")).map(|(table, _)| table).collect();
+    assert_eq!(of, [NAME, "Demographics/PhoneType"]);
+}
+
 #[test]
 fn what_is_stored_of_staff_stays_where_its_field_is_not_granted_any_more() {
     let mut sis = school();

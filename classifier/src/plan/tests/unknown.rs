@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rollcall_proto::roster::Status;
+use rollcall_store::board::Progress;
 use serde_json::json;
 
 use super::{super::*, codes, night};
@@ -167,7 +168,8 @@ fn a_run_fails_where_no_row_carries_what_statuses_rest_on() {
         let mut poorer = whole.clone();
         take(&mut poorer, SPELL, field);
         let Verdict::Fail(reason) = roster.plan(granting(&whole, &poorer)).verdict else { panic!("{field}") };
-        assert!(reason.starts_with("field-untold: ") && reason.contains(&format!("{SPELL}.{field}")), "{reason}");
+        assert!(reason.starts_with("field-untold: ") && reason.contains(&format!(" {SPELL}.{field};")), "{reason}");
+        assert!(reason.contains("nothing was changed") && reason.contains("rollcall district test"), "{reason}");
     }
     // Where the other date is told, it is read instead, as where this one is not granted.
     let mut both = whole.clone();
@@ -181,6 +183,88 @@ fn a_run_fails_where_no_row_carries_what_statuses_rest_on() {
     let plan = roster.plan(granting(&both, &one));
     assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["field-untold"]));
     assert_eq!(roster.students.values().filter(|(stored, _)| stored.status == Status::Inactive).count(), 1);
+}
+
+/// Those who have left, with the day.
+fn left(roster: &Roster) -> Vec<(String, String)> {
+    let left = roster.students.values().filter(|(stored, _)| stored.status == Status::Inactive);
+    left.map(|(stored, record)| {
+        let last = record.as_ref().unwrap().enrollments.iter().filter_map(|spell| spell.withdrawal_date).max().unwrap();
+        (stored.id.0.clone(), last.to_string())
+    })
+    .collect()
+}
+
+/// Read as null, it would bring everybody back who has left.
+#[test]
+fn an_accepted_withdrawal_date_is_not_read_where_the_other_one_is_told() {
+    const FIELD: &str = "Enrollment/EntryWithdrawal.EndDate";
+    let mut whole = Sis::with_students(3);
+    whole.withdraw(2, "2025-10-01", 92);
+    // Of last year, and in force until a day to come.
+    let year = json!({"SchoolYearID": 8, "StartDate": "2024-08-13", "EndDate": "2025-12-19", "WithdrawalCodeID": null});
+    whole.row(SPELL, 3).as_object_mut().unwrap().extend(year.as_object().unwrap().clone());
+    for row in whole.rows.get_mut(SPELL).unwrap() {
+        row["WithdrawalDate"] = row["EndDate"].clone();
+    }
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    let before = left(&roster);
+    assert_eq!(before, [("2".to_owned(), "2025-10-01".to_owned())]);
+    let mut one = whole.clone();
+    take(&mut one, SPELL, "EndDate");
+    let plan = roster.plan(granting(&whole, &one));
+    assert!(plan.findings[0].message.contains("read from WithdrawalDate alone"), "{:?}", plan.findings);
+    roster.apply(&plan);
+    roster.baseline.as_mut().unwrap().accepted_empty.insert(FIELD.to_owned());
+    for night in 0..2 {
+        let plan = roster.plan(granting(&whole, &one));
+        assert_eq!((plan.counts.unchanged, codes(&plan).len()), (3, 0), "night {night}");
+        roster.apply(&plan);
+        assert_eq!(left(&roster), before);
+    }
+    // With the other one gone too, or not granted any more, there is none to go by.
+    let mut neither = one.clone();
+    take(&mut neither, SPELL, "WithdrawalDate");
+    for granted in [&whole, &{
+        let mut end = whole.clone();
+        take(&mut end, SPELL, "WithdrawalDate");
+        end
+    }] {
+        let Verdict::Fail(reason) = roster.plan(granting(granted, &neither)).verdict else { panic!() };
+        assert!(reason.starts_with("field-untold: "), "{reason}");
+    }
+    // Told again, and gone again, it is missed anew.
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    assert_eq!(roster.baseline.as_ref().unwrap().accepted_empty, BTreeSet::new());
+    let plan = roster.plan(granting(&whole, &one));
+    assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["field-untold"]));
+}
+
+/// A night that is torn counts what it was told as well.
+#[test]
+fn an_accepted_field_that_a_torn_night_tells_is_missed_anew() {
+    const FIELD: &str = "Demographics/Name.BirthDate";
+    let whole = Sis::with_students(3);
+    let mut poorer = whole.clone();
+    take(&mut poorer, NAME, "BirthDate");
+    let torn = |sis: &Sis| {
+        let mut facts = granting(&whole, sis);
+        let phones = facts.pulls[0].board.as_mut().unwrap().listings.iter_mut().find(|own| own.ask.resource == PHONE);
+        phones.unwrap().progress = Progress::Failed("status 503".to_owned());
+        facts
+    };
+    let accepted = |roster: &Roster| roster.baseline.as_ref().unwrap().accepted_empty.contains(FIELD);
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    // Accepted while a torn night that missed it was planned, it stays accepted.
+    let plan = roster.plan(torn(&poorer));
+    roster.baseline.as_mut().unwrap().accepted_empty.insert(FIELD.to_owned());
+    roster.apply(&plan);
+    assert!(accepted(&roster));
+    roster.apply(&roster.plan(torn(&whole)));
+    assert!(!accepted(&roster));
+    assert_eq!(codes(&roster.plan(granting(&whole, &poorer))), ["field-untold"]);
 }
 
 #[test]

@@ -1,0 +1,296 @@
+//! Rows of Qmlativ that keys lead to and that no page holds: what is stored of them stays.
+//!
+//! Rows that come or go while a listing is walked move those behind them, so that one may be told on no page, with totals and
+//! pages in order. A key without its row is no null: as one, the birth date of a student, or the school of everybody there, would
+//! end in one night. Of a table that was not listed at all, or is empty, this says nothing: that is judged as a whole
+//! ([`crate::completeness`]), and filled by [`crate::overlay`].
+//!
+//! Role: notes such keys while a student is put together, and fills his record from the stored one. Neighbours:
+//! [`crate::assemble`] follows keys, [`crate::diff`] fills the records of those who differ.
+//!
+//! Invariants: nothing is noted of a student whose keys all lead somewhere, so that such a night costs nothing more; a value that
+//! another row tells is not replaced by the stored one, unless it is of the wrong row.
+//!
+//! Deliberately absent: rows that nothing leads to (a phone, an address, a guardian's link): that they are not listed is all that
+//! an end of them looks like.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, Student};
+
+use crate::{
+    fragment::{Kind, Row},
+    load::Source,
+};
+
+/// A key that leads to no row, though others of its table were listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// Whose row.
+    pub table: Kind,
+    /// What it would be found by.
+    pub key: i64,
+    /// What it would have told.
+    pub part: Part,
+}
+
+/// What a row tells of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Names of whoever has this name id; of the student also birth date and gender.
+    Name,
+    /// Kind of the phone with this id.
+    PhoneKind(i64),
+    /// Kind of the e-mail address with this id.
+    EmailKind(i64),
+    /// Lines, a bit for each, of the address with this id of its link.
+    Lines(i64, u8),
+    /// Relationship of the contact with this id.
+    Relationship(ContactKind, i64),
+    /// School of the enrollment with this id.
+    School(i64),
+    /// The student's own school, by the deciding enrollment with this id.
+    OwnSchool(i64),
+    /// Entry code of the enrollment with this id.
+    EntryCode(i64),
+    /// Withdrawal code of the enrollment with this id.
+    WithdrawalCode(i64),
+    /// Ending year of the enrollment with this id.
+    SchoolYear(i64),
+    /// Grade and homeroom, by the deciding enrollment with this id.
+    EntityYear(i64),
+    /// Homeroom.
+    Homeroom,
+}
+
+/// Bits of [`Part::Lines`]: first line.
+pub const STREET: u8 = 1;
+/// State.
+pub const STATE: u8 = 1 << 3;
+/// City, state, ZIP code and country.
+pub const PLACE: u8 = (1 << 2) | STATE | (1 << 4) | (1 << 6);
+/// County.
+pub const COUNTY: u8 = 1 << 5;
+/// All seven.
+pub const WHOLE: u8 = (1 << 7) - 1;
+
+/// The row that a foreign key leads to; one that leads to none is noted.
+pub fn follow<'a>(
+    source: &'a Source,
+    table: Kind,
+    key: Option<i64>,
+    part: Part,
+    missing: &mut Vec<Missing>,
+) -> Option<Row<'a>> {
+    let row = source.follow(table, key);
+    if row.is_none() {
+        note(source, table, key, part, missing);
+    }
+    row
+}
+
+/// Notes a key that nothing came of, where there is one, its table was listed, and holds no row of it.
+#[cold]
+pub fn note(source: &Source, table: Kind, key: Option<i64>, part: Part, missing: &mut Vec<Missing>) {
+    let Some(key) = key else { return };
+    if !source.places(table).is_empty() && source.find(table, key).is_empty() {
+        missing.push(Missing { table, key, part });
+    }
+}
+
+/// Puts stored values where rows are missing. Those of `missing` are returned because of which something stayed.
+pub fn keep(missing: &[Missing], record: &mut Student, stored: &Student) -> Vec<Missing> {
+    // A student's school comes from an enrollment, and says whether the stored homeroom is of this school.
+    let (places, others): (Vec<&Missing>, Vec<&Missing>) =
+        missing.iter().partition(|own| matches!(own.part, Part::EntityYear(_) | Part::Homeroom));
+    let mut kept = Vec::new();
+    for own in others.into_iter().chain(places) {
+        if keep_one(*own, missing, record, stored) {
+            kept.push(*own);
+        }
+    }
+    kept
+}
+
+/// As [`keep`], of a member of staff.
+pub fn keep_of_staff(missing: &[Missing], person: &mut Person, stored: &Person) -> Vec<Missing> {
+    let kept =
+        missing.iter().filter(|own| person.name_id == stored.name_id && keep_person(**own, missing, person, stored));
+    kept.copied().collect()
+}
+
+fn keep_one(own: Missing, all: &[Missing], record: &mut Student, stored: &Student) -> bool {
+    match own.part {
+        Part::Name | Part::PhoneKind(_) | Part::EmailKind(_) | Part::Lines(..) => keep_people(own, all, record, stored),
+        Part::Relationship(kind, id) => {
+            let id = id.to_string();
+            let was = stored.contacts.iter().find(|contact| contact.kind == kind && contact.id == id);
+            let is = record.contacts.iter_mut().find(|contact| contact.kind == kind && contact.id == id);
+            is.zip(was).is_some_and(|(is, was)| fill(&mut is.relationship, was.relationship.as_ref()))
+        }
+        Part::School(id) => of_enrollment(id, record, stored, |is, was| fill(&mut is.school, was.school.as_ref())),
+        Part::OwnSchool(id) => {
+            let was = enrollment(id, stored).and_then(|was| was.school.as_ref());
+            fill(&mut record.school, was)
+        }
+        Part::EntryCode(id) => {
+            of_enrollment(id, record, stored, |is, was| fill(&mut is.entry_code, was.entry_code.as_ref()))
+        }
+        Part::WithdrawalCode(id) => {
+            of_enrollment(id, record, stored, |is, was| fill(&mut is.withdrawal_code, was.withdrawal_code.as_ref()))
+        }
+        Part::SchoolYear(id) => {
+            of_enrollment(id, record, stored, |is, was| fill(&mut is.school_year, was.school_year.as_ref()))
+        }
+        Part::EntityYear(id) => {
+            // Another row may have told of another entity, or in other words.
+            let same = record.school == stored.school && enrollment(id, stored).is_some();
+            let grade = same && instead(&mut record.grade, stored.grade.as_ref());
+            let homeroom = same && instead(&mut record.homeroom, stored.homeroom.as_ref());
+            grade || homeroom
+        }
+        Part::Homeroom => record.school == stored.school && fill(&mut record.homeroom, stored.homeroom.as_ref()),
+    }
+}
+
+/// Everybody around a student whom `own` tells of.
+fn keep_people(own: Missing, all: &[Missing], record: &mut Student, stored: &Student) -> bool {
+    let known = || std::iter::once(&stored.person).chain(stored.contacts.iter().map(|contact| &contact.person));
+    let mut kept = false;
+    let persons = std::iter::once(&mut record.person);
+    for person in persons.chain(record.contacts.iter_mut().map(|contact| &mut contact.person)) {
+        if let Some(was) = known().find(|was| was.name_id == person.name_id) {
+            kept |= keep_person(own, all, person, was);
+        }
+    }
+    let own_name = own.part == Part::Name && record.person.name_id == own.key.to_string();
+    if own_name && stored.person.name_id == record.person.name_id {
+        kept |= fill(&mut record.birth_date, stored.birth_date.as_ref());
+        kept |= fill(&mut record.gender, stored.gender.as_ref());
+    }
+    kept
+}
+
+/// `stored` is of the same name id.
+fn keep_person(own: Missing, all: &[Missing], person: &mut Person, stored: &Person) -> bool {
+    match own.part {
+        Part::Name if person.name_id == own.key.to_string() => {
+            let first = fill(&mut person.first_name, stored.first_name.as_ref());
+            let middle = fill(&mut person.middle_name, stored.middle_name.as_ref());
+            let last = fill(&mut person.last_name, stored.last_name.as_ref());
+            first || middle || last
+        }
+        Part::PhoneKind(id) => {
+            let id = id.to_string();
+            let was = stored.phones.iter().find(|phone| phone.id == id);
+            let is = person.phones.iter_mut().find(|phone| phone.id == id);
+            is.zip(was).is_some_and(|(is, was)| fill(&mut is.kind, was.kind.as_ref()))
+        }
+        Part::EmailKind(id) => {
+            let id = id.to_string();
+            let was = stored.emails.iter().find(|email| email.id == id);
+            let is = person.emails.iter_mut().find(|email| email.id == id);
+            is.zip(was).is_some_and(|(is, was)| fill(&mut is.kind, was.kind.as_ref()))
+        }
+        Part::Lines(id, lines) => {
+            let of_same = all.iter().filter_map(|other| match other.part {
+                Part::Lines(other, lines) if other == id => Some(lines),
+                _ => None,
+            });
+            let untold = of_same.fold(0, |all, lines| all | lines);
+            let id = id.to_string();
+            let was = stored.addresses.iter().find(|address| address.id == id);
+            let is = person.addresses.iter_mut().find(|address| address.id == id);
+            is.zip(was).is_some_and(|(is, was)| keep_lines(lines, untold, is, was))
+        }
+        _ => false,
+    }
+}
+
+/// Somebody who has moved meanwhile is not to be given the place of before: what is told of the address has to be the same.
+fn keep_lines(lines: u8, untold: u8, address: &mut Address, stored: &Address) -> bool {
+    let was = lines_of(stored);
+    let is_told = |line: usize| untold >> line & 1 == 0;
+    let same = lines_of(address).iter().zip(was).enumerate().all(|(line, (is, was))| !is_told(line) || **is == *was);
+    let mut kept = false;
+    for (line, is) in lines_of_mut(address).into_iter().enumerate() {
+        if same && lines >> line & 1 == 1 {
+            kept |= instead(is, was[line].as_ref());
+        }
+    }
+    kept
+}
+
+fn lines_of(address: &Address) -> [&Option<String>; 7] {
+    let Address { line1, line2, city, state, zip, county, country, .. } = address;
+    [line1, line2, city, state, zip, county, country]
+}
+
+fn lines_of_mut(address: &mut Address) -> [&mut Option<String>; 7] {
+    let Address { line1, line2, city, state, zip, county, country, .. } = address;
+    [line1, line2, city, state, zip, county, country]
+}
+
+fn of_enrollment(
+    id: i64,
+    record: &mut Student,
+    stored: &Student,
+    keep: impl FnOnce(&mut Enrollment, &Enrollment) -> bool,
+) -> bool {
+    let Some(was) = enrollment(id, stored) else { return false };
+    let is = record.enrollments.iter_mut().find(|enrollment| enrollment.id == was.id);
+    is.is_some_and(|is| keep(is, was))
+}
+
+fn enrollment(id: i64, student: &Student) -> Option<&Enrollment> {
+    let id = id.to_string();
+    student.enrollments.iter().find(|enrollment| enrollment.id == id)
+}
+
+/// Whether something stayed that was not told.
+fn fill<T: Clone>(value: &mut Option<T>, stored: Option<&T>) -> bool {
+    let gone = value.is_none() && stored.is_some();
+    if gone {
+        *value = stored.cloned();
+    }
+    gone
+}
+
+/// As [`fill`], of a value that is of another row.
+fn instead<T: Clone + PartialEq>(value: &mut Option<T>, stored: Option<&T>) -> bool {
+    let other = stored.is_some() && value.as_ref() != stored;
+    if other {
+        *value = stored.cloned();
+    }
+    other
+}
+
+/// What was kept, by table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptRows(BTreeMap<Kind, OfTable>);
+
+/// See [`KeptRows`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OfTable {
+    /// What the missing rows would be found by.
+    pub keys: BTreeSet<i64>,
+    /// People of whom something stayed.
+    pub people: i64,
+}
+
+impl KeptRows {
+    /// Notes what stayed of one person.
+    pub fn add(&mut self, kept: &[Missing]) {
+        let tables: BTreeSet<Kind> = kept.iter().map(|own| own.table).collect();
+        for table in tables {
+            let of_table = self.0.entry(table).or_default();
+            of_table.people += 1;
+            of_table.keys.extend(kept.iter().filter(|own| own.table == table).map(|own| own.key));
+        }
+    }
+
+    /// Each table of which something stayed.
+    pub fn tables(&self) -> impl Iterator<Item = (Kind, &OfTable)> {
+        self.0.iter().map(|(table, of_table)| (*table, of_table))
+    }
+}

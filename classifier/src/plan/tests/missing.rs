@@ -1,0 +1,187 @@
+//! Rows that keys lead to and that no page holds.
+
+use serde_json::{Value, json};
+
+use super::codes;
+use crate::testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events};
+
+const LINK: &str = "Demographics/NameAddress";
+const ADDRESS: &str = "Demographics/Address";
+const ZIP: &str = "Demographics/Zip";
+
+/// Three students with all that keys lead to, and two rows at least of every table.
+fn whole() -> Sis {
+    let mut sis = Sis::with_students(3);
+    for id in 1..=3 {
+        sis.row(NAME, id * 2)["GenderCode"] = json!("F");
+        sis.add(
+            "Demographics/NameEmail",
+            json!({"NameEmailID": id, "NameID": id * 2, "Rank": 1, "EmailTypeID": 1, "EmailAddress": "a@example.org"}),
+        );
+        sis.add(
+            LINK,
+            json!({"NameAddressID": id, "NameID": id * 2, "AddressID": id, "IsPhysical": true, "IsMailing": true}),
+        );
+        sis.add(
+            ADDRESS,
+            json!({"AddressID": id, "StreetNumber": id.to_string(), "StreetID": 1, "ZipID": 1, "CountyID": 1}),
+        );
+        sis.row(SPELL, id)["SchoolID"] = json!(90);
+    }
+    sis.add(
+        "Demographics/EmergencyContact",
+        json!({"EmergencyContactID": 1, "NameID": 2, "NameIDEmergencyContact": 5, "RelationshipID": 1}),
+    );
+    sis.add("Demographics/EmailType", json!({"EmailTypeID": 1, "Description": "Home"}));
+    sis.add("Demographics/Street", json!({"StreetID": 1, "Name": "Elm"}));
+    sis.add(ZIP, json!({"ZipID": 1, "ZipCode": "78701", "City": "Austin", "StateID": 1, "CountryCode": "US"}));
+    sis.add("SkySys/State", json!({"StateID": 1, "Code": "TX"}));
+    sis.add("Demographics/County", json!({"CountyID": 1, "Name": "Travis"}));
+    for (resource, key) in [
+        ("Demographics/EmailType", "EmailTypeID"),
+        ("Demographics/PhoneType", "PhoneTypeID"),
+        ("Demographics/Relationship", "RelationshipID"),
+        ("Demographics/Street", "StreetID"),
+        (ZIP, "ZipID"),
+        ("SkySys/State", "StateID"),
+        ("Demographics/County", "CountyID"),
+        ("Enrollment/EntryCode", "EntryCodeID"),
+        ("Enrollment/Homeroom", "HomeroomID"),
+        (ADDRESS, "AddressID"),
+    ] {
+        sis.add(resource, json!({key: 99}));
+    }
+    sis
+}
+
+fn without(sis: &Sis, resource: &'static str, key: i64) -> Sis {
+    let mut less = sis.clone();
+    let gone = less.row(resource, key).clone();
+    less.rows.get_mut(resource).unwrap().retain(|row| *row != gone);
+    less
+}
+
+/// What a student's record says, found by a path.
+fn told(roster: &Roster, student: i64, path: &str) -> Value {
+    serde_json::to_value(roster.record(student)).unwrap().pointer(path).cloned().unwrap_or_default()
+}
+
+/// A listing from which a row is lost while it is walked: nothing that it told is ended, and the run says so.
+#[test]
+fn a_key_without_its_row_is_no_null() {
+    // (table, row, students of whom something stays, something that it tells of the first of them)
+    let cases: [(&'static str, i64, i64, i64, &str); 15] = [
+        (NAME, 2, 1, 1, "/birth_date"),
+        (NAME, 2, 1, 1, "/person/first_name"),
+        (NAME, 2, 1, 1, "/gender"),
+        (NAME, 5, 2, 2, "/contacts/0/person/first_name"),
+        (ADDRESS, 2, 1, 2, "/person/addresses/0/line1"),
+        (ZIP, 1, 3, 1, "/person/addresses/0/city"),
+        ("SkySys/State", 1, 3, 1, "/person/addresses/0/state"),
+        ("Demographics/County", 1, 3, 1, "/person/addresses/0/county"),
+        ("Demographics/Street", 1, 3, 1, "/person/addresses/0/line1"),
+        ("Demographics/PhoneType", 1, 3, 1, "/contacts/0/person/phones/0/kind"),
+        ("Demographics/EmailType", 1, 3, 1, "/person/emails/0/kind"),
+        ("Demographics/Relationship", 1, 3, 1, "/contacts/0/relationship"),
+        ("Enrollment/School", 90, 3, 1, "/school"),
+        ("Enrollment/EntryCode", 1, 3, 1, "/enrollments/0/entry_code"),
+        ("Enrollment/Homeroom", 5, 3, 1, "/homeroom"),
+    ];
+    let sis = whole();
+    let roster = Roster::of(&sis);
+    assert_eq!(codes(&roster.plan(sis.facts())), [""; 0]);
+    for (table, key, people, student, path) in cases {
+        let what = format!("{table} {key}: {path}");
+        assert!(!told(&roster, student, path).is_null(), "{what} is told");
+        let less = without(&sis, table, key);
+        let plan = roster.plan(less.facts());
+        assert_eq!((plan.counts.changed, plan.counts.unchanged, plan.counts.removed), (0, 3, 0), "{what}");
+        assert_eq!((codes(&plan), plan.findings[0].count), (vec!["row-missing"], people), "{what}");
+        let said = &plan.findings[0].message;
+        assert!(said.starts_with(&format!("{table}: ")) && said.contains(&format!("ID {key})")), "{what}: {said}");
+        // Whoever was never stored has nothing that could stay.
+        assert_eq!(codes(&Roster::default().plan(less.facts())), [""; 0], "{what}");
+    }
+}
+
+/// A student's row of the enrollment's year and entity is found by these, and not by a key.
+#[test]
+fn without_the_row_of_the_year_and_entity_grade_and_homeroom_stay() {
+    let sis = whole();
+    let roster = Roster::of(&sis);
+    let mut less = without(&sis, ENTITY_YEAR, 2);
+    less.row(STUDENT, 2)["Grade"] = json!("Grade five");
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["row-missing"]));
+    // Somebody whose enrollment is another one is somewhere else by now.
+    let mut moved = less.clone();
+    moved.row(SPELL, 2)["EntryWithdrawalID"] = json!(20);
+    let plan = roster.plan(moved.facts());
+    let record = events(&plan).remove(0).record.unwrap();
+    assert_eq!((record.grade.as_deref(), record.homeroom, codes(&plan)), (Some("Grade five"), None, vec![]));
+    // Of a year of which nobody has a row, none is missing.
+    let mut nobody = sis.clone();
+    nobody.rows.get_mut(ENTITY_YEAR).unwrap().iter_mut().for_each(|row| row["SchoolYearID"] = json!(8));
+    assert_eq!(codes(&roster.plan(nobody.facts())), [""; 0]);
+}
+
+/// What stays is what is missing: all else is taken over, the same night.
+#[test]
+fn what_else_has_changed_is_told() {
+    let mut sis = whole();
+    sis.withdraw(3, "2025-10-01", 92);
+    let roster = Roster::of(&sis);
+    let mut less = without(&without(&sis, NAME, 2), ZIP, 1);
+    less.row(STUDENT, 1)["FirstName"] = json!("Zoe");
+    less.row(ADDRESS, 2)["StreetNumber"] = json!("200");
+    less.row(SPELL, 1)["EntryCodeID"] = json!(null);
+    let plan = roster.plan(less.facts());
+    let events = events(&plan);
+    assert_eq!((events.len(), codes(&plan)), (2, vec!["row-missing", "row-missing"]));
+    let [first, second] = [0, 1].map(|at| events[at].record.as_ref().unwrap());
+    assert_eq!(first.person.first_name.as_deref(), Some("Zoe"));
+    assert_eq!((first.birth_date, first.enrollments[0].entry_code.as_ref()), (roster.record(1).birth_date, None));
+    assert_eq!(first.person.addresses, roster.record(1).person.addresses);
+    // Who has moved is not put into the city of before.
+    let address = &second.person.addresses[0];
+    assert_eq!((address.line1.as_deref(), address.city.as_ref()), (Some("200 Elm"), None));
+    // Another guardian, whose name is not there yet, is not called by the name of the one before.
+    let mut other = sis.clone();
+    other.row(GUARDIAN, 1)["NameIDGuardian"] = json!(77);
+    let plan = roster.plan(other.facts());
+    assert_eq!(self::events(&plan)[0].record.as_ref().unwrap().contacts[0].person.first_name, None);
+    assert_eq!(codes(&plan), [""; 0]);
+}
+
+#[test]
+fn what_was_never_stored_is_not_missed_and_a_table_that_is_empty_is_judged_as_such() {
+    let sis = whole();
+    let mut less = without(&sis, NAME, 2);
+    less.row(PHONE, 1)["PhoneTypeID"] = json!(7);
+    let mut roster = Roster::of(&less);
+    for night in 0..2 {
+        let plan = roster.plan(less.facts());
+        assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec![]), "night {night}");
+        roster.apply(&plan);
+    }
+    roster.apply(&roster.plan(sis.facts()));
+    let mut none = sis.clone();
+    none.rows.insert("Enrollment/Homeroom", Vec::new());
+    assert_eq!(codes(&roster.plan(none.facts())), ["listing-empty"]);
+    roster.baseline.as_mut().unwrap().accepted_empty.insert("Enrollment/Homeroom".to_owned());
+    let plan = roster.plan(none.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (3, vec![]));
+}
+
+#[test]
+fn whoever_leaves_takes_what_is_stored_along() {
+    let sis = whole();
+    let roster = Roster::of(&sis);
+    let mut less = without(&without(&sis, "Enrollment/School", 90), NAME, 2);
+    less.withdraw(1, "2025-10-01", 92);
+    let plan = super::night(&roster, &less);
+    let events = events(&plan);
+    assert_eq!((events.len(), plan.counts.removed, plan.counts.unchanged), (1, 1, 2));
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((record.school.as_deref(), record.birth_date.is_some()), (Some("041"), true));
+}
