@@ -10,7 +10,7 @@ use rollcall_store::{
 use crate::{
     diff::{self, Differences, NOT_CONFIRMED},
     load::{Looks, NAMED, Odd, Oddities},
-    status::NO_ENROLLMENT_IN_WINDOW,
+    status::{Illegible, NO_ENROLLMENT_IN_WINDOW},
 };
 
 /// What the rows themselves have to say.
@@ -69,10 +69,14 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
 /// What is to be done about students who are left as they are stored, by the first of them.
 fn why_withheld(first: &Skip) -> String {
     let Skip { student_id, reason, detail } = first;
-    // Told of twice, the mend is in the detail.
-    let mend = if reason == diff::DUPLICATE { "" } else { "; correct it in the SIS" };
+    let mend = match reason.as_str() {
+        // Told of twice, the mend is in the detail.
+        diff::DUPLICATE => "",
+        reason if reason == Illegible::SchoolYear.reason() => "; the run's other findings name the entity or the year",
+        _ => "; correct it in the SIS",
+    };
     format!(
-        "left as they are stored, see `rollcall runs plan RUN --skipped` for each (student {student_id}: {reason}, \
+        "left as they are stored (new ones are not added), see `rollcall runs plan RUN --skipped` for each (student {student_id}: {reason}, \
          {detail}{mend}): students"
     )
 }
