@@ -17,8 +17,8 @@ use rollcall_store::{
 use crate::{
     assemble::oneroster::Facet,
     completeness::{
-        ENTITY_REMOVED, GRANT_LOST, LISTING_NOT_ASKED, THINNED, UNTOLD, YEAR_EMPTY, entities_asked, entities_with_students,
-        entity_name, judged_name,
+        ENTITY_REMOVED, GRANT_LOST, LISTING_NOT_ASKED, THINNED, UNTOLD, YEAR_EMPTY, entities_asked,
+        entities_with_students, entity_name, judged_name,
     },
     context::Context,
     error::ClassifierError,

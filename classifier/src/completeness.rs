@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use fields::{UNTOLD, judge_untold};
 use listing::{Defect, Look, PagesByListing, defects};
 pub use years::{
-    Asked, ENTITY_REMOVED, LISTING_NOT_ASKED, YEAR_EMPTY, YEAR_NOT_ASKED, entities_asked, entities_with_students, entity_name,
-    judge_asked,
+    Asked, ENTITY_REMOVED, LISTING_NOT_ASKED, YEAR_EMPTY, YEAR_NOT_ASKED, entities_asked, entities_with_students,
+    entity_name, judge_asked,
 };
 
 use crate::{
@@ -302,8 +302,7 @@ fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Basel
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
     let year = untold::field_name(CURRENT_YEAR.0, CURRENT_YEAR.1);
     let still_empty = |name: &String| {
-        let lost = *name == year && is_year_lost(&judged.lost_before);
-        let untold = lost || judged.accepted_untold.contains(name);
+        let untold = judged.accepted_untold.contains(name) || (*name == year && is_year_lost(&judged.lost_before));
         untold || (!untold::is_field(name) && judged.rows.get(name).copied().unwrap_or_default() == 0)
     };
     let accepted_empty = accepted.into_iter().filter(still_empty).collect();
@@ -513,9 +512,7 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
     if tears {
         judged.tear();
         let lost = judged.lost_grants.get(year_of);
-        judged
-            .findings
-            .push(partial(GRANT_LOST, current_year_message(lost.map_or(&[year.to_owned()], Vec::as_slice))));
+        judged.findings.push(partial(GRANT_LOST, current_year_message(lost.map_or(&[year.to_owned()], Vec::as_slice))));
     }
 }
 

@@ -175,7 +175,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         pull.pull.discovery.iter_mut().for_each(|discovery| untold.refuse(discovery));
     }
     judge_contents(&mut judged, looks, &facts);
-    let tables: Vec<Option<Tables>> = facts.pulls.iter().zip(looks).map(|(pull, looks)| tables(&facts, pull, looks)).collect();
+    let tables: Vec<Option<Tables>> =
+        facts.pulls.iter().zip(looks).map(|(pull, looks)| tables(&facts, pull, looks)).collect();
     judge_asked(&mut judged, looks, &tables, &facts);
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();

@@ -277,7 +277,8 @@ impl Probe<'_> {
                 let name = format!("listing {} of entity {entity}", object.resource);
                 let asked = qmlativ.ask(&ask, PageNo(1), 1).await;
                 let told = asked.and_then(|(reply, what)| {
-                    let of_enrollment = (object.resource == ENTRY_WITHDRAWAL).then(|| entity_of_first(&reply)).flatten();
+                    let of_enrollment =
+                        (object.resource == ENTRY_WITHDRAWAL).then(|| entity_of_first(&reply)).flatten();
                     unplaced.extend(of_enrollment.filter(|of| !placed.entities.contains(of)));
                     qmlativ.told(&what, PageNo(1), 1, &reply)
                 });

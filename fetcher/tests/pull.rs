@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::{handler::Fate, message::Message, topology::ATTEMPTS};
 use rollcall_sandbox::{
-    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks, RetryAfter,
-    Throttle,
+    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks,
+    RetryAfter, Throttle,
 };
 use rollcall_store::{
     board::Progress,
@@ -429,11 +429,8 @@ async fn a_table_of_years_or_entities_without_a_row_is_no_answer() {
     for object in ["SchoolYear", "Entity"] {
         let empty = |times| Fault { kind: FaultKind::NoRows, object: Some(object.to_owned()), page: Some(1), times };
         // Once: it is asked for again, and everything comes in.
-        let night = whole_under(
-            Quirks { faults: vec![empty(Some(1))], ..Quirks::default() },
-            &json!({"page_size": 20}),
-        )
-        .await;
+        let night =
+            whole_under(Quirks { faults: vec![empty(Some(1))], ..Quirks::default() }, &json!({"page_size": 20})).await;
         assert_eq!(night.pull().await.discovery.unwrap().school_years.len(), 2, "{object}");
         // For ever: the pull is given up, and says why.
         let sandbox = sandbox().await;
@@ -448,12 +445,7 @@ async fn a_table_of_years_or_entities_without_a_row_is_no_answer() {
     }
     // One of several entities may have none.
     let sandbox = sandbox().await;
-    let empty = Fault {
-        kind: FaultKind::NoRows,
-        object: Some("SchoolYear".to_owned()),
-        page: Some(1),
-        times: Some(1),
-    };
+    let empty = Fault { kind: FaultKind::NoRows, object: Some("SchoolYear".to_owned()), page: Some(1), times: Some(1) };
     sandbox.set_quirks(Quirks { faults: vec![empty], ..Quirks::default() });
     let mut night = Night::with(sandbox, &json!({"page_size": 20, "entities": [1, 200]})).await;
     let discovery = night.take();
@@ -479,7 +471,8 @@ async fn the_test_of_a_connection_names_each_step() {
         steps.iter().filter(|step| step.name.starts_with("entity ")).cloned().collect::<Vec<_>>()
     };
     assert!(entities(&steps).is_empty(), "{steps:?}");
-    sandbox.set_quirks(Quirks { data: DataQuirks { only_entity: Some(1), ..DataQuirks::default() }, ..Quirks::default() });
+    sandbox
+        .set_quirks(Quirks { data: DataQuirks { only_entity: Some(1), ..DataQuirks::default() }, ..Quirks::default() });
     let steps = probe(&district, &district.connections[0], secrets(sandbox.client_secret()), true, &clock).await;
     let told = entities(&steps);
     assert_eq!((told.len(), told[0].outcome), (1, Outcome::Warn), "{steps:?}");

@@ -210,9 +210,9 @@ impl<'a> Asked<'a> {
                 continue;
             }
             let open = rows().filter(|row| row.cell(self.withdrawal.column()) == Cell::Null);
-            for (entity, ending) in open.filter_map(|row| {
-                Some((row.number(E::EntityId)?, self.tables.ending(row.number(E::SchoolYearId))?))
-            }) {
+            for (entity, ending) in open
+                .filter_map(|row| Some((row.number(E::EntityId)?, self.tables.ending(row.number(E::SchoolYearId))?)))
+            {
                 if entities.get(&entity) == Some(&(ending + 1)) && (self.attends)(spells[0].key()) {
                     behind.entry(entity).or_default().insert(spells[0].key());
                 }

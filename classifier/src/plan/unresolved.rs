@@ -72,7 +72,9 @@ fn finding(unknown: Unknown, students: usize) -> Finding {
         ),
         Unknown::CurrentOf(entity) => (
             "entity-unknown",
-            format!("entity {entity}: District/Entity names no current school year of it that District/SchoolYear shows"),
+            format!(
+                "entity {entity}: District/Entity names no current school year of it that District/SchoolYear shows"
+            ),
             "Have the SIS's administrator set it, or have the year granted to the integration access",
         ),
         Unknown::Year(year) => (
