@@ -16,7 +16,10 @@ use rollcall_store::{
 
 use crate::{
     assemble::oneroster::Facet,
-    completeness::{THINNED, UNTOLD, judged_name},
+    completeness::{
+        ENTITY_REMOVED, GRANT_LOST, LISTING_NOT_ASKED, THINNED, UNTOLD, YEAR_EMPTY, entities_asked,
+        entities_with_students, entity_name, judged_name,
+    },
     context::Context,
     error::ClassifierError,
     replay::{ReplayFrom, replay},
@@ -117,10 +120,11 @@ async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<Empty>,
     let pages = context.store.pages(&run.district, run.id).await?;
     let mut empty = BTreeSet::new();
     for pull in context.store.pulls(&run.district, run.id).await? {
+        let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
         if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
             empty.extend(empty_of(&board, pull.connection, &pages));
+            empty.extend(offered(run, &baseline, &board).map(|name| named_by_listing(pull.connection, name)));
         }
-        let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
         let named =
             |name: &str| Empty { connection: pull.connection, name: name.to_owned(), resource: name.to_owned() };
         empty.extend(empty_facets(run, &baseline).map(named));
@@ -136,6 +140,31 @@ fn empty_facets<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item 
     let facets = names.filter_map(|name| Facet::all().map(Facet::name).find(|facet| *facet == name));
     // One that was never counted is in no baseline.
     facets.filter(|name| baseline.rows.get(*name).is_none_or(|rows| *rows > 0))
+}
+
+/// What else a person may accept, as the run's findings offer it (`--accept-empty NAME`): of the connection that it is said of.
+fn offered<'a>(run: &'a Run, baseline: &'a Baseline, board: &'a Board) -> impl Iterator<Item = &'a str> {
+    run.findings.iter().filter_map(move |finding| {
+        let (_, name) = finding.message.split_once("--accept-empty ")?;
+        let name = name.trim_end_matches('`').trim_matches('\'');
+        let is_own = match finding.code.as_str() {
+            ENTITY_REMOVED => {
+                let asked = entities_asked(board);
+                entities_with_students(baseline).difference(&asked).any(|entity| entity_name(*entity) == name)
+            }
+            LISTING_NOT_ASKED => baseline.rows.get(name).is_some_and(|rows| *rows > 0),
+            YEAR_EMPTY => !entities_asked(board).is_empty(),
+            GRANT_LOST => untold::was_granted(baseline, name),
+            _ => false,
+        };
+        is_own.then_some(name)
+    })
+}
+
+/// By its own name, or that of its resource.
+fn named_by_listing(connection: ConnectionNo, name: &str) -> Empty {
+    let resource = name.split_once(" (").map_or(name, |(resource, _)| resource);
+    Empty { connection, name: name.to_owned(), resource: resource.to_owned() }
 }
 
 /// Fields that no row of a listing of Qmlativ carried, and did before.

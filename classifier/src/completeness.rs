@@ -8,11 +8,16 @@
 
 mod fields;
 mod listing;
+mod years;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use fields::{UNTOLD, judge_untold};
 use listing::{Defect, Look, PagesByListing, defects};
+pub use years::{
+    Asked, ENTITY_REMOVED, LISTING_NOT_ASKED, YEAR_EMPTY, YEAR_NOT_ASKED, entities_asked, entities_with_students,
+    entity_name, judge_asked,
+};
 
 use crate::{
     assemble::oneroster::{Contents, Facet, Facets, Group, PagesLacking},
@@ -171,6 +176,7 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
         judge_listing(&mut judged, board, (no, listing), &pages.of_listing(no, listing));
     }
     judge_emptiness(&mut judged, board, facts);
+    years::judge_entities(&mut judged, board, facts.baseline);
     judge_grants(&mut judged, facts);
     judged
 }
@@ -513,22 +519,34 @@ fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
         }
     }
     let (year_of, year) = CURRENT_YEAR;
-    let year_lost = judged.lost_before.get(year_of).is_some_and(|lost| lost.contains(year));
-    for (resource, lost) in judged.lost_grants.iter().filter(|(resource, _)| !year_lost || *resource != year_of) {
-        judged.findings.push(partial("grant-lost", grant_message(resource, lost)));
+    let year_lost = is_year_lost(&judged.lost_before);
+    let accepted = baseline.accepted_empty.contains(&untold::field_name(year_of, year));
+    if accepted && !year_lost {
+        // It is granted again: what was accepted is over.
+        judged.rows.insert(untold::field_name(year_of, year), 1);
     }
-    if year_lost {
+    let tears = year_lost && !accepted;
+    for (resource, lost) in judged.lost_grants.iter().filter(|(resource, _)| !tears || *resource != year_of) {
+        judged.findings.push(partial(GRANT_LOST, grant_message(resource, lost)));
+    }
+    if tears {
         judged.tear();
         let lost = judged.lost_grants.get(year_of);
-        judged
-            .findings
-            .push(partial("grant-lost", current_year_message(lost.map_or(&[year.to_owned()], Vec::as_slice))));
+        judged.findings.push(partial(GRANT_LOST, current_year_message(lost.map_or(&[year.to_owned()], Vec::as_slice))));
     }
 }
 
+/// Code of the finding for what is not granted any more.
+pub const GRANT_LOST: &str = "grant-lost";
+
+fn is_year_lost(lost_before: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let (year_of, year) = CURRENT_YEAR;
+    lost_before.get(year_of).is_some_and(|lost| lost.contains(year))
+}
+
 /// Which year is an entity's current one. Statuses of an access that never had it granted go by one year for all; where it was
-/// told and is not any more, that would take people out of entities whose year has not moved on.
-const CURRENT_YEAR: (&str, &str) = ("District/Entity", "SchoolYearIDCurrent");
+/// told and is not any more, that would take people out of entities whose year has not moved on, unless a person accepts it.
+pub const CURRENT_YEAR: (&str, &str) = ("District/Entity", "SchoolYearIDCurrent");
 
 /// What was granted on the last complete pull, or lost by then, and is not granted now.
 fn lost_before(baseline: &Baseline, granted: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, BTreeSet<String>> {
@@ -562,8 +580,10 @@ fn current_year_message(lost: &[String]) -> String {
     let (resource, field) = CURRENT_YEAR;
     format!(
         "{resource}: no longer granted: {}; without {field} entities are judged by one current year, and nobody is taken out. \
-         Grant it again in the SIS's API security, and see `rollcall district test`",
-        lost_names(lost)
+         Grant it again in the SIS's API security, and see `rollcall district test`; if they are to be judged so from now on: \
+         `rollcall runs approve RUN --accept-empty {}`",
+        lost_names(lost),
+        untold::field_name(resource, field)
     )
 }
 

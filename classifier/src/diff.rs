@@ -455,7 +455,11 @@ impl Walk<'_, '_> {
             {
                 self.sides[number].fill(record, &stored[at], &mut self.found.kept[number]);
                 self.found.missing_rows.add(&missing::keep(&missing, record, &stored[at]));
-                event.fingerprint = self.fingerprinter.of(&StudentView::of_record(record), event.to);
+                let view = StudentView::of_record(record);
+                event.fingerprint = self.fingerprinter.of(&view, event.to);
+                // What was filled in stands at the end: a later night would find nothing changed, and leave it there.
+                let ordered = view.to_record();
+                **record = ordered;
                 if event.fingerprint == fingerprint {
                     self.count(event.change, -1);
                     self.found.counts.unchanged += 1;

@@ -9,9 +9,10 @@
 mod compared;
 mod findings;
 mod ids;
+mod unresolved;
 mod verdict;
 
-use rollcall_proto::id::ConnectionNo;
+use rollcall_proto::id::{ConnectionNo, StudentId};
 use rollcall_store::{
     StoreError,
     board::Board,
@@ -28,8 +29,12 @@ use ids::{Renamed, attending, people_moved, rekey, unlinked};
 use verdict::verdict;
 
 use crate::{
-    assemble::oneroster::{self, Contents, Reads},
-    completeness::{self, Completeness, PullFacts},
+    assemble::{
+        WithdrawalColumn,
+        oneroster::{self, Contents, Reads},
+        tables::Tables,
+    },
+    completeness::{self, Asked, Completeness, PullFacts},
     counting,
     diff::{self, Records},
     fragment::FragmentError,
@@ -170,6 +175,9 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         pull.pull.discovery.iter_mut().for_each(|discovery| untold.refuse(discovery));
     }
     judge_contents(&mut judged, looks, &facts);
+    let tables: Vec<Option<Tables>> =
+        facts.pulls.iter().zip(looks).map(|(pull, looks)| tables(&facts, pull, looks)).collect();
+    judge_asked(&mut judged, looks, &tables, &facts);
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
     let Compared { sides, found, staff, staff_untold, batches, hash } = loop {
@@ -183,6 +191,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let schools = schools(&sides);
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(judged.iter().zip(&found.kept).flat_map(|(judged, kept)| judged.thinned(kept)));
+    findings.extend(unresolved::findings(&found.skips, &facts, looks, &tables));
     findings.extend(own_findings(&found, looks));
     findings.extend(of_no_connection(&facts.stored, facts.district.connections.len()));
     findings.extend(staff_untold.iter().map(|connection| staff_finding(*connection)));
@@ -245,6 +254,39 @@ fn judge_contents(judged: &mut [Completeness], looks: &[Looks], facts: &PlanFact
             let contents = Contents::of(&looks.first, reads);
             completeness::judge_contents(judged, &contents, pull.baseline.as_ref());
         }
+    }
+}
+
+/// Years and entities of a pull of Qmlativ.
+fn tables(facts: &PlanFacts, pull: &PullIn, looks: &Looks) -> Option<Tables> {
+    let usable = pull.board.is_some() && pull.pull.state != PullState::Failed && !is_oneroster(facts, pull);
+    let discovery = pull.pull.discovery.as_ref().filter(|_| usable)?;
+    Some(Tables::of(&looks.first, &discovery.current_years))
+}
+
+/// What Qmlativ's tables of years and entities show beside what was asked.
+fn judge_asked(judged: &mut [Completeness], looks: &[Looks], tables: &[Option<Tables>], facts: &PlanFacts) {
+    for (((pull, judged), looks), tables) in facts.pulls.iter().zip(judged).zip(looks).zip(tables) {
+        let number = pull.pull.connection.0;
+        let connection = facts.district.connections.get(usize::from(number));
+        let (Some(board), Some(tables), Some(connection)) = (&pull.board, tables, connection) else { continue };
+        let Some(discovery) = &pull.pull.discovery else { continue };
+        let prefix = connection.id_prefix.as_deref().unwrap_or_default();
+        let attends = |student: i64| {
+            let id = StudentId(format!("{prefix}{student}"));
+            let at = facts.stored.binary_search_by(|stored| stored.id.cmp(&id));
+            at.is_ok_and(|at| facts.stored[at].connection == number && facts.stored[at].status.is_attending())
+        };
+        let asked = Asked {
+            board,
+            source: &looks.first,
+            tables,
+            baseline: pull.baseline.as_ref(),
+            admitted: facts.district.status.school_years,
+            withdrawal: WithdrawalColumn::of(connection, discovery),
+            attends: &attends,
+        };
+        completeness::judge_asked(judged, asked);
     }
 }
 
@@ -328,6 +370,8 @@ fn baselines(
     baselines.collect()
 }
 
+#[cfg(test)]
+mod asked_tests;
 #[cfg(test)]
 mod changes_tests;
 #[cfg(test)]

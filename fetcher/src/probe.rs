@@ -3,7 +3,7 @@
 //! Role: one step after the other, from the name server to the school year; a step that fails ends the test where the
 //! next ones rest on it. Nothing is stored.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::{
@@ -20,7 +20,7 @@ use crate::{
     sis::{
         Source as _,
         oneroster::{self, OneRoster, Sample},
-        qmlativ::{Granted, Metadata, Qmlativ, wanted},
+        qmlativ::{Granted, Metadata, Placed, Qmlativ, entity_of_first, objects::ENTRY_WITHDRAWAL, wanted},
     },
 };
 
@@ -119,8 +119,8 @@ impl Probe<'_> {
         let qmlativ = Qmlativ::new(session, self.district.status.school_years);
         let metadata = self.metadata(&qmlativ, steps).await?;
         let granted = self.grants(&qmlativ, steps).await?;
-        let years = self.years(&qmlativ, &metadata, &granted, steps).await?;
-        self.listings(&qmlativ, &granted, &years, steps).await;
+        let placed = self.years(&qmlativ, &metadata, &granted, steps).await?;
+        self.listings(&qmlativ, &granted, &placed, steps).await;
         Ok(())
     }
 
@@ -217,12 +217,12 @@ impl Probe<'_> {
         metadata: &Metadata,
         granted: &Granted,
         steps: &mut Vec<Step>,
-    ) -> Result<Vec<i64>, Stop> {
+    ) -> Result<Placed, Stop> {
         match qmlativ.school_years(metadata, granted).await {
-            Ok(years) => {
-                let ids: Vec<String> = years.iter().map(i64::to_string).collect();
+            Ok(placed) => {
+                let ids: Vec<String> = placed.years.iter().map(i64::to_string).collect();
                 steps.push(Step::ok("school years", format!("SchoolYearID {}", ids.join(", "))));
-                Ok(years)
+                Ok(placed)
             }
             Err(error) => stop(steps, "school years", &error),
         }
@@ -269,13 +269,19 @@ impl Probe<'_> {
     }
 
     /// The first row of every listing.
-    async fn listings(&self, qmlativ: &Qmlativ, granted: &Granted, years: &[i64], steps: &mut Vec<Step>) {
+    async fn listings(&self, qmlativ: &Qmlativ, granted: &Granted, placed: &Placed, steps: &mut Vec<Step>) {
+        let mut unplaced = BTreeSet::new();
         for entity in &self.connection.entities {
             for object in wanted(self.connection) {
-                let Some(ask) = granted.sample(object.resource, *entity, years) else { continue };
+                let Some(ask) = granted.sample(object.resource, *entity, &placed.years) else { continue };
                 let name = format!("listing {} of entity {entity}", object.resource);
                 let asked = qmlativ.ask(&ask, PageNo(1), 1).await;
-                let told = asked.and_then(|(reply, what)| qmlativ.told(&what, PageNo(1), 1, &reply));
+                let told = asked.and_then(|(reply, what)| {
+                    let of_enrollment =
+                        (object.resource == ENTRY_WITHDRAWAL).then(|| entity_of_first(&reply)).flatten();
+                    unplaced.extend(of_enrollment.filter(|of| !placed.entities.contains(of)));
+                    qmlativ.told(&what, PageNo(1), 1, &reply)
+                });
                 steps.push(match told {
                     Ok(facts) if facts.rows > 0 => Step::ok(name, "holds rows"),
                     Ok(_) => Step::warn(name, "empty", "ask the district whether that is right"),
@@ -283,7 +289,17 @@ impl Probe<'_> {
                 });
             }
         }
+        // Where no entity tells its current year, all go by one.
+        let unplaced = unplaced.into_iter().filter(|_| !placed.entities.is_empty());
+        steps.extend(unplaced.map(entity_step));
     }
+}
+
+/// An entity that enrollments are of, and whose school year cannot be told.
+fn entity_step(entity: i64) -> Step {
+    let detail = "enrollments are of it, and District/Entity names no current school year of it: a run leaves their students out";
+    let mend = "have the entity granted to the integration access, or add it to entities in the district's file";
+    Step::warn(format!("entity {entity}"), detail, mend)
 }
 
 fn stop<T>(steps: &mut Vec<Step>, name: &str, error: &SisError) -> Result<T, Stop> {

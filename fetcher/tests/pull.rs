@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::{handler::Fate, message::Message, topology::ATTEMPTS};
 use rollcall_sandbox::{
-    AuthQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks, RetryAfter,
-    Throttle,
+    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks,
+    RetryAfter, Throttle,
 };
 use rollcall_store::{
     board::Progress,
@@ -423,6 +423,36 @@ async fn an_access_without_entities_or_numbers_of_years_is_pulled_all_the_same()
     }
 }
 
+/// Without the year before, everybody who withdrew in it would look as if they never had been there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_years_or_entities_without_a_row_is_no_answer() {
+    for object in ["SchoolYear", "Entity"] {
+        let empty = |times| Fault { kind: FaultKind::NoRows, object: Some(object.to_owned()), page: Some(1), times };
+        // Once: it is asked for again, and everything comes in.
+        let night =
+            whole_under(Quirks { faults: vec![empty(Some(1))], ..Quirks::default() }, &json!({"page_size": 20})).await;
+        assert_eq!(night.pull().await.discovery.unwrap().school_years.len(), 2, "{object}");
+        // For ever: the pull is given up, and says why.
+        let sandbox = sandbox().await;
+        sandbox.set_quirks(Quirks { faults: vec![empty(None)], ..Quirks::default() });
+        let mut night = Night::with(sandbox, &json!({"page_size": 20})).await;
+        night.play(|_| Way::Arrives).await;
+        let pull = night.pull().await;
+        let reason = pull.reason.unwrap_or_default();
+        assert_eq!(pull.state, PullState::Failed, "{object}");
+        let said = format!("table-empty: District/{object} is granted, and has no row ");
+        assert!(reason.starts_with(&said) && reason.contains("check entities"), "{reason}");
+    }
+    // One of several entities may have none.
+    let sandbox = sandbox().await;
+    let empty = Fault { kind: FaultKind::NoRows, object: Some("SchoolYear".to_owned()), page: Some(1), times: Some(1) };
+    sandbox.set_quirks(Quirks { faults: vec![empty], ..Quirks::default() });
+    let mut night = Night::with(sandbox, &json!({"page_size": 20, "entities": [1, 200]})).await;
+    let discovery = night.take();
+    night.handle_all(discovery).await;
+    assert_eq!(night.pull().await.discovery.unwrap().school_years.len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_test_of_a_connection_names_each_step() {
     let sandbox = sandbox().await;
@@ -435,6 +465,22 @@ async fn the_test_of_a_connection_names_each_step() {
         assert!(steps.iter().any(|step| step.name == name && step.outcome == Outcome::Ok), "{name}: {steps:?}");
     }
     assert!(steps.iter().any(|step| step.name == "listing Student/Student of entity 1" && step.outcome == Outcome::Ok));
+
+    // An entity that enrollments are of, and whose current year nothing tells.
+    let entities = |steps: &[rollcall_fetcher::probe::Step]| {
+        steps.iter().filter(|step| step.name.starts_with("entity ")).cloned().collect::<Vec<_>>()
+    };
+    assert!(entities(&steps).is_empty(), "{steps:?}");
+    sandbox
+        .set_quirks(Quirks { data: DataQuirks { only_entity: Some(1), ..DataQuirks::default() }, ..Quirks::default() });
+    let steps = probe(&district, &district.connections[0], secrets(sandbox.client_secret()), true, &clock).await;
+    let told = entities(&steps);
+    assert_eq!((told.len(), told[0].outcome), (1, Outcome::Warn), "{steps:?}");
+    assert!(told[0].mend.as_ref().unwrap().contains("add it to entities"), "{told:?}");
+    let placed = self::district(&sandbox, &json!({"entities": [1, told[0].name[7..].parse::<i64>().unwrap()]}));
+    let steps = probe(&placed, &placed.connections[0], secrets(sandbox.client_secret()), true, &clock).await;
+    assert!(entities(&steps).is_empty(), "asked itself, the table of years tells: {steps:?}");
+    sandbox.set_quirks(Quirks::default());
 
     // What is not granted is named: a field and an object that a run lives without, and a field that it does not.
     let denied = |fields: &[(&str, &str)]| {

@@ -169,6 +169,12 @@ pub enum SisError {
         /// The host.
         host: String,
     },
+    /// A table that cannot be empty has no row, in any entity that was asked.
+    #[error("{what} is granted, and has no row in any of the configured entities")]
+    EmptyTable {
+        /// What was asked for.
+        what: String,
+    },
     /// A kind of SIS that this version cannot pull from.
     #[error("this version cannot pull from a connection of kind {kind}")]
     Unsupported {
@@ -203,7 +209,8 @@ impl SisError {
             | Self::TokenUnreadable { .. }
             | Self::TokenExpired { .. }
             | Self::NotJson { .. }
-            | Self::Unreadable { .. } => Remedy::Again,
+            | Self::Unreadable { .. }
+            | Self::EmptyTable { .. } => Remedy::Again,
             Self::TokenRefused { status, .. } | Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
             Self::Busy { after, .. } => Remedy::Wait(*after),
             Self::NoRoom { .. } => Remedy::Wait(NO_ROOM),
@@ -232,6 +239,7 @@ impl SisError {
             Self::NextElsewhere { .. } => "next-elsewhere",
             Self::NotGranted { .. } => "not-granted",
             Self::NoSchoolYear { .. } => "no-school-year",
+            Self::EmptyTable { .. } => "table-empty",
             Self::Unsupported { .. } => "kind-unsupported",
         }
     }
@@ -277,6 +285,10 @@ impl SisError {
             Self::NextElsewhere { .. } => "correct base_url to the origin that the SIS really uses",
             Self::NotGranted { .. } => "ask the district to grant these fields to the integration access",
             Self::NoSchoolYear { .. } => "check entities in the district's file",
+            Self::EmptyTable { .. } => {
+                "run again; if it stays, check entities in the district's file, and ask the district whether the integration access \
+                 may read the rows of it"
+            }
             Self::Unsupported { .. } => "use a connection of kind skyward-qmlativ",
         }
     }

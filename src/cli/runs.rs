@@ -65,7 +65,8 @@ pub(crate) enum RunsVerb {
         run: RunId,
         /// Accept that this listing is empty, until it holds rows again, and plan the run's pages again by it; also for
         /// runs that have ended. The listing as the finding names it, or its resource (Qmlativ: Module/Object), which
-        /// stands for those of its listings that are empty on this run. The new plan is judged as any other
+        /// stands for those of its listings that are empty on this run; or whatever else a finding offers by this option.
+        /// The new plan is judged as any other
         #[arg(long, value_name = "RESOURCE")]
         accept_empty: Vec<String>,
         /// Show progress and end with the run

@@ -10,7 +10,7 @@ mod directory;
 pub mod oneroster;
 mod people;
 mod spells;
-mod tables;
+pub mod tables;
 
 use std::{collections::BTreeSet, sync::OnceLock};
 

@@ -35,7 +35,8 @@ impl WithdrawalColumn {
         }
     }
 
-    const fn column(self) -> column::EntryWithdrawal {
+    /// The column itself.
+    pub const fn column(self) -> column::EntryWithdrawal {
         match self {
             Self::EndDate => column::EntryWithdrawal::EndDate,
             Self::WithdrawalDate => column::EntryWithdrawal::WithdrawalDate,

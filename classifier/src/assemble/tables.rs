@@ -1,6 +1,6 @@
 //! Small tables of a connection that most students need: school years, each entity's current one, its default school.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     fragment::{Kind, column},
@@ -46,6 +46,22 @@ impl Tables {
     pub fn current(&self, entity: Option<i64>) -> Option<i32> {
         let fallback = self.fallback.filter(|_| entity.is_none() || !self.told);
         entity.and_then(|entity| self.current.get(&entity).copied()).or(fallback)
+    }
+
+    /// Ending years that are current for some entity.
+    pub fn currents(&self) -> BTreeSet<i32> {
+        let fallback = self.fallback.filter(|_| !self.told);
+        self.current.values().copied().chain(fallback).collect()
+    }
+
+    /// Entities whose current year is known, each with the ending year of it.
+    pub fn entities(&self) -> impl Iterator<Item = (i64, i32)> {
+        self.current.iter().map(|(entity, current)| (*entity, *current))
+    }
+
+    /// The SIS's ids of the school years that end in this one.
+    pub fn ids_of(&self, ending: i32) -> impl Iterator<Item = i64> {
+        self.years.iter().filter(move |(_, own)| **own == ending).map(|(id, _)| *id)
     }
 
     /// An enrollment's year against its entity's current one.

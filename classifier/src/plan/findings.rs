@@ -12,7 +12,7 @@ use crate::{
     fragment::Kind,
     load::{Looks, NAMED, Odd, Oddities},
     missing::OfTable,
-    status::NO_ENROLLMENT_IN_WINDOW,
+    status::{Illegible, NO_ENROLLMENT_IN_WINDOW},
 };
 
 /// Code of the finding of [`rows_missing`].
@@ -90,10 +90,14 @@ fn rows_missing(table: Kind, OfTable { keys, people }: &OfTable) -> Finding {
 /// What is to be done about students who are left as they are stored, by the first of them.
 fn why_withheld(first: &Skip) -> String {
     let Skip { student_id, reason, detail } = first;
-    // Told of twice, the mend is in the detail.
-    let mend = if reason == diff::DUPLICATE { "" } else { "; correct it in the SIS" };
+    let mend = match reason.as_str() {
+        // Told of twice, the mend is in the detail.
+        diff::DUPLICATE => "",
+        reason if reason == Illegible::SchoolYear.reason() => "; the run's other findings name the entity or the year",
+        _ => "; correct it in the SIS",
+    };
     format!(
-        "left as they are stored, see `rollcall runs plan RUN --skipped` for each (student {student_id}: {reason}, \
+        "left as they are stored (new ones are not added), see `rollcall runs plan RUN --skipped` for each (student {student_id}: {reason}, \
          {detail}{mend}): students"
     )
 }

@@ -1,11 +1,11 @@
 //! Emptiness that a person accepts.
 
 use rollcall_classifier::accept::Accepted;
-use rollcall_proto::roster::Status;
-use rollcall_store::run::{RunState, Stage};
+use rollcall_proto::{id::ConnectionNo, roster::Status};
+use rollcall_store::run::{Discovery, RunState, Stage};
 use serde_json::json;
 
-use crate::night::{Night, sis};
+use crate::night::{Night, Sis, sis};
 
 #[tokio::test]
 async fn an_accepted_emptiness_is_planned_at_once() {
@@ -64,4 +64,92 @@ async fn an_accepted_emptiness_asks_the_sis_before_it_takes_anyone_out() {
     let again = night.run(again.id).await;
     assert!(night.fetched_again > 0);
     assert_eq!((again.counts.removed, night.status_of("3").await), (0, Some(Status::Enrolled)), "{again:?}");
+}
+
+/// Six students: two of them are another entity's.
+fn two_entities() -> Sis {
+    let mut sis = sis(6);
+    sis.get_mut("District/Entity").unwrap().push(json!({"EntityID": 2, "SchoolYearIDCurrent": 9}));
+    for spell in &mut sis.get_mut("Enrollment/EntryWithdrawal").unwrap()[4..] {
+        spell["EntityID"] = json!(2);
+    }
+    sis
+}
+
+async fn accepted(night: &Night) -> Vec<String> {
+    let baseline = night.context.store.baseline(&night.district, ConnectionNo(0)).await.unwrap().unwrap();
+    baseline.accepted_empty.into_iter().collect()
+}
+
+#[tokio::test]
+async fn an_entity_taken_out_of_the_file_is_let_go_by_a_person_alone() {
+    let mut night = Night::new().await;
+    let sis = two_entities();
+    night.entities = vec![1, 2];
+    assert_eq!(night.night(&sis).await.counts.added, 6);
+    night.entities = vec![1];
+    for _ in 0..2 {
+        let partial = night.night(&sis).await;
+        assert_eq!((partial.state, partial.counts.removed), (RunState::Partial, 0), "{partial:?}");
+        assert_eq!(partial.findings[0].code, "entity-removed");
+    }
+    let partial = night.night(&sis).await;
+    let refused = night.accept(&partial, "entity 1").await.unwrap_err();
+    assert_eq!(refused.empty, ["entity 2"]);
+    let Accepted::PlannedAgain(again) = night.accept(&partial, "entity 2").await.unwrap() else {
+        panic!("the run was not planned again")
+    };
+    night.work(&sis).await;
+    let again = night.run(again.id).await;
+    assert_eq!((again.state, again.counts.removed), (RunState::Succeeded, 2), "{again:?}");
+    assert_eq!(night.status_of("6").await, Some(Status::Inactive));
+    assert_eq!(night.night(&sis).await.state, RunState::Succeeded);
+    assert_eq!(accepted(&night).await, ["entity 2"]);
+    // Put back, and taken out again: nothing is accepted any more.
+    night.entities = vec![1, 2];
+    night.night(&sis).await;
+    assert_eq!(night.status_of("6").await, Some(Status::Enrolled));
+    assert!(accepted(&night).await.is_empty());
+    night.entities = vec![1];
+    let partial = night.night(&sis).await;
+    assert_eq!((partial.state, partial.counts.removed), (RunState::Partial, 0), "{partial:?}");
+}
+
+#[tokio::test]
+async fn that_the_current_year_is_granted_no_more_may_be_accepted_until_it_is() {
+    const YEAR: &str = "District/Entity.SchoolYearIDCurrent";
+    let mut night = Night::new().await;
+    let mut sis = sis(6);
+    let mut poor = sis.clone();
+    poor.insert("District/Entity", vec![json!({"EntityID": 1})]);
+    let granted = |fields: &[&str]| {
+        [("District/Entity".to_owned(), fields.iter().map(|field| (*field).to_owned()).collect())].into()
+    };
+    let whole = Discovery { granted: granted(&["EntityID", "SchoolYearIDCurrent"]), ..Discovery::default() };
+    let less = Discovery { granted: granted(&["EntityID"]), current_years: [(9, 2026)].into(), ..Discovery::default() };
+    night.discovery = whole.clone();
+    night.night(&sis).await;
+    for sis in [&mut sis, &mut poor] {
+        let left = &mut sis.get_mut("Enrollment/EntryWithdrawal").unwrap()[2];
+        (left["EndDate"], left["WithdrawalCodeID"]) = (json!("2025-10-01"), json!(7));
+    }
+    night.discovery = less.clone();
+    night.night(&poor).await;
+    let partial = night.night(&poor).await;
+    assert_eq!((partial.state, partial.counts.removed), (RunState::Partial, 0), "{partial:?}");
+    let Accepted::PlannedAgain(again) = night.accept(&partial, YEAR).await.unwrap() else {
+        panic!("the run was not planned again")
+    };
+    night.work(&poor).await;
+    let again = night.run(again.id).await;
+    assert_eq!((again.state, again.counts.removed), (RunState::Partial, 1), "told once more: {again:?}");
+    assert_eq!(night.night(&poor).await.state, RunState::Succeeded);
+    assert_eq!(accepted(&night).await, [YEAR]);
+    night.discovery = whole;
+    night.night(&sis).await;
+    assert!(accepted(&night).await.is_empty());
+    night.discovery = less;
+    assert_eq!(night.night(&poor).await.findings[0].code, "grant-lost");
+    let audit = night.context.store.baseline(&night.district, ConnectionNo(0)).await.unwrap().unwrap();
+    assert!(audit.lost.is_empty() && audit.granted["District/Entity"].len() == 2, "a torn night keeps the measure");
 }

@@ -112,6 +112,10 @@ pub(crate) struct Night {
     pub(crate) broken: BTreeMap<&'static str, &'static str>,
     /// What a second look finds, where it is not what the first one found.
     pub(crate) second: Option<Sis>,
+    /// The entities that are asked.
+    pub(crate) entities: Vec<i64>,
+    /// What discovery finds.
+    pub(crate) discovery: Discovery,
     /// Bodies lie in the store, as those too large for a message do.
     pub(crate) stashed: bool,
     pub(crate) parked: Vec<(&'static str, String)>,
@@ -141,6 +145,8 @@ impl Night {
             district: district.id.clone(),
             broken: BTreeMap::new(),
             second: None,
+            entities: vec![1],
+            discovery: Discovery::default(),
             stashed: false,
             parked: Vec::new(),
             fetched_again: 0,
@@ -166,16 +172,17 @@ impl Night {
         let store = &self.context.store;
         let run = store.create_run(&new, self.now()).await.unwrap().unwrap();
         store.start_run(&self.district, run.id, self.now()).await.unwrap();
-        let ask = |resource: &&str| Ask {
-            resource: (*resource).to_owned(),
-            entity: Some(1),
+        let ask = |resource: &str, entity| Ask {
+            resource: resource.to_owned(),
+            entity: Some(entity),
             essential: !resource.starts_with("Demographics/"),
             ..Ask::default()
         };
-        let mut board = Board::new(sis.keys().map(ask).collect(), 2);
+        let asks = sis.keys().flat_map(|resource| self.entities.iter().map(|entity| ask(resource, *entity)));
+        let mut board = Board::new(asks.collect(), 2);
         let moves = board.deal(self.now());
         let first = ConnectionNo(0);
-        store.save_discovery(&self.district, run.id, first, &Discovery::default(), &board).await.unwrap();
+        store.save_discovery(&self.district, run.id, first, &self.discovery, &board).await.unwrap();
         for step in moves {
             let fetch = Fetch { connection: first, lane: step.lane, generation: step.generation };
             self.publish(run.id, Body::Fetch(fetch)).await;
@@ -243,11 +250,13 @@ impl Night {
         let sis = self.second.as_ref().filter(|_| ask.ids.is_some()).unwrap_or(sis);
         let id_of =
             |row: &Value, field: &str| row[field].as_str().map_or_else(|| row[field].to_string(), str::to_owned);
-        let wanted = |row: &&Value| match &ask.ids {
-            None => true,
-            Some(filter) => filter.ids.contains(&id_of(row, &filter.field)),
-        };
         let resource = ask.resource.as_str();
+        // Enrollments are told by their own entity.
+        let is_own = |row: &Value| resource != "Enrollment/EntryWithdrawal" || row["EntityID"].as_i64() == ask.entity;
+        let wanted = |row: &&Value| match &ask.ids {
+            None => is_own(row),
+            Some(filter) => is_own(row) && filter.ids.contains(&id_of(row, &filter.field)),
+        };
         let rows: Vec<&Value> = sis[resource].iter().filter(wanted).collect();
         let envelope = if resource.contains('/') { "Objects" } else { resource };
         let plain = json!({"Paging": {"Next": null}, envelope: rows}).to_string();

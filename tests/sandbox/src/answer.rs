@@ -87,6 +87,7 @@ impl Answer {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 return Self::error(status, "something went wrong").respond();
             }
+            FaultKind::NoRows => self.body = br#"{"Paging":{"Next":null},"Objects":[]}"#.to_vec(),
             FaultKind::Html => return Self::html().respond(),
             FaultKind::TruncatedJson => self.body.truncate(self.body.len() / 2),
             FaultKind::Huge(bytes) => self.body.splice(..0, std::iter::repeat_n(b' ', bytes)).for_each(drop),

@@ -150,6 +150,8 @@ pub struct Fault {
 pub enum FaultKind {
     /// This status, with a JSON error.
     Status(u16),
+    /// A page without rows, with status 200, as of a listing that has none.
+    NoRows,
     /// A maintenance page in HTML, with status 200.
     Html,
     /// The right answer, cut in the middle.
@@ -272,6 +274,8 @@ pub struct DataQuirks {
     pub nul_name_student: Option<i64>,
     /// This student's enrollments name no student, so that nobody can tell whose they are.
     pub nobodys_enrollments: Option<i64>,
+    /// The table of entities shows this one alone.
+    pub only_entity: Option<i64>,
 }
 
 /// How dates are written.

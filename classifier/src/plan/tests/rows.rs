@@ -70,7 +70,7 @@ fn an_unresolved_code_withholds_its_student_alone() {
     let said = plan.findings.iter().find(|finding| finding.code == "students-withheld").unwrap();
     assert_eq!(
         said.message,
-        "left as they are stored, see `rollcall runs plan RUN --skipped` for each (student 1: code-unresolved, enrollment 1: \
+        "left as they are stored (new ones are not added), see `rollcall runs plan RUN --skipped` for each (student 1: code-unresolved, enrollment 1: \
          its withdrawal code is not in the code table of its school year; correct it in the SIS): students 1, 3"
     );
 }

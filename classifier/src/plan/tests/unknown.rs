@@ -278,3 +278,26 @@ fn nobody_is_taken_out_where_no_row_carries_the_current_year() {
     let plan = roster.plan(granting(&whole, &poorer));
     assert_eq!((plan.counts.removed, codes(&plan)), (0, vec!["field-untold"]));
 }
+
+#[test]
+fn what_is_filled_in_stands_where_a_whole_night_would_have_put_it() {
+    let mut sis = Sis::with_students(3);
+    let mut roster = Roster::of(&sis);
+    let mut torn = sis.clone();
+    let later = json!({"EntryWithdrawalID": 20, "StudentID": 2, "EntityID": 41, "SchoolYearID": 9, "SchoolID": 90,
+        "StartDate": "2025-09-01T00:00:00", "EndDate": null, "WithdrawalCodeID": null, "EntryCodeID": 1});
+    sis.add(SPELL, later.clone());
+    torn.rows.get_mut(SPELL).unwrap().retain(|row| row["EntryWithdrawalID"] != json!(2));
+    torn.add(SPELL, later);
+    let mut facts = torn.facts();
+    let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+    let spells = listings.iter_mut().find(|listing| listing.ask.resource == SPELL).unwrap();
+    // The SIS counts one more than came in.
+    spells.total = Some(4);
+    let plan = roster.plan(facts);
+    assert_eq!((codes(&plan), plan.counts.changed), (vec!["total-disagrees"], 1));
+    roster.apply(&plan);
+    let ids: Vec<&str> = roster.record(2).enrollments.iter().map(|enrollment| enrollment.id.as_str()).collect();
+    assert_eq!(ids, ["2", "20"]);
+    assert_eq!(roster.plan(sis.facts()).verdict, Verdict::Nothing);
+}

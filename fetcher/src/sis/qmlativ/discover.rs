@@ -135,6 +135,8 @@ fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Er
 /// A row of `District/Entity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct EntityRow {
+    #[serde(rename = "EntityID", default)]
+    pub(super) id: Option<i64>,
     #[serde(rename = "SchoolYearIDCurrent", default)]
     pub(super) current: Option<i64>,
 }
@@ -158,6 +160,14 @@ impl SystemMetadata {
     pub(super) fn ending_years(&self) -> BTreeMap<i64, i32> {
         self.current().filter_map(|year| Some((year.id?, i32::try_from(year.numeric?).ok()?))).collect()
     }
+}
+
+/// Entities whose own current year is known, by the table of entities or, where they were asked, by that of years (`flagged`);
+/// none where the first tells no entity's, for then all go by one.
+pub(super) fn placed(entities: &[EntityRow], flagged: BTreeSet<i64>) -> BTreeSet<i64> {
+    let own = entities.iter().filter(|entity| entity.current.is_some()).filter_map(|entity| entity.id);
+    let own: BTreeSet<i64> = own.collect();
+    if own.is_empty() { own } else { own.into_iter().chain(flagged).collect() }
 }
 
 /// The school years to pull: each entity's current one (they flip entity by entity), the one before it, and the one

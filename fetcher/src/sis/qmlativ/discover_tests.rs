@@ -99,13 +99,22 @@ fn year(id: i64, numeric: i64) -> YearRow {
 fn years_follow_each_entity() {
     let years = [year(11, 2025), year(12, 2026), year(13, 2027), year(14, 2028)];
     let none = SystemMetadata::default();
-    let entity = |id| EntityRow { current: Some(id) };
+    let entity = |id| EntityRow { id: Some(1), current: Some(id) };
     let pull = |entities: &[EntityRow], admitted| years_to_pull(&none, &years, entities, admitted);
     assert_eq!(pull(&[entity(13)], SchoolYears::Current), [12, 13]);
     assert_eq!(pull(&[entity(13)], SchoolYears::CurrentAndNext), [12, 13, 14]);
     assert_eq!(pull(&[entity(12), entity(13)], SchoolYears::Current), [11, 12, 13]);
     assert_eq!(pull(&[entity(99)], SchoolYears::Current), [99], "a year that is in no table is pulled all the same");
     assert!(pull(&[EntityRow::default()], SchoolYears::Current).is_empty());
+}
+
+#[test]
+fn an_entity_is_placed_whose_own_current_year_is_known() {
+    let row = |id, current| EntityRow { id: Some(id), current };
+    let rows = [row(1, None), row(2, Some(13)), row(3, Some(12)), row(2, Some(13))];
+    assert_eq!(placed(&rows, [1, 4].into()), [1, 2, 3, 4].into());
+    assert_eq!(placed(&rows, BTreeSet::new()), [2, 3].into());
+    assert!(placed(&[row(1, None)], [4].into()).is_empty(), "all go by one");
 }
 
 #[test]

@@ -104,27 +104,36 @@ impl Qmlativ {
         }
     }
 
-    /// The school years to pull.
-    pub(crate) async fn school_years(&self, metadata: &Metadata, granted: &Granted) -> Result<Vec<i64>, SisError> {
+    /// The school years to pull, and whose entities' current ones they are.
+    ///
+    /// A table without a row is a failed answer where it is granted: without the year before, everybody who withdrew in it would
+    /// look as if they never had been there.
+    pub(crate) async fn school_years(&self, metadata: &Metadata, granted: &Granted) -> Result<Placed, SisError> {
         let mut years: Vec<YearRow> = Vec::new();
         let mut entities: Vec<EntityRow> = Vec::new();
+        let mut flagged = BTreeSet::new();
         for entity in &self.session.connection().entities {
             let own_years = self.small_table::<YearRow>(SCHOOL_YEAR, *entity, granted);
             let own_entities = self.small_table::<EntityRow>(ENTITY, *entity, granted);
-            if self.session.connection().lanes > 1 {
-                let (own_years, own_entities) = tokio::try_join!(own_years, own_entities)?;
-                years.extend(own_years);
-                entities.extend(own_entities);
+            let (own_years, own_entities) = if self.session.connection().lanes > 1 {
+                tokio::try_join!(own_years, own_entities)?
             } else {
-                years.extend(own_years.await?);
-                entities.extend(own_entities.await?);
+                (own_years.await?, own_entities.await?)
+            };
+            flagged.extend(own_years.iter().any(|year| year.is_current).then_some(*entity));
+            years.extend(own_years);
+            entities.extend(own_entities);
+        }
+        for (resource, is_empty) in [(SCHOOL_YEAR, years.is_empty()), (ENTITY, entities.is_empty())] {
+            if is_empty && granted.0.granted.contains_key(resource) {
+                return Err(SisError::EmptyTable { what: resource.to_owned() });
             }
         }
         let found = discover::years_to_pull(&metadata.0, &years, &entities, self.years);
         if found.is_empty() {
             return Err(SisError::NoSchoolYear { host: host_of(&self.session.connection().base_url) });
         }
-        Ok(found)
+        Ok(Placed { years: found, entities: discover::placed(&entities, flagged) })
     }
 
     async fn small_table<T: DeserializeOwned>(
@@ -198,7 +207,7 @@ impl Source for Qmlativ {
         if !granted.0.fatal.is_empty() {
             return Err(SisError::NotGranted { missing: granted.0.fatal });
         }
-        let years = self.school_years(&metadata, &granted).await?;
+        let Placed { years, .. } = self.school_years(&metadata, &granted).await?;
         let asks = discover::asks(self.session.connection(), &granted.0, &years);
         let school_years = years.iter().map(i64::to_string).collect();
         let (current_years, source_name) = (metadata.0.ending_years(), metadata.0.name());
@@ -232,6 +241,21 @@ impl Metadata {
     pub(crate) fn name(&self) -> Option<String> {
         self.0.name()
     }
+}
+
+/// School years and entities, as discovery finds them.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    /// The years to pull, ascending by id.
+    pub(crate) years: Vec<i64>,
+    /// Entities whose own current year is known; none where the table of entities tells no entity's.
+    pub(crate) entities: BTreeSet<i64>,
+}
+
+/// The entity of the first enrollment of an answer, if there is one.
+pub(crate) fn entity_of_first(reply: &Reply) -> Option<i64> {
+    let rows: Rows<EntityRow> = serde_json::from_slice(&reply.body).ok()?;
+    rows.objects.first()?.id
 }
 
 /// What is granted, compared with what is wanted.

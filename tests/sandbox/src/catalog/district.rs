@@ -90,8 +90,14 @@ pub(crate) static ENTITY: Table<EntityRow> = Table {
     ],
     links: &[Link { name: "District", module: "District", object: "District", key: "DistrictID" }],
     each: |view, visit| {
-        visit(0, None);
-        (0..schools(view)).for_each(|school| visit(u32::from(school) + 1, Some(school)));
+        let only = view.quirks.data.only_entity;
+        let mut show = |slot, row: EntityRow| {
+            if only.is_none_or(|only| only == row.map_or(DISTRICT_WIDE, entity_id)) {
+                visit(slot, row);
+            }
+        };
+        show(0, None);
+        (0..schools(view)).for_each(|school| show(u32::from(school) + 1, Some(school)));
     },
     row: |view, slot| match slot.checked_sub(1) {
         None => Some(None),
