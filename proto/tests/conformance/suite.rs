@@ -453,7 +453,7 @@ pub async fn the_bus_gives_up_on_what_is_never_settled(world: &impl World) {
     // What was tried again once, and so has been through a queue in which it died of age, is given up for its last reason.
     let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
     let delivery = next(&mut subscription).await;
-    subscription.retry(delivery, &retry(Duration::ZERO, false)).await.unwrap();
+    subscription.retry(&delivery, &retry(Duration::ZERO, false)).await.unwrap();
     drop(subscription);
     let mut deliveries = 0;
     while parked_count(&world.bus(), Queue::Fetch).await == 0 {
