@@ -1,6 +1,6 @@
 //! Emptiness that a person accepts.
 
-use rollcall_classifier::accept::Accepted;
+use rollcall_classifier::accept::{Accepted, NotEmpty};
 use rollcall_proto::{id::ConnectionNo, roster::Status};
 use rollcall_store::run::{Discovery, RunState, Stage};
 use serde_json::json;
@@ -95,7 +95,7 @@ async fn an_entity_taken_out_of_the_file_is_let_go_by_a_person_alone() {
     }
     let partial = night.night(&sis).await;
     let refused = night.accept(&partial, "entity 1").await.unwrap_err();
-    assert_eq!(refused.empty, ["entity 2"]);
+    assert_eq!(refused, NotEmpty::HeldRows { resource: "entity 1".to_owned(), empty: vec!["entity 2".to_owned()] });
     let Accepted::PlannedAgain(again) = night.accept(&partial, "entity 2").await.unwrap() else {
         panic!("the run was not planned again")
     };
