@@ -300,7 +300,11 @@ fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Basel
         rows.entry(name.clone()).or_insert(*held);
     }
     let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
+    let year = untold::field_name(CURRENT_YEAR.0, CURRENT_YEAR.1);
     let still_empty = |name: &String| {
+        if *name == year {
+            return is_year_lost(&judged.lost_before) || judged.accepted_untold.contains(name);
+        }
         if untold::is_field(name) {
             return !tells_field(name, judged, discovery);
         }

@@ -158,7 +158,7 @@ async fn registrations_of_before_are_of_the_source_that_is_clear(f: Fixture) {
             f.store.register_platform(&new, "test").await.unwrap().unwrap();
         }
     }
-    people::before(&f, 57).await;
+    people::before(&f, "57, 59").await;
     f.migrate_again().await;
     for (id, connections, _, expected) in cases {
         let of = f.store.registrations(&id.parse().unwrap()).await.unwrap();
