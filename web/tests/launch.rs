@@ -401,7 +401,7 @@ async fn a_platforms_ids_are_of_its_own_source() {
 }
 
 #[tokio::test]
-async fn a_word_on_one_sources_person_is_none_on_anothers() {
+async fn a_word_on_one_sources_person_is_none_on_that_of_another() {
     two_sources!(site, district, platform, browser);
     site.register(&district, &platform, |details| details.connection = Some(ConnectionNo(1))).await;
     let say = async |connection, id: &str, students| {
@@ -423,7 +423,7 @@ async fn a_word_on_one_sources_person_is_none_on_anothers() {
 
 /// Platforms number their people as they like: equal numbers are two people.
 #[tokio::test]
-async fn a_word_on_one_platforms_person_is_none_on_anothers() {
+async fn a_word_on_one_platforms_person_is_none_on_that_of_another() {
     for place in [Place::Subject, Place::LisPerson] {
         let site = Site::start().await;
         let district = site.district("lone-star").await;

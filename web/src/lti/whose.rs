@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_on_anothers_equal_id_is_none_and_one_on_nobodys_only_takes_away() {
+    fn a_word_on_an_equal_id_of_another_is_none_and_one_on_nobodys_only_takes_away() {
         let all = [registration(1, "sub", 0), registration(2, "lis.person_sourcedid", 0), registration(3, "sub", 1)];
         let district = district(&["", "b-"]);
         let said = |namer| LtiUser {
