@@ -39,6 +39,15 @@ pub fn repetitions(everyday: u64, full: u64) -> u64 {
     if binary::variable("ROLLCALL_TEST_FULL").is_some() { full } else { everyday }
 }
 
+/// Id and properties of a message of this district as one that has waited in a parked queue for a year has them.
+pub fn parked_a_year_ago(district: &str) -> (String, serde_json::Value) {
+    let id = uuid::Uuid::now_v7().to_string();
+    let parked_at = (local_now() - chrono::TimeDelta::days(365)).and_utc().to_rfc3339();
+    let headers = serde_json::json!({"district": district, "reason": "panic", "detail": "", "parked-at": parked_at});
+    let properties = serde_json::json!({"message_id": id, "delivery_mode": 2, "type": "page.raw", "headers": headers});
+    (id, properties)
+}
+
 /// A service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

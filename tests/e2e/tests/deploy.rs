@@ -26,7 +26,7 @@ use rollcall_proto::{
     topology::{Queue, routing_key},
 };
 use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::web::hand_in;
@@ -79,13 +79,9 @@ async fn check_policies(house: &House) {
 
 /// A message in every parked queue, as one that waited there for a year; one of them says of no district that it is of it.
 async fn park_long_ago(servers: &PrivateServers) -> Vec<String> {
-    let parked_at = house::local_now() - chrono::TimeDelta::days(365);
     let mut ids = Vec::new();
     for queue in ["fetch", "collect", "plan", "plan-large", "write", "applied", "flags"] {
-        let id = uuid::Uuid::now_v7().to_string();
-        let district = if queue == "collect" { "" } else { DISTRICT };
-        let headers = json!({"district": district, "reason": "panic", "detail": "", "parked-at": parked_at.and_utc().to_rfc3339()});
-        let properties = json!({"message_id": id, "delivery_mode": 2, "type": "page.raw", "headers": headers});
+        let (id, properties) = house::parked_a_year_ago(if queue == "collect" { "" } else { DISTRICT });
         servers.servers().put(NAME, "amq.default", &format!("rollcall.{queue}.parked"), &properties, "old").await;
         ids.push(id);
     }

@@ -31,13 +31,7 @@ pub(super) async fn through_kills(house: &mut House, role: Role, run: &str, poin
     // What comes after the run's end may kill as well.
     while stopped.is_none_or(|stopped: std::time::Instant| !points.is_empty() && stopped.elapsed() < AFTERWARDS) {
         assert!(start.elapsed() < LIMIT, "run {run} does not stop, {points:?} left");
-        if !house.worker(role).is_running() {
-            let log = house.take_worker(role).log();
-            let point = points::killed_at(&log).unwrap_or_else(|| panic!("the {role:?} died by itself:\n{log}"));
-            assert!(points.remove(&point), "killed at {point}, which was not armed");
-            kills += 1;
-            house.start_worker_with(role, &[(ARMED, &armed(points))]);
-        }
+        kills += relieve(house, role, points);
         let state: String = sqlx::query_scalar(sql).bind(run).fetch_one(&house.services().database).await.unwrap();
         if stopped.is_none() && !["queued", "running"].contains(&state.as_str()) {
             stopped = Some(std::time::Instant::now());
@@ -45,6 +39,18 @@ pub(super) async fn through_kills(house: &mut House, role: Role, run: &str, poin
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     kills
+}
+
+/// Where a worker has died at one of the moments, another takes its place, with what is left of them. How often.
+pub(super) fn relieve(house: &mut House, role: Role, left: &mut BTreeSet<String>) -> u64 {
+    if house.worker(role).is_running() {
+        return 0;
+    }
+    let log = house.take_worker(role).log();
+    let point = points::killed_at(&log).unwrap_or_else(|| panic!("the {role:?} died by itself:\n{log}"));
+    assert!(left.remove(&point), "killed at {point}, which was not armed");
+    house.start_worker_with(role, &[(ARMED, &armed(left))]);
+    1
 }
 
 /// Kills the role's only worker at these points, as many in a night as it reaches, until each had its turn.

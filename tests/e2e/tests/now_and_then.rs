@@ -17,9 +17,8 @@ use rollcall_e2e::{
     until,
 };
 use rollcall_proto::{codec::Kind, topology::Queue};
-use serde_json::json;
 
-use super::failpoints::{self, campus, import, program, through_kills};
+use super::failpoints::{self, campus, import, program, relieve, through_kills};
 
 /// Longer than it takes to notice what a kill has swallowed, some times in a row.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -28,18 +27,6 @@ const LIMIT: Duration = Duration::from_mins(10);
 fn arm(house: &mut House, role: Role, points: &str) {
     house.take_worker(role).kill();
     house.start_worker_with(role, &[(ARMED, points)]);
-}
-
-/// Where a worker has died at one of the moments, another takes its place, with what is left of them. How often.
-fn relieve(house: &mut House, role: Role, left: &mut BTreeSet<String>) -> u64 {
-    if house.worker(role).is_running() {
-        return 0;
-    }
-    let log = house.take_worker(role).log();
-    let point = points::killed_at(&log).unwrap_or_else(|| panic!("the {role:?} died by itself:\n{log}"));
-    assert!(left.remove(&point), "killed at {point}, which was not armed");
-    house.start_worker_with(role, &[(ARMED, &armed(left))]);
-    1
 }
 
 async fn execute(house: &House, sql: &'static str) {
@@ -263,10 +250,7 @@ async fn age(house: &House) -> String {
                   SELECT district, id, 0, place, seq, 'S' || place, 'database-refused', '', '', now() - interval '300 days' \
                   FROM run, generate_series(1, 3) place WHERE district = $1";
     execute(house, parked).await;
-    let id = uuid::Uuid::now_v7().to_string();
-    let parked_at = (house::local_now() - chrono::TimeDelta::days(365)).and_utc().to_rfc3339();
-    let headers = json!({"district": DISTRICT, "reason": "panic", "detail": "", "parked-at": parked_at});
-    let properties = json!({"message_id": id, "delivery_mode": 2, "type": "page.raw", "headers": headers});
+    let (id, properties) = house::parked_a_year_ago(DISTRICT);
     house.services().put("rollcall.collect.parked", &properties, "old").await;
     id
 }
