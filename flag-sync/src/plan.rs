@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Flags stored in one transaction.
-const CHUNK: usize = 500;
+const CHUNK: usize = 512;
 
 /// So often lists that lack more than [`ONE_BY_ONE`] flags are read again, before each of these is looked for.
 const RELISTS: u32 = 2;
@@ -312,21 +312,20 @@ impl Work {
         actual: &BTreeMap<String, ActualFlag>,
         untold: &BTreeSet<Uuid>,
     ) -> Result<(), FlagError> {
-        let (mut changed, mut ledger) = (Vec::new(), Vec::new());
-        for one in &facts.participations {
+        let mut changed = facts.participations.iter().filter_map(|one| {
             let before = facts.stored.get(&one.id);
             let decided = self.decided(one, facts, actual, untold);
-            if let Some(Decided { flag, drift, .. }) = decided.filter(|decided| Some(&decided.flag) != before) {
-                ledger.extend(self.lines(before, &flag, drift));
-                changed.push(flag);
+            let Decided { flag, drift, .. } = decided.filter(|decided| Some(&decided.flag) != before)?;
+            let lines = self.lines(before, &flag, drift);
+            Some((flag, lines))
+        });
+        loop {
+            let (flags, lines): (Vec<_>, Vec<_>) = changed.by_ref().take(CHUNK).unzip();
+            if flags.is_empty() {
+                return Ok(());
             }
+            self.store().save_flags(self.id(), &flags, &lines.concat(), self.now()).await?;
         }
-        for chunk in changed.chunks(CHUNK) {
-            let ids: BTreeSet<_> = chunk.iter().map(|flag| flag.id.to_string()).collect();
-            let lines: Vec<_> = ledger.iter().filter(|line: &&LedgerEntry| ids.contains(&line.flag)).cloned().collect();
-            self.store().save_flags(self.id(), chunk, &lines, self.now()).await?;
-        }
-        Ok(())
     }
 
     /// What a look at Campus told of a flag, for the ledger.

@@ -15,7 +15,7 @@ use crate::{
     flag::{Flag, FlagFacts, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
     rekeyed,
     roster::load::{read_json, read_status},
-    sql::{Row, Tx, args},
+    sql::{Arg, ManyRows, Row, Tx, args},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -40,14 +40,15 @@ macro_rules! today {
     };
 }
 
-const SAVE_PARTICIPATION: &str = concat!(
-    "INSERT INTO participation (district, participation, student_id, program, starts_on, ends_on, void_on, documents, \
-     updated_at) VALUES ($1, $2, ",
-    today!("$3"),
-    ", $4, $5, $6, $7, $8, $9) ON CONFLICT (district, participation) DO UPDATE SET \
-     starts_on = excluded.starts_on, ends_on = excluded.ends_on, void_on = excluded.void_on, \
-     documents = excluded.documents, updated_at = excluded.updated_at"
-);
+/// They share the district, and the time.
+const SAVE_PARTICIPATIONS: ManyRows = ManyRows {
+    table: "participation",
+    columns: "district, updated_at, participation, student_id, program, starts_on, ends_on, void_on, documents",
+    row: concat!("($1, $2, $3, ", today!("$4"), ", $5, $6, $7, $8, $9)"),
+    conflict: " ON CONFLICT (district, participation) DO UPDATE SET \
+               starts_on = excluded.starts_on, ends_on = excluded.ends_on, void_on = excluded.void_on, \
+               documents = excluded.documents, updated_at = excluded.updated_at",
+};
 
 /// The columns that [`read_flag`] reads, in its order.
 macro_rules! columns {
@@ -84,20 +85,24 @@ const ACCEPTED: &str = concat!(
     " FROM flag WHERE district = $1 AND state = 'accepted' AND NOT due ORDER BY flag LIMIT $2"
 );
 
-const SAVE_FLAG: &str = concat!(
-    "INSERT INTO flag (district, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, \
-     why, pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, pushed_at, updated_at, refused, \
-     pushed_link) VALUES ($1, $2, $3, ",
-    today!("$4"),
-    ", $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, CASE WHEN $9 = 'accepted' THEN $18 END, $18, $19, $20) \
-     ON CONFLICT (district, flag) DO UPDATE SET \
-     sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state, \
-     reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on, \
-     pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id, \
-     program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused, \
-     pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), \
-     updated_at = excluded.updated_at"
-);
+/// They share the district, and the time.
+const SAVE_FLAGS: ManyRows = ManyRows {
+    table: "flag",
+    columns: "district, updated_at, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, \
+              why, pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, refused, pushed_link, pushed_at",
+    row: concat!(
+        "($1, $2, $3, $4, ",
+        today!("$5"),
+        ", $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, CASE WHEN $10 = 'accepted' THEN $2 END)"
+    ),
+    conflict: " ON CONFLICT (district, flag) DO UPDATE SET \
+               sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state, \
+               reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on, \
+               pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id, \
+               program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused, \
+               pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), \
+               updated_at = excluded.updated_at",
+};
 
 const NOTE: &str = "\
 INSERT INTO flag_ledger (district, at, actor, flag, student_id, program, action, why, starts_on, ends_on, answer)
@@ -155,21 +160,11 @@ impl Store {
         }
         let operation = "save participations";
         let mut tx = self.begin(district, operation).await?;
-        for one in changed {
+        let rows = changed.iter().map(|one| {
             let documents = serde_json::Value::from(one.documents.clone()).to_string();
-            let values = args![
-                district,
-                one.id,
-                &one.student,
-                &one.program,
-                one.starts_on,
-                one.ends_on,
-                one.void_on,
-                documents,
-                now
-            ];
-            tx.execute(operation, SAVE_PARTICIPATION, values).await?;
-        }
+            args![one.id, &one.student, &one.program, one.starts_on, one.ends_on, one.void_on, documents]
+        });
+        SAVE_PARTICIPATIONS.write(&mut tx, operation, args![district, now], rows.collect()).await?;
         tx.commit(operation).await
     }
 
@@ -244,9 +239,8 @@ impl Store {
         }
         let operation = "save flags";
         let mut tx = self.begin(district, operation).await?;
-        for flag in changed {
-            save_flag(&mut tx, district, flag, now).await?;
-        }
+        let rows = changed.iter().map(flag_values).collect::<Result<_>>()?;
+        SAVE_FLAGS.write(&mut tx, operation, args![district, now], rows).await?;
         for entry in ledger {
             note(&mut tx, district, entry).await?;
         }
@@ -342,12 +336,12 @@ async fn students(tx: &mut Tx, district: &DistrictId, student: Option<&StudentId
     rows.iter().map(read_student).collect()
 }
 
-async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTime<Utc>) -> Result<()> {
+/// A flag's own values, as [`SAVE_FLAGS`] has them.
+fn flag_values(flag: &Flag) -> Result<Vec<Arg>> {
     let pushed = flag.pushed.as_ref();
     let refused = flag.refused.as_ref().map(serde_json::to_string).transpose();
     let refused = refused.map_err(|error| json_unreadable("refused flag", &error))?;
-    let values = args![
-        district,
+    Ok(args![
         flag.id,
         flag.participation,
         &flag.student,
@@ -364,11 +358,9 @@ async fn save_flag(tx: &mut Tx, district: &DistrictId, flag: &Flag, now: DateTim
         pushed.map(|pushed| pushed.sis_id.clone()),
         pushed.map(|pushed| pushed.program_sis_id.clone()),
         flag.verified_at,
-        now,
         refused,
         pushed.and_then(|pushed| pushed.link.clone()),
-    ];
-    tx.execute("save a flag", SAVE_FLAG, values).await.map(drop)
+    ])
 }
 
 /// Adds a line to the ledger.

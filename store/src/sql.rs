@@ -12,6 +12,7 @@
 mod arg;
 mod connect;
 mod fault;
+mod many;
 mod migrate;
 mod patience;
 mod row;
@@ -22,6 +23,7 @@ pub(crate) use arg::{Arg, args};
 pub use connect::{CommitGate, is_this_machine};
 pub(crate) use connect::{Engine, is_private};
 pub(crate) use fault::fault;
+pub(crate) use many::ManyRows;
 pub(crate) use migrate::postgres as migrate_postgres;
 pub(crate) use patience::within;
 pub(crate) use row::Row;

@@ -5,7 +5,7 @@ use rollcall_proto::{
     failpoint::{Side, Step, reached},
     id::DistrictId,
 };
-use sqlx::{AssertSqlSafe, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use tokio::time::Instant;
 
@@ -178,7 +178,13 @@ impl Tx {
         result
     }
 
-    async fn execute_untold(&mut self, operation: &'static str, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+    /// [`Tx::execute`] for a part of what is told of elsewhere.
+    pub(super) async fn execute_untold(
+        &mut self,
+        operation: &'static str,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<u64> {
         on!(self, operation, sql, args, |query, conn, _wrap, wait| {
             let done = wait(operation, query.execute(&mut **conn)).await?;
             Ok(done.rows_affected())

@@ -17,6 +17,7 @@ use crate::{
 
 crate::on_both_engines! {
     participations_and_flags_read_back,
+    many_at_once_are_kept_each_as_it_is,
     due_and_accepted_flags_are_found,
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
@@ -100,6 +101,28 @@ async fn participations_and_flags_read_back(f: Fixture) {
     assert!(f.store.flags(&district, None, Some("Section 504")).await.unwrap().is_empty());
     assert_eq!(f.store.flag_ledger(&district, None, 10).await.unwrap(), [line(&first)]);
     assert_eq!(f.store.flag_ledger(&district, Some(&first.id.to_string()), 10).await.unwrap().len(), 1);
+}
+
+/// As many as are written by statements of every size.
+async fn many_at_once_are_kept_each_as_it_is(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let ends = |number: u128, odd: u128| {
+        (number % 2 == odd).then(|| day("2027-01-01") + chrono::Days::new(u64::try_from(number).unwrap()))
+    };
+    for (odd, minute) in [(1, 10), (0, 11)] {
+        let participations: Vec<_> =
+            (1..=73).map(|number| Participation { ends_on: ends(number, odd), ..participation(number) }).collect();
+        let flags: Vec<_> = (1..=73)
+            .map(|number| {
+                let state = if number % 3 == odd { FlagState::Accepted } else { FlagState::Wanted };
+                Flag { ends_on: ends(number, odd), why: Some(format!("why {number}")), ..flag(number, state) }
+            })
+            .collect();
+        store.save_participations(&district, &participations, at(minute)).await.unwrap();
+        store.save_flags(&district, &flags, &[], at(minute)).await.unwrap();
+        let facts = store.flag_facts(&district, None, None).await.unwrap();
+        assert_eq!((facts.participations, facts.flags), (participations, flags));
+    }
 }
 
 async fn due_and_accepted_flags_are_found(f: Fixture) {
