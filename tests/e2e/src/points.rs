@@ -118,6 +118,9 @@ pub const OF_SECOND_LOOKS: &[Steps] = &[
     },
 ];
 
+/// What a writer reaches where more waits to be released: in a large run, and now and then in a small one.
+pub const OF_MORE_TO_RELEASE: &[&str] = &["publish/run.release"];
+
 /// What a person's word on a run reaches, which is the command line's own work.
 pub const OF_DECISIONS: &[&str] =
     &["commit/approve a plan", "publish/run.release", "commit/discard a plan", "commit/cancel a run"];
@@ -177,6 +180,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     // The last page is stored before the board has it fetched, now and then: then the fetcher asks for the plan.
     "commit/note that a run is pulled",
     "publish/run.classify",
+    // A writer's, where it has written what was published before the others are noted as published.
+    "publish/run.release",
 ];
 
 /// A person's command of one transaction: whoever saw no answer gives it again, and it is refused or changes nothing more.
@@ -261,6 +266,11 @@ pub fn of_schedules() -> Vec<String> {
     both_sides(OF_SCHEDULES)
 }
 
+/// All moments of asking for more to be released.
+pub fn of_more_to_release() -> Vec<String> {
+    both_sides(OF_MORE_TO_RELEASE)
+}
+
 /// All moments of a second look that are this role's.
 pub fn of_second_looks(role: Role) -> Vec<String> {
     both_sides(OF_SECOND_LOOKS.iter().filter(|of| of.role == role).flat_map(|of| of.steps))
@@ -303,6 +313,7 @@ pub fn killed() -> BTreeSet<&'static str> {
         OF_TAKE_OVERS,
         OF_WEB,
         OF_SCHEDULES,
+        OF_MORE_TO_RELEASE,
         OF_DECISIONS,
         OF_OLD_DATA,
         OF_RECONCILERS,

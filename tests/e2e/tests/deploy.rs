@@ -1,5 +1,5 @@
 //! What `deploy/` makes: nights on the broker's definitions, with a user for each role that may do what the role does and
-//! no more; and a restore.
+//! no more.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{collections::BTreeMap, time::Duration};
@@ -11,7 +11,6 @@ use rollcall_e2e::{
     house::{self, DISTRICT},
     local::{LocalServers, lives},
     private::PrivateServers,
-    roster::facts,
     until, until_told,
 };
 use rollcall_proto::{
@@ -31,7 +30,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::web::hand_in;
 
-fn district(seed: u64) -> SandboxConfig {
+pub(super) fn district(seed: u64) -> SandboxConfig {
     SandboxConfig {
         students: 300,
         seed,
@@ -351,63 +350,6 @@ fn check_nothing_is_left() {
     find.args(["/tmp", "/var/tmp", "/dev/shm", "-xdev", "-user", &user]);
     let left = String::from_utf8(find.output().unwrap().stdout).unwrap();
     assert_eq!(left, "", "a worker has written files");
-}
-
-/// What two undisturbed nights leave behind.
-async fn undisturbed(seed: u64) -> BTreeMap<&'static str, String> {
-    let mut house = House::scaled_out(district(seed)).await;
-    house.start_workers(1);
-    for night in [1, 2] {
-        house.sis.set_night(night);
-        assert_eq!(house.night().await.state, "succeeded");
-    }
-    let facts = facts(&house.services().database).await;
-    house.close().await;
-    facts
-}
-
-/// The drill of docs/runbooks/restore.md: the backup was taken in the middle of a night, that night ended, and then both
-/// servers were lost. What runs again is the database of back then, and an empty broker.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restored_database_and_an_empty_broker_go_on_from_where_the_backup_was() {
-    let mut house = House::scaled_out(SandboxConfig { latency_ms: 15, ..district(33) }).await;
-    house.start_workers(1);
-    assert_eq!(house.night().await.state, "succeeded");
-    house.sis.set_night(2);
-    let run = house.begin().await;
-    until("some pages of the second night to be in", Duration::from_mins(1), || async {
-        let sql = "SELECT count(*) FROM page WHERE run = $1::uuid";
-        let pages: i64 = sqlx::query_scalar(sql).bind(&run).fetch_one(&house.services().database).await.unwrap();
-        (pages >= 5).then_some(())
-    })
-    .await;
-    let backup = house.folder().join("backup");
-    house.services().back_up(&backup);
-    assert_eq!(house.ended(&run).await.state, "succeeded");
-
-    house.workers().for_each(Process::kill);
-    house.services().delete_queues().await;
-    house.services().restore(&backup).await;
-    let shown = house.show(&run).await;
-    assert_eq!(shown.state, "running", "the night is back in its middle: {shown:#?}");
-    // A message counts as lost only after a while.
-    let code = until_told("reconcile --check to say what is owed", Duration::from_mins(1), || async {
-        let check = house.rollcall(&["reconcile", "--check", "--format", "json"]).await;
-        let found = check.json();
-        let lost = |row: &Value| row["disagreement"] == "pages-lost" && row["run"] == run.as_str();
-        found.as_array().unwrap().iter().any(lost).then_some(check.code)
-    })
-    .await;
-    assert_eq!(code, 1, "a disagreement is a failure");
-
-    house.start_workers(1);
-    let run = house.ended(&run).await;
-    assert_eq!((run.state.as_str(), run.parked), ("succeeded", 0), "what the store owed was published again: {run:#?}");
-    house.check_roster().await;
-    assert_eq!(facts(&house.services().database).await, undisturbed(33).await);
-    assert_eq!(house.night().await.events(), 0, "nothing is left to do");
-    house.rollcall(&["reconcile", "--check"]).await.expect_code(0);
-    house.close().await;
 }
 
 /// The line that has `deploy/local` start servers and exports what it prints: README.md and the script's own help show it.

@@ -29,6 +29,7 @@ mod outputs;
 mod probes;
 mod queues;
 mod replays;
+mod restored;
 mod sandbox;
 mod signals;
 mod sis_faults;

@@ -101,6 +101,37 @@ async fn a_scheduler_killed_at_each_failpoint_makes_each_run_once() {
     pair.end().await;
 }
 
+// --- more to release -------------------------------------------------------------------------------------------------
+
+/// A writer asks for more where what was released is written, and more waits: so it is while the classifier stands still between
+/// publishing and noting it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_killed_where_it_asks_for_more_loses_nothing() {
+    let test = "a_writer_killed_where_it_asks_for_more_loses_nothing";
+    let ledger = Ledger::begin(test, "kill -9 of a writer that asks for more to be released");
+    let mut pair = Pair::begin(Servers::shared(), 38, ledger).await;
+    for point in todays(points::of_more_to_release(), 1) {
+        let prepare = async |house: &mut House| {
+            arm(house, Role::Classifier, "publish/student.events/after=pause");
+            arm(house, Role::Writer, &armed(&BTreeSet::from([point.clone()])));
+        };
+        let killed = async |house: &mut House, _: &str| {
+            let writer = house.worker(Role::Writer);
+            until("the writer to die", LIMIT, || {
+                let is_over = !writer.is_running();
+                async move { is_over.then_some(()) }
+            })
+            .await;
+            assert_eq!(points::killed_at(&house.take_worker(Role::Writer).log()).as_ref(), Some(&point));
+            house.start_worker(Role::Writer);
+            house.replace_worker(Role::Classifier);
+        };
+        pair.disturbed_from(&point, &["succeeded"], prepare, killed).await;
+        pair.ledger.faults(1);
+    }
+    pair.end().await;
+}
+
 // --- the second look -------------------------------------------------------------------------------------------------
 
 /// Two roles and where they are to die.
