@@ -21,7 +21,7 @@ use crate::{
     cutover::{Ending, ending},
     diff::{ActualFlag, NOT_ENROLLED},
     error::{FlagError, answer},
-    plan::{ACTOR, Scope},
+    plan::{ACTOR, Compared, Scope},
     push::{AWAY, PATIENCE},
 };
 
@@ -82,9 +82,11 @@ impl Work {
 
     async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<Progress, FlagError> {
         if !self.is_compared(cutover).await? {
-            self.compare(Scope::All).await?;
-            // What that made due is pushed first.
-            return Ok(Progress::OutOfTime);
+            return match self.compare(Scope::All).await? {
+                // What that made due is pushed first.
+                Compared::Whole => Ok(Progress::OutOfTime),
+                Compared::Partly(error) => Err(error.into()),
+            };
         }
         let waiting = self.waiting(&cutover.program).await?;
         let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);

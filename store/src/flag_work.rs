@@ -269,6 +269,19 @@ impl Store {
     pub async fn cutovers(&self, district: &DistrictId) -> Result<Vec<Cutover>> {
         let operation = "read the take-overs";
         let sql = "SELECT program, cutover, approved_by, approved_at, done_at, plan_hash FROM cutover WHERE district = $1 \
+    /// The SIS fails at a student: the others, who came later, are looked at first. A mark set meanwhile stays as it is.
+    pub async fn pending_goes_last(
+        &self,
+        district: &DistrictId,
+        one: &PendingStudent,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let sql = "UPDATE flag_pending SET since = $5 WHERE district = $1 AND student_id = $2 AND since = $3 \
+                   AND mark IS NOT DISTINCT FROM $4";
+        let values = args![district, &one.student, one.since, one.mark, now];
+        self.move_sync("look at others' pending flags first", district, sql, values).await.map(drop)
+    }
+
                    ORDER BY program";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district]).await?;

@@ -10,6 +10,7 @@ mod faults;
 mod house;
 mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
+mod lists;
 mod roster_support;
 mod wishes;
 mod workers;
