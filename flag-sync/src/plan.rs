@@ -39,6 +39,9 @@ const CHUNK: usize = 500;
 const RELISTS: u32 = 2;
 
 /// Who writes the ledger, where no person does.
+/// How the problem of a program begins whose flags Campus does not list; a status or a code follows, then a detail.
+const UNLISTED: &str = "campus-";
+
 pub(crate) const ACTOR: &str = "flag-sync";
 
 /// What of a district is compared.
@@ -107,8 +110,13 @@ impl Work {
     /// Compares. What Campus refuses to list is that program's or student's matter alone, unless it lists nothing at all.
     pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<Compared, FlagError> {
         let (read_at, student) = (self.now(), scope.student());
-        let facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
-        let (participations, changed) = self.participations(&facts.documents, facts.participations);
+        let mut facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
+        if let Some(program) = scope.program() {
+            // What became of the others is told by their flags too.
+            facts.documents.retain(|one| one.program == program);
+            facts.participations.retain(|one| one.program == program);
+        }
+        let (participations, changed) = self.participations(&facts.documents, facts.participations, &facts.flags);
         self.store().save_participations(self.id(), &changed, self.now()).await?;
         let stored = facts.flags;
         let (mut rules, mut programs) = self.rules(&stored, scope).await?;
@@ -151,6 +159,7 @@ impl Work {
         let changed = changed_participations(self, documents, &stored, flags);
         let mut all: BTreeMap<_, _> = stored.into_iter().map(|one| (one.id, one)).collect();
         all.extend(changed.iter().map(|one| (one.id, one.clone())));
+        flags: &[Flag],
         (all.into_values().collect(), changed)
     }
 
@@ -457,7 +466,7 @@ impl Work {
         };
         let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
         let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
-        let (participations, _) = self.participations(&facts.documents, facts.participations);
+        let (participations, _) = self.participations(&facts.documents, facts.participations, &facts.flags);
         let students = self.facts_of(facts.students);
         let of_program = || participations.iter().filter(|one| one.program == program.name);
         let stored: BTreeMap<_, _> = facts.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
@@ -545,7 +554,9 @@ fn changed_participations(
     }
     let changed = groups.into_iter().flat_map(|((student, program), (documents, stored))| {
         let owner = Owner { district: work.id(), student, program };
-        matched(owner, &stored, &spans(documents), work.today)
+        matched(owner, &stored, &begins, &spans(documents), work.today)
     });
     changed.collect()
 }
+    flags: &[Flag],
+    let begins = flags.iter().filter_map(|flag| Some((flag.participation, flag.pushed.as_ref()?.starts_on))).collect();

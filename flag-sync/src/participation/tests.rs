@@ -59,17 +59,19 @@ struct House {
     district: DistrictId,
     student: StudentId,
     stored: Vec<Participation>,
+    /// When flags begin that were pushed.
+    begins: BTreeMap<Uuid, NaiveDate>,
 }
 
 impl House {
     fn new() -> Self {
-        Self { district: "d".parse().unwrap(), student: StudentId("1".to_owned()), stored: Vec::new() }
+        Self { district: "d".parse().unwrap(), student: StudentId("1".to_owned()), stored: Vec::new(), begins: BTreeMap::new() }
     }
 
     /// What the documents of a day make of what is stored; how many differ.
     fn see(&mut self, documents: &[CompletedDocument], today: i64) -> usize {
         let owner = Owner { district: &self.district, student: &self.student, program: "P" };
-        let changed = matched(owner, &self.stored, &spans(documents), day(today));
+        let changed = matched(owner, &self.stored, &self.begins, &spans(documents), day(today));
         let count = changed.len();
         for one in changed {
             self.stored.retain(|old| old.id != one.id);
@@ -244,7 +246,7 @@ impl Flags {
     }
 
     /// Pushes what is wished on a day from the cutover on.
-    fn push(&mut self, house: &House, today: i64, attending: bool) {
+    fn push(&mut self, house: &mut House, today: i64, attending: bool) {
         let live = Standing::Live { program_sis_id: "P".to_owned() };
         let standing = if day(today) < self.cutover { Standing::NotYet } else { live };
         let rules = ProgramRules { cutover: self.cutover, standing };
@@ -254,6 +256,7 @@ impl Flags {
                 self.pushed.insert(one.id, flag);
             }
         }
+        house.begins = self.pushed.iter().map(|(id, flag)| (*id, flag.starts_on)).collect();
     }
 
     /// The days that flags show, by start.
@@ -273,11 +276,11 @@ fn a_corrected_old_document_leaves_the_flag_alone() {
     for (attending, cutover) in [(true, 304), (false, 304), (true, 310), (false, 310)] {
         let (mut house, mut flags) = (House::new(), Flags::since(cutover));
         house.see(&[old(303), now.clone()], 320);
-        flags.push(&house, 320, true);
+        flags.push(&mut house, 320, true);
         let shown = vec![(day(cutover), Some(day(545)))];
         assert_eq!(flags.days(), shown);
         house.see(&[old(287), now.clone()], 330);
-        flags.push(&house, 330, attending);
+        flags.push(&mut house, 330, attending);
         assert_eq!(flags.days(), shown, "attending: {attending}");
     }
 }
@@ -287,12 +290,31 @@ fn a_corrected_old_document_leaves_the_flag_alone() {
 fn the_flag_of_a_withdrawn_document_is_not_moved_to_another_year() {
     let (mut house, mut flags) = (House::new(), Flags::since(0));
     house.see(&[document("a", 0, None)], 1);
-    flags.push(&house, 1, true);
+    flags.push(&mut house, 1, true);
     house.see(&[], 150);
-    flags.push(&house, 150, true);
+    flags.push(&mut house, 150, true);
     house.see(&[document("b", 540, None)], 500);
-    flags.push(&house, 500, true);
+    flags.push(&mut house, 500, true);
     assert_eq!(flags.days(), [(day(0), Some(day(149))), (day(540), None)]);
+}
+
+/// Withdrawn, and made again with other contents, before the day on which it begins, on that day, and on the cutover.
+#[test]
+fn a_document_that_replaces_a_withdrawn_one_has_its_flag() {
+    // The day on which it begins, the cutover, and the day on which it is withdrawn.
+    for (starts, cutover, withdrawn) in [(60, 0, 20), (20, 0, 20), (19, 0, 20), (5, 20, 20), (5, 20, 21), (40, 30, 35)]
+    {
+        let (mut house, mut flags) = (House::new(), Flags::since(cutover));
+        house.see(&[document("b", starts, None)], withdrawn);
+        flags.push(&mut house, withdrawn, true);
+        house.see(&[], withdrawn);
+        flags.push(&mut house, withdrawn, true);
+        let first = starts.max(cutover);
+        assert_eq!(flags.days(), [(day(first), Some(day(first.max(withdrawn - 1))))]);
+        house.see(&[document("b2", first, None)], withdrawn);
+        flags.push(&mut house, withdrawn, true);
+        assert_eq!(flags.days(), [(day(first), None)], "from {starts}, cutover {cutover}, withdrawn on {withdrawn}");
+    }
 }
 
 fn any_documents() -> impl Strategy<Value = Vec<CompletedDocument>> {
@@ -383,7 +405,7 @@ proptest! {
             let before = flags.pushed.clone();
             let voided: Vec<Uuid> = house.stored.iter().filter(|one| one.void_on.is_some()).map(|one| one.id).collect();
             house.see(&documents, today);
-            flags.push(&house, today, attending);
+            flags.push(&mut house, today, attending);
             let current = house.live().into_iter().find(|one| in_force(one.starts_on, one.ends_on));
             if let Some(current) = current.filter(|_| today >= cutover && (attending || was_shown)) {
                 let flag = &flags.pushed[&current.id];

@@ -5,6 +5,8 @@
 mod campuses;
 #[path = "../../../store/tests/common/mod.rs"]
 mod common;
+mod connections;
+mod corrections;
 mod faults;
 #[path = "../house/mod.rs"]
 mod house;
