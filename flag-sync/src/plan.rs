@@ -23,13 +23,14 @@ use crate::{
     campus::{Which, is_of_one, refusal},
     context::Work,
     cutover::{Circumstances, Survey, survey},
-    desired::{ProgramRules, Standing, StudentFacts, Wish, flag_id, wish},
+    desired::{ProgramRules, Standing, StudentFacts, Wish, dates, flag_id, wish, wish_of},
     diff::{ActualFlag, NOT_READ_BACK, Seen, ShownLink, decide, seen_as_wished},
     error::{FlagError, answer},
     participation::{Owner, matched, spans},
     partner::{CampusProgram, find_program},
     push::{AWAY, PATIENCE},
     rows::ONE_BY_ONE,
+    sharing::{Shares, shares},
 };
 
 /// Flags stored in one transaction.
@@ -94,6 +95,8 @@ type Actual = BTreeMap<String, ActualFlag>;
     stored: BTreeMap<Uuid, Flag>,
     rules: Rules,
     students: BTreeMap<StudentId, StudentFacts>,
+    /// Flags that show a part of a stretch each.
+    shares: Shares,
 }
 
 /// What was decided about a participation's flag.
@@ -138,7 +141,8 @@ impl Work {
             );
         }
         let stored = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
-        let facts = Facts { participations, stored, rules, students };
+        let shares = self.shares(&participations, &stored, &rules, &actual);
+        let facts = Facts { participations, stored, rules, students, shares };
         let untold = self.look_for_missing(&facts, &mut actual).await?;
         self.decide_all(&facts, &actual, &untold).await?;
         if scope == Scope::All {
@@ -311,6 +315,31 @@ impl Work {
         Ok(all)
     }
 
+    /// Who shares a stretch with whom.
+    fn shares(
+        &self,
+        participations: &[Participation],
+        stored: &BTreeMap<Uuid, Flag>,
+        rules: &Rules,
+        actual: &Actual,
+    ) -> Shares {
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for one in participations {
+            groups.entry((&one.student, one.program.as_str())).or_default().push(one);
+        }
+        let shared = groups.into_iter().filter(|(_, group)| group.iter().any(|one| one.void_on.is_some()));
+        let shared = shared.filter_map(|((_, program), group)| Some((rules.get(program)?.0.cutover, group)));
+        let shared = shared.flat_map(|(cutover, group)| {
+            let pushed = |one: &Participation| {
+                let before = stored.get(&one.id);
+                pushed(before, actual.get(&self.flag_id(one, before).to_string()))
+            };
+            let members: Vec<_> = group.into_iter().map(|one| (one, pushed(one))).collect();
+            shares(&members, cutover)
+        });
+        shared.collect()
+    }
+
     /// Looks for flags that the lists lack, where that would change something: one list's word is not enough for a flag to count as
     /// gone. Adds those that are there; returns those that Campus tells nothing of.
     async fn look_for_missing(&self, facts: &Facts, actual: &mut Actual) -> Result<BTreeSet<Uuid>, FlagError> {
@@ -382,10 +411,11 @@ impl Work {
             return None;
         }
         let shown = actual.get(&id.to_string());
-        let pushed = before.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found));
+        let pushed = pushed(before, shown);
         let student = facts.students.get(&one.student);
-        let wish = wish(one, rules, student, pushed.as_ref());
-            in_a_row = 0;
+        let own = || dates(one, rules.cutover, pushed.is_some());
+        let dates = facts.shares.get(&one.id).copied().unwrap_or_else(own);
+        let wish = wish_of(dates, rules, student, pushed.as_ref());
         let wish = wish.linked(self.launch_link(id), pushed.as_ref());
         let seen = match (&wish, shown) {
             (Wish::Shown(_), Some(shown)) => Seen::There(shown),
@@ -499,6 +529,15 @@ fn found(shown: &ActualFlag) -> Option<PushedFlag> {
         ends_on: shown.ends_on,
         sis_id: shown.sis_id.clone(),
         program_sis_id: shown.program_sis_id.clone(),
+fn keep(all: &mut Actual, flags: impl IntoIterator<Item = ActualFlag>) {
+    all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
+}
+
+/// What the SIS took of a flag of ours, as far as we know or it shows.
+fn pushed(stored: Option<&Flag>, shown: Option<&ActualFlag>) -> Option<PushedFlag> {
+    stored.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found))
+}
+
         link: match &shown.link {
             ShownLink::To(link) => Some(link.clone()),
             ShownLink::NotTold | ShownLink::Nothing => None,

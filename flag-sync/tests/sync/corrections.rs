@@ -19,6 +19,8 @@ use crate::{
 
 on_both_engines! {
     a_document_that_replaces_a_withdrawn_one_has_its_flag,
+    two_flags_whose_stretches_are_one_share_its_days,
+    a_shared_flag_that_staff_edited_is_told_and_restored,
 }
 
 /// What Campus shows of a student, by start.
@@ -57,4 +59,71 @@ async fn a_document_that_replaces_a_withdrawn_one_has_its_flag(f: Fixture) {
     house.complete("b4", "4", "2026-09-01", None).await;
     house.settle().await;
     assert_eq!(days_of(&house, "4"), days(&[("2026-09-01", None)]));
+}
+
+/// By a comparison of the student and by one of all.
+async fn two_flags_whose_stretches_are_one_share_its_days(f: Fixture) {
+    let house = House::create_new(f).await;
+    let cases = [
+        ("1", "2026-08-20", "2026-08-24", "2026-08-25", [("2026-08-16", Some("2026-08-24")), ("2026-08-25", None)]),
+        ("2", "2026-09-20", "2026-09-30", "2026-10-01", [("2026-08-16", Some("2026-09-30")), ("2026-10-01", None)]),
+    ];
+    for (student, ends, filled, starts, expected) in cases {
+        let (a, c) = (format!("a{student}"), format!("c{student}"));
+        house.complete(&a, student, "2026-08-16", Some(ends)).await;
+        house.complete(&c, student, starts, None).await;
+        house.settle().await;
+        let ids = |house: &House| -> BTreeSet<_> { house.campus.flags().into_iter().map(|flag| flag.id).collect() };
+        let before = ids(&house);
+        house.complete(&a, student, "2026-08-16", Some(filled)).await;
+        house.settle().await;
+        assert_eq!(days_of(&house, student), days(&expected), "{student}");
+        let writes = house.campus.stats().writes;
+        house.unasked_night().await;
+        house.night().await;
+        assert_eq!((days_of(&house, student), house.campus.stats().writes), (days(&expected), writes), "{student}");
+        assert_eq!(ids(&house), before, "nothing is made, and nothing deleted");
+        assert!(house.flags().await.iter().all(|flag| flag.state == FlagState::Pushed));
+        // Whatever day it ends, whoever has left.
+        house.complete(&c, student, starts, Some("2027-01-31")).await;
+        house.settle().await;
+        assert_eq!(days_of(&house, student)[1].1, Some(day("2027-01-31")));
+    }
+    applied(house.store(), &house.district, 2, vec![gone("2")]).await;
+    house.complete("c2", "2", "2026-10-01", Some("2026-12-31")).await;
+    house.settle().await;
+    assert_eq!(days_of(&house, "2")[1], (day("2026-10-01"), Some(day("2026-12-31"))));
+    // Nothing speaks for it any more.
+    house.withdraw("a1").await;
+    house.withdraw("c1").await;
+    house.settle().await;
+    let ended = days(&[("2026-08-16", Some("2026-08-24")), ("2026-08-25", Some("2026-08-31"))]);
+    assert_eq!(days_of(&house, "1"), ended);
+}
+
+async fn a_shared_flag_that_staff_edited_is_told_and_restored(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("a", "1", "2026-08-16", Some("2026-09-20")).await;
+    house.complete("c", "1", "2026-10-01", None).await;
+    house.settle().await;
+    house.complete("a", "1", "2026-08-16", Some("2026-09-30")).await;
+    house.settle().await;
+    let expected = days(&[("2026-08-16", Some("2026-09-30")), ("2026-10-01", None)]);
+    let edit = |house: &House| {
+        for flag in house.campus.flags() {
+            let begins = if flag.ends.is_none() { day("2026-10-05") } else { flag.begins };
+            let ends = flag.ends.map(|_| day("2026-10-02"));
+            house.campus.type_in(CampusFlag { begins, ends, ..flag });
+        }
+    };
+    edit(&house);
+    house.unasked_night().await;
+    let reasons: BTreeSet<_> = house.flags().await.into_iter().map(|flag| flag.reason).collect();
+    assert_eq!(reasons, BTreeSet::from([Some("edited end".to_owned()), Some("edited start".to_owned())]));
+    assert_ne!(days_of(&house, "1"), expected, "it is only reported");
+    let mut restoring = house.file.clone();
+    restoring.programs[0].on_drift = OnDrift::Restore;
+    house.apply(&restoring).await;
+    house.settle().await;
+    assert_eq!(days_of(&house, "1"), expected);
 }
