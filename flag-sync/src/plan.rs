@@ -39,10 +39,10 @@ const CHUNK: usize = 500;
 /// So often lists that lack more than [`ONE_BY_ONE`] flags are read again, before each of these is looked for.
 const RELISTS: u32 = 2;
 
-/// Who writes the ledger, where no person does.
 /// How the problem of a program begins whose flags Campus does not list; a status or a code follows, then a detail.
 const UNLISTED: &str = "campus-";
 
+/// Who writes the ledger, where no person does.
 pub(crate) const ACTOR: &str = "flag-sync";
 
 /// What of a district is compared.
@@ -72,10 +72,6 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Rules of each program that has, or had, flags.
-type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
-
-/// What a comparison goes by, beside Campus.
 /// How a comparison went.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +82,16 @@ pub(crate) enum Compared {
     Partly(SisError),
 }
 
-struct Facts {
-    participations: Vec<Participation>,
-    /// By participation.
+/// Rules of each program that has, or had, flags.
+type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
+
 /// What Campus shows, by id in lower case.
 type Actual = BTreeMap<String, ActualFlag>;
 
+/// What a comparison goes by, beside Campus.
+struct Facts {
+    participations: Vec<Participation>,
+    /// By participation.
     stored: BTreeMap<Uuid, Flag>,
     rules: Rules,
     students: BTreeMap<StudentId, StudentFacts>,
@@ -145,6 +145,9 @@ impl Work {
         let facts = Facts { participations, stored, rules, students, shares };
         let untold = self.look_for_missing(&facts, &mut actual).await?;
         self.decide_all(&facts, &actual, &untold).await?;
+        if let Some(error) = failing {
+            return Ok(Compared::Partly(error));
+        }
         if scope == Scope::All {
             self.store().flags_synced(self.id(), read_at, self.asked).await?;
         }
@@ -156,14 +159,11 @@ impl Work {
         &self,
         documents: &[CompletedDocument],
         stored: Vec<Participation>,
+        flags: &[Flag],
     ) -> (Vec<Participation>, Vec<Participation>) {
-        if let Some(error) = failing {
-            return Ok(Compared::Partly(error));
-        }
         let changed = changed_participations(self, documents, &stored, flags);
         let mut all: BTreeMap<_, _> = stored.into_iter().map(|one| (one.id, one)).collect();
         all.extend(changed.iter().map(|one| (one.id, one.clone())));
-        flags: &[Flag],
         (all.into_values().collect(), changed)
     }
 
@@ -376,17 +376,24 @@ impl Work {
                 }
                 Err(error) => return Err(error.into()),
             }
+            in_a_row = 0;
         }
         Ok(untold)
     }
 
-    /// Flags that were pushed to programs that are live, are not shown, and would be stored otherwise for it.
+    /// Flags that were pushed, of programs that are live, are not shown, and would be stored otherwise for it.
     fn missing(&self, facts: &Facts, actual: &BTreeMap<String, ActualFlag>) -> BTreeMap<Uuid, PushedFlag> {
         let (live, nothing): (BTreeSet<_>, _) = (live(&facts.rules).map(|(_, id)| id).collect(), BTreeSet::new());
         let missing = facts.participations.iter().filter_map(|one| {
             let before = facts.stored.get(&one.id)?;
-            let pushed = before.pushed.as_ref().filter(|pushed| live.contains(pushed.program_sis_id.as_str()))?;
+            let pushed = before.pushed.as_ref()?;
             if actual.contains_key(&before.id.to_string()) {
+                return None;
+            }
+            // The list of a program that was made anew under another id lacks what was pushed by the old one. For who
+            // attends that is written again in any case; for who left it is, where it is still there.
+            let attends = facts.students.get(&one.student).is_some_and(|student| student.attending);
+            if attends && !live.contains(pushed.program_sis_id.as_str()) {
                 return None;
             }
             let decided = self.decided(one, facts, actual, &nothing)?;
@@ -522,13 +529,6 @@ fn live(rules: &Rules) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// A flag of ours that the SIS shows although we know of no answer: it was lost, or the process died over it.
-fn found(shown: &ActualFlag) -> Option<PushedFlag> {
-    Some(PushedFlag {
-        starts_on: shown.starts_on?,
-        ends_on: shown.ends_on,
-        sis_id: shown.sis_id.clone(),
-        program_sis_id: shown.program_sis_id.clone(),
 fn keep(all: &mut Actual, flags: impl IntoIterator<Item = ActualFlag>) {
     all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
 }
@@ -538,6 +538,13 @@ fn pushed(stored: Option<&Flag>, shown: Option<&ActualFlag>) -> Option<PushedFla
     stored.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found))
 }
 
+/// A flag of ours that the SIS shows although we know of no answer: it was lost, or the process died over it.
+fn found(shown: &ActualFlag) -> Option<PushedFlag> {
+    Some(PushedFlag {
+        starts_on: shown.starts_on?,
+        ends_on: shown.ends_on,
+        sis_id: shown.sis_id.clone(),
+        program_sis_id: shown.program_sis_id.clone(),
         link: match &shown.link {
             ShownLink::To(link) => Some(link.clone()),
             ShownLink::NotTold | ShownLink::Nothing => None,
@@ -582,7 +589,9 @@ fn changed_participations(
     work: &Work,
     documents: &[CompletedDocument],
     stored: &[Participation],
+    flags: &[Flag],
 ) -> Vec<Participation> {
+    let begins = flags.iter().filter_map(|flag| Some((flag.participation, flag.pushed.as_ref()?.starts_on))).collect();
     type Key<'a> = (&'a StudentId, &'a str);
     let mut groups: BTreeMap<Key<'_>, (Vec<&CompletedDocument>, Vec<Participation>)> = BTreeMap::new();
     for document in documents {
@@ -597,5 +606,3 @@ fn changed_participations(
     });
     changed.collect()
 }
-    flags: &[Flag],
-    let begins = flags.iter().filter_map(|flag| Some((flag.participation, flag.pushed.as_ref()?.starts_on))).collect();

@@ -21,6 +21,7 @@ on_both_engines! {
     a_document_that_replaces_a_withdrawn_one_has_its_flag,
     two_flags_whose_stretches_are_one_share_its_days,
     a_shared_flag_that_staff_edited_is_told_and_restored,
+    a_flag_that_was_left_in_a_program_made_anew_is_ended_all_the_same,
 }
 
 /// What Campus shows of a student, by start.
@@ -126,4 +127,31 @@ async fn a_shared_flag_that_staff_edited_is_told_and_restored(f: Fixture) {
     house.apply(&restoring).await;
     house.settle().await;
     assert_eq!(days_of(&house, "1"), expected);
+}
+
+/// Their student left, so that it is not made anew; and it is not forgotten.
+async fn a_flag_that_was_left_in_a_program_made_anew_is_ended_all_the_same(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("d1", "1", "2026-08-20", None).await;
+    house.complete("d2", "2", "2026-08-20", None).await;
+    house.complete("d3", "3", "2026-08-20", None).await;
+    house.settle().await;
+    let deleted = house.flag_of("3");
+    let mut programs = house.campus.programs();
+    let old = programs.iter_mut().find(|one| one.name == SPED).unwrap();
+    old.active = false;
+    let anew = CampusProgramRow { id: "201".to_owned(), active: true, ..old.clone() };
+    programs.push(anew);
+    house.campus.set_programs(programs);
+    applied(house.store(), &house.district, 2, vec![gone("1"), gone("3")]).await;
+    house.campus.delete(&deleted.id);
+    house.complete("d1", "1", "2026-08-20", Some("2026-12-31")).await;
+    house.complete("d2", "2", "2026-08-20", Some("2026-12-31")).await;
+    house.night().await;
+    let ended = (day("2026-08-20"), Some(day("2026-12-31")));
+    assert_eq!(house.shown(), [("1".to_owned(), ended), ("2".to_owned(), ended)].into(), "and none is made anew");
+    assert!(house.campus.flags().iter().all(|flag| flag.program == "201"));
+    let writes = house.campus.stats().writes;
+    house.unasked_night().await;
+    assert_eq!(house.campus.stats().writes, writes);
 }
