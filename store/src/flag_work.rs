@@ -162,8 +162,8 @@ impl Store {
         self.move_sync("put off a district's flags", district, sql, args![district, at]).await.map(drop)
     }
 
-    /// A person wants it now: whatever put it off is forgotten, what the SIS refused is tried again, and the next sync is
-    /// a whole one.
+    /// A person wants it now: whatever put it off is forgotten, what the SIS refused or took and did not show is tried again, and
+    /// the next sync is a whole one.
     pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
         let operation = "ask for a district's flags";
         let mut tx = self.begin(district, operation).await?;
@@ -172,6 +172,8 @@ impl Store {
         tx.execute(operation, whole, args![district, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND refused IS NOT NULL",
+            "UPDATE flag SET state = 'wanted', reason = NULL WHERE district = $1 AND state = 'failed' \
+             AND reason = 'not-read-back'",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district]).await?;
@@ -192,6 +194,8 @@ impl Store {
         tx.execute(operation, mark, args![district, program, now, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
+            "UPDATE flag SET state = 'wanted', reason = NULL WHERE district = $1 AND program = $2 AND state = 'failed' \
+             AND reason = 'not-read-back'",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district, program]).await?;
@@ -265,10 +269,6 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// Take-overs that were approved.
-    pub async fn cutovers(&self, district: &DistrictId) -> Result<Vec<Cutover>> {
-        let operation = "read the take-overs";
-        let sql = "SELECT program, cutover, approved_by, approved_at, done_at, plan_hash FROM cutover WHERE district = $1 \
     /// The SIS fails at a student: the others, who came later, are looked at first. A mark set meanwhile stays as it is.
     pub async fn pending_goes_last(
         &self,
@@ -282,6 +282,10 @@ impl Store {
         self.move_sync("look at others' pending flags first", district, sql, values).await.map(drop)
     }
 
+    /// Take-overs that were approved.
+    pub async fn cutovers(&self, district: &DistrictId) -> Result<Vec<Cutover>> {
+        let operation = "read the take-overs";
+        let sql = "SELECT program, cutover, approved_by, approved_at, done_at, plan_hash FROM cutover WHERE district = $1 \
                    ORDER BY program";
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, sql, args![district]).await?;

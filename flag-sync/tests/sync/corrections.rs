@@ -22,6 +22,7 @@ on_both_engines! {
     two_flags_whose_stretches_are_one_share_its_days,
     a_shared_flag_that_staff_edited_is_told_and_restored,
     a_flag_that_was_left_in_a_program_made_anew_is_ended_all_the_same,
+    what_was_not_read_back_is_sent_again_when_a_person_asks,
 }
 
 /// What Campus shows of a student, by start.
@@ -154,4 +155,36 @@ async fn a_flag_that_was_left_in_a_program_made_anew_is_ended_all_the_same(f: Fi
     let writes = house.campus.stats().writes;
     house.unasked_night().await;
     assert_eq!(house.campus.stats().writes, writes);
+}
+
+/// Of all programs, or of one.
+async fn what_was_not_read_back_is_sent_again_when_a_person_asks(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("d1", "1", "2026-08-20", None).await;
+    for by_program in [false, true] {
+        house.settle().await;
+        // As Campus made it of what it had taken, twice.
+        let flag = house.flags().await.remove(0);
+        let failed =
+            Flag { state: FlagState::Failed, reason: Some("not-read-back".to_owned()), verified_at: None, ..flag };
+        house.store().save_flags(&house.district, &[failed], &[], house.clock.now()).await.unwrap();
+        house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..house.flag_of("1") });
+        let writes = house.campus.stats().writes;
+        house.unasked_night().await;
+        assert_eq!(house.campus.stats().writes, writes, "a night does not send it again");
+        assert_eq!(house.states().await["1"], ("failed", Some("not-read-back".to_owned())));
+        if by_program {
+            house.clock.advance(chrono::TimeDelta::hours(1));
+            let other = house.store().ask_for_program_flags(&house.district, "Section 504", house.clock.now());
+            other.await.unwrap();
+            house.settle().await;
+            assert_eq!(house.campus.stats().writes, writes, "nor does a question about another program");
+            house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+            house.settle().await;
+        } else {
+            house.night().await;
+        }
+        assert_eq!(house.campus.stats().writes, writes + 1, "{by_program}");
+        assert_eq!((house.states().await["1"].clone(), house.shown()["1"].1), (("pushed", None), None));
+    }
 }
