@@ -10,9 +10,9 @@ mod corrections;
 mod faults;
 #[path = "../house/mod.rs"]
 mod house;
+mod lists;
 mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
-mod lists;
 mod roster_support;
 mod wishes;
 mod workers;
