@@ -591,8 +591,8 @@ fn changed_participations(
     stored: &[Participation],
     flags: &[Flag],
 ) -> Vec<Participation> {
-    let begins = flags.iter().filter_map(|flag| Some((flag.participation, flag.pushed.as_ref()?.starts_on))).collect();
     type Key<'a> = (&'a StudentId, &'a str);
+    let begins = flags.iter().filter_map(|flag| Some((flag.participation, flag.pushed.as_ref()?.starts_on))).collect();
     let mut groups: BTreeMap<Key<'_>, (Vec<&CompletedDocument>, Vec<Participation>)> = BTreeMap::new();
     for document in documents {
         groups.entry((&document.student, &document.program)).or_default().0.push(document);

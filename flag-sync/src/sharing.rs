@@ -45,7 +45,7 @@ pub fn shares(all: &[Member<'_>], cutover: NaiveDate) -> Shares {
     let (mut taken, mut before) = (BTreeSet::new(), Vec::new());
     for (place, (whole, stretch)) in wholes.iter().enumerate() {
         // One whose time another one's reaches into is over, and a part of nothing: its flag stays where it is.
-        if taken.contains(&whole.0.id) || before.iter().any(|other| stretch.overlaps(other)) {
+        if taken.contains(&whole.0.id) || before.iter().any(|other| stretch.overlaps(*other)) {
             continue;
         }
         before.push(*stretch);
@@ -78,13 +78,13 @@ impl Stretch {
         (starts <= ends).then_some(Self { starts, ends })
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
+    fn overlaps(self, other: Self) -> bool {
         self.starts <= other.ends && other.starts <= self.ends
     }
 
     /// Whether the flag of one that is void shows a part of this: it begins in it, or would by itself, or the documents of both are
     /// the same in part, and so are the days. What was over before the cutover keeps a day, and shows no part of anything.
-    fn takes(&self, (one, pushed): &Member<'_>, whole: &Participation, cutover: NaiveDate) -> bool {
+    fn takes(self, (one, pushed): &Member<'_>, whole: &Participation, cutover: NaiveDate) -> bool {
         let Some(pushed) = pushed else { return false };
         if one.void_on.is_none() || one.ends_on.is_some_and(|end| end < cutover) {
             return false;
@@ -97,7 +97,7 @@ impl Stretch {
     }
 
     /// The parts. `None`: it has fewer days than flags.
-    fn shared(&self, (whole, pushed): &Member<'_>, parts: &[&Member<'_>]) -> Option<BTreeMap<Uuid, Dates>> {
+    fn shared(self, (whole, pushed): &Member<'_>, parts: &[&Member<'_>]) -> Option<BTreeMap<Uuid, Dates>> {
         let within = |day: NaiveDate| if day <= self.ends { day.max(self.starts) } else { self.starts };
         let of =
             |id: Uuid, is_whole: bool, pushed: &PushedFlag| (within(pushed.starts_on), is_whole, id, pushed.ends_on);
