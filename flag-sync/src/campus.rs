@@ -117,12 +117,20 @@ pub(crate) const fn is_for_good(status: u16) -> bool {
     status >= 400 && status < 500 && !matches!(status, 401 | 404 | 408 | 409 | 429) && !is_transient(status)
 }
 
-/// The status by which Campus refuses to tell of something; it answers all the same.
+/// The status by which Campus refuses to tell of something; it answers all the same. A 401 is of the vendor pair
+/// (wire/oneroster-campus.md 2.2), and so of everything; a 403 may be of this alone.
 pub(crate) const fn refusal(error: &SisError) -> Option<u16> {
     match error {
         SisError::Status { status, .. } if *status == 404 || is_for_good(*status) => Some(*status),
+        SisError::AccessRefused { status: 403, .. } => Some(403),
         _ => None,
     }
+}
+
+/// Campus answers, and not with what was asked for: it may do so of this alone, and is asked for the rest.
+pub(crate) const fn is_of_one(error: &SisError) -> bool {
+    matches!(error, SisError::Status { .. } | SisError::NotJson { .. } | SisError::Unreadable { .. })
+        || refusal(error).is_some()
 }
 
 impl Written {
@@ -254,18 +262,6 @@ impl Campus {
                 | SisError::NotJson { .. }
                 | SisError::Unreadable { .. },
             ) => self.participation_in_list(student, id).await,
-            answer => answer,
-        }
-    }
-
-    /// The same; `None` also where Campus refuses to tell.
-    pub(crate) async fn look_for_if_told(
-        &self,
-        student: &str,
-        id: &str,
-    ) -> Result<Option<(ActualFlag, Value)>, SisError> {
-        match self.look_for(student, id).await {
-            Err(error) if refusal(&error).is_some() => Ok(None),
             answer => answer,
         }
     }
@@ -506,5 +502,26 @@ mod tests {
         let for_good: Vec<u16> = (200..600).filter(|status| is_for_good(*status)).collect();
         assert!([400, 403, 405, 410, 422].iter().all(|status| for_good.contains(status)), "{for_good:?}");
         assert!(![201, 401, 404, 408, 409, 425, 429, 500, 503].iter().any(|status| for_good.contains(status)));
+    }
+
+    #[test]
+    fn what_campus_answers_may_be_of_one_thing_alone() {
+        let what = || "a list".to_owned();
+        let status = |status| SisError::Status { what: what(), status };
+        let access = |status| SisError::AccessRefused { what: what(), status };
+        let busy = SisError::Busy { host: what(), status: 429, after: Duration::from_secs(1) };
+        let table = [
+            (status(404), Some(404), true),
+            (status(400), Some(400), true),
+            (status(409), None, true),
+            (status(500), None, true),
+            (access(403), Some(403), true),
+            (access(401), None, false),
+            (SisError::Timeout { host: what() }, None, false),
+            (busy, None, false),
+        ];
+        for (error, refused, of_one) in table {
+            assert_eq!((refusal(&error), is_of_one(&error)), (refused, of_one), "{error}");
+        }
     }
 }

@@ -104,11 +104,34 @@ pub enum Ending {
     Waits,
 }
 
+/// What a flag was when its ending was approved.
+#[derive(Debug, Clone, Copy)]
+pub struct Approved<'a> {
+    /// First day on which our flags rule.
+    pub cutover: NaiveDate,
+    /// The SIS's id of its student.
+    pub sis_id: &'a str,
+    /// The SIS's ids of the programs of that name, in lower case: it may have been made anew meanwhile. Where there are none it
+    /// is not known what the flag is of.
+    pub programs: &'a BTreeSet<String>,
+}
+
+impl Approved<'_> {
+    /// Staff gave the flag to another student or program: that is not what was approved.
+    fn is_another(&self, flag: &ActualFlag) -> bool {
+        let is_of_another = !self.programs.contains(&flag.program_sis_id.to_ascii_lowercase());
+        !flag.sis_id.eq_ignore_ascii_case(self.sis_id) || (is_of_another && !self.programs.is_empty())
+    }
+}
+
 /// Decides about one flag. `actual`: as the SIS shows it now; `new_is_missing`: its student gets a new flag that is not
 /// read back yet.
-pub fn ending(actual: Option<&ActualFlag>, cutover: NaiveDate, new_is_missing: bool) -> Ending {
+pub fn ending(actual: Option<&ActualFlag>, approved: Approved<'_>, new_is_missing: bool) -> Ending {
     let Some(flag) = actual else { return Ending::Done("gone") };
-    let last = day_before(cutover);
+    if approved.is_another(flag) {
+        return Ending::Done("moved");
+    }
+    let last = day_before(approved.cutover);
     if flag.ends_on.is_some_and(|end| end <= last) {
         return Ending::Done("ended");
     }
@@ -193,7 +216,30 @@ mod tests {
     #[test]
     fn a_flag_that_began_the_day_before_the_cutover_ends_with_it() {
         let began = flag("a", "2026-08-14", None);
-        assert_eq!(ending(Some(&began), day("2026-08-15"), false), Ending::On(day("2026-08-14")));
+        let programs = set(&["p"]);
+        assert_eq!(ending(Some(&began), approved(&programs), false), Ending::On(day("2026-08-14")));
+    }
+
+    fn approved(programs: &BTreeSet<String>) -> Approved<'_> {
+        Approved { cutover: day("2026-08-15"), sis_id: "guid-A", programs }
+    }
+
+    #[test]
+    fn a_flag_that_staff_gave_to_another_stays() {
+        let (one, last) = (flag("a", "2025-01-01", None), Ending::On(day("2026-08-14")));
+        let moved = Ending::Done("moved");
+        let of = |program: &str| ActualFlag { program_sis_id: program.to_owned(), ..one.clone() };
+        let table = [
+            ("as it was", one.clone(), set(&["p"]), last),
+            ("of another student", ActualFlag { sis_id: "GUID-b".to_owned(), ..one.clone() }, set(&["p"]), moved),
+            ("of another program", of("Q"), set(&["p"]), moved),
+            ("of a program that was made anew, and has none of the old flags", of("P"), set(&["p", "r"]), last),
+            ("of a program that was made anew, and has them", of("R"), set(&["p", "r"]), last),
+            ("of a program that is not there", of("Q"), set(&[]), last),
+        ];
+        for (what, actual, programs, expected) in table {
+            assert_eq!(ending(Some(&actual), approved(&programs), false), expected, "{what}");
+        }
     }
 
     #[test]
@@ -216,7 +262,7 @@ mod tests {
 
     #[test]
     fn an_approved_flag_ends_the_day_before_the_cutover_or_stays_as_it_became() {
-        let cutover = day("2026-08-15");
+        let programs = set(&["p"]);
         let table = [
             ("open", Some(flag("a", "2025-01-01", None)), false, Ending::On(day("2026-08-14"))),
             ("ends later", Some(flag("a", "2025-01-01", Some("2027-01-01"))), false, Ending::On(day("2026-08-14"))),
@@ -228,7 +274,7 @@ mod tests {
             ("deleted, new flag missing", None, true, Ending::Done("gone")),
         ];
         for (what, actual, missing, expected) in table {
-            assert_eq!(ending(actual.as_ref(), cutover, missing), expected, "{what}");
+            assert_eq!(ending(actual.as_ref(), approved(&programs), missing), expected, "{what}");
         }
     }
 }

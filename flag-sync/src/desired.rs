@@ -111,7 +111,17 @@ pub fn wish(
     student: Option<&StudentFacts>,
     pushed: Option<&PushedFlag>,
 ) -> Wish {
-    let Some(dates) = dates(participation, rules.cutover, pushed.is_some()) else { return Wish::None };
+    wish_of(dates(participation, rules.cutover, pushed.is_some()), rules, student, pushed)
+}
+
+/// The same of a flag that says `dates`; without any it is not wanted.
+pub fn wish_of(
+    dates: Option<Dates>,
+    rules: &ProgramRules,
+    student: Option<&StudentFacts>,
+    pushed: Option<&PushedFlag>,
+) -> Wish {
+    let Some(dates) = dates else { return Wish::None };
     let kept_back = |state, reason: &str| Wish::KeptBack { dates, state, reason: reason.to_owned() };
     let program_sis_id = match &rules.standing {
         Standing::Off => return kept_back(FlagState::Wanted, "switched-off"),
@@ -131,8 +141,8 @@ pub fn wish(
     Wish::Shown(PushedFlag { starts_on: dates.starts_on, ends_on: dates.ends_on, sis_id, program_sis_id, link: None })
 }
 
-/// What the flag should say; `None` for a participation that never had a flag and is void, or was over by the cutover.
-fn dates(participation: &Participation, cutover: NaiveDate, was_pushed: bool) -> Option<Dates> {
+/// What the flag should say by its participation alone; `None` for a participation that never had a flag and is void, or was over by the cutover.
+pub fn dates(participation: &Participation, cutover: NaiveDate, was_pushed: bool) -> Option<Dates> {
     let starts_on = participation.starts_on.max(cutover);
     let ends_on = match participation.void_on {
         Some(void) => Some(day_before(void).min(participation.ends_on.unwrap_or(NaiveDate::MAX))),

@@ -22,7 +22,8 @@ use crate::{
     context::{Context, Work},
     error::{FlagError, chain, problem},
     lease::Lease,
-    plan::Scope,
+    plan::{Compared, Scope},
+    push::AWAY,
 };
 
 /// More pending students than these are compared with all others, by lists.
@@ -71,15 +72,18 @@ impl FlagHandler {
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
         let work = self.context.open(&message.district).await?;
         let until = Instant::now() + self.context.config.unit;
-        let mut left = work.compare_what_is_due(message, until).await?
-            || work.push(worker, until).await?
-            || Box::pin(work.take_over(worker, until)).await?;
+        let due = work.compare_what_is_due(message, until).await?;
+        let mut left = due.left || work.push(worker, until).await? || Box::pin(work.take_over(worker, until)).await?;
         // Last: Campus may refuse one program's flags for long, and everything else is not to wait for it.
         let asked = work.compare_asked(message, until).await?;
         if asked.compared {
             left |= work.push(worker, until).await?;
         }
         left |= asked.left;
+        // Only now: what Campus failed at kept nothing else from being done.
+        if let Some(error) = due.failed.or(asked.failed).filter(|_| !left) {
+            return Err(error.into());
+        }
         self.context.store.flags_reachable(&message.district).await?;
         Ok(left)
     }
@@ -111,55 +115,76 @@ impl FlagHandler {
     }
 }
 
-/// What became of programs that a person asked for alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Asked {
-    /// Some were compared.
+/// What became of what was to be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Done {
+    /// Some of it was compared.
     compared: bool,
-    /// Time was up before the last of them.
+    /// Time was up before the last of it.
     left: bool,
+    /// Campus failed at some of it, which is tried again.
+    failed: Option<SisError>,
 }
 
 impl Work {
-    /// True: time was up before the last student. One is compared in any case.
-    async fn compare_what_is_due(&self, message: &Message, until: Instant) -> Result<bool, FlagError> {
+    /// The whole district, or students; one of these in any case. A student whom Campus fails at keeps no other waiting.
+    async fn compare_what_is_due(&self, message: &Message, until: Instant) -> Result<Done, FlagError> {
         let pending = self.store().pending_students(self.id(), MOST_PENDING + 1).await?;
         let wanted = self.wanted(message).await?;
         if wanted == Some(Scope::All) || pending.len() as i64 > MOST_PENDING {
-            self.compare_all().await?;
-            return Ok(false);
+            return Ok(Done { compared: true, left: false, failed: self.compare_all().await? });
         }
-        for (place, one) in pending.iter().enumerate() {
-            if place > 0 && Instant::now() >= until {
-                return Ok(true);
+        let (mut done, mut in_a_row) = (Done::default(), 0);
+        for one in &pending {
+            if done.compared && Instant::now() >= until {
+                return Ok(Done { left: true, ..done });
             }
-            self.compare(Scope::Student(&one.student)).await?;
-            self.store().settle_pending(self.id(), std::slice::from_ref(one)).await?;
+            done.compared = true;
+            match self.compare(Scope::Student(&one.student)).await? {
+                Compared::Whole => {
+                    in_a_row = 0;
+                    self.store().settle_pending(self.id(), std::slice::from_ref(one)).await?;
+                }
+                Compared::Partly(error) => {
+                    self.store().pending_goes_last(self.id(), one, self.now()).await?;
+                    done.failed = Some(error);
+                    in_a_row += 1;
+                    if in_a_row >= AWAY {
+                        // Perhaps it is away. What others have due is sent all the same, if it is not.
+                        break;
+                    }
+                }
+            }
         }
-        Ok(false)
+        Ok(done)
     }
 
     /// Programs that a person asked for alone. What the message alone names is compared in any case: nobody else knows of it.
-    async fn compare_asked(&self, message: &Message, until: Instant) -> Result<Asked, FlagError> {
+    async fn compare_asked(&self, message: &Message, until: Instant) -> Result<Done, FlagError> {
         let asked = self.store().asked_programs(self.id()).await?;
         // One may be named by the message alone: of a version that did not mark it, or one that comes again.
         let named = match self.wanted(message).await? {
             Some(Scope::Program(program)) if !asked.iter().any(|asked| asked.program == program) => Some(program),
             _ => None,
         };
+        let mut done = Done::default();
         if let Some(program) = named {
-            self.compare(Scope::Program(program)).await?;
+            done.compared = true;
+            if let Compared::Partly(error) = self.compare(Scope::Program(program)).await? {
+                done.failed = Some(error);
+            }
         }
-        let mut compared = named.is_some();
         for one in &asked {
             if Instant::now() >= until {
-                return Ok(Asked { compared, left: true });
+                return Ok(Done { left: true, ..done });
             }
-            compared = true;
-            self.compare(Scope::Program(&one.program)).await?;
-            self.store().settle_programs(self.id(), std::slice::from_ref(one)).await?;
+            done.compared = true;
+            match self.compare(Scope::Program(&one.program)).await? {
+                Compared::Whole => self.store().settle_programs(self.id(), std::slice::from_ref(one)).await?,
+                Compared::Partly(error) => done.failed = Some(error),
+            }
         }
-        Ok(Asked { compared, left: false })
+        Ok(done)
     }
 
     /// What the message wants compared. A sync that began after it was published covers it.
@@ -170,13 +195,17 @@ impl Work {
         Ok(synced.is_none_or(|synced| synced < message.time).then_some(scope))
     }
 
-    async fn compare_all(&self) -> Result<(), FlagError> {
+    /// What Campus failed at, if something; then all marks stay, and a student's own list may do where a program's does not.
+    async fn compare_all(&self) -> Result<Option<SisError>, FlagError> {
         // The marks are read before the documents and Campus are: one set meanwhile stays.
         let pending = self.store().pending_students(self.id(), i64::MAX).await?;
         let asked = self.store().asked_programs(self.id()).await?;
-        self.compare(Scope::All).await?;
+        if let Compared::Partly(error) = self.compare(Scope::All).await? {
+            return Ok(Some(error));
+        }
         self.store().settle_pending(self.id(), &pending).await?;
-        Ok(self.store().settle_programs(self.id(), &asked).await?)
+        self.store().settle_programs(self.id(), &asked).await?;
+        Ok(None)
     }
 }
 

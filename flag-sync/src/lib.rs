@@ -30,6 +30,7 @@ mod plan;
 mod push;
 pub mod reconcile;
 mod rows;
+pub mod sharing;
 mod takeover;
 
 use std::sync::Arc;

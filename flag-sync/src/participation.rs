@@ -93,10 +93,16 @@ pub struct Owner<'a> {
 }
 
 /// The participations that the stretches are, those of them that differ from what is stored. `stored` are all of this
-/// owner; `today` is the day on which one that nothing speaks for any more becomes void, and on which one that is in force
-/// stays the one that is.
-pub fn matched(owner: Owner<'_>, stored: &[Participation], spans: &[Span], today: NaiveDate) -> Vec<Participation> {
-    let pairs = pair(stored, spans, today);
+/// owner, `begins` says when the flags begin that were pushed, by participation; `today` is the day on which one that nothing
+/// speaks for any more becomes void, and on which one that is in force stays the one that is.
+pub fn matched(
+    owner: Owner<'_>,
+    stored: &[Participation],
+    begins: &BTreeMap<Uuid, NaiveDate>,
+    spans: &[Span],
+    today: NaiveDate,
+) -> Vec<Participation> {
+    let pairs = pair(stored, begins, spans, today);
     let mut taken: BTreeSet<Uuid> = stored.iter().map(|one| one.id).collect();
     let mut changed = Vec::new();
     for (index, span) in spans.iter().enumerate() {
@@ -127,10 +133,16 @@ fn participation(owner: Owner<'_>, id: Uuid, span: &Span) -> Participation {
 }
 
 /// Which stored participation each stretch is: of several the most alike, see [`Likeness`].
-fn pair(stored: &[Participation], spans: &[Span], today: NaiveDate) -> BTreeMap<usize, usize> {
+fn pair(
+    stored: &[Participation],
+    begins: &BTreeMap<Uuid, NaiveDate>,
+    spans: &[Span],
+    today: NaiveDate,
+) -> BTreeMap<usize, usize> {
+    let until: Vec<_> = stored.iter().map(|one| stood_until(one, begins.get(&one.id).copied())).collect();
     let mut candidates: Vec<_> = (0..spans.len())
         .flat_map(|span| (0..stored.len()).map(move |at| (span, at)))
-        .filter_map(|(span, at)| likeness(&stored[at], &spans[span], today).map(|likeness| (likeness, span, at)))
+        .filter_map(|(span, at)| Some((likeness(&stored[at], until[at], &spans[span], today)?, span, at)))
         .collect();
     candidates.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
     let (mut pairs, mut used) = (BTreeMap::new(), BTreeSet::new());
@@ -160,11 +172,10 @@ struct Likeness {
     ended: NaiveDate,
 }
 
-/// `None` where nothing speaks for it.
-fn likeness(stored: &Participation, span: &Span, today: NaiveDate) -> Option<Likeness> {
+/// `None` where nothing speaks for it. `ended`: the last day that the participation stood for.
+fn likeness(stored: &Participation, ended: NaiveDate, span: &Span, today: NaiveDate) -> Option<Likeness> {
     let documents = span.documents.iter().any(|id| stored.documents.contains(id));
     let stands = stored.void_on.is_none();
-    let ended = stood_until(stored);
     let ends = span.ends_on.unwrap_or(NaiveDate::MAX);
     let overlap = stored.starts_on <= ended && stored.starts_on <= ends && span.starts_on <= ended;
     let is_in = |start, end| phase(start, end, today) == Phase::Current;
@@ -173,10 +184,12 @@ fn likeness(stored: &Participation, span: &Span, today: NaiveDate) -> Option<Lik
 }
 
 /// The last day that a participation stood for. One that is void stands for nothing from that day on, whatever end its
-/// documents gave it: what comes later is not what it was, and its flag tells of a time that is over.
-fn stood_until(stored: &Participation) -> NaiveDate {
+/// documents gave it: what comes later is not what it was, and its flag tells of a time that is over. But for the first day
+/// of both: its flag keeps that one, also where it lies ahead, and no other flag is to say it too.
+fn stood_until(stored: &Participation, flag_begins: Option<NaiveDate>) -> NaiveDate {
     let end = stored.ends_on.unwrap_or(NaiveDate::MAX);
-    stored.void_on.map_or(end, |void| end.min(day_before(void)))
+    let first = flag_begins.unwrap_or(stored.starts_on).max(stored.starts_on);
+    stored.void_on.map_or(end, |void| end.min(day_before(void)).max(first))
 }
 
 /// The id of a participation that is new: from its owner and first document, so that two workers find the same.

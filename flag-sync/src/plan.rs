@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use rollcall_http::error::{Remedy, SisError};
 use rollcall_proto::id::StudentId;
 use rollcall_store::{
     district::{CutoverOption, District, OnDrift, Program},
@@ -19,15 +20,17 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, refusal},
+    campus::{Which, is_of_one, refusal},
     context::Work,
     cutover::{Circumstances, Survey, survey},
-    desired::{ProgramRules, Standing, StudentFacts, Wish, flag_id, wish},
+    desired::{ProgramRules, Standing, StudentFacts, Wish, dates, flag_id, wish, wish_of},
     diff::{ActualFlag, NOT_READ_BACK, Seen, ShownLink, decide, seen_as_wished},
-    error::FlagError,
+    error::{FlagError, answer},
     participation::{Owner, matched, spans},
     partner::{CampusProgram, find_program},
+    push::{AWAY, PATIENCE},
     rows::ONE_BY_ONE,
+    sharing::{Shares, shares},
 };
 
 /// Flags stored in one transaction.
@@ -35,6 +38,9 @@ const CHUNK: usize = 512;
 
 /// So often lists that lack more than [`ONE_BY_ONE`] flags are read again, before each of these is looked for.
 const RELISTS: u32 = 2;
+
+/// How the problem of a program begins whose flags Campus does not list; a status or a code follows, then a detail.
+const UNLISTED: &str = "campus-";
 
 /// Who writes the ledger, where no person does.
 pub(crate) const ACTOR: &str = "flag-sync";
@@ -66,8 +72,21 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// How a comparison went.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// All of it is decided.
+    Whole,
+    /// Campus failed at the student's list, or at a program's: of these nothing is decided, and they are tried again.
+    Partly(SisError),
+}
+
 /// Rules of each program that has, or had, flags.
 type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
+
+/// What Campus shows, by id in lower case.
+type Actual = BTreeMap<String, ActualFlag>;
 
 /// What a comparison goes by, beside Campus.
 struct Facts {
@@ -76,6 +95,8 @@ struct Facts {
     stored: BTreeMap<Uuid, Flag>,
     rules: Rules,
     students: BTreeMap<StudentId, StudentFacts>,
+    /// Flags that show a part of a stretch each.
+    shares: Shares,
 }
 
 /// What was decided about a participation's flag.
@@ -89,16 +110,30 @@ struct Decided {
 }
 
 impl Work {
-    /// Compares.
-    pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<(), FlagError> {
+    /// Compares. What Campus refuses to list is that program's or student's matter alone, unless it lists nothing at all.
+    pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<Compared, FlagError> {
         let (read_at, student) = (self.now(), scope.student());
-        let facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
-        let (participations, changed) = self.participations(&facts.documents, facts.participations);
+        let mut facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
+        if let Some(program) = scope.program() {
+            // What became of the others is told by their flags too.
+            facts.documents.retain(|one| one.program == program);
+            facts.participations.retain(|one| one.program == program);
+        }
+        let (participations, changed) = self.participations(&facts.documents, facts.participations, &facts.flags);
         self.store().save_participations(self.id(), &changed, self.now()).await?;
         let stored = facts.flags;
-        let rules = self.rules(&stored, scope).await?;
+        let (mut rules, mut programs) = self.rules(&stored, scope).await?;
         let students = self.facts_of(facts.students);
-        let mut actual = self.actual(student, &rules, &students, &stored).await?;
+        let (mut actual, failing) = if student.is_some() {
+            match self.students_flags(&rules, &students, &stored).await {
+                // What its flags should be is decided when Campus can say what they are.
+                Err(error) if is_of_one(&error) => return Ok(Compared::Partly(error)),
+                actual => (actual?, None),
+            }
+        } else {
+            self.programs_flags(scope, &mut rules, &mut programs).await?
+        };
+        self.keep_programs(programs).await?;
         if student.is_none() && self.lacks_public_url() && rules.values().any(|(one, _)| one.is_live()) {
             tracing::error!(
                 district = %self.id(),
@@ -106,13 +141,17 @@ impl Work {
             );
         }
         let stored = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
-        let facts = Facts { participations, stored, rules, students };
+        let shares = self.shares(&participations, &stored, &rules, &actual);
+        let facts = Facts { participations, stored, rules, students, shares };
         let untold = self.look_for_missing(&facts, &mut actual).await?;
         self.decide_all(&facts, &actual, &untold).await?;
+        if let Some(error) = failing {
+            return Ok(Compared::Partly(error));
+        }
         if scope == Scope::All {
             self.store().flags_synced(self.id(), read_at, self.asked).await?;
         }
-        Ok(())
+        Ok(Compared::Whole)
     }
 
     /// What documents make of participations: all of them, and those that are to be stored.
@@ -120,18 +159,19 @@ impl Work {
         &self,
         documents: &[CompletedDocument],
         stored: Vec<Participation>,
+        flags: &[Flag],
     ) -> (Vec<Participation>, Vec<Participation>) {
-        let changed = changed_participations(self, documents, &stored);
+        let changed = changed_participations(self, documents, &stored, flags);
         let mut all: BTreeMap<_, _> = stored.into_iter().map(|one| (one.id, one)).collect();
         all.extend(changed.iter().map(|one| (one.id, one.clone())));
         (all.into_values().collect(), changed)
     }
 
-    /// How each program stands. Campus is asked only where some program may be live.
-    async fn rules(&self, stored: &[Flag], scope: Scope<'_>) -> Result<Rules, FlagError> {
+    /// How each program stands, and what is to be kept of that. Campus is asked only where some program may be live.
+    async fn rules(&self, stored: &[Flag], scope: Scope<'_>) -> Result<(Rules, Vec<FlagProgram>), FlagError> {
         let wanted = |program: &&Program| scope.program().is_none_or(|name| name == program.name);
         let programs: Vec<_> = self.district.programs.iter().filter(wanted).collect();
-        let mut standings = self.standings(&programs).await?;
+        let (mut standings, found) = self.standings(&programs, scope).await?;
         let mut rules: Rules = BTreeMap::new();
         for program in programs {
             let standing = standings.remove(&program.name).unwrap_or(Standing::Off);
@@ -143,10 +183,14 @@ impl Work {
             let off = ProgramRules { cutover: flag.starts_on, standing: Standing::Off };
             rules.entry(flag.program.clone()).or_insert((off, OnDrift::Report));
         }
-        Ok(rules)
+        Ok((rules, found))
     }
 
-    async fn standings(&self, programs: &[&Program]) -> Result<BTreeMap<String, Standing>, FlagError> {
+    async fn standings(
+        &self,
+        programs: &[&Program],
+        scope: Scope<'_>,
+    ) -> Result<(BTreeMap<String, Standing>, Vec<FlagProgram>), FlagError> {
         let approved = self.store().cutovers(self.id()).await?;
         let mut all = BTreeMap::new();
         let mut live = Vec::new();
@@ -158,22 +202,30 @@ impl Work {
                 None => live.push(program.name.as_str()),
             }
         }
-        if !live.is_empty() {
-            let programs = self.campus.programs().await?;
-            let found = live.iter().map(|name| (*name, find_program(&programs, name)));
-            self.keep_programs(found.clone()).await?;
-            all.extend(found.map(|(name, found)| (name.to_owned(), standing(found))));
+        if live.is_empty() {
+            return Ok((all, Vec::new()));
         }
-        Ok(all)
+        let programs = self.campus.programs().await?;
+        let unlisted = if scope.student().is_some() { self.unlisted().await? } else { BTreeMap::new() };
+        let found = live.iter().map(|name| {
+            let found = find_program(&programs, name);
+            (*name, unlisted.get(*name).map_or(found, |problem| Err(problem.clone())))
+        });
+        let kept = found.clone().map(|(name, found)| flag_program(name, found)).collect();
+        all.extend(found.map(|(name, found)| (name.to_owned(), standing(found))));
+        Ok((all, kept))
+    }
+
+    /// Programs whose flags Campus did not list when it was asked last: one student's list is no word on that.
+    async fn unlisted(&self) -> Result<BTreeMap<String, String>, FlagError> {
+        let before = self.store().flag_programs(self.id()).await?.into_iter();
+        let unlisted = before.filter_map(|one| Some((one.program, one.problem?)));
+        Ok(unlisted.filter(|(_, problem)| problem.starts_with(UNLISTED)).collect())
     }
 
     /// Keeps how programs stand in Campus, where that changed; a failing one is loud.
-    async fn keep_programs<'a>(
-        &self,
-        found: impl Iterator<Item = (&'a str, Result<&'a CampusProgram, String>)>,
-    ) -> Result<(), FlagError> {
+    async fn keep_programs(&self, now: Vec<FlagProgram>) -> Result<(), FlagError> {
         let before = self.store().flag_programs(self.id()).await?;
-        let now: Vec<_> = found.map(|(name, found)| flag_program(name, found)).collect();
         for problem in now.iter().filter_map(|one| one.problem.as_deref()) {
             tracing::error!(district = %self.id(), problem, "a program's flags cannot be written; the others are");
         }
@@ -199,39 +251,98 @@ impl Work {
         facts.collect()
     }
 
-    /// What Campus shows, by id in lower case.
-    async fn actual(
+    /// What Campus shows of programs. One whose flags it refuses to list fails, and the others do not; one whose list it only
+    /// fails at (5xx) is left as it is and tried again, with the error, until that has gone on for long.
+    async fn programs_flags(
         &self,
-        student: Option<&StudentId>,
+        scope: Scope<'_>,
+        rules: &mut Rules,
+        programs: &mut [FlagProgram],
+    ) -> Result<(Actual, Option<SisError>), FlagError> {
+        let (mut all, mut unlisted) = (Actual::new(), Vec::new());
+        for (name, id) in live(rules) {
+            match self.campus.participations(Which::OfProgram(id)).await {
+                Ok(flags) => keep(&mut all, flags),
+                Err(error) if is_of_one(&error) => unlisted.push((name.to_owned(), error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if scope == Scope::All && unlisted.len() == live(rules).count() && !unlisted.is_empty() {
+            // It is not about a program.
+            return Err(unlisted.swap_remove(0).1.into());
+        }
+        let is_patient = !unlisted.is_empty() && self.store().flags_failures(self.id()).await? < PATIENCE;
+        let mut failing = None;
+        for (name, error) in unlisted {
+            if is_patient && error.remedy() == Remedy::Again {
+                rules.remove(&name);
+                failing = Some(error);
+                continue;
+            }
+            let problem = format!("{UNLISTED}{} Campus does not list the program's flags", answer(&error));
+            for one in programs.iter_mut().filter(|one| one.program == name) {
+                one.problem = Some(problem.clone());
+            }
+            if let Some((rules, _)) = rules.get_mut(&name) {
+                rules.standing = Standing::Failed(problem);
+            }
+        }
+        Ok((all, failing))
+    }
+
+    /// What Campus shows of one student. Where it does not know them by an id, what was pushed is looked for by itself.
+    async fn students_flags(
+        &self,
         rules: &Rules,
         students: &BTreeMap<StudentId, StudentFacts>,
         stored: &[Flag],
-    ) -> Result<BTreeMap<String, ActualFlag>, FlagError> {
-        let mut all = BTreeMap::new();
-        let mut keep = |flags: Vec<ActualFlag>| {
-            all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
-        };
-        if student.is_none() {
-            for program in live(rules) {
-                keep(self.campus.participations(Which::OfProgram(program)).await?);
-            }
-        } else if live(rules).next().is_some() {
-            let known = students.values().filter_map(|facts| facts.sis_id.clone());
-            let pushed = stored.iter().filter_map(|flag| flag.pushed.as_ref()).map(|pushed| pushed.sis_id.clone());
-            for id in known.chain(pushed).collect::<BTreeSet<_>>() {
-                keep(self.campus.participations(Which::OfStudent(&id)).await?);
+    ) -> Result<Actual, SisError> {
+        let mut all = Actual::new();
+        if live(rules).next().is_none() {
+            return Ok(all);
+        }
+        let known = students.values().filter_map(|facts| facts.sis_id.clone());
+        let pushed = stored.iter().filter_map(|flag| flag.pushed.as_ref()).map(|pushed| pushed.sis_id.clone());
+        for id in known.chain(pushed).collect::<BTreeSet<_>>() {
+            match self.campus.participations(Which::OfStudent(&id)).await {
+                Err(error) if refusal(&error).is_some() => {
+                    let status = answer(&error);
+                    tracing::warn!(district = %self.id(), status, "Campus refuses to list a student's flags");
+                }
+                flags => keep(&mut all, flags?),
             }
         }
         Ok(all)
     }
 
+    /// Who shares a stretch with whom.
+    fn shares(
+        &self,
+        participations: &[Participation],
+        stored: &BTreeMap<Uuid, Flag>,
+        rules: &Rules,
+        actual: &Actual,
+    ) -> Shares {
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for one in participations {
+            groups.entry((&one.student, one.program.as_str())).or_default().push(one);
+        }
+        let shared = groups.into_iter().filter(|(_, group)| group.iter().any(|one| one.void_on.is_some()));
+        let shared = shared.filter_map(|((_, program), group)| Some((rules.get(program)?.0.cutover, group)));
+        let shared = shared.flat_map(|(cutover, group)| {
+            let pushed = |one: &Participation| {
+                let before = stored.get(&one.id);
+                pushed(before, actual.get(&self.flag_id(one, before).to_string()))
+            };
+            let members: Vec<_> = group.into_iter().map(|one| (one, pushed(one))).collect();
+            shares(&members, cutover)
+        });
+        shared.collect()
+    }
+
     /// Looks for flags that the lists lack, where that would change something: one list's word is not enough for a flag to count as
     /// gone. Adds those that are there; returns those that Campus tells nothing of.
-    async fn look_for_missing(
-        &self,
-        facts: &Facts,
-        actual: &mut BTreeMap<String, ActualFlag>,
-    ) -> Result<BTreeSet<Uuid>, FlagError> {
+    async fn look_for_missing(&self, facts: &Facts, actual: &mut Actual) -> Result<BTreeSet<Uuid>, FlagError> {
         let mut missing = self.missing(facts, actual);
         for _ in 0..RELISTS {
             if missing.len() <= ONE_BY_ONE {
@@ -242,30 +353,47 @@ impl Work {
                 missing = missing.len(),
                 "Campus lists many flags no more that it took; the lists are read again"
             );
-            for program in live(&facts.rules) {
-                let listed = self.campus.participations(Which::OfProgram(program)).await?;
-                actual.extend(listed.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
+            for (_, id) in live(&facts.rules) {
+                match self.campus.participations(Which::OfProgram(id)).await {
+                    Err(error) if is_of_one(&error) => {}
+                    listed => keep(actual, listed?),
+                }
             }
             missing = self.missing(facts, actual);
         }
-        let mut untold = BTreeSet::new();
+        let (mut untold, mut in_a_row) = (BTreeSet::new(), 0);
         for (id, pushed) in missing {
             match self.campus.look_for(&pushed.sis_id, &id.to_string()).await {
-                Ok(found) => actual.extend(found.map(|(flag, _)| (flag.id.to_ascii_lowercase(), flag))),
-                Err(error) if refusal(&error).is_some() => _ = untold.insert(id),
+                Ok(found) => keep(actual, found.map(|(flag, _)| flag)),
+                Err(error) if is_of_one(&error) => {
+                    // What is refused is an answer.
+                    in_a_row = if refusal(&error).is_some() { 0 } else { in_a_row + 1 };
+                    if in_a_row >= AWAY {
+                        return Err(error.into());
+                    }
+                    untold.insert(id);
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             }
+            in_a_row = 0;
         }
         Ok(untold)
     }
 
-    /// Flags that were pushed to programs that are live, are not shown, and would be stored otherwise for it.
+    /// Flags that were pushed, of programs that are live, are not shown, and would be stored otherwise for it.
     fn missing(&self, facts: &Facts, actual: &BTreeMap<String, ActualFlag>) -> BTreeMap<Uuid, PushedFlag> {
-        let (live, nothing): (BTreeSet<_>, _) = (live(&facts.rules).collect(), BTreeSet::new());
+        let (live, nothing): (BTreeSet<_>, _) = (live(&facts.rules).map(|(_, id)| id).collect(), BTreeSet::new());
         let missing = facts.participations.iter().filter_map(|one| {
             let before = facts.stored.get(&one.id)?;
-            let pushed = before.pushed.as_ref().filter(|pushed| live.contains(pushed.program_sis_id.as_str()))?;
+            let pushed = before.pushed.as_ref()?;
             if actual.contains_key(&before.id.to_string()) {
+                return None;
+            }
+            // The list of a program that was made anew under another id lacks what was pushed by the old one. For who
+            // attends that is written again in any case; for who left it is, where it is still there.
+            let attends = facts.students.get(&one.student).is_some_and(|student| student.attending);
+            if attends && !live.contains(pushed.program_sis_id.as_str()) {
                 return None;
             }
             let decided = self.decided(one, facts, actual, &nothing)?;
@@ -290,9 +418,11 @@ impl Work {
             return None;
         }
         let shown = actual.get(&id.to_string());
-        let pushed = before.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found));
+        let pushed = pushed(before, shown);
         let student = facts.students.get(&one.student);
-        let wish = wish(one, rules, student, pushed.as_ref());
+        let own = || dates(one, rules.cutover, pushed.is_some());
+        let dates = facts.shares.get(&one.id).copied().unwrap_or_else(own);
+        let wish = wish_of(dates, rules, student, pushed.as_ref());
         let wish = wish.linked(self.launch_link(id), pushed.as_ref());
         let seen = match (&wish, shown) {
             (Wish::Shown(_), Some(shown)) => Seen::There(shown),
@@ -372,7 +502,7 @@ impl Work {
         };
         let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
         let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
-        let (participations, _) = self.participations(&facts.documents, facts.participations);
+        let (participations, _) = self.participations(&facts.documents, facts.participations, &facts.flags);
         let students = self.facts_of(facts.students);
         let of_program = || participations.iter().filter(|one| one.program == program.name);
         let stored: BTreeMap<_, _> = facts.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
@@ -390,12 +520,21 @@ impl Work {
     }
 }
 
-/// The SIS's ids of the programs whose flags may be written.
-fn live(rules: &Rules) -> impl Iterator<Item = &str> {
-    rules.values().filter_map(|(rules, _)| match &rules.standing {
-        Standing::Live { program_sis_id } => Some(program_sis_id.as_str()),
+/// The programs whose flags may be written, with their ids in the SIS.
+fn live(rules: &Rules) -> impl Iterator<Item = (&str, &str)> {
+    rules.iter().filter_map(|(name, (rules, _))| match &rules.standing {
+        Standing::Live { program_sis_id } => Some((name.as_str(), program_sis_id.as_str())),
         _ => None,
     })
+}
+
+fn keep(all: &mut Actual, flags: impl IntoIterator<Item = ActualFlag>) {
+    all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
+}
+
+/// What the SIS took of a flag of ours, as far as we know or it shows.
+fn pushed(stored: Option<&Flag>, shown: Option<&ActualFlag>) -> Option<PushedFlag> {
+    stored.and_then(|flag| flag.pushed.clone()).or_else(|| shown.and_then(found))
 }
 
 /// A flag of ours that the SIS shows although we know of no answer: it was lost, or the process died over it.
@@ -449,8 +588,10 @@ fn changed_participations(
     work: &Work,
     documents: &[CompletedDocument],
     stored: &[Participation],
+    flags: &[Flag],
 ) -> Vec<Participation> {
     type Key<'a> = (&'a StudentId, &'a str);
+    let begins = flags.iter().filter_map(|flag| Some((flag.participation, flag.pushed.as_ref()?.starts_on))).collect();
     let mut groups: BTreeMap<Key<'_>, (Vec<&CompletedDocument>, Vec<Participation>)> = BTreeMap::new();
     for document in documents {
         groups.entry((&document.student, &document.program)).or_default().0.push(document);
@@ -460,7 +601,7 @@ fn changed_participations(
     }
     let changed = groups.into_iter().flat_map(|((student, program), (documents, stored))| {
         let owner = Owner { district: work.id(), student, program };
-        matched(owner, &stored, &spans(documents), work.today)
+        matched(owner, &stored, &begins, &spans(documents), work.today)
     });
     changed.collect()
 }

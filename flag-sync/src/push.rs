@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, Whose, Written, is_for_good, refusal},
+    campus::{Which, Whose, Written, is_for_good, is_of_one, refusal},
     context::Work,
     diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
@@ -67,7 +67,8 @@ impl Pass {
     fn failed(&self, flag: Uuid, error: SisError) {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).insert(flag);
         let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        if in_a_row >= AWAY || error.remedy() != Remedy::Again {
+        let may_be_of_one = error.remedy() == Remedy::Again || refusal(&error).is_some();
+        if in_a_row >= AWAY || !may_be_of_one {
             self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     }
@@ -116,11 +117,7 @@ impl Work {
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(true);
             }
-            let rows = match self.rows(&fresh).await {
-                // A program that is not there any more, say, is no reason to push nothing: each flag is read by itself.
-                Err(error) if error.remedy() == Remedy::GiveUp => Rows::OneByOne,
-                rows => rows?,
-            };
+            let rows = self.rows(&fresh).await?;
             let students = by_student(fresh).into_iter();
             let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
             let mut pushes = stream::iter(pushes).buffer_unordered(self.context.config.students_at_once.into());
@@ -179,8 +176,9 @@ impl Work {
         let row = match looked {
             Err(error) => match refusal(&error) {
                 // Not a word on the write, which was not even tried.
-                Some(status) => return Ok(Sent::NotShown(status)),
-                None => return Err(error.into()),
+                Some(status) if status != 403 => return Ok(Sent::NotShown(status)),
+                // Of several in a row it is about all of them.
+                _ => return Err(error.into()),
             },
             Ok(row) => row,
         };
@@ -234,11 +232,17 @@ impl Work {
 
     /// Campus refuses to show what the write would replace: the flag waits for the next comparison.
     async fn not_shown(&self, flag: Flag, status: u16) -> Result<(), FlagError> {
+        let (flag, line) = self.refused_to_show(flag, status);
+        Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
+    }
+
+    /// A flag that Campus refuses to show, and the line about it.
+    fn refused_to_show(&self, flag: Flag, status: u16) -> (Flag, LedgerEntry) {
         metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
         tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses to show a flag; it is set aside");
         let line = self.line(&flag, "failed", flag.why.as_deref().unwrap_or("participation"), status.to_string());
         let flag = Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, ..flag };
-        Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
+        (flag, line)
     }
 
     async fn set_aside(&self, flag: Flag, reason: &str, told: &[LedgerEntry]) -> Result<(), FlagError> {
@@ -285,19 +289,18 @@ impl Work {
                 let id = flag.id.to_string();
                 let (student, program) =
                     flag.pushed.as_ref().map_or(("", ""), |pushed| (&pushed.sis_id, &pushed.program_sis_id));
-                let actual = if few {
-                    self.campus.look_for_if_told(student, &id).await?.map(|(actual, _)| actual)
-                } else {
-                    if !listed.contains_key(program) {
-                        let all = self.campus.participations(Which::OfProgram(program)).await?.into_iter();
-                        let by_id = all.map(|actual| (actual.id.to_ascii_lowercase(), actual)).collect();
-                        listed.insert(program.to_owned(), by_id);
-                    }
-                    match listed.get_mut(program).and_then(|all| all.remove(&id)) {
-                        Some(actual) => Some(actual),
-                        None => self.campus.look_for_if_told(student, &id).await?.map(|(actual, _)| actual),
-                    }
+                let listed = if few { None } else { self.listed_once(&mut listed, program).await?.remove(&id) };
+                let looked = match listed {
+                    Some(actual) => Ok(Some(actual)),
+                    None => self.campus.look_for(student, &id).await.map(|found| found.map(|(actual, _)| actual)),
                 };
+                if let Some(status) = looked.as_ref().err().and_then(refusal) {
+                    let (read, line) = self.refused_to_show(flag.clone(), status);
+                    changed.push(read);
+                    lines.push(line);
+                    continue;
+                }
+                let actual = looked?;
                 let (read, told) = self.read_one(flag, actual.as_ref()).await?;
                 changed.push(read);
                 lines.extend(told);
@@ -306,6 +309,23 @@ impl Work {
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }
         Ok(())
+    }
+
+    /// A program's flags, by id in lower case. Where Campus does not list them, each is looked for by itself.
+    async fn listed_once<'a>(
+        &self,
+        listed: &'a mut BTreeMap<String, BTreeMap<String, ActualFlag>>,
+        program: &str,
+    ) -> Result<&'a mut BTreeMap<String, ActualFlag>, FlagError> {
+        if !listed.contains_key(program) {
+            let all = match self.campus.participations(Which::OfProgram(program)).await {
+                Err(error) if is_of_one(&error) => Vec::new(),
+                all => all?,
+            };
+            let by_id = all.into_iter().map(|actual| (actual.id.to_ascii_lowercase(), actual)).collect();
+            listed.insert(program.to_owned(), by_id);
+        }
+        Ok(listed.entry(program.to_owned()).or_default())
     }
 
     /// A flag as it is by what Campus shows, and what is told of it. One that is gone is not made anew for a student who left

@@ -20,7 +20,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{campus::Which, context::Work};
+use crate::{
+    campus::{Which, is_of_one},
+    context::Work,
+};
 
 /// Up to so many flags are read one by one; more, program by program.
 pub(crate) const ONE_BY_ONE: usize = 20;
@@ -76,7 +79,11 @@ impl Work {
         let programs: std::collections::BTreeSet<_> = there.iter().map(|pushed| &pushed.program_sis_id).collect();
         let mut listed = Vec::with_capacity(programs.len());
         for program in programs {
-            listed.push(self.listed(program).await?.rows);
+            match self.listed(program).await {
+                // One that is not there any more, say, is no reason to push nothing: its flags are looked for one by one.
+                Err(error) if is_of_one(&error) => {}
+                rows => listed.push(rows?.rows),
+            }
         }
         Ok(Rows::Listed(listed))
     }

@@ -18,10 +18,10 @@ use uuid::Uuid;
 use crate::{
     campus::{Whose, Written, is_for_good},
     context::Work,
-    cutover::{Ending, ending},
+    cutover::{Approved, Ending, ending},
     diff::{ActualFlag, NOT_ENROLLED},
     error::{FlagError, answer},
-    plan::{ACTOR, Scope},
+    plan::{ACTOR, Compared, Scope},
     push::{AWAY, PATIENCE},
 };
 
@@ -82,14 +82,17 @@ impl Work {
 
     async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<Progress, FlagError> {
         if !self.is_compared(cutover).await? {
-            self.compare(Scope::All).await?;
-            // What that made due is pushed first.
-            return Ok(Progress::OutOfTime);
+            return match self.compare(Scope::All).await? {
+                // What that made due is pushed first.
+                Compared::Whole => Ok(Progress::OutOfTime),
+                Compared::Partly(error) => Err(error.into()),
+            };
         }
         let waiting = self.waiting(&cutover.program).await?;
         let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);
         let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
         open.sort_by_key(|flag| flag.outcome.as_deref() == Some(SIS_ERROR));
+        let programs = if open.is_empty() { BTreeSet::new() } else { self.programs_named(&cutover.program).await? };
         for flag in open {
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(Progress::OutOfTime);
@@ -99,7 +102,8 @@ impl Work {
                 self.set_aside_all(cutover).await?;
                 return Ok(Progress::Through);
             }
-            match self.end_old(cutover, &flag, waiting.has(&flag)).await {
+            let approved = Approved { cutover: cutover.cutover, sis_id: &flag.sis_id, programs: &programs };
+            match self.end_old(cutover, approved, &flag, waiting.has(&flag)).await {
                 Ok(()) => in_a_row = 0,
                 Err(FlagError::Sis(error)) if error.remedy() == Remedy::Again => {
                     in_a_row += 1;
@@ -182,10 +186,22 @@ impl Work {
         Ok(Waiting { for_new: ids(&is_wanted), left: ids(&has_left) })
     }
 
-    async fn end_old(&self, cutover: &Cutover, flag: &CutoverFlag, new_is_missing: bool) -> Result<(), FlagError> {
+    /// The SIS's ids of programs of a name, in lower case, whether or not they are active.
+    async fn programs_named(&self, name: &str) -> Result<BTreeSet<String>, FlagError> {
+        let named = self.campus.programs().await?.into_iter().filter(|program| program.name.trim() == name);
+        Ok(named.map(|program| program.id.to_ascii_lowercase()).collect())
+    }
+
+    async fn end_old(
+        &self,
+        cutover: &Cutover,
+        approved: Approved<'_>,
+        flag: &CutoverFlag,
+        new_is_missing: bool,
+    ) -> Result<(), FlagError> {
         let found = self.old_flag(flag).await?;
         let actual = found.as_ref().map(|(actual, _)| actual);
-        let last = match ending(actual, cutover.cutover, new_is_missing) {
+        let last = match ending(actual, approved, new_is_missing) {
             Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await,
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await,
             Ending::On(last) => last,
@@ -206,7 +222,7 @@ impl Work {
             return self.stays(cutover, flag, &status.to_string()).await;
         }
         let read = self.old_flag(flag).await?;
-        match ending(read.as_ref().map(|(actual, _)| actual), cutover.cutover, false) {
+        match ending(read.as_ref().map(|(actual, _)| actual), approved, false) {
             Ending::Done(outcome) => self.done(cutover, flag, outcome).await,
             Ending::On(_) | Ending::Waits => self.stays(cutover, flag, "not-read-back").await,
         }

@@ -23,7 +23,7 @@ use rollcall_proto::{
     message::{Body, FlagPush, Message, StudentEvent},
     roster::Status,
 };
-use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, Strike};
+use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
     district::CutoverOption,
     flag::{TakeOverRefused, TakeOverState},
@@ -50,6 +50,7 @@ on_both_engines! {
     an_old_flag_that_cannot_be_ended_is_sent_once,
     an_old_flag_that_campus_fails_at_keeps_no_other_open,
     a_switch_stops_a_take_over_under_way,
+    an_old_flag_that_staff_gave_to_another_stays,
 }
 
 async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
@@ -559,4 +560,30 @@ async fn a_switch_stops_a_take_over_under_way(f: Fixture) {
     house.apply(&house.file).await;
     house.night().await;
     assert_eq!(ends(), STUDENTS, "on again, it goes on");
+}
+
+/// To another program or student, after the approval; and one of a program that was made anew ends all the same.
+async fn an_old_flag_that_staff_gave_to_another_stays(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1", "2", "3"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    house.approve().await;
+    let moved = |id: &str| house.campus.flags().into_iter().find(|flag| flag.id == id).unwrap();
+    house.campus.type_in(CampusFlag { program: "102".to_owned(), ..moved("old-0") });
+    house.campus.type_in(CampusFlag { student: "7".to_owned(), ..moved("old-1") });
+    let mut programs = house.campus.programs();
+    programs[0].active = false;
+    let anew = CampusProgramRow { id: "201".to_owned(), active: true, ..programs[0].clone() };
+    programs.push(anew);
+    house.campus.set_programs(programs);
+    house.campus.type_in(CampusFlag { program: "201".to_owned(), ..moved("old-2") });
+    house.night().await;
+    let last = Some(day("2026-08-14"));
+    let expected = [("old-0", None), ("old-1", None), ("old-2", last), ("old-3", last)];
+    assert_eq!(house.old(), expected.into_iter().map(|(id, end)| (id.to_owned(), end)).collect());
+    let outcomes = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap().into_iter();
+    let outcomes: Vec<_> = outcomes.map(|flag| flag.outcome.unwrap()).collect();
+    assert_eq!(outcomes, ["moved", "moved", "ended", "ended"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
 }

@@ -162,8 +162,8 @@ impl Store {
         self.move_sync("put off a district's flags", district, sql, args![district, at]).await.map(drop)
     }
 
-    /// A person wants it now: whatever put it off is forgotten, what the SIS refused is tried again, and the next sync is
-    /// a whole one.
+    /// A person wants it now: whatever put it off is forgotten, what the SIS refused or took and did not show is tried again, and
+    /// the next sync is a whole one.
     pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
         let operation = "ask for a district's flags";
         let mut tx = self.begin(district, operation).await?;
@@ -172,6 +172,8 @@ impl Store {
         tx.execute(operation, whole, args![district, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND refused IS NOT NULL",
+            "UPDATE flag SET state = 'wanted', reason = NULL WHERE district = $1 AND state = 'failed' \
+             AND reason = 'not-read-back'",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district]).await?;
@@ -192,6 +194,8 @@ impl Store {
         tx.execute(operation, mark, args![district, program, now, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
+            "UPDATE flag SET state = 'wanted', reason = NULL WHERE district = $1 AND program = $2 AND state = 'failed' \
+             AND reason = 'not-read-back'",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district, program]).await?;
@@ -263,6 +267,19 @@ impl Store {
             tx.execute(operation, sql, args![district, &one.student, one.since, one.mark]).await?;
         }
         tx.commit(operation).await
+    }
+
+    /// The SIS fails at a student: the others, who came later, are looked at first. A mark set meanwhile stays as it is.
+    pub async fn pending_goes_last(
+        &self,
+        district: &DistrictId,
+        one: &PendingStudent,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let sql = "UPDATE flag_pending SET since = $5 WHERE district = $1 AND student_id = $2 AND since = $3 \
+                   AND mark IS NOT DISTINCT FROM $4";
+        let values = args![district, &one.student, one.since, one.mark, now];
+        self.move_sync("look at others' pending flags first", district, sql, values).await.map(drop)
     }
 
     /// Take-overs that were approved.

@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use rollcall_store::flag::PushedFlag;
 
 use super::*;
-use crate::desired::{ProgramRules, Standing, StudentFacts, Wish, wish};
+use crate::{
+    desired::{self, ProgramRules, Standing, StudentFacts, Wish, wish_of},
+    sharing::shares,
+};
 
 fn day(number: i64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 1, 1).unwrap() + chrono::TimeDelta::days(number)
@@ -59,17 +62,24 @@ struct House {
     district: DistrictId,
     student: StudentId,
     stored: Vec<Participation>,
+    /// When flags begin that were pushed.
+    begins: BTreeMap<Uuid, NaiveDate>,
 }
 
 impl House {
     fn new() -> Self {
-        Self { district: "d".parse().unwrap(), student: StudentId("1".to_owned()), stored: Vec::new() }
+        Self {
+            district: "d".parse().unwrap(),
+            student: StudentId("1".to_owned()),
+            stored: Vec::new(),
+            begins: BTreeMap::new(),
+        }
     }
 
     /// What the documents of a day make of what is stored; how many differ.
     fn see(&mut self, documents: &[CompletedDocument], today: i64) -> usize {
         let owner = Owner { district: &self.district, student: &self.student, program: "P" };
-        let changed = matched(owner, &self.stored, &spans(documents), day(today));
+        let changed = matched(owner, &self.stored, &self.begins, &spans(documents), day(today));
         let count = changed.len();
         for one in changed {
             self.stored.retain(|old| old.id != one.id);
@@ -236,24 +246,32 @@ fn the_id_of_one_that_was_split_is_not_made_again() {
 struct Flags {
     cutover: NaiveDate,
     pushed: BTreeMap<Uuid, PushedFlag>,
+    /// Those that ever showed a part of a stretch.
+    shared: BTreeSet<Uuid>,
 }
 
 impl Flags {
     fn since(cutover: i64) -> Self {
-        Self { cutover: day(cutover), pushed: BTreeMap::new() }
+        Self { cutover: day(cutover), pushed: BTreeMap::new(), shared: BTreeSet::new() }
     }
 
     /// Pushes what is wished on a day from the cutover on.
-    fn push(&mut self, house: &House, today: i64, attending: bool) {
+    fn push(&mut self, house: &mut House, today: i64, attending: bool) {
         let live = Standing::Live { program_sis_id: "P".to_owned() };
         let standing = if day(today) < self.cutover { Standing::NotYet } else { live };
         let rules = ProgramRules { cutover: self.cutover, standing };
         let facts = StudentFacts { attending, sis_id: Some("S".to_owned()) };
-        for one in &house.stored {
-            if let Wish::Shown(flag) = wish(one, &rules, Some(&facts), self.pushed.get(&one.id)) {
+        let members: Vec<_> = house.stored.iter().map(|one| (one, self.pushed.get(&one.id).cloned())).collect();
+        let shares = shares(&members, self.cutover);
+        self.shared.extend(shares.keys());
+        for (one, pushed) in members {
+            let own = || desired::dates(one, self.cutover, pushed.is_some());
+            let dates = shares.get(&one.id).copied().unwrap_or_else(own);
+            if let Wish::Shown(flag) = wish_of(dates, &rules, Some(&facts), pushed.as_ref()) {
                 self.pushed.insert(one.id, flag);
             }
         }
+        house.begins = self.pushed.iter().map(|(id, flag)| (*id, flag.starts_on)).collect();
     }
 
     /// The days that flags show, by start.
@@ -273,11 +291,11 @@ fn a_corrected_old_document_leaves_the_flag_alone() {
     for (attending, cutover) in [(true, 304), (false, 304), (true, 310), (false, 310)] {
         let (mut house, mut flags) = (House::new(), Flags::since(cutover));
         house.see(&[old(303), now.clone()], 320);
-        flags.push(&house, 320, true);
+        flags.push(&mut house, 320, true);
         let shown = vec![(day(cutover), Some(day(545)))];
         assert_eq!(flags.days(), shown);
         house.see(&[old(287), now.clone()], 330);
-        flags.push(&house, 330, attending);
+        flags.push(&mut house, 330, attending);
         assert_eq!(flags.days(), shown, "attending: {attending}");
     }
 }
@@ -287,12 +305,60 @@ fn a_corrected_old_document_leaves_the_flag_alone() {
 fn the_flag_of_a_withdrawn_document_is_not_moved_to_another_year() {
     let (mut house, mut flags) = (House::new(), Flags::since(0));
     house.see(&[document("a", 0, None)], 1);
-    flags.push(&house, 1, true);
+    flags.push(&mut house, 1, true);
     house.see(&[], 150);
-    flags.push(&house, 150, true);
+    flags.push(&mut house, 150, true);
     house.see(&[document("b", 540, None)], 500);
-    flags.push(&house, 500, true);
+    flags.push(&mut house, 500, true);
     assert_eq!(flags.days(), [(day(0), Some(day(149))), (day(540), None)]);
+}
+
+/// Withdrawn, and made again with other contents, before the day on which it begins, on that day, and on the cutover.
+#[test]
+fn a_document_that_replaces_a_withdrawn_one_has_its_flag() {
+    // The day on which it begins, the cutover, and the day on which it is withdrawn.
+    for (starts, cutover, withdrawn) in [(60, 0, 20), (20, 0, 20), (19, 0, 20), (5, 20, 20), (5, 20, 21), (40, 30, 35)]
+    {
+        let (mut house, mut flags) = (House::new(), Flags::since(cutover));
+        house.see(&[document("b", starts, None)], withdrawn);
+        flags.push(&mut house, withdrawn, true);
+        house.see(&[], withdrawn);
+        flags.push(&mut house, withdrawn, true);
+        let first = starts.max(cutover);
+        assert_eq!(flags.days(), [(day(first), Some(day(first.max(withdrawn - 1))))]);
+        house.see(&[document("b2", first, None)], withdrawn);
+        flags.push(&mut house, withdrawn, true);
+        assert_eq!(flags.days(), [(day(first), None)], "from {starts}, cutover {cutover}, withdrawn on {withdrawn}");
+    }
+}
+
+/// A correction fills the gap between two stretches that both have a flag: each shows a part.
+#[test]
+fn two_flags_whose_stretches_are_one_by_now_share_its_days() {
+    let c = |starts| document("c", starts, None);
+    for (first, filled, starts, today, expected) in [
+        ((15, 19), 23, 24, 31, [(15, Some(23)), (24, None)]),
+        ((15, 50), 60, 61, 31, [(15, Some(60)), (61, None)]),
+        ((15, 50), 70, 61, 31, [(15, Some(60)), (61, None)]),
+        ((15, 19), 23, 24, 22, [(15, Some(23)), (24, None)]),
+    ] {
+        let (mut house, mut flags) = (House::new(), Flags::since(10));
+        let a = |ends| document("a", first.0, Some(ends));
+        house.see(&[a(first.1), c(starts)], today);
+        flags.push(&mut house, today, true);
+        let before: Vec<_> = flags.pushed.keys().copied().collect();
+        house.see(&[a(filled), c(starts)], today);
+        let expected: Vec<_> = expected.into_iter().map(|(start, end)| (day(start), end.map(day))).collect();
+        for later in 0..3 {
+            flags.push(&mut house, today + later, later == 0);
+            assert_eq!(flags.days(), expected, "{filled} on {today}");
+        }
+        assert_eq!(flags.pushed.keys().copied().collect::<Vec<_>>(), before, "each keeps its id");
+        // And it falls in two again.
+        house.see(&[a(first.1), c(starts)], today + 3);
+        flags.push(&mut house, today + 3, true);
+        assert_eq!(flags.days(), [(day(first.0), Some(day(first.1))), (day(starts), None)]);
+    }
 }
 
 fn any_documents() -> impl Strategy<Value = Vec<CompletedDocument>> {
@@ -383,11 +449,11 @@ proptest! {
             let before = flags.pushed.clone();
             let voided: Vec<Uuid> = house.stored.iter().filter(|one| one.void_on.is_some()).map(|one| one.id).collect();
             house.see(&documents, today);
-            flags.push(&house, today, attending);
+            flags.push(&mut house, today, attending);
             let current = house.live().into_iter().find(|one| in_force(one.starts_on, one.ends_on));
             if let Some(current) = current.filter(|_| today >= cutover && (attending || was_shown)) {
-                let flag = &flags.pushed[&current.id];
-                prop_assert!(in_force(flag.starts_on, flag.ends_on), "ended while it is in force: {:?}", flag);
+                let shown = flags.pushed.values().find(|flag| in_force(flag.starts_on, flag.ends_on));
+                prop_assert!(shown.is_some(), "ended while it is in force: {:?} {:?}", current, flags.pushed);
             }
             // No two that stand say the same day. Of one that was corrected to before the cutover a day is left.
             let reaches = |one: &&Participation| one.ends_on.is_none_or(|end| end >= day(cutover));
@@ -396,8 +462,23 @@ proptest! {
             for pair in shown.windows(2) {
                 prop_assert!(pair[0].ends_on.is_some_and(|end| end < pair[1].starts_on), "{:?}", pair);
             }
+            // Nor do any two that were pushed, where one of them is what is in the program and the other begins within that. A
+            // stretch of fewer days than flags is no stretch that they could share.
+            for whole in &standing {
+                let (starts, ends) = (whole.starts_on.max(day(cutover)), whole.ends_on.unwrap_or(NaiveDate::MAX));
+                let is_of_it = |one: &&Participation| one.void_on.is_some() && one.ends_on.is_none_or(|end| end >= day(cutover));
+                let others = house.stored.iter().filter(is_of_it).filter_map(|one| flags.pushed.get(&one.id));
+                let within = others.filter(|flag| (starts..=ends).contains(&flag.starts_on));
+                let mut shown: Vec<_> = within.chain(flags.pushed.get(&whole.id)).collect();
+                shown.sort_by_key(|flag| (flag.starts_on, flag.ends_on));
+                let has_room = (ends - starts).num_days() >= shown.len() as i64;
+                for pair in shown.windows(2).filter(|_| has_room && today >= cutover) {
+                    prop_assert!(pair[0].ends_on.is_some_and(|end| end < pair[1].starts_on), "{:?} {:?}", whole, shown);
+                }
+            }
             // The flag of a void one stays where it is, until documents say its days again.
-            for id in voided.into_iter().filter(|id| house.live().iter().all(|one| one.id != *id)) {
+            let is_live = |id: &Uuid| house.live().iter().any(|one| one.id == *id);
+            for id in voided.into_iter().filter(|id| !is_live(id) && !flags.shared.contains(id)) {
                 prop_assert_eq!(flags.pushed.get(&id), before.get(&id));
             }
         }

@@ -5,9 +5,12 @@
 mod campuses;
 #[path = "../../../store/tests/common/mod.rs"]
 mod common;
+mod connections;
+mod corrections;
 mod faults;
 #[path = "../house/mod.rs"]
 mod house;
+mod lists;
 mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
 mod roster_support;

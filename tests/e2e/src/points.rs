@@ -238,6 +238,10 @@ pub const NAMED: &[(&str, &str)] = &[
         "commit/put off a district's flags",
         "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs",
     ),
+    (
+        "commit/look at others' pending flags first",
+        "the order in which students are looked at again: flag-sync/tests/sync/lists.rs",
+    ),
     ("commit/note that the SIS is away", "counts failures for people: flag-sync/tests/sync/faults.rs"),
     (
         "commit/note that a flag of a take-over waits",

@@ -1,0 +1,230 @@
+//! A list that Campus refuses, or fails at, is one student's or one program's matter; everybody else's flags go on.
+
+use chrono::TimeDelta;
+use rollcall_proto::{
+    clock::Clock as _,
+    handler::{Fate, Handler as _},
+    message::Message,
+};
+use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
+use rollcall_store::flag::FlagProgram;
+
+use crate::{
+    common::{Fixture, day},
+    house::{House, STUDENTS, two_programs},
+    on_both_engines,
+    roster_support::id,
+};
+
+on_both_engines! {
+    a_student_whose_list_is_refused_keeps_no_other_waiting,
+    a_student_whose_list_campus_fails_at_keeps_no_other_waiting,
+    a_program_whose_list_is_refused_fails_alone,
+    a_program_whose_list_campus_fails_at_keeps_no_other_waiting,
+    lists_that_are_all_refused_are_no_programs_matter,
+    many_flags_are_read_back_without_their_programs_list,
+    many_flags_are_written_without_their_programs_list,
+}
+
+/// Whatever names this is answered with the status.
+fn refuse(house: &House, status: u16, only: &[&str]) {
+    let strike = |only: &&str| Strike {
+        fault: CampusFault::Status(status),
+        writes_only: false,
+        only: Some((*only).to_owned()),
+        times: None,
+    };
+    let strikes = only.iter().map(strike).collect();
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+}
+
+fn mend(house: &House) {
+    house.campus.set_faults(CampusFaults::default());
+}
+
+async fn problems(house: &House) -> Vec<String> {
+    let programs = house.store().flag_programs(&house.district).await.unwrap().into_iter();
+    programs.filter_map(|FlagProgram { program, problem, .. }| Some(format!("{program}: {}", problem?))).collect()
+}
+
+async fn pending(house: &House) -> Vec<String> {
+    let pending = house.store().pending_students(&house.district, 100).await.unwrap();
+    pending.into_iter().map(|one| one.student.0).collect()
+}
+
+/// As one whose stored id is that of OneRoster 1.1 while Campus speaks 1.2.
+async fn a_student_whose_list_is_refused_keeps_no_other_waiting(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    for (status, ends, reason) in
+        [(404, "2027-01-04", "campus-404"), (410, "2027-01-10", "campus-410"), (403, "2027-01-03", "sis-error")]
+    {
+        refuse(&house, status, &["1"]);
+        house.complete("d1", "1", "2026-08-20", Some(ends)).await;
+        house.complete("d2", "2", "2026-08-20", Some(ends)).await;
+        house.settle().await;
+        assert_eq!(house.shown()["2"].1, Some(day(ends)), "{status}");
+        assert_ne!(house.shown()["1"].1, Some(day(ends)), "{status}");
+        let states = house.states().await;
+        assert_eq!(states["1"], ("failed", Some(reason.to_owned())), "{status}: it is listed");
+        assert_eq!(states["2"], ("pushed", None), "{status}");
+        mend(&house);
+        house.night().await;
+        assert_eq!(house.shown()["1"].1, Some(day(ends)), "{status}");
+    }
+    // One who never had a flag, and one whose participation is as it was.
+    house.complete("d3", "3", "2026-08-20", None).await;
+    refuse(&house, 404, &["3", "new"]);
+    house.settle().await;
+    assert_eq!(house.states().await["3"], ("pushed", None), "nobody deleted it");
+    assert_eq!(pending(&house).await, [""; 0]);
+}
+
+async fn a_student_whose_list_campus_fails_at_keeps_no_other_waiting(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    let ends = "2027-01-31";
+    let handle = async || {
+        let retry_at = house.store().flag_work().await.unwrap()[0].retry_at;
+        house.clock.set(retry_at.unwrap_or_else(|| house.clock.now()) + TimeDelta::seconds(1));
+        let message = Message::flag_sync(house.district.clone(), Some(id("1")), house.clock.now());
+        assert_eq!(house.handler().handle(message).await, Fate::Done);
+    };
+    refuse(&house, 500, &["1"]);
+    house.complete("d1", "1", "2026-08-20", Some(ends)).await;
+    house.complete("d2", "2", "2026-08-20", Some(ends)).await;
+    handle().await;
+    assert_eq!((house.shown()["1"].1, house.shown()["2"].1), (None, Some(day(ends))));
+    assert!(house.store().flags_problem(&house.district).await.unwrap().is_some(), "and it is told");
+    assert_eq!(pending(&house).await, ["1"]);
+    // So many in a row look like a Campus that is away; whoever comes after them has a turn all the same.
+    refuse(&house, 500, &["1", "2", "3"]);
+    for number in [2, 3, 4] {
+        house.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", Some("2027-02-28")).await;
+    }
+    handle().await;
+    assert_eq!(pending(&house).await.first().map(String::as_str), Some("4"), "it is the first by now");
+    handle().await;
+    assert_eq!(house.shown()["4"].1, Some(day("2027-02-28")));
+    assert_eq!(pending(&house).await.len(), 3);
+    mend(&house);
+    house.settle().await;
+    let shown = house.shown();
+    let [first, others] = [ends, "2027-02-28"].map(|end| Some(day(end)));
+    assert_eq!(["1", "2", "3", "4"].map(|student| shown[student].1), [first, others, others, others]);
+}
+
+async fn complete_both(house: &House, ends: Option<&str>) {
+    for number in 0..STUDENTS {
+        let student = number.to_string();
+        house.complete(&format!("a{number}"), &student, "2026-08-20", ends).await;
+        house.complete_of("Section 504", &format!("b{number}"), &student, "2026-08-20", ends).await;
+    }
+}
+
+fn shown_of(house: &House, program: &str, ends: Option<&str>) -> usize {
+    let flags = house.campus.flags().into_iter();
+    flags.filter(|flag| flag.program == program && flag.ends == ends.map(day)).count()
+}
+
+async fn a_program_whose_list_is_refused_fails_alone(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    for (round, status) in [403, 404, 410].into_iter().enumerate() {
+        let ends = format!("2027-01-{}", 10 + round);
+        let ends = Some(ends.as_str());
+        let before = house.campus.flags().into_iter().filter(|flag| flag.program == "102").collect::<Vec<_>>();
+        refuse(&house, status, &["102"]);
+        // A whole sync, as after a night.
+        house.store().ask_for_flags(&house.district).await.unwrap();
+        house.handle_sync().await;
+        house.settle().await;
+        complete_both(&house, ends).await;
+        house.settle().await;
+        house.night().await;
+        assert_eq!(shown_of(&house, "101", ends), STUDENTS, "{status}");
+        let now: Vec<_> = house.campus.flags().into_iter().filter(|flag| flag.program == "102").collect();
+        assert_eq!(now, before, "{status}: nothing of it is written, by the student's list either");
+        let problem = format!("Section 504: campus-{status} Campus does not list the program's flags");
+        assert_eq!(problems(&house).await, [problem]);
+        let failed =
+            |flag: &rollcall_store::flag::Flag| flag.reason.as_ref().is_some_and(|why| why.starts_with("campus-"));
+        let failed: Vec<_> = house.flags().await.into_iter().filter(failed).collect();
+        assert!(failed.iter().all(|flag| flag.program == "Section 504"), "{failed:#?}");
+        assert_eq!(failed.len(), STUDENTS);
+        assert_eq!(house.store().flags_problem(&house.district).await.unwrap(), None, "the district's flags go on");
+        mend(&house);
+        house.night().await;
+        assert_eq!((shown_of(&house, "102", ends), problems(&house).await.len()), (STUDENTS, 0), "{status}");
+    }
+}
+
+async fn a_program_whose_list_campus_fails_at_keeps_no_other_waiting(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    refuse(&house, 500, &["102"]);
+    complete_both(&house, None).await;
+    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.handle_sync().await;
+    assert_eq!((shown_of(&house, "101", None), shown_of(&house, "102", None)), (STUDENTS, 0));
+    assert_eq!(problems(&house).await.len(), 0, "it is tried again first");
+    assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), None);
+    // It stays so.
+    house.settle().await;
+    assert_eq!(problems(&house).await, ["Section 504: campus-500 Campus does not list the program's flags"]);
+    mend(&house);
+    house.night().await;
+    assert_eq!((shown_of(&house, "102", None), problems(&house).await.len()), (STUDENTS, 0));
+    // One that passes costs nothing but time.
+    let passing =
+        Strike { fault: CampusFault::Status(500), writes_only: false, only: Some("102".to_owned()), times: Some(3) };
+    house.campus.set_faults(CampusFaults { strikes: vec![passing], ..CampusFaults::default() });
+    complete_both(&house, Some("2027-01-31")).await;
+    house.night().await;
+    assert_eq!((shown_of(&house, "102", Some("2027-01-31")), problems(&house).await.len()), (STUDENTS, 0));
+}
+
+async fn lists_that_are_all_refused_are_no_programs_matter(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    complete_both(&house, None).await;
+    refuse(&house, 403, &["101", "102"]);
+    house.handle_sync().await;
+    let problem = house.store().flags_problem(&house.district).await.unwrap().unwrap();
+    assert!(problem.starts_with("access-refused"), "{problem}");
+    assert_eq!((problems(&house).await.len(), house.campus.flags().len()), (0, 0));
+    mend(&house);
+    house.settle().await;
+    assert_eq!((shown_of(&house, "101", None), shown_of(&house, "102", None)), (STUDENTS, STUDENTS));
+}
+
+/// Campus goes away right after it took them all.
+async fn many_flags_are_read_back_without_their_programs_list(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    for (status, ends) in [(403, "2027-01-13"), (404, "2027-01-14"), (500, "2027-01-15")] {
+        let taken = house.campus.stats().writes + 2 * STUDENTS as u64;
+        house.campus.set_faults(CampusFaults { outage_after_writes: Some(taken), ..CampusFaults::default() });
+        complete_both(&house, Some(ends)).await;
+        house.handle_sync().await;
+        refuse(&house, status, &["101"]);
+        house.settle().await;
+        let odd: Vec<_> = house.flags().await.into_iter().filter(|flag| flag.reason.is_some() || flag.due).collect();
+        assert!(odd.is_empty(), "{status}: {odd:#?}");
+        assert!(house.flags().await.iter().all(|flag| flag.verified_at.is_some()));
+        assert_eq!(house.campus.stats().writes, taken, "{status}: and none is sent again");
+        mend(&house);
+    }
+}
+
+async fn many_flags_are_written_without_their_programs_list(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    complete_both(&house, None).await;
+    house.settle().await;
+    for (status, ends) in [(403, "2027-01-13"), (404, "2027-01-14"), (500, "2027-01-15")] {
+        refuse(&house, status, &["101"]);
+        complete_both(&house, Some(ends)).await;
+        house.settle().await;
+        let ended = (shown_of(&house, "101", Some(ends)), shown_of(&house, "102", Some(ends)));
+        assert_eq!(ended, (STUDENTS, STUDENTS), "{status}");
+        mend(&house);
+    }
+}
