@@ -128,7 +128,8 @@ impl Health {
         }
         let Some(queues) = self.0.opened.get() else { return self.startup() };
         let mut reasons = not_consuming(queues, |of| of.up);
-        if consuming::is_blocked() {
+        // Who only has something to publish now and then does the rest of its work all the same.
+        if !queues.is_empty() && consuming::is_blocked() {
             reasons.push("broker-blocked".to_owned());
         }
         if !self.0.store_answers.load(Ordering::Relaxed) {
