@@ -24,7 +24,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Of a process of this role. `own`: an address for metrics and health alone. `site`: they are served beside the site.
+    /// Of a process of this role, within its runtime: from here on it is alive and not ready, whatever starting waits for. `own`: an address for metrics and health alone. `site`: they are served beside the site.
     pub(crate) fn start(role: &'static str, own: Option<SocketAddr>, site: bool) -> anyhow::Result<Self> {
         let metrics = if own.is_some() || site {
             Some(Metrics::install(role, SystemClock.now()).context("installing the metrics recorder")?)
@@ -32,6 +32,7 @@ impl Watch {
             None
         };
         let health = Health::new();
+        tokio::spawn(health.clone().beat());
         if let Some(address) = own {
             let routes = endpoint::router(&health, metrics.clone());
             let address = endpoint::serve(address, routes)
@@ -49,7 +50,6 @@ impl Watch {
     /// Store and bus are open, and the services started.
     pub(crate) fn opened(&self, context: &Context, services: &Services) {
         self.health.opened(services.queues().to_vec());
-        tokio::spawn(self.health.clone().beat());
         let Some(metrics) = self.metrics.clone() else { return };
         tokio::spawn(self.health.clone().watch(context.store.clone()));
         tokio::spawn(endpoint::upkeep(metrics));
@@ -63,5 +63,25 @@ impl Watch {
     /// For who stops the process: from here on it is not ready.
     pub(crate) fn health(&self) -> Health {
         self.health.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Whatever starting waits for: a loop that turns is alive, minutes later too.
+    #[tokio::test]
+    async fn a_process_beats_from_its_beginning() {
+        let begun = Instant::now();
+        let watch = Watch::start("serve", None, false).unwrap();
+        let beat = async {
+            while watch.health().last_beat() <= begun + Duration::from_millis(1) {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(10), beat).await.is_ok(), "it does not beat");
     }
 }

@@ -16,7 +16,10 @@ use rollcall_proto::{
     telemetry::metric,
     topology::Queue,
 };
-use rollcall_store::audit::{AuditEntry, RETENTION};
+use rollcall_store::{
+    audit::{AuditEntry, RETENTION},
+    chores::{TIDY_DATABASE, TIDY_QUEUES},
+};
 
 use crate::{
     context::Context,
@@ -29,9 +32,6 @@ const EVERY: TimeDelta = TimeDelta::hours(1);
 /// How often to look through the parked queues: a little less than a day, for processes that are started once a day.
 const QUEUES_EVERY: TimeDelta = TimeDelta::hours(20);
 
-const DATABASE: &str = "tidy the database";
-const QUEUES: &str = "tidy the parked queues";
-
 /// Parked messages noted, and then deleted, at a time: each time may walk the whole queue.
 const TOGETHER: usize = 1_000;
 
@@ -42,14 +42,25 @@ pub async fn tidy(context: &Context, due: DateTime<Utc>) -> DateTime<Utc> {
     if now < due {
         return due;
     }
-    if claim(context, DATABASE, EVERY, now).await {
-        tidy_database(context, now).await;
+    if claim(context, TIDY_DATABASE, EVERY, now).await && tidy_database(context, now).await {
+        done(context, TIDY_DATABASE).await;
     }
-    if claim(context, QUEUES, QUEUES_EVERY, now).await && !tidy_queues(context, now).await {
-        // Not until tomorrow: whoever looks next tries again.
-        report("parked messages", context.store.give_chore_back(QUEUES, now).await.map(|()| 0));
+    if claim(context, TIDY_QUEUES, QUEUES_EVERY, now).await {
+        if tidy_queues(context, now).await {
+            done(context, TIDY_QUEUES).await;
+        } else {
+            // Not until tomorrow: whoever looks next tries again.
+            report("parked messages", context.store.give_chore_back(TIDY_QUEUES, now).await.map(|()| 0));
+        }
     }
     now + EVERY
+}
+
+/// What never gets so far is overdue one day, and somebody is told.
+async fn done(context: &Context, chore: &'static str) {
+    if let Err(error) = context.store.chore_done(chore, context.clock.now()).await {
+        tracing::warn!(chore, error = chain(&error), "it cannot be noted that a chore is done");
+    }
 }
 
 async fn claim(context: &Context, chore: &'static str, every: TimeDelta, now: DateTime<Utc>) -> bool {
@@ -59,14 +70,16 @@ async fn claim(context: &Context, chore: &'static str, every: TimeDelta, now: Da
     })
 }
 
-async fn tidy_database(context: &Context, now: DateTime<Utc>) {
+/// True: of every district, all of it.
+async fn tidy_database(context: &Context, now: DateTime<Utc>) -> bool {
     let (config, store) = (&context.config, &context.store);
-    report("raw pages", store.forget_pages(before(now, config.keep_pages)).await);
-    report("batches of plans", store.forget_plans(before(now, config.keep_plans)).await);
+    let pages = report("raw pages", store.forget_pages(before(now, config.keep_pages)).await);
+    let plans = report("batches of plans", store.forget_plans(before(now, config.keep_plans)).await);
     // The store notes each in the audit trail, and counts them.
-    report("parked students", store.forget_parked(before(now, config.keep_parked), now).await);
+    let parked = report("parked students", store.forget_parked(before(now, config.keep_parked), now).await);
     let trail = store.forget_trail(before(now, config.keep_audit), now).await;
-    report("entries of the audit trail and the access log", trail.map(|gone| gone.entries + gone.views));
+    let trail = report("entries of the audit trail and the access log", trail.map(|gone| gone.entries + gone.views));
+    pages && plans && parked && trail
 }
 
 /// True: all queues were looked through.
@@ -74,8 +87,7 @@ async fn tidy_queues(context: &Context, now: DateTime<Utc>) -> bool {
     let mut all = true;
     for queue in Queue::ALL {
         let deleted = parked_messages(context, queue, before(now, context.config.keep_parked)).await;
-        all &= deleted.is_ok();
-        report("parked messages", deleted);
+        all &= report("parked messages", deleted);
     }
     all
 }
@@ -130,10 +142,12 @@ fn before(now: DateTime<Utc>, keep: Duration) -> DateTime<Utc> {
     now.checked_sub_signed(keep).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-fn report<E: std::error::Error>(what: &'static str, forgotten: Result<u64, E>) {
-    match forgotten {
+/// True: it went well.
+fn report<E: std::error::Error>(what: &'static str, forgotten: Result<u64, E>) -> bool {
+    match &forgotten {
         Ok(0) => {}
         Ok(count) => tracing::info!(what, count, "what had been kept long enough was deleted"),
-        Err(error) => tracing::warn!(what, error = chain(&error), "what aged out could not be deleted; again later"),
+        Err(error) => tracing::warn!(what, error = chain(error), "what aged out could not be deleted; again later"),
     }
+    forgotten.is_ok()
 }

@@ -14,7 +14,7 @@ use rollcall_proto::{
     message::Message,
     topology::Queue,
 };
-use rollcall_store::{Store, audit::AuditEntry, secret::Keyring};
+use rollcall_store::{Store, audit::AuditEntry, chores::CHORES, secret::Keyring};
 use uuid::Uuid;
 
 /// Parked messages, and what the audit trail said when each was thrown away.
@@ -131,6 +131,12 @@ impl Classifier {
         self.kept.parked.lock().unwrap().iter().map(|parked| parked.id).collect()
     }
 
+    /// When the database and the parked queues were last tidied.
+    async fn done(&self) -> [DateTime<Utc>; 2] {
+        let chores = self.context.store.chores_done().await.unwrap();
+        CHORES.map(|(name, _)| chores[name])
+    }
+
     async fn trail(&self) -> Vec<AuditEntry> {
         self.context.store.audit_trail(&district(), 10_000).await.unwrap()
     }
@@ -177,10 +183,17 @@ async fn what_cannot_be_deleted_now_is_deleted_later() {
     let due = retention::tidy(&classifier.context, now()).await;
     assert_eq!(due, now() + TimeDelta::hours(1));
     assert_eq!(classifier.left().len(), 1, "a queue out of reach keeps no other from being tidied");
+    // What did not go well again and again is told by when it last did, or was first tried.
+    let hours = |hours: i64| now() + TimeDelta::hours(hours);
+    assert_eq!(classifier.done().await, [hours(0), hours(0)]);
+    classifier.clock.advance(TimeDelta::hours(1));
+    let due = retention::tidy(&classifier.context, due).await;
+    assert_eq!(classifier.done().await, [hours(1), hours(0)]);
     *classifier.kept.closed.lock().unwrap() = None;
     classifier.clock.advance(TimeDelta::hours(1));
     retention::tidy(&classifier.context, due).await;
     assert_eq!(classifier.left(), [] as [Uuid; 0]);
+    assert_eq!(classifier.done().await, [hours(2), hours(2)]);
 }
 
 #[tokio::test]

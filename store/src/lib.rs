@@ -33,7 +33,7 @@ pub mod secret;
 
 mod apply;
 mod baselines;
-mod chores;
+pub mod chores;
 mod closing;
 mod districts;
 mod documents;

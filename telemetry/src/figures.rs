@@ -11,6 +11,7 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     Store,
+    chores::CHORES,
     figures::{DistrictFigures, ENDS},
     run::Stage,
 };
@@ -54,8 +55,12 @@ pub async fn watch_runs(store: Store, clock: SharedClock) {
     loop {
         ticks.tick().await;
         let now = clock.now();
-        let look = async { Ok::<_, rollcall_store::StoreError>((store.figures(now).await?, store.open_runs().await?)) };
-        if let Ok(Ok((districts, open))) = tokio::time::timeout(ANSWER, look).await {
+        let look = async {
+            let (figures, open) = (store.figures(now).await?, store.open_runs().await?);
+            Ok::<_, rollcall_store::StoreError>((figures, open, store.chores_done().await?))
+        };
+        if let Ok(Ok((districts, open, done))) = tokio::time::timeout(ANSWER, look).await {
+            chores(&done);
             for (stage, word) in STAGES {
                 let number = open.iter().filter(|run| run.stage == stage).count();
                 metrics::gauge!(metric::RUNS_OPEN, "stage" => word).set(number as f64);
@@ -63,6 +68,15 @@ pub async fn watch_runs(store: Store, clock: SharedClock) {
             together(&districts, now);
             shown = one_by_one(&districts, &shown, now);
             metrics::gauge!(metric::STORE_SEEN).set(seconds(now));
+        }
+    }
+}
+
+/// A chore that nobody has tried yet has no series.
+fn chores(done: &BTreeMap<String, DateTime<Utc>>) {
+    for (name, word) in CHORES {
+        if let Some(at) = done.get(name) {
+            metrics::gauge!(metric::CHORE_DONE, "chore" => word).set(seconds(*at));
         }
     }
 }
@@ -183,6 +197,17 @@ mod tests {
         assert!(is_overdue(&figures(false, Some(25)), now));
         // One that never had a success counts from the day it was made.
         assert!(is_overdue(&figures(true, None), now));
+    }
+
+    #[test]
+    fn chores_are_told_by_when_they_were_done_and_no_other_name_is_a_label() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let done = [(CHORES[1].0.to_owned(), at(77)), ("of a later version".to_owned(), at(78))];
+        metrics::with_local_recorder(&recorder, || chores(&done.into()));
+        let told = told(&recorder.handle());
+        let series: Vec<&str> = told.lines().filter(|line| line.starts_with(metric::CHORE_DONE)).collect();
+        assert_eq!(series, [format!("{}{{chore=\"parked-queues\"}} 77", metric::CHORE_DONE)]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Whether the process is started, lives, and is ready.
 //!
 //! Liveness means that the process's event loop turns: a beat that runs on it, seen by the endpoint, which has a thread of
-//! its own. Readiness means that it can do its work: started, not draining, every consumer consumes, the store answers.
+//! its own. Both are told from the process's very beginning, whatever starting waits for. Readiness means that it can do its work:
+//! started, not draining, every consumer consumes, the store answers; and the broker takes messages, where work is done for
+//! messages.
 
 use std::{
     sync::{
@@ -111,8 +113,12 @@ impl Health {
 
     /// Does it live?
     pub fn live(&self) -> Verdict {
-        let beat = *self.0.beat.lock().unwrap_or_else(PoisonError::into_inner);
-        Verdict { reasons: if beat.elapsed() > STALLED { vec!["stalled".to_owned()] } else { Vec::new() } }
+        Verdict { reasons: if self.last_beat().elapsed() > STALLED { vec!["stalled".to_owned()] } else { Vec::new() } }
+    }
+
+    /// When its loop last turned; when it began, where it has not yet.
+    pub fn last_beat(&self) -> Instant {
+        *self.0.beat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Can it work?
@@ -122,7 +128,8 @@ impl Health {
         }
         let Some(queues) = self.0.opened.get() else { return self.startup() };
         let mut reasons = not_consuming(queues, |of| of.up);
-        if consuming::is_blocked() {
+        // Who only has something to publish now and then does the rest of its work all the same.
+        if !queues.is_empty() && consuming::is_blocked() {
             reasons.push("broker-blocked".to_owned());
         }
         if !self.0.store_answers.load(Ordering::Relaxed) {

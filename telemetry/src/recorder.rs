@@ -76,6 +76,8 @@ impl Metrics {
         }
         metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         metrics::gauge!(metric::DRAINING).set(0.0);
+        // Until it is found to be: what never gets so far as to be asked is told of too.
+        metrics::gauge!(metric::READY).set(0.0);
         introduce();
         let process = Collector::new("rollcall_");
         process.describe();
@@ -97,7 +99,7 @@ impl Metrics {
 
 /// Makes series whose labels are known, at 0, so that a rate is known from the first event on.
 fn introduce() {
-    const LABELLED: [(&str, &str, &[&str]); 11] = [
+    const LABELLED: [(&str, &str, &[&str]); 12] = [
         (metric::SPANS, "outcome", &["exported", "failed", "dropped"]),
         (metric::PUBLISHED, "outcome", &["confirmed", "failed"]),
         (metric::PAGES, "outcome", &["decoded", "undecodable"]),
@@ -109,6 +111,7 @@ fn introduce() {
         (metric::LTI_LOGINS, "outcome", &["begun", "turned-away"]),
         (metric::STORE_TRANSACTIONS, "outcome", &["committed", "rolled-back"]),
         (metric::STORE_ERRORS, "class", &["transient", "permanent"]),
+        (metric::PASSED_OVER, "chore", &["schedule", "fetching", "planning", "flags", "retention"]),
     ];
     for (name, label, values) in LABELLED {
         for value in values {

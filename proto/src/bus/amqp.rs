@@ -43,6 +43,7 @@ use crate::{
     message::Message,
     telemetry::messaging::{self, Origin, System},
     topology::Queue,
+    trace::TraceContext,
 };
 
 /// Where the broker is and how this process shows itself there.
@@ -85,6 +86,11 @@ impl AmqpToken {
     /// Where the delivery came from.
     pub(crate) const fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The trace context that came with it.
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        outgoing::context(&self.properties)
     }
 }
 

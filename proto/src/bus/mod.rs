@@ -24,6 +24,7 @@ use crate::{
     message::Message,
     telemetry::messaging::{Origin, System},
     topology::Queue,
+    trace::TraceContext,
 };
 
 /// A bus that can be shared between tasks.
@@ -138,6 +139,18 @@ impl Delivery {
             Token::Amqp(token) => Some(token.origin()),
             Token::Embedded(_) | Token::Outside(_) => None,
         }
+    }
+
+    /// The context that its message was created in, where it can be told without reading it: the one that came beside the body,
+    /// unless that is another run's; or by its ids.
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        let told = match &self.token {
+            Token::Amqp(token) => token.context(),
+            Token::Embedded(_) | Token::Outside(_) => None,
+        };
+        let Some(run) = self.label.run.map(TraceContext::of_run) else { return told };
+        let worked_out = if self.label.id.is_nil() { run } else { run.child(self.label.id) };
+        Some(told.filter(|told| told.trace_number() == run.trace_number()).unwrap_or(worked_out))
     }
 
     /// A delivery of a bus outside this crate, which finds it again by `tag`. `attempt`: deliveries of it that ended in a

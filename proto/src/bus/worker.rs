@@ -266,7 +266,8 @@ impl Worker {
         if !done.is_empty() {
             let number = done.len();
             reached(Step::Ack, self.queue.name(), Side::Before);
-            self.settling("ack", number, process.as_ref(), subscription.ack_all(done)).await?;
+            let span = self.settling("ack", &done.iter().collect::<Vec<_>>(), process.as_ref());
+            messaging::settle(span, subscription.ack_all(done)).await?;
             reached(Step::Ack, self.queue.name(), Side::After);
             self.count(&Fate::Done, number as u64);
         }
@@ -291,8 +292,14 @@ impl Worker {
         let Attended { delivery, fate, taken } = &attended;
         let settled = match fate {
             Fate::Retry(_) | Fate::Park(_) if subscription.is_blocked() => Err(BusError::Blocked),
-            Fate::Retry(retry) => self.settling("retry", 1, taken.span(), subscription.retry(delivery, retry)).await,
-            Fate::Park(park) => self.settling("park", 1, taken.span(), subscription.park(delivery, park)).await,
+            Fate::Retry(retry) => {
+                let span = self.settling("retry", &[delivery], taken.span());
+                messaging::settle(span, subscription.retry(delivery, retry)).await
+            }
+            Fate::Park(park) => {
+                let span = self.settling("park", &[delivery], taken.span());
+                messaging::settle(span, subscription.park(delivery, park)).await
+            }
             Fate::Done => Ok(()),
         };
         match settled {
@@ -320,14 +327,13 @@ impl Worker {
         attended
     }
 
-    async fn settling(
+    fn settling(
         &self,
         operation: &'static str,
-        messages: usize,
+        deliveries: &[&Delivery],
         process: Option<&Spanned>,
-        settling: impl Future<Output = Result<(), BusError>>,
-    ) -> Result<(), BusError> {
-        messaging::settle(self.bus.system(), self.queue, operation, messages, process, settling).await
+    ) -> Option<Spanned> {
+        messaging::settling(self.bus.system(), self.queue, operation, deliveries, process)
     }
 
     fn count(&self, fate: &Fate, number: u64) {

@@ -5,7 +5,8 @@
 //! published alone has a `send` span with that context; of several, each has a `create` span with its own, and one
 //! `send` span links to them all. A `process` span of one message is a child of its creation context, and links to it;
 //! one of several links to each, and is a child of their run, or a trace of its own where they are of several runs.
-//! Settling (`ack`, `retry`, `park`) is a child of the `process` span.
+//! Settling (`ack`, `retry`, `park`) is a child of the `process` span. Of a message that cannot be read, the properties and
+//! headers tell what a body would.
 
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ use super::{
     span::{Begun, Spanned, Whose, is_on, link_to, remote, with_ids, within},
 };
 use crate::{
-    bus::BusError,
+    bus::{BusError, Delivery},
     clock::{Clock as _, SystemClock},
     codec::Kind,
     handler::{Fate, Retry},
+    id::DistrictId,
     message::{Body, Message},
     topology::{EXCHANGE, Queue, queue_of, routing_key},
     trace::TraceContext,
@@ -109,10 +111,10 @@ impl Destination {
         }
     }
 
-    /// Where it came from.
-    fn consumed(queue: Queue, origin: Option<&Origin>, district: &str) -> Self {
-        match origin {
-            Some(origin) => Self::of(&[&origin.exchange, &origin.routing_key, queue.name()], district),
+    /// Where deliveries came from: all of them the same way, or else no more than their queue is told.
+    fn consumed(queue: Queue, deliveries: &[&Delivery]) -> Self {
+        match shared_origin(deliveries) {
+            Some((origin, district)) => Self::of(&[&origin.exchange, &origin.routing_key, queue.name()], district),
             None => Self::of(&[queue.name()], ""),
         }
     }
@@ -123,6 +125,43 @@ impl Destination {
             attributes.push(KeyValue::new("messaging.destination.template", self.template.clone()));
         }
     }
+}
+
+/// The way that all of these came, and the district that is in its routing key.
+fn shared_origin<'a>(deliveries: &[&'a Delivery]) -> Option<(&'a Origin, &'a str)> {
+    let first = *deliveries.first()?;
+    let origin = first.origin()?;
+    let is_the_same = |other: &Origin| (&other.exchange, &other.routing_key) == (&origin.exchange, &origin.routing_key);
+    let shared = deliveries.iter().all(|delivery| delivery.origin().is_some_and(is_the_same));
+    shared.then(|| (origin, first.label.district.as_ref().map_or("", DistrictId::as_str)))
+}
+
+/// Which deliveries a span is about, one or several, and where they came from: as far as a broker tells without their bodies.
+/// Answers what the span's name has of it.
+fn describe_consumed(
+    system: &System,
+    queue: Queue,
+    deliveries: &[&Delivery],
+    attributes: &mut Vec<KeyValue>,
+) -> String {
+    let destination = Destination::consumed(queue, deliveries);
+    destination.describe(attributes);
+    let origin = shared_origin(deliveries).map(|(origin, _)| origin).filter(|_| system.is_rabbitmq());
+    if let Some(origin) = origin {
+        attributes.push(KeyValue::new("messaging.rabbitmq.destination.routing_key", origin.routing_key.clone()));
+    }
+    if let [delivery] = deliveries {
+        let label = &delivery.label;
+        attributes.push(KeyValue::new("messaging.message.id", label.id.to_string()));
+        let run = label.run.map(|run| KeyValue::new("messaging.message.conversation_id", run.to_string()));
+        attributes.extend(run);
+        attributes.push(KeyValue::new("rollcall.message.kind", label.kind.clone()));
+        let tag = origin.and_then(|origin| i64::try_from(origin.delivery_tag?).ok());
+        attributes.extend(tag.map(|tag| KeyValue::new("messaging.rabbitmq.message.delivery_tag", tag)));
+    } else {
+        attributes.push(KeyValue::new("messaging.batch.message_count", deliveries.len() as i64));
+    }
+    destination.template
 }
 
 fn describe(message: &Message, attributes: &mut Vec<KeyValue>) {
@@ -217,7 +256,12 @@ fn send_together(system: &System, messages: &[Message]) -> Option<Spanned> {
 }
 
 fn whose<'a>(messages: impl Iterator<Item = &'a Message>) -> Whose {
-    Whose::runs(messages.map(|message| (&message.district, message.run)))
+    Whose::runs(messages.map(|message| (Some(&message.district), Some(message.run))))
+}
+
+/// As far as it is known of deliveries.
+fn whose_deliveries(deliveries: &[&Delivery]) -> Whose {
+    Whose::runs(deliveries.iter().map(|delivery| (delivery.label.district.as_ref(), delivery.label.run)))
 }
 
 fn class(error: &BusError) -> &'static str {
@@ -243,8 +287,8 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Takes messages in hand: those that can be read, and where the first came from.
-    pub(crate) fn begin(system: &System, queue: Queue, messages: &[&Message], origin: Option<&Origin>) -> Self {
+    /// Takes deliveries in hand, and the messages in them: all of these, or none where the one delivery cannot be read.
+    pub(crate) fn begin(system: &System, queue: Queue, messages: &[&Message], deliveries: &[&Delivery]) -> Self {
         let now = SystemClock.now();
         let word = queue.word();
         for message in messages {
@@ -257,7 +301,7 @@ impl Taken {
             metrics::histogram!(metric::GROUP_SIZE, "queue" => word).record(count as f64);
         }
         metrics::gauge!(metric::IN_HAND, "queue" => word).increment(count as f64);
-        let span = is_on().then(|| processing(system, queue, messages, origin)).flatten();
+        let span = is_on().then(|| processing(system, queue, messages, deliveries)).flatten();
         Self { queue, begun: Instant::now(), count, span }
     }
 
@@ -307,31 +351,25 @@ impl Drop for Taken {
     }
 }
 
-fn processing(system: &System, queue: Queue, messages: &[&Message], origin: Option<&Origin>) -> Option<Spanned> {
-    let first = *messages.first()?;
+fn processing(system: &System, queue: Queue, messages: &[&Message], deliveries: &[&Delivery]) -> Option<Spanned> {
     let mut attributes = system.attributes("process", "process");
-    let destination = Destination::consumed(queue, origin, first.district.as_str());
-    let links = messages.iter().map(|message| link_to(TraceContext::of_message(message))).collect();
-    let (parent, whose) = if let [message] = messages {
-        destination.describe(&mut attributes);
-        describe(message, &mut attributes);
-        detail(message, &mut attributes);
-        if let Some(origin) = origin.filter(|_| system.is_rabbitmq()) {
-            attributes.push(KeyValue::new("messaging.rabbitmq.destination.routing_key", origin.routing_key.clone()));
-            let tag = origin.delivery_tag.and_then(|tag| i64::try_from(tag).ok());
-            attributes.extend(tag.map(|tag| KeyValue::new("messaging.rabbitmq.message.delivery_tag", tag)));
-        }
-        let creation = remote(TraceContext::of_message(message));
-        (Context::new().with_remote_span_context(creation), Whose::run(&message.district, message.run))
-    } else {
-        attributes.push(KeyValue::new("messaging.batch.message_count", messages.len() as i64));
-        attributes.push(KeyValue::new("messaging.destination.name", queue.name()));
-        (run_of(messages), whose(messages.iter().copied()))
+    let name = describe_consumed(system, queue, deliveries, &mut attributes);
+    let creations: Vec<TraceContext> = match (messages, deliveries) {
+        ([], [unread]) => unread.context().into_iter().collect(),
+        _ => messages.iter().map(|message| TraceContext::of_message(message)).collect(),
     };
-    let name = if messages.len() == 1 { destination.template.as_str() } else { queue.name() };
+    if let [message] = messages {
+        detail(message, &mut attributes);
+    }
+    let parent = if deliveries.len() == 1 { below(creations.first()) } else { run_of(messages) };
     let mut begun = Begun::new(format!("process {name}"), SpanKind::Consumer, attributes);
-    begun.links = links;
-    Spanned::begin(&parent, Some(&whose), begun)
+    begun.links = creations.into_iter().map(link_to).collect();
+    Spanned::begin(&parent, Some(&whose_deliveries(deliveries)), begun)
+}
+
+/// What is below a message's creation; the beginning of a trace where that is not known.
+fn below(creation: Option<&TraceContext>) -> Context {
+    creation.map_or_else(Context::new, |creation| Context::new().with_remote_span_context(remote(*creation)))
 }
 
 /// The run that all of them are of, as a parent; nothing where they are of several.
@@ -394,27 +432,26 @@ pub(crate) fn settled(queue: Queue, fate: &Fate, number: u64) {
     }
 }
 
-/// Settles by `settling` under a span of its own, a child of the `process` span.
-pub(crate) async fn settle<F>(
+/// The span of settling deliveries: a child of the `process` span that they were handled under.
+pub(crate) fn settling(
     system: &System,
     queue: Queue,
     operation: &'static str,
-    messages: usize,
+    deliveries: &[&Delivery],
     process: Option<&Spanned>,
-    settling: F,
-) -> Result<(), BusError>
+) -> Option<Spanned> {
+    let process = process?;
+    let mut attributes = system.attributes(operation, "settle");
+    let name = describe_consumed(system, queue, deliveries, &mut attributes);
+    let begun = Begun::new(format!("{operation} {name}"), SpanKind::Client, attributes);
+    Spanned::begin(process.context(), Some(&whose_deliveries(deliveries)), begun)
+}
+
+/// Settles under that span.
+pub(crate) async fn settle<F>(span: Option<Spanned>, settling: F) -> Result<(), BusError>
 where
     F: Future<Output = Result<(), BusError>>,
 {
-    let span = process.and_then(|process| {
-        let mut attributes = system.attributes(operation, "settle");
-        attributes.push(KeyValue::new("messaging.destination.name", queue.name()));
-        if messages > 1 {
-            attributes.push(KeyValue::new("messaging.batch.message_count", messages as i64));
-        }
-        let begun = Begun::new(format!("{operation} {}", queue.name()), SpanKind::Client, attributes);
-        Spanned::begin(process.context(), None, begun)
-    });
     let result = within(span.as_ref(), settling).await;
     if let Some(span) = span {
         if let Err(error) = &result {

@@ -70,24 +70,25 @@ impl Whose {
         Self([KeyValue::new(RUN, run.to_string()), KeyValue::new(DISTRICT, district.to_string())].into())
     }
 
-    /// For the runs of several messages.
-    pub(super) fn runs<'a>(all: impl IntoIterator<Item = (&'a DistrictId, RunId)>) -> Self {
+    /// For the runs of several messages, as far as they are known.
+    pub(super) fn runs<'a>(all: impl IntoIterator<Item = (Option<&'a DistrictId>, Option<RunId>)>) -> Self {
         let (mut districts, mut runs): (Vec<&DistrictId>, Vec<RunId>) = (Vec::new(), Vec::new());
         for (district, run) in all {
-            if !runs.contains(&run) {
+            if let Some(run) = run.filter(|run| !runs.contains(run)) {
                 runs.push(run);
             }
-            if !districts.contains(&district) {
+            if let Some(district) = district.filter(|district| !districts.contains(district)) {
                 districts.push(district);
             }
         }
-        let named = |one: &'static str, many: &'static str, names: Vec<String>| match <[String; 1]>::try_from(names) {
-            Ok([name]) => KeyValue::new(one, name),
-            Err(names) => KeyValue::new(many, texts(names)),
+        let named = |one: &'static str, many: &'static str, names: Vec<String>| match names.as_slice() {
+            [] => None,
+            [name] => Some(KeyValue::new(one, name.clone())),
+            _ => Some(KeyValue::new(many, texts(names))),
         };
         let runs = runs.iter().map(ToString::to_string).collect();
         let districts = districts.iter().map(ToString::to_string).collect();
-        Self([named(RUN, RUNS, runs), named(DISTRICT, DISTRICTS, districts)].into())
+        Self([named(RUN, RUNS, runs), named(DISTRICT, DISTRICTS, districts)].into_iter().flatten().collect())
     }
 }
 

@@ -14,7 +14,7 @@ use sqlx::{
 use super::{fault, migrate, patience};
 use crate::StoreError;
 
-/// How long a transaction waits for a connection.
+/// How long a transaction waits for a connection, and a process that starts for its first.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long SQLite waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,8 +75,13 @@ fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
 }
 
 /// One connection as the user that the URL names.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] too where whoever accepts the connection says nothing.
 pub(super) async fn open_as_owner(url: &SecretString, operation: &'static str) -> Result<PgConnection, StoreError> {
-    PgConnection::connect_with(&options(url)?).await.map_err(|error| fault(operation, error))
+    let options = options(url)?;
+    let connecting = async { PgConnection::connect_with(&options).await.map_err(|error| fault(operation, error)) };
+    patience::to_connect(operation, ACQUIRE_TIMEOUT, connecting).await
 }
 
 impl Engine {
@@ -84,8 +89,11 @@ impl Engine {
     pub(crate) async fn postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
         let operation = "connect to the database";
         let mut first = open_as_owner(url, operation).await?;
-        migrate::check_postgres(&mut first).await?;
-        first.close().await.map_err(|error| fault(operation, error))?;
+        let checking = async {
+            migrate::check_postgres(&mut first).await?;
+            first.close().await.map_err(|error| fault(operation, error))
+        };
+        patience::to_connect(operation, ACQUIRE_TIMEOUT, checking).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
             .min_connections(KEPT_OPEN.min(connections))

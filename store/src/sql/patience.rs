@@ -1,7 +1,7 @@
 //! The limit on every wait for PostgreSQL. A connection whose other end is gone without a word (half-open TCP: a host that
 //! lost its power, a firewall that forgot) is never told from a slow one but by time, and the driver sets none.
 //!
-//! Invariants: no transaction waits longer than [`ANSWER`] for one answer; a connection that gave none is closed, not put
+//! Invariants: no transaction waits longer than [`ANSWER`] for one answer, nobody without end for a connection; a connection that gave none is closed, not put
 //! back among those at rest.
 
 use std::{
@@ -39,6 +39,15 @@ pub(crate) async fn within<T>(
         return Err(fault(operation, silent()));
     };
     answer.map_err(|error| fault(operation, error))
+}
+
+/// Waits for a connection that is being made or closed, `limit` at most.
+pub(super) async fn to_connect<T>(
+    operation: &'static str,
+    limit: Duration,
+    connecting: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(limit, connecting).await.unwrap_or_else(|_| Err(fault(operation, silent())))
 }
 
 /// Whether connections are to be distrusted for now.

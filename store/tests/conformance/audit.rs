@@ -139,4 +139,14 @@ async fn a_chore_that_did_not_succeed_is_given_back(f: Fixture) {
     assert!(!f.store.claim_chore("sweep", every, later(2)).await.unwrap(), "that claim was not theirs");
     f.store.give_chore_back("sweep", later(0)).await.unwrap();
     assert!(f.store.claim_chore("sweep", every, later(3)).await.unwrap());
+    // Never done: since it was first tried, whoever tried since.
+    let done = async || f.store.chores_done().await.unwrap().get("sweep").copied();
+    assert_eq!(done().await, Some(later(0)));
+    f.store.chore_done("sweep", later(4)).await.unwrap();
+    assert!(f.store.claim_chore("sweep", every, later(70)).await.unwrap());
+    assert_eq!(done().await, Some(later(4)));
+    f.store.chore_done("sweep", later(71)).await.unwrap();
+    f.store.give_chore_back("sweep", later(70)).await.unwrap();
+    assert_eq!(done().await, Some(later(71)));
+    assert_eq!(f.store.chores_done().await.unwrap().len(), 1);
 }

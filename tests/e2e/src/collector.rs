@@ -20,6 +20,8 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
+use crate::until;
+
 /// A span as it came in.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -102,6 +104,20 @@ impl Collector {
     /// All that has come in so far.
     pub fn spans(&self) -> Vec<Seen> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All about one message, once a span of this operation has come in.
+    ///
+    /// # Panics
+    /// When none comes within half a minute.
+    pub async fn until(&self, operation: &str, message: &str) -> Vec<Seen> {
+        until("a span about the message", Duration::from_secs(30), || async {
+            let mut about = self.spans();
+            about.retain(|span| span.get("messaging.message.id") == message);
+            let has_come = about.iter().any(|span| span.get("messaging.operation.name") == operation);
+            has_come.then_some(about)
+        })
+        .await
     }
 
     /// What has come in of one trace.

@@ -505,8 +505,7 @@ impl House {
         let rows: Vec<serde_json::Value> = if answer.code == 0 { answer.read() } else { Vec::new() };
         let names = rows.iter().flat_map(|row| [&row["first_name"], &row["last_name"]]);
         let names = names.filter_map(|name| name.as_str().map(str::to_owned));
-        // As in canaries::facts.
-        names.filter(|name| name.chars().count() >= 5).collect()
+        names.filter(|name| canaries::tells(name)).collect()
     }
 }
 

@@ -128,6 +128,7 @@ pub const OF_DECISIONS: &[&str] =
 /// What a classifier reaches that looks after old data.
 pub const OF_OLD_DATA: &[&str] = &[
     "commit/claim a chore",
+    "commit/note that a chore is done",
     "commit/forget old pages",
     "commit/forget old plans",
     "commit/forget what was parked long ago",
@@ -161,6 +162,7 @@ pub const NOW_AND_THEN: &[&str] = &[
     "commit/forget what was parked long ago",
     "commit/forget what the audit trail has kept long enough",
     "commit/claim a chore",
+    "commit/note that a chore is done",
     "commit/give a chore back",
     "commit/claim the asking for flags",
     "publish/flag.sync",

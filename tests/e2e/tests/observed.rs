@@ -167,7 +167,7 @@ async fn every_query_has_data(observed: &Observed) {
     }
     assert_eq!(boards, 4);
     let rules = observed.prometheus.rules().await;
-    assert!(rules.len() >= 25, "{rules:?}");
+    assert!(rules.len() >= 27, "{rules:?}");
     for rule in rules {
         assert_eq!(rule.health, "ok", "{rule:?}");
         for selector in selectors(&rule.query) {
@@ -336,6 +336,39 @@ async fn campus_refuses_flags(observed: &Observed) {
     observed.rests(&["RollcallFlagsFailing"]).await;
 }
 
+/// A run that nobody can read, until it is cancelled; and the database gives up nothing any more, until its right is given back.
+async fn chores_fail(observed: &mut Observed) {
+    let house = &observed.house;
+    house.sis.set_quirks(Quirks { latency_ms: Some(3_000), ..Quirks::default() });
+    let run = house.begin().await;
+    for sql in [
+        "UPDATE pull SET state = 'fetching', board = '\\xdeadbeef' WHERE run = $1::uuid",
+        "UPDATE run SET stage = 'recheck', state = 'running', touched_at = touched_at - interval '1 hour' WHERE id = $1::uuid",
+    ] {
+        sqlx::query(sql).bind(&run).execute(&house.services().database).await.unwrap();
+    }
+    observed.fires(&["RollcallPassedOver"]).await;
+    house.rollcall(&["runs", "cancel", &run]).await.expect_code(0);
+    house.sis.set_quirks(Quirks::default());
+    observed.rests(&["RollcallPassedOver"]).await;
+
+    // As if it had gone on for days: whoever tries again is refused, and the hour of the last success stays.
+    observed.execute("REVOKE DELETE ON plan_batch FROM rollcall_app").await;
+    observed.execute("UPDATE chore SET claimed_at = claimed_at - interval '3 days'").await;
+    observed.kill_worker("classifier");
+    observed.start_worker("classifier");
+    until("a classifier to be refused", TO_FIRE, || async {
+        observed.workers[1].log().contains("what aged out could not be deleted").then_some(())
+    })
+    .await;
+    observed.fires(&["RollcallTidyingOverdue"]).await;
+    observed.execute("GRANT DELETE ON plan_batch TO rollcall_app").await;
+    observed.execute("UPDATE chore SET claimed_at = claimed_at - interval '3 days'").await;
+    observed.kill_worker("classifier");
+    observed.start_worker("classifier");
+    observed.rests(&["RollcallTidyingOverdue"]).await;
+}
+
 /// Short of memory, then gone; nobody has to be started again.
 async fn the_broker_fails(observed: &mut Observed) {
     observed.servers.control_broker("set_vm_memory_high_watermark absolute 1MB");
@@ -407,6 +440,7 @@ async fn every_query_has_data_and_every_drill_fires_its_alerts() {
     campus_refuses_flags(&observed).await;
     // All that a series may be about has been.
     every_query_has_data(&observed).await;
+    chores_fail(&mut observed).await;
     a_process_starts_again_and_again(&mut observed).await;
     a_district_is_overdue(&mut observed).await;
     let Observed { house, workers, .. } = observed;

@@ -50,6 +50,17 @@ impl Probes {
         .await
     }
 
+    /// Has begun and is not started yet: an alert on what is not ready sees it.
+    async fn waits_for_its_start(&self) {
+        let starting = (503, vec!["starting".to_owned()]);
+        assert_eq!(self.ask("startup").await.unwrap(), starting);
+        assert_eq!(self.ask("ready").await.unwrap(), starting);
+        assert_eq!(self.ask("live").await.unwrap(), (200, Vec::new()));
+        let metrics = self.metrics().await;
+        assert_eq!(value(&metrics, "rollcall_ready", &[]), Some(0.0), "{metrics}");
+        assert_eq!(value(&metrics, "rollcall_draining", &[]), Some(0.0), "{metrics}");
+    }
+
     async fn metrics(&self) -> String {
         reqwest::get(format!("http://{}/metrics", self.0)).await.unwrap().text().await.unwrap()
     }
@@ -175,6 +186,49 @@ async fn a_night_is_in_the_metrics_and_their_labels_are_bounded() {
         .await;
     assert!(!silent.log().contains("metrics and health"), "{}", silent.log());
     assert!(silent.terminate(Duration::from_secs(40)).await.success());
+    house.close().await;
+}
+
+/// A database that takes connections and says nothing: who starts before it is alive, seen not to be ready, and gives up with words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_says_nothing_is_not_waited_for_without_end() {
+    let mut house = House::scaled_out(district()).await;
+    // Connections are taken by the kernel; nobody reads what they say.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://nobody@{}/nothing", silent.local_addr().unwrap());
+    house.extra.push(("ROLLCALL_DATABASE_URL".to_owned(), url));
+    let mut fetcher = house.start("fetcher", &["worker", "fetcher", "--listen", "127.0.0.1:0"]);
+    let probes = Probes::of(&fetcher).await;
+    probes.waits_for_its_start().await;
+    assert!(!fetcher.ended(Duration::from_secs(45)).await.success());
+    let log = fetcher.log();
+    let told =
+        ["the database is unavailable while trying to connect to the database", "no answer from the server in time"];
+    assert!(told.iter().all(|text| log.contains(text)), "{log}");
+    house.extra.clear();
+    house.close().await;
+}
+
+/// Who waits for a directory that another process hosts lives, and is seen not to be ready, until it takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_another_to_end_lives_and_is_not_ready() {
+    let house = House::embedded(district()).await;
+    let mut first = house.start("first", &["serve", "--metrics-listen", "127.0.0.1:0"]);
+    Probes::of(&first).await.until("ready", 200).await;
+    let mut second = house.start("second", &["serve", "--metrics-listen", "127.0.0.1:0"]);
+    let probes = Probes::of(&second).await;
+    until("the second to wait", Duration::from_secs(30), || async {
+        second.log().contains("another process hosts").then_some(())
+    })
+    .await;
+    probes.waits_for_its_start().await;
+    assert!(first.terminate(Duration::from_secs(40)).await.success());
+    probes.until("ready", 200).await;
+    until("its readiness to be told", Duration::from_secs(30), || async {
+        (value(&probes.metrics().await, "rollcall_ready", &[]) == Some(1.0)).then_some(())
+    })
+    .await;
+    assert!(second.terminate(Duration::from_secs(40)).await.success());
     house.close().await;
 }
 

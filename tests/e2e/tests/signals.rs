@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rollcall_e2e::{
-    House, Ledger, Pair, Role,
+    House, Ledger, Pair, Process, Role,
     house::{DISTRICT, repetitions},
     pair::until_pages_are_in,
     process::signal,
@@ -12,6 +12,12 @@ use rollcall_e2e::{
     until, until_told,
 };
 use rollcall_sandbox::{Fault, FaultKind, Quirks};
+use serde_json::{Value, json};
+
+use super::{
+    failpoints::{ANEW, all_shown, campus, import, program},
+    web::site,
+};
 
 /// The answers of one listing begin and never end.
 fn hanging() -> Quirks {
@@ -132,4 +138,98 @@ async fn a_scheduler_that_stood_still_for_a_minute_makes_no_second_run() {
     assert!(resumed_after > Duration::from_secs(25), "longer than any lease of a page: {resumed_after:?}");
     pair.ledger.faults(1);
     pair.end().await;
+}
+
+/// What the test locks in the database, a statement of a process waits for.
+async fn until_something_waits(house: &House) {
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until("a statement to wait for the lock", Duration::from_mins(1), || async {
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&house.services().database).await.unwrap();
+        (count > 0).then_some(())
+    })
+    .await;
+}
+
+async fn until_heard(process: &Process) {
+    signal(process.id(), "TERM");
+    until("the first signal to be heard", Duration::from_secs(5), || {
+        std::future::ready(process.log().contains("work in hand is finished first").then_some(()))
+    })
+    .await;
+}
+
+const LOCK: &str = "LOCK TABLE flag IN ACCESS EXCLUSIVE MODE";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flag_sync_told_to_stop_gives_back_what_it_has_in_hand() {
+    let (mut house, students) = campus(&program(ANEW, "create-new")).await;
+    for signals in [1, 2] {
+        import(&house, ANEW, &students, 10 + signals).await;
+        let mut lock = house.services().database.begin().await.unwrap();
+        sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
+        house.start_worker(Role::FlagSync);
+        until_something_waits(&house).await;
+        let mut worker = house.take_worker(Role::FlagSync);
+        let begun = Instant::now();
+        if signals == 2 {
+            until_heard(&worker).await;
+        }
+        assert!(worker.terminate(Duration::from_secs(11)).await.success());
+        let (took, log) = (begun.elapsed(), worker.log());
+        if signals == 1 {
+            assert!(log.contains("Stopped with work in hand; it is given back."), "it says what it left: {log}");
+            assert!(took < Duration::from_millis(10_500), "{took:?}");
+        } else {
+            assert!(log.contains("stopped at once by a second signal"), "{log}");
+            assert!(took < Duration::from_secs(4), "{took:?}");
+        }
+        lock.rollback().await.unwrap();
+    }
+    assert!(house.sis.campus_flags().is_empty(), "nothing was pushed yet");
+    house.start_worker(Role::FlagSync);
+    until("each flag to be shown once", Duration::from_mins(5), || async {
+        all_shown(&house, &students, 12).await.then_some(())
+    })
+    .await;
+    assert_eq!(house.sis.campus_flags().len(), students.len());
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_site_told_to_stop_answers_what_it_was_asked_and_at_a_second_word_does_not() {
+    let (house, _) = campus(&program(ANEW, "create-new")).await;
+    let add = ["integrations", "add", "--district", DISTRICT, "--scope", "flags.read", "--format", "json", "Flags"];
+    let added = house.rollcall(&add).await.expect_code(0).json();
+    let form = json!({
+        "grant_type": "client_credentials",
+        "client_id": added[0]["client_id"], "client_secret": added[0]["client_secret"],
+    });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for signals in [1, 2] {
+        let mut web = house.start(&format!("web-{signals}"), &["web", "--listen", "127.0.0.1:0"]);
+        let site = site(&web).await;
+        let token = client.post(site.join("oauth2/token").unwrap()).form(&form).send().await.unwrap();
+        let token: Value = token.json().await.unwrap();
+        let token = token["access_token"].as_str().unwrap();
+        let mut lock = house.services().database.begin().await.unwrap();
+        sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
+        let asked = tokio::spawn(client.get(site.join("api/v1/flags").unwrap()).bearer_auth(token).send());
+        until_something_waits(&house).await;
+        let begun = Instant::now();
+        until_heard(&web).await;
+        if signals == 1 {
+            lock.rollback().await.unwrap();
+            assert_eq!(asked.await.unwrap().unwrap().status().as_u16(), 200, "what it was asked it answers");
+            assert!(web.ended(Duration::from_secs(11)).await.success());
+            assert!(!web.log().contains("second signal"), "{}", web.log());
+        } else {
+            assert!(web.terminate(Duration::from_secs(4)).await.success());
+            assert!(web.log().contains("stopped at once by a second signal"), "{}", web.log());
+            assert!(asked.await.unwrap().is_err(), "nobody is there to answer");
+            lock.rollback().await.unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_millis(10_500), "{:?}", begun.elapsed());
+    }
+    house.close().await;
 }

@@ -15,6 +15,13 @@ use rollcall_e2e::{
     house::{self, DISTRICT},
     svg, until,
 };
+use rollcall_proto::{
+    clock::{Clock as _, SystemClock},
+    codec::encode,
+    id::{ConnectionNo, RunId},
+    message::{Body, Discover, Message},
+    trace::TraceContext,
+};
 use rollcall_sandbox::{Fault, FaultKind, Quirks, SandboxConfig};
 
 fn district() -> SandboxConfig {
@@ -170,12 +177,50 @@ impl<'a> Tree<'a> {
             "exchange, routing key, queue"
         );
         assert_eq!(first.name, "process rollcall:fetch.{district}:rollcall.fetch");
-        assert!(processed.iter().any(|span| span.has("messaging.batch.message_count")), "some are handled together");
+        let together: Vec<_> = processed.iter().filter(|span| span.has("messaging.batch.message_count")).collect();
+        assert!(!together.is_empty(), "some are handled together");
+        for span in together {
+            // Of one district, over one exchange: pages and batches, unless one of them came back from a pause.
+            let name = span.get("messaging.destination.name");
+            let queue = name.rsplit(':').next().unwrap();
+            let key = span.get("messaging.rabbitmq.destination.routing_key");
+            let whole = key.ends_with(DISTRICT) && name == format!("rollcall:{key}:{queue}");
+            assert!(whole || name == queue, "{span:#?}");
+        }
+        let by_key = |span: &&&Seen| span.get("messaging.destination.name").starts_with("rollcall:page.raw.");
+        assert!(processed.iter().filter(|span| span.has("messaging.batch.message_count")).any(|span| by_key(&span)));
         let acks = self.operation("ack");
         assert!(!acks.is_empty());
-        for span in acks {
-            assert_eq!((span.kind, span.get("messaging.operation.type")), (SpanKind::Client, "settle"));
-            assert_eq!(self.parent(span).get("messaging.operation.name"), "process", "{span:#?}");
+        assert!(acks.iter().any(|span| span.has("messaging.batch.message_count")), "some are settled together");
+        for span in [acks, self.operation("retry")].concat() {
+            self.is_settled_by_the_conventions(span);
+        }
+    }
+
+    /// A settle span tells which message it is about, as the `process` span does that it is a child of.
+    fn is_settled_by_the_conventions(&self, span: &Seen) {
+        assert_eq!((span.kind, span.get("messaging.operation.type")), (SpanKind::Client, "settle"));
+        let process = self.parent(span);
+        assert_eq!(process.get("messaging.operation.name"), "process", "{span:#?}");
+        let told = |of: &'static str| (of, span.get(of).to_owned());
+        let same = |of: &'static str| assert_eq!(told(of), (of, process.get(of).to_owned()), "{span:#?} {process:#?}");
+        ["messaging.system", "server.address", "server.port"].into_iter().for_each(same);
+        let operation = span.get("messaging.operation.name");
+        let shown = if span.has("messaging.destination.template") { "template" } else { "name" };
+        assert_eq!(span.name, format!("{operation} {}", span.get(&format!("messaging.destination.{shown}"))));
+        if span.has("messaging.message.id") {
+            assert!(!span.has("messaging.batch.message_count"), "{span:#?}");
+            if process.has("messaging.message.id") {
+                ["messaging.destination.name", "messaging.message.id", "messaging.message.conversation_id"]
+                    .into_iter()
+                    .for_each(same);
+                ["messaging.rabbitmq.destination.routing_key", "messaging.rabbitmq.message.delivery_tag"]
+                    .into_iter()
+                    .for_each(same);
+            }
+        } else {
+            let count: usize = span.get("messaging.batch.message_count").parse().unwrap();
+            assert!(count > 1, "{span:#?}");
         }
     }
 
@@ -189,8 +234,8 @@ impl<'a> Tree<'a> {
             let first = siblings.iter().find(|span| span.get("rollcall.message.attempt") == "0").unwrap();
             assert!(first.failed && first.has("error.type"), "{first:#?}");
             assert_eq!(first.get("rollcall.message.outcome"), "retried");
-            let settled = self.operation("retry").into_iter().find(|span| span.parent == first.id);
-            assert_eq!(settled.unwrap().get("messaging.operation.type"), "settle");
+            let settled = self.operation("retry").into_iter().find(|span| span.parent == first.id).unwrap();
+            assert_eq!(settled.get("messaging.destination.name"), first.get("messaging.destination.name"));
             // It came back by the default exchange: its queue is all there is to say of where from.
             assert_eq!(second.get("messaging.destination.name"), "rollcall.fetch");
         }
@@ -225,6 +270,81 @@ impl<'a> Tree<'a> {
             assert!(names.contains(name), "{name} among {names:?}");
         }
     }
+}
+
+/// A message of a version that is not invented yet, and what is none at all: handled and parked in the trace that the headers name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_is_told_by_what_is_beside_it() {
+    let collector = Collector::start().await;
+    let mut house = House::scaled_out(district()).await;
+    house.extra = collector.over_http();
+    house.start_worker(Role::Fetcher);
+    let run = RunId(uuid::Uuid::now_v7());
+    let newer = Message::new(
+        DISTRICT.parse().unwrap(),
+        run,
+        SystemClock.now(),
+        Body::Discover(Discover { connection: ConnectionNo(1) }),
+    );
+    let mut bytes = encode(&newer).unwrap().to_vec();
+    let at = bytes.windows(9).position(|window| window == b"\xa7version\x01").expect("an envelope's version");
+    bytes[at + 8] = 99;
+    let told = TraceContext::of_message(&newer);
+    let properties = |id: uuid::Uuid, headers: serde_json::Value| {
+        serde_json::json!({
+            "type": "fetch.connection", "delivery_mode": 2, "content_type": "application/msgpack",
+            "message_id": id.to_string(), "correlation_id": run.to_string(), "headers": headers,
+        })
+    };
+    let beside = serde_json::json!({"traceparent": told.to_string(), "district": DISTRICT, "attempt": 0});
+    let key = format!("fetch.{DISTRICT}");
+    let newer = serde_json::json!({
+        "routing_key": key, "properties": properties(newer.id, beside), "payload": STANDARD.encode(bytes),
+    });
+    house.services().republish(&newer).await;
+    let id = newer["properties"]["message_id"].as_str().unwrap();
+    let spans = collector.until("park", id).await;
+    let [process, park] = ["process", "park"].map(|name| {
+        spans
+            .iter()
+            .find(|span| span.get("messaging.operation.name") == name)
+            .unwrap_or_else(|| panic!("{name}: {spans:#?}"))
+    });
+    assert_eq!((&process.trace, &process.parent), (&told.trace_id(), &told.span_id()));
+    assert_eq!(process.links, [(told.trace_id(), told.span_id())]);
+    assert_eq!(
+        (process.kind, process.failed, process.get("error.type")),
+        (SpanKind::Consumer, true, "unknown-version")
+    );
+    assert_eq!(process.get("rollcall.message.outcome"), "parked");
+    assert_eq!((&park.trace, &park.parent, park.kind), (&process.trace, &process.id, SpanKind::Client));
+    assert!(!park.failed, "parking went well: {park:#?}");
+    for span in [process, park] {
+        let operation = span.get("messaging.operation.name");
+        assert_eq!(span.name, format!("{operation} rollcall:fetch.{{district}}:rollcall.fetch"));
+        for (name, value) in [
+            ("messaging.destination.name", format!("rollcall:{key}:rollcall.fetch")),
+            ("messaging.rabbitmq.destination.routing_key", key.clone()),
+            ("messaging.message.id", id.to_owned()),
+            ("messaging.message.conversation_id", run.to_string()),
+            ("rollcall.message.kind", "fetch.connection".to_owned()),
+            ("rollcall.run.id", run.to_string()),
+            ("rollcall.district.id", DISTRICT.to_owned()),
+        ] {
+            assert_eq!(span.get(name), value, "{name} of {span:#?}");
+        }
+    }
+    assert_eq!((process.get("messaging.operation.type"), park.get("messaging.operation.type")), ("process", "settle"));
+
+    // Nothing beside it but its own id: a trace of its own.
+    let id = uuid::Uuid::now_v7();
+    let nothing = serde_json::json!({"message_id": id.to_string(), "delivery_mode": 2});
+    house.services().put("rollcall.fetch", &nothing, "no message").await;
+    let spans = collector.until("park", &id.to_string()).await;
+    let process = spans.iter().find(|span| span.get("messaging.operation.name") == "process").unwrap();
+    assert_eq!((process.parent.as_str(), process.get("error.type")), ("", "undecodable"), "{process:#?}");
+    assert!(!process.has("rollcall.run.id") && process.links.is_empty(), "{process:#?}");
+    house.close().await;
 }
 
 /// A collector that is not there, and one that never answers: the night is as any other, and a counter tells.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use sqlx::{Row as _, SqlitePool};
 
 use crate::house::House;
@@ -12,19 +12,43 @@ use crate::house::House;
 #[derive(Debug, Default)]
 pub(crate) struct Ends(BTreeMap<Vec<u8>, String>);
 
-/// Nobody who never left is out.
-pub(crate) async fn nobody_wrongly_removed(
-    house: &House,
-    district: &str,
-    never_out: &BTreeSet<i64>,
-) -> anyhow::Result<()> {
-    let out = "SELECT student_id FROM student WHERE district = $1 AND status IN ('INACTIVE', 'GRADUATED')";
-    for row in sqlx::query(out).bind(district).fetch_all(&house.sql).await? {
-        let id: String = row.try_get(0)?;
-        let number = id.parse().with_context(|| format!("student id {id}"))?;
-        ensure!(!never_out.contains(&number), "student {id} of {district} was taken out and never left");
+/// Who may be taken out of school, by the story.
+pub(crate) struct MayLeave<'a> {
+    /// Those who never left: enrolled, or about to be, on each day so far.
+    pub(crate) never_out: &'a BTreeSet<i64>,
+    /// Of those, whom the story itself has made one who is about to come again.
+    pub(crate) ever_back: &'a BTreeSet<i64>,
+}
+
+/// Statuses as they were when they were last looked at, by student, of each district.
+#[derive(Debug, Default)]
+pub(crate) struct Statuses(BTreeMap<String, BTreeMap<String, String>>);
+
+impl Statuses {
+    /// Nobody who never left is out, or has gone from ENROLLED to PRE_ENROLLED; and no row is gone, whoever left: all of that is a
+    /// removal.
+    pub(crate) async fn look(&mut self, house: &House, district: &str, may: &MayLeave<'_>) -> anyhow::Result<()> {
+        let stored = "SELECT student_id, status FROM student WHERE district = $1";
+        let mut now = BTreeMap::new();
+        for row in sqlx::query(stored).bind(district).fetch_all(&house.sql).await? {
+            now.insert(row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?);
+        }
+        let before = self.0.entry(district.to_owned()).or_default();
+        if let Some(gone) = before.keys().find(|id| !now.contains_key(*id)) {
+            bail!("the row of student {gone} of {district} is gone");
+        }
+        for (id, status) in &now {
+            let number = id.parse().with_context(|| format!("student id {id}"))?;
+            let (never_out, ever_back) = (may.never_out.contains(&number), may.ever_back.contains(&number));
+            let is_out = ["INACTIVE", "GRADUATED"].contains(&status.as_str());
+            ensure!(!(never_out && is_out), "student {id} of {district} was taken out and never left");
+            let was = before.get(id).map_or("", String::as_str);
+            let is_back = (was, status.as_str()) == ("ENROLLED", "PRE_ENROLLED");
+            ensure!(!never_out || ever_back || !is_back, "student {id} of {district} was {was} and is {status}");
+        }
+        *before = now;
+        Ok(())
     }
-    Ok(())
 }
 
 impl Ends {

@@ -68,6 +68,10 @@ pub enum Sabotage {
     NothingIsHeld,
     /// Nobody looks after what was lost.
     NobodyReconciles,
+    /// The store makes enrolled students whom it changes ones that are about to come.
+    EnrolledGoBack,
+    /// The store deletes students who have left.
+    WhoLeftIsDeleted,
 }
 
 impl Sabotage {
@@ -78,6 +82,15 @@ impl Sabotage {
                 "CREATE TRIGGER sabotage AFTER UPDATE OF settled_at ON plan_batch WHEN NEW.settled_at IS NOT NULL \
                  BEGIN UPDATE plan_batch SET settled_at = NULL \
                  WHERE district = NEW.district AND run = NEW.run AND batch = NEW.batch; END",
+            ),
+            Self::EnrolledGoBack => Some(
+                "CREATE TRIGGER sabotage AFTER UPDATE ON student WHEN OLD.status = 'ENROLLED' AND NEW.status = 'ENROLLED' \
+                 BEGIN UPDATE student SET status = 'PRE_ENROLLED' \
+                 WHERE district = NEW.district AND student_id = NEW.student_id; END",
+            ),
+            Self::WhoLeftIsDeleted => Some(
+                "CREATE TRIGGER sabotage AFTER UPDATE ON student WHEN NEW.status IN ('INACTIVE', 'GRADUATED') \
+                 BEGIN DELETE FROM student WHERE district = NEW.district AND student_id = NEW.student_id; END",
             ),
             Self::NothingIsHeld | Self::NobodyReconciles => None,
         }

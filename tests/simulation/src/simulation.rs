@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use rollcall_http::net::{Http, HttpConfig};
-use rollcall_proto::{bus::SharedBus, clock::Clock as _, id::DistrictId, topology::Queue};
+use rollcall_proto::{bus::SharedBus, clock::Clock as _, id::DistrictId, roster::Status, topology::Queue};
 use rollcall_store::run::{Run, RunState, Stage, Trigger};
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ use crate::{
     dice::Dice,
     facts::{self, Facts},
     house::{self, House},
-    invariants::{self, Ends},
+    invariants::{self, Ends, MayLeave, Statuses},
     life::{Gate, Life},
     process::{Ground, Process, hands},
     report::{Counts, Report},
@@ -68,12 +68,17 @@ pub(crate) struct District {
     /// Students who have been enrolled, or about to be, on each day so far.
     never_out: BTreeSet<i64>,
     ever_out: BTreeSet<i64>,
+    /// Students who have been enrolled, and were about to be on a later day.
+    ever_back: BTreeSet<i64>,
+    enrolled: BTreeSet<i64>,
 }
 
 impl District {
     fn new(id: &str, zone: Tz, days: Vec<Truth>, today: NaiveDate) -> anyhow::Result<Self> {
         let id = house::district_id(id)?;
-        Ok(Self { id, zone, today, days, day: 0, never_out: BTreeSet::new(), ever_out: BTreeSet::new() })
+        let none = BTreeSet::new;
+        let (never_out, ever_out, ever_back, enrolled) = (none(), none(), none(), none());
+        Ok(Self { id, zone, today, days, day: 0, never_out, ever_out, ever_back, enrolled })
     }
 
     /// What is true of its students.
@@ -87,6 +92,11 @@ impl District {
             let in_school = pupil.is_in(today);
             let known = if in_school && !self.ever_out.contains(id) { &mut self.never_out } else { &mut self.ever_out };
             known.insert(*id);
+            match pupil.status(today) {
+                Status::Enrolled => drop(self.enrolled.insert(*id)),
+                Status::PreEnrolled if self.enrolled.contains(id) => drop(self.ever_back.insert(*id)),
+                _ => {}
+            }
         }
         self.never_out.retain(|id| !self.ever_out.contains(id));
     }
@@ -106,6 +116,7 @@ pub(crate) struct Simulation {
     gate: Gate,
     processes: Vec<Option<Process>>,
     ends: Ends,
+    statuses: Statuses,
     calm: bool,
     watched: u64,
     looked_around: DateTime<Utc>,
@@ -150,6 +161,7 @@ impl Simulation {
             gate,
             processes: (0..PROCESSES).map(|_| None).collect(),
             ends,
+            statuses: Statuses::default(),
             calm,
             watched: 0,
             looked_around,
@@ -429,7 +441,8 @@ impl Simulation {
     async fn watch(&mut self) -> anyhow::Result<()> {
         self.counts.looks += 1;
         for district in &self.districts {
-            invariants::nobody_wrongly_removed(&self.house, district.id.as_str(), &district.never_out).await?;
+            let may = MayLeave { never_out: &district.never_out, ever_back: &district.ever_back };
+            self.statuses.look(&self.house, district.id.as_str(), &may).await?;
         }
         self.ends.look(&self.house.sql).await
     }

@@ -33,3 +33,13 @@ fn a_plan_that_is_never_held() {
 fn nobody_who_looks_after_what_was_lost() {
     is_found_out(Sabotage::NobodyReconciles, "the night does not end");
 }
+
+#[test]
+fn enrolled_students_who_are_about_to_come() {
+    is_found_out(Sabotage::EnrolledGoBack, "was ENROLLED and is PRE_ENROLLED");
+}
+
+#[test]
+fn students_who_left_and_are_deleted() {
+    is_found_out(Sabotage::WhoLeftIsDeleted, "is gone");
+}

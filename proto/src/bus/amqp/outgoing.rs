@@ -185,6 +185,11 @@ pub(super) fn label(properties: &BasicProperties) -> Label {
     }
 }
 
+/// The trace context that the headers tell; none where it is not one.
+pub(super) fn context(properties: &BasicProperties) -> Option<TraceContext> {
+    text_header(properties, trace::HEADER)?.parse().ok()
+}
+
 /// How the body is to be read.
 pub(super) fn encoding(properties: &BasicProperties) -> Encoding {
     Encoding::parse(properties.content_encoding().as_ref().map(ShortString::as_str))

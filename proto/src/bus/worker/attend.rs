@@ -13,7 +13,7 @@ use crate::{
     message::Message,
     telemetry::{
         Spanned,
-        messaging::{Origin, Taken, outcome_of},
+        messaging::{Taken, outcome_of},
         span::within,
     },
     topology::{ATTEMPTS, Queue},
@@ -45,8 +45,8 @@ pub(super) struct Post {
 }
 
 impl Post {
-    fn take(&self, messages: &[&Message], origin: Option<&Origin>) -> Arc<Taken> {
-        Arc::new(Taken::begin(self.bus.system(), self.queue, messages, origin))
+    fn take(&self, messages: &[&Message], deliveries: &[&Delivery]) -> Arc<Taken> {
+        Arc::new(Taken::begin(self.bus.system(), self.queue, messages, deliveries))
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn attend(post: &Post, delivery: Delivery) -> Attended {
 
 async fn attend_message(post: &Post, message: Result<Message, Unreadable>, delivery: Delivery) -> Attended {
     let begun = Instant::now();
-    let taken = post.take(message.as_ref().ok().as_slice(), delivery.origin());
+    let taken = post.take(message.as_ref().ok().as_slice(), &[&delivery]);
     let span = span(post, &delivery, message.as_ref().ok(), &taken);
     let fate = match message {
         Ok(message) => {
@@ -85,7 +85,7 @@ pub(super) async fn attend_together(post: &Post, deliveries: Vec<Delivery>) -> V
     if messages.len() != left.len() {
         return one_by_one(post, left).await;
     }
-    let taken = post.take(&messages.iter().collect::<Vec<_>>(), left.first().and_then(Delivery::origin));
+    let taken = post.take(&messages.iter().collect::<Vec<_>>(), &left.iter().collect::<Vec<_>>());
     let spans: Vec<Span> =
         left.iter().zip(&messages).map(|(delivery, message)| span(post, delivery, Some(message), &taken)).collect();
     let group = span_of_group(post, &messages, &taken);
@@ -147,14 +147,13 @@ fn span(post: &Post, delivery: &Delivery, message: Option<&Message>, taken: &Tak
     );
     if let Some(message) = message {
         span.record("age_ms", (post.now - message.time).num_milliseconds());
-        if let Some(own) = taken.span().map(Spanned::span_context) {
-            span.record("trace_id", tracing::field::display(own.trace_id()));
-            span.record("span_id", tracing::field::display(own.span_id()));
-        } else {
-            let context = TraceContext::of_message(message);
-            span.record("trace_id", context.trace_id());
-            span.record("span_id", context.span_id());
-        }
+    }
+    if let Some(own) = taken.span().map(Spanned::span_context) {
+        span.record("trace_id", tracing::field::display(own.trace_id()));
+        span.record("span_id", tracing::field::display(own.span_id()));
+    } else if let Some(context) = message.map(TraceContext::of_message).or_else(|| delivery.context()) {
+        span.record("trace_id", context.trace_id());
+        span.record("span_id", context.span_id());
     }
     span
 }
