@@ -81,10 +81,10 @@ impl Side<'_> {
     }
 
     /// Puts stored values where the pull could tell none of a student, and notes what was kept because whole pages lack it.
-    fn fill(&self, record: &mut Student, stored: &Student, kept: &mut Kept) {
+    fn fill(&self, record: &mut Student, stored: &Student, evidence: &[String], kept: &mut Kept) {
         let sis_id = self.assembler.as_ref().and_then(|assembler| assembler.sis_id(&stored.id.0));
         let own = sis_id.map(|who| Lacking { who, facets: self.lacking(who) }).unwrap_or_default();
-        self.unknown.fill(record, stored, own, &|id| self.lacking(id), kept);
+        self.unknown.fill(record, stored, evidence, own, &|id| self.lacking(id), kept);
     }
 
     /// As [`Side::fill`], of a member of staff.
@@ -453,7 +453,7 @@ impl Walk<'_, '_> {
                 && let Ok(at) = stored.binary_search_by(|record| record.id.cmp(&event.student_id))
                 && let Some(record) = event.record.as_mut()
             {
-                self.sides[number].fill(record, &stored[at], &mut self.found.kept[number]);
+                self.sides[number].fill(record, &stored[at], &event.enrollments, &mut self.found.kept[number]);
                 self.found.missing_rows.add(&missing::keep(&missing, record, &stored[at]));
                 let view = StudentView::of_record(record);
                 event.fingerprint = self.fingerprinter.of(&view, event.to);

@@ -1,6 +1,7 @@
 //! Plans over an invented Qmlativ, by subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod campus;
 mod connections;
 mod holds;
 mod leaving;
