@@ -22,6 +22,8 @@ use crate::{
     },
     context::Context,
     error::ClassifierError,
+    missing,
+    plan::ROW_MISSING,
     replay::{ReplayFrom, replay},
     untold,
 };
@@ -155,6 +157,9 @@ fn offered<'a>(run: &'a Run, baseline: &'a Baseline, board: &'a Board) -> impl I
             LISTING_NOT_ASKED => baseline.rows.get(name).is_some_and(|rows| *rows > 0),
             YEAR_EMPTY => !entities_asked(board).is_empty(),
             GRANT_LOST => untold::was_granted(baseline, name),
+            ROW_MISSING => {
+                missing::table_of(name).is_some_and(|table| baseline.kept_keys.contains_key(table.resource()))
+            }
             _ => false,
         };
         is_own.then_some(name)

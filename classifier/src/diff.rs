@@ -130,8 +130,10 @@ pub struct Differences {
     pub repeated: Vec<String>,
     /// Who kept stored values because their whole pages lack any: for each connection.
     pub kept: Vec<Kept>,
-    /// Rows that keys lead to and that no page held, where stored values stayed because of it.
-    pub missing_rows: KeptRows,
+    /// Rows that keys lead to and that no page held, where stored values stayed because of it: for each connection.
+    pub missing_rows: Vec<KeptRows>,
+    /// Such rows of people who are not stored: for each connection.
+    pub never_told: Vec<KeptRows>,
 }
 
 /// Reason code of a candidate that the second look did not confirm.
@@ -150,7 +152,12 @@ pub fn compare(
     records: &mut dyn Records,
     batcher: &mut Batcher,
 ) -> Result<Differences, StoreError> {
-    let mut found = Differences { kept: vec![Kept::default(); sides.len()], ..Differences::default() };
+    let mut found = Differences {
+        kept: vec![Kept::default(); sides.len()],
+        missing_rows: vec![KeptRows::default(); sides.len()],
+        never_told: vec![KeptRows::default(); sides.len()],
+        ..Differences::default()
+    };
     let steps = steps(sides, stored, &mut found);
     let settled = settled::find(sides, stored, &steps, &mut found.warnings);
     let mut walk = Walk {
@@ -338,7 +345,8 @@ impl Walk<'_, '_> {
         self.found.counts.listed += 1;
         match newcomer {
             Newcomer::Skipped(reason, detail) => self.skip(self.id_of(student), reason, detail),
-            Newcomer::Added(event) => {
+            Newcomer::Added(event, missing) => {
+                self.found.never_told[usize::from(student.connection)].add(&missing);
                 self.count(Change::Added, 1);
                 return self.put(Waiting { event, overlay: None, missing: Vec::new() });
             }
@@ -454,7 +462,8 @@ impl Walk<'_, '_> {
                 && let Some(record) = event.record.as_mut()
             {
                 self.sides[number].fill(record, &stored[at], &event.enrollments, &mut self.found.kept[number]);
-                self.found.missing_rows.add(&missing::keep(&missing, record, &stored[at]));
+                let rows_kept = missing::keep(&missing, record, &stored[at], &event.enrollments);
+                self.found.missing_rows[number].add(&rows_kept);
                 let view = StudentView::of_record(record);
                 event.fingerprint = self.fingerprinter.of(&view, event.to);
                 // What was filled in stands at the end: a later night would find nothing changed, and leave it there.

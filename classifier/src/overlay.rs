@@ -16,7 +16,7 @@ mod campus;
 mod pages;
 mod twins;
 
-use campus::Deciding;
+pub use campus::Deciding;
 pub use pages::{Kept, Lacking};
 use twins::is_without_add_on;
 

@@ -13,6 +13,7 @@ use crate::{
     assemble::{Listed, Look, Reading, Warnings, oneroster::Rekeyed},
     diff::NOT_CONFIRMED,
     fingerprint::Fingerprinter,
+    missing::Missing,
     parallel,
     view::StudentView,
 };
@@ -26,8 +27,8 @@ const SHARE: usize = 250;
 /// What becomes of a student who is not stored.
 #[derive(Debug)]
 pub(super) enum Newcomer {
-    /// Is added.
-    Added(StudentEvent),
+    /// Is added; keys of his lead to no row.
+    Added(StudentEvent, Vec<Missing>),
     /// Is not, with a reason code and what people should look at.
     Skipped(&'static str, String),
 }
@@ -74,7 +75,8 @@ impl<'a> Reader<'_, 'a> {
             }
             Reading::Decided(decided) => {
                 let fingerprint = self.fingerprinter.of(&self.view, decided.status);
-                Newcomer::Added(event(&self.view, self.rekeyed, fingerprint, decided, (Change::Added, None)))
+                let event = event(&self.view, self.rekeyed, fingerprint, decided, (Change::Added, None));
+                Newcomer::Added(event, std::mem::take(&mut self.view.missing))
             }
         }
     }

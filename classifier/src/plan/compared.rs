@@ -140,12 +140,15 @@ fn staff(
         let mut listed = assembler.of_connection(listed);
         let is_whole = side.unknown.is_empty() && missing.iter().all(Vec::is_empty);
         if !is_whole && !listed.is_empty() {
+            let mut new: BTreeSet<usize> = (0..listed.len()).collect();
             for stored in records.staff()? {
                 let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
+                new.remove(&at);
                 side.fill_staff(&mut listed[at], &stored, &mut found.kept[number]);
                 let kept = missing::keep_of_staff(&missing[at], &mut listed[at].person, &stored.person);
-                found.missing_rows.add(&kept);
+                found.missing_rows[number].add(&kept);
             }
+            new.iter().for_each(|at| found.never_told[number].add(&missing[*at]));
         }
         all.extend(listed.into_iter().map(|member| (member.id.clone(), member)));
     }

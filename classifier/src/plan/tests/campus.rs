@@ -1,10 +1,13 @@
 //! Where a student is who has enrollments at two campuses, told on incomplete evidence.
 
-use rollcall_proto::id::{ListingNo, PageNo};
+use rollcall_proto::{
+    id::{ListingNo, PageNo},
+    roster::Status,
+};
 use serde_json::json;
 
-use super::super::*;
-use crate::testing::{ENTITY_YEAR, Roster, SPELL, STUDENT, Sis};
+use super::{super::*, codes, night};
+use crate::testing::{ENTITY_YEAR, Roster, SPELL, STUDENT, Sis, events};
 
 /// Three students; the first takes a course at another campus, later than he entered at home.
 fn two_campuses() -> Sis {
@@ -21,6 +24,13 @@ fn two_campuses() -> Sis {
             "StartDate": "2025-09-01", "EndDate": null, "WithdrawalCodeID": null, "EntryCodeID": 1, "IsDefaultEntity": false}),
     );
     sis
+}
+
+fn without(sis: &Sis, resource: &'static str, key: i64) -> Sis {
+    let mut less = sis.clone();
+    let gone = less.row(resource, key).clone();
+    less.rows.get_mut(resource).unwrap().retain(|row| *row != gone);
+    less
 }
 
 /// School, grade and homeroom as they are stored.
@@ -109,4 +119,32 @@ fn an_enrollment_that_was_over_when_the_next_began_keeps_nobody() {
     lose_page(&mut facts, 1);
     roster.apply(&roster.plan(facts));
     assert_eq!(place(&roster, 1)[0].as_deref(), Some("042"));
+}
+
+/// A row that moved while the table was listed, with totals and pages in order: the row of the year and entity is still there.
+#[test]
+fn an_enrollment_whose_year_is_listed_is_no_end_of_it() {
+    let sis = two_campuses();
+    let mut roster = Roster::of(&sis);
+    let before = roster.clone();
+    let plan = roster.plan(without(&sis, SPELL, 1).facts());
+    assert_eq!((plan.counts.changed, plan.counts.unchanged, codes(&plan)), (0, 3, vec!["row-missing"]));
+    let said = &plan.findings[0].message;
+    assert!(said.starts_with("Enrollment/EntryWithdrawal: ") && said.contains("StudentID 1)"), "{said}");
+    roster.apply(&plan);
+    assert_eq!(roster.record(1), before.record(1));
+    // On the next night that is believed.
+    let plan = roster.plan(without(&sis, SPELL, 1).facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (1, vec!["key-dangling"]));
+    roster.apply(&plan);
+    assert_eq!(place(&roster, 1), at("042", "06", None));
+    // So is the one at the other campus.
+    let plan = before.plan(without(&sis, SPELL, 50).facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]));
+    // With its year it is gone.
+    let plan = before.plan(without(&without(&sis, SPELL, 50), ENTITY_YEAR, 50).facts());
+    assert_eq!((plan.counts.changed, codes(&plan), events(&plan)[0].to), (1, vec![], Status::Enrolled));
+    // Who leaves is looked at again, as ever: the second look shows the row.
+    let plan = night(&before, &without(&sis, SPELL, 2));
+    assert_eq!((plan.counts.removed, plan.counts.changed), (1, 0));
 }
