@@ -17,7 +17,7 @@ use std::{cmp::Ordering, collections::BTreeSet};
 use rollcall_proto::{
     id::StudentId,
     message::{Change, Fingerprint, StudentEvent},
-    roster::{Rule, Staff, Status, Student},
+    roster::{Rule, School, Staff, Status, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -111,6 +111,9 @@ pub trait Records {
 
     /// All staff who are stored, those who have left too.
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError>;
+
+    /// All schools that are stored.
+    fn schools(&mut self) -> Result<Vec<School>, StoreError>;
 }
 
 /// What the walk found, beside the events.

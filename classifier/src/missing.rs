@@ -23,7 +23,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, Student};
+use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, School, Student};
 use rollcall_store::run::{Baseline, KeptKeys};
 
 use crate::{
@@ -74,6 +74,10 @@ pub enum Part {
     Enrollments(i64, i32),
     /// Homeroom.
     Homeroom,
+    /// Lowest grade of a school.
+    GradeLow,
+    /// Highest grade of a school.
+    GradeHigh,
 }
 
 /// Bits of [`Part::Lines`]: first line.
@@ -150,6 +154,16 @@ fn keep_enrollments(missing: &[Missing], record: &mut Student, stored: &Student,
     kept
 }
 
+/// As [`keep`], of a school.
+pub fn keep_of_school(missing: &[Missing], school: &mut School, stored: &School) -> Vec<Missing> {
+    let mut keep_one = |own: &&Missing| match own.part {
+        Part::GradeLow => fill(&mut school.grade_low, stored.grade_low.as_ref()),
+        Part::GradeHigh => fill(&mut school.grade_high, stored.grade_high.as_ref()),
+        _ => false,
+    };
+    missing.iter().filter(|own| keep_one(own)).copied().collect()
+}
+
 /// As [`keep`], of a member of staff.
 pub fn keep_of_staff(missing: &[Missing], person: &mut Person, stored: &Person) -> Vec<Missing> {
     let kept =
@@ -188,8 +202,8 @@ fn keep_one(own: Missing, all: &[Missing], record: &mut Student, stored: &Studen
             let homeroom = same && instead(&mut record.homeroom, stored.homeroom.as_ref());
             grade || homeroom
         }
-        // Kept beforehand.
-        Part::Enrollments(..) => false,
+        // Kept beforehand, or of no student.
+        Part::Enrollments(..) | Part::GradeLow | Part::GradeHigh => false,
         Part::Homeroom => record.school == stored.school && fill(&mut record.homeroom, stored.homeroom.as_ref()),
     }
 }

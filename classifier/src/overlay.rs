@@ -14,6 +14,7 @@
 
 mod campus;
 mod pages;
+mod schools;
 mod twins;
 
 pub use campus::Deciding;

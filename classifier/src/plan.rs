@@ -23,7 +23,7 @@ use rollcall_store::{
     run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, Run},
 };
 
-use compared::{Compared, compared, controls, schools, staff_gone, staff_whole_of};
+use compared::{Compared, compared, controls, staff_gone, staff_whole_of};
 pub(crate) use findings::ROW_MISSING;
 use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, attending, people_moved, rekey, unlinked};
@@ -187,7 +187,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
     let looks = &*looks;
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
-    let Compared { sides, found, staff, staff_untold, batches, hash } = loop {
+    let Compared { sides, found, schools, staff, staff_untold, batches, hash } = loop {
         let compared = compared(&facts, &judged, looks, &nothing, &rekeyed, records)?;
         let believe = |(judged, kept): (&mut Completeness, &Kept)| judged.believe_few(kept);
         let believed: Vec<bool> = judged.iter_mut().zip(&compared.found.kept).map(believe).collect();
@@ -195,7 +195,6 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
             break compared;
         }
     };
-    let schools = schools(&sides);
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(judged.iter().zip(&found.kept).flat_map(|(judged, kept)| judged.thinned(kept)));
     findings.extend(unresolved::findings(&found.skips, &facts, looks, &tables));

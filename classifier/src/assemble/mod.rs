@@ -247,10 +247,10 @@ impl<'a> Assembler<'a> {
         oneroster::lacking(&self.looks.first, pages, sis_id)
     }
 
-    /// The schools, by code.
-    pub fn schools(&self) -> Vec<School> {
+    /// The schools, by code, each with the keys that lead to no row.
+    pub fn schools(&self) -> Vec<(School, Vec<Missing>)> {
         match &self.oneroster {
-            Some(oneroster) => oneroster.schools(),
+            Some(oneroster) => oneroster.schools().into_iter().map(|school| (school, Vec::new())).collect(),
             None => directory::schools(&self.looks.first, &self.tables),
         }
     }

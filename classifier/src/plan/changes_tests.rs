@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
     message::StudentEvent,
-    roster::{Staff, Student},
+    roster::{School, Staff, Student},
 };
 use rollcall_store::{
     board::{Ask, Progress},
@@ -179,6 +179,10 @@ impl Records for Stored {
     }
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
         Ok(Vec::new())
     }
 }

@@ -2,7 +2,7 @@
 
 use rollcall_proto::{
     id::StudentId,
-    roster::{Staff, Student},
+    roster::{School, Staff, Student},
 };
 use rollcall_store::{StoreError, board::Progress, run::FindingWeight};
 use serde_json::{Value, json};
@@ -217,6 +217,10 @@ impl Records for Unread {
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
         panic!("staff are read")
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
+        panic!("schools are read")
     }
 }
 
