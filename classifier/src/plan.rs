@@ -12,6 +12,8 @@ mod ids;
 mod unresolved;
 mod verdict;
 
+use std::collections::BTreeSet;
+
 use rollcall_proto::id::{ConnectionNo, StudentId};
 use rollcall_store::{
     StoreError,
@@ -38,7 +40,7 @@ use crate::{
     completeness::{self, Asked, Completeness, PullFacts},
     counting,
     diff::{self, Differences, Records},
-    fragment::FragmentError,
+    fragment::{FragmentError, Kind},
     load::{Looks, Source},
     missing::{self, KeptRows, Known},
     overlay::Kept,
@@ -369,7 +371,7 @@ fn baselines(
 ) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
     let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
-    let kept = found.kept.iter().zip(&found.missing_rows);
+    let kept = found.kept.iter().zip(found.missing_rows.iter().zip(&found.confirmed));
     let pulls = facts.pulls.iter().zip(judged).zip(looks).zip(kept);
     let baselines = pulls.filter_map(|(((pull, judged), looks), (kept, rows))| {
         let discovery = pull.pull.discovery.as_ref()?;
@@ -390,9 +392,18 @@ fn baselines(
 }
 
 /// Notes keys that led nowhere. What a person said of them was heeded, and is over.
-fn note_keys(baseline: &mut Baseline, last: Option<&Baseline>, kept: &KeptRows, known: &Known) {
+fn note_keys(
+    baseline: &mut Baseline,
+    last: Option<&Baseline>,
+    (kept, confirmed): (&KeptRows, &BTreeSet<i64>),
+    known: &Known,
+) {
     baseline.kept_keys = kept.by_resource();
     baseline.dangling = known.followed();
+    if !confirmed.is_empty() {
+        let enrollments = Kind::EntryWithdrawal.resource().to_owned();
+        baseline.dangling.entry(enrollments).or_default().extend(confirmed);
+    }
     let said = last.into_iter().flat_map(|last| &last.accepted_empty);
     for name in said.filter(|name| missing::table_of(name).is_some()) {
         baseline.accepted_empty.remove(name);

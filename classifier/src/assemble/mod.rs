@@ -87,6 +87,13 @@ pub struct Listed {
     place: Place,
 }
 
+impl Listed {
+    /// What he is looked up by.
+    pub const fn key(&self) -> i64 {
+        self.id
+    }
+}
+
 /// The students of a connection.
 #[derive(Debug, Default)]
 pub struct Students {
@@ -403,13 +410,34 @@ impl<'a> Assembler<'a> {
 
     /// Notes that a student has a row of this year and entity, and no enrollment there, where the year is the current one.
     #[cold]
-    fn note_enrollments(&self, student: i64, (year, entity): EntityYear, missing: &mut Vec<Missing>) {
-        let (Some(entity), Some(ending)) = (entity, self.tables.ending(year)) else { return };
+    fn note_enrollments(&self, student: i64, at: EntityYear, missing: &mut Vec<Missing>) {
+        let Some((entity, ending)) = self.current(at) else { return };
         let (table, source) = (Kind::EntryWithdrawal, &self.looks.first);
-        let is_current = self.tables.current(Some(entity)) == Some(ending);
-        if is_current && !source.places(table).is_empty() && !source.known.holds(table, student) {
+        if !source.places(table).is_empty() && !source.known.holds(table, student) {
             missing.push(Missing { table, key: student, part: Part::Enrollments(entity, ending) });
         }
+    }
+
+    /// Entity and ending year, where the year is the entity's current one.
+    fn current(&self, (year, entity): EntityYear) -> Option<(i64, i32)> {
+        let current = (entity?, self.tables.ending(year)?);
+        (self.tables.current(entity) == Some(current.1)).then_some(current)
+    }
+
+    /// Whether the pull holds a student's row of an entity's current year, and no enrollment there, and that is news: an enrollment
+    /// may be on no page. Qmlativ's alone.
+    pub fn lacks_enrollment(&self, student: &Listed) -> bool {
+        use column::{EntryWithdrawal as E, StudentEntityYear as Y};
+        if self.oneroster.is_some() {
+            return false;
+        }
+        let (table, source) = (Kind::EntryWithdrawal, &self.looks.first);
+        let at = |row: Row<'_>| (row.number(E::SchoolYearId), row.number(E::EntityId));
+        let enrolled = |place| source.find(table, student.id).iter().any(|own| at(source.row(*own)) == place);
+        let years = source.find(Kind::StudentEntityYear, student.id).iter().map(|place| source.row(*place));
+        let mut years = years.map(|row| (row.number(Y::SchoolYearId), row.number(Y::EntityId)));
+        let lacks = years.any(|place| self.current(place).is_some() && !enrolled(place));
+        lacks && !source.known.holds(table, student.id)
     }
 
     fn tells_entity_year(&self, place: &EntityYear) -> bool {

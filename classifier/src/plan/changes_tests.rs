@@ -326,7 +326,7 @@ fn look_again(mut facts: PlanFacts, people: &People, candidates: &Candidates) ->
 }
 
 fn snapshot() -> Snapshot {
-    Snapshot { at: DateTime::<Utc>::UNIX_EPOCH, settings: String::new(), shape: std::collections::BTreeSet::new() }
+    Snapshot { at: DateTime::<Utc>::UNIX_EPOCH, settings: String::new(), shape: BTreeSet::new() }
 }
 
 fn rows(people: &People, changed: &[(Vec<u32>, Vec<u32>)]) -> [Vec<Value>; 2] {

@@ -39,7 +39,7 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
         skips.map(|skip| skip.student_id.0.as_str()).collect()
     };
     let not_confirmed = skipped(&|reason| reason == NOT_CONFIRMED);
-    let what = "not taken out, because the second look did not confirm it: students";
+    let what = "not taken out, or not added, because the second look did not confirm it: students";
     say(FindingWeight::Partial, NOT_CONFIRMED, what, &not_confirmed);
     let is_withheld = |reason: &str| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason);
     let withheld = skipped(&is_withheld);

@@ -6,6 +6,7 @@ mod connections;
 mod holds;
 mod leaving;
 mod missing;
+mod newcomers;
 mod nights;
 mod properties;
 mod rows;
