@@ -12,7 +12,7 @@ use rollcall_classifier::{
 use rollcall_proto::{
     clock::{Clock as _, SystemClock},
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
-    roster::{Staff, Student},
+    roster::{School, Staff, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -33,6 +33,10 @@ impl Records for NoRecords {
     }
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
         Ok(Vec::new())
     }
 }

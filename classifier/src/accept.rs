@@ -22,6 +22,8 @@ use crate::{
     },
     context::Context,
     error::ClassifierError,
+    missing,
+    plan::ROW_MISSING,
     replay::{ReplayFrom, replay},
     untold,
 };
@@ -155,6 +157,9 @@ fn offered<'a>(run: &'a Run, baseline: &'a Baseline, board: &'a Board) -> impl I
             LISTING_NOT_ASKED => baseline.rows.get(name).is_some_and(|rows| *rows > 0),
             YEAR_EMPTY => !entities_asked(board).is_empty(),
             GRANT_LOST => untold::was_granted(baseline, name),
+            ROW_MISSING => {
+                missing::table_of(name).is_some_and(|table| baseline.kept_keys.contains_key(table.resource()))
+            }
             _ => false,
         };
         is_own.then_some(name)
@@ -204,12 +209,15 @@ mod tests {
     use rollcall_store::{
         board::{Ask, IdFilter},
         district::SisKind,
-        run::{Finding, FindingWeight},
+        run::{Finding, FindingWeight, KeptKeys},
     };
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{self, NAME, PHONE};
+    use crate::{
+        fragment::Kind,
+        testing::{self, NAME, PHONE},
+    };
 
     /// A page of a listing, with a row or none.
     fn page(listing: u32, connection: u16, rows: bool) -> PageRow {
@@ -329,6 +337,30 @@ mod tests {
         let fields = ["BirthDate", "LastName"].map(str::to_owned).to_vec();
         let last = Baseline { granted: [(NAME.to_owned(), fields)].into(), ..Baseline::default() };
         assert_eq!(untold_fields(&run, &last).collect::<Vec<_>>(), ["Demographics/Name.BirthDate"]);
+    }
+
+    /// The end of what is kept because rows are missing, of the connection whose rows they are.
+    #[test]
+    fn what_is_kept_of_missing_rows_may_be_ended() {
+        let name = missing::ending_name(Kind::Homeroom);
+        let mut run = testing::run();
+        run.findings = vec![Finding {
+            weight: FindingWeight::Partial,
+            code: ROW_MISSING.to_owned(),
+            message: format!("gone; `rollcall runs approve RUN --accept-empty '{name}'`"),
+            count: 1,
+        }];
+        let kept = |resource: &str| Baseline {
+            kept_keys: [(resource.to_owned(), KeptKeys::default())].into(),
+            ..Baseline::default()
+        };
+        let board = board(Vec::new());
+        let offered = |baseline: &Baseline| offered(&run, baseline, &board).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(offered(&kept("Enrollment/Homeroom")), ["Enrollment/Homeroom (missing rows)"]);
+        assert_eq!((offered(&kept(NAME)), offered(&Baseline::default())), (Vec::new(), Vec::new()));
+        let meant = named_by_listing(ConnectionNo(0), &name);
+        assert!(meant.is_meant(&name) && meant.is_meant("Enrollment/Homeroom") && !meant.is_meant(NAME));
+        assert_eq!((missing::table_of(&name), missing::table_of(NAME)), (Some(Kind::Homeroom), None));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{cmp::Ordering, collections::BTreeSet};
 use rollcall_proto::{
     id::StudentId,
     message::{Change, Fingerprint, StudentEvent},
-    roster::{Rule, Staff, Status, Student},
+    roster::{Rule, School, Staff, Status, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -25,7 +25,7 @@ use rollcall_store::{
     run::Counts,
 };
 
-use newcomers::Newcomer;
+use newcomers::{Becomes, Doubt, Newcomer};
 
 use crate::{
     assemble::{
@@ -81,10 +81,10 @@ impl Side<'_> {
     }
 
     /// Puts stored values where the pull could tell none of a student, and notes what was kept because whole pages lack it.
-    fn fill(&self, record: &mut Student, stored: &Student, kept: &mut Kept) {
+    fn fill(&self, record: &mut Student, stored: &Student, evidence: &[String], kept: &mut Kept) {
         let sis_id = self.assembler.as_ref().and_then(|assembler| assembler.sis_id(&stored.id.0));
         let own = sis_id.map(|who| Lacking { who, facets: self.lacking(who) }).unwrap_or_default();
-        self.unknown.fill(record, stored, own, &|id| self.lacking(id), kept);
+        self.unknown.fill(record, stored, evidence, own, &|id| self.lacking(id), kept);
     }
 
     /// As [`Side::fill`], of a member of staff.
@@ -98,7 +98,9 @@ impl Side<'_> {
 /// What the second look says of the candidates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecondLook {
-    /// Those that were asked for, and whose answer is whole.
+    /// Those that were asked for.
+    pub asked: BTreeSet<StudentId>,
+    /// Those of them whose answer is whole.
     pub answered: BTreeSet<StudentId>,
     /// Students that the second look lists though the first did not.
     pub reappeared: BTreeSet<StudentId>,
@@ -111,6 +113,9 @@ pub trait Records {
 
     /// All staff who are stored, those who have left too.
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError>;
+
+    /// All schools that are stored.
+    fn schools(&mut self) -> Result<Vec<School>, StoreError>;
 }
 
 /// What the walk found, beside the events.
@@ -120,8 +125,13 @@ pub struct Differences {
     pub counts: Counts,
     /// Students skipped.
     pub skips: Vec<Skip>,
-    /// Who would be taken out, leaves as a graduate, or is a graduate no more: position of the connection, and id.
+    /// Who would be taken out, leaves as a graduate, becomes one without having attended, or is a graduate no more, and new students
+    /// of whom an enrollment may be on no page: position of the connection, and id.
     pub candidates: Vec<(u16, StudentId)>,
+    /// New students of whom an enrollment may be on no page, whether or not they are candidates.
+    doubtful: Vec<(u16, StudentId)>,
+    /// Such students of whom the second look shows no more, by what they are looked up by: for each connection.
+    pub confirmed: Vec<BTreeSet<i64>>,
     /// Data-quality warnings.
     pub warnings: Warnings,
     /// Students told of in differing ways.
@@ -130,8 +140,10 @@ pub struct Differences {
     pub repeated: Vec<String>,
     /// Who kept stored values because their whole pages lack any: for each connection.
     pub kept: Vec<Kept>,
-    /// Rows that keys lead to and that no page held, where stored values stayed because of it.
-    pub missing_rows: KeptRows,
+    /// Rows that keys lead to and that no page held, where stored values stayed because of it: for each connection.
+    pub missing_rows: Vec<KeptRows>,
+    /// Such rows of people who are not stored: for each connection.
+    pub never_told: Vec<KeptRows>,
 }
 
 /// Reason code of a candidate that the second look did not confirm.
@@ -150,7 +162,13 @@ pub fn compare(
     records: &mut dyn Records,
     batcher: &mut Batcher,
 ) -> Result<Differences, StoreError> {
-    let mut found = Differences { kept: vec![Kept::default(); sides.len()], ..Differences::default() };
+    let mut found = Differences {
+        kept: vec![Kept::default(); sides.len()],
+        missing_rows: vec![KeptRows::default(); sides.len()],
+        never_told: vec![KeptRows::default(); sides.len()],
+        confirmed: vec![BTreeSet::new(); sides.len()],
+        ..Differences::default()
+    };
     let steps = steps(sides, stored, &mut found);
     let settled = settled::find(sides, stored, &steps, &mut found.warnings);
     let mut walk = Walk {
@@ -166,11 +184,25 @@ pub fn compare(
         batcher,
     };
     for (steps, settled) in steps.chunks(newcomers::WINDOW).zip(settled.chunks(newcomers::WINDOW)) {
-        let newcomers = newcomers::read(sides, rekeyed, steps, &mut walk.found.warnings);
+        let newcomers = newcomers::read(sides, (rekeyed, second), steps, &mut walk.found.warnings);
         walk.steps(steps, settled, stored, newcomers)?;
     }
     walk.flush()?;
-    Ok(walk.found)
+    Ok(walk.found.with_doubtful())
+}
+
+/// So many new students are looked at again because an enrollment may be on no page, or one in a hundred of those listed. Where
+/// there are more, the SIS has such students.
+const MOST_DOUBTFUL: usize = 100;
+
+impl Differences {
+    fn with_doubtful(mut self) -> Self {
+        let most = MOST_DOUBTFUL.max(usize::try_from(self.counts.listed / 100).unwrap_or_default());
+        if self.doubtful.len() <= most {
+            self.candidates.append(&mut self.doubtful);
+        }
+        self
+    }
 }
 
 /// One student of the walk; those stored by their place.
@@ -336,9 +368,17 @@ impl Walk<'_, '_> {
 
     fn newcomer(&mut self, student: &Listed, newcomer: Newcomer) -> Result<(), StoreError> {
         self.found.counts.listed += 1;
-        match newcomer {
-            Newcomer::Skipped(reason, detail) => self.skip(self.id_of(student), reason, detail),
-            Newcomer::Added(event) => {
+        match newcomer.doubt {
+            Doubt::None => {}
+            Doubt::Open => self.found.doubtful.push((student.connection, StudentId(self.id_of(student)))),
+            Doubt::Settled => {
+                self.found.confirmed[usize::from(student.connection)].insert(student.key());
+            }
+        }
+        match newcomer.becomes {
+            Becomes::Skipped(reason, detail) => self.skip(self.id_of(student), reason, detail),
+            Becomes::Added(event, missing) => {
+                self.found.never_told[usize::from(student.connection)].add(&missing);
                 self.count(Change::Added, 1);
                 return self.put(Waiting { event, overlay: None, missing: Vec::new() });
             }
@@ -453,8 +493,9 @@ impl Walk<'_, '_> {
                 && let Ok(at) = stored.binary_search_by(|record| record.id.cmp(&event.student_id))
                 && let Some(record) = event.record.as_mut()
             {
-                self.sides[number].fill(record, &stored[at], &mut self.found.kept[number]);
-                self.found.missing_rows.add(&missing::keep(&missing, record, &stored[at]));
+                self.sides[number].fill(record, &stored[at], &event.enrollments, &mut self.found.kept[number]);
+                let rows_kept = missing::keep(&missing, record, &stored[at], &event.enrollments);
+                self.found.missing_rows[number].add(&rows_kept);
                 let view = StudentView::of_record(record);
                 event.fingerprint = self.fingerprinter.of(&view, event.to);
                 // What was filled in stands at the end: a later night would find nothing changed, and leave it there.
@@ -524,9 +565,10 @@ fn missing_event(stored: &StoredStudent) -> StudentEvent {
     }
 }
 
-/// Leaves, or was a graduate and would be none any more: a row lost while it was listed can make that of one.
+/// Leaves, or becomes a graduate after having left, or is one no more: a row lost while it was listed can make that of one.
 const fn wants_second_look(from: Status, to: Status) -> bool {
-    leaves(from, to) || matches!((from, to), (Status::Graduated, Status::Inactive))
+    use Status::{Graduated, Inactive};
+    leaves(from, to) || matches!((from, to), (Graduated, Inactive) | (Inactive, Graduated))
 }
 
 /// Leaves ENROLLED or PRE_ENROLLED, or ENROLLED for PRE_ENROLLED.

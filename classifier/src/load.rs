@@ -12,6 +12,7 @@ use rollcall_store::{
 
 use crate::{
     fragment::{Cell, FragmentError, KINDS, Kind, Page, Row, UNDATED},
+    missing::Known,
     parallel,
 };
 
@@ -43,6 +44,8 @@ pub struct Source {
     indexes: Vec<Index>,
     /// Rows told as changed, each with the one that it was laid over.
     replaced: Vec<(Kind, Vec<(Place, Place)>)>,
+    /// Keys of which it is known that they lead to no row here.
+    pub known: Known,
 }
 
 #[derive(Debug)]
@@ -179,7 +182,7 @@ impl Source {
     fn of(pages: Vec<Loaded>) -> Self {
         let index = |number| Kind::from_number(number).map(|kind| Index::of(places_of(&pages, kind)));
         let indexes = parallel::map((0..KINDS as u8).collect(), |number| index(number).unwrap_or_default());
-        Self { pages, indexes, replaced: Vec::new() }
+        Self { pages, indexes, replaced: Vec::new(), known: Known::default() }
     }
 
     /// Of rows that tell of the same thing, keeps the last: changes lie over what they changed.

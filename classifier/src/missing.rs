@@ -9,18 +9,27 @@
 //! [`crate::assemble`] follows keys, [`crate::diff`] fills the records of those who differ.
 //!
 //! Invariants: nothing is noted of a student whose keys all lead somewhere, so that such a night costs nothing more; a value that
-//! another row tells is not replaced by the stored one, unless it is of the wrong row.
+//! another row tells is not replaced by the stored one, unless it is of the wrong row; what is kept is kept for one night, unless it
+//! is much ([`is_much`]).
+//!
+//! A key that leads nowhere on the next complete pull too is believed ([`Known`]): what its row told ends, the run says so once, and
+//! from then on such a key is passed over.
 //!
 //! Deliberately absent: rows that nothing leads to (a phone, an address, a guardian's link): that they are not listed is all that
 //! an end of them looks like.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, Student};
+use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, School, Student};
+use rollcall_store::run::{Baseline, KeptKeys};
 
 use crate::{
     fragment::{Kind, Row},
     load::Source,
+    overlay::Deciding,
 };
 
 /// A key that leads to no row, though others of its table were listed.
@@ -57,10 +66,18 @@ pub enum Part {
     WithdrawalCode(i64),
     /// Ending year of the enrollment with this id.
     SchoolYear(i64),
-    /// Grade and homeroom, by the deciding enrollment with this id.
+    /// Grade and homeroom, by the deciding enrollment with this id, where the row of another entity tells some.
     EntityYear(i64),
+    /// As [`Part::EntityYear`], where there is no row at all: the student's own may tell the grade.
+    AnyEntityYear(i64),
+    /// Enrollments of this entity in the school year that ends in this one.
+    Enrollments(i64, i32),
     /// Homeroom.
     Homeroom,
+    /// Lowest grade of a school.
+    GradeLow,
+    /// Highest grade of a school.
+    GradeHigh,
 }
 
 /// Bits of [`Part::Lines`]: first line.
@@ -93,23 +110,58 @@ pub fn follow<'a>(
 #[cold]
 pub fn note(source: &Source, table: Kind, key: Option<i64>, part: Part, missing: &mut Vec<Missing>) {
     let Some(key) = key else { return };
-    if !source.places(table).is_empty() && source.find(table, key).is_empty() {
+    let is_gone = !source.places(table).is_empty() && source.find(table, key).is_empty();
+    if is_gone && !source.known.holds(table, key) {
         missing.push(Missing { table, key, part });
     }
 }
 
-/// Puts stored values where rows are missing. Those of `missing` are returned because of which something stayed.
-pub fn keep(missing: &[Missing], record: &mut Student, stored: &Student) -> Vec<Missing> {
+/// Puts stored values where rows are missing; `evidence` are the enrollments that the status rests on. Those of `missing` are
+/// returned because of which something stayed.
+pub fn keep(missing: &[Missing], record: &mut Student, stored: &Student, evidence: &[String]) -> Vec<Missing> {
+    let mut kept = keep_enrollments(missing, record, stored, evidence);
     // A student's school comes from an enrollment, and says whether the stored homeroom is of this school.
-    let (places, others): (Vec<&Missing>, Vec<&Missing>) =
-        missing.iter().partition(|own| matches!(own.part, Part::EntityYear(_) | Part::Homeroom));
-    let mut kept = Vec::new();
+    let is_place = |own: &&Missing| matches!(own.part, Part::EntityYear(_) | Part::AnyEntityYear(_) | Part::Homeroom);
+    let (places, others): (Vec<&Missing>, Vec<&Missing>) = missing.iter().partition(is_place);
     for own in others.into_iter().chain(places) {
         if keep_one(*own, missing, record, stored) {
             kept.push(*own);
         }
     }
     kept
+}
+
+/// Enrollments that are on no page, though the student's row of their year and entity is: where the student is goes by them too.
+fn keep_enrollments(missing: &[Missing], record: &mut Student, stored: &Student, evidence: &[String]) -> Vec<Missing> {
+    let told = Deciding::told(record, evidence);
+    let mut kept = Vec::new();
+    for own in missing {
+        let Part::Enrollments(entity, year) = own.part else { continue };
+        let entity = entity.to_string();
+        let is_gone = |was: &&Enrollment| {
+            let there = was.entity == entity && was.school_year == Some(year);
+            there && !record.enrollments.iter().any(|is| is.id == was.id)
+        };
+        let gone: Vec<Enrollment> = stored.enrollments.iter().filter(is_gone).cloned().collect();
+        if !gone.is_empty() {
+            record.enrollments.extend(gone);
+            kept.push(*own);
+        }
+    }
+    if !kept.is_empty() {
+        told.decide_again(record, stored, evidence);
+    }
+    kept
+}
+
+/// As [`keep`], of a school.
+pub fn keep_of_school(missing: &[Missing], school: &mut School, stored: &School) -> Vec<Missing> {
+    let mut keep_one = |own: &&Missing| match own.part {
+        Part::GradeLow => fill(&mut school.grade_low, stored.grade_low.as_ref()),
+        Part::GradeHigh => fill(&mut school.grade_high, stored.grade_high.as_ref()),
+        _ => false,
+    };
+    missing.iter().filter(|own| keep_one(own)).copied().collect()
 }
 
 /// As [`keep`], of a member of staff.
@@ -142,13 +194,16 @@ fn keep_one(own: Missing, all: &[Missing], record: &mut Student, stored: &Studen
         Part::SchoolYear(id) => {
             of_enrollment(id, record, stored, |is, was| fill(&mut is.school_year, was.school_year.as_ref()))
         }
-        Part::EntityYear(id) => {
-            // Another row may have told of another entity, or in other words.
+        Part::EntityYear(id) | Part::AnyEntityYear(id) => {
             let same = record.school == stored.school && enrollment(id, stored).is_some();
-            let grade = same && instead(&mut record.grade, stored.grade.as_ref());
+            // What another entity's row tells is of another place; what the student's own row tells is told.
+            let keep_grade = if matches!(own.part, Part::EntityYear(_)) { instead } else { fill };
+            let grade = same && keep_grade(&mut record.grade, stored.grade.as_ref());
             let homeroom = same && instead(&mut record.homeroom, stored.homeroom.as_ref());
             grade || homeroom
         }
+        // Kept beforehand, or of no student.
+        Part::Enrollments(..) | Part::GradeLow | Part::GradeHigh => false,
         Part::Homeroom => record.school == stored.school && fill(&mut record.homeroom, stored.homeroom.as_ref()),
     }
 }
@@ -265,21 +320,96 @@ fn instead<T: Clone + PartialEq>(value: &mut Option<T>, stored: Option<&T>) -> b
     other
 }
 
-/// What was kept, by table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeptRows(BTreeMap<Kind, OfTable>);
+/// Keys of which it is known that they lead to no row.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<Kind, BTreeMap<i64, KnownKey>>);
 
-/// See [`KeptRows`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OfTable {
-    /// What the missing rows would be found by.
-    pub keys: BTreeSet<i64>,
-    /// People of whom something stayed.
-    pub people: i64,
+#[derive(Debug)]
+struct KnownKey {
+    /// Something was kept because of it on the last complete pull, and ends now.
+    ends: bool,
+    /// Somebody still leads there.
+    followed: AtomicBool,
 }
 
+impl Known {
+    /// From the last complete pull. What was kept then ends now in the tables that `ends` says.
+    pub fn of(last: &Baseline, ends: impl Fn(Kind, &KeptKeys) -> bool) -> Self {
+        let mut known: BTreeMap<Kind, BTreeMap<i64, KnownKey>> = BTreeMap::new();
+        let mut note = |table: Kind, keys: &BTreeSet<i64>, ends: bool| {
+            let keys = keys.iter().map(|key| (*key, KnownKey { ends, followed: AtomicBool::new(false) }));
+            known.entry(table).or_default().extend(keys);
+        };
+        for (resource, keys) in &last.dangling {
+            Kind::of_resource(resource).into_iter().for_each(|table| note(table, keys, false));
+        }
+        for (resource, kept) in &last.kept_keys {
+            let table = Kind::of_resource(resource).filter(|table| ends(*table, kept));
+            table.into_iter().for_each(|table| note(table, &kept.keys, true));
+        }
+        Self(known)
+    }
+
+    /// Whether a key that leads to no row now is known; it is noted that somebody leads there.
+    pub fn holds(&self, table: Kind, key: i64) -> bool {
+        let Some(known) = self.0.get(&table).and_then(|keys| keys.get(&key)) else { return false };
+        if !known.followed.load(Ordering::Relaxed) {
+            known.followed.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Those that still lead nowhere, by resource.
+    pub fn followed(&self) -> BTreeMap<String, BTreeSet<i64>> {
+        self.those(|_| true).map(|(table, keys)| (table.resource().to_owned(), keys)).collect()
+    }
+
+    /// Those because of which something ends now.
+    pub fn ending(&self) -> impl Iterator<Item = (Kind, BTreeSet<i64>)> + '_ {
+        self.those(|known| known.ends)
+    }
+
+    fn those(&self, wanted: impl Fn(&KnownKey) -> bool) -> impl Iterator<Item = (Kind, BTreeSet<i64>)> {
+        self.0.iter().filter_map(move |(table, keys)| {
+            let followed = |known: &KnownKey| known.followed.load(Ordering::Relaxed) && wanted(known);
+            let keys: BTreeSet<i64> = keys.iter().filter(|(_, known)| followed(known)).map(|(key, _)| *key).collect();
+            (!keys.is_empty()).then_some((*table, keys))
+        })
+    }
+}
+
+/// So few keys, or people, are never much.
+const FEW_KEYS: usize = 5;
+/// See [`FEW_KEYS`].
+const FEW_PEOPLE: i64 = 25;
+
+/// Whether so much is kept of a table that a person has to say that it is to end: because of more than one in ten of its keys, or of
+/// more than one in ten people.
+pub fn is_much(table: Kind, kept: &KeptKeys, source: &Source) -> bool {
+    let keys = kept.keys.len();
+    let people = (source.places(Kind::Student).len() + source.places(Kind::Staff).len()) as i64;
+    let of_keys = keys > FEW_KEYS && keys * 10 > keys + source.places(table).len();
+    of_keys || (kept.people > FEW_PEOPLE && kept.people * 10 > people)
+}
+
+/// As the end of what is kept of a table is offered, and accepted.
+pub fn ending_name(table: Kind) -> String {
+    format!("{}{MISSING_ROWS}", table.resource())
+}
+
+/// The table of an [`ending_name`].
+pub fn table_of(name: &str) -> Option<Kind> {
+    Kind::of_resource(name.strip_suffix(MISSING_ROWS)?)
+}
+
+const MISSING_ROWS: &str = " (missing rows)";
+
+/// What was kept, by table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptRows(BTreeMap<Kind, KeptKeys>);
+
 impl KeptRows {
-    /// Notes what stayed of one person.
+    /// Notes what stayed of one person, or school.
     pub fn add(&mut self, kept: &[Missing]) {
         let tables: BTreeSet<Kind> = kept.iter().map(|own| own.table).collect();
         for table in tables {
@@ -290,7 +420,12 @@ impl KeptRows {
     }
 
     /// Each table of which something stayed.
-    pub fn tables(&self) -> impl Iterator<Item = (Kind, &OfTable)> {
+    pub fn tables(&self) -> impl Iterator<Item = (Kind, &KeptKeys)> {
         self.0.iter().map(|(table, of_table)| (*table, of_table))
+    }
+
+    /// For the next baseline.
+    pub fn by_resource(&self) -> BTreeMap<String, KeptKeys> {
+        self.tables().map(|(table, kept)| (table.resource().to_owned(), kept.clone())).collect()
     }
 }

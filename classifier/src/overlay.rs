@@ -12,9 +12,12 @@
 //!
 //! Neighbours: [`crate::completeness`] says what is unknown, [`crate::diff`] applies it.
 
+mod campus;
 mod pages;
+mod schools;
 mod twins;
 
+pub use campus::Deciding;
 pub use pages::{Kept, Lacking};
 use twins::is_without_add_on;
 
@@ -50,8 +53,8 @@ pub struct Unknown {
     pages: PagesLacking,
     /// OneRoster: guardians are named whom the pull does not show.
     nameless: bool,
-    /// OneRoster: guardians that the pull does not show may be there all the same.
-    guardians_may_lack: bool,
+    /// The connection speaks OneRoster.
+    oneroster: bool,
 }
 
 impl Unknown {
@@ -64,8 +67,8 @@ impl Unknown {
         }
         let facets = Facets::that(|facet| judged.keeps_stored_rows(facet.name()));
         let (pages, nameless) = (judged.pages_lacking.clone(), judged.nameless_guardians);
-        let guardians_may_lack = judged.oneroster && !judged.complete;
-        Self { columns, lost, incomplete: !judged.complete, facets, pages, nameless, guardians_may_lack }
+        let oneroster = judged.oneroster;
+        Self { columns, lost, incomplete: !judged.complete, facets, pages, nameless, oneroster }
     }
 
     /// Nothing is unknown.
@@ -80,6 +83,11 @@ impl Unknown {
     /// What whole pages lack.
     pub const fn pages(&self) -> &PagesLacking {
         &self.pages
+    }
+
+    /// A user's row of OneRoster tells all of their roles.
+    const fn may_lack_enrollments(&self) -> bool {
+        self.incomplete && !self.oneroster
     }
 
     fn lacks(&self, group: Group, value: Value) -> bool {
@@ -99,12 +107,13 @@ impl Unknown {
         self.lost[C::KIND as usize] >> column.place() & 1 == 1
     }
 
-    /// Puts stored values where the pull could tell none. `lacking` says what a person's whole pages lack, by the SIS's id;
-    /// `own` is that of the student. Who kept something because of it is noted.
+    /// Puts stored values where the pull could tell none. `evidence` are the enrollments that the status rests on; `lacking` says
+    /// what a person's whole pages lack, by the SIS's id; `own` is that of the student. Who kept something because of it is noted.
     pub fn fill(
         &self,
         record: &mut Student,
         stored: &Student,
+        evidence: &[String],
         own: Lacking<'_>,
         lacking: &dyn Fn(&str) -> Facets,
         kept: &mut Kept,
@@ -126,7 +135,11 @@ impl Unknown {
         self.fill_own_names(&mut record.person, &stored.person);
         self.fill_person(&mut record.person, &stored.person, Group::Students);
         self.fill_contacts(record, stored);
+        let told = Deciding::told(record, evidence);
         self.fill_enrollments(&mut record.enrollments, &stored.enrollments);
+        if self.is(W::IsDefaultEntity) || self.may_lack_enrollments() {
+            told.decide_again(record, stored, evidence);
+        }
         pages::fill(record, stored, own, lacking, kept);
     }
 
@@ -264,7 +277,8 @@ impl Unknown {
         let kept = stored.contacts.iter().filter(|contact| lost(contact.kind));
         record.contacts.extend(kept.cloned());
         let same = |a: &Contact, b: &Contact| a.kind == b.kind && a.id == b.id;
-        if self.guardians_may_lack {
+        // Guardians of OneRoster's that the pull does not show may be there all the same.
+        if self.oneroster && self.incomplete {
             let unshown = stored.contacts.iter().filter(|was| !record.contacts.iter().any(|is| same(is, was)));
             let unshown: Vec<Contact> = unshown.cloned().collect();
             record.contacts.extend(unshown);

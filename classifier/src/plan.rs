@@ -12,6 +12,8 @@ mod ids;
 mod unresolved;
 mod verdict;
 
+use std::collections::BTreeSet;
+
 use rollcall_proto::id::{ConnectionNo, StudentId};
 use rollcall_store::{
     StoreError,
@@ -23,7 +25,8 @@ use rollcall_store::{
     run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, Run},
 };
 
-use compared::{Compared, compared, controls, schools, staff_gone, staff_whole_of};
+use compared::{Compared, compared, controls, staff_gone, staff_whole_of};
+pub(crate) use findings::ROW_MISSING;
 use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, attending, people_moved, rekey, unlinked};
 use verdict::verdict;
@@ -36,9 +39,10 @@ use crate::{
     },
     completeness::{self, Asked, Completeness, PullFacts},
     counting,
-    diff::{self, Records},
-    fragment::FragmentError,
-    load::Looks,
+    diff::{self, Differences, Records},
+    fragment::{FragmentError, Kind},
+    load::{Looks, Source},
+    missing::{self, KeptRows, Known},
     overlay::Kept,
     recheck::Candidates,
     untold::Untold,
@@ -115,10 +119,10 @@ pub fn plan_or_ask(mut facts: PlanFacts, records: &mut dyn Records) -> Result<Pl
     if let Some(reason) = hopeless(&facts) {
         return Ok(Planned::Made(Box::new(failed(&facts, reason))));
     }
-    let looks = open(&mut facts.pulls)?;
+    let mut looks = open(&mut facts.pulls)?;
     let lacking = lacking(&facts, &looks);
     if lacking.is_empty() {
-        plan_opened(facts, &looks, records).map(Box::new).map(Planned::Made)
+        plan_opened(facts, &mut looks, records).map(Box::new).map(Planned::Made)
     } else {
         Ok(Planned::AskEverything(lacking))
     }
@@ -129,8 +133,8 @@ pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, 
     if let Some(reason) = hopeless(&facts) {
         return Ok(failed(&facts, reason));
     }
-    let looks = open(&mut facts.pulls)?;
-    plan_opened(facts, &looks, records)
+    let mut looks = open(&mut facts.pulls)?;
+    plan_opened(facts, &mut looks, records)
 }
 
 /// Pulls for changes alone that do not add up, or whose rows cannot be gone by. A replay asks nobody.
@@ -160,11 +164,12 @@ fn reads<'a>(facts: &'a PlanFacts, pull: &PullIn) -> Option<Reads<'a>> {
     facts.district.connections.get(usize::from(pull.pull.connection.0)).map(Reads::of)
 }
 
-fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records) -> Result<NewPlan, PlanError> {
+fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Records) -> Result<NewPlan, PlanError> {
     if !facts.stored.is_sorted_by(|a, b| a.id <= b.id) {
         facts.stored.sort_by(diff::by_id);
     }
-    let untold: Vec<Untold> = facts.pulls.iter().zip(looks).map(|(pull, looks)| untold(&facts, pull, looks)).collect();
+    let untold: Vec<Untold> =
+        facts.pulls.iter().zip(&*looks).map(|(pull, looks)| untold(&facts, pull, looks)).collect();
     if let Some(reason) = essential_untold(&facts, &untold) {
         return Ok(failed(&facts, reason));
     }
@@ -176,11 +181,15 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     }
     judge_contents(&mut judged, looks, &facts);
     let tables: Vec<Option<Tables>> =
-        facts.pulls.iter().zip(looks).map(|(pull, looks)| tables(&facts, pull, looks)).collect();
+        facts.pulls.iter().zip(&*looks).map(|(pull, looks)| tables(&facts, pull, looks)).collect();
     judge_asked(&mut judged, looks, &tables, &facts);
+    for ((pull, judged), looks) in facts.pulls.iter().zip(&judged).zip(&mut *looks) {
+        looks.first.known = known(&facts.run, pull, judged, &looks.first);
+    }
+    let looks = &*looks;
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
-    let Compared { sides, found, staff, staff_untold, batches, hash } = loop {
+    let Compared { sides, found, schools, staff, staff_untold, batches, hash } = loop {
         let compared = compared(&facts, &judged, looks, &nothing, &rekeyed, records)?;
         let believe = |(judged, kept): (&mut Completeness, &Kept)| judged.believe_few(kept);
         let believed: Vec<bool> = judged.iter_mut().zip(&compared.found.kept).map(believe).collect();
@@ -188,7 +197,6 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
             break compared;
         }
     };
-    let schools = schools(&sides);
     let mut findings: Vec<Finding> = judged.iter().flat_map(|judged| judged.findings.clone()).collect();
     findings.extend(judged.iter().zip(&found.kept).flat_map(|(judged, kept)| judged.thinned(kept)));
     findings.extend(unresolved::findings(&found.skips, &facts, looks, &tables));
@@ -202,6 +210,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
     let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
     let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed, controls(&facts, &sides, &found))?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
+    let baselines = baselines(&facts, &judged, looks, &found, rekeyed.is_empty());
     Ok(NewPlan {
         verdict,
         counts: found.counts,
@@ -211,13 +220,23 @@ fn plan_opened(mut facts: PlanFacts, looks: &[Looks], records: &mut dyn Records)
         batches: if rechecking { Vec::new() } else { batches },
         skips: found.skips,
         findings,
-        baselines: baselines(&facts, &judged, looks, &found.kept, rekeyed.is_empty()),
+        baselines,
         schools,
         staff,
         staff_whole,
         staff_whole_of,
         staff_gone,
         people_moved: people_moved(&facts, looks),
+    })
+}
+
+/// Keys of which it is known that they lead nowhere. What was kept because of them on the last complete pull ends on the next, unless
+/// it is much, and nobody said that it is to. A replay reads what was read before.
+fn known(run: &Run, pull: &PullIn, judged: &Completeness, source: &Source) -> Known {
+    let Some(last) = &pull.baseline else { return Known::default() };
+    Known::of(last, |table, kept| {
+        let accepted = last.accepted_empty.contains(&missing::ending_name(table));
+        judged.complete && (accepted || (run.replay_of.is_none() && !missing::is_much(table, kept, source)))
     })
 }
 
@@ -347,13 +366,14 @@ fn baselines(
     facts: &PlanFacts,
     judged: &[Completeness],
     looks: &[Looks],
-    kept: &[Kept],
+    found: &Differences,
     ids_stay: bool,
 ) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
     let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
+    let kept = found.kept.iter().zip(found.missing_rows.iter().zip(&found.confirmed));
     let pulls = facts.pulls.iter().zip(judged).zip(looks).zip(kept);
-    let baselines = pulls.filter_map(|(((pull, judged), looks), kept)| {
+    let baselines = pulls.filter_map(|(((pull, judged), looks), (kept, rows))| {
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
         if !judged.complete {
@@ -361,6 +381,7 @@ fn baselines(
         }
         counting::learn(&mut baseline.counts_deleted, looks, discovery);
         completeness::note_thinned(&mut baseline, judged, kept);
+        note_keys(&mut baseline, pull.baseline.as_ref(), rows, &looks.first.known);
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
         let no_gaps = judged.empty_supporting.is_empty() && baseline.thinned.is_empty();
         let may_be_base = may_be_base && no_gaps && !oneroster::is_undated(&looks.first);
@@ -368,6 +389,26 @@ fn baselines(
         Some((pull.pull.connection.0, baseline))
     });
     baselines.collect()
+}
+
+/// Notes keys that led nowhere. What a person said of them was heeded, and is over.
+fn note_keys(
+    baseline: &mut Baseline,
+    last: Option<&Baseline>,
+    (kept, confirmed): (&KeptRows, &BTreeSet<i64>),
+    known: &Known,
+) {
+    baseline.kept_keys = kept.by_resource();
+    baseline.dangling = known.followed();
+    if !confirmed.is_empty() {
+        let enrollments = Kind::EntryWithdrawal.resource().to_owned();
+        baseline.dangling.entry(enrollments).or_default().extend(confirmed);
+    }
+    let said = last.into_iter().flat_map(|last| &last.accepted_empty);
+    for name in said.filter(|name| missing::table_of(name).is_some()) {
+        baseline.accepted_empty.remove(name);
+        baseline.rows.insert(name.clone(), 1);
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rollcall_proto::{
     handler::{Fate, Handler},
     id::{ConnectionNo, DistrictId, StudentId},
     message::{Body, Message},
-    roster::{Staff, Student},
+    roster::{School, Staff, Student},
     telemetry::{carried, metric},
 };
 use rollcall_store::{
@@ -257,6 +257,10 @@ impl Records for StoredRecords {
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
         self.runtime.block_on(self.store.staff_records(&self.district))
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
+        self.runtime.block_on(self.store.schools(&self.district))
     }
 }
 

@@ -186,6 +186,7 @@ pub fn heed(
     let (asked, doubtful) = asked_and_doubtful(connection, board, pages, sees);
     let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
     for (_, student) in own {
+        look.asked.insert(student.clone());
         let Some(id) = assembler.sis_id(&student.0) else { continue };
         if asked.contains(id) && !doubtful.contains(id) {
             look.answered.insert(student.clone());

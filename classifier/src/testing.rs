@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate};
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
     message::{StudentEvent, StudentEvents},
-    roster::{Staff, Student},
+    roster::{School, Staff, Student},
 };
 use rollcall_store::{
     StoreError,
@@ -289,6 +289,7 @@ pub(crate) struct Roster {
     pub(crate) students: BTreeMap<StudentId, (StoredStudent, Option<Student>)>,
     pub(crate) baseline: Option<Baseline>,
     pub(crate) staff: Vec<Staff>,
+    pub(crate) schools: Vec<School>,
 }
 
 impl Roster {
@@ -318,6 +319,7 @@ impl Roster {
             };
             self.students.insert(event.student_id, (stored, event.record.map(|record| *record).or(before)));
         }
+        self.schools.clone_from(&plan.schools);
         if let [(_, baseline)] = plan.baselines.as_slice() {
             let accepted = self.baseline.take().unwrap_or_default().accepted_empty;
             self.baseline = Some(baseline.accepting(accepted));
@@ -344,6 +346,10 @@ impl Records for Roster {
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
         Ok(self.staff.clone())
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
+        Ok(self.schools.clone())
     }
 }
 

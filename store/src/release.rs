@@ -82,6 +82,31 @@ impl Store {
     }
 }
 
+impl Store {
+    /// All schools, by code: for keeping what a pull could not tell of them.
+    pub async fn schools(&self, district: &DistrictId) -> Result<Vec<School>> {
+        let operation = "read the schools";
+        let mut tx = self.read(district, operation).await?;
+        let sql = "SELECT code, name, state_id, grade_low, grade_high, phone FROM school WHERE district = $1";
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        let mut schools = rows.iter().map(read_school).collect::<Result<Vec<School>>>()?;
+        // Not as the database collates.
+        schools.sort_by(|a, b| a.code.cmp(&b.code));
+        Ok(schools)
+    }
+}
+
+fn read_school(row: &Row) -> Result<School> {
+    Ok(School {
+        code: row.get(0)?,
+        name: row.get(1)?,
+        state_id: row.get(2)?,
+        grade_low: row.get(3)?,
+        grade_high: row.get(4)?,
+        phone: row.get(5)?,
+    })
+}
+
 fn read_batch(row: &Row) -> Result<BatchRow> {
     Ok(BatchRow {
         batch: row.get(0)?,

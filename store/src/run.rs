@@ -331,6 +331,12 @@ pub struct Baseline {
     /// pull them whole.
     #[serde(default, skip_serializing_if = "std::collections::BTreeSet::is_empty")]
     pub carried: std::collections::BTreeSet<String>,
+    /// Keys that led to no row, by the table they lead to, because of which stored values stayed: as of the last complete pull.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub kept_keys: std::collections::BTreeMap<String, KeptKeys>,
+    /// Keys that led to no row, by the table they lead to, and are believed to.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub dangling: std::collections::BTreeMap<String, std::collections::BTreeSet<i64>>,
     /// No pull was complete so far: what is here is of listings that were whole by themselves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_complete: bool,
@@ -360,6 +366,15 @@ impl Baseline {
         let rows = self.rows.get(resource).is_some_and(|rows| *rows > 0) && !self.carried.contains(resource);
         granted && !lost && rows && !self.accepted_empty.contains(name)
     }
+}
+
+/// Keys of one table because of which stored values stayed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptKeys {
+    /// What the missing rows would be found by.
+    pub keys: std::collections::BTreeSet<i64>,
+    /// People, or schools, of whom something stayed.
+    pub people: i64,
 }
 
 /// A complete pull that another may build on.

@@ -9,12 +9,13 @@ use super::{people, tables::Tables};
 use crate::{
     fragment::{Kind, Row, column},
     load::{Place, Source},
-    missing::Missing,
+    missing::{Missing, Part, follow},
     view::StudentView,
 };
 
-/// The schools, by code. Ids change every year, so of the rows of a code the latest year's counts.
-pub(super) fn schools(source: &Source, tables: &Tables) -> Vec<School> {
+/// The schools, by code, each with the keys that lead to no row. Ids change every year, so of the rows of a code the latest year's
+/// counts.
+pub(super) fn schools(source: &Source, tables: &Tables) -> Vec<(School, Vec<Missing>)> {
     use column::School as S;
     let mut latest: BTreeMap<&str, (Option<i32>, i64, Row<'_>)> = BTreeMap::new();
     for place in source.places(Kind::School) {
@@ -31,20 +32,22 @@ pub(super) fn schools(source: &Source, tables: &Tables) -> Vec<School> {
     latest.into_iter().map(|(code, (.., row))| school(source, code, row)).collect()
 }
 
-fn school(source: &Source, code: &str, row: Row<'_>) -> School {
+fn school(source: &Source, code: &str, row: Row<'_>) -> (School, Vec<Missing>) {
     use column::School as S;
-    let grade = |column| {
-        let level = source.follow(Kind::GradeLevel, row.number(column));
+    let mut missing = Vec::new();
+    let mut grade = |column, part| {
+        let level = follow(source, Kind::GradeLevel, row.number(column), part, &mut missing);
         level.and_then(|level| level.text(column::GradeLevel::Code)).map(str::to_owned)
     };
-    School {
+    let school = School {
         code: code.to_owned(),
         name: row.text(S::Name).map(str::to_owned),
         state_id: row.text(S::StateAssignedId).map(str::to_owned),
-        grade_low: grade(S::GradeLevelIdLow),
-        grade_high: grade(S::GradeLevelIdHigh),
+        grade_low: grade(S::GradeLevelIdLow, Part::GradeLow),
+        grade_high: grade(S::GradeLevelIdHigh, Part::GradeHigh),
         phone: row.text(S::PhoneNumber).map(str::to_owned),
-    }
+    };
+    (school, missing)
 }
 
 /// The staff whom `scope` wants, by id: by their rows of each entity's year. Each with the keys that lead to no row.

@@ -87,6 +87,13 @@ pub struct Listed {
     place: Place,
 }
 
+impl Listed {
+    /// What he is looked up by.
+    pub const fn key(&self) -> i64 {
+        self.id
+    }
+}
+
 /// The students of a connection.
 #[derive(Debug, Default)]
 pub struct Students {
@@ -247,10 +254,10 @@ impl<'a> Assembler<'a> {
         oneroster::lacking(&self.looks.first, pages, sis_id)
     }
 
-    /// The schools, by code.
-    pub fn schools(&self) -> Vec<School> {
+    /// The schools, by code, each with the keys that lead to no row.
+    pub fn schools(&self) -> Vec<(School, Vec<Missing>)> {
         match &self.oneroster {
-            Some(oneroster) => oneroster.schools(),
+            Some(oneroster) => oneroster.schools().into_iter().map(|school| (school, Vec::new())).collect(),
             None => directory::schools(&self.looks.first, &self.tables),
         }
     }
@@ -356,11 +363,18 @@ impl<'a> Assembler<'a> {
         view.birth_date = name_row.and_then(|row| row.date(column::Name::BirthDate));
         view.gender = name_row.and_then(|row| row.text(column::Name::GenderCode).or(row.text(column::Name::Gender)));
         let place = deciding.map(|number| spells.places[number]);
-        let entity_year = entity_year(rows, student.id, place);
+        // The second look's answers are short: what they do not show is gone.
+        let is_first = std::ptr::eq(rows, source);
+        let mut listed = |at: &EntityYear| {
+            if is_first && !spells.places.contains(at) {
+                self.note_enrollments(student.id, *at, &mut view.missing);
+            }
+        };
+        let entity_year = entity_year(rows, student.id, place, &mut listed);
         if let Some((deciding, place)) = deciding.map(|number| &spells.views[number]).zip(place) {
             view.school = deciding.school;
-            let found = entity_year.is_some_and(|(at, _)| at == place);
-            self.note_missing(student.id, deciding, (!found).then_some(place), &mut view.missing);
+            let told = entity_year.map(|(at, _)| at);
+            self.note_missing(student.id, deciding, (told, place), &mut view.missing);
         } else {
             view.school = None;
         }
@@ -376,21 +390,54 @@ impl<'a> Assembler<'a> {
     }
 
     /// Notes what the deciding enrollment leads to and is not there: its school, and the student's row of its year and entity
-    /// (`unfound`), where others have one of them.
+    /// (`place`; `told` is that of the one which tells the grade), where others have one of them.
     fn note_missing(
         &self,
         student: i64,
         deciding: &EnrollmentView<'_>,
-        unfound: Option<EntityYear>,
+        (told, place): (Option<EntityYear>, EntityYear),
         missing: &mut Vec<Missing>,
     ) {
         let Id::Number(id) = deciding.id else { return };
         let school = missing.iter().find(|own| own.part == Part::School(id)).copied();
         missing.extend(school.map(|own| Missing { part: Part::OwnSchool(id), ..own }));
-        if unfound.is_some_and(|place| self.tells_entity_year(&place)) {
-            let table = Kind::StudentEntityYear;
-            missing.push(Missing { table, key: student, part: Part::EntityYear(id) });
+        let (table, source) = (Kind::StudentEntityYear, &self.looks.first);
+        if told != Some(place) && self.tells_entity_year(&place) && !source.known.holds(table, student) {
+            let part = if told.is_some() { Part::EntityYear(id) } else { Part::AnyEntityYear(id) };
+            missing.push(Missing { table, key: student, part });
         }
+    }
+
+    /// Notes that a student has a row of this year and entity, and no enrollment there, where the year is the current one.
+    #[cold]
+    fn note_enrollments(&self, student: i64, at: EntityYear, missing: &mut Vec<Missing>) {
+        let Some((entity, ending)) = self.current(at) else { return };
+        let (table, source) = (Kind::EntryWithdrawal, &self.looks.first);
+        if !source.places(table).is_empty() && !source.known.holds(table, student) {
+            missing.push(Missing { table, key: student, part: Part::Enrollments(entity, ending) });
+        }
+    }
+
+    /// Entity and ending year, where the year is the entity's current one.
+    fn current(&self, (year, entity): EntityYear) -> Option<(i64, i32)> {
+        let current = (entity?, self.tables.ending(year)?);
+        (self.tables.current(entity) == Some(current.1)).then_some(current)
+    }
+
+    /// Whether the pull holds a student's row of an entity's current year, and no enrollment there, and that is news: an enrollment
+    /// may be on no page. Qmlativ's alone.
+    pub fn lacks_enrollment(&self, student: &Listed) -> bool {
+        use column::{EntryWithdrawal as E, StudentEntityYear as Y};
+        if self.oneroster.is_some() {
+            return false;
+        }
+        let (table, source) = (Kind::EntryWithdrawal, &self.looks.first);
+        let at = |row: Row<'_>| (row.number(E::SchoolYearId), row.number(E::EntityId));
+        let enrolled = |place| source.find(table, student.id).iter().any(|own| at(source.row(*own)) == place);
+        let years = source.find(Kind::StudentEntityYear, student.id).iter().map(|place| source.row(*place));
+        let mut years = years.map(|row| (row.number(Y::SchoolYearId), row.number(Y::EntityId)));
+        let lacks = years.any(|place| self.current(place).is_some() && !enrolled(place));
+        lacks && !source.known.holds(table, student.id)
     }
 
     fn tells_entity_year(&self, place: &EntityYear) -> bool {
@@ -432,13 +479,20 @@ fn year(number: Option<i64>) -> Option<i32> {
     number.and_then(|number| i32::try_from(number).ok())
 }
 
-/// The row of the deciding enrollment's year and entity; without one, that of the default entity. With whose it is.
-fn entity_year(rows: &Source, student: i64, place: Option<EntityYear>) -> Option<(EntityYear, Row<'_>)> {
+/// The row of the deciding enrollment's year and entity; without one, that of the default entity. With whose it is. `listed` hears of
+/// each row.
+fn entity_year<'r>(
+    rows: &'r Source,
+    student: i64,
+    place: Option<EntityYear>,
+    listed: &mut dyn FnMut(&EntityYear),
+) -> Option<(EntityYear, Row<'r>)> {
     use column::StudentEntityYear as Y;
-    let mut best: Option<(_, (EntityYear, Row<'_>))> = None;
+    let mut best: Option<(_, (EntityYear, Row<'r>))> = None;
     people::each_once(rows, Kind::StudentEntityYear, student, |row| {
         let cells = row.read();
         let at = (cells.cell(Y::SchoolYearId).number(), cells.cell(Y::EntityId).number());
+        listed(&at);
         let same_year = place.is_some_and(|(year, _)| year == at.0);
         if place.is_some_and(|(year, _)| year.is_some()) && !same_year {
             return;

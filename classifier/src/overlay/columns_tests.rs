@@ -164,7 +164,7 @@ fn lacking(columns: Columns, before: bool) -> (Completeness, Discovery) {
 }
 
 fn fill(unknown: &Unknown, record: &mut Student) {
-    unknown.fill(record, &student("old"), Lacking::default(), &|_| Facets::default(), &mut Kept::default());
+    unknown.fill(record, &student("old"), &[], Lacking::default(), &|_| Facets::default(), &mut Kept::default());
 }
 
 fn kept(unknown: &Unknown) -> BTreeSet<String> {

@@ -66,6 +66,7 @@ fn filled(judged: &Completeness, discovery: &Discovery) -> Student {
     Unknown::of(judged, discovery).fill(
         &mut record,
         &student("old"),
+        &[],
         Lacking::default(),
         &nothing,
         &mut Kept::default(),
@@ -199,7 +200,7 @@ const TWINS: [(&str, &str, &str, &str, Shown, Take); 7] = [
 ];
 
 fn filled_over(mut record: Student, stored: &Student, (judged, discovery): &(Completeness, Discovery)) -> Student {
-    Unknown::of(judged, discovery).fill(&mut record, stored, Lacking::default(), &nothing, &mut Kept::default());
+    Unknown::of(judged, discovery).fill(&mut record, stored, &[], Lacking::default(), &nothing, &mut Kept::default());
     record
 }
 
@@ -310,7 +311,7 @@ proptest! {
             discovery.refused.insert(Kind::ALL[kind].resource().to_owned(), vec!["*".to_owned()]);
         }
         let mut record = student("same");
-        Unknown::of(&complete(), &discovery).fill(&mut record, &student("same"), Lacking::default(), &nothing, &mut Kept::default());
+        Unknown::of(&complete(), &discovery).fill(&mut record, &student("same"), &[], Lacking::default(), &nothing, &mut Kept::default());
         prop_assert_eq!(record, student("same"));
     }
 }

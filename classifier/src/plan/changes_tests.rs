@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
     message::StudentEvent,
-    roster::{Staff, Student},
+    roster::{School, Staff, Student},
 };
 use rollcall_store::{
     board::{Ask, Progress},
@@ -181,6 +181,10 @@ impl Records for Stored {
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
         Ok(Vec::new())
     }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 struct Pulled {
@@ -322,7 +326,7 @@ fn look_again(mut facts: PlanFacts, people: &People, candidates: &Candidates) ->
 }
 
 fn snapshot() -> Snapshot {
-    Snapshot { at: DateTime::<Utc>::UNIX_EPOCH, settings: String::new(), shape: std::collections::BTreeSet::new() }
+    Snapshot { at: DateTime::<Utc>::UNIX_EPOCH, settings: String::new(), shape: BTreeSet::new() }
 }
 
 fn rows(people: &People, changed: &[(Vec<u32>, Vec<u32>)]) -> [Vec<Value>; 2] {

@@ -32,6 +32,7 @@ use crate::{
 pub(super) struct Compared<'a> {
     pub(super) sides: Vec<Side<'a>>,
     pub(super) found: Differences,
+    pub(super) schools: Vec<School>,
     pub(super) staff: Vec<Staff>,
     /// Positions of connections whose pull cannot tell who is staff: what is stored of them stays.
     pub(super) staff_untold: Vec<u16>,
@@ -55,7 +56,8 @@ pub(super) fn compared<'a>(
     let (batches, hash) = events.finish()?;
     let mut staff_untold = Vec::new();
     let staff = staff(&sides, records, &mut found, &mut staff_untold)?;
-    Ok(Compared { sides, found, staff, staff_untold, batches, hash })
+    let schools = schools(&sides, records, &mut found)?;
+    Ok(Compared { sides, found, schools, staff, staff_untold, batches, hash })
 }
 
 fn side<'a>(
@@ -116,10 +118,23 @@ pub(super) fn controls(facts: &PlanFacts, sides: &[Side<'_>], found: &Difference
     controls
 }
 
-pub(super) fn schools(sides: &[Side<'_>]) -> Vec<School> {
-    let assemblers = sides.iter().filter_map(|side| side.assembler.as_ref());
-    let schools = assemblers.flat_map(Assembler::schools).map(|school| (school.code.clone(), school));
-    schools.collect::<BTreeMap<_, _>>().into_values().collect()
+/// The schools that are listed, by code, with what is stored of them where the pull could tell none.
+fn schools(sides: &[Side<'_>], records: &mut dyn Records, found: &mut Differences) -> Result<Vec<School>, StoreError> {
+    let mut all = BTreeMap::new();
+    for (number, side) in sides.iter().enumerate() {
+        let Some(assembler) = &side.assembler else { continue };
+        let (mut listed, missing): (Vec<School>, Vec<Vec<Missing>>) = assembler.schools().into_iter().unzip();
+        if !side.unknown.is_empty() || !missing.iter().all(Vec::is_empty) {
+            for stored in records.schools()? {
+                let Ok(at) = listed.binary_search_by(|school| school.code.cmp(&stored.code)) else { continue };
+                side.unknown.fill_school(&mut listed[at], &stored);
+                let kept = missing::keep_of_school(&missing[at], &mut listed[at], &stored);
+                found.missing_rows[number].add(&kept);
+            }
+        }
+        all.extend(listed.into_iter().map(|school| (school.code.clone(), school)));
+    }
+    Ok(all.into_values().collect())
 }
 
 /// The staff that are listed, by id, with what is stored of them where the pull could tell none.
@@ -140,12 +155,15 @@ fn staff(
         let mut listed = assembler.of_connection(listed);
         let is_whole = side.unknown.is_empty() && missing.iter().all(Vec::is_empty);
         if !is_whole && !listed.is_empty() {
+            let mut new: BTreeSet<usize> = (0..listed.len()).collect();
             for stored in records.staff()? {
                 let Ok(at) = listed.binary_search_by(|member| member.id.cmp(&stored.id)) else { continue };
+                new.remove(&at);
                 side.fill_staff(&mut listed[at], &stored, &mut found.kept[number]);
                 let kept = missing::keep_of_staff(&missing[at], &mut listed[at].person, &stored.person);
-                found.missing_rows.add(&kept);
+                found.missing_rows[number].add(&kept);
             }
+            new.iter().for_each(|at| found.never_told[number].add(&missing[*at]));
         }
         all.extend(listed.into_iter().map(|member| (member.id.clone(), member)));
     }

@@ -1,22 +1,25 @@
 //! What the rows themselves have to say: ids and counts, never a fact of a student.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_store::{
     plan::{Skip, StoredStudent},
-    run::{Finding, FindingWeight},
+    run::{Finding, FindingWeight, KeptKeys},
 };
 
 use crate::{
     diff::{self, Differences, NOT_CONFIRMED},
     fragment::Kind,
     load::{Looks, NAMED, Odd, Oddities},
-    missing::OfTable,
+    missing::{self, KeptRows},
     status::{Illegible, NO_ENROLLMENT_IN_WINDOW},
 };
 
 /// Code of the finding of [`rows_missing`].
-const ROW_MISSING: &str = "row-missing";
+pub(crate) const ROW_MISSING: &str = "row-missing";
+
+/// Code of the finding of [`dangling`].
+const KEY_DANGLING: &str = "key-dangling";
 
 /// What the rows themselves have to say.
 pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding> {
@@ -36,7 +39,7 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
         skips.map(|skip| skip.student_id.0.as_str()).collect()
     };
     let not_confirmed = skipped(&|reason| reason == NOT_CONFIRMED);
-    let what = "not taken out, because the second look did not confirm it: students";
+    let what = "not taken out, or not added, because the second look did not confirm it: students";
     say(FindingWeight::Partial, NOT_CONFIRMED, what, &not_confirmed);
     let is_withheld = |reason: &str| ![NOT_CONFIRMED, NO_ENROLLMENT_IN_WINDOW, diff::PULL_INCOMPLETE].contains(&reason);
     let withheld = skipped(&is_withheld);
@@ -67,24 +70,64 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
         enrollments.dedup();
         say(FindingWeight::Warning, code, "to be mended in the SIS: enrollments", &enrollments);
     }
-    findings.extend(found.missing_rows.tables().map(|(table, rows)| rows_missing(table, rows)));
+    for (looks, missing) in looks.iter().zip(&found.missing_rows) {
+        findings.extend(missing.tables().map(|(table, rows)| rows_missing(table, rows, looks)));
+    }
+    for (looks, never_told) in looks.iter().zip(&found.never_told) {
+        findings.extend(dangling(looks, never_told));
+    }
     findings.extend(oddities(looks));
     findings
 }
 
 /// Rows that keys lead to and that no page held.
-fn rows_missing(table: Kind, OfTable { keys, people }: &OfTable) -> Finding {
-    let resource = table.resource();
-    let found_by = table.columns()[table.lookup()].name;
+fn rows_missing(table: Kind, kept: &KeptKeys, looks: &Looks) -> Finding {
+    let (resource, people) = (table.resource(), kept.people);
+    let next = if missing::is_much(table, kept, &looks.first) {
+        let name = missing::ending_name(table);
+        format!(
+            "See in the SIS whether they are there, and whether the access may read them; it stays until they are told again. If it is to \
+             end: `rollcall runs approve RUN --accept-empty '{name}'`"
+        )
+    } else {
+        "The next run lists them anew; what is not there then either is believed to be gone, and ends".to_owned()
+    };
+    let message = format!(
+        "{resource}: rows that others lead to were not listed ({}), as where some come or go while they are listed; what is stored of \
+         them stays, of {people} {}. {next}",
+        named(table, &kept.keys),
+        whose(table),
+    );
+    Finding { weight: FindingWeight::Partial, code: ROW_MISSING.to_owned(), message, count: people }
+}
+
+/// Rows that are believed to be gone, or that a new student leads to: each time that is news.
+fn dangling(looks: &Looks, never_told: &KeptRows) -> Vec<Finding> {
+    let mut tables: BTreeMap<Kind, BTreeSet<i64>> = looks.first.known.ending().collect();
+    for (table, KeptKeys { keys, .. }) in never_told.tables() {
+        tables.entry(table).or_default().extend(keys);
+    }
+    let finding = |(table, keys): (Kind, BTreeSet<i64>)| {
+        let message = format!(
+            "{}: rows that others lead to are not there ({}); what they told is empty, or has ended. See in the SIS whether they are gone, \
+             and whether the access may read them",
+            table.resource(),
+            named(table, &keys)
+        );
+        Finding { weight: FindingWeight::Warning, code: KEY_DANGLING.to_owned(), message, count: keys.len() as i64 }
+    };
+    tables.into_iter().map(finding).collect()
+}
+
+/// What the rows of a table would be found by.
+fn named(table: Kind, keys: &BTreeSet<i64>) -> String {
     let ids: Vec<String> = keys.iter().take(NAMED).map(i64::to_string).collect();
     let more = if keys.len() > NAMED { " and others" } else { "" };
-    let message = format!(
-        "{resource}: rows that others lead to were not listed ({found_by} {}{more}), as where some come or go while they are \
-         listed; what is stored of them stays, of {people} people. The next run lists them anew; if it says so again, see in the \
-         SIS whether they are there, and whether the access may read them",
-        ids.join(", "),
-    );
-    Finding { weight: FindingWeight::Partial, code: ROW_MISSING.to_owned(), message, count: *people }
+    format!("{} {}{more}", table.columns()[table.lookup()].name, ids.join(", "))
+}
+
+const fn whose(table: Kind) -> &'static str {
+    if matches!(table, Kind::GradeLevel) { "schools" } else { "people" }
 }
 
 /// What is to be done about students who are left as they are stored, by the first of them.

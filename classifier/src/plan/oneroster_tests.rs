@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, StudentId},
     message::{Change, StudentEvent},
-    roster::{Enrollment, Rule, Staff, Status, Student},
+    roster::{Enrollment, Rule, School, Staff, Status, Student},
 };
 use rollcall_store::{
     board::{Ask, Progress},
@@ -154,6 +154,10 @@ impl Records for Campus {
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
         Ok(self.staff.clone())
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

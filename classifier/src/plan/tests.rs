@@ -1,10 +1,12 @@
 //! Plans over an invented Qmlativ, by subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod campus;
 mod connections;
 mod holds;
 mod leaving;
 mod missing;
+mod newcomers;
 mod nights;
 mod properties;
 mod rows;

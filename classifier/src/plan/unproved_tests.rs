@@ -98,6 +98,7 @@ fn an_entity_that_is_not_listed_any_more_is_not_judged_by_the_year_of_others() {
     (sis.row(SPELL, 2)["EntityID"], sis.row(SPELL, 2)["SchoolYearID"]) = (json!(42), json!(8));
     // Over, and of one that was never listed: whatever its year, it ended when it did.
     sis.row(SPELL, 3)["EntityID"] = json!(43);
+    sis.row(ENTITY_YEAR, 3)["EntityID"] = json!(43);
     sis.withdraw(3, "2025-10-01", 92);
     let roster = Roster::of(&sis);
     let status = |id: &str| roster.students[&StudentId(id.to_owned())].0.status;
@@ -142,6 +143,32 @@ fn a_graduate_is_looked_at_twice_before_he_is_none_any_more() {
     let what: Vec<_> = events(&plan).into_iter().map(|event| (event.student_id.0, event.change, event.to)).collect();
     assert_eq!(what, [("1".to_owned(), Change::Changed, Status::Inactive)]);
     assert_eq!((plan.counts.removed, plan.counts.changed, codes(&plan)), (0, 1, Vec::new()));
+}
+
+/// Somebody who has left is no graduate because a later row was lost.
+#[test]
+fn who_has_left_is_looked_at_again_before_he_graduates() {
+    let mut sis = Sis::with_students(2);
+    sis.withdraw(1, "2025-09-01", 91);
+    sis.add(
+        SPELL,
+        json!({"EntryWithdrawalID": 10, "StudentID": 1, "EntityID": 41, "SchoolYearID": 9, "SchoolID": 90,
+            "StartDate": "2025-09-08", "EndDate": "2025-10-01", "WithdrawalCodeID": 92, "IsDefaultEntity": true}),
+    );
+    let roster = Roster::of(&sis);
+    assert_eq!(roster.students[&StudentId("1".to_owned())].0.status, Status::Inactive);
+    let mut without = sis.clone();
+    without.rows.get_mut(SPELL).unwrap().retain(|row| row["EntryWithdrawalID"] != json!(10));
+    let candidates = candidates_of(&roster.plan(without.facts()));
+    assert_eq!((ids(&candidates), candidates.removed), (vec!["1"], 0));
+    let mut lost = without.facts();
+    look_again(&sis, &mut lost, candidates.clone(), |_, _| true);
+    let plan = roster.plan(lost);
+    assert_eq!((plan.verdict.clone(), plan.skips[0].reason.as_str()), (Verdict::Nothing, NOT_CONFIRMED));
+    let mut gone = without.facts();
+    look_again(&without, &mut gone, candidates, |_, _| true);
+    let plan = roster.plan(gone);
+    assert_eq!((events(&plan)[0].to, plan.counts.removed, plan.counts.changed), (Status::Graduated, 0, 1));
 }
 
 /// What a listing serves of the second look's questions, by id and row.

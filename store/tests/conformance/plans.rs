@@ -22,6 +22,7 @@ crate::on_both_engines! {
     old_plans_are_forgotten_and_held_ones_never,
     schools_and_staff_are_written_at_release,
     a_school_that_is_not_named_any_more_keeps_its_name,
+    schools_are_read_as_they_are_written,
 }
 
 async fn hold(store: &Store, district: &DistrictId, day: u32) -> rollcall_store::run::Run {
@@ -175,6 +176,30 @@ async fn schools_and_staff_are_written_at_release(fixture: Fixture) {
     assert_eq!(count(&fixture, &district, "school").await, 1);
     assert_eq!(count(&fixture, &district, "staff").await, 1);
     assert_eq!(store.staff_records(&district).await.unwrap(), plan.staff);
+}
+
+/// What a later pull cannot tell of a school is filled from this.
+async fn schools_are_read_as_they_are_written(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let (district, other) = (new_district(&store, "schools").await, new_district(&store, "others").await);
+    let run = run_at_plan(&store, &district, 1).await;
+    let mut plan = plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
+    let text = |text: &str| Some(text.to_owned());
+    let whole = School {
+        code: "102".to_owned(),
+        name: text("South"),
+        state_id: text("227901102"),
+        grade_low: text("PK"),
+        grade_high: text("05"),
+        phone: text("5125550102"),
+    };
+    plan.schools = vec![whole, School { code: "101".to_owned(), ..School::default() }];
+    assert!(store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
+    assert_eq!(store.schools(&district).await.unwrap(), []);
+    store.approve(&district, run.id, "principal", at(6)).await.unwrap().unwrap();
+    plan.schools.reverse();
+    assert_eq!(store.schools(&district).await.unwrap(), plan.schools);
+    assert_eq!(store.schools(&other).await.unwrap(), []);
 }
 
 async fn a_school_that_is_not_named_any_more_keeps_its_name(fixture: Fixture) {

@@ -1,8 +1,13 @@
 //! Rows that keys lead to and that no page holds.
 
+use rollcall_proto::{
+    id::StudentId,
+    roster::{School, Staff, Student},
+};
+use rollcall_store::{StoreError, board::Progress, run::FindingWeight};
 use serde_json::{Value, json};
 
-use super::codes;
+use super::{super::*, codes};
 use crate::testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events};
 
 const LINK: &str = "Demographics/NameAddress";
@@ -99,8 +104,8 @@ fn a_key_without_its_row_is_no_null() {
         assert_eq!((codes(&plan), plan.findings[0].count), (vec!["row-missing"], people), "{what}");
         let said = &plan.findings[0].message;
         assert!(said.starts_with(&format!("{table}: ")) && said.contains(&format!("ID {key})")), "{what}: {said}");
-        // Whoever was never stored has nothing that could stay.
-        assert_eq!(codes(&Roster::default().plan(less.facts())), [""; 0], "{what}");
+        // Whoever was never stored has nothing that could stay: that is said, and keeps nobody.
+        assert_eq!(codes(&Roster::default().plan(less.facts())), ["key-dangling"], "{what}");
     }
 }
 
@@ -110,9 +115,22 @@ fn without_the_row_of_the_year_and_entity_grade_and_homeroom_stay() {
     let sis = whole();
     let roster = Roster::of(&sis);
     let mut less = without(&sis, ENTITY_YEAR, 2);
-    less.row(STUDENT, 2)["Grade"] = json!("Grade five");
     let plan = roster.plan(less.facts());
     assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["row-missing"]));
+    // What the student's own row tells is told; the homeroom is on no other.
+    less.row(STUDENT, 2)["Grade"] = json!("06");
+    let plan = roster.plan(less.facts());
+    let record = events(&plan).remove(0).record.unwrap();
+    assert_eq!((record.grade.as_deref(), record.homeroom.as_deref()), (Some("06"), Some("R5")));
+    assert_eq!((plan.counts.changed, codes(&plan)), (1, vec!["row-missing"]));
+    // The row of another entity is of another place.
+    let mut other = less.clone();
+    other.add(
+        ENTITY_YEAR,
+        json!({"StudentEntityYearID": 70, "StudentID": 2, "EntityID": 42, "SchoolYearID": 9, "Grade": "07"}),
+    );
+    assert_eq!(roster.plan(other.facts()).counts.unchanged, 3);
+    less.row(STUDENT, 2)["Grade"] = json!("Grade five");
     // Somebody whose enrollment is another one is somewhere else by now.
     let mut moved = less.clone();
     moved.row(SPELL, 2)["EntryWithdrawalID"] = json!(20);
@@ -123,6 +141,134 @@ fn without_the_row_of_the_year_and_entity_grade_and_homeroom_stay() {
     let mut nobody = sis.clone();
     nobody.rows.get_mut(ENTITY_YEAR).unwrap().iter_mut().for_each(|row| row["SchoolYearID"] = json!(8));
     assert_eq!(codes(&roster.plan(nobody.facts())), [""; 0]);
+}
+
+/// What is there no more, though others still lead to it, ends on the second night on which it is not there; and the run goes on.
+#[test]
+fn a_key_that_leads_nowhere_on_the_next_night_too_is_believed() {
+    // (table, row, students of whom something ends, something that it tells of the first of them)
+    let cases: [(&'static str, i64, i64, i64, &str); 8] = [
+        (NAME, 2, 1, 1, "/birth_date"),
+        (NAME, 5, 2, 2, "/contacts/0/person/first_name"),
+        (ADDRESS, 2, 1, 2, "/person/addresses/0/line1"),
+        ("Demographics/County", 1, 3, 1, "/person/addresses/0/county"),
+        ("Demographics/PhoneType", 1, 3, 1, "/contacts/0/person/phones/0/kind"),
+        ("Enrollment/School", 90, 3, 1, "/school"),
+        ("Enrollment/Homeroom", 5, 3, 1, "/homeroom"),
+        (ENTITY_YEAR, 2, 1, 2, "/grade"),
+    ];
+    let sis = whole();
+    for (table, key, people, student, path) in cases {
+        let what = format!("{table} {key}: {path}");
+        let mut roster = Roster::of(&sis);
+        let value = told(&roster, student, path);
+        let less = without(&sis, table, key);
+        let night = |roster: &mut Roster, sis: &Sis| {
+            let plan = roster.plan(sis.facts());
+            roster.apply(&plan);
+            let weights: Vec<_> = plan.findings.iter().map(|finding| finding.weight).collect();
+            (plan.counts.changed, codes(&plan).join(" "), weights)
+        };
+        let (partial, warning) = (vec![FindingWeight::Partial], vec![FindingWeight::Warning]);
+        assert_eq!(night(&mut roster, &less), (0, "row-missing".to_owned(), partial.clone()), "{what}");
+        assert_eq!(told(&roster, student, path), value, "{what}");
+        // A replay reads the same pages once more, and a pull that is not whole is no second night.
+        let mut again = less.facts();
+        again.run.replay_of = Some(again.run.id);
+        let replayed = roster.plan(again);
+        assert_eq!((replayed.counts.changed, codes(&replayed)), (0, vec!["row-missing"]), "{what}");
+        roster.apply(&replayed);
+        let torn = roster.plan(torn(&less));
+        assert_eq!((torn.counts.changed, codes(&torn).contains(&"key-dangling")), (0, false), "{what}");
+        roster.apply(&torn);
+        assert_eq!(night(&mut roster, &less), (people, "key-dangling".to_owned(), warning), "{what}");
+        assert_ne!(told(&roster, student, path), value, "{what}");
+        for quiet in 0..2 {
+            assert_eq!(night(&mut roster, &less), (0, String::new(), vec![]), "{what}: night {quiet}");
+        }
+        // Nobody's stored record is read any more because of it.
+        let mut renamed = less.clone();
+        renamed.row(STUDENT, 2)["StudentNumber"] = json!("other");
+        let plan = plan(roster.beside(renamed.facts()), &mut Unread).unwrap();
+        assert_eq!((plan.counts.changed, codes(&plan)), (1, vec![]), "{what}");
+        assert_eq!(night(&mut roster, &sis), (people, String::new(), vec![]), "{what}: told again");
+        assert_eq!(told(&roster, student, path), value, "{what}");
+        // And once lost again, it stays for a night again.
+        assert_eq!(night(&mut roster, &less), (0, "row-missing".to_owned(), partial), "{what}");
+    }
+}
+
+/// A pull of which a listing that statuses do not rest on failed.
+fn torn(sis: &Sis) -> PlanFacts {
+    let mut facts = sis.facts();
+    let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+    let emails = listings.iter_mut().find(|listing| listing.ask.resource == "Demographics/NameEmail").unwrap();
+    emails.progress = Progress::Failed("status 503".to_owned());
+    facts
+}
+
+/// A store that nobody may ask.
+struct Unread;
+
+impl Records for Unread {
+    fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
+        panic!("{ids:?} are read")
+    }
+
+    fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
+        panic!("staff are read")
+    }
+
+    fn schools(&mut self) -> Result<Vec<School>, StoreError> {
+        panic!("schools are read")
+    }
+}
+
+/// So much ends only where a person says so.
+#[test]
+fn what_much_rests_on_ends_when_a_person_says_so() {
+    let name = "Enrollment/Homeroom (missing rows)";
+    let mut sis = Sis::with_students(30);
+    sis.add("Enrollment/Homeroom", json!({"HomeroomID": 6, "Code": "R6"}));
+    let mut roster = Roster::of(&sis);
+    let less = without(&sis, "Enrollment/Homeroom", 5);
+    for night in 0..3 {
+        let plan = roster.plan(less.facts());
+        assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]), "night {night}");
+        assert!(plan.findings[0].message.ends_with(&format!("--accept-empty '{name}'`")), "{:?}", plan.findings);
+        roster.apply(&plan);
+    }
+    roster.baseline.as_mut().unwrap().accepted_empty.insert(name.to_owned());
+    // The run that is planned again for it reads the same pages.
+    let mut again = less.facts();
+    again.run.replay_of = Some(again.run.id);
+    let plan = roster.plan(again);
+    assert_eq!((plan.counts.changed, codes(&plan)), (30, vec!["key-dangling"]));
+    roster.apply(&plan);
+    let baseline = roster.baseline.as_ref().unwrap();
+    assert!(baseline.accepted_empty.is_empty(), "{baseline:?}");
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (0, vec![]));
+    roster.apply(&plan);
+    // It was said of what was not there then.
+    roster.apply(&roster.plan(sis.facts()));
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]));
+}
+
+/// Many keys are much too, whoever they are of.
+#[test]
+fn one_key_in_ten_is_much() {
+    let of = |gone: i64| {
+        let sis = Sis::with_students(30);
+        let mut roster = Roster::of(&sis);
+        let less = (1..=gone).fold(sis, |less, id| without(&less, NAME, id * 2 + 1));
+        roster.apply(&roster.plan(less.facts()));
+        let plan = roster.plan(less.facts());
+        (plan.counts.changed, codes(&plan).join(" "))
+    };
+    assert_eq!(of(6), (6, "key-dangling".to_owned()));
+    assert_eq!(of(7), (0, "row-missing".to_owned()));
 }
 
 /// What stays is what is missing: all else is taken over, the same night.

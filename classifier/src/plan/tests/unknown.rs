@@ -301,3 +301,77 @@ fn what_is_filled_in_stands_where_a_whole_night_would_have_put_it() {
     assert_eq!(ids, ["2", "20"]);
     assert_eq!(roster.plan(sis.facts()).verdict, Verdict::Nothing);
 }
+
+/// A school of which everything is told, with two levels.
+fn told_school() -> Sis {
+    let mut sis = Sis::with_students(2);
+    for (id, code) in [(1, "PK"), (2, "05")] {
+        sis.add("Enrollment/GradeLevel", json!({"GradeLevelID": id, "Code": code}));
+    }
+    // Of the rows of a code the latest year's counts.
+    let row = sis.row(SCHOOL, 100);
+    (row["StateAssignedID"], row["PhoneNumber"]) = (json!("227901041"), json!("5125550100"));
+    (row["GradeLevelIDLow"], row["GradeLevelIDHigh"]) = (json!(1), json!(2));
+    sis
+}
+
+const SCHOOL: &str = "Enrollment/School";
+const LEVEL: &str = "Enrollment/GradeLevel";
+
+/// Schools are written whatever the run's other verdicts are: what is not told of them is not to be ended so.
+#[test]
+fn what_a_pull_cannot_tell_of_a_school_stays() {
+    let whole = told_school();
+    for (field, changed) in
+        [("StateAssignedID", 3), ("PhoneNumber", 2), ("GradeLevelIDLow", 1), ("GradeLevelIDHigh", 0)]
+    {
+        let mut roster = Roster::default();
+        roster.apply(&roster.plan(granting(&whole, &whole)));
+        let before = roster.schools.clone();
+        let told = [&before[0].grade_high, &before[0].grade_low, &before[0].phone, &before[0].state_id];
+        assert!(told.iter().all(|value| value.is_some()), "{before:?}");
+        let mut poorer = whole.clone();
+        take(&mut poorer, SCHOOL, field);
+        // What is told is taken over.
+        let other = ["GradeLevelIDHigh", "GradeLevelIDLow", "PhoneNumber", "StateAssignedID"][(changed + 1) % 4];
+        poorer.row(SCHOOL, 100)[other] = json!(null);
+        for night in 0..2 {
+            let plan = roster.plan(granting(&poorer, &poorer));
+            assert_eq!(codes(&plan).contains(&"grant-lost"), night == 0, "{field}");
+            let school = &plan.schools[0];
+            let told = [&school.grade_high, &school.grade_low, &school.phone, &school.state_id];
+            assert_eq!(
+                told.map(Option::is_some),
+                [0, 1, 2, 3].map(|at| at != (changed + 1) % 4),
+                "{field}, night {night}"
+            );
+            roster.apply(&plan);
+        }
+    }
+}
+
+#[test]
+fn grades_of_schools_stay_where_their_table_is_not_whole() {
+    let whole = told_school();
+    let roster = Roster::of(&whole);
+    let mut none = whole.clone();
+    none.rows.insert(LEVEL, Vec::new());
+    let plan = roster.plan(none.facts());
+    assert_eq!((&plan.schools, codes(&plan)), (&roster.schools, vec!["listing-empty"]));
+    let mut failed = whole.facts();
+    let listings = &mut failed.pulls[0].board.as_mut().unwrap().listings;
+    let levels = listings.iter_mut().find(|listing| listing.ask.resource == LEVEL).unwrap();
+    levels.progress = Progress::Failed("status 503".to_owned());
+    assert_eq!(roster.plan(failed).schools, roster.schools);
+    // One row of it that is on no page.
+    let mut less = whole.clone();
+    less.rows.get_mut(LEVEL).unwrap().remove(0);
+    let mut roster = roster;
+    let plan = roster.plan(less.facts());
+    assert_eq!((&plan.schools, codes(&plan)), (&roster.schools, vec!["row-missing"]));
+    assert!(plan.findings[0].message.contains("of 1 schools"), "{:?}", plan.findings);
+    roster.apply(&plan);
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.schools[0].grade_low.as_ref(), codes(&plan)), (None, vec!["key-dangling"]));
+    assert_eq!(plan.schools[0].grade_high.as_deref(), Some("05"));
+}
