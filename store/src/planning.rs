@@ -140,6 +140,25 @@ pub(crate) async fn kept_baselines(tx: &mut Tx, district: &DistrictId, run: RunI
     Ok(Side::load(tx, district, run).await?.map(|side| side.baselines).unwrap_or_default())
 }
 
+/// What newer runs that have ended have found by their plans, oldest first; of plans that have aged out, nothing.
+pub(crate) async fn baselines_since(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+) -> Result<Vec<(RunId, Vec<(u16, Baseline)>)>> {
+    let operation = "read what newer runs found";
+    let sql = "SELECT r.id, p.side FROM run r JOIN plan p ON p.district = r.district AND p.run = r.id \
+               WHERE r.district = $1 AND r.state IN ('succeeded', 'partial') \
+               AND r.seq > (SELECT seq FROM run WHERE district = $1 AND id = $2) ORDER BY r.seq";
+    let mut found = Vec::new();
+    let take = |row: Row| {
+        found.push((RunId(row.get(0)?), unpack::<Side>(&row.get::<Vec<u8>>(1)?)?.baselines));
+        Ok(())
+    };
+    tx.each(operation, sql, args![district, run], take).await?;
+    Ok(found)
+}
+
 /// Notes a person's approval of candidates that have to be looked at first. False: there are none.
 pub(crate) async fn approve_candidates(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<bool> {
     let sql = "UPDATE plan SET approved = $3, recheck_on_approval = $4 \

@@ -270,14 +270,47 @@ async fn what_made_a_run_partial_is_told(f: Fixture) {
 
 async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
     let id = f.district("a").await;
-    f.store.accept_empty(&id, FIRST, "staff", "ann", now()).await.unwrap();
-    for (rows, accepted) in [(0, true), (3, false), (0, false)] {
+    let counted = async |rows: i64, carried: bool| {
         let version = f.store.roster_version(&id).await.unwrap();
-        let baselines = vec![(0, baseline("staff", rows))];
-        let plan = NewPlan { baselines, roster_version: version, ..empty_plan(Verdict::Nothing) };
+        let mut held = baseline("staff", rows);
+        held.carried.extend(carried.then(|| "staff".to_owned()));
+        let plan = NewPlan { baselines: vec![(0, held)], roster_version: version, ..empty_plan(Verdict::Nothing) };
         let run = f.run_at_plan(&id).await.id;
         assert!(f.store.save_plan(&id, run, &plan, later(1)).await.unwrap());
-        let kept = f.store.baseline(&id, FIRST).await.unwrap().unwrap();
-        assert_eq!(kept.accepted_empty.contains("staff"), accepted, "{rows}");
+        run
+    };
+    let accept = async |run| f.store.accept_empty((&id, run), &[(FIRST, "staff")], "ann", now()).await.unwrap();
+    let is_accepted = async || {
+        let kept = f.store.baseline(&id, FIRST).await.unwrap().unwrap_or_default();
+        kept.accepted_empty.contains("staff")
+    };
+    let entries = async || f.store.audit_trail(&id, 100).await.unwrap().len();
+    let first = f.run_at_plan(&id).await.id;
+    assert_eq!(accept(first).await, Ok(()));
+    for (rows, accepted) in [(0, true), (3, false), (0, false)] {
+        counted(rows, false).await;
+        assert_eq!(is_accepted().await, accepted, "{rows}");
     }
+
+    // What is accepted of an old run would hold for what comes after; rows have been there since.
+    let empty = counted(0, false).await;
+    let carried = counted(4, true).await;
+    assert_eq!(accept(empty).await, Ok(()), "the count is of an earlier pull");
+    assert!(is_accepted().await);
+    let (back, _) = (counted(5, false).await, counted(6, false).await);
+    let newest = counted(0, false).await;
+    let before = entries().await;
+    for run in [first, empty, carried] {
+        let held = accept(run).await.unwrap_err();
+        let named = if run == first { held.run } else { back };
+        assert_eq!((held.resource.as_str(), held.run), ("staff", named));
+    }
+    let both = [(FIRST, "homerooms"), (FIRST, "staff")];
+    assert!(f.store.accept_empty((&id, empty), &both, "ann", now()).await.unwrap().is_err());
+    assert_eq!(f.store.baseline(&id, FIRST).await.unwrap(), Some(baseline("staff", 0)), "all of them, or none");
+    assert_eq!(entries().await, before);
+    let elsewhere = [(rollcall_proto::id::ConnectionNo(1), "staff")];
+    assert_eq!(f.store.accept_empty((&id, empty), &elsewhere, "ann", now()).await.unwrap(), Ok(()), "another's");
+    assert_eq!(accept(newest).await, Ok(()));
+    assert!(is_accepted().await);
 }
