@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use rollcall_proto::id::{ConnectionNo, ListingNo};
+use rollcall_proto::id::{ConnectionNo, ListingNo, RunId};
 use rollcall_store::{
     board::{Board, Listing, Progress},
     page::PageRow,
     replay::{Replay, ReplayLook, ReplayRefusal},
-    run::{Baseline, Run, Stage},
+    run::{Baseline, HeldSince, Run, Stage},
 };
 
 use crate::{
@@ -73,6 +73,28 @@ pub enum NotEmpty {
          `rollcall district test` says what is granted"
     )]
     RestedOn(String),
+    /// It was, and is not any more: the acceptance would hold for what is found empty from now on.
+    #[error("{resource} has held rows since: run {run} found them; accept it of a run that finds it empty again")]
+    HeldSince {
+        /// As its emptiness is judged.
+        resource: String,
+        /// The first run that did.
+        run: RunId,
+    },
+    /// A resource that the run does not say to be empty, and what it pulled is deleted.
+    #[error("run {run} does not say that {resource} was empty, and its pages are gone")]
+    PagesGone {
+        /// As a person gave it.
+        resource: String,
+        /// Which.
+        run: RunId,
+    },
+}
+
+impl From<HeldSince> for NotEmpty {
+    fn from(held: HeldSince) -> Self {
+        Self::HeldSince { resource: held.resource, run: held.run }
+    }
 }
 
 fn listed(empty: &[String]) -> String {
@@ -86,15 +108,17 @@ pub async fn accept(
     resources: &[String],
     actor: &str,
 ) -> Result<Result<Accepted, NotEmpty>, ClassifierError> {
-    let empty = empty_listings(context, run).await?;
+    let pages = context.store.pages(&run.district, run.id).await?;
+    let empty = empty_listings(context, run, &pages).await?;
     let unknown = resources.iter().find(|given| !empty.iter().any(|empty| empty.is_meant(given)));
     if let Some(resource) = unknown {
-        return Ok(Err(not_empty(run, resource, empty)));
+        return Ok(Err(not_empty(run, resource, empty, &pages)));
     }
-    for Empty { connection, name, .. } in
-        empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given)))
-    {
-        context.store.accept_empty(&run.district, *connection, name, actor, context.clock.now()).await?;
+    let meant = empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given)));
+    let meant: Vec<_> = meant.map(|empty| (empty.connection, empty.name.as_str())).collect();
+    let of = (&run.district, run.id);
+    if let Err(held) = context.store.accept_empty(of, &meant, actor, context.clock.now()).await? {
+        return Ok(Err(held.into()));
     }
     if !matches!(run.stage, Stage::Held | Stage::Closed) {
         return Ok(Ok(Accepted::Open));
@@ -107,24 +131,30 @@ pub async fn accept(
 }
 
 /// A run that failed for want of a field names it.
-fn not_empty(run: &Run, given: &str, empty: BTreeSet<Empty>) -> NotEmpty {
+fn not_empty(run: &Run, given: &str, empty: BTreeSet<Empty>, pages: &[PageRow]) -> NotEmpty {
     let reason = run.reason.as_deref().unwrap_or_default();
     let is_named = |reason: &str| reason.split([' ', ',', ';']).any(|word| word == given);
     if untold::is_field(given) && reason.strip_prefix(UNTOLD).is_some_and(is_named) {
         return NotEmpty::RestedOn(given.to_owned());
+    }
+    if pages.is_empty() && run.pulled_at.is_some() {
+        return NotEmpty::PagesGone { resource: given.to_owned(), run: run.id };
     }
     let names: BTreeSet<String> = empty.into_iter().map(|empty| empty.name).collect();
     NotEmpty::HeldRows { resource: given.to_owned(), empty: names.into_iter().collect() }
 }
 
 /// Listings of the run without a row, each once a connection.
-async fn empty_listings(context: &Context, run: &Run) -> Result<BTreeSet<Empty>, ClassifierError> {
-    let pages = context.store.pages(&run.district, run.id).await?;
+async fn empty_listings(context: &Context, run: &Run, pages: &[PageRow]) -> Result<BTreeSet<Empty>, ClassifierError> {
     let mut empty = BTreeSet::new();
     for pull in context.store.pulls(&run.district, run.id).await? {
         let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
         if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
-            empty.extend(empty_of(&board, pull.connection, &pages));
+            empty.extend(if pages.iter().any(|page| page.connection == pull.connection) {
+                empty_of(&board, pull.connection, pages)
+            } else {
+                said_of(run, &board, pull.connection)
+            });
             empty.extend(offered(run, &baseline, &board).map(|name| named_by_listing(pull.connection, name)));
         }
         let named =
@@ -199,6 +229,16 @@ fn empty_of(board: &Board, connection: ConnectionNo, pages: &[PageRow]) -> Vec<E
         resource: listing.ask.resource.clone(),
     };
     whole.iter().filter(is_empty).map(named).filter(|empty| !holds(&empty.name)).collect()
+}
+
+/// Of a run whose pages are deleted, what it has said itself.
+fn said_of(run: &Run, board: &Board, connection: ConnectionNo) -> Vec<Empty> {
+    let said = run.findings.iter().filter(|finding| finding.code == "listing-empty");
+    let names: BTreeSet<&str> =
+        said.filter_map(|finding| finding.message.split_once(": ")).map(|said| said.0).collect();
+    let named =
+        |listing: &Listing| Empty { connection, name: judged_name(listing), resource: listing.ask.resource.clone() };
+    board.listings.iter().map(named).filter(|empty| names.contains(empty.name.as_str())).collect()
 }
 
 #[cfg(test)]
@@ -368,7 +408,7 @@ mod tests {
         let mut run = testing::run();
         let (start, end) = ("Enrollment/EntryWithdrawal.StartDate", "Enrollment/EntryWithdrawal.EndDate");
         run.reason = Some(format!("{UNTOLD}: no row carries them: connection 0: {start}, {end}; see what it answers"));
-        let refused = |run: &Run, field: &str| not_empty(run, field, BTreeSet::new());
+        let refused = |run: &Run, field: &str| not_empty(run, field, BTreeSet::new(), &[page(0, 0, true)]);
         for field in [start, end] {
             let refusal = refused(&run, field);
             assert_eq!(refusal, NotEmpty::RestedOn(field.to_owned()));
@@ -389,7 +429,7 @@ mod tests {
                 name: (*name).to_owned(),
                 resource: (*name).to_owned(),
             };
-            not_empty(&testing::run(), NAME, empty.iter().map(named).collect()).to_string()
+            not_empty(&testing::run(), NAME, empty.iter().map(named).collect(), &[page(0, 0, true)]).to_string()
         };
         assert_eq!(told(&[]), "Demographics/Name was not empty on that run: no listing was");
         assert_eq!(

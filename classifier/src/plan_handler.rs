@@ -20,7 +20,7 @@ use rollcall_store::{
     page::PageFragments,
     plan::{NewPlan, Verdict},
     roster::StoredEnrollment,
-    run::{PullScope, Stage},
+    run::{PullScope, RunState, Stage},
 };
 use tokio::{runtime::Handle, time::Instant};
 
@@ -104,11 +104,14 @@ impl PlanHandler {
         };
         log(run, &planned);
         let saved = store.save_plan(run.0, run.1, &planned, self.context.clock.now()).await?;
-        if saved {
+        let row = store.run(run.0, run.1).await?;
+        let stage = row.stage;
+        if row.state == RunState::Discarded {
+            tracing::info!(district = %run.0, run = %run.1, reason = row.reason, "the plan came too late");
+        } else if saved {
             count(&planned, begun);
         }
         drop(planned);
-        let stage = store.run(run.0, run.1).await?.stage;
         if !saved && stage == Stage::Plan {
             return Ok(Fate::wait("roster-changed", "the roster changed while the run was planned", Duration::ZERO));
         }

@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
 
 use crate::{
     Store, StoreError,
     audit::AuditEntry,
     districts::{self, json_unreadable},
-    run::Baseline,
+    planning,
+    run::{Baseline, HeldSince},
     sql::{Tx, args},
     trail,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
+
+const ACCEPT: &str = "accept an empty listing";
 
 const KEEP: &str = "\
 INSERT INTO baseline (district, connection, baseline, updated_at) VALUES ($1, $2, $3, $4)
@@ -30,25 +33,48 @@ impl Store {
         Ok(baseline)
     }
 
-    /// Accepts that a listing is empty, until it holds rows again.
+    /// Accepts that listings are empty, as a run found them, each until it holds rows again: all of them, or none where a newer
+    /// run has found rows in one.
     pub async fn accept_empty(
         &self,
-        district: &DistrictId,
-        connection: ConnectionNo,
-        resource: &str,
+        (district, run): (&DistrictId, RunId),
+        listings: &[(ConnectionNo, &str)],
         actor: &str,
         now: DateTime<Utc>,
-    ) -> Result<()> {
-        let operation = "accept an empty listing";
-        let mut tx = self.begin(district, operation).await?;
+    ) -> Result<std::result::Result<(), HeldSince>> {
+        let mut tx = self.begin(district, ACCEPT).await?;
         districts::lock(&mut tx, district).await?;
-        let mut baseline = read(&mut tx, district, connection).await?.unwrap_or_else(Baseline::of_none_complete);
-        baseline.accepted_empty.insert(resource.to_owned());
-        write(&mut tx, district, connection, &baseline, now).await?;
-        let detail = format!("connection={connection} resource={resource}");
-        trail::write(&mut tx, &AuditEntry::new(district, now, actor, "baseline.accept-empty", detail)).await?;
-        tx.commit(operation).await
+        if let Some(held) = held_since(&mut tx, (district, run), listings).await? {
+            return Ok(Err(held));
+        }
+        for (connection, resource) in listings {
+            let stored = read(&mut tx, district, *connection).await?;
+            let mut baseline = stored.unwrap_or_else(Baseline::of_none_complete);
+            baseline.accepted_empty.insert((*resource).to_owned());
+            write(&mut tx, district, *connection, &baseline, now).await?;
+            let detail = format!("connection={connection} resource={resource}");
+            trail::write(&mut tx, &AuditEntry::new(district, now, actor, "baseline.accept-empty", detail)).await?;
+        }
+        tx.commit(ACCEPT).await?;
+        Ok(Ok(()))
     }
+}
+
+/// The first of the listings in which a newer run has found rows, with the first such run: what was accepted would have been
+/// over with it. What a run counted is known for as long as its plan is kept.
+async fn held_since(
+    tx: &mut Tx,
+    (district, run): (&DistrictId, RunId),
+    listings: &[(ConnectionNo, &str)],
+) -> Result<Option<HeldSince>> {
+    let newer = planning::baselines_since(tx, district, run).await?;
+    let holds = |baselines: &[(u16, Baseline)], (connection, resource): &(ConnectionNo, &str)| {
+        baselines.iter().any(|(number, baseline)| *number == connection.0 && baseline.ends_emptiness(resource))
+    };
+    Ok(newer.iter().find_map(|(run, baselines)| {
+        let (_, resource) = listings.iter().find(|listing| holds(baselines, listing))?;
+        Some(HeldSince { resource: (*resource).to_owned(), run: *run })
+    }))
 }
 
 /// Keeps a pull's baseline.
@@ -70,15 +96,17 @@ impl Baseline {
     pub fn accepting(&self, stored: BTreeSet<String>) -> Self {
         Self { accepted_empty: still_accepted(self, stored), ..self.clone() }
     }
+
+    /// Whether what this pull found ends an acceptance of that name: rows are back, other than of an earlier pull, or the field.
+    fn ends_emptiness(&self, name: &str) -> bool {
+        let rows = self.rows.get(name).is_some_and(|rows| *rows > 0) && !self.carried.contains(name);
+        (rows && !self.thinned.contains_key(name)) || self.tells_field(name)
+    }
 }
 
 fn still_accepted(baseline: &Baseline, stored: BTreeSet<String>) -> BTreeSet<String> {
     let accepted = stored.into_iter().chain(baseline.accepted_empty.iter().cloned());
-    let is_back = |resource: &String| {
-        baseline.rows.get(resource).is_some_and(|rows| *rows > 0) && !baseline.carried.contains(resource)
-    };
-    let accepted = accepted.filter(|resource| !is_back(resource) || baseline.thinned.contains_key(resource));
-    accepted.filter(|name| !baseline.tells_field(name)).collect()
+    accepted.filter(|name| !baseline.ends_emptiness(name)).collect()
 }
 
 pub(crate) async fn read(tx: &mut Tx, district: &DistrictId, connection: ConnectionNo) -> Result<Option<Baseline>> {

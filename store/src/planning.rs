@@ -1,7 +1,7 @@
 //! Plans: what they compare with, and how they are saved.
 //!
 //! Invariants: a plan is saved once, by compare-and-set on the run's stage, and only while the roster is the one it was
-//! compared with; saving does all that its verdict says, or nothing.
+//! compared with; saving does all that its verdict says, or nothing. What is saved is never older than what is written.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use rollcall_proto::{
@@ -69,7 +69,7 @@ impl Store {
     /// Saves a plan and does what its verdict says, in one transaction, superseding every earlier held plan of the
     /// district.
     ///
-    /// A replay that a newer run has overtaken since is thrown away instead: older pages must not overwrite newer ones.
+    /// A run that a newer one has overtaken is thrown away instead: older pages must not overwrite newer ones.
     ///
     /// False: nothing was saved, because the run was not at Plan any more (cancelled, or planned by another), or the
     /// roster has changed since it was compared; in the latter case the run stays at Plan, free to be planned anew.
@@ -87,7 +87,7 @@ impl Store {
             tx.commit(OPERATION).await?;
             return Ok(false);
         }
-        if let Some(newer) = replaying::overtaker(&mut tx, district, run).await? {
+        if let Some(newer) = replaying::overtaker(&mut tx, (district, run), &plan.verdict).await? {
             let void = void(&mut tx, district, run, newer, now).await?;
             tx.commit(OPERATION).await?;
             self.tell_if_ended(district, run).await;
@@ -138,6 +138,25 @@ impl Store {
 /// The baselines that the run's plan asked to keep when the run closes.
 pub(crate) async fn kept_baselines(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Vec<(u16, Baseline)>> {
     Ok(Side::load(tx, district, run).await?.map(|side| side.baselines).unwrap_or_default())
+}
+
+/// What newer runs that have ended have found by their plans, oldest first; of plans that have aged out, nothing.
+pub(crate) async fn baselines_since(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+) -> Result<Vec<(RunId, Vec<(u16, Baseline)>)>> {
+    let operation = "read what newer runs found";
+    let sql = "SELECT r.id, p.side FROM run r JOIN plan p ON p.district = r.district AND p.run = r.id \
+               WHERE r.district = $1 AND r.state IN ('succeeded', 'partial') \
+               AND r.seq > (SELECT seq FROM run WHERE district = $1 AND id = $2) ORDER BY r.seq";
+    let mut found = Vec::new();
+    let take = |row: Row| {
+        found.push((RunId(row.get(0)?), unpack::<Side>(&row.get::<Vec<u8>>(1)?)?.baselines));
+        Ok(())
+    };
+    tx.each(operation, sql, args![district, run], take).await?;
+    Ok(found)
 }
 
 /// Notes a person's approval of candidates that have to be looked at first. False: there are none.
@@ -371,7 +390,7 @@ async fn follow(
     Ok(superseded)
 }
 
-/// Ends a replay whose plan came too late. False: it was not at Plan.
+/// Ends a run whose plan came too late. False: it was not at Plan.
 async fn void(tx: &mut Tx, district: &DistrictId, run: RunId, newer: RunId, now: DateTime<Utc>) -> Result<bool> {
     let sql = "UPDATE run SET stage = 'closed', state = 'discarded', reason = $3, ended_at = $4, touched_at = $4 \
                WHERE district = $1 AND id = $2 AND stage = 'plan'";

@@ -14,7 +14,7 @@ use crate::{
     district::Connection,
     districts,
     pages::{content, field},
-    plan::{pack, unpack},
+    plan::{Verdict, pack, unpack},
     replay::{PageReading, Replay, ReplayLook, ReplayPages, ReplayRefusal, StoredPage},
     run::{Discovery, NewRun, Run, Stage, Trigger},
     runs,
@@ -36,10 +36,17 @@ SELECT id FROM run WHERE district = $1 AND seq > $2 AND NOT as_of_given
 AND (ended_at IS NULL OR (planned_at IS NOT NULL AND state NOT IN ('failed', 'cancelled', 'discarded')))
 ORDER BY seq DESC LIMIT 1";
 
+/// Made later, and counts in place of this one: it has been released, so that what this one pulled is older than what is
+/// written. A plan that waits for a person has written nothing. It takes the place of one that would wait beside it ($3), as it
+/// does of one that waits already; and of a replay, which is nobody's night, and so does one that is on its way there. One that
+/// is only to be looked at writes nothing, whenever it comes.
 const OVERTAKER: &str = "\
 SELECT newer.id FROM run r JOIN run newer ON newer.district = r.district AND newer.seq > r.seq
-WHERE r.district = $1 AND r.id = $2 AND r.replay_of IS NOT NULL AND newer.planned_at IS NOT NULL
-AND NOT newer.as_of_given AND newer.state NOT IN ('failed', 'cancelled', 'discarded')
+WHERE r.district = $1 AND r.id = $2 AND NOT r.as_of_given
+AND (newer.released_at IS NOT NULL
+     OR (newer.planned_at IS NOT NULL AND NOT newer.as_of_given
+         AND newer.state NOT IN ('failed', 'cancelled', 'discarded')
+         AND (r.replay_of IS NOT NULL OR ($3 AND newer.state = 'held'))))
 ORDER BY newer.seq DESC LIMIT 1";
 
 const PULLS: &str = "\
@@ -117,9 +124,14 @@ impl Store {
     }
 }
 
-/// The newer run that has planned since a replay was made: its plan is void. `None` for any run that is no replay.
-pub(crate) async fn overtaker(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Option<RunId>> {
-    let row = tx.row(OPERATION, OVERTAKER, args![district, run]).await?;
+/// The newer run that makes a run's plan void, if one does.
+pub(crate) async fn overtaker(
+    tx: &mut Tx,
+    (district, run): (&DistrictId, RunId),
+    verdict: &Verdict,
+) -> Result<Option<RunId>> {
+    let waits = matches!(verdict, Verdict::Hold(_));
+    let row = tx.row(OPERATION, OVERTAKER, args![district, run, waits]).await?;
     row.map(|row| row.get(0).map(RunId)).transpose()
 }
 

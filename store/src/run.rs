@@ -345,6 +345,15 @@ pub struct Baseline {
     pub base: Option<PullBase>,
 }
 
+/// Why an emptiness is not accepted: a newer run has found rows there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldSince {
+    /// Where: as in [`Baseline::accepted_empty`].
+    pub resource: String,
+    /// The first that did.
+    pub run: RunId,
+}
+
 impl Baseline {
     /// Before any pull was complete.
     pub fn of_none_complete() -> Self {

@@ -42,6 +42,56 @@ async fn an_accepted_emptiness_is_planned_at_once() {
     assert_eq!(night.night(&sis).await.counts.changed, 6);
 }
 
+/// Empty on Monday, and held rows on Tuesday: what is empty on Friday is another matter.
+#[tokio::test]
+async fn an_emptiness_of_long_ago_is_not_accepted_for_the_next_one() {
+    let mut night = Night::new().await;
+    let mut sis = sis(6);
+    let phone = |id| json!({"NamePhoneID": id, "NameID": id, "PhoneNumber": "5550100", "Rank": 1});
+    sis.insert("Demographics/NamePhone", (1..=6).map(phone).collect());
+    night.night(&sis).await;
+    let phones = sis.insert("Demographics/NamePhone", Vec::new()).unwrap();
+    let monday = night.night(&sis).await;
+    sis.insert("Demographics/NamePhone", phones);
+    let tuesday = night.night(&sis).await;
+    let accepted = async |night: &Night| {
+        let kept = night.context.store.baseline(&night.district, ConnectionNo(0)).await.unwrap().unwrap();
+        kept.accepted_empty
+    };
+    let refused = night.accept(&monday, "Demographics/NamePhone").await.unwrap_err();
+    let since = NotEmpty::HeldSince { resource: "Demographics/NamePhone".to_owned(), run: tuesday.id };
+    assert_eq!(refused, since);
+    assert!(refused.to_string().contains(&tuesday.id.to_string()), "{refused}");
+    assert!(accepted(&night).await.is_empty());
+    let trail = night.context.store.audit_trail(&night.district, 100).await.unwrap();
+    assert!(trail.iter().all(|entry| entry.action != "baseline.accept-empty"), "{trail:?}");
+
+    sis.insert("Demographics/NamePhone", Vec::new());
+    let friday = night.night(&sis).await;
+    assert_eq!((friday.state, friday.counts.changed), (RunState::Partial, 0), "{friday:?}");
+    assert_eq!(night.accept(&monday, "Demographics/NamePhone").await.unwrap_err(), since, "whatever it is by now");
+    assert!(matches!(night.accept(&friday, "Demographics/NamePhone").await, Ok(Accepted::PlannedAgain(_))));
+}
+
+/// Where no page is left, no listing is empty for that.
+#[tokio::test]
+async fn of_a_run_whose_pages_are_gone_is_accepted_what_it_said_itself() {
+    let mut night = Night::new().await;
+    let mut sis = sis(6);
+    let phone = |id| json!({"NamePhoneID": id, "NameID": id, "PhoneNumber": "5550100", "Rank": 1});
+    sis.insert("Demographics/NamePhone", (1..=6).map(phone).collect());
+    night.night(&sis).await;
+    sis.insert("Demographics/NamePhone", Vec::new());
+    let partial = night.night(&sis).await;
+    let gone = partial.ended_at.unwrap() + chrono::TimeDelta::days(1);
+    night.context.store.forget_pages(gone).await.unwrap();
+    assert_eq!(night.pages_of(partial.id).await, 0);
+    let refused = night.accept(&partial, "Student/Student").await.unwrap_err();
+    let expected = NotEmpty::PagesGone { resource: "Student/Student".to_owned(), run: partial.id };
+    assert_eq!(refused, expected);
+    assert!(matches!(night.accept(&partial, "Demographics/NamePhone").await, Ok(Accepted::Next(_))));
+}
+
 #[tokio::test]
 async fn an_accepted_emptiness_asks_the_sis_before_it_takes_anyone_out() {
     let mut night = Night::new().await;

@@ -1,9 +1,8 @@
 //! Events that the database refused: kept beside the roster, listed, and replayed one by one.
 //!
 //! Invariants: the event is kept whole, whatever its text; a replay corrects the counts of its run exactly once, and is
-//! refused where a newer run has written or planned the student.
-
-use std::collections::HashSet;
+//! refused where a newer run has written or planned the student, also where it left them as they were. That is decided with
+//! the district locked, as plans are saved: so no plan comes in between.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use rollcall_proto::{
@@ -16,8 +15,8 @@ use super::{
     settle::{Head, Parked},
 };
 use crate::{
-    Store, StoreError, closing,
-    plan::{ParkedEvent, decode_batch, pack, unpack},
+    Store, StoreError, closing, districts,
+    plan::{ParkedEvent, pack, unpack},
     sql::{Row, Tx, args},
 };
 
@@ -32,6 +31,21 @@ SELECT student_id, reason, detail, at, run FROM parked_event
 WHERE district = $1 AND replayed_at IS NULL AND ($2 IS NULL OR run = $2) AND ($3 IS NULL OR reason = $3)
 AND ($4 IS NULL OR at < $4) AND ($5 IS NULL OR at >= $5)
 ORDER BY run_seq, batch, position LIMIT $6";
+
+/// A newer run that has judged the student: it has planned with the pages of their connection, of any one where it is not known
+/// whose they are. Whether it changed them does not matter: one whom it found as they are stored is in no event of it. What was
+/// thrown away has judged nobody.
+///
+/// One that has yet to plan does not count. The replay makes the roster another one, so that it compares with what is written
+/// now.
+const JUDGED: &str = "\
+SELECT 1 FROM run newer JOIN pull p ON p.district = newer.district AND p.run = newer.id
+WHERE newer.district = $1 AND newer.seq > $2 AND newer.planned_at IS NOT NULL AND NOT newer.as_of_given
+  AND newer.state NOT IN ('failed', 'cancelled', 'discarded') AND p.state <> 'failed'
+  AND (p.connection = $3
+       OR p.connection IN (SELECT connection FROM student WHERE district = $1 AND student_id IN ($4, $5))
+       OR ($3 IS NULL AND NOT EXISTS (SELECT 1 FROM student WHERE district = $1 AND student_id IN ($4, $5))))
+LIMIT 1";
 
 /// What a replay of parked events did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,8 +62,8 @@ pub enum ReplayRefused {
     /// A newer run has written the student.
     #[error("a newer run has written the student")]
     Written,
-    /// A newer run has planned the student.
-    #[error("a newer run has planned the student")]
+    /// A newer run has planned the student, or has found that there is nothing to change.
+    #[error("a newer run has planned the student, or left them as they are")]
     Planned,
     /// The database refuses it still.
     #[error("the database refuses it still")]
@@ -150,13 +164,9 @@ impl Store {
     ) -> Result<Replayed> {
         let now = now.trunc_subsecs(6);
         let kept = self.kept_events(district, run, wanted).await?;
-        let Some(first) = kept.first() else {
-            return Ok(Replayed::default());
-        };
-        let planned = self.planned_since(district, first.run_seq).await?;
         let mut done = Replayed::default();
         for event in &kept {
-            match self.replay(district, run, event, &planned, now).await? {
+            match self.replay(district, run, event, now).await? {
                 Ok(()) => done.replayed.push(event.event.student_id.clone()),
                 Err(why) => done.refused.push((event.event.student_id.clone(), why)),
             }
@@ -176,40 +186,19 @@ impl Store {
         rows.iter().map(Kept::read).collect()
     }
 
-    /// The students that newer runs have planned, whatever came of it, unless the plan was thrown away.
-    async fn planned_since(&self, district: &DistrictId, run_seq: i64) -> Result<HashSet<StudentId>> {
-        let mut tx = self.read(district, OPERATION).await?;
-        let sql = "SELECT b.bytes FROM plan_batch b JOIN run r ON r.district = b.district AND r.id = b.run \
-                   WHERE b.district = $1 AND r.seq > $2 AND r.state NOT IN ('failed', 'cancelled', 'discarded')";
-        let mut planned = HashSet::new();
-        let collect = |row: Row| {
-            let events = decode_batch(&row.get::<Vec<u8>>(0)?)?.events;
-            planned.extend(events.into_iter().map(|event| event.student_id));
-            Ok(())
-        };
-        tx.each(OPERATION, sql, args![district, run_seq], collect).await?;
-        // A plan ages out; what it has parked stays.
-        let sql = "SELECT event FROM parked_event WHERE district = $1 AND run_seq > $2 AND replayed_at IS NULL";
-        let collect = |row: Row| {
-            planned.insert(unpack::<StudentEvent>(&row.get::<Vec<u8>>(0)?)?.student_id);
-            Ok(())
-        };
-        tx.each(OPERATION, sql, args![district, run_seq], collect).await?;
-        Ok(planned)
-    }
-
     async fn replay(
         &self,
         district: &DistrictId,
         run: RunId,
         kept: &Kept,
-        planned: &HashSet<StudentId>,
         now: DateTime<Utc>,
     ) -> Result<std::result::Result<(), ReplayRefused>> {
-        if planned.contains(&kept.event.student_id) {
+        let mut tx = self.begin(district, OPERATION).await?;
+        // The district's row first: whoever takes both locks it before the run's. Whoever saves a plan waits.
+        districts::lock(&mut tx, district).await?;
+        if is_judged(&mut tx, district, kept).await? {
             return Ok(Err(ReplayRefused::Planned));
         }
-        let mut tx = self.begin(district, OPERATION).await?;
         if !claim(&mut tx, district, run, kept, now).await? {
             return Ok(Ok(()));
         }
@@ -252,6 +241,17 @@ impl Kept {
     }
 }
 
+/// Whether a newer run has judged the student.
+async fn is_judged(tx: &mut Tx, district: &DistrictId, kept: &Kept) -> Result<bool> {
+    let event = &kept.event;
+    let connection = event.record.as_ref().map(|record| record.connection);
+    // Stored under the id from before, where the SIS has given everybody another one.
+    let before = event.rekeyed_from.as_ref().unwrap_or(&event.student_id);
+    let (id, before) = (showable(&event.student_id), showable(before));
+    let args = args![district, kept.run_seq, connection, id, before];
+    Ok(tx.row(OPERATION, JUDGED, args).await?.is_some())
+}
+
 /// Marks the event replayed, for this transaction alone. False: somebody else has replayed it.
 async fn claim(tx: &mut Tx, district: &DistrictId, run: RunId, kept: &Kept, now: DateTime<Utc>) -> Result<bool> {
     let sql = "UPDATE parked_event SET replayed_at = $5 WHERE district = $1 AND run = $2 AND batch = $3 \
@@ -261,7 +261,6 @@ async fn claim(tx: &mut Tx, district: &DistrictId, run: RunId, kept: &Kept, now:
 
 /// The event is applied and not parked; and whatever was planned before this does not fit the roster any more.
 async fn correct_counts(tx: &mut Tx, district: &DistrictId, run: RunId, batch: i64, now: DateTime<Utc>) -> Result<()> {
-    // The district's row first: whoever takes both locks it before the run's.
     let sql = "UPDATE district SET roster_version = roster_version + 1 WHERE district = $1";
     tx.execute(OPERATION, sql, args![district]).await?;
     let sql = "UPDATE plan_batch SET applied = applied + 1, parked = parked - 1 \

@@ -3,7 +3,7 @@
 use rollcall_proto::roster::{Person, Staff};
 use rollcall_store::{
     plan::{ApproveRefusal, NewPlan, Verdict},
-    run::{FindingWeight, RunState, Stage},
+    run::{Counts, FindingWeight, RunState, Stage},
 };
 
 use crate::{
@@ -16,6 +16,8 @@ crate::on_both_engines! {
     a_held_plan_is_approved_once,
     an_approval_is_refused_with_a_reason,
     a_run_that_plans_late_takes_nothing_back_from_a_newer_one,
+    a_run_that_plans_late_goes_on_where_the_newer_plan_waits,
+    a_run_that_plans_late_is_kept_where_no_newer_plan_counts,
     a_plan_that_is_held_outlives_a_later_night_that_failed,
     a_later_plan_supersedes_what_waits_also_one_to_look_at,
     a_plan_held_before_its_second_look_goes_there_when_approved,
@@ -79,9 +81,9 @@ async fn an_approval_is_refused_with_a_reason(f: Fixture) {
     assert_eq!(refused, Err(ApproveRefusal::NotHeld("discarded".to_owned())));
 }
 
+/// However late it is: it pulled slowly, or was approved and went to look again.
 async fn a_run_that_plans_late_takes_nothing_back_from_a_newer_one(f: Fixture) {
     let id = f.district("a").await;
-    let (older, newer) = (f.run_at_plan(&id).await.id, f.run_at_plan(&id).await.id);
     let member = |id: &str| Staff {
         id: id.to_owned(),
         connection: Some(0),
@@ -90,18 +92,92 @@ async fn a_run_that_plans_late_takes_nothing_back_from_a_newer_one(f: Fixture) {
         teacher: true,
         entities: vec!["1".to_owned()],
     };
-    for (run, staff, count) in [(newer, "of-the-newer", 20), (older, "of-the-older", 10)] {
-        let plan = NewPlan {
-            staff: vec![member(staff)],
-            staff_whole: true,
-            baselines: vec![(0, baseline("students", count))],
-            ..empty_plan(Verdict::Nothing)
-        };
-        assert!(f.store.save_plan(&id, run, &plan, later(1)).await.unwrap());
-        assert_eq!(f.store.run(&id, run).await.unwrap().state, RunState::Succeeded);
+    let plan = |verdict, staff: &str, count| NewPlan {
+        staff: vec![member(staff)],
+        staff_whole: true,
+        baselines: vec![(0, baseline("students", count))],
+        ..empty_plan(verdict)
+    };
+    let late = [
+        Verdict::Nothing,
+        Verdict::Release,
+        Verdict::Hold("limit".to_owned()),
+        Verdict::Recheck(b"candidates".to_vec()),
+    ];
+    for verdict in late {
+        let (older, newer) = (f.run_at_plan(&id).await.id, f.run_at_plan(&id).await.id);
+        assert!(f.store.save_plan(&id, newer, &plan(Verdict::Nothing, "of-the-newer", 20), later(1)).await.unwrap());
+        assert_eq!(f.store.run(&id, newer).await.unwrap().state, RunState::Succeeded);
+        assert!(f.store.save_plan(&id, older, &plan(verdict, "of-the-older", 10), later(2)).await.unwrap());
+        let thrown = f.store.run(&id, older).await.unwrap();
+        let superseded = (RunState::Discarded, Stage::Closed, Some(format!("superseded-by {newer}")));
+        assert_eq!((thrown.state, thrown.stage, thrown.reason), superseded);
+        assert_eq!((thrown.planned_at, thrown.ended_at), (None, Some(later(2))), "nothing of it is kept");
+        assert_eq!(f.store.candidates(&id, older).await.unwrap(), None);
     }
     assert_eq!(f.store.staff_ids(&id).await.unwrap(), ["of-the-newer"]);
     assert_eq!(f.store.baseline(&id, FIRST).await.unwrap(), Some(baseline("students", 20)));
+
+    // Approved before the newer one planned, and looked again while it did.
+    let older = hold(&f, &id, NewPlan { recheck_on_approval: Some(b"candidates".to_vec()), ..held_plan() }).await;
+    assert_eq!(f.store.approve(&id, older, "ann", later(3)).await.unwrap(), Ok(Stage::Recheck));
+    let newer = f.run_at_plan(&id).await.id;
+    assert!(f.store.save_plan(&id, newer, &empty_plan(Verdict::Nothing), later(4)).await.unwrap());
+    assert!(f.store.pulled(&id, older, later(5)).await.unwrap());
+    assert!(f.store.save_plan(&id, older, &empty_plan(Verdict::Release), later(6)).await.unwrap());
+    let thrown = f.store.run(&id, older).await.unwrap();
+    assert_eq!((thrown.state, thrown.reason), (RunState::Discarded, Some(format!("superseded-by {newer}"))));
+}
+
+/// A newer plan that waits has written nothing. A night is not thrown away for it; two plans do not wait.
+async fn a_run_that_plans_late_goes_on_where_the_newer_plan_waits(f: Fixture) {
+    let id = f.district("a").await;
+    let plan = |verdict| NewPlan { counts: Counts { listed: 1, added: 1, ..Counts::default() }, ..empty_plan(verdict) };
+    let (older, newer) = (f.run_at_plan(&id).await.id, f.run_at_plan(&id).await.id);
+    assert!(f.store.save_plan(&id, newer, &held_plan(), later(1)).await.unwrap());
+    let again = Verdict::Recheck(b"candidates".to_vec());
+    assert!(f.store.save_plan(&id, older, &plan(again), later(2)).await.unwrap());
+    assert_eq!(f.store.run(&id, older).await.unwrap().stage, Stage::Recheck);
+    assert!(f.store.pulled(&id, older, later(2)).await.unwrap());
+    assert!(f.store.save_plan(&id, older, &plan(Verdict::Release), later(3)).await.unwrap());
+    assert_eq!(f.store.run(&id, older).await.unwrap().stage, Stage::Release);
+    // Which was compared with the roster as it was before.
+    assert_eq!(f.store.approve(&id, newer, "ann", later(4)).await.unwrap(), Err(ApproveRefusal::RosterChanged));
+
+    let id = f.district("b").await;
+    let (older, newer) = (f.run_at_plan(&id).await.id, f.run_at_plan(&id).await.id);
+    assert!(f.store.save_plan(&id, newer, &held_plan(), later(1)).await.unwrap());
+    assert!(f.store.save_plan(&id, older, &held_plan(), later(2)).await.unwrap());
+    let thrown = f.store.run(&id, older).await.unwrap();
+    assert_eq!((thrown.state, thrown.reason), (RunState::Discarded, Some(format!("superseded-by {newer}"))));
+    assert_eq!(f.store.approve(&id, newer, "ann", later(3)).await.unwrap(), Ok(Stage::Release));
+}
+
+/// A newer one that only looks, that looks again, or that failed has written nothing, and one to look at writes nothing.
+async fn a_run_that_plans_late_is_kept_where_no_newer_plan_counts(f: Fixture) {
+    let id = f.district("a").await;
+    let look = rollcall_store::run::NewRun { as_of_given: true, plan_only: true, ..manual(&id) };
+    let at_plan = async |run: rollcall_store::run::NewRun| {
+        let run = f.store.create_run(&run, now()).await.unwrap().unwrap().id;
+        f.store.save_discovery(&id, run, FIRST, &discovery(), &board(1)).await.unwrap();
+        f.store.with_board(&id, run, FIRST, |_| ((), true)).await.unwrap();
+        f.store.pulled(&id, run, now()).await.unwrap();
+        run
+    };
+    let older = f.run_at_plan(&id).await.id;
+    for verdict in [Verdict::Recheck(b"candidates".to_vec()), Verdict::Fail("no grant".to_owned())] {
+        let newer = f.run_at_plan(&id).await.id;
+        assert!(f.store.save_plan(&id, newer, &empty_plan(verdict), later(1)).await.unwrap());
+    }
+    assert!(f.store.save_plan(&id, at_plan(look.clone()).await, &held_plan(), later(1)).await.unwrap());
+    assert!(f.store.save_plan(&id, older, &held_plan(), later(2)).await.unwrap());
+    assert_eq!(f.store.run(&id, older).await.unwrap().state, RunState::Held);
+
+    let looks = at_plan(look).await;
+    let newer = f.run_at_plan(&id).await.id;
+    assert!(f.store.save_plan(&id, newer, &empty_plan(Verdict::Nothing), later(3)).await.unwrap());
+    assert!(f.store.save_plan(&id, looks, &held_plan(), later(4)).await.unwrap());
+    assert_eq!(f.store.run(&id, looks).await.unwrap().state, RunState::Held, "somebody wants to see it");
 }
 
 async fn a_plan_that_is_held_outlives_a_later_night_that_failed(f: Fixture) {
@@ -194,14 +270,47 @@ async fn what_made_a_run_partial_is_told(f: Fixture) {
 
 async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
     let id = f.district("a").await;
-    f.store.accept_empty(&id, FIRST, "staff", "ann", now()).await.unwrap();
-    for (rows, accepted) in [(0, true), (3, false), (0, false)] {
+    let counted = async |rows: i64, carried: bool| {
         let version = f.store.roster_version(&id).await.unwrap();
-        let baselines = vec![(0, baseline("staff", rows))];
-        let plan = NewPlan { baselines, roster_version: version, ..empty_plan(Verdict::Nothing) };
+        let mut held = baseline("staff", rows);
+        held.carried.extend(carried.then(|| "staff".to_owned()));
+        let plan = NewPlan { baselines: vec![(0, held)], roster_version: version, ..empty_plan(Verdict::Nothing) };
         let run = f.run_at_plan(&id).await.id;
         assert!(f.store.save_plan(&id, run, &plan, later(1)).await.unwrap());
-        let kept = f.store.baseline(&id, FIRST).await.unwrap().unwrap();
-        assert_eq!(kept.accepted_empty.contains("staff"), accepted, "{rows}");
+        run
+    };
+    let accept = async |run| f.store.accept_empty((&id, run), &[(FIRST, "staff")], "ann", now()).await.unwrap();
+    let is_accepted = async || {
+        let kept = f.store.baseline(&id, FIRST).await.unwrap().unwrap_or_default();
+        kept.accepted_empty.contains("staff")
+    };
+    let entries = async || f.store.audit_trail(&id, 100).await.unwrap().len();
+    let first = f.run_at_plan(&id).await.id;
+    assert_eq!(accept(first).await, Ok(()));
+    for (rows, accepted) in [(0, true), (3, false), (0, false)] {
+        counted(rows, false).await;
+        assert_eq!(is_accepted().await, accepted, "{rows}");
     }
+
+    // What is accepted of an old run would hold for what comes after; rows have been there since.
+    let empty = counted(0, false).await;
+    let carried = counted(4, true).await;
+    assert_eq!(accept(empty).await, Ok(()), "the count is of an earlier pull");
+    assert!(is_accepted().await);
+    let (back, _) = (counted(5, false).await, counted(6, false).await);
+    let newest = counted(0, false).await;
+    let before = entries().await;
+    for run in [first, empty, carried] {
+        let held = accept(run).await.unwrap_err();
+        let named = if run == first { held.run } else { back };
+        assert_eq!((held.resource.as_str(), held.run), ("staff", named));
+    }
+    let both = [(FIRST, "homerooms"), (FIRST, "staff")];
+    assert!(f.store.accept_empty((&id, empty), &both, "ann", now()).await.unwrap().is_err());
+    assert_eq!(f.store.baseline(&id, FIRST).await.unwrap(), Some(baseline("staff", 0)), "all of them, or none");
+    assert_eq!(entries().await, before);
+    let elsewhere = [(rollcall_proto::id::ConnectionNo(1), "staff")];
+    assert_eq!(f.store.accept_empty((&id, empty), &elsewhere, "ann", now()).await.unwrap(), Ok(()), "another's");
+    assert_eq!(accept(newest).await, Ok(()));
+    assert!(is_accepted().await);
 }

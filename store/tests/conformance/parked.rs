@@ -1,13 +1,27 @@
 //! Students whom the database refuses, parked alone, listed, replayed and forgotten.
 
-use rollcall_proto::{id::DistrictId, message::StudentEvent, roster::Status};
-use rollcall_store::{ParkedStudents, ReplayRefused, Store, plan::Verdict, run::RunState};
+use rollcall_proto::{
+    id::DistrictId,
+    message::{Change, StudentEvent, StudentEvents},
+    roster::Status,
+};
+use rollcall_store::{
+    ParkedStudents, ReplayRefused, Store,
+    plan::Verdict,
+    run::{NewRun, Run, RunState, Stage, Trigger},
+};
 
-use crate::{common::Fixture, roster_support::*};
+use crate::{
+    common::Fixture,
+    roster_support::*,
+    support::{FIRST, board, discovery},
+};
 
 crate::on_both_engines! {
     a_refused_student_is_parked_alone_and_replayed_later,
     a_replay_is_refused_where_a_newer_run_wrote_or_planned,
+    a_replay_is_refused_where_a_newer_run_left_the_student_as_they_are,
+    a_replay_beside_a_newer_run_that_has_not_planned_makes_it_plan_with_it,
     a_replay_corrects_the_counts_once,
     a_parked_student_of_an_aged_plan_still_keeps_older_ones_back,
     parked_students_are_listed_as_asked,
@@ -62,23 +76,68 @@ async fn a_student_parked_long_ago_is_forgotten_and_the_audit_trail_says_whom(fi
 }
 
 /// A run that parks the change of student `1`, who is stored only afterwards.
-async fn parked_change(store: &Store, district: &DistrictId) -> rollcall_store::run::Run {
+async fn parked_change(store: &Store, district: &DistrictId) -> Run {
     let event = StudentEvent { to: Status::Graduated, ..gone("1") };
-    let (run, batches) = released(store, district, 1, vec![vec![event]]).await;
+    let run = pulled_run(store, district).await;
+    let batches = [batch(&run, 0, vec![event])];
+    plan(store, district, &run, Verdict::Release, &batches).await;
     let outcome = store.apply_batch(district, run.id, &batches[0], at(2)).await.unwrap();
     assert_eq!((outcome.applied, outcome.parked.len()), (0, 1));
     store.close_run(district, run.id, at(3)).await.unwrap().unwrap()
+}
+
+fn next_run(district: &DistrictId) -> NewRun {
+    NewRun {
+        district: district.clone(),
+        trigger: Trigger::Manual,
+        as_of: date(1),
+        plan_only: false,
+        as_of_given: false,
+        everything: false,
+        requested_by: "ops".to_owned(),
+    }
+}
+
+/// A run at Plan whose only connection is fetched.
+async fn pulled_run(store: &Store, district: &DistrictId) -> Run {
+    pulled(store, &next_run(district)).await
+}
+
+async fn pulled(store: &Store, new: &NewRun) -> Run {
+    let run = store.create_run(new, at(0)).await.unwrap().unwrap();
+    assert!(store.save_discovery(&run.district, run.id, FIRST, &discovery(), &board(1)).await.unwrap());
+    store.with_board(&run.district, run.id, FIRST, |_| ((), true)).await.unwrap();
+    assert!(store.pulled(&run.district, run.id, at(0)).await.unwrap());
+    run
+}
+
+async fn plan(store: &Store, district: &DistrictId, run: &Run, verdict: Verdict, batches: &[StudentEvents]) {
+    let plan = plan_of(store, district, verdict, batches).await;
+    assert!(store.save_plan(district, run.id, &plan, at(4)).await.unwrap());
+}
+
+/// Student `1` is stored as enrolled; the run of the next night takes them out, which is parked.
+async fn parked_removal(store: &Store, district: &DistrictId) -> Run {
+    let removed = StudentEvent { change: Change::Removed, ..gone("1") };
+    let run = pulled_run(store, district).await;
+    let batches = [batch(&run, 0, vec![removed]), batch(&run, 1, vec![added(student("1"))])];
+    plan(store, district, &run, Verdict::Release, &batches).await;
+    assert_eq!(store.apply_batch(district, run.id, &batches[0], at(2)).await.unwrap().parked.len(), 1);
+    assert_eq!(store.apply_batch(district, run.id, &batches[1], at(2)).await.unwrap().applied, 1);
+    store.close_run(district, run.id, at(3)).await.unwrap().unwrap()
+}
+
+async fn status(store: &Store, district: &DistrictId) -> Status {
+    store.student(district, "1").await.unwrap().unwrap().row.status
 }
 
 async fn a_replay_is_refused_where_a_newer_run_wrote_or_planned(fixture: Fixture) {
     let store = fixture.store.clone();
     let district = new_district(&store, "replay-newer").await;
     let parked = parked_change(&store, &district).await;
-    let held = run_at_plan(&store, &district, 2).await;
-    let plan =
-        plan_of(&store, &district, Verdict::Hold("preview".to_owned()), &[batch(&held, 0, vec![added(student("1"))])])
-            .await;
-    assert!(store.save_plan(&district, held.id, &plan, at(4)).await.unwrap());
+    let held = pulled_run(&store, &district).await;
+    let hold = Verdict::Hold("preview".to_owned());
+    plan(&store, &district, &held, hold, &[batch(&held, 0, vec![added(student("1"))])]).await;
     let planned = store.replay_parked(&district, parked.id, &ParkedStudents::default(), at(5)).await.unwrap();
     assert_eq!(planned.refused, vec![(id("1"), ReplayRefused::Planned)]);
     assert!(store.discard(&district, held.id, "ops", "not wanted", at(6)).await.unwrap());
@@ -87,6 +146,61 @@ async fn a_replay_is_refused_where_a_newer_run_wrote_or_planned(fixture: Fixture
     let other = store.replay_parked(&district, parked.id, &parked_for("another-reason"), at(7)).await.unwrap();
     assert_eq!(other.refused.len() + other.replayed.len(), 0);
     assert_eq!(store.run(&district, parked.id).await.unwrap().counts.parked, 1);
+}
+
+/// A run that found a student unchanged leaves no event of theirs, and their row is an older run's.
+async fn a_replay_is_refused_where_a_newer_run_left_the_student_as_they_are(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "replay-unchanged").await;
+    let parked = parked_removal(&store, &district).await;
+    let replay = async || store.replay_parked(&district, parked.id, &ParkedStudents::default(), at(9)).await.unwrap();
+    let refused = vec![(id("1"), ReplayRefused::Planned)];
+
+    // Back on the next night, and the same as stored: there is nothing to change, and nothing to release.
+    let unchanged = pulled_run(&store, &district).await;
+    plan(&store, &district, &unchanged, Verdict::Nothing, &[]).await;
+    assert_eq!(store.run(&district, unchanged.id).await.unwrap().state, RunState::Succeeded);
+    assert_eq!(replay().await.refused, refused);
+    assert_eq!(status(&store, &district).await, Status::Enrolled);
+    assert_eq!(store.run(&district, parked.id).await.unwrap().counts.parked, 1);
+
+    // What was not judged, or only looked at, or thrown away, keeps nobody back.
+    let district = new_district(&store, "replay-judged-by-nobody").await;
+    let parked = parked_removal(&store, &district).await;
+    let replay = async || store.replay_parked(&district, parked.id, &ParkedStudents::default(), at(9)).await.unwrap();
+    let not_pulled = run_at_plan(&store, &district, 1).await;
+    plan(&store, &district, &not_pulled, Verdict::Nothing, &[]).await;
+    let looked = pulled(&store, &NewRun { as_of_given: true, plan_only: true, ..next_run(&district) }).await;
+    plan(&store, &district, &looked, Verdict::Hold("preview".to_owned()), &[]).await;
+    let failed = pulled_run(&store, &district).await;
+    plan(&store, &district, &failed, Verdict::Fail("no grant".to_owned()), &[]).await;
+    // One that waits for a second look, or for a person, has planned.
+    for verdict in [Verdict::Recheck(Vec::new()), Verdict::Hold("preview".to_owned())] {
+        let waits = pulled_run(&store, &district).await;
+        plan(&store, &district, &waits, verdict, &[]).await;
+        assert_eq!(replay().await.refused, refused);
+        assert!(store.cancel_run(&district, waits.id, "ops", at(5)).await.unwrap());
+    }
+    assert_eq!(replay().await.replayed, vec![id("1")]);
+    assert_eq!(status(&store, &district).await, Status::Inactive);
+}
+
+/// It compares with the roster as the replay left it, or not at all: so it needs no looking at.
+async fn a_replay_beside_a_newer_run_that_has_not_planned_makes_it_plan_with_it(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "replay-beside").await;
+    let parked = parked_removal(&store, &district).await;
+    let open = pulled_run(&store, &district).await;
+    let before = plan_of(&store, &district, Verdict::Nothing, &[]).await;
+    let replayed = store.replay_parked(&district, parked.id, &ParkedStudents::default(), at(5)).await.unwrap();
+    assert_eq!(replayed.replayed, vec![id("1")]);
+    assert!(!store.save_plan(&district, open.id, &before, at(6)).await.unwrap(), "compared with the roster before");
+    assert_eq!(store.run(&district, open.id).await.unwrap().stage, Stage::Plan);
+    let back = StudentEvent { to: Status::Enrolled, ..gone("1") };
+    let batches = [batch(&open, 0, vec![StudentEvent { change: Change::Changed, ..back }])];
+    plan(&store, &district, &open, Verdict::Release, &batches).await;
+    store.apply_batch(&district, open.id, &batches[0], at(7)).await.unwrap();
+    assert_eq!(status(&store, &district).await, Status::Enrolled);
 }
 
 async fn a_replay_corrects_the_counts_once(fixture: Fixture) {

@@ -150,8 +150,20 @@ pub const OF_FLAG_RECONCILERS: &[&str] = &[
 /// What `runs replay --from plan` reaches, which is the command line's own work.
 pub const OF_REPLAYS: &[&str] = &["commit/replay a run", "publish/run.classify"];
 
+/// What `runs replay` reaches from the other stages, which is the command line's own work too.
+pub const OF_REPLAYS_FROM: &[(&str, &[&str])] = &[
+    ("fetch of an open run", &["commit/write the audit trail", "publish/fetch.connection"]),
+    ("fetch of an ended run", &["commit/write the audit trail", "commit/make a run", "publish/fetch.connection"]),
+    ("collect", &["commit/replay a run", "publish/run.classify"]),
+    ("plan of an open run", &["commit/write the audit trail", "publish/run.classify"]),
+    ("release", &["commit/write the audit trail", "publish/student.events", "commit/release a plan"]),
+];
+
 /// What `queues replay` reaches.
-pub const OF_PARKED_REPLAYS: &[&str] = &["replay/rollcall.collect"];
+pub const OF_PARKED_REPLAYS: &[&str] = &["replay/rollcall.collect", "replay/rollcall.write"];
+
+/// What `queues replay write` reaches that tries parked students again.
+pub const OF_STUDENT_REPLAYS: &[&str] = &["commit/write the audit trail", "commit/replay parked events"];
 
 /// What a night reaches now and then, beside what is listed for its role: when it comes depends on time. Each has tests of its
 /// own above, or is [`NAMED`].
@@ -203,9 +215,7 @@ pub const NAMED: &[(&str, &str)] = &[
     ("commit/remove an LTI registration", COMMAND),
     ("commit/remove an LTI user", COMMAND),
     ("commit/remove an integration", COMMAND),
-    ("commit/replay parked events", COMMAND),
     ("commit/seal secrets anew", COMMAND),
-    ("commit/write the audit trail", "what a command has done is noted after it, and the queue tells of it too"),
     ("ack/rollcall.plan-large", "as rollcall.plan, which is killed at: the queue of large runs"),
     ("commit/add a finding", "only tests call it: what a run finds is saved with what it is about"),
     ("commit/fail a run", "only tests call it: a run fails with its last pull, or is closed as failed"),
@@ -307,9 +317,23 @@ pub fn of_replays() -> Vec<String> {
     both_sides(OF_REPLAYS)
 }
 
-/// All moments of a replay of what was parked.
-pub fn of_parked_replays() -> Vec<String> {
-    both_sides(OF_PARKED_REPLAYS)
+/// All moments of replays from other stages: `stage: moment`.
+pub fn of_replays_from() -> Vec<String> {
+    let mut all = Vec::new();
+    for (stage, steps) in OF_REPLAYS_FROM {
+        all.extend(both_sides(*steps).into_iter().map(|point| format!("{stage}: {point}")));
+    }
+    all
+}
+
+/// All moments of a replay of what was parked in a queue.
+pub fn of_parked_replays(queue: &str) -> Vec<String> {
+    both_sides(OF_PARKED_REPLAYS.iter().filter(|step| step.strip_prefix("replay/") == Some(queue)))
+}
+
+/// All moments of a replay of parked students.
+pub fn of_student_replays() -> Vec<String> {
+    both_sides(OF_STUDENT_REPLAYS)
 }
 
 /// Every step at which somebody is killed.
@@ -326,8 +350,10 @@ pub fn killed() -> BTreeSet<&'static str> {
         OF_FLAG_RECONCILERS,
         OF_REPLAYS,
         OF_PARKED_REPLAYS,
+        OF_STUDENT_REPLAYS,
     ];
-    of_roles.chain(others.into_iter().flatten()).copied().collect()
+    let from = OF_REPLAYS_FROM.iter().flat_map(|(_, steps)| *steps);
+    of_roles.chain(others.into_iter().flatten()).chain(from).copied().collect()
 }
 
 /// A day's part of the moments, so many; all of them with `--full`. From one day to the next they go round, so that each has

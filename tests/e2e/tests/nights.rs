@@ -223,11 +223,16 @@ async fn two_runs_at_once_are_served_one_after_the_other() {
     house.start_workers(2);
     let (first, second) = (house.begin().await, house.begin().await);
     let (first, second) = (house.ended(&first).await, house.ended(&second).await);
-    check(&first, "succeeded");
     check(&second, "succeeded");
+    // The later one may be the first to have its pages in. Then what the earlier one has pulled is older than what is written.
+    if first.state == "discarded" {
+        assert_eq!(first.reason, Some(format!("superseded-by {}", second.run)));
+    } else {
+        check(&first, "succeeded");
+    }
     let added = told(&house).values().filter(|status| **status != SKIPPED).count() as u64;
     assert_eq!(first.added + second.added, added, "nobody is added twice: {first:#?} {second:#?}");
-    assert_eq!(first.events() + second.events(), added, "the later one has nothing left to do");
+    assert_eq!(first.events() + second.events(), added, "one of them has nothing left to do");
     house.check_roster().await;
     house.close().await;
 }
