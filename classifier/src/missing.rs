@@ -341,11 +341,14 @@ impl Known {
             known.entry(table).or_default().extend(keys);
         };
         for (resource, keys) in &last.dangling {
-            Kind::of_resource(resource).into_iter().for_each(|table| note(table, keys, false));
+            if let Some(table) = Kind::of_resource(resource) {
+                note(table, keys, false);
+            }
         }
         for (resource, kept) in &last.kept_keys {
-            let table = Kind::of_resource(resource).filter(|table| ends(*table, kept));
-            table.into_iter().for_each(|table| note(table, &kept.keys, true));
+            if let Some(table) = Kind::of_resource(resource).filter(|table| ends(*table, kept)) {
+                note(table, &kept.keys, true);
+            }
         }
         Self(known)
     }

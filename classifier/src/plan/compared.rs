@@ -163,7 +163,9 @@ fn staff(
                 let kept = missing::keep_of_staff(&missing[at], &mut listed[at].person, &stored.person);
                 found.missing_rows[number].add(&kept);
             }
-            new.iter().for_each(|at| found.never_told[number].add(&missing[*at]));
+            for at in new {
+                found.never_told[number].add(&missing[at]);
+            }
         }
         all.extend(listed.into_iter().map(|member| (member.id.clone(), member)));
     }
