@@ -144,10 +144,15 @@ fn before(now: DateTime<Utc>, keep: Duration) -> DateTime<Utc> {
 
 /// True: it went well.
 fn report<E: std::error::Error>(what: &'static str, forgotten: Result<u64, E>) -> bool {
-    match &forgotten {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(what, count, "what had been kept long enough was deleted"),
-        Err(error) => tracing::warn!(what, error = chain(error), "what aged out could not be deleted; again later"),
+    match forgotten {
+        Ok(0) => true,
+        Ok(count) => {
+            tracing::info!(what, count, "what had been kept long enough was deleted");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(what, error = chain(&error), "what aged out could not be deleted; again later");
+            false
+        }
     }
-    forgotten.is_ok()
 }
