@@ -7,6 +7,7 @@ mod roster_support;
 
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
 use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
+use roster_support::{added, applied, new_district, student};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
@@ -415,10 +416,10 @@ const VIEWS: [&str; 7] = [
 /// Two districts with a student each, who has all that a view could show.
 async fn two_rosters(f: &Fixture) {
     for name in ["a", "b"] {
-        let district = roster_support::new_district(&f.store, name).await;
-        let mut record = roster_support::student(name);
+        let district = new_district(&f.store, name).await;
+        let mut record = student(name);
         record.person.addresses.push(rollcall_proto::roster::Address::default());
-        roster_support::applied(&f.store, &district, 1, vec![roster_support::added(record)]).await;
+        applied(&f.store, &district, 1, vec![added(record)]).await;
     }
 }
 
@@ -467,4 +468,34 @@ async fn a_student_is_found_by_index() {
         store.student(&"a".parse().unwrap(), "La").await.unwrap();
     }
     panic!("not used: {:?}", texts(&mut owner, unused).await);
+}
+
+/// As a failover that is not done leaves it. Connections that were opened meanwhile would stay read-only.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_away_until_it_does() {
+    let f = Fixture::postgres().await;
+    let id = f.district("a").await;
+    let mut owner = f.database().connect().await;
+    let mut set = async |value: &str| {
+        let name = f.database().name();
+        let sql = format!(
+            "ALTER DATABASE {name} SET default_transaction_read_only = {value};
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'rollcall' AND '{value}' = 'on'"
+        );
+        owner.execute(AssertSqlSafe(sql)).await.unwrap();
+    };
+    set("on").await;
+    // Broken connections cost the transactions that find them a retry.
+    let mut told = None;
+    for _ in 0..10 {
+        let error = f.store.create_run(&manual(&id), now()).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        told = Some(error);
+    }
+    assert!(matches!(told, Some(StoreError::ReadOnly { .. })), "{told:?}");
+    assert!(matches!(f.store.check().await, Err(StoreError::ReadOnly { .. })));
+    set("off").await;
+    f.store.create_run(&manual(&id), now()).await.unwrap().unwrap();
+    f.store.check().await.unwrap();
 }
