@@ -44,6 +44,11 @@ impl ClassifierError {
         }
     }
 
+    /// Whatever is asked of the store next would fail too: no student, page or run is to blame.
+    pub fn is_of_the_database(&self) -> bool {
+        matches!(self, Self::Store(error) | Self::Plan(PlanError::Store(error)) if error.is_of_the_database())
+    }
+
     /// What becomes of the message: infrastructure that is away is waited for, at no cost; what nobody waits for any more is
     /// done; everything else is tried again and parked in the end.
     pub fn fate(&self) -> Fate {
