@@ -62,7 +62,7 @@ impl ClassifierError {
                 Fate::wait("store-unavailable", detail, AWAY)
             }
             Self::Bus(error) if error.is_transient() => Fate::wait("bus-unavailable", detail, AWAY),
-            Self::Plan(PlanError::Fragments { .. }) => Fate::park("fragments-unreadable", detail),
+            Self::Plan(PlanError::Fragments { .. }) => Fate::retry("fragments-unreadable", detail, REFUSED),
             Self::RawMissing => Fate::park("raw-page-missing", detail),
             Self::Store(_) | Self::Plan(_) => Fate::retry("store-refused", detail, REFUSED),
             Self::Bus(_) => Fate::retry("bus-refused", detail, REFUSED),

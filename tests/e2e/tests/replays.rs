@@ -165,6 +165,41 @@ async fn a_page_that_cannot_be_stored_for_good_takes_nobody_out_and_ends_its_run
     house.close().await;
 }
 
+/// Whatever is planned, the database does not take it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_plan_is_refused_for_good_fails_and_is_planned_again_later() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    execute(&house, "ALTER TABLE school ADD CONSTRAINT unlucky CHECK (false) NOT VALID").await;
+    let run = house.night().await;
+    assert_eq!(run.state, "failed", "{run:#?}");
+    let mend = format!("rollcall runs replay {} --from plan", run.run);
+    for told in ["plan-failed", "(23514)", &mend] {
+        assert!(run.why().contains(told), "{told}: {}", run.why());
+    }
+    execute(&house, "ALTER TABLE school DROP CONSTRAINT unlucky").await;
+    let (code, again) = replayed(&house, &run.run, "plan").await;
+    assert_eq!((code, again.state.as_str()), (0, "succeeded"), "{again:#?}");
+    house.check_roster().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_planning_panics_each_time_fails_and_is_planned_again_later() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_worker(Role::Fetcher);
+    house.start_worker(Role::Writer);
+    house.start_worker_with(Role::Classifier, &[(ARMED, "commit/save a plan/before=panic(drill)")]);
+    let run = house.night().await;
+    assert_eq!(run.state, "failed", "{run:#?}");
+    assert!(run.why().contains("panic"), "{}", run.why());
+    house.replace_worker(Role::Classifier);
+    let (code, again) = replayed(&house, &run.run, "plan").await;
+    assert_eq!((code, again.state.as_str()), (0, "succeeded"), "{again:#?}");
+    house.check_roster().await;
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn students_begin_with_one_though_messages_have_gone_through() {
     let mut house = House::scaled_out(district()).await;
