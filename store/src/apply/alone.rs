@@ -17,7 +17,7 @@ use rollcall_proto::{
 
 use super::{
     Batch, OPERATION, Placed, REFUSED, class_of, compare,
-    settle::{Head, Parked, Settled},
+    settle::{Head, Parked},
 };
 use crate::{
     Store, StoreError,
@@ -109,11 +109,7 @@ impl<'a> Batch<'a> {
         let mut tally = self.halve(&mut tx, &head, &left, Blame::of).await?;
         let parked = |(placed, Blame { reason, detail })| Parked { placed, reason, detail };
         tally.parked.extend(blamed.into_iter().map(parked));
-        let mut settled = Settled::default();
-        settled.add(&mut tx, self, &head, tally).await?;
-        let outcome = settled.count(&mut tx, self.district, self.run, self.now).await?;
-        tx.commit(OPERATION).await?;
-        Ok(outcome)
+        self.settle(tx, &head, tally).await
     }
 }
 

@@ -170,6 +170,11 @@ impl<'a> Batch<'a> {
             Way::Compare => compare(&mut tx, self.district, head, self.now, &self.events).await?,
             Way::Halve => self.halve(&mut tx, head, &self.events, of_rows).await?,
         };
+        self.settle(tx, head, tally).await
+    }
+
+    /// Accounts for what became of the batch, and makes all of it last.
+    async fn settle(&self, mut tx: Tx, head: &Head, tally: Tally<'a>) -> Result<BatchOutcome> {
         let mut settled = settle::Settled::default();
         settled.add(&mut tx, self, head, tally).await?;
         let outcome = settled.count(&mut tx, self.district, self.run, self.now).await?;
