@@ -1,7 +1,8 @@
 //! Collecting: a raw page is decoded and stored once, with its fragments. Pages that wait together go in one transaction.
 //!
 //! Invariants: a page is stored also when it does not decode, and then its message is parked with where it failed, so
-//! that a replay finds it; a parked page never hangs its run, which goes on as partial.
+//! that a replay finds it; a parked page never hangs its run, which goes on as partial. Where decoding or storing it fails for
+//! good, it is stored as one that nobody could read; where not even that can be, its connection's pull is given up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::future::Cache;
 use rollcall_proto::{
-    handler::{Fate, Handler, of_run},
+    handler::{Fate, Handler, Retry, of_run},
     id::{ConnectionNo, RunId},
     message::{Body, Message, Page},
     packed,
     telemetry::metric,
 };
 use rollcall_store::{
-    PageDigester,
+    PageDigester, StoreError,
     board::Listing,
     district::SisKind,
     page::NewPage,
@@ -25,7 +26,7 @@ use rollcall_store::{
 use tracing::Instrument as _;
 
 use crate::{
-    context::Context,
+    context::{Context, RunKey},
     decode::{DecodeClass, DecodeError, Decoded, decode},
     error::ClassifierError,
     fingerprint,
@@ -162,6 +163,51 @@ impl CollectHandler {
         stored.map(Bytes::from).ok_or(ClassifierError::RawMissing)
     }
 
+    /// Accounts for a page that could not be decoded or stored for good, so that it is not fetched again and again. False: that
+    /// is known of it already, it came in meanwhile, or nobody waits for it.
+    async fn give_up(&self, message: &Message, page: &Page, reason: &str) -> Result<bool, ClassifierError> {
+        let (store, run) = (&self.context.store, (&message.district, message.run));
+        let asked = self.asked(message, page).await?;
+        if asked.is_none_or(|asked| asked.listings.len() <= page.listing.0 as usize) {
+            return Ok(false);
+        }
+        let noted = match self.store_lost(run, self.lost_page(page, reason)).await {
+            Ok(stored) => stored,
+            Err(error) if error.is_of_the_database() => return Err(error.into()),
+            Err(_) => {
+                // It may have been erased.
+                store.run(run.0, run.1).await?;
+                tracing::warn!(district = %run.0, run = %run.1, connection = %page.connection, reason, "a connection's pull is given up");
+                store.fail_pull(run.0, run.1, page.connection, reason).await?;
+                true
+            }
+        };
+        if self.context.advance(run).await? {
+            self.context.ask_to_plan(run, Some(message)).await?;
+        }
+        Ok(noted)
+    }
+
+    /// Stores a page that nobody could read; without its body where it is that which the database refuses. False: it was there
+    /// already.
+    async fn store_lost(&self, (district, run): RunKey<'_>, page: NewPage) -> Result<bool, StoreError> {
+        match self.context.store.save_page(district, run, &page).await {
+            Err(error) if !error.is_of_the_database() => {
+                self.context.store.save_page(district, run, &NewPage { raw: None, ..page }).await
+            }
+            done => done,
+        }
+    }
+
+    /// A page that nobody could read, whatever is in it.
+    fn lost_page(&self, page: &Page, reason: &str) -> NewPage {
+        // No two pages of a listing are alike by it.
+        let digest = fingerprint::digest(&[page.listing.0.to_be_bytes(), page.page.0.to_be_bytes()].concat()).0;
+        let outcome = Err(DecodeError::whole(DecodeClass::Empty));
+        let read = Read { outcome, digest, body_digest: None };
+        NewPage { error: Some(reason.to_owned()), ..self.new_page(page, read) }
+    }
+
     fn new_page(&self, page: &Page, Read { outcome, digest, body_digest }: Read) -> NewPage {
         let error = outcome.as_ref().err().map(ToString::to_string);
         let decoded = outcome.ok();
@@ -273,6 +319,31 @@ impl Handler for CollectHandler {
             places.into_iter().zip(collected).for_each(|(place, fate)| fates[place] = fate);
         }
         Some(fates)
+    }
+
+    /// Where the page is not to blame, its message is let go and not parked: the fetcher's reconciler deals the page again for
+    /// as long as it is not in.
+    async fn exhausted(&self, message: Message, retry: Retry) -> Fate {
+        let Body::Page(page) = &message.body else {
+            return Fate::park("wrong-queue", "not a page");
+        };
+        let reason = format!("{}: {}", retry.reason, retry.detail);
+        let error = match self.give_up(&message, page, &reason).await {
+            Ok(true) => return Fate::park(retry.reason, retry.detail),
+            Ok(false) => return Fate::Done,
+            Err(error) => error,
+        };
+        match error.fate() {
+            Fate::Retry(again) if !again.free && error.is_of_the_database() => {
+                let why = again.detail;
+                tracing::error!(
+                    why,
+                    "a page cannot be stored, whatever is in it; it is fetched again for as long as that is so"
+                );
+                Fate::Done
+            }
+            fate => fate.or_park(Fate::park(retry.reason, retry.detail)),
+        }
     }
 }
 

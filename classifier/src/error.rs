@@ -44,6 +44,11 @@ impl ClassifierError {
         }
     }
 
+    /// Whatever is asked of the store next would fail too: no student, page or run is to blame.
+    pub fn is_of_the_database(&self) -> bool {
+        matches!(self, Self::Store(error) | Self::Plan(PlanError::Store(error)) if error.is_of_the_database())
+    }
+
     /// What becomes of the message: infrastructure that is away is waited for, at no cost; what nobody waits for any more is
     /// done; everything else is tried again and parked in the end.
     pub fn fate(&self) -> Fate {
@@ -57,7 +62,7 @@ impl ClassifierError {
                 Fate::wait("store-unavailable", detail, AWAY)
             }
             Self::Bus(error) if error.is_transient() => Fate::wait("bus-unavailable", detail, AWAY),
-            Self::Plan(PlanError::Fragments { .. }) => Fate::park("fragments-unreadable", detail),
+            Self::Plan(PlanError::Fragments { .. }) => Fate::retry("fragments-unreadable", detail, REFUSED),
             Self::RawMissing => Fate::park("raw-page-missing", detail),
             Self::Store(_) | Self::Plan(_) => Fate::retry("store-refused", detail, REFUSED),
             Self::Bus(_) => Fate::retry("bus-refused", detail, REFUSED),

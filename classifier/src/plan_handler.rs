@@ -2,17 +2,25 @@
 //!
 //! A `run.classify` message means "see how far this run is": what happens depends on the stage the store names, so that a
 //! message that comes twice or late does no harm.
+//!
+//! Attempts at a plan are counted in the store, whoever makes them and on whichever message: a planner that fails gives the run
+//! back, one that dies does not. After [`ATTEMPTS`] the run ends failed and says why; store and bus being away count for nothing.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use chrono::{Months, NaiveDate, TimeDelta};
+use chrono::{DateTime, Months, NaiveDate, SubsecRound as _, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use rollcall_proto::{
-    handler::{Fate, Handler},
+    handler::{Fate, Handler, Retry},
     id::{ConnectionNo, DistrictId, StudentId},
     message::{Body, Message},
     roster::{School, Staff, Student},
     telemetry::{carried, metric},
+    topology::ATTEMPTS,
 };
 use rollcall_store::{
     Store, StoreError,
@@ -20,14 +28,14 @@ use rollcall_store::{
     page::PageFragments,
     plan::{NewPlan, Verdict},
     roster::StoredEnrollment,
-    run::{PullScope, RunState, Stage},
+    run::{NoPlan, PullScope, RunState, Stage},
 };
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     context::{Context, RunKey},
     diff::Records,
-    error::ClassifierError,
+    error::{ClassifierError, chain},
     parallel::apart,
     plan::{self, PlanFacts, Planned, PullIn},
     recheck::Candidates,
@@ -91,10 +99,29 @@ impl PlanHandler {
             return Ok(Fate::Done);
         }
         let now = self.context.clock.now();
-        if !store.claim_plan(run.0, run.1, now, now + LEASE).await? {
+        let until = (now + LEASE).trunc_subsecs(6);
+        let Some(attempt) = store.claim_plan(run.0, run.1, now, until).await? else {
             // Somebody plans it. Should they die of it, the reconciler asks again once their lease is over.
             return Ok(Fate::Done);
+        };
+        if attempt > i64::from(ATTEMPTS) {
+            let died = "whoever planned it ended without a word each time (killed, most likely for want of memory)";
+            return self.give_up(message, &format!("planner-died: {died}")).await;
         }
+        let lease = Lease { until, is_last: attempt == i64::from(ATTEMPTS) };
+        match AssertUnwindSafe(Box::pin(self.make(message, roster_version))).catch_unwind().await {
+            Ok(Ok(fate)) => Ok(fate),
+            Ok(Err(error)) => self.failed(message, lease, error).await,
+            Err(cause) => {
+                self.panicked(message, lease).await;
+                resume_unwind(cause)
+            }
+        }
+    }
+
+    /// Makes a plan of a run that is claimed, saves it, and goes on with it.
+    async fn make(&self, message: &Message, roster_version: i64) -> Result<Fate, ClassifierError> {
+        let (store, run) = (&self.context.store, (&message.district, message.run));
         let begun = Instant::now();
         let facts = Box::pin(gather(store, run, roster_version)).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
@@ -119,7 +146,55 @@ impl PlanHandler {
     }
 }
 
+/// A planner's time with a run.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    until: DateTime<Utc>,
+    /// There is no further attempt.
+    is_last: bool,
+}
+
 impl PlanHandler {
+    /// The run is free for the next attempt, or ends where this was the last.
+    async fn failed(&self, message: &Message, lease: Lease, error: ClassifierError) -> Result<Fate, ClassifierError> {
+        let run = (&message.district, message.run);
+        let why = if error.is_transient() { NoPlan::Hindered } else { NoPlan::Failed };
+        if lease.is_last && why == NoPlan::Failed && !matches!(error.fate(), Fate::Done) {
+            return self.give_up(message, &format!("plan-failed: {}", chain(&error))).await;
+        }
+        // Where it cannot be given back, the lease ends by itself.
+        if let Err(kept) = self.context.store.give_planning_back(run.0, run.1, lease.until, why).await {
+            tracing::debug!(error = chain(&kept), "a run's planning is not given back");
+        }
+        Err(error)
+    }
+
+    /// As [`PlanHandler::failed`], of a panic, which goes on afterwards.
+    async fn panicked(&self, message: &Message, lease: Lease) {
+        let run = (&message.district, message.run);
+        let done = if lease.is_last {
+            self.give_up(message, "panic: planning it panicked each time; the classifier's log says where")
+                .await
+                .map(drop)
+        } else {
+            let given = self.context.store.give_planning_back(run.0, run.1, lease.until, NoPlan::Failed).await;
+            given.map_err(ClassifierError::from)
+        };
+        if let Err(kept) = done {
+            tracing::debug!(error = chain(&kept), "a run's planning is not given back");
+        }
+    }
+
+    /// Ends the run, which changes nothing of anybody.
+    async fn give_up(&self, message: &Message, reason: &str) -> Result<Fate, ClassifierError> {
+        let run = (&message.district, message.run);
+        let reason = format!("{reason}; once that is mended: rollcall runs replay {} --from plan", run.1);
+        if self.context.store.give_plan_up(run.0, run.1, &reason, self.context.clock.now()).await? {
+            tracing::error!(district = %run.0, run = %run.1, reason, "no plan can be made of a run; it has failed");
+        }
+        self.follow(run, Stage::Closed, message).await
+    }
+
     /// Back to the pull: the last page of everything triggers planning again. Should the messages be lost, the fetcher's
     /// reconciler deals again.
     async fn ask_everything(
@@ -279,5 +354,27 @@ impl Handler for PlanHandler {
             _ => return Fate::park("wrong-queue", "neither a run to plan nor one to release"),
         };
         fate.unwrap_or_else(|error| error.fate())
+    }
+
+    /// A run that cannot be planned ends, so that it does not stay open with nobody at it.
+    async fn exhausted(&self, message: Message, retry: Retry) -> Fate {
+        let parked = Fate::park(retry.reason, retry.detail.clone());
+        if !matches!(message.body, Body::Plan(_)) {
+            return parked;
+        }
+        let store = &self.context.store;
+        let stage = match store.run(&message.district, message.run).await {
+            Ok(run) => run.stage,
+            Err(error) => return ClassifierError::from(error).fate().or_park(parked),
+        };
+        let done = match stage {
+            Stage::Plan | Stage::Recheck => {
+                self.give_up(&message, &format!("{}: {}", retry.reason, retry.detail)).await
+            }
+            // Where the last attempt at the plan was this message's last, too.
+            Stage::Closed => self.follow((&message.district, message.run), stage, &message).await,
+            Stage::Pull | Stage::Held | Stage::Release => return parked,
+        };
+        done.unwrap_or_else(|error| error.fate().or_park(parked))
     }
 }

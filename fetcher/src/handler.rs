@@ -498,7 +498,7 @@ impl Handler for FetchHandler {
         let reason = format!("{}: {}", retry.reason, retry.detail);
         match self.account(&message, &reason).await {
             Ok(fate) => fate,
-            Err(error) if error.is_unknown() => trouble(&error),
+            Err(error) if error.is_unknown() || error.is_transient() => trouble(&error),
             Err(_) => Fate::park(retry.reason, retry.detail),
         }
     }

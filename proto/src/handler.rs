@@ -58,6 +58,12 @@ impl Fate {
         matches!(&self, Self::Retry(retry) if retry.free).then_some(self)
     }
 
+    /// Itself, but `parked` in place of one more failed attempt: for a message whose attempts have run out.
+    #[must_use]
+    pub fn or_park(self, parked: Self) -> Self {
+        if matches!(&self, Self::Retry(retry) if !retry.free) { parked } else { self }
+    }
+
     /// To be looked at by a person.
     pub fn park(reason: &'static str, detail: impl Into<String>) -> Self {
         Self::Park(Park { reason, detail: detail.into() })

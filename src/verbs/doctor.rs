@@ -7,7 +7,7 @@ use rollcall_proto::{
     private,
     topology::Queue,
 };
-use rollcall_store::ParkedStudents;
+use rollcall_store::{ParkedStudents, StoreError};
 use serde_json::{Value, json};
 
 use crate::{
@@ -117,7 +117,15 @@ fn check_directory(dir: &Path, report: &mut Report) {
 async fn check_store(context: &Context, report: &mut Report) {
     match context.store.check().await {
         Ok(()) => report.ok("store", "reachable, schema as needed"),
-        Err(error) => report.fail("store", &error.into(), "start the database, or run `rollcall migrate`"),
+        Err(error) => {
+            let mend = match error {
+                StoreError::ReadOnly { .. } => {
+                    "end the failover, or whatever else keeps the database from being written to (default_transaction_read_only)"
+                }
+                _ => "start the database, or run `rollcall migrate`",
+            };
+            report.fail("store", &error.into(), mend);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use rollcall_proto::id::{DistrictId, RunId};
 
+use crate::sql::is_of_the_database;
+
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -13,6 +15,12 @@ pub enum StoreError {
         /// The driver's error.
         #[source]
         source: sqlx::Error,
+    },
+    /// The database takes no writes for now: it stands by for another, or was set so. Try again.
+    #[error("the database is read-only and does not {operation}")]
+    ReadOnly {
+        /// What was being done.
+        operation: &'static str,
     },
     /// The database refused.
     #[error("the database refused to {operation} ({class})")]
@@ -78,7 +86,17 @@ pub enum StoreError {
 impl StoreError {
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::ReadOnly { .. })
+    }
+
+    /// Whatever is asked for next would fail too, as long as nobody puts the database, the program's rights there or its key
+    /// right: nothing of a student, a page or a run is to blame.
+    pub fn is_of_the_database(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::Key(_) => true,
+            Self::Refused { class, .. } => is_of_the_database(class),
+            other => matches!(other, Self::Schema { .. } | Self::TooOld { .. } | Self::Migrate { .. }),
+        }
     }
 
     /// There is no such district or run: it was erased, or never was here. Nobody waits for what is to become of its messages.

@@ -255,7 +255,8 @@ async fn lock_roster_version(tx: &mut Tx, district: &DistrictId) -> Result<i64> 
 }
 
 async fn free_lease(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
-    let sql = "UPDATE run SET plan_lease_until = NULL WHERE district = $1 AND id = $2 AND stage = 'plan'";
+    let sql = "UPDATE run SET plan_lease_until = NULL, plan_attempts = 0 \
+               WHERE district = $1 AND id = $2 AND stage = 'plan'";
     tx.execute(OPERATION, sql, args![district, run]).await.map(drop)
 }
 

@@ -7,6 +7,15 @@ use rollcall_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Why a planner gives a run back without a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlan {
+    /// An attempt that failed.
+    Failed,
+    /// Store or bus were away, or the process is ending: no attempt at all.
+    Hindered,
+}
+
 /// State of a run. The first three are stops on the way, the others ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -12,7 +12,7 @@ use crate::{
     audit::AuditEntry,
     districts::{district_id, parse},
     findings,
-    run::{Counts, NewRun, Run, RunState, Stage, Trigger},
+    run::{Counts, NewRun, NoPlan, Run, RunState, Stage, Trigger},
     sql::{Row, Tx, args},
     trail,
 };
@@ -198,7 +198,8 @@ impl Store {
     /// caller has seen. True: it moved, or already stood at Plan.
     pub async fn pulled(&self, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<bool> {
         let operation = "note that a run is pulled";
-        let sql = "UPDATE run SET stage = 'plan', pulled_at = $3, touched_at = $3, plan_lease_until = NULL \
+        let sql = "UPDATE run SET stage = 'plan', pulled_at = $3, touched_at = $3, plan_lease_until = NULL, \
+                   plan_attempts = 0 \
                    WHERE district = $1 AND id = $2 AND stage IN ('pull', 'recheck') AND NOT EXISTS \
                    (SELECT 1 FROM pull WHERE pull.district = $1 AND pull.run = $2 \
                     AND pull.state NOT IN ('fetched', 'failed'))";
@@ -209,17 +210,59 @@ impl Store {
         Ok(at_plan)
     }
 
-    /// One planner per run at a time: a lease. False: somebody else plans, or the run is not at Plan.
+    /// One planner per run at a time: a lease. Returns which attempt at this plan it is, from 1 on. `None`: somebody else
+    /// plans, or the run is not at Plan.
+    ///
+    /// An attempt counts until it is given back ([`Store::give_planning_back`]) as one that did not fail, so that those count of
+    /// which nobody came back.
     pub async fn claim_plan(
         &self,
         district: &DistrictId,
         run: RunId,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
+    ) -> Result<Option<i64>> {
+        let operation = "claim a run for planning";
+        let sql = "UPDATE run SET plan_lease_until = $4, plan_attempts = plan_attempts + 1 \
+                   WHERE district = $1 AND id = $2 AND stage = 'plan' \
+                   AND (plan_lease_until IS NULL OR plan_lease_until <= $3) RETURNING plan_attempts";
+        let mut tx = self.begin(district, operation).await?;
+        let row = tx.row(operation, sql, args![district, run, now, until]).await?;
+        tx.commit(operation).await?;
+        row.map(|row| row.get(0)).transpose()
+    }
+
+    /// Ends the lease of a planner that has made no plan, `until` being when it would have ended. Whether it failed or only met
+    /// with what passes, `why` says.
+    pub async fn give_planning_back(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        until: DateTime<Utc>,
+        why: NoPlan,
+    ) -> Result<()> {
+        let sql = "UPDATE run SET plan_lease_until = NULL, plan_attempts = plan_attempts - $4 \
+                   WHERE district = $1 AND id = $2 AND stage = 'plan' AND plan_lease_until = $3";
+        let uncounted = i64::from(why == NoPlan::Hindered);
+        let args = args![district, run, until, uncounted];
+        self.move_run("give a run's planning back", district, sql, args).await.map(drop)
+    }
+
+    /// Ends a run of which no plan can be made. False, and nothing changes: it is planned, or has ended.
+    pub async fn give_plan_up(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        reason: &str,
+        now: DateTime<Utc>,
     ) -> Result<bool> {
-        let sql = "UPDATE run SET plan_lease_until = $4 WHERE district = $1 AND id = $2 AND stage = 'plan' \
-                   AND (plan_lease_until IS NULL OR plan_lease_until <= $3)";
-        self.move_run("claim a run for planning", district, sql, args![district, run, now, until]).await
+        let sql = "UPDATE run SET state = 'failed', stage = 'closed', reason = $3, ended_at = $4, touched_at = $4 \
+                   WHERE district = $1 AND id = $2 AND stage IN ('plan', 'recheck')";
+        let ended = self.move_run("give a plan up", district, sql, args![district, run, reason, now]).await?;
+        if ended {
+            self.tell_if_ended(district, run).await;
+        }
+        Ok(ended)
     }
 
     /// Whether somebody has the run for planning, and their time is not over.

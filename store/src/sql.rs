@@ -22,7 +22,7 @@ mod tx;
 pub(crate) use arg::{Arg, args};
 pub use connect::{CommitGate, is_this_machine};
 pub(crate) use connect::{Engine, is_private};
-pub(crate) use fault::fault;
+pub(crate) use fault::{fault, is_of_the_database};
 pub(crate) use many::ManyRows;
 pub(crate) use migrate::postgres as migrate_postgres;
 pub(crate) use patience::within;

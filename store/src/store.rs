@@ -86,7 +86,7 @@ impl Store {
         migrate_postgres(url).await
     }
 
-    /// Can the database be reached right now, at the right schema?
+    /// Can the database be reached right now, at the right schema, and does it take writes?
     pub async fn check(&self) -> Result<()> {
         self.engine.check().await
     }

@@ -7,6 +7,7 @@ mod roster_support;
 
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
 use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
+use roster_support::{added, alter, applied, at, new_district, released, student};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
@@ -416,10 +417,10 @@ const VIEWS: [&str; 7] = [
 /// Two districts with a student each, who has all that a view could show.
 async fn two_rosters(f: &Fixture) {
     for name in ["a", "b"] {
-        let district = roster_support::new_district(&f.store, name).await;
-        let mut record = roster_support::student(name);
+        let district = new_district(&f.store, name).await;
+        let mut record = student(name);
         record.person.addresses.push(rollcall_proto::roster::Address::default());
-        roster_support::applied(&f.store, &district, 1, vec![roster_support::added(record)]).await;
+        applied(&f.store, &district, 1, vec![added(record)]).await;
     }
 }
 
@@ -468,4 +469,71 @@ async fn a_student_is_found_by_index() {
         store.student(&"a".parse().unwrap(), "La").await.unwrap();
     }
     panic!("not used: {:?}", texts(&mut owner, unused).await);
+}
+
+/// A trigger of somebody's raises an error of its own for one student at once, and for another at the commit.
+#[tokio::test]
+async fn students_whom_the_database_refuses_by_any_code_are_parked_alone() {
+    let f = Fixture::postgres().await;
+    let district = new_district(&f.store, "triggers").await;
+    alter(
+        &f,
+        "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+         CREATE TRIGGER at_once BEFORE INSERT ON student FOR EACH ROW WHEN (NEW.student_id = 's03')
+             EXECUTE FUNCTION unlucky();
+         CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON student DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW WHEN (NEW.student_id = 's11') EXECUTE FUNCTION unlucky()",
+    )
+    .await;
+    let events = (0..20).map(|number| added(student(&format!("s{number:02}")))).collect();
+    let (run, batches) = released(&f.store, &district, 1, vec![events]).await;
+    let failed = f.store.apply_batch(&district, run.id, &batches[0], at(2)).await.unwrap_err();
+    assert!(!failed.is_of_the_database(), "{failed}");
+
+    // A right that is missing is nobody's fault.
+    alter(&f, "REVOKE INSERT ON student FROM rollcall_app").await;
+    let refused = f.store.apply_blaming(&district, run.id, &batches[0], at(2)).await.unwrap_err();
+    assert!(refused.is_of_the_database(), "{refused}");
+    assert_eq!(f.store.run(&district, run.id).await.unwrap().counts.parked, 0);
+    alter(&f, "GRANT INSERT ON student TO rollcall_app").await;
+
+    let outcome = f.store.apply_blaming(&district, run.id, &batches[0], at(2)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len(), outcome.run_settled), (18, 2, true));
+    let whom: Vec<_> = outcome.parked.iter().map(|parked| parked.student_id.0.as_str()).collect();
+    assert_eq!(whom, ["s03", "s11"]);
+    for parked in &outcome.parked {
+        assert_eq!((parked.reason.as_str(), parked.detail.as_str()), ("database-refused", "code P0001"));
+    }
+    assert_eq!(f.store.stored_students(&district).await.unwrap().len(), 18);
+}
+
+/// As a failover that is not done leaves it. Connections that were opened meanwhile would stay read-only.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_away_until_it_does() {
+    let f = Fixture::postgres().await;
+    let id = f.district("a").await;
+    let mut owner = f.database().connect().await;
+    let mut set = async |value: &str| {
+        let name = f.database().name();
+        let sql = format!(
+            "ALTER DATABASE {name} SET default_transaction_read_only = {value};
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'rollcall' AND '{value}' = 'on'"
+        );
+        owner.execute(AssertSqlSafe(sql)).await.unwrap();
+    };
+    set("on").await;
+    // Broken connections cost the transactions that find them a retry.
+    let mut told = None;
+    for _ in 0..10 {
+        let error = f.store.create_run(&manual(&id), now()).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        told = Some(error);
+    }
+    assert!(matches!(told, Some(StoreError::ReadOnly { .. })), "{told:?}");
+    assert!(matches!(f.store.check().await, Err(StoreError::ReadOnly { .. })));
+    set("off").await;
+    f.store.create_run(&manual(&id), now()).await.unwrap().unwrap();
+    f.store.check().await.unwrap();
 }

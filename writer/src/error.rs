@@ -20,8 +20,14 @@ pub(crate) enum WriteError {
 const AGAIN: Duration = Duration::from_secs(2);
 
 impl WriteError {
-    /// The message's fate. Nothing here is for good: what the database refuses for one student was parked alone already. Of a
-    /// run or district that was erased there is nothing to write.
+    /// Nothing of a student is to blame.
+    pub(crate) fn is_of_the_database(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_of_the_database())
+    }
+
+    /// The message's fate. Nothing here is for good: what the database refuses for one student's values was parked alone
+    /// already, and whoever else fails is looked for once attempts have run out. Of a run or district that was erased there is
+    /// nothing to write.
     pub(crate) fn fate(&self) -> Fate {
         match self {
             Self::Store(error) if error.is_unknown() => {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
-    handler::{Fate, Handler, of_run},
+    handler::{Fate, Handler, Retry, of_run},
     message::{Applied, Body, Message, Release, StudentEvents},
     telemetry::metric,
 };
@@ -38,6 +38,12 @@ impl WriteHandler {
     async fn write_together(&self, message: &Message, batches: &[&StudentEvents]) -> Result<(), WriteError> {
         let (district, run) = (&message.district, message.run);
         let outcome = self.store.apply_batches(district, run, batches, self.clock.now()).await?;
+        self.follow(message, &outcome).await
+    }
+
+    /// A batch that failed for good: who of it cannot be written is parked.
+    async fn write_blaming(&self, message: &Message, events: &StudentEvents) -> Result<(), WriteError> {
+        let outcome = self.store.apply_blaming(&message.district, message.run, events, self.clock.now()).await?;
         self.follow(message, &outcome).await
     }
 
@@ -111,5 +117,26 @@ impl Handler for WriteHandler {
             of_run.for_each(|(_, fate)| *fate = waits.clone());
         }
         Some(fates)
+    }
+
+    /// The batch is settled all the same, so that its run ends: one bad student is parked alone. Where no student is to blame, the
+    /// message is let go, not parked with everybody in it: the store owes the batch, and the reconciler publishes it again
+    /// for as long as that is so.
+    async fn exhausted(&self, message: Message, retry: Retry) -> Fate {
+        let Body::Students(events) = &message.body else {
+            return Fate::park("wrong-queue", "a message of another kind stands in the writer's queue");
+        };
+        let Err(error) = self.write_blaming(&message, events).await else { return Fate::Done };
+        match error.fate() {
+            Fate::Retry(again) if !again.free && error.is_of_the_database() => {
+                let why = again.detail;
+                tracing::error!(
+                    why,
+                    "a batch cannot be written, whoever is in it; it is tried again for as long as that is so"
+                );
+                Fate::Done
+            }
+            fate => fate.or_park(Fate::park(retry.reason, retry.detail)),
+        }
     }
 }

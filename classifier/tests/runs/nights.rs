@@ -1,18 +1,25 @@
 //! From the first page to the end of the run, whatever is lost or broken on the way.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use chrono::TimeDelta;
-use rollcall_classifier::reconcile::{self, Owed};
+use rollcall_classifier::{
+    collect::CollectHandler,
+    plan_handler::PlanHandler,
+    reconcile::{self, Owed},
+    replay::ReplayFrom,
+};
 use rollcall_proto::{
+    handler::{Fate, Handler as _, Retry},
     id::{ConnectionNo, ListingNo, PageNo, RunId},
     message::{Body, Message},
     roster::Status,
+    topology::ATTEMPTS,
 };
 use rollcall_store::run::{RunState, Stage};
 use serde_json::json;
 
-use crate::night::{Night, sis};
+use crate::night::{Night, Sis, sis};
 
 #[tokio::test]
 async fn a_first_night_then_an_unchanged_one() {
@@ -127,7 +134,7 @@ async fn owed(night: &Night, run: RunId) -> Owed {
 }
 
 /// Handles what is on the bus, but for what `keep` says, which it returns.
-async fn all_but(night: &mut Night, sis: &crate::night::Sis, keep: fn(&Body) -> bool) -> Vec<Message> {
+async fn all_but(night: &mut Night, sis: &Sis, keep: fn(&Body) -> bool) -> Vec<Message> {
     let mut kept = Vec::new();
     while let Some(message) = night.next() {
         if keep(&message.body) {
@@ -173,8 +180,76 @@ async fn a_run_that_waits_behind_another_is_owed_no_plan() {
     }
     assert_eq!(owed(&night, later).await, Owed::Plan, "what it waited for is written");
     let until = night.now() + TimeDelta::hours(2);
-    assert!(night.context.store.claim_plan(&night.district, later, night.now(), until).await.unwrap());
+    assert!(night.context.store.claim_plan(&night.district, later, night.now(), until).await.unwrap().is_some());
     assert_eq!(owed(&night, later).await, Owed::Nothing, "somebody plans it");
+}
+
+/// Whatever went wrong with it, each time.
+#[tokio::test]
+async fn a_page_that_cannot_be_collected_for_good_is_no_longer_waited_for() {
+    let mut night = Night::new().await;
+    let sis = sis(4);
+    assert_eq!(night.night(&sis).await.state, RunState::Succeeded);
+    let run = night.start(&sis).await;
+    let mut pages = all_but(&mut night, &sis, |body| matches!(body, Body::Page(_))).await;
+    let lost = pages.pop().unwrap();
+    for page in pages {
+        night.handle(&sis, page).await;
+    }
+    night.work(&sis).await;
+    assert_eq!(night.run(run).await.stage, Stage::Pull, "one is missing");
+    let handler = CollectHandler::new(night.context.clone());
+    let retry = || Retry { reason: "panic", detail: "it panicked".to_owned(), after: Duration::ZERO, free: false };
+    let fate = handler.exhausted(lost.clone(), retry()).await;
+    assert_eq!(fate, Fate::park("panic", "it panicked"));
+    assert_eq!(handler.exhausted(lost, retry()).await, Fate::Done, "one message of it is parked");
+    night.work(&sis).await;
+    let ended = night.run(run).await;
+    assert!(matches!(ended.state, RunState::Partial | RunState::Failed), "{ended:?}");
+    assert_eq!(ended.counts.removed, 0);
+    let pages = night.context.store.pages(&night.district, run).await.unwrap();
+    let errors: Vec<_> = pages.iter().filter_map(|page| page.error.as_deref()).collect();
+    assert_eq!(errors, ["panic: it panicked"]);
+}
+
+#[tokio::test]
+async fn a_run_over_which_its_planners_die_ends_failed() {
+    let mut night = Night::new().await;
+    let sis = sis(4);
+    let run = night.start(&sis).await;
+    let plans = all_but(&mut night, &sis, |body| matches!(body, Body::Plan(_))).await;
+    for attempt in 1..=i64::from(ATTEMPTS) {
+        let claimed = night.context.store.claim_plan(&night.district, run, night.now(), night.now()).await.unwrap();
+        assert_eq!(claimed, Some(attempt), "whose time is over at once");
+    }
+    night.handle(&sis, plans[0].clone()).await;
+    let ended = night.run(run).await;
+    assert_eq!(ended.state, RunState::Failed);
+    let mend = format!("rollcall runs replay {run} --from plan");
+    let why = ended.reason.unwrap();
+    assert!(why.starts_with("planner-died: ") && why.contains(&mend), "{why}");
+    let again = night.replay(run, ReplayFrom::Plan).await.unwrap();
+    night.work(&sis).await;
+    assert_eq!(night.run(again.id).await.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_planned_for_good_ends_failed_once() {
+    let mut night = Night::new().await;
+    let sis = sis(4);
+    let run = night.start(&sis).await;
+    let plans = all_but(&mut night, &sis, |body| matches!(body, Body::Plan(_))).await;
+    let handler = PlanHandler::new(night.context.clone());
+    let retry = || Retry { reason: "too-long", detail: "it took long".to_owned(), after: Duration::ZERO, free: false };
+    assert_eq!(handler.exhausted(plans[0].clone(), retry()).await, Fate::Done);
+    let ended = night.run(run).await;
+    assert_eq!(ended.state, RunState::Failed);
+    assert!(ended.reason.unwrap().starts_with("too-long: it took long"));
+    assert_eq!(handler.exhausted(plans[0].clone(), retry()).await, Fate::Done, "nobody waits for it any more");
+    let pulled = night.start(&Sis::new()).await;
+    let parked = handler.exhausted(Message { run: pulled, ..plans[0].clone() }, retry()).await;
+    assert_eq!(parked, Fate::park("too-long", "it took long"), "it is not where plans are made");
+    assert_eq!(night.run(pulled).await.state, RunState::Running);
 }
 
 #[tokio::test]

@@ -162,9 +162,12 @@ async fn write_of_run(
         eprintln!("student {} of run {run} stays parked: {why}", printable(&student.0));
         *kept += 1;
         done.refused += 1;
-        if *why == ReplayRefused::Database {
-            done.trouble = Some(format!("the database still refuses student {}", printable(&student.0)));
-        }
+        let trouble = match why {
+            ReplayRefused::Database => "the database still refuses",
+            ReplayRefused::Program => "this program still panics over",
+            _ => continue,
+        };
+        done.trouble = Some(format!("{trouble} student {}", printable(&student.0)));
     }
     if !outcome.replayed.is_empty() {
         trail::note_students(context, district, run, outcome.replayed.len()).await?;

@@ -10,9 +10,12 @@
 //! students are new; comparison with the stored rows; and the same in ever smaller halves, until the refused student
 //! stands alone. So the first night pays neither for reading nor for savepoints.
 //!
+//! A batch that fails in all of these ways, and goes on failing, is settled in the way of [`alone`].
+//!
 //! Batches that wait together go in one transaction, by the cheaper of the first two ways for each; where that fails, the
 //! caller tries them one by one.
 
+mod alone;
 pub(crate) mod bulk;
 pub(crate) mod change;
 mod parked;
@@ -30,6 +33,7 @@ use rollcall_proto::{
 
 pub use self::parked::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 use self::{
+    alone::Blame,
     bulk::OnConflict,
     change::{Decision, Writes},
     settle::{Head, Tally},
@@ -164,8 +168,13 @@ impl<'a> Batch<'a> {
                 Tally::applied(self.events.len())
             }
             Way::Compare => compare(&mut tx, self.district, head, self.now, &self.events).await?,
-            Way::Halve => self.halve(&mut tx, head).await?,
+            Way::Halve => self.halve(&mut tx, head, &self.events, of_rows).await?,
         };
+        self.settle(tx, head, tally).await
+    }
+
+    /// Accounts for what became of the batch, and makes all of it last.
+    async fn settle(&self, mut tx: Tx, head: &Head, tally: Tally<'a>) -> Result<BatchOutcome> {
         let mut settled = settle::Settled::default();
         settled.add(&mut tx, self, head, tally).await?;
         let outcome = settled.count(&mut tx, self.district, self.run, self.now).await?;
@@ -173,16 +182,29 @@ impl<'a> Batch<'a> {
         Ok(outcome)
     }
 
-    /// Compares and writes in ever smaller parts, until what the database refuses stands alone.
-    async fn halve(&self, tx: &mut Tx, head: &Head) -> Result<Tally<'a>> {
+    /// Compares and writes in ever smaller parts, until what is refused stands alone. `blame` says what of it is parked, or gives
+    /// back the error that ends the attempt.
+    async fn halve(
+        &self,
+        tx: &mut Tx,
+        head: &Head,
+        events: &[Placed<'a>],
+        blame: fn(StoreError) -> Result<Blame>,
+    ) -> Result<Tally<'a>> {
         let mut tally = Tally::default();
-        let mut waiting = vec![self.events.as_slice()];
+        let mut waiting = vec![events];
         while let Some(part) = waiting.pop() {
-            match compare_in_savepoint(tx, self.district, head, self.now, part).await {
-                Ok(done) => tally.add(done),
-                Err(error) if !concerns_rows(&error) => return Err(error),
-                Err(error) if part.len() == 1 => tally.park(part[0], REFUSED, &class_of(&error)),
-                Err(_) => {
+            let error = match compare_in_savepoint(tx, self.district, head, self.now, part).await {
+                Ok(done) => {
+                    tally.add(done);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let blame = blame(error)?;
+            match part {
+                [one] => tally.park(*one, blame.reason, &blame.detail),
+                part => {
                     let (left, right) = part.split_at(part.len() / 2);
                     waiting.extend([right, left]);
                 }
@@ -281,6 +303,11 @@ fn concerns_rows(error: &StoreError) -> bool {
         return ["21", "22", "23", "54"].iter().any(|rows| class.starts_with(rows));
     }
     class.parse::<i64>().is_ok_and(|code| [18, 19, 20].contains(&(code & 0xff)))
+}
+
+/// What is parked of what the database refuses at the first try.
+fn of_rows(error: StoreError) -> Result<Blame> {
+    if concerns_rows(&error) { Blame::of(error) } else { Err(error) }
 }
 
 fn class_of(error: &StoreError) -> String {

@@ -4,14 +4,19 @@
 //! refused where a newer run has written or planned the student, also where it left them as they were. That is decided with
 //! the district locked, as plans are saved: so no plan comes in between.
 
+use std::{collections::HashSet, panic::AssertUnwindSafe};
+
 use chrono::{DateTime, SubsecRound, Utc};
+use futures_util::FutureExt as _;
 use rollcall_proto::{
     id::{DistrictId, RunId, StudentId},
     message::StudentEvent,
 };
 
 use super::{
-    Batch, Placed, compare_in_savepoint, concerns_rows,
+    Batch, Placed,
+    alone::Blame,
+    compare_in_savepoint,
     settle::{Head, Parked},
 };
 use crate::{
@@ -68,6 +73,9 @@ pub enum ReplayRefused {
     /// The database refuses it still.
     #[error("the database refuses it still")]
     Database,
+    /// This program panics over it, as the one that parked it did.
+    #[error("this program panics over it")]
+    Program,
     /// The event carries no record, and none is stored.
     #[error("the student is not stored, and the event carries no record")]
     NotStored,
@@ -204,10 +212,13 @@ impl Store {
         }
         let head = Head::of_run(&mut tx, district, run).await?;
         let event = [Placed { position: kept.position as usize, event: &kept.event }];
-        let tally = match compare_in_savepoint(&mut tx, district, &head, now, &event).await {
-            Ok(tally) => tally,
-            Err(error) if concerns_rows(&error) => return Ok(Err(ReplayRefused::Database)),
-            Err(error) => return Err(error),
+        let written =
+            AssertUnwindSafe(compare_in_savepoint(&mut tx, district, &head, now, &event)).catch_unwind().await;
+        let tally = match written {
+            Ok(Ok(tally)) => tally,
+            // The error itself where the student is not to blame.
+            Ok(Err(error)) => return Blame::of(error).map(|_| Err(ReplayRefused::Database)),
+            Err(_) => return Ok(Err(ReplayRefused::Program)),
         };
         if tally.superseded > 0 {
             return Ok(Err(ReplayRefused::Written));

@@ -130,12 +130,16 @@ impl Engine {
         }
     }
 
-    /// Can the database be reached, at the right schema?
+    /// Can the database be reached, at the right schema, and does it take writes?
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         match self {
             Self::Pg(pool) => {
                 let operation = "check the database";
-                migrate::check_postgres(&mut *pool.acquire().await.map_err(|error| fault(operation, error))?).await
+                let mut connection = pool.acquire().await.map_err(|error| fault(operation, error))?;
+                migrate::check_postgres(&mut connection).await?;
+                let read_only =
+                    patience::is_read_only(&mut connection).await.map_err(|error| fault(operation, error))?;
+                if read_only { Err(StoreError::ReadOnly { operation: "take what is written" }) } else { Ok(()) }
             }
             Self::Lite { readers, .. } => migrate::check_sqlite(readers).await,
         }
@@ -144,19 +148,16 @@ impl Engine {
 
 /// A connection fresh from work is taken to be alive: a broken one costs the one transaction that finds it a retry.
 async fn alive(connection: &mut PgConnection, meta: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
-    if meta.idle_for > RESTED || patience::in_doubt() {
+    if meta.idle_for > RESTED {
         patience::sign_of_life(connection).await?;
     }
-    Ok(true)
+    patience::is_fit(connection).await
 }
 
 /// The driver asks a connection that comes back for a sign of life too, and would wait for ever: where answers did not
 /// come lately, it is asked with a limit before.
 async fn unsuspected(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    if patience::in_doubt() {
-        patience::sign_of_life(connection).await?;
-    }
-    Ok(true)
+    patience::is_fit(connection).await
 }
 
 /// Directory and file, readable by their owner only.

@@ -108,6 +108,7 @@ pub(crate) fn finish<T>(span: Option<Spanned>, result: &Result<T, StoreError>) {
             let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
             span.fail(code.map_or_else(|| "unavailable".to_owned(), std::borrow::Cow::into_owned));
         }
+        Err(StoreError::ReadOnly { .. }) => span.fail("read-only"),
         Err(_) => span.fail("_OTHER"),
     }
     span.end();

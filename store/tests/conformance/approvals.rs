@@ -3,7 +3,7 @@
 use rollcall_proto::roster::{Person, Staff};
 use rollcall_store::{
     plan::{ApproveRefusal, NewPlan, Verdict},
-    run::{Counts, FindingWeight, RunState, Stage},
+    run::{Counts, FindingWeight, NoPlan, RunState, Stage},
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
 
 crate::on_both_engines! {
     one_planner_has_a_run,
+    attempts_at_a_plan_count_until_they_are_given_back,
     a_held_plan_is_approved_once,
     an_approval_is_refused_with_a_reason,
     a_run_that_plans_late_takes_nothing_back_from_a_newer_one,
@@ -30,14 +31,36 @@ crate::on_both_engines! {
 async fn one_planner_has_a_run(f: Fixture) {
     let id = f.district("a").await;
     let early = f.run(&id).await.id;
-    assert!(!f.store.claim_plan(&id, early, now(), later(5)).await.unwrap());
+    assert!(f.store.claim_plan(&id, early, now(), later(5)).await.unwrap().is_none());
     let run = f.run_at_plan(&id).await.id;
     assert!(!f.store.is_claimed_for_planning(&id, run, now()).await.unwrap());
-    assert!(f.store.claim_plan(&id, run, now(), later(5)).await.unwrap());
+    assert!(f.store.claim_plan(&id, run, now(), later(5)).await.unwrap().is_some());
     assert!(f.store.is_claimed_for_planning(&id, run, later(4)).await.unwrap());
     assert!(!f.store.is_claimed_for_planning(&id, run, later(5)).await.unwrap());
-    assert!(!f.again().await.claim_plan(&id, run, later(4), later(9)).await.unwrap());
-    assert!(f.store.claim_plan(&id, run, later(5), later(10)).await.unwrap());
+    assert!(f.again().await.claim_plan(&id, run, later(4), later(9)).await.unwrap().is_none());
+    assert!(f.store.claim_plan(&id, run, later(5), later(10)).await.unwrap().is_some());
+}
+
+async fn attempts_at_a_plan_count_until_they_are_given_back(f: Fixture) {
+    let id = f.district("a").await;
+    let run = f.run_at_plan(&id).await.id;
+    let claim = async |minute| f.store.claim_plan(&id, run, later(minute), later(minute + 3)).await.unwrap();
+    let give_back = async |until, why| f.store.give_planning_back(&id, run, later(until), why).await.unwrap();
+    assert_eq!(claim(0).await, Some(1));
+    give_back(3, NoPlan::Failed).await;
+    assert_eq!(claim(0).await, Some(2), "free at once");
+    give_back(3, NoPlan::Hindered).await;
+    assert_eq!(claim(0).await, Some(2), "that one counted for nothing");
+    assert_eq!(claim(4).await, Some(3), "of that one nobody came back");
+    give_back(3, NoPlan::Hindered).await;
+    assert_eq!(claim(5).await, None, "whose time is over gives nothing back");
+
+    assert!(f.store.give_plan_up(&id, run, "no plan", later(5)).await.unwrap());
+    assert!(!f.store.give_plan_up(&id, run, "once more", later(6)).await.unwrap());
+    let ended = f.store.run(&id, run).await.unwrap();
+    assert_eq!((ended.state, ended.stage, ended.reason.as_deref()), (RunState::Failed, Stage::Closed, Some("no plan")));
+    let held = hold(&f, &id, held_plan()).await;
+    assert!(!f.store.give_plan_up(&id, held, "too late", later(7)).await.unwrap());
 }
 
 async fn a_held_plan_is_approved_once(f: Fixture) {
@@ -225,7 +248,7 @@ async fn a_plan_held_before_its_second_look_goes_there_when_approved(f: Fixture)
     assert_eq!(f.store.candidates(&id, run).await.unwrap(), Some((b"candidates".to_vec(), true)));
     // Its last page leads back to planning, whose lease is free.
     assert!(f.store.pulled(&id, run, later(4)).await.unwrap());
-    assert!(f.store.claim_plan(&id, run, later(4), later(5)).await.unwrap());
+    assert!(f.store.claim_plan(&id, run, later(4), later(5)).await.unwrap().is_some());
 }
 
 async fn a_held_plan_can_be_thrown_away(f: Fixture) {

@@ -200,7 +200,7 @@ async fn everything_is_asked_for_after_all_once(f: Fixture) {
     };
     f.store.with_board(&id, second, FIRST, finish).await.unwrap().unwrap();
     assert!(f.store.pulled(&id, second, now()).await.unwrap());
-    assert!(f.store.claim_plan(&id, second, now(), later(5)).await.unwrap());
+    assert!(f.store.claim_plan(&id, second, now(), later(5)).await.unwrap().is_some());
     let moves = f.store.ask_everything(place, "the source counts 3", now()).await.unwrap();
     assert_eq!(moves.len(), 1);
     assert!(f.store.ask_everything(place, "again", now()).await.unwrap().is_empty(), "once");
@@ -214,7 +214,7 @@ async fn everything_is_asked_for_after_all_once(f: Fixture) {
     // Its last page leads back to planning, whose lease is free.
     f.store.with_board(&id, second, FIRST, finish).await.unwrap().unwrap();
     assert!(f.store.pulled(&id, second, now()).await.unwrap());
-    assert!(f.store.claim_plan(&id, second, now(), later(5)).await.unwrap());
+    assert!(f.store.claim_plan(&id, second, now(), later(5)).await.unwrap().is_some());
     let under = f.store.stored_listings(&id, second, FIRST, &["users"]).await.unwrap();
     assert!(under.is_none(), "what was set aside is not built upon");
 }

@@ -26,6 +26,7 @@ crate::on_both_engines! {
     a_parked_student_of_an_aged_plan_still_keeps_older_ones_back,
     parked_students_are_listed_as_asked,
     a_student_parked_long_ago_is_forgotten_and_the_audit_trail_says_whom,
+    a_student_whose_stored_record_is_in_pieces_is_parked_alone,
 }
 
 /// What each engine refuses: a text that it cannot hold, or an empty key.
@@ -273,4 +274,30 @@ async fn parked_students_are_listed_as_asked(fixture: Fixture) {
         assert_eq!(list(ParkedStudents { before: Some(moment), ..ParkedStudents::default() }).await, before);
         assert_eq!(list(ParkedStudents { since: Some(moment), ..ParkedStudents::default() }).await, since);
     }
+}
+
+/// No code of the database tells it, and it fails the whole batch.
+async fn a_student_whose_stored_record_is_in_pieces_is_parked_alone(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "pieces").await;
+    let names: Vec<String> = (0..9).map(|number| format!("s{number}")).collect();
+    applied(&store, &district, 1, names.iter().map(|name| added(student(name))).collect()).await;
+    change(&fixture, &district, "UPDATE student SET phones = '7' WHERE district = $1 AND student_id = 's4'").await;
+    let (run, batches) = released(&store, &district, 2, vec![names.iter().map(|name| gone(name)).collect()]).await;
+    let failed = store.apply_batch(&district, run.id, &batches[0], at(4)).await.unwrap_err();
+    assert!(failed.is_unreadable() && !failed.is_of_the_database(), "{failed}");
+
+    let outcome = store.apply_blaming(&district, run.id, &batches[0], at(4)).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len(), outcome.run_settled), (8, 1, true));
+    assert_eq!((&outcome.parked[0].student_id, outcome.parked[0].reason.as_str()), (&id("s4"), "stored-unreadable"));
+    assert_eq!(outcome.parked, store.parked_events(&district, run.id).await.unwrap());
+    let again = store.apply_blaming(&district, run.id, &batches[0], at(5)).await.unwrap();
+    assert!(again.already_settled, "{again:?}");
+    let closed = store.close_run(&district, run.id, at(5)).await.unwrap().unwrap();
+    assert_eq!((closed.state, closed.counts.applied, closed.counts.parked), (RunState::Partial, 8, 1));
+    let still = store.replay_parked(&district, run.id, &ParkedStudents::default(), at(6)).await.unwrap();
+    assert_eq!(still.refused, vec![(id("s4"), ReplayRefused::Database)]);
+    change(&fixture, &district, "UPDATE student SET phones = '[]' WHERE district = $1 AND student_id = 's4'").await;
+    let written = store.replay_parked(&district, run.id, &ParkedStudents::default(), at(7)).await.unwrap();
+    assert_eq!(written.replayed, vec![id("s4")]);
 }

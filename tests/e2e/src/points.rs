@@ -219,6 +219,14 @@ pub const NAMED: &[(&str, &str)] = &[
     ("ack/rollcall.plan-large", "as rollcall.plan, which is killed at: the queue of large runs"),
     ("commit/add a finding", "only tests call it: what a run finds is saved with what it is about"),
     ("commit/fail a run", "only tests call it: a run fails with its last pull, or is closed as failed"),
+    (
+        "commit/give a run's planning back",
+        "after a plan that failed; where nobody does, the lease ends by itself, as after any planner's death",
+    ),
+    (
+        "commit/give a plan up",
+        "the message comes again, and the next planner finds the attempts used up: classifier/tests/runs/nights.rs",
+    ),
     ("commit/give a pull up", "the message comes again and gives up what is given up: fetcher/tests/pull.rs"),
     ("commit/give a discovery up", "the message comes again and finds it given up: fetcher/tests/pull.rs"),
     ("commit/touch a run", "a sign of life, in place of a reconciler's look"),

@@ -1,7 +1,7 @@
-//! A database in trouble: restarted, cut off while it commits, out of connections, out of disk, in a deadlock.
+//! A database in trouble: restarted, cut off while it commits, out of connections, out of disk, read-only, in a deadlock.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
     House, Ledger, Pair, Proxy, Role,
@@ -12,8 +12,11 @@ use rollcall_e2e::{
     services::Servers,
     until,
 };
+use rollcall_proto::topology::ATTEMPTS;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;
+
+use crate::probes::Probes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_restarted_in_mid_run_is_found_again() {
@@ -143,6 +146,85 @@ async fn end_connections(house: &House) {
     let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                WHERE datname = current_database() AND application_name = 'rollcall'";
     sqlx::query(sql).execute(&house.services().database).await.expect("a superuser may do this");
+}
+
+/// As a failover that is not done leaves it: all can be read, and nothing written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_takes_no_writes_is_waited_for_and_no_process_is_ready_meanwhile() {
+    let test = "a_database_that_takes_no_writes_is_waited_for_and_no_process_is_ready_meanwhile";
+    let ledger = Ledger::begin(test, "the database read-only in mid-run for longer than a message has attempts");
+    let mut pair = Pair::begin_with(Servers::shared(), 76, ledger, async |house| {
+        house.worker_settings = vec![("ROLLCALL_LOG".to_owned(), "debug".to_owned())];
+    })
+    .await;
+    pair.disturbed("while pages come in", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 3).await;
+        take_no_writes(house, "on").await;
+        for role in Role::ALL {
+            let reasons = Probes::of(house.worker(role)).await.until("ready", 503).await;
+            assert_eq!(reasons, ["store-unavailable"], "{role:?}");
+        }
+        // Whoever has a message in hand.
+        until_tried_often(house, &[Role::Fetcher, Role::Classifier]).await;
+        take_no_writes(house, "off").await;
+        for role in Role::ALL {
+            Probes::of(house.worker(role)).await.until("ready", 200).await;
+        }
+    })
+    .await;
+    let without_writer = async |house: &mut House| drop(house.take_worker(Role::Writer));
+    pair.disturbed_from("while batches wait to be written", &["succeeded"], without_writer, async |house, run| {
+        until("batches to be published", Duration::from_mins(1), || async {
+            let sql = "SELECT count(*) FROM plan_batch WHERE run = $1::uuid AND published_at IS NOT NULL";
+            let found: i64 = sqlx::query_scalar(sql).bind(run).fetch_one(&house.services().database).await.unwrap();
+            (found > 0).then_some(())
+        })
+        .await;
+        take_no_writes(house, "on").await;
+        house.start_worker(Role::Writer);
+        until_tried_often(house, &[Role::Writer]).await;
+        take_no_writes(house, "off").await;
+    })
+    .await;
+    pair.ledger.faults(2);
+    pair.end().await;
+}
+
+/// Read-only for the workers' connections: those there are, which are ended, and those to come.
+async fn take_no_writes(house: &House, value: &str) {
+    let database = &house.services().database;
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(database).await.unwrap();
+    // In a connection that was opened meanwhile, too.
+    let sql = format!(
+        "BEGIN READ WRITE; ALTER DATABASE {name} SET default_transaction_read_only = {value}; COMMIT;
+         SET default_transaction_read_only = off"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(database).await.expect("a superuser may do this");
+    if value == "on" {
+        end_connections(house).await;
+    }
+}
+
+/// Waits until one of these has tried one message more often than there are attempts.
+async fn until_tried_often(house: &mut House, roles: &[Role]) {
+    let limit = Duration::from_mins(3);
+    until("a message to be tried more often than there are attempts", limit, || {
+        let logs: Vec<String> = roles.iter().map(|role| house.worker(*role).log()).collect();
+        async move { logs.iter().any(|log| tries_of_one(log) > ATTEMPTS as usize).then_some(()) }
+    })
+    .await;
+}
+
+/// How often the message that waited most often did, for the database.
+fn tries_of_one(log: &str) -> usize {
+    let mut tries = BTreeMap::<&str, usize>::new();
+    let waits = log.lines().filter(|line| line.contains("Message waits.") && line.contains("read-only"));
+    for line in waits {
+        let after = ["\"id\":\"", " id="].iter().find_map(|key| Some(line.split_once(key)?.1));
+        let id = after.and_then(|after| after.split(['"', ' ']).next()).expect("it says which message");
+        *tries.entry(id).or_default() += 1;
+    }
+    tries.into_values().max().unwrap_or_default()
 }
 
 /// Somebody's own transaction has a student, waits for the writer's batch, and is never the one whom the server picks.

@@ -19,10 +19,10 @@ fn district() -> SandboxConfig {
 }
 
 /// Where a process serves metrics and health.
-struct Probes(String);
+pub(crate) struct Probes(String);
 
 impl Probes {
-    async fn of(process: &Process) -> Self {
+    pub(crate) async fn of(process: &Process) -> Self {
         Self(
             until("the process to say where it listens", Duration::from_secs(30), || async {
                 let log = process.log();
@@ -43,7 +43,7 @@ impl Probes {
         Some((status, reasons))
     }
 
-    async fn until(&self, what: &str, status: u16) -> Vec<String> {
+    pub(crate) async fn until(&self, what: &str, status: u16) -> Vec<String> {
         until(&format!("/health/{what} to answer {status}"), Duration::from_mins(1), || async {
             self.ask(what).await.filter(|(is, _)| *is == status).map(|(_, reasons)| reasons)
         })

@@ -97,6 +97,109 @@ async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later()
     house.close().await;
 }
 
+/// Refused by a code that says nothing of rows, over and over, and with everybody who is in the same message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_student_who_fails_for_good_is_parked_alone_and_written_later() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let undisturbed = Twin::beside(&house, district()).await.night(&house, 1).await;
+    let (refused, _) =
+        house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
+    let unlucky = format!(
+        "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+         CREATE TRIGGER unlucky BEFORE INSERT ON student FOR EACH ROW
+             WHEN (NEW.student_id = '{refused}' AND NEW.district = '{DISTRICT}') EXECUTE FUNCTION unlucky()"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(unlucky)).execute(&house.services().database).await.unwrap();
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.added), "{run:#?}");
+    let listed = house.rollcall(&["queues", "parked", "write", "--run", &run.run, "--format", "json"]).await;
+    let listed = listed.expect_code(0).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "one student, and no message: {listed:#}");
+    assert_eq!(listed[0]["student_id"], refused.to_string());
+    assert_eq!(listed[0]["reason"], "database-refused");
+    let replay = ["queues", "replay", "write", "--run", &run.run, "--format", "json"];
+    let still = house.rollcall(&replay).await.expect_code(1);
+    assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
+
+    execute(&house, "DROP TRIGGER unlucky ON student").await;
+    house.rollcall(&replay).await.expect_code(0);
+    let corrected = house.show(&run.run).await;
+    assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, run.added));
+    house.check_roster().await;
+    assert_same("written later", &undisturbed, &house.facts().await);
+    house.close().await;
+}
+
+/// Of the second night's pages, one can never be stored as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_cannot_be_stored_for_good_takes_nobody_out_and_ends_its_run() {
+    let house = house().await;
+    house.sis.set_night(2);
+    let unlucky = "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS
+                       $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+                   CREATE TRIGGER unlucky BEFORE INSERT ON page FOR EACH ROW
+                       WHEN (NEW.error IS NULL AND NEW.raw IS NOT NULL AND NEW.rows = 100 AND NEW.page = 1)
+                       EXECUTE FUNCTION unlucky()";
+    sqlx::raw_sql(unlucky).execute(&house.services().database).await.unwrap();
+    let run = house.night().await;
+    assert!(["partial", "failed"].contains(&run.state.as_str()) && run.removed == 0, "{run:#?}");
+    assert!(!run.why().trim().is_empty(), "it says why");
+    let parked = house.rollcall(&["queues", "parked", "collect", "--format", "json"]).await.expect_code(0).json();
+    let parked = parked.as_array().unwrap();
+    let (pages, again): (i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE error LIKE 'store-refused: %') FROM page WHERE run = $1::uuid
+         AND error IS NOT NULL",
+    )
+    .bind(&run.run)
+    .fetch_one(&house.services().database)
+    .await
+    .unwrap();
+    assert_eq!((pages, again), (parked.len() as i64, pages), "each once: {parked:#?}");
+    assert!(pages > 0 && parked.iter().all(|message| message["reason"] == "store-refused"), "{parked:#?}");
+
+    execute(&house, "DROP TRIGGER unlucky ON page").await;
+    assert_eq!(house.night().await.state, "succeeded");
+    house.check_roster().await;
+    house.close().await;
+}
+
+/// Whatever is planned, the database does not take it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_plan_is_refused_for_good_fails_and_is_planned_again_later() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    execute(&house, "ALTER TABLE school ADD CONSTRAINT unlucky CHECK (false) NOT VALID").await;
+    let run = house.night().await;
+    assert_eq!(run.state, "failed", "{run:#?}");
+    let mend = format!("rollcall runs replay {} --from plan", run.run);
+    for told in ["plan-failed", "(23514)", &mend] {
+        assert!(run.why().contains(told), "{told}: {}", run.why());
+    }
+    execute(&house, "ALTER TABLE school DROP CONSTRAINT unlucky").await;
+    let (code, again) = replayed(&house, &run.run, "plan").await;
+    assert_eq!((code, again.state.as_str()), (0, "succeeded"), "{again:#?}");
+    house.check_roster().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_planning_panics_each_time_fails_and_is_planned_again_later() {
+    let mut house = House::scaled_out(district()).await;
+    house.start_worker(Role::Fetcher);
+    house.start_worker(Role::Writer);
+    house.start_worker_with(Role::Classifier, &[(ARMED, "commit/save a plan/before=panic(drill)")]);
+    let run = house.night().await;
+    assert_eq!(run.state, "failed", "{run:#?}");
+    assert!(run.why().contains("panic"), "{}", run.why());
+    house.replace_worker(Role::Classifier);
+    let (code, again) = replayed(&house, &run.run, "plan").await;
+    assert_eq!((code, again.state.as_str()), (0, "succeeded"), "{again:#?}");
+    house.check_roster().await;
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn students_begin_with_one_though_messages_have_gone_through() {
     let mut house = House::scaled_out(district()).await;
