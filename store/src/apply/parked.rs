@@ -4,7 +4,7 @@
 //! refused where a newer run has written or planned the student, also where it left them as they were. That is decided with
 //! the district locked, as plans are saved: so no plan comes in between.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures_util::FutureExt as _;
