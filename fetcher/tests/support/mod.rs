@@ -339,7 +339,7 @@ impl Night {
             rows: objects.len() as i64,
             digest: [0; 16],
             told: page.told.as_ref().map(|told| told.to_vec()),
-            body_digest: Some(self.store.page_digester(district).of(SisKind::SkywardQmlativ, &ask.resource, &text)),
+            body_digest: Some(self.store.page_digester(district).of(SisKind::SkywardQmlativ, (&ask.resource, &ask.fields), &text)),
             claimed_total: None,
             error: None,
             asked_at: page.asked_at,

@@ -9,7 +9,7 @@ use rollcall_e2e::{
     roster::{assert_same, facts, rows_written, statuses, versions, versions_beside},
     waiting::until_told,
 };
-use rollcall_sandbox::{SKIPPED, SandboxConfig};
+use rollcall_sandbox::{DataQuirks, Quirks, SKIPPED, SandboxConfig};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 fn district(students: u32) -> SandboxConfig {
@@ -107,6 +107,19 @@ async fn three_nights_beside_a_server_follow_the_stories() {
     third_night(&house).await;
     let status = server.terminate(Duration::from_secs(30)).await;
     assert!(status.success(), "a server told to stop ends in order: {status}");
+    house.close().await;
+}
+
+/// The dates stand in a field of the state's, which the district's file names, in another case.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_left_by_a_named_withdrawal_date_is_taken_out() {
+    let mut house = House::embedded(district(400)).await;
+    let data = DataQuirks { ends_in_state_field: true, ..DataQuirks::default() };
+    house.sis.set_quirks(Quirks { data, ..Quirks::default() });
+    house.district.connection = "withdrawal_date_field = \"lastDayTX\"".to_owned();
+    house.apply().await;
+    first_night(&house).await;
+    second_night(&house).await;
     house.close().await;
 }
 

@@ -56,7 +56,8 @@ pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> Discover
 impl Object {
     fn asked_fields(&self, connection: &Connection) -> impl Iterator<Item = String> {
         let named = self.withdrawal_date_field(connection).cloned();
-        let named = named.filter(|field| !self.fields().any(|other| other == field));
+        // A field is asked for once, as we spell it: servers tell no case.
+        let named = named.filter(|field| !self.fields().any(|other| other.eq_ignore_ascii_case(field)));
         self.fields().map(str::to_owned).chain(named)
     }
 
@@ -73,7 +74,7 @@ impl Object {
 
     /// Required fields that are not among `given`. The withdrawal date may come from either of two fields.
     fn missing(&self, connection: &Connection, given: &[String]) -> Vec<String> {
-        let has = |field: &str| given.iter().any(|name| name == field);
+        let has = |field: &str| given.iter().any(|name| name.eq_ignore_ascii_case(field));
         let mut missing: Vec<String> =
             self.required.iter().filter(|field| !has(field)).map(|field| (*field).to_owned()).collect();
         if self.resource == ENTRY_WITHDRAWAL {

@@ -78,6 +78,17 @@ fn the_configured_withdrawal_date_must_be_granted() {
 }
 
 #[test]
+fn a_withdrawal_date_named_in_another_case_is_asked_for_once() {
+    let discovery = judge_grants(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &all());
+    let dates = discovery.granted[ENTRY_WITHDRAWAL].iter().filter(|field| field.eq_ignore_ascii_case("WithdrawalDate"));
+    assert_eq!(dates.collect::<Vec<_>>(), ["WithdrawalDate"]);
+    assert!(discovery.fatal.is_empty());
+    let grants = without(ENTRY_WITHDRAWAL, &["WithdrawalDate"]);
+    let discovery = judge_grants(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &grants);
+    assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.withdrawaldate"]);
+}
+
+#[test]
 fn the_key_comes_first() {
     let discovery = judge_grants(&connection(&json!({})), &all());
     for (resource, fields) in &discovery.granted {
