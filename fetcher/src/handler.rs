@@ -134,6 +134,7 @@ impl FetchHandler {
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
         found.discovery.origin = Some(opened.origin.clone());
+        found.asks.iter_mut().for_each(|ask| ask.page_size = Some(opened.page_size));
         let place = (district, run, work.connection);
         let begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
             Ok(begun) => begun,
@@ -171,6 +172,9 @@ impl FetchHandler {
             Ok(opened) => opened,
             Err(why) => return self.page_lost(message, &job, &why, None).await,
         };
+        if self.is_elsewhere(message, work.connection, &opened).await? {
+            return self.pull_elsewhere(message, &job).await;
+        }
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
         let began = clock.now();
@@ -192,6 +196,36 @@ impl FetchHandler {
                 },
             }
         }
+    }
+
+    /// Whether the district's file leads to another SIS by now than the pull began at. Nothing is known of a pull that began before
+    /// this was noted.
+    async fn is_elsewhere(
+        &self,
+        message: &Message,
+        connection: ConnectionNo,
+        opened: &Opened,
+    ) -> Result<bool, FetchError> {
+        let began_at = opened.began_at.get_or_try_init(|| async {
+            let pulls = self.store.pulls(&message.district, message.run).await?;
+            let own = pulls.into_iter().find(|pull| pull.connection == connection);
+            Ok::<_, StoreError>(own.and_then(|pull| pull.discovery?.origin))
+        });
+        Ok(began_at.await?.as_ref().is_some_and(|began_at| *began_at != opened.origin))
+    }
+
+    /// Ids of another SIS are other people: the pull is given up, whatever its pages are for. Whom a second look asks for is not
+    /// confirmed.
+    async fn pull_elsewhere(&self, message: &Message, job: &Job) -> Result<Fate, FetchError> {
+        let connection = job.at.connection;
+        let why = format!(
+            "other-sis: connection {connection} of the district leads to another SIS by now (kind, URL or id_prefix) than when the \
+             run began to ask, and the run's pages are not of that one; start a new run"
+        );
+        if job.recheck {
+            return self.page_lost(message, job, &why, None).await;
+        }
+        self.give_pull_up(message, connection, &why).await
     }
 
     /// The hand's pages as the run before had them. A second look asks for other students every night, and for changes
