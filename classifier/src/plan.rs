@@ -298,7 +298,11 @@ fn hopeless(facts: &PlanFacts) -> Option<String> {
         .map(|(connection, discovery)| format!("connection {connection}: {}", discovery.fatal.join(", ")))
         .collect();
     if !fatal.is_empty() {
-        return Some(format!("grant-missing: statuses rest on fields that are not granted: {}", fatal.join("; ")));
+        return Some(format!(
+            "grant-missing: statuses rest on fields that are not granted: {}; nothing was changed. Ask the district to grant them to \
+             the integration access",
+            fatal.join("; ")
+        ));
     }
     if let Some(reason) = date_not_asked(facts) {
         return Some(reason);

@@ -26,6 +26,7 @@ use rollcall_proto::{
 use rollcall_store::{
     Earlier, HandedIn, Store, StoreError, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
+    run::Discovery,
 };
 
 use crate::{
@@ -127,7 +128,7 @@ impl FetchHandler {
         }
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(why) => return self.give_discovery_up(message, work.connection, &why).await,
+            Err(why) => return self.give_discovery_up(message, work.connection, (None, &why)).await,
         };
         let mut found = match opened.source.discover().await {
             Ok(found) => found,
@@ -159,7 +160,10 @@ impl FetchHandler {
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
             Step::Wait(after) if message.time + LONGEST_DISCOVERY > now => (after, true),
-            _ => return self.give_discovery_up(message, work.connection, &error.explain()).await,
+            _ => {
+                let found = not_granted(error, opened);
+                return self.give_discovery_up(message, work.connection, (found.as_ref(), &error.explain())).await;
+            }
         };
         // So that the reconciler does not take the wait for a lost message.
         self.store.touch_run(&message.district, message.run, now + after).await?;
@@ -442,10 +446,10 @@ impl FetchHandler {
         &self,
         message: &Message,
         connection: ConnectionNo,
-        reason: &str,
+        (found, reason): (Option<&Discovery>, &str),
     ) -> Result<Fate, FetchError> {
         let (district, run) = (&message.district, message.run);
-        if self.store.fail_discovery(district, run, connection, reason).await? {
+        if self.store.fail_discovery(district, run, connection, (found, reason)).await? {
             tracing::warn!(%district, %run, %connection, reason, "a connection's pull is given up");
         } else {
             tracing::info!(%district, %run, %connection, reason, "a discovery failed that another one has settled");
@@ -499,7 +503,7 @@ impl FetchHandler {
     /// Accounts for work whose attempts have run out.
     async fn account(&self, message: &Message, reason: &str) -> Result<Fate, FetchError> {
         match &message.body {
-            Body::Discover(work) => self.give_discovery_up(message, work.connection, reason).await,
+            Body::Discover(work) => self.give_discovery_up(message, work.connection, (None, reason)).await,
             Body::Fetch(work) => match self.job(message, work).await? {
                 Some(job) => self.page_lost(message, &job, reason, None).await,
                 None => Ok(Fate::Done),
@@ -507,6 +511,12 @@ impl FetchHandler {
             _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),
         }
     }
+}
+
+/// What statuses rest on and is not granted: the planner fails the run by it, whatever other connections bring.
+fn not_granted(error: &SisError, opened: &Opened) -> Option<Discovery> {
+    let SisError::NotGranted { missing } = error else { return None };
+    Some(Discovery { fatal: missing.clone(), origin: Some(opened.origin.clone()), ..Discovery::default() })
 }
 
 /// Why a connection cannot be opened, where trying again would end the same: what its file says, and a key that does not open
