@@ -106,6 +106,32 @@ fn year(id: i64, numeric: i64) -> YearRow {
     YearRow { id: Some(id), numeric: Some(numeric), is_current: false }
 }
 
+/// As the planner reads the same rows.
+#[test]
+fn numbers_of_years_and_entities_may_come_as_text() {
+    for (seven, expected) in [
+        (json!(7), Some(7)),
+        (json!("7"), Some(7)),
+        (json!(" 7 "), Some(7)),
+        (json!(7.0), Some(7)),
+        (json!(7.5), None),
+        (json!("x"), None),
+        (json!(""), None),
+        (json!(null), None),
+        (json!({"a": 1}), None),
+    ] {
+        let year: YearRow = serde_json::from_value(json!({"SchoolYearID": seven, "NumericYear": seven})).unwrap();
+        assert_eq!((year.id, year.numeric), (expected, expected), "{seven}");
+        let entity: EntityRow =
+            serde_json::from_value(json!({"EntityID": seven, "SchoolYearIDCurrent": seven})).unwrap();
+        assert_eq!((entity.id, entity.current), (expected, expected), "{seven}");
+    }
+    let district = json!({"SchoolYearCurrent": {"SchoolYearID": "7", "NumericYear": "2026"}});
+    let metadata: SystemMetadata = serde_json::from_value(json!({"System": {"Districts": [district]}})).unwrap();
+    assert_eq!(metadata.ending_years(), BTreeMap::from([(7, 2026)]));
+    assert_eq!(serde_json::from_value::<YearRow>(json!({})).unwrap(), YearRow::default());
+}
+
 #[test]
 fn years_follow_each_entity() {
     let years = [year(11, 2025), year(12, 2026), year(13, 2027), year(14, 2028)];
