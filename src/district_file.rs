@@ -311,6 +311,7 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
     ensure!(!connection.entities.is_empty(), "entities is empty; 1 is the district-wide one");
     ensure!(connection.entities.iter().all(|entity| *entity > 0), "entities are numbers from 1 on");
     check_text("client_id", &connection.client_id)?;
+    connection.withdrawal_date_field.as_deref().map_or(Ok(()), check_withdrawal_date_field)?;
     let once: BTreeSet<_> = connection.entities.iter().collect();
     ensure!(once.len() == connection.entities.len(), "entities names one twice");
     connection.id_prefix.as_ref().map_or(Ok(()), |prefix| check_text("id_prefix", prefix))?;
@@ -333,6 +334,34 @@ fn check_connection(connection: &Connection, allow_private_addresses: bool) -> a
     }
     Ok(())
 }
+
+/// A field of enrollments, as their metadata names it. One that holds something else is no withdrawal date.
+fn check_withdrawal_date_field(field: &str) -> anyhow::Result<()> {
+    let key = "withdrawal_date_field";
+    check_text(key, field)?;
+    let is_name = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    ensure!(
+        is_name(field),
+        "{key} is the name of one field of EntryWithdrawal, of letters and digits: {field:?} is none"
+    );
+    let is = |other: &&str| field.eq_ignore_ascii_case(other);
+    ensure!(!NO_WITHDRAWAL_DATES.iter().any(is), "{key}: {field} holds no withdrawal date");
+    Ok(())
+}
+
+/// Fields of enrollments that are read as something else.
+const NO_WITHDRAWAL_DATES: [&str; 10] = [
+    "EntryWithdrawalID",
+    "StudentID",
+    "EntityID",
+    "SchoolYearID",
+    "SchoolID",
+    "StartDate",
+    "EntryCodeID",
+    "WithdrawalCodeID",
+    "IsDefaultEntity",
+    "IsNoShow",
+];
 
 fn check_header(key: &str, name: &str, value: &str) -> anyhow::Result<()> {
     ensure!(is_header(name, value), "{key}: {name:?} or its value is no header that can be sent");
@@ -417,6 +446,19 @@ max_removed_percent = 5
         assert!((file.district.hold.max_removed_percent - 5.0).abs() < f64::EPSILON);
         assert_eq!(file.district.status.graduated_withdrawal_codes, ["01"]);
         assert_eq!(file.secrets.len(), 1);
+    }
+
+    #[test]
+    fn a_named_withdrawal_date_is_one_field_that_may_hold_one() {
+        let with =
+            |field: &str| GOOD.replace("client_secret", &format!("withdrawal_date_field = {field:?}\nclient_secret"));
+        for good in ["LastDayTX", "EndDate", "withdrawaldate"] {
+            assert!(private(&with(good)).is_ok(), "{good}");
+        }
+        for bad in ["", " ", "Last Day", "Student.LastDay", "EndDate ", "startdate", "IsNoShow"] {
+            let told = error(&with(bad));
+            assert!(told.contains("connection 1") && told.contains("withdrawal_date_field"), "{bad}: {told}");
+        }
     }
 
     /// Position, prefix before, prefix now.

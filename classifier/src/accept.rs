@@ -407,7 +407,7 @@ mod tests {
     fn a_field_that_statuses_rest_on_is_not_told_to_have_been_there() {
         let mut run = testing::run();
         let (start, end) = ("Enrollment/EntryWithdrawal.StartDate", "Enrollment/EntryWithdrawal.EndDate");
-        run.reason = Some(format!("{UNTOLD}: no row carries them: connection 0: {start}, {end}; see what it answers"));
+        run.reason = Some(format!("{UNTOLD}: no row carries them: connection 1: {start}, {end}; see what it answers"));
         let refused = |run: &Run, field: &str| not_empty(run, field, BTreeSet::new(), &[page(0, 0, true)]);
         for field in [start, end] {
             let refusal = refused(&run, field);

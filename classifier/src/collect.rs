@@ -58,16 +58,23 @@ pub struct CollectHandler {
 #[derive(Debug)]
 struct Asked {
     sis: SisKind,
-    /// By listing: the resource, and whether it is asked for by id, at the second look.
-    listings: Vec<(String, bool)>,
+    listings: Vec<AskedFor>,
+}
+
+/// What a listing asks for.
+#[derive(Debug, Clone)]
+struct AskedFor {
+    resource: String,
+    fields: Vec<String>,
+    /// Asked for by id, at the second look.
+    by_id: bool,
 }
 
 /// What to decode, and how.
 struct Job {
     sis: SisKind,
-    resource: String,
-    /// Asked for by id, so that 404 is an answer: gone.
-    by_id: bool,
+    /// By id, 404 is an answer: gone.
+    asked: AskedFor,
     status: u16,
     compressed: Bytes,
 }
@@ -132,9 +139,9 @@ impl CollectHandler {
     /// `None`: nobody waits for the page any more.
     async fn job(&self, message: &Message, page: &Page) -> Result<Option<Job>, ClassifierError> {
         let Some(asked) = self.asked(message, page).await? else { return Ok(None) };
-        let Some((resource, by_id)) = asked.listings.get(page.listing.0 as usize).cloned() else { return Ok(None) };
+        let Some(listing) = asked.listings.get(page.listing.0 as usize).cloned() else { return Ok(None) };
         let compressed = self.body(message, page).await?;
-        Ok(Some(Job { sis: asked.sis, resource, by_id, status: page.status, compressed }))
+        Ok(Some(Job { sis: asked.sis, asked: listing, status: page.status, compressed }))
     }
 
     /// Which SIS the page is of, and what its listings ask for; looked up again for a listing that is not known yet.
@@ -147,7 +154,11 @@ impl CollectHandler {
         let Some(board) = store.board(&message.district, message.run, page.connection).await? else { return Ok(None) };
         let district = store.district(&message.district).await?;
         let Some(sis) = sis_of(&district.connections, page.connection) else { return Ok(None) };
-        let listing = |listing: Listing| (listing.ask.resource, listing.ask.ids.is_some());
+        let listing = |Listing { ask, .. }: Listing| AskedFor {
+            by_id: ask.ids.is_some(),
+            resource: ask.resource,
+            fields: ask.fields,
+        };
         let listings = board.listings.into_iter().map(listing).collect();
         let asked = Arc::new(Asked { sis, listings });
         self.asked.insert(key, Arc::clone(&asked)).await;
@@ -250,16 +261,17 @@ fn sis_of(connections: &[rollcall_store::district::Connection], number: Connecti
 
 /// `digester`: where the next run may find the page unchanged.
 fn read(job: &Job, digester: Option<&PageDigester>) -> Read {
-    if job.by_id && job.status == 404 {
+    if job.asked.by_id && job.status == 404 {
         return Read { outcome: Ok(Decoded::nothing()), digest: Decoded::nothing().digest, body_digest: None };
     }
     match open(job) {
         Err(error) => Read { outcome: Err(error), digest: fingerprint::digest(&job.compressed).0, body_digest: None },
         Ok(body) => {
-            let outcome = decode(job.sis, &job.resource, &body);
+            let AskedFor { resource, fields, by_id } = &job.asked;
+            let outcome = decode(job.sis, resource, fields, &body);
             let digest = outcome.as_ref().map_or_else(|_| fingerprint::digest(&body).0, |decoded| decoded.digest);
-            let digester = digester.filter(|_| outcome.is_ok() && !job.by_id);
-            let body_digest = digester.map(|digester| digester.of(job.sis, &job.resource, &body));
+            let digester = digester.filter(|_| outcome.is_ok() && !by_id);
+            let body_digest = digester.map(|digester| digester.of(job.sis, (resource, fields), &body));
             Read { outcome, digest, body_digest }
         }
     }
@@ -267,8 +279,8 @@ fn read(job: &Job, digester: Option<&PageDigester>) -> Read {
 
 /// Reads a page out of the store again.
 pub(crate) fn read_again(page: &StoredPage<'_>) -> PageReading {
-    let (resource, compressed) = (page.resource.to_owned(), Bytes::copy_from_slice(page.raw));
-    let job = Job { sis: page.sis, resource, by_id: page.by_id, status: page.status, compressed };
+    let asked = AskedFor { resource: page.resource.to_owned(), fields: page.fields.to_vec(), by_id: page.by_id };
+    let job = Job { sis: page.sis, asked, status: page.status, compressed: Bytes::copy_from_slice(page.raw) };
     let Read { outcome, digest, .. } = read(&job, None);
     let error = outcome.as_ref().err().map(ToString::to_string);
     let decoded = outcome.ok();
@@ -367,7 +379,8 @@ mod tests {
 
     fn job(status: u16, body: &[u8]) -> Job {
         let compressed = zstd::bulk::compress(body, 1).unwrap().into();
-        Job { sis: SisKind::SkywardQmlativ, resource: "SkySys/State".to_owned(), by_id: false, status, compressed }
+        let asked = AskedFor { resource: "SkySys/State".to_owned(), fields: Vec::new(), by_id: false };
+        Job { sis: SisKind::SkywardQmlativ, asked, status, compressed }
     }
 
     #[test]
@@ -378,11 +391,10 @@ mod tests {
 
     #[test]
     fn a_404_is_an_answer_where_asked_by_id_alone() {
-        let by_id = Job { by_id: true, ..job(404, b"") };
-        assert_eq!(read(&by_id, None).outcome.unwrap().tally.rows, 0);
+        let by_id = |job: Job| Job { asked: AskedFor { by_id: true, ..job.asked.clone() }, ..job };
+        assert_eq!(read(&by_id(job(404, b"")), None).outcome.unwrap().tally.rows, 0);
         assert_eq!(read(&job(404, b""), None).outcome.unwrap_err().class, DecodeClass::Status(404));
-        let other = Job { by_id: true, ..job(500, b"") };
-        assert_eq!(read(&other, None).outcome.unwrap_err().class, DecodeClass::Status(500));
+        assert_eq!(read(&by_id(job(500, b"")), None).outcome.unwrap_err().class, DecodeClass::Status(500));
     }
 
     #[test]

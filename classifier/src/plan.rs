@@ -317,7 +317,14 @@ fn hopeless(facts: &PlanFacts) -> Option<String> {
         .map(|(connection, discovery)| format!("connection {connection}: {}", discovery.fatal.join(", ")))
         .collect();
     if !fatal.is_empty() {
-        return Some(format!("grant-missing: statuses rest on fields that are not granted: {}", fatal.join("; ")));
+        return Some(format!(
+            "grant-missing: statuses rest on fields that are not granted: {}; nothing was changed. Ask the district to grant them to \
+             the integration access",
+            fatal.join("; ")
+        ));
+    }
+    if let Some(reason) = date_not_asked(facts) {
+        return Some(reason);
     }
     let failed = facts.pulls.iter().filter(|pull| pull.pull.state == PullState::Failed);
     if failed.clone().count() < facts.pulls.len() || facts.pulls.is_empty() {
@@ -325,6 +332,19 @@ fn hopeless(facts: &PlanFacts) -> Option<String> {
     }
     let reasons: Vec<&str> = failed.filter_map(|pull| pull.pull.reason.as_deref()).collect();
     Some(format!("connection-failed: {}", reasons.join("; ")))
+}
+
+/// The district's file may name another field for the withdrawal date by now than the pull asked for: read without it, nobody
+/// would have withdrawn.
+fn date_not_asked(facts: &PlanFacts) -> Option<String> {
+    facts.pulls.iter().filter(|pull| !is_oneroster(facts, pull)).find_map(|pull| {
+        let number = pull.pull.connection;
+        let named = facts.district.connection(number)?.withdrawal_date_field.as_deref()?;
+        let asked = pull.pull.discovery.as_ref()?.granted.get(Kind::EntryWithdrawal.resource())?;
+        let is_asked = asked.iter().any(|field| field.eq_ignore_ascii_case(named));
+        let why = "the district's file names a field for the withdrawal date that this run did not ask for";
+        (!is_asked).then(|| format!("grant-missing: connection {number}: {why}: {named}; start a new run"))
+    })
 }
 
 fn failed(facts: &PlanFacts, reason: String) -> NewPlan {

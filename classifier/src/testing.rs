@@ -45,12 +45,14 @@ pub(crate) fn today() -> NaiveDate {
 pub(crate) struct Sis {
     pub(crate) rows: BTreeMap<&'static str, Vec<Value>>,
     pub(crate) page_size: usize,
+    /// What enrollments are asked for; nothing is read by it but the named withdrawal date.
+    pub(crate) spell_fields: Vec<String>,
 }
 
 impl Sis {
     /// Tables, and no students.
     pub(crate) fn empty() -> Self {
-        let mut sis = Self { rows: BTreeMap::new(), page_size: 3 };
+        let mut sis = Self { rows: BTreeMap::new(), page_size: 3, spell_fields: Vec::new() };
         for resource in [STUDENT, NAME, PHONE, GUARDIAN, ENTITY_YEAR, SPELL] {
             sis.rows.insert(resource, Vec::new());
         }
@@ -138,9 +140,15 @@ impl Sis {
     pub(crate) fn facts(&self) -> PlanFacts {
         let mut pulled = Pulled::default();
         for (resource, rows) in &self.rows {
-            pulled.listing(Ask { essential: ESSENTIAL.contains(resource), ..ask(resource) }, rows, self.page_size);
+            let asked = Ask { essential: ESSENTIAL.contains(resource), ..self.ask(resource) };
+            pulled.listing(asked, rows, self.page_size);
         }
         pulled.into_facts()
+    }
+
+    fn ask(&self, resource: &str) -> Ask {
+        let fields = if resource == SPELL { self.spell_fields.clone() } else { Vec::new() };
+        Ask { fields, ..ask(resource) }
     }
 
     /// Puts the second look of `candidates` beside a pull: this SIS's rows of just these students.
@@ -152,7 +160,7 @@ impl Sis {
             let asked = |row: &&Value| ids.contains(&row["StudentID"].to_string());
             let rows: Vec<Value> = self.rows[resource].iter().filter(asked).cloned().collect();
             let filter = IdFilter { field: "StudentID".to_owned(), ids: ids.clone() };
-            add_listing(facts, Ask { ids: Some(filter), ..ask(resource) }, &rows);
+            add_listing(facts, Ask { ids: Some(filter), ..self.ask(resource) }, &rows);
         }
         facts.candidates = Some((candidates, approved));
     }
@@ -183,7 +191,16 @@ pub(crate) fn collected(
     (listing, page): (ListingNo, PageNo),
     body: &Value,
 ) -> (PageRow, PageFragments) {
-    let decoded = decode(kind, resource, body.to_string().as_bytes()).unwrap();
+    collected_of(kind, (resource, &[]), (listing, page), body)
+}
+
+fn collected_of(
+    kind: SisKind,
+    (resource, fields): (&str, &[String]),
+    (listing, page): (ListingNo, PageNo),
+    body: &Value,
+) -> (PageRow, PageFragments) {
+    let decoded = decode(kind, resource, fields, body.to_string().as_bytes()).unwrap();
     let connection = ConnectionNo(0);
     let row = PageRow {
         connection,
@@ -212,7 +229,7 @@ impl Pulled {
     fn listing(&mut self, ask: Ask, rows: &[Value], page_size: usize) {
         let listing = ListingNo(self.board.listings.len() as u32);
         let chunks: Vec<&[Value]> = if rows.is_empty() { vec![&[]] } else { rows.chunks(page_size).collect() };
-        let resource = ask.resource.clone();
+        let (resource, fields) = (ask.resource.clone(), ask.fields.clone());
         let mut told = Board::new(vec![ask], 1).listings.remove(0);
         told.last_page = Some(chunks.len() as u32);
         told.progress = Progress::Fetched;
@@ -221,7 +238,7 @@ impl Pulled {
         for (number, chunk) in chunks.into_iter().enumerate() {
             let body = json!({"Paging": {}, "Objects": chunk});
             let place = (listing, PageNo(number as u32 + 1));
-            let (row, fragments) = collected(SisKind::SkywardQmlativ, &resource, place, &body);
+            let (row, fragments) = collected_of(SisKind::SkywardQmlativ, (&resource, &fields), place, &body);
             self.pages.push(row);
             self.fragments.push(fragments);
         }

@@ -57,7 +57,7 @@ pub fn field_name(resource: &str, field: &str) -> String {
 pub fn is_field(name: &str) -> bool {
     let named = name.split_once('.').filter(|(resource, _)| resource.contains('/'));
     let named = named.and_then(|(resource, field)| Some((Kind::of_resource(resource)?, field)));
-    named.is_some_and(|(kind, field)| kind.columns().iter().any(|column| column.name == field))
+    named.is_some_and(|(kind, field)| kind.place_of(field).is_some())
 }
 
 /// Whether rows carried the field of this name by the last complete pull.
@@ -104,10 +104,10 @@ impl Untold {
         let lost = essential.filter(|(resource, field)| has(&self.lost, resource, field));
         let mut fatal: Vec<String> = lost.map(|(resource, field)| field_name(resource, field)).collect();
         let named = connection.withdrawal_date_field.as_deref();
+        let granted = discovery.granted.get(SPELLS).map(Vec::as_slice).unwrap_or_default();
         let dates = named.map_or(DATES.to_vec(), |field| vec![field]);
-        let granted =
-            |field: &&str| discovery.granted.get(SPELLS).is_some_and(|fields| fields.iter().any(|own| own == field));
-        let dates: Vec<&str> = dates.into_iter().filter(granted).collect();
+        let as_granted = |field: &str| granted.iter().find(|own| own.eq_ignore_ascii_case(field)).map(String::as_str);
+        let dates: Vec<&str> = dates.into_iter().filter_map(as_granted).collect();
         let told = |field: &&str| !has(&self.lost, SPELLS, field) && !has(&self.never, SPELLS, field);
         if !dates.iter().any(told) {
             let lost = dates.iter().find(|field| has(&self.lost, SPELLS, field));
@@ -141,7 +141,7 @@ fn has(fields: &BTreeMap<String, BTreeSet<String>>, resource: &str, field: &str)
 
 /// A field that is not kept is not missed.
 fn carries(kind: Kind, seen: u64, field: &str) -> bool {
-    kind.columns().iter().position(|column| column.name == field).is_none_or(|place| seen >> place & 1 == 1)
+    kind.place_of(field).is_none_or(|place| seen >> place & 1 == 1)
 }
 
 fn was_told(last: &Baseline, resource: &str, field: &str) -> bool {

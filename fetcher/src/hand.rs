@@ -223,7 +223,7 @@ impl Hand<'_> {
     fn unchanged(&self, number: PageNo, body: &Bytes) -> Option<Same> {
         let Before { earlier, digester, sis } = self.before;
         earlier.run?;
-        let digest = digester.of(sis, &self.listing.ask.resource, body);
+        let digest = digester.of(sis, (&self.listing.ask.resource, &self.listing.ask.fields), body);
         earlier.is_same(number, &digest).then(|| Same { digest, body: body.clone() })
     }
 }

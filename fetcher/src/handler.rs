@@ -26,6 +26,7 @@ use rollcall_proto::{
 use rollcall_store::{
     Earlier, HandedIn, Store, StoreError, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
+    run::Discovery,
 };
 
 use crate::{
@@ -127,13 +128,14 @@ impl FetchHandler {
         }
         let opened = match self.open(message, work.connection).await? {
             Ok(opened) => opened,
-            Err(why) => return self.give_discovery_up(message, work.connection, &why).await,
+            Err(why) => return self.give_discovery_up(message, work.connection, (None, &why)).await,
         };
         let mut found = match opened.source.discover().await {
             Ok(found) => found,
             Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
         };
         found.discovery.origin = Some(opened.origin.clone());
+        found.asks.iter_mut().for_each(|ask| ask.page_size = Some(opened.page_size));
         let place = (district, run, work.connection);
         let begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
             Ok(begun) => begun,
@@ -158,7 +160,10 @@ impl FetchHandler {
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
             Step::Wait(after) if message.time + LONGEST_DISCOVERY > now => (after, true),
-            _ => return self.give_discovery_up(message, work.connection, &error.explain()).await,
+            _ => {
+                let found = not_granted(error, opened);
+                return self.give_discovery_up(message, work.connection, (found.as_ref(), &error.explain())).await;
+            }
         };
         // So that the reconciler does not take the wait for a lost message.
         self.store.touch_run(&message.district, message.run, now + after).await?;
@@ -171,6 +176,9 @@ impl FetchHandler {
             Ok(opened) => opened,
             Err(why) => return self.page_lost(message, &job, &why, None).await,
         };
+        if self.is_elsewhere(message, work.connection, &opened).await? {
+            return self.pull_elsewhere(message, &job).await;
+        }
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
         let began = clock.now();
@@ -192,6 +200,36 @@ impl FetchHandler {
                 },
             }
         }
+    }
+
+    /// Whether the district's file leads to another SIS by now than the pull began at. Nothing is known of a pull that began before
+    /// this was noted.
+    async fn is_elsewhere(
+        &self,
+        message: &Message,
+        connection: ConnectionNo,
+        opened: &Opened,
+    ) -> Result<bool, FetchError> {
+        let began_at = opened.began_at.get_or_try_init(|| async {
+            let pulls = self.store.pulls(&message.district, message.run).await?;
+            let own = pulls.into_iter().find(|pull| pull.connection == connection);
+            Ok::<_, StoreError>(own.and_then(|pull| pull.discovery?.origin))
+        });
+        Ok(began_at.await?.as_ref().is_some_and(|began_at| *began_at != opened.origin))
+    }
+
+    /// Ids of another SIS are other people: the pull is given up, whatever its pages are for. Whom a second look asks for is not
+    /// confirmed.
+    async fn pull_elsewhere(&self, message: &Message, job: &Job) -> Result<Fate, FetchError> {
+        let connection = job.at.connection;
+        let why = format!(
+            "other-sis: connection {connection} of the district leads to another SIS by now (kind, URL or id_prefix) than when the \
+             run began to ask, and the run's pages are not of that one; start a new run"
+        );
+        if job.recheck {
+            return self.page_lost(message, job, &why, None).await;
+        }
+        self.give_pull_up(message, connection, &why).await
     }
 
     /// The hand's pages as the run before had them. A second look asks for other students every night, and for changes
@@ -408,10 +446,10 @@ impl FetchHandler {
         &self,
         message: &Message,
         connection: ConnectionNo,
-        reason: &str,
+        (found, reason): (Option<&Discovery>, &str),
     ) -> Result<Fate, FetchError> {
         let (district, run) = (&message.district, message.run);
-        if self.store.fail_discovery(district, run, connection, reason).await? {
+        if self.store.fail_discovery(district, run, connection, (found, reason)).await? {
             tracing::warn!(%district, %run, %connection, reason, "a connection's pull is given up");
         } else {
             tracing::info!(%district, %run, %connection, reason, "a discovery failed that another one has settled");
@@ -465,7 +503,7 @@ impl FetchHandler {
     /// Accounts for work whose attempts have run out.
     async fn account(&self, message: &Message, reason: &str) -> Result<Fate, FetchError> {
         match &message.body {
-            Body::Discover(work) => self.give_discovery_up(message, work.connection, reason).await,
+            Body::Discover(work) => self.give_discovery_up(message, work.connection, (None, reason)).await,
             Body::Fetch(work) => match self.job(message, work).await? {
                 Some(job) => self.page_lost(message, &job, reason, None).await,
                 None => Ok(Fate::Done),
@@ -473,6 +511,12 @@ impl FetchHandler {
             _ => Ok(Fate::park("wrong-queue", "not a message of the fetch queue")),
         }
     }
+}
+
+/// What statuses rest on and is not granted: the planner fails the run by it, whatever other connections bring.
+fn not_granted(error: &SisError, opened: &Opened) -> Option<Discovery> {
+    let SisError::NotGranted { missing } = error else { return None };
+    Some(Discovery { fatal: missing.clone(), origin: Some(opened.origin.clone()), ..Discovery::default() })
 }
 
 /// Why a connection cannot be opened, where trying again would end the same: what its file says, and a key that does not open

@@ -1,4 +1,7 @@
 //! The sources that a fetcher has open: one for each run and connection, so that a run sees one configuration.
+//!
+//! Of several fetchers, and after a restart, each opens its own, by what the district's file says then: of a pull under way the
+//! secret may be another, the page size is the one that it began with, and another SIS is not asked ([`Opened::began_at`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,6 +11,7 @@ use rollcall_proto::{
     id::{ConnectionNo, DistrictId, RunId},
 };
 use rollcall_store::{Store, district::SisKind, run::Trigger};
+use tokio::sync::OnceCell;
 
 use crate::{
     auth::Credentials,
@@ -27,8 +31,12 @@ pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) sis: SisKind,
     pub(crate) lanes: u16,
+    /// Rows to ask for in one page, for a pull that begins.
+    pub(crate) page_size: u32,
     /// Which SIS it is ([`Connection::origin`](rollcall_store::district::Connection::origin)).
     pub(crate) origin: String,
+    /// Which SIS the run's pull began at, once it was looked up.
+    pub(crate) began_at: Arc<OnceCell<Option<String>>>,
     /// A scheduled run: nobody sits and waits, so a SIS that is away is waited for longer.
     pub(crate) patient: bool,
 }
@@ -80,9 +88,10 @@ impl Sources {
         }
         let connection = Arc::new(district.connections.swap_remove(index));
         let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
+        let page_size = connection.page_size.clamp(1, 10_000);
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);
-        Ok(Opened { source, sis, lanes, origin, patient })
+        Ok(Opened { source, sis, lanes, page_size, origin, began_at: Arc::default(), patient })
     }
 }

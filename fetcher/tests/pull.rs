@@ -532,3 +532,43 @@ async fn a_key_that_opens_nothing_gives_the_pull_up_at_once_and_says_which() {
     assert_eq!(pull.state, PullState::Failed, "{reason}");
     assert!(reason.contains("not among those given") && reason.contains("another)"), "{reason}");
 }
+
+/// The numbers of one SIS are other people at another: what a pull began at, it ends at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_under_way_is_not_gone_on_with_at_another_sis() {
+    let pages = json!({"page_size": 20, "lanes": 3});
+    let mut night = Night::new(&pages).await;
+    let discovery = night.take();
+    night.handle_all(discovery).await;
+    let other = sandbox().await;
+    night.apply_and_restart(&district(&other, &pages)).await;
+    let asked = night.sandbox.stats().requests;
+    let hands = night.take();
+    assert_eq!(hands.len(), 3);
+    night.handle_all(hands).await;
+    let pull = night.pull().await;
+    let reason = pull.reason.unwrap_or_default();
+    assert_eq!(pull.state, PullState::Failed, "{reason}");
+    assert!(reason.starts_with("other-sis: connection 1 ") && reason.contains("start a new run"), "{reason}");
+    assert_eq!((other.stats().requests, night.sandbox.stats().requests), (0, asked), "nobody is asked");
+    // One that begins there is gone on with there.
+    night.next().await;
+    night.sandbox = other;
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+}
+
+/// Pages of two sizes leave rows out between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_pages_of_a_pull_are_of_the_size_it_began_with() {
+    let mut night = Night::new(&json!({"page_size": 20, "lanes": 3})).await;
+    let discovery = night.take();
+    night.handle_all(discovery).await;
+    let smaller = district(&night.sandbox, &json!({"page_size": 7, "lanes": 3}));
+    night.apply_and_restart(&smaller).await;
+    night.play(|_| Way::Arrives).await;
+    assert_whole(&night).await;
+    let board = night.board().await;
+    let students = board.listings.iter().find(|listing| listing.ask.resource == "Student/Student").unwrap();
+    assert_eq!(students.page_size, 20);
+}

@@ -98,14 +98,15 @@ impl fmt::Display for StudentId {
     }
 }
 
-/// Position of a connection in the district's file, from 0.
+/// Position of a connection in the district's file, from 0. People count from 1: that is how it is displayed. What is stored, sent
+/// or bound to it holds the position itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConnectionNo(pub u16);
 
 impl fmt::Display for ConnectionNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        (u32::from(self.0) + 1).fmt(f)
     }
 }
 
@@ -122,6 +123,12 @@ pub struct PageNo(pub u32);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_count_connections_from_1() {
+        assert_eq!(ConnectionNo(0).to_string(), "1");
+        assert_eq!(format!("{}", ConnectionNo(u16::MAX)), "65536");
+    }
 
     #[test]
     fn district_ids_are_safe_in_routing_keys() {

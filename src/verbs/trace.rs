@@ -7,7 +7,7 @@ mod svg;
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_proto::id::{ConnectionNo, ListingNo, RunId};
+use rollcall_proto::id::{ListingNo, RunId};
 use rollcall_store::{
     board::{Board, Listing as SisListing},
     page::PageRow,
@@ -123,7 +123,7 @@ fn connection(nodes: &mut Vec<Node>, pull: &Pull, board: &Board, pages: &[PageRo
     let (from, to) = span(mine);
     nodes.push(Node {
         depth: 2,
-        name: format!("connection {}", ConnectionNo(pull.connection.0 + 1)),
+        name: format!("connection {}", pull.connection),
         from,
         to,
         note: pull.reason.clone().unwrap_or_else(|| pulled(pull)),

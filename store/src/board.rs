@@ -112,6 +112,10 @@ pub struct Ask {
     /// Not asked for: its pages are copies of what this run pulled. See [`crate::delta`].
     #[serde(default)]
     pub stored: Option<RunId>,
+    /// Rows asked for in one page, as the district's file had it when the pull began, so that all of its pages are cut alike.
+    /// None of a pull that began before this was noted: as the file has it.
+    #[serde(default)]
+    pub page_size: Option<u32>,
 }
 
 impl Ask {

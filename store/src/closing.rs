@@ -82,6 +82,7 @@ const fn settled(counts: &Counts) -> bool {
 async fn failed_pulls(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<Vec<String>> {
     let rows = tx.rows("read a run's pulls", FAILED_PULLS, args![district, run]).await?;
     let text = |connection: u16, reason: Option<String>| {
+        let connection = ConnectionNo(connection);
         format!("connection {connection} failed: {}", reason.unwrap_or_else(|| "no reason given".to_owned()))
     };
     rows.iter().map(|row| Ok(text(row.get(0)?, row.get(1)?))).collect()

@@ -315,7 +315,7 @@ fn entry(id: &DistrictId, action: &str, actor: &str, detail: String, at: DateTim
 
 /// What a connection's secrets are bound to, besides the district.
 fn field(connection: ConnectionNo) -> String {
-    format!("connection/{connection}/secrets")
+    format!("connection/{}/secrets", connection.0)
 }
 
 /// The form in which secrets are sealed.
@@ -355,4 +355,15 @@ fn open(keys: &Keyring, id: &DistrictId, connection: ConnectionNo, sealed: &[u8]
         token_secret_parameters: all(plain.token_secret_parameters),
         secret_headers: all(plain.secret_headers),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Secrets that lie sealed in stores are bound to it.
+    #[test]
+    fn what_secrets_are_bound_to_stays() {
+        assert_eq!(field(ConnectionNo(0)), "connection/0/secrets");
+    }
 }

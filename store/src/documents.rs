@@ -80,13 +80,14 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         districts::lock(&mut tx, district).await?;
         let asked = Asked::of(&mut tx, district, new).await?;
-        let saved = match replayed(&mut tx, district, author, &asked.digests).await? {
+        let requests = asked.requests(mode);
+        let saved = match replayed(&mut tx, district, author, &requests).await? {
             Replay::Fresh => self.save_in(&mut tx, district, &asked, mode, author).await?,
             Replay::Same(saved) => Ok(saved),
             Replay::Other => Err(DocumentRefused::KeyReused),
         };
         if let Ok(saved) = &saved {
-            remember(&mut tx, district, author, asked.digest(), saved).await?;
+            remember(&mut tx, district, author, requests.first().map_or(&[], Vec::as_slice), saved).await?;
             tx.commit(operation).await?;
         }
         Ok(saved)
@@ -230,6 +231,23 @@ impl<'a> Asked<'a> {
     fn digest(&self) -> &[u8] {
         self.digests.first().map(Vec::as_slice).unwrap_or_default()
     }
+
+    /// What an idempotency key is remembered by, first of all as this program does: making a document and replacing it are two
+    /// requests. Older programs remembered what was in it alone.
+    fn requests(&self, mode: SaveMode) -> Vec<Vec<u8>> {
+        let of_mode = self.digests.iter().map(|digest| request(mode, digest));
+        of_mode.chain(self.digests.iter().cloned()).collect()
+    }
+}
+
+/// Digest of a request to do this with a content.
+fn request(mode: SaveMode, digest: &[u8]) -> Vec<u8> {
+    let word: &[u8] = match mode {
+        SaveMode::Create => b"create\0",
+        SaveMode::Replace => b"replace\0",
+        SaveMode::Upsert => b"upsert\0",
+    };
+    blake3::Hasher::new().update(word).update(digest).finalize().as_bytes()[..16].to_vec()
 }
 
 /// The document as it is, if the change may be made.

@@ -222,7 +222,7 @@ impl Store {
 
 /// What a raw page is bound to, besides the district.
 pub(crate) fn field(run: RunId, connection: ConnectionNo, listing: ListingNo, page: PageNo) -> String {
-    format!("page/{run}/{connection}/{}/{}", listing.0, page.0)
+    format!("page/{run}/{}/{}/{}", connection.0, listing.0, page.0)
 }
 
 fn page_row(row: &Row) -> Result<PageRow> {
@@ -249,4 +249,16 @@ fn page_fragments(row: &Row) -> Result<PageFragments> {
         page: PageNo(row.get(2)?),
         fragments: row.get(3)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pages that lie sealed in stores are bound to it.
+    #[test]
+    fn what_pages_are_bound_to_stays() {
+        let bound = field(RunId(uuid::Uuid::nil()), ConnectionNo(0), ListingNo(3), PageNo(4));
+        assert_eq!(bound, "page/00000000-0000-0000-0000-000000000000/0/3/4");
+    }
 }

@@ -70,21 +70,22 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// Gives a connection up that could not be discovered. False, and nothing changes: somebody else has discovered it
-    /// meanwhile or given it up, or the run has ended.
+    /// Gives a connection up that could not be discovered, with what was found of it all the same. False, and nothing changes:
+    /// somebody else has discovered it meanwhile or given it up, or the run has ended.
     pub async fn fail_discovery(
         &self,
         district: &DistrictId,
         run: RunId,
         connection: ConnectionNo,
-        reason: &str,
+        (found, reason): (Option<&Discovery>, &str),
     ) -> Result<bool> {
         let operation = "give a discovery up";
-        let sql = "UPDATE pull SET state = 'failed', reason = $4 \
+        let sql = "UPDATE pull SET state = 'failed', reason = $4, discovery = coalesce($5, discovery) \
                    WHERE district = $1 AND run = $2 AND connection = $3 AND state = 'discovering' \
                    AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
+        let found = found.map(pack).transpose()?;
         let mut tx = self.begin(district, operation).await?;
-        let failed = tx.execute(operation, sql, args![district, run, connection, reason]).await?;
+        let failed = tx.execute(operation, sql, args![district, run, connection, reason, found]).await?;
         tx.commit(operation).await?;
         Ok(failed > 0)
     }

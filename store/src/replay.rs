@@ -42,6 +42,8 @@ pub struct StoredPage<'a> {
     pub sis: SisKind,
     /// Resource of its listing.
     pub resource: &'a str,
+    /// Fields that it asked for.
+    pub fields: &'a [String],
     /// Asked for by id, at the second look.
     pub by_id: bool,
     /// HTTP status.

@@ -308,7 +308,7 @@ impl Copy<'_> {
         let reading = match (pages, &moved.raw, sis) {
             (ReplayPages::Read(read), Some(raw), Some(sis)) => {
                 let (resource, by_id) = (ask.resource.as_str(), ask.ids.is_some());
-                Some(read(&StoredPage { sis, resource, by_id, status: moved.status, raw }))
+                Some(read(&StoredPage { sis, resource, fields: &ask.fields, by_id, status: moved.status, raw }))
             }
             _ => None,
         };

@@ -30,7 +30,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// Version of what the decoders make of a page. Raise it with every change of that, or of the fragments' form: pages
 /// decoded before are then decoded anew. A test of the classifier tells when.
-pub const READING: u32 = 3;
+pub const READING: u32 = 4;
 
 /// The last run before this one whose pages came in.
 const EARLIER: &str = "\
@@ -94,11 +94,14 @@ impl std::fmt::Debug for PageDigester {
 }
 
 impl PageDigester {
-    /// The digest of a body, as this program reads the resource's pages ([`READING`]).
-    pub fn of(&self, sis: SisKind, resource: &str, body: &[u8]) -> [u8; 16] {
+    /// The digest of a body, as this program reads the resource's pages ([`READING`]) where these fields are asked for: what one
+    /// of them means may rest on what is asked.
+    pub fn of(&self, sis: SisKind, (resource, fields): (&str, &[String]), body: &[u8]) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&READING.to_le_bytes());
-        for part in [self.district.as_str(), sis.as_str(), resource] {
+        hasher.update(&(fields.len() as u64).to_le_bytes());
+        let fields = fields.iter().map(String::as_str);
+        for part in [self.district.as_str(), sis.as_str(), resource].into_iter().chain(fields) {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }

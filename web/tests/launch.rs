@@ -250,6 +250,16 @@ async fn staff_see_their_schools_students_only() {
     assert_eq!(site.views(&district).await, [refused]);
 }
 
+/// An enrollment of before that nobody closed leaves the student at no former school.
+#[tokio::test]
+async fn staff_of_a_former_school_see_nothing() {
+    for (was, is, status) in [(2027, 2027, StatusCode::OK), (2026, 2027, StatusCode::FORBIDDEN)] {
+        house!(site, district, platform, browser);
+        site.moved_on(STUDENT, was, is).await;
+        assert_eq!(browser.click(&site, &district, &platform, STUDENT).await.status, status, "{was}");
+    }
+}
+
 #[tokio::test]
 async fn a_document_is_headed_with_the_name_of_its_day() {
     house!(site, district, platform, browser);

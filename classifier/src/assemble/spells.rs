@@ -20,6 +20,8 @@ pub enum WithdrawalColumn {
     EndDate,
     /// The derived one: where `EndDate` is not granted, or the district says so.
     WithdrawalDate,
+    /// Another one, which the district's file names.
+    Named,
 }
 
 impl WithdrawalColumn {
@@ -27,11 +29,14 @@ impl WithdrawalColumn {
     pub fn of(connection: &Connection, discovery: &Discovery) -> Self {
         let granted = discovery.granted.get(Kind::EntryWithdrawal.resource());
         let grants = |field: &str| granted.is_some_and(|fields| fields.iter().any(|granted| granted == field));
-        match connection.withdrawal_date_field.as_deref() {
-            Some("WithdrawalDate") => Self::WithdrawalDate,
-            Some("EndDate") => Self::EndDate,
-            _ if grants("WithdrawalDate") && !grants("EndDate") => Self::WithdrawalDate,
-            _ => Self::EndDate,
+        let named = connection.withdrawal_date_field.as_deref();
+        let names = |field: &str| named.is_some_and(|named| named.eq_ignore_ascii_case(field));
+        match named {
+            Some(_) if names("WithdrawalDate") => Self::WithdrawalDate,
+            Some(_) if names("EndDate") => Self::EndDate,
+            Some(_) => Self::Named,
+            None if grants("WithdrawalDate") && !grants("EndDate") => Self::WithdrawalDate,
+            None => Self::EndDate,
         }
     }
 
@@ -40,6 +45,7 @@ impl WithdrawalColumn {
         match self {
             Self::EndDate => column::EntryWithdrawal::EndDate,
             Self::WithdrawalDate => column::EntryWithdrawal::WithdrawalDate,
+            Self::Named => column::EntryWithdrawal::NamedDate,
         }
     }
 }

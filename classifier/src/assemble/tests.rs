@@ -241,6 +241,9 @@ fn the_withdrawal_date_is_the_edited_one_unless_it_is_not_granted_or_not_wanted(
         (None, &["StartDate"], EDITED),
         (Some("WithdrawalDate"), both, DERIVED),
         (Some("EndDate"), derived, EDITED),
+        (Some("withdrawaldate"), both, DERIVED),
+        (Some("ENDDATE"), derived, EDITED),
+        (Some("LastDayTX"), both, WithdrawalColumn::Named),
     ] {
         let mut connection = testing::district().connections.remove(0);
         connection.withdrawal_date_field = field.map(str::to_owned);

@@ -93,11 +93,11 @@ impl Decoded {
     }
 }
 
-/// Decodes the body of a page of `resource`.
-pub fn decode(sis: SisKind, resource: &str, body: &[u8]) -> Result<Decoded, DecodeError> {
+/// Decodes the body of a page of `resource` that was asked for `fields`.
+pub fn decode(sis: SisKind, resource: &str, fields: &[String], body: &[u8]) -> Result<Decoded, DecodeError> {
     let kind = Kind::of_resource(resource).ok_or(DecodeError::whole(DecodeClass::UnknownResource))?;
     match sis {
-        SisKind::SkywardQmlativ => qmlativ::decode(kind, body),
+        SisKind::SkywardQmlativ => qmlativ::decode(kind, kind.named_date(fields), body),
         SisKind::OneRoster => oneroster::decode(kind, body),
         SisKind::SkywardSms2 => Err(DecodeError::whole(DecodeClass::UnknownResource)),
     }

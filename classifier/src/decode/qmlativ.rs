@@ -11,16 +11,16 @@ use super::{
     DecodeClass, DecodeError, Decoded,
     value::{Raw, Read, first_look, read},
 };
-use crate::fragment::{Cell, Kind, PageWriter};
+use crate::fragment::{Cell, Column as _, Kind, PageWriter, column};
 
 /// Column number of a key that is not kept.
 const UNKNOWN: u8 = u8::MAX;
 
-/// Decodes a page of rows of `kind`.
-pub fn decode(kind: Kind, body: &[u8]) -> Result<Decoded, DecodeError> {
+/// Decodes a page of rows of `kind`; `named` is the field that is kept as [`NamedDate`](column::EntryWithdrawal::NamedDate).
+pub fn decode(kind: Kind, named: Option<&str>, body: &[u8]) -> Result<Decoded, DecodeError> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     first_look(body)?;
-    let mut reader = RowReader::new(kind);
+    let mut reader = RowReader::new(kind, named);
     let mut json = serde_json::Deserializer::from_slice(body);
     let claimed_total = RootSeed { reader: &mut reader }
         .deserialize(&mut json)
@@ -35,8 +35,9 @@ pub fn decode(kind: Kind, body: &[u8]) -> Result<Decoded, DecodeError> {
 }
 
 /// Reads rows of one kind into a page.
-struct RowReader {
+struct RowReader<'n> {
     kind: Kind,
+    named: Option<&'n str>,
     page: PageWriter,
     /// Column number by position in the row before.
     order: Vec<u8>,
@@ -44,9 +45,9 @@ struct RowReader {
     keyless: bool,
 }
 
-impl RowReader {
-    fn new(kind: Kind) -> Self {
-        Self { kind, page: PageWriter::new(kind), order: Vec::new(), found_objects: false, keyless: false }
+impl<'n> RowReader<'n> {
+    fn new(kind: Kind, named: Option<&'n str>) -> Self {
+        Self { kind, named, page: PageWriter::new(kind), order: Vec::new(), found_objects: false, keyless: false }
     }
 
     fn explain(&self, error: &serde_json::Error) -> DecodeError {
@@ -67,7 +68,9 @@ impl RowReader {
         {
             return column;
         }
+        let is_named = self.named.is_some_and(|named| named.eq_ignore_ascii_case(key));
         let found = columns.iter().position(|spec| spec.name.eq_ignore_ascii_case(key));
+        let found = found.or_else(|| is_named.then(|| column::EntryWithdrawal::NamedDate.place()));
         let column = found.map_or(UNKNOWN, |found| found as u8);
         if position >= self.order.len() {
             self.order.resize(position + 1, UNKNOWN);
@@ -106,11 +109,11 @@ impl RowReader {
 }
 
 /// The answer as a whole; its value is the claimed total.
-struct RootSeed<'r> {
-    reader: &'r mut RowReader,
+struct RootSeed<'r, 'n> {
+    reader: &'r mut RowReader<'n>,
 }
 
-impl<'de> DeserializeSeed<'de> for RootSeed<'_> {
+impl<'de> DeserializeSeed<'de> for RootSeed<'_, '_> {
     type Value = Option<i64>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<i64>, D::Error> {
@@ -118,7 +121,7 @@ impl<'de> DeserializeSeed<'de> for RootSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for RootSeed<'_> {
+impl<'de> Visitor<'de> for RootSeed<'_, '_> {
     type Value = Option<i64>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -195,11 +198,11 @@ impl<'de> Visitor<'de> for PagingVisitor {
     }
 }
 
-struct RowsSeed<'r> {
-    reader: &'r mut RowReader,
+struct RowsSeed<'r, 'n> {
+    reader: &'r mut RowReader<'n>,
 }
 
-impl<'de> DeserializeSeed<'de> for RowsSeed<'_> {
+impl<'de> DeserializeSeed<'de> for RowsSeed<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -207,7 +210,7 @@ impl<'de> DeserializeSeed<'de> for RowsSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for RowsSeed<'_> {
+impl<'de> Visitor<'de> for RowsSeed<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -226,12 +229,12 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
     }
 }
 
-struct RowSeed<'r, 'de> {
-    reader: &'r mut RowReader,
+struct RowSeed<'r, 'n, 'de> {
+    reader: &'r mut RowReader<'n>,
     values: &'r mut [Raw<'de>],
 }
 
-impl<'de> DeserializeSeed<'de> for RowSeed<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for RowSeed<'_, '_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -240,7 +243,7 @@ impl<'de> DeserializeSeed<'de> for RowSeed<'_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
+impl<'de> Visitor<'de> for RowSeed<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -263,12 +266,12 @@ impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
 }
 
 /// A row's key, as the number of its column.
-struct KeySeed<'r> {
-    reader: &'r mut RowReader,
+struct KeySeed<'r, 'n> {
+    reader: &'r mut RowReader<'n>,
     position: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+impl<'de> DeserializeSeed<'de> for KeySeed<'_, '_> {
     type Value = u8;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u8, D::Error> {
@@ -276,7 +279,7 @@ impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
     }
 }
 
-impl Visitor<'_> for KeySeed<'_> {
+impl Visitor<'_> for KeySeed<'_, '_> {
     type Value = u8;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -195,7 +195,7 @@ kinds! {
         SchoolYearId: "SchoolYearID" Number, SchoolId: "SchoolID" Number, StartDate: "StartDate" Date,
         EndDate: "EndDate" Date, WithdrawalDate: "WithdrawalDate" Date, EntryCodeId: "EntryCodeID" Number,
         WithdrawalCodeId: "WithdrawalCodeID" Number, IsDefaultEntity: "IsDefaultEntity" Flag,
-        IsNoShow: "IsNoShow" Flag,
+        IsNoShow: "IsNoShow" Flag, NamedDate: "the named withdrawal date" Date,
     }
     EntryCode = 23, "Enrollment/EntryCode", by EntryCodeId {
         EntryCodeId: "EntryCodeID" Number, Code: "Code" Text, SchoolYearId: "SchoolYearID" Number,
@@ -232,6 +232,22 @@ impl Kind {
     /// The kind that a listing's resource is read into.
     pub fn of_resource(resource: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.resource() == resource)
+    }
+
+    /// Where a field of this name is kept, as `asked` for: servers tell no case. A field of enrollments that no column has is the
+    /// one that the district's file names for the withdrawal date, for nothing else is asked for beyond the columns.
+    pub fn place_of(self, field: &str) -> Option<usize> {
+        let named = || (self == Self::EntryWithdrawal).then(|| column::EntryWithdrawal::NamedDate.place());
+        self.columns().iter().position(|column| column.name.eq_ignore_ascii_case(field)).or_else(named)
+    }
+
+    /// The one of the fields `asked` for that no column has: the named withdrawal date.
+    pub fn named_date(self, asked: &[String]) -> Option<&str> {
+        let named = column::EntryWithdrawal::NamedDate.place();
+        asked
+            .iter()
+            .map(String::as_str)
+            .find(|field| self == Self::EntryWithdrawal && self.place_of(field) == Some(named))
     }
 
     /// Whether a status rests on it: a row that cannot be attributed makes its page undecodable.

@@ -17,7 +17,7 @@ const SUPPORTING: [&str; 2] = ["Enrollment/School", "Enrollment/Homeroom"];
 
 /// A pull that asks each entity for each year, as the fetcher does.
 fn asked(sis: &Sis, entities: &[i64], years: &[i64]) -> PlanFacts {
-    let mut facts = Sis { rows: std::collections::BTreeMap::new(), page_size: 3 }.facts();
+    let mut facts = Sis { rows: std::collections::BTreeMap::new(), ..Sis::empty() }.facts();
     for (resource, rows) in &sis.rows {
         let yearly = YEARLY.contains(resource);
         let years: Vec<Option<i64>> = if yearly { years.iter().copied().map(Some).collect() } else { vec![None] };

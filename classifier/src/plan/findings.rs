@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rollcall_proto::id::ConnectionNo;
 use rollcall_store::{
     plan::{Skip, StoredStudent},
     run::{Finding, FindingWeight, KeptKeys},
@@ -147,6 +148,7 @@ fn why_withheld(first: &Skip) -> String {
 
 /// A connection whose pull cannot tell who is staff.
 pub(super) fn staff_finding(connection: u16) -> Finding {
+    let connection = ConnectionNo(connection);
     let message = format!(
         "connection {connection}: who is staff cannot be told without Staff/Staff and Staff/StaffEntityYear; those who are \
          stored stay as they are. Have both granted, and see `rollcall district test`, or set `staff = \"none\"`"

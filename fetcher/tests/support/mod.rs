@@ -256,6 +256,18 @@ impl Night {
         fates
     }
 
+    /// The district's file is another one by now, and the fetcher is started anew.
+    pub(crate) async fn apply_and_restart(&mut self, district: &District) {
+        // All sandboxes have the same one.
+        let client_secret = self.sandbox.client_secret().into();
+        let secrets = ConnectionSecrets { client_secret, ..ConnectionSecrets::default() };
+        self.store.apply_district(district, &[secrets], "test", self.clock.now()).await.unwrap();
+        let config = FetcherConfig { allow_private_addresses: true, ..FetcherConfig::default() };
+        let bus = Arc::clone(&self.hand) as SharedBus;
+        let clock = Arc::new(self.clock.clone());
+        self.handler = Arc::new(FetchHandler::new(&config, self.store.clone(), bus, clock).unwrap());
+    }
+
     /// What is on the bus, taken off it.
     pub(crate) fn take(&self) -> Vec<Message> {
         self.hand.take()
@@ -339,7 +351,11 @@ impl Night {
             rows: objects.len() as i64,
             digest: [0; 16],
             told: page.told.as_ref().map(|told| told.to_vec()),
-            body_digest: Some(self.store.page_digester(district).of(SisKind::SkywardQmlativ, &ask.resource, &text)),
+            body_digest: Some(self.store.page_digester(district).of(
+                SisKind::SkywardQmlativ,
+                (&ask.resource, &ask.fields),
+                &text,
+            )),
             claimed_total: None,
             error: None,
             asked_at: page.asked_at,

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rollcall_proto::id::{ConnectionNo, DistrictId, RunId, StudentId};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId, RunId, StudentId},
+    roster::Status,
+};
 
 use super::{LtiUser, Namer, StudentScope, Subject, UserAccess, registrations::entry};
 use crate::{
     Store, StoreError,
-    district::{Connection, District, WithdrawalDateIs},
+    district::{Connection, District, StatusPolicy, WithdrawalDateIs},
     districts::{json_unreadable, lock},
     plan::PersonMoved,
     rekeyed,
@@ -291,22 +294,77 @@ async fn subject(tx: &mut Tx, config: &District, student_id: StudentId, today: N
     places(tx, config, nowhere, today).await
 }
 
-/// Puts schools and entities to a student. One whom the source lists no more is nowhere, whatever the enrollments last said.
+/// Puts schools and entities to a student. One whom the source lists no more is nowhere, whatever the enrollments last said, and so
+/// is one whom no enrollment, current or future, keeps: only these are ENROLLED or PRE_ENROLLED.
 async fn places(tx: &mut Tx, config: &District, nowhere: Subject, today: NaiveDate) -> Result<Subject> {
     let operation = "find the schools of a student";
-    let sql = "SELECT connection FROM student WHERE district = $1 AND student_id = $2 AND missing_since IS NULL";
-    let Some(row) = tx.row(operation, sql, args![&config.id, &nowhere.student_id]).await? else { return Ok(nowhere) };
+    let sql = "SELECT connection FROM student WHERE district = $1 AND student_id = $2 AND missing_since IS NULL \
+               AND status IN ($3, $4)";
+    let attending = [Status::Enrolled, Status::PreEnrolled].map(Status::as_str);
+    let values = args![&config.id, &nowhere.student_id, attending[0], attending[1]];
+    let Some(row) = tx.row(operation, sql, values).await? else { return Ok(nowhere) };
     let mut subject = Subject { connection: row.get(0)?, ..nowhere };
-    let until = earliest_end(config, subject.connection, today);
-    let sql = "SELECT DISTINCT school, entity FROM enrollment WHERE district = $1 AND student_id = $2 AND listed \
-               AND NOT no_show AND (withdrawal_date IS NULL OR withdrawal_date >= $3) ORDER BY school, entity";
-    for row in tx.rows(operation, sql, args![&config.id, &subject.student_id, until]).await? {
-        if let Some(code) = row.get::<Option<String>>(0)? {
-            subject.schools.extend(called(config, subject.connection, code));
-        }
-        subject.entities.push(row.get(1)?);
+    let sql = "SELECT school, entity, school_year, entry_date, withdrawal_date, withdrawal_code, no_show FROM enrollment \
+               WHERE district = $1 AND student_id = $2 AND listed";
+    let rows = tx.rows(operation, sql, args![&config.id, &subject.student_id]).await?;
+    let stays = rows.iter().map(stay).collect::<Result<Vec<Stay>>>()?;
+    for (school, entity) in whereabouts(&stays, &policy_of(config, subject.connection), today) {
+        subject.schools.extend(school.into_iter().flat_map(|code| called(config, subject.connection, code.to_owned())));
+        subject.entities.push(entity.to_owned());
     }
     Ok(subject)
+}
+
+/// An enrollment, as far as it tells where a student is.
+struct Stay {
+    school: Option<String>,
+    entity: String,
+    school_year: Option<i32>,
+    entry: Option<NaiveDate>,
+    end: Option<NaiveDate>,
+    code: Option<String>,
+    no_show: bool,
+}
+
+fn stay(row: &Row) -> Result<Stay> {
+    Ok(Stay {
+        school: row.get(0)?,
+        entity: row.get(1)?,
+        school_year: row.get(2)?,
+        entry: row.get(3)?,
+        end: row.get(4)?,
+        code: row.get(5)?,
+        no_show: row.get(6)?,
+    })
+}
+
+/// Schools and entities of the enrollments that the rules of status count as current or future, as far as the record tells: none
+/// with an ignored code, none that was over before it began, and none that nobody closed in a school year before the newest one
+/// that has begun for the student.
+fn whereabouts<'s>(stays: &'s [Stay], policy: &StatusPolicy, today: NaiveDate) -> BTreeSet<(Option<&'s str>, &'s str)> {
+    let is_last_day = policy.withdrawal_date_is == Some(WithdrawalDateIs::LastDayEnrolled);
+    let is_over = |end: NaiveDate, on: NaiveDate| if is_last_day { end < on } else { end <= on };
+    let ignored = |stay: &Stay| stay.code.as_deref().is_some_and(|code| is_ignored(policy, code));
+    let was_never = |stay: &Stay| stay.entry.zip(stay.end).is_some_and(|(entry, end)| is_over(end, entry));
+    let counted: Vec<&Stay> = stays.iter().filter(|stay| !ignored(stay) && !was_never(stay)).collect();
+    let has_begun = |stay: &&&Stay| stay.entry.is_none_or(|entry| entry <= today);
+    let newest = counted.iter().filter(has_begun).filter_map(|stay| stay.school_year).max();
+    let is_forgotten = |stay: &Stay| stay.end.is_none() && stay.school_year.is_some_and(|year| Some(year) < newest);
+    let has_left = |stay: &Stay| stay.end.is_some_and(|end| is_over(end, today));
+    let there = counted.into_iter().filter(|stay| !stay.no_show && !has_left(stay) && !is_forgotten(stay));
+    there.map(|stay| (stay.school.as_deref(), stay.entity.as_str())).collect()
+}
+
+/// Of a course at another campus, as the classifier compares codes.
+fn is_ignored(policy: &StatusPolicy, code: &str) -> bool {
+    let code = code.trim().to_lowercase();
+    !code.is_empty() && policy.ignore_withdrawal_codes.iter().any(|ignored| ignored.trim().to_lowercase() == code)
+}
+
+/// How a connection's enrollments are read. One that the file has no more is read strictly.
+fn policy_of(config: &District, connection: u16) -> StatusPolicy {
+    let connection = config.connection(ConnectionNo(connection));
+    connection.map_or_else(|| config.status.clone(), |connection| config.status.for_kind(connection.kind))
 }
 
 /// What an administrator may call a school of a connection: schools of two sources may have one code, so that it stands after
@@ -320,16 +378,6 @@ fn called(config: &District, connection: u16, code: String) -> Vec<String> {
     }
     let with_prefix = format!("{prefix}{code}");
     if config.connections.len() == 1 { vec![code, with_prefix] } else { vec![with_prefix] }
-}
-
-/// The earliest withdrawal date of a student who is still there on `today`.
-fn earliest_end(config: &District, connection: u16, today: NaiveDate) -> NaiveDate {
-    let connection = config.connections.get(usize::from(connection));
-    let policy = connection.map(|connection| config.status.for_kind(connection.kind));
-    match policy.and_then(|policy| policy.withdrawal_date_is) {
-        Some(WithdrawalDateIs::LastDayEnrolled) => today,
-        _ => today.succ_opt().unwrap_or(today),
-    }
 }
 
 fn user(row: &Row) -> Result<LtiUser> {

@@ -288,7 +288,7 @@ async fn what_made_a_run_partial_is_told(f: Fixture) {
     f.store.approve(&id, run, "ann", later(4)).await.unwrap().unwrap();
     let closed = f.store.close_run(&id, run, later(5)).await.unwrap().unwrap();
     assert_eq!(closed.state, RunState::Partial);
-    assert_eq!(closed.reason.as_deref(), Some("connection 0 failed: access refused; no students"));
+    assert_eq!(closed.reason.as_deref(), Some("connection 1 failed: access refused; no students"));
 }
 
 async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {

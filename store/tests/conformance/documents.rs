@@ -22,6 +22,8 @@ crate::on_both_engines! {
     a_document_moves_one_way_only,
     what_cannot_be_is_refused_with_a_reason,
     an_idempotency_key_answers_alike_and_is_for_one_request,
+    making_and_replacing_are_two_requests,
+    a_key_that_was_remembered_by_an_older_program_still_answers,
     the_newest_completed_document_is_found_with_its_file,
     contents_lie_sealed_and_are_sealed_anew,
     a_change_of_completed_documents_marks_the_student,
@@ -205,6 +207,37 @@ async fn an_idempotency_key_answers_alike_and_is_for_one_request(f: Fixture) {
     let other_actor = Author { actor: "another", key: Some("k1"), at: at(12) };
     let by_another = store.save_document(&district, &new, SaveMode::Create, other_actor).await.unwrap();
     assert_eq!(by_another, Err(DocumentRefused::Exists), "keys are an integration's own");
+}
+
+/// What was made is replaced by one key, and made again, as it were, by the key that it was made by.
+async fn making_and_replacing_are_two_requests(f: Fixture) {
+    let district = house(&f.store).await;
+    let keyed = |key| Author { key: Some(key), ..by(10) };
+    let (store, new) = (&f.store, document("d"));
+    let other = NewDocument { kind: "ETR".to_owned(), ..document("d") };
+    store.save_document(&district, &new, SaveMode::Create, keyed("k")).await.unwrap().unwrap();
+    assert!(store.save_document(&district, &other, SaveMode::Replace, keyed("l")).await.unwrap().unwrap().changed);
+    let back = store.save_document(&district, &new, SaveMode::Replace, keyed("k")).await.unwrap();
+    assert_eq!(back, Err(DocumentRefused::KeyReused), "not the first answer, with nothing replaced");
+    assert_eq!(store.document(&district, &new.id).await.unwrap().unwrap().kind, "ETR");
+    let again = store.save_document(&district, &other, SaveMode::Replace, keyed("l")).await.unwrap().unwrap();
+    assert_eq!((again.changed, again.document.kind.as_str()), (false, "ETR"));
+    let upserted = store.save_document(&district, &other, SaveMode::Upsert, keyed("l")).await.unwrap();
+    assert_eq!(upserted, Err(DocumentRefused::KeyReused));
+    assert!(store.save_document(&district, &new, SaveMode::Replace, keyed("m")).await.unwrap().unwrap().changed);
+}
+
+async fn a_key_that_was_remembered_by_an_older_program_still_answers(f: Fixture) {
+    let district = house(&f.store).await;
+    let keyed = Author { key: Some("k"), ..by(10) };
+    let new = document("d");
+    let first = f.store.save_document(&district, &new, SaveMode::Create, keyed).await.unwrap().unwrap();
+    alter(&f, "UPDATE document_request SET digest = (SELECT digest FROM document WHERE document_id = 'd')").await;
+    let again = f.store.save_document(&district, &new, SaveMode::Create, keyed).await.unwrap().unwrap();
+    assert_eq!((again.created, again.document), (true, first.document));
+    let other = NewDocument { kind: "ETR".to_owned(), ..document("d") };
+    let refused = f.store.save_document(&district, &other, SaveMode::Create, keyed).await.unwrap();
+    assert_eq!(refused, Err(DocumentRefused::KeyReused));
 }
 
 async fn the_newest_completed_document_is_found_with_its_file(f: Fixture) {

@@ -62,8 +62,10 @@ async fn a_student_is_the_same_under_ids_of_before(f: Fixture) {
         let same = NewDocument { student: id(named), ..document("d") };
         store.check_document(&district, &same, SaveMode::Upsert).await.unwrap().unwrap();
         // By its key it gets the answer of then; by its content, the document of today.
-        for (author, student) in [(keyed("k", number), "1"), (by(number), "c-1")] {
-            let again = store.save_document(&district, &same, SaveMode::Upsert, author).await.unwrap().unwrap();
+        for (mode, author, student) in
+            [(SaveMode::Create, keyed("k", number), "1"), (SaveMode::Upsert, by(number), "c-1")]
+        {
+            let again = store.save_document(&district, &same, mode, author).await.unwrap().unwrap();
             assert!(!again.changed && !again.flags_due && again.document.student == id(student), "{named}: {again:?}");
         }
         let new = NewDocument { student: id(named), ..document(&format!("new-{named}")) };

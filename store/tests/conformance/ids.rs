@@ -1,8 +1,10 @@
 //! Students' ids: given anew by the SIS, spelled its way, with a prefix, looked up by a launch.
 
+use chrono::Datelike as _;
 use rollcall_proto::{
     id::{ConnectionNo, DistrictId},
     message::StudentEvent,
+    roster::{Enrollment, Rule, Status, Student},
 };
 use rollcall_store::{
     Store,
@@ -17,6 +19,7 @@ crate::on_both_engines! {
     an_older_run_rekeys_nobody_whom_a_newer_has_written,
     ids_for_writes_are_read_back_as_the_sis_spelled_them,
     a_launch_finds_students_where_they_still_are,
+    a_launch_finds_students_only_where_an_enrollment_counts,
     a_students_own_id_is_no_other_students_with_a_prefix,
 }
 
@@ -123,6 +126,58 @@ async fn a_launch_finds_students_where_they_still_are(fixture: Fixture) {
         assert_eq!(!subject.schools.is_empty() && !subject.entities.is_empty(), there, "{name} on day {day}");
         assert_eq!(store.subject_with_id(&district, &id(name), date(day)).await.unwrap(), Some(subject));
     }
+}
+
+/// What the rules of status leave out keeps nobody at a school of before.
+async fn a_launch_finds_students_only_where_an_enrollment_counts(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = mixed_district(&store, "counts").await;
+    let here = Enrollment { id: "1".to_owned(), ..enrollment("1") };
+    let there =
+        Enrollment { id: "2".to_owned(), entity: "2".to_owned(), school: Some("202".to_owned()), ..enrollment("2") };
+    let year = |school_year: i32, from: Enrollment| Enrollment {
+        school_year: Some(school_year),
+        entry_date: from.entry_date.map(|entry| entry.with_year(school_year - 1).unwrap()),
+        ..from
+    };
+    let coded = |code: &str| Some(code.to_owned());
+    // (name, the other enrollment, whether the student is at entity 2 too)
+    let cases = [
+        ("both", there.clone(), true),
+        ("forgotten", year(2026, there.clone()), false),
+        ("runs-into", Enrollment { withdrawal_date: Some(date(20)), ..year(2026, there.clone()) }, true),
+        (
+            "course",
+            Enrollment { withdrawal_code: coded(" cecs"), withdrawal_date: Some(date(28)), ..there.clone() },
+            false,
+        ),
+        ("leaves", Enrollment { withdrawal_code: coded("98"), withdrawal_date: Some(date(28)), ..there.clone() }, true),
+        ("never", Enrollment { entry_date: Some(date(25)), withdrawal_date: Some(date(20)), ..there.clone() }, false),
+        ("begins", Enrollment { entry_date: Some(date(25)), ..there.clone() }, true),
+        ("no-show", Enrollment { no_show: true, ..there.clone() }, false),
+        ("no-year", Enrollment { school_year: None, ..there.clone() }, true),
+    ];
+    let record = |name: &str, enrollments: Vec<Enrollment>| Student { enrollments, ..student(name) };
+    let mut events: Vec<StudentEvent> =
+        cases.iter().map(|(name, other, _)| added(record(name, vec![here.clone(), other.clone()]))).collect();
+    // A year that has not begun is no reason to doubt the one before.
+    let next = Enrollment { entry_date: Some(date(25)), ..here.clone() };
+    events.push(added(record("summer", vec![next, year(2026, there.clone())])));
+    // Nothing else tells that the year is over, but the status does.
+    let left = record("left", vec![year(2026, there.clone())]);
+    events.push(StudentEvent { to: Status::Inactive, rule: Rule::NothingCounts, ..added(left) });
+    applied(&store, &district, 1, events).await;
+    let entities = async |name: &str| {
+        let subject = store.subject(&district, ConnectionNo(0), name, date(10)).await.unwrap().unwrap();
+        (subject.entities, subject.schools)
+    };
+    let text = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (name, _, too) in cases {
+        let expected = if too { (text(&["1", "2"]), text(&["101", "202"])) } else { (text(&["1"]), text(&["101"])) };
+        assert_eq!(entities(name).await, expected, "{name}");
+    }
+    assert_eq!(entities("summer").await.0, ["1", "2"]);
+    assert_eq!(entities("left").await.0, Vec::<String>::new());
 }
 
 async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) {

@@ -223,7 +223,7 @@ async fn a_replay_corrects_the_counts_once(fixture: Fixture) {
         let corrected = store.run(&district, run.id).await.unwrap();
         let counts = corrected.counts;
         assert_eq!((counts.applied, counts.parked, counts.superseded), (2, 0, 0));
-        let left = Some("connection 0 failed: not pulled");
+        let left = Some("connection 1 failed: not pulled");
         assert_eq!((corrected.state, corrected.reason.as_deref()), (RunState::Partial, left), "parked nobody any more");
         assert_eq!(corrected.ended_at, closed.ended_at);
         assert_eq!(

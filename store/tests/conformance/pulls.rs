@@ -100,19 +100,22 @@ async fn a_discovery_that_fails_late_fails_no_pull(f: Fixture) {
     let id = f.district("a").await;
     let (begun, failed, ended) = (f.run(&id).await.id, f.run(&id).await.id, f.run(&id).await.id);
     assert!(f.store.save_discovery(&id, begun, FIRST, &discovery(), &board(2)).await.unwrap());
-    assert!(!f.store.fail_discovery(&id, begun, FIRST, "token-refused").await.unwrap());
-    assert!(f.store.fail_discovery(&id, failed, FIRST, "token-refused").await.unwrap());
-    assert!(!f.store.fail_discovery(&id, failed, FIRST, "and again").await.unwrap());
+    assert!(!f.store.fail_discovery(&id, begun, FIRST, (None, "token-refused")).await.unwrap());
+    let found = Discovery { fatal: vec!["Student/Student.NameID".to_owned()], ..Discovery::default() };
+    assert!(f.store.fail_discovery(&id, failed, FIRST, (Some(&found), "not-granted")).await.unwrap());
+    assert!(!f.store.fail_discovery(&id, failed, FIRST, (None, "and again")).await.unwrap());
     f.store.cancel_run(&id, ended, "test", now()).await.unwrap();
-    assert!(!f.store.fail_discovery(&id, ended, FIRST, "token-refused").await.unwrap());
+    assert!(!f.store.fail_discovery(&id, ended, FIRST, (None, "token-refused")).await.unwrap());
     f.store.fail_pull(&id, ended, FIRST, "not-json").await.unwrap();
     for (run, state, reason) in [
         (begun, PullState::Fetching, None),
-        (failed, PullState::Failed, Some("token-refused")),
+        (failed, PullState::Failed, Some("not-granted")),
         (ended, PullState::Discovering, None),
     ] {
         let pull = f.store.pulls(&id, run).await.unwrap().remove(0);
         assert_eq!((pull.state, pull.reason.as_deref()), (state, reason));
+        let found = pull.discovery.filter(|_| run == failed).map(|found| found.fatal);
+        assert_eq!(found, (run == failed).then(|| vec!["Student/Student.NameID".to_owned()]), "what it lacked");
     }
 }
 

@@ -26,7 +26,7 @@ crate::on_both_engines! {
     a_page_that_did_not_decode_is_never_stood_on,
     content_is_kept_as_long_as_any_run_that_stands_on_it,
     a_replay_of_unchanged_pages_has_content_of_its_own,
-    digests_tell_nothing_to_another_key_district_or_resource,
+    digests_tell_nothing_to_another_key_district_or_question,
 }
 
 /// A run whose pull has begun.
@@ -247,10 +247,10 @@ async fn a_replay_of_unchanged_pages_has_content_of_its_own(f: Fixture) {
     assert_eq!(earlier(&f.store, &id, next).await, Earlier::default(), "read by whatever the replay was read by");
 }
 
-async fn digests_tell_nothing_to_another_key_district_or_resource(f: Fixture) {
+async fn digests_tell_nothing_to_another_key_district_or_question(f: Fixture) {
     let (a, b) = (f.district("a").await, f.district("b").await);
     let of = |store: &Store, id: &DistrictId, resource: &str, body: &[u8]| {
-        store.page_digester(id).of(SisKind::SkywardQmlativ, resource, body)
+        store.page_digester(id).of(SisKind::SkywardQmlativ, (resource, &[]), body)
     };
     let digest = of(&f.store, &a, "Student/Student", b"body");
     assert_eq!(of(&f.again().await, &a, "Student/Student", b"body"), digest, "every process takes the same");
@@ -260,7 +260,8 @@ async fn digests_tell_nothing_to_another_key_district_or_resource(f: Fixture) {
         of(&f.store, &b, "Student/Student", b"body"),
         of(&f.store, &a, "Demographics/Name", b"body"),
         of(&f.store, &a, "Student/Student", b"Body"),
-        f.store.page_digester(&a).of(SisKind::OneRoster, "Student/Student", b"body"),
+        f.store.page_digester(&a).of(SisKind::OneRoster, ("Student/Student", &[]), b"body"),
+        f.store.page_digester(&a).of(SisKind::SkywardQmlativ, ("Student/Student", &["NameID".to_owned()]), b"body"),
     ] {
         assert_ne!(other, digest);
     }

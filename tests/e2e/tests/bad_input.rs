@@ -13,7 +13,7 @@ use rollcall_e2e::{
 };
 use rollcall_sandbox::{
     AuthQuirks, DataQuirks, Drift, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks,
-    SandboxConfig,
+    Sandbox, SandboxConfig,
 };
 
 fn district() -> SandboxConfig {
@@ -359,6 +359,35 @@ async fn an_access_that_is_refused_fails_the_run_and_names_the_mend() {
     check(&mut house, cases, &mut ledger).await;
     house.close().await;
     ledger.end();
+}
+
+/// The run fails as it does with one connection, whatever the other one brings: nobody of either is touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_grant_of_one_of_two_connections_fails_the_run() {
+    let mut house = House::embedded(district()).await;
+    let second = Sandbox::start(SandboxConfig { students: 40, seed: 5, ..district() }).await.unwrap();
+    house.district.tables = format!(
+        "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {:?}\nid_prefix = \"b-\"\nclient_id = {:?}\n\
+         client_secret = {{ file = \"{DISTRICT}.secret\" }}\n",
+        second.base_url(),
+        second.client_id()
+    );
+    house.apply().await;
+    assert_eq!(house.night().await.state, "succeeded");
+    let before = house.facts().await;
+    let kept = statuses(&house.students().await);
+    assert!(kept.keys().any(|id| id.starts_with("b-")) && kept.keys().any(|id| !id.starts_with("b-")), "{kept:?}");
+    house.sis.set_night(2);
+    second.set_quirks(denied_field("EntryWithdrawal", "StartDate"));
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.changed), ("failed", 0), "{run:#?}");
+    let why = run.why();
+    assert!(why.contains("grant-missing") && why.contains("connection 2: "), "{why}");
+    assert!(why.contains("Enrollment/EntryWithdrawal.StartDate"), "{why}");
+    assert_eq!(house.facts().await, before, "nobody of either connection is touched");
+    second.set_quirks(Quirks::default());
+    assert_eq!(house.night().await.state, "succeeded");
+    house.close().await;
 }
 
 /// The address is the district's own: applied anew for each case.

@@ -9,7 +9,7 @@ use rollcall_e2e::{
     roster::{assert_same, facts, rows_written, statuses, versions, versions_beside},
     waiting::until_told,
 };
-use rollcall_sandbox::{SKIPPED, SandboxConfig};
+use rollcall_sandbox::{DataQuirks, DateStyle, PagingQuirks, Quirks, SKIPPED, SandboxConfig, Scenario, YearContext};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 fn district(students: u32) -> SandboxConfig {
@@ -107,6 +107,104 @@ async fn three_nights_beside_a_server_follow_the_stories() {
     third_night(&house).await;
     let status = server.terminate(Duration::from_secs(30)).await;
     assert!(status.success(), "a server told to stop ends in order: {status}");
+    house.close().await;
+}
+
+/// The dates stand in a field of the state's, which the district's file names, in another case.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_left_by_a_named_withdrawal_date_is_taken_out() {
+    let mut house = House::embedded(district(400)).await;
+    let data = DataQuirks { ends_in_state_field: true, ..DataQuirks::default() };
+    house.sis.set_quirks(Quirks { data, ..Quirks::default() });
+    house.district.connection = "withdrawal_date_field = \"lastDayTX\"".to_owned();
+    house.apply().await;
+    first_night(&house).await;
+    second_night(&house).await;
+    house.close().await;
+}
+
+/// Dates are spelled in every way that servers have been feared to, another one each night, and the same days are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_of_every_spelling_are_the_same_days() {
+    let house = House::embedded(district(200)).await;
+    let spell = |dates| {
+        house.sis.set_quirks(Quirks { data: DataQuirks { dates, ..DataQuirks::default() }, ..Quirks::default() })
+    };
+    spell(DateStyle::Space);
+    first_night(&house).await;
+    for style in [DateStyle::UnitedStates, DateStyle::Iso, DateStyle::IsoZulu] {
+        spell(style);
+        let run = house.night().await;
+        check(&run, "succeeded");
+        assert_eq!((run.added, run.changed, run.removed), (0, 0, 0), "{style:?}: {run:#?}");
+    }
+    spell(DateStyle::UnitedStates);
+    second_night(&house).await;
+    house.close().await;
+}
+
+/// What a listing shows of other school years than the one asked for makes no difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_that_heed_no_school_year_follow_the_stories() {
+    let house = House::embedded(district(200)).await;
+    let heed = |year_context| {
+        let paging = PagingQuirks { year_context, ..PagingQuirks::default() };
+        house.sis.set_quirks(Quirks { paging, ..Quirks::default() });
+    };
+    heed(YearContext::Ignored);
+    first_night(&house).await;
+    heed(YearContext::WhenGiven);
+    let run = house.night().await;
+    check(&run, "succeeded");
+    assert_eq!((run.added, run.changed, run.removed), (0, 0, 0), "{run:#?}");
+    heed(YearContext::Ignored);
+    second_night(&house).await;
+    house.close().await;
+}
+
+/// Whoever enters next school year is taken in where the district says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn upcoming_enrollments_of_the_next_year_count_where_admitted() {
+    let mut house = House::embedded(district(300)).await;
+    house.district.tables = "[status]\nschool_years = \"current-and-next\"\n".to_owned();
+    house.apply().await;
+    let run = house.night().await;
+    check(&run, "succeeded");
+    let kept = statuses(&house.students().await);
+    let stories = house.sis.expected_students(1);
+    assert!(stories.values().any(|student| student.scenario == Scenario::NextYearOnly));
+    for (id, student) in stories {
+        let expected = if student.scenario == Scenario::NextYearOnly { "PRE_ENROLLED" } else { student.status };
+        let status = kept.get(&id.to_string()).map_or(SKIPPED, String::as_str);
+        assert_eq!(status, expected, "student {id}, whose story is {student:?}");
+    }
+    house.close().await;
+}
+
+/// Of the staff, by id: whether they teach.
+async fn staff(house: &House) -> BTreeMap<String, bool> {
+    let store = SqliteConnectOptions::new().filename(house.folder().join("data/store.db"));
+    let mut store = SqliteConnection::connect_with(&store).await.unwrap();
+    let sql = "SELECT staff_id, teacher FROM staff WHERE left_at IS NULL";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&mut store).await.unwrap();
+    store.close().await.unwrap();
+    rows.into_iter().map(|(id, teaches)| (id, teaches == 1)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_are_those_who_teach_where_the_district_wants_these_alone() {
+    let mut house = House::embedded(district(200)).await;
+    let mut kept = Vec::new();
+    for wanted in ["active", "teachers"] {
+        house.district.connection = format!("staff = {wanted:?}");
+        house.apply().await;
+        check(&house.night().await, "succeeded");
+        kept.push(staff(&house).await);
+    }
+    let [active, teachers] = kept.try_into().unwrap();
+    assert!(active.values().any(|teaches| !teaches) && active.values().any(|teaches| *teaches), "{active:?}");
+    let expected: BTreeMap<String, bool> = active.into_iter().filter(|(_, teaches)| *teaches).collect();
+    assert_eq!(teachers, expected);
     house.close().await;
 }
 

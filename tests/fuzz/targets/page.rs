@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((choice, body)) = bytes.split_first() else { return };
     let sis = if choice & 0x80 == 0 { SisKind::SkywardQmlativ } else { SisKind::OneRoster };
     let kind = Kind::ALL[usize::from(choice & 0x7f) % Kind::ALL.len()];
-    match decode(sis, kind.resource(), body) {
+    match decode(sis, kind.resource(), &[], body) {
         Ok(decoded) => {
             let view = Page::open(&decoded.fragments).expect("fragments open again");
             let rows = view.offsets().map(|offset| view.row(offset).key()).count();

@@ -276,6 +276,8 @@ pub struct DataQuirks {
     pub nobodys_enrollments: Option<i64>,
     /// The table of entities shows this one alone.
     pub only_entity: Option<i64>,
+    /// When an enrollment ended stands in the state's own field, `LastDayTX`, and in no other.
+    pub ends_in_state_field: bool,
 }
 
 /// How dates are written.

@@ -250,6 +250,19 @@ impl Site {
         pool.close().await;
     }
 
+    /// The enrollment that the student has is of the school year `was`, and nobody has closed it; one more is of `is`, at entity 2.
+    pub async fn moved_on(&self, student: &str, was: i32, is: i32) {
+        let path = self.dir.path().join("store.db");
+        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let sql = "UPDATE enrollment SET school_year = $2 WHERE student_id = $1";
+        assert_eq!(sqlx::query(sql).bind(student).bind(was).execute(&pool).await.unwrap().rows_affected(), 1);
+        let sql = "INSERT INTO enrollment (district, student_id, enrollment_id, position, entity, school, school_year, entry_date, \
+             default_entity, no_show, listed) \
+             SELECT district, student_id, 'f', 1, '2', '020', $2, '2020-08-14', 0, 0, 1 FROM enrollment WHERE student_id = $1";
+        sqlx::query(sql).bind(student).bind(is).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
     /// A flag of the student.
     pub async fn flag(&self, district: &str, id: Uuid) {
         let path = self.dir.path().join("store.db");

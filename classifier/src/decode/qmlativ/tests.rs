@@ -6,13 +6,13 @@ use super::*;
 use crate::fragment::{Page, column};
 
 fn page(kind: Kind, json: &str) -> (Decoded, Page) {
-    let decoded = decode(kind, json.as_bytes()).unwrap();
+    let decoded = decode(kind, None, json.as_bytes()).unwrap();
     let page = Page::open(&decoded.fragments).unwrap();
     (decoded, page)
 }
 
 fn error(kind: Kind, body: &[u8]) -> DecodeError {
-    decode(kind, body).unwrap_err()
+    decode(kind, None, body).unwrap_err()
 }
 
 #[test]
@@ -36,6 +36,24 @@ fn a_page_as_the_server_writes_it() {
     assert_eq!(rows[1].key(), 26);
     assert_eq!(rows[1].cell(column::EntryWithdrawal::EndDate), Cell::Unreadable);
     assert_eq!(rows[0].date(column::EntryWithdrawal::StartDate), rows[1].date(column::EntryWithdrawal::StartDate));
+}
+
+/// The field that the district names is kept where it is asked for, in whatever case the server writes it.
+#[test]
+fn the_named_withdrawal_date_is_kept() {
+    let asked = ["EntryWithdrawalID", "enddate", "LastDayTX"].map(str::to_owned);
+    assert_eq!(Kind::EntryWithdrawal.named_date(&asked), Some("LastDayTX"));
+    assert_eq!(Kind::EntryWithdrawal.named_date(&asked[..2]), None);
+    assert_eq!(Kind::Student.named_date(&asked), None);
+    let body = br#"{"Objects":[{"EntryWithdrawalID":1,"StudentID":7,"LASTDAYTX":"2025-10-01","Other":"2025-10-02"},
+                              {"EntryWithdrawalID":2,"StudentID":7,"LASTDAYTX":null,"Other":"2025-10-02"}]}"#;
+    let dates = |named: Option<&str>| {
+        let page = Page::open(&decode(Kind::EntryWithdrawal, named, body).unwrap().fragments).unwrap();
+        let dates: Vec<_> = page.offsets().map(|at| page.row(at).date(column::EntryWithdrawal::NamedDate)).collect();
+        (dates, page.tally.seen >> column::EntryWithdrawal::NamedDate as usize & 1)
+    };
+    assert_eq!(dates(Some("LastDayTX")), (vec!["2025-10-01".parse().ok(), None], 1));
+    assert_eq!(dates(None), (vec![None, None], 0));
 }
 
 #[test]
@@ -115,14 +133,14 @@ proptest! {
     #[test]
     fn any_bytes_end_in_a_page_or_an_error(body in prop::collection::vec(any::<u8>(), 0..200)) {
         for kind in Kind::ALL {
-            let _ = decode(*kind, &body);
+            let _ = decode(*kind, None, &body);
         }
     }
 
     #[test]
     fn a_page_cut_anywhere_is_an_error(cut in 0_usize..95) {
         let whole = br#"{"Objects":[{"StateID":1,"Code":"TX"},{"StateID":2,"Code":"OK"}],"Paging":{"Next":null}}"#;
-        prop_assert!(decode(Kind::State, &whole[..cut.min(whole.len() - 1)]).is_err());
+        prop_assert!(decode(Kind::State, None, &whole[..cut.min(whole.len() - 1)]).is_err());
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn what_the_next_night_builds_upon() {
     assert_eq!((full.before, next.before), (None, Some(DateTime::UNIX_EPOCH)), "when the night before began");
     let mut undated = changes(day);
     let row = json!({"users": [{"sourcedId": "u1", "dateLastModified": "yesterday"}]}).to_string();
-    let decoded = decode(SisKind::OneRoster, "users", row.as_bytes()).unwrap();
+    let decoded = decode(SisKind::OneRoster, "users", &[], row.as_bytes()).unwrap();
     undated.pulls[0].fragments[1].fragments = decoded.fragments;
     assert_eq!(base_of(undated, &mut stored.clone()), None, "a row that no filter would tell");
     let replay = |mut facts: PlanFacts| {

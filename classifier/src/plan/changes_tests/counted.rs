@@ -79,7 +79,7 @@ fn what_a_source_counts_is_learnt() {
     let mut listed = stored.clone().facts(&people, None);
     let rows = json!({"users": [deleted]}).to_string();
     listed.pulls[0].fragments.iter_mut().filter(|page| page.listing.0 == 0 && page.page.0 == 1).for_each(|page| {
-        page.fragments = decode(SisKind::OneRoster, "users", rows.as_bytes()).unwrap().fragments;
+        page.fragments = decode(SisKind::OneRoster, "users", &[], rows.as_bytes()).unwrap().fragments;
     });
     assert_eq!(learnt(listed), users(true), "one of everything is marked");
     // Everything was asked for after changes had told of one, and does not show it.

@@ -85,7 +85,7 @@ fn a_field_that_nobody_has_any_more_stays_as_it_is_stored() {
             let rows = rows.chunks(PAGE).nth(page.page.0 as usize - 1).unwrap();
             let body = json!({ RESOURCES[resource as usize]: rows }).to_string();
             page.fragments =
-                decode(SisKind::OneRoster, RESOURCES[resource as usize], body.as_bytes()).unwrap().fragments;
+                decode(SisKind::OneRoster, RESOURCES[resource as usize], &[], body.as_bytes()).unwrap().fragments;
         }
         let plan = plan(facts, &mut stored.clone()).unwrap();
         assert!(matches!(plan.verdict, Verdict::Nothing), "{name}: {:?}", plan.counts);

@@ -63,8 +63,25 @@ fn students_of_a_failed_connection_stay_and_the_others_go_on() {
     let plan = roster.plan(facts);
     assert_eq!((plan.counts.unchanged, plan.counts.changed, plan.counts.removed), (5, 1, 0));
     assert_eq!(events(&plan)[0].student_id, StudentId("B-1".to_owned()));
-    assert!(codes(&plan).contains(&"connection-failed"));
+    let failed = plan.findings.iter().find(|finding| finding.code == "connection-failed").unwrap();
+    assert!(
+        failed.message.starts_with("connection 1: not pulled"),
+        "as `district test` counts them: {}",
+        failed.message
+    );
     assert!(identity(&plan.counts));
+}
+
+#[test]
+fn a_grant_that_one_connection_lacks_fails_the_run_and_names_it_as_people_count() {
+    let sis = Sis::with_students(2);
+    let mut facts = two_connections(&sis, &sis);
+    let second = &mut facts.pulls[1].pull;
+    second.state = PullState::Failed;
+    second.discovery.as_mut().unwrap().fatal = vec!["Student/Student.NameID".to_owned()];
+    facts.pulls[1].board = None;
+    let Verdict::Fail(reason) = Roster::default().plan(facts).verdict else { panic!("must fail") };
+    assert!(reason.starts_with("grant-missing") && reason.contains("connection 2: Student/Student.NameID"), "{reason}");
 }
 
 #[test]

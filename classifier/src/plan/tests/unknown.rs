@@ -6,7 +6,7 @@ use rollcall_proto::roster::Status;
 use rollcall_store::board::Progress;
 use serde_json::json;
 
-use super::{super::*, codes, night};
+use super::{super::*, candidates_of, codes, night};
 use crate::testing::{NAME, PHONE, Roster, SPELL, Sis, events};
 
 #[test]
@@ -374,4 +374,70 @@ fn grades_of_schools_stay_where_their_table_is_not_whole() {
     let plan = roster.plan(less.facts());
     assert_eq!((plan.schools[0].grade_low.as_ref(), codes(&plan)), (None, vec!["key-dangling"]));
     assert_eq!(plan.schools[0].grade_high.as_deref(), Some("05"));
+}
+
+/// Students whose withdrawal dates stand in a field of the state's alone, which is asked for, and of which the file speaks as `named`.
+fn by_named_date(sis: &mut Sis, named: &str) -> PlanFacts {
+    let fields = ["EntryWithdrawalID", "EndDate", "WithdrawalDate", "LastDayTX"].map(str::to_owned);
+    sis.spell_fields = fields.to_vec();
+    let mut facts = sis.facts();
+    facts.district.connections[0].withdrawal_date_field = Some(named.to_owned());
+    let discovery = facts.pulls[0].pull.discovery.as_mut().unwrap();
+    discovery.granted.insert(SPELL.to_owned(), fields.to_vec());
+    facts
+}
+
+fn last_day(sis: &mut Sis, student: i64, date: Option<&str>) {
+    for id in 1..=3 {
+        let row = sis.row(SPELL, id);
+        row["WithdrawalDate"] = json!(null);
+        row["LastDayTX"] = if id == student { json!(date) } else { json!(null) };
+    }
+    sis.row(SPELL, student)["WithdrawalCodeID"] = json!(92);
+}
+
+/// A field that the district names for the withdrawal date is read, whatever the two usual ones say, in any case of its letters.
+#[test]
+fn whoever_left_by_the_named_withdrawal_date_leaves() {
+    for named in ["LastDayTX", "lastdaytx"] {
+        let mut sis = Sis::with_students(3);
+        last_day(&mut sis, 2, None);
+        let mut roster = Roster::default();
+        roster.apply(&roster.plan(by_named_date(&mut sis, named)));
+        assert_eq!(roster.students.len(), 3);
+        last_day(&mut sis, 2, Some("2025-10-01"));
+        let plan = roster.plan(by_named_date(&mut sis, named));
+        let candidates = candidates_of(&plan);
+        let mut facts = by_named_date(&mut sis, named);
+        sis.look_again(&mut facts, candidates, false);
+        let plan = roster.plan(facts);
+        let left: Vec<_> = events(&plan).into_iter().map(|event| (event.student_id.0, event.to)).collect();
+        assert_eq!((left, codes(&plan)), (vec![("2".to_owned(), Status::Inactive)], Vec::new()), "{named}");
+        let date = events(&plan)[0].record.as_ref().unwrap().enrollments[0].withdrawal_date;
+        assert_eq!(date, "2025-10-01".parse().ok());
+    }
+}
+
+#[test]
+fn one_of_the_usual_dates_is_named_in_any_case() {
+    let mut sis = Sis::with_students(3);
+    last_day(&mut sis, 2, None);
+    sis.row(SPELL, 2)["WithdrawalDate"] = json!("2025-10-01");
+    let roster = Roster::of(&Sis::with_students(3));
+    let plan = roster.plan(by_named_date(&mut sis, "withdrawaldate"));
+    assert_eq!(candidates_of(&plan).students.len(), 1);
+}
+
+/// Neither where no row carries it any more, nor where the pull did not ask for it, is it read as "not withdrawn".
+#[test]
+fn a_named_withdrawal_date_that_is_not_told_fails_the_run() {
+    let mut sis = Sis::with_students(3);
+    last_day(&mut sis, 2, Some("2025-10-01"));
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(by_named_date(&mut sis, "LastDayTX")));
+    take(&mut sis, SPELL, "LastDayTX");
+    let Verdict::Fail(reason) = roster.plan(by_named_date(&mut sis, "lastdaytx")).verdict else { panic!("must fail") };
+    assert!(reason.starts_with("field-untold") && reason.contains("EntryWithdrawal.LastDayTX"), "{reason}");
+    let Verdict::Fail(reason) = roster.plan(by_named_date(&mut sis, "Other")).verdict else { panic!("must fail") };
+    assert!(reason.starts_with("grant-missing") && reason.contains(": Other;"), "{reason}");
 }

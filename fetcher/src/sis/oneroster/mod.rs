@@ -138,8 +138,9 @@ impl OneRoster {
     /// The size to ask for. After page 1 it is what page 1 held, so that a server that clamps the size silently counts as
     /// we do.
     fn size_for(&self, listing: &Listing, page: PageNo) -> u32 {
+        let asked = listing.ask.page_size.unwrap_or_else(|| self.page_size());
         let told = if page.0 > 1 { listing.page_size } else { 0 };
-        if told > 0 { told.min(self.page_size()) } else { self.page_size() }
+        if told > 0 { told.min(asked) } else { asked }
     }
 
     fn listing_call(&self, listed: Listed<'_>, page: u32) -> Call {

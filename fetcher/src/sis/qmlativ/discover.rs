@@ -56,7 +56,8 @@ pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> Discover
 impl Object {
     fn asked_fields(&self, connection: &Connection) -> impl Iterator<Item = String> {
         let named = self.withdrawal_date_field(connection).cloned();
-        let named = named.filter(|field| !self.fields().any(|other| other == field));
+        // A field is asked for once, as we spell it: servers tell no case.
+        let named = named.filter(|field| !self.fields().any(|other| other.eq_ignore_ascii_case(field)));
         self.fields().map(str::to_owned).chain(named)
     }
 
@@ -73,7 +74,7 @@ impl Object {
 
     /// Required fields that are not among `given`. The withdrawal date may come from either of two fields.
     fn missing(&self, connection: &Connection, given: &[String]) -> Vec<String> {
-        let has = |field: &str| given.iter().any(|name| name == field);
+        let has = |field: &str| given.iter().any(|name| name.eq_ignore_ascii_case(field));
         let mut missing: Vec<String> =
             self.required.iter().filter(|field| !has(field)).map(|field| (*field).to_owned()).collect();
         if self.resource == ENTRY_WITHDRAWAL {
@@ -113,13 +114,28 @@ struct SystemDistrict {
 /// A row of `District/SchoolYear`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct YearRow {
-    #[serde(rename = "SchoolYearID", default)]
+    #[serde(rename = "SchoolYearID", default, deserialize_with = "number")]
     pub(super) id: Option<i64>,
-    #[serde(rename = "NumericYear", default)]
+    #[serde(rename = "NumericYear", default, deserialize_with = "number")]
     pub(super) numeric: Option<i64>,
     /// Current for the entity that was asked.
     #[serde(rename = "IsCurrentYearForProvidedEntity", default, deserialize_with = "flag")]
     pub(super) is_current: bool,
+}
+
+/// A whole number, which some servers send as text. What is none is not told: the planner reads the same rows, and says so.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    })
+}
+
+/// `7.0` is 7, within what a double holds exactly.
+#[expect(clippy::cast_possible_truncation, reason = "it is whole, and within the bounds")]
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
 }
 
 /// A flag, which some servers send as text or number.
@@ -135,9 +151,9 @@ fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Er
 /// A row of `District/Entity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct EntityRow {
-    #[serde(rename = "EntityID", default)]
+    #[serde(rename = "EntityID", default, deserialize_with = "number")]
     pub(super) id: Option<i64>,
-    #[serde(rename = "SchoolYearIDCurrent", default)]
+    #[serde(rename = "SchoolYearIDCurrent", default, deserialize_with = "number")]
     pub(super) current: Option<i64>,
 }
 

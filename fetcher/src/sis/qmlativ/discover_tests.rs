@@ -78,6 +78,17 @@ fn the_configured_withdrawal_date_must_be_granted() {
 }
 
 #[test]
+fn a_withdrawal_date_named_in_another_case_is_asked_for_once() {
+    let discovery = judge_grants(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &all());
+    let dates = discovery.granted[ENTRY_WITHDRAWAL].iter().filter(|field| field.eq_ignore_ascii_case("WithdrawalDate"));
+    assert_eq!(dates.collect::<Vec<_>>(), ["WithdrawalDate"]);
+    assert!(discovery.fatal.is_empty());
+    let grants = without(ENTRY_WITHDRAWAL, &["WithdrawalDate"]);
+    let discovery = judge_grants(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &grants);
+    assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.withdrawaldate"]);
+}
+
+#[test]
 fn the_key_comes_first() {
     let discovery = judge_grants(&connection(&json!({})), &all());
     for (resource, fields) in &discovery.granted {
@@ -93,6 +104,32 @@ fn relationships_and_rules_are_no_fields() {
 
 fn year(id: i64, numeric: i64) -> YearRow {
     YearRow { id: Some(id), numeric: Some(numeric), is_current: false }
+}
+
+/// As the planner reads the same rows.
+#[test]
+fn numbers_of_years_and_entities_may_come_as_text() {
+    for (seven, expected) in [
+        (json!(7), Some(7)),
+        (json!("7"), Some(7)),
+        (json!(" 7 "), Some(7)),
+        (json!(7.0), Some(7)),
+        (json!(7.5), None),
+        (json!("x"), None),
+        (json!(""), None),
+        (json!(null), None),
+        (json!({"a": 1}), None),
+    ] {
+        let year: YearRow = serde_json::from_value(json!({"SchoolYearID": seven, "NumericYear": seven})).unwrap();
+        assert_eq!((year.id, year.numeric), (expected, expected), "{seven}");
+        let entity: EntityRow =
+            serde_json::from_value(json!({"EntityID": seven, "SchoolYearIDCurrent": seven})).unwrap();
+        assert_eq!((entity.id, entity.current), (expected, expected), "{seven}");
+    }
+    let district = json!({"SchoolYearCurrent": {"SchoolYearID": "7", "NumericYear": "2026"}});
+    let metadata: SystemMetadata = serde_json::from_value(json!({"System": {"Districts": [district]}})).unwrap();
+    assert_eq!(metadata.ending_years(), BTreeMap::from([(7, 2026)]));
+    assert_eq!(serde_json::from_value::<YearRow>(json!({})).unwrap(), YearRow::default());
 }
 
 #[test]

@@ -181,8 +181,9 @@ impl Qmlativ {
     /// The size to ask for. After page 1 it is what page 1 held: a server that clamps the size then counts as we do.
     /// One that put a row too many into page 1 still counts by the size it was asked for.
     fn size_for(&self, listing: &Listing, page: PageNo) -> u32 {
+        let asked = listing.ask.page_size.unwrap_or_else(|| self.page_size());
         let told = if page.0 > 1 { listing.page_size } else { 0 };
-        if told > 0 { told.min(self.page_size()) } else { self.page_size() }
+        if told > 0 { told.min(asked) } else { asked }
     }
 
     async fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<(T, Reply), SisError> {

@@ -65,6 +65,14 @@ impl Row {
     }
 
     fn end(&self, view: &View<'_>) -> Value {
+        if view.quirks.data.ends_in_state_field { Value::Null } else { self.any_end(view) }
+    }
+
+    fn state_end(&self, view: &View<'_>) -> Value {
+        if view.quirks.data.ends_in_state_field { self.any_end(view) } else { Value::Null }
+    }
+
+    fn any_end(&self, view: &View<'_>) -> Value {
         self.end_date(view).map_or(Value::Null, Value::Date)
     }
 
@@ -107,6 +115,7 @@ pub(crate) static ENTRY_WITHDRAWAL: Table<Row> = Table {
         Field::text("EntryComment", |_, _: &Row| Value::Null),
         Field::date("EndDate", |view, row: &Row| row.end(view)),
         Field::date("WithdrawalDate", |view, row: &Row| row.end(view)).read_only(),
+        Field::date("LastDayTX", |view, row: &Row| row.state_end(view)),
         Field::id("WithdrawalCodeID", |view, row: &Row| row.code(view)),
         Field::text("WithdrawalComment", |_, _: &Row| Value::Null),
         Field::int("PercentEnrolled", |_, row: &Row| Value::Int(if row.spell.home { 100 } else { 0 })),
