@@ -234,11 +234,10 @@ fn empty_of(board: &Board, connection: ConnectionNo, pages: &[PageRow]) -> Vec<E
 /// Of a run whose pages are deleted, what it has said itself.
 fn said_of(run: &Run, board: &Board, connection: ConnectionNo) -> Vec<Empty> {
     let said = run.findings.iter().filter(|finding| finding.code == "listing-empty");
-    let names: BTreeSet<&str> =
-        said.filter_map(|finding| finding.message.split_once(": ")).map(|said| said.0).collect();
+    let told: BTreeSet<&str> = said.filter_map(|finding| finding.message.split_once(": ")).map(|said| said.0).collect();
     let named =
         |listing: &Listing| Empty { connection, name: judged_name(listing), resource: listing.ask.resource.clone() };
-    board.listings.iter().map(named).filter(|empty| names.contains(empty.name.as_str())).collect()
+    board.listings.iter().map(named).filter(|empty| told.contains(empty.name.as_str())).collect()
 }
 
 #[cfg(test)]

@@ -137,8 +137,8 @@ async fn a_replay_is_refused_where_a_newer_run_wrote_or_planned(fixture: Fixture
     let district = new_district(&store, "replay-newer").await;
     let parked = parked_change(&store, &district).await;
     let held = pulled_run(&store, &district).await;
-    let hold = Verdict::Hold("preview".to_owned());
-    plan(&store, &district, &held, hold, &[batch(&held, 0, vec![added(student("1"))])]).await;
+    let waits = Verdict::Hold("preview".to_owned());
+    plan(&store, &district, &held, waits, &[batch(&held, 0, vec![added(student("1"))])]).await;
     let planned = store.replay_parked(&district, parked.id, &ParkedStudents::default(), at(5)).await.unwrap();
     assert_eq!(planned.refused, vec![(id("1"), ReplayRefused::Planned)]);
     assert!(store.discard(&district, held.id, "ops", "not wanted", at(6)).await.unwrap());
