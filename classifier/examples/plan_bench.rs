@@ -136,7 +136,7 @@ fn main() {
     let bytes: usize = pages.iter().map(|(_, json)| json.len()).sum();
     println!("{} pages, {:.1} MB of JSON, {students} students", pages.len(), bytes as f64 / 1e6);
     let (decoded, taken) = seconds("decode", || {
-        pages.iter().map(|(r, json)| decode(SisKind::SkywardQmlativ, r, json).unwrap()).collect::<Vec<_>>()
+        pages.iter().map(|(r, json)| decode(SisKind::SkywardQmlativ, r, &[], json).unwrap()).collect::<Vec<_>>()
     });
     println!("  {:.0} MB/s", bytes as f64 / 1e6 / taken);
     let mut board = Board::new(Vec::new(), 4);
