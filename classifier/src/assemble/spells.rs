@@ -29,11 +29,9 @@ impl WithdrawalColumn {
     pub fn of(connection: &Connection, discovery: &Discovery) -> Self {
         let granted = discovery.granted.get(Kind::EntryWithdrawal.resource());
         let grants = |field: &str| granted.is_some_and(|fields| fields.iter().any(|granted| granted == field));
-        let named = connection.withdrawal_date_field.as_deref();
-        let names = |field: &str| named.is_some_and(|named| named.eq_ignore_ascii_case(field));
-        match named {
-            Some(_) if names("WithdrawalDate") => Self::WithdrawalDate,
-            Some(_) if names("EndDate") => Self::EndDate,
+        match connection.withdrawal_date_field.as_deref() {
+            Some(named) if named.eq_ignore_ascii_case("WithdrawalDate") => Self::WithdrawalDate,
+            Some(named) if named.eq_ignore_ascii_case("EndDate") => Self::EndDate,
             Some(_) => Self::Named,
             None if grants("WithdrawalDate") && !grants("EndDate") => Self::WithdrawalDate,
             None => Self::EndDate,

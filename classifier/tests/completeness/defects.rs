@@ -219,7 +219,7 @@ fn a_connection_that_was_not_pulled() {
         let judged = judge(&facts);
         assert!(!judged.complete);
         assert_eq!(codes(&judged), ["connection-failed"]);
-        assert!(judged.findings[0].message.starts_with("connection 2: not pulled ("));
+        assert!(judged.findings[0].message.starts_with("connection 3: not pulled ("));
     }
 }
 

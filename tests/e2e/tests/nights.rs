@@ -128,7 +128,7 @@ async fn whoever_left_by_a_named_withdrawal_date_is_taken_out() {
 async fn dates_of_every_spelling_are_the_same_days() {
     let house = House::embedded(district(200)).await;
     let spell = |dates| {
-        house.sis.set_quirks(Quirks { data: DataQuirks { dates, ..DataQuirks::default() }, ..Quirks::default() })
+        house.sis.set_quirks(Quirks { data: DataQuirks { dates, ..DataQuirks::default() }, ..Quirks::default() });
     };
     spell(DateStyle::Space);
     first_night(&house).await;
