@@ -194,6 +194,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     // The last page is stored before the board has it fetched, now and then: then the fetcher asks for the plan.
     "commit/note that a run is pulled",
     "publish/run.classify",
+    // Only where a stray page has led past a second look.
+    "commit/go back to a second look",
     // A writer's, where it has written what was published before the others are noted as published.
     "publish/run.release",
 ];
@@ -229,6 +231,7 @@ pub const NAMED: &[(&str, &str)] = &[
     ),
     ("commit/give a pull up", "the message comes again and gives up what is given up: fetcher/tests/pull.rs"),
     ("commit/give a discovery up", "the message comes again and finds it given up: fetcher/tests/pull.rs"),
+    ("commit/go back to a second look", "the next message to plan the run finds the same: the simulation's seed 1168"),
     ("commit/touch a run", "a sign of life, in place of a reconciler's look"),
     (
         "commit/lay stored pages under a pull",
