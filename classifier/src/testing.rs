@@ -122,6 +122,38 @@ impl Sis {
         rows.iter_mut().find(|row| row[column] == json!(key)).expect("there is such a row")
     }
 
+    /// This without the row of `resource` whose first column is `key`.
+    pub(crate) fn without(&self, resource: &'static str, key: i64) -> Self {
+        let mut less = self.clone();
+        let gone = less.row(resource, key).clone();
+        less.rows.get_mut(resource).unwrap().retain(|row| *row != gone);
+        less
+    }
+
+    /// The first student was here last year too, and left in May.
+    pub(crate) fn enroll_last_year(&mut self) {
+        self.add(
+            SPELL,
+            json!({"EntryWithdrawalID": 10, "StudentID": 1, "EntityID": 41, "SchoolYearID": 8, "SchoolID": 80,
+                "StartDate": "2024-08-13", "EndDate": "2025-05-20", "WithdrawalCodeID": 82}),
+        );
+    }
+
+    /// The first student takes a course at another campus, later than he entered at home.
+    pub(crate) fn enroll_elsewhere(&mut self) {
+        self.add("District/Entity", json!({"EntityID": 42, "Code": "042", "SchoolYearIDCurrent": 9}));
+        self.add("Enrollment/School", json!({"SchoolID": 91, "Code": "042", "SchoolYearID": 9}));
+        self.add(
+            ENTITY_YEAR,
+            json!({"StudentEntityYearID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "Grade": "06"}),
+        );
+        self.add(
+            SPELL,
+            json!({"EntryWithdrawalID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "SchoolID": 91,
+                "StartDate": "2025-09-01", "EndDate": null, "WithdrawalCodeID": null, "EntryCodeID": 1, "IsDefaultEntity": false}),
+        );
+    }
+
     /// Ends the enrollment of a student.
     pub(crate) fn withdraw(&mut self, id: i64, date: &str, code: i64) {
         let row = self.row(SPELL, id);

@@ -95,17 +95,7 @@ fn every_field_counts_for_the_fingerprint() {
 #[test]
 fn the_default_entity_decides_school_and_grade() {
     let mut sis = Sis::with_students(1);
-    sis.add("District/Entity", json!({"EntityID": 42, "Code": "042", "SchoolYearIDCurrent": 9}));
-    sis.add("Enrollment/School", json!({"SchoolID": 91, "Code": "042", "SchoolYearID": 9}));
-    sis.add(
-        ENTITY_YEAR,
-        json!({"StudentEntityYearID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "Grade": "06"}),
-    );
-    sis.add(
-        SPELL,
-        json!({"EntryWithdrawalID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "SchoolID": 91,
-        "StartDate": "2025-09-01", "IsDefaultEntity": false}),
-    );
+    sis.enroll_elsewhere();
     let at_home = record(&sis, 1);
     assert_eq!((at_home.school.as_deref(), at_home.grade.as_deref()), (Some("041"), Some("05")));
     sis.row(SPELL, 1)["IsDefaultEntity"] = json!(false);

@@ -112,13 +112,21 @@ fn an_entity_that_is_not_listed_any_more_is_not_judged_by_the_year_of_others() {
 /// A graduate with an earlier enrollment that ended otherwise.
 fn graduate() -> Sis {
     let mut sis = Sis::with_students(2);
-    sis.add(
-        SPELL,
-        json!({"EntryWithdrawalID": 10, "StudentID": 1, "EntityID": 41, "SchoolYearID": 8, "SchoolID": 80,
-            "StartDate": "2024-08-13", "EndDate": "2025-05-20", "WithdrawalCodeID": 82}),
-    );
+    sis.enroll_last_year();
     sis.withdraw(1, "2025-10-01", 91);
     sis
+}
+
+/// The plan where a row is gone for good. Where it was only lost while the listing was paged, the second look shows it, and nothing
+/// is done.
+fn lost_and_gone(roster: &Roster, sis: &Sis, without: &Sis, candidates: Candidates) -> NewPlan {
+    let mut lost = without.facts();
+    look_again(sis, &mut lost, candidates.clone(), |_, _| true);
+    let plan = roster.plan(lost);
+    assert_eq!((plan.verdict.clone(), plan.skips[0].reason.as_str()), (Verdict::Nothing, NOT_CONFIRMED));
+    let mut gone = without.facts();
+    look_again(without, &mut gone, candidates, |_, _| true);
+    roster.plan(gone)
 }
 
 #[test]
@@ -126,20 +134,11 @@ fn a_graduate_is_looked_at_twice_before_he_is_none_any_more() {
     let sis = graduate();
     let roster = Roster::of(&sis);
     assert_eq!(roster.students[&StudentId("1".to_owned())].0.status, Status::Graduated);
-    let mut without = sis.clone();
-    without.rows.get_mut(SPELL).unwrap().retain(|row| row["EntryWithdrawalID"] != json!(1));
+    let without = sis.without(SPELL, 1);
     let first = roster.plan(without.facts());
     let candidates = candidates_of(&first);
     assert_eq!((ids(&candidates), candidates.removed), (vec!["1"], 0), "and he is none of those removed");
-    // Lost while the listing was paged: the second look shows it.
-    let mut lost = without.facts();
-    look_again(&sis, &mut lost, candidates.clone(), |_, _| true);
-    let plan = roster.plan(lost);
-    assert_eq!((plan.verdict.clone(), plan.skips[0].reason.as_str()), (Verdict::Nothing, NOT_CONFIRMED));
-    // Gone for good.
-    let mut gone = without.facts();
-    look_again(&without, &mut gone, candidates, |_, _| true);
-    let plan = roster.plan(gone);
+    let plan = lost_and_gone(&roster, &sis, &without, candidates);
     let what: Vec<_> = events(&plan).into_iter().map(|event| (event.student_id.0, event.change, event.to)).collect();
     assert_eq!(what, [("1".to_owned(), Change::Changed, Status::Inactive)]);
     assert_eq!((plan.counts.removed, plan.counts.changed, codes(&plan)), (0, 1, Vec::new()));
@@ -157,17 +156,10 @@ fn who_has_left_is_looked_at_again_before_he_graduates() {
     );
     let roster = Roster::of(&sis);
     assert_eq!(roster.students[&StudentId("1".to_owned())].0.status, Status::Inactive);
-    let mut without = sis.clone();
-    without.rows.get_mut(SPELL).unwrap().retain(|row| row["EntryWithdrawalID"] != json!(10));
+    let without = sis.without(SPELL, 10);
     let candidates = candidates_of(&roster.plan(without.facts()));
     assert_eq!((ids(&candidates), candidates.removed), (vec!["1"], 0));
-    let mut lost = without.facts();
-    look_again(&sis, &mut lost, candidates.clone(), |_, _| true);
-    let plan = roster.plan(lost);
-    assert_eq!((plan.verdict.clone(), plan.skips[0].reason.as_str()), (Verdict::Nothing, NOT_CONFIRMED));
-    let mut gone = without.facts();
-    look_again(&without, &mut gone, candidates, |_, _| true);
-    let plan = roster.plan(gone);
+    let plan = lost_and_gone(&roster, &sis, &without, candidates);
     assert_eq!((events(&plan)[0].to, plan.counts.removed, plan.counts.changed), (Status::Graduated, 0, 1));
 }
 

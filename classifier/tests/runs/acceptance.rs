@@ -7,12 +7,18 @@ use serde_json::json;
 
 use crate::night::{Night, Sis, sis};
 
-#[tokio::test]
-async fn an_accepted_emptiness_is_planned_at_once() {
-    let mut night = Night::new().await;
+/// Six students, each with a phone.
+fn with_phones() -> Sis {
     let mut sis = sis(6);
     let phone = |id| json!({"NamePhoneID": id, "NameID": id, "PhoneNumber": "5550100", "Rank": 1});
     sis.insert("Demographics/NamePhone", (1..=6).map(phone).collect());
+    sis
+}
+
+#[tokio::test]
+async fn an_accepted_emptiness_is_planned_at_once() {
+    let mut night = Night::new().await;
+    let mut sis = with_phones();
     night.night(&sis).await;
     let phones = sis.insert("Demographics/NamePhone", Vec::new()).unwrap();
     let partial = night.night(&sis).await;
@@ -46,18 +52,12 @@ async fn an_accepted_emptiness_is_planned_at_once() {
 #[tokio::test]
 async fn an_emptiness_of_long_ago_is_not_accepted_for_the_next_one() {
     let mut night = Night::new().await;
-    let mut sis = sis(6);
-    let phone = |id| json!({"NamePhoneID": id, "NameID": id, "PhoneNumber": "5550100", "Rank": 1});
-    sis.insert("Demographics/NamePhone", (1..=6).map(phone).collect());
+    let mut sis = with_phones();
     night.night(&sis).await;
     let phones = sis.insert("Demographics/NamePhone", Vec::new()).unwrap();
     let monday = night.night(&sis).await;
     sis.insert("Demographics/NamePhone", phones);
     let tuesday = night.night(&sis).await;
-    let accepted = async |night: &Night| {
-        let kept = night.context.store.baseline(&night.district, ConnectionNo(0)).await.unwrap().unwrap();
-        kept.accepted_empty
-    };
     let refused = night.accept(&monday, "Demographics/NamePhone").await.unwrap_err();
     let since = NotEmpty::HeldSince { resource: "Demographics/NamePhone".to_owned(), run: tuesday.id };
     assert_eq!(refused, since);
@@ -77,9 +77,7 @@ async fn an_emptiness_of_long_ago_is_not_accepted_for_the_next_one() {
 #[tokio::test]
 async fn of_a_run_whose_pages_are_gone_is_accepted_what_it_said_itself() {
     let mut night = Night::new().await;
-    let mut sis = sis(6);
-    let phone = |id| json!({"NamePhoneID": id, "NameID": id, "PhoneNumber": "5550100", "Rank": 1});
-    sis.insert("Demographics/NamePhone", (1..=6).map(phone).collect());
+    let mut sis = with_phones();
     night.night(&sis).await;
     sis.insert("Demographics/NamePhone", Vec::new());
     let partial = night.night(&sis).await;

@@ -3,7 +3,7 @@
 //! Each night, the twin goes first, undisturbed. While the other one is disturbed then, the twin runs once more, as any
 //! other district of the installation would: it has to end well, with nothing to do.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use rollcall_sandbox::{Sandbox, SandboxConfig};
 
@@ -11,7 +11,7 @@ use crate::{
     Answer, District, House, RunRow,
     house::{self, DISTRICT},
     ledger::Ledger,
-    roster::{Facts, facts_of},
+    roster::{Facts, facts, facts_of},
     services::Servers,
     until,
     watch::{Watch, statuses_of},
@@ -193,6 +193,19 @@ async fn begin_twin(folder: PathBuf, settings: Vec<(String, String)>) -> Option<
     let answer = Answer::of(&folder, &["run", TWIN, "--format", "json"], &settings).await;
     let rows: Vec<serde_json::Value> = (answer.code == 0).then(|| answer.read())?;
     Some(rows[0]["run"].as_str().expect("a run has an id").to_owned())
+}
+
+/// What two undisturbed nights leave behind. Embedded would do as well; scaled out compares like with like.
+pub async fn undisturbed(config: SandboxConfig) -> BTreeMap<&'static str, String> {
+    let mut house = House::scaled_out(config).await;
+    house.start_workers(1);
+    for night in [1, 2] {
+        house.sis.set_night(night);
+        assert_eq!(house.night().await.state, "succeeded");
+    }
+    let facts = facts(&house.services().database).await;
+    house.close().await;
+    facts
 }
 
 /// Waits until so many pages of a run are in.

@@ -1,12 +1,12 @@
 //! Nights in which something dies. The roster must end as in a night in which nothing does.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use rollcall_e2e::{
     House, Ledger, Pair, Role, RunRow,
     house::{self, DISTRICT},
-    pair::{TWIN, Twin, small, until_pages_are_in},
+    pair::{TWIN, Twin, small, undisturbed, until_pages_are_in},
     points::ARMED,
     private::{PrivateServers, Stop},
     roster::{Facts, assert_same, facts, facts_of},
@@ -26,19 +26,6 @@ fn district(seed: u64) -> SandboxConfig {
         latency_ms: 15,
         ..SandboxConfig::default()
     }
-}
-
-/// What two undisturbed nights leave behind. Embedded would do as well; scaled out compares like with like.
-async fn undisturbed(seed: u64) -> BTreeMap<&'static str, String> {
-    let mut house = House::scaled_out(SandboxConfig { latency_ms: 0, ..district(seed) }).await;
-    house.start_workers(1);
-    for night in [1, 2] {
-        house.sis.set_night(night);
-        assert_eq!(house.night().await.state, "succeeded");
-    }
-    let facts = facts(&house.services().database).await;
-    house.close().await;
-    facts
 }
 
 async fn check_ended_well(house: &House, run: &str) -> RunRow {
@@ -64,7 +51,10 @@ async fn killed_at_random(role: Role, seed: u64) {
         }
         check_ended_well(&house, &run).await;
     }
-    assert_eq!(facts(&house.services().database).await, undisturbed(seed).await);
+    assert_eq!(
+        facts(&house.services().database).await,
+        undisturbed(SandboxConfig { latency_ms: 0, ..district(seed) }).await
+    );
     house.close().await;
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rollcall_e2e::{
     House, Process, Role,
     house::{self, DISTRICT},
-    pair::until_pages_are_in,
+    pair::{undisturbed, until_pages_are_in},
     roster::facts,
     until, until_told,
 };
@@ -17,19 +17,6 @@ use super::{
     deploy::district,
     failpoints::{ANEW, all_shown, campus, import, program},
 };
-
-/// What two undisturbed nights leave behind.
-async fn undisturbed(seed: u64) -> BTreeMap<&'static str, String> {
-    let mut house = House::scaled_out(district(seed)).await;
-    house.start_workers(1);
-    for night in [1, 2] {
-        house.sis.set_night(night);
-        assert_eq!(house.night().await.state, "succeeded");
-    }
-    let facts = facts(&house.services().database).await;
-    house.close().await;
-    facts
-}
 
 /// The backup was taken in the middle of a night, that night ended, and then both
 /// servers were lost. What runs again is the database of back then, and an empty broker.
@@ -64,7 +51,7 @@ async fn a_restored_database_and_an_empty_broker_go_on_from_where_the_backup_was
     let run = house.ended(&run).await;
     assert_eq!((run.state.as_str(), run.parked), ("succeeded", 0), "what the store owed was published again: {run:#?}");
     house.check_roster().await;
-    assert_eq!(facts(&house.services().database).await, undisturbed(33).await);
+    assert_eq!(facts(&house.services().database).await, undisturbed(district(33)).await);
     assert_eq!(house.night().await.events(), 0, "nothing is left to do");
     house.rollcall(&["reconcile", "--check"]).await.expect_code(0);
     house.close().await;

@@ -61,23 +61,11 @@ async fn a_worker_told_to_stop_drains_within_ten_seconds_and_says_what_it_left()
             let mut fetcher = house.take_worker(Role::Fetcher);
             let begun = Instant::now();
             if signals == 2 {
-                signal(fetcher.id(), "TERM");
-                until("the first signal to be heard", Duration::from_secs(5), || {
-                    let heard = fetcher.log().contains("work in hand is finished first");
-                    async move { heard.then_some(()) }
-                })
-                .await;
+                until_heard(&fetcher).await;
             }
             let status = fetcher.terminate(Duration::from_secs(11)).await;
             assert!(status.success(), "it ends in order: {status}");
-            let (took, log) = (begun.elapsed(), fetcher.log());
-            if signals == 1 {
-                assert!(log.contains("Stopped with work in hand; it is given back."), "it says what it left: {log}");
-                assert!(took < Duration::from_millis(10_500), "{took:?}");
-            } else {
-                assert!(log.contains("stopped at once by a second signal"), "{log}");
-                assert!(took < Duration::from_secs(4), "{took:?}");
-            }
+            check_stopped(signals, begun.elapsed(), &fetcher.log());
             house.sis.set_quirks(Quirks::default());
             house.start_worker(Role::Fetcher);
         })
@@ -159,6 +147,17 @@ async fn until_heard(process: &Process) {
     .await;
 }
 
+/// How a process with work in hand stops after one signal, and after two.
+fn check_stopped(signals: u64, took: Duration, log: &str) {
+    if signals == 1 {
+        assert!(log.contains("Stopped with work in hand; it is given back."), "it says what it left: {log}");
+        assert!(took < Duration::from_millis(10_500), "{took:?}");
+    } else {
+        assert!(log.contains("stopped at once by a second signal"), "{log}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    }
+}
+
 const LOCK: &str = "LOCK TABLE flag IN ACCESS EXCLUSIVE MODE";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,14 +175,7 @@ async fn flag_sync_told_to_stop_gives_back_what_it_has_in_hand() {
             until_heard(&worker).await;
         }
         assert!(worker.terminate(Duration::from_secs(11)).await.success());
-        let (took, log) = (begun.elapsed(), worker.log());
-        if signals == 1 {
-            assert!(log.contains("Stopped with work in hand; it is given back."), "it says what it left: {log}");
-            assert!(took < Duration::from_millis(10_500), "{took:?}");
-        } else {
-            assert!(log.contains("stopped at once by a second signal"), "{log}");
-            assert!(took < Duration::from_secs(4), "{took:?}");
-        }
+        check_stopped(signals, begun.elapsed(), &worker.log());
         lock.rollback().await.unwrap();
     }
     assert!(house.sis.campus_flags().is_empty(), "nothing was pushed yet");

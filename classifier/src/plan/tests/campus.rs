@@ -9,28 +9,11 @@ use serde_json::json;
 use super::{super::*, codes, night};
 use crate::testing::{ENTITY_YEAR, Roster, SPELL, STUDENT, Sis, events};
 
-/// Three students; the first takes a course at another campus, later than he entered at home.
+/// Three students, of whom the first is at two campuses.
 fn two_campuses() -> Sis {
     let mut sis = Sis::with_students(3);
-    sis.add("District/Entity", json!({"EntityID": 42, "Code": "042", "SchoolYearIDCurrent": 9}));
-    sis.add("Enrollment/School", json!({"SchoolID": 91, "Code": "042", "SchoolYearID": 9}));
-    sis.add(
-        ENTITY_YEAR,
-        json!({"StudentEntityYearID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "Grade": "06"}),
-    );
-    sis.add(
-        SPELL,
-        json!({"EntryWithdrawalID": 50, "StudentID": 1, "EntityID": 42, "SchoolYearID": 9, "SchoolID": 91,
-            "StartDate": "2025-09-01", "EndDate": null, "WithdrawalCodeID": null, "EntryCodeID": 1, "IsDefaultEntity": false}),
-    );
+    sis.enroll_elsewhere();
     sis
-}
-
-fn without(sis: &Sis, resource: &'static str, key: i64) -> Sis {
-    let mut less = sis.clone();
-    let gone = less.row(resource, key).clone();
-    less.rows.get_mut(resource).unwrap().retain(|row| *row != gone);
-    less
 }
 
 /// School, grade and homeroom as they are stored.
@@ -127,24 +110,24 @@ fn an_enrollment_whose_year_is_listed_is_no_end_of_it() {
     let sis = two_campuses();
     let mut roster = Roster::of(&sis);
     let before = roster.clone();
-    let plan = roster.plan(without(&sis, SPELL, 1).facts());
+    let plan = roster.plan(sis.without(SPELL, 1).facts());
     assert_eq!((plan.counts.changed, plan.counts.unchanged, codes(&plan)), (0, 3, vec!["row-missing"]));
     let said = &plan.findings[0].message;
     assert!(said.starts_with("Enrollment/EntryWithdrawal: ") && said.contains("StudentID 1)"), "{said}");
     roster.apply(&plan);
     assert_eq!(roster.record(1), before.record(1));
     // On the next night that is believed.
-    let plan = roster.plan(without(&sis, SPELL, 1).facts());
+    let plan = roster.plan(sis.without(SPELL, 1).facts());
     assert_eq!((plan.counts.changed, codes(&plan)), (1, vec!["key-dangling"]));
     roster.apply(&plan);
     assert_eq!(place(&roster, 1), at("042", "06", None));
     // So is the one at the other campus.
-    let plan = before.plan(without(&sis, SPELL, 50).facts());
+    let plan = before.plan(sis.without(SPELL, 50).facts());
     assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]));
     // With its year it is gone.
-    let plan = before.plan(without(&without(&sis, SPELL, 50), ENTITY_YEAR, 50).facts());
+    let plan = before.plan(sis.without(SPELL, 50).without(ENTITY_YEAR, 50).facts());
     assert_eq!((plan.counts.changed, codes(&plan), events(&plan)[0].to), (1, vec![], Status::Enrolled));
     // Who leaves is looked at again, as ever: the second look shows the row.
-    let plan = night(&before, &without(&sis, SPELL, 2));
+    let plan = night(&before, &sis.without(SPELL, 2));
     assert_eq!((plan.counts.removed, plan.counts.changed), (1, 0));
 }

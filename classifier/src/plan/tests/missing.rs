@@ -59,13 +59,6 @@ fn whole() -> Sis {
     sis
 }
 
-fn without(sis: &Sis, resource: &'static str, key: i64) -> Sis {
-    let mut less = sis.clone();
-    let gone = less.row(resource, key).clone();
-    less.rows.get_mut(resource).unwrap().retain(|row| *row != gone);
-    less
-}
-
 /// What a student's record says, found by a path.
 fn told(roster: &Roster, student: i64, path: &str) -> Value {
     serde_json::to_value(roster.record(student)).unwrap().pointer(path).cloned().unwrap_or_default()
@@ -98,7 +91,7 @@ fn a_key_without_its_row_is_no_null() {
     for (table, key, people, student, path) in cases {
         let what = format!("{table} {key}: {path}");
         assert!(!told(&roster, student, path).is_null(), "{what} is told");
-        let less = without(&sis, table, key);
+        let less = sis.without(table, key);
         let plan = roster.plan(less.facts());
         assert_eq!((plan.counts.changed, plan.counts.unchanged, plan.counts.removed), (0, 3, 0), "{what}");
         assert_eq!((codes(&plan), plan.findings[0].count), (vec!["row-missing"], people), "{what}");
@@ -114,7 +107,7 @@ fn a_key_without_its_row_is_no_null() {
 fn without_the_row_of_the_year_and_entity_grade_and_homeroom_stay() {
     let sis = whole();
     let roster = Roster::of(&sis);
-    let mut less = without(&sis, ENTITY_YEAR, 2);
+    let mut less = sis.without(ENTITY_YEAR, 2);
     let plan = roster.plan(less.facts());
     assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["row-missing"]));
     // What the student's own row tells is told; the homeroom is on no other.
@@ -162,7 +155,7 @@ fn a_key_that_leads_nowhere_on_the_next_night_too_is_believed() {
         let what = format!("{table} {key}: {path}");
         let mut roster = Roster::of(&sis);
         let value = told(&roster, student, path);
-        let less = without(&sis, table, key);
+        let less = sis.without(table, key);
         let night = |roster: &mut Roster, sis: &Sis| {
             let plan = roster.plan(sis.facts());
             roster.apply(&plan);
@@ -231,7 +224,7 @@ fn what_much_rests_on_ends_when_a_person_says_so() {
     let mut sis = Sis::with_students(30);
     sis.add("Enrollment/Homeroom", json!({"HomeroomID": 6, "Code": "R6"}));
     let mut roster = Roster::of(&sis);
-    let less = without(&sis, "Enrollment/Homeroom", 5);
+    let less = sis.without("Enrollment/Homeroom", 5);
     for night in 0..3 {
         let plan = roster.plan(less.facts());
         assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]), "night {night}");
@@ -262,7 +255,7 @@ fn one_key_in_ten_is_much() {
     let of = |gone: i64| {
         let sis = Sis::with_students(30);
         let mut roster = Roster::of(&sis);
-        let less = (1..=gone).fold(sis, |less, id| without(&less, NAME, id * 2 + 1));
+        let less = (1..=gone).fold(sis, |less, id| less.without(NAME, id * 2 + 1));
         roster.apply(&roster.plan(less.facts()));
         let plan = roster.plan(less.facts());
         (plan.counts.changed, codes(&plan).join(" "))
@@ -277,7 +270,7 @@ fn what_else_has_changed_is_told() {
     let mut sis = whole();
     sis.withdraw(3, "2025-10-01", 92);
     let roster = Roster::of(&sis);
-    let mut less = without(&without(&sis, NAME, 2), ZIP, 1);
+    let mut less = sis.without(NAME, 2).without(ZIP, 1);
     less.row(STUDENT, 1)["FirstName"] = json!("Zoe");
     less.row(ADDRESS, 2)["StreetNumber"] = json!("200");
     less.row(SPELL, 1)["EntryCodeID"] = json!(null);
@@ -302,7 +295,7 @@ fn what_else_has_changed_is_told() {
 #[test]
 fn what_was_never_stored_is_not_missed_and_a_table_that_is_empty_is_judged_as_such() {
     let sis = whole();
-    let mut less = without(&sis, NAME, 2);
+    let mut less = sis.without(NAME, 2);
     less.row(PHONE, 1)["PhoneTypeID"] = json!(7);
     let mut roster = Roster::of(&less);
     for night in 0..2 {
@@ -323,7 +316,7 @@ fn what_was_never_stored_is_not_missed_and_a_table_that_is_empty_is_judged_as_su
 fn whoever_leaves_takes_what_is_stored_along() {
     let sis = whole();
     let roster = Roster::of(&sis);
-    let mut less = without(&without(&sis, "Enrollment/School", 90), NAME, 2);
+    let mut less = sis.without("Enrollment/School", 90).without(NAME, 2);
     less.withdraw(1, "2025-10-01", 92);
     let plan = super::night(&roster, &less);
     let events = events(&plan);

@@ -2,7 +2,6 @@
 
 use rollcall_proto::roster::Status;
 use rollcall_store::run::FindingWeight;
-use serde_json::json;
 
 use super::{super::*, candidates_of, codes, identity, ids};
 use crate::{
@@ -14,11 +13,7 @@ use crate::{
 /// Three students; the first was here last year too.
 fn whole() -> Sis {
     let mut sis = Sis::with_students(3);
-    sis.add(
-        SPELL,
-        json!({"EntryWithdrawalID": 10, "StudentID": 1, "EntityID": 41, "SchoolYearID": 8, "SchoolID": 80,
-            "StartDate": "2024-08-13", "EndDate": "2025-05-20", "WithdrawalCodeID": 82}),
-    );
+    sis.enroll_last_year();
     sis
 }
 
