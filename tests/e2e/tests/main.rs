@@ -29,6 +29,7 @@ mod outputs;
 mod probes;
 mod queues;
 mod replays;
+mod replays_killed;
 mod restored;
 mod sandbox;
 mod signals;
