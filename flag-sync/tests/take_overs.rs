@@ -26,7 +26,7 @@ use rollcall_proto::{
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
     district::CutoverOption,
-    flag::{TakeOverRefused, TakeOverState},
+    flag::{Flag, FlagState, TakeOverRefused, TakeOverState},
 };
 use roster_support::{applied, change, changed, gone, id};
 use uuid::Uuid;
@@ -43,6 +43,7 @@ on_both_engines! {
     each_old_flag_ends_once_whatever_goes_wrong,
     two_workers_take_over_once,
     an_old_flag_stays_until_the_new_one_is_there,
+    an_old_flag_stays_while_its_new_one_is_asked_for_again,
     a_take_over_compares_all_before_it_ends_any,
     a_student_who_leaves_after_the_approval_keeps_the_old_flag,
     a_take_over_on_another_day_is_approved_anew,
@@ -396,6 +397,32 @@ async fn an_old_flag_stays_until_the_new_one_is_there(f: Fixture) {
     house.night().await;
     assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
     assert!(house.store().cutovers(&house.district).await.unwrap()[0].done_at.is_some());
+}
+
+/// Taken and not shown, and then asked for by a person: the new one is no more there for it.
+async fn an_old_flag_stays_while_its_new_one_is_asked_for_again(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    let refuse = |about: String, times| {
+        let refused = Strike { fault: CampusFault::Status(422), writes_only: true, only: Some(about), times };
+        house.campus.set_faults(CampusFaults { strikes: vec![refused], ..CampusFaults::default() });
+    };
+    refuse("0".to_owned(), Some(1));
+    house.night().await;
+    let flag = house.flags().await.remove(0);
+    refuse(flag.id.to_string(), None);
+    let not_shown = Flag { reason: Some("not-read-back".to_owned()), refused: None, ..flag };
+    assert_eq!(not_shown.state, FlagState::Failed);
+    house.store().save_flags(&house.district, &[not_shown], &[], house.clock.now()).await.unwrap();
+    house.clock.advance(TimeDelta::hours(1));
+    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+    house.settle().await;
+    assert_eq!((house.states().await["0"].0, house.old()["old-0"]), ("failed", None));
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_eq!((house.states().await["0"].0, house.old()["old-0"]), ("pushed", Some(day("2026-08-14"))));
 }
 
 /// What was compared before the approval holds nothing back afterwards, also where only one student's message comes.

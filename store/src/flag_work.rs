@@ -172,7 +172,7 @@ impl Store {
         tx.execute(operation, whole, args![district, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND refused IS NOT NULL",
-            "UPDATE flag SET state = 'wanted', reason = NULL WHERE district = $1 AND state = 'failed' \
+            "UPDATE flag SET reason = NULL WHERE district = $1 AND state = 'failed' \
              AND reason = 'not-read-back'",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND done_at IS NULL",
         ] {
@@ -194,7 +194,7 @@ impl Store {
         tx.execute(operation, mark, args![district, program, now, Uuid::now_v7()]).await?;
         for sql in [
             "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
-            "UPDATE flag SET state = 'wanted', reason = NULL WHERE district = $1 AND program = $2 AND state = 'failed' \
+            "UPDATE flag SET reason = NULL WHERE district = $1 AND program = $2 AND state = 'failed' \
              AND reason = 'not-read-back'",
             "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
         ] {
