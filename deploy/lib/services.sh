@@ -137,28 +137,51 @@ belongs() {
     [[ $1 =~ ^[0-9]+$ && -d /proc/$1 ]] && grep -qaFs -- "$2" "/proc/$1/cmdline" "/proc/$1/environ"
 }
 
+# gone PID: the process has ended, and nothing but its exit code is left. One that is ending has no command line and no
+# environment any more while its sockets are still open.
+gone() {
+    local states
+    states=$(sed -s 's/.*) \(.\).*/\1/' "/proc/$1"/task/*/stat 2>/dev/null | tr -d 'ZX\n')
+    [[ -z $states ]]
+}
+
 # stop_process PID MARK SIGNAL: ends the process if it is ours, and waits until it is gone. Within a trap a bare `return` has the
 # status from before the trap, which would end the cleaning up after a failure.
 stop_process() {
     belongs "$1" "$2" || return 0
     kill -s "$3" "$1" 2>/dev/null || return 0
-    gone() { ! belongs "$1" "$2"; }
-    wait_until 30 gone "$1" "$2" && return 0
-    kill -s KILL "$1" 2>/dev/null || return 0
-    wait_until 10 gone "$1" "$2"
+    wait_until 30 gone "$1" && return 0
+    if belongs "$1" "$2"; then kill -s KILL "$1" 2>/dev/null; fi
+    wait_until 10 gone "$1"
 }
 
 first_word() { head -n 1 "$1" 2>/dev/null | tr -dc '0-9'; }
 
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Four different free ports, below those the kernel hands out by itself.
+# Who has which port: a symbolic link a port, which is made by one alone, to the directory that it is for.
+readonly PORT_CLAIMS=${TMPDIR:-/tmp}/rollcall-ports.$EUID
+
+# claim_port PORT HOME_DIR: makes the port HOME_DIR's for all who choose by these functions, its servers up or down, until it is
+# given back or that directory is gone.
+claim_port() {
+    (umask 077 && mkdir -p "$PORT_CLAIMS")
+    if [[ -L $PORT_CLAIMS/$1 && ! -e $PORT_CLAIMS/$1 ]]; then rm -f "$PORT_CLAIMS/$1"; fi
+    ln -sT "$(realpath "$2")" "$PORT_CLAIMS/$1" 2>/dev/null
+}
+
+# give_ports_back HOME_DIR
+give_ports_back() {
+    if [[ -d $PORT_CLAIMS ]]; then find "$PORT_CLAIMS" -maxdepth 1 -lname "$(realpath "$1")" -delete; fi
+}
+
+# free_ports HOME_DIR: four free ports for it, below those the kernel hands out by itself: an outgoing connection could take one of
+# these before it is used.
 free_ports() {
     local ports=() port
     while ((${#ports[@]} < 4)); do
-        port=$((20000 + RANDOM % 12000))
-        [[ " ${ports[*]} " == *" $port "* ]] && continue
-        if port_is_free "$port"; then ports+=("$port"); fi
+        port=$((20000 + RANDOM % 8000))
+        if port_is_free "$port" && claim_port "$port" "$1"; then ports+=("$port"); fi
     done
     echo "${ports[*]}"
 }
@@ -195,7 +218,7 @@ broker_configure() {
     chmod 711 "$dir"
     [[ -s $dir/password ]] || (umask 077 && random_hex 16 >"$dir/password")
     for part in mnesia log home cfg pid; do own_directory "$account" "$dir/$part"; done
-    read -r -a BROKER_PORTS < <(free_ports)
+    read -r -a BROKER_PORTS < <(free_ports "$1")
     echo "${BROKER_PORTS[*]}" >"$dir/ports"
     broker_facts "$1"
     echo '[rabbitmq_management].' >"$dir/cfg/enabled_plugins"
@@ -274,6 +297,7 @@ broker_start() {
     for attempt in 1 2 3; do
         if ! broker_ports_are_free; then
             say "a port of RabbitMQ's was taken by somebody else: choosing others"
+            give_ports_back "$1"
             broker_configure "$1"
         fi
         broker_boot "$1" && return 0
@@ -363,5 +387,6 @@ services_stop() {
 services_discard() {
     broker_stop "$1" KILL
     database_stop "$1" QUIT
+    give_ports_back "$1"
     rm -rf "$1"
 }

@@ -15,11 +15,15 @@ use rollcall_store::{
     figures::{DistrictFigures, ENDS},
     run::Stage,
 };
+use tokio::time::Instant;
 
 /// How often queues and the pool are looked at.
 const QUEUES: Duration = Duration::from_secs(10);
 /// How often runs and districts are.
 const RUNS: Duration = Duration::from_secs(15);
+/// How long after the other looks that of queues and the pool comes: these are at every fifth second of a process, and one of
+/// theirs at the same moment would be seen in each look at the pool as its use.
+const APART: Duration = Duration::from_millis(2500);
 /// How long a look may take.
 const ANSWER: Duration = Duration::from_secs(8);
 /// Above so many districts, none has a series of its own.
@@ -38,7 +42,7 @@ const STAGES: [(Stage, &str); 5] = [
 
 /// Looks at queues and the pool for ever.
 pub async fn watch_queues(bus: SharedBus, store: Store, clock: SharedClock) {
-    let mut ticks = tokio::time::interval(QUEUES);
+    let mut ticks = tokio::time::interval_at(Instant::now() + APART, QUEUES);
     loop {
         ticks.tick().await;
         pool(&store);

@@ -1,9 +1,9 @@
 //! A broker of a test's own, to be stopped, started again and starved of memory. Others are left alone.
 
 use std::{
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ impl Broker {
         }
         std::fs::write(dir.path().join("cfg/rabbitmq-env.conf"), "").unwrap();
         std::fs::write(dir.path().join("cfg/enabled_plugins"), "[].").unwrap();
-        let [port, dist_port, epmd_port, tls_port] = free_ports();
+        let [port, dist_port, epmd_port, tls_port] = free_ports(dir.path());
         let certificate = certify(&dir.path().join("cfg"));
         let cfg = dir.path().join("cfg");
         let settings = format!(
@@ -77,7 +77,11 @@ impl Broker {
         let told = self.command("rabbitmqctl").args(["eval", "os:getpid()."]).output().expect("rabbitmqctl");
         let id: String = String::from_utf8_lossy(&told.stdout).chars().filter(char::is_ascii_digit).collect();
         assert!(Command::new("kill").args(["-KILL", &id]).status().expect("kill").success(), "no process {id:?}");
-        until("the broker to be gone", async || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err()).await;
+        let ports = [self.port, self.tls_port, self.dist_port];
+        until("the broker to be gone", async || {
+            ports.iter().all(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err())
+        })
+        .await;
     }
 
     /// Stops the server and keeps its data.
@@ -124,6 +128,7 @@ impl Drop for Broker {
         // The name server outlives the broker; it is this test's own too.
         drop(self.command("rabbitmqctl").arg("shutdown").output());
         drop(Command::new("epmd").args(["-port", &self.epmd_port.to_string(), "-kill"]).output());
+        drop(services("give_ports_back", self.dir.path()));
     }
 }
 
@@ -136,7 +141,18 @@ fn certify(folder: &Path) -> String {
     certificate
 }
 
-fn free_ports() -> [u16; 4] {
-    let listeners = [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+/// By the one that all private servers of this machine choose by: who comes later takes none of these while `folder` is there.
+fn free_ports(folder: &Path) -> [u16; 4] {
+    let output = services("free_ports", folder);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let ports: Vec<u16> =
+        String::from_utf8_lossy(&output.stdout).split_whitespace().map(|port| port.parse().unwrap()).collect();
+    ports.try_into().expect("four ports")
+}
+
+/// Runs a function of `deploy/lib/services.sh` on a folder.
+fn services(function: &str, folder: &Path) -> Output {
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/lib/services.sh");
+    let script = format!("set -euo pipefail; . {library}; {function} \"$1\"");
+    Command::new("bash").args(["-c", &script, "services"]).arg(folder).output().expect("bash can be started")
 }

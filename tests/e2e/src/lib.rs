@@ -26,6 +26,7 @@ pub mod local;
 pub mod overheard;
 pub mod pair;
 pub mod points;
+pub mod ports;
 pub mod private;
 pub mod process;
 pub mod prometheus;

@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use url::Url;
 
-use crate::{binary::workspace, services::Servers, small_disk::SmallDisk};
+use crate::{binary::workspace, ports::free_addresses, services::Servers, small_disk::SmallDisk};
 
 /// A RabbitMQ and a PostgreSQL that nobody else uses. Ended, data and all, when dropped.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl PrivateServers {
         std::fs::create_dir(&folder).expect("a directory");
         std::fs::write(folder.join("cert.pem"), certificate).expect("a file");
         std::fs::write(folder.join("key.pem"), key).expect("a file");
-        let port = free_port();
+        let [port] = free_addresses().map(|address| address.port());
         servers.shell(&format!(
             "chmod 711 \"$home\"; chmod 600 \"$home/tls/key.pem\"; \
              if ((EUID == 0)); then chown -R \"$(database_account)\" \"$home/tls\"; fi; export PGPORT={port}; \
@@ -64,7 +64,7 @@ impl PrivateServers {
         std::fs::create_dir(&folder).expect("a directory");
         std::fs::write(folder.join("cert.pem"), certificate).expect("a file");
         std::fs::write(folder.join("key.pem"), key).expect("a file");
-        let [broker, database] = [free_port(), free_port()];
+        let [broker, database] = free_addresses().map(|address| address.port());
         servers.shell(&format!(
             "chmod 711 \"$home\"; broker_configure \"$home\"; cfg=$home/broker/cfg; cp \"$home\"/tls/*.pem \"$cfg\"; \
              printf '%s\\n' 'listeners.ssl.default = 127.0.0.1:{broker}' \"ssl_options.certfile = $cfg/cert.pem\" \
@@ -230,11 +230,6 @@ pub enum Stop {
     InOrder,
     /// SIGKILL.
     AtOnce,
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Process ids of the broker and of the database's first process of a pair of servers.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,7 +12,7 @@ use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{binary::workspace, until};
+use crate::{binary::workspace, ports::free_addresses, until};
 
 /// Longer than Prometheus takes to start.
 const START: Duration = Duration::from_secs(30);
@@ -49,18 +49,6 @@ pub struct Rule {
     pub query: String,
     /// `ok`, `err` or `unknown`.
     pub health: String,
-}
-
-/// Different addresses of this machine that nobody listens on. Below those that the kernel hands out by itself: an outgoing
-/// connection could take one of these before it is used.
-pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| free_listener());
-    listeners.map(|listener| listener.local_addr().expect("a bound socket has an address"))
-}
-
-fn free_listener() -> TcpListener {
-    let tried = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", fastrand::u16(20_000..32_000))));
-    tried.take(1_000).find_map(Result::ok).expect("a free port")
 }
 
 /// The alerts of `deploy/`, with limits of seconds for those of minutes and hours: a drill does not wait for a night.

@@ -9,8 +9,9 @@ use rollcall_e2e::{
     binary::workspace,
     house::{self, DISTRICT},
     pair::until_pages_are_in,
+    ports::free_addresses,
     private::{PrivateServers, Stop},
-    prometheus::{Prometheus, free_addresses, impatient_alerts},
+    prometheus::{Prometheus, impatient_alerts},
     until,
 };
 use rollcall_sandbox::{
