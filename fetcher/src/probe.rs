@@ -169,7 +169,10 @@ impl Probe<'_> {
                 Ok(())
             }
             Err(error) => {
-                let reached = matches!(error, SisError::TokenRefused { .. } | SisError::TokenUnreadable { .. });
+                let reached = matches!(
+                    error,
+                    SisError::TokenRefused { .. } | SisError::TokenUnreadable { .. } | SisError::Busy { .. }
+                );
                 if reached {
                     steps.push(Step::ok("connection", "connected"));
                 }

@@ -21,14 +21,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use moka::{future::Cache, ops::compute::Op};
-use rollcall_proto::{
-    clock::SharedClock,
-    id::{ConnectionNo, DistrictId},
-};
+use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{error::SisError, net::Http};
+use crate::{error::SisError, gate::Gate, net::Http};
 
 /// Lifetime of a token whose server does not tell: short, since nothing is known.
 const UNTOLD_LIFETIME: Duration = Duration::from_mins(5);
@@ -62,7 +59,7 @@ struct Key {
 #[derive(Clone)]
 pub struct Tokens {
     cache: Cache<Key, Arc<Token>>,
-    clock: SharedClock,
+    gate: Gate,
     hasher: RandomState,
 }
 
@@ -93,15 +90,15 @@ impl std::fmt::Debug for Credentials {
 
 impl Tokens {
     /// None held yet.
-    pub fn new(clock: SharedClock) -> Self {
-        Self { cache: Cache::new(10_000), clock, hasher: RandomState::new() }
+    pub fn new(gate: Gate) -> Self {
+        Self { cache: Cache::new(10_000), gate, hasher: RandomState::new() }
     }
 
     /// A token that is good for now.
     pub async fn get(&self, http: &Http, credentials: &Credentials) -> Result<Arc<Token>, SisError> {
         let key = self.key(credentials);
         let token = self.held_or_fetched(&key, http, credentials).await?;
-        if self.clock.now() < token.good_until {
+        if self.gate.now() < token.good_until {
             return Ok(token);
         }
         self.drop_if_same(key.clone(), &token).await;
@@ -115,8 +112,8 @@ impl Tokens {
 
     async fn held_or_fetched(&self, key: &Key, http: &Http, credentials: &Credentials) -> Result<Arc<Token>, SisError> {
         let fetch = async {
-            let asked_at = self.clock.now();
-            let (bearer, lifetime) = request::token(http, credentials).await?;
+            let asked_at = self.gate.now();
+            let (bearer, lifetime) = request::token(http, &self.gate, credentials).await?;
             Ok::<_, SisError>(Arc::new(Token::new(bearer, lifetime, asked_at)))
         };
         self.cache.try_get_with(key.clone(), fetch).await.map_err(|error| SisError::clone(&error))

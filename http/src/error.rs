@@ -211,7 +211,7 @@ impl SisError {
             | Self::NotJson { .. }
             | Self::Unreadable { .. }
             | Self::EmptyTable { .. } => Remedy::Again,
-            Self::TokenRefused { status, .. } | Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
+            Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
             Self::Busy { after, .. } => Remedy::Wait(*after),
             Self::NoRoom { .. } => Remedy::Wait(NO_ROOM),
             _ => Remedy::GiveUp,
@@ -268,6 +268,10 @@ impl SisError {
             Self::TokenRefused { .. } => {
                 "check client_id and client_secret, and ask the district whether the access is active and not expired"
             }
+            Self::TokenUnreadable { status, .. } if is_transient(*status) => {
+                "run again; if it stays, ask the district whether the SIS's token endpoint is up"
+            }
+            Self::TokenUnreadable { status, .. } if is_redirect(*status) => MOVED,
             Self::TokenUnreadable { .. } => "check token_url (and base_url, from which it is derived)",
             Self::TokenExpired { .. } => "run again; if it stays, ask the district how long tokens live",
             Self::AccessRefused { .. } => {
@@ -277,6 +281,7 @@ impl SisError {
             Self::Status { status, .. } if *status == 404 => {
                 "check base_url, root (Custom or Generic) and entities in the district's file"
             }
+            Self::Status { status, .. } if is_redirect(*status) => MOVED,
             Self::Status { .. } => "run again; if it stays, ask the district to look at the SIS's log",
             Self::NotJson { .. } => {
                 "base_url is likely wrong (it ends in API, not STS), or the SIS shows a maintenance page"
@@ -297,6 +302,14 @@ impl SisError {
     pub fn explain(&self) -> String {
         format!("{}: {self}; {}", self.code(), self.mend())
     }
+}
+
+/// What to do where the SIS sends the client elsewhere: no redirect is followed, since a token goes with every request.
+const MOVED: &str = "set base_url and token_url to where the SIS is now (an answer that leads elsewhere is not followed; it may also \
+                     be a page to sign in at)";
+
+const fn is_redirect(status: u16) -> bool {
+    status >= 300 && status < 400
 }
 
 /// Whether a status may be gone with the next try.

@@ -1,7 +1,7 @@
 //! HTTP to a student information system: guarded, authenticated, bounded.
 //!
 //! Role: what every service needs that speaks to a SIS. [`net`] sends, [`auth`] holds tokens, [`limits`] says how soon to
-//! ask again, [`session`] puts them together, [`error`] says what went wrong and how to mend it.
+//! ask again, [`gate`] keeps to it, [`session`] puts them together, [`error`] says what went wrong and how to mend it.
 //!
 //! Neighbours: the fetcher pulls pages through it, flag-sync pushes flags.
 //!
@@ -12,6 +12,7 @@
 
 pub mod auth;
 pub mod error;
+pub mod gate;
 pub mod limits;
 pub mod net;
 pub mod session;

@@ -17,13 +17,13 @@ use reqwest::{
 use rollcall_proto::clock::SharedClock;
 use rollcall_store::district::Connection;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::OwnedMutexGuard;
 use url::Url;
 
 use crate::{
     auth::{Credentials, Token, Tokens},
     error::{Remedy, SisError},
-    limits::{Admission, Circuits, OPEN_FOR, SHORT_WAIT, told_to_wait},
+    gate::Gate,
+    limits::SHORT_WAIT,
     net::{Http, Reply, host_of},
     status_info,
     telemetry::Purpose,
@@ -39,27 +39,15 @@ pub struct Shared {
     pub http: Http,
     /// Tokens in use.
     pub tokens: Tokens,
-    /// Circuits of the hosts.
-    pub circuits: Arc<Circuits>,
-    /// The time.
-    pub clock: SharedClockDebug,
-}
-
-/// A clock that can stand in a type with `Debug`.
-#[derive(Clone)]
-pub struct SharedClockDebug(pub SharedClock);
-
-impl std::fmt::Debug for SharedClockDebug {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
+    /// The circuits of the hosts, and the time.
+    pub gate: Gate,
 }
 
 impl Shared {
     /// Nothing held yet.
     pub fn new(http: Http, clock: SharedClock) -> Self {
-        let tokens = Tokens::new(Arc::clone(&clock));
-        Self { http, tokens, circuits: Arc::default(), clock: SharedClockDebug(clock) }
+        let gate = Gate::new(clock);
+        Self { http, tokens: Tokens::new(gate.clone()), gate }
     }
 }
 
@@ -108,12 +96,12 @@ impl Session {
 
     /// The time by our clock.
     pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
-        self.shared.clock.0.now()
+        self.shared.gate.now()
     }
 
     /// Waits by the clock that was passed in.
     pub async fn pause(&self, wait: Duration) {
-        self.shared.clock.0.sleep(wait).await;
+        self.shared.gate.pause(wait).await;
     }
 
     /// Fetches a token, or finds that there is one.
@@ -128,7 +116,7 @@ impl Session {
             .with_max_delay(SHORT_WAIT)
             .with_max_times(2)
             .with_jitter();
-        let pauses = Pauses(Arc::clone(&self.shared.clock.0));
+        let pauses = Pauses(self.shared.gate.clone());
         (|| self.attempt(call).boxed()).retry(waits).sleep(pauses).when(is_quick).adjust(no_sooner).await
     }
 
@@ -170,39 +158,7 @@ impl Session {
 
     /// Sends under the host's circuit.
     async fn guarded(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
-        let host = host_of(&call.url);
-        let circuits = &self.shared.circuits;
-        let now = || self.shared.clock.0.now();
-        let _trial = self.admitted(&host).await?;
-        let outcome = self.send(call, token).await;
-        let down = match &outcome {
-            Ok(reply) => reply.status >= 500,
-            Err(error) => error.remedy() == Remedy::Again,
-        };
-        circuits.with(&host, |circuit| if down { circuit.failed(now()) } else { circuit.succeeded() });
-        outcome
-    }
-
-    /// Lets a request go. Where its host is tried again after a while, it is the one that tries, or has waited for what became of
-    /// that.
-    async fn admitted(&self, host: &str) -> Result<Option<OwnedMutexGuard<()>>, SisError> {
-        let circuits = &self.shared.circuits;
-        let refused = |after| SisError::CircuitOpen { host: host.to_owned(), after };
-        let admit = || circuits.with(host, |circuit| circuit.admit(self.now())).map_err(refused);
-        if admit()? == Admission::Free {
-            return Ok(None);
-        }
-        let trial = circuits.trial(host);
-        let own = if let Ok(own) = Arc::clone(&trial).try_lock_owned() {
-            own
-        } else {
-            tokio::select! {
-                biased;
-                own = trial.lock_owned() => own,
-                () = self.pause(OPEN_FOR) => return Err(refused(OPEN_FOR)),
-            }
-        };
-        Ok((admit()? == Admission::Trial).then_some(own))
+        self.shared.gate.pass(&host_of(&call.url), self.send(call, token).boxed()).await
     }
 
     async fn send(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
@@ -229,10 +185,7 @@ impl Session {
 
     fn judge(&self, call: &Call, reply: Reply) -> Result<Reply, SisError> {
         let what = || call.what.clone();
-        let wait = told_to_wait(reply.status, reply.retry_after.as_deref(), self.shared.clock.0.now());
-        if let Some(after) = wait {
-            return Err(SisError::Busy { host: host_of(&call.url), status: reply.status, after });
-        }
+        let reply = self.shared.gate.unless_busy(&host_of(&call.url), reply)?;
         match reply.status {
             200 => Ok(reply),
             status @ (401 | 403) => Err(SisError::AccessRefused { what: what(), status }),
@@ -267,13 +220,14 @@ pub(crate) fn extra_headers(credentials: &Credentials) -> Result<HeaderMap, SisE
 }
 
 /// Waits by the clock that was passed in.
-struct Pauses(SharedClock);
+struct Pauses(Gate);
 
 impl backon::Sleeper for Pauses {
     type Sleep = BoxFuture<'static, ()>;
 
     fn sleep(&self, pause: Duration) -> Self::Sleep {
-        self.0.sleep(pause)
+        let gate = self.0.clone();
+        async move { gate.pause(pause).await }.boxed()
     }
 }
 

@@ -88,13 +88,21 @@ async fn failed_pulls(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<
     rows.iter().map(|row| Ok(text(row.get(0)?, row.get(1)?))).collect()
 }
 
+/// So many findings are said in a run's outcome. All of them are beside it.
+const SAID: usize = 3;
+
 fn why_partial(run: &Run, failed_pulls: &[String]) -> Vec<String> {
-    let mut reasons = failed_pulls.to_vec();
-    let partial = run.findings.iter().filter(|finding| finding.weight == FindingWeight::Partial);
-    for finding in partial {
-        if !reasons.contains(&finding.message) {
-            reasons.push(finding.message.clone());
+    let mut complaints: Vec<String> = Vec::new();
+    for finding in run.findings.iter().filter(|finding| finding.weight == FindingWeight::Partial) {
+        if !failed_pulls.contains(&finding.message) && !complaints.contains(&finding.message) {
+            complaints.push(finding.message.clone());
         }
+    }
+    let mut reasons = failed_pulls.to_vec();
+    let more = complaints.len().saturating_sub(SAID);
+    reasons.extend(complaints.into_iter().take(SAID));
+    if more > 0 {
+        reasons.push(format!("{more} more of this kind: `rollcall runs show {}` has them all", run.id));
     }
     if run.counts.parked > 0 {
         let shown = format!("`rollcall queues parked write --run {}` shows them", run.id);

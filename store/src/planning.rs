@@ -293,7 +293,8 @@ async fn move_run(tx: &mut Tx, district: &DistrictId, run: RunId, plan: &NewPlan
         counts.removed,
         counts.unchanged,
         counts.skipped,
-        plan_hash_text(plan.hash),
+        // One that failed is no plan: two of them are not the same.
+        ended.is_none().then(|| plan_hash_text(plan.hash)),
         plan.roster_version,
         now,
         released,

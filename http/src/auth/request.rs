@@ -27,7 +27,8 @@ use url::{Url, form_urlencoded};
 
 use super::Credentials;
 use crate::{
-    error::SisError,
+    error::{SisError, is_transient},
+    gate::Gate,
     net::{Http, Reply, host_of},
     telemetry::Purpose,
     urls,
@@ -37,16 +38,16 @@ use crate::{
 pub(super) type Granted = (SecretString, Option<Duration>);
 
 /// Fetches a token.
-pub(super) async fn token(http: &Http, credentials: &Credentials) -> Result<Granted, SisError> {
+pub(super) async fn token(http: &Http, gate: &Gate, credentials: &Credentials) -> Result<Granted, SisError> {
     let url = token_url(&credentials.connection)?;
     let headers = crate::session::extra_headers(credentials)?;
     match credentials.connection.credentials {
         CredentialPlacement::Basic if credentials.connection.kind == SisKind::OneRoster => {
-            exchange_plainly(http, credentials, url, headers).await
+            exchange_plainly(http, gate, credentials, url, headers).await
         }
-        CredentialPlacement::Basic => exchange(http, credentials, url, headers, AuthType::BasicAuth).await,
-        CredentialPlacement::Form => exchange(http, credentials, url, headers, AuthType::RequestBody).await,
-        CredentialPlacement::BasicGet => get(http, credentials, url, headers).await,
+        CredentialPlacement::Basic => exchange(http, gate, credentials, url, headers, AuthType::BasicAuth).await,
+        CredentialPlacement::Form => exchange(http, gate, credentials, url, headers, AuthType::RequestBody).await,
+        CredentialPlacement::BasicGet => get(http, gate, credentials, url, headers).await,
     }
 }
 
@@ -72,6 +73,7 @@ pub fn token_url(connection: &Connection) -> Result<Url, SisError> {
 /// POST by the `oauth2` crate. Its Basic header is URL-encoded as RFC 6749, 2.3.1 asks.
 async fn exchange(
     http: &Http,
+    gate: &Gate,
     credentials: &Credentials,
     url: Url,
     headers: HeaderMap,
@@ -81,13 +83,14 @@ async fn exchange(
     let client = TokenClient::new(ClientId::new(credentials.connection.client_id.clone()))
         .set_client_secret(ClientSecret::new(secret))
         .set_auth_type(auth_type);
-    ask(http, credentials, url, headers, client).await
+    ask(http, gate, credentials, url, headers, client).await
 }
 
 /// POST with the Basic header as OneRoster has it and its clients send it: id and secret as they stand, not URL-encoded.
 /// (Campus keys hold parentheses.)
 async fn exchange_plainly(
     http: &Http,
+    gate: &Gate,
     credentials: &Credentials,
     url: Url,
     mut headers: HeaderMap,
@@ -98,11 +101,12 @@ async fn exchange_plainly(
         .map_err(|_| SisError::Invalid { host: host_of(&url), detail: "the client's id or secret" })?;
     basic.set_sensitive(true);
     headers.insert(AUTHORIZATION, basic);
-    ask(http, credentials, url, headers, TokenClient::new(ClientId::new(id.clone()))).await
+    ask(http, gate, credentials, url, headers, TokenClient::new(ClientId::new(id.clone()))).await
 }
 
 async fn ask(
     http: &Http,
+    gate: &Gate,
     credentials: &Credentials,
     url: Url,
     headers: HeaderMap,
@@ -118,7 +122,7 @@ async fn ask(
         request = request.add_scope(Scope::new(scope.to_owned()));
     }
     let answered = Arc::new(AtomicU16::new(0));
-    let send = sender(http.clone(), headers, Arc::clone(&answered), credentials.connection.kind);
+    let send = sender(http.clone(), gate.clone(), headers, Arc::clone(&answered), credentials.connection.kind);
     let result = request.request_async(&send).await;
     let status = answered.load(Ordering::Relaxed);
     match result {
@@ -132,14 +136,15 @@ async fn ask(
 /// Sends the crate's requests through our client, and notes the status of the answer.
 fn sender(
     http: Http,
+    gate: Gate,
     headers: HeaderMap,
     answered: Arc<AtomicU16>,
     kind: SisKind,
 ) -> impl Fn(HttpRequest) -> BoxFuture<'static, Result<HttpResponse, SisError>> + Send + Sync {
     move |request| {
-        let (http, headers, answered) = (http.clone(), headers.clone(), Arc::clone(&answered));
+        let (http, gate, headers, answered) = (http.clone(), gate.clone(), headers.clone(), Arc::clone(&answered));
         async move {
-            let reply = http.send_for(&Purpose::token(kind), from_oauth(request, &headers)?).await?;
+            let reply = send(&http, &gate, kind, from_oauth(request, &headers)?).await?;
             answered.store(reply.status, Ordering::Relaxed);
             Ok(to_oauth(reply))
         }
@@ -147,8 +152,25 @@ fn sender(
     }
 }
 
+/// Sends under the host's circuit. What says that it is not the moment says nothing of the client, whatever its body.
+async fn send(http: &Http, gate: &Gate, kind: SisKind, request: Request) -> Result<Reply, SisError> {
+    let host = host_of(request.url());
+    let reply = gate.pass(&host, http.send_for(&Purpose::token(kind), request).boxed()).await?;
+    let reply = gate.unless_busy(&host, reply)?;
+    if is_transient(reply.status) {
+        return Err(SisError::TokenUnreadable { host, status: reply.status });
+    }
+    Ok(reply)
+}
+
 /// GET, parameters in the query, both parts of the Basic header URL-encoded. No client library has this.
-async fn get(http: &Http, credentials: &Credentials, mut url: Url, headers: HeaderMap) -> Result<Granted, SisError> {
+async fn get(
+    http: &Http,
+    gate: &Gate,
+    credentials: &Credentials,
+    mut url: Url,
+    headers: HeaderMap,
+) -> Result<Granted, SisError> {
     let host = host_of(&url);
     url.query_pairs_mut().append_pair("grant_type", "client_credentials").extend_pairs(parameters(credentials));
     if let Some(scope) = &credentials.connection.scope {
@@ -164,7 +186,7 @@ async fn get(http: &Http, credentials: &Credentials, mut url: Url, headers: Head
         .header("Authorization", format!("Basic {basic}"))
         .build()
         .map_err(|_| SisError::Invalid { host: host.clone(), detail: "the token request's headers" })?;
-    let reply = http.send_for(&Purpose::token(credentials.connection.kind), request).await?;
+    let reply = send(http, gate, credentials.connection.kind, request).await?;
     read(host, &reply)
 }
 
@@ -188,7 +210,7 @@ fn refused(host: String, status: u16, code: &str) -> SisError {
 fn unreadable(host: String, status: u16) -> SisError {
     match status {
         // An error without an OAuth body is still a refusal.
-        400..=403 | 405..=599 => SisError::TokenRefused { host, status, code: "none".to_owned() },
+        400..=403 | 405..=499 => SisError::TokenRefused { host, status, code: "none".to_owned() },
         _ => SisError::TokenUnreadable { host, status },
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use rollcall_proto::clock::ManualClock;
+use rollcall_proto::clock::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 use wiremock::{
     Mock, MockServer, Request, ResponseTemplate,
@@ -12,7 +12,7 @@ use wiremock::{
 };
 
 use super::*;
-use crate::net::HttpConfig;
+use crate::{error::Remedy, net::HttpConfig};
 
 fn http() -> Http {
     Http::new(HttpConfig { allow_private_addresses: true, ..HttpConfig::default() }).unwrap()
@@ -20,6 +20,10 @@ fn http() -> Http {
 
 fn clock() -> ManualClock {
     ManualClock::new(DateTime::from_timestamp(1_760_000_000, 0).unwrap())
+}
+
+fn tokens() -> Tokens {
+    Tokens::new(Gate::new(Arc::new(clock())))
 }
 
 fn credentials(server: &MockServer, extra: &Value) -> Credentials {
@@ -81,7 +85,7 @@ async fn credentials_go_where_the_connection_says() {
     for (placement, token) in [("basic", "by-basic"), ("form", "by-form"), ("basic-get", "by-get")] {
         let extra = json!({"credentials": placement, "scope": "one two", "token_parameters": {"audience": "a"},
             "headers": {"X-Plain": "p"}});
-        let tokens = Tokens::new(Arc::new(clock()));
+        let tokens = tokens();
         assert_eq!(bearer(&tokens, &credentials(&server, &extra)).await.unwrap(), token);
     }
 }
@@ -100,7 +104,7 @@ async fn oneroster_credentials_are_not_encoded_and_no_scope_is_sent_where_none_i
             "client_id": "InfiniteCampus_(vendor)/key"});
         oneroster.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let credentials = credentials(&server, &oneroster);
-        assert_eq!(bearer(&Tokens::new(Arc::new(clock())), &credentials).await.unwrap(), token);
+        assert_eq!(bearer(&tokens(), &credentials).await.unwrap(), token);
         server.received_requests().await.unwrap().remove(0)
     };
     let plain = sent(json!({}), "without").await;
@@ -118,7 +122,7 @@ async fn many_wait_for_one_token() {
     let server = MockServer::start().await;
     let slow = granted("one", 60).set_delay(Duration::from_millis(50));
     Mock::given(method("POST")).respond_with(slow).expect(1).mount(&server).await;
-    let (tokens, credentials) = (Tokens::new(Arc::new(clock())), credentials(&server, &json!({})));
+    let (tokens, credentials) = (tokens(), credentials(&server, &json!({})));
     let all = join_all((0..50).map(|_| bearer(&tokens, &credentials))).await;
     assert!(all.into_iter().all(|token| token.unwrap() == "one"));
 }
@@ -128,7 +132,7 @@ async fn a_token_is_given_up_before_it_expires() {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
     let clock = clock();
-    let (tokens, credentials) = (Tokens::new(Arc::new(clock.clone())), credentials(&server, &json!({})));
+    let (tokens, credentials) = (Tokens::new(Gate::new(Arc::new(clock.clone()))), credentials(&server, &json!({})));
     bearer(&tokens, &credentials).await.unwrap();
     clock.advance(TimeDelta::seconds(569));
     bearer(&tokens, &credentials).await.unwrap();
@@ -141,7 +145,7 @@ async fn a_token_is_given_up_before_it_expires() {
 async fn a_discarded_token_is_replaced_once() {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
-    let (tokens, credentials) = (Tokens::new(Arc::new(clock())), credentials(&server, &json!({})));
+    let (tokens, credentials) = (tokens(), credentials(&server, &json!({})));
     let old = tokens.get(&http(), &credentials).await.unwrap();
     tokens.discard(&credentials, &old).await;
     let fresh = tokens.get(&http(), &credentials).await.unwrap();
@@ -154,7 +158,7 @@ async fn a_discarded_token_is_replaced_once() {
 async fn another_secret_is_another_token() {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
-    let tokens = Tokens::new(Arc::new(clock()));
+    let tokens = tokens();
     let one = credentials(&server, &json!({}));
     let other = ConnectionSecrets { client_secret: "other".into(), ..ConnectionSecrets::default() };
     bearer(&tokens, &one).await.unwrap();
@@ -166,7 +170,8 @@ async fn refusals_are_told_apart_and_nothing_secret_is_repeated() {
     let cases = [
         (ResponseTemplate::new(401).set_body_json(json!({"error": "invalid_client"})), "token-refused"),
         (ResponseTemplate::new(400).set_body_string("no such se/cret"), "token-refused"),
-        (ResponseTemplate::new(503).set_body_string("later"), "token-refused"),
+        (ResponseTemplate::new(503).set_body_string("later"), "token-unusable"),
+        (ResponseTemplate::new(500).set_body_json(json!({"error": "server_error"})), "token-unusable"),
         (ResponseTemplate::new(200).set_body_string("<html>se/cret</html>"), "token-unusable"),
         (ResponseTemplate::new(404).set_body_string("<html>"), "token-unusable"),
         (ResponseTemplate::new(200).set_body_json(json!({"token": "x"})), "token-unusable"),
@@ -176,15 +181,58 @@ async fn refusals_are_told_apart_and_nothing_secret_is_repeated() {
             let server = MockServer::start().await;
             Mock::given(path("/API/oauth/token")).respond_with(answer.clone()).mount(&server).await;
             let credentials = credentials(&server, &json!({"credentials": placement}));
-            let error = bearer(&Tokens::new(Arc::new(clock())), &credentials).await.unwrap_err();
+            let error = bearer(&tokens(), &credentials).await.unwrap_err();
             assert_eq!(error.code(), *code, "{placement}: {error:?}");
             assert!(!format!("{error:?} {}", error.explain()).contains("se/cret"));
         }
     }
 }
 
+/// As with a page: not a refusal of the client, and no attempt of anybody's.
+#[tokio::test]
+async fn a_token_endpoint_that_asks_for_patience_is_given_it() {
+    let now = clock().now();
+    let date = (now + TimeDelta::seconds(45)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for placement in ["basic", "form", "basic-get"] {
+        for (status, header, seconds) in [(429, Some("45"), 45), (429, None, 5), (503, Some(date.as_str()), 45)] {
+            let server = MockServer::start().await;
+            let answer = ResponseTemplate::new(status).set_body_json(json!({"error": "invalid_client"}));
+            let answer = header.into_iter().fold(answer, |answer, wait| answer.insert_header("Retry-After", wait));
+            Mock::given(path("/API/oauth/token")).respond_with(answer).expect(1).mount(&server).await;
+            let credentials = credentials(&server, &json!({"credentials": placement}));
+            let error = bearer(&tokens(), &credentials).await.unwrap_err();
+            assert_eq!(error.remedy(), Remedy::Wait(Duration::from_secs(seconds)), "{placement} {status}: {error:?}");
+            assert!(error.mend().contains("lanes"), "{}", error.explain());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_down_is_left_alone_and_says_nothing_of_the_client() {
+    let server = MockServer::start().await;
+    let down = ResponseTemplate::new(502).set_body_json(json!({"error": "invalid_client"}));
+    Mock::given(path("/API/oauth/token")).respond_with(down).expect(5).mount(&server).await;
+    let (tokens, credentials) = (tokens(), credentials(&server, &json!({})));
+    for _ in 0..5 {
+        let error = bearer(&tokens, &credentials).await.unwrap_err();
+        assert_eq!((error.remedy(), error.code()), (Remedy::Again, "token-unusable"));
+        assert!(error.mend().contains("is up"), "{}", error.explain());
+    }
+    let error = bearer(&tokens, &credentials).await.unwrap_err();
+    assert!(matches!(error, SisError::CircuitOpen { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_has_moved_is_told_as_that() {
+    let server = MockServer::start().await;
+    let moved = ResponseTemplate::new(302).insert_header("Location", "https://elsewhere.example/");
+    Mock::given(path("/API/oauth/token")).respond_with(moved).mount(&server).await;
+    let error = bearer(&tokens(), &credentials(&server, &json!({}))).await.unwrap_err();
+    assert!(error.mend().contains("where the SIS is now"), "{}", error.explain());
+}
+
 #[test]
 fn credentials_do_not_print() {
-    let text = format!("{:?}", Tokens::new(Arc::new(clock())));
+    let text = format!("{:?}", tokens());
     assert!(text.starts_with("Tokens"), "{text}");
 }

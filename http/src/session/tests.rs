@@ -9,6 +9,7 @@ use wiremock::{
 };
 
 use super::*;
+use crate::limits::Admission;
 use crate::net::HttpConfig;
 
 const EXPIRED_ANSWER: &str = r#"{"Message": "Token has expired."}"#;
@@ -60,6 +61,17 @@ async fn a_token_said_to_have_expired_is_renewed_once_whatever_the_status() {
 }
 
 #[tokio::test]
+async fn an_answer_that_leads_elsewhere_says_where_to_look() {
+    let (server, session) = sis(1).await;
+    answer(&server, "first", 302, "", 1).await;
+    let url = format!("{}/API/students", server.uri()).parse().unwrap();
+    let call = Call { method: Method::GET, url, body: None, what: "students".to_owned() };
+    let error = session.call(&call).await.unwrap_err();
+    assert!(error.mend().contains("base_url"), "{}", error.explain());
+    server.verify().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_says_nothing_of_the_token_costs_none() {
     let far = format!("{}{EXPIRED_ANSWER}", " ".repeat(8_192));
     for (status, body) in
@@ -94,7 +106,9 @@ async fn a_host_that_is_back_is_open_to_two_questions_at_once() {
     let slow = Mock::given(path("/API/students")).and(header("Authorization", "Bearer first"));
     let late = ResponseTemplate::new(200).set_body_string("[]").set_delay(Duration::from_millis(100));
     slow.respond_with(late).expect(2).mount(&server).await;
-    let (host, circuits) = (host_of(&server.uri().parse().unwrap()), &session.shared.circuits);
+    // With a token in hand: fetching one would be the request that tries.
+    session.authenticate().await.unwrap();
+    let (host, circuits) = (host_of(&server.uri().parse().unwrap()), session.shared.gate.circuits());
     for _ in 0..5 {
         circuits.with(&host, |circuit| circuit.failed(session.now() - chrono::TimeDelta::minutes(1)));
     }
@@ -111,11 +125,12 @@ async fn who_tries_a_host_may_be_given_up_and_may_fail() {
     let slow = Mock::given(path("/API/students")).and(header("Authorization", "Bearer first"));
     let late = ResponseTemplate::new(500).set_delay(Duration::from_millis(100));
     slow.respond_with(late).mount(&server).await;
-    let (host, circuits) = (host_of(&server.uri().parse().unwrap()), &session.shared.circuits);
+    // With a token in hand: fetching one would be the request that tries.
+    session.authenticate().await.unwrap();
+    let (host, circuits) = (host_of(&server.uri().parse().unwrap()), session.shared.gate.circuits());
     for _ in 0..5 {
         circuits.with(&host, |circuit| circuit.failed(session.now() - chrono::TimeDelta::minutes(1)));
     }
-    session.authenticate().await.unwrap();
     let given_up = circuits.trial(&host).try_lock_owned().unwrap();
     drop(given_up);
     let (first, second) = Box::pin(async { tokio::join!(ask(&server, &session), ask(&server, &session)) }).await;

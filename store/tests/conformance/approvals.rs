@@ -25,6 +25,7 @@ crate::on_both_engines! {
     a_held_plan_can_be_thrown_away,
     a_closed_run_keeps_its_baselines_and_pages,
     what_made_a_run_partial_is_told,
+    many_things_that_made_a_run_partial_are_told_in_short,
     an_accepted_emptiness_lasts_until_rows_are_back,
 }
 
@@ -209,7 +210,8 @@ async fn a_plan_that_is_held_outlives_a_later_night_that_failed(f: Fixture) {
     let failed = f.run_at_plan(&id).await.id;
     let plan = empty_plan(Verdict::Fail("the secret is wrong".to_owned()));
     assert!(f.store.save_plan(&id, failed, &plan, later(1)).await.unwrap());
-    assert_eq!(f.store.run(&id, failed).await.unwrap().state, RunState::Failed);
+    let failed = f.store.run(&id, failed).await.unwrap();
+    assert_eq!((failed.state, failed.plan_hash), (RunState::Failed, None), "no plan, and equal to no other");
     assert_eq!(f.store.approve(&id, waits, "ann", later(2)).await.unwrap(), Ok(Stage::Release));
 }
 
@@ -289,6 +291,20 @@ async fn what_made_a_run_partial_is_told(f: Fixture) {
     let closed = f.store.close_run(&id, run, later(5)).await.unwrap().unwrap();
     assert_eq!(closed.state, RunState::Partial);
     assert_eq!(closed.reason.as_deref(), Some("connection 1 failed: access refused; no students"));
+}
+
+/// A SIS whose totals count otherwise complains of each of its listings every night.
+async fn many_things_that_made_a_run_partial_are_told_in_short(f: Fixture) {
+    let id = f.district("a").await;
+    let complaints = (0..30).map(|number| finding(FindingWeight::Partial, "total", &format!("listing {number}"), 1));
+    let plan = NewPlan { findings: complaints.collect(), ..held_plan() };
+    let run = hold(&f, &id, plan).await;
+    f.store.approve(&id, run, "ann", later(4)).await.unwrap().unwrap();
+    let closed = f.store.close_run(&id, run, later(5)).await.unwrap().unwrap();
+    assert_eq!((closed.state, closed.findings.len()), (RunState::Partial, 30));
+    let told =
+        format!("listing 0; listing 1; listing 2; 27 more of this kind: `rollcall runs show {run}` has them all");
+    assert_eq!(closed.reason, Some(told));
 }
 
 async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
