@@ -30,6 +30,16 @@ pub enum StoreError {
         /// SQLSTATE or SQLite's code; the driver's own text may repeat values and is kept out.
         class: String,
     },
+    /// The database refused all of a batch alike, with a code that says nothing of what was to be written.
+    #[error("the database refused to {operation}, for each of its {students} students alike ({class})")]
+    RefusedToAll {
+        /// What was being done.
+        operation: &'static str,
+        /// How many there are.
+        students: usize,
+        /// SQLSTATE.
+        class: String,
+    },
     /// No such district.
     #[error("there is no district {0}; `rollcall district list` shows those there are")]
     NoDistrict(DistrictId),
@@ -93,7 +103,7 @@ impl StoreError {
     /// right: nothing of a student, a page or a run is to blame.
     pub fn is_of_the_database(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::Key(_) => true,
+            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::RefusedToAll { .. } | Self::Key(_) => true,
             Self::Refused { class, .. } => is_of_the_database(class),
             other => matches!(other, Self::Schema { .. } | Self::TooOld { .. } | Self::Migrate { .. }),
         }

@@ -508,6 +508,33 @@ async fn students_whom_the_database_refuses_by_any_code_are_parked_alone() {
     assert_eq!(f.store.stored_students(&district).await.unwrap().len(), 18);
 }
 
+/// Somebody's trigger raises an error of its own whoever is to be written; of a constraint, each is refused for what it holds.
+#[tokio::test]
+async fn what_refuses_a_whole_batch_alike_parks_nobody() {
+    let f = Fixture::postgres().await;
+    let district = new_district(&f.store, "alike").await;
+    alter(
+        &f,
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+         CREATE TRIGGER broken BEFORE INSERT ON student FOR EACH ROW EXECUTE FUNCTION broken()",
+    )
+    .await;
+    let some = |from: u32, to: u32| (from..to).map(|number| added(student(&format!("s{number:02}")))).collect();
+    let (run, batches) = released(&f.store, &district, 1, vec![some(0, 20), some(20, 25), some(25, 45)]).await;
+    let apply = async |batch: usize| f.store.apply_blaming(&district, run.id, &batches[batch], at(2)).await;
+    let refused = apply(0).await.unwrap_err();
+    assert!(refused.is_of_the_database() && !refused.is_transient(), "{refused}");
+    assert!(refused.to_string().ends_with("for each of its 20 students alike (P0001)"), "{refused}");
+    assert_eq!(f.store.run(&district, run.id).await.unwrap().counts.parked, 0);
+    // A few may have something in common.
+    assert_eq!(apply(1).await.unwrap().parked.len(), 5);
+    alter(&f, "DROP TRIGGER broken ON student").await;
+    let outcome = apply(0).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len()), (20, 0));
+    alter(&f, "ALTER TABLE student ADD CONSTRAINT picky CHECK (student_id < 's25')").await;
+    assert_eq!(apply(2).await.unwrap().parked.len(), 20);
+}
+
 /// As a failover that is not done leaves it. Connections that were opened meanwhile would stay read-only.
 #[tokio::test]
 async fn a_database_that_takes_no_writes_is_away_until_it_does() {
