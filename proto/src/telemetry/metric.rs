@@ -90,6 +90,7 @@ metrics! {
     STORE_ERRORS = "rollcall_store_errors_total", Counter, "Statements that failed, by class.";
     BUILD_INFO = "rollcall_build_info", Gauge, "Always 1; the version is a label.";
     READY = "rollcall_ready", Gauge, "1 while the process is ready.";
+    STANDBY = "rollcall_standby", Gauge, "1 while the process waits to take another's place, and is not ready by intent.";
     DRAINING = "rollcall_draining", Gauge, "1 after a signal to stop.";
     SPANS = "rollcall_telemetry_spans_total", Counter, "Spans for the OTLP collector, by outcome.";
 }
