@@ -70,7 +70,7 @@ metrics! {
     DISTRICT_RUNS_ENDED = "rollcall_district_runs_ended", Gauge, "Runs of the district that ended in the last 7 days, by state.";
     PASSED_OVER = "rollcall_passed_over_total", Counter, "Runs and districts that could not be looked after and kept no other waiting, by chore.";
     CHORE_DONE = "rollcall_chore_done_timestamp_seconds", Gauge, "When a chore was last done, all of it; first tried, where it never was.";
-    STORE_SEEN = "rollcall_store_seen_timestamp_seconds", Gauge, "When the store was last looked at with success.";
+    STORE_SEEN = "rollcall_store_seen_timestamp_seconds", Gauge, "When the store was last looked at with success, and took writes.";
     PAGES = "rollcall_pages_total", Counter, "Pages stored by collecting, by outcome.";
     PAGE_ROWS = "rollcall_page_rows_total", Counter, "Rows decoded from pages.";
     PLANS = "rollcall_plans_total", Counter, "Plans made, by outcome.";

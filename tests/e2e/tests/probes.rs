@@ -61,6 +61,13 @@ impl Probes {
         assert_eq!(value(&metrics, "rollcall_draining", &[]), Some(0.0), "{metrics}");
     }
 
+    /// When store and queues were last looked at with success, in seconds since 1970.
+    pub(crate) async fn store_and_queues_seen(&self) -> (f64, f64) {
+        let metrics = self.metrics().await;
+        let seen = |name| value(&metrics, name, &[]).expect("it was looked at");
+        (seen("rollcall_store_seen_timestamp_seconds"), seen("rollcall_queues_seen_timestamp_seconds"))
+    }
+
     async fn metrics(&self) -> String {
         reqwest::get(format!("http://{}/metrics", self.0)).await.unwrap().text().await.unwrap()
     }
