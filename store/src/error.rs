@@ -93,7 +93,33 @@ pub enum StoreError {
     Compress(#[source] std::io::Error),
 }
 
+/// Why a database that answers is of no use as it is, and what waiting alone does not mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// It does not take the user or the password, or does not let that login in (SQLSTATE class 28).
+    Login,
+    /// The server has no database of that name (3D000).
+    NoDatabase,
+    /// It takes no writes.
+    ReadOnly,
+}
+
 impl StoreError {
+    /// Whether the database answers, and turned this program away.
+    pub fn turned_away(&self) -> Option<TurnedAway> {
+        let code = match self {
+            Self::ReadOnly { .. } => return Some(TurnedAway::ReadOnly),
+            Self::Unavailable { source, .. } | Self::Migrate { source, .. } => source.as_database_error()?.code()?,
+            Self::Refused { class, .. } => class.as_str().into(),
+            _ => return None,
+        };
+        match code.as_ref() {
+            "3D000" => Some(TurnedAway::NoDatabase),
+            code if code.len() == 5 && code.starts_with("28") => Some(TurnedAway::Login),
+            _ => None,
+        }
+    }
+
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::ReadOnly { .. })

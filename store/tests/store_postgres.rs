@@ -6,7 +6,7 @@ mod common;
 mod roster_support;
 
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
-use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
+use rollcall_store::{Store, StoreError, TurnedAway, district::ConnectionSecrets};
 use roster_support::{added, alter, applied, at, new_district, released, student};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
@@ -535,6 +535,22 @@ async fn what_refuses_a_whole_batch_alike_parks_nobody() {
     assert_eq!(apply(2).await.unwrap().parked.len(), 20);
 }
 
+/// What to do about it differs, so that a command tells these apart; the driver's text names user or database, and no password.
+#[tokio::test]
+async fn a_database_that_turns_a_login_away_says_so_and_no_password_is_told() {
+    let f = Fixture::postgres().await;
+    let mut url = f.database().url_as(Some("nobody_of_that_name")).expose_secret().parse::<url::Url>().unwrap();
+    url.set_password(Some("pa55word-of-nobody")).unwrap();
+    let mut nowhere = f.database().url_as(None).expose_secret().parse::<url::Url>().unwrap();
+    nowhere.set_path("no_such_one");
+    for (url, expected) in [(url, TurnedAway::Login), (nowhere, TurnedAway::NoDatabase)] {
+        let failed = Store::connect(&SecretString::from(url.to_string()), ring(&new_key()), 2).await.unwrap_err();
+        assert_eq!(failed.turned_away(), Some(expected), "{failed}");
+        assert!(failed.is_transient(), "workers wait until it is mended: {failed}");
+        assert!(!format!("{failed:?}").contains("pa55word"), "{failed:?}");
+    }
+}
+
 /// As a failover that is not done leaves it. Connections that were opened meanwhile would stay read-only.
 #[tokio::test]
 async fn a_database_that_takes_no_writes_is_away_until_it_does() {
@@ -559,7 +575,11 @@ async fn a_database_that_takes_no_writes_is_away_until_it_does() {
         told = Some(error);
     }
     assert!(matches!(told, Some(StoreError::ReadOnly { .. })), "{told:?}");
-    assert!(matches!(f.store.check().await, Err(StoreError::ReadOnly { .. })));
+    let check = f.store.check().await.unwrap_err();
+    assert!(
+        matches!(check, StoreError::ReadOnly { .. }) && check.turned_away() == Some(TurnedAway::ReadOnly),
+        "{check}"
+    );
     set("off").await;
     f.store.create_run(&manual(&id), now()).await.unwrap().unwrap();
     f.store.check().await.unwrap();
