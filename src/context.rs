@@ -328,6 +328,7 @@ mod tests {
             (refused("28P01"), "does not take the login: correct user and password", "ROLLCALL_DATABASE_URL"),
             (refused("28000"), "does not take the login: ", "pg_hba.conf"),
             (refused("3D000"), "has no database of that name: ", "rollcall migrate"),
+            (refused("25006"), "takes no writes: ", "default_transaction_read_only"),
             (read_only.context("of a command"), "takes no writes: ", "failover"),
         ] {
             let told = with_mend(error).to_string();

@@ -115,6 +115,7 @@ impl StoreError {
         };
         match code.as_ref() {
             "3D000" => Some(TurnedAway::NoDatabase),
+            "25006" => Some(TurnedAway::ReadOnly),
             code if code.len() == 5 && code.starts_with("28") => Some(TurnedAway::Login),
             _ => None,
         }
