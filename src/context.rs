@@ -14,7 +14,7 @@ use rollcall_proto::{
     id::{DistrictId, RunId},
     private,
 };
-use rollcall_store::{Store, StoreError, audit::AuditEntry, secret::Keyring};
+use rollcall_store::{Store, StoreError, TurnedAway, audit::AuditEntry, secret::Keyring};
 
 use crate::{
     again::{Again, quoted},
@@ -251,30 +251,58 @@ async fn open_scaled_out(settings: &Settings, broker: Broker) -> anyhow::Result<
     Ok((store, bus))
 }
 
-/// The error, with what to do about it where a server does not answer.
+/// The error, with what to do about it where a server does not answer, or turns this program away.
 pub(crate) fn with_mend(error: anyhow::Error) -> anyhow::Error {
-    match mend(&error) {
-        Some(mend) => error.context(format!("a server does not answer: {mend}")),
+    match trouble(&error) {
+        Some((what, mend)) => error.context(format!("{what}: {mend}")),
         None => error,
     }
 }
 
-/// What to do about a server that does not answer.
+/// What to do about a server that does not answer, or turns this program away.
 pub(crate) fn mend(error: &anyhow::Error) -> Option<&'static str> {
-    let database = matches!(error.downcast_ref(), Some(StoreError::Unavailable { .. }));
+    trouble(error).map(|(_, mend)| mend)
+}
+
+/// What is wrong with a server, and what to do about it. No part of a URL: it may hold a password.
+fn trouble(error: &anyhow::Error) -> Option<(&'static str, &'static str)> {
+    const SILENT: &str = "a server does not answer";
+    if let Some(store) = error.downcast_ref::<StoreError>() {
+        return match store.turned_away() {
+            Some(turned_away) => Some(of_database(turned_away)),
+            None if matches!(store, StoreError::Unavailable { .. }) => Some((
+                SILENT,
+                "start the PostgreSQL that ROLLCALL_DATABASE_URL names, or correct the URL (`deploy/local up` starts one for \
+                 trying things out, and prints its URL)",
+            )),
+            None => None,
+        };
+    }
     let broker = matches!(error.downcast_ref(), Some(BusError::Unavailable { .. }));
-    if database {
-        Some(
-            "start the PostgreSQL that ROLLCALL_DATABASE_URL names, or correct the URL (`deploy/local up` starts one for \
-             trying things out, and prints its URL)",
-        )
-    } else if broker {
-        Some(
-            "start the RabbitMQ that ROLLCALL_AMQP_URL names, or correct the URL (`deploy/local up` starts one for trying \
-             things out, and prints its URL)",
-        )
-    } else {
-        None
+    broker.then_some((
+        SILENT,
+        "start the RabbitMQ that ROLLCALL_AMQP_URL names, or correct the URL (`deploy/local up` starts one for trying \
+         things out, and prints its URL)",
+    ))
+}
+
+const fn of_database(turned_away: TurnedAway) -> (&'static str, &'static str) {
+    match turned_away {
+        TurnedAway::Login => (
+            "PostgreSQL answers, and does not take the login",
+            "correct user and password in ROLLCALL_DATABASE_URL (as `deploy/postgres/roles.sql` made them, or as they were changed \
+             since), and see that pg_hba.conf lets that user in; then start every process anew with it",
+        ),
+        TurnedAway::NoDatabase => (
+            "PostgreSQL answers, and has no database of that name",
+            "correct the name at the end of ROLLCALL_DATABASE_URL; where the database is yet to be made, make it and run \
+             `rollcall migrate`; where it is gone, see docs/runbooks/restore.md",
+        ),
+        TurnedAway::ReadOnly => (
+            "PostgreSQL answers, and takes no writes",
+            "end the failover, or have ROLLCALL_DATABASE_URL name the server that takes writes; or take back \
+             default_transaction_read_only",
+        ),
     }
 }
 
@@ -284,4 +312,32 @@ fn keyring(settings: &Settings) -> anyhow::Result<Option<Keyring>> {
         (None, Some(path)) => Some(Keyring::from_file(path)?),
         (None, None) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_database_that_turns_away_is_told_from_one_that_is_silent_with_its_own_mend() {
+        let refused =
+            |class: &str| anyhow::Error::from(StoreError::Refused { operation: "look", class: class.to_owned() });
+        let read_only = anyhow::Error::from(StoreError::ReadOnly { operation: "look" });
+        for (error, what, mend) in [
+            (refused("28P01"), "does not take the login: correct user and password", "ROLLCALL_DATABASE_URL"),
+            (refused("28000"), "does not take the login: ", "pg_hba.conf"),
+            (refused("3D000"), "has no database of that name: ", "rollcall migrate"),
+            (refused("25006"), "takes no writes: ", "default_transaction_read_only"),
+            (read_only.context("of a command"), "takes no writes: ", "failover"),
+        ] {
+            let told = with_mend(error).to_string();
+            assert!(
+                told.starts_with("PostgreSQL answers, and ") && told.contains(what) && told.contains(mend),
+                "{told}"
+            );
+            assert!(!told.contains("deploy/local"), "{told}");
+        }
+        assert_eq!(mend(&refused("42501")), None);
+    }
 }

@@ -92,6 +92,8 @@ pub struct Completeness {
     /// Students are stored, and no pull was complete that would tell what is usual: what a status rests on is not believed to be
     /// empty unless it was so before.
     pub unproved: bool,
+    /// Qmlativ: current school years to keep (see [`Baseline::current_years`]); none where those of before stay.
+    pub current_years: BTreeMap<String, i32>,
     /// OneRoster: guardians are named whom the pull does not show.
     pub nameless_guardians: bool,
     /// OneRoster: kinds of values that whole pages lack; what is stored of them stays.
@@ -323,8 +325,15 @@ fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Basel
         accepted_empty,
         counts_deleted,
         carried: judged.empty_supporting.clone(),
+        current_years: current_years(judged, last),
         ..Baseline::default()
     }
+}
+
+/// Those of before, where this pull's tables do not tell any.
+fn current_years(judged: &Completeness, last: Option<&Baseline>) -> BTreeMap<String, i32> {
+    let before = || last.map(|last| last.current_years.clone()).unwrap_or_default();
+    Some(&judged.current_years).filter(|told| !told.is_empty()).cloned().unwrap_or_else(before)
 }
 
 /// Of a pull that is not complete: what listings held that were whole by themselves, and what was granted of them, or carried by no
@@ -333,6 +342,7 @@ fn of_torn(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>
     let mut next = last.cloned().unwrap_or_else(Baseline::of_none_complete);
     next.never_complete = !last.is_some_and(Baseline::is_of_complete);
     next.carried = next.rows.keys().cloned().collect();
+    next.current_years = current_years(judged, last);
     for (name, rows) in &judged.rows {
         if *rows > 0 || is_known_empty(name, judged, last) {
             // Of what was not pulled whole there may be more.

@@ -42,18 +42,29 @@ pub async fn tidy(context: &Context, due: DateTime<Utc>) -> DateTime<Utc> {
     if now < due {
         return due;
     }
-    if claim(context, TIDY_DATABASE, EVERY, now).await && tidy_database(context, now).await {
-        done(context, TIDY_DATABASE).await;
+    if claim(context, TIDY_DATABASE, EVERY, now).await {
+        let all = tidy_database(context, now).await;
+        end(context, TIDY_DATABASE, now, all).await;
     }
     if claim(context, TIDY_QUEUES, QUEUES_EVERY, now).await {
-        if tidy_queues(context, now).await {
-            done(context, TIDY_QUEUES).await;
-        } else {
-            // Not until tomorrow: whoever looks next tries again.
-            report("parked messages", context.store.give_chore_back(TIDY_QUEUES, now).await.map(|()| 0));
-        }
+        let all = tidy_queues(context, now).await;
+        end(context, TIDY_QUEUES, now, all).await;
     }
     now + EVERY
+}
+
+/// Notes that a chore was done, or gives it back where it was not, all of it: whoever looks next tries again, and a classifier that
+/// starts does at once.
+async fn end(context: &Context, chore: &'static str, claimed_at: DateTime<Utc>, all: bool) {
+    if all {
+        done(context, chore).await;
+    } else if let Err(error) = context.store.give_chore_back(chore, claimed_at).await {
+        tracing::warn!(
+            chore,
+            error = chain(&error),
+            "a chore cannot be given back; it is tried again once its time is over"
+        );
+    }
 }
 
 /// What never gets so far is overdue one day, and somebody is told.

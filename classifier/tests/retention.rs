@@ -14,7 +14,8 @@ use rollcall_proto::{
     message::Message,
     topology::Queue,
 };
-use rollcall_store::{Store, audit::AuditEntry, chores::CHORES, secret::Keyring};
+use rollcall_store::{Store, audit::AuditEntry, chores::CHORES, district::ConnectionSecrets, secret::Keyring};
+use sqlx::Connection as _;
 use uuid::Uuid;
 
 /// Parked messages, and what the audit trail said when each was thrown away.
@@ -110,7 +111,7 @@ struct Classifier {
     context: Context,
     kept: Arc<Kept>,
     clock: ManualClock,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Classifier {
@@ -124,7 +125,15 @@ impl Classifier {
         let kept = Arc::new(Kept { parked, store: store_of_bus, seen, closed, dies, looks });
         let config = ClassifierConfig::default();
         let context = Context { store, bus: kept.clone(), clock: Arc::new(clock.clone()), config };
-        Self { context, kept, clock, _dir: dir }
+        Self { context, kept, clock, dir }
+    }
+
+    /// As somebody beside Rollcall does it.
+    async fn execute(&self, sql: &'static str) {
+        let file = self.dir.path().join("store.db");
+        let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     fn left(&self) -> Vec<Uuid> {
@@ -194,6 +203,28 @@ async fn what_cannot_be_deleted_now_is_deleted_later() {
     retention::tidy(&classifier.context, due).await;
     assert_eq!(classifier.left(), [] as [Uuid; 0]);
     assert_eq!(classifier.done().await, [hours(2), hours(2)]);
+}
+
+/// Once it is mended, nobody has to wait for the hour to be over.
+#[tokio::test]
+async fn what_a_database_refuses_to_delete_is_tried_again_by_a_classifier_that_starts() {
+    let classifier = Classifier::with(Vec::new(), None).await;
+    let known = serde_json::json!({
+        "id": district(), "name": "Invented", "time_zone": "America/Chicago",
+        "connection": [{"kind": "skyward-qmlativ", "base_url": "https://sis.example/API", "client_id": "c"}],
+    });
+    let (known, secrets) = (serde_json::from_value(known).unwrap(), [ConnectionSecrets::default()]);
+    classifier.context.store.apply_district(&known, &secrets, "test", now()).await.unwrap();
+    classifier.execute("ALTER TABLE plan_batch RENAME TO plan_batch_away").await;
+    retention::tidy(&classifier.context, now()).await;
+    classifier.clock.advance(TimeDelta::minutes(5));
+    let started = || async { retention::tidy(&classifier.context, classifier.context.clock.now()).await };
+    started().await;
+    assert_eq!(classifier.done().await, [now(), now()], "by when it was first tried");
+    classifier.execute("ALTER TABLE plan_batch_away RENAME TO plan_batch").await;
+    classifier.clock.advance(TimeDelta::minutes(5));
+    started().await;
+    assert_eq!(classifier.done().await, [now() + TimeDelta::minutes(10), now()]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rollcall_proto::{
     private,
     topology::Queue,
 };
-use rollcall_store::{ParkedStudents, StoreError};
+use rollcall_store::ParkedStudents;
 use serde_json::{Value, json};
 
 use crate::{
@@ -118,13 +118,9 @@ async fn check_store(context: &Context, report: &mut Report) {
     match context.store.check().await {
         Ok(()) => report.ok("store", "reachable, schema as needed"),
         Err(error) => {
-            let mend = match error {
-                StoreError::ReadOnly { .. } => {
-                    "end the failover, or whatever else keeps the database from being written to (default_transaction_read_only)"
-                }
-                _ => "start the database, or run `rollcall migrate`",
-            };
-            report.fail("store", &error.into(), mend);
+            let error = anyhow::Error::from(error);
+            let mend = context::mend(&error).filter(|_| !report.embedded);
+            report.fail("store", &error, mend.unwrap_or("start the database, or run `rollcall migrate`"));
         }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitC
         }
         if !said {
             eprintln!("another process hosts {}; waiting until it ends", dir.display());
+            watch.health().stand_by();
             said = true;
         }
         tokio::select! {

@@ -30,6 +30,16 @@ pub enum StoreError {
         /// SQLSTATE or SQLite's code; the driver's own text may repeat values and is kept out.
         class: String,
     },
+    /// The database refused all of a batch alike, with a code that says nothing of what was to be written.
+    #[error("the database refused to {operation}, for each of its {students} students alike ({class})")]
+    RefusedToAll {
+        /// What was being done.
+        operation: &'static str,
+        /// How many there are.
+        students: usize,
+        /// SQLSTATE.
+        class: String,
+    },
     /// No such district.
     #[error("there is no district {0}; `rollcall district list` shows those there are")]
     NoDistrict(DistrictId),
@@ -83,7 +93,34 @@ pub enum StoreError {
     Compress(#[source] std::io::Error),
 }
 
+/// Why a database that answers is of no use as it is, and what waiting alone does not mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// It does not take the user or the password, or does not let that login in (SQLSTATE class 28).
+    Login,
+    /// The server has no database of that name (3D000).
+    NoDatabase,
+    /// It takes no writes.
+    ReadOnly,
+}
+
 impl StoreError {
+    /// Whether the database answers, and turned this program away.
+    pub fn turned_away(&self) -> Option<TurnedAway> {
+        let code = match self {
+            Self::ReadOnly { .. } => return Some(TurnedAway::ReadOnly),
+            Self::Unavailable { source, .. } | Self::Migrate { source, .. } => source.as_database_error()?.code()?,
+            Self::Refused { class, .. } => class.as_str().into(),
+            _ => return None,
+        };
+        match code.as_ref() {
+            "3D000" => Some(TurnedAway::NoDatabase),
+            "25006" => Some(TurnedAway::ReadOnly),
+            code if code.len() == 5 && code.starts_with("28") => Some(TurnedAway::Login),
+            _ => None,
+        }
+    }
+
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::ReadOnly { .. })
@@ -93,7 +130,7 @@ impl StoreError {
     /// right: nothing of a student, a page or a run is to blame.
     pub fn is_of_the_database(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::Key(_) => true,
+            Self::Unavailable { .. } | Self::ReadOnly { .. } | Self::RefusedToAll { .. } | Self::Key(_) => true,
             Self::Refused { class, .. } => is_of_the_database(class),
             other => matches!(other, Self::Schema { .. } | Self::TooOld { .. } | Self::Migrate { .. }),
         }

@@ -346,6 +346,9 @@ pub struct Baseline {
     /// Keys that led to no row, by the table they lead to, and are believed to.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub dangling: std::collections::BTreeMap<String, std::collections::BTreeSet<i64>>,
+    /// Qmlativ: ending year of the current school year, by entity as enrollments name it; under no name, that of all others.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub current_years: std::collections::BTreeMap<String, i32>,
     /// No pull was complete so far: what is here is of listings that were whole by themselves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_complete: bool,
@@ -367,6 +370,11 @@ impl Baseline {
     /// Before any pull was complete.
     pub fn of_none_complete() -> Self {
         Self { never_complete: true, ..Self::default() }
+    }
+
+    /// Ending year of an entity's current school year. `None`: nobody told.
+    pub fn current_year(&self, entity: &str) -> Option<i32> {
+        self.current_years.get(entity).or_else(|| self.current_years.get("")).copied()
     }
 
     /// Whether some pull was complete: a listing that it does not know is new, and not one that was never seen whole. (What a

@@ -6,7 +6,7 @@ mod common;
 mod roster_support;
 
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
-use rollcall_store::{Store, StoreError, district::ConnectionSecrets};
+use rollcall_store::{Store, StoreError, TurnedAway, district::ConnectionSecrets};
 use roster_support::{added, alter, applied, at, new_district, released, student};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
@@ -508,6 +508,49 @@ async fn students_whom_the_database_refuses_by_any_code_are_parked_alone() {
     assert_eq!(f.store.stored_students(&district).await.unwrap().len(), 18);
 }
 
+/// Somebody's trigger raises an error of its own whoever is to be written; of a constraint, each is refused for what it holds.
+#[tokio::test]
+async fn what_refuses_a_whole_batch_alike_parks_nobody() {
+    let f = Fixture::postgres().await;
+    let district = new_district(&f.store, "alike").await;
+    alter(
+        &f,
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+         CREATE TRIGGER broken BEFORE INSERT ON student FOR EACH ROW EXECUTE FUNCTION broken()",
+    )
+    .await;
+    let some = |from: u32, to: u32| (from..to).map(|number| added(student(&format!("s{number:02}")))).collect();
+    let (run, batches) = released(&f.store, &district, 1, vec![some(0, 20), some(20, 25), some(25, 45)]).await;
+    let apply = async |batch: usize| f.store.apply_blaming(&district, run.id, &batches[batch], at(2)).await;
+    let refused = apply(0).await.unwrap_err();
+    assert!(refused.is_of_the_database() && !refused.is_transient(), "{refused}");
+    assert!(refused.to_string().ends_with("for each of its 20 students alike (P0001)"), "{refused}");
+    assert_eq!(f.store.run(&district, run.id).await.unwrap().counts.parked, 0);
+    // A few may have something in common.
+    assert_eq!(apply(1).await.unwrap().parked.len(), 5);
+    alter(&f, "DROP TRIGGER broken ON student").await;
+    let outcome = apply(0).await.unwrap();
+    assert_eq!((outcome.applied, outcome.parked.len()), (20, 0));
+    alter(&f, "ALTER TABLE student ADD CONSTRAINT picky CHECK (student_id < 's25')").await;
+    assert_eq!(apply(2).await.unwrap().parked.len(), 20);
+}
+
+/// What to do about it differs, so that a command tells these apart; the driver's text names user or database, and no password.
+#[tokio::test]
+async fn a_database_that_turns_a_login_away_says_so_and_no_password_is_told() {
+    let f = Fixture::postgres().await;
+    let mut url = f.database().url_as(Some("nobody_of_that_name")).expose_secret().parse::<url::Url>().unwrap();
+    url.set_password(Some("pa55word-of-nobody")).unwrap();
+    let mut nowhere = f.database().url_as(None).expose_secret().parse::<url::Url>().unwrap();
+    nowhere.set_path("no_such_one");
+    for (url, expected) in [(url, TurnedAway::Login), (nowhere, TurnedAway::NoDatabase)] {
+        let failed = Store::connect(&SecretString::from(url.to_string()), ring(&new_key()), 2).await.unwrap_err();
+        assert_eq!(failed.turned_away(), Some(expected), "{failed}");
+        assert!(failed.is_transient(), "workers wait until it is mended: {failed}");
+        assert!(!format!("{failed:?}").contains("pa55word"), "{failed:?}");
+    }
+}
+
 /// As a failover that is not done leaves it. Connections that were opened meanwhile would stay read-only.
 #[tokio::test]
 async fn a_database_that_takes_no_writes_is_away_until_it_does() {
@@ -532,7 +575,11 @@ async fn a_database_that_takes_no_writes_is_away_until_it_does() {
         told = Some(error);
     }
     assert!(matches!(told, Some(StoreError::ReadOnly { .. })), "{told:?}");
-    assert!(matches!(f.store.check().await, Err(StoreError::ReadOnly { .. })));
+    let check = f.store.check().await.unwrap_err();
+    assert!(
+        matches!(check, StoreError::ReadOnly { .. }) && check.turned_away() == Some(TurnedAway::ReadOnly),
+        "{check}"
+    );
     set("off").await;
     f.store.create_run(&manual(&id), now()).await.unwrap().unwrap();
     f.store.check().await.unwrap();

@@ -10,7 +10,7 @@ use rollcall_proto::{
     topology::Queue,
 };
 use rollcall_store::{
-    Store,
+    Store, StoreError,
     chores::CHORES,
     figures::{DistrictFigures, ENDS},
     run::Stage,
@@ -61,9 +61,9 @@ pub async fn watch_runs(store: Store, clock: SharedClock) {
         let now = clock.now();
         let look = async {
             let (figures, open) = (store.figures(now).await?, store.open_runs().await?);
-            Ok::<_, rollcall_store::StoreError>((figures, open, store.chores_done().await?))
+            Ok::<_, StoreError>((figures, open, store.chores_done().await?, takes_writes(&store.check().await)))
         };
-        if let Ok(Ok((districts, open, done))) = tokio::time::timeout(ANSWER, look).await {
+        if let Ok(Ok((districts, open, done, takes_writes))) = tokio::time::timeout(ANSWER, look).await {
             chores(&done);
             for (stage, word) in STAGES {
                 let number = open.iter().filter(|run| run.stage == stage).count();
@@ -71,9 +71,16 @@ pub async fn watch_runs(store: Store, clock: SharedClock) {
             }
             together(&districts, now);
             shown = one_by_one(&districts, &shown, now);
-            metrics::gauge!(metric::STORE_SEEN).set(seconds(now));
+            if takes_writes {
+                metrics::gauge!(metric::STORE_SEEN).set(seconds(now));
+            }
         }
     }
+}
+
+/// One that can be read and takes no writes does nobody's work: it is as good as away. A schema that does not fit is told by readiness.
+fn takes_writes(check: &Result<(), StoreError>) -> bool {
+    !check.as_ref().is_err_and(StoreError::is_transient)
 }
 
 /// A chore that nobody has tried yet has no series.

@@ -83,8 +83,14 @@ impl Health {
         }))
     }
 
+    /// It waits to take another process's place, which is nothing that anybody must mend. Over once it is open.
+    pub fn stand_by(&self) {
+        metrics::gauge!(metric::STANDBY).set(1.0);
+    }
+
     /// Store and bus are open, and consumers of these queues have been told to begin. Only the first call counts.
     pub fn opened(&self, queues: Vec<Queue>) {
+        metrics::gauge!(metric::STANDBY).set(0.0);
         self.0.store_answers.store(true, Ordering::Relaxed);
         self.0.opened.get_or_init(|| queues);
     }

@@ -76,6 +76,7 @@ impl Metrics {
         }
         metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         metrics::gauge!(metric::DRAINING).set(0.0);
+        metrics::gauge!(metric::STANDBY).set(0.0);
         // Until it is found to be: what never gets so far as to be asked is told of too.
         metrics::gauge!(metric::READY).set(0.0);
         introduce();

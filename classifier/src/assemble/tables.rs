@@ -59,6 +59,12 @@ impl Tables {
         self.current.iter().map(|(entity, current)| (*entity, *current))
     }
 
+    /// [`Tables::current`], to be kept: by entity as enrollments name it, and under no name that of all others.
+    pub fn kept_currents(&self) -> BTreeMap<String, i32> {
+        let others = self.fallback.filter(|_| !self.told).map(|current| (String::new(), current));
+        self.entities().map(|(entity, current)| (entity.to_string(), current)).chain(others).collect()
+    }
+
     /// The SIS's ids of the school years that end in this one.
     pub fn ids_of(&self, ending: i32) -> impl Iterator<Item = i64> {
         self.years.iter().filter(move |(_, own)| **own == ending).map(|(id, _)| *id)

@@ -107,8 +107,15 @@ pub fn judge_asked(judged: &mut Completeness, asked: Asked<'_>) {
         let emptied = |name: &String| name.starts_with(resource);
         !judged.torn.contains(*resource) && !judged.empty_essential.iter().any(emptied)
     };
+    if !OF_YEARS.iter().all(is_whole) {
+        return;
+    }
+    // Without the enrollments of a year that has begun, those stored are of the one before.
+    if is_whole(&SPELLS) {
+        judged.current_years = asked.tables.kept_currents();
+    }
     let years = asked.years();
-    if years.is_empty() || !OF_YEARS.iter().all(is_whole) {
+    if years.is_empty() {
         return;
     }
     let currents = asked.tables.currents();
@@ -182,6 +189,7 @@ impl<'a> Asked<'a> {
                 continue;
             }
             judged.tear();
+            Self::stay_in_year_before(judged, entity);
             let message = format!(
                 "{name}: empty, though this year is current for the entity, and {} students who attend have open enrollments there of \
                  the year before; nobody is taken out. Have the SIS roll them over, or if they are to leave: \
@@ -190,6 +198,13 @@ impl<'a> Asked<'a> {
             );
             judged.findings.push(partial(YEAR_EMPTY, message));
             judged.empty_essential.insert(name);
+        }
+    }
+
+    /// Whoever attends there does by enrollments of the year before, which is the one to keep.
+    fn stay_in_year_before(judged: &mut Completeness, entity: i64) {
+        if let Some(current) = judged.current_years.get_mut(&entity.to_string()) {
+            *current = current.saturating_sub(1);
         }
     }
 

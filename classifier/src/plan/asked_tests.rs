@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use rollcall_proto::{id::StudentId, roster::Status};
-use rollcall_store::{board::Ask, run::FindingWeight};
+use rollcall_store::{
+    board::{Ask, Progress},
+    run::FindingWeight,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -67,6 +70,11 @@ fn stored(facts: PlanFacts) -> Roster {
     assert_eq!(codes(&plan), Vec::<&str>::new(), "a sound first night");
     roster.apply(&plan);
     roster
+}
+
+/// Current years of entities, as kept for who asks after the run.
+fn kept_years(plan: &NewPlan) -> Vec<(&str, i32)> {
+    plan.baselines[0].1.current_years.iter().map(|(entity, year)| (entity.as_str(), *year)).collect()
 }
 
 fn accept(roster: &mut Roster, name: &str) {
@@ -232,6 +240,24 @@ fn an_entity_that_had_no_students_may_come_and_go() {
 }
 
 #[test]
+fn entities_current_years_are_kept_as_each_of_them_tells() {
+    let mut sis = two_entities();
+    let mut roster = stored(asked(&sis, &[41, 42], &[8, 9]));
+    assert_eq!(kept_years(&roster.plan(asked(&sis, &[41, 42], &[8, 9]))), [("41", 2026), ("42", 2026)]);
+    turn(&mut sis, &[1]);
+    let plan = roster.plan(asked(&sis, &[41, 42], &[8, 9, 10]));
+    assert_eq!(kept_years(&plan), [("41", 2027), ("42", 2026)]);
+    roster.apply(&plan);
+    // A pull without whole enrollments says nothing of what is stored of them.
+    sis.row("District/Entity", 42)["SchoolYearIDCurrent"] = json!(10);
+    let mut facts = asked(&sis, &[41, 42], &[8, 9, 10]);
+    let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+    let spells = listings.iter_mut().find(|listing| listing.ask.resource == SPELL).unwrap();
+    spells.progress = Progress::Failed("status 404".to_owned());
+    assert_eq!(kept_years(&roster.plan(facts)), [("41", 2027), ("42", 2026)]);
+}
+
+#[test]
 fn a_year_that_begins_without_an_enrollment_takes_nobody_out_until_a_person_says_so() {
     let mut sis = Sis::with_students(3);
     let mut roster = stored(asked(&sis, &[41], &[8, 9]));
@@ -244,11 +270,13 @@ fn a_year_that_begins_without_an_enrollment_takes_nobody_out_until_a_person_says
         assert!(message.starts_with(&format!("{name}: ")) && message.contains(" 3 students "), "{message}");
         assert!(message.ends_with(&format!("--accept-empty '{name}'`")), "{message}");
         assert_eq!((&plan.verdict, plan.counts.removed), (&Verdict::Nothing, 0));
+        assert_eq!(kept_years(&plan), [("41", 2026)], "who attends does by enrollments of the year before");
         roster.apply(&plan);
     }
     let mut accepted = roster.clone();
     accept(&mut accepted, name);
-    assert_eq!(leaving(&accepted.plan(pull(&sis))).len(), 3);
+    let plan = accepted.plan(pull(&sis));
+    assert_eq!((leaving(&plan).len(), kept_years(&plan)), (3, vec![("41", 2027)]));
     // One is there, and so the others are not: the rules say so, and the limits look after it.
     let mut begun = sis.clone();
     turn(&mut begun, &[1]);

@@ -70,7 +70,7 @@ metrics! {
     DISTRICT_RUNS_ENDED = "rollcall_district_runs_ended", Gauge, "Runs of the district that ended in the last 7 days, by state.";
     PASSED_OVER = "rollcall_passed_over_total", Counter, "Runs and districts that could not be looked after and kept no other waiting, by chore.";
     CHORE_DONE = "rollcall_chore_done_timestamp_seconds", Gauge, "When a chore was last done, all of it; first tried, where it never was.";
-    STORE_SEEN = "rollcall_store_seen_timestamp_seconds", Gauge, "When the store was last looked at with success.";
+    STORE_SEEN = "rollcall_store_seen_timestamp_seconds", Gauge, "When the store was last looked at with success, and took writes.";
     PAGES = "rollcall_pages_total", Counter, "Pages stored by collecting, by outcome.";
     PAGE_ROWS = "rollcall_page_rows_total", Counter, "Rows decoded from pages.";
     PLANS = "rollcall_plans_total", Counter, "Plans made, by outcome.";
@@ -90,6 +90,7 @@ metrics! {
     STORE_ERRORS = "rollcall_store_errors_total", Counter, "Statements that failed, by class.";
     BUILD_INFO = "rollcall_build_info", Gauge, "Always 1; the version is a label.";
     READY = "rollcall_ready", Gauge, "1 while the process is ready.";
+    STANDBY = "rollcall_standby", Gauge, "1 while the process waits to take another's place, and is not ready by intent.";
     DRAINING = "rollcall_draining", Gauge, "1 after a signal to stop.";
     SPANS = "rollcall_telemetry_spans_total", Counter, "Spans for the OTLP collector, by outcome.";
 }

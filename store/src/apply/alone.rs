@@ -4,7 +4,8 @@
 //! so: by any code, at the commit, by a panic. So whoever is to blame is found by trying, in transactions that are undone, ever
 //! smaller parts; only then is the batch settled, in one transaction, as any other.
 //!
-//! Invariant: what refuses everybody alike ([`StoreError::is_of_the_database`]) parks nobody.
+//! Invariant: what refuses everybody alike ([`StoreError::is_of_the_database`]) parks nobody. Where a code does not say so, as that of
+//! a trigger or of a broken index, it is seen by this that each of the batch is refused with it, and that they are more than a few.
 
 use std::panic::AssertUnwindSafe;
 
@@ -33,22 +34,32 @@ const PANIC: &str = "panic";
 /// Reason code of a student whose stored record cannot be read.
 const UNREADABLE: &str = "stored-unreadable";
 
+/// So many may be refused alike for what they have in common, and are parked: their run is to end.
+const FEW: usize = 9;
+
 /// Why a student cannot be written, for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Blame {
     pub(super) reason: &'static str,
     pub(super) detail: String,
+    /// SQLSTATE that says nothing of a row.
+    about_no_row: Option<String>,
 }
 
 impl Blame {
     /// The error itself where no student is to blame.
     pub(super) fn of(error: StoreError) -> Result<Self> {
-        match error {
-            error if error.is_of_the_database() || error.is_unknown() => Err(error),
-            error @ StoreError::Refused { .. } => Ok(Self { reason: REFUSED, detail: class_of(&error) }),
-            error if error.is_unreadable() => Ok(Self { reason: UNREADABLE, detail: error.to_string() }),
-            error => Ok(Self { reason: REFUSED, detail: error.to_string() }),
+        if error.is_of_the_database() || error.is_unknown() {
+            return Err(error);
         }
+        let reason = if error.is_unreadable() { UNREADABLE } else { REFUSED };
+        Ok(match error {
+            StoreError::Refused { ref class, .. } => {
+                let about_no_row = Some(class.clone()).filter(|_| !says_something_of_rows(class));
+                Self { reason, detail: class_of(&error), about_no_row }
+            }
+            error => Self { reason, detail: error.to_string(), about_no_row: None },
+        })
     }
 }
 
@@ -77,7 +88,10 @@ impl Store {
                 }
             }
         }
-        batch.settle_without(self, blamed).await
+        match refused_alike(batch.events.len(), &blamed) {
+            Some(error) => Err(error),
+            None => batch.settle_without(self, blamed).await,
+        }
     }
 }
 
@@ -107,7 +121,7 @@ impl<'a> Batch<'a> {
         let is_blamed = |placed: &Placed<'a>| blamed.iter().any(|(one, _)| one.position == placed.position);
         let left: Vec<_> = self.events.iter().copied().filter(|placed| !is_blamed(placed)).collect();
         let mut tally = self.halve(&mut tx, &head, &left, Blame::of).await?;
-        let parked = |(placed, Blame { reason, detail })| Parked { placed, reason, detail };
+        let parked = |(placed, Blame { reason, detail, .. })| Parked { placed, reason, detail };
         tally.parked.extend(blamed.into_iter().map(parked));
         self.settle(tx, &head, tally).await
     }
@@ -118,8 +132,30 @@ async fn blame_for(trying: impl Future<Output = Result<()>>) -> Result<Option<Bl
     match AssertUnwindSafe(trying).catch_unwind().await {
         Ok(Ok(())) => Ok(None),
         Ok(Err(error)) => Blame::of(error).map(Some),
-        Err(_) => Ok(Some(Blame { reason: PANIC, detail: "the program panics over it".to_owned() })),
+        Err(_) => {
+            let detail = "the program panics over it".to_owned();
+            Ok(Some(Blame { reason: PANIC, detail, about_no_row: None }))
+        }
     }
+}
+
+/// Whether a code is of a class that says something of what was to be written. PostgreSQL: cardinality, data, integrity, a view's
+/// condition, program limits. Every other code that gets here is the database's, or a function's of somebody's there.
+fn says_something_of_rows(class: &str) -> bool {
+    class.len() != 5 || ["21", "22", "23", "44", "54"].iter().any(|rows| class.starts_with(rows))
+}
+
+/// The error that nobody of `students` is to blame for: each of them, and more than a few, is refused with one code that says nothing
+/// of a row.
+fn refused_alike(students: usize, blamed: &[(Placed<'_>, Blame)]) -> Option<StoreError> {
+    let (_, Blame { about_no_row, .. }) = blamed.first()?;
+    let class = about_no_row.clone()?;
+    let alike = blamed.iter().all(|(_, blame)| blame.about_no_row == *about_no_row);
+    (alike && blamed.len() == students && students > FEW).then_some(StoreError::RefusedToAll {
+        operation: OPERATION,
+        students,
+        class,
+    })
 }
 
 #[cfg(test)]

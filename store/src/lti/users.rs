@@ -1,6 +1,9 @@
 //! Whom an administrator gave or denied sight, and what the roster knows of a person and a student.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::{
@@ -10,11 +13,12 @@ use rollcall_proto::{
 
 use super::{LtiUser, Namer, StudentScope, Subject, UserAccess, registrations::entry};
 use crate::{
-    Store, StoreError,
-    district::{Connection, District, StatusPolicy, WithdrawalDateIs},
+    Store, StoreError, baselines,
+    district::{Connection, District, SchoolYears, StatusPolicy, WithdrawalDateIs},
     districts::{json_unreadable, lock},
     plan::PersonMoved,
     rekeyed,
+    run::Baseline,
     sql::{Row, Tx, args},
     trail,
 };
@@ -308,7 +312,9 @@ async fn places(tx: &mut Tx, config: &District, nowhere: Subject, today: NaiveDa
                WHERE district = $1 AND student_id = $2 AND listed";
     let rows = tx.rows(operation, sql, args![&config.id, &subject.student_id]).await?;
     let stays = rows.iter().map(stay).collect::<Result<Vec<Stay>>>()?;
-    for (school, entity) in whereabouts(&stays, &policy_of(config, subject.connection), today) {
+    let last = baselines::read(tx, &config.id, ConnectionNo(subject.connection)).await?;
+    let calendar = Calendar { today, years: &last.unwrap_or_default() };
+    for (school, entity) in whereabouts(&stays, &policy_of(config, subject.connection), &calendar) {
         subject.schools.extend(school.into_iter().flat_map(|code| called(config, subject.connection, code.to_owned())));
         subject.entities.push(entity.to_owned());
     }
@@ -339,20 +345,51 @@ fn stay(row: &Row) -> Result<Stay> {
 }
 
 /// Schools and entities of the enrollments that the rules of status count as current or future, as far as the record tells: none
-/// with an ignored code, none that was over before it began, and none that nobody closed in a school year before the newest one
-/// that has begun for the student.
-fn whereabouts<'s>(stays: &'s [Stay], policy: &StatusPolicy, today: NaiveDate) -> BTreeSet<(Option<&'s str>, &'s str)> {
+/// with an ignored code, none that was over before it began, no no-show, and none of a school year that `calendar` leaves out.
+fn whereabouts<'s>(
+    stays: &'s [Stay],
+    policy: &StatusPolicy,
+    calendar: &Calendar<'_>,
+) -> BTreeSet<(Option<&'s str>, &'s str)> {
     let is_last_day = policy.withdrawal_date_is == Some(WithdrawalDateIs::LastDayEnrolled);
     let is_over = |end: NaiveDate, on: NaiveDate| if is_last_day { end < on } else { end <= on };
     let ignored = |stay: &Stay| stay.code.as_deref().is_some_and(|code| is_ignored(policy, code));
     let was_never = |stay: &Stay| stay.entry.zip(stay.end).is_some_and(|(entry, end)| is_over(end, entry));
     let counted: Vec<&Stay> = stays.iter().filter(|stay| !ignored(stay) && !was_never(stay)).collect();
-    let has_begun = |stay: &&&Stay| stay.entry.is_none_or(|entry| entry <= today);
-    let newest = counted.iter().filter(has_begun).filter_map(|stay| stay.school_year).max();
-    let is_forgotten = |stay: &Stay| stay.end.is_none() && stay.school_year.is_some_and(|year| Some(year) < newest);
-    let has_left = |stay: &Stay| stay.end.is_some_and(|end| is_over(end, today));
-    let there = counted.into_iter().filter(|stay| !stay.no_show && !has_left(stay) && !is_forgotten(stay));
+    let has_left = |stay: &Stay| stay.end.is_some_and(|end| is_over(end, calendar.today));
+    let newest = counted.iter().filter(|stay| calendar.has_begun(stay)).filter_map(|stay| stay.school_year).max();
+    let admits = |stay: &Stay| calendar.admits(stay, policy.school_years, newest);
+    let there = counted.into_iter().filter(|stay| !stay.no_show && !has_left(stay) && admits(stay));
     there.map(|stay| (stay.school.as_deref(), stay.entity.as_str())).collect()
+}
+
+/// What tells whether an enrollment's school year counts.
+struct Calendar<'a> {
+    today: NaiveDate,
+    /// Each entity's current year, as the last run that was whole found it; entities flip years one by one.
+    years: &'a Baseline,
+}
+
+impl Calendar<'_> {
+    fn has_begun(&self, stay: &Stay) -> bool {
+        stay.entry.is_none_or(|entry| entry <= self.today)
+    }
+
+    /// As the classifier places an enrollment that is not over: one of its entity's current year, one of an earlier year that is in
+    /// force and has an end, and where next year's count, one of it that has not begun. Where the entity's current year is not known,
+    /// nobody closed what is of a year before the `newest` that has begun for the student.
+    fn admits(&self, stay: &Stay, admitted: SchoolYears, newest: Option<i32>) -> bool {
+        let Some(year) = stay.school_year else { return true };
+        let Some(current) = self.years.current_year(&stay.entity) else {
+            return stay.end.is_some() || Some(year) >= newest;
+        };
+        let is_next = year == current.saturating_add(1) && admitted == SchoolYears::CurrentAndNext;
+        match year.cmp(&current) {
+            Ordering::Less => stay.end.is_some() && self.has_begun(stay),
+            Ordering::Equal => true,
+            Ordering::Greater => is_next && !self.has_begun(stay),
+        }
+    }
 }
 
 /// Of a course at another campus, as the classifier compares codes.

@@ -8,7 +8,9 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     Store,
-    district::{ConnectionSecrets, District},
+    district::{ConnectionSecrets, District, SchoolYears},
+    plan::Verdict,
+    run::Baseline,
 };
 use serde_json::json;
 
@@ -20,6 +22,7 @@ crate::on_both_engines! {
     ids_for_writes_are_read_back_as_the_sis_spelled_them,
     a_launch_finds_students_where_they_still_are,
     a_launch_finds_students_only_where_an_enrollment_counts,
+    a_launch_goes_by_each_entitys_own_current_year,
     a_students_own_id_is_no_other_students_with_a_prefix,
 }
 
@@ -85,7 +88,6 @@ async fn ids_for_writes_are_read_back_as_the_sis_spelled_them(fixture: Fixture) 
 
 /// A district with one connection of each kind, OneRoster's students after `O-`.
 async fn mixed_district(store: &Store, name: &str) -> DistrictId {
-    let connection = |kind: &str| json!({"kind": kind, "base_url": "https://sis.example/API", "client_id": "c"});
     let mut second = connection("oneroster");
     second["id_prefix"] = json!("O-");
     let district: District = serde_json::from_value(json!({
@@ -96,6 +98,18 @@ async fn mixed_district(store: &Store, name: &str) -> DistrictId {
     let secrets = [ConnectionSecrets::default(), ConnectionSecrets::default()];
     store.apply_district(&district, &secrets, "test", at(0)).await.unwrap();
     district.id
+}
+
+fn connection(kind: &str) -> serde_json::Value {
+    json!({"kind": kind, "base_url": "https://sis.example/API", "client_id": "c"})
+}
+
+/// A night that finds nothing new, and keeps what it knows of the first connection.
+async fn keeps(store: &Store, district: &DistrictId, day: u32, baseline: &Baseline) {
+    let run = run_at_plan(store, district, day).await;
+    let mut plan = plan_of(store, district, Verdict::Nothing, &[]).await;
+    plan.baselines = vec![(0, baseline.clone())];
+    assert!(store.save_plan(district, run.id, &plan, at(3)).await.unwrap());
 }
 
 /// Of connection `connection`, withdrawn from the one enrollment on `end`.
@@ -178,6 +192,61 @@ async fn a_launch_finds_students_only_where_an_enrollment_counts(fixture: Fixtur
     }
     assert_eq!(entities("summer").await.0, ["1", "2"]);
     assert_eq!(entities("left").await.0, Vec::<String>::new());
+}
+
+/// Entity 1 has moved on to 2027, entity 2 has not.
+async fn a_launch_goes_by_each_entitys_own_current_year(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = mixed_district(&store, "own-years").await;
+    let of = |entity: &str, school_year: i32, entry: u32| Enrollment {
+        id: format!("{entity}-{school_year}"),
+        entity: entity.to_owned(),
+        school: Some(format!("{entity}01")),
+        school_year: Some(school_year),
+        entry_date: Some(date(entry)),
+        ..enrollment(entity)
+    };
+    let ends = |from: Enrollment, end: u32| Enrollment { withdrawal_date: Some(date(end)), ..from };
+    let no_show = |from: Enrollment| Enrollment { no_show: true, ..from };
+    // (name, enrollments, where staff see the student on day 10, and where before anybody noted current years)
+    let cases = [
+        ("begun-elsewhere", vec![of("1", 2027, 5), of("2", 2026, 1)], vec!["1", "2"], vec!["1"]),
+        ("begun-early", vec![of("2", 2027, 5), of("2", 2026, 1)], vec!["2"], vec!["2"]),
+        ("early-elsewhere", vec![of("1", 2027, 1), of("2", 2027, 5)], vec!["1"], vec!["1", "2"]),
+        ("next", vec![of("1", 2027, 1), of("2", 2027, 25)], vec!["1"], vec!["1", "2"]),
+        ("far", vec![of("1", 2028, 25), of("2", 2026, 1)], vec!["2"], vec!["1", "2"]),
+        ("never-came", vec![no_show(of("1", 2027, 5)), of("2", 2026, 1)], vec!["2"], vec![]),
+        ("forgotten", vec![of("1", 2026, 1), of("2", 2026, 1)], vec!["2"], vec!["1", "2"]),
+        ("runs-into", vec![ends(of("1", 2026, 1), 20), of("2", 2026, 1)], vec!["1", "2"], vec!["1", "2"]),
+        ("of-before", vec![ends(of("1", 2026, 15), 20), of("2", 2026, 1)], vec!["2"], vec!["1", "2"]),
+        ("unknown", vec![of("3", 2026, 1), of("1", 2027, 5)], vec!["1"], vec!["1"]),
+    ];
+    let record =
+        |name: &str, enrollments: &[Enrollment]| Student { enrollments: enrollments.to_vec(), ..student(name) };
+    let events = cases.iter().map(|(name, enrollments, ..)| added(record(name, enrollments))).collect();
+    applied(&store, &district, 1, events).await;
+    let entities =
+        async |name: &str| store.subject(&district, ConnectionNo(0), name, date(10)).await.unwrap().unwrap().entities;
+    for (name, _, _, before) in &cases {
+        assert_eq!(entities(name).await, *before, "{name}, before current years were noted");
+    }
+    let years = [("1".to_owned(), 2027), ("2".to_owned(), 2026)];
+    let current_years = Baseline { current_years: years.into(), ..Baseline::default() };
+    keeps(&store, &district, 2, &current_years).await;
+    for (name, _, there, _) in &cases {
+        assert_eq!(entities(name).await, *there, "{name}");
+    }
+    let mut admitting = store.district(&district).await.unwrap();
+    admitting.status.school_years = SchoolYears::CurrentAndNext;
+    let secrets = [ConnectionSecrets::default(), ConnectionSecrets::default()];
+    store.apply_district(&admitting, &secrets, "test", at(9)).await.unwrap();
+    let next = [("next", vec!["1", "2"]), ("early-elsewhere", vec!["1"]), ("far", vec!["1", "2"])];
+    for (name, there) in next {
+        assert_eq!(entities(name).await, there, "{name}, where the next year's count");
+    }
+    let others = Baseline { current_years: [(String::new(), 2026)].into(), ..Baseline::default() };
+    keeps(&store, &district, 3, &others).await;
+    assert_eq!(entities("unknown").await, ["3"]);
 }
 
 async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) {

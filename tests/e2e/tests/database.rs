@@ -164,12 +164,24 @@ async fn a_database_that_takes_no_writes_is_waited_for_and_no_process_is_ready_m
             let reasons = Probes::of(house.worker(role)).await.until("ready", 503).await;
             assert_eq!(reasons, ["store-unavailable"], "{role:?}");
         }
+        let fetcher = Probes::of(house.worker(Role::Fetcher)).await;
+        let (seen, looked) = fetcher.store_and_queues_seen().await;
+        // Two looks at the store after that.
+        until("queues to be looked at again", Duration::from_mins(2), || async {
+            (fetcher.store_and_queues_seen().await.1 > looked + 30.0).then_some(())
+        })
+        .await;
+        assert!(fetcher.store_and_queues_seen().await.0 <= seen, "what can be read and not written to is away");
         // Whoever has a message in hand.
         until_tried_often(house, &[Role::Fetcher, Role::Classifier]).await;
         take_no_writes(house, "off").await;
         for role in Role::ALL {
             Probes::of(house.worker(role)).await.until("ready", 200).await;
         }
+        until("the store to be seen again", Duration::from_mins(1), || async {
+            (fetcher.store_and_queues_seen().await.0 > seen).then_some(())
+        })
+        .await;
     })
     .await;
     let without_writer = async |house: &mut House| drop(house.take_worker(Role::Writer));

@@ -61,6 +61,13 @@ impl Probes {
         assert_eq!(value(&metrics, "rollcall_draining", &[]), Some(0.0), "{metrics}");
     }
 
+    /// When store and queues were last looked at with success, in seconds since 1970.
+    pub(crate) async fn store_and_queues_seen(&self) -> (f64, f64) {
+        let metrics = self.metrics().await;
+        let seen = |name| value(&metrics, name, &[]).expect("it was looked at");
+        (seen("rollcall_store_seen_timestamp_seconds"), seen("rollcall_queues_seen_timestamp_seconds"))
+    }
+
     async fn metrics(&self) -> String {
         reqwest::get(format!("http://{}/metrics", self.0)).await.unwrap().text().await.unwrap()
     }
@@ -222,8 +229,12 @@ async fn who_waits_for_another_to_end_lives_and_is_not_ready() {
     })
     .await;
     probes.waits_for_its_start().await;
+    let stands_by = async |probes: &Probes| value(&probes.metrics().await, "rollcall_standby", &[]);
+    assert_eq!(stands_by(&probes).await, Some(1.0), "it pages nobody");
+    assert_eq!(stands_by(&Probes::of(&first).await).await, Some(0.0));
     assert!(first.terminate(Duration::from_secs(40)).await.success());
     probes.until("ready", 200).await;
+    assert_eq!(stands_by(&probes).await, Some(0.0));
     until("its readiness to be told", Duration::from_secs(30), || async {
         (value(&probes.metrics().await, "rollcall_ready", &[]) == Some(1.0)).then_some(())
     })
