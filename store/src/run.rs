@@ -354,6 +354,23 @@ pub struct Baseline {
     pub base: Option<PullBase>,
 }
 
+/// What a person accepts as empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptiness<'a> {
+    /// Whose.
+    pub connection: ConnectionNo,
+    /// As in [`Baseline::accepted_empty`].
+    pub name: &'a str,
+    /// The table of which not the listing is meant, but rows that keys lead to: those because of which the run kept something.
+    pub rows_of: Option<&'a str>,
+}
+
+impl<'a> From<(ConnectionNo, &'a str)> for Emptiness<'a> {
+    fn from((connection, name): (ConnectionNo, &'a str)) -> Self {
+        Self { connection, name, rows_of: None }
+    }
+}
+
 /// Why an emptiness is not accepted: a newer run has found rows there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldSince {

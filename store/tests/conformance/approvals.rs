@@ -311,7 +311,7 @@ async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
         assert!(f.store.save_plan(&id, run, &plan, later(1)).await.unwrap());
         run
     };
-    let accept = async |run| f.store.accept_empty((&id, run), &[(FIRST, "staff")], "ann", now()).await.unwrap();
+    let accept = async |run| f.store.accept_empty((&id, run), &[(FIRST, "staff").into()], "ann", now()).await.unwrap();
     let is_accepted = async || {
         let kept = f.store.baseline(&id, FIRST).await.unwrap().unwrap_or_default();
         kept.accepted_empty.contains("staff")
@@ -337,11 +337,11 @@ async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
         let named = if run == first { held.run } else { back };
         assert_eq!((held.resource.as_str(), held.run), ("staff", named));
     }
-    let both = [(FIRST, "homerooms"), (FIRST, "staff")];
+    let both = [(FIRST, "homerooms").into(), (FIRST, "staff").into()];
     assert!(f.store.accept_empty((&id, empty), &both, "ann", now()).await.unwrap().is_err());
     assert_eq!(f.store.baseline(&id, FIRST).await.unwrap(), Some(baseline("staff", 0)), "all of them, or none");
     assert_eq!(entries().await, before);
-    let elsewhere = [(rollcall_proto::id::ConnectionNo(1), "staff")];
+    let elsewhere = [(rollcall_proto::id::ConnectionNo(1), "staff").into()];
     assert_eq!(f.store.accept_empty((&id, empty), &elsewhere, "ann", now()).await.unwrap(), Ok(()), "another's");
     assert_eq!(accept(newest).await, Ok(()));
     assert!(is_accepted().await);
