@@ -11,7 +11,7 @@ use rollcall_e2e::{
     services::Servers,
     until, until_told,
 };
-use rollcall_sandbox::{Fault, FaultKind, Quirks, SandboxConfig};
+use rollcall_sandbox::{Fault, FaultKind, Quirks};
 use serde_json::{Value, json};
 
 use super::{
@@ -156,34 +156,6 @@ fn check_stopped(signals: u64, took: Duration, log: &str) {
         assert!(log.contains("stopped at once by a second signal"), "{log}");
         assert!(took < Duration::from_secs(4), "{took:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_planner_told_to_stop_gives_its_run_back_and_uses_up_no_attempt() {
-    let mut house = House::scaled_out(SandboxConfig { students: 60, seed: 43, ..SandboxConfig::default() }).await;
-    house.start_worker(Role::Fetcher);
-    house.start_worker(Role::Writer);
-    let mut lock = house.services().database.begin().await.unwrap();
-    sqlx::query("LOCK TABLE student IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
-    house.start_worker(Role::Classifier);
-    let run = house.begin().await;
-    let planning = async |attempts: i32| {
-        let sql = "SELECT plan_attempts FROM run WHERE id = $1::uuid AND stage = 'plan'
-                   AND (plan_lease_until IS NOT NULL) = ($2 > 0)";
-        let found: Option<i32> =
-            sqlx::query_scalar(sql).bind(&run).bind(attempts).fetch_optional(&house.services().database).await.unwrap();
-        (found? == attempts).then_some(())
-    };
-    until("the run to be planned", Duration::from_mins(1), || planning(1)).await;
-    let mut worker = house.take_worker(Role::Classifier);
-    let begun = Instant::now();
-    assert!(worker.terminate(Duration::from_secs(11)).await.success());
-    check_stopped(1, begun.elapsed(), &worker.log());
-    assert!(planning(0).await.is_some(), "free, and no attempt is used up");
-    lock.rollback().await.unwrap();
-    house.start_worker(Role::Classifier);
-    assert_eq!(house.ended(&run).await.state, "succeeded");
-    house.close().await;
 }
 
 const LOCK: &str = "LOCK TABLE flag IN ACCESS EXCLUSIVE MODE";
