@@ -346,6 +346,9 @@ pub struct Baseline {
     /// Keys that led to no row, by the table they lead to, and are believed to.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub dangling: std::collections::BTreeMap<String, std::collections::BTreeSet<i64>>,
+    /// As `dangling`, of tables whose rows are found by a student, and of which a student has several.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub dangling_places: std::collections::BTreeMap<String, std::collections::BTreeSet<RowPlace>>,
     /// No pull was complete so far: what is here is of listings that were whole by themselves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_complete: bool,
@@ -403,11 +406,25 @@ impl Baseline {
     }
 }
 
+/// Where a student's row of a school year and an entity would be, by the SIS's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowPlace {
+    /// Whose.
+    pub student: i64,
+    /// School year.
+    pub year: Option<i64>,
+    /// Entity.
+    pub entity: Option<i64>,
+}
+
 /// Keys of one table because of which stored values stayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptKeys {
     /// What the missing rows would be found by.
     pub keys: std::collections::BTreeSet<i64>,
+    /// Of a table whose rows are found by a student: which of theirs are missing.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeSet::is_empty")]
+    pub places: std::collections::BTreeSet<RowPlace>,
     /// People, or schools, of whom something stayed.
     pub people: i64,
 }
