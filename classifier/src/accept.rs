@@ -11,7 +11,7 @@ use rollcall_store::{
     board::{Board, Listing, Progress},
     page::PageRow,
     replay::{Replay, ReplayLook, ReplayRefusal},
-    run::{Baseline, HeldSince, Run, Stage},
+    run::{Baseline, Emptiness, HeldSince, Run, Stage},
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     },
     context::Context,
     error::ClassifierError,
+    fragment::Kind,
     missing,
     plan::ROW_MISSING,
     replay::{ReplayFrom, replay},
@@ -53,6 +54,11 @@ impl Empty {
     /// Whether a person means it: by its name, or by that of its resource, which stands for those of its listings that are empty.
     fn is_meant(&self, given: &str) -> bool {
         self.name == given || self.resource == given
+    }
+
+    fn accepted(&self) -> Emptiness<'_> {
+        let rows_of = missing::table_of(&self.name).map(Kind::resource);
+        Emptiness { rows_of, ..(self.connection, self.name.as_str()).into() }
     }
 }
 
@@ -115,7 +121,7 @@ pub async fn accept(
         return Ok(Err(not_empty(run, resource, empty, &pages)));
     }
     let meant = empty.iter().filter(|empty| resources.iter().any(|given| empty.is_meant(given)));
-    let meant: Vec<_> = meant.map(|empty| (empty.connection, empty.name.as_str())).collect();
+    let meant: Vec<Emptiness<'_>> = meant.map(Empty::accepted).collect();
     let of = (&run.district, run.id);
     if let Err(held) = context.store.accept_empty(of, &meant, actor, context.clock.now()).await? {
         return Ok(Err(held.into()));
@@ -147,7 +153,9 @@ fn not_empty(run: &Run, given: &str, empty: BTreeSet<Empty>, pages: &[PageRow]) 
 /// Listings of the run without a row, each once a connection.
 async fn empty_listings(context: &Context, run: &Run, pages: &[PageRow]) -> Result<BTreeSet<Empty>, ClassifierError> {
     let mut empty = BTreeSet::new();
+    let planned = context.store.planned_baselines(&run.district, run.id).await?;
     for pull in context.store.pulls(&run.district, run.id).await? {
+        let own = planned.iter().find(|(number, _)| *number == pull.connection.0).map(|(_, own)| own);
         let baseline = context.store.baseline(&run.district, pull.connection).await?.unwrap_or_default();
         if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
             empty.extend(if pages.iter().any(|page| page.connection == pull.connection) {
@@ -155,7 +163,7 @@ async fn empty_listings(context: &Context, run: &Run, pages: &[PageRow]) -> Resu
             } else {
                 said_of(run, &board, pull.connection)
             });
-            empty.extend(offered(run, &baseline, &board).map(|name| named_by_listing(pull.connection, name)));
+            empty.extend(offered(run, (&baseline, own), &board).map(|name| named_by_listing(pull.connection, name)));
         }
         let named =
             |name: &str| Empty { connection: pull.connection, name: name.to_owned(), resource: name.to_owned() };
@@ -174,8 +182,13 @@ fn empty_facets<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item 
     facets.filter(|name| baseline.rows.get(*name).is_none_or(|rows| *rows > 0))
 }
 
-/// What else a person may accept, as the run's findings offer it (`--accept-empty NAME`): of the connection that it is said of.
-fn offered<'a>(run: &'a Run, baseline: &'a Baseline, board: &'a Board) -> impl Iterator<Item = &'a str> {
+/// What else a person may accept, as the run's findings offer it (`--accept-empty NAME`): of the connection that it is said of. What
+/// it keeps because of missing rows, its `own` plan knows: a run that is held has left no baseline yet.
+fn offered<'a>(
+    run: &'a Run,
+    (baseline, own): (&'a Baseline, Option<&'a Baseline>),
+    board: &'a Board,
+) -> impl Iterator<Item = &'a str> {
     run.findings.iter().filter_map(move |finding| {
         let (_, name) = finding.message.split_once("--accept-empty ")?;
         let name = name.trim_end_matches('`').trim_matches('\'');
@@ -188,7 +201,8 @@ fn offered<'a>(run: &'a Run, baseline: &'a Baseline, board: &'a Board) -> impl I
             YEAR_EMPTY => !entities_asked(board).is_empty(),
             GRANT_LOST => untold::was_granted(baseline, name),
             ROW_MISSING => {
-                missing::table_of(name).is_some_and(|table| baseline.kept_keys.contains_key(table.resource()))
+                let kept = &own.unwrap_or(baseline).kept_keys;
+                missing::table_of(name).is_some_and(|table| kept.contains_key(table.resource()))
             }
             _ => false,
         };
@@ -253,10 +267,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        fragment::Kind,
-        testing::{self, NAME, PHONE},
-    };
+    use crate::testing::{self, NAME, PHONE};
 
     /// A page of a listing, with a row or none.
     fn page(listing: u32, connection: u16, rows: bool) -> PageRow {
@@ -394,9 +405,18 @@ mod tests {
             ..Baseline::default()
         };
         let board = board(Vec::new());
-        let offered = |baseline: &Baseline| offered(&run, baseline, &board).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(offered(&kept("Enrollment/Homeroom")), ["Enrollment/Homeroom (missing rows)"]);
-        assert_eq!((offered(&kept(NAME)), offered(&Baseline::default())), (Vec::new(), Vec::new()));
+        let offered = |stored: &Baseline, own: Option<&Baseline>| {
+            offered(&run, (stored, own), &board).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (here, elsewhere, none) = (kept("Enrollment/Homeroom"), kept(NAME), Baseline::default());
+        let ending = ["Enrollment/Homeroom (missing rows)"];
+        assert_eq!(
+            (offered(&none, Some(&here)), offered(&here, None)),
+            (ending.map(str::to_owned).to_vec(), ending.map(str::to_owned).to_vec())
+        );
+        for (stored, own) in [(&elsewhere, None), (&none, None), (&here, Some(&elsewhere)), (&here, Some(&none))] {
+            assert_eq!(offered(stored, own), [""; 0], "{stored:?} {own:?}");
+        }
         let meant = named_by_listing(ConnectionNo(0), &name);
         assert!(meant.is_meant(&name) && meant.is_meant("Enrollment/Homeroom") && !meant.is_meant(NAME));
         assert_eq!((missing::table_of(&name), missing::table_of(NAME)), (Some(Kind::Homeroom), None));

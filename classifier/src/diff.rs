@@ -22,7 +22,7 @@ use rollcall_proto::{
 use rollcall_store::{
     StoreError,
     plan::{Skip, StoredStudent},
-    run::Counts,
+    run::{Counts, RowPlace},
 };
 
 use newcomers::{Becomes, Doubt, Newcomer};
@@ -130,8 +130,8 @@ pub struct Differences {
     pub candidates: Vec<(u16, StudentId)>,
     /// New students of whom an enrollment may be on no page, whether or not they are candidates.
     doubtful: Vec<(u16, StudentId)>,
-    /// Such students of whom the second look shows no more, by what they are looked up by: for each connection.
-    pub confirmed: Vec<BTreeSet<i64>>,
+    /// Where such students lack an enrollment of whom the second look shows no more: for each connection.
+    pub confirmed: Vec<BTreeSet<RowPlace>>,
     /// Data-quality warnings.
     pub warnings: Warnings,
     /// Students told of in differing ways.
@@ -371,9 +371,7 @@ impl Walk<'_, '_> {
         match newcomer.doubt {
             Doubt::None => {}
             Doubt::Open => self.found.doubtful.push((student.connection, StudentId(self.id_of(student)))),
-            Doubt::Settled => {
-                self.found.confirmed[usize::from(student.connection)].insert(student.key());
-            }
+            Doubt::Settled(lacking) => self.found.confirmed[usize::from(student.connection)].extend(lacking),
         }
         match newcomer.becomes {
             Becomes::Skipped(reason, detail) => self.skip(self.id_of(student), reason, detail),

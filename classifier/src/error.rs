@@ -13,6 +13,9 @@ const AWAY: Duration = Duration::from_secs(2);
 /// How long until another try at what was refused.
 const REFUSED: Duration = Duration::from_secs(10);
 
+/// Reason code of what the database would refuse whatever it were: see [`ClassifierError::is_of_the_database`].
+pub(crate) const DATABASE_REFUSES: &str = "database-refuses";
+
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum ClassifierError {
@@ -62,6 +65,7 @@ impl ClassifierError {
                 Fate::wait("store-unavailable", detail, AWAY)
             }
             Self::Bus(error) if error.is_transient() => Fate::wait("bus-unavailable", detail, AWAY),
+            _ if self.is_of_the_database() => Fate::retry(DATABASE_REFUSES, detail, REFUSED),
             Self::Plan(PlanError::Fragments { .. }) => Fate::retry("fragments-unreadable", detail, REFUSED),
             Self::RawMissing => Fate::park("raw-page-missing", detail),
             Self::Store(_) | Self::Plan(_) => Fate::retry("store-refused", detail, REFUSED),

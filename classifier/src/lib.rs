@@ -13,6 +13,7 @@
 pub mod accept;
 pub mod assemble;
 pub mod batch;
+pub mod claim;
 pub mod close;
 pub mod collect;
 pub mod completeness;
@@ -44,7 +45,7 @@ mod testing;
 pub mod untold;
 pub mod view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rollcall_proto::{
     bus::{
@@ -59,10 +60,15 @@ use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::ClassifierConfig;
-use crate::{close::CloseHandler, collect::CollectHandler, context::Context, plan_handler::PlanHandler};
+use crate::{
+    claim::Planners, close::CloseHandler, collect::CollectHandler, context::Context, plan_handler::PlanHandler,
+};
 
 /// What a classifier consumes from.
 pub const QUEUES: [Queue; 4] = [Queue::Collect, Queue::Plan, Queue::PlanLarge, Queue::Applied];
+
+/// How long is waited for planners that were stopped in the middle to give their runs back.
+const PLANNERS_GONE: Duration = Duration::from_secs(1);
 
 /// Classifies until `shutdown`, then finishes what is in hand.
 pub async fn run(
@@ -78,7 +84,8 @@ pub async fn run(
         let (bus, clock) = (Arc::clone(&context.bus), Arc::clone(&context.clock));
         run_worker(bus, queue, handler, WorkerConfig::new(concurrency), clock, shutdown.clone())
     };
-    let planner = Arc::new(PlanHandler::new(context.clone()));
+    let planners = Planners::new();
+    let planner = Arc::new(PlanHandler::new(context.clone(), planners.clone()));
     tokio::join!(
         work(Queue::Collect, collectors, Arc::new(CollectHandler::new(context.clone()))),
         // One plan at a time in a process, and one large one beside it: plans are what takes memory.
@@ -87,4 +94,5 @@ pub async fn run(
         work(Queue::Applied, 1, Arc::new(CloseHandler::new(context.clone()))),
         reconcile::run(context.clone(), shutdown.clone()),
     );
+    planners.gone(PLANNERS_GONE).await;
 }

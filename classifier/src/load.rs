@@ -289,9 +289,17 @@ impl Source {
 
     /// Columns of a kind that were there on some row; `None` where there is no row at all.
     pub fn seen(&self, kind: Kind) -> Option<u64> {
-        let pages =
-            self.pages.iter().map(|loaded| &loaded.page).filter(|page| page.kind == kind && page.tally.rows > 0);
-        pages.map(|page| page.tally.seen).reduce(|all, seen| all | seen)
+        self.seen_on_pages(kind).reduce(|all, seen| all | seen)
+    }
+
+    /// Columns of a kind that were there on some row of each page that has any; `None` where there is no row at all.
+    pub fn seen_on_each_page(&self, kind: Kind) -> Option<u64> {
+        self.seen_on_pages(kind).reduce(|all, seen| all & seen)
+    }
+
+    fn seen_on_pages(&self, kind: Kind) -> impl Iterator<Item = u64> {
+        let pages = self.pages.iter().map(|loaded| &loaded.page);
+        pages.filter(move |page| page.kind == kind && page.tally.rows > 0).map(|page| page.tally.seen)
     }
 
     /// Texts cleaned and values unreadable, by kind, each with the first rows of them.

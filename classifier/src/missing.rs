@@ -13,7 +13,8 @@
 //! is much ([`is_much`]).
 //!
 //! A key that leads nowhere on the next complete pull too is believed ([`Known`]): what its row told ends, the run says so once, and
-//! from then on such a key is passed over.
+//! from then on such a key is passed over. Of tables whose rows are found by a student, a student has a row for each year and entity: each
+//! is a key of its own.
 //!
 //! Deliberately absent: rows that nothing leads to (a phone, an address, a guardian's link): that they are not listed is all that
 //! an end of them looks like.
@@ -24,7 +25,7 @@ use std::{
 };
 
 use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, School, Student};
-use rollcall_store::run::{Baseline, KeptKeys};
+use rollcall_store::run::{Baseline, KeptKeys, RowPlace};
 
 use crate::{
     fragment::{Kind, Row},
@@ -39,9 +40,14 @@ pub struct Missing {
     pub table: Kind,
     /// What it would be found by.
     pub key: i64,
+    /// Which of those that are found by it.
+    pub place: Option<EntityYear>,
     /// What it would have told.
     pub part: Part,
 }
+
+/// A school year and an entity, by the SIS's ids.
+pub type EntityYear = (Option<i64>, Option<i64>);
 
 /// What a row tells of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +117,8 @@ pub fn follow<'a>(
 pub fn note(source: &Source, table: Kind, key: Option<i64>, part: Part, missing: &mut Vec<Missing>) {
     let Some(key) = key else { return };
     let is_gone = !source.places(table).is_empty() && source.find(table, key).is_empty();
-    if is_gone && !source.known.holds(table, key) {
-        missing.push(Missing { table, key, part });
+    if is_gone && !source.known.holds(table, key, None) {
+        missing.push(Missing { table, key, place: None, part });
     }
 }
 
@@ -322,7 +328,10 @@ fn instead<T: Clone + PartialEq>(value: &mut Option<T>, stored: Option<&T>) -> b
 
 /// Keys of which it is known that they lead to no row.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<Kind, BTreeMap<i64, KnownKey>>);
+pub struct Known(BTreeMap<Kind, BTreeMap<At, KnownKey>>);
+
+/// What a row would be found by, and which of those that are.
+type At = (i64, Option<EntityYear>);
 
 #[derive(Debug)]
 struct KnownKey {
@@ -335,27 +344,28 @@ struct KnownKey {
 impl Known {
     /// From the last complete pull. What was kept then ends now in the tables that `ends` says.
     pub fn of(last: &Baseline, ends: impl Fn(Kind, &KeptKeys) -> bool) -> Self {
-        let mut known: BTreeMap<Kind, BTreeMap<i64, KnownKey>> = BTreeMap::new();
-        let mut note = |table: Kind, keys: &BTreeSet<i64>, ends: bool| {
-            let keys = keys.iter().map(|key| (*key, KnownKey { ends, followed: AtomicBool::new(false) }));
-            known.entry(table).or_default().extend(keys);
+        let mut known: BTreeMap<Kind, BTreeMap<At, KnownKey>> = BTreeMap::new();
+        let mut note = |table: Kind, at: At, ends: bool| {
+            let key = KnownKey { ends, followed: AtomicBool::new(false) };
+            known.entry(table).or_default().insert(at, key);
         };
-        for (resource, keys) in &last.dangling {
-            if let Some(table) = Kind::of_resource(resource) {
-                note(table, keys, false);
-            }
+        for (table, keys) in of_tables(&last.dangling) {
+            keys.iter().for_each(|key| note(table, (*key, None), false));
         }
-        for (resource, kept) in &last.kept_keys {
-            if let Some(table) = Kind::of_resource(resource).filter(|table| ends(*table, kept)) {
-                note(table, &kept.keys, true);
-            }
+        for (table, places) in of_tables(&last.dangling_places) {
+            places.iter().for_each(|place| note(table, at(place), false));
+        }
+        for (table, kept) in of_tables(&last.kept_keys).filter(|(table, kept)| ends(*table, kept)) {
+            kept.keys.iter().for_each(|key| note(table, (*key, None), true));
+            // A version before noted no places: such a row is missed once more.
+            kept.places.iter().for_each(|place| note(table, at(place), true));
         }
         Self(known)
     }
 
     /// Whether a key that leads to no row now is known; it is noted that somebody leads there.
-    pub fn holds(&self, table: Kind, key: i64) -> bool {
-        let Some(known) = self.0.get(&table).and_then(|keys| keys.get(&key)) else { return false };
+    pub fn holds(&self, table: Kind, key: i64, place: Option<EntityYear>) -> bool {
+        let Some(known) = self.0.get(&table).and_then(|keys| keys.get(&(key, place))) else { return false };
         if !known.followed.load(Ordering::Relaxed) {
             known.followed.store(true, Ordering::Relaxed);
         }
@@ -364,21 +374,46 @@ impl Known {
 
     /// Those that still lead nowhere, by resource.
     pub fn followed(&self) -> BTreeMap<String, BTreeSet<i64>> {
-        self.those(|_| true).map(|(table, keys)| (table.resource().to_owned(), keys)).collect()
+        let keys = |(key, place): &At| place.is_none().then_some(*key);
+        self.those(|_| true, keys).map(|(table, keys)| (table.resource().to_owned(), keys)).collect()
+    }
+
+    /// As [`Known::followed`], of tables whose rows are found by a student.
+    pub fn followed_places(&self) -> BTreeMap<String, BTreeSet<RowPlace>> {
+        let places = |(student, place): &At| place.map(|place| row_place(*student, place));
+        self.those(|_| true, places).map(|(table, places)| (table.resource().to_owned(), places)).collect()
     }
 
     /// Those because of which something ends now.
     pub fn ending(&self) -> impl Iterator<Item = (Kind, BTreeSet<i64>)> + '_ {
-        self.those(|known| known.ends)
+        self.those(|known| known.ends, |(key, _)| Some(*key))
     }
 
-    fn those(&self, wanted: impl Fn(&KnownKey) -> bool) -> impl Iterator<Item = (Kind, BTreeSet<i64>)> {
+    fn those<T: Ord>(
+        &self,
+        wanted: impl Fn(&KnownKey) -> bool,
+        take: impl Fn(&At) -> Option<T>,
+    ) -> impl Iterator<Item = (Kind, BTreeSet<T>)> {
         self.0.iter().filter_map(move |(table, keys)| {
             let followed = |known: &KnownKey| known.followed.load(Ordering::Relaxed) && wanted(known);
-            let keys: BTreeSet<i64> = keys.iter().filter(|(_, known)| followed(known)).map(|(key, _)| *key).collect();
-            (!keys.is_empty()).then_some((*table, keys))
+            let keys = keys.iter().filter(|(_, known)| followed(known));
+            let taken: BTreeSet<T> = keys.filter_map(|(at, _)| take(at)).collect();
+            (!taken.is_empty()).then_some((*table, taken))
         })
     }
+}
+
+fn of_tables<T>(by_resource: &BTreeMap<String, T>) -> impl Iterator<Item = (Kind, &T)> {
+    by_resource.iter().filter_map(|(resource, of)| Some((Kind::of_resource(resource)?, of)))
+}
+
+/// Where a student's row of a year and an entity would be, for the baseline.
+pub const fn row_place(student: i64, (year, entity): EntityYear) -> RowPlace {
+    RowPlace { student, year, entity }
+}
+
+const fn at(place: &RowPlace) -> At {
+    (place.student, Some((place.year, place.entity)))
 }
 
 /// So few keys, or people, are never much.
@@ -418,7 +453,10 @@ impl KeptRows {
         for table in tables {
             let of_table = self.0.entry(table).or_default();
             of_table.people += 1;
-            of_table.keys.extend(kept.iter().filter(|own| own.table == table).map(|own| own.key));
+            for own in kept.iter().filter(|own| own.table == table) {
+                of_table.keys.insert(own.key);
+                of_table.places.extend(own.place.map(|place| row_place(own.key, place)));
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use rollcall_store::{
     page::{PageFragments, PageRow},
     plan::{NewPlan, SpokenOf, StoredStudent, Verdict},
     roster::StoredEnrollment,
-    run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, Run},
+    run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, RowPlace, Run},
 };
 
 use compared::{Compared, compared, controls, staff_gone, staff_whole_of};
@@ -415,14 +415,15 @@ fn baselines(
 fn note_keys(
     baseline: &mut Baseline,
     last: Option<&Baseline>,
-    (kept, confirmed): (&KeptRows, &BTreeSet<i64>),
+    (kept, confirmed): (&KeptRows, &BTreeSet<RowPlace>),
     known: &Known,
 ) {
     baseline.kept_keys = kept.by_resource();
     baseline.dangling = known.followed();
+    baseline.dangling_places = known.followed_places();
     if !confirmed.is_empty() {
         let enrollments = Kind::EntryWithdrawal.resource().to_owned();
-        baseline.dangling.entry(enrollments).or_default().extend(confirmed);
+        baseline.dangling_places.entry(enrollments).or_default().extend(confirmed);
     }
     let said = last.into_iter().flat_map(|last| &last.accepted_empty);
     for name in said.filter(|name| missing::table_of(name).is_some()) {

@@ -3,8 +3,9 @@
 //! A `run.classify` message means "see how far this run is": what happens depends on the stage the store names, so that a
 //! message that comes twice or late does no harm.
 //!
-//! Attempts at a plan are counted in the store, whoever makes them and on whichever message: a planner that fails gives the run
-//! back, one that dies does not. After [`ATTEMPTS`] the run ends failed and says why; store and bus being away count for nothing.
+//! Attempts at a plan are counted in the store, whoever makes them and on whichever message ([`crate::claim`]): a planner that fails
+//! gives the run back, one that dies does not. After [`ATTEMPTS`] the run ends failed and says why; what store and bus refuse
+//! everybody alike, and a planner that is told to stop, count for nothing.
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chrono::{DateTime, Months, NaiveDate, SubsecRound as _, TimeDelta, Utc};
+use chrono::{Months, NaiveDate, SubsecRound as _};
 use futures_util::FutureExt as _;
 use rollcall_proto::{
     handler::{Fate, Handler, Retry},
@@ -33,17 +34,15 @@ use rollcall_store::{
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
+    claim::{Claim, LEASE, Planners},
     context::{Context, RunKey},
     diff::Records,
-    error::{ClassifierError, chain},
+    error::{ClassifierError, DATABASE_REFUSES, chain},
     parallel::apart,
     plan::{self, PlanFacts, Planned, PullIn},
     recheck::Candidates,
     release, second_look,
 };
-
-/// How long one planner has a run for itself. Longer than any plan takes; a planner that dies is followed after this.
-const LEASE: TimeDelta = TimeDelta::minutes(3);
 
 /// How long to wait for another run of the district. Its end asks for this run's plan too; this is for when it fails.
 const OTHER_RUN: Duration = Duration::from_secs(15);
@@ -52,12 +51,13 @@ const OTHER_RUN: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct PlanHandler {
     context: Context,
+    planners: Planners,
 }
 
 impl PlanHandler {
-    /// A handler.
-    pub const fn new(context: Context) -> Self {
-        Self { context }
+    /// A handler that is one of these.
+    pub const fn new(context: Context, planners: Planners) -> Self {
+        Self { context, planners }
     }
 
     async fn go_on(&self, message: &Message) -> Result<Fate, ClassifierError> {
@@ -104,21 +104,23 @@ impl PlanHandler {
             return Ok(Fate::Done);
         }
         let now = self.context.clock.now();
-        let until = (now + LEASE).trunc_subsecs(6);
-        let Some(attempt) = store.claim_plan(run.0, run.1, now, until).await? else {
+        let times = (now, (now + LEASE).trunc_subsecs(6));
+        let Some(claim) = Claim::of((store, &self.planners), run, times).await? else {
             // Somebody plans it. Should they die of it, the reconciler asks again once their lease is over.
             return Ok(Fate::Done);
         };
-        if attempt > i64::from(ATTEMPTS) {
+        if claim.attempt() > i64::from(ATTEMPTS) {
             let died = "whoever planned it ended without a word each time (killed, most likely for want of memory)";
-            return self.give_up(message, &format!("planner-died: {died}")).await;
+            return self.give_up(message, Some(claim), &format!("planner-died: {died}")).await;
         }
-        let lease = Lease { until, is_last: attempt == i64::from(ATTEMPTS) };
         match AssertUnwindSafe(Box::pin(self.make(message, roster_version))).catch_unwind().await {
-            Ok(Ok(fate)) => Ok(fate),
-            Ok(Err(error)) => self.failed(message, lease, error).await,
+            Ok(Ok(fate)) => {
+                claim.settle();
+                Ok(fate)
+            }
+            Ok(Err(error)) => self.failed(message, claim, error).await,
             Err(cause) => {
-                self.panicked(message, lease).await;
+                self.panicked(message, claim).await;
                 resume_unwind(cause)
             }
         }
@@ -151,52 +153,39 @@ impl PlanHandler {
     }
 }
 
-/// A planner's time with a run.
-#[derive(Debug, Clone, Copy)]
-struct Lease {
-    until: DateTime<Utc>,
-    /// There is no further attempt.
-    is_last: bool,
-}
-
 impl PlanHandler {
-    /// The run is free for the next attempt, or ends where this was the last.
-    async fn failed(&self, message: &Message, lease: Lease, error: ClassifierError) -> Result<Fate, ClassifierError> {
-        let run = (&message.district, message.run);
-        let why = if error.is_transient() { NoPlan::Hindered } else { NoPlan::Failed };
-        if lease.is_last && why == NoPlan::Failed && !matches!(error.fate(), Fate::Done) {
-            return self.give_up(message, &format!("plan-failed: {}", chain(&error))).await;
+    /// The run is free for the next attempt, or ends where this was the last. What refuses everybody alike is no attempt at all.
+    async fn failed(&self, message: &Message, claim: Claim, error: ClassifierError) -> Result<Fate, ClassifierError> {
+        let is_hindered = error.is_transient() || error.is_of_the_database();
+        if is_last(&claim) && !is_hindered && !matches!(error.fate(), Fate::Done) {
+            return self.give_up(message, Some(claim), &format!("plan-failed: {}", chain(&error))).await;
         }
-        // Where it cannot be given back, the lease ends by itself.
-        if let Err(kept) = self.context.store.give_planning_back(run.0, run.1, lease.until, why).await {
-            tracing::debug!(error = chain(&kept), "a run's planning is not given back");
-        }
+        claim.give_back(if is_hindered { NoPlan::Hindered } else { NoPlan::Failed }).await;
         Err(error)
     }
 
     /// As [`PlanHandler::failed`], of a panic, which goes on afterwards.
-    async fn panicked(&self, message: &Message, lease: Lease) {
-        let run = (&message.district, message.run);
-        let done = if lease.is_last {
-            self.give_up(message, "panic: planning it panicked each time; the classifier's log says where")
-                .await
-                .map(drop)
-        } else {
-            let given = self.context.store.give_planning_back(run.0, run.1, lease.until, NoPlan::Failed).await;
-            given.map_err(ClassifierError::from)
-        };
-        if let Err(kept) = done {
-            tracing::debug!(error = chain(&kept), "a run's planning is not given back");
+    async fn panicked(&self, message: &Message, claim: Claim) {
+        if !is_last(&claim) {
+            return claim.give_back(NoPlan::Failed).await;
+        }
+        let why = "panic: planning it panicked each time; the classifier's log says where";
+        if let Err(kept) = self.give_up(message, Some(claim), why).await {
+            tracing::debug!(error = chain(&kept), "a run that cannot be planned is not ended yet");
         }
     }
 
-    /// Ends the run, which changes nothing of anybody.
-    async fn give_up(&self, message: &Message, reason: &str) -> Result<Fate, ClassifierError> {
+    /// Ends the run, which changes nothing of anybody. Not while somebody else plans it: `claim` is one's own.
+    async fn give_up(&self, message: &Message, claim: Option<Claim>, reason: &str) -> Result<Fate, ClassifierError> {
         let run = (&message.district, message.run);
         let reason = format!("{reason}; once that is mended: rollcall runs replay {} --from plan", run.1);
-        if self.context.store.give_plan_up(run.0, run.1, &reason, self.context.clock.now()).await? {
-            tracing::error!(district = %run.0, run = %run.1, reason, "no plan can be made of a run; it has failed");
+        let (now, own) = (self.context.clock.now(), claim.as_ref().map(Claim::until));
+        let ended = self.context.store.give_plan_up(run.0, run.1, &reason, (now, own)).await?;
+        claim.map(Claim::settle);
+        if !ended {
+            return Ok(Fate::Done);
         }
+        tracing::error!(district = %run.0, run = %run.1, reason, "no plan can be made of a run; it has failed");
         self.follow(run, Stage::Closed, message).await
     }
 
@@ -361,25 +350,49 @@ impl Handler for PlanHandler {
         fate.unwrap_or_else(|error| error.fate())
     }
 
-    /// A run that cannot be planned ends, so that it does not stay open with nobody at it.
+    /// A run that cannot be planned ends, so that it does not stay open with nobody at it. Where the run is not to blame, its
+    /// message is let go and not parked: the reconciler asks again for as long as the run is owed something.
     async fn exhausted(&self, message: Message, retry: Retry) -> Fate {
-        let parked = Fate::park(retry.reason, retry.detail.clone());
-        if !matches!(message.body, Body::Plan(_)) {
-            return parked;
+        if retry.reason == DATABASE_REFUSES {
+            return let_go(&retry.detail);
         }
-        let store = &self.context.store;
-        let stage = match store.run(&message.district, message.run).await {
-            Ok(run) => run.stage,
-            Err(error) => return ClassifierError::from(error).fate().or_park(parked),
-        };
-        let done = match stage {
+        if !matches!(message.body, Body::Plan(_)) {
+            return Fate::park(retry.reason, retry.detail);
+        }
+        match self.end(&message, &retry).await {
+            Ok(fate) => fate,
+            Err(error) if error.is_of_the_database() && !error.is_transient() => let_go(&chain(&error)),
+            Err(error) => error.fate().or_park(Fate::park(retry.reason, retry.detail)),
+        }
+    }
+}
+
+impl PlanHandler {
+    /// What becomes of a run, and of the message whose attempts at it have run out.
+    async fn end(&self, message: &Message, retry: &Retry) -> Result<Fate, ClassifierError> {
+        let run = (&message.district, message.run);
+        match self.context.store.run(run.0, run.1).await?.stage {
+            // Its last page asks for the plan, or the reconciler does.
+            Stage::Recheck if self.context.is_looking_again(run).await? => Ok(Fate::Done),
             Stage::Plan | Stage::Recheck => {
-                self.give_up(&message, &format!("{}: {}", retry.reason, retry.detail)).await
+                self.give_up(message, None, &format!("{}: {}", retry.reason, retry.detail)).await
             }
             // Where the last attempt at the plan was this message's last, too.
-            Stage::Closed => self.follow((&message.district, message.run), stage, &message).await,
-            Stage::Pull | Stage::Held | Stage::Release => return parked,
-        };
-        done.unwrap_or_else(|error| error.fate().or_park(parked))
+            stage @ Stage::Closed => self.follow(run, stage, message).await,
+            Stage::Pull | Stage::Held | Stage::Release => Ok(Fate::park(retry.reason, retry.detail.clone())),
+        }
     }
+}
+
+fn let_go(why: &str) -> Fate {
+    tracing::error!(
+        why,
+        "a run cannot be planned or released, whatever is in it; it is tried again for as long as that is so"
+    );
+    Fate::Done
+}
+
+/// There is no further attempt.
+fn is_last(claim: &Claim) -> bool {
+    claim.attempt() == i64::from(ATTEMPTS)
 }

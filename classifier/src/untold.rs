@@ -9,7 +9,7 @@
 //! that are not granted. Neighbours: [`crate::plan`] asks first of all, [`crate::completeness`] judges what comes of it.
 //!
 //! Deliberately absent: a field that was on no row of any complete pull, for nothing stored came from it, and single pages that
-//! lack what others carry. OneRoster has facets for this, since its servers leave keys out of single rows.
+//! lack what others carry, but for the withdrawal date that the district's file names. OneRoster has facets for this, since its servers leave keys out of single rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,10 @@ use rollcall_store::{
     run::{Baseline, Discovery},
 };
 
-use crate::{fragment::Kind, load::Source};
+use crate::{
+    fragment::{Column as _, Kind, column},
+    load::Source,
+};
 
 /// What the rows of a pull do not carry, by resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl Untold {
         for kind in Kind::ALL {
             let resource = kind.resource();
             // An empty listing is judged as such.
-            let (Some(granted), Some(seen)) = (discovery.granted.get(resource), source.seen(*kind)) else { continue };
+            let (Some(granted), Some(seen)) = (discovery.granted.get(resource), seen(source, *kind)) else { continue };
             for field in granted.iter().filter(|field| !carries(*kind, seen, field)) {
                 untold.note(resource, field, last);
             }
@@ -137,6 +140,13 @@ pub fn other_date(resource: &str, field: &str) -> Option<&'static str> {
 
 fn has(fields: &BTreeMap<String, BTreeSet<String>>, resource: &str, field: &str) -> bool {
     fields.get(resource).is_some_and(|fields| fields.contains(field))
+}
+
+/// Columns that rows of a kind carry. The named withdrawal date has to be on each page: a page that a version before has read, which did
+/// not keep it, reads as if nobody on it had withdrawn.
+fn seen(source: &Source, kind: Kind) -> Option<u64> {
+    let named = if kind == Kind::EntryWithdrawal { 1 << column::EntryWithdrawal::NamedDate.place() } else { 0 };
+    Some(source.seen(kind)? & !named | source.seen_on_each_page(kind)? & named)
 }
 
 /// A field that is not kept is not missed.

@@ -10,7 +10,7 @@ use crate::{
     audit::AuditEntry,
     districts::{self, json_unreadable},
     planning,
-    run::{Baseline, HeldSince},
+    run::{Baseline, Emptiness, HeldSince},
     sql::{Tx, args},
     trail,
 };
@@ -33,26 +33,41 @@ impl Store {
         Ok(baseline)
     }
 
+    /// What a run's plan says that its pulls held, by connection; nothing where it has no plan, or its plan has aged out.
+    pub async fn planned_baselines(&self, district: &DistrictId, run: RunId) -> Result<Vec<(u16, Baseline)>> {
+        let operation = "read what a run found";
+        let mut tx = self.read(district, operation).await?;
+        let side = planning::Side::load(&mut tx, district, run).await?;
+        tx.commit(operation).await?;
+        Ok(side.map(|side| side.baselines).unwrap_or_default())
+    }
+
     /// Accepts that listings are empty, as a run found them, each until it holds rows again: all of them, or none where a newer
     /// run has found rows in one.
     pub async fn accept_empty(
         &self,
         (district, run): (&DistrictId, RunId),
-        listings: &[(ConnectionNo, &str)],
+        emptinesses: &[Emptiness<'_>],
         actor: &str,
         now: DateTime<Utc>,
     ) -> Result<std::result::Result<(), HeldSince>> {
         let mut tx = self.begin(district, ACCEPT).await?;
         districts::lock(&mut tx, district).await?;
-        if let Some(held) = held_since(&mut tx, (district, run), listings).await? {
+        if let Some(held) = held_since(&mut tx, (district, run), emptinesses).await? {
             return Ok(Err(held));
         }
-        for (connection, resource) in listings {
+        let planned =
+            planning::Side::load(&mut tx, district, run).await?.map(|side| side.baselines).unwrap_or_default();
+        for Emptiness { connection, name, rows_of } in emptinesses {
             let stored = read(&mut tx, district, *connection).await?;
             let mut baseline = stored.unwrap_or_else(Baseline::of_none_complete);
-            baseline.accepted_empty.insert((*resource).to_owned());
+            baseline.accepted_empty.insert((*name).to_owned());
+            let own = planned.iter().find(|(number, _)| *number == connection.0).map(|(_, own)| &own.kept_keys);
+            if let Some((table, kept)) = rows_of.and_then(|table| own?.get_key_value(table)) {
+                baseline.kept_keys.insert(table.clone(), kept.clone());
+            }
             write(&mut tx, district, *connection, &baseline, now).await?;
-            let detail = format!("connection={connection} resource={resource}");
+            let detail = format!("connection={connection} resource={name}");
             trail::write(&mut tx, &AuditEntry::new(district, now, actor, "baseline.accept-empty", detail)).await?;
         }
         tx.commit(ACCEPT).await?;
@@ -65,15 +80,15 @@ impl Store {
 async fn held_since(
     tx: &mut Tx,
     (district, run): (&DistrictId, RunId),
-    listings: &[(ConnectionNo, &str)],
+    emptinesses: &[Emptiness<'_>],
 ) -> Result<Option<HeldSince>> {
     let newer = planning::baselines_since(tx, district, run).await?;
-    let holds = |baselines: &[(u16, Baseline)], (connection, resource): &(ConnectionNo, &str)| {
-        baselines.iter().any(|(number, baseline)| *number == connection.0 && baseline.ends_emptiness(resource))
+    let holds = |baselines: &[(u16, Baseline)], of: &Emptiness<'_>| {
+        baselines.iter().any(|(number, baseline)| *number == of.connection.0 && baseline.ends_emptiness(of.name))
     };
     Ok(newer.iter().find_map(|(run, baselines)| {
-        let (_, resource) = listings.iter().find(|listing| holds(baselines, listing))?;
-        Some(HeldSince { resource: (*resource).to_owned(), run: *run })
+        let held = emptinesses.iter().find(|of| holds(baselines, of))?;
+        Some(HeldSince { resource: held.name.to_owned(), run: *run })
     }))
 }
 

@@ -349,12 +349,32 @@ pub struct Baseline {
     /// Qmlativ: ending year of the current school year, by entity as enrollments name it; under no name, that of all others.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub current_years: std::collections::BTreeMap<String, i32>,
+    /// As `dangling`, of tables whose rows are found by a student, and of which a student has several.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub dangling_places: std::collections::BTreeMap<String, std::collections::BTreeSet<RowPlace>>,
     /// No pull was complete so far: what is here is of listings that were whole by themselves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_complete: bool,
     /// What the next pull may ask for changes over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PullBase>,
+}
+
+/// What a person accepts as empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptiness<'a> {
+    /// Whose.
+    pub connection: ConnectionNo,
+    /// As in [`Baseline::accepted_empty`].
+    pub name: &'a str,
+    /// The table of which not the listing is meant, but rows that keys lead to: those because of which the run kept something.
+    pub rows_of: Option<&'a str>,
+}
+
+impl<'a> From<(ConnectionNo, &'a str)> for Emptiness<'a> {
+    fn from((connection, name): (ConnectionNo, &'a str)) -> Self {
+        Self { connection, name, rows_of: None }
+    }
 }
 
 /// Why an emptiness is not accepted: a newer run has found rows there.
@@ -394,11 +414,25 @@ impl Baseline {
     }
 }
 
+/// Where a student's row of a school year and an entity would be, by the SIS's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowPlace {
+    /// Whose.
+    pub student: i64,
+    /// School year.
+    pub year: Option<i64>,
+    /// Entity.
+    pub entity: Option<i64>,
+}
+
 /// Keys of one table because of which stored values stayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptKeys {
     /// What the missing rows would be found by.
     pub keys: std::collections::BTreeSet<i64>,
+    /// Of a table whose rows are found by a student: which of theirs are missing.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeSet::is_empty")]
+    pub places: std::collections::BTreeSet<RowPlace>,
     /// People, or schools, of whom something stayed.
     pub people: i64,
 }

@@ -255,17 +255,19 @@ impl Store {
         self.move_run("give a run's planning back", district, sql, args).await.map(drop)
     }
 
-    /// Ends a run of which no plan can be made. False, and nothing changes: it is planned, or has ended.
+    /// Ends a run of which no plan can be made; `own` is when the time of whoever gives it up would have ended, if they have it
+    /// for planning. False, and nothing changes: it is planned, has ended, or somebody else plans it.
     pub async fn give_plan_up(
         &self,
         district: &DistrictId,
         run: RunId,
         reason: &str,
-        now: DateTime<Utc>,
+        (now, own): (DateTime<Utc>, Option<DateTime<Utc>>),
     ) -> Result<bool> {
         let sql = "UPDATE run SET state = 'failed', stage = 'closed', reason = $3, ended_at = $4, touched_at = $4 \
-                   WHERE district = $1 AND id = $2 AND stage IN ('plan', 'recheck')";
-        let ended = self.move_run("give a plan up", district, sql, args![district, run, reason, now]).await?;
+                   WHERE district = $1 AND id = $2 AND stage IN ('plan', 'recheck') \
+                   AND (plan_lease_until IS NULL OR plan_lease_until <= $4 OR plan_lease_until = $5)";
+        let ended = self.move_run("give a plan up", district, sql, args![district, run, reason, now, own]).await?;
         if ended {
             self.tell_if_ended(district, run).await;
         }

@@ -147,7 +147,7 @@ async fn two_districts(f: &Fixture) {
         let id = f.district(id).await;
         let run = f.store.create_run(&scheduled(&id, "2026-10-05"), now()).await.unwrap().unwrap().id;
         f.store.save_page(&id, run, &page(0, 1)).await.unwrap();
-        let staff = [(rollcall_proto::id::ConnectionNo(0), "staff")];
+        let staff = [(rollcall_proto::id::ConnectionNo(0), "staff").into()];
         f.store.accept_empty((&id, run), &staff, "test", now()).await.unwrap().unwrap();
         let finding = rollcall_store::run::Finding {
             weight: rollcall_store::run::FindingWeight::Warning,

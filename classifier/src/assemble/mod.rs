@@ -21,7 +21,7 @@ use rollcall_proto::{
 use rollcall_store::{
     district::{Connection, SisKind, StaffScope, StatusPolicy},
     roster::StoredEnrollment,
-    run::Discovery,
+    run::{Discovery, RowPlace},
 };
 
 use oneroster::OneRoster;
@@ -32,7 +32,7 @@ use tables::Tables;
 use crate::{
     fragment::{Kind, Row, column},
     load::{Looks, Place, Source},
-    missing::{Missing, Part, follow},
+    missing::{EntityYear, Missing, Part, follow, row_place},
     overlay::Unknown,
     status::{self, DateFact, Facts, NO_ENROLLMENT_IN_WINDOW, Verdict},
     view::{ContactView, EnrollmentView, Id, StudentView},
@@ -402,9 +402,9 @@ impl<'a> Assembler<'a> {
         let school = missing.iter().find(|own| own.part == Part::School(id)).copied();
         missing.extend(school.map(|own| Missing { part: Part::OwnSchool(id), ..own }));
         let (table, source) = (Kind::StudentEntityYear, &self.looks.first);
-        if told != Some(place) && self.tells_entity_year(&place) && !source.known.holds(table, student) {
+        if told != Some(place) && self.tells_entity_year(&place) && !source.known.holds(table, student, Some(place)) {
             let part = if told.is_some() { Part::EntityYear(id) } else { Part::AnyEntityYear(id) };
-            missing.push(Missing { table, key: student, part });
+            missing.push(Missing { table, key: student, place: Some(place), part });
         }
     }
 
@@ -413,8 +413,8 @@ impl<'a> Assembler<'a> {
     fn note_enrollments(&self, student: i64, at: EntityYear, missing: &mut Vec<Missing>) {
         let Some((entity, ending)) = self.current(at) else { return };
         let (table, source) = (Kind::EntryWithdrawal, &self.looks.first);
-        if !source.places(table).is_empty() && !source.known.holds(table, student) {
-            missing.push(Missing { table, key: student, part: Part::Enrollments(entity, ending) });
+        if !source.places(table).is_empty() && !source.known.holds(table, student, Some(at)) {
+            missing.push(Missing { table, key: student, place: Some(at), part: Part::Enrollments(entity, ending) });
         }
     }
 
@@ -424,20 +424,21 @@ impl<'a> Assembler<'a> {
         (self.tables.current(entity) == Some(current.1)).then_some(current)
     }
 
-    /// Whether the pull holds a student's row of an entity's current year, and no enrollment there, and that is news: an enrollment
+    /// Where the pull holds a student's row of an entity's current year, and no enrollment there, and that is news: an enrollment
     /// may be on no page. Qmlativ's alone.
-    pub fn lacks_enrollment(&self, student: &Listed) -> bool {
+    pub fn lacking_enrollments(&self, student: &Listed) -> Vec<RowPlace> {
         use column::{EntryWithdrawal as E, StudentEntityYear as Y};
         if self.oneroster.is_some() {
-            return false;
+            return Vec::new();
         }
         let (table, source) = (Kind::EntryWithdrawal, &self.looks.first);
         let at = |row: Row<'_>| (row.number(E::SchoolYearId), row.number(E::EntityId));
         let enrolled = |place| source.find(table, student.id).iter().any(|own| at(source.row(*own)) == place);
         let years = source.find(Kind::StudentEntityYear, student.id).iter().map(|place| source.row(*place));
-        let mut years = years.map(|row| (row.number(Y::SchoolYearId), row.number(Y::EntityId)));
-        let lacks = years.any(|place| self.current(place).is_some() && !enrolled(place));
-        lacks && !source.known.holds(table, student.id)
+        let years = years.map(|row| (row.number(Y::SchoolYearId), row.number(Y::EntityId)));
+        let lacking = years.filter(|place| self.current(*place).is_some() && !enrolled(*place));
+        let news = lacking.filter(|place| !source.known.holds(table, student.id, Some(*place)));
+        news.map(|place| row_place(student.id, place)).collect()
     }
 
     fn tells_entity_year(&self, place: &EntityYear) -> bool {
@@ -448,9 +449,6 @@ impl<'a> Assembler<'a> {
         self.entity_years.get_or_init(all).contains(place)
     }
 }
-
-/// A school year and an entity, by the SIS's ids.
-type EntityYear = (Option<i64>, Option<i64>);
 
 /// Whether such a listing of `source` tells of a student of Qmlativ's.
 fn tells(source: &Source, kind: Kind, sis_id: &str, is_such: impl Fn(ListingNo) -> bool) -> bool {

@@ -10,6 +10,7 @@ use rollcall_proto::{
     id::StudentId,
     message::{Change, StudentEvent},
 };
+use rollcall_store::run::RowPlace;
 
 use super::{PULL_INCOMPLETE, SecondLook, Side, Standing, Step, event};
 use crate::{
@@ -63,8 +64,8 @@ pub(super) enum Doubt {
     None,
     /// He is to be looked at again.
     Open,
-    /// He was, and there is none.
-    Settled,
+    /// He was, and there is none in these places.
+    Settled(Vec<RowPlace>),
 }
 
 /// The newcomers among these steps, in their order. Warnings about them are added to `warnings`.
@@ -115,19 +116,26 @@ struct Reader<'r, 'a> {
 impl<'a> Reader<'_, 'a> {
     fn read(&mut self, side: &Side<'a>, student: &Listed) -> Newcomer {
         let becomes = self.becomes(side, student, Look::First);
-        let lacks = |assembler: &Assembler<'_>| assembler.lacks_enrollment(student);
-        let is_whole = side.standing == Standing::Complete && side.assembler.as_ref().is_some_and(lacks);
-        if !is_whole || !becomes.is_without_place() {
+        let lacking = |assembler: &Assembler<'_>| assembler.lacking_enrollments(student);
+        let whole = side.assembler.as_ref().filter(|_| side.standing == Standing::Complete);
+        let lacking = whole.map(lacking).unwrap_or_default();
+        if lacking.is_empty() || !becomes.is_without_place() {
             return Newcomer { becomes, doubt: Doubt::None };
         }
         match self.second {
             None => Newcomer { becomes, doubt: Doubt::Open },
-            Some(second) => self.look_again(side, student, second, becomes),
+            Some(second) => self.look_again(side, (student, lacking), second, becomes),
         }
     }
 
     /// After a second look its answer counts. Where so many were in doubt that nobody was asked, the first one's does.
-    fn look_again(&mut self, side: &Side<'a>, student: &Listed, second: &SecondLook, first: Becomes) -> Newcomer {
+    fn look_again(
+        &mut self,
+        side: &Side<'a>,
+        (student, lacking): (&Listed, Vec<RowPlace>),
+        second: &SecondLook,
+        first: Becomes,
+    ) -> Newcomer {
         let mut id = String::new();
         side.assembler.iter().for_each(|assembler| assembler.write_id(student, &mut id));
         let id = StudentId(id);
@@ -140,7 +148,7 @@ impl<'a> Reader<'_, 'a> {
             return Newcomer { becomes: Becomes::Skipped(NOT_CONFIRMED, why), doubt: Doubt::None };
         }
         let becomes = self.becomes(side, student, Look::Second);
-        let doubt = if becomes.is_without_place() { Doubt::Settled } else { Doubt::None };
+        let doubt = if becomes.is_without_place() { Doubt::Settled(lacking) } else { Doubt::None };
         Newcomer { becomes, doubt }
     }
 

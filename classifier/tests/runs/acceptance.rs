@@ -201,3 +201,35 @@ async fn that_the_current_year_is_granted_no_more_may_be_accepted_until_it_is() 
     let audit = night.context.store.baseline(&night.district, ConnectionNo(0)).await.unwrap().unwrap();
     assert!(audit.lost.is_empty() && audit.granted["District/Entity"].len() == 2, "a torn night keeps the measure");
 }
+
+/// Much is kept of a run that is held, which has left no baseline yet.
+#[tokio::test]
+async fn what_a_held_run_says_of_missing_rows_may_be_typed() {
+    let mut night = Night::new().await;
+    let whole = sis(60);
+    night.night(&whole).await;
+    let mut less = whole.clone();
+    less.get_mut("Demographics/Name").unwrap().retain(|name| name["NameID"].as_i64() > Some(20));
+    for left in &mut less.get_mut("Enrollment/EntryWithdrawal").unwrap()[20..] {
+        (left["EndDate"], left["WithdrawalCodeID"]) = (json!("2025-10-01"), json!(7));
+    }
+    let held = night.night(&less).await;
+    assert_eq!((held.state, held.counts.removed, held.counts.changed), (RunState::Held, 40, 0), "{held:?}");
+    let said = held.findings.iter().find(|finding| finding.code == "row-missing").unwrap();
+    let (_, typed) = said.message.split_once("--accept-empty '").unwrap();
+    let Ok(Accepted::PlannedAgain(again)) = night.accept(&held, typed.trim_end_matches("'`")).await else {
+        panic!("it is refused: {typed}")
+    };
+    night.work(&less).await;
+    let again = night.run(again.id).await;
+    assert_eq!((again.state, again.counts.removed, again.counts.changed), (RunState::Held, 40, 20), "{again:?}");
+    let codes: Vec<_> = again.findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(codes, ["key-dangling"]);
+    night.context.store.approve(&night.district, again.id, "ada", night.now()).await.unwrap().unwrap();
+    night.context.ask_to_plan((&night.district, again.id), None).await.unwrap();
+    night.work(&less).await;
+    assert_eq!(night.run(again.id).await.state, RunState::Succeeded);
+    let student = night.context.store.student(&night.district, "3").await.unwrap().unwrap();
+    assert_eq!(student.record.person.last_name, None);
+    assert!(accepted(&night).await.is_empty(), "it is over");
+}

@@ -7,4 +7,5 @@ mod ageing;
 mod night;
 mod nights;
 mod one_roster;
+mod planners;
 mod replays;

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_classifier::{
     ClassifierConfig,
     accept::{self, Accepted, NotEmpty},
+    claim::Planners,
     close::CloseHandler,
     collect::CollectHandler,
     context::Context,
@@ -36,6 +37,7 @@ use rollcall_store::{
     secret::Keyring,
 };
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 /// A bus that keeps what is published.
 #[derive(Default)]
@@ -120,7 +122,7 @@ pub(crate) struct Night {
     pub(crate) stashed: bool,
     pub(crate) parked: Vec<(&'static str, String)>,
     pub(crate) fetched_again: usize,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Night {
@@ -150,7 +152,7 @@ impl Night {
             stashed: false,
             parked: Vec::new(),
             fetched_again: 0,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -195,6 +197,16 @@ impl Night {
         self.context.bus.publish(&[message]).await.unwrap();
     }
 
+    /// Beside the store, which may be busy.
+    pub(crate) async fn database(&self) -> SqliteConnection {
+        SqliteConnection::connect(self.dir.path().join("store.db").to_str().unwrap()).await.unwrap()
+    }
+
+    /// Has the database do something beside what the store does.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&mut self.database().await).await.unwrap();
+    }
+
     pub(crate) fn next(&self) -> Option<Message> {
         self.kept.0.lock().unwrap().pop_front()
     }
@@ -216,7 +228,7 @@ impl Night {
         let fate = match &message.body {
             Body::Fetch(fetch) => self.fetch(sis, &message, fetch).await,
             Body::Page(_) => CollectHandler::new(context).handle(message).await,
-            Body::Plan(_) | Body::Release(_) => PlanHandler::new(context).handle(message).await,
+            Body::Plan(_) | Body::Release(_) => PlanHandler::new(context, Planners::mortal()).handle(message).await,
             Body::Applied(_) => CloseHandler::new(context).handle(message).await,
             Body::FlagSync(_) | Body::FlagPush(_) => Fate::Done,
             Body::Students(events) => {

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use chrono::TimeDelta;
 use rollcall_classifier::{
+    claim::Planners,
     collect::CollectHandler,
     plan_handler::PlanHandler,
     reconcile::{self, Owed},
@@ -134,7 +135,7 @@ async fn owed(night: &Night, run: RunId) -> Owed {
 }
 
 /// Handles what is on the bus, but for what `keep` says, which it returns.
-async fn all_but(night: &mut Night, sis: &Sis, keep: fn(&Body) -> bool) -> Vec<Message> {
+pub(crate) async fn all_but(night: &mut Night, sis: &Sis, keep: fn(&Body) -> bool) -> Vec<Message> {
     let mut kept = Vec::new();
     while let Some(message) = night.next() {
         if keep(&message.body) {
@@ -239,7 +240,7 @@ async fn a_run_that_cannot_be_planned_for_good_ends_failed_once() {
     let sis = sis(4);
     let run = night.start(&sis).await;
     let plans = all_but(&mut night, &sis, |body| matches!(body, Body::Plan(_))).await;
-    let handler = PlanHandler::new(night.context.clone());
+    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
     let retry = || Retry { reason: "too-long", detail: "it took long".to_owned(), after: Duration::ZERO, free: false };
     assert_eq!(handler.exhausted(plans[0].clone(), retry()).await, Fate::Done);
     let ended = night.run(run).await;

@@ -56,12 +56,21 @@ async fn attempts_at_a_plan_count_until_they_are_given_back(f: Fixture) {
     give_back(3, NoPlan::Hindered).await;
     assert_eq!(claim(5).await, None, "whose time is over gives nothing back");
 
-    assert!(f.store.give_plan_up(&id, run, "no plan", later(5)).await.unwrap());
-    assert!(!f.store.give_plan_up(&id, run, "once more", later(6)).await.unwrap());
+    let give_up = async |run, why, minute, own: Option<i64>| {
+        f.store.give_plan_up(&id, run, why, (later(minute), own.map(later))).await.unwrap()
+    };
+    assert!(!give_up(run, "not mine", 5, None).await, "somebody plans it, until 7");
+    assert!(!give_up(run, "not mine either", 5, Some(3)).await);
+    assert!(give_up(run, "no plan", 5, Some(7)).await);
+    assert!(!give_up(run, "once more", 6, None).await);
     let ended = f.store.run(&id, run).await.unwrap();
     assert_eq!((ended.state, ended.stage, ended.reason.as_deref()), (RunState::Failed, Stage::Closed, Some("no plan")));
     let held = hold(&f, &id, held_plan()).await;
-    assert!(!f.store.give_plan_up(&id, held, "too late", later(7)).await.unwrap());
+    assert!(!give_up(held, "too late", 7, None).await);
+
+    let left = f.run_at_plan(&id).await.id;
+    assert!(f.store.claim_plan(&id, left, later(8), later(11)).await.unwrap().is_some());
+    assert!(give_up(left, "their time is over", 11, None).await);
 }
 
 async fn a_held_plan_is_approved_once(f: Fixture) {
@@ -318,7 +327,7 @@ async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
         assert!(f.store.save_plan(&id, run, &plan, later(1)).await.unwrap());
         run
     };
-    let accept = async |run| f.store.accept_empty((&id, run), &[(FIRST, "staff")], "ann", now()).await.unwrap();
+    let accept = async |run| f.store.accept_empty((&id, run), &[(FIRST, "staff").into()], "ann", now()).await.unwrap();
     let is_accepted = async || {
         let kept = f.store.baseline(&id, FIRST).await.unwrap().unwrap_or_default();
         kept.accepted_empty.contains("staff")
@@ -344,11 +353,11 @@ async fn an_accepted_emptiness_lasts_until_rows_are_back(f: Fixture) {
         let named = if run == first { held.run } else { back };
         assert_eq!((held.resource.as_str(), held.run), ("staff", named));
     }
-    let both = [(FIRST, "homerooms"), (FIRST, "staff")];
+    let both = [(FIRST, "homerooms").into(), (FIRST, "staff").into()];
     assert!(f.store.accept_empty((&id, empty), &both, "ann", now()).await.unwrap().is_err());
     assert_eq!(f.store.baseline(&id, FIRST).await.unwrap(), Some(baseline("staff", 0)), "all of them, or none");
     assert_eq!(entries().await, before);
-    let elsewhere = [(rollcall_proto::id::ConnectionNo(1), "staff")];
+    let elsewhere = [(rollcall_proto::id::ConnectionNo(1), "staff").into()];
     assert_eq!(f.store.accept_empty((&id, empty), &elsewhere, "ann", now()).await.unwrap(), Ok(()), "another's");
     assert_eq!(accept(newest).await, Ok(()));
     assert!(is_accepted().await);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rollcall_classifier::{
-    ClassifierConfig, close::CloseHandler, collect::CollectHandler, context::Context, plan_handler::PlanHandler,
-    reconcile,
+    ClassifierConfig, claim::Planners, close::CloseHandler, collect::CollectHandler, context::Context,
+    plan_handler::PlanHandler, reconcile,
 };
 use rollcall_fetcher::{FetchHandler, FetcherConfig, Reconciler, publish_start, schedule};
 use rollcall_http::net::Http;
@@ -87,7 +87,7 @@ impl Process {
         let fetch = FetchHandler::over(http, &config, store.clone(), Arc::clone(&bus), Arc::clone(&clock));
         let reconciler = Reconciler::new(&config, store.clone(), Arc::clone(&bus), Arc::clone(&clock));
         let classifier = ground.classifier(Arc::clone(&bus), Arc::clone(&clock));
-        let planner = Arc::new(PlanHandler::new(classifier.clone()));
+        let planner = Arc::new(PlanHandler::new(classifier.clone(), Planners::mortal()));
         let roles: [(Queue, Arc<dyn Handler>); 6] = [
             (Queue::Fetch, Arc::new(fetch)),
             (Queue::Collect, Arc::new(CollectHandler::new(classifier.clone()))),

@@ -191,6 +191,39 @@ fn a_key_that_leads_nowhere_on_the_next_night_too_is_believed() {
     }
 }
 
+/// Of a student who is at two campuses, what is gone at one for good says nothing of the other, nor of another year.
+#[test]
+fn a_row_that_is_believed_to_be_gone_is_not_another_of_the_same_student() {
+    let mut sis = whole();
+    sis.enroll_elsewhere();
+    let mut roster = Roster::of(&sis);
+    let night = |roster: &mut Roster, sis: &Sis| {
+        let plan = roster.plan(sis.facts());
+        roster.apply(&plan);
+        (plan.counts.changed, codes(&plan).join(" "))
+    };
+    let less = sis.without(SPELL, 50);
+    assert_eq!(night(&mut roster, &less), (0, "row-missing".to_owned()));
+    assert_eq!(night(&mut roster, &less), (1, "key-dangling".to_owned()), "gone for good");
+    assert_eq!(night(&mut roster, &less), (0, String::new()));
+    let neither = less.without(SPELL, 1);
+    assert_eq!(night(&mut roster, &neither), (0, "row-missing".to_owned()), "the one at home is missed");
+    assert_eq!(told(&roster, 1, "/enrollments/0/id"), json!("1"));
+}
+
+/// As a version before noted them, which did not tell a student's rows apart.
+#[test]
+fn a_key_noted_without_a_place_is_no_place() {
+    let sis = whole();
+    let mut roster = Roster::of(&sis);
+    let baseline = roster.baseline.as_mut().unwrap();
+    baseline.dangling = [SPELL, ENTITY_YEAR].map(|table| (table.to_owned(), [1].into())).into();
+    for table in [SPELL, ENTITY_YEAR] {
+        let plan = roster.plan(sis.without(table, 1).facts());
+        assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]), "{table}");
+    }
+}
+
 /// A pull of which a listing that statuses do not rest on failed.
 fn torn(sis: &Sis) -> PlanFacts {
     let mut facts = sis.facts();

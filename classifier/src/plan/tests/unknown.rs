@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rollcall_proto::roster::Status;
+use rollcall_proto::{id::PageNo, roster::Status};
 use rollcall_store::board::Progress;
 use serde_json::json;
 
@@ -388,10 +388,9 @@ fn by_named_date(sis: &mut Sis, named: &str) -> PlanFacts {
 }
 
 fn last_day(sis: &mut Sis, student: i64, date: Option<&str>) {
-    for id in 1..=3 {
-        let row = sis.row(SPELL, id);
+    for row in sis.rows.get_mut(SPELL).unwrap() {
         row["WithdrawalDate"] = json!(null);
-        row["LastDayTX"] = if id == student { json!(date) } else { json!(null) };
+        row["LastDayTX"] = if row["StudentID"] == json!(student) { json!(date) } else { json!(null) };
     }
     sis.row(SPELL, student)["WithdrawalCodeID"] = json!(92);
 }
@@ -415,6 +414,29 @@ fn whoever_left_by_the_named_withdrawal_date_leaves() {
         assert_eq!((left, codes(&plan)), (vec![("2".to_owned(), Status::Inactive)], Vec::new()), "{named}");
         let date = events(&plan)[0].record.as_ref().unwrap().enrollments[0].withdrawal_date;
         assert_eq!(date, "2025-10-01".parse().ok());
+    }
+}
+
+/// As where a version before, which did not keep the named date, has read one of the pages: nobody on it comes back.
+#[test]
+fn a_named_withdrawal_date_that_one_page_does_not_tell_fails_the_run() {
+    let mut sis = Sis::with_students(6);
+    last_day(&mut sis, 2, Some("2025-10-01"));
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(by_named_date(&mut sis, "LastDayTX")));
+    for page in [1, 2] {
+        let mut facts = by_named_date(&mut sis, "LastDayTX");
+        let before = Sis { spell_fields: Vec::new(), ..sis.clone() }.facts().pulls.remove(0);
+        let board = facts.pulls[0].board.clone().unwrap();
+        let is_such = |fragments: &PageFragments| {
+            board.listings[fragments.listing.0 as usize].ask.resource == SPELL && fragments.page == PageNo(page)
+        };
+        let old = before.fragments.into_iter().find(is_such).unwrap();
+        let at = facts.pulls[0].fragments.iter().position(is_such).unwrap();
+        facts.pulls[0].fragments[at] = old;
+        let plan = roster.plan(facts);
+        let Verdict::Fail(reason) = plan.verdict else { panic!("page {page}: must fail: {plan:?}") };
+        assert!(reason.starts_with("field-untold") && reason.contains("EntryWithdrawal.LastDayTX"), "{reason}");
     }
 }
 

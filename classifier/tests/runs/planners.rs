@@ -1,0 +1,150 @@
+//! Planners that are hindered, stopped in the middle, or come late.
+
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+
+use chrono::TimeDelta;
+use rollcall_classifier::{claim::Planners, plan_handler::PlanHandler, reconcile};
+use rollcall_proto::{
+    handler::{Fate, Handler as _, Retry},
+    id::RunId,
+    message::{Body, Message},
+    topology::ATTEMPTS,
+};
+use rollcall_store::run::{RunState, Stage};
+
+use crate::{
+    night::{Night, sis},
+    nights::all_but,
+};
+
+/// Longer than any wait of these tests.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A run that stands at its plan, and the message that asks for it.
+async fn at_plan(night: &mut Night) -> (RunId, Message) {
+    let sis = sis(4);
+    let run = night.start(&sis).await;
+    let plan = all_but(night, &sis, |body| matches!(body, Body::Plan(_))).await.remove(0);
+    assert_eq!(night.run(run).await.stage, Stage::Plan);
+    (run, plan)
+}
+
+fn retry(reason: &'static str) -> Retry {
+    Retry { reason, detail: "it went wrong".to_owned(), after: Duration::ZERO, free: false }
+}
+
+/// Plans until the run is claimed, then calls `then` and stops or goes on as it says.
+async fn once_claimed(
+    night: &Night,
+    handler: &PlanHandler,
+    plan: &Message,
+    then: impl AsyncFnOnce() -> bool,
+) -> Option<Fate> {
+    let mut database = night.database().await;
+    let mut planning = pin!(handler.handle(plan.clone()));
+    loop {
+        let polled = poll_fn(|context| Poll::Ready(planning.as_mut().poll(context))).await;
+        assert!(polled.is_pending(), "it planned before anybody saw that it had begun: {polled:?}");
+        // Not by the store: what is not gone on with may keep its connections.
+        let claimed = "SELECT count(*) FROM run WHERE stage = 'plan' AND plan_lease_until IS NOT NULL";
+        if sqlx::query_scalar::<_, i64>(claimed).fetch_one(&mut database).await.unwrap() > 0 {
+            break;
+        }
+    }
+    if then().await { Some(planning.await) } else { None }
+}
+
+async fn gone(planners: &Planners) {
+    let begun = tokio::time::Instant::now();
+    planners.gone(LIMIT).await;
+    assert!(begun.elapsed() < LIMIT, "a planner never gave its run back");
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_everybody_alike_ends_no_run() {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
+    night.execute("ALTER TABLE plan_batch RENAME TO elsewhere").await;
+    let mut last = None;
+    for attempt in 0..=ATTEMPTS {
+        let Fate::Retry(again) = handler.handle(plan.clone()).await else { panic!("attempt {attempt}: no retry") };
+        assert!(!again.free, "it is told of: {again:?}");
+        last = Some(again);
+    }
+    assert_eq!(handler.exhausted(plan, last.unwrap()).await, Fate::Done, "neither parked nor ended");
+    let open = night.run(run).await;
+    assert_eq!((open.state, open.stage), (RunState::Running, Stage::Plan), "{open:?}");
+
+    night.execute("ALTER TABLE elsewhere RENAME TO plan_batch").await;
+    night.clock.advance(TimeDelta::minutes(2));
+    assert_eq!(reconcile::tick(&night.context).await.unwrap().helped, 1, "somebody asks for the plan again");
+    night.work(&sis(4)).await;
+    assert_eq!(night.run(run).await.state, RunState::Succeeded);
+}
+
+/// As where its process is told to stop, or the bus is lost while it plans.
+#[tokio::test]
+async fn a_planner_that_is_stopped_in_the_middle_uses_up_no_attempt() {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    let planners = Planners::new();
+    let handler = PlanHandler::new(night.context.clone(), planners.clone());
+    for _ in 0..=ATTEMPTS {
+        assert_eq!(once_claimed(&night, &handler, &plan, async || false).await, None);
+        gone(&planners).await;
+    }
+    night.handle(&sis(4), plan).await;
+    night.work(&sis(4)).await;
+    assert_eq!(night.run(run).await.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_planner_that_cannot_reach_the_store_gives_back_later() {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    let planners = Planners::new();
+    let handler = PlanHandler::new(night.context.clone(), planners.clone());
+    let away = async || {
+        night.execute("ALTER TABLE run RENAME TO elsewhere").await;
+        true
+    };
+    let fate = once_claimed(&night, &handler, &plan, away).await;
+    assert!(matches!(fate, Some(Fate::Retry(_))), "{fate:?}");
+    night.execute("ALTER TABLE elsewhere RENAME TO run").await;
+    gone(&planners).await;
+    let now = night.now();
+    let claimed = night.context.store.claim_plan(&night.district, run, now, now + TimeDelta::minutes(3)).await;
+    assert_eq!(claimed.unwrap(), Some(1), "free at once, and no attempt is used up");
+}
+
+#[tokio::test]
+async fn a_message_that_fails_for_good_ends_no_run_that_somebody_plans() {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
+    let until = night.now() + TimeDelta::minutes(3);
+    assert!(night.context.store.claim_plan(&night.district, run, night.now(), until).await.unwrap().is_some());
+    assert_eq!(handler.exhausted(plan.clone(), retry("too-long")).await, Fate::Done);
+    assert_eq!(night.run(run).await.stage, Stage::Plan);
+    night.clock.advance(TimeDelta::minutes(3));
+    assert_eq!(handler.exhausted(plan, retry("too-long")).await, Fate::Done);
+    assert_eq!(night.run(run).await.state, RunState::Failed, "their time is over");
+}
+
+#[tokio::test]
+async fn a_message_that_fails_for_good_ends_no_second_look_under_way() {
+    let mut night = Night::new().await;
+    night.night(&sis(10)).await;
+    let half = sis(4);
+    let run = night.night(&half).await.id;
+    night.context.store.approve(&night.district, run, "ada", night.now()).await.unwrap().unwrap();
+    night.context.ask_to_plan((&night.district, run), None).await.unwrap();
+    let plan = night.next().unwrap();
+    night.handle(&half, plan.clone()).await;
+    assert_eq!(night.run(run).await.stage, Stage::Recheck);
+    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
+    assert_eq!(handler.exhausted(plan, retry("bus-refused")).await, Fate::Done);
+    night.work(&half).await;
+    assert_eq!(night.run(run).await.state, RunState::Succeeded);
+}
