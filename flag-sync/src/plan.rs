@@ -20,7 +20,7 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, is_of_one, refusal},
+    campus::{Which, is_of_one, is_of_one_student, refusal},
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, dates, flag_id, wish, wish_of},
@@ -39,7 +39,7 @@ const CHUNK: usize = 512;
 /// So often lists that lack more than [`ONE_BY_ONE`] flags are read again, before each of these is looked for.
 const RELISTS: u32 = 2;
 
-/// How the problem of a program begins whose flags Campus does not list; a status or a code follows, then a detail.
+/// How the problem of a program, or of a student's flags, begins that Campus does not list; a status or a code follows, then a detail.
 const UNLISTED: &str = "campus-";
 
 /// Who writes the ledger, where no person does.
@@ -78,7 +78,7 @@ impl<'a> Scope<'a> {
 pub(crate) enum Compared {
     /// All of it is decided.
     Whole,
-    /// Campus failed at the student's list, or at a program's: of these nothing is decided, and they are tried again.
+    /// Campus failed at the student's list, or at a program's: nothing is written of these, and they are tried again.
     Partly(SisError),
 }
 
@@ -126,8 +126,12 @@ impl Work {
         let students = self.facts_of(facts.students);
         let (mut actual, failing) = if student.is_some() {
             match self.students_flags(&rules, &students, &stored).await {
-                // What its flags should be is decided when Campus can say what they are.
-                Err(error) if is_of_one(&error) => return Ok(Compared::Partly(error)),
+                // What is to be written is decided when Campus can say what is there; until then that is listed.
+                Err(error) if is_of_one_student(&error) => {
+                    let problem = format!("{UNLISTED}{} Campus does not list the student's flags", answer(&error));
+                    fail_live(&mut rules, &problem);
+                    (Actual::new(), Some(error))
+                }
                 actual => (actual?, None),
             }
         } else {
@@ -526,6 +530,13 @@ fn live(rules: &Rules) -> impl Iterator<Item = (&str, &str)> {
         Standing::Live { program_sis_id } => Some((name.as_str(), program_sis_id.as_str())),
         _ => None,
     })
+}
+
+/// Nothing of the live programs is written, and what was to be is listed with the problem.
+fn fail_live(rules: &mut Rules, problem: &str) {
+    for (rules, _) in rules.values_mut().filter(|(rules, _)| rules.is_live()) {
+        rules.standing = Standing::Failed(problem.to_owned());
+    }
 }
 
 fn keep(all: &mut Actual, flags: impl IntoIterator<Item = ActualFlag>) {

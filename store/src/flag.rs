@@ -373,6 +373,8 @@ pub struct FlagWork {
     pub take_over_on: Option<NaiveDate>,
     /// When a person asked for a program alone that nobody has compared since.
     pub program_asked_at: Option<DateTime<Utc>>,
+    /// When the first of the students whose documents changed is to be looked at: the SIS may have failed at them.
+    pub pending_due_at: Option<DateTime<Utc>>,
 }
 
 /// A student whose completed documents changed since the flags were last looked at.
@@ -384,6 +386,8 @@ pub struct PendingStudent {
     pub since: DateTime<Utc>,
     /// Which change it was that marked the student; none: a version before did.
     pub mark: Option<Uuid>,
+    /// How often in a row the SIS failed at the student's list.
+    pub failures: i64,
 }
 
 /// A program that a person asked for, and that nobody has compared since.

@@ -23,8 +23,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 const WORK_PG: &str = "\
 SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished, s.retry_at, s.lease_until, s.asked_at,
-       least(s.take_over_on, t.take_over_on), p.asked_at
+       least(s.take_over_on, t.take_over_on), p.asked_at, d.due_at
 FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district
+LEFT JOIN lookout_pending_flags() d ON d.district = s.district
 LEFT JOIN lookout_ended_take_overs() t ON t.district = s.district ORDER BY s.district";
 const WORK_LITE: &str = "\
 SELECT s.district, s.synced_at,
@@ -36,9 +37,15 @@ SELECT s.district, s.synced_at,
        (SELECT min(c.cutover) FROM cutover c
         LEFT JOIN cutover_flag o ON o.district = c.district AND o.program = c.program AND o.done_at IS NULL
         WHERE c.district = s.district AND c.done_at IS NULL AND o.outcome IS NULL),
-       (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district)
+       (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district),
+       (SELECT min(coalesce(p.retry_at, p.since)) FROM flag_pending p WHERE p.district = s.district)
 FROM flag_sync s JOIN district d ON d.district = s.district
 WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";
+
+const PENDING: &str = "\
+SELECT student_id, since, mark, failures FROM flag_pending
+WHERE district = $1 AND (CAST($2 AS timestamptz) IS NULL OR retry_at IS NULL OR retry_at <= $2)
+ORDER BY coalesce(retry_at, since), student_id LIMIT $3";
 
 const CLAIM: &str = "\
 UPDATE flag_sync SET lease = $2, lease_until = $4
@@ -240,16 +247,35 @@ impl Store {
         row.map_or(Ok(None), |row| row.get(0))
     }
 
-    /// Students whose documents changed; the longest waiting first.
+    /// Students whose documents changed; the longest waiting first, and those whom the SIS failed at by when they have a turn.
     pub async fn pending_students(&self, district: &DistrictId, most: i64) -> Result<Vec<PendingStudent>> {
+        self.pending(district, None, most).await
+    }
+
+    /// The same without those who have no turn yet.
+    pub async fn pending_students_due(
+        &self,
+        district: &DistrictId,
+        now: DateTime<Utc>,
+        most: i64,
+    ) -> Result<Vec<PendingStudent>> {
+        self.pending(district, Some(now), most).await
+    }
+
+    async fn pending(
+        &self,
+        district: &DistrictId,
+        due_at: Option<DateTime<Utc>>,
+        most: i64,
+    ) -> Result<Vec<PendingStudent>> {
         let operation = "read whose flags are pending";
-        let sql =
-            "SELECT student_id, since, mark FROM flag_pending WHERE district = $1 ORDER BY since, student_id LIMIT $2";
         let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, sql, args![district, most]).await?;
+        let rows = tx.rows(operation, PENDING, args![district, due_at, most]).await?;
         tx.commit(operation).await?;
-        let pending =
-            |row: &Row| Ok(PendingStudent { student: StudentId(row.get(0)?), since: row.get(1)?, mark: row.get(2)? });
+        let pending = |row: &Row| {
+            let student = StudentId(row.get(0)?);
+            Ok(PendingStudent { student, since: row.get(1)?, mark: row.get(2)?, failures: row.get(3)? })
+        };
         rows.iter().map(pending).collect()
     }
 
@@ -269,17 +295,18 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// The SIS fails at a student: the others, who came later, are looked at first. A mark set meanwhile stays as it is.
-    pub async fn pending_goes_last(
+    /// The SIS failed at a student's list once more: nobody asks it for that before `retry_at`, but for another change. A mark set
+    /// meanwhile stays as it is.
+    pub async fn pending_waits(
         &self,
         district: &DistrictId,
         one: &PendingStudent,
-        now: DateTime<Utc>,
+        retry_at: DateTime<Utc>,
     ) -> Result<()> {
-        let sql = "UPDATE flag_pending SET since = $5 WHERE district = $1 AND student_id = $2 AND since = $3 \
-                   AND mark IS NOT DISTINCT FROM $4";
-        let values = args![district, &one.student, one.since, one.mark, now];
-        self.move_sync("look at others' pending flags first", district, sql, values).await.map(drop)
+        let sql = "UPDATE flag_pending SET failures = failures + 1, retry_at = $5 WHERE district = $1 AND student_id = $2 \
+                   AND since = $3 AND mark IS NOT DISTINCT FROM $4";
+        let values = args![district, &one.student, one.since, one.mark, retry_at];
+        self.move_sync("note that the SIS fails at a student", district, sql, values).await.map(drop)
     }
 
     /// Take-overs that were approved.
@@ -525,6 +552,7 @@ fn work(row: &Row) -> Result<FlagWork> {
         asked_at: row.get(7)?,
         take_over_on: row.get(8)?,
         program_asked_at: row.get(9)?,
+        pending_due_at: row.get(10)?,
     })
 }
 
