@@ -496,6 +496,12 @@ impl Work {
         }
     }
 
+    /// Students by the SIS's ids, in lower case.
+    pub(crate) async fn roster(&self) -> Result<BTreeMap<String, StudentId>, FlagError> {
+        let connection = self.district.flag_connection().map_or(0, |(number, _)| number.0);
+        Ok(self.store().students_by_sis_id(self.id(), connection).await?)
+    }
+
     /// What a take-over of the program would do, by what Campus shows now. Nothing is stored.
     pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
         let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
@@ -517,8 +523,7 @@ impl Work {
             _ => None,
         });
         let (here_since, earliest_document) = self.store().flag_history(self.id(), &program.name).await?;
-        let connection = self.district.flag_connection().map_or(0, |(number, _)| number.0);
-        let roster = self.store().students_by_sis_id(self.id(), connection).await?;
+        let roster = self.roster().await?;
         let about = Circumstances { roster: &roster, cutover, here_since, earliest_document, today: self.today };
         Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
     }

@@ -199,9 +199,11 @@ pub struct Cutover {
 pub struct CutoverFlag {
     /// The SIS's id of the flag.
     pub flag: String,
-    /// The SIS's id of the student.
+    /// The SIS's id of the student, as the take-over was approved.
     pub sis_id: String,
-    /// Whose it is, where the roster knew the student at the approval.
+    /// The SIS's id of its program then; none: of an approval before that was kept.
+    pub program_sis_id: Option<String>,
+    /// Whose it is, where the roster knew the student at the approval: by today's id.
     pub student: Option<StudentId>,
     /// Its student was to get a new flag when the take-over was approved.
     pub goes_on: bool,

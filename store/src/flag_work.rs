@@ -47,6 +47,17 @@ SELECT student_id, since, mark, failures FROM flag_pending
 WHERE district = $1 AND (CAST($2 AS timestamptz) IS NULL OR retry_at IS NULL OR retry_at <= $2)
 ORDER BY coalesce(retry_at, since), student_id LIMIT $3";
 
+/// The ledger keeps the id that a student had then.
+const CUTOVER_FLAGS: &str = "\
+SELECT c.flag, c.sis_id, c.done_at, c.outcome,
+       (SELECT coalesce((SELECT k.new_id FROM student_rekey k WHERE k.district = l.district AND k.old_id = l.student_id
+                         AND NOT EXISTS (SELECT 1 FROM student s
+                                         WHERE s.district = l.district AND s.student_id = l.student_id)), l.student_id)
+        FROM flag_ledger l WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve'
+        ORDER BY l.id DESC LIMIT 1),
+       c.goes_on, c.program_sis_id
+FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
+
 const CLAIM: &str = "\
 UPDATE flag_sync SET lease = $2, lease_until = $4
 WHERE district = $1 AND enabled AND (lease IS NULL OR lease = $2 OR lease_until <= $3)
@@ -388,12 +399,8 @@ impl Store {
         most: i64,
     ) -> Result<Vec<CutoverFlag>> {
         let operation = "read the flags of a take-over";
-        let sql = "SELECT c.flag, c.sis_id, c.done_at, c.outcome, (SELECT l.student_id FROM flag_ledger l \
-                   WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve' ORDER BY l.id DESC LIMIT 1), \
-                   c.goes_on FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 \
-                   AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
         let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, sql, args![district, program, only_open, most]).await?;
+        let rows = tx.rows(operation, CUTOVER_FLAGS, args![district, program, only_open, most]).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_cutover_flag).collect()
     }
@@ -484,9 +491,11 @@ async fn approve(
     }
     let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
     tx.execute(operation, forget, args![district, program]).await?;
-    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id, goes_on) VALUES ($1, $2, $3, $4, $5)";
+    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id, goes_on, program_sis_id) \
+                  VALUES ($1, $2, $3, $4, $5, $6)";
     for flag in &plan.to_end {
-        tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id, flag.goes_on]).await?;
+        let values = args![district, program, &flag.flag, &flag.sis_id, flag.goes_on, flag.program_sis_id.clone()];
+        tx.execute(operation, insert, values).await?;
         note(tx, district, &approval(program, cutover, flag, actor, now)).await?;
     }
     trail::write(tx, &audited(district, plan, actor, now)).await?;
@@ -573,6 +582,7 @@ fn read_cutover_flag(row: &Row) -> Result<CutoverFlag> {
         sis_id: row.get(1)?,
         student: row.get::<Option<String>>(4)?.map(StudentId),
         goes_on: row.get(5)?,
+        program_sis_id: row.get(6)?,
         done_at: row.get(2)?,
         outcome: row.get(3)?,
     })
