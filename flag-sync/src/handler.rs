@@ -172,10 +172,10 @@ impl Work {
         let (district, why) = (self.id(), answer(error));
         match failures {
             1 => {
-                tracing::error!(%district, why, again_at = %at, "Campus fails to list a student's flags; others' go on")
+                tracing::error!(%district, why, again_at = %at, "Campus fails to list a student's flags; others' go on");
             }
             _ => {
-                tracing::info!(%district, why, failures, again_at = %at, "Campus still fails to list a student's flags")
+                tracing::info!(%district, why, failures, again_at = %at, "Campus still fails to list a student's flags");
             }
         }
         if failures >= PATIENCE {

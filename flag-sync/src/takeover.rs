@@ -311,8 +311,8 @@ impl Work {
                 program = cutover.program,
                 flag = flag.flag,
                 "an old flag is of another student or program in Campus than was approved, and it is not known whether it is \
-                 the same under a new id; it stays open. Give the program its name back, import the student, or end the flag by \
-                 hand in Campus"
+                 the same under a new id; it stays open. Give the program its name back, import the student, or end the flag in \
+                 Campus by hand, as of the day before the cutover"
             );
         }
         self.store().note_failure(self.id(), &self.old_line(cutover, flag, UNCLEAR)).await?;
