@@ -229,6 +229,7 @@ mod tests {
         let to_end = flags.iter().map(|flag| CutoverFlag {
             flag: (*flag).to_owned(),
             sis_id: "G".to_owned(),
+            program_sis_id: None,
             student: None,
             goes_on: false,
             done_at: None,

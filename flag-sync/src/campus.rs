@@ -133,6 +133,14 @@ pub(crate) const fn is_of_one(error: &SisError) -> bool {
         || refusal(error).is_some()
 }
 
+/// Campus fails at one student's list, though perhaps at nothing else: no answer and one without end are such too, as long as
+/// nobody says that all of it is away. Of a refused token, a limit or an open circuit it is no student's matter.
+pub(crate) const fn is_of_one_student(error: &SisError) -> bool {
+    let is_no_answer =
+        matches!(error, SisError::Timeout { .. } | SisError::Interrupted { .. } | SisError::TooLarge { .. });
+    is_of_one(error) || is_no_answer
+}
+
 impl Written {
     /// The status, for the ledger.
     pub const fn status(self) -> u16 {
@@ -522,6 +530,8 @@ mod tests {
         ];
         for (error, refused, of_one) in table {
             assert_eq!((refusal(&error), is_of_one(&error)), (refused, of_one), "{error}");
+            let is_no_answer = matches!(error, SisError::Timeout { .. });
+            assert_eq!(is_of_one_student(&error), of_one || is_no_answer, "{error}");
         }
     }
 }

@@ -4,7 +4,8 @@
 //! Pure. Neighbours: [`crate::plan`] asks the SIS, [`crate::takeover`] does it.
 //!
 //! Invariants: only flags that are not ours, began before the cutover and are open on it are ever ended, and only those
-//! fixed at approval; one that was ended or moved meanwhile is left as it is; nothing is extended or opened again.
+//! fixed at approval; one that was ended or moved meanwhile is left as it is, and one of which it is not clear whether it was
+//! moved waits; nothing is extended or opened again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +58,7 @@ pub fn survey(
         .map(|flag| CutoverFlag {
             flag: flag.id.clone(),
             sis_id: flag.sis_id.clone(),
+            program_sis_id: Some(flag.program_sis_id.clone()),
             student: about.roster.get(&flag.sis_id.to_ascii_lowercase()).cloned(),
             goes_on: continuing.contains(&flag.sis_id.to_ascii_lowercase()),
             done_at: None,
@@ -102,25 +104,60 @@ pub enum Ending {
     Done(&'static str),
     /// The student's new flag is not in the SIS yet.
     Waits,
+    /// The SIS shows it of a student or a program of which nobody can tell whether it is what was approved.
+    Unclear,
 }
 
-/// What a flag was when its ending was approved.
+/// Whether the SIS shows a flag of the student and of the program that it was approved of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Still {
+    /// It does.
+    Same,
+    /// It may: ids change where the SIS makes people or programs anew.
+    Unclear,
+    /// It does not: staff gave it to another.
+    Another,
+}
+
+/// What a flag was when its ending was approved, and what is known by now.
 #[derive(Debug, Clone, Copy)]
 pub struct Approved<'a> {
     /// First day on which our flags rule.
     pub cutover: NaiveDate,
-    /// The SIS's id of its student.
-    pub sis_id: &'a str,
-    /// The SIS's ids of the programs of that name, in lower case: it may have been made anew meanwhile. Where there are none it
-    /// is not known what the flag is of.
+    /// The flag.
+    pub flag: &'a CutoverFlag,
+    /// The SIS's ids of the programs of that name by now, in lower case: it may have been made anew meanwhile, or have got
+    /// another name.
     pub programs: &'a BTreeSet<String>,
+    /// Students by the SIS's ids by now, in lower case.
+    pub roster: &'a BTreeMap<String, StudentId>,
 }
 
 impl Approved<'_> {
-    /// Staff gave the flag to another student or program: that is not what was approved.
-    fn is_another(&self, flag: &ActualFlag) -> bool {
-        let is_of_another = !self.programs.contains(&flag.program_sis_id.to_ascii_lowercase());
-        !flag.sis_id.eq_ignore_ascii_case(self.sis_id) || (is_of_another && !self.programs.is_empty())
+    fn still(&self, actual: &ActualFlag) -> Still {
+        self.student(actual).max(self.program(actual))
+    }
+
+    fn student(&self, actual: &ActualFlag) -> Still {
+        if actual.sis_id.eq_ignore_ascii_case(&self.flag.sis_id) {
+            return Still::Same;
+        }
+        match (&self.flag.student, self.roster.get(&actual.sis_id.to_ascii_lowercase())) {
+            (Some(then), Some(now)) if then == now => Still::Same,
+            (Some(_), Some(_)) => Still::Another,
+            // It may be the same under an id that the roster is still to learn.
+            _ => Still::Unclear,
+        }
+    }
+
+    fn program(&self, actual: &ActualFlag) -> Still {
+        let shown = actual.program_sis_id.to_ascii_lowercase();
+        let then = self.flag.program_sis_id.as_ref().map(|id| id.to_ascii_lowercase());
+        if self.programs.contains(&shown) || then.as_ref() == Some(&shown) {
+            return Still::Same;
+        }
+        // While the program has its name, a flag that is of another one was given to it.
+        if then.is_some_and(|then| self.programs.contains(&then)) { Still::Another } else { Still::Unclear }
     }
 }
 
@@ -128,17 +165,21 @@ impl Approved<'_> {
 /// read back yet.
 pub fn ending(actual: Option<&ActualFlag>, approved: Approved<'_>, new_is_missing: bool) -> Ending {
     let Some(flag) = actual else { return Ending::Done("gone") };
-    if approved.is_another(flag) {
+    let (still, last) = (approved.still(flag), day_before(approved.cutover));
+    if still == Still::Another {
         return Ending::Done("moved");
     }
-    let last = day_before(approved.cutover);
     if flag.ends_on.is_some_and(|end| end <= last) {
         return Ending::Done("ended");
     }
     if flag.starts_on.is_none_or(|start| start > last) {
         return Ending::Done("moved");
     }
-    if new_is_missing { Ending::Waits } else { Ending::On(last) }
+    match still {
+        Still::Same if !new_is_missing => Ending::On(last),
+        Still::Same => Ending::Waits,
+        _ => Ending::Unclear,
+    }
 }
 
 #[cfg(test)]
@@ -216,29 +257,68 @@ mod tests {
     #[test]
     fn a_flag_that_began_the_day_before_the_cutover_ends_with_it() {
         let began = flag("a", "2026-08-14", None);
-        let programs = set(&["p"]);
-        assert_eq!(ending(Some(&began), approved(&programs), false), Ending::On(day("2026-08-14")));
+        assert_eq!(decided(Some(&began), false), Ending::On(day("2026-08-14")));
     }
 
-    fn approved(programs: &BTreeSet<String>) -> Approved<'_> {
-        Approved { cutover: day("2026-08-15"), sis_id: "guid-A", programs }
+    fn of_a(student: Option<&str>, program: Option<&str>) -> CutoverFlag {
+        CutoverFlag {
+            flag: "a".to_owned(),
+            sis_id: "guid-A".to_owned(),
+            program_sis_id: program.map(str::to_owned),
+            student: student.map(|id| StudentId(id.to_owned())),
+            goes_on: false,
+            done_at: None,
+            outcome: None,
+        }
+    }
+
+    fn decided(actual: Option<&ActualFlag>, new_is_missing: bool) -> Ending {
+        let (flag, programs) = (of_a(None, Some("P")), set(&["p"]));
+        let approved = Approved { cutover: day("2026-08-15"), flag: &flag, programs: &programs, roster: &ROSTER };
+        ending(actual, approved, new_is_missing)
     }
 
     #[test]
-    fn a_flag_that_staff_gave_to_another_stays() {
-        let (one, last) = (flag("a", "2025-01-01", None), Ending::On(day("2026-08-14")));
-        let moved = Ending::Done("moved");
+    fn a_flag_that_staff_gave_to_another_stays_and_one_that_may_be_the_same_waits() {
+        let (one, last, moved) = (flag("a", "2025-01-01", None), Ending::On(day("2026-08-14")), Ending::Done("moved"));
+        let roster = [("guid-a2", "1"), ("guid-b", "2")];
+        let roster: BTreeMap<_, _> = roster.map(|(sis, id)| (sis.to_owned(), StudentId(id.to_owned()))).into();
+        let (known, older) = (of_a(Some("1"), Some("P")), of_a(None, None));
+        let of_student = |id: &str| ActualFlag { sis_id: id.to_owned(), ..one.clone() };
         let of = |program: &str| ActualFlag { program_sis_id: program.to_owned(), ..one.clone() };
+        let ended = ActualFlag { ends_on: Some(day("2026-08-14")), ..of("Q") };
         let table = [
-            ("as it was", one.clone(), set(&["p"]), last),
-            ("of another student", ActualFlag { sis_id: "GUID-b".to_owned(), ..one.clone() }, set(&["p"]), moved),
-            ("of another program", of("Q"), set(&["p"]), moved),
-            ("of a program that was made anew, and has none of the old flags", of("P"), set(&["p", "r"]), last),
-            ("of a program that was made anew, and has them", of("R"), set(&["p", "r"]), last),
-            ("of a program that is not there", of("Q"), set(&[]), last),
+            ("as it was", &known, one.clone(), set(&["p"]), last),
+            ("of another student", &known, of_student("GUID-b"), set(&["p"]), moved),
+            ("of the student's other id", &known, of_student("GUID-a2"), set(&["p"]), last),
+            ("of an id that the roster does not know", &known, of_student("GUID-c"), set(&["p"]), Ending::Unclear),
+            (
+                "of another id, and the roster never knew whose",
+                &older,
+                of_student("GUID-b"),
+                set(&["p"]),
+                Ending::Unclear,
+            ),
+            ("of another program", &known, of("Q"), set(&["p"]), moved),
+            ("of another program, and nobody knows of which then", &older, of("Q"), set(&["p"]), Ending::Unclear),
+            ("of a program that was made anew, and has none of the old flags", &known, of("P"), set(&["p", "r"]), last),
+            ("of a program that was made anew, and has them", &known, of("R"), set(&["p", "r"]), last),
+            ("of a program that has another name", &known, of("P"), set(&[]), last),
+            ("of a program whose name another has by now", &known, of("P"), set(&["r"]), last),
+            ("of neither", &known, of("Q"), set(&["r"]), Ending::Unclear),
+            ("of another while none has the name", &known, of("Q"), set(&[]), Ending::Unclear),
+            ("of neither, and it has ended", &known, ended, set(&["r"]), Ending::Done("ended")),
+            (
+                "of another student and of neither program",
+                &known,
+                ActualFlag { sis_id: "guid-b".to_owned(), ..of("Q") },
+                set(&["r"]),
+                moved,
+            ),
         ];
-        for (what, actual, programs, expected) in table {
-            assert_eq!(ending(Some(&actual), approved(&programs), false), expected, "{what}");
+        for (what, flag, actual, programs, expected) in table {
+            let approved = Approved { cutover: day("2026-08-15"), flag, programs: &programs, roster: &roster };
+            assert_eq!(ending(Some(&actual), approved, false), expected, "{what}");
         }
     }
 
@@ -262,7 +342,6 @@ mod tests {
 
     #[test]
     fn an_approved_flag_ends_the_day_before_the_cutover_or_stays_as_it_became() {
-        let programs = set(&["p"]);
         let table = [
             ("open", Some(flag("a", "2025-01-01", None)), false, Ending::On(day("2026-08-14"))),
             ("ends later", Some(flag("a", "2025-01-01", Some("2027-01-01"))), false, Ending::On(day("2026-08-14"))),
@@ -274,7 +353,7 @@ mod tests {
             ("deleted, new flag missing", None, true, Ending::Done("gone")),
         ];
         for (what, actual, missing, expected) in table {
-            assert_eq!(ending(actual.as_ref(), approved(&programs), missing), expected, "{what}");
+            assert_eq!(decided(actual.as_ref(), missing), expected, "{what}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Invariants: one worker at a time has a district; work ends after about a unit of time, comparing included, and goes on with a
 //! message (but a comparison of a whole district, or of a program, is one piece, as planning is); what
 //! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
-//! for a day.
+//! for a day; a student whose list Campus fails at waits alone, and the district only where that befalls several in a row.
 
 use std::time::Duration;
 
@@ -13,17 +13,19 @@ use rollcall_http::error::{Remedy, SisError};
 use rollcall_proto::{
     handler::{Fate, Handler},
     message::{Body, FlagPush, FlagSync, Message},
+    telemetry::metric,
 };
+use rollcall_store::flag::PendingStudent;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     config::FlagSyncConfig,
     context::{Context, Work},
-    error::{FlagError, chain, problem},
+    error::{FlagError, answer, chain, problem},
     lease::Lease,
     plan::{Compared, Scope},
-    push::AWAY,
+    push::{AWAY, PATIENCE},
 };
 
 /// More pending students than these are compared with all others, by lists.
@@ -122,14 +124,15 @@ struct Done {
     compared: bool,
     /// Time was up before the last of it.
     left: bool,
-    /// Campus failed at some of it, which is tried again.
+    /// Campus failed at some of it, which is tried again, and perhaps it is away.
     failed: Option<SisError>,
 }
 
 impl Work {
-    /// The whole district, or students; one of these in any case. A student whom Campus fails at keeps no other waiting.
+    /// The whole district, or students; one of these in any case. A student whom Campus fails at keeps no other waiting, nor the
+    /// district, unless it fails at several in a row whose lists were well before.
     async fn compare_what_is_due(&self, message: &Message, until: Instant) -> Result<Done, FlagError> {
-        let pending = self.store().pending_students(self.id(), MOST_PENDING + 1).await?;
+        let pending = self.store().pending_students_due(self.id(), self.now(), MOST_PENDING + 1).await?;
         let wanted = self.wanted(message).await?;
         if wanted == Some(Scope::All) || pending.len() as i64 > MOST_PENDING {
             return Ok(Done { compared: true, left: false, failed: self.compare_all().await? });
@@ -146,17 +149,39 @@ impl Work {
                     self.store().settle_pending(self.id(), std::slice::from_ref(one)).await?;
                 }
                 Compared::Partly(error) => {
-                    self.store().pending_goes_last(self.id(), one, self.now()).await?;
-                    done.failed = Some(error);
-                    in_a_row += 1;
+                    self.student_waits(one, &error).await?;
+                    // One whose list has failed so often is the student's trouble, whoever else's lists fail.
+                    in_a_row += u32::from(one.failures < i64::from(AWAY));
                     if in_a_row >= AWAY {
                         // Perhaps it is away. What others have due is sent all the same, if it is not.
+                        done.failed = Some(error);
                         break;
                     }
                 }
             }
         }
         Ok(done)
+    }
+
+    /// The student's list is asked for again later, and later each time; what is to be written meanwhile is listed as `failed`.
+    async fn student_waits(&self, one: &PendingStudent, error: &SisError) -> Result<(), FlagError> {
+        let failures = one.failures + 1;
+        let wait = backoff(self.context.config.first_wait, failures);
+        let at = self.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+        self.store().pending_waits(self.id(), one, at).await?;
+        let (district, why) = (self.id(), answer(error));
+        match failures {
+            1 => {
+                tracing::error!(%district, why, again_at = %at, "Campus fails to list a student's flags; others' go on");
+            }
+            _ => {
+                tracing::info!(%district, why, failures, again_at = %at, "Campus still fails to list a student's flags");
+            }
+        }
+        if failures >= PATIENCE {
+            metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
+        }
+        Ok(())
     }
 
     /// Programs that a person asked for alone. What the message alone names is compared in any case: nobody else knows of it.

@@ -23,6 +23,7 @@ pub mod diff;
 pub mod error;
 mod handler;
 mod lease;
+mod lists;
 mod live;
 pub mod participation;
 pub mod partner;

@@ -1,8 +1,8 @@
 //! Comparing a district's flags, or one student's, with what they should be.
 //!
 //! Role: fetches what the decisions need (documents, participations, students, programs and flags in Campus) and stores
-//! what they say. Neighbours: [`crate::participation`], [`crate::desired`] and [`crate::diff`] decide; [`crate::push`]
-//! sends what is due.
+//! what they say. Neighbours: [`crate::lists`] reads what Campus shows; [`crate::participation`], [`crate::desired`]
+//! and [`crate::diff`] decide; [`crate::push`] sends what is due.
 //!
 //! Invariants: one code for the night and for the moment a document completes; nothing is written to Campus here; a flag that was
 //! pushed counts as gone only where neither lists nor a look for it alone show it; an unchanged flag is not written to the store.
@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
-use rollcall_http::error::{Remedy, SisError};
+use rollcall_http::error::SisError;
 use rollcall_proto::id::StudentId;
 use rollcall_store::{
     district::{CutoverOption, District, OnDrift, Program},
@@ -20,27 +20,20 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, is_of_one, refusal},
+    campus::{Which, is_of_one_student},
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, dates, flag_id, wish, wish_of},
     diff::{ActualFlag, NOT_READ_BACK, Seen, ShownLink, decide, seen_as_wished},
-    error::{FlagError, answer},
+    error::FlagError,
+    lists::{Actual, UNLISTED, fail_students, live},
     participation::{Owner, matched, spans},
     partner::{CampusProgram, find_program},
-    push::{AWAY, PATIENCE},
-    rows::ONE_BY_ONE,
     sharing::{Shares, shares},
 };
 
 /// Flags stored in one transaction.
 const CHUNK: usize = 512;
-
-/// So often lists that lack more than [`ONE_BY_ONE`] flags are read again, before each of these is looked for.
-const RELISTS: u32 = 2;
-
-/// How the problem of a program begins whose flags Campus does not list; a status or a code follows, then a detail.
-const UNLISTED: &str = "campus-";
 
 /// Who writes the ledger, where no person does.
 pub(crate) const ACTOR: &str = "flag-sync";
@@ -78,22 +71,19 @@ impl<'a> Scope<'a> {
 pub(crate) enum Compared {
     /// All of it is decided.
     Whole,
-    /// Campus failed at the student's list, or at a program's: of these nothing is decided, and they are tried again.
+    /// Campus failed at the student's list, or at a program's: nothing is written of these, and they are tried again.
     Partly(SisError),
 }
 
 /// Rules of each program that has, or had, flags.
-type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
-
-/// What Campus shows, by id in lower case.
-type Actual = BTreeMap<String, ActualFlag>;
+pub(crate) type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
 
 /// What a comparison goes by, beside Campus.
-struct Facts {
+pub(crate) struct Facts {
     participations: Vec<Participation>,
     /// By participation.
     stored: BTreeMap<Uuid, Flag>,
-    rules: Rules,
+    pub(crate) rules: Rules,
     students: BTreeMap<StudentId, StudentFacts>,
     /// Flags that show a part of a stretch each.
     shares: Shares,
@@ -126,8 +116,11 @@ impl Work {
         let students = self.facts_of(facts.students);
         let (mut actual, failing) = if student.is_some() {
             match self.students_flags(&rules, &students, &stored).await {
-                // What its flags should be is decided when Campus can say what they are.
-                Err(error) if is_of_one(&error) => return Ok(Compared::Partly(error)),
+                // What is to be written is decided when Campus can say what is there; until then that is listed.
+                Err(error) if is_of_one_student(&error) => {
+                    fail_students(&mut rules, &error);
+                    (Actual::new(), Some(error))
+                }
                 actual => (actual?, None),
             }
         } else {
@@ -251,70 +244,6 @@ impl Work {
         facts.collect()
     }
 
-    /// What Campus shows of programs. One whose flags it refuses to list fails, and the others do not; one whose list it only
-    /// fails at (5xx) is left as it is and tried again, with the error, until that has gone on for long.
-    async fn programs_flags(
-        &self,
-        scope: Scope<'_>,
-        rules: &mut Rules,
-        programs: &mut [FlagProgram],
-    ) -> Result<(Actual, Option<SisError>), FlagError> {
-        let (mut all, mut unlisted) = (Actual::new(), Vec::new());
-        for (name, id) in live(rules) {
-            match self.campus.participations(Which::OfProgram(id)).await {
-                Ok(flags) => keep(&mut all, flags),
-                Err(error) if is_of_one(&error) => unlisted.push((name.to_owned(), error)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if scope == Scope::All && unlisted.len() == live(rules).count() && !unlisted.is_empty() {
-            // It is not about a program.
-            return Err(unlisted.swap_remove(0).1.into());
-        }
-        let is_patient = !unlisted.is_empty() && self.store().flags_failures(self.id()).await? < PATIENCE;
-        let mut failing = None;
-        for (name, error) in unlisted {
-            if is_patient && error.remedy() == Remedy::Again {
-                rules.remove(&name);
-                failing = Some(error);
-                continue;
-            }
-            let problem = format!("{UNLISTED}{} Campus does not list the program's flags", answer(&error));
-            for one in programs.iter_mut().filter(|one| one.program == name) {
-                one.problem = Some(problem.clone());
-            }
-            if let Some((rules, _)) = rules.get_mut(&name) {
-                rules.standing = Standing::Failed(problem);
-            }
-        }
-        Ok((all, failing))
-    }
-
-    /// What Campus shows of one student. Where it does not know them by an id, what was pushed is looked for by itself.
-    async fn students_flags(
-        &self,
-        rules: &Rules,
-        students: &BTreeMap<StudentId, StudentFacts>,
-        stored: &[Flag],
-    ) -> Result<Actual, SisError> {
-        let mut all = Actual::new();
-        if live(rules).next().is_none() {
-            return Ok(all);
-        }
-        let known = students.values().filter_map(|facts| facts.sis_id.clone());
-        let pushed = stored.iter().filter_map(|flag| flag.pushed.as_ref()).map(|pushed| pushed.sis_id.clone());
-        for id in known.chain(pushed).collect::<BTreeSet<_>>() {
-            match self.campus.participations(Which::OfStudent(&id)).await {
-                Err(error) if refusal(&error).is_some() => {
-                    let status = answer(&error);
-                    tracing::warn!(district = %self.id(), status, "Campus refuses to list a student's flags");
-                }
-                flags => keep(&mut all, flags?),
-            }
-        }
-        Ok(all)
-    }
-
     /// Who shares a stretch with whom.
     fn shares(
         &self,
@@ -340,49 +269,8 @@ impl Work {
         shared.collect()
     }
 
-    /// Looks for flags that the lists lack, where that would change something: one list's word is not enough for a flag to count as
-    /// gone. Adds those that are there; returns those that Campus tells nothing of.
-    async fn look_for_missing(&self, facts: &Facts, actual: &mut Actual) -> Result<BTreeSet<Uuid>, FlagError> {
-        let mut missing = self.missing(facts, actual);
-        for _ in 0..RELISTS {
-            if missing.len() <= ONE_BY_ONE {
-                break;
-            }
-            tracing::warn!(
-                district = %self.id(),
-                missing = missing.len(),
-                "Campus lists many flags no more that it took; the lists are read again"
-            );
-            for (_, id) in live(&facts.rules) {
-                match self.campus.participations(Which::OfProgram(id)).await {
-                    Err(error) if is_of_one(&error) => {}
-                    listed => keep(actual, listed?),
-                }
-            }
-            missing = self.missing(facts, actual);
-        }
-        let (mut untold, mut in_a_row) = (BTreeSet::new(), 0);
-        for (id, pushed) in missing {
-            match self.campus.look_for(&pushed.sis_id, &id.to_string()).await {
-                Ok(found) => keep(actual, found.map(|(flag, _)| flag)),
-                Err(error) if is_of_one(&error) => {
-                    // What is refused is an answer.
-                    in_a_row = if refusal(&error).is_some() { 0 } else { in_a_row + 1 };
-                    if in_a_row >= AWAY {
-                        return Err(error.into());
-                    }
-                    untold.insert(id);
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            }
-            in_a_row = 0;
-        }
-        Ok(untold)
-    }
-
     /// Flags that were pushed, of programs that are live, are not shown, and would be stored otherwise for it.
-    fn missing(&self, facts: &Facts, actual: &BTreeMap<String, ActualFlag>) -> BTreeMap<Uuid, PushedFlag> {
+    pub(crate) fn missing(&self, facts: &Facts, actual: &BTreeMap<String, ActualFlag>) -> BTreeMap<Uuid, PushedFlag> {
         let (live, nothing): (BTreeSet<_>, _) = (live(&facts.rules).map(|(_, id)| id).collect(), BTreeSet::new());
         let missing = facts.participations.iter().filter_map(|one| {
             let before = facts.stored.get(&one.id)?;
@@ -492,6 +380,12 @@ impl Work {
         }
     }
 
+    /// Students by the SIS's ids, in lower case.
+    pub(crate) async fn roster(&self) -> Result<BTreeMap<String, StudentId>, FlagError> {
+        let connection = self.district.flag_connection().map_or(0, |(number, _)| number.0);
+        Ok(self.store().students_by_sis_id(self.id(), connection).await?)
+    }
+
     /// What a take-over of the program would do, by what Campus shows now. Nothing is stored.
     pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
         let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
@@ -513,23 +407,10 @@ impl Work {
             _ => None,
         });
         let (here_since, earliest_document) = self.store().flag_history(self.id(), &program.name).await?;
-        let connection = self.district.flag_connection().map_or(0, |(number, _)| number.0);
-        let roster = self.store().students_by_sis_id(self.id(), connection).await?;
+        let roster = self.roster().await?;
         let about = Circumstances { roster: &roster, cutover, here_since, earliest_document, today: self.today };
         Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
     }
-}
-
-/// The programs whose flags may be written, with their ids in the SIS.
-fn live(rules: &Rules) -> impl Iterator<Item = (&str, &str)> {
-    rules.iter().filter_map(|(name, (rules, _))| match &rules.standing {
-        Standing::Live { program_sis_id } => Some((name.as_str(), program_sis_id.as_str())),
-        _ => None,
-    })
-}
-
-fn keep(all: &mut Actual, flags: impl IntoIterator<Item = ActualFlag>) {
-    all.extend(flags.into_iter().map(|flag| (flag.id.to_ascii_lowercase(), flag)));
 }
 
 /// What the SIS took of a flag of ours, as far as we know or it shows.

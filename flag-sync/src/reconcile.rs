@@ -5,7 +5,7 @@
 //!
 //! Invariants: with every message lost, flags are still synced after each run that stopped, after each document, and for each
 //! program that a person asks for; many reconcilers ask once; a district that cannot be looked after keeps none behind it
-//! waiting; a Campus that is away is asked again when its wait is over.
+//! waiting; a Campus that is away is asked again when its wait is over, and so is one that fails at a student's list.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::message::{Body, FlagPush, FlagSync, Message};
@@ -33,7 +33,8 @@ pub fn owed(work: &FlagWork, now: DateTime<Utc>, ask_again: TimeDelta) -> Option
     // Twelve hours behind UTC the day has come everywhere: none is asked for in vain before its own midnight.
     let today = (now - TimeDelta::hours(12)).date_naive();
     let taking_over = work.take_over_on.is_some_and(|day| day <= today);
-    let waiting = work.pending_since.or(work.program_asked_at).is_some();
+    let pending = work.pending_due_at.is_some_and(|at| at <= now);
+    let waiting = pending || work.program_asked_at.is_some();
     (work.unfinished || waiting || taking_over).then_some(Body::FlagPush(FlagPush {}))
 }
 
@@ -116,6 +117,7 @@ mod tests {
             asked_at: None,
             take_over_on: None,
             program_asked_at: None,
+            pending_due_at: None,
         }
     }
 
@@ -130,7 +132,8 @@ mod tests {
             ("a run stopped at that very moment", FlagWork { stopped_at: Some(at(0)), ..work() }, sync()),
             ("never synced", FlagWork { synced_at: None, stopped_at: Some(at(1)), ..work() }, sync()),
             ("never synced, never run", FlagWork { synced_at: None, ..work() }, None),
-            ("documents changed", FlagWork { pending_since: Some(at(5)), ..work() }, push()),
+            ("documents changed", FlagWork { pending_due_at: Some(at(100)), ..work() }, push()),
+            ("Campus failed at the student", FlagWork { pending_due_at: Some(at(101)), ..work() }, None),
             ("a person asked for a program", FlagWork { program_asked_at: Some(at(5)), ..work() }, push()),
             ("flags are left", FlagWork { unfinished: true, ..work() }, push()),
             ("a take-over stopped half-way", FlagWork { take_over_on: Some(day(0)), ..work() }, push()),

@@ -6,17 +6,18 @@
 //! since, keeps the old one for as long as the participation goes on: a status ends no flag; one that Campus fails at keeps no other from being ended; the
 //! program is done after the last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_http::error::{Remedy, SisError};
+use rollcall_proto::id::StudentId;
 use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    campus::{Whose, Written, is_for_good},
+    campus::{Which, Whose, Written, is_for_good, refusal},
     context::Work,
     cutover::{Approved, Ending, ending},
     diff::{ActualFlag, NOT_ENROLLED},
@@ -34,6 +35,9 @@ const ALL: i64 = i64::MAX;
 /// What came of a flag that Campus failed at again and again.
 const SIS_ERROR: &str = "sis-error";
 
+/// Why a flag waits of which it is not clear whether it is still the student's and the program's that was approved.
+const UNCLEAR: &str = "not-as-approved";
+
 /// How far a program's take-over came.
 #[derive(Debug)]
 enum Progress {
@@ -45,19 +49,53 @@ enum Progress {
     Failing(SisError),
 }
 
-/// Whose old flags stay open for now: the SIS's ids of students, in lower case.
+/// Whose old flags stay open for now.
 #[derive(Debug)]
 struct Waiting {
     /// Whose new flag is to be there and is not yet.
-    for_new: BTreeSet<String>,
+    for_new: Students,
     /// Who does not attend, and whose participation goes on.
-    left: BTreeSet<String>,
+    left: Students,
+}
+
+/// Students by either id: the SIS's may be another by now than as the take-over was approved.
+#[derive(Debug, Default)]
+struct Students {
+    ids: BTreeSet<StudentId>,
+    /// The SIS's, in lower case.
+    sis_ids: BTreeSet<String>,
+}
+
+impl Students {
+    fn has(&self, flag: &CutoverFlag) -> bool {
+        let is_known = flag.student.as_ref().is_some_and(|student| self.ids.contains(student));
+        is_known || self.sis_ids.contains(&flag.sis_id.to_ascii_lowercase())
+    }
 }
 
 impl Waiting {
     fn has(&self, flag: &CutoverFlag) -> bool {
-        let id = flag.sis_id.to_ascii_lowercase();
-        self.for_new.contains(&id) || (flag.goes_on && self.left.contains(&id))
+        self.for_new.has(flag) || (flag.goes_on && self.left.has(flag))
+    }
+}
+
+/// What a program's take-over goes by, beside each flag.
+#[derive(Debug)]
+struct Known<'a> {
+    cutover: &'a Cutover,
+    waiting: Waiting,
+    /// The SIS's ids of the programs of that name, in lower case.
+    programs: BTreeSet<String>,
+    /// Students by the SIS's ids, in lower case.
+    roster: BTreeMap<String, StudentId>,
+    /// Whose flags the programs list, by flag, both as the SIS's ids, the flag's in lower case. Read when one is not found.
+    listed: OnceCell<BTreeMap<String, String>>,
+}
+
+impl Known<'_> {
+    fn ending(&self, flag: &CutoverFlag, actual: Option<&ActualFlag>, new_is_missing: bool) -> Ending {
+        let approved = Approved { cutover: self.cutover.cutover, flag, programs: &self.programs, roster: &self.roster };
+        ending(actual, approved, new_is_missing)
     }
 }
 
@@ -88,11 +126,10 @@ impl Work {
                 Compared::Partly(error) => Err(error.into()),
             };
         }
-        let waiting = self.waiting(&cutover.program).await?;
         let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);
         let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
         open.sort_by_key(|flag| flag.outcome.as_deref() == Some(SIS_ERROR));
-        let programs = if open.is_empty() { BTreeSet::new() } else { self.programs_named(&cutover.program).await? };
+        let known = self.known(cutover, open.is_empty()).await?;
         for flag in open {
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(Progress::OutOfTime);
@@ -102,8 +139,7 @@ impl Work {
                 self.set_aside_all(cutover).await?;
                 return Ok(Progress::Through);
             }
-            let approved = Approved { cutover: cutover.cutover, sis_id: &flag.sis_id, programs: &programs };
-            match self.end_old(cutover, approved, &flag, waiting.has(&flag)).await {
+            match self.end_old(&known, &flag).await {
                 Ok(()) => in_a_row = 0,
                 Err(FlagError::Sis(error)) if error.remedy() == Remedy::Again => {
                     in_a_row += 1;
@@ -181,9 +217,22 @@ impl Work {
             let known = flag.sis_id.clone().or_else(|| students.get(&flag.student)?.sis_id.clone());
             known.map(|id| id.to_ascii_lowercase())
         };
-        let ids =
-            |which: &dyn Fn(&Flag) -> bool| missing.iter().filter(|flag| which(flag)).filter_map(sis_id).collect();
-        Ok(Waiting { for_new: ids(&is_wanted), left: ids(&has_left) })
+        let of = |which: &dyn Fn(&Flag) -> bool| {
+            let whose: Vec<_> = missing.iter().filter(|flag| which(flag)).collect();
+            let ids = whose.iter().map(|flag| flag.student.clone()).collect();
+            Students { ids, sis_ids: whose.into_iter().filter_map(sis_id).collect() }
+        };
+        Ok(Waiting { for_new: of(&is_wanted), left: of(&has_left) })
+    }
+
+    async fn known<'a>(&self, cutover: &'a Cutover, is_through: bool) -> Result<Known<'a>, FlagError> {
+        let waiting = self.waiting(&cutover.program).await?;
+        let (mut programs, mut roster) = (BTreeSet::new(), BTreeMap::new());
+        if !is_through {
+            programs = self.programs_named(&cutover.program).await?;
+            roster = self.roster().await?;
+        }
+        Ok(Known { cutover, waiting, programs, roster, listed: OnceCell::new() })
     }
 
     /// The SIS's ids of programs of a name, in lower case, whether or not they are active.
@@ -192,17 +241,13 @@ impl Work {
         Ok(named.map(|program| program.id.to_ascii_lowercase()).collect())
     }
 
-    async fn end_old(
-        &self,
-        cutover: &Cutover,
-        approved: Approved<'_>,
-        flag: &CutoverFlag,
-        new_is_missing: bool,
-    ) -> Result<(), FlagError> {
-        let found = self.old_flag(flag).await?;
+    async fn end_old(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<(), FlagError> {
+        let cutover = known.cutover;
+        let found = self.old_flag(known, flag).await?;
         let actual = found.as_ref().map(|(actual, _)| actual);
-        let last = match ending(actual, approved, new_is_missing) {
+        let last = match known.ending(flag, actual, known.waiting.has(flag)) {
             Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await,
+            Ending::Unclear => return self.unclear(cutover, flag).await,
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await,
             Ending::On(last) => last,
         };
@@ -221,16 +266,57 @@ impl Work {
             tracing::error!(district = %self.id(), flag = flag.flag, status, "Campus refuses to end a flag; it stays open");
             return self.stays(cutover, flag, &status.to_string()).await;
         }
-        let read = self.old_flag(flag).await?;
-        match ending(read.as_ref().map(|(actual, _)| actual), approved, false) {
+        let read = self.old_flag(known, flag).await?;
+        match known.ending(flag, read.as_ref().map(|(actual, _)| actual), false) {
             Ending::Done(outcome) => self.done(cutover, flag, outcome).await,
+            Ending::Unclear => self.unclear(cutover, flag).await,
             Ending::On(_) | Ending::Waits => self.stays(cutover, flag, "not-read-back").await,
         }
     }
 
-    /// As the SIS shows it.
-    async fn old_flag(&self, flag: &CutoverFlag) -> Result<Option<(ActualFlag, Value)>, FlagError> {
-        Ok(self.campus.look_for(&flag.sis_id, &flag.flag).await?)
+    /// As the SIS shows it: by its id, among its student's, or as its program lists it, of whomever.
+    async fn old_flag(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<Option<(ActualFlag, Value)>, FlagError> {
+        let found = self.campus.look_for(&flag.sis_id, &flag.flag).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let listed = known.listed.get_or_try_init(|| self.whose(known, flag)).await?;
+        match listed.get(&flag.flag.to_ascii_lowercase()) {
+            Some(sis_id) if !sis_id.eq_ignore_ascii_case(&flag.sis_id) => {
+                Ok(self.campus.look_for(sis_id, &flag.flag).await?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whose flags the programs list: those of the name, and the one that was approved. One that the SIS refuses to list tells
+    /// nothing.
+    async fn whose(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<BTreeMap<String, String>, FlagError> {
+        let then = flag.program_sis_id.iter().map(|id| id.to_ascii_lowercase());
+        let mut all = BTreeMap::new();
+        for program in known.programs.iter().cloned().chain(then).collect::<BTreeSet<_>>() {
+            match self.campus.participations(Which::OfProgram(&program)).await {
+                Err(error) if refusal(&error).is_some() => {}
+                flags => all.extend(flags?.into_iter().map(|one| (one.id.to_ascii_lowercase(), one.sis_id))),
+            }
+        }
+        Ok(all)
+    }
+
+    /// It stays open and approved until it is clear: told once.
+    async fn unclear(&self, cutover: &Cutover, flag: &CutoverFlag) -> Result<(), FlagError> {
+        if flag.outcome.as_deref() != Some(UNCLEAR) {
+            tracing::error!(
+                district = %self.id(),
+                program = cutover.program,
+                flag = flag.flag,
+                "an old flag is of another student or program in Campus than was approved, and it is not known whether it is \
+                 the same under a new id; it stays open. Give the program its name back, import the student, or end the flag in \
+                 Campus by hand, as of the day before the cutover"
+            );
+        }
+        self.store().note_failure(self.id(), &self.old_line(cutover, flag, UNCLEAR)).await?;
+        self.waits(cutover, flag, UNCLEAR).await
     }
 
     /// The SIS did not end it: told in the ledger, and tried again with the next sync.

@@ -21,7 +21,7 @@ use rollcall_proto::{
     handler::{Fate, Handler as _},
     id::RunId,
     message::{Body, FlagPush, Message, StudentEvent},
-    roster::Status,
+    roster::{Status, Student},
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
@@ -52,6 +52,8 @@ on_both_engines! {
     an_old_flag_that_campus_fails_at_keeps_no_other_open,
     a_switch_stops_a_take_over_under_way,
     an_old_flag_that_staff_gave_to_another_stays,
+    an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
+    an_old_flag_under_a_students_other_id_waits_for_the_new_one,
 }
 
 async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
@@ -612,5 +614,94 @@ async fn an_old_flag_that_staff_gave_to_another_stays(f: Fixture) {
     let outcomes = house.store().cutover_flags(&house.district, SPED, false, 10).await.unwrap().into_iter();
     let outcomes: Vec<_> = outcomes.map(|flag| flag.outcome.unwrap()).collect();
     assert_eq!(outcomes, ["moved", "moved", "ended", "ended"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// As the SIS has it, after a change.
+fn alter(house: &House, flag: &str, change: impl FnOnce(&mut CampusFlag)) {
+    let mut row = house.campus.flags().into_iter().find(|one| one.id == flag).unwrap();
+    change(&mut row);
+    house.campus.type_in(row);
+}
+
+/// The student has other ids from now on, here and in the SIS.
+async fn rekey(house: &House, run: u32, number: usize, sis_id: &str) {
+    let old = number.to_string();
+    let record = Student { id: id(&format!("b-{number}")), sis_id: Some(sis_id.to_owned()), ..in_campus(number) };
+    let moved = StudentEvent { rekeyed_from: Some(id(&old)), ..changed(record) };
+    applied(house.store(), &house.district, run, vec![moved]).await;
+}
+
+async fn outcomes(house: &House) -> Vec<String> {
+    let flags = house.store().cutover_flags(&house.district, SPED, false, 100).await.unwrap().into_iter();
+    flags.map(|flag| format!("{} {}", flag.flag, flag.outcome.unwrap_or_default())).collect()
+}
+
+/// The program has another name and another one has its name, and students have other ids: nothing that was approved is passed
+/// over for it.
+async fn an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1", "2", "3"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    house.approve().await;
+    let first = house.campus.programs();
+    let named =
+        |id: &str, name: &str| CampusProgramRow { id: id.to_owned(), name: name.to_owned(), ..first[0].clone() };
+    let others = || first[1..].iter().cloned();
+    let anew =
+        [named("101", "Special Education until 2026"), named("201", SPED), named("301", "Special Education 2026")];
+    house.campus.set_programs(anew.into_iter().chain(others()).collect());
+    alter(&house, "old-1", |flag| "301".clone_into(&mut flag.program));
+    alter(&house, "old-2", |flag| "guid-2".clone_into(&mut flag.student));
+    alter(&house, "old-3", |flag| "guid-3".clone_into(&mut flag.student));
+    house.typed_in("old-typed-in-later", "2", "2024-01-01", None);
+    // A Campus that shows none by its id: it is in the program's list alone.
+    let only = Some("old-3".to_owned());
+    let unshown = Strike { fault: CampusFault::Status(404), writes_only: false, only, times: None };
+    house.campus.set_faults(CampusFaults { strikes: vec![unshown], ..CampusFaults::default() });
+    house.night().await;
+    house.unasked_night().await;
+    let waits = |flag: &str| format!("{flag} not-as-approved");
+    let expected = ["old-0 ended".to_owned(), waits("old-1"), waits("old-2"), waits("old-3")];
+    assert_eq!(outcomes(&house).await, expected);
+    let last = Some(day("2026-08-14"));
+    let ends = |one| {
+        let all = [("old-0", last), ("old-1", one), ("old-2", one), ("old-3", one), ("old-typed-in-later", None)];
+        all.map(|(name, end)| (name.to_owned(), end)).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(house.old(), ends(None));
+    let told = house.told(Some("old-1")).await;
+    let line = |action: &str, answer: &str| (action.to_owned(), answer.to_owned());
+    assert_eq!(told, [line("approve", "approved"), line("take-over", "not-as-approved")], "once");
+    assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "one that waits keeps nobody busy");
+    assert_eq!(house.plan().await.state, TakeOverState::Approved);
+    // The names agree again, and the roster knows the students by their other ids.
+    house.campus.set_faults(CampusFaults::default());
+    let agreed = [named("101", "Special Education until 2026"), named("301", SPED)];
+    house.campus.set_programs(agreed.into_iter().chain(others()).collect());
+    rekey(&house, 2, 2, "guid-2").await;
+    rekey(&house, 3, 3, "guid-3").await;
+    house.unasked_night().await;
+    assert_eq!(house.old(), ends(last));
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// No child is without a flag in between, whichever ids it has.
+async fn an_old_flag_under_a_students_other_id_waits_for_the_new_one(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    rekey(&house, 2, 0, "guid-0").await;
+    alter(&house, "old-0", |flag| "guid-0".clone_into(&mut flag.student));
+    let refused =
+        Strike { fault: CampusFault::Status(422), writes_only: true, only: Some("guid-0".to_owned()), times: Some(1) };
+    house.campus.set_faults(CampusFaults { strikes: vec![refused], ..CampusFaults::default() });
+    house.night().await;
+    assert_eq!((outcomes(&house).await, house.old()["old-0"]), (vec!["old-0 waits-for-new".to_owned()], None));
+    house.night().await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+    assert_eq!(with_open_flag(&house), BTreeSet::from(["guid-0".to_owned()]));
     assert_eq!(house.plan().await.state, TakeOverState::Done);
 }

@@ -55,7 +55,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const PENDING: &str = "\
 INSERT INTO flag_pending (district, student_id, since, mark) VALUES ($1, $2, $3, $4)
-ON CONFLICT (district, student_id) DO UPDATE SET mark = excluded.mark,
+ON CONFLICT (district, student_id) DO UPDATE SET mark = excluded.mark, retry_at = NULL,
     since = CASE WHEN flag_pending.since < excluded.since THEN excluded.since ELSE flag_pending.since END";
 
 impl Store {

@@ -199,9 +199,11 @@ pub struct Cutover {
 pub struct CutoverFlag {
     /// The SIS's id of the flag.
     pub flag: String,
-    /// The SIS's id of the student.
+    /// The SIS's id of the student, as the take-over was approved.
     pub sis_id: String,
-    /// Whose it is, where the roster knew the student at the approval.
+    /// The SIS's id of its program then; none: of an approval before that was kept.
+    pub program_sis_id: Option<String>,
+    /// Whose it is, where the roster knew the student at the approval: by today's id.
     pub student: Option<StudentId>,
     /// Its student was to get a new flag when the take-over was approved.
     pub goes_on: bool,
@@ -373,6 +375,8 @@ pub struct FlagWork {
     pub take_over_on: Option<NaiveDate>,
     /// When a person asked for a program alone that nobody has compared since.
     pub program_asked_at: Option<DateTime<Utc>>,
+    /// When the first of the students whose documents changed is to be looked at: the SIS may have failed at them.
+    pub pending_due_at: Option<DateTime<Utc>>,
 }
 
 /// A student whose completed documents changed since the flags were last looked at.
@@ -384,6 +388,8 @@ pub struct PendingStudent {
     pub since: DateTime<Utc>,
     /// Which change it was that marked the student; none: a version before did.
     pub mark: Option<Uuid>,
+    /// How often in a row the SIS failed at the student's list.
+    pub failures: i64,
 }
 
 /// A program that a person asked for, and that nobody has compared since.

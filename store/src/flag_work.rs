@@ -23,8 +23,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 const WORK_PG: &str = "\
 SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished, s.retry_at, s.lease_until, s.asked_at,
-       least(s.take_over_on, t.take_over_on), p.asked_at
+       least(s.take_over_on, t.take_over_on), p.asked_at, d.due_at
 FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district
+LEFT JOIN lookout_pending_flags() d ON d.district = s.district
 LEFT JOIN lookout_ended_take_overs() t ON t.district = s.district ORDER BY s.district";
 const WORK_LITE: &str = "\
 SELECT s.district, s.synced_at,
@@ -36,9 +37,26 @@ SELECT s.district, s.synced_at,
        (SELECT min(c.cutover) FROM cutover c
         LEFT JOIN cutover_flag o ON o.district = c.district AND o.program = c.program AND o.done_at IS NULL
         WHERE c.district = s.district AND c.done_at IS NULL AND o.outcome IS NULL),
-       (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district)
+       (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district),
+       (SELECT min(coalesce(p.retry_at, p.since)) FROM flag_pending p WHERE p.district = s.district)
 FROM flag_sync s JOIN district d ON d.district = s.district
 WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";
+
+const PENDING: &str = "\
+SELECT student_id, since, mark, failures FROM flag_pending
+WHERE district = $1 AND (CAST($2 AS timestamptz) IS NULL OR retry_at IS NULL OR retry_at <= $2)
+ORDER BY coalesce(retry_at, since), student_id LIMIT $3";
+
+/// The ledger keeps the id that a student had then.
+const CUTOVER_FLAGS: &str = "\
+SELECT c.flag, c.sis_id, c.done_at, c.outcome,
+       (SELECT coalesce((SELECT k.new_id FROM student_rekey k WHERE k.district = l.district AND k.old_id = l.student_id
+                         AND NOT EXISTS (SELECT 1 FROM student s
+                                         WHERE s.district = l.district AND s.student_id = l.student_id)), l.student_id)
+        FROM flag_ledger l WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve'
+        ORDER BY l.id DESC LIMIT 1),
+       c.goes_on, c.program_sis_id
+FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
 
 const CLAIM: &str = "\
 UPDATE flag_sync SET lease = $2, lease_until = $4
@@ -240,16 +258,35 @@ impl Store {
         row.map_or(Ok(None), |row| row.get(0))
     }
 
-    /// Students whose documents changed; the longest waiting first.
+    /// Students whose documents changed; the longest waiting first, and those whom the SIS failed at by when they have a turn.
     pub async fn pending_students(&self, district: &DistrictId, most: i64) -> Result<Vec<PendingStudent>> {
+        self.pending(district, None, most).await
+    }
+
+    /// The same without those who have no turn yet.
+    pub async fn pending_students_due(
+        &self,
+        district: &DistrictId,
+        now: DateTime<Utc>,
+        most: i64,
+    ) -> Result<Vec<PendingStudent>> {
+        self.pending(district, Some(now), most).await
+    }
+
+    async fn pending(
+        &self,
+        district: &DistrictId,
+        due_at: Option<DateTime<Utc>>,
+        most: i64,
+    ) -> Result<Vec<PendingStudent>> {
         let operation = "read whose flags are pending";
-        let sql =
-            "SELECT student_id, since, mark FROM flag_pending WHERE district = $1 ORDER BY since, student_id LIMIT $2";
         let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, sql, args![district, most]).await?;
+        let rows = tx.rows(operation, PENDING, args![district, due_at, most]).await?;
         tx.commit(operation).await?;
-        let pending =
-            |row: &Row| Ok(PendingStudent { student: StudentId(row.get(0)?), since: row.get(1)?, mark: row.get(2)? });
+        let pending = |row: &Row| {
+            let student = StudentId(row.get(0)?);
+            Ok(PendingStudent { student, since: row.get(1)?, mark: row.get(2)?, failures: row.get(3)? })
+        };
         rows.iter().map(pending).collect()
     }
 
@@ -269,17 +306,18 @@ impl Store {
         tx.commit(operation).await
     }
 
-    /// The SIS fails at a student: the others, who came later, are looked at first. A mark set meanwhile stays as it is.
-    pub async fn pending_goes_last(
+    /// The SIS failed at a student's list once more: nobody asks it for that before `retry_at`, but for another change. A mark set
+    /// meanwhile stays as it is.
+    pub async fn pending_waits(
         &self,
         district: &DistrictId,
         one: &PendingStudent,
-        now: DateTime<Utc>,
+        retry_at: DateTime<Utc>,
     ) -> Result<()> {
-        let sql = "UPDATE flag_pending SET since = $5 WHERE district = $1 AND student_id = $2 AND since = $3 \
-                   AND mark IS NOT DISTINCT FROM $4";
-        let values = args![district, &one.student, one.since, one.mark, now];
-        self.move_sync("look at others' pending flags first", district, sql, values).await.map(drop)
+        let sql = "UPDATE flag_pending SET failures = failures + 1, retry_at = $5 WHERE district = $1 AND student_id = $2 \
+                   AND since = $3 AND mark IS NOT DISTINCT FROM $4";
+        let values = args![district, &one.student, one.since, one.mark, retry_at];
+        self.move_sync("note that the SIS fails at a student", district, sql, values).await.map(drop)
     }
 
     /// Take-overs that were approved.
@@ -361,12 +399,8 @@ impl Store {
         most: i64,
     ) -> Result<Vec<CutoverFlag>> {
         let operation = "read the flags of a take-over";
-        let sql = "SELECT c.flag, c.sis_id, c.done_at, c.outcome, (SELECT l.student_id FROM flag_ledger l \
-                   WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve' ORDER BY l.id DESC LIMIT 1), \
-                   c.goes_on FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 \
-                   AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
         let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, sql, args![district, program, only_open, most]).await?;
+        let rows = tx.rows(operation, CUTOVER_FLAGS, args![district, program, only_open, most]).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_cutover_flag).collect()
     }
@@ -457,9 +491,11 @@ async fn approve(
     }
     let forget = "DELETE FROM cutover_flag WHERE district = $1 AND program = $2";
     tx.execute(operation, forget, args![district, program]).await?;
-    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id, goes_on) VALUES ($1, $2, $3, $4, $5)";
+    let insert = "INSERT INTO cutover_flag (district, program, flag, sis_id, goes_on, program_sis_id) \
+                  VALUES ($1, $2, $3, $4, $5, $6)";
     for flag in &plan.to_end {
-        tx.execute(operation, insert, args![district, program, &flag.flag, &flag.sis_id, flag.goes_on]).await?;
+        let values = args![district, program, &flag.flag, &flag.sis_id, flag.goes_on, flag.program_sis_id.clone()];
+        tx.execute(operation, insert, values).await?;
         note(tx, district, &approval(program, cutover, flag, actor, now)).await?;
     }
     trail::write(tx, &audited(district, plan, actor, now)).await?;
@@ -525,6 +561,7 @@ fn work(row: &Row) -> Result<FlagWork> {
         asked_at: row.get(7)?,
         take_over_on: row.get(8)?,
         program_asked_at: row.get(9)?,
+        pending_due_at: row.get(10)?,
     })
 }
 
@@ -545,6 +582,7 @@ fn read_cutover_flag(row: &Row) -> Result<CutoverFlag> {
         sis_id: row.get(1)?,
         student: row.get::<Option<String>>(4)?.map(StudentId),
         goes_on: row.get(5)?,
+        program_sis_id: row.get(6)?,
         done_at: row.get(2)?,
         outcome: row.get(3)?,
     })

@@ -124,6 +124,7 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
         "lookout_flag_syncs",
         "lookout_lti_deployment",
         "lookout_open_runs",
+        "lookout_pending_flags",
         "lookout_run",
         "lookout_runs",
         "lookout_schedules",

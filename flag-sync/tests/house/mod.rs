@@ -173,7 +173,11 @@ impl House {
                 self.clock.set(later);
                 continue;
             }
-            let Some(body) = owed(&work, now, TimeDelta::zero()) else { return };
+            let Some(body) = owed(&work, now, TimeDelta::zero()) else {
+                let Some(later) = work.pending_due_at else { return };
+                self.clock.set(later.max(now + TimeDelta::seconds(1)));
+                continue;
+            };
             let message = Message::new(self.district.clone(), RunId(Uuid::now_v7()), now, body);
             assert_eq!(handler.handle(message).await, Fate::Done);
             self.clock.advance(TimeDelta::seconds(1));

@@ -1,24 +1,28 @@
 //! A list that Campus refuses, or fails at, is one student's or one program's matter; everybody else's flags go on.
 
 use chrono::TimeDelta;
+use rollcall_flag_sync::reconcile::owed;
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
-    message::Message,
+    id::RunId,
+    message::{Body, FlagPush, Message},
 };
 use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
 use rollcall_store::flag::FlagProgram;
+use uuid::Uuid;
 
 use crate::{
     common::{Fixture, day},
     house::{House, STUDENTS, two_programs},
     on_both_engines,
-    roster_support::id,
 };
 
 on_both_engines! {
     a_student_whose_list_is_refused_keeps_no_other_waiting,
     a_student_whose_list_campus_fails_at_keeps_no_other_waiting,
+    a_student_whose_list_campus_fails_at_is_asked_for_ever_more_seldom,
+    lists_of_students_that_fail_in_a_row_put_the_district_off,
     a_program_whose_list_is_refused_fails_alone,
     a_program_whose_list_campus_fails_at_keeps_no_other_waiting,
     lists_that_are_all_refused_are_no_programs_matter,
@@ -28,12 +32,12 @@ on_both_engines! {
 
 /// Whatever names this is answered with the status.
 fn refuse(house: &House, status: u16, only: &[&str]) {
-    let strike = |only: &&str| Strike {
-        fault: CampusFault::Status(status),
-        writes_only: false,
-        only: Some((*only).to_owned()),
-        times: None,
-    };
+    befall(house, CampusFault::Status(status), only);
+}
+
+/// It befalls whatever names this.
+fn befall(house: &House, fault: CampusFault, only: &[&str]) {
+    let strike = |only: &&str| Strike { fault, writes_only: false, only: Some((*only).to_owned()), times: None };
     let strikes = only.iter().map(strike).collect();
     house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
 }
@@ -50,6 +54,13 @@ async fn problems(house: &House) -> Vec<String> {
 async fn pending(house: &House) -> Vec<String> {
     let pending = house.store().pending_students(&house.district, 100).await.unwrap();
     pending.into_iter().map(|one| one.student.0).collect()
+}
+
+/// One message, as the reconciler sends it.
+async fn push(house: &House) {
+    let body = Body::FlagPush(FlagPush {});
+    let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), house.clock.now(), body);
+    assert_eq!(house.handler().handle(message).await, Fate::Done);
 }
 
 /// As one whose stored id is that of OneRoster 1.1 while Campus speaks 1.2.
@@ -81,39 +92,105 @@ async fn a_student_whose_list_is_refused_keeps_no_other_waiting(f: Fixture) {
     assert_eq!(pending(&house).await, [""; 0]);
 }
 
+/// Whatever keeps Campus from it: the district's flags are as if nothing were the matter, and the student's are tried again.
 async fn a_student_whose_list_campus_fails_at_keeps_no_other_waiting(f: Fixture) {
     let house = House::create_new(f).await;
     house.complete_all().await;
     house.settle().await;
-    let ends = "2027-01-31";
-    let handle = async || {
-        let retry_at = house.store().flag_work().await.unwrap()[0].retry_at;
-        house.clock.set(retry_at.unwrap_or_else(|| house.clock.now()) + TimeDelta::seconds(1));
-        let message = Message::flag_sync(house.district.clone(), Some(id("1")), house.clock.now());
-        assert_eq!(house.handler().handle(message).await, Fate::Done);
-    };
-    refuse(&house, 500, &["1"]);
-    house.complete("d1", "1", "2026-08-20", Some(ends)).await;
-    house.complete("d2", "2", "2026-08-20", Some(ends)).await;
-    handle().await;
-    assert_eq!((house.shown()["1"].1, house.shown()["2"].1), (None, Some(day(ends))));
-    assert!(house.store().flags_problem(&house.district).await.unwrap().is_some(), "and it is told");
-    assert_eq!(pending(&house).await, ["1"]);
-    // So many in a row look like a Campus that is away; whoever comes after them has a turn all the same.
-    refuse(&house, 500, &["1", "2", "3"]);
-    for number in [2, 3, 4] {
-        house.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", Some("2027-02-28")).await;
+    let faults = [
+        (CampusFault::Status(500), "500", "2027-01-31"),
+        (CampusFault::Cut, "answer-unreadable", "2027-02-28"),
+        (CampusFault::LostAnswer, "no-answer", "2027-03-31"),
+    ];
+    for (fault, code, ends) in faults {
+        befall(&house, fault, &["1"]);
+        house.complete("d1", "1", "2026-08-20", Some(ends)).await;
+        for other in ["2", "3", "4", "5", "6", "7", "8"] {
+            house.complete(&format!("d{other}"), other, "2026-08-20", Some(ends)).await;
+            push(&house).await;
+            assert_eq!(house.shown()[other].1, Some(day(ends)), "{code}: at once");
+            let work = house.store().flag_work().await.unwrap().remove(0);
+            assert_eq!(
+                (work.retry_at, house.store().flags_failures(&house.district).await.unwrap()),
+                (None, 0),
+                "{code}"
+            );
+            assert_eq!(house.store().flags_problem(&house.district).await.unwrap(), None, "{code}");
+            let reason = format!("campus-{code} Campus does not list the student's flags");
+            assert_eq!(house.states().await["1"], ("failed", Some(reason)), "it is listed");
+            assert_eq!(pending(&house).await, ["1"], "{code}: nobody forgets it");
+            house.clock.advance(TimeDelta::minutes(7));
+        }
+        assert_ne!(house.shown()["1"].1, Some(day(ends)), "{code}");
+        mend(&house);
+        house.settle().await;
+        assert_eq!(
+            (house.shown()["1"].1, house.states().await["1"].clone()),
+            (Some(day(ends)), ("pushed", None)),
+            "{code}"
+        );
+        assert_eq!(pending(&house).await, [""; 0]);
     }
-    handle().await;
-    assert_eq!(pending(&house).await.first().map(String::as_str), Some("4"), "it is the first by now");
-    handle().await;
-    assert_eq!(house.shown()["4"].1, Some(day("2027-02-28")));
-    assert_eq!(pending(&house).await.len(), 3);
+}
+
+async fn a_student_whose_list_campus_fails_at_is_asked_for_ever_more_seldom(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    refuse(&house, 500, &["1"]);
+    house.complete("d1", "1", "2026-08-20", Some("2027-01-31")).await;
+    let (mut waits, began) = (Vec::new(), house.clock.now());
+    while house.clock.now() < began + TimeDelta::hours(1) {
+        let asked = house.campus.stats().calls;
+        push(&house).await;
+        let work = house.store().flag_work().await.unwrap().remove(0);
+        assert_eq!(owed(&work, house.clock.now(), TimeDelta::zero()), None, "nobody is asked before");
+        if house.campus.stats().calls > asked {
+            waits.push((house.clock.now() - began).num_seconds());
+        }
+        house.clock.advance(TimeDelta::seconds(30));
+    }
+    assert_eq!(waits, [0, 30, 90, 210, 450, 930, 1_830, 2_730]);
+    // Another document of theirs is looked at at once, and the whole sync goes by the programs' lists.
+    let asked = house.campus.stats().calls;
+    house.complete("d1", "1", "2026-08-20", Some("2027-02-28")).await;
+    push(&house).await;
+    assert!(house.campus.stats().calls > asked);
+    house.unasked_night().await;
+    let failed = ("failed", Some("sis-error".to_owned()));
+    assert_eq!((&house.states().await["1"], pending(&house).await.len()), (&failed, 0), "sent, and that failed too");
+    mend(&house);
+    house.night().await;
+    assert_eq!(house.shown()["1"].1, Some(day("2027-02-28")));
+}
+
+/// So many in a row look like a Campus that is away; whoever comes after them has a turn all the same.
+async fn lists_of_students_that_fail_in_a_row_put_the_district_off(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    let ends = Some("2027-02-28");
+    refuse(&house, 500, &["1", "2", "3"]);
+    for number in [1, 2, 3, 4] {
+        house.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", ends).await;
+    }
+    push(&house).await;
+    assert!(house.store().flags_problem(&house.district).await.unwrap().is_some(), "and it is told");
+    let work = house.store().flag_work().await.unwrap().remove(0);
+    house.clock.set(work.retry_at.unwrap());
+    push(&house).await;
+    assert_eq!(house.shown()["4"].1, ends.map(day));
+    assert_eq!(pending(&house).await, ["1", "2", "3"]);
+    // They stay so: then it is about them.
+    for _ in 0..4 {
+        house.clock.advance(TimeDelta::minutes(15));
+        push(&house).await;
+    }
+    assert_eq!(house.store().flags_problem(&house.district).await.unwrap(), None);
     mend(&house);
     house.settle().await;
     let shown = house.shown();
-    let [first, others] = [ends, "2027-02-28"].map(|end| Some(day(end)));
-    assert_eq!(["1", "2", "3", "4"].map(|student| shown[student].1), [first, others, others, others]);
+    assert!(["1", "2", "3", "4"].iter().all(|student| shown[*student].1 == ends.map(day)), "{shown:?}");
 }
 
 async fn complete_both(house: &House, ends: Option<&str>) {

@@ -261,6 +261,7 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
     let old = |name: &str| CutoverFlag {
         flag: name.to_owned(),
         sis_id: "G".to_owned(),
+        program_sis_id: (name == "a").then(|| "P".to_owned()),
         student: (name == "a").then(|| id("1")),
         goes_on: name == "a",
         done_at: None,

@@ -262,8 +262,8 @@ pub const NAMED: &[(&str, &str)] = &[
         "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs",
     ),
     (
-        "commit/look at others' pending flags first",
-        "the order in which students are looked at again: flag-sync/tests/sync/lists.rs",
+        "commit/note that the SIS fails at a student",
+        "the student is asked for again sooner where it was not said: flag-sync/tests/sync/lists.rs",
     ),
     ("commit/note that the SIS is away", "counts failures for people: flag-sync/tests/sync/faults.rs"),
     (

@@ -185,6 +185,10 @@ fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
             let answer = answer(shared, parts, wanted, &sent, usize::MAX);
             answer.respond_spoiled(FaultKind::ConnectionReset, shared.closing.clone())
         }
+        Some(CampusFault::Cut) => {
+            let answer = answer(shared, parts, wanted, &sent, usize::MAX);
+            answer.respond_spoiled(FaultKind::TruncatedJson, shared.closing.clone())
+        }
         Some(CampusFault::Torn(rows)) => answer(shared, parts, wanted, &sent, rows).respond(),
         None => answer(shared, parts, wanted, &sent, usize::MAX).respond(),
     }

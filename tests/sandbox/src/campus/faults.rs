@@ -37,6 +37,8 @@ pub enum CampusFault {
     Status(u16),
     /// 429 with so many seconds in `Retry-After`.
     TooMany(u32),
+    /// The right answer, cut in the middle.
+    Cut,
     /// A list ends after so many rows, as if there were no more; nothing befalls another call.
     Torn(usize),
 }
