@@ -52,8 +52,9 @@ pub fn survey(
     continuing: &BTreeSet<String>,
     about: Circumstances<'_>,
 ) -> Survey {
-    let foreign = actual.iter().filter(|flag| !ours.contains(&flag.id.to_ascii_lowercase()));
-    let to_end: Vec<CutoverFlag> = foreign
+    let foreign = || actual.iter().filter(|flag| !ours.contains(&flag.id.to_ascii_lowercase()));
+    let undated = foreign().filter(|flag| flag.is_undated).count();
+    let to_end: Vec<CutoverFlag> = foreign()
         .filter(|flag| is_open_on(flag, about.cutover))
         .map(|flag| CutoverFlag {
             flag: flag.id.clone(),
@@ -66,13 +67,19 @@ pub fn survey(
         })
         .collect();
     let without_new = to_end.iter().filter(|flag| !flag.goes_on).count();
-    let warnings = warnings(to_end.len(), without_new, about);
+    let mut warnings = warnings(to_end.len(), without_new, about);
+    if undated > 0 {
+        warnings
+            .push(format!("undated: {undated} flags have a day that is not written YYYY-MM-DD; they stay as they are"));
+    }
     Survey { to_end, without_new, warnings }
 }
 
 /// Began before the day and is open on it.
 fn is_open_on(flag: &ActualFlag, cutover: NaiveDate) -> bool {
-    flag.starts_on.is_some_and(|start| start < cutover) && flag.ends_on.is_none_or(|end| end >= cutover)
+    !flag.is_undated
+        && flag.starts_on.is_some_and(|start| start < cutover)
+        && flag.ends_on.is_none_or(|end| end >= cutover)
 }
 
 fn warnings(to_end: usize, without_new: usize, about: Circumstances<'_>) -> Vec<String> {
@@ -169,6 +176,9 @@ pub fn ending(actual: Option<&ActualFlag>, approved: Approved<'_>, new_is_missin
     if still == Still::Another {
         return Ending::Done("moved");
     }
+    if flag.is_undated {
+        return Ending::Unclear;
+    }
     if flag.ends_on.is_some_and(|end| end <= last) {
         return Ending::Done("ended");
     }
@@ -198,6 +208,7 @@ mod tests {
             program_sis_id: "P".to_owned(),
             starts_on: Some(day(starts)),
             ends_on: ends.map(day),
+            is_undated: false,
             link: ShownLink::Nothing,
         }
     }
@@ -228,6 +239,8 @@ mod tests {
             flag("begins-the-day-before", "2026-08-14", None),
             flag("OURS", "2025-01-01", None),
             ActualFlag { starts_on: None, ..flag("no-start", "2025-01-01", None) },
+            // It may have ended long ago: ending it at the cutover would make it longer.
+            ActualFlag { is_undated: true, ..flag("end-unread", "2025-01-01", None) },
         ];
         let survey = survey(&all, &set(&["ours"]), &set(&["guid-open", "guid-ends-on-it"]), about());
         let ids: Vec<_> = survey.to_end.iter().map(|flag| flag.flag.as_str()).collect();
@@ -235,6 +248,7 @@ mod tests {
         assert_eq!(survey.to_end.iter().map(|flag| flag.goes_on).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(survey.without_new, 1);
         assert!(survey.warnings[0].starts_with("high-share: 1 of 3"), "{:?}", survey.warnings);
+        assert!(survey.warnings.iter().any(|text| text.starts_with("undated: 1 flags")), "{:?}", survey.warnings);
     }
 
     #[test]
@@ -289,6 +303,13 @@ mod tests {
         let ended = ActualFlag { ends_on: Some(day("2026-08-14")), ..of("Q") };
         let table = [
             ("as it was", &known, one.clone(), set(&["p"]), last),
+            (
+                "with an end that cannot be read",
+                &known,
+                ActualFlag { is_undated: true, ..one.clone() },
+                set(&["p"]),
+                Ending::Unclear,
+            ),
             ("of another student", &known, of_student("GUID-b"), set(&["p"]), moved),
             ("of the student's other id", &known, of_student("GUID-a2"), set(&["p"]), last),
             ("of an id that the roster does not know", &known, of_student("GUID-c"), set(&["p"]), Ending::Unclear),

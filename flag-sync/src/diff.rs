@@ -30,6 +30,8 @@ pub struct ActualFlag {
     pub starts_on: Option<NaiveDate>,
     /// Last day; none while open.
     pub ends_on: Option<NaiveDate>,
+    /// A day is there that cannot be read: it is not open for that, nor without a beginning.
+    pub is_undated: bool,
     /// Where a click on it leads.
     pub link: ShownLink,
 }

@@ -152,12 +152,14 @@ impl PartnerInterface {
         if self.is_deleted(row) {
             return None;
         }
+        let unread = |path: &str| at(row, path).is_some_and(|value| !is_blank(value)) && date(row, path).is_none();
         Some(ActualFlag {
             id: text(row, &self.id)?,
             sis_id: text(row, &self.student_id)?,
             program_sis_id: text(row, &self.program_id)?,
             starts_on: date(row, &self.starts_on),
             ends_on: date(row, &self.ends_on),
+            is_undated: unread(&self.starts_on) || unread(&self.ends_on),
             link: self.link(row),
         })
     }
@@ -216,6 +218,10 @@ fn text(row: &Value, path: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// A date, with or without a time behind it.
@@ -298,6 +304,17 @@ mod tests {
         let read = table.participation(&sent["programParticipation"]).unwrap();
         assert_eq!((read.id.as_str(), read.sis_id.as_str(), read.ends_on), (id, "GUID", None));
         assert_eq!(read.link, ShownLink::from(flag().link));
+        for (begin, end, undated) in [
+            (json!("2026-08-15T00:00:00Z"), json!(null), false),
+            (json!("2026-08-15"), json!(" "), false),
+            (json!("2026-08-15"), json!("06/30/2026"), true),
+            (json!("soon"), json!(null), true),
+            (json!("2026-08-15"), json!({"date": "2026-06-30"}), true),
+        ] {
+            let mut shown = sent["programParticipation"].clone();
+            (shown["beginDate"], shown["endDate"]) = (begin, end);
+            assert_eq!(table.participation(&shown).unwrap().is_undated, undated, "{shown}");
+        }
         let mute = PartnerInterface { launch_link_shown: String::new(), ..table.clone() };
         assert_eq!(mute.participation(&sent["programParticipation"]).unwrap().link, ShownLink::NotTold);
         let other = PartnerInterface {

@@ -49,6 +49,7 @@ fn shown(target: &PushedFlag) -> ActualFlag {
         program_sis_id: target.program_sis_id.clone(),
         starts_on: Some(target.starts_on),
         ends_on: target.ends_on,
+        is_undated: false,
         link: target.link.clone().into(),
     }
 }
