@@ -22,6 +22,7 @@ use rollcall_store::{
 use crate::{
     error::SisError,
     sis::{Ever, Found, Source},
+    turn::Turn,
 };
 
 /// Changes are asked for from this long before the pull before the last began. So much forgives a server that writes its own
@@ -91,13 +92,14 @@ pub(crate) async fn begin(
     lanes: u16,
     place: Place<'_>,
     found: Found,
+    turn: &Turn<'_>,
 ) -> Result<Result<Begun, SisError>, StoreError> {
     let Found { discovery, asks } = found;
     let mut begun = Begun { discovery, asks, lanes, over: None };
     if source.by_changes().is_empty() {
         return Ok(Ok(begun));
     }
-    match look_back(store, source, place, &begun.discovery).await? {
+    match look_back(store, source, place, &begun.discovery, turn).await? {
         Ok(Ok(grounds)) => {
             for ask in begun.asks.iter_mut().filter(|ask| source.by_changes().contains(&ask.resource.as_str())) {
                 ask.since = Some(grounds.changes.since);
@@ -127,6 +129,7 @@ async fn look_back(
     source: &dyn Source,
     place: Place<'_>,
     discovery: &Discovery,
+    turn: &Turn<'_>,
 ) -> Result<Result<Decided, SisError>, StoreError> {
     let (district, run, connection) = place;
     let connections = store.district(district).await?.connections;
@@ -151,7 +154,7 @@ async fn look_back(
     let Some(under) = store.stored_listings(district, changes.over, connection, &own).await? else {
         return Ok(Ok(Err(pages_gone(changes.over))));
     };
-    Ok(match source.tries_changes(changes.since).await {
+    Ok(match source.tries_changes(changes.since, turn).await {
         Ok(Ok(ever)) => Ok(Ok(Grounds { changes, under, ever })),
         Ok(Err(why)) => Ok(Err(why.to_owned())),
         Err(error) => Err(error),

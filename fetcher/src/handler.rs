@@ -31,16 +31,17 @@ use rollcall_store::{
 
 use crate::{
     config::FetcherConfig,
-    delta,
+    delta::{self, Begun},
     error::{FetchError, SisError},
     fate::{Step, later, next_step, trouble},
     hand::{Before, Fetched, Hand, LARGEST_IN_MESSAGE, Trouble, Walked},
     net::{Http, room::Taken},
     outcome::advance,
     sources::{Opened, Sources},
+    turn::Turn,
 };
 
-/// A SIS that asks a discovery to come back later is given up after this long.
+/// A SIS that asks a discovery to come back later, and answers nothing before it does, is given up after this long.
 const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
 
 /// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
@@ -130,16 +131,14 @@ impl FetchHandler {
             Ok(opened) => opened,
             Err(why) => return self.give_discovery_up(message, work.connection, (None, &why)).await,
         };
-        let mut found = match opened.source.discover().await {
-            Ok(found) => found,
-            Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
-        };
-        found.discovery.origin = Some(opened.origin.clone());
-        found.asks.iter_mut().for_each(|ask| ask.page_size = Some(opened.page_size));
         let place = (district, run, work.connection);
-        let begun = match delta::begin(&self.store, &*opened.source, opened.lanes, place, found).await? {
+        let turn = Turn::begin(&self.store, place, &opened.asked_by, &*self.clock).await?;
+        let begun = match self.ask_what_there_is(&opened, place, &turn).await? {
             Ok(begun) => begun,
-            Err(error) => return self.discovery_failed(message, work, &opened, &error).await,
+            Err(error) => {
+                turn.keep().await?;
+                return self.discovery_failed(message, work, (&opened, turn.has_learned()), &error).await;
+            }
         };
         let earlier = self.store.earlier_board(district, run, work.connection).await?;
         if let Some(moves) = begun.save(&self.store, place, earlier.as_ref(), self.clock.now()).await? {
@@ -148,18 +147,38 @@ impl FetchHandler {
         Ok(Fate::Done)
     }
 
+    /// The inner error is the source's, or that its turn is over.
+    async fn ask_what_there_is(
+        &self,
+        opened: &Opened,
+        place: delta::Place<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Result<Begun, SisError>, FetchError> {
+        let mut found = match opened.source.discover(turn).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        found.discovery.origin = Some(opened.origin.clone());
+        found.asks.iter_mut().for_each(|ask| ask.page_size = Some(opened.page_size));
+        Ok(delta::begin(&self.store, &*opened.source, opened.lanes, place, found, turn).await?)
+    }
+
     async fn discovery_failed(
         &self,
         message: &Message,
         work: &Discover,
-        opened: &Opened,
+        (opened, has_learned): (&Opened, bool),
         error: &SisError,
     ) -> Result<Fate, FetchError> {
-        tracing::info!(run = %message.run, connection = %work.connection, attempt = message.attempt, %error, "discovery failed");
+        if matches!(error, SisError::Unfinished { .. }) {
+            tracing::info!(run = %message.run, connection = %work.connection, %error, "a discovery goes on in another turn");
+        } else {
+            tracing::info!(run = %message.run, connection = %work.connection, attempt = message.attempt, %error, "discovery failed");
+        }
         let now = self.clock.now();
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
-            Step::Wait(after) if message.time + LONGEST_DISCOVERY > now => (after, true),
+            Step::Wait(after) if has_learned || message.time + LONGEST_DISCOVERY > now => (after, true),
             _ => {
                 let found = not_granted(error, opened);
                 return self.give_discovery_up(message, work.connection, (found.as_ref(), &error.explain())).await;

@@ -25,6 +25,7 @@ mod reconcile;
 pub mod schedule;
 pub mod sis;
 mod sources;
+pub mod turn;
 
 use std::{sync::Arc, time::Duration};
 

@@ -22,6 +22,7 @@ use crate::{
         oneroster::{self, OneRoster, Sample},
         qmlativ::{Granted, Metadata, Placed, Qmlativ, entity_of_first, objects::ENTRY_WITHDRAWAL, wanted},
     },
+    turn::Turn,
 };
 
 /// The SIS's clock may differ from ours this much before it is worth a word: tokens expire by it.
@@ -194,7 +195,7 @@ impl Probe<'_> {
     }
 
     async fn grants(&self, qmlativ: &Qmlativ, steps: &mut Vec<Step>) -> Result<Granted, Stop> {
-        let granted = match qmlativ.grants().await {
+        let granted = match qmlativ.grants(&Turn::endless()).await {
             Ok(granted) => granted,
             Err(error) => return stop(steps, "grants", &error),
         };
@@ -221,7 +222,7 @@ impl Probe<'_> {
         granted: &Granted,
         steps: &mut Vec<Step>,
     ) -> Result<Placed, Stop> {
-        match qmlativ.school_years(metadata, granted).await {
+        match qmlativ.school_years(metadata, granted, &Turn::endless()).await {
             Ok(placed) => {
                 let ids: Vec<String> = placed.years.iter().map(i64::to_string).collect();
                 steps.push(Step::ok("school years", format!("SchoolYearID {}", ids.join(", "))));
@@ -264,7 +265,7 @@ impl Probe<'_> {
         if days <= 1 {
             return full("full_every_days = 1");
         }
-        match sis.tries_changes(self.clock.now() - TimeDelta::days(1)).await {
+        match sis.tries_changes(self.clock.now() - TimeDelta::days(1), &Turn::endless()).await {
             Ok(Ok(_)) => Step::ok(name, format!("told; everything is pulled every {days} days, and after any trouble")),
             Ok(Err(why)) => full(why),
             Err(error) => Step::failed(name, &error),

@@ -19,10 +19,10 @@ use crate::{
     error::{FetchError, SisError},
     net::{Http, HttpConfig},
     session::{Session, Shared},
-    sis::{Source, source},
+    sis::{Source, asked_by, source},
 };
 
-/// How long a source that nobody uses is kept: longer than any wait, since it remembers what discovery found so far.
+/// How long a source that nobody uses is kept: longer than any wait, so that a run sees one configuration.
 const IDLE: Duration = Duration::from_mins(15);
 
 /// A source, and how it is used.
@@ -35,6 +35,8 @@ pub(crate) struct Opened {
     pub(crate) page_size: u32,
     /// Which SIS it is ([`Connection::origin`](rollcall_store::district::Connection::origin)).
     pub(crate) origin: String,
+    /// With what it is asked ([`asked_by`]).
+    pub(crate) asked_by: String,
     /// Which SIS the run's pull began at, once it was looked up.
     pub(crate) began_at: Arc<OnceCell<Option<String>>>,
     /// A scheduled run: nobody sits and waits, so a SIS that is away is waited for longer.
@@ -89,9 +91,10 @@ impl Sources {
         let connection = Arc::new(district.connections.swap_remove(index));
         let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
         let page_size = connection.page_size.clamp(1, 10_000);
+        let asked_by = asked_by(&connection);
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);
-        Ok(Opened { source, sis, lanes, page_size, origin, began_at: Arc::default(), patient })
+        Ok(Opened { source, sis, lanes, page_size, origin, asked_by, began_at: Arc::default(), patient })
     }
 }

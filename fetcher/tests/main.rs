@@ -5,4 +5,5 @@ mod oneroster;
 mod pull;
 mod schedule;
 mod schedule_tick;
+mod slow;
 mod support;

@@ -10,6 +10,7 @@ use rollcall_fetcher::{
     net::{Http, HttpConfig},
     session::{Session, Shared},
     sis::{Found, Source, source},
+    turn::Turn,
 };
 use rollcall_proto::{
     clock::ManualClock,
@@ -83,7 +84,7 @@ async fn pull(source: &dyn Source, asks: Vec<Ask>) -> Result<(BTreeMap<String, V
 }
 
 async fn everything(source: &dyn Source) -> BTreeMap<String, Vec<String>> {
-    let found = source.discover().await.unwrap();
+    let found = source.discover(&Turn::endless()).await.unwrap();
     let (mut ids, board) = pull(source, found.asks).await.unwrap();
     assert!(board.listings.iter().all(|listing| listing.progress == Progress::Fetched), "{board:?}");
     for ids in ids.values_mut() {
@@ -99,13 +100,13 @@ fn oneroster(oneroster: OneRosterQuirks) -> Quirks {
 #[tokio::test]
 async fn discovery_tells_what_there_is() {
     let sandbox = sandbox().await;
-    let found = at(&sandbox, &json!({})).discover().await.unwrap();
+    let found = at(&sandbox, &json!({})).discover(&Turn::endless()).await.unwrap();
     assert_eq!(found.discovery.source_name.as_deref(), Some("Sandbox ISD"));
     assert_eq!(found.discovery.school_years, ["2027"]);
     let asks: Vec<_> = found.asks.iter().map(|ask| (ask.resource.as_str(), ask.essential)).collect();
     assert_eq!(asks, [("users", true), ("demographics", false), ("orgs", true)]);
     sandbox.set_quirks(oneroster(OneRosterQuirks { no_demographics: true, ..OneRosterQuirks::default() }));
-    let poorer = at(&sandbox, &json!({})).discover().await.unwrap();
+    let poorer = at(&sandbox, &json!({})).discover(&Turn::endless()).await.unwrap();
     assert_eq!(poorer.discovery.refused["demographics"], ["*"]);
     assert_eq!(poorer.asks.len(), 2);
 }
@@ -145,12 +146,12 @@ async fn credentials_go_in_either_place_and_scopes_are_settable() {
         json!({"base_url": sandbox.campus_base_url_11()}),
         json!({"base_url": sandbox.campus_base_url_11(), "version": "1.1"}),
     ] {
-        at(&sandbox, &extra).discover().await.unwrap();
+        at(&sandbox, &extra).discover(&Turn::endless()).await.unwrap();
     }
     let bare = sandbox.campus_token_url().split('?').next().unwrap().to_owned();
-    at(&sandbox, &json!({"token_url": bare})).discover().await.unwrap();
+    at(&sandbox, &json!({"token_url": bare})).discover(&Turn::endless()).await.unwrap();
     let other = json!({"token_url": bare, "app_name": "other"});
-    let error = at(&sandbox, &other).discover().await.unwrap_err();
+    let error = at(&sandbox, &other).discover(&Turn::endless()).await.unwrap_err();
     assert!(matches!(error, SisError::TokenRefused { status: 400, .. }), "{error:?}");
 }
 
@@ -225,7 +226,7 @@ async fn skyward_gives_tokens_in_each_way_that_was_seen() {
         json!({"base_url": base.trim_end_matches("/v1p2")}),
         json!({"base_url": sandbox.base_url()}),
     ] {
-        at_skyward(&sandbox, &base, &extra).discover().await.unwrap();
+        at_skyward(&sandbox, &base, &extra).discover(&Turn::endless()).await.unwrap();
     }
     // A token that is too old is answered with 403, as by Skyward's own API, and fetched anew.
     let worn = AuthQuirks { token_expires_after_requests: Some(3), ..AuthQuirks::default() };
@@ -237,7 +238,7 @@ async fn skyward_gives_tokens_in_each_way_that_was_seen() {
     let plain = json!({"profile": "plain", "token_url": sandbox.skyward_token_url()});
     let plain: Value =
         plain.as_object().unwrap().clone().into_iter().chain(other.as_object().unwrap().clone()).collect();
-    let error = at_skyward(&sandbox, &base, &plain).discover().await.unwrap_err();
+    let error = at_skyward(&sandbox, &base, &plain).discover(&Turn::endless()).await.unwrap_err();
     assert!(matches!(error, SisError::Status { status: 404, .. }), "{error:?}");
 }
 
@@ -246,34 +247,34 @@ async fn skyward_is_known_to_filter_by_status_alone() {
     let sandbox = sandbox().await;
     let source = at_skyward(&sandbox, &sandbox.skyward_oneroster_url(), &json!({}));
     let since = noon(&sandbox) - TimeDelta::hours(26);
-    let refused = source.tries_changes(since).await.unwrap().unwrap_err();
+    let refused = source.tries_changes(since, &Turn::endless()).await.unwrap().unwrap_err();
     assert!(refused.contains("refuses"), "{refused}");
     sandbox.set_quirks(oneroster(OneRosterQuirks { skyward_filters: true, ..OneRosterQuirks::default() }));
-    source.tries_changes(since).await.unwrap().unwrap();
+    source.tries_changes(since, &Turn::endless()).await.unwrap().unwrap();
 }
 
 /// Nothing rests on the years, and demographics that fail are asked for as a listing of their own, so that the run says so.
 #[tokio::test]
 async fn a_supporting_collection_in_trouble_gives_the_others_up_no_more() {
     let sandbox = sandbox().await;
-    let whole = at(&sandbox, &json!({})).discover().await.unwrap();
+    let whole = at(&sandbox, &json!({})).discover(&Turn::endless()).await.unwrap();
     let spoiled = |object: &str, kind| Quirks {
         faults: vec![Fault { kind, object: Some(object.to_owned()), page: None, times: None }],
         ..Quirks::default()
     };
     for kind in [FaultKind::Html, FaultKind::TruncatedJson, FaultKind::Status(500)] {
         sandbox.set_quirks(spoiled("demographics", kind));
-        let found = at(&sandbox, &json!({})).discover().await.unwrap();
+        let found = at(&sandbox, &json!({})).discover(&Turn::endless()).await.unwrap();
         assert_eq!(found.asks, whole.asks, "{kind:?}");
         assert!(found.discovery.granted.contains_key("demographics") && found.discovery.refused.is_empty());
         sandbox.set_quirks(spoiled("academicSessions", kind));
-        let found = at(&sandbox, &json!({})).discover().await.unwrap();
+        let found = at(&sandbox, &json!({})).discover(&Turn::endless()).await.unwrap();
         assert_eq!((found.asks, found.discovery.school_years.len()), (whole.asks.clone(), 0), "{kind:?}");
         let shape = |found: &Discovery| found.snapshot.clone().unwrap().shape;
         assert_ne!(shape(&found.discovery), shape(&whole.discovery), "nothing is built upon unknown years");
         for essential in ["users", "orgs"] {
             sandbox.set_quirks(spoiled(essential, kind));
-            at(&sandbox, &json!({})).discover().await.unwrap_err();
+            at(&sandbox, &json!({})).discover(&Turn::endless()).await.unwrap_err();
         }
     }
 }
@@ -319,7 +320,7 @@ async fn changes_alone_are_told_page_by_page() {
     let source = at(&sandbox, &json!({"page_size": 3}));
     assert_eq!(source.by_changes(), ["users", "demographics"]);
     let since = noon(&sandbox) - TimeDelta::hours(26);
-    let before = pull(&*source, by_changes(source.discover().await.unwrap(), since)).await.unwrap().0;
+    let before = pull(&*source, by_changes(source.discover(&Turn::endless()).await.unwrap(), since)).await.unwrap().0;
     assert!(before.values().all(Vec::is_empty), "nothing has changed: {before:?}");
     let whole = everything(&*source).await;
 
@@ -328,7 +329,8 @@ async fn changes_alone_are_told_page_by_page() {
         sandbox.set_night(2);
         let quirks = OneRosterQuirks { to_be_deleted: true, stamps_behind_hours, ..OneRosterQuirks::default() };
         sandbox.set_quirks(oneroster(quirks));
-        let (changed, board) = pull(&*source, by_changes(source.discover().await.unwrap(), since)).await.unwrap();
+        let (changed, board) =
+            pull(&*source, by_changes(source.discover(&Turn::endless()).await.unwrap(), since)).await.unwrap();
         assert!(board.listings.iter().all(|listing| listing.progress == Progress::Fetched), "{board:?}");
         let now = everything(&*source).await;
         let new = now["users"].iter().filter(|id| !whole["users"].contains(id));
@@ -358,7 +360,7 @@ async fn a_filter_that_is_not_heeded_is_found_out() {
     ] {
         for errors in [ErrorShape::Bare, ErrorShape::Set, ErrorShape::Html] {
             sandbox.set_quirks(oneroster(OneRosterQuirks { change_filter, errors, ..OneRosterQuirks::default() }));
-            let found = at(&sandbox, &json!({})).tries_changes(since).await.unwrap().err();
+            let found = at(&sandbox, &json!({})).tries_changes(since, &Turn::endless()).await.unwrap().err();
             assert_eq!(found.is_some(), says.is_some(), "{change_filter:?} {errors:?}: {found:?}");
             assert!(found.is_none_or(|found| found.contains(says.unwrap())), "{change_filter:?}: {found:?}");
         }
@@ -366,7 +368,7 @@ async fn a_filter_that_is_not_heeded_is_found_out() {
     // A blank filter is never sent, and a server that refuses one is asked like any other.
     let strict = OneRosterQuirks { blank_filter: BlankFilter::Refused, ..OneRosterQuirks::default() };
     sandbox.set_quirks(oneroster(strict));
-    let counted = at(&sandbox, &json!({})).tries_changes(since).await.unwrap().unwrap();
+    let counted = at(&sandbox, &json!({})).tries_changes(since, &Turn::endless()).await.unwrap().unwrap();
     assert!(counted["users"] > counted["demographics"] && counted["demographics"] > 0, "{counted:?}");
 }
 
@@ -375,7 +377,7 @@ async fn discovery_notes_what_a_later_night_is_compared_with() {
     let sandbox = sandbox().await;
     let of = async |quirks, extra: Value| {
         sandbox.set_quirks(oneroster(quirks));
-        at(&sandbox, &extra).discover().await.unwrap().discovery
+        at(&sandbox, &extra).discover(&Turn::endless()).await.unwrap().discovery
     };
     let usual = of(OneRosterQuirks::default(), json!({})).await;
     let snapshot = usual.snapshot.unwrap();

@@ -553,7 +553,7 @@ async fn a_pull_under_way_is_not_gone_on_with_at_another_sis() {
     assert_eq!((other.stats().requests, night.sandbox.stats().requests), (0, asked), "nobody is asked");
     // One that begins there is gone on with there.
     night.next().await;
-    night.sandbox = other;
+    night.sandbox = other.into();
     night.play(|_| Way::Arrives).await;
     assert_whole(&night).await;
 }

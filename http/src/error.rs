@@ -163,6 +163,12 @@ pub enum SisError {
         /// Fields, as `Module/Object.Field`.
         missing: Vec<String>,
     },
+    /// The SIS is slow, and time is up for now: the other questions follow in another turn. Nobody's failure.
+    #[error("it answers slowly: {answered} of the questions are answered, and the others follow")]
+    Unfinished {
+        /// Questions answered so far.
+        answered: usize,
+    },
     /// The SIS does not tell which school year is current.
     #[error("{host} names no current school year for the configured entities")]
     NoSchoolYear {
@@ -214,6 +220,7 @@ impl SisError {
             Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
             Self::Busy { after, .. } => Remedy::Wait(*after),
             Self::NoRoom { .. } => Remedy::Wait(NO_ROOM),
+            Self::Unfinished { .. } => Remedy::Wait(Duration::ZERO),
             _ => Remedy::GiveUp,
         }
     }
@@ -230,6 +237,7 @@ impl SisError {
             Self::TooLarge { .. } => "answer-too-large",
             Self::NoRoom { .. } => "no-room",
             Self::Busy { .. } => "sis-busy",
+            Self::Unfinished { .. } => "sis-slow",
             Self::TokenRefused { .. } => "token-refused",
             Self::TokenUnreadable { .. } | Self::TokenExpired { .. } => "token-unusable",
             Self::AccessRefused { .. } => "access-refused",
@@ -265,6 +273,7 @@ impl SisError {
             Self::TooLarge { .. } => "lower page_size",
             Self::NoRoom { .. } => "lower page_size, or raise ROLLCALL_FETCH_BODIES_MIB and the process's memory",
             Self::Busy { .. } => "lower lanes, or move the schedule to a quieter hour",
+            Self::Unfinished { .. } => "nothing, it goes on by itself; with more lanes it takes less time",
             Self::TokenRefused { .. } => {
                 "check client_id and client_secret, and ask the district whether the access is active and not expired"
             }

@@ -19,7 +19,7 @@ use crate::{
     lti::{LoginRequest, RegistrationDetails, UserAccess},
     plan::{pack, unpack},
     planning::Side,
-    run::{Baseline, Discovery},
+    run::{Baseline, Discovery, Learned},
     secret::Keyring,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 type Reader = fn(&[u8]) -> Result<(), StoreError>;
 
 /// All of them.
-pub const READERS: [(&str, Reader); 12] = [
+pub const READERS: [(&str, Reader); 13] = [
     ("board", packed::<Board>),
     ("discovery", packed::<Discovery>),
     ("batch", packed::<StudentEvents>),
@@ -43,6 +43,7 @@ pub const READERS: [(&str, Reader); 12] = [
         in_json::<RegistrationDetails>(bytes)?;
         in_json::<PushedFlag>(bytes)
     }),
+    ("learned", packed::<Learned>),
 ];
 
 /// What was read is written, and read as the same.

@@ -9,7 +9,7 @@ use crate::{
     Store, StoreError,
     board::Board,
     plan::{pack, unpack},
-    run::{Discovery, Pull, PullState},
+    run::{Discovery, Learned, Pull, PullState},
     sql::{Row, Tx, args},
 };
 
@@ -80,7 +80,7 @@ impl Store {
         (found, reason): (Option<&Discovery>, &str),
     ) -> Result<bool> {
         let operation = "give a discovery up";
-        let sql = "UPDATE pull SET state = 'failed', reason = $4, discovery = coalesce($5, discovery) \
+        let sql = "UPDATE pull SET state = 'failed', reason = $4, discovery = coalesce($5, discovery), learned = NULL \
                    WHERE district = $1 AND run = $2 AND connection = $3 AND state = 'discovering' \
                    AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
         let found = found.map(pack).transpose()?;
@@ -88,6 +88,40 @@ impl Store {
         let failed = tx.execute(operation, sql, args![district, run, connection, reason, found]).await?;
         tx.commit(operation).await?;
         Ok(failed > 0)
+    }
+
+    /// What a discovery that is not finished has learned so far.
+    pub async fn learned(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+    ) -> Result<Option<Learned>> {
+        let operation = "read what a discovery has learned";
+        let mut tx = self.read(district, operation).await?;
+        let sql =
+            "SELECT learned FROM pull WHERE district = $1 AND run = $2 AND connection = $3 AND learned IS NOT NULL";
+        let row = tx.row(operation, sql, args![district, run, connection]).await?;
+        tx.commit(operation).await?;
+        row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()
+    }
+
+    /// Keeps what a discovery has learned so far, in place of what was kept before; nothing of one that is over.
+    pub async fn keep_learned(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        learned: &Learned,
+    ) -> Result<()> {
+        let operation = "keep what a discovery has learned";
+        let sql = "UPDATE pull SET learned = $4 WHERE district = $1 AND run = $2 AND connection = $3 \
+                   AND state = 'discovering' \
+                   AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
+        // What was not kept is asked for again.
+        let mut tx = self.begin_relaxed(district, operation).await?;
+        tx.execute(operation, sql, args![district, run, connection, pack(learned)?]).await?;
+        tx.commit(operation).await
     }
 
     /// Reads a board without locking it; also that of a pull given up, or of a run that has ended.
@@ -128,7 +162,7 @@ pub(crate) async fn save_discovery_in(
     discovery: &Discovery,
     board: &Board,
 ) -> Result<bool> {
-    let sql = "UPDATE pull SET state = 'fetching', discovery = $4, board = $5, reason = NULL \
+    let sql = "UPDATE pull SET state = 'fetching', discovery = $4, board = $5, reason = NULL, learned = NULL \
                WHERE district = $1 AND run = $2 AND connection = $3 AND board IS NULL AND state = 'discovering' \
                AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
     let values = args![district, run, connection, pack(discovery)?, pack(board)?];

@@ -266,6 +266,15 @@ pub struct Discovery {
     pub origin: Option<String>,
 }
 
+/// What a discovery that is not finished has learned so far: no fact about a student, and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Learned {
+    /// Program and settings that it was asked with. Under others nothing of it counts.
+    pub asked_by: String,
+    /// Answers, by what was asked for.
+    pub answers: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
 /// What a source was like when a pull began: a pull for changes alone must find it the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -147,7 +147,7 @@ struct Telling;
 
 #[async_trait]
 impl Source for Telling {
-    async fn discover(&self) -> Result<Found, SisError> {
+    async fn discover(&self, _turn: &Turn<'_>) -> Result<Found, SisError> {
         Ok(found())
     }
 
@@ -155,7 +155,11 @@ impl Source for Telling {
         &["users"]
     }
 
-    async fn tries_changes(&self, _since: DateTime<Utc>) -> Result<Result<Ever, &'static str>, SisError> {
+    async fn tries_changes(
+        &self,
+        _since: DateTime<Utc>,
+        _turn: &Turn<'_>,
+    ) -> Result<Result<Ever, &'static str>, SisError> {
         Ok(Ok(Ever::from([("users".to_owned(), 7)])))
     }
 
@@ -241,7 +245,8 @@ impl House {
 
     async fn begin(&self, run: RunId, connection: ConnectionNo) -> Begun {
         self.store.start_run(&self.district, run, hour(3)).await.unwrap();
-        begin(&self.store, &Telling, 1, (&self.district, run, connection), found()).await.unwrap().unwrap()
+        let place = (&self.district, run, connection);
+        begin(&self.store, &Telling, 1, place, found(), &Turn::endless()).await.unwrap().unwrap()
     }
 }
 

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
+    READING,
     board::{Ask, Listing, PageFacts},
-    district::{SchoolYears, SisKind},
+    district::{Connection, SchoolYears, SisKind},
     run::Discovery,
 };
 
-use crate::{error::SisError, net::Reply, session::Session};
+use crate::{error::SisError, net::Reply, session::Session, turn::Turn};
 
 mod body;
 pub mod oneroster;
@@ -32,8 +33,9 @@ pub type Ever = BTreeMap<String, i64>;
 /// One connection to a SIS.
 #[async_trait]
 pub trait Source: Send + Sync + std::fmt::Debug {
-    /// Finds out what is granted, and which listings make a pull.
-    async fn discover(&self) -> Result<Found, SisError>;
+    /// Finds out what is granted, and which listings make a pull. [`SisError::Unfinished`] where the turn was too short for all
+    /// questions.
+    async fn discover(&self, turn: &Turn<'_>) -> Result<Found, SisError>;
 
     /// Listings that the source can narrow to what has changed, by resource.
     fn by_changes(&self) -> &'static [&'static str] {
@@ -41,7 +43,11 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     }
 
     /// Tries the filter by the time of change; the inner error says why it cannot be trusted tonight.
-    async fn tries_changes(&self, _since: DateTime<Utc>) -> Result<Result<Ever, &'static str>, SisError> {
+    async fn tries_changes(
+        &self,
+        _since: DateTime<Utc>,
+        _turn: &Turn<'_>,
+    ) -> Result<Result<Ever, &'static str>, SisError> {
         Ok(Err("the source tells no changes"))
     }
 
@@ -67,4 +73,12 @@ pub fn source(session: Session, years: SchoolYears) -> Result<Box<dyn Source>, S
         SisKind::OneRoster => Ok(Box::new(oneroster::OneRoster::new(session))),
         kind @ SisKind::SkywardSms2 => Err(SisError::Unsupported { kind: kind.as_str() }),
     }
+}
+
+/// What the answers of a discovery depend on, beside the SIS: the program, and the settings that it asks with. How many questions it
+/// asks at once makes no difference to them.
+pub(crate) fn asked_by(connection: &Connection) -> String {
+    let alike = Connection { lanes: 1, ..connection.clone() };
+    let text = serde_json::to_string(&alike).unwrap_or_default();
+    format!("{} {READING} {:016x}", env!("CARGO_PKG_VERSION"), body::digest(&text))
 }

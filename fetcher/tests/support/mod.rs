@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta};
 use rollcall_fetcher::{FetchHandler, FetcherConfig, Reconciler, launch};
 use rollcall_proto::{
     bus::{Bus, BusError, Parked, ParkedFilter, QueueDepth, SharedBus, Subscription},
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, SharedClock},
     handler::{Fate, Handler},
     id::{ConnectionNo, ListingNo, PageNo},
     message::{Body, Message, Page},
@@ -86,7 +86,7 @@ pub(crate) enum Way {
 
 /// See the module.
 pub(crate) struct Night {
-    pub(crate) sandbox: Sandbox,
+    pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) store: Store,
     pub(crate) clock: ManualClock,
     pub(crate) run: Run,
@@ -149,7 +149,7 @@ impl Night {
         };
         let run = launch(&store, &bus, &new, clock.now()).await.unwrap().unwrap();
         Self {
-            sandbox,
+            sandbox: Arc::new(sandbox),
             store,
             clock,
             run,
@@ -266,6 +266,12 @@ impl Night {
         let bus = Arc::clone(&self.hand) as SharedBus;
         let clock = Arc::new(self.clock.clone());
         self.handler = Arc::new(FetchHandler::new(&config, self.store.clone(), bus, clock).unwrap());
+    }
+
+    /// Another fetcher's handler.
+    pub(crate) fn another(&self, clock: SharedClock) -> FetchHandler {
+        let config = FetcherConfig { allow_private_addresses: true, ..FetcherConfig::default() };
+        FetchHandler::new(&config, self.store.clone(), Arc::clone(&self.hand) as SharedBus, clock).unwrap()
     }
 
     /// What is on the bus, taken off it.

@@ -5,7 +5,7 @@ use rollcall_store::{
     Store,
     board::Board,
     page::NewPage,
-    run::{Discovery, PullState, Stage},
+    run::{Discovery, Learned, PullState, Stage},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ crate::on_both_engines! {
     a_board_that_is_not_changed_stays,
     no_board_of_a_failed_pull_or_an_ended_run_is_changed,
     a_discovery_that_fails_late_fails_no_pull,
+    what_was_learned_is_kept_until_a_discovery_is_over,
     a_page_is_kept_once_unless_it_decodes_at_last,
     a_large_page_waits_for_its_message,
     pages_and_fragments_come_in_order,
@@ -117,6 +118,36 @@ async fn a_discovery_that_fails_late_fails_no_pull(f: Fixture) {
         let found = pull.discovery.filter(|_| run == failed).map(|found| found.fatal);
         assert_eq!(found, (run == failed).then(|| vec!["Student/Student.NameID".to_owned()]), "what it lacked");
     }
+}
+
+async fn what_was_learned_is_kept_until_a_discovery_is_over(f: Fixture) {
+    let id = f.district("a").await;
+    let (begun, failed, ended) = (f.run(&id).await.id, f.run(&id).await.id, f.run(&id).await.id);
+    let learned = |answer: i64| Learned {
+        asked_by: "settings".to_owned(),
+        answers: [("a question".to_owned(), serde_json::json!({"fields": ["A", null], "number": answer}))].into(),
+    };
+    for run in [begun, failed, ended] {
+        assert_eq!(f.store.learned(&id, run, FIRST).await.unwrap(), None);
+        for answer in [1, 2] {
+            f.store.keep_learned(&id, run, FIRST, &learned(answer)).await.unwrap();
+            assert_eq!(f.again().await.learned(&id, run, FIRST).await.unwrap(), Some(learned(answer)));
+        }
+    }
+    assert!(f.store.save_discovery(&id, begun, FIRST, &discovery(), &board(2)).await.unwrap());
+    assert!(f.store.fail_discovery(&id, failed, FIRST, (None, "token-refused")).await.unwrap());
+    f.store.cancel_run(&id, ended, "test", now()).await.unwrap();
+    for run in [begun, failed, ended] {
+        f.store.keep_learned(&id, run, FIRST, &learned(3)).await.unwrap();
+    }
+    for run in [begun, failed] {
+        assert_eq!(f.store.learned(&id, run, FIRST).await.unwrap(), None);
+    }
+    assert_eq!(
+        f.store.learned(&id, ended, FIRST).await.unwrap(),
+        Some(learned(2)),
+        "nothing changes in a run that has ended"
+    );
 }
 
 async fn a_page_is_kept_once_unless_it_decodes_at_last(f: Fixture) {

@@ -231,6 +231,10 @@ pub const NAMED: &[(&str, &str)] = &[
     ),
     ("commit/give a pull up", "the message comes again and gives up what is given up: fetcher/tests/pull.rs"),
     ("commit/give a discovery up", "the message comes again and finds it given up: fetcher/tests/pull.rs"),
+    (
+        "commit/keep what a discovery has learned",
+        "a slow SIS's: what was not kept is asked for again, as after any death of a discovery: fetcher/tests/slow.rs",
+    ),
     ("commit/go back to a second look", "the next message to plan the run finds the same: the simulation's seed 1168"),
     ("commit/touch a run", "a sign of life, in place of a reconciler's look"),
     (

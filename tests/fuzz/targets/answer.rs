@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use libfuzzer_sys::fuzz_target;
-use rollcall_fetcher::sis;
+use rollcall_fetcher::{sis, turn::Turn};
 use rollcall_flag_sync::{
     campus::{Campus, Pace, Which, Whose},
     partner::PartnerInterface,
@@ -144,8 +144,8 @@ fn check<T>(answer: Result<T, SisError>) -> Option<T> {
 /// A whole pull, as far as its answers allow.
 async fn pull(kind: &str, script: Script) {
     let source = sis::source(session(kind, script), SchoolYears::default()).expect("a source");
-    let Some(found) = check(source.discover().await) else { return };
-    check(source.tries_changes(NoTime.now()).await);
+    let Some(found) = check(source.discover(&Turn::endless()).await) else { return };
+    check(source.tries_changes(NoTime.now(), &Turn::endless()).await);
     for mut listing in Board::new(found.asks, 1).listings {
         for page in 1..=PAGES {
             let Some(reply) = check(source.page(&listing, PageNo(page)).await) else { break };

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use rollcall_store::{READING, district::Connection, run::Snapshot};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{KEY, SAMPLE, Sample, body};
+use super::{ACADEMIC_SESSIONS, KEY, ORGS, SAMPLE, Sample, body};
 
 /// When a row was changed last.
 const CHANGED: &str = "dateLastModified";
@@ -32,25 +33,55 @@ pub(super) fn filter(since: DateTime<Utc>) -> String {
     format!("{CHANGED}>='{}'", since.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-/// Why a filter cannot be trusted: by the first rows of all, of those changed since then, and of those ever changed.
-pub(super) fn distrust(all: &Sample, changed: &Sample, ever: &Sample, since: DateTime<Utc>) -> Option<&'static str> {
-    let dated = |sample: &Sample| sample.rows.iter().all(|row| changed_at(row).is_some());
-    if !dated(all) || !dated(changed) {
+/// What the first rows of an answer tell of changes since an instant, as a discovery keeps it: rows by the digests of their ids.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    rows: usize,
+    /// Rows that there are, where the server counts them.
+    pub(super) total: Option<i64>,
+    /// Each row tells when it was changed.
+    is_dated: bool,
+    /// A row was changed before the instant.
+    is_older: bool,
+    ids: BTreeSet<u64>,
+    /// Rows that were changed since the instant, however the server compares its times.
+    due: BTreeSet<u64>,
+}
+
+impl Told {
+    pub(super) fn of(sample: &Sample, since: DateTime<Utc>) -> Self {
+        let changed: Vec<_> = sample.rows.iter().map(changed_at).collect();
+        let id = |row: &Value| row[KEY].as_str().map(body::digest);
+        let due = sample.rows.iter().zip(&changed).filter(|(_, at)| at.is_some_and(|at| at >= since + ZONES));
+        Self {
+            rows: sample.rows.len(),
+            total: sample.total(),
+            is_dated: changed.iter().all(Option::is_some),
+            is_older: changed.iter().flatten().any(|at| *at < since),
+            ids: sample.rows.iter().filter_map(id).collect(),
+            due: due.filter_map(|(row, _)| id(row)).collect(),
+        }
+    }
+}
+
+/// Why a filter cannot be trusted: by the first rows of all, of those changed since an instant, and of those ever changed.
+pub(super) fn distrust(all: &Told, changed: &Told, ever: &Told) -> Option<&'static str> {
+    if !all.is_dated || !changed.is_dated {
         return Some(UNDATED);
     }
-    if changed.rows.iter().filter_map(changed_at).any(|at| at < since) {
+    if changed.is_older {
         return Some(IGNORED);
     }
-    if !all.rows.is_empty() && ever.rows.is_empty() {
+    if all.rows > 0 && ever.rows == 0 {
         return Some(SILENT);
     }
-    let miscounted = |total| Some(total) == all.total() && (changed.len() as i64) < total;
-    if changed.total().is_some_and(miscounted) {
+    let miscounted = |total| Some(total) == all.total && (changed.rows as i64) < total;
+    if changed.total.is_some_and(miscounted) {
         return Some(MISCOUNTED);
     }
     // Rows without a date, or with one that the server compares in a way of its own, are admitted by no filter.
-    let fewer = all.total().zip(ever.total()).is_some_and(|(all, ever)| ever < all);
-    (fewer || !is_whole(all, changed, since)).then_some(PARTIAL)
+    let fewer = all.total.zip(ever.total).is_some_and(|(all, ever)| ever < all);
+    (fewer || !is_whole(all, changed)).then_some(PARTIAL)
 }
 
 /// How far apart from what it shows a server may compare its times: a zone's offset at most, which the overlap forgives.
@@ -58,17 +89,59 @@ const ZONES: TimeDelta = TimeDelta::hours(14);
 
 /// Whether those of the first rows of all that were changed since then are among the changed ones, where these are on one
 /// page.
-fn is_whole(all: &Sample, changed: &Sample, since: DateTime<Utc>) -> bool {
-    if changed.len() >= SAMPLE as usize || changed.total().is_some_and(|total| total > changed.len() as i64) {
+fn is_whole(all: &Told, changed: &Told) -> bool {
+    if changed.rows >= SAMPLE as usize || changed.total.is_some_and(|total| total > changed.rows as i64) {
         return true;
     }
-    let told: BTreeSet<&str> = changed.rows.iter().filter_map(|row| row[KEY].as_str()).collect();
-    let due = all.rows.iter().filter(|row| changed_at(row).is_some_and(|at| at >= since + ZONES));
-    due.filter_map(|row| row[KEY].as_str()).all(|id| told.contains(id))
+    all.due.is_subset(&changed.ids)
 }
 
 fn changed_at(row: &Value) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(row[CHANGED].as_str()?.trim()).ok().map(|at| at.to_utc())
+}
+
+/// What the first rows of a collection tell of it: names and counts, no value of a person.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FirstRows {
+    /// When they were asked for, by the SIS's clock or ours, whichever was behind.
+    pub(super) at: DateTime<Utc>,
+    /// Rows that there are, where the server counts them.
+    pub(super) total: Option<i64>,
+    /// The district's name, of orgs.
+    pub(super) district_name: Option<String>,
+    /// Ending years, of sessions.
+    pub(super) school_years: Vec<String>,
+    shape: BTreeSet<String>,
+    is_dated: bool,
+}
+
+impl FirstRows {
+    /// Which keys have values, and which roles there are.
+    pub(super) fn of(resource: &str, sample: &Sample, at: DateTime<Utc>) -> Self {
+        let mut rows = Self {
+            at,
+            total: sample.total(),
+            district_name: sample.district_name().filter(|_| resource == ORGS),
+            school_years: if resource == ACADEMIC_SESSIONS { sample.school_years() } else { Vec::new() },
+            shape: BTreeSet::new(),
+            is_dated: sample.rows.iter().all(|row| changed_at(row).is_some()),
+        };
+        let values = sample.rows.iter().filter_map(Value::as_object).flatten();
+        for (key, value) in values.filter(|(_, value)| holds(value)) {
+            rows.shape.insert(format!("{resource}.{key}"));
+            if key == "role" || key == "roles" {
+                rows.roles(resource, value);
+            }
+        }
+        rows
+    }
+
+    fn roles(&mut self, resource: &str, value: &Value) {
+        let many = value.as_array().into_iter().flatten().map(|role| &role["role"]);
+        for word in many.chain([value]).filter_map(Value::as_str) {
+            self.shape.insert(format!("{resource}/{word}"));
+        }
+    }
 }
 
 /// What the first rows of a source show.
@@ -85,24 +158,10 @@ impl Shown {
         Self { at, ..Self::default() }
     }
 
-    /// Notes a collection's first rows: which keys have values, and which roles there are.
-    pub(super) fn add(&mut self, resource: &str, sample: &Sample) {
-        for row in &sample.rows {
-            self.undated |= changed_at(row).is_none();
-            for (key, value) in row.as_object().into_iter().flatten().filter(|(_, value)| holds(value)) {
-                self.shape.insert(format!("{resource}.{key}"));
-                if key == "role" || key == "roles" {
-                    self.roles(resource, value);
-                }
-            }
-        }
-    }
-
-    fn roles(&mut self, resource: &str, value: &Value) {
-        let many = value.as_array().into_iter().flatten().map(|role| &role["role"]);
-        for word in many.chain([value]).filter_map(Value::as_str) {
-            self.shape.insert(format!("{resource}/{word}"));
-        }
+    /// Notes a collection's first rows.
+    pub(super) fn add(&mut self, rows: &FirstRows) {
+        self.undated |= !rows.is_dated;
+        self.shape.extend(rows.shape.iter().cloned());
     }
 
     /// Notes the school years that are served.
@@ -204,7 +263,12 @@ mod tests {
             (sample(&[row(1), row(10)], Some(2)), none(), sample(&[row(1), row(10)], Some(2)), None),
         ];
         for (number, (all, changed, ever, expected)) in cases.into_iter().enumerate() {
-            assert_eq!(distrust(&all, &changed, &ever, since()), expected, "case {number}");
+            // As another process reads it.
+            let of = |sample: &Sample| -> Told {
+                let kept = serde_json::to_value(Told::of(sample, since())).unwrap();
+                serde_json::from_value(kept).unwrap()
+            };
+            assert_eq!(distrust(&of(&all), &of(&changed), &of(&ever)), expected, "case {number}");
         }
     }
 
@@ -221,10 +285,11 @@ mod tests {
         let roles = json!([{"role": "student", "roleType": "primary"}, {"role": "guardian"}]);
         let user = json!({"sourcedId": "1", "familyName": "Zebra", "email": " ", "agents": [], "phone": null, "roles": roles,
             "dateLastModified": "2026-09-10T00:00:00Z"});
-        shown.add(
-            "users",
-            &sample(&[user, json!({"role": "parent", "dateLastModified": "2026-09-10T00:00:00Z"})], None),
-        );
+        let parent = json!({"role": "parent", "dateLastModified": "2026-09-10T00:00:00Z"});
+        let rows = FirstRows::of("users", &sample(&[user, parent], None), since());
+        let kept = serde_json::to_string(&rows).unwrap();
+        assert!(!kept.contains("Zebra") && !kept.contains("primary"), "{kept}");
+        shown.add(&rows);
         shown.add_years(&["2027".to_owned()]);
         let snapshot = shown.snapshot(&connection(&json!({}))).unwrap();
         let shape: Vec<&str> = snapshot.shape.iter().map(String::as_str).collect();
@@ -260,7 +325,7 @@ mod tests {
             assert_ne!(of(&other), plain, "{other}");
         }
         let mut undated = Shown::default();
-        undated.add("users", &sample(&[json!({"sourcedId": "1"})], None));
+        undated.add(&FirstRows::of("users", &sample(&[json!({"sourcedId": "1"})], None), since()));
         assert_eq!(undated.snapshot(&connection(&json!({}))), None);
     }
 }

@@ -22,15 +22,17 @@ use rollcall_store::{
     district::{Connection, OneRosterProfile},
     run::Discovery,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use self::changes::Shown;
+use self::changes::{FirstRows, Shown, Told};
 use super::{Ever, Found, Source, body};
 use crate::{
     error::SisError,
     net::{Reply, http_date, room::Taken},
     session::{Call, Session},
+    turn::Turn,
     urls,
 };
 
@@ -84,38 +86,56 @@ impl OneRoster {
         Ok(Sample { rows, reply })
     }
 
-    /// As [`OneRoster::sample`]; `None` where the collection is refused or unknown, which is an answer too.
-    async fn sample_if_granted(&self, resource: &str) -> Result<Option<Sample>, SisError> {
-        granted(self.sample(resource).await)
+    /// What the first rows of a collection tell.
+    async fn first_rows(&self, resource: &str) -> Result<FirstRows, SisError> {
+        let sample = self.sample(resource).await?;
+        Ok(FirstRows::of(resource, &sample, self.behind(&sample.reply)))
+    }
+
+    /// The same of one on which no status rests.
+    async fn supporting_rows(&self, resource: &str, turn: &Turn<'_>) -> Result<Supporting, SisError> {
+        turn.answer(&first_rows_of(resource), async { supporting(self.first_rows(resource).await) }).await
+    }
+
+    /// What the rows tell that were changed since then.
+    async fn told_since(
+        &self,
+        resource: &str,
+        since: DateTime<Utc>,
+        of: DateTime<Utc>,
+        turn: &Turn<'_>,
+    ) -> Result<Told, SisError> {
+        let asked = async { Ok(Told::of(&self.sample_since(resource, Some(since)).await?, of)) };
+        turn.answer(&format!("{resource} changed since {since}, as of {of}"), asked).await
     }
 
     /// What is granted, and the years that the sessions tell.
-    pub(crate) async fn granted(&self) -> Result<Discovery, SisError> {
-        let orgs = self.sample(ORGS).await?;
-        let users = self.sample(USERS).await?;
-        let mut shown = Shown::at(self.behind(&orgs.reply));
-        shown.add(USERS, &users);
-        let mut discovery = Discovery { source_name: orgs.district_name(), ..Discovery::default() };
-        discovery.totals.extend(users.total().map(|total| (USERS.to_owned(), total)));
+    pub(crate) async fn granted(&self, turn: &Turn<'_>) -> Result<Discovery, SisError> {
+        let orgs = turn.answer(&first_rows_of(ORGS), self.first_rows(ORGS)).await?;
+        let users = turn.answer(&first_rows_of(USERS), self.first_rows(USERS)).await?;
+        let mut shown = Shown::at(orgs.at);
+        shown.add(&users);
+        let mut discovery = Discovery { source_name: orgs.district_name, ..Discovery::default() };
+        discovery.totals.extend(users.total.map(|total| (USERS.to_owned(), total)));
         for resource in [USERS, ORGS] {
             discovery.granted.insert(resource.to_owned(), vec![KEY.to_owned()]);
         }
         let granted = |discovery: &mut Discovery| {
             discovery.granted.insert(DEMOGRAPHICS.to_owned(), fields_of(DEMOGRAPHICS));
         };
-        match supporting(self.sample(DEMOGRAPHICS).await)? {
-            Supporting::Shown(sample) => {
-                shown.add(DEMOGRAPHICS, &sample);
-                discovery.totals.extend(sample.total().map(|total| (DEMOGRAPHICS.to_owned(), total)));
+        match self.supporting_rows(DEMOGRAPHICS, turn).await? {
+            Supporting::Shown(rows) => {
+                shown.add(&rows);
+                discovery.totals.extend(rows.total.map(|total| (DEMOGRAPHICS.to_owned(), total)));
                 granted(&mut discovery);
             }
             Supporting::Refused => drop(discovery.refused.insert(DEMOGRAPHICS.to_owned(), vec!["*".to_owned()])),
             // Asked for all the same: a listing that fails keeps what is stored of it, and the run says so.
             Supporting::InTrouble => granted(&mut discovery),
         }
-        match supporting(self.sample(ACADEMIC_SESSIONS).await)? {
+        match self.supporting_rows(ACADEMIC_SESSIONS, turn).await? {
             Supporting::Shown(sessions) => {
-                discovery.school_years = sessions.school_years();
+                discovery.school_years = sessions.school_years;
                 shown.add_years(&discovery.school_years);
             }
             Supporting::Refused => {}
@@ -212,8 +232,8 @@ impl OneRoster {
 
 #[async_trait]
 impl Source for OneRoster {
-    async fn discover(&self) -> Result<Found, SisError> {
-        let discovery = self.granted().await?;
+    async fn discover(&self, turn: &Turn<'_>) -> Result<Found, SisError> {
+        let discovery = self.granted(turn).await?;
         let essential = |resource: &str| resource != DEMOGRAPHICS;
         let granted = [USERS, DEMOGRAPHICS, ORGS].into_iter().filter(|name| discovery.granted.contains_key(*name));
         let asks = granted.map(|resource| Ask {
@@ -230,22 +250,28 @@ impl Source for OneRoster {
         &[USERS, DEMOGRAPHICS]
     }
 
-    async fn tries_changes(&self, since: DateTime<Utc>) -> Result<Result<Ever, &'static str>, SisError> {
+    async fn tries_changes(
+        &self,
+        since: DateTime<Utc>,
+        turn: &Turn<'_>,
+    ) -> Result<Result<Ever, &'static str>, SisError> {
         let mut counted = Ever::new();
         for resource in [USERS, DEMOGRAPHICS] {
-            let Some(all) = self.sample_if_granted(resource).await? else { continue };
-            let changed = match tried(self.sample_since(resource, Some(since)).await)? {
-                Ok(sample) => sample,
+            let of_all = async { Ok(granted(self.sample(resource).await)?.map(|all| Told::of(&all, since))) };
+            let of_all = turn.answer(&format!("{resource} of all, as of {since}"), of_all).await?;
+            let Some(all) = of_all else { continue };
+            let changed = match tried(self.told_since(resource, since, since, turn).await)? {
+                Ok(told) => told,
                 Err(why) => return Ok(Err(why)),
             };
-            let ever = match tried(self.sample_since(resource, Some(DateTime::UNIX_EPOCH)).await)? {
-                Ok(sample) => sample,
+            let ever = match tried(self.told_since(resource, DateTime::UNIX_EPOCH, since, turn).await)? {
+                Ok(told) => told,
                 Err(why) => return Ok(Err(why)),
             };
-            if let Some(why) = changes::distrust(&all, &changed, &ever, since) {
+            if let Some(why) = changes::distrust(&all, &changed, &ever) {
                 return Ok(Err(why));
             }
-            counted.extend(ever.total().map(|total| (resource.to_owned(), total)));
+            counted.extend(ever.total.map(|total| (resource.to_owned(), total)));
         }
         Ok(Ok(counted))
     }
@@ -267,7 +293,7 @@ impl Source for OneRoster {
 }
 
 /// `None` where the collection, or the way it was asked for, is refused or unknown.
-fn granted(sampled: Result<Sample, SisError>) -> Result<Option<Sample>, SisError> {
+fn granted<T>(sampled: Result<T, SisError>) -> Result<Option<T>, SisError> {
     match sampled {
         Ok(sample) => Ok(Some(sample)),
         Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404 | 422 | 501, .. }) => Ok(None),
@@ -276,9 +302,10 @@ fn granted(sampled: Result<Sample, SisError>) -> Result<Option<Sample>, SisError
 }
 
 /// What the first rows of a collection came to on which no status rests.
+#[derive(Serialize, Deserialize)]
 enum Supporting {
     /// These.
-    Shown(Box<Sample>),
+    Shown(Box<FirstRows>),
     /// It is refused or unknown.
     Refused,
     /// It is there, and what it answers is of no use.
@@ -287,10 +314,10 @@ enum Supporting {
 
 /// A collection that fails by itself is no reason to give the others up. An error where the source as a whole is in trouble, or
 /// asks to come back.
-fn supporting(sampled: Result<Sample, SisError>) -> Result<Supporting, SisError> {
+fn supporting(sampled: Result<FirstRows, SisError>) -> Result<Supporting, SisError> {
     use SisError::{Interrupted, NextElsewhere, NotJson, Status, Timeout, TooLarge, Unreadable};
     match granted(sampled) {
-        Ok(Some(sample)) => Ok(Supporting::Shown(Box::new(sample))),
+        Ok(Some(rows)) => Ok(Supporting::Shown(Box::new(rows))),
         Ok(None) => Ok(Supporting::Refused),
         Err(
             Status { .. }
@@ -306,14 +333,18 @@ fn supporting(sampled: Result<Sample, SisError>) -> Result<Supporting, SisError>
 }
 
 /// Why a filter cannot be gone by, where it gets no answer of use: everything is asked for without it, and should the source
-/// itself be in trouble that tells. An outer error where it asks to come back.
-fn tried(sampled: Result<Sample, SisError>) -> Result<Result<Sample, &'static str>, SisError> {
+/// itself be in trouble that tells. An outer error where it asks to come back, or the turn is over.
+fn tried<T>(sampled: Result<T, SisError>) -> Result<Result<T, &'static str>, SisError> {
     match granted(sampled) {
-        Ok(Some(sample)) => Ok(Ok(sample)),
+        Ok(Some(told)) => Ok(Ok(told)),
         Ok(None) => Ok(Err(changes::REFUSED)),
-        Err(error @ (SisError::Busy { .. } | SisError::CircuitOpen { .. })) => Err(error),
+        Err(error @ (SisError::Busy { .. } | SisError::CircuitOpen { .. } | SisError::Unfinished { .. })) => Err(error),
         Err(_) => Ok(Err(changes::UNTRIED)),
     }
+}
+
+fn first_rows_of(resource: &str) -> String {
+    format!("the first rows of {resource}")
 }
 
 fn asked<'a>(call: &'a Call, resource: &str, page: u32, offset: u64, size: u32) -> page::Asked<'a> {

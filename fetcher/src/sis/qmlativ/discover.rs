@@ -7,7 +7,7 @@ use rollcall_store::{
     district::{Connection, SchoolYears, StaffScope},
     run::Discovery,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::objects::{ENTRY_WITHDRAWAL, OBJECTS, Object, Weight};
@@ -89,13 +89,13 @@ impl Object {
 }
 
 /// `GetSystemMetadata`, as far as it is needed.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct SystemMetadata {
     #[serde(rename = "System", default)]
     system: System,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct System {
     #[serde(rename = "Name", default)]
     name: Option<String>,
@@ -103,7 +103,7 @@ struct System {
     districts: Vec<SystemDistrict>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct SystemDistrict {
     #[serde(rename = "Name", default)]
     name: Option<String>,
@@ -112,7 +112,7 @@ struct SystemDistrict {
 }
 
 /// A row of `District/SchoolYear`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct YearRow {
     #[serde(rename = "SchoolYearID", default, deserialize_with = "number")]
     pub(super) id: Option<i64>,
@@ -149,7 +149,7 @@ fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Er
 }
 
 /// A row of `District/Entity`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EntityRow {
     #[serde(rename = "EntityID", default, deserialize_with = "number")]
     pub(super) id: Option<i64>,

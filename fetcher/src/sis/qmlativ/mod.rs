@@ -9,20 +9,16 @@ pub mod objects;
 mod page;
 mod request;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, future::try_join_all};
+use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, future::BoxFuture, stream};
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
     board::{Ask, Listing, PageFacts},
     district::SchoolYears,
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use self::{
     discover::{EntityRow, Grants, SystemMetadata, YearRow},
@@ -34,6 +30,7 @@ use crate::{
     error::SisError,
     net::{Reply, host_of},
     session::{Call, Session},
+    turn::Turn,
 };
 
 /// Version of what is told by a page. Raise it with every change of that: pages read before are then read anew.
@@ -47,14 +44,15 @@ const SMALL_TABLE_PAGES: u32 = 100;
 pub struct Qmlativ {
     session: Session,
     years: SchoolYears,
-    /// Grants found so far: a discovery that is interrupted (by a rate limit, say) goes on where it was.
-    known: Mutex<Grants>,
 }
+
+/// A question of a discovery; the turn keeps the answer.
+type Question<'a> = BoxFuture<'a, Result<(), SisError>>;
 
 impl Qmlativ {
     /// A connection; `years` says whether next year is pulled too.
-    pub fn new(session: Session, years: SchoolYears) -> Self {
-        Self { session, years, known: Mutex::default() }
+    pub const fn new(session: Session, years: SchoolYears) -> Self {
+        Self { session, years }
     }
 
     /// The system's metadata: the connection test.
@@ -64,68 +62,83 @@ impl Qmlativ {
         Ok((Metadata(metadata), reply))
     }
 
-    /// Fields granted of each wanted object, asked for as many at once as the connection has lanes.
-    pub(crate) async fn grants(&self) -> Result<Granted, SisError> {
-        self.grants_on(&self.lanes()).await
+    async fn metadata_in(&self, turn: &Turn<'_>) -> Result<Metadata, SisError> {
+        let asked = self.metadata().map_ok(|(metadata, _)| metadata.0);
+        turn.answer("GetSystemMetadata", asked).await.map(Metadata)
     }
 
-    async fn grants_on(&self, lanes: &Semaphore) -> Result<Granted, SisError> {
-        let connection = self.session.connection();
-        let known = self.known();
-        let unknown = discover::wanted(connection).filter(|object| !known.contains_key(object.resource));
-        try_join_all(unknown.map(|object| on_a_lane(lanes, self.learn(object)).boxed())).await?;
-        Ok(Granted(discover::judge_grants(connection, &self.known())))
+    /// Fields granted of each wanted object.
+    pub(crate) async fn grants(&self, turn: &Turn<'_>) -> Result<Granted, SisError> {
+        self.all(self.questions_of_fields(turn).collect()).await?;
+        let mut grants = Grants::new();
+        for object in discover::wanted(self.session.connection()) {
+            grants.insert(object.resource, self.fields_of(object, turn).await?);
+        }
+        Ok(Granted(discover::judge_grants(self.session.connection(), &grants)))
     }
 
-    /// As many questions at once as the connection has lanes.
-    fn lanes(&self) -> Semaphore {
-        Semaphore::new(usize::from(self.session.connection().lanes.max(1)))
+    fn questions_of_fields<'a>(&'a self, turn: &'a Turn<'_>) -> impl Iterator<Item = Question<'a>> {
+        let objects = discover::wanted(self.session.connection());
+        objects.map(move |object| self.fields_of(object, turn).map_ok(drop).boxed())
     }
 
-    async fn learn(&self, object: &'static Object) -> Result<(), SisError> {
-        let fields = self.fields_of(object).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(object.resource, fields);
-        Ok(())
+    /// Asks as many questions at once as the connection has lanes. Those under way when time is up are waited for.
+    async fn all(&self, questions: Vec<Question<'_>>) -> Result<(), SisError> {
+        let lanes = usize::from(self.session.connection().lanes.max(1));
+        let mut answers = stream::iter(questions).buffer_unordered(lanes);
+        let mut unfinished = None;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Err(error @ SisError::Unfinished { .. }) => unfinished = Some(error),
+                answer => answer?,
+            }
+        }
+        unfinished.map_or(Ok(()), Err)
     }
 
-    fn known(&self) -> Grants {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn fields_of(&self, object: &Object) -> Result<Option<BTreeSet<String>>, SisError> {
+    async fn fields_of(&self, object: &Object, turn: &Turn<'_>) -> Result<Option<BTreeSet<String>>, SisError> {
         let connection = self.session.connection();
         let entity = connection.entities.first().copied().unwrap_or(1);
         let call = request::field_metadata(connection, entity, object.resource);
-        match self.read(&call).await {
-            Ok((fields, _)) => Ok(Some(discover::field_names(fields))),
-            // An object that is not granted may be refused, unknown or not found; that is an answer too.
-            Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let asked = async {
+            match self.read(&call).await {
+                Ok((fields, _)) => Ok(Some(discover::field_names(fields))),
+                // An object that is not granted may be refused, unknown or not found; that is an answer too.
+                Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404, .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        turn.answer(&call.what, asked).await
     }
 
     /// The school years to pull, and whose entities' current ones they are.
     ///
     /// A table without a row is a failed answer where it is granted: without the year before, everybody who withdrew in it would
     /// look as if they never had been there.
-    pub(crate) async fn school_years(&self, metadata: &Metadata, granted: &Granted) -> Result<Placed, SisError> {
+    pub(crate) async fn school_years(
+        &self,
+        metadata: &Metadata,
+        granted: &Granted,
+        turn: &Turn<'_>,
+    ) -> Result<Placed, SisError> {
+        let of_connection = || self.session.connection().entities.iter().copied();
+        let tables = of_connection().flat_map(|entity| {
+            let years = self.small_table::<YearRow>(SCHOOL_YEAR, entity, granted, turn).map_ok(drop).boxed();
+            [years, self.small_table::<EntityRow>(ENTITY, entity, granted, turn).map_ok(drop).boxed()]
+        });
+        self.all(tables.collect()).await?;
         let mut years: Vec<YearRow> = Vec::new();
         let mut entities: Vec<EntityRow> = Vec::new();
         let mut flagged = BTreeSet::new();
-        for entity in &self.session.connection().entities {
-            let own_years = self.small_table::<YearRow>(SCHOOL_YEAR, *entity, granted);
-            let own_entities = self.small_table::<EntityRow>(ENTITY, *entity, granted);
-            let (own_years, own_entities) = if self.session.connection().lanes > 1 {
-                tokio::try_join!(own_years, own_entities)?
-            } else {
-                (own_years.await?, own_entities.await?)
-            };
-            flagged.extend(own_years.iter().any(|year| year.is_current).then_some(*entity));
+        for entity in of_connection() {
+            let own_years = self.small_table::<YearRow>(SCHOOL_YEAR, entity, granted, turn).await?;
+            flagged.extend(own_years.iter().any(|year| year.is_current).then_some(entity));
             years.extend(own_years);
-            entities.extend(own_entities);
+            entities.extend(self.small_table::<EntityRow>(ENTITY, entity, granted, turn).await?);
         }
         for (resource, is_empty) in [(SCHOOL_YEAR, years.is_empty()), (ENTITY, entities.is_empty())] {
             if is_empty && granted.0.granted.contains_key(resource) {
+                turn.forget(resource);
                 return Err(SisError::EmptyTable { what: resource.to_owned() });
             }
         }
@@ -136,30 +149,37 @@ impl Qmlativ {
         Ok(Placed { years: found, entities: discover::placed(&entities, flagged) })
     }
 
-    async fn small_table<T: DeserializeOwned>(
+    async fn small_table<T: Serialize + DeserializeOwned>(
         &self,
         resource: &str,
         entity: i64,
         granted: &Granted,
+        turn: &Turn<'_>,
     ) -> Result<Vec<T>, SisError> {
         // Not granted at all: the system's metadata names the current year.
         let Some(fields) = granted.0.granted.get(resource).cloned() else { return Ok(Vec::new()) };
         let ask = Ask { resource: resource.to_owned(), fields, entity: Some(entity), ..Ask::default() };
         let (mut rows, mut hollow) = (Vec::new(), false);
         for number in 1..=SMALL_TABLE_PAGES {
-            let (number, size) = (PageNo(number), self.page_size());
-            let (reply, what) = self.ask(&ask, number, size).await?;
-            let facts = self.told(&what, number, size, &reply)?;
-            let page: Rows<T> = serde_json::from_slice(page::json_of(&what, &reply)?)
-                .map_err(|error| page::unreadable(&what, &error))?;
-            rows.extend(page.objects);
+            let what = request::what(&ask, self.session.connection(), PageNo(number));
+            let page: TablePage<T> = turn.answer(&what, self.table_page(&ask, PageNo(number))).await?;
+            rows.extend(page.rows);
             // One that always announces more ends with two empty pages.
-            if facts.last || facts.past_end || (hollow && facts.hollow) {
+            if page.is_last || (hollow && page.is_hollow) {
                 break;
             }
-            hollow = facts.hollow;
+            hollow = page.is_hollow;
         }
         Ok(rows)
+    }
+
+    async fn table_page<T: DeserializeOwned>(&self, ask: &Ask, number: PageNo) -> Result<TablePage<T>, SisError> {
+        let size = self.page_size();
+        let (reply, what) = self.ask(ask, number, size).await?;
+        let facts = self.told(&what, number, size, &reply)?;
+        let page: Rows<T> =
+            serde_json::from_slice(page::json_of(&what, &reply)?).map_err(|error| page::unreadable(&what, &error))?;
+        Ok(TablePage { rows: page.objects, is_last: facts.last || facts.past_end, is_hollow: facts.hollow })
     }
 
     /// Asks for one page of `size` rows. With the answer comes what was asked for, in words.
@@ -194,21 +214,16 @@ impl Qmlativ {
     }
 }
 
-/// Waits for a lane, and keeps it for one question.
-async fn on_a_lane<T>(lanes: &Semaphore, question: impl Future<Output = T>) -> T {
-    let _lane = lanes.acquire().await;
-    question.await
-}
-
 #[async_trait]
 impl Source for Qmlativ {
-    async fn discover(&self) -> Result<Found, SisError> {
-        let lanes = self.lanes();
-        let ((metadata, _), granted) = tokio::try_join!(on_a_lane(&lanes, self.metadata()), self.grants_on(&lanes))?;
+    async fn discover(&self, turn: &Turn<'_>) -> Result<Found, SisError> {
+        let first = std::iter::once(self.metadata_in(turn).map_ok(drop).boxed());
+        self.all(first.chain(self.questions_of_fields(turn)).collect()).await?;
+        let (metadata, granted) = (self.metadata_in(turn).await?, self.grants(turn).await?);
         if !granted.0.fatal.is_empty() {
             return Err(SisError::NotGranted { missing: granted.0.fatal });
         }
-        let Placed { years, .. } = self.school_years(&metadata, &granted).await?;
+        let Placed { years, .. } = self.school_years(&metadata, &granted, turn).await?;
         let asks = discover::asks(self.session.connection(), &granted.0, &years);
         let school_years = years.iter().map(i64::to_string).collect();
         let (current_years, source_name) = (metadata.0.ending_years(), metadata.0.name());
@@ -276,6 +291,14 @@ impl Granted {
 /// The objects that a connection wants.
 pub(crate) fn wanted(connection: &rollcall_store::district::Connection) -> impl Iterator<Item = &'static Object> {
     discover::wanted(connection)
+}
+
+/// A page of a small table, as a discovery keeps it.
+#[derive(Serialize, Deserialize)]
+struct TablePage<T> {
+    rows: Vec<T>,
+    is_last: bool,
+    is_hollow: bool,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,181 @@
+//! One turn of a discovery: what one message asks of it.
+//!
+//! Role: a discovery is many questions, and a slow SIS takes long over all of them. Each goes through [`Turn::answer`]: one that was
+//! answered before, by whichever process, is not asked again. When the turn's time is up no other question is begun, and the message
+//! goes round again without having used up an attempt. Neighbours: the sources ask; [`crate::FetchHandler`] gives the message back.
+//!
+//! Invariants: a turn learns one answer at least, or fails as any request fails; what was learned is stored while the turn goes on,
+//! so that one that is cut off (the process is told to stop, or dies) is not gone through again; what is stored is what the SIS grants,
+//! names of years and entities, counts and digests: no fact about a student, and no secret.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_proto::clock::Clock;
+use rollcall_store::{Store, StoreError, run::Learned};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{delta::Place, error::SisError};
+
+/// A question is begun so long after the turn's beginning, and not later.
+const BEGINS: TimeDelta = TimeDelta::seconds(10);
+
+/// After so long, a question under way is given up where the turn has learned something. A request may take as long by itself.
+const ENDS: Duration = Duration::from_secs(20);
+
+/// What has taken so long to learn is stored: it is more work than storing it.
+const WORTH_KEEPING: TimeDelta = TimeDelta::milliseconds(500);
+
+/// See the module.
+pub struct Turn<'a> {
+    bounds: Option<Bounds<'a>>,
+    notes: Mutex<Notes>,
+}
+
+/// Where what was learned is kept, and how long the turn is.
+struct Bounds<'a> {
+    store: &'a Store,
+    place: Place<'a>,
+    asked_by: &'a str,
+    clock: &'a dyn Clock,
+    begins_until: DateTime<Utc>,
+    ends_at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    answers: BTreeMap<String, Value>,
+    /// Questions that this turn learned the answer to.
+    learned: usize,
+    /// Since when something has not been stored, as far as this turn knows.
+    kept_at: DateTime<Utc>,
+    /// Something has not been stored.
+    unkept: bool,
+}
+
+impl std::fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("bounded", &self.bounds.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// A turn without an end, of which nothing is stored: for the test of a connection.
+    pub fn endless() -> Self {
+        Self { bounds: None, notes: Mutex::default() }
+    }
+
+    /// Begins where the last one stopped, if that asked with the same program and settings (`asked_by`).
+    pub(crate) async fn begin(
+        store: &'a Store,
+        place: Place<'a>,
+        asked_by: &'a str,
+        clock: &'a dyn Clock,
+    ) -> Result<Self, StoreError> {
+        let (ends_at, now) = (Instant::now() + ENDS, clock.now());
+        let before = store.learned(place.0, place.1, place.2).await?;
+        let answers = before.filter(|before| before.asked_by == asked_by).map(|before| before.answers);
+        let notes = Notes { answers: answers.unwrap_or_default(), kept_at: now, ..Notes::default() };
+        let bounds = Bounds { store, place, asked_by, clock, begins_until: now + BEGINS, ends_at };
+        Ok(Self { bounds: Some(bounds), notes: Mutex::new(notes) })
+    }
+
+    /// The answer to a question: the one that is known, or what comes of asking.
+    pub(crate) async fn answer<T: Serialize + DeserializeOwned>(
+        &self,
+        question: &str,
+        ask: impl Future<Output = Result<T, SisError>>,
+    ) -> Result<T, SisError> {
+        // What an answer looks like may have changed: one that is not read is asked for again.
+        let known = self.notes().answers.get(question).cloned();
+        if let Some(known) = known.and_then(|known| serde_json::from_value(known).ok()) {
+            return Ok(known);
+        }
+        if !self.may_begin() {
+            return Err(self.unfinished());
+        }
+        let answer = self.in_time(ask).await?;
+        if let Ok(noted) = serde_json::to_value(&answer) {
+            let mut notes = self.notes();
+            notes.answers.insert(question.to_owned(), noted);
+            notes.learned += 1;
+            notes.unkept = true;
+        }
+        if self.is_worth_keeping()
+            && let Err(error) = self.keep().await
+        {
+            tracing::warn!(error = crate::chain(&error), "what a discovery has learned was not stored; again soon");
+        }
+        Ok(answer)
+    }
+
+    /// Answers that are no use after all: those to questions that begin like this are asked for again.
+    pub(crate) fn forget(&self, question: &str) {
+        let mut notes = self.notes();
+        let before = notes.answers.len();
+        notes.answers.retain(|other, _| !other.starts_with(question));
+        notes.unkept |= notes.answers.len() < before;
+    }
+
+    /// Whether this turn has learned something.
+    pub(crate) fn has_learned(&self) -> bool {
+        self.notes().learned > 0
+    }
+
+    /// Stores what is not stored yet.
+    pub(crate) async fn keep(&self) -> Result<(), StoreError> {
+        let Some(Bounds { store, place, asked_by, clock, .. }) = &self.bounds else { return Ok(()) };
+        let learned = {
+            let mut notes = self.notes();
+            if !notes.unkept {
+                return Ok(());
+            }
+            (notes.unkept, notes.kept_at) = (false, clock.now());
+            Learned { asked_by: (*asked_by).to_owned(), answers: notes.answers.clone() }
+        };
+        let kept = store.keep_learned(place.0, place.1, place.2, &learned).await;
+        if kept.is_err() {
+            self.notes().unkept = true;
+        }
+        kept
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until something is learned, questions are begun: else a turn might be too short for any.
+    fn may_begin(&self) -> bool {
+        let Some(bounds) = &self.bounds else { return true };
+        !self.has_learned() || (bounds.clock.now() < bounds.begins_until && Instant::now() < bounds.ends_at)
+    }
+
+    /// The end of the turn cuts a question off, unless it is the first.
+    async fn in_time<T>(&self, ask: impl Future<Output = Result<T, SisError>>) -> Result<T, SisError> {
+        let Some(bounds) = &self.bounds else { return ask.await };
+        let mut ask = pin!(ask);
+        match timeout_at(bounds.ends_at, &mut ask).await {
+            Ok(answer) => answer,
+            Err(_) if self.has_learned() => Err(self.unfinished()),
+            Err(_) => ask.await,
+        }
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        let Some(bounds) = &self.bounds else { return false };
+        // A clock that was set back makes it so too.
+        let took = bounds.clock.now() - self.notes().kept_at;
+        !(TimeDelta::zero()..WORTH_KEEPING).contains(&took)
+    }
+
+    fn unfinished(&self) -> SisError {
+        SisError::Unfinished { answered: self.notes().answers.len() }
+    }
+}
