@@ -43,15 +43,15 @@ pub fn case(what: &'static str, states: &'static [&'static str], says: &[&'stati
 pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let mut wrong = Vec::new();
     let touched: BTreeSet<i64> = cases.iter().flat_map(|case| case.touched.iter().copied()).collect();
-    let retold = cases.iter().any(|case| case.retold);
-    let mut undisturbed = None;
+    let (mut undisturbed, mut retold, mut before_retold) = (None, Facts::new(), None);
     for case in cases {
         house.sis.set_quirks(Quirks::default());
         let good = house.night().await;
         assert_eq!(good.state, "succeeded", "the good night before {}: {good:#?}", case.what);
-        if undisturbed.is_none() {
-            undisturbed = Some(house.facts().await);
-        }
+        let facts = house.facts().await;
+        retold.extend(before_retold.take().map(|before| told_again(&before, &facts)).unwrap_or_default());
+        before_retold = case.retold.then(|| facts.clone());
+        undisturbed.get_or_insert(facts);
         let before = statuses(&house.students().await);
         house.sis.set_quirks(case.quirks.clone());
         house.replace_worker(Role::Fetcher);
@@ -72,12 +72,17 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let untouched = |facts: Facts| -> Facts {
         facts.into_iter().filter(|(row, _)| !touched.iter().any(|student| is_of(row, *student))).collect()
     };
-    let undisturbed = untouched(undisturbed.expect("there is a case"));
-    let mut disturbed = untouched(house.facts().await);
-    if retold {
-        disturbed.retain(|row, _| undisturbed.contains_key(row) || !tells_of_no_status(row));
-    }
-    ledger.compare("after all of them", &undisturbed, &disturbed);
+    let facts = house.facts().await;
+    retold.extend(before_retold.map(|before| told_again(&before, &facts)).unwrap_or_default());
+    let mut undisturbed = untouched(undisturbed.expect("there is a case"));
+    undisturbed.extend(untouched(retold));
+    ledger.compare("after all of them", &undisturbed, &untouched(facts));
+}
+
+/// What the history tells of no status that it did not tell before one case, so often.
+fn told_again(before: &Facts, after: &Facts) -> Facts {
+    let new = after.iter().filter(|(row, _)| !before.contains_key(*row) && tells_of_no_status(row));
+    new.map(|(row, count)| (row.clone(), *count)).collect()
 }
 
 /// Whether a row is the history's, of a change that left the student's status as it was.
