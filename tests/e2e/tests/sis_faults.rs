@@ -66,7 +66,8 @@ async fn an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes() {
         case("headers, then nothing", PASSES, &[], fault(FaultKind::HangAfterHeaders, Some(1))),
         case("a slow drip", PASSES, &[], fault(FaultKind::SlowDrip(5), Some(1))),
         case("a drip too slow", PASSES, &[], fault(FaultKind::SlowDrip(400), Some(1))),
-        case("a wrong Content-Length", PASSES, &[], fault(FaultKind::WrongLength, Some(2))),
+        case("a Content-Length too large", PASSES, &[], fault(FaultKind::LongLength, Some(2))),
+        case("a Content-Length too small", PASSES, &[], fault(FaultKind::ShortLength, Some(2))),
         case("a huge body", STOPS, &["connection-failed"], fault(huge, None)),
         case("a gzip bomb", STOPS, &["connection-failed"], Quirks { gzip: true, ..fault(huge, None) }),
         case(
@@ -76,8 +77,7 @@ async fn an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes() {
             auth(AuthQuirks { token_expires_after_requests: Some(37), ..AuthQuirks::default() }),
         ),
     ];
-    let disturbance =
-        "hang after headers, slow drip, wrong Content-Length, huge body, gzip bomb, token expired on page 37";
+    let disturbance = "hang after headers, slow drip, Content-Length too large and too small, huge body, gzip bomb, token expired on page 37";
     counted("an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes", disturbance, cases).await;
 }
 

@@ -91,11 +91,13 @@ impl Answer {
             FaultKind::Html => return Self::html().respond(),
             FaultKind::TruncatedJson => self.body.truncate(self.body.len() / 2),
             FaultKind::Huge(bytes) => self.body.splice(..0, std::iter::repeat_n(b' ', bytes)).for_each(drop),
-            FaultKind::WrongLength => {
-                let announced = (self.body.len() + 1_000).to_string();
-                self.headers.push(("content-length", announced));
-                let body = Bytes::from(std::mem::take(&mut self.body));
-                return self.stream(Body::from_stream(stream::iter([Ok::<_, Infallible>(body)])));
+            FaultKind::LongLength => {
+                let announced = self.body.len() + 1_000;
+                return self.respond_as_long_as(announced);
+            }
+            FaultKind::ShortLength => {
+                let announced = self.body.len() / 2;
+                return self.respond_as_long_as(announced);
             }
             FaultKind::HangAfterHeaders => return self.stream(hanging(closing)),
             FaultKind::SlowDrip(pause_ms) => {
@@ -108,6 +110,13 @@ impl Answer {
             }
         }
         self.respond()
+    }
+
+    /// Sends it with another `Content-Length` than its own.
+    fn respond_as_long_as(mut self, announced: usize) -> Response {
+        self.headers.push(("content-length", announced.to_string()));
+        let body = Bytes::from(std::mem::take(&mut self.body));
+        self.stream(Body::from_stream(stream::iter([Ok::<_, Infallible>(body)])))
     }
 
     fn stream(self, body: Body) -> Response {
