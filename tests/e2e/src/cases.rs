@@ -8,7 +8,8 @@ use rollcall_sandbox::Quirks;
 use crate::{
     House, Ledger, Role, RunRow,
     house::DISTRICT,
-    roster::{Facts, statuses},
+    pair::{TWIN, Twin, small},
+    roster::{Facts, facts_of, statuses},
     watch::Watch,
 };
 
@@ -37,12 +38,15 @@ pub fn case(what: &'static str, states: &'static [&'static str], says: &[&'stati
 }
 
 /// Counts each in the ledger. Runs each case after a good night, and the good night again, and tells all that was wrong with any of them. In the end
-/// every row of everybody whom no case touched is as the first good night left it, history too: the source did not change.
+/// every row of everybody whom no case touched is as the first good night left it, history too: the source did not change. Beside
+/// each case another district has a night, with which nothing is wrong, and which ends well with nothing to do.
 ///
 /// The fetcher is a new one for each case, so that none lives on a token that was fetched before.
 pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let mut wrong = Vec::new();
     let touched: BTreeSet<i64> = cases.iter().flat_map(|case| case.touched.iter().copied()).collect();
+    let twin = Twin::beside(house, small(71)).await;
+    let twin_undisturbed = twin.night(house, 1).await;
     let (mut undisturbed, mut retold, mut before_retold) = (None, Facts::new(), None);
     for case in cases {
         house.sis.set_quirks(Quirks::default());
@@ -59,8 +63,10 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
         let stay = before.iter().filter(|(id, _)| !case.touched.iter().any(|touched| touched.to_string() == **id));
         let stay = stay.map(|(id, status)| (id.clone(), BTreeSet::from([status.clone()]))).collect();
         let watch = Watch::begin(&house.services().database, DISTRICT, stay);
+        let beside = twin.begin(house);
         let run = house.night().await;
         ledger.faults(1);
+        beside.check(house, case.what).await;
         ledger.run(case.what, &watch.end().await);
         let after = statuses(&house.students().await);
         wrong.extend(judge(&case, &run, &before, &after));
@@ -77,6 +83,9 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let mut undisturbed = untouched(undisturbed.expect("there is a case"));
     undisturbed.extend(untouched(retold));
     ledger.compare("after all of them", &undisturbed, &untouched(facts));
+    let twins = facts_of(&house.services().database, TWIN).await;
+    ledger.compare("elsewhere", &twin_undisturbed, &twins);
+    twin.end().await;
 }
 
 /// What the history tells of no status that it did not tell before one case, so often.
