@@ -9,6 +9,7 @@ import math
 import re
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -250,6 +251,76 @@ def metrics_ports(service):
     return [int(words[words.index(option) + 1].rsplit(":", 1)[1])] if option in words else []
 
 
+def mounts(service):
+    """Where a service's volumes come from, by where they are in its container."""
+    return {parts[1]: parts[0] for parts in (volume.split(":") for volume in service.get("volumes", []))}
+
+
+def collector(_cluster):
+    """What the collector is started with can be read, has whatever its pipelines name, and listens where spans are sent."""
+    compose = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())
+    service = compose["services"]["otel-collector"]
+    started = service["command"][service["command"].index("--config") + 1]
+    source = mounts(service).get(started)
+    if source is None or not (DEPLOY / "compose" / source).is_file():
+        yield f"compose: the collector is started with {started}, which is no file that is mounted there: {source}"
+        return
+    settings = yaml.safe_load((DEPLOY / "compose" / source).read_text())
+    if "traces" not in settings["service"]["pipelines"]:
+        yield f"{source}: takes no traces"
+    for name, pipeline in settings["service"]["pipelines"].items():
+        for kind in ("receivers", "processors", "exporters"):
+            if missing := set(pipeline.get(kind, [])) - (settings.get(kind) or {}).keys():
+                yield f"{source}: the pipeline {name} names {kind} that are not there: {sorted(missing)}"
+            if kind != "processors" and not pipeline.get(kind):
+                yield f"{source}: the pipeline {name} has no {kind}"
+    protocols = settings["receivers"]["otlp"]["protocols"]
+    listens = {int(protocol["endpoint"].rsplit(":", 1)[1]) for protocol in protocols.values()}
+    for name, place in compose["services"].items():
+        endpoint = (place.get("environment") or {}).get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        if endpoint and (urlsplit(endpoint).hostname != "otel-collector" or urlsplit(endpoint).port not in listens):
+            yield f"compose: {name} sends spans to {endpoint}, and the collector listens on {sorted(listens)}"
+    if not any("OTEL_EXPORTER_OTLP_ENDPOINT" in (place.get("environment") or {}) for place in compose["services"].values()):
+        yield "compose: nobody sends spans to the collector"
+
+
+def grafana(_cluster):
+    """Its data source is the one of the dashboards, and asks compose's Prometheus; the dashboards lie where it looks for them."""
+    services = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())["services"]
+    mounted = {place: (DEPLOY / "compose" / source).resolve() for place, source in mounts(services["grafana"]).items() if source.startswith(".")}
+    if mounted.get("/etc/grafana/provisioning") != DEPLOY / "grafana/provisioning":
+        yield f"compose: Grafana has its provisioning from {mounted.get('/etc/grafana/provisioning')}"
+    sources = [source for file in provisioned("datasources") for source in file["datasources"]]
+    for source in sources:
+        url = urlsplit(source["url"])
+        if source["type"] != url.hostname or url.hostname not in services or url.port != 9090:
+            yield f"grafana: the data source {source['name']} asks {source['url']}, which is no Prometheus of compose's"
+    uids = {source["uid"] for source in sources}
+    boards = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
+    for board in boards:
+        if not (asked := set(asked_of(json.loads(board.read_text())))) or asked - uids:
+            yield f"{board.name}: asks the data sources {sorted(asked)}, and there are {sorted(uids)}"
+    paths = [provider["options"]["path"] for file in provisioned("dashboards") for provider in file["providers"]]
+    if not boards or [mounted.get(path) for path in paths] != [DEPLOY / "grafana/dashboards"]:
+        yield f"grafana: dashboards are looked for in {paths}, where compose does not mount them"
+
+
+def provisioned(kind):
+    return [yaml.safe_load(path.read_text()) for path in sorted((DEPLOY / "grafana/provisioning" / kind).glob("*.yaml"))]
+
+
+def asked_of(part):
+    """The uid of every data source that a dashboard names; what Grafana has of its own is none."""
+    if isinstance(part, dict):
+        source = part.get("datasource")
+        if isinstance(source, dict) and source.get("type") != "grafana":
+            yield source.get("uid")
+        elif isinstance(source, str):
+            yield source
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else []:
+        yield from asked_of(inner)
+
+
 def systemd(_cluster):
     """Every worker that has an environment file is started by the page."""
     enabled = re.findall(r"rollcall-worker@\{([\w,-]+)\}", section(page("DEPLOY.md"), "systemd"))
@@ -321,7 +392,7 @@ def words(name):
 
 def main():
     cluster, folder = Cluster(sys.argv[1]), Path(sys.argv[2])
-    wrong = [line for check in (queues, ports, connections, compose, systemd, broker_versions, draining, reasons) for line in check(cluster)]
+    wrong = [line for check in (queues, ports, connections, compose, collector, grafana, systemd, broker_versions, draining, reasons) for line in check(cluster)]
     wrong += secrets(cluster, folder)
     for line in wrong:
         print(f"deploy: agreement: {line}", file=sys.stderr)

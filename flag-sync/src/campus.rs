@@ -261,7 +261,7 @@ impl Campus {
 
     /// One participation, looked for by its id and then among its student's: a single answer is not enough for it to count as
     /// gone, one that Campus fails at is no reason to read no other, and whether it answers for one at all is not written down.
-    pub(crate) async fn look_for(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
+    pub async fn look_for(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
         match self.participation(id).await {
             Ok(None)
             | Err(

@@ -20,7 +20,7 @@ pub mod erasure;
 pub mod error;
 pub mod figures;
 pub mod flag;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod integrations;
 pub mod lti;

@@ -16,7 +16,7 @@ pub mod api;
 pub mod config;
 mod demographics;
 mod fields;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod headers;
 mod health;

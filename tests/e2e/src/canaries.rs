@@ -81,6 +81,21 @@ pub fn search_secrets(place: &str, text: &str, secrets: &BTreeSet<String>) -> Ve
     secrets.iter().filter(stands).map(|secret| format!("{place}: a secret of {} letters", secret.len())).collect()
 }
 
+/// Neither facts nor secrets stand in any of these texts, which are by place.
+///
+/// # Panics
+/// When one does, with its place.
+pub fn assert_untold<'a>(
+    texts: impl IntoIterator<Item = &'a (String, String)>,
+    facts: &BTreeSet<String>,
+    secrets: &BTreeSet<String>,
+) {
+    let search =
+        |(place, text): &(String, String)| [search(place, text, facts), search_secrets(place, text, secrets)].concat();
+    let told: Vec<String> = texts.into_iter().flat_map(search).collect();
+    assert!(told.is_empty(), "what must not come out: {}", told.join("\n"));
+}
+
 /// Lines of a log that name a run and another trace than its own: the id of a run's trace is the run's.
 pub fn of_another_trace(place: &str, log: &str) -> Vec<String> {
     let wrong = |line: &&str| {

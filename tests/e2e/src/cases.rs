@@ -8,7 +8,8 @@ use rollcall_sandbox::Quirks;
 use crate::{
     House, Ledger, Role, RunRow,
     house::DISTRICT,
-    roster::{Facts, statuses},
+    pair::{TWIN, Twin, small},
+    roster::{Facts, facts_of, statuses},
     watch::Watch,
 };
 
@@ -37,21 +38,24 @@ pub fn case(what: &'static str, states: &'static [&'static str], says: &[&'stati
 }
 
 /// Counts each in the ledger. Runs each case after a good night, and the good night again, and tells all that was wrong with any of them. In the end
-/// every row of everybody whom no case touched is as the first good night left it, history too: the source did not change.
+/// every row of everybody whom no case touched is as the first good night left it, history too: the source did not change. Beside
+/// each case another district has a night, with which nothing is wrong, and which ends well with nothing to do.
 ///
 /// The fetcher is a new one for each case, so that none lives on a token that was fetched before.
 pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let mut wrong = Vec::new();
     let touched: BTreeSet<i64> = cases.iter().flat_map(|case| case.touched.iter().copied()).collect();
-    let retold = cases.iter().any(|case| case.retold);
-    let mut undisturbed = None;
+    let twin = Twin::beside(house, small(71)).await;
+    let twin_undisturbed = twin.night(house, 1).await;
+    let (mut undisturbed, mut retold, mut before_retold) = (None, Facts::new(), None);
     for case in cases {
         house.sis.set_quirks(Quirks::default());
         let good = house.night().await;
         assert_eq!(good.state, "succeeded", "the good night before {}: {good:#?}", case.what);
-        if undisturbed.is_none() {
-            undisturbed = Some(house.facts().await);
-        }
+        let facts = house.facts().await;
+        retold.extend(before_retold.take().map(|before| told_again(&before, &facts)).unwrap_or_default());
+        before_retold = case.retold.then(|| facts.clone());
+        undisturbed.get_or_insert(facts);
         let before = statuses(&house.students().await);
         house.sis.set_quirks(case.quirks.clone());
         house.replace_worker(Role::Fetcher);
@@ -59,8 +63,10 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
         let stay = before.iter().filter(|(id, _)| !case.touched.iter().any(|touched| touched.to_string() == **id));
         let stay = stay.map(|(id, status)| (id.clone(), BTreeSet::from([status.clone()]))).collect();
         let watch = Watch::begin(&house.services().database, DISTRICT, stay);
+        let beside = twin.begin(house);
         let run = house.night().await;
         ledger.faults(1);
+        beside.check(house, case.what).await;
         ledger.run(case.what, &watch.end().await);
         let after = statuses(&house.students().await);
         wrong.extend(judge(&case, &run, &before, &after));
@@ -72,12 +78,20 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let untouched = |facts: Facts| -> Facts {
         facts.into_iter().filter(|(row, _)| !touched.iter().any(|student| is_of(row, *student))).collect()
     };
-    let undisturbed = untouched(undisturbed.expect("there is a case"));
-    let mut disturbed = untouched(house.facts().await);
-    if retold {
-        disturbed.retain(|row, _| undisturbed.contains_key(row) || !tells_of_no_status(row));
-    }
-    ledger.compare("after all of them", &undisturbed, &disturbed);
+    let facts = house.facts().await;
+    retold.extend(before_retold.map(|before| told_again(&before, &facts)).unwrap_or_default());
+    let mut undisturbed = untouched(undisturbed.expect("there is a case"));
+    undisturbed.extend(untouched(retold));
+    ledger.compare("after all of them", &undisturbed, &untouched(facts));
+    let twins = facts_of(&house.services().database, TWIN).await;
+    ledger.compare("elsewhere", &twin_undisturbed, &twins);
+    twin.end().await;
+}
+
+/// What the history tells of no status that it did not tell before one case, so often.
+fn told_again(before: &Facts, after: &Facts) -> Facts {
+    let new = after.iter().filter(|(row, _)| !before.contains_key(*row) && tells_of_no_status(row));
+    new.map(|(row, count)| (row.clone(), *count)).collect()
 }
 
 /// Whether a row is the history's, of a change that left the student's status as it was.

@@ -11,6 +11,7 @@ use std::{
 
 use reqwest::Client;
 use serde::Deserialize;
+use sqlx::PgPool;
 use url::Url;
 
 use crate::{Process, binary, binary::workspace, services::Servers};
@@ -55,17 +56,20 @@ pub const BROKER_ROLES: [&str; 6] = ["fetcher", "classifier", "writer", "flag-sy
 #[derive(Debug)]
 pub struct Deployed {
     folder: PathBuf,
-    /// The broker's management API as its administrator.
-    api: Url,
+    /// As their administrators.
+    servers: Servers,
+    /// Where spans go.
+    collector: String,
     broker: Client,
 }
 
 impl Deployed {
-    /// Makes the secrets in `folder`, the roles and the database on these servers, and imports the definitions.
+    /// Makes the secrets in `folder`, the roles and the database on these servers, and imports the definitions. Spans go to
+    /// `collector`.
     ///
     /// # Panics
     /// When any of it is refused.
-    pub async fn on(servers: &Servers, folder: &Path) -> Self {
+    pub async fn on(servers: &Servers, folder: &Path, collector: String) -> Self {
         let folder = folder.join("secrets");
         let broker = format!("amqp://127.0.0.1:{}/{NAME}", servers.amqp.port().expect("a port"));
         let mut database = servers.database.clone();
@@ -74,16 +78,15 @@ impl Deployed {
         run(Command::new("deploy/secrets").arg(&folder).args([broker, database.to_string()]));
         // As a container has its secrets: each by its path. What lies beside them nobody can list.
         allow(&folder, 0o711);
-        let deployed = Self { folder, api: servers.api.clone(), broker: Client::new() };
+        let deployed = Self { folder, servers: servers.clone(), collector, broker: Client::new() };
         deployed.create_roles(&servers.database);
         deployed.import_definitions().await;
-        deployed.admit_administrator().await;
         deployed
     }
 
     /// The definitions give the broker's own administrator no rights on the virtual host; the tests need some.
     async fn admit_administrator(&self) {
-        let (user, password) = (self.api.username(), self.api.password());
+        let (user, password) = (self.servers.api.username(), self.servers.api.password());
         let all = serde_json::json!({ "configure": ".*", "write": ".*", "read": ".*" });
         let address = self.address(&format!("permissions/{NAME}/{user}"));
         let answer = self.broker.put(address).basic_auth(user, password).json(&all).send().await;
@@ -124,6 +127,8 @@ impl Deployed {
         let mut command = self.command(confined(&program(folder)), &service, &service.command);
         // The stand-in SIS is on this machine, and what a kill has swallowed is missed soon.
         command.env("ROLLCALL_ALLOW_PRIVATE_ADDRESSES", "true").env("ROLLCALL_LOST_AFTER_SECONDS", "25");
+        // Spans are there when the test ends.
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "200");
         Process::start_command(&format!("deployed-{role}"), folder, command)
     }
 
@@ -162,7 +167,7 @@ impl Deployed {
     fn here(&self, word: &str) -> String {
         match word {
             "0.0.0.0:9464" | "0.0.0.0:8080" => "127.0.0.1:0".to_owned(),
-            "http://otel-collector:4318" => "http://127.0.0.1:9".to_owned(),
+            "http://otel-collector:4318" => self.collector.clone(),
             _ => interpolated(word).replace(SECRETS, &format!("{}/", self.folder.display())),
         }
     }
@@ -198,11 +203,23 @@ impl Deployed {
     /// When the broker refuses them.
     pub async fn import_definitions(&self) {
         let request = self.broker.post(self.address("definitions")).header("content-type", "application/json");
-        let (user, password) = (self.api.username(), self.api.password());
+        let (user, password) = (self.servers.api.username(), self.servers.api.password());
         let answer = request.basic_auth(user, password).body(self.secret("definitions.json")).send().await;
         let answer = answer.expect("the management API answers");
         let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
         assert!(status.is_success(), "the broker takes the definitions: {status} {text}");
+        self.admit_administrator().await;
+        self.servers.overhear(NAME).await;
+    }
+
+    /// Headers of the messages published last.
+    pub async fn overheard(&self) -> Vec<serde_json::Value> {
+        self.servers.overheard(NAME).await
+    }
+
+    /// The database as a superuser.
+    pub async fn database(&self) -> PgPool {
+        self.servers.admin(NAME).await
     }
 
     /// What the management API answers to a user of the broker.
@@ -217,8 +234,9 @@ impl Deployed {
     }
 
     fn address(&self, path: &str) -> String {
-        let port = self.api.port().expect("a port");
-        format!("http://{}:{port}/api/{path}", self.api.host_str().expect("a host"))
+        let api = &self.servers.api;
+        let port = api.port().expect("a port");
+        format!("http://{}:{port}/api/{path}", api.host_str().expect("a host"))
     }
 }
 

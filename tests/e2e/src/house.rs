@@ -1,6 +1,10 @@
 //! One test's own installation: servers or a directory, a sandbox SIS, workers, the command line.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rollcall_sandbox::{Sandbox, SandboxConfig};
 use tempfile::TempDir;
@@ -16,8 +20,14 @@ use crate::{
     until, until_told,
 };
 
+/// What the names of installations' folders begin with.
+pub(crate) const FOLDER: &str = "rollcall-house.";
+
 /// The district of the tests.
 pub const DISTRICT: &str = "test-isd";
+
+/// Has a worker tell its metrics.
+const LISTENS: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// Longer than any run of a test takes; a run that is not over by then never ends.
 pub const RUN_LIMIT: Duration = Duration::from_secs(200);
@@ -95,8 +105,8 @@ pub struct House {
     /// Settings of workers alone, in place of those of the installation.
     pub worker_settings: Vec<(String, String)>,
     place: Place,
-    /// What workers say beside their logs, where they are on servers.
-    overheard: Option<Overheard>,
+    /// What processes say beside their logs.
+    overheard: Overheard,
     /// The SIS.
     pub sis: Sandbox,
     /// What the district file is written from.
@@ -104,6 +114,17 @@ pub struct House {
     /// Further settings for whatever is started from here on.
     pub extra: Vec<(String, String)>,
     folder: TempDir,
+    searched: Searched,
+}
+
+/// Whether the installation has been searched for what must not come out.
+#[derive(Debug, Default)]
+struct Searched(bool);
+
+impl Drop for Searched {
+    fn drop(&mut self) {
+        assert!(self.0 || std::thread::panicking(), "an installation is closed, so that it is searched for canaries");
+    }
 }
 
 impl House {
@@ -115,8 +136,7 @@ impl House {
     /// Scaled out on these servers.
     pub async fn on(servers: Servers, config: SandboxConfig) -> Self {
         let services = Services::on(servers).await;
-        let mut house = Self::build(config, |_| Place::ScaledOut(Box::new(services))).await;
-        house.overheard = Some(Overheard::start().await);
+        let house = Self::build(config, |_| Place::ScaledOut(Box::new(services))).await;
         house.rollcall(&["migrate"]).await.expect_code(0);
         house.apply().await;
         house
@@ -124,11 +144,13 @@ impl House {
 
     /// Scaled out on these servers as `deploy/` has it: the broker's definitions, a user and a login for each purpose.
     pub async fn deployed(servers: &Servers, config: SandboxConfig) -> Self {
-        let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
-        let deployed = Deployed::on(servers, folder.path()).await;
+        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a directory");
+        let overheard = Overheard::start().await;
+        let deployed = Deployed::on(servers, folder.path(), overheard.url()).await;
         let migrate = ["migrate", "--config", &deployed.config("migrate")];
         Answer::of(folder.path(), &migrate, &deployed.settings()).await.expect_code(0);
-        let house = Self::build_in(folder, config, |_| Place::Deployed(Box::new(deployed))).await;
+        let mut house = Self::build_in(folder, config, |_| Place::Deployed(Box::new(deployed))).await;
+        house.overheard = overheard;
         house.apply().await;
         house
     }
@@ -140,12 +162,12 @@ impl House {
         house
     }
 
-    async fn build(config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
-        let folder = tempfile::Builder::new().prefix("rollcall-house.").tempdir().expect("a directory");
+    async fn build(config: SandboxConfig, place: impl FnOnce(&Path) -> Place) -> Self {
+        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a directory");
         Self::build_in(folder, config, place).await
     }
 
-    async fn build_in(folder: TempDir, config: SandboxConfig, place: impl FnOnce(&std::path::Path) -> Place) -> Self {
+    async fn build_in(folder: TempDir, config: SandboxConfig, place: impl FnOnce(&Path) -> Place) -> Self {
         let sis = Sandbox::start(config).await.expect("the sandbox starts");
         let base_url = sis.base_url();
         let district = District::new(DISTRICT, &base_url, sis.client_id(), sis.client_secret());
@@ -155,11 +177,12 @@ impl House {
             started: 0,
             worker_settings: Vec::new(),
             place,
-            overheard: None,
+            overheard: Overheard::start().await,
             sis,
             district,
             extra: Vec::new(),
             folder,
+            searched: Searched::default(),
         }
     }
 
@@ -188,12 +211,13 @@ impl House {
         // What a kill has swallowed is missed after this many seconds: the shortest that is taken.
         settings.push(pair("ROLLCALL_LOST_AFTER_SECONDS", "25".to_owned()));
         settings.extend(binary::variable("ROLLCALL_LOG").map(|filter| pair("ROLLCALL_LOG", filter)));
+        settings.extend(self.overheard.settings());
         settings.extend(self.extra.iter().cloned());
         settings
     }
 
     /// Where the logs are.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -264,9 +288,11 @@ impl House {
         Answer::on_terminal(self.folder.path(), args, &self.settings()).await
     }
 
-    /// Starts a process of this installation.
+    /// Starts a process of this installation. A worker tells its metrics where the caller does not say so.
     pub fn start(&self, name: &str, args: &[&str]) -> Process {
-        Process::start(name, self.folder.path(), args, &self.settings())
+        let listens = [args, &LISTENS].concat();
+        let is_silent = args.contains(&"worker") && !args.contains(&LISTENS[0]);
+        Process::start(name, self.folder.path(), if is_silent { &listens } else { args }, &self.settings())
     }
 
     /// Starts one more worker of a role.
@@ -279,12 +305,9 @@ impl House {
         let name = format!("{}-{}", role.word(), self.started);
         self.started += 1;
         let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let told = self.overheard.iter().flat_map(Overheard::settings).chain(self.settings());
-        let settings: Vec<_> = told.chain(self.worker_settings.iter().cloned()).chain(own).collect();
-        let mut args = vec!["-v", "worker", role.word()];
-        if self.overheard.is_some() {
-            args.extend(["--listen", "127.0.0.1:0"]);
-        }
+        let settings: Vec<_> =
+            self.settings().into_iter().chain(self.worker_settings.iter().cloned()).chain(own).collect();
+        let args = [&["-v", "worker", role.word()][..], &LISTENS].concat();
         let worker = Process::start(&name, self.folder.path(), &args, &settings);
         self.workers.push((role, worker));
     }
@@ -447,26 +470,30 @@ impl House {
         self.ask_for_metrics().await;
         self.workers.clear();
         self.check_secrecy().await;
+        self.searched.0 = true;
         self.sis.shutdown().await;
         if let Place::ScaledOut(services) = self.place {
             services.close().await;
         }
     }
 
-    async fn ask_for_metrics(&mut self) {
-        let Some(overheard) = &mut self.overheard else { return };
-        for (_, worker) in &self.workers {
-            overheard.ask(worker).await;
+    /// Of whoever still answers, those whom the test itself has started too.
+    pub async fn ask_for_metrics(&self) {
+        for (place, log) in self.logs() {
+            let name = Path::new(&place).file_stem().map(|name| name.to_string_lossy().into_owned());
+            self.overheard.ask(&name.unwrap_or_default(), &log).await;
         }
     }
 
     /// What comes out beside logs, by place: texts of spans, metrics, headers of messages.
     pub async fn told(&self) -> Vec<(String, String)> {
-        let mut told = self.overheard.as_ref().map(Overheard::texts).unwrap_or_default();
-        if let Place::ScaledOut(services) = &self.place {
-            let headers = services.overheard().await.into_iter().map(|row| row.to_string() + "\n");
-            told.push(("headers of messages".to_owned(), headers.collect()));
-        }
+        let mut told = self.overheard.texts();
+        let headers = match &self.place {
+            Place::ScaledOut(services) => services.overheard().await,
+            Place::Deployed(deployed) => deployed.overheard().await,
+            Place::Embedded(_) => return told,
+        };
+        told.push(("headers of messages".to_owned(), headers.iter().map(|row| row.to_string() + "\n").collect()));
         told
     }
 
@@ -475,18 +502,14 @@ impl House {
         let facts = match &self.place {
             Place::ScaledOut(services) => canaries::facts(&services.database).await,
             Place::Embedded(dir) => canaries::facts_in(&dir.join("store.db")).await,
-            Place::Deployed(_) => self.names().await,
+            Place::Deployed(deployed) => canaries::facts(&deployed.database().await).await,
         };
         let secrets = self.secrets();
-        let search = |(place, text): &(String, String)| {
-            [canaries::search(place, text, &facts), canaries::search_secrets(place, text, &secrets)].concat()
-        };
         let (logs, told) = (self.logs(), self.told().await);
         let strangers: Vec<String> =
             logs.iter().flat_map(|(place, log)| canaries::of_another_trace(place, log)).collect();
         assert!(strangers.is_empty(), "{}", strangers.join("\n"));
-        let told: Vec<String> = logs.iter().chain(&told).flat_map(search).collect();
-        assert!(told.is_empty(), "what must not come out: {}", told.join("\n"));
+        canaries::assert_untold(logs.iter().chain(&told), &facts, &secrets);
     }
 
     /// Every secret of this installation and of its SIS, tokens among them.
@@ -497,15 +520,6 @@ impl House {
             secrets.extend(deployed::BROKER_ROLES.map(|role| deployed.password(role)));
         }
         secrets.into_iter().collect()
-    }
-
-    /// Names of the roster's students, as the command line tells them; none where there is no roster (any more).
-    async fn names(&self) -> BTreeSet<String> {
-        let answer = self.rollcall(&["students", "list", "--district", DISTRICT, "--format", "json"]).await;
-        let rows: Vec<serde_json::Value> = if answer.code == 0 { answer.read() } else { Vec::new() };
-        let names = rows.iter().flat_map(|row| [&row["first_name"], &row["last_name"]]);
-        let names = names.filter_map(|name| name.as_str().map(str::to_owned));
-        names.filter(|name| canaries::tells(name)).collect()
     }
 }
 

@@ -1,14 +1,13 @@
-//! What comes out of an installation beside its logs: spans, metrics, and the headers of messages. Every one that runs on servers
-//! is listened to, and looked through for canaries when it closes.
+//! What comes out of an installation beside its logs: spans, metrics, and the headers of messages. Every one is listened to, and
+//! looked through for canaries when it closes.
 //!
-//! Cheaply: of spans, no more than the texts is kept, each once; metrics are asked for when a worker is about to end; of messages
+//! Cheaply: of spans, no more than the texts is kept, each once; metrics are asked for when a process is about to end; of messages
 //! the broker keeps copies of the last ones alone, bounded in number and bytes.
 
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
@@ -20,21 +19,18 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use tokio::net::TcpListener;
 
-use crate::{Process, collector};
+use crate::{collector, process};
 
 /// Bytes of texts that are kept of one installation at most: a large district repeats itself long before.
 const MOST: usize = 32 * 1024 * 1024;
-
-/// How long metrics are waited for: a worker that stands still does not hold its test up.
-const ANSWER: Duration = Duration::from_secs(3);
 
 /// See the module. Ends with the test's runtime.
 #[derive(Debug)]
 pub struct Overheard {
     spans: Arc<Mutex<Texts>>,
     address: SocketAddr,
-    /// By worker.
-    metrics: Vec<(String, String)>,
+    /// By process.
+    metrics: Mutex<Vec<(String, String)>>,
 }
 
 /// Each text once.
@@ -56,37 +52,36 @@ impl Overheard {
         let spans = Arc::<Mutex<Texts>>::default();
         let routes = Router::new().route("/v1/traces", post(keep)).with_state(Arc::clone(&spans));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { spans, address, metrics: Vec::new() }
+        Self { spans, address, metrics: Mutex::default() }
     }
 
-    /// What a worker is started with to send its spans here.
+    /// What a process is started with to send its spans here.
     pub fn settings(&self) -> Vec<(String, String)> {
-        collector::settings("http/protobuf", format!("http://{}", self.address))
+        collector::settings("http/protobuf", self.url())
     }
 
-    /// Asks a worker for its metrics; nothing where it does not answer any more, or has not begun to.
-    pub async fn ask(&mut self, worker: &Process) {
-        let log = worker.log();
-        let Some((_, after)) = log.split_once("metrics and health are served on ") else { return };
-        let address: String =
-            after.chars().take_while(|letter| letter.is_ascii_digit() || ".:".contains(*letter)).collect();
-        let asked = reqwest::Client::new().get(format!("http://{address}/metrics")).timeout(ANSWER).send().await;
-        let Ok(answer) = asked else { return };
-        if let Ok(text) = answer.text().await {
-            self.metrics.push((format!("metrics of {}", worker.name()), text));
-        }
+    /// Where spans go.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Asks whoever wrote this log for its metrics; nothing where nobody answers any more, or has not begun to.
+    pub async fn ask(&self, name: &str, log: &str) {
+        let told = process::metrics(log).await.into_iter().map(|text| (format!("metrics of {name}"), text));
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
     /// All of it, by place.
     pub fn texts(&self) -> Vec<(String, String)> {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = spans.once.iter().fold(String::with_capacity(spans.bytes), |all, text| all + text + "\n");
-        std::iter::once(("spans".to_owned(), lines)).chain(self.metrics.iter().cloned()).collect()
+        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(("spans".to_owned(), lines)).chain(metrics.iter().cloned()).collect()
     }
 
-    /// How many spans have come in, and how many workers have told their metrics.
-    pub fn counts(&self) -> (u64, usize) {
-        (self.spans.lock().unwrap_or_else(PoisonError::into_inner).spans, self.metrics.len())
+    /// How many spans have come in.
+    pub fn count(&self) -> u64 {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner).spans
     }
 }
 

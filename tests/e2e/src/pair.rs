@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use rollcall_sandbox::{Sandbox, SandboxConfig};
+use tokio::task::JoinHandle;
 
 use crate::{
     Answer, District, House, RunRow,
@@ -42,6 +43,33 @@ impl Twin {
         assert_eq!(run.state, "succeeded", "{run:#?}");
         assert!(run.events() > 0, "there is something to do: {run:#?}");
         facts_of(&house.services().database, TWIN).await
+    }
+
+    /// Begins one more night of it while something happens to the other district.
+    pub fn begin(&self, house: &House) -> Beside {
+        Beside(tokio::spawn(begin_twin(house.folder().to_owned(), house.settings())))
+    }
+
+    /// Ends its SIS.
+    pub async fn end(self) {
+        self.0.shutdown().await;
+    }
+}
+
+/// A night of the twin, beside a disturbed one.
+#[derive(Debug)]
+pub struct Beside(JoinHandle<Option<String>>);
+
+impl Beside {
+    /// It ends as any other district's: well, with nothing to do.
+    pub async fn check(self, house: &House, what: &str) {
+        let begun = match self.0.await.expect("it does not panic") {
+            Some(begun) => begun,
+            // There was no broker or no database to tell.
+            None => house.begin_of(TWIN).await,
+        };
+        let run = house.ended(&begun).await;
+        assert_eq!((run.state.as_str(), run.events()), ("succeeded", 0), "{what}, elsewhere: {run:#?}");
     }
 }
 
@@ -143,7 +171,7 @@ impl Pair {
         let database = self.house.services().database.clone();
         let watch = Watch::begin(&database, DISTRICT, statuses_of(&self.house.sis, &[1, 2]));
         let run = make(&mut self.house).await;
-        let beside = tokio::spawn(begin_twin(self.house.folder().to_owned(), self.house.settings()));
+        let beside = self.twin.begin(&self.house);
         disturb(&mut self.house, &run).await;
         let ended = self.house.ended(&run).await;
         let watched = watch.end().await;
@@ -156,13 +184,7 @@ impl Pair {
             let next = self.house.night().await;
             assert_eq!(next.state, "succeeded", "{what}, the night after: {next:#?}");
         }
-        let beside = match beside.await.expect("it does not panic") {
-            Some(begun) => begun,
-            // There was no broker or no database to tell.
-            None => self.house.begin_of(TWIN).await,
-        };
-        let beside = self.house.ended(&beside).await;
-        assert_eq!((beside.state.as_str(), beside.events()), ("succeeded", 0), "{what}, elsewhere: {beside:#?}");
+        beside.check(&self.house, what).await;
         let disturbed = facts_of(&database, DISTRICT).await;
         self.ledger.compare(what, &self.undisturbed, &disturbed);
         if !self.parks {
@@ -183,7 +205,7 @@ impl Pair {
 
     /// Ends workers and servers' corner, and writes down what was counted.
     pub async fn end(self) {
-        self.twin.0.shutdown().await;
+        self.twin.end().await;
         self.house.close().await;
         self.ledger.end();
     }

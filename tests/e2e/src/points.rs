@@ -372,7 +372,7 @@ pub fn killed() -> BTreeSet<&'static str> {
 }
 
 /// A day's part of the moments, so many; all of them with `--full`. From one day to the next they go round, so that each has
-/// its turn within a week or two.
+/// its turn within two weeks.
 pub fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
     let day = day();
     let number = house::repetitions(everyday, all.len() as u64) as usize;
@@ -381,13 +381,78 @@ pub fn todays(all: Vec<String>, everyday: u64) -> BTreeSet<String> {
     chosen
 }
 
-/// Tests of what comes now and then take turns, since each takes long: one has its turn each day.
-pub const TURNS: i64 = 8;
+/// Tests of what comes now and then take turns, since each takes long: once a week, with half of its moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// A run that is due.
+    Schedules,
+    /// A second look.
+    SecondLooks,
+    /// A person's word on a run.
+    Decisions,
+    /// Lost messages made up for.
+    Reconcilers,
+    /// Flags that nobody asked for.
+    FlagReconcilers,
+    /// A handler that loops.
+    Loops,
+    /// A network that loses parts.
+    Losses,
+    /// Messages of an old version.
+    OldMessages,
+}
 
-/// As [`todays`], for the test that has this turn, from 0 on; nothing on the days of the others.
-pub fn in_turn(all: Vec<String>, everyday: u64, turn: i64) -> Option<BTreeSet<String>> {
-    let number = house::repetitions(everyday, all.len() as u64) as usize;
-    let chosen = of_turn(all, number, (day(), is_full()), turn).or_else(|| {
+/// Where a handler goes round in circles, the first time that it comes there: before it says that it has a page, before it says
+/// that a plan may be written, and with rows written and not committed.
+pub const LOOPS: [(Role, &str); 3] = [
+    (Role::Fetcher, "publish/page.raw/before"),
+    (Role::Classifier, "publish/run.release/before"),
+    (Role::Writer, "commit/apply a batch/before"),
+];
+
+impl Turn {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Schedules,
+        Self::SecondLooks,
+        Self::Decisions,
+        Self::Reconcilers,
+        Self::FlagReconcilers,
+        Self::Loops,
+        Self::Losses,
+        Self::OldMessages,
+    ];
+
+    /// Its moments; of the two that have none, themselves.
+    pub fn moments(self) -> Vec<String> {
+        match self {
+            Self::Schedules => of_schedules(),
+            Self::SecondLooks => [Role::Fetcher, Role::Classifier].map(of_second_looks).concat(),
+            Self::Decisions => of_decisions(),
+            Self::Reconcilers => of_reconcilers(),
+            Self::FlagReconcilers => of_flag_reconcilers(),
+            Self::Loops => LOOPS.map(|(_, point)| point.to_owned()).into(),
+            Self::Losses | Self::OldMessages => vec![format!("{self:?}")],
+        }
+    }
+
+    /// Its day of the week. The last two, which are short, share one.
+    const fn day(self) -> i64 {
+        match self {
+            Self::Schedules => 0,
+            Self::SecondLooks => 1,
+            Self::Decisions => 2,
+            Self::Reconcilers => 3,
+            Self::FlagReconcilers => 4,
+            Self::Loops => 5,
+            Self::Losses | Self::OldMessages => 6,
+        }
+    }
+}
+
+/// As [`todays`], for the test that has this turn; nothing on the days of the others.
+pub fn in_turn(turn: Turn) -> Option<BTreeSet<String>> {
+    let chosen = of_turn(turn, day(), is_full()).or_else(|| {
         println!("not its day (all have theirs with --full, and by {DAY}=YYYY-MM-DD)");
         None
     })?;
@@ -400,10 +465,13 @@ fn is_full() -> bool {
     house::repetitions(0, 1) > 0
 }
 
-fn of_turn(all: Vec<String>, number: usize, (day, is_full): (NaiveDate, bool), turn: i64) -> Option<BTreeSet<String>> {
+fn of_turn(turn: Turn, day: NaiveDate, is_full: bool) -> Option<BTreeSet<String>> {
+    const WEEK: i64 = 7;
     let days = day.signed_duration_since(NaiveDate::default()).num_days();
-    let round = NaiveDate::default() + chrono::Days::new((days / TURNS).unsigned_abs());
-    (is_full || days % TURNS == turn).then(|| of_day(all, number, round))
+    let round = NaiveDate::default() + chrono::Days::new((days / WEEK).unsigned_abs());
+    let all = turn.moments();
+    let number = if is_full { all.len() } else { all.len().div_ceil(2) };
+    (is_full || days % WEEK == turn.day()).then(|| of_day(all, number, round))
 }
 
 /// The day in UTC, or the one that is asked for.
@@ -470,16 +538,24 @@ mod tests {
             assert_ne!(of_day(all.clone(), number, begin), of_day(all, number, begin.succ_opt().unwrap()));
         }
     }
-    /// One test has its turn each day, and each moment in its round.
+
+    /// Those that take turns: one test or two a day, and each moment within two weeks, whatever day they begin on.
     #[test]
-    fn what_comes_now_and_then_has_its_turn_too() {
+    fn every_moment_of_what_comes_now_and_then_has_its_turn_within_two_weeks() {
         let begin: NaiveDate = "2026-11-26".parse().unwrap();
-        for (turn, all) in (0..TURNS).zip([of_schedules(), of_decisions(), of_reconcilers(), of_flag_reconcilers()]) {
-            let days = begin.iter_days().take(TURNS as usize * all.len());
-            let turns: Vec<_> = days.filter_map(|day| of_turn(all.clone(), 1, (day, false), turn)).collect();
-            assert_eq!(turns.len(), all.len());
-            assert_eq!(of_turn(all.clone(), all.len(), (begin, true), turn).map(|all| all.len()), Some(all.len()));
-            assert_eq!(turns.into_iter().flatten().collect::<BTreeSet<_>>(), all.into_iter().collect());
+        for turn in Turn::ALL {
+            let all: BTreeSet<String> = turn.moments().into_iter().collect();
+            for first in 0..30 {
+                let days = begin.iter_days().skip(first).take(14);
+                let turns: Vec<_> = days.filter_map(|day| of_turn(turn, day, false)).collect();
+                assert_eq!(turns.len(), 2, "{turn:?}");
+                assert_eq!(turns.into_iter().flatten().collect::<BTreeSet<_>>(), all, "{turn:?}");
+            }
+            assert_eq!(of_turn(turn, begin, true), Some(all), "{turn:?}");
+        }
+        for day in begin.iter_days().take(7) {
+            let number = Turn::ALL.iter().filter(|turn| of_turn(**turn, day, false).is_some()).count();
+            assert!((1..=2).contains(&number), "{number} on {day}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A process under test: started, watched, killed.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::Write as _,
     os::unix::process::ExitStatusExt as _,
@@ -10,6 +11,9 @@ use std::{
 };
 
 use crate::{binary, waiting::until};
+
+/// How long metrics are waited for: a process that stands still does not hold its test up.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 60;
@@ -52,7 +56,7 @@ impl Process {
 
     fn start_with(input: Stdio, name: &str, folder: &Path, mut command: Command) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log).expect("a log file can be made");
+        let file = appended(&log);
         let child = command
             .stdin(input)
             .stdout(file.try_clone().expect("a file can be shared"))
@@ -95,8 +99,12 @@ impl Process {
         self.ended(limit).await
     }
 
-    /// SIGTERM, and waits until it has ended by itself.
+    /// SIGTERM, and waits until it has ended by itself. Its metrics are kept beside its log before, as `NAME.metrics.log`.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        let kept = self.log.with_extension("metrics.log");
+        for text in metrics(&self.log()).await {
+            append(&kept, &text);
+        }
         signal(self.id(), "TERM");
         self.ended(limit).await
     }
@@ -132,6 +140,32 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("ended with code {code}"),
         (None, signal) => format!("ended by signal {}", signal.unwrap_or_default()),
     }
+}
+
+/// Metrics of whoever wrote this log and still answers.
+pub(crate) async fn metrics(log: &str) -> Vec<String> {
+    let addresses: BTreeSet<String> = ["metrics and health are served on ", "listening for HTTP on "]
+        .iter()
+        .flat_map(|told| log.split(told).skip(1))
+        .map(|after| after.chars().take_while(|letter| letter.is_ascii_digit() || ".:".contains(*letter)).collect())
+        .collect();
+    let mut texts = Vec::new();
+    for address in addresses {
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build().expect("a client");
+        let Ok(answer) = client.get(format!("http://{address}/metrics")).send().await else { continue };
+        texts.extend(answer.text().await);
+    }
+    texts
+}
+
+/// A file that is written to at its end.
+fn appended(path: &Path) -> File {
+    File::options().create(true).append(true).open(path).expect("a log file can be made")
+}
+
+/// Writes a text at the end of a file, in one piece.
+pub(crate) fn append(path: &Path, text: &str) {
+    appended(path).write_all(text.as_bytes()).expect("a log file can be written");
 }
 
 /// Sends a signal to a process that this test started.

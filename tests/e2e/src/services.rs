@@ -22,7 +22,7 @@ const TAP: &str = "tap";
 
 /// The queue that keeps copies of the last messages published, within bounds, and the broker's own exchange that gives them. It
 /// is beside Rollcall's: a message that no queue of Rollcall's wants still comes back.
-const OVERHEARD: &str = "overheard";
+pub const OVERHEARD: &str = "overheard";
 const FIREHOSE: &str = "amq.rabbitmq.trace";
 const MOST_OVERHEARD: u32 = 1_000;
 
@@ -93,8 +93,37 @@ impl Servers {
         text
     }
 
+    /// Makes a virtual host, or takes the one that is there, with copies of what is published in it.
+    pub async fn overhear(&self, vhost: &str) {
+        let broker = Client::new();
+        let tell = async |method, path: &[&str], body| drop(self.request(&broker, method, path, Some(&body)).await);
+        tell(Method::PUT, &["vhosts", vhost], serde_json::json!({"tracing": true})).await;
+        let arguments = serde_json::json!({"x-max-length": MOST_OVERHEARD, "x-max-length-bytes": 16 << 20});
+        let queue = serde_json::json!({"durable": true, "arguments": arguments});
+        tell(Method::PUT, &["queues", vhost, OVERHEARD], queue).await;
+        let binding = serde_json::json!({"routing_key": "publish.#"});
+        tell(Method::POST, &["bindings", vhost, "e", FIREHOSE, "q", OVERHEARD], binding).await;
+    }
+
+    /// Headers of the messages published last in a virtual host that was told to [`Servers::overhear`].
+    pub async fn overheard(&self, vhost: &str) -> Vec<serde_json::Value> {
+        self.headers(&Client::new(), vhost, OVERHEARD, MOST_OVERHEARD).await
+    }
+
+    async fn headers(&self, broker: &Client, vhost: &str, queue: &str, most: u32) -> Vec<serde_json::Value> {
+        let ask = serde_json::json!({
+            "count": most, "ackmode": "ack_requeue_true", "encoding": "base64", "truncate": 1,
+        });
+        let answer = self.request(broker, Method::POST, &["queues", vhost, queue, "get"], Some(&ask)).await;
+        let mut rows: Vec<serde_json::Value> = serde_json::from_str(&answer).unwrap_or_default();
+        for row in &mut rows {
+            row.as_object_mut().and_then(|row| row.remove("payload"));
+        }
+        rows
+    }
+
     /// A connection as the superuser.
-    async fn admin(&self, database: &str) -> PgPool {
+    pub(crate) async fn admin(&self, database: &str) -> PgPool {
         let mut url = self.database.clone();
         url.set_path(database);
         let pool = PgPoolOptions::new().max_connections(2).connect(url.as_str()).await;
@@ -125,23 +154,13 @@ impl Services {
         create_database(&servers, &name).await;
         let database = servers.admin(&name).await;
         let services = Self { servers, name, database, broker: Client::new() };
-        services.overhear().await;
+        services.servers.overhear(&services.name).await;
         services
-    }
-
-    /// Makes the virtual host, with copies of what is published in it.
-    async fn overhear(&self) {
-        self.tell(Method::PUT, &["vhosts", &self.name], &serde_json::json!({"tracing": true})).await;
-        let arguments = serde_json::json!({"x-max-length": MOST_OVERHEARD, "x-max-length-bytes": 16 << 20});
-        let queue = serde_json::json!({"durable": true, "arguments": arguments});
-        self.tell(Method::PUT, &["queues", &self.name, OVERHEARD], &queue).await;
-        let binding = serde_json::json!({"routing_key": "publish.#"});
-        self.tell(Method::POST, &["bindings", &self.name, "e", FIREHOSE, "q", OVERHEARD], &binding).await;
     }
 
     /// Headers of the messages published last; none where the broker has lost all it had.
     pub async fn overheard(&self) -> Vec<serde_json::Value> {
-        self.headers(OVERHEARD, MOST_OVERHEARD).await
+        self.servers.overheard(&self.name).await
     }
 
     /// The state of a run, as the store has it; nothing while the database does not answer.
@@ -302,15 +321,7 @@ impl Services {
 
     /// Routing key, properties and headers of what lies in a queue (at most so many), without the bodies; all stays.
     pub async fn headers(&self, queue: &str, most: u32) -> Vec<serde_json::Value> {
-        let ask = serde_json::json!({
-            "count": most, "ackmode": "ack_requeue_true", "encoding": "base64", "truncate": 1,
-        });
-        let answer = self.tell(Method::POST, &["queues", &self.name, queue, "get"], &ask).await;
-        let mut rows: Vec<serde_json::Value> = serde_json::from_str(&answer).unwrap_or_default();
-        for row in &mut rows {
-            row.as_object_mut().and_then(|row| row.remove("payload"));
-        }
-        rows
+        self.servers.headers(&self.broker, &self.name, queue, most).await
     }
 
     /// From now on, a copy of everything published is kept.

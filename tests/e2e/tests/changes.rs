@@ -14,7 +14,7 @@ use std::{
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use rollcall_classifier::ClassifierConfig;
-use rollcall_e2e::{house, services::Services, until};
+use rollcall_e2e::{canaries, house, services::Services, until};
 use rollcall_fetcher::{FetcherConfig, launch};
 use rollcall_proto::{
     bus::{
@@ -197,12 +197,23 @@ impl Week {
         roster
     }
 
+    /// Ends all of it; on servers, what it published is searched for canaries. (Hosted in the test's own process, it has no logs.)
     async fn close(mut self) {
         self.shutdown.cancel();
         while let Some(ended) = self.services.join_next().await {
             ended.unwrap();
         }
         drop((self.store, self.bus));
+        if let Place::Servers(services) = &self.place {
+            let headers: String = services.overheard().await.iter().map(|row| row.to_string() + "\n").collect();
+            assert!(headers.contains("by-changes"), "messages are overheard: {headers}");
+            let mut secrets = BTreeSet::from_iter(canaries::secrets(&services.settings()));
+            for Town { sis, .. } in [&self.by_changes, &self.by_everything] {
+                secrets.extend(canaries::sis_secrets(sis, sis.client_id(), sis.client_secret()));
+            }
+            let facts = canaries::facts(&services.database).await;
+            canaries::assert_untold([&("headers of messages".to_owned(), headers)], &facts, &secrets);
+        }
         self.by_changes.sis.shutdown().await;
         self.by_everything.sis.shutdown().await;
         match self.place {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rollcall_e2e::{
-    House, Ledger, Pair, Role,
+    House, Ledger, Pair,
     pair::until_pages_are_in,
     points::{self, ARMED},
     services::Servers,
@@ -128,7 +128,7 @@ fn queue_of(message: &Value) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_an_old_version_are_as_good_as_new_ones() {
     let test = "messages_of_an_old_version_are_as_good_as_new_ones";
-    if points::in_turn(vec!["one".to_owned()], 1, 7).is_none() {
+    if points::in_turn(points::Turn::OldMessages).is_none() {
         return;
     }
     let ledger = Ledger::begin(test, "every message of a night as the first version wrote it");
@@ -158,23 +158,14 @@ async fn messages_of_an_old_version_are_as_good_as_new_ones() {
     pair.end().await;
 }
 
-/// Where a handler goes round in circles, the first time that it comes there: before it says that it has a page, before it says
-/// that a plan may be written, and with rows written and not committed.
-const LOOPS: [(Role, &str); 3] = [
-    (Role::Fetcher, "publish/page.raw/before"),
-    (Role::Classifier, "publish/run.release/before"),
-    (Role::Writer, "commit/apply a batch/before"),
-];
-
 /// A thread of the process never comes back, and the process lives on. What it had in hand is another's of its role in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_loops_keeps_no_run_from_its_end() {
     let test = "a_handler_that_loops_keeps_no_run_from_its_end";
-    let all = LOOPS.map(|(_, point)| point.to_owned()).into();
-    let Some(points) = points::in_turn(all, 1, 5) else { return };
+    let Some(points) = points::in_turn(points::Turn::Loops) else { return };
     let ledger = Ledger::begin(test, "a handler that loops, in a process that lives on");
     let mut pair = Pair::begin(Servers::shared(), 95, ledger).await;
-    for (role, point) in LOOPS.into_iter().filter(|(_, point)| points.contains(*point)) {
+    for (role, point) in points::LOOPS.into_iter().filter(|(_, point)| points.contains(*point)) {
         let loops = format!("{point}=1*delay(3600000);*=note");
         let prepare = async |house: &mut House| {
             house.take_worker(role).kill();

@@ -11,6 +11,7 @@ use rollcall_e2e::{
     house::{self, DISTRICT},
     local::{LocalServers, lives},
     private::PrivateServers,
+    services::OVERHEARD,
     until, until_told,
 };
 use rollcall_proto::{
@@ -61,7 +62,9 @@ async fn check_policies(house: &House) {
     let policies = until("each queue to have its policy", Duration::from_secs(30), || async {
         let (status, queues) = house.as_deployed().ask_as("monitoring", "queues/rollcall").await;
         assert_eq!(status, 200, "the monitoring user sees the queues: {queues}");
-        let queues = queues.as_array().unwrap();
+        let mut queues = queues.as_array().unwrap().clone();
+        // The tests' own.
+        queues.retain(|queue| queue["name"] != OVERHEARD);
         let policies: BTreeMap<String, String> = queues
             .iter()
             .filter_map(|queue| Some((queue["name"].as_str()?.to_owned(), queue["policy"].as_str()?.to_owned())))
@@ -329,11 +332,24 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     assert_eq!(house.night().await.state, "succeeded");
     house.check_roster().await;
     // Between its users and its queues, the import has a moment in which a queue is missing, and who may not read it is refused.
-    for mut worker in workers {
-        assert!(worker.is_running());
-    }
+    assert!(workers.iter_mut().all(Process::is_running));
+    house.ask_for_metrics().await;
+    check_is_overheard(&house).await;
+    drop(workers);
     check_nothing_is_left();
     house.close().await;
+}
+
+/// The search at the end has what it searches: spans and metrics of every worker, and messages' headers.
+async fn check_is_overheard(house: &House) {
+    let told = house.told().await;
+    let text = |place: &str| told.iter().find(|(of, _)| of == place).map_or("", |(_, text)| text);
+    for role in WORKERS {
+        assert!(text("spans").contains(&format!("rollcall-{role}")), "{role} has a collector");
+        assert!(text(&format!("metrics of deployed-{role}")).contains("rollcall_"), "{role} tells metrics");
+    }
+    assert!(text("metrics of deployed-web").contains("rollcall_"), "web tells metrics");
+    assert!(text("headers of messages").contains(DISTRICT), "{}", text("headers of messages"));
 }
 
 /// No right is missing.

@@ -166,7 +166,7 @@ async fn a_network_that_is_silent_for_a_while_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_loses_what_it_is_given_is_made_up_for() {
     let test = "a_network_that_loses_what_it_is_given_is_made_up_for";
-    if points::in_turn(vec!["one".to_owned()], 1, 6).is_none() {
+    if points::in_turn(points::Turn::Losses).is_none() {
         return;
     }
     let (mut pair, ways) = pair_behind_proxies(65, test, "parts lost on their way, to broker, database and SIS").await;

@@ -11,7 +11,7 @@ use rollcall_e2e::{
     House, Ledger, Pair, Role, binary,
     house::{self, DISTRICT},
     pair::{Twin, small, until_pages_are_in},
-    points::{self, ARMED, armed, in_turn, todays},
+    points::{self, ARMED, Turn, armed, in_turn, todays},
     roster::Facts,
     services::Servers,
     until,
@@ -72,7 +72,7 @@ async fn made_by_the_schedule(house: &mut House, left: &mut BTreeSet<String>, ki
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_killed_at_each_failpoint_makes_each_run_once() {
     let test = "a_scheduler_killed_at_each_failpoint_makes_each_run_once";
-    let Some(points) = in_turn(points::of_schedules(), 1, 0) else { return };
+    let Some(points) = in_turn(Turn::Schedules) else { return };
     let ledger = Ledger::begin(test, "kill -9 of a scheduler that makes a run, at each failpoint");
     let mut pair = Pair::begin(Servers::shared(), 37, ledger).await;
     for point in points {
@@ -221,8 +221,7 @@ async fn second_look(pair: &mut Pair, before: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_look_killed_at_each_failpoint_takes_out_whom_it_should() {
     let test = "a_second_look_killed_at_each_failpoint_takes_out_whom_it_should";
-    let all = [Role::Fetcher, Role::Classifier].map(points::of_second_looks).concat();
-    let Some(points) = in_turn(all, 3, 1) else { return };
+    let Some(points) = in_turn(Turn::SecondLooks) else { return };
     let points: Vec<String> = points.into_iter().collect();
     let ledger = Ledger::begin(test, "kill -9 at each failpoint of a second look");
     let mut pair = Pair::begin(Servers::shared(), 38, ledger).await;
@@ -264,7 +263,7 @@ async fn decided(house: &mut House, run: &str, verb: &str, point: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_killed_at_each_failpoint_is_taken_once() {
     let test = "a_decision_killed_at_each_failpoint_is_taken_once";
-    let Some(points) = in_turn(points::of_decisions(), 1, 2) else { return };
+    let Some(points) = in_turn(Turn::Decisions) else { return };
     let ledger = Ledger::begin(test, "kill -9 of an approval, a discarding and a cancelling at each failpoint");
     let mut pair = Pair::begin(Servers::shared(), 39, ledger).await;
     for point in points {
@@ -368,7 +367,7 @@ async fn looking_after_old_data_killed_at_each_failpoint_forgets_it_once_and_not
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconciler_killed_at_each_failpoint_still_helps() {
     let test = "a_reconciler_killed_at_each_failpoint_still_helps";
-    let Some(points) = in_turn(points::of_reconcilers(), 1, 3) else { return };
+    let Some(points) = in_turn(Turn::Reconcilers) else { return };
     let ledger = Ledger::begin(test, "kill -9 of a reconciler that makes up for purged queues, at each failpoint");
     let mut pair = Pair::begin(Servers::shared(), 43, ledger).await;
     for point in points {
@@ -392,7 +391,7 @@ async fn a_reconciler_killed_at_each_failpoint_still_helps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconciler_of_flags_killed_at_each_failpoint_has_each_pushed_once() {
     let test = "a_reconciler_of_flags_killed_at_each_failpoint_has_each_pushed_once";
-    let Some(mut left) = in_turn(points::of_flag_reconcilers(), 1, 4) else { return };
+    let Some(mut left) = in_turn(Turn::FlagReconcilers) else { return };
     let mut ledger = Ledger::begin(test, "kill -9 of flag-sync that finds what nobody asked for, at each failpoint");
     let (mut house, students) = campus(&program(failpoints::ANEW, "create-new")).await;
     let (role, mut days) = (Role::FlagSync, 10);

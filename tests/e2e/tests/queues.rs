@@ -214,6 +214,63 @@ async fn a_replay_killed_half_way_is_taken_up_again() {
     house.close().await;
 }
 
+/// Messages of several districts, runs and ages: those that are meant go back, under their own ids, and all others stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_messages_go_back_by_district_run_and_age() {
+    let house = house().await;
+    let bus = bus(&house).await;
+    let (here, elsewhere): (DistrictId, DistrictId) = (DISTRICT.parse().unwrap(), "elsewhere-isd".parse().unwrap());
+    let runs = [(); 2].map(|()| RunId(uuid::Uuid::now_v7()));
+    let body = || Body::Discover(Discover { connection: ConnectionNo(0) });
+    let message = |district: &DistrictId, run| Message::new(district.clone(), run, SystemClock.now(), body());
+    // One of another district, one of another run, two of a run, and one that came a year ago.
+    let messages =
+        [message(&elsewhere, runs[0]), message(&here, runs[0]), message(&here, runs[1]), message(&here, runs[1])];
+    park(&bus, Queue::Fetch, &messages).await;
+    let (old, properties) = house::parked_a_year_ago(DISTRICT);
+    house.services().put("rollcall.fetch.parked", &properties, "old").await;
+    let left = async || -> BTreeSet<String> {
+        let parked = ["queues", "parked", "fetch", "--format", "json"];
+        let rows = house.rollcall(&parked).await.expect_code(0).json();
+        rows.as_array().unwrap().iter().map(|row| row["message"].as_str().unwrap().to_owned()).collect()
+    };
+    let id = |message: &Message| message.id.to_string();
+    let mut expected: BTreeSet<String> = messages.iter().map(id).chain([old.clone()]).collect();
+    until_told("all to be parked", LIMIT, async || (left().await == expected).then_some(())).await;
+
+    let second = runs[1].0.to_string();
+    let meant = [
+        (["--older-than", "300d"], vec![old]),
+        (["--run", &second], vec![id(&messages[2]), id(&messages[3])]),
+        (["--district", "elsewhere-isd"], vec![id(&messages[0])]),
+        (["--district", DISTRICT], vec![id(&messages[1])]),
+    ];
+    for (which, ids) in meant {
+        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let replay = [&["queues", "replay", "fetch", "--at-once", "--format", "json"][..], &which].concat();
+        let dry = house.rollcall(&[&replay[..], &["--dry-run"]].concat()).await.expect_code(0);
+        let replayed = house.rollcall(&replay).await.expect_code(0);
+        for told in [dry, replayed] {
+            let rows = told.json();
+            let told: BTreeSet<String> =
+                rows.as_array().unwrap().iter().map(|row| row["message"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(told, ids, "{which:?}");
+        }
+        expected.retain(|id| !ids.contains(id));
+        assert_eq!(left().await, expected, "{which:?}: all others stay");
+    }
+    // Each is at work again, under its own id.
+    let mut back = BTreeSet::new();
+    let mut subscription = bus.subscribe(Queue::Fetch, 10).await.unwrap();
+    while back.len() < messages.len() {
+        let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap();
+        back.extend(delivery.message.as_ref().ok().map(id));
+        subscription.ack(delivery).await.unwrap();
+    }
+    assert_eq!(back, messages.iter().map(id).collect());
+    house.close().await;
+}
+
 /// What is meant goes, noted, and nothing else: no other message, none that waits for work.
 #[tokio::test(flavor = "multi_thread")]
 async fn parked_messages_are_thrown_away_by_what_they_are() {

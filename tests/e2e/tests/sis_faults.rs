@@ -6,7 +6,7 @@ use rollcall_e2e::{
     House, Ledger, Pair,
     cases::{Case, case, check},
     house::DISTRICT,
-    pair::{small, until_pages_are_in},
+    pair::{TWIN, Twin, small, until_pages_are_in},
     roster::facts_of,
     services::Servers,
 };
@@ -66,7 +66,8 @@ async fn an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes() {
         case("headers, then nothing", PASSES, &[], fault(FaultKind::HangAfterHeaders, Some(1))),
         case("a slow drip", PASSES, &[], fault(FaultKind::SlowDrip(5), Some(1))),
         case("a drip too slow", PASSES, &[], fault(FaultKind::SlowDrip(400), Some(1))),
-        case("a wrong Content-Length", PASSES, &[], fault(FaultKind::WrongLength, Some(2))),
+        case("a Content-Length too large", PASSES, &[], fault(FaultKind::LongLength, Some(2))),
+        case("a Content-Length too small", PASSES, &[], fault(FaultKind::ShortLength, Some(2))),
         case("a huge body", STOPS, &["connection-failed"], fault(huge, None)),
         case("a gzip bomb", STOPS, &["connection-failed"], Quirks { gzip: true, ..fault(huge, None) }),
         case(
@@ -76,8 +77,7 @@ async fn an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes() {
             auth(AuthQuirks { token_expires_after_requests: Some(37), ..AuthQuirks::default() }),
         ),
     ];
-    let disturbance =
-        "hang after headers, slow drip, wrong Content-Length, huge body, gzip bomb, token expired on page 37";
+    let disturbance = "hang after headers, slow drip, Content-Length too large and too small, huge body, gzip bomb, token expired on page 37";
     counted("an_answer_that_is_late_wrong_or_endless_ends_the_listing_or_passes", disturbance, cases).await;
 }
 
@@ -112,13 +112,17 @@ async fn a_last_page_exactly_full_is_the_last() {
     house.district.page_size = listed as u32;
     house.apply().await;
     house.start_workers(1);
+    let twin = Twin::beside(&house, small(84)).await;
+    let twin_undisturbed = twin.night(&house, 1).await;
     let mut undisturbed = None;
     let styles =
         [(NextStyle::Path, false), (NextStyle::Path, true), (NextStyle::Absent, false), (NextStyle::SelfOnLast, true)];
     for (next, next_after_full_page) in styles {
         let paging = PagingQuirks { next, next_after_full_page, ..PagingQuirks::default() };
         house.sis.set_quirks(Quirks { paging, ..Quirks::default() });
+        let beside = twin.begin(&house);
         let run = house.night().await;
+        beside.check(&house, test).await;
         assert_eq!((run.state.as_str(), run.listed), ("succeeded", listed as u64), "{run:#?}");
         ledger.faults(1);
         // The first is how the sandbox always tells of its pages.
@@ -126,6 +130,8 @@ async fn a_last_page_exactly_full_is_the_last() {
         ledger.compare(test, undisturbed.get_or_insert_with(|| facts.clone()), &facts);
     }
     house.check_roster().await;
+    ledger.compare("elsewhere", &twin_undisturbed, &facts_of(&house.services().database, TWIN).await);
+    twin.end().await;
     house.close().await;
     ledger.end();
 }

@@ -24,6 +24,8 @@ use rollcall_proto::{
 };
 use rollcall_sandbox::{Fault, FaultKind, Quirks, SandboxConfig};
 
+use super::web::site;
+
 fn district() -> SandboxConfig {
     SandboxConfig {
         students: 300,
@@ -503,20 +505,46 @@ async fn nothing_of_a_child_and_no_secret_comes_out_of_a_night_with_trouble() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_workers_tell_beside_their_logs_is_listened_to() {
     let mut house = House::scaled_out(SandboxConfig { students: 60, ..district() }).await;
-    house.start_workers(1);
+    house.start_worker(Role::Fetcher);
+    house.start_worker(Role::Classifier);
+    // Two that the test starts itself.
+    let mut writer = house.start("writer", &["worker", "writer"]);
+    let mut web = house.start("web", &["web", "--listen", "127.0.0.1:0"]);
+    site(&web).await;
     assert_eq!(house.night().await.state, "succeeded");
     house.stop_workers().await;
+    for process in [&mut writer, &mut web] {
+        assert!(process.terminate(Duration::from_secs(30)).await.success());
+    }
+    house.rollcall(&["runs", "list", "--district", "nowhere-isd"]).await.expect_code(1);
+    for (file, words) in [
+        ("writer.metrics.log", "rollcall_messages_total"),
+        ("web.metrics.log", "rollcall_build_info"),
+        ("commands.log", "nowhere-isd"),
+    ] {
+        let log = house.logs().into_iter().find(|(place, _)| place.ends_with(file)).map(|(_, text)| text);
+        assert!(log.as_ref().is_some_and(|log| log.contains(words)), "{file}: {log:?}");
+    }
     let told = house.told().await;
+    let spans = &told.iter().find(|(of, _)| of == "spans").unwrap().1;
+    for service in ["rollcall-fetcher", "rollcall-writer", "rollcall-cli"] {
+        assert!(spans.lines().any(|text| text == service), "{service} sends spans: {spans}");
+    }
     let planted = BTreeSet::from([DISTRICT.to_owned()]);
     for place in ["spans", "metrics of fetcher-0", "headers of messages"] {
         let text = told.iter().find(|(of, _)| of == place).map(|(_, text)| text.as_str()).unwrap();
         assert_eq!(canaries::search_secrets(place, text, &planted).len(), 1, "{place}: {text}");
     }
-    for place in ["metrics of classifier-1", "metrics of writer-2"] {
-        let text = told.iter().find(|(of, _)| of == place).map(|(_, text)| text.as_str()).unwrap();
-        assert!(text.contains("rollcall_messages_total"), "{place}: {text}");
-    }
+    let metrics = told.iter().find(|(of, _)| of == "metrics of classifier-1").map(|(_, text)| text.as_str()).unwrap();
+    assert!(metrics.contains("rollcall_messages_total"), "{metrics}");
     house.close().await;
+}
+
+/// The search is part of closing: a test that leaves it out fails.
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "an installation is closed, so that it is searched")]
+async fn an_installation_that_is_not_closed_fails_its_test() {
+    drop(House::embedded(SandboxConfig { students: 10, ..district() }).await);
 }
 
 /// As docs/THREATS.md says of the broker's disk.

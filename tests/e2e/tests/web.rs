@@ -152,6 +152,7 @@ async fn serve_hosts_the_http_side_of_a_directory() {
     let mut serve = house.start("serve", &["serve", "--listen", "127.0.0.1:0"]);
     a_document_is_handed_in_and_shown(&house, &serve).await;
     assert!(serve.terminate(LIMIT).await.success());
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +163,7 @@ async fn web_serves_beside_the_workers_when_scaled_out() {
     let mut web = house.start("web", &["web", "--listen", "127.0.0.1:0"]);
     a_document_is_handed_in_and_shown(&house, &web).await;
     assert!(web.terminate(LIMIT).await.success());
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,6 +190,7 @@ async fn the_command_line_says_what_is_wrong_and_what_to_do() {
     let keys =
         house.rollcall(&["lti", "keys", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0);
     assert_eq!(keys.json().as_array().unwrap().len(), 2);
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,6 +232,7 @@ async fn a_registration_says_of_which_source_its_ids_are() {
     let checks = doctor.json();
     let found = checks.as_array().unwrap().iter().find(|check| check["check"] == "platform").unwrap();
     assert!(found["mend"].as_str().unwrap().contains("--connection"), "{found}");
+    house.close().await;
 }
 
 /// Equal ids of two platforms are two people: which one is meant is asked for, and never guessed.
@@ -283,6 +287,7 @@ async fn what_is_said_of_a_person_is_said_of_one_platforms() {
     users(&["remove", "7", "--unclear"]).await.expect_code(0);
     users(&["remove", "7", "--connection", "1"]).await.expect_code(0);
     assert_eq!(listed().await, json!([]));
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,4 +303,5 @@ async fn the_sandbox_has_a_platform_with_flags_to_click_on() {
     assert!(sandbox.log().contains("rollcall lti register --district sandbox-isd"));
     let html = reqwest::get(page).await.unwrap().text().await.unwrap();
     assert!(html.contains("/flag?student=") && html.contains("Section 504"), "{html}");
+    house.close().await;
 }

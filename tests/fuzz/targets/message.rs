@@ -1,20 +1,4 @@
-//! What comes over the bus: any bytes are a message or a reason; a message survives being encoded again, and being packed.
-//! Its trace context is any text, and one that is read is written the same.
+//! Gives any bytes to [`rollcall_fuzz::message`].
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use rollcall_proto::{
-    codec::{Wire, decode, encode},
-    trace::TraceContext,
-};
-
-fuzz_target!(|bytes: &[u8]| {
-    if let Some(context) = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<TraceContext>().ok()) {
-        assert_eq!(context.to_string().parse(), Ok(context));
-    }
-    let Ok(message) = decode(bytes) else { return };
-    let again = encode(&message).expect("what was decoded can be encoded");
-    assert_eq!(decode(&again).expect("what was encoded can be decoded"), message);
-    let wire = Wire::pack(&message).expect("what was decoded can be packed");
-    assert_eq!(wire.unpack().expect("what was packed can be unpacked"), message);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rollcall_fuzz::message(bytes));

@@ -1,24 +1,4 @@
-//! What a SIS answers: the first byte says of which SIS and listing; the rest decodes to fragments that open again, or to an
-//! error that has a place and no content.
+//! Gives any bytes to [`rollcall_fuzz::page`].
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use rollcall_classifier::{
-    decode::decode,
-    fragment::{Kind, Page},
-};
-use rollcall_store::district::SisKind;
-
-fuzz_target!(|bytes: &[u8]| {
-    let Some((choice, body)) = bytes.split_first() else { return };
-    let sis = if choice & 0x80 == 0 { SisKind::SkywardQmlativ } else { SisKind::OneRoster };
-    let kind = Kind::ALL[usize::from(choice & 0x7f) % Kind::ALL.len()];
-    match decode(sis, kind.resource(), &[], body) {
-        Ok(decoded) => {
-            let view = Page::open(&decoded.fragments).expect("fragments open again");
-            let rows = view.offsets().map(|offset| view.row(offset).key()).count();
-            assert!(decoded.claimed_total.is_none_or(|total| total >= 0) && rows <= body.len());
-        }
-        Err(error) => assert!(error.to_string().len() < 120),
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rollcall_fuzz::page(bytes));

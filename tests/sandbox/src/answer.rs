@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -91,11 +92,13 @@ impl Answer {
             FaultKind::Html => return Self::html().respond(),
             FaultKind::TruncatedJson => self.body.truncate(self.body.len() / 2),
             FaultKind::Huge(bytes) => self.body.splice(..0, std::iter::repeat_n(b' ', bytes)).for_each(drop),
-            FaultKind::WrongLength => {
-                let announced = (self.body.len() + 1_000).to_string();
-                self.headers.push(("content-length", announced));
-                let body = Bytes::from(std::mem::take(&mut self.body));
-                return self.stream(Body::from_stream(stream::iter([Ok::<_, Infallible>(body)])));
+            FaultKind::LongLength => {
+                let announced = self.body.len() + 1_000;
+                return self.respond_as_long_as(announced);
+            }
+            FaultKind::ShortLength => {
+                let announced = self.body.len() / 2;
+                return self.respond_as_long_as(announced);
             }
             FaultKind::HangAfterHeaders => return self.stream(hanging(closing)),
             FaultKind::SlowDrip(pause_ms) => {
@@ -108,6 +111,13 @@ impl Answer {
             }
         }
         self.respond()
+    }
+
+    /// Sends it with another `Content-Length` than its own.
+    fn respond_as_long_as(mut self, announced: usize) -> Response {
+        self.headers.push(("content-length", announced.to_string()));
+        let body = Bytes::from(std::mem::take(&mut self.body));
+        self.stream(in_turns([Ok::<_, Infallible>(body), Ok(Bytes::new())]))
     }
 
     fn stream(self, body: Body) -> Response {
@@ -150,7 +160,11 @@ fn hanging(closing: watch::Receiver<bool>) -> Body {
 fn broken(mut body: Vec<u8>) -> Body {
     body.truncate(body.len() / 2);
     let parts = [Ok(Bytes::from(body)), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
-    // A turn of the runtime between the two lets the first half reach the wire.
+    in_turns(parts)
+}
+
+/// A turn of the runtime between the two lets the first one reach the wire.
+fn in_turns<E: Into<BoxError> + Send + 'static>(parts: [Result<Bytes, E>; 2]) -> Body {
     Body::from_stream(stream::iter(parts).then(|part| async move {
         tokio::task::yield_now().await;
         part

@@ -163,7 +163,9 @@ pub enum FaultKind {
     /// The connection breaks in mid-body.
     ConnectionReset,
     /// The right answer, announced as longer than it is (`Content-Length`).
-    WrongLength,
+    LongLength,
+    /// The right answer, announced as half as long as it is (`Content-Length`): no more of it is sent.
+    ShortLength,
     /// The right answer with this many bytes of white space before it.
     Huge(usize),
 }

@@ -85,8 +85,18 @@ async fn bodies_are_spoiled() {
     let answer = rig.get(LIST).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(answer.bytes().await.is_err());
+    rig.sandbox.set_quirks(fault(FaultKind::LongLength));
+    let answer = rig.get(LIST).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(answer.bytes().await.is_err(), "less comes than was announced");
     rig.sandbox.set_quirks(fault(FaultKind::SlowDrip(0)));
     assert_eq!(rig.get(LIST).await.json::<Value>().await.unwrap()["Objects"].as_array().unwrap().len(), 50);
+    rig.sandbox.set_quirks(fault(FaultKind::ShortLength));
+    let answer = rig.get(LIST).await;
+    let announced: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    let text = answer.text().await.unwrap();
+    assert_eq!(text.len(), announced);
+    assert!(serde_json::from_str::<Value>(&text).unwrap_err().is_eof(), "what was announced came, and is half of it");
 }
 
 #[tokio::test]

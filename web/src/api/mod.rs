@@ -43,7 +43,7 @@ const BODY_LIMIT: usize = FILE_LIMIT / 3 * 4 + DATA_LIMIT + (64 << 10);
 struct Description;
 
 /// Whether a body is a document that could be handed in.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn is_document(body: &[u8]) -> bool {
     use axum::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
