@@ -135,6 +135,49 @@ async fn every_row_comes_once_whatever_the_server_leaves_out() {
     }
 }
 
+/// A page in the middle of a listing comes short: what it lacks is asked for from where `next` leads, or from as many rows on as
+/// came in where a total alone says that there are more.
+#[tokio::test]
+async fn what_a_short_page_lacks_is_asked_for() {
+    let sandbox = sandbox().await;
+    let whole = everything(&*at(&sandbox, &json!({"page_size": 5_000}))).await;
+    let breaks = |no_total, no_link| {
+        let quirks = OneRosterQuirks { breaks_at_row: Some(45), no_total, no_link, ..OneRosterQuirks::default() };
+        oneroster(quirks)
+    };
+    let clamped = PagingQuirks { max_page_size: Some(7), ..PagingQuirks::default() };
+    let cases = [
+        ("total and links", breaks(false, false)),
+        ("no total", breaks(true, false)),
+        ("no links", breaks(false, true)),
+        ("clamped, no total", Quirks { paging: clamped, ..breaks(true, false) }),
+    ];
+    for (what, quirks) in cases {
+        sandbox.set_quirks(quirks);
+        for page_size in [25, 40] {
+            let pulled = everything(&*at(&sandbox, &json!({ "page_size": page_size }))).await;
+            assert_eq!(pulled, whole, "{what}, {page_size} a page");
+        }
+    }
+}
+
+/// A server without totals that tells nothing of what it left out, however it is asked.
+#[tokio::test]
+async fn a_gap_that_stays_is_noted() {
+    let sandbox = sandbox().await;
+    for (gap_at_break, gap) in [(true, Some(2)), (false, None)] {
+        let quirks =
+            OneRosterQuirks { breaks_at_row: Some(45), gap_at_break, no_total: true, ..OneRosterQuirks::default() };
+        sandbox.set_quirks(oneroster(quirks));
+        let source = at(&sandbox, &json!({ "page_size": 25 }));
+        let asks = source.discover().await.unwrap().asks;
+        let (ids, board) = pull(&*source, asks).await.unwrap();
+        let users = board.listings.iter().find(|listing| listing.ask.resource == "users").unwrap();
+        assert_eq!((&users.progress, users.gap()), (&Progress::Fetched, gap), "{users:?}");
+        assert!(users.last_page.unwrap() > 3 && ids["users"].len() > 100, "{users:?}");
+    }
+}
+
 #[tokio::test]
 async fn credentials_go_in_either_place_and_scopes_are_settable() {
     let sandbox = sandbox().await;

@@ -24,7 +24,7 @@ use crate::{
     error::{Remedy, SisError},
     gate::Gate,
     limits::SHORT_WAIT,
-    net::{Http, Reply, host_of},
+    net::{Http, Reply, host_of, room::Taken},
     status_info,
     telemetry::Purpose,
 };
@@ -97,6 +97,15 @@ impl Session {
     /// The time by our clock.
     pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
         self.shared.gate.now()
+    }
+
+    /// Room for so many bytes of an answer, with which in hand another one is asked for.
+    ///
+    /// # Errors
+    /// There is too little now ([`SisError::NoRoom`]).
+    pub fn keep(&self, bytes: usize) -> Result<Taken, SisError> {
+        let no_room = || SisError::NoRoom { host: host_of(&self.credentials.connection.base_url) };
+        self.shared.http.keep(bytes).ok_or_else(no_room)
     }
 
     /// Waits by the clock that was passed in.

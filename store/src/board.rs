@@ -89,6 +89,9 @@ pub struct Listing {
     /// The lowest page that was told to be the last.
     #[serde(default)]
     pub told_end: Option<u32>,
+    /// The lowest page that came [short](PageFacts::short).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<u32>,
 }
 
 /// What to ask a SIS for: resource, narrowing and columns, in the SIS's own words.
@@ -215,6 +218,10 @@ pub struct PageFacts {
     /// It holds nothing, and announces more all the same: a source that never tells where it ends, or a hole.
     #[serde(default)]
     pub hollow: bool,
+    /// It holds fewer rows than were asked for, announces more, and they could not be had: the next page, which begins where a
+    /// whole one ends, begins behind them.
+    #[serde(default)]
+    pub short: bool,
 }
 
 /// What a page told to who fetched it, kept beside the page for who gets it unchanged.

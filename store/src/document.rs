@@ -192,9 +192,28 @@ fn file_type(bytes: &[u8]) -> Option<FileType> {
         return Some(FileType::Pdf);
     }
     let text = std::str::from_utf8(bytes).ok()?;
-    let start = text.trim_start_matches('\u{feff}').trim_start();
+    let start = behind_prologue(text.trim_start_matches('\u{feff}'))?;
     let begins = |mark: &str| start.get(..mark.len()).is_some_and(|head| head.eq_ignore_ascii_case(mark));
     (!text.contains('\0') && (begins("<!doctype html") || begins("<html"))).then_some(FileType::Html)
+}
+
+/// What is behind that which may stand before an HTML file's mark: white space, comments, and one XML declaration. `None` where one of
+/// them has no end. Each character is looked at once.
+fn behind_prologue(text: &str) -> Option<&str> {
+    let (mut rest, mut declared) = (text.trim_start(), false);
+    loop {
+        let end = if rest.starts_with("<!--") {
+            // Its dashes may be its end's too: `<!-->` is a whole comment (HTML, 13.2.5.43).
+            let opened = &rest["<!".len()..];
+            opened.find("-->").map(|end| &opened[end + "-->".len()..])
+        } else if !declared && rest.strip_prefix("<?xml").is_some_and(|rest| rest.starts_with(char::is_whitespace)) {
+            declared = true;
+            rest.find("?>").map(|end| &rest[end + "?>".len()..])
+        } else {
+            return Some(rest);
+        };
+        rest = end?.trim_start();
+    }
 }
 
 /// A document to be made or replaced.
@@ -385,7 +404,10 @@ mod tests {
 
     #[test]
     fn a_file_is_known_by_its_content() {
-        let cases: [(&[u8], Option<FileType>); 9] = [
+        let long = format!("<!-- {} --><html>", "x".repeat(100_000));
+        let unended = format!("<!-- {}", "<!--".repeat(1_000_000));
+        let many = format!("{}<html>", "<!---->".repeat(1_000_000));
+        let cases: [(&[u8], Option<FileType>); 29] = [
             (b"%PDF-1.7\n...", Some(FileType::Pdf)),
             (b"\n\n%PDF-2.0", Some(FileType::Pdf)),
             (b"<!DOCTYPE html><p>x", Some(FileType::Html)),
@@ -395,9 +417,32 @@ mod tests {
             (b"PK\x03\x04", None),
             (b"plain text", None),
             (b"", None),
+            // What may stand before the mark.
+            (b"<!-- saved from an editor --><!DOCTYPE html><p>x", Some(FileType::Html)),
+            (b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE html><html>", Some(FileType::Html)),
+            ("\u{feff}<?xml version='1.0'?> <!-- a --> \n <!-- b > --> <html>".as_bytes(), Some(FileType::Html)),
+            (b"<!----><html>", Some(FileType::Html)),
+            (b"<!--><html>", Some(FileType::Html)),
+            (b"<!---><html>", Some(FileType::Html)),
+            (b"<!-- <?xml ?> --><html>", Some(FileType::Html)),
+            (long.as_bytes(), Some(FileType::Html)),
+            (many.as_bytes(), Some(FileType::Html)),
+            // What may not, and what never ends.
+            (b"<!-- <html>", None),
+            (b"<!-- -- > <html>", None),
+            (b"<?xml version=\"1.0\" <html>", None),
+            (b"<?xml version=\"1.0\"?><?xml version=\"1.0\"?><html>", None),
+            (b"<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"/>", None),
+            (b"<?xml-stylesheet href=\"x\"?><html>", None),
+            (b"<?php ?><html>", None),
+            (b"<!-- a --> text <html>", None),
+            (b"<!-- <html> --><script>", None),
+            (b"<!-- \0 --><html>", None),
+            (unended.as_bytes(), None),
         ];
         for (bytes, kind) in cases {
-            assert_eq!(DocumentFile::check(bytes.to_vec()).ok().map(|file| file.kind()), kind, "{bytes:?}");
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+            assert_eq!(DocumentFile::check(bytes.to_vec()).ok().map(|file| file.kind()), kind, "{shown:?}");
         }
     }
 

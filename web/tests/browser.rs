@@ -5,15 +5,55 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
+    fmt::Write as _,
     net::TcpListener,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
 use thirtyfour::{ChromiumLikeCapabilities as _, prelude::*};
 
 use crate::support::{HOSTILE_HTML, PROGRAM, STUDENT, Site};
+
+/// Red, green and blue of what [`green_pdf`] paints, which nothing around it has.
+const GREEN: [u8; 3] = [0, 153, 51];
+
+/// How many pixels of a picture (PNG bytes, red, green, blue) are of this colour.
+const COUNT_PIXELS: &str = r"
+    const [bytes, colour, done] = arguments;
+    createImageBitmap(new Blob([new Uint8Array(bytes)])).then(image => {
+        const context = new OffscreenCanvas(image.width, image.height).getContext('2d');
+        context.drawImage(image, 0, 0);
+        const pixels = context.getImageData(0, 0, image.width, image.height).data;
+        let found = 0;
+        for (let at = 0; at < pixels.length; at += 4) {
+            found += colour.every((part, place) => Math.abs(pixels[at + place] - part) < 8);
+        }
+        done(found);
+    });
+";
+
+/// An invented plan of one page that is all [`GREEN`].
+fn green_pdf() -> Vec<u8> {
+    let paint = "0 0.6 0.2 rg 0 0 300 100 re f";
+    let contents = format!("<</Length {}>>stream\n{paint}\nendstream", paint.len());
+    let objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 100]/Resources<<>>/Contents 4 0 R>>",
+        &contents,
+    ];
+    let (mut text, mut places) = ("%PDF-1.4\n".to_owned(), String::new());
+    for (object, number) in objects.iter().zip(1..) {
+        write!(places, "{:010} 00000 n \n", text.len()).unwrap();
+        writeln!(text, "{number} 0 obj{object} endobj").unwrap();
+    }
+    let (table, size) = (text.len(), objects.len() + 1);
+    write!(text, "xref\n0 {size}\n0000000000 65535 f \n{places}").unwrap();
+    writeln!(text, "trailer<</Size {size}/Root 1 0 R>>\nstartxref\n{table}\n%%EOF").unwrap();
+    text.into_bytes()
+}
 
 /// A driver and its browser, gone at the end.
 struct Chromium {
@@ -115,6 +155,23 @@ impl Chromium {
         }
     }
 
+    /// Waits until so many pixels of this colour are to be seen on the page that stands now.
+    async fn see(&self, colour: [u8; 3], pixels: u64) {
+        let page = self.driver.window().await.unwrap();
+        // Counted on a page of its own, since this one may allow no script.
+        let counts = self.driver.new_tab().await.unwrap();
+        let (mut found, began) = (0, Instant::now());
+        while found < pixels {
+            assert!(began.elapsed() < Duration::from_secs(30), "{found} pixels of {colour:?}");
+            self.driver.switch_to_window(page.clone()).await.unwrap();
+            let picture = self.driver.screenshot_as_png().await.unwrap();
+            self.driver.switch_to_window(counts.clone()).await.unwrap();
+            let counted = self.driver.execute_async(COUNT_PIXELS, vec![json!(picture), json!(colour)]).await.unwrap();
+            found = counted.convert().unwrap();
+        }
+        self.driver.switch_to_window(page).await.unwrap();
+    }
+
     /// The document's text, in whatever frame stands now.
     async fn document_text(&self) -> String {
         self.find("#document").await.enter_frame().await.unwrap();
@@ -150,6 +207,25 @@ async fn within_a_frame_of_another_site_the_document_shows_with_third_party_cook
     browser.open_in_a_frame(&platform.framed_url(STUDENT, PROGRAM)).await;
     assert_eq!(browser.document_text().await, "unchanged");
     browser.stop().await;
+}
+
+/// What the browser's viewer paints is seen, in a tab and in a frame of another site.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pdf_is_shown() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    site.document(&district, "IEP-1", Some(&green_pdf())).await;
+    let platform = site.platform(&district).await;
+    let browser = Chromium::start(FrameCookies::PartitionedOnly, &site, &platform.origin()).await;
+    browser.driver.goto(&platform.origin()).await.unwrap();
+    browser.find("a[href^='/flag?']").await.click().await.unwrap();
+    browser.find(".viewer h1").await;
+    browser.see(GREEN, 2_000).await;
+    browser.driver.goto("about:blank").await.unwrap();
+    browser.driver.goto(&platform.framed_url(STUDENT, PROGRAM)).await.unwrap();
+    browser.see(GREEN, 2_000).await;
+    browser.stop().await;
+    assert_eq!(site.views(&district).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

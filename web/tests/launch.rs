@@ -102,6 +102,10 @@ async fn a_pdf_is_served_as_one() {
     assert_eq!(file.header(header::CONTENT_TYPE), "application/pdf");
     assert_eq!(file.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
     assert!(file.header(header::CONTENT_DISPOSITION).starts_with("inline"));
+    let policy = file.header(header::CONTENT_SECURITY_POLICY);
+    assert!(!policy.contains("sandbox") && !policy.contains("script-src"), "{policy}");
+    assert!(policy.starts_with("default-src 'none'; object-src 'self';"), "{policy}");
+    assert!(policy.contains(&format!("frame-ancestors 'self' {}", platform.origin())), "{policy}");
 }
 
 #[tokio::test]

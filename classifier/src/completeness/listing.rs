@@ -32,6 +32,8 @@ pub(super) enum Defect {
     Undecoded(PageNo, String),
     /// A page holds nothing and announces more, and is not how this source ends.
     Hollow(PageNo),
+    /// A page holds fewer rows than were asked for, announces more, and others are behind what it lacks.
+    Short(PageNo),
     /// A page is the same as an earlier one.
     Repeated(PageNo, PageNo),
     /// Two pages claim different totals.
@@ -50,6 +52,7 @@ impl Defect {
             Self::Refused(..) => "page-refused",
             Self::Undecoded(..) => "page-undecoded",
             Self::Hollow(_) => "page-hollow",
+            Self::Short(_) => "page-short",
             Self::Repeated(..) => "page-repeated",
             Self::TotalChanged(..) => "total-changed",
             Self::TotalDisagrees(..) => "total-disagrees",
@@ -66,6 +69,7 @@ impl Defect {
                 | Self::Refused(..)
                 | Self::Undecoded(..)
                 | Self::Hollow(_)
+                | Self::Short(_)
         )
     }
 
@@ -78,6 +82,12 @@ impl Defect {
             Self::Refused(page, status) => format!("page {} was answered with HTTP {status}", page.0),
             Self::Undecoded(page, why) => format!("page {} could not be read ({why})", page.0),
             Self::Hollow(page) => format!("page {} holds nothing, and announces more", page.0),
+            Self::Short(page) => {
+                format!(
+                    "page {} holds fewer rows than were asked for, and what it announced behind them could not be had",
+                    page.0
+                )
+            }
             Self::Repeated(page, first) => format!("page {} is the same as page {}", page.0, first.0),
             Self::TotalChanged(page, first, now) => {
                 format!("the total changed from {first} to {now} on page {}", page.0)
@@ -96,6 +106,7 @@ impl Defect {
             Self::Undecoded(..) => {
                 "see `rollcall queues parked collect`; then `rollcall runs replay RUN --from collect`"
             }
+            Self::Short(_) => "run again; if it stays lower `page_size`, or ask the vendor why pages come short",
             Self::Repeated(..) => "the SIS ignores the page number: lower `page_size`, or ask the vendor",
             Self::TotalChanged(..) | Self::TotalDisagrees(..) => {
                 "rows came or went while they were listed: run again at a quieter hour"
@@ -160,6 +171,7 @@ pub(super) fn defects(board: &Board, listing: &Listing, pages: &[&PageRow], look
     }
     found.extend(total_defect(listing, pages, sound));
     found.extend(hole(board, listing));
+    found.extend(listing.gap().map(|page| Defect::Short(PageNo(page))));
     found
 }
 

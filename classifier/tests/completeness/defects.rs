@@ -169,6 +169,21 @@ fn an_empty_page_that_announces_more_is_a_hole_unless_the_source_always_ends_so(
 }
 
 #[test]
+fn a_page_that_came_short_is_a_gap_unless_it_is_the_last() {
+    let mut night = night();
+    night.board.listings[0].short = Some(3);
+    assert_eq!(night.judged().findings, [], "page 3 is the last");
+    night.board.listings[0].short = Some(2);
+    let said = "Student/Student: page 2 holds fewer rows than were asked for, and what it announced behind them could not be \
+                had; run again; if it stays lower `page_size`";
+    assert_incomplete(&night, "page-short", said);
+    night.board.listings[0].short = None;
+    night.board.listings[2].short = Some(1);
+    assert_incomplete(&night, "page-short", "Demographics/NamePhone: page 1 holds fewer rows");
+    assert!(night.judged().keeps_stored_rows(PHONES));
+}
+
+#[test]
 fn a_total_that_agrees() {
     let mut night = night();
     night.board.listings[0].total = Some(24);

@@ -42,6 +42,7 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         aside: false,
         hollow: BTreeSet::new(),
         told_end: Some(last_page),
+        short: None,
     }
 }
 

@@ -27,6 +27,7 @@ impl Listing {
             aside: false,
             hollow: std::collections::BTreeSet::new(),
             told_end: None,
+            short: None,
         }
     }
 
@@ -106,6 +107,7 @@ impl Listing {
         self.cursor = None;
         self.last_digest = None;
         self.hollow.clear();
+        self.short = None;
     }
 
     /// Notes what `page` tells.
@@ -117,6 +119,9 @@ impl Listing {
         }
         if facts.rows > 0 {
             self.hollow.remove(&page);
+        }
+        if facts.short {
+            self.short = Some(self.short.map_or(page, |known| known.min(page)));
         }
         if facts.hollow {
             self.note_hollow(page);
@@ -179,6 +184,12 @@ impl Listing {
     pub fn hollow_end(&self) -> Option<u32> {
         let last = self.last_page.filter(|last| self.told_end != Some(*last))?;
         self.hollow.iter().copied().find(|page| *page > last || last == 1)
+    }
+
+    /// A page that came short though there were more, with rows behind it. That of the last one is no matter: it was looked behind,
+    /// and what it announced is not there, as where a source always announces more.
+    pub fn gap(&self) -> Option<u32> {
+        self.short.filter(|page| self.last_page.is_some_and(|last| *page < last))
     }
 
     /// The end is the lowest page that announces one.

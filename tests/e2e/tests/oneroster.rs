@@ -125,6 +125,7 @@ async fn with_guardian(house: &House) -> (String, Value) {
 async fn whatever_a_server_leaves_out_the_roster_is_the_same() {
     let mut house = campus_embedded(150).await;
     house.district.connection.push_str("\nfull_every_days = 1");
+    house.district.page_size = 50;
     house.apply().await;
     first_night(&house).await;
     let page_size = |most| PagingQuirks { max_page_size: Some(most), ..PagingQuirks::default() };
@@ -141,6 +142,10 @@ async fn whatever_a_server_leaves_out_the_roster_is_the_same() {
                 paging: page_size(33),
                 ..oneroster(OneRosterQuirks { no_total: true, no_link: true, ..OneRosterQuirks::default() })
             },
+        ),
+        (
+            "a page that breaks off, no total",
+            oneroster(OneRosterQuirks { breaks_at_row: Some(75), no_total: true, ..OneRosterQuirks::default() }),
         ),
         ("real booleans", oneroster(OneRosterQuirks { booleans: Booleans::Json, ..OneRosterQuirks::default() })),
         (
@@ -225,7 +230,9 @@ async fn a_field_that_is_switched_off_under_way_stays_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_takes_nobody_out() {
-    let house = campus_embedded(150).await;
+    let mut house = campus_embedded(150).await;
+    house.district.page_size = 50;
+    house.apply().await;
     first_night(&house).await;
     let kept = told(&house);
     let fault = |object: &str, kind| Fault { kind, object: Some(object.to_owned()), page: None, times: None };
@@ -244,6 +251,17 @@ async fn what_goes_wrong_takes_nobody_out() {
             paging(PagingQuirks { total_off_by: 3, ..PagingQuirks::default() }),
             "total",
             &["partial", "failed"],
+        ),
+        (
+            "a page that stays short, no total",
+            oneroster(OneRosterQuirks {
+                breaks_at_row: Some(75),
+                gap_at_break: true,
+                no_total: true,
+                ..OneRosterQuirks::default()
+            }),
+            "fewer rows than were asked for",
+            &["partial"],
         ),
         (
             "links to another host",

@@ -17,7 +17,7 @@ use rollcall_web::{
     },
 };
 
-#[allow(dead_code, reason = "of the program's own file, what is not read here")]
+#[allow(dead_code, unused_imports, reason = "of the program's own file, what is not read here")]
 #[path = "../../../src/district_file.rs"]
 mod district_file;
 #[allow(dead_code, reason = "of the program's own file, what is not read here")]

@@ -14,7 +14,7 @@ mod page;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use rollcall_proto::id::PageNo;
 use rollcall_store::{
@@ -26,7 +26,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use self::changes::{FirstRows, Shown, Told};
+use self::{
+    changes::{FirstRows, Shown, Told},
+    page::Place,
+};
 use super::{Ever, Found, Source, body};
 use crate::{
     error::SisError,
@@ -53,6 +56,12 @@ const DEMOGRAPHICS_FIELDS: [&str; 5] = [KEY, "status", "dateLastModified", "birt
 
 /// Rows of a small table or a sample.
 const SAMPLE: u32 = 100;
+
+/// Times that what a page lacks is asked for. A server that tells a few rows at a time is left alone then, and the page is short.
+const MOST_PARTS: u32 = 20;
+
+/// Nothing a page lacks is asked for after this long: its lane would be taken for lost.
+const LONGEST: TimeDelta = TimeDelta::seconds(10);
 
 /// A connection to OneRoster.
 #[derive(Debug)]
@@ -81,7 +90,7 @@ impl OneRoster {
         let listing = Listed { resource, fields: &fields, offset: 0, size: SAMPLE, since };
         let call = self.listing_call(listing, 1);
         let reply = self.session.call(&call).await?;
-        let raw = page::rows_of(asked(&call, resource, 1, 0, SAMPLE), body::json_of(&call.what, &reply)?)?;
+        let raw = page::rows_of(envelope(resource), &call.what, body::json_of(&call.what, &reply)?)?;
         let rows: Vec<Value> = serde_json::from_str(raw).map_err(|error| body::unreadable(&call.what, &error))?;
         Ok(Sample { rows, reply })
     }
@@ -189,8 +198,8 @@ impl OneRoster {
         url
     }
 
-    /// The call for a page of a listing, and the offset and size that it asks for.
-    fn page_call(&self, listing: &Listing, page: PageNo) -> Result<(Call, u64, u32), SisError> {
+    /// The call for a page of a listing, and what it asks for.
+    fn page_call<'a>(&self, listing: &'a Listing, page: PageNo) -> Result<(Call, Listed<'a>), SisError> {
         let (resource, size) = (listing.ask.resource.as_str(), self.size_for(listing, page));
         let offset = u64::from(page.0 - 1) * u64::from(size);
         let listed = Listed { resource, fields: &listing.ask.fields, offset, size, since: listing.ask.since };
@@ -198,7 +207,27 @@ impl OneRoster {
         if let Some(cursor) = listing.cursor.as_deref().filter(|_| page.0 > 1) {
             call.url = within_origin(cursor, &call)?;
         }
-        Ok((call, offset, size))
+        Ok((call, listed))
+    }
+
+    /// A page, with what it lacks where it came short, see `page`.
+    async fn whole_page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {
+        let (call, listed) = self.page_call(listing, page)?;
+        let asked = asked(&call, listed, page, place_of(listing, page));
+        let mut reply = self.session.call(&call).await?;
+        let began = self.session.now();
+        for _ in 0..MOST_PARTS {
+            if self.session.now() - began > LONGEST {
+                break;
+            }
+            let Some(rest) = page::lacks(asked, &reply) else { break };
+            reply.room = self.session.keep(reply.body.len())?;
+            let part = Listed { offset: rest.offset, size: rest.size, ..listed };
+            let part = self.session.call(&self.listing_call(part, page.0)).await?;
+            let Some(whole) = page::joined(asked, &reply, rest, part)? else { break };
+            reply = whole;
+        }
+        Ok(reply)
     }
 
     /// The call of the second look: the page's number is the place of the id. `None` beyond the last.
@@ -225,7 +254,7 @@ impl OneRoster {
         if reply.status == 404 {
             return Ok(PageFacts { last, ..PageFacts::default() });
         }
-        let raw = page::rows_of(asked(&call, &ask.resource, page.0, 0, 1), body::json_of(&call.what, reply)?)?;
+        let raw = page::rows_of(envelope(&ask.resource), &call.what, body::json_of(&call.what, reply)?)?;
         Ok(PageFacts { rows: 1, last, digest: Some(body::digest(raw)), ..PageFacts::default() })
     }
 }
@@ -279,7 +308,7 @@ impl Source for OneRoster {
     async fn page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {
         match &listing.ask.ids {
             Some(ids) => self.one(&listing.ask, ids, page).await,
-            None => self.session.call(&self.page_call(listing, page)?.0).await,
+            None => self.whole_page(listing, page).await,
         }
     }
 
@@ -287,8 +316,18 @@ impl Source for OneRoster {
         if let Some(ids) = &listing.ask.ids {
             return self.facts_of_one(&listing.ask, ids, page, reply);
         }
-        let (call, offset, size) = self.page_call(listing, page)?;
-        page::facts(asked(&call, &listing.ask.resource, page.0, offset, size), reply)
+        let (call, listed) = self.page_call(listing, page)?;
+        page::facts(asked(&call, listed, page, place_of(listing, page)), reply)
+    }
+}
+
+/// How a page of a listing is reached, see [`OneRoster::page_call`].
+const fn place_of(listing: &Listing, page: PageNo) -> Place {
+    match (page.0, &listing.cursor, listing.random_access) {
+        (0 | 1, ..) => Place::First,
+        (_, Some(_), _) => Place::Led,
+        (_, None, false) => Place::Counted,
+        (_, None, true) => Place::AnyOrder,
     }
 }
 
@@ -347,8 +386,9 @@ fn first_rows_of(resource: &str) -> String {
     format!("the first rows of {resource}")
 }
 
-fn asked<'a>(call: &'a Call, resource: &str, page: u32, offset: u64, size: u32) -> page::Asked<'a> {
-    page::Asked { url: &call.url, what: &call.what, envelope: envelope(resource), page, offset, size }
+fn asked<'a>(call: &'a Call, listed: Listed<'_>, page: PageNo, place: Place) -> page::Asked<'a> {
+    let Listed { resource, offset, size, .. } = listed;
+    page::Asked { url: &call.url, what: &call.what, envelope: envelope(resource), page: page.0, place, offset, size }
 }
 
 /// A cursor was judged when it came in; it is judged again after it has lain in the store.

@@ -53,6 +53,8 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
             More::Untold => asked.page > 1 && !full,
         },
         past_end: rows == 0 && !hollow,
+        // Pages are asked for by their number: the next one begins behind this one, however many rows it holds.
+        short: false,
         total: total_of(&paging),
         random_access: full,
         cursor: None,

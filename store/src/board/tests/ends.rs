@@ -163,6 +163,24 @@ fn an_empty_page_that_announces_more_is_looked_behind() {
 }
 
 #[test]
+fn a_page_that_came_short_leaves_a_gap_where_rows_are_behind_it() {
+    let short = || PageFacts { short: true, ..more(7) };
+    let gap = |pages: &[PageFacts]| {
+        let mut board = board(1, 1);
+        board.deal(at(0));
+        (1..).zip(pages).for_each(|(page, facts)| board.listings[0].absorb(page, facts));
+        board.listings[0].gap()
+    };
+    assert_eq!(gap(&[more(10), short(), last(10)]), Some(2));
+    assert_eq!(gap(&[more(10), short(), short(), more(10), past_end()]), Some(2), "the first one is told");
+    assert_eq!(gap(&[more(10), short(), past_end()]), None, "nothing is behind it");
+    assert_eq!(gap(&[more(10), short(), hollow(), hollow()]), None, "it always announces more");
+    assert_eq!(gap(&[more(10), short(), hollow(), last(1)]), Some(2));
+    assert_eq!(gap(&[more(10), last(10), short()]), None, "beyond the end");
+    assert_eq!(gap(&[more(10), short()]), None, "no end is known yet");
+}
+
+#[test]
 fn an_end_told_behind_empty_pages_tells_of_a_hole() {
     let mut board = board(1, 1);
     board.deal(at(0));

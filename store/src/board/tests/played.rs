@@ -36,6 +36,7 @@ impl World {
             random_access: self.random_access,
             cursor: None,
             digest: Some(u64::from(page)),
+            short: false,
         })
     }
 }

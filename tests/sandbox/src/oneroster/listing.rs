@@ -237,9 +237,20 @@ pub(super) struct Page {
 pub(super) fn cut(all: &[(String, Row)], query: &Query, quirks: &Quirks, number_call: impl FnOnce() -> u64) -> Page {
     let most = quirks.paging.max_page_size.unwrap_or(usize::MAX);
     let turn = if quirks.paging.stable_order { 0 } else { number_call() as usize };
-    let window = query.offset..query.offset.saturating_add(query.limit.min(most)).min(all.len());
-    let rows = window.map(|place| turned(all, place, turn)).collect();
+    let end = query.offset.saturating_add(query.limit.min(most)).min(all.len());
+    let rows = (query.offset..broken_off(query.offset, end, &quirks.oneroster))
+        .map(|place| turned(all, place, turn))
+        .collect();
     Page { rows, total: all.len() }
+}
+
+/// Where an answer from `begin` on ends that is to end at `end`.
+fn broken_off(begin: usize, end: usize, quirks: &OneRosterQuirks) -> usize {
+    match quirks.breaks_at_row {
+        Some(row) if begin < row => end.min(row),
+        Some(row) if begin == row && quirks.gap_at_break => begin,
+        _ => end,
+    }
 }
 
 /// The row at `place` once the run of equal keys around it is turned by `turn`.

@@ -57,6 +57,11 @@ pub struct OneRosterQuirks {
     pub days_pass: bool,
     /// What it takes for now in `Date`; the machine's time where not said.
     pub clock: Option<DateTime<Utc>>,
+    /// An answer breaks off before this row of its listing, counted from 0, whatever was asked for; what is asked for from there on
+    /// is told.
+    pub breaks_at_row: Option<usize>,
+    /// And what is asked for from there on is not told either, where it begins at that very row.
+    pub gap_at_break: bool,
     /// The night that comes while users are being listed: as soon as a second page of them is asked for.
     pub turns_to: Option<u32>,
 }
