@@ -170,7 +170,7 @@ async fn a_gap_that_stays_is_noted() {
             OneRosterQuirks { breaks_at_row: Some(45), gap_at_break, no_total: true, ..OneRosterQuirks::default() };
         sandbox.set_quirks(oneroster(quirks));
         let source = at(&sandbox, &json!({ "page_size": 25 }));
-        let asks = source.discover().await.unwrap().asks;
+        let asks = source.discover(&Turn::endless()).await.unwrap().asks;
         let (ids, board) = pull(&*source, asks).await.unwrap();
         let users = board.listings.iter().find(|listing| listing.ask.resource == "users").unwrap();
         assert_eq!((&users.progress, users.gap()), (&Progress::Fetched, gap), "{users:?}");
