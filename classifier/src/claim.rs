@@ -86,16 +86,13 @@ impl Claim {
         let held = planners.0.as_ref().map(TaskTracker::token);
         // Before the store is asked: it may have claimed the run although its answer is lost.
         let mut claim = Self { lease, attempt: 0, why: NoPlan::Hindered, held };
-        match store.claim_plan(district, run, now, until).await? {
-            Some(attempt) => {
-                claim.attempt = attempt;
-                Ok(Some(claim))
-            }
-            None => {
-                claim.settle();
-                Ok(None)
-            }
+        let attempt = store.claim_plan(district, run, now, until).await?;
+        if let Some(attempt) = attempt {
+            claim.attempt = attempt;
+            return Ok(Some(claim));
         }
+        claim.settle();
+        Ok(None)
     }
 
     /// Which attempt at this plan it is, from 1 on.

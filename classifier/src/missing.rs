@@ -350,10 +350,14 @@ impl Known {
             known.entry(table).or_default().insert(at, key);
         };
         for (table, keys) in of_tables(&last.dangling) {
-            keys.iter().for_each(|key| note(table, (*key, None), false));
+            for key in keys {
+                note(table, (*key, None), false);
+            }
         }
         for (table, places) in of_tables(&last.dangling_places) {
-            places.iter().for_each(|place| note(table, at(place), false));
+            for place in places {
+                note(table, at(place), false);
+            }
         }
         for (table, kept) in of_tables(&last.kept_keys).filter(|(table, kept)| ends(*table, kept)) {
             kept.keys.iter().for_each(|key| note(table, (*key, None), true));

@@ -181,7 +181,9 @@ impl PlanHandler {
         let reason = format!("{reason}; once that is mended: rollcall runs replay {} --from plan", run.1);
         let (now, own) = (self.context.clock.now(), claim.as_ref().map(Claim::until));
         let ended = self.context.store.give_plan_up(run.0, run.1, &reason, (now, own)).await?;
-        claim.map(Claim::settle);
+        if let Some(claim) = claim {
+            claim.settle();
+        }
         if !ended {
             return Ok(Fate::Done);
         }

@@ -151,8 +151,8 @@ stop_process() {
     belongs "$1" "$2" || return 0
     kill -s "$3" "$1" 2>/dev/null || return 0
     wait_until 30 gone "$1" && return 0
-    if belongs "$1" "$2"; then kill -s KILL "$1" 2>/dev/null; fi
-    wait_until 10 gone "$1"
+    if belongs "$1" "$2"; then kill -s KILL "$1" 2>/dev/null || true; fi
+    wait_until 10 gone "$1" || ! belongs "$1" "$2"
 }
 
 first_word() { head -n 1 "$1" 2>/dev/null | tr -dc '0-9'; }
@@ -165,21 +165,24 @@ readonly PORT_CLAIMS=${TMPDIR:-/tmp}/rollcall-ports.$EUID
 # claim_port PORT HOME_DIR: makes the port HOME_DIR's for all who choose by these functions, its servers up or down, until it is
 # given back or that directory is gone.
 claim_port() {
-    (umask 077 && mkdir -p "$PORT_CLAIMS")
     if [[ -L $PORT_CLAIMS/$1 && ! -e $PORT_CLAIMS/$1 ]]; then rm -f "$PORT_CLAIMS/$1"; fi
     ln -sT "$(realpath "$2")" "$PORT_CLAIMS/$1" 2>/dev/null
 }
 
 # give_ports_back HOME_DIR
 give_ports_back() {
-    if [[ -d $PORT_CLAIMS ]]; then find "$PORT_CLAIMS" -maxdepth 1 -lname "$(realpath "$1")" -delete; fi
+    # Claims of others come and go meanwhile, which find complains of.
+    if [[ -d $PORT_CLAIMS ]]; then find "$PORT_CLAIMS" -maxdepth 1 -lname "$(realpath "$1")" -delete 2>/dev/null || true; fi
 }
 
 # free_ports HOME_DIR: four free ports for it, below those the kernel hands out by itself: an outgoing connection could take one of
 # these before it is used.
 free_ports() {
-    local ports=() port
+    local ports=() port tries=0
+    (umask 077 && mkdir -p "$PORT_CLAIMS") || fail "ports are claimed in $PORT_CLAIMS, which cannot be made"
+    [[ -w $PORT_CLAIMS ]] || fail "ports are claimed in $PORT_CLAIMS, which cannot be written"
     while ((${#ports[@]} < 4)); do
+        ((++tries < 2000)) || fail "no free ports from 20000 on, or $PORT_CLAIMS is full"
         port=$((20000 + RANDOM % 8000))
         if port_is_free "$port" && claim_port "$port" "$1"; then ports+=("$port"); fi
     done

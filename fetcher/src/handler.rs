@@ -43,6 +43,9 @@ use crate::{
 
 /// A SIS that asks a discovery to come back later, and answers nothing before it does, is given up after this long.
 const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
+/// As [`LONGEST_DISCOVERY`], of one that learns something with each turn: two processes that ask by different settings learn it from
+/// each other for ever.
+const LONGEST_IN_TURNS: Duration = Duration::from_hours(6);
 
 /// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
 const GOES_ON: Duration = Duration::from_millis(300);
@@ -178,7 +181,7 @@ impl FetchHandler {
         let now = self.clock.now();
         let (after, waits) = match next_step(error, message.attempt, opened.patient) {
             Step::Again(after) => (after, false),
-            Step::Wait(after) if has_learned || message.time + LONGEST_DISCOVERY > now => (after, true),
+            Step::Wait(after) if message.time + longest(has_learned) > now => (after, true),
             _ => {
                 let found = not_granted(error, opened);
                 return self.give_discovery_up(message, work.connection, (found.as_ref(), &error.explain())).await;
@@ -546,6 +549,10 @@ fn why_not(error: &FetchError) -> Option<String> {
         FetchError::Store(error @ StoreError::Key(_)) => Some(error.to_string()),
         _ => None,
     }
+}
+
+const fn longest(learns: bool) -> Duration {
+    if learns { LONGEST_IN_TURNS } else { LONGEST_DISCOVERY }
 }
 
 #[async_trait]

@@ -80,7 +80,11 @@ impl<'a> Turn<'a> {
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
         let (ends_at, now) = (Instant::now() + ENDS, clock.now());
-        let before = store.learned(place.0, place.1, place.2).await?;
+        // What another version has written so that it cannot be read is asked for again.
+        let before = match store.learned(place.0, place.1, place.2).await {
+            Err(error) if error.is_unreadable() => None,
+            before => before?,
+        };
         let answers = before.filter(|before| before.asked_by == asked_by).map(|before| before.answers);
         let notes = Notes { answers: answers.unwrap_or_default(), kept_at: now, ..Notes::default() };
         let bounds = Bounds { store, place, asked_by, clock, begins_until: now + BEGINS, ends_at };

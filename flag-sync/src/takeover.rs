@@ -88,8 +88,40 @@ struct Known<'a> {
     programs: BTreeSet<String>,
     /// Students by the SIS's ids, in lower case.
     roster: BTreeMap<String, StudentId>,
-    /// Whose flags the programs list, by flag, both as the SIS's ids, the flag's in lower case. Read when one is not found.
-    listed: OnceCell<BTreeMap<String, String>>,
+    /// What the programs list. Read when a flag is not found.
+    listed: OnceCell<Listed>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    /// Whose flags, by flag, both as the SIS's ids, the flag's in lower case.
+    of: BTreeMap<String, String>,
+    /// None of the lists was refused.
+    all: bool,
+}
+
+/// An old flag, as the SIS tells of it.
+#[derive(Debug)]
+enum Old {
+    Shown(Box<(ActualFlag, Value)>),
+    /// Not among the student's flags, and not among those of its programs.
+    Gone,
+    /// The SIS refuses to tell, or one list has it and another has not.
+    Untold,
+}
+
+/// Those that nobody has been at yet come first, those that Campus failed at last. Those that wait take turns: time may be up before
+/// all of them were looked at.
+fn in_turn(open: &mut [CutoverFlag], now: DateTime<Utc>) {
+    let place = |flag: &CutoverFlag| (flag.outcome.is_some(), flag.outcome.as_deref() == Some(SIS_ERROR));
+    open.sort_by_key(place);
+    let waiting = open.partition_point(|flag| place(flag) < (true, false));
+    let failing = open.partition_point(|flag| place(flag) < (true, true));
+    let waiting = &mut open[waiting..failing];
+    if !waiting.is_empty() {
+        let turn = now.timestamp().unsigned_abs() % waiting.len() as u64;
+        waiting.rotate_left(turn as usize);
+    }
 }
 
 impl Known<'_> {
@@ -128,11 +160,13 @@ impl Work {
         }
         let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);
         let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
-        open.sort_by_key(|flag| flag.outcome.as_deref() == Some(SIS_ERROR));
+        in_turn(&mut open, self.now());
         let known = self.known(cutover, open.is_empty()).await?;
+        let mut ended = false;
         for flag in open {
             if Instant::now() >= until || !self.renew(worker).await? {
-                return Ok(Progress::OutOfTime);
+                // What has waited before waits for another sync: asked for at once, it would be asked for without end.
+                return Ok(if ended || flag.outcome.is_none() { Progress::OutOfTime } else { Progress::Through });
             }
             if !self.live().await?.wants(cutover) {
                 // Switched off under way.
@@ -140,7 +174,7 @@ impl Work {
                 return Ok(Progress::Through);
             }
             match self.end_old(&known, &flag).await {
-                Ok(()) => in_a_row = 0,
+                Ok(done) => (in_a_row, ended) = (0, ended || done),
                 Err(FlagError::Sis(error)) if error.remedy() == Remedy::Again => {
                     in_a_row += 1;
                     failing.push(flag);
@@ -241,21 +275,27 @@ impl Work {
         Ok(named.map(|program| program.id.to_ascii_lowercase()).collect())
     }
 
-    async fn end_old(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<(), FlagError> {
+    /// True: nothing is left to do about it.
+    async fn end_old(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<bool, FlagError> {
         let cutover = known.cutover;
-        let found = self.old_flag(known, flag).await?;
+        let still_waits = |()| false;
+        let found = match self.old_flag(known, flag).await? {
+            Old::Shown(found) => Some(*found),
+            Old::Gone => None,
+            Old::Untold => return self.unclear(cutover, flag).await.map(still_waits),
+        };
         let actual = found.as_ref().map(|(actual, _)| actual);
         let last = match known.ending(flag, actual, known.waiting.has(flag)) {
-            Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await,
-            Ending::Unclear => return self.unclear(cutover, flag).await,
-            Ending::Done(outcome) => return self.done(cutover, flag, outcome).await,
+            Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await.map(still_waits),
+            Ending::Unclear => return self.unclear(cutover, flag).await.map(still_waits),
+            Ending::Done(outcome) => return self.done(cutover, flag, outcome).await.map(|()| true),
             Ending::On(last) => last,
         };
         // Refused for good before: not sent again, unless a person asks.
         if flag.outcome.as_deref().and_then(|outcome| outcome.parse().ok()).is_some_and(is_for_good) {
-            return Ok(());
+            return Ok(false);
         }
-        let Some((_, row)) = found else { return Ok(()) };
+        let Some((_, row)) = found else { return Ok(false) };
         let sent = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await;
         if let Err(error) = &sent {
             let line = LedgerEntry { action: "failed".to_owned(), ..self.old_line(cutover, flag, &answer(error)) };
@@ -264,43 +304,61 @@ impl Work {
         let written = sent?;
         if let Written::Refused(status) = written {
             tracing::error!(district = %self.id(), flag = flag.flag, status, "Campus refuses to end a flag; it stays open");
-            return self.stays(cutover, flag, &status.to_string()).await;
+            return self.stays(cutover, flag, &status.to_string()).await.map(still_waits);
         }
-        let read = self.old_flag(known, flag).await?;
+        let read = match self.old_flag(known, flag).await? {
+            Old::Shown(read) => Some(*read),
+            Old::Gone => None,
+            Old::Untold => return self.stays(cutover, flag, "not-read-back").await.map(still_waits),
+        };
         match known.ending(flag, read.as_ref().map(|(actual, _)| actual), false) {
-            Ending::Done(outcome) => self.done(cutover, flag, outcome).await,
-            Ending::Unclear => self.unclear(cutover, flag).await,
-            Ending::On(_) | Ending::Waits => self.stays(cutover, flag, "not-read-back").await,
+            Ending::Done(outcome) => self.done(cutover, flag, outcome).await.map(|()| true),
+            Ending::Unclear => self.unclear(cutover, flag).await.map(still_waits),
+            Ending::On(_) | Ending::Waits => self.stays(cutover, flag, "not-read-back").await.map(still_waits),
         }
     }
 
     /// As the SIS shows it: by its id, among its student's, or as its program lists it, of whomever.
-    async fn old_flag(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<Option<(ActualFlag, Value)>, FlagError> {
-        let found = self.campus.look_for(&flag.sis_id, &flag.flag).await?;
-        if found.is_some() {
-            return Ok(found);
+    async fn old_flag(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<Old, FlagError> {
+        let of_student = self.look(&flag.sis_id, &flag.flag).await?;
+        if let Old::Shown(_) = of_student {
+            return Ok(of_student);
         }
         let listed = known.listed.get_or_try_init(|| self.whose(known, flag)).await?;
-        match listed.get(&flag.flag.to_ascii_lowercase()) {
-            Some(sis_id) if !sis_id.eq_ignore_ascii_case(&flag.sis_id) => {
-                Ok(self.campus.look_for(sis_id, &flag.flag).await?)
-            }
-            _ => Ok(None),
+        match listed.of.get(&flag.flag.to_ascii_lowercase()) {
+            // It is there, whoever is asked for it.
+            Some(sis_id) => Ok(match self.look(sis_id, &flag.flag).await? {
+                Old::Gone => Old::Untold,
+                found => found,
+            }),
+            None if listed.all => Ok(Old::Gone),
+            None => Ok(Old::Untold),
         }
     }
 
-    /// Whose flags the programs list: those of the name, and the one that was approved. One that the SIS refuses to list tells
-    /// nothing.
-    async fn whose(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<BTreeMap<String, String>, FlagError> {
+    /// By its id, and among a student's. A list that the SIS refuses tells nothing.
+    async fn look(&self, sis_id: &str, flag: &str) -> Result<Old, FlagError> {
+        match self.campus.look_for(sis_id, flag).await {
+            Err(error) if refusal(&error).is_some() => Ok(Old::Untold),
+            found => Ok(found?.map_or(Old::Gone, |found| Old::Shown(Box::new(found)))),
+        }
+    }
+
+    /// Whose flags the programs list: those of the name, and the one that was approved.
+    async fn whose(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<Listed, FlagError> {
         let then = flag.program_sis_id.iter().map(|id| id.to_ascii_lowercase());
-        let mut all = BTreeMap::new();
+        let mut listed = Listed { of: BTreeMap::new(), all: true };
         for program in known.programs.iter().cloned().chain(then).collect::<BTreeSet<_>>() {
             match self.campus.participations(Which::OfProgram(&program)).await {
-                Err(error) if refusal(&error).is_some() => {}
-                flags => all.extend(flags?.into_iter().map(|one| (one.id.to_ascii_lowercase(), one.sis_id))),
+                Err(error) if refusal(&error).is_some() => {
+                    // A program that is gone has no flags.
+                    let gone = refusal(&error) == Some(404) && !known.programs.contains(&program);
+                    listed.all &= gone;
+                }
+                flags => listed.of.extend(flags?.into_iter().map(|one| (one.id.to_ascii_lowercase(), one.sis_id))),
             }
         }
-        Ok(all)
+        Ok(listed)
     }
 
     /// It stays open and approved until it is clear: told once.

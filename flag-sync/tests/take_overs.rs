@@ -53,6 +53,7 @@ on_both_engines! {
     a_switch_stops_a_take_over_under_way,
     an_old_flag_that_staff_gave_to_another_stays,
     an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
+    an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
     an_old_flag_under_a_students_other_id_waits_for_the_new_one,
 }
 
@@ -684,6 +685,26 @@ async fn an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear(f: Fixture)
     rekey(&house, 3, 3, "guid-3").await;
     house.unasked_night().await;
     assert_eq!(house.old(), ends(last));
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Not of its id, and not of its student, while its program lists it: it is open, and the take-over is not done without it.
+async fn an_old_flag_that_campus_refuses_to_tell_of_is_not_gone(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    house.approve().await;
+    let only = in_campus(0).sis_id;
+    let refused = Strike { fault: CampusFault::Status(403), writes_only: false, only, times: None };
+    house.campus.set_faults(CampusFaults { strikes: vec![refused], ..CampusFaults::default() });
+    house.night().await;
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 not-as-approved", "old-1 ended"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Approved);
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
     assert_eq!(house.plan().await.state, TakeOverState::Done);
 }
 

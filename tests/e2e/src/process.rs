@@ -142,11 +142,11 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Metrics of whoever wrote this log and still answers.
+/// Metrics of whoever wrote the end of this log and still answers: who wrote its beginning may be gone, and its address another's.
 pub(crate) async fn metrics(log: &str) -> Vec<String> {
     let addresses: BTreeSet<String> = ["metrics and health are served on ", "listening for HTTP on "]
         .iter()
-        .flat_map(|told| log.split(told).skip(1))
+        .filter_map(|told| log.rsplit_once(told).map(|(_, after)| after))
         .map(|after| after.chars().take_while(|letter| letter.is_ascii_digit() || ".:".contains(*letter)).collect())
         .collect();
     let mut texts = Vec::new();

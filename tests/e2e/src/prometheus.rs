@@ -73,7 +73,8 @@ pub fn impatient_alerts() -> String {
         (" > 10800\n", " > 5\n"),
         (" > 900\n", " > 5\n"),
         (" > 120\n", " > 15\n"),
-        (" > 20\n", " > 3\n"),
+        // Of a SIS that is down, one request in 15 s is all that its circuit lets go.
+        (" > 20\n", " > 0.5\n"),
         (" > 10\n", " > 0.3\n"),
     ];
     shorter.into_iter().fold(text, |text, (long, short)| {

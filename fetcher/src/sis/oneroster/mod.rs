@@ -32,7 +32,7 @@ use self::{
 };
 use super::{Ever, Found, Source, body};
 use crate::{
-    error::SisError,
+    error::{Remedy, SisError},
     net::{Reply, http_date, room::Taken},
     session::{Call, Session},
     turn::Turn,
@@ -221,13 +221,30 @@ impl OneRoster {
                 break;
             }
             let Some(rest) = page::lacks(asked, &reply) else { break };
-            reply.room = self.session.keep(reply.body.len())?;
             let part = Listed { offset: rest.offset, size: rest.size, ..listed };
-            let part = self.session.call(&self.listing_call(part, page.0)).await?;
-            let Some(whole) = page::joined(asked, &reply, rest, part)? else { break };
-            reply = whole;
+            match self.filled(asked, &mut reply, rest, &self.listing_call(part, page.0)).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // The page is there, and is short: it is not lost for what it lacks.
+                Err(error) if error.remedy() == Remedy::GiveUp || matches!(error, SisError::NoRoom { .. }) => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(reply)
+    }
+
+    /// Adds what a page lacks to it. False: that is not to be had.
+    async fn filled(
+        &self,
+        asked: page::Asked<'_>,
+        reply: &mut Reply,
+        rest: page::Rest,
+        call: &Call,
+    ) -> Result<bool, SisError> {
+        reply.room = self.session.keep(reply.body.len())?;
+        let part = self.session.call(call).await?;
+        let whole = page::joined(asked, reply, rest, part)?;
+        Ok(whole.map(|whole| *reply = whole).is_some())
     }
 
     /// The call of the second look: the page's number is the place of the id. `None` beyond the last.
