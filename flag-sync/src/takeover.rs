@@ -320,14 +320,14 @@ impl Work {
 
     /// As the SIS shows it: by its id, among its student's, or as its program lists it, of whomever.
     async fn old_flag(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<Old, FlagError> {
-        let of_student = self.look(&flag.sis_id, &flag.flag).await?;
+        let of_student = self.shown(&flag.sis_id, &flag.flag).await?;
         if let Old::Shown(_) = of_student {
             return Ok(of_student);
         }
         let listed = known.listed.get_or_try_init(|| self.whose(known, flag)).await?;
         match listed.of.get(&flag.flag.to_ascii_lowercase()) {
             // It is there, whoever is asked for it.
-            Some(sis_id) => Ok(match self.look(sis_id, &flag.flag).await? {
+            Some(sis_id) => Ok(match self.shown(sis_id, &flag.flag).await? {
                 Old::Gone => Old::Untold,
                 found => found,
             }),
@@ -337,7 +337,7 @@ impl Work {
     }
 
     /// By its id, and among a student's. A list that the SIS refuses tells nothing.
-    async fn look(&self, sis_id: &str, flag: &str) -> Result<Old, FlagError> {
+    async fn shown(&self, sis_id: &str, flag: &str) -> Result<Old, FlagError> {
         match self.campus.look_for(sis_id, flag).await {
             Err(error) if refusal(&error).is_some() => Ok(Old::Untold),
             found => Ok(found?.map_or(Old::Gone, |found| Old::Shown(Box::new(found)))),

@@ -38,6 +38,10 @@ pub(super) async fn through_kills(house: &mut House, role: Role, run: &str, poin
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    if !points.is_empty() {
+        // What was not reached here is not to kill anybody in the undisturbed night that follows.
+        house.replace_worker(role);
+    }
     kills
 }
 
