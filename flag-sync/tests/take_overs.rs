@@ -695,9 +695,14 @@ async fn an_old_flag_that_campus_refuses_to_tell_of_is_not_gone(f: Fixture) {
         house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
     }
     house.approve().await;
-    let only = in_campus(0).sis_id;
-    let refused = Strike { fault: CampusFault::Status(403), writes_only: false, only, times: None };
-    house.campus.set_faults(CampusFaults { strikes: vec![refused], ..CampusFaults::default() });
+    let untold = |only: &str| Strike {
+        fault: CampusFault::Status(404),
+        writes_only: false,
+        only: Some(only.to_owned()),
+        times: None,
+    };
+    let strikes = vec![untold("old-0"), untold(&in_campus(0).sis_id.unwrap())];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
     house.night().await;
     house.unasked_night().await;
     assert_eq!(outcomes(&house).await, ["old-0 not-as-approved", "old-1 ended"]);

@@ -46,7 +46,7 @@ fn green_pdf() -> Vec<u8> {
     ];
     let (mut text, mut places) = ("%PDF-1.4\n".to_owned(), String::new());
     for (object, number) in objects.iter().zip(1..) {
-        write!(places, "{:010} 00000 n \n", text.len()).unwrap();
+        writeln!(places, "{:010} 00000 n ", text.len()).unwrap();
         writeln!(text, "{number} 0 obj{object} endobj").unwrap();
     }
     let (table, size) = (text.len(), objects.len() + 1);
