@@ -22,7 +22,7 @@ crate::on_both_engines! {
     ids_for_writes_are_read_back_as_the_sis_spelled_them,
     a_launch_finds_students_where_they_still_are,
     a_launch_finds_students_only_where_an_enrollment_counts,
-    a_launch_goes_by_each_entitys_own_current_year,
+    a_launch_goes_by_the_current_year_of_each_entity,
     a_students_own_id_is_no_other_students_with_a_prefix,
 }
 
@@ -195,7 +195,7 @@ async fn a_launch_finds_students_only_where_an_enrollment_counts(fixture: Fixtur
 }
 
 /// Entity 1 has moved on to 2027, entity 2 has not.
-async fn a_launch_goes_by_each_entitys_own_current_year(fixture: Fixture) {
+async fn a_launch_goes_by_the_current_year_of_each_entity(fixture: Fixture) {
     let store = fixture.store.clone();
     let district = mixed_district(&store, "own-years").await;
     let of = |entity: &str, school_year: i32, entry: u32| Enrollment {
