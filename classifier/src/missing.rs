@@ -360,9 +360,13 @@ impl Known {
             }
         }
         for (table, kept) in of_tables(&last.kept_keys).filter(|(table, kept)| ends(*table, kept)) {
-            kept.keys.iter().for_each(|key| note(table, (*key, None), true));
+            for key in &kept.keys {
+                note(table, (*key, None), true);
+            }
             // A version before noted no places: such a row is missed once more.
-            kept.places.iter().for_each(|place| note(table, at(place), true));
+            for place in &kept.places {
+                note(table, at(place), true);
+            }
         }
         Self(known)
     }

@@ -93,6 +93,22 @@ async fn everything(source: &dyn Source) -> BTreeMap<String, Vec<String>> {
     ids
 }
 
+/// However the sandbox behaves, and however many rows are asked for at once, all of it comes in.
+async fn assert_pulled(
+    sandbox: &Sandbox,
+    whole: &BTreeMap<String, Vec<String>>,
+    cases: impl IntoIterator<Item = (&str, Quirks)>,
+    page_sizes: [u32; 2],
+) {
+    for (what, quirks) in cases {
+        sandbox.set_quirks(quirks);
+        for page_size in page_sizes {
+            let pulled = everything(&*at(sandbox, &json!({ "page_size": page_size }))).await;
+            assert_eq!(&pulled, whole, "{what}, {page_size} a page");
+        }
+    }
+}
+
 fn oneroster(oneroster: OneRosterQuirks) -> Quirks {
     Quirks { oneroster, ..Quirks::default() }
 }
@@ -126,13 +142,7 @@ async fn every_row_comes_once_whatever_the_server_leaves_out() {
         ("clamped", Quirks { paging: clamped(7), ..Quirks::default() }),
         ("clamped, neither", Quirks { paging: clamped(7), ..oneroster(quiet()) }),
     ];
-    for (what, quirks) in cases {
-        sandbox.set_quirks(quirks);
-        for page_size in [25, 100] {
-            let pulled = everything(&*at(&sandbox, &json!({ "page_size": page_size }))).await;
-            assert_eq!(pulled, whole, "{what}, {page_size} a page");
-        }
-    }
+    assert_pulled(&sandbox, &whole, cases, [25, 100]).await;
 }
 
 /// A page in the middle of a listing comes short: what it lacks is asked for from where `next` leads, or from as many rows on as
@@ -152,13 +162,7 @@ async fn what_a_short_page_lacks_is_asked_for() {
         ("no links", breaks(false, true)),
         ("clamped, no total", Quirks { paging: clamped, ..breaks(true, false) }),
     ];
-    for (what, quirks) in cases {
-        sandbox.set_quirks(quirks);
-        for page_size in [25, 40] {
-            let pulled = everything(&*at(&sandbox, &json!({ "page_size": page_size }))).await;
-            assert_eq!(pulled, whole, "{what}, {page_size} a page");
-        }
-    }
+    assert_pulled(&sandbox, &whole, cases, [25, 40]).await;
 }
 
 /// A server without totals that tells nothing of what it left out, however it is asked.

@@ -125,7 +125,12 @@ fn in_turn(open: &mut [CutoverFlag], now: DateTime<Utc>) {
 }
 
 impl Known<'_> {
-    fn ending(&self, flag: &CutoverFlag, actual: Option<&ActualFlag>, new_is_missing: bool) -> Ending {
+    fn ending(&self, flag: &CutoverFlag, old: &Old, new_is_missing: bool) -> Ending {
+        let actual = match old {
+            Old::Shown(shown) => Some(&shown.0),
+            Old::Gone => None,
+            Old::Untold => return Ending::Unclear,
+        };
         let approved = Approved { cutover: self.cutover.cutover, flag, programs: &self.programs, roster: &self.roster };
         ending(actual, approved, new_is_missing)
     }
@@ -279,13 +284,8 @@ impl Work {
     async fn end_old(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<bool, FlagError> {
         let cutover = known.cutover;
         let still_waits = |()| false;
-        let found = match self.old_flag(known, flag).await? {
-            Old::Shown(found) => Some(*found),
-            Old::Gone => None,
-            Old::Untold => return self.unclear(cutover, flag).await.map(still_waits),
-        };
-        let actual = found.as_ref().map(|(actual, _)| actual);
-        let last = match known.ending(flag, actual, known.waiting.has(flag)) {
+        let found = self.old_flag(known, flag).await?;
+        let last = match known.ending(flag, &found, known.waiting.has(flag)) {
             Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await.map(still_waits),
             Ending::Unclear => return self.unclear(cutover, flag).await.map(still_waits),
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await.map(|()| true),
@@ -295,7 +295,8 @@ impl Work {
         if flag.outcome.as_deref().and_then(|outcome| outcome.parse().ok()).is_some_and(is_for_good) {
             return Ok(false);
         }
-        let Some((_, row)) = found else { return Ok(false) };
+        let Old::Shown(found) = found else { return Ok(false) };
+        let (_, row) = *found;
         let sent = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await;
         if let Err(error) = &sent {
             let line = LedgerEntry { action: "failed".to_owned(), ..self.old_line(cutover, flag, &answer(error)) };
@@ -306,15 +307,11 @@ impl Work {
             tracing::error!(district = %self.id(), flag = flag.flag, status, "Campus refuses to end a flag; it stays open");
             return self.stays(cutover, flag, &status.to_string()).await.map(still_waits);
         }
-        let read = match self.old_flag(known, flag).await? {
-            Old::Shown(read) => Some(*read),
-            Old::Gone => None,
-            Old::Untold => return self.stays(cutover, flag, "not-read-back").await.map(still_waits),
-        };
-        match known.ending(flag, read.as_ref().map(|(actual, _)| actual), false) {
+        let read = self.old_flag(known, flag).await?;
+        match known.ending(flag, &read, false) {
             Ending::Done(outcome) => self.done(cutover, flag, outcome).await.map(|()| true),
-            Ending::Unclear => self.unclear(cutover, flag).await.map(still_waits),
-            Ending::On(_) | Ending::Waits => self.stays(cutover, flag, "not-read-back").await.map(still_waits),
+            Ending::Unclear if !matches!(read, Old::Untold) => self.unclear(cutover, flag).await.map(still_waits),
+            _ => self.stays(cutover, flag, "not-read-back").await.map(still_waits),
         }
     }
 

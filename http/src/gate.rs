@@ -35,8 +35,8 @@ impl Gate {
         Self { circuits: Arc::default(), clock }
     }
 
-    /// The circuits of the hosts.
-    pub fn circuits(&self) -> &Circuits {
+    #[cfg(test)]
+    pub(crate) fn circuits(&self) -> &Circuits {
         &self.circuits
     }
 

@@ -37,9 +37,9 @@ impl Store {
     pub async fn planned_baselines(&self, district: &DistrictId, run: RunId) -> Result<Vec<(u16, Baseline)>> {
         let operation = "read what a run found";
         let mut tx = self.read(district, operation).await?;
-        let side = planning::Side::load(&mut tx, district, run).await?;
+        let planned = planning::kept_baselines(&mut tx, district, run).await?;
         tx.commit(operation).await?;
-        Ok(side.map(|side| side.baselines).unwrap_or_default())
+        Ok(planned)
     }
 
     /// Accepts that listings are empty, as a run found them, each until it holds rows again: all of them, or none where a newer
@@ -56,8 +56,7 @@ impl Store {
         if let Some(held) = held_since(&mut tx, (district, run), emptinesses).await? {
             return Ok(Err(held));
         }
-        let planned =
-            planning::Side::load(&mut tx, district, run).await?.map(|side| side.baselines).unwrap_or_default();
+        let planned = planning::kept_baselines(&mut tx, district, run).await?;
         for Emptiness { connection, name, rows_of } in emptinesses {
             let stored = read(&mut tx, district, *connection).await?;
             let mut baseline = stored.unwrap_or_else(Baseline::of_none_complete);

@@ -4,6 +4,7 @@
 //! come back with a page at the same moment. It is kept as MessagePack, zstd: it is rewritten with every page.
 
 use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
+use serde::de::DeserializeOwned;
 
 use crate::{
     Store, StoreError,
@@ -97,13 +98,9 @@ impl Store {
         run: RunId,
         connection: ConnectionNo,
     ) -> Result<Option<Learned>> {
-        let operation = "read what a discovery has learned";
-        let mut tx = self.read(district, operation).await?;
         let sql =
             "SELECT learned FROM pull WHERE district = $1 AND run = $2 AND connection = $3 AND learned IS NOT NULL";
-        let row = tx.row(operation, sql, args![district, run, connection]).await?;
-        tx.commit(operation).await?;
-        row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()
+        self.read_packed("read what a discovery has learned", sql, (district, run, connection)).await
     }
 
     /// Keeps what a discovery has learned so far, in place of what was kept before; nothing of one that is over.
@@ -126,9 +123,18 @@ impl Store {
 
     /// Reads a board without locking it; also that of a pull given up, or of a run that has ended.
     pub async fn board(&self, district: &DistrictId, run: RunId, connection: ConnectionNo) -> Result<Option<Board>> {
-        let operation = "read a board";
-        let mut tx = self.read(district, operation).await?;
         let sql = "SELECT board FROM pull WHERE district = $1 AND run = $2 AND connection = $3 AND board IS NOT NULL";
+        self.read_packed("read a board", sql, (district, run, connection)).await
+    }
+
+    /// Reads what `sql` finds of a pull, packed.
+    pub(crate) async fn read_packed<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        (district, run, connection): (&DistrictId, RunId, ConnectionNo),
+    ) -> Result<Option<T>> {
+        let mut tx = self.read(district, operation).await?;
         let row = tx.row(operation, sql, args![district, run, connection]).await?;
         tx.commit(operation).await?;
         row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()

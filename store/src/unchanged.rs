@@ -20,7 +20,6 @@ use crate::{
     Store, StoreError,
     board::{Board, LaneMove, PageFacts, Told},
     district::SisKind,
-    plan::unpack,
     pulls,
     secret::DigestKey,
     sql::{Row, Tx, args},
@@ -182,11 +181,7 @@ impl Store {
         run: RunId,
         connection: ConnectionNo,
     ) -> Result<Option<Board>> {
-        let operation = "read the board of the run before";
-        let mut tx = self.read(district, operation).await?;
-        let row = tx.row(operation, EARLIER_BOARD, args![district, run, connection]).await?;
-        tx.commit(operation).await?;
-        row.map(|row| unpack(&row.get::<Vec<u8>>(0)?)).transpose()
+        self.read_packed("read the board of the run before", EARLIER_BOARD, (district, run, connection)).await
     }
 
     /// What the last run before this one that was pulled has of these pages.

@@ -147,13 +147,19 @@ pub(crate) async fn all_but(night: &mut Night, sis: &Sis, keep: fn(&Body) -> boo
     kept
 }
 
-#[tokio::test]
-async fn a_second_look_at_a_slow_sis_is_owed_no_plan() {
-    let mut night = Night::new().await;
+/// A night that lost most of the students, held and approved: its second look is to come.
+pub(crate) async fn half_approved(night: &mut Night) -> (Sis, RunId) {
     night.night(&sis(10)).await;
     let half = sis(4);
     let run = night.night(&half).await.id;
     night.context.store.approve(&night.district, run, "ada", night.now()).await.unwrap().unwrap();
+    (half, run)
+}
+
+#[tokio::test]
+async fn a_second_look_at_a_slow_sis_is_owed_no_plan() {
+    let mut night = Night::new().await;
+    let (half, run) = half_approved(&mut night).await;
     assert_eq!(owed(&night, run).await, Owed::Plan, "nobody has asked for the second look");
     night.context.ask_to_plan((&night.district, run), None).await.unwrap();
     let fetches = all_but(&mut night, &half, |body| matches!(body, Body::Fetch(_))).await;

@@ -14,7 +14,7 @@ use rollcall_store::run::{RunState, Stage};
 
 use crate::{
     night::{Night, sis},
-    nights::all_but,
+    nights::{all_but, half_approved},
 };
 
 /// Longer than any wait of these tests.
@@ -27,6 +27,14 @@ async fn at_plan(night: &mut Night) -> (RunId, Message) {
     let plan = all_but(night, &sis, |body| matches!(body, Body::Plan(_))).await.remove(0);
     assert_eq!(night.run(run).await.stage, Stage::Plan);
     (run, plan)
+}
+
+/// The same, and whoever is to plan it as one of these.
+async fn at_plan_of(planners: &Planners) -> (Night, RunId, Message, PlanHandler) {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    let handler = PlanHandler::new(night.context.clone(), planners.clone());
+    (night, run, plan, handler)
 }
 
 fn retry(reason: &'static str) -> Retry {
@@ -62,9 +70,7 @@ async fn gone(planners: &Planners) {
 
 #[tokio::test]
 async fn a_database_that_refuses_everybody_alike_ends_no_run() {
-    let mut night = Night::new().await;
-    let (run, plan) = at_plan(&mut night).await;
-    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
+    let (mut night, run, plan, handler) = at_plan_of(&Planners::mortal()).await;
     night.execute("ALTER TABLE plan_batch RENAME TO elsewhere").await;
     let mut last = None;
     for attempt in 0..=ATTEMPTS {
@@ -86,10 +92,8 @@ async fn a_database_that_refuses_everybody_alike_ends_no_run() {
 /// As where its process is told to stop, or the bus is lost while it plans.
 #[tokio::test]
 async fn a_planner_that_is_stopped_in_the_middle_uses_up_no_attempt() {
-    let mut night = Night::new().await;
-    let (run, plan) = at_plan(&mut night).await;
     let planners = Planners::new();
-    let handler = PlanHandler::new(night.context.clone(), planners.clone());
+    let (mut night, run, plan, handler) = at_plan_of(&planners).await;
     for _ in 0..=ATTEMPTS {
         assert_eq!(once_claimed(&night, &handler, &plan, async || false).await, None);
         gone(&planners).await;
@@ -101,10 +105,8 @@ async fn a_planner_that_is_stopped_in_the_middle_uses_up_no_attempt() {
 
 #[tokio::test]
 async fn a_planner_that_cannot_reach_the_store_gives_back_later() {
-    let mut night = Night::new().await;
-    let (run, plan) = at_plan(&mut night).await;
     let planners = Planners::new();
-    let handler = PlanHandler::new(night.context.clone(), planners.clone());
+    let (night, run, plan, handler) = at_plan_of(&planners).await;
     let away = async || {
         night.execute("ALTER TABLE run RENAME TO elsewhere").await;
         true
@@ -120,9 +122,7 @@ async fn a_planner_that_cannot_reach_the_store_gives_back_later() {
 
 #[tokio::test]
 async fn a_message_that_fails_for_good_ends_no_run_that_somebody_plans() {
-    let mut night = Night::new().await;
-    let (run, plan) = at_plan(&mut night).await;
-    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
+    let (night, run, plan, handler) = at_plan_of(&Planners::mortal()).await;
     let until = night.now() + TimeDelta::minutes(3);
     assert!(night.context.store.claim_plan(&night.district, run, night.now(), until).await.unwrap().is_some());
     assert_eq!(handler.exhausted(plan.clone(), retry("too-long")).await, Fate::Done);
@@ -135,10 +135,7 @@ async fn a_message_that_fails_for_good_ends_no_run_that_somebody_plans() {
 #[tokio::test]
 async fn a_message_that_fails_for_good_ends_no_second_look_under_way() {
     let mut night = Night::new().await;
-    night.night(&sis(10)).await;
-    let half = sis(4);
-    let run = night.night(&half).await.id;
-    night.context.store.approve(&night.district, run, "ada", night.now()).await.unwrap().unwrap();
+    let (half, run) = half_approved(&mut night).await;
     night.context.ask_to_plan((&night.district, run), None).await.unwrap();
     let plan = night.next().unwrap();
     night.handle(&half, plan.clone()).await;

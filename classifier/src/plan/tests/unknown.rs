@@ -417,13 +417,19 @@ fn whoever_left_by_the_named_withdrawal_date_leaves() {
     }
 }
 
-/// As where a version before, which did not keep the named date, has read one of the pages: nobody on it comes back.
-#[test]
-fn a_named_withdrawal_date_that_one_page_does_not_tell_fails_the_run() {
-    let mut sis = Sis::with_students(6);
+/// So many students, of whom the second left by the named date, as they are stored.
+fn left_by_named_date(students: i64) -> (Sis, Roster) {
+    let mut sis = Sis::with_students(students);
     last_day(&mut sis, 2, Some("2025-10-01"));
     let mut roster = Roster::default();
     roster.apply(&roster.plan(by_named_date(&mut sis, "LastDayTX")));
+    (sis, roster)
+}
+
+/// As where a version before, which did not keep the named date, has read one of the pages: nobody on it comes back.
+#[test]
+fn a_named_withdrawal_date_that_one_page_does_not_tell_fails_the_run() {
+    let (mut sis, roster) = left_by_named_date(6);
     for page in [1, 2] {
         let mut facts = by_named_date(&mut sis, "LastDayTX");
         let before = Sis { spell_fields: Vec::new(), ..sis.clone() }.facts().pulls.remove(0);
@@ -453,10 +459,7 @@ fn one_of_the_usual_dates_is_named_in_any_case() {
 /// Neither where no row carries it any more, nor where the pull did not ask for it, is it read as "not withdrawn".
 #[test]
 fn a_named_withdrawal_date_that_is_not_told_fails_the_run() {
-    let mut sis = Sis::with_students(3);
-    last_day(&mut sis, 2, Some("2025-10-01"));
-    let mut roster = Roster::default();
-    roster.apply(&roster.plan(by_named_date(&mut sis, "LastDayTX")));
+    let (mut sis, roster) = left_by_named_date(3);
     take(&mut sis, SPELL, "LastDayTX");
     let Verdict::Fail(reason) = roster.plan(by_named_date(&mut sis, "lastdaytx")).verdict else { panic!("must fail") };
     assert!(reason.starts_with("field-untold") && reason.contains("EntryWithdrawal.LastDayTX"), "{reason}");
