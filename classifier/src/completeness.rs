@@ -6,13 +6,21 @@
 //! Invariants: a failed source never looks like an empty one; what lies beyond a listing's last page is not judged;
 //! recheck listings are judged apart ([`recheck_confirms`]). Deliberately absent: the rows themselves.
 
+mod baseline;
+mod contents;
 mod fields;
+mod grants;
 mod listing;
 mod years;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use baseline::{next_base, next_baseline, note_thinned};
+use contents::{FEW, thinned};
+pub use contents::{THINNED, judge_contents};
 pub use fields::{UNTOLD, judge_untold};
+use grants::judge_grants;
+pub use grants::{CURRENT_YEAR, GRANT_LOST};
 use listing::{Defect, Look, PagesByListing, defects};
 pub use years::{
     Asked, ENTITY_REMOVED, LISTING_NOT_ASKED, YEAR_EMPTY, YEAR_NOT_ASKED, entities_asked, entities_with_students,
@@ -20,17 +28,15 @@ pub use years::{
 };
 
 use crate::{
-    assemble::oneroster::{Contents, Facet, Facets, Group, PagesLacking},
+    assemble::oneroster::{Facet, Facets, Group, PagesLacking},
     fragment::Kind,
     overlay::Kept,
-    untold,
 };
-use chrono::NaiveDate;
-use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo, RunId};
+use rollcall_proto::id::{ConnectionNo, ListingNo, PageNo};
 use rollcall_store::{
     board::{Board, Listing, Progress},
     page::PageRow,
-    run::{Baseline, Discovery, Finding, FindingWeight, PullBase, PullScope},
+    run::{Baseline, Discovery, Finding, FindingWeight},
 };
 
 /// What a pull is judged from.
@@ -183,89 +189,6 @@ pub fn judge(facts: &PullFacts<'_>) -> Completeness {
     judged
 }
 
-/// Of so few people what whole pages lack is believed: they may have been the only ones there.
-const FEW: i64 = 3;
-
-/// Code of the finding of [`thinned`].
-pub const THINNED: &str = "listing-thinned";
-
-/// Judges what a pull of OneRoster holds: a kind of people or of values of which there is none, and was some on the last
-/// complete pull, is treated as an empty listing is. A kind of values that whole pages lack and others have is unknown of the
-/// people on these pages, unless a person accepted it; so is one that nobody has and that was never counted.
-pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: Option<&Baseline>) {
-    judged.oneroster = true;
-    judged.nameless_guardians = contents.nameless > 0;
-    let counted = |name: &str| {
-        let named = |name: &str| baseline.and_then(|last| last.rows.get(name)).copied();
-        named(name).or_else(|| named(name_before(name)?))
-    };
-    let held_of = |name: &str| counted(name).unwrap_or_default();
-    let accepted = |name: &str| {
-        let named = |name: &str| baseline.is_some_and(|last| last.accepted_empty.contains(name));
-        named(name) || name_before(name).is_some_and(named)
-    };
-    let listed = |resource: &str| judged.rows.get(resource).copied().unwrap_or_default() > 0;
-    let nobodys = contents.counts.iter().filter(|(facet, count)| **count == 0 && facet.is_of_one());
-    judged.uncounted = nobodys.map(|(facet, _)| *facet).filter(|facet| counted(facet.name()).is_none()).collect();
-    let lacking = contents.lacking.clone().with(judged.uncounted);
-    judged.pages_lacking = lacking.without(Facets::that(|facet| accepted(facet.name())));
-    let demographics = listed(Kind::Demographics.resource());
-    for (facet, count) in &contents.counts {
-        let name = facet.name();
-        // What a listing that is empty itself, or another facet, says already is not said twice; the measure stays.
-        let unsaid = facet.kind() == Kind::Demographics && !demographics;
-        if unsaid || facet.rests_on().any(|other| contents.counts.get(&other) == Some(&0)) {
-            judged.rows.insert(name.to_owned(), held_of(name));
-            continue;
-        }
-        judged.rows.insert(name.to_owned(), *count);
-        let least = if facet.is_rare() { FEW } else { 0 };
-        let unproved = judged.unproved && facet.is_essential() && counted(name).is_none();
-        let emptied = contents.emptied.contains(*facet) || (*count == 0 && (held_of(name) > least || unproved));
-        if emptied && facet.is_judged() && !accepted(name) {
-            let held = Some(held_of(name)).filter(|_| !unproved);
-            note_empty(judged, name.to_owned(), facet.is_essential(), held);
-        }
-    }
-}
-
-/// What a facet was called in baselines of versions before.
-fn name_before(name: &str) -> Option<&'static str> {
-    (name == "users.stateId").then_some("users.userIds")
-}
-
-/// What a kind of values that whole pages lack comes to, where stored ones of `people` stay because of it.
-fn thinned(facet: Facet, people: i64, uncounted: bool) -> Finding {
-    let name = facet.name();
-    let seen = if uncounted {
-        "nobody has one, and no complete run before has counted them"
-    } else {
-        "on whole pages nobody has one, and on others somebody has, as where a field is switched off or on while it is listed"
-    };
-    let cost = if uncounted {
-        ", and until somebody has one or the emptiness is accepted, every run is partial and asks for everything, never for changes \
-         alone"
-    } else {
-        ""
-    };
-    let message = format!(
-        "{name}: {seen}; what {people} people had there stays as it is stored{cost}. If it is meant to be empty: \
-         `rollcall runs approve RUN --accept-empty {name}`"
-    );
-    partial(THINNED, message)
-}
-
-/// Notes what whole pages lacked and was kept. What nobody has and was never counted is not counted as none: the next run
-/// would take it for what always was so.
-pub fn note_thinned(baseline: &mut Baseline, judged: &Completeness, kept: &Kept) {
-    for (facet, people) in kept.counts() {
-        baseline.thinned.insert(facet.name().to_owned(), people);
-        if judged.uncounted.contains(facet) {
-            baseline.rows.remove(facet.name());
-        }
-    }
-}
-
 /// Judges one recheck listing on its own.
 pub fn recheck_confirms(connection: ConnectionNo, board: &Board, pages: &[PageRow], no: ListingNo) -> Confirmation {
     let Some(listing) = board.listings.get(no.0 as usize) else {
@@ -276,143 +199,6 @@ pub fn recheck_confirms(connection: ConnectionNo, board: &Board, pages: &[PageRo
         None => Confirmation::Confirmed,
         Some(defect) => Confirmation::NotConfirmed(format!("{}: {}", listing_name(listing), defect.text())),
     }
-}
-
-/// What to keep of a pull for the next one to be judged by. None where nothing was listed.
-///
-/// An emptiness that nobody accepted is not forgotten: the old count stays, so that the next night says it again and
-/// goes on keeping the stored rows; so does a field that no row carries any more. An accepted one stays accepted until its
-/// listing holds rows again, or rows the field.
-pub fn next_baseline(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Option<Baseline> {
-    if judged.complete {
-        Some(of_complete(judged, discovery, last))
-    } else {
-        (!judged.rows.is_empty()).then(|| of_torn(judged, discovery, last))
-    }
-}
-
-fn of_complete(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Baseline {
-    let mut rows = judged.rows.clone();
-    for resource in &judged.empty_supporting {
-        let held = last.and_then(|last| last.rows.get(resource)).copied().unwrap_or_default();
-        rows.insert(resource.clone(), held);
-    }
-    let counted = last.into_iter().flat_map(|last| &last.rows);
-    for (name, held) in counted.filter(|(name, _)| is_of_lost(name, judged, discovery)) {
-        rows.entry(name.clone()).or_insert(*held);
-    }
-    let accepted = last.map(|last| last.accepted_empty.clone()).unwrap_or_default();
-    let year = untold::field_name(CURRENT_YEAR.0, CURRENT_YEAR.1);
-    let still_empty = |name: &String| {
-        if *name == year {
-            return is_year_lost(&judged.lost_before) || judged.accepted_untold.contains(name);
-        }
-        if untold::is_field(name) {
-            return !tells_field(name, judged, discovery);
-        }
-        judged.rows.get(name).copied().unwrap_or_default() == 0
-    };
-    let accepted_empty = accepted.into_iter().filter(still_empty).collect();
-    let counts_deleted = last.map(|last| last.counts_deleted.clone()).unwrap_or_default();
-    let mut granted = discovery.granted.clone();
-    for (resource, fields) in &judged.untold {
-        granted.entry(resource.clone()).or_default().extend(fields.iter().cloned());
-    }
-    Baseline {
-        rows,
-        granted,
-        lost: judged.lost_before.clone(),
-        accepted_empty,
-        counts_deleted,
-        carried: judged.empty_supporting.clone(),
-        current_years: current_years(judged, last),
-        ..Baseline::default()
-    }
-}
-
-/// Those of before, where this pull's tables do not tell any.
-fn current_years(judged: &Completeness, last: Option<&Baseline>) -> BTreeMap<String, i32> {
-    let before = || last.map(|last| last.current_years.clone()).unwrap_or_default();
-    Some(&judged.current_years).filter(|told| !told.is_empty()).cloned().unwrap_or_else(before)
-}
-
-/// Of a pull that is not complete: what listings held that were whole by themselves, and what was granted of them, or carried by no
-/// row any more. All else stays as it was.
-fn of_torn(judged: &Completeness, discovery: &Discovery, last: Option<&Baseline>) -> Baseline {
-    let mut next = last.cloned().unwrap_or_else(Baseline::of_none_complete);
-    next.never_complete = !last.is_some_and(Baseline::is_of_complete);
-    next.carried = next.rows.keys().cloned().collect();
-    next.current_years = current_years(judged, last);
-    for (name, rows) in &judged.rows {
-        if *rows > 0 || is_known_empty(name, judged, last) {
-            // Of what was not pulled whole there may be more.
-            let before = next.rows.get(name).copied().filter(|_| is_torn(name, judged)).unwrap_or_default();
-            next.rows.insert(name.clone(), before.max(*rows));
-            next.carried.remove(name);
-        }
-    }
-    for (resource, fields) in &discovery.granted {
-        // Of a listing without a row nothing is stored that could be lost.
-        if !judged.torn.contains(resource) || holds_rows(resource, judged) {
-            let granted = next.granted.entry(resource.clone()).or_default();
-            granted.extend(fields.iter().filter(|field| !granted.contains(field)).cloned().collect::<Vec<_>>());
-        }
-        if let (true, Some(lost)) = (holds_rows(resource, judged), next.lost.get_mut(resource)) {
-            lost.retain(|field| !fields.contains(field));
-        }
-    }
-    for (resource, fields) in &judged.untold {
-        next.lost.entry(resource.clone()).or_default().extend(fields.iter().cloned());
-    }
-    next.lost.retain(|_, fields| !fields.is_empty());
-    next.accepted_empty.retain(|name| !untold::is_field(name) || !tells_field(name, judged, discovery));
-    next
-}
-
-fn holds_rows(resource: &str, judged: &Completeness) -> bool {
-    judged.rows.get(resource).is_some_and(|rows| *rows > 0)
-}
-
-/// Whether some row of the pull carried a field, by its name.
-fn tells_field(name: &str, judged: &Completeness, discovery: &Discovery) -> bool {
-    let Some((resource, field)) = name.split_once('.') else { return false };
-    let granted = discovery.granted.get(resource).is_some_and(|fields| fields.iter().any(|own| own == field));
-    granted && holds_rows(resource, judged) && !judged.accepted_untold.contains(name)
-}
-
-fn is_torn(name: &str, judged: &Completeness) -> bool {
-    judged.torn.contains(facet_of(name).map_or(name, |facet| facet.kind().resource()))
-}
-
-fn facet_of(name: &str) -> Option<Facet> {
-    Facet::all().find(|facet| facet.name() == name)
-}
-
-/// Whether no rows mean that there are none: of a whole listing, always so or accepted. A kind of values that was never counted
-/// stays so.
-fn is_known_empty(name: &str, judged: &Completeness, last: Option<&Baseline>) -> bool {
-    let told = judged.empty_essential.contains(name) || judged.empty_supporting.contains(name);
-    let uncounted = facet_of(name).is_some() && !last.is_some_and(|last| last.rows.contains_key(name));
-    !is_torn(name, judged) && !told && !uncounted
-}
-
-/// Counts what is not granted any more, and so was not asked for. Its old count stays: once it is granted again, an emptiness is
-/// told by it.
-fn is_of_lost(name: &str, judged: &Completeness, discovery: &Discovery) -> bool {
-    let mut lost = judged.lost_before.keys().filter(|resource| !discovery.granted.contains_key(*resource));
-    lost.any(|resource| {
-        name.strip_prefix(resource.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
-    })
-}
-
-/// What the next pull may ask for changes over, where this one was complete: its own rows.
-pub fn next_base(run: RunId, as_of: NaiveDate, discovery: &Discovery) -> Option<PullBase> {
-    let (full_on, before) = match &discovery.scope {
-        PullScope::Always => return None,
-        PullScope::Everything(_) => (as_of, None),
-        PullScope::Changes(changes) => (changes.full_on, changes.over_at),
-    };
-    Some(PullBase { run, full_on, before, snapshot: discovery.snapshot.clone()? })
 }
 
 /// Why changes were not all told: a listing of them of which something could not be had.
@@ -516,89 +302,6 @@ fn note_empty(judged: &mut Completeness, name: String, essential: bool, held: Op
     } else {
         judged.empty_supporting.insert(name);
     }
-}
-
-/// What was granted on the last complete pull and is not now. Stored values stay; who may be taken out does not rest
-/// on it (a field the status rests on fails the run before this).
-fn judge_grants(judged: &mut Completeness, facts: &PullFacts<'_>) {
-    let (Some(baseline), Some(discovery)) = (facts.baseline, facts.discovery) else { return };
-    judged.lost_before = lost_before(baseline, &discovery.granted);
-    for (resource, before) in &baseline.granted {
-        let lost = match discovery.granted.get(resource) {
-            None => vec![WHOLE_RESOURCE.to_owned()],
-            Some(now) => before.iter().filter(|field| !now.contains(field)).cloned().collect(),
-        };
-        if !lost.is_empty() {
-            judged.lost_grants.insert(resource.clone(), lost);
-        }
-    }
-    let (year_of, year) = CURRENT_YEAR;
-    let year_lost = is_year_lost(&judged.lost_before);
-    let accepted = baseline.accepted_empty.contains(&untold::field_name(year_of, year));
-    if accepted && !year_lost {
-        // It is granted again: what was accepted is over.
-        judged.rows.insert(untold::field_name(year_of, year), 1);
-    }
-    let tears = year_lost && !accepted;
-    for (resource, lost) in judged.lost_grants.iter().filter(|(resource, _)| !tears || *resource != year_of) {
-        judged.findings.push(partial(GRANT_LOST, grant_message(resource, lost)));
-    }
-    if tears {
-        judged.tear();
-        let lost = judged.lost_grants.get(year_of);
-        judged.findings.push(partial(GRANT_LOST, current_year_message(lost.map_or(&[year.to_owned()], Vec::as_slice))));
-    }
-}
-
-/// Code of the finding for what is not granted any more.
-pub const GRANT_LOST: &str = "grant-lost";
-
-fn is_year_lost(lost_before: &BTreeMap<String, BTreeSet<String>>) -> bool {
-    let (year_of, year) = CURRENT_YEAR;
-    lost_before.get(year_of).is_some_and(|lost| lost.contains(year))
-}
-
-/// Which year is an entity's current one. Statuses of an access that never had it granted go by one year for all; where it was
-/// told and is not any more, that would take people out of entities whose year has not moved on, unless a person accepts it.
-pub const CURRENT_YEAR: (&str, &str) = ("District/Entity", "SchoolYearIDCurrent");
-
-/// What was granted on the last complete pull, or lost by then, and is not granted now.
-fn lost_before(baseline: &Baseline, granted: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, BTreeSet<String>> {
-    let mut before = baseline.lost.clone();
-    for (resource, fields) in &baseline.granted {
-        before.entry(resource.clone()).or_default().extend(fields.iter().cloned());
-    }
-    for (resource, fields) in granted {
-        if let Some(lost) = before.get_mut(resource) {
-            lost.retain(|field| !fields.contains(field));
-        }
-    }
-    before.retain(|_, lost| !lost.is_empty());
-    before
-}
-
-fn grant_message(resource: &str, lost: &[String]) -> String {
-    format!(
-        "{resource}: no longer granted: {}; stored values stay. Grant it again in the SIS's API security, \
-         and see `rollcall district test`",
-        lost_names(lost)
-    )
-}
-
-fn lost_names(lost: &[String]) -> String {
-    if lost.iter().any(|field| field == WHOLE_RESOURCE) { "the whole object".to_owned() } else { lost.join(", ") }
-}
-
-/// One finding for all that its resource lost: that nobody is taken out is the news.
-fn current_year_message(lost: &[String]) -> String {
-    let (resource, field) = CURRENT_YEAR;
-    format!(
-        "{resource}: no longer granted: {}; without {field} entities are judged by one current year, and nobody is taken out. \
-         Grant it again in the SIS's API security, and see `rollcall district test`; if they are to be judged so from now on: \
-         `rollcall runs approve RUN --accept-empty {}`",
-        lost_names(lost),
-        untold::field_name(resource, field)
-    )
 }
 
 fn connection_failed(facts: &PullFacts<'_>) -> Finding {
