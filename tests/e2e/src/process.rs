@@ -153,7 +153,10 @@ pub(crate) async fn metrics(log: &str) -> Vec<String> {
     for address in addresses {
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build().expect("a client");
         let Ok(answer) = client.get(format!("http://{address}/metrics")).send().await else { continue };
-        texts.extend(answer.text().await);
+        // A site whose metrics are served apart has none.
+        if answer.status().is_success() {
+            texts.extend(answer.text().await);
+        }
     }
     texts
 }
