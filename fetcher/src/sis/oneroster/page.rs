@@ -1,8 +1,9 @@
 //! What a page tells about its listing, without reading its rows (wire page 1.4). Pure.
 //!
 //! `X-Total-Count` and `Link` are optional. A listing ends at a page without rows; where `Link` tells of pages, at the page that
-//! has no `next`; and otherwise at a page with fewer rows than were asked for, once page 1 has told how many a page really
-//! holds. A total that says otherwise keeps the listing open, so that half of it never looks like the whole.
+//! has no `next`; and with a total at a page that reaches it, with fewer rows than were asked for, once page 1 has told how many a
+//! page really holds. A total that says otherwise keeps the listing open, so that half of it never looks like the whole; where
+//! nothing of all this is told, only a page without rows ends it.
 //!
 //! A `next` that counts rows like us is only looked at; one that does not (a cursor) is followed, within the same origin.
 //!
@@ -70,7 +71,7 @@ pub(super) struct Rest {
 }
 
 /// What a page lacks that came short in the middle of its listing, where the SIS counts rows as we do: its `next` leads to the
-/// row behind its last one, or its total is not reached. What cannot be read lacks nothing.
+/// row behind its last one, its total is not reached, or it tells neither. What cannot be read lacks nothing.
 pub(super) fn lacks(asked: Asked<'_>, reply: &Reply) -> Option<Rest> {
     if !asked.place.is_counted() {
         return None;
@@ -79,7 +80,7 @@ pub(super) fn lacks(asked: Asked<'_>, reply: &Reply) -> Option<Rest> {
     let tells = reply.link.as_deref().and_then(|header| link(header, "next"));
     let whole = asked.offset + u64::from(asked.size);
     let next = tells.and_then(|target| asked.url.join(target).ok());
-    if next.as_ref().map_or_else(|| total_of(reply).is_none(), |url| offset_of(url) == Some(whole)) {
+    if next.is_some_and(|url| offset_of(&url) == Some(whole)) {
         return None;
     }
     let looked = look(asked, reply).ok()?;
@@ -148,7 +149,9 @@ impl Looked<'_> {
     fn is_short(&self, asked: Asked<'_>) -> bool {
         let leads_on = match &self.next {
             Next::Counted => true,
-            Next::None | Next::Untold => !self.reaches_total(asked),
+            Next::None => !self.reaches_total(asked),
+            // Whether there are more, nobody says: the page behind it will.
+            Next::Untold => self.total.is_none() || !self.reaches_total(asked),
             // A server that counts what it was asked for, whatever it shows of it, counts as we do.
             Next::Cursor(url) => {
                 asked.place == Place::AnyOrder && offset_of(url) != Some(asked.offset + u64::from(asked.size))
@@ -187,7 +190,9 @@ pub(super) fn facts(asked: Asked<'_>, reply: &Reply) -> Result<PageFacts, SisErr
             && match next {
                 Next::Counted | Next::Cursor(_) => false,
                 Next::None => reached,
-                Next::Untold => asked.page > 1 && !full && reached,
+                // Where nobody says that it is the end, only a page without rows is one: half a listing would be lost behind
+                // a page that came short in its middle.
+                Next::Untold => asked.page > 1 && !full && reached && (total.is_some() || asked.place == Place::Led),
             },
         past_end: rows == 0 && !hollow,
         total,
@@ -303,7 +308,7 @@ mod tests {
         let cases = [
             (1, 2, None, None, (false, false)),
             (1, 1, None, None, (false, false)),
-            (2, 1, None, None, (true, false)),
+            (2, 1, None, None, (false, false)),
             (2, 2, None, None, (false, false)),
             (2, 0, None, None, (false, true)),
             // A total that is not reached keeps the listing open, one that is reached ends it with a short page only.
@@ -311,8 +316,8 @@ mod tests {
             (2, 1, Some("3"), None, (true, false)),
             (2, 2, Some("4"), None, (false, false)),
             (1, 1, Some("1"), None, (false, false)),
-            (2, 1, Some("-1"), None, (true, false)),
-            (2, 1, Some("many"), None, (true, false)),
+            (2, 1, Some("-1"), None, (false, false)),
+            (2, 1, Some("many"), None, (false, false)),
             // Where links are sent, the last page is the one without a next.
             (1, 2, None, Some(next(2)), (false, false)),
             (1, 1, None, Some(next(1)), (false, false)),
@@ -330,7 +335,7 @@ mod tests {
             (1, 2, None, Some(styles.clone()), (false, false)),
             (1, 1, None, Some(styles.clone()), (false, false)),
             (2, 2, None, Some(styles.clone()), (false, false)),
-            (2, 1, None, Some(styles.clone()), (true, false)),
+            (2, 1, None, Some(styles.clone()), (false, false)),
             (2, 1, Some("9"), Some(styles.clone()), (false, false)),
             (2, 2, None, Some(format!("{styles}, {first}")), (true, false)),
         ];
@@ -357,7 +362,10 @@ mod tests {
             // The end, and whole pages.
             (Place::AnyOrder, 45, Some("95"), None, (false, None)),
             (Place::AnyOrder, 45, Some("95"), first.clone(), (false, None)),
-            (Place::AnyOrder, 45, None, None, (false, None)),
+            // Nobody tells whether it is the end.
+            (Place::AnyOrder, 45, None, None, (true, Some(5))),
+            (Place::Counted, 45, None, None, (true, Some(5))),
+            (Place::Led, 45, None, None, (false, None)),
             (Place::AnyOrder, 45, None, first, (false, None)),
             (Place::AnyOrder, 50, Some("200"), next(100), (false, None)),
             (Place::AnyOrder, 50, Some("200"), None, (false, None)),
