@@ -55,8 +55,8 @@ pub(crate) struct EnrollmentWrite<'a> {
     pub(crate) student: &'a StudentId,
     pub(crate) enrollment: &'a Enrollment,
     pub(crate) position: usize,
-    /// The source shows it.
-    pub(crate) listed: bool,
+    /// The day since when the source does not show it. `None`: it does.
+    pub(crate) unlisted_since: Option<NaiveDate>,
 }
 
 /// A row of `history`.
@@ -92,7 +92,8 @@ impl<'a> Writes<'a> {
         self.students.push(StudentWrite { record, state });
         if event.record.is_some() {
             self.take_contacts(record, old);
-            self.take_enrollments(record, old);
+            let since = stored.and_then(|stored| stored.state.missing_since).unwrap_or(run.as_of);
+            self.take_enrollments(record, old, since);
         }
         Decision::Applied
     }
@@ -107,13 +108,19 @@ impl<'a> Writes<'a> {
         self.contacts.extend(gone.map(|(position, contact)| write(position, contact, true)));
     }
 
-    fn take_enrollments(&mut self, new: &'a Student, old: Option<&'a Student>) {
+    /// `since`: when those ended that the source does not show any more. Of a student who comes back, that is when he was missed.
+    fn take_enrollments(&mut self, new: &'a Student, old: Option<&'a Student>, since: NaiveDate) {
         let old = old.map_or(&[][..], |old| &old.enrollments);
-        let write = |position, enrollment, listed| EnrollmentWrite { student: &new.id, enrollment, position, listed };
+        let write = |position, enrollment, unlisted_since| EnrollmentWrite {
+            student: &new.id,
+            enrollment,
+            position,
+            unlisted_since,
+        };
         let differing = new.enrollments.iter().enumerate().filter(|(position, is)| old.get(*position) != Some(is));
-        self.enrollments.extend(differing.map(|(position, is)| write(position, is, true)));
+        self.enrollments.extend(differing.map(|(position, is)| write(position, is, None)));
         let gone = old.iter().enumerate().filter(|(_, was)| !new.enrollments.iter().any(|is| is.id == was.id));
-        self.enrollments.extend(gone.map(|(position, was)| write(position, was, false)));
+        self.enrollments.extend(gone.map(|(position, was)| write(position, was, Some(since))));
     }
 }
 

@@ -236,11 +236,18 @@ async fn compare<'a>(
     events: &[Placed<'a>],
 ) -> Result<Tally<'a>> {
     rekey::rekey(tx, district, head, now, events).await?;
-    let ids: Vec<&StudentId> = events.iter().map(|placed| &placed.event.student_id).collect();
+    let ids_of = |placed: &Placed<'a>| [Some(&placed.event.student_id), placed.event.rekeyed_from.as_ref()];
+    let ids: Vec<&StudentId> = events.iter().flat_map(ids_of).flatten().collect();
     let stored = load::load(tx, district, &ids, Intent::Change).await?;
     let mut tally = Tally::default();
     let mut writes = Writes::default();
     for placed in events {
+        // A newer run has written the student under the old id: nobody is there twice.
+        let has_stayed = placed.event.rekeyed_from.as_ref().is_some_and(|old| find(&stored, old).is_some());
+        if has_stayed {
+            tally.superseded += 1;
+            continue;
+        }
         match writes.take(placed.event, find(&stored, &placed.event.student_id), &head.run) {
             Decision::Applied => tally.applied += 1,
             Decision::Superseded => tally.superseded += 1,

@@ -108,7 +108,7 @@ pub(crate) fn contacts<'a>(
 }
 
 /// Rows of `enrollment`.
-pub(crate) fn enrollments<'a>(district: &'a DistrictId, run: &RunFacts, rows: &'a [EnrollmentWrite<'a>]) -> Bulk<'a> {
+pub(crate) fn enrollments<'a>(district: &'a DistrictId, rows: &'a [EnrollmentWrite<'a>]) -> Bulk<'a> {
     let columns = vec![
         ("district", Column::SameText(Some(district.as_str()))),
         ("student_id", text(rows, |row| row.student.0.as_str())),
@@ -123,8 +123,8 @@ pub(crate) fn enrollments<'a>(district: &'a DistrictId, run: &RunFacts, rows: &'
         ("withdrawal_code", maybe(rows, |row| &row.enrollment.withdrawal_code)),
         ("default_entity", Column::Bool(rows.iter().map(|row| Some(row.enrollment.default_entity)).collect())),
         ("no_show", Column::Bool(rows.iter().map(|row| Some(row.enrollment.no_show)).collect()).united()),
-        ("listed", Column::Bool(rows.iter().map(|row| Some(row.listed)).collect()).united()),
-        ("unlisted_since", Column::Date(rows.iter().map(|row| (!row.listed).then_some(run.as_of)).collect()).united()),
+        ("listed", Column::Bool(rows.iter().map(|row| Some(row.unlisted_since.is_none())).collect()).united()),
+        ("unlisted_since", Column::Date(rows.iter().map(|row| row.unlisted_since).collect()).united()),
     ];
     Bulk { table: "enrollment", key: &["district", "student_id", "enrollment_id"], rows: rows.len(), columns }
 }
@@ -166,7 +166,7 @@ pub(crate) fn all<'a>(
     Ok([
         students(district, &writes.students)?,
         contacts(district, run, &writes.contacts)?,
-        enrollments(district, run, &writes.enrollments),
+        enrollments(district, &writes.enrollments),
         history(district, run, actor, at, &writes.history)?,
     ])
 }

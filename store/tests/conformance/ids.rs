@@ -72,6 +72,8 @@ async fn an_older_run_rekeys_nobody_whom_a_newer_has_written(fixture: Fixture) {
     assert!(store.student(&district, "s1").await.unwrap().is_some());
     let detail = store.student(&district, "s1").await.unwrap().unwrap();
     assert_eq!((detail.row.student_id, detail.record.contacts.len()), (id("s1"), 2));
+    let stored = store.stored_students(&district).await.unwrap();
+    assert_eq!(stored.len(), 1, "nobody is added under the other id");
 }
 
 async fn ids_for_writes_are_read_back_as_the_sis_spelled_them(fixture: Fixture) {

@@ -36,6 +36,11 @@ async fn enrollments_are_remembered_until_they_age_out(fixture: Fixture) {
     assert_eq!(told(date(2)).await, [&remembered[..], &of_the_missing[..]].concat());
     let later = told(date(3)).await;
     assert_eq!(later, [&remembered[1..2], &of_the_missing[..]].concat(), "one that aged out is not read any more");
+    // Who comes back: what the source does not show any more ended when the student was missed, and not on the day of the return.
+    let mut back = student("2");
+    back.enrollments = vec![enrollment("12")];
+    applied(&store, &district, 9, vec![changed(back)]).await;
+    assert_eq!(told(date(2)).await[3..], [line("2", "10", unlisted), line("2", "12", None), line("2", "9", unlisted)]);
     let other = rollcall_proto::id::ConnectionNo(1);
     assert!(store.stored_enrollments(&district, other, date(2)).await.unwrap().is_empty());
 }
