@@ -144,6 +144,24 @@ pub struct Differences {
     pub missing_rows: Vec<KeptRows>,
     /// Such rows of people who are not stored: for each connection.
     pub never_told: Vec<KeptRows>,
+    /// Who gets another id by an event of the plan. Who cannot be decided on stays under the old one, and waits for nobody.
+    pub moved: Moved,
+}
+
+/// Students who are stored under another id than they are listed by.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moved {
+    /// How many.
+    pub students: u64,
+    /// Some of them attend.
+    pub attending: bool,
+}
+
+impl Moved {
+    /// How many a person has to look at: a former student who comes back needs nobody's word.
+    pub const fn to_be_held(self) -> u64 {
+        if self.attending { self.students } else { 0 }
+    }
 }
 
 /// Reason code of a candidate that the second look did not confirm.
@@ -411,6 +429,10 @@ impl Walk<'_, '_> {
         let change = change_of(stored.status, decided.status);
         self.count(change, 1);
         let event = event(&self.view, self.rekeyed, fingerprint, decided, (change, Some(stored.status)));
+        if event.rekeyed_from.is_some() {
+            self.found.moved.students += 1;
+            self.found.moved.attending |= stored.status.is_attending();
+        }
         let missing = std::mem::take(&mut self.view.missing);
         let is_whole = self.sides[number].unknown.is_empty() && missing.is_empty();
         let overlay = (!is_whole).then_some((number, stored.fingerprint));

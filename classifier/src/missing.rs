@@ -1,4 +1,5 @@
-//! Rows of Qmlativ that keys lead to and that no page holds: what is stored of them stays.
+//! Rows that keys lead to and that no page holds: what is stored of them stays. Those of Qmlativ, and demographics of OneRoster, which
+//! a student's id leads to.
 //!
 //! Rows that come or go while a listing is walked move those behind them, so that one may be told on no page, with totals and
 //! pages in order. A key without its row is no null: as one, the birth date of a student, or the school of everybody there, would
@@ -80,6 +81,8 @@ pub enum Part {
     Enrollments(i64, i32),
     /// Homeroom.
     Homeroom,
+    /// Birth date and gender of a student of OneRoster's.
+    Demographics,
     /// Lowest grade of a school.
     GradeLow,
     /// Highest grade of a school.
@@ -207,6 +210,10 @@ fn keep_one(own: Missing, all: &[Missing], record: &mut Student, stored: &Studen
             let grade = same && keep_grade(&mut record.grade, stored.grade.as_ref());
             let homeroom = same && instead(&mut record.homeroom, stored.homeroom.as_ref());
             grade || homeroom
+        }
+        Part::Demographics => {
+            let birth_date = fill(&mut record.birth_date, stored.birth_date.as_ref());
+            fill(&mut record.gender, stored.gender.as_ref()) || birth_date
         }
         // Kept beforehand, or of no student.
         Part::Enrollments(..) | Part::GradeLow | Part::GradeHigh => false,
@@ -433,7 +440,8 @@ const FEW_PEOPLE: i64 = 25;
 /// more than one in ten people.
 pub fn is_much(table: Kind, kept: &KeptKeys, source: &Source) -> bool {
     let keys = kept.keys.len();
-    let people = (source.places(Kind::Student).len() + source.places(Kind::Staff).len()) as i64;
+    let people =
+        [Kind::Student, Kind::Staff, Kind::User].map(|kind| source.places(kind).len()).iter().sum::<usize>() as i64;
     let of_keys = keys > FEW_KEYS && keys * 10 > keys + source.places(table).len();
     of_keys || (kept.people > FEW_PEOPLE && kept.people * 10 > people)
 }
@@ -466,6 +474,11 @@ impl KeptRows {
                 of_table.places.extend(own.place.map(|place| row_place(own.key, place)));
             }
         }
+    }
+
+    /// Whether there are any of this table.
+    pub fn holds(&self, table: Kind) -> bool {
+        self.0.contains_key(&table)
     }
 
     /// Each table of which something stayed.

@@ -36,6 +36,7 @@ use crate::{
             StudentGuardian as G, Zip,
         },
     },
+    sourced_id::is_uuid,
 };
 
 /// Columns that a connection's pull could not tell.
@@ -289,6 +290,7 @@ impl Unknown {
                     new.clone_from(old);
                 }
             });
+            keep_renamed_guardians(&mut record.contacts, &stored.contacts);
         }
         each_pair(&mut record.contacts, &stored.contacts, same, |new, old| self.fill_contact(new, old));
     }
@@ -338,6 +340,17 @@ impl Unknown {
 fn is_nameless(contact: &Contact) -> bool {
     let person = &contact.person;
     contact.relationship.is_none() && person.first_name.is_none() && person.last_name.is_none()
+}
+
+/// A move to OneRoster 1.2 gives guardians other ids as well, which nothing links to those of before. Where it names some without
+/// showing them, whoever is stored under an id of before may be one of them, and stays until all are shown.
+fn keep_renamed_guardians(contacts: &mut Vec<Contact>, stored: &[Contact]) {
+    if contacts.iter().any(|contact| is_nameless(contact) && is_uuid(&contact.id)) {
+        let of_before = stored.iter().filter(|was| !is_uuid(&was.id) && !is_nameless(was));
+        let of_before: Vec<Contact> =
+            of_before.filter(|was| contacts.iter().all(|is| is.id != was.id)).cloned().collect();
+        contacts.extend(of_before);
+    }
 }
 
 fn unknown_columns(kind: Kind, judged: &Completeness, discovery: &Discovery) -> u64 {

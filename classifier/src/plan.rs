@@ -25,10 +25,10 @@ use rollcall_store::{
     run::{Baseline, Discovery, Finding, Pull, PullScope, PullState, RowPlace, Run},
 };
 
-use compared::{Compared, compared, controls, staff_gone, staff_whole_of};
+use compared::{Compared, compared, controls, spelled, staff_gone, staff_whole_of};
 pub(crate) use findings::ROW_MISSING;
 use findings::{of_no_connection, own_findings, staff_finding};
-use ids::{Renamed, attending, people_moved, rekey, unlinked};
+use ids::{Renamed, people_moved, rekey, unlinked};
 use verdict::verdict;
 
 use crate::{
@@ -206,11 +206,12 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
     let staff_whole_of = staff_whole_of(&judged, &sides, &staff_untold);
     let staff_whole = staff_whole_of.len() == sides.len();
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
-    let moved = attending(&facts.stored, &rekeyed);
-    let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
-    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed, controls(&facts, &sides, &found))?;
+    let renamed = Renamed { moved: found.moved.to_be_held(), unlinked: unlinked(&facts, looks) };
+    let controls = controls(&facts, &sides, &found);
+    let spelled = spelled(&sides, &rekeyed, &found, &controls);
+    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed, (controls, spelled))?;
     let rechecking = matches!(verdict, Verdict::Recheck(_));
-    let baselines = baselines(&facts, &judged, looks, &found, rekeyed.is_empty());
+    let baselines = baselines(&facts, &judged, looks, &found);
     Ok(NewPlan {
         verdict,
         counts: found.counts,
@@ -382,15 +383,9 @@ fn open(pulls: &mut [PullIn]) -> Result<Vec<Looks>, PlanError> {
 
 /// Nothing is built upon a replay, whose pages are of another night, nor upon a night on which people got other ids, a field
 /// was empty, or rows did not tell when they were changed.
-fn baselines(
-    facts: &PlanFacts,
-    judged: &[Completeness],
-    looks: &[Looks],
-    found: &Differences,
-    ids_stay: bool,
-) -> Vec<(u16, Baseline)> {
+fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], found: &Differences) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
-    let may_be_base = ids_stay && run.replay_of.is_none() && !run.as_of_given;
+    let may_be_base = found.moved.students == 0 && run.replay_of.is_none() && !run.as_of_given;
     let kept = found.kept.iter().zip(found.missing_rows.iter().zip(&found.confirmed));
     let pulls = facts.pulls.iter().zip(judged).zip(looks).zip(kept);
     let baselines = pulls.filter_map(|(((pull, judged), looks), (kept, rows))| {
@@ -404,7 +399,9 @@ fn baselines(
         note_keys(&mut baseline, pull.baseline.as_ref(), rows, &looks.first.known);
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
         let no_gaps = judged.empty_supporting.is_empty() && baseline.thinned.is_empty();
-        let may_be_base = may_be_base && no_gaps && !oneroster::is_undated(&looks.first);
+        // Who is new may have demographics that were on no page: of changes alone, nobody would see them for days.
+        let all_told = found.never_told.iter().all(|never_told| !never_told.holds(Kind::Demographics));
+        let may_be_base = may_be_base && no_gaps && all_told && !oneroster::is_undated(&looks.first);
         baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });

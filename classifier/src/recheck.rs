@@ -55,6 +55,9 @@ pub struct Candidates {
     /// Who is asked for beside them, because the first look held them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<Control>,
+    /// As their SIS spells them: those of them who are stored under another id, of whom the store does not know it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spelled: BTreeMap<StudentId, String>,
 }
 
 /// A student who is asked for because the first look held a row of his.
@@ -265,7 +268,8 @@ mod tests {
     fn candidates_come_back() {
         let students = vec![(0, StudentId("A-7".to_owned())), (1, StudentId("12".to_owned()))];
         let control = Control { connection: 1, listing: ListingNo(3), student: StudentId("13".to_owned()) };
-        let candidates = Candidates { students, removed: 2, changed: 0, controls: vec![control] };
+        let spelled = BTreeMap::from([(StudentId("A-7".to_owned()), "7".to_owned())]);
+        let candidates = Candidates { students, removed: 2, changed: 0, controls: vec![control], spelled };
         assert_eq!(Candidates::decode(&candidates.encode().unwrap()).unwrap(), candidates);
         assert_eq!(candidates.sis_ids(ConnectionNo(0), "A-"), ["7"]);
         assert_eq!(candidates.sis_ids(ConnectionNo(1), ""), ["12"]);
@@ -277,7 +281,8 @@ mod tests {
         // As a version before kept them.
         let before =
             rmp_serde::to_vec_named(&Before { students: &candidates.students, removed: 2, changed: 0 }).unwrap();
-        assert_eq!(Candidates::decode(&before).unwrap(), Candidates { controls: Vec::new(), ..candidates });
+        let (controls, spelled) = (Vec::new(), BTreeMap::new());
+        assert_eq!(Candidates::decode(&before).unwrap(), Candidates { controls, spelled, ..candidates });
     }
 
     #[test]

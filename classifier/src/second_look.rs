@@ -30,7 +30,8 @@ pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) 
             Some(own) if own.kind == SisKind::OneRoster => as_given(context, run, &candidates, connection).await?,
             _ => BTreeMap::new(),
         };
-        let spell = |id: &StudentId| given.get(id).cloned().or_else(|| Some(id.0.strip_prefix(prefix)?.to_owned()));
+        let spelled = |id: &StudentId| candidates.spelled.get(id).or_else(|| given.get(id)).cloned();
+        let spell = |id: &StudentId| spelled(id).or_else(|| Some(id.0.strip_prefix(prefix)?.to_owned()));
         let students = candidates.students.iter().filter(|(number, _)| *number == connection.0);
         let ids: Vec<String> = students.filter_map(|(_, id)| spell(id)).collect();
         if let Some(moves) =

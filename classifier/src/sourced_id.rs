@@ -16,7 +16,8 @@ pub fn canonical(id: &str) -> Cow<'_, str> {
     }
 }
 
-fn is_uuid(id: &str) -> bool {
+/// Whether it has the form of a UUID.
+pub fn is_uuid(id: &str) -> bool {
     id.len() == 36
         && id.bytes().enumerate().all(|(place, byte)| match place {
             8 | 13 | 18 | 23 => byte == b'-',

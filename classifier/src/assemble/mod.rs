@@ -206,6 +206,11 @@ impl<'a> Assembler<'a> {
         person.strip_prefix(self.prefix)
     }
 
+    /// A student's id as the pull spells it, by the roster's. OneRoster's alone.
+    pub fn as_given(&self, student: &str) -> Option<&'a str> {
+        OneRoster::as_given(&self.looks.first, self.sis_id(student)?)
+    }
+
     /// Whether the second look lists a student by the SIS's id.
     pub fn listed_again(&self, sis_id: &str) -> bool {
         let Some(second) = &self.looks.second else { return false };

@@ -36,6 +36,7 @@ use super::{Assembler, Listed, Look, Reading, Students, Warnings};
 use crate::{
     fragment::{Kind, Row, column, lists},
     load::{Place, Source},
+    missing::{Part, note},
     sourced_id::lookup_key,
     view::{ContactView, Id, StudentView},
 };
@@ -104,6 +105,12 @@ impl<'a> OneRoster<'a> {
     /// Whether the source lists a student with this id.
     pub(super) fn lists(source: &Source, id: &str) -> bool {
         find(source, Kind::User, id).is_some_and(is_student)
+    }
+
+    /// See [`Assembler::as_given`].
+    pub(super) fn as_given(source: &'a Source, id: &str) -> Option<&'a str> {
+        let row = find(source, Kind::User, id)?;
+        row.text(U::AsGiven).or(row.text(U::SourcedId))
     }
 
     /// See [`Assembler::holds_again`].
@@ -180,8 +187,11 @@ impl<'a> OneRoster<'a> {
         view.grade = row.text(U::Grade);
         view.school = school;
         view.person = people::person(row, view);
-        let demographics =
-            find(source, Kind::Demographics, id).filter(|row| is_live(*row, column::Demographics::Status));
+        let demographics = find(source, Kind::Demographics, id);
+        if demographics.is_none() {
+            note(source, Kind::Demographics, Some(lookup_key(id)), Part::Demographics, &mut view.missing);
+        }
+        let demographics = demographics.filter(|row| is_live(*row, column::Demographics::Status));
         view.birth_date = demographics.and_then(|row| row.date(column::Demographics::BirthDate));
         view.gender = demographics.and_then(|row| row.text(column::Demographics::Sex)).map(people::gender);
         self.contacts(source, id, row, view);
@@ -231,7 +241,14 @@ impl<'a> OneRoster<'a> {
         let rows = source.places(Kind::User).iter().map(|place| source.row(*place));
         let mut staff: Vec<Staff> = rows.filter_map(|row| people::staff(row, self.reads.staff, today)).collect();
         staff.sort_by(|a, b| a.id.cmp(&b.id));
-        staff.dedup_by(|a, b| a.id == b.id);
+        // Of rows with one id the later page's counts, as of students.
+        staff.dedup_by(|later, kept| {
+            let same = later.id == kept.id;
+            if same {
+                std::mem::swap(later, kept);
+            }
+            same
+        });
         staff
     }
 }

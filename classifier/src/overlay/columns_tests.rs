@@ -416,6 +416,33 @@ fn a_contact_without_a_name_is_as_stored_where_such_are_known_of() {
     }
 }
 
+/// After a move to 1.2 nothing links a guardian's ids: whoever is stored may be one who is named and not shown.
+#[test]
+fn guardians_of_before_a_move_stay_until_all_are_shown() {
+    let new = "0f6b1c2d-ab12-4cde-8f00-0123456789ab";
+    // (id and name told, id stored) → who is there then
+    let cases: [(&str, Option<&str>, &str, &[&str]); 4] = [
+        (new, None, "p55", &[new, "p55"]),
+        (new, Some("Eva"), "p55", &[new]),
+        (new, None, "1f6b1c2d-ab12-4cde-8f00-0123456789ab", &[new]),
+        ("p56", None, "p55", &["p56"]),
+    ];
+    for (told, name, stored_id, expected) in cases {
+        let judged = Completeness { complete: true, nameless_guardians: true, ..Completeness::default() };
+        let mut record = student("new");
+        record.contacts.truncate(1);
+        let contact = &mut record.contacts[0];
+        (contact.kind, contact.id, contact.relationship) = (ContactKind::Guardian, told.to_owned(), None);
+        contact.person = Person { first_name: name.map(str::to_owned), ..Person::default() };
+        let mut stored = student("old");
+        stored.contacts.truncate(1);
+        (stored.contacts[0].kind, stored.contacts[0].id) = (ContactKind::Guardian, stored_id.to_owned());
+        Unknown::of(&judged, &Discovery::default()).fill_contacts(&mut record, &stored);
+        let ids: Vec<&str> = record.contacts.iter().map(|contact| contact.id.as_str()).collect();
+        assert_eq!(ids, expected, "{told} {name:?} {stored_id}");
+    }
+}
+
 #[test]
 fn a_pull_tells_who_is_staff_by_what_the_scope_rests_on() {
     const STAFF: &str = "Staff/Staff";

@@ -118,6 +118,23 @@ pub(super) fn controls(facts: &PlanFacts, sides: &[Side<'_>], found: &Difference
     controls
 }
 
+/// Who is asked for and gets another id, as the pull spells it.
+pub(super) fn spelled(
+    sides: &[Side<'_>],
+    rekeyed: &Rekeyed,
+    found: &Differences,
+    controls: &[Control],
+) -> BTreeMap<StudentId, String> {
+    let asked = found.candidates.iter().map(|(number, id)| (*number, id));
+    let asked = asked.chain(controls.iter().map(|control| (control.connection, &control.student)));
+    let moved = asked.filter(|(_, id)| rekeyed.contains_key(*id));
+    let spelled = moved.filter_map(|(number, id)| {
+        let assembler = sides.get(usize::from(number))?.assembler.as_ref()?;
+        Some((id.clone(), assembler.as_given(&id.0)?.to_owned()))
+    });
+    spelled.collect()
+}
+
 /// The schools that are listed, by code, with what is stored of them where the pull could tell none.
 fn schools(sides: &[Side<'_>], records: &mut dyn Records, found: &mut Differences) -> Result<Vec<School>, StoreError> {
     let mut all = BTreeMap::new();

@@ -105,7 +105,8 @@ fn rows_missing(table: Kind, kept: &KeptKeys, looks: &Looks) -> Finding {
 /// Rows that are believed to be gone, or that a new student leads to: each time that is news.
 fn dangling(looks: &Looks, never_told: &KeptRows) -> Vec<Finding> {
     let mut tables: BTreeMap<Kind, BTreeSet<i64>> = looks.first.known.ending().collect();
-    for (table, KeptKeys { keys, .. }) in never_told.tables() {
+    // Who is new may have no demographics.
+    for (table, KeptKeys { keys, .. }) in never_told.tables().filter(|(table, _)| *table != Kind::Demographics) {
         tables.entry(table).or_default().extend(keys);
     }
     let finding = |(table, keys): (Kind, BTreeSet<i64>)| {
@@ -122,6 +123,10 @@ fn dangling(looks: &Looks, never_told: &KeptRows) -> Vec<Finding> {
 
 /// What the rows of a table would be found by.
 fn named(table: Kind, keys: &BTreeSet<i64>) -> String {
+    // They are looked up by numbers that mean nothing to anybody.
+    if table == Kind::Demographics {
+        return format!("{} of them", keys.len());
+    }
     let ids: Vec<String> = keys.iter().take(NAMED).map(i64::to_string).collect();
     let more = if keys.len() > NAMED { " and others" } else { "" };
     format!("{} {}{more}", table.columns()[table.lookup()].name, ids.join(", "))

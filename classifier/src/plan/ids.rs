@@ -5,10 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::id::{ConnectionNo, StudentId};
-use rollcall_store::{
-    plan::{PersonMoved, StoredStudent},
-    run::PullState,
-};
+use rollcall_store::{plan::PersonMoved, run::PullState};
 
 use super::{PlanFacts, is_oneroster};
 use crate::{
@@ -94,12 +91,6 @@ pub(super) fn rekey(facts: &mut PlanFacts, looks: &[Looks]) -> Rekeyed {
         remembered.sort_by(|a, b| (&a.student, &a.enrollment.id).cmp(&(&b.student, &b.enrollment.id)));
     }
     all
-}
-
-/// How many of those that move to another id attend, if any does: a former student who comes back needs nobody's word.
-pub(super) fn attending(stored: &[StoredStudent], rekeyed: &Rekeyed) -> u64 {
-    let moved = stored.iter().filter(|student| rekeyed.contains_key(&student.id));
-    if moved.clone().any(|student| student.status.is_attending()) { moved.count() as u64 } else { 0 }
 }
 
 /// Attending students whom no id links to what their source lists now.

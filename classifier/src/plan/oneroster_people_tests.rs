@@ -5,7 +5,7 @@ use rollcall_proto::{
     id::{ConnectionNo, StudentId},
     roster::{Contact, Enrollment, Rule, School, Staff, Student},
 };
-use rollcall_store::{board::Progress, district::StaffScope};
+use rollcall_store::{board::Progress, district::StaffScope, run::FindingWeight};
 use serde_json::{Value, json};
 
 use super::{
@@ -72,13 +72,15 @@ fn staff_are_listed_once_by_id_as_the_connection_wants() {
         &json!({"roles": [at("S2"), at(SCHOOL), at("S2"), at("")], "identifier": "77",
         "givenName": "Ida", "email": "ida@example.org"}),
     );
+    let mut again = twice.clone();
+    again["identifier"] = json!("78");
     let users = vec![
         student("A", "2025-08-13", None),
         guardian("G1"),
         user("T9", "administrator", &json!({})),
-        twice.clone(),
-        user("T1", "ext:coach", &json!({})),
         twice,
+        user("T1", "ext:coach", &json!({})),
+        again,
         user("T3", "teacher", &json!({"status": "tobedeleted"})),
     ];
     let mut campus = Campus::of(users);
@@ -91,7 +93,7 @@ fn staff_are_listed_once_by_id_as_the_connection_wants() {
     let teachers = staff(&mut campus, StaffScope::Teachers);
     assert_eq!(ids(&teachers), ["T2"]);
     let member = &teachers[0];
-    assert_eq!((member.teacher, member.number.as_deref()), (true, Some("77")));
+    assert_eq!((member.teacher, member.number.as_deref()), (true, Some("78")), "of two rows the later counts");
     assert_eq!(member.entities, [SCHOOL, "S2"]);
     assert_eq!((member.person.first_name.as_deref(), member.person.emails.len()), (Some("Ida"), 1));
     let active = staff(&mut campus, StaffScope::Active);
@@ -184,6 +186,33 @@ fn demographics_marked_as_deleted_tell_nothing() {
     campus.demographics[0]["status"] = json!("tobedeleted");
     let record = record(&campus);
     assert_eq!((record.birth_date, record.gender), (None, None));
+}
+
+/// A row that slips while the listing is walked tells nothing: what is stored stays, is said, and ends where the next pull does not
+/// show it either.
+#[test]
+fn demographics_that_are_on_no_page_stay_for_a_night() {
+    let mut campus =
+        Campus::of(vec![student("A", "2025-08-13", None), student("B", "2025-08-13", None), guardian("G1")]);
+    campus.demographics.push(json!({"sourcedId": "B", "birthDate": "2015-03-04", "sex": "male"}));
+    campus.night();
+    campus.demographics.retain(|row| row["sourcedId"] != "A");
+    let plan = campus.plan();
+    assert_eq!((plan.counts.unchanged, plan.counts.changed), (2, 0), "{:?}", plan.findings);
+    let [missing] = plan.findings.as_slice() else { panic!("{:?}", plan.findings) };
+    assert_eq!((missing.code.as_str(), missing.weight, missing.count), ("row-missing", FindingWeight::Partial, 1));
+    assert!(missing.message.contains("not listed (1 of them)"), "{}", missing.message);
+    // A name that changes does not take them with it.
+    campus.users[0]["givenName"] = json!("Eve");
+    let events = campus.night();
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((events.len(), record.birth_date, record.gender.as_deref()), (1, Some(day("2014-02-03")), Some("F")));
+    let codes = |plan: &NewPlan| plan.findings.iter().map(|finding| finding.code.clone()).collect::<Vec<_>>();
+    assert_eq!(codes(&campus.plan()), ["key-dangling"]);
+    let events = campus.night();
+    let record = events[0].record.as_ref().unwrap();
+    assert_eq!((events.len(), record.birth_date, record.gender.as_deref()), (1, None, None));
+    assert_eq!((campus.counts().unchanged, codes(&campus.plan())), (2, Vec::new()), "said once");
 }
 
 #[test]

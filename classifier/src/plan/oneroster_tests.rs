@@ -463,6 +463,45 @@ fn people_who_get_other_ids_are_held_and_moved() {
     assert_eq!(campus.counts().changed, 0, "nobody moves twice");
 }
 
+/// Somebody of whom nothing can be decided stays under the old id, and holds up nobody else night after night.
+#[test]
+fn who_cannot_be_moved_holds_nobody_up() {
+    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
+    let mut campus = Campus::of(vec![of_11(1), of_11(2)]);
+    campus.night();
+    let of_12 = |id: &str, legacy: i64, begin: &str| {
+        let mut user = student(id, begin, None);
+        user["metadata"] = json!({ "ic.legacySourceId": legacy });
+        user
+    };
+    campus.users = vec![of_12("B-1", 1, "2025-08-13"), of_12("A-2", 2, "0000-00-00")];
+    let Verdict::Hold(reason) = campus.plan().verdict else { panic!("a move waits for a person") };
+    assert!(reason.contains("1 students move"), "{reason}");
+    campus.night();
+    let plan = campus.plan();
+    assert_eq!((&plan.verdict, plan.counts.skipped), (&Verdict::Nothing, 1));
+    assert!(campus.stored.contains_key(&StudentId("s2".to_owned())), "he is where he was");
+}
+
+/// A server may tell `A` from `a`: who moves is asked for again as the pull spells the new id, which is not stored yet.
+#[test]
+fn who_moves_and_leaves_is_asked_for_as_the_sis_spells_it() {
+    let given = "0F6B1C2D-AB12-4CDE-8F00-0123456789AB";
+    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
+    let mut campus = Campus::of(vec![of_11(1), of_11(2)]);
+    campus.night();
+    let of_12 = |id: &str, legacy: i64, end: Option<&str>| {
+        let mut user = student(id, "2024-08-13", end);
+        user["metadata"] = json!({ "ic.legacySourceId": legacy });
+        user
+    };
+    campus.users = vec![of_12(given, 1, Some("2025-01-10")), of_12("A-2", 2, None)];
+    let asked = campus.plan().recheck_on_approval.expect("nobody leaves without a second look");
+    let spelled = Candidates::decode(&asked).unwrap().spelled;
+    let spelled: Vec<_> = spelled.iter().map(|(id, given)| (id.0.as_str(), given.as_str())).collect();
+    assert_eq!(spelled, [(given.to_lowercase().as_str(), given), ("A-2", "A-2")]);
+}
+
 /// The platform names people by other ids from the night of the move on: what an administrator said about them goes with them.
 #[test]
 fn what_was_said_about_staff_follows_them_to_their_other_ids() {

@@ -3,6 +3,9 @@
 //! Invariants: nothing is released that takes someone out without a second look, or that exceeds what the district or an
 //! approving person admitted.
 
+use std::collections::BTreeMap;
+
+use rollcall_proto::id::StudentId;
 use rollcall_store::{
     StoreError,
     plan::{StoredStudent, Verdict},
@@ -21,7 +24,7 @@ pub(super) fn verdict(
     facts: &PlanFacts,
     found: &Differences,
     renamed: Renamed,
-    controls: Vec<Control>,
+    (controls, spelled): (Vec<Control>, BTreeMap<StudentId, String>),
 ) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
@@ -31,7 +34,7 @@ pub(super) fn verdict(
     // A plan for another date can never be approved, so nobody will ever be taken out by it.
     let look_first = facts.candidates.is_none() && !found.candidates.is_empty() && !facts.run.as_of_given;
     if look_first {
-        let candidates = candidates(found, controls).encode()?;
+        let candidates = candidates(found, controls, spelled).encode()?;
         return Ok(
             if renamed.reasons().next().is_none()
                 && hold::judge_limits(before, changes, &facts.district.hold).is_empty()
@@ -63,10 +66,10 @@ fn before(stored: &[StoredStudent]) -> Before {
     Before { stored: stored.len() as u64, attending: attending as u64 }
 }
 
-fn candidates(found: &Differences, controls: Vec<Control>) -> Candidates {
+fn candidates(found: &Differences, controls: Vec<Control>, spelled: BTreeMap<StudentId, String>) -> Candidates {
     let mut students = found.candidates.clone();
     students.sort_by(|a, b| a.1.cmp(&b.1));
-    Candidates { students, removed: found.counts.removed, changed: found.counts.changed, controls }
+    Candidates { students, removed: found.counts.removed, changed: found.counts.changed, controls, spelled }
 }
 
 /// Whether an approval of the first plan covers what came out of the second look.

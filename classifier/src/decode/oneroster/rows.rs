@@ -13,8 +13,8 @@ use crate::{
 /// Key of a user's metadata under which Campus tells the id of 1.1, without its letter.
 const LEGACY_ID: &str = "ic.legacySourceId";
 
-/// Metadata kept of a user: more is no key but a document.
-const MOST_METADATA: usize = 32;
+/// Metadata kept of a user, among which a district may have the state's id: more is no key but a document.
+const MOST_METADATA: usize = 256;
 
 /// An object that is written as a row.
 pub(super) trait Record<'de>: Deserialize<'de> {

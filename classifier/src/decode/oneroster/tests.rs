@@ -91,6 +91,10 @@ fn values_are_read_as_servers_spell_them() {
     let pairs = |cell| lists::records::<2>(cell).map(|pair| pair.join("=")).collect::<Vec<_>>();
     assert_eq!(pairs(row.text(U::UserIds)), ["stateID=AB1"]);
     assert_eq!(pairs(row.text(U::Metadata)), ["ic.legacySourceId=77", "ssid=9"]);
+    let many: serde_json::Map<String, Value> =
+        (0..200).map(|number| (format!("own{number:03}"), json!(number))).collect();
+    let many = user(&json!({"sourcedId": "U2", "metadata": many}));
+    assert_eq!(pairs(first(&many).text(U::Metadata)).last().map(String::as_str), Some("own199=199"));
     assert_eq!(page.tally.cleaned, 1);
     let alone = user(&json!({"sourcedId": "U", "grades": "KG"}));
     assert_eq!(first(&alone).text(U::Grade), Some("KG"));

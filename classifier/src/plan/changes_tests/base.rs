@@ -17,6 +17,20 @@ fn nothing_is_laid_over_a_night_on_which_a_field_was_emptied() {
     assert_eq!(base(7), None);
 }
 
+/// Who is new may have none, and nobody is bothered; but of changes alone, nobody would see those that slipped for days.
+#[test]
+fn nothing_is_laid_over_a_night_on_which_somebody_new_has_no_demographics() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    let mut facts = stored.facts(&people, None);
+    let [users, demographics] = &stored.kept;
+    let body = json!({ "demographics": &demographics[0][1..] }).to_string();
+    let decoded = decode(SisKind::OneRoster, "demographics", &[], body.as_bytes()).unwrap();
+    facts.pulls[0].fragments[users.len()].fragments = decoded.fragments;
+    let plan = plan(facts, &mut stored).unwrap();
+    assert_eq!((plan.findings.len(), plan.baselines[0].1.base.as_ref()), (0, None), "{:?}", plan.findings);
+}
+
 #[test]
 fn what_the_next_night_builds_upon() {
     let people = first_people();
