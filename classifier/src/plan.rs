@@ -29,7 +29,7 @@ use compared::{Compared, compared, controls, staff_gone, staff_whole_of};
 pub(crate) use findings::ROW_MISSING;
 use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, attending, people_moved, rekey, unlinked};
-use verdict::verdict;
+use verdict::{Judged, verdict};
 
 use crate::{
     assemble::{
@@ -208,7 +208,9 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
     let staff_gone = if staff_whole { Vec::new() } else { staff_gone(&sides, &facts.staff, &staff) };
     let moved = attending(&facts.stored, &rekeyed);
     let renamed = Renamed { moved, unlinked: unlinked(&facts, looks) };
-    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed, controls(&facts, &sides, &found))?;
+    let controls = controls(&facts, &sides, &found);
+    let Judged { verdict, recheck_on_approval, finding } = verdict(&facts, &found, renamed, controls)?;
+    findings.extend(finding);
     let rechecking = matches!(verdict, Verdict::Recheck(_));
     let baselines = baselines(&facts, &judged, looks, &found, rekeyed.is_empty());
     Ok(NewPlan {
