@@ -87,8 +87,20 @@ pub fn judge_limits(before: Before, changes: Changes, policy: &HoldPolicy) -> Ve
     removed.into_iter().chain(others.is_above().then_some(HoldReason::Changed(others))).collect()
 }
 
-/// The reasons as a run's `reason`, joined by `; `.
+/// The reasons as a run's `reason`, joined by `; `. A preview's is `preview`, whatever else would hold it: [`beside_preview`] says
+/// that.
 pub fn join(reasons: &[HoldReason]) -> String {
+    let preview = reasons.iter().position(|reason| *reason == HoldReason::Preview);
+    text(preview.map_or(reasons, |at| &reasons[at..=at]))
+}
+
+/// What would hold a preview if it were none; nothing where nothing would, or where it is none.
+pub fn beside_preview(reasons: &[HoldReason]) -> Option<String> {
+    let others: Vec<HoldReason> = reasons.iter().copied().filter(|reason| *reason != HoldReason::Preview).collect();
+    (others.len() < reasons.len() && !others.is_empty()).then(|| text(&others))
+}
+
+fn text(reasons: &[HoldReason]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

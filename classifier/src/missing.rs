@@ -22,7 +22,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rollcall_proto::roster::{Address, ContactKind, Enrollment, Person, School, Student};
@@ -344,35 +347,41 @@ type At = (i64, Option<EntityYear>);
 struct KnownKey {
     /// Something was kept because of it on the last complete pull, and ends now.
     ends: bool,
+    /// It is noted without a place, and stands for whatever rows are found by it.
+    anywhere: bool,
     /// Somebody still leads there.
     followed: AtomicBool,
+    /// For which rows it has stood.
+    stood_for: Mutex<BTreeSet<EntityYear>>,
 }
 
 impl Known {
     /// From the last complete pull. What was kept then ends now in the tables that `ends` says.
     pub fn of(last: &Baseline, ends: impl Fn(Kind, &KeptKeys) -> bool) -> Self {
         let mut known: BTreeMap<Kind, BTreeMap<At, KnownKey>> = BTreeMap::new();
-        let mut note = |table: Kind, at: At, ends: bool| {
-            let key = KnownKey { ends, followed: AtomicBool::new(false) };
+        let mut note = |table: Kind, at: At, ends: bool, anywhere: bool| {
+            let key = KnownKey { ends, anywhere, followed: AtomicBool::new(false), stood_for: Mutex::default() };
             known.entry(table).or_default().insert(at, key);
         };
         for (table, keys) in of_tables(&last.dangling) {
             for key in keys {
-                note(table, (*key, None), false);
+                note(table, (*key, None), false, false);
             }
         }
         for (table, places) in of_tables(&last.dangling_places) {
             for place in places {
-                note(table, at(place), false);
+                note(table, at(place), false, false);
             }
         }
         for (table, kept) in of_tables(&last.kept_keys).filter(|(table, kept)| ends(*table, kept)) {
+            // A version before noted no places. Such a row is missed once more, unless a person has said that it is to end.
+            let accepted = last.accepted_empty.contains(&ending_name(table));
+            let anywhere = accepted && kept.places.is_empty();
             for key in &kept.keys {
-                note(table, (*key, None), true);
+                note(table, (*key, None), true, anywhere);
             }
-            // A version before noted no places: such a row is missed once more.
             for place in &kept.places {
-                note(table, at(place), true);
+                note(table, at(place), true, false);
             }
         }
         Self(known)
@@ -380,41 +389,71 @@ impl Known {
 
     /// Whether a key that leads to no row now is known; it is noted that somebody leads there.
     pub fn holds(&self, table: Kind, key: i64, place: Option<EntityYear>) -> bool {
-        let Some(known) = self.0.get(&table).and_then(|keys| keys.get(&(key, place))) else { return false };
-        if !known.followed.load(Ordering::Relaxed) {
-            known.followed.store(true, Ordering::Relaxed);
+        let Some(keys) = self.0.get(&table) else { return false };
+        let of_any_place = || keys.get(&(key, None)).filter(|known| known.anywhere);
+        if let Some(known) = keys.get(&(key, place)) {
+            known.follow();
+        } else if let Some((known, place)) = of_any_place().zip(place) {
+            known.follow();
+            known.stood_for.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+        } else {
+            return false;
         }
         true
     }
 
+    /// Whether a version before, which did not say which, knew that a student's rows of a table are not there.
+    pub fn held_without_place(&self, table: Kind, student: i64) -> bool {
+        let known = self.0.get(&table).and_then(|keys| keys.get(&(student, None)));
+        known.is_some_and(|known| !known.ends)
+    }
+
     /// Those that still lead nowhere, by resource.
     pub fn followed(&self) -> BTreeMap<String, BTreeSet<i64>> {
-        let keys = |(key, place): &At| place.is_none().then_some(*key);
+        let keys = |(key, place): &At, known: &KnownKey| {
+            let is_one = place.is_none() && known.places().is_empty();
+            is_one.then_some(*key).into_iter().collect()
+        };
         self.those(|_| true, keys).map(|(table, keys)| (table.resource().to_owned(), keys)).collect()
     }
 
     /// As [`Known::followed`], of tables whose rows are found by a student.
     pub fn followed_places(&self) -> BTreeMap<String, BTreeSet<RowPlace>> {
-        let places = |(student, place): &At| place.map(|place| row_place(*student, place));
+        let places = |(student, place): &At, known: &KnownKey| {
+            let places = place.iter().copied().chain(known.places());
+            places.map(|place| row_place(*student, place)).collect()
+        };
         self.those(|_| true, places).map(|(table, places)| (table.resource().to_owned(), places)).collect()
     }
 
     /// Those because of which something ends now.
     pub fn ending(&self) -> impl Iterator<Item = (Kind, BTreeSet<i64>)> + '_ {
-        self.those(|known| known.ends, |(key, _)| Some(*key))
+        self.those(|known| known.ends, |(key, _), _| vec![*key])
     }
 
     fn those<T: Ord>(
         &self,
         wanted: impl Fn(&KnownKey) -> bool,
-        take: impl Fn(&At) -> Option<T>,
+        take: impl Fn(&At, &KnownKey) -> Vec<T>,
     ) -> impl Iterator<Item = (Kind, BTreeSet<T>)> {
         self.0.iter().filter_map(move |(table, keys)| {
             let followed = |known: &KnownKey| known.followed.load(Ordering::Relaxed) && wanted(known);
             let keys = keys.iter().filter(|(_, known)| followed(known));
-            let taken: BTreeSet<T> = keys.filter_map(|(at, _)| take(at)).collect();
+            let taken: BTreeSet<T> = keys.flat_map(|(at, known)| take(at, known)).collect();
             (!taken.is_empty()).then_some((*table, taken))
         })
+    }
+}
+
+impl KnownKey {
+    fn follow(&self) {
+        if !self.followed.load(Ordering::Relaxed) {
+            self.followed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn places(&self) -> BTreeSet<EntityYear> {
+        self.stood_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -29,7 +29,7 @@ use compared::{Compared, compared, controls, spelled, staff_gone, staff_whole_of
 pub(crate) use findings::ROW_MISSING;
 use findings::{of_no_connection, own_findings, staff_finding};
 use ids::{Renamed, people_moved, rekey, unlinked};
-use verdict::verdict;
+use verdict::{Judged, verdict};
 
 use crate::{
     assemble::{
@@ -209,7 +209,8 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
     let renamed = Renamed { moved: found.moved.to_be_held(), unlinked: unlinked(&facts, looks) };
     let controls = controls(&facts, &sides, &found);
     let spelled = spelled(&sides, &rekeyed, &found, &controls);
-    let (verdict, recheck_on_approval) = verdict(&facts, &found, renamed, (controls, spelled))?;
+    let Judged { verdict, recheck_on_approval, finding } = verdict(&facts, &found, renamed, (controls, spelled))?;
+    findings.extend(finding);
     let rechecking = matches!(verdict, Verdict::Recheck(_));
     let baselines = baselines(&facts, &judged, looks, &found);
     Ok(NewPlan {

@@ -38,7 +38,6 @@ use crate::{
     context::{Context, RunKey},
     diff::Records,
     error::{ClassifierError, DATABASE_REFUSES, chain},
-    parallel::apart,
     plan::{self, PlanFacts, Planned, PullIn},
     recheck::Candidates,
     release, second_look,
@@ -113,7 +112,7 @@ impl PlanHandler {
             let died = "whoever planned it ended without a word each time (killed, most likely for want of memory)";
             return self.give_up(message, Some(claim), &format!("planner-died: {died}")).await;
         }
-        match AssertUnwindSafe(Box::pin(self.make(message, roster_version))).catch_unwind().await {
+        match AssertUnwindSafe(Box::pin(self.make(message, &claim, roster_version))).catch_unwind().await {
             Ok(Ok(fate)) => {
                 claim.settle();
                 Ok(fate)
@@ -127,12 +126,12 @@ impl PlanHandler {
     }
 
     /// Makes a plan of a run that is claimed, saves it, and goes on with it.
-    async fn make(&self, message: &Message, roster_version: i64) -> Result<Fate, ClassifierError> {
+    async fn make(&self, message: &Message, claim: &Claim, roster_version: i64) -> Result<Fate, ClassifierError> {
         let (store, run) = (&self.context.store, (&message.district, message.run));
         let begun = Instant::now();
         let facts = Box::pin(gather(store, run, roster_version)).await?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned = match apart(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
+        let planned = match claim.apart(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
             Planned::Made(planned) => planned,
             Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
         };

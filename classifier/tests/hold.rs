@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
-use rollcall_classifier::hold::{Before, Changes, HoldReason, Stop, join, judge, judge_limits};
+use rollcall_classifier::hold::{Before, Changes, HoldReason, Stop, beside_preview, join, judge, judge_limits};
 use rollcall_store::district::HoldPolicy;
 
 fn limits(max_removed_percent: f64, max_changed_percent: f64) -> HoldPolicy {
@@ -121,10 +121,22 @@ fn a_preview_waits_whatever_it_changes() {
     assert_eq!(judge(before(0, 0), removed(0), &preview, Stop::Never), [HoldReason::Preview]);
     assert_eq!(judge(before(0, 0), removed(0), &HoldPolicy::default(), Stop::AtPlan), [HoldReason::Preview]);
     assert_eq!(judge(before(9, 9), removed(0), &preview, Stop::AtPlan), [HoldReason::Preview]);
-    assert_eq!(
-        reasons(before(10, 10), removed(5), &preview),
-        "preview; removed 5 of 10 (50.0 %) is above the limit of 10 %"
-    );
+}
+
+/// Programs compare a run's reason; what is above the limits is told beside it.
+#[test]
+fn a_previews_reason_is_that_it_is_one() {
+    let preview = HoldPolicy { preview: true, ..HoldPolicy::default() };
+    let told = |stop, policy: &HoldPolicy, part| {
+        let reasons = judge(before(10, 10), removed(part), policy, stop);
+        (join(&reasons), beside_preview(&reasons))
+    };
+    let above = "removed 5 of 10 (50.0 %) is above the limit of 10 %".to_owned();
+    for (stop, policy) in [(Stop::Never, &preview), (Stop::AtPlan, &HoldPolicy::default())] {
+        assert_eq!(told(stop, policy, 5), ("preview".to_owned(), Some(above.clone())));
+        assert_eq!(told(stop, policy, 1), ("preview".to_owned(), None));
+    }
+    assert_eq!(told(Stop::Never, &HoldPolicy::default(), 5), (above, None));
 }
 
 #[test]

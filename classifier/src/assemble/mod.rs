@@ -446,6 +446,11 @@ impl<'a> Assembler<'a> {
         news.map(|place| row_place(student.id, place)).collect()
     }
 
+    /// Whether a version before, which did not note where, knew that a student lacks an enrollment of a current year.
+    pub fn lacked_enrollments(&self, student: &Listed) -> bool {
+        self.oneroster.is_none() && self.looks.first.known.held_without_place(Kind::EntryWithdrawal, student.id)
+    }
+
     fn tells_entity_year(&self, place: &EntityYear) -> bool {
         use column::StudentEntityYear as Y;
         let source = &self.looks.first;

@@ -122,6 +122,10 @@ impl<'a> Reader<'_, 'a> {
         if lacking.is_empty() || !becomes.is_without_place() {
             return Newcomer { becomes, doubt: Doubt::None };
         }
+        if whole.is_some_and(|assembler| assembler.lacked_enrollments(student)) {
+            // He was looked at again then; from now on it is noted where he lacks one.
+            return Newcomer { becomes, doubt: Doubt::Settled(lacking) };
+        }
         match self.second {
             None => Newcomer { becomes, doubt: Doubt::Open },
             Some(second) => self.look_again(side, (student, lacking), second, becomes),

@@ -149,7 +149,8 @@ impl Campus {
 
 impl Records for Campus {
     fn records(&mut self, ids: &[StudentId]) -> Result<Vec<Student>, StoreError> {
-        Ok(ids.iter().filter_map(|id| Some(self.stored.get(id)?.1.clone())).collect())
+        let asked = self.stored.iter().filter(|(id, _)| ids.contains(id));
+        Ok(asked.map(|(_, (_, record))| record.clone()).collect())
     }
 
     fn staff(&mut self) -> Result<Vec<Staff>, StoreError> {
@@ -500,6 +501,27 @@ fn who_moves_and_leaves_is_asked_for_as_the_sis_spells_it() {
     let spelled = Candidates::decode(&asked).unwrap().spelled;
     let spelled: Vec<_> = spelled.iter().map(|(id, given)| (id.0.as_str(), given.as_str())).collect();
     assert_eq!(spelled, [(given.to_lowercase().as_str(), given), ("A-2", "A-2")]);
+}
+
+/// What is stored of them stands under their old ids still.
+#[test]
+fn whoever_gets_another_id_keeps_what_is_not_told_that_night() {
+    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
+    let mut campus = Campus::of(vec![of_11(1), of_11(2)]);
+    campus.demographics =
+        (1..=2).map(|day| json!({"sourcedId": format!("s{day}"), "birthDate": format!("2014-02-0{day}")})).collect();
+    campus.night();
+    // In another order than before.
+    campus.users = vec![student("B-1", "2025-08-13", None), student("A-2", "2025-08-13", None)];
+    for (user, legacy) in campus.users.iter_mut().zip(1..) {
+        user["metadata"] = json!({ "ic.legacySourceId": legacy });
+    }
+    campus.demographics.clear();
+    let events = testing::events(&campus.plan());
+    let told: Vec<_> = events.iter().filter_map(|event| event.record.as_deref()).collect();
+    let told: Vec<_> = told.iter().map(|record| (record.id.0.as_str(), record.birth_date)).collect();
+    let born = |day| NaiveDate::from_ymd_opt(2014, 2, day);
+    assert_eq!(told, [("A-2", born(2)), ("B-1", born(1))]);
 }
 
 /// The platform names people by other ids from the night of the move on: what an administrator said about them goes with them.

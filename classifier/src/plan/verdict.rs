@@ -9,7 +9,7 @@ use rollcall_proto::id::StudentId;
 use rollcall_store::{
     StoreError,
     plan::{StoredStudent, Verdict},
-    run::Counts,
+    run::{Counts, Finding, FindingWeight},
 };
 
 use super::{PlanFacts, ids::Renamed};
@@ -19,13 +19,26 @@ use crate::{
     recheck::{Candidates, Control},
 };
 
-/// What becomes of the run, and the candidates that an approval would have to look at first.
+/// Code of the finding of [`held_anyway`].
+const WOULD_BE_HELD: &str = "would-be-held";
+
+/// What a plan comes to.
+pub(super) struct Judged {
+    /// What becomes of the run.
+    pub verdict: Verdict,
+    /// The candidates that an approval would have to look at first.
+    pub recheck_on_approval: Option<Vec<u8>>,
+    /// What whoever approves a preview has to know.
+    pub finding: Option<Finding>,
+}
+
+/// Judges a plan.
 pub(super) fn verdict(
     facts: &PlanFacts,
     found: &Differences,
     renamed: Renamed,
     (controls, spelled): (Vec<Control>, BTreeMap<StudentId, String>),
-) -> Result<(Verdict, Option<Vec<u8>>), StoreError> {
+) -> Result<Judged, StoreError> {
     let before = before(&facts.stored);
     let changes = Changes { removed: found.counts.removed as u64, changed: found.counts.changed as u64 };
     let stop = if facts.run.plan_only { Stop::AtPlan } else { Stop::Never };
@@ -39,9 +52,9 @@ pub(super) fn verdict(
             if renamed.reasons().next().is_none()
                 && hold::judge_limits(before, changes, &facts.district.hold).is_empty()
             {
-                (Verdict::Recheck(candidates), None)
+                Judged { verdict: Verdict::Recheck(candidates), recheck_on_approval: None, finding: None }
             } else {
-                (Verdict::Hold(hold::join(&reasons)), Some(candidates))
+                held(&reasons, Some(candidates))
             },
         );
     }
@@ -53,12 +66,23 @@ pub(super) fn verdict(
         [HoldReason::Preview] if empty && !facts.run.plan_only => false,
         _ => !approved,
     };
-    let verdict = match (waits, empty) {
-        (true, _) => Verdict::Hold(hold::join(&reasons)),
-        (false, true) => Verdict::Nothing,
-        (false, false) => Verdict::Release,
-    };
-    Ok((verdict, None))
+    let goes_on = |verdict| Judged { verdict, recheck_on_approval: None, finding: None };
+    Ok(match (waits, empty) {
+        (true, _) => held(&reasons, None),
+        (false, true) => goes_on(Verdict::Nothing),
+        (false, false) => goes_on(Verdict::Release),
+    })
+}
+
+fn held(reasons: &[HoldReason], recheck_on_approval: Option<Vec<u8>>) -> Judged {
+    Judged { verdict: Verdict::Hold(hold::join(reasons)), recheck_on_approval, finding: held_anyway(reasons) }
+}
+
+/// A preview's reason says that it is one, and nothing else.
+fn held_anyway(reasons: &[HoldReason]) -> Option<Finding> {
+    let why = hold::beside_preview(reasons)?;
+    let message = format!("would also be held if it were no preview: {why}");
+    Some(Finding { weight: FindingWeight::Warning, code: WOULD_BE_HELD.to_owned(), message, count: 1 })
 }
 
 fn before(stored: &[StoredStudent]) -> Before {

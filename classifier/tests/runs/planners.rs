@@ -1,6 +1,13 @@
 //! Planners that are hindered, stopped in the middle, or come late.
 
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
+    sync::mpsc,
+    task::Poll,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use rollcall_classifier::{claim::Planners, plan_handler::PlanHandler, reconcile};
@@ -101,6 +108,82 @@ async fn a_planner_that_is_stopped_in_the_middle_uses_up_no_attempt() {
     night.handle(&sis(4), plan).await;
     night.work(&sis(4)).await;
     assert_eq!(night.run(run).await.state, RunState::Succeeded);
+}
+
+/// A process with one thread for plans.
+fn with_one_thread(test: impl AsyncFnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test())));
+    // Where the test has failed, a thread may still be at it.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|cause| resume_unwind(cause));
+}
+
+/// The one thread has something else to do until this is dropped, so that no plan is begun.
+fn busy() -> mpsc::Sender<()> {
+    let (busy, done) = mpsc::channel();
+    tokio::task::spawn_blocking(move || done.recv());
+    busy
+}
+
+/// Stops a planner whose thread has not ended; true where the run stays claimed.
+async fn stopped_at_work(night: &Night, handler: &PlanHandler, plan: &Message) -> bool {
+    let mut database = night.database().await;
+    // Not by the store: what is not gone on with may keep its connections.
+    let claimed = "SELECT count(*) FROM run WHERE stage = 'plan' AND plan_lease_until IS NOT NULL";
+    let mut is_claimed = async || sqlx::query_scalar::<_, i64>(claimed).fetch_one(&mut database).await.unwrap() > 0;
+    let mut looks = 1;
+    // Until it is at work: before, what was gathered is let go at once, and the run with it.
+    while looks < 1_000 {
+        {
+            let mut planning = pin!(handler.handle(plan.clone()));
+            for _ in 0..looks {
+                let polled = poll_fn(|context| Poll::Ready(planning.as_mut().poll(context))).await;
+                assert!(polled.is_pending(), "it planned without a thread: {polled:?}");
+                is_claimed().await;
+            }
+        }
+        let mut stays = is_claimed().await;
+        for _ in 0..20 {
+            stays = stays && is_claimed().await;
+        }
+        if stays {
+            return true;
+        }
+        looks *= 2;
+    }
+    false
+}
+
+/// Its thread goes on with all it has in memory; another planner beside it would need as much again.
+#[test]
+fn a_run_is_not_anothers_before_the_thread_that_plans_it_has_ended() {
+    with_one_thread(async || {
+        let planners = Planners::new();
+        let (night, run, plan, handler) = at_plan_of(&planners).await;
+        let busy = busy();
+        assert!(stopped_at_work(&night, &handler, &plan).await, "given back while its thread has it");
+        drop(busy);
+        gone(&planners).await;
+        let now = night.now();
+        let claimed = night.context.store.claim_plan(&night.district, run, now, now + TimeDelta::minutes(3)).await;
+        assert_eq!(claimed.unwrap(), Some(1), "free once it has ended, and no attempt is used up");
+    });
+}
+
+/// A signal to stop is heeded within ten seconds, whatever is planned; the thread ends with its process.
+#[test]
+fn a_process_that_ends_gives_back_what_its_threads_are_still_at() {
+    with_one_thread(async || {
+        let planners = Planners::new();
+        let (night, run, plan, handler) = at_plan_of(&planners).await;
+        let _busy = busy();
+        assert!(stopped_at_work(&night, &handler, &plan).await);
+        planners.gone(Duration::from_secs(2)).await;
+        let now = night.now();
+        let claimed = night.context.store.claim_plan(&night.district, run, now, now + TimeDelta::minutes(3)).await;
+        assert_eq!(claimed.unwrap(), Some(1), "no attempt is used up");
+    });
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Plans that wait for a person.
 
-use super::{super::*, candidates_of};
+use super::{super::*, candidates_of, codes};
 use crate::testing::{Roster, Sis};
 
 #[test]
@@ -55,4 +55,33 @@ fn previews_wait_after_the_second_look() {
     (facts.run.plan_only, facts.run.as_of_given) = (true, true);
     let other_date = roster.plan(facts);
     assert_eq!((other_date.verdict, other_date.recheck_on_approval), (Verdict::Hold("preview".to_owned()), None));
+}
+
+/// Judged, looked at again and approved as if it were none.
+#[test]
+fn what_would_hold_a_preview_too_is_said_beside_it() {
+    let mut sis = Sis::with_students(10);
+    let roster = Roster::of(&sis);
+    for id in 1..=5 {
+        sis.forget(id);
+    }
+    let preview = || {
+        let mut facts = sis.facts();
+        (facts.run.plan_only, facts.district.hold.max_removed_percent) = (true, 10.0);
+        facts
+    };
+    let first = roster.plan(preview());
+    let held = Verdict::Hold("preview".to_owned());
+    assert_eq!((&first.verdict, codes(&first)), (&held, vec!["would-be-held"]));
+    let said = "would also be held if it were no preview: removed 5 of 10 (50.0 %) is above the limit of 10 %";
+    assert_eq!(first.findings[0].message, said);
+    assert!(first.recheck_on_approval.is_some(), "nobody has been asked yet");
+    let again = |approved: bool| {
+        let mut facts = preview();
+        sis.look_again(&mut facts, candidates_of(&first), approved);
+        roster.plan(facts)
+    };
+    let (approved, not_yet) = (again(true), again(false));
+    assert_eq!((&approved.verdict, codes(&approved)), (&Verdict::Release, vec![]));
+    assert_eq!((&not_yet.verdict, codes(&not_yet)), (&held, vec!["would-be-held"]));
 }

@@ -224,6 +224,30 @@ fn a_key_noted_without_a_place_is_no_place() {
     }
 }
 
+/// A person's word that what is kept is to end is heeded on the night after an upgrade, too.
+#[test]
+fn what_was_accepted_of_rows_noted_without_a_place_ends() {
+    let sis = Sis::with_students(30);
+    let less = (1..=7).fold(sis.clone(), |less, id| less.without(ENTITY_YEAR, id));
+    let mut roster = Roster::of(&sis);
+    roster.apply(&roster.plan(less.facts()));
+    let baseline = roster.baseline.as_mut().unwrap();
+    let places = std::mem::take(&mut baseline.kept_keys.get_mut(ENTITY_YEAR).unwrap().places);
+    assert_eq!(places.len(), 7, "{places:?}");
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]), "nobody has said anything");
+    let name = missing::ending_name(Kind::StudentEntityYear);
+    roster.baseline.as_mut().unwrap().accepted_empty.insert(name);
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (7, vec!["key-dangling"]));
+    roster.apply(&plan);
+    let baseline = roster.baseline.as_ref().unwrap();
+    assert!(baseline.accepted_empty.is_empty() && baseline.dangling.is_empty(), "{baseline:?}");
+    assert_eq!(baseline.dangling_places[ENTITY_YEAR], places);
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (0, vec![]));
+}
+
 /// A pull of which a listing that statuses do not rest on failed.
 fn torn(sis: &Sis) -> PlanFacts {
     let mut facts = sis.facts();

@@ -69,6 +69,32 @@ fn what_the_second_look_shows_no_more_is_believed_and_not_asked_again() {
     assert_eq!(ids(&roster.plan(less.facts())), ["1", "2"]);
 }
 
+/// As a version before noted them, which did not say where they lack an enrollment.
+#[test]
+fn whom_a_version_before_looked_at_again_is_not_asked_for_anew() {
+    let less = less();
+    let mut roster = Roster::default();
+    let mut facts = less.facts();
+    less.look_again(&mut facts, candidates_of(&roster.plan(less.facts())), false);
+    roster.apply(&roster.plan(facts));
+    let baseline = roster.baseline.as_mut().unwrap();
+    let noted = std::mem::take(&mut baseline.dangling_places);
+    baseline.dangling = [(SPELL.to_owned(), [1, 2].into())].into();
+    for _ in 0..2 {
+        let plan = roster.plan(less.facts());
+        assert_eq!((plan.counts.unchanged, plan.counts.skipped, &plan.verdict), (2, 1, &Verdict::Nothing));
+        roster.apply(&plan);
+        let baseline = roster.baseline.as_ref().unwrap();
+        assert!(baseline.dangling.is_empty(), "{baseline:?}");
+        let of_new = |place: &&RowPlace| place.student == 2;
+        let [noted, now] = [&noted, &baseline.dangling_places].map(|places| places[SPELL].iter().find(of_new));
+        assert_eq!(noted, now);
+    }
+    // Once there, and gone again, it is news.
+    roster.apply(&roster.plan(whole().facts()));
+    assert_eq!(ids(&roster.plan(less.facts())), ["1", "2"]);
+}
+
 #[test]
 fn nobody_is_added_so_before_the_second_look_has_answered() {
     let less = less();
