@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     common::Fixture,
-    documents::{SPED, document, house, save},
+    documents::{document, house, save},
     flags::{flag, participation},
     roster_support::*,
 };
@@ -18,6 +18,7 @@ crate::on_both_engines! {
 /// By document, by participation and by mark; the pieces are together what is read at once.
 async fn students_come_some_at_a_time_with_all_that_is_theirs(f: Fixture) {
     let (store, district) = (&f.store, house(&f.store).await);
+    applied(store, &district, 2, vec![added(student("10")), added(student("3"))]).await;
     for name in ["10", "2", "3"] {
         save(store, &district, &rollcall_store::document::NewDocument { student: id(name), ..document(name) }, 1).await;
     }
@@ -58,7 +59,7 @@ async fn students_come_some_at_a_time_with_all_that_is_theirs(f: Fixture) {
     assert_eq!(
         (piece.facts.flags, piece.facts.participations.len()),
         (Vec::new(), 4),
-        "flags of {SPED} alone are there"
+        "all flags are of another"
     );
 }
 
