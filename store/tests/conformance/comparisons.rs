@@ -56,11 +56,7 @@ async fn students_come_some_at_a_time_with_all_that_is_theirs(f: Fixture) {
         assert_eq!(lasts, expected, "{most}");
     }
     let piece = store.flag_piece(&district, None, Some("Language Support"), 100).await.unwrap().unwrap();
-    assert_eq!(
-        (piece.facts.flags, piece.facts.participations.len()),
-        (Vec::new(), 4),
-        "all flags are of another"
-    );
+    assert_eq!((piece.facts.flags, piece.facts.participations.len()), (Vec::new(), 4), "all flags are of another");
 }
 
 async fn a_comparison_is_kept_by_whoever_has_the_lease(f: Fixture) {
