@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
@@ -29,6 +29,7 @@ use rollcall_proto::{
 };
 use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
@@ -45,7 +46,7 @@ const TRIES: u32 = 2;
 const READINGS: u32 = 3;
 
 /// Pages of one list: more means that paging is stuck.
-const MOST_PAGES: u32 = 10_000;
+const MOST_PAGES: usize = 10_000;
 
 /// A look beside the work has one in so many of the district's requests.
 const ASIDE: u64 = 5;
@@ -196,8 +197,9 @@ impl Campus {
     /// The programs that Campus shows us.
     pub async fn programs(&self) -> Result<Vec<CampusProgram>, SisError> {
         let table = &self.table;
-        let read = |row: &Value| table.program(row);
-        self.list(&table.programs_path, &table.programs_envelope, None, "the programs", read).await
+        let (path, envelope) = (&table.programs_path, &table.programs_envelope);
+        let list = List { path, envelope, filter: None, what: "the programs" };
+        self.list(list, |row| table.program(row)).await
     }
 
     /// Participations, deleted ones left out.
@@ -216,20 +218,40 @@ impl Campus {
         which: Which<'_>,
         of_row: impl Fn(&Value, ActualFlag) -> Option<T>,
     ) -> Result<Vec<T>, SisError> {
+        let read = |row: &Value| of_row(row, self.wanted(which, row)?);
+        self.list(self.list_of(which), read).await
+    }
+
+    /// Reads on by one page in the participations, deleted ones left out. `None`: that was all of them.
+    pub(crate) async fn more_participations(
+        &self,
+        which: Which<'_>,
+        listing: &mut Listing,
+    ) -> Result<Option<Vec<ActualFlag>>, SisError> {
+        let rows = self.read_on(self.list_of(which), listing).await?;
+        Ok(rows.map(|rows| rows.iter().filter_map(|row| self.wanted(which, row)).collect()))
+    }
+
+    fn list_of<'a>(&'a self, which: Which<'_>) -> List<'a> {
         let table = &self.table;
         let (field, id) = match which {
             Which::OfProgram(id) => (&table.program_filter, id),
             Which::OfStudent(id) => (&table.student_filter, id),
         };
-        let filter = filter(field, id);
-        let (path, envelope) = (&table.participations_path, &table.participations_envelope);
-        // A server that does not know the filter may answer with all.
-        let is_wanted = |flag: &ActualFlag| match which {
+        List {
+            path: &table.participations_path,
+            envelope: &table.participations_envelope,
+            filter: filter(field, id),
+            what: "the program participations",
+        }
+    }
+
+    /// A row's flag. A server that does not know the filter may answer with all.
+    fn wanted(&self, which: Which<'_>, row: &Value) -> Option<ActualFlag> {
+        self.table.participation(row).filter(|flag| match which {
             Which::OfProgram(id) => flag.program_sis_id.eq_ignore_ascii_case(id),
             Which::OfStudent(id) => flag.sis_id.eq_ignore_ascii_case(id),
-        };
-        let read = |row: &Value| of_row(row, table.participation(row).filter(is_wanted)?);
-        self.list(path, envelope, filter.as_deref(), "the program participations", read).await
+        })
     }
 
     /// One participation: as we read it, and as Campus gave it. `None`: there is none, or it is deleted.
@@ -249,14 +271,11 @@ impl Campus {
 
     /// One participation as its student's list has it: as we read it, and as Campus gave it.
     async fn participation_in_list(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
-        let table = &self.table;
-        let filter = filter(&table.student_filter, student);
-        let (path, envelope) = (&table.participations_path, &table.participations_envelope);
         let read = |row: &Value| {
-            let found = table.participation(row).filter(|flag| flag.id.eq_ignore_ascii_case(id))?;
+            let found = self.table.participation(row).filter(|flag| flag.id.eq_ignore_ascii_case(id))?;
             Some((found, row.clone()))
         };
-        Ok(self.list(path, envelope, filter.as_deref(), "the program participations", read).await?.pop())
+        Ok(self.list(self.list_of(Which::OfStudent(student)), read).await?.pop())
     }
 
     /// One participation, looked for by its id and then among its student's: a single answer is not enough for it to count as
@@ -288,68 +307,62 @@ impl Campus {
         })
     }
 
-    /// Reads a list; of each row only what `read` makes of it is kept. One that has fewer rows than it said is read again, as
-    /// long as that brings more.
-    async fn list<T>(
-        &self,
-        path: &str,
-        envelope: &str,
-        filter: Option<&str>,
-        what: &str,
-        read: impl Fn(&Value) -> Option<T>,
-    ) -> Result<Vec<T>, SisError> {
-        let (mut listing, mut filter) = (Listing::default(), filter);
-        for reading in 0..READINGS {
-            let before = listing.ids.len();
-            self.read_through(path, envelope, &mut filter, what, &read, &mut listing).await?;
-            let brought_more = reading == 0 || listing.ids.len() > before;
-            if listing.is_whole() || !brought_more {
-                break;
-            }
+    /// Reads a list; of each row only what `read` makes of it is kept.
+    async fn list<T>(&self, list: List<'_>, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, SisError> {
+        let (mut listing, mut kept) = (Listing::default(), Vec::new());
+        while let Some(rows) = self.read_on(list.clone(), &mut listing).await? {
+            kept.extend(rows.iter().filter_map(&read));
         }
-        if listing.is_whole() {
-            return Ok(listing.kept);
-        }
-        let (rows, total) = (listing.ids.len(), listing.total);
-        tracing::warn!(district = %self.district, what, rows, total, "Campus lists fewer rows than it says there are");
-        Ok(listing.kept)
+        Ok(kept)
     }
 
-    /// Reads a list to its end, once.
-    async fn read_through<T>(
-        &self,
-        path: &str,
-        envelope: &str,
-        filter: &mut Option<&str>,
-        what: &str,
-        read: &impl Fn(&Value) -> Option<T>,
-        listing: &mut Listing<T>,
-    ) -> Result<(), SisError> {
-        let (mut offset, mut pages) = (0, BTreeSet::new());
-        listing.total = None;
-        for _ in 0..MOST_PAGES {
-            let call = self.page_call(path, *filter, offset, what)?;
-            let (page, total) = match self.page(&call, envelope).await {
-                Err(SisError::Status { status: 400, .. }) if filter.is_some() && offset == 0 => {
-                    tracing::warn!(district = %self.district, what, "Campus refuses the filter; all are read instead");
-                    *filter = None;
-                    continue;
-                }
-                page => page?,
-            };
-            listing.total = total.or(listing.total);
-            // Only an empty page ends a list for certain: servers clamp page sizes without a word.
-            if page.is_empty() {
-                return Ok(());
-            }
-            let ids: Vec<_> = page.iter().map(|row| row.get(&self.table.id).map_or(0, hashed)).collect();
-            if !pages.insert(ids.clone()) {
-                return Err(stuck(&call));
-            }
-            offset += page.len();
-            listing.add(ids.into_iter().zip(&page), read);
+    /// Reads on by one page, and gives the rows that were not seen before. A list that has fewer rows than it said is read again, as
+    /// long as that brings more. `None`: it was read to its end.
+    async fn read_on(&self, list: List<'_>, listing: &mut Listing) -> Result<Option<Vec<Value>>, SisError> {
+        let filter = list.filter.as_deref().filter(|_| !listing.is_unfiltered);
+        let call = self.page_call(list.path, filter, listing.offset, list.what)?;
+        if listing.pages.len() >= MOST_PAGES {
+            return Err(stuck(&call));
         }
-        Err(stuck(&self.page_call(path, *filter, offset, what)?))
+        let (page, total) = match self.page(&call, list.envelope).await {
+            Err(SisError::Status { status: 400, .. }) if filter.is_some() && listing.offset == 0 => {
+                tracing::warn!(district = %self.district, what = list.what, "Campus refuses the filter; all are read instead");
+                listing.is_unfiltered = true;
+                return Ok(Some(Vec::new()));
+            }
+            page => page?,
+        };
+        listing.total = total.or(listing.total);
+        // Only an empty page ends a list for certain: servers clamp page sizes without a word.
+        if page.is_empty() {
+            return Ok(if self.is_read(list.what, listing) { None } else { Some(Vec::new()) });
+        }
+        let ids: Vec<_> =
+            page.iter().map(|row| row.get(&self.table.id).map_or(0, |id| hashed(&id.to_string()))).collect();
+        if !listing.pages.insert(hashed(&ids)) {
+            return Err(stuck(&call));
+        }
+        listing.offset += page.len();
+        let rows = ids.into_iter().zip(page);
+        Ok(Some(rows.filter_map(|(id, row)| listing.ids.insert(id).then_some(row)).collect()))
+    }
+
+    /// After the end of a list. False: it is to be read once more, from its beginning.
+    fn is_read(&self, what: &str, listing: &mut Listing) -> bool {
+        listing.readings += 1;
+        let (rows, total) = (listing.ids.len(), listing.total);
+        let brought_more = listing.readings == 1 || rows > listing.before;
+        if listing.is_whole() {
+            return true;
+        }
+        if !brought_more || listing.readings >= READINGS {
+            tracing::warn!(district = %self.district, what, rows, total, "Campus lists fewer rows than it says there are");
+            return true;
+        }
+        let (readings, is_unfiltered) = (listing.readings, listing.is_unfiltered);
+        let ids = std::mem::take(&mut listing.ids);
+        *listing = Listing { readings, is_unfiltered, before: rows, ids, ..Listing::default() };
+        false
     }
 
     fn page_call(&self, path: &str, filter: Option<&str>, offset: usize, what: &str) -> Result<Call, SisError> {
@@ -413,39 +426,44 @@ impl Campus {
     }
 }
 
-/// A list as far as it was read.
-#[derive(Debug)]
-struct Listing<T> {
-    kept: Vec<T>,
+/// A list of Campus.
+#[derive(Debug, Clone)]
+struct List<'a> {
+    path: &'a str,
+    envelope: &'a str,
+    filter: Option<String>,
+    what: &'a str,
+}
+
+/// How far a list was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    /// Rows of this reading.
+    offset: usize,
+    /// Digests of the pages of this reading.
+    pages: BTreeSet<u64>,
     /// Digests of the ids seen: of an order that changes between pages a row may come twice.
     ids: HashSet<u64>,
     /// How many rows there are, where Campus says so.
     total: Option<usize>,
+    /// Readings that are over.
+    readings: u32,
+    /// Rows seen before this reading.
+    before: usize,
+    /// Campus refuses the filter.
+    is_unfiltered: bool,
 }
 
-impl<T> Default for Listing<T> {
-    fn default() -> Self {
-        Self { kept: Vec::new(), ids: HashSet::new(), total: None }
-    }
-}
-
-impl<T> Listing<T> {
+impl Listing {
     fn is_whole(&self) -> bool {
         self.total.is_none_or(|total| self.ids.len() >= total)
     }
-
-    fn add<'a>(&mut self, rows: impl Iterator<Item = (u64, &'a Value)>, read: impl Fn(&Value) -> Option<T>) {
-        for (id, row) in rows {
-            if self.ids.insert(id) {
-                self.kept.extend(read(row));
-            }
-        }
-    }
 }
 
-fn hashed(id: &Value) -> u64 {
+/// A short digest of an id, or of a page's. Another version's may differ: then rows of a list under way count twice.
+fn hashed(ids: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    id.to_string().hash(&mut hasher);
+    ids.hash(&mut hasher);
     hasher.finish()
 }
 

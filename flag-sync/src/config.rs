@@ -17,6 +17,8 @@ pub struct FlagSyncConfig {
     pub requests_per_second: NonZeroU32,
     /// Students whose flags are pushed at once; one student's are pushed one after the other.
     pub students_at_once: u16,
+    /// Students who are compared at a time, where all are.
+    pub students_at_a_time: NonZeroU32,
     /// Where people reach the HTTP side, which a click on a flag leads to. None: flags have no link.
     pub public_url: Option<url::Url>,
     /// The partner interface.
@@ -49,6 +51,7 @@ impl Default for FlagSyncConfig {
             allow_private_addresses: false,
             requests_per_second: NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN),
             students_at_once: 8,
+            students_at_a_time: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN),
             public_url: None,
             partner: PartnerInterface::default(),
             reconcile_every: Duration::from_secs(5),

@@ -13,12 +13,13 @@ use rollcall_store::{
     district::OnDrift,
     flag::{Flag, FlagState, Participation, PushedFlag},
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::desired::Wish;
 
 /// A flag as the SIS shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActualFlag {
     /// The SIS's id.
     pub id: String,
@@ -37,7 +38,7 @@ pub struct ActualFlag {
 }
 
 /// Where a click on a flag leads, as the SIS shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ShownLink {
     /// It shows the links of no flags.
     NotTold,

@@ -1,7 +1,7 @@
 //! One message: compare what has to be compared, push what is due, take over, and say what is left.
 //!
 //! Invariants: one worker at a time has a district; work ends after about a unit of time, comparing included, and goes on with a
-//! message (but a comparison of a whole district, or of a program, is one piece, as planning is); what
+//! message; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
 //! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
 //! for a day; a student whose list Campus fails at waits alone, and the district only where that befalls several in a row.
 
@@ -20,11 +20,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
+    comparison::Turn,
     config::FlagSyncConfig,
     context::{Context, Work},
     error::{FlagError, answer, chain, problem},
     lease::Lease,
-    plan::{Compared, Scope},
+    plan::Compared,
     push::{AWAY, PATIENCE},
 };
 
@@ -74,16 +75,32 @@ impl FlagHandler {
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
         let work = self.context.open(&message.district).await?;
         let until = Instant::now() + self.context.config.unit;
-        let due = work.compare_what_is_due(message, until).await?;
-        let mut left = due.left || work.push(worker, until).await? || Box::pin(work.take_over(worker, until)).await?;
+        let turn = Turn { worker, until };
+        let before = work.go_on_comparing(message, turn).await?;
+        if before.is_comparing {
+            return work.remember_named(message).await.map(|()| true);
+        }
+        let mut due = work.compare_what_is_due(message, turn, &before).await?;
+        if !due.is_comparing && !due.left {
+            due.left = work.push(worker, until).await?;
+        }
+        if !due.is_comparing && !due.left {
+            let taken = Box::pin(work.take_over(turn)).await?;
+            (due.left, due.is_comparing) = (taken.left, taken.is_comparing);
+        }
+        if due.is_comparing {
+            return work.remember_named(message).await.map(|()| true);
+        }
+        let mut left = due.left;
         // Last: Campus may refuse one program's flags for long, and everything else is not to wait for it.
-        let asked = work.compare_asked(message, until).await?;
-        if asked.compared {
+        let is_first = !(left || due.compared || before.compared);
+        let asked = work.compare_asked(message, turn, is_first).await?;
+        if asked.compared && !asked.is_comparing {
             left |= work.push(worker, until).await?;
         }
         left |= asked.left;
         // Only now: what Campus failed at kept nothing else from being done.
-        if let Some(error) = due.failed.or(asked.failed).filter(|_| !left) {
+        if let Some(error) = due.failed.or(asked.failed).or(before.failed).filter(|_| !left) {
             return Err(error.into());
         }
         self.context.store.flags_reachable(&message.district).await?;
@@ -117,34 +134,76 @@ impl FlagHandler {
     }
 }
 
-/// What became of what was to be compared.
+/// What is to be compared of many students.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope<'a> {
+    /// Everything.
+    All,
+    /// One program's flags.
+    Program(&'a str),
+}
+
+/// What became of what was to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Done {
+pub(crate) struct Done {
     /// Some of it was compared.
-    compared: bool,
+    pub(crate) compared: bool,
     /// Time was up before the last of it.
-    left: bool,
+    pub(crate) left: bool,
+    /// A comparison of many is left, which is gone on with before anything else.
+    pub(crate) is_comparing: bool,
     /// Campus failed at some of it, which is tried again, and perhaps it is away.
-    failed: Option<SisError>,
+    pub(crate) failed: Option<SisError>,
+}
+
+impl Done {
+    /// What a comparison of many came to.
+    pub(crate) fn of(compared: Compared) -> Self {
+        let is_comparing = compared == Compared::Left;
+        let failed = if let Compared::Partly(error) = compared { Some(error) } else { None };
+        Self { compared: true, left: is_comparing, is_comparing, failed }
+    }
 }
 
 impl Work {
+    /// The comparison that another message left, if one did. A wish for all overtakes one of a program.
+    async fn go_on_comparing(&self, message: &Message, turn: Turn) -> Result<Done, FlagError> {
+        let Some(hand) = self.left_over(turn).await? else { return Ok(Done::default()) };
+        if hand.is_of_one_program() && self.wanted(message).await? == Some(Scope::All) {
+            self.overtake(turn).await?;
+            return Ok(Done::default());
+        }
+        self.go_on(hand, turn).await.map(Done::of)
+    }
+
+    /// A program that the message alone names, which is done with before it is compared: nobody else knows of it.
+    async fn remember_named(&self, message: &Message) -> Result<(), FlagError> {
+        let Some(Scope::Program(program)) = self.wanted(message).await? else { return Ok(()) };
+        let asked = self.store().asked_programs(self.id()).await?;
+        if !asked.iter().any(|one| one.program == program) {
+            self.store().ask_for_program_flags(self.id(), program, self.now()).await?;
+        }
+        Ok(())
+    }
+
     /// The whole district, or students; one of these in any case. A student whom Campus fails at keeps no other waiting, nor the
     /// district, unless it fails at several in a row whose lists were well before.
-    async fn compare_what_is_due(&self, message: &Message, until: Instant) -> Result<Done, FlagError> {
+    async fn compare_what_is_due(&self, message: &Message, turn: Turn, before: &Done) -> Result<Done, FlagError> {
         let pending = self.store().pending_students_due(self.id(), self.now(), MOST_PENDING + 1).await?;
         let wanted = self.wanted(message).await?;
-        if wanted == Some(Scope::All) || pending.len() as i64 > MOST_PENDING {
-            return Ok(Done { compared: true, left: false, failed: self.compare_all().await? });
+        // What was gone on with may be older than the message: whatever came after it, the store says that it is due.
+        let is_wanted = wanted == Some(Scope::All) && !before.compared;
+        if is_wanted || pending.len() as i64 > MOST_PENDING {
+            return self.compare(None, turn).await.map(Done::of);
         }
         let (mut done, mut in_a_row) = (Done::default(), 0);
         for one in &pending {
-            if done.compared && Instant::now() >= until {
+            if done.compared && Instant::now() >= turn.until {
                 return Ok(Done { left: true, ..done });
             }
             done.compared = true;
-            match self.compare(Scope::Student(&one.student)).await? {
-                Compared::Whole => {
+            match self.compare_student(&one.student).await? {
+                Compared::Whole | Compared::Left => {
                     in_a_row = 0;
                     self.store().settle_pending(self.id(), std::slice::from_ref(one)).await?;
                 }
@@ -184,8 +243,9 @@ impl Work {
         Ok(())
     }
 
-    /// Programs that a person asked for alone. What the message alone names is compared in any case: nobody else knows of it.
-    async fn compare_asked(&self, message: &Message, until: Instant) -> Result<Done, FlagError> {
+    /// Programs that a person asked for alone; one in any case, where nothing else was done. So is what the message alone names: nobody
+    /// else knows of it.
+    async fn compare_asked(&self, message: &Message, turn: Turn, is_first: bool) -> Result<Done, FlagError> {
         let asked = self.store().asked_programs(self.id()).await?;
         // One may be named by the message alone: of a version that did not mark it, or one that comes again.
         let named = match self.wanted(message).await? {
@@ -193,20 +253,16 @@ impl Work {
             _ => None,
         };
         let mut done = Done::default();
-        if let Some(program) = named {
-            done.compared = true;
-            if let Compared::Partly(error) = self.compare(Scope::Program(program)).await? {
-                done.failed = Some(error);
-            }
-        }
-        for one in &asked {
-            if Instant::now() >= until {
+        let programs = named.into_iter().chain(asked.iter().map(|one| one.program.as_str()));
+        for program in programs {
+            let is_in_any_case = named == Some(program) || (is_first && !done.compared);
+            if !is_in_any_case && Instant::now() >= turn.until {
                 return Ok(Done { left: true, ..done });
             }
-            done.compared = true;
-            match self.compare(Scope::Program(&one.program)).await? {
-                Compared::Whole => self.store().settle_programs(self.id(), std::slice::from_ref(one)).await?,
-                Compared::Partly(error) => done.failed = Some(error),
+            let one = Done::of(self.compare(Some(program), turn).await?);
+            done = Done { failed: one.failed.or(done.failed), ..one };
+            if done.is_comparing {
+                break;
             }
         }
         Ok(done)
@@ -218,19 +274,6 @@ impl Work {
         let synced = self.store().flags_synced_at(self.id()).await?;
         let scope = program.as_deref().map_or(Scope::All, Scope::Program);
         Ok(synced.is_none_or(|synced| synced < message.time).then_some(scope))
-    }
-
-    /// What Campus failed at, if something; then all marks stay, and a student's own list may do where a program's does not.
-    async fn compare_all(&self) -> Result<Option<SisError>, FlagError> {
-        // The marks are read before the documents and Campus are: one set meanwhile stays.
-        let pending = self.store().pending_students(self.id(), i64::MAX).await?;
-        let asked = self.store().asked_programs(self.id()).await?;
-        if let Compared::Partly(error) = self.compare(Scope::All).await? {
-            return Ok(Some(error));
-        }
-        self.store().settle_pending(self.id(), &pending).await?;
-        self.store().settle_programs(self.id(), &asked).await?;
-        Ok(None)
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod approval;
 pub mod campus;
+mod comparison;
 pub mod config;
 mod context;
 pub mod cutover;

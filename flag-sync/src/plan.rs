@@ -1,7 +1,7 @@
 //! Comparing a district's flags, or one student's, with what they should be.
 //!
 //! Role: fetches what the decisions need (documents, participations, students, programs and flags in Campus) and stores
-//! what they say. Neighbours: [`crate::lists`] reads what Campus shows; [`crate::participation`], [`crate::desired`]
+//! what they say. Neighbours: [`crate::comparison`] compares many students, some at a time; [`crate::lists`] reads what Campus shows; [`crate::participation`], [`crate::desired`]
 //! and [`crate::diff`] decide; [`crate::push`] sends what is due.
 //!
 //! Invariants: one code for the night and for the moment a document completes; nothing is written to Campus here; a flag that was
@@ -15,7 +15,7 @@ use rollcall_proto::id::StudentId;
 use rollcall_store::{
     district::{CutoverOption, District, OnDrift, Program},
     document::CompletedDocument,
-    flag::{Cutover, Flag, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    flag::{Cutover, Flag, FlagFacts, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
 };
 use uuid::Uuid;
 
@@ -38,39 +38,14 @@ const CHUNK: usize = 512;
 /// Who writes the ledger, where no person does.
 pub(crate) const ACTOR: &str = "flag-sync";
 
-/// What of a district is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope<'a> {
-    /// Everything.
-    All,
-    /// One student's flags.
-    Student(&'a StudentId),
-    /// One program's.
-    Program(&'a str),
-}
-
-impl<'a> Scope<'a> {
-    const fn student(self) -> Option<&'a StudentId> {
-        match self {
-            Self::Student(student) => Some(student),
-            Self::All | Self::Program(_) => None,
-        }
-    }
-
-    const fn program(self) -> Option<&'a str> {
-        match self {
-            Self::Program(program) => Some(program),
-            Self::All | Self::Student(_) => None,
-        }
-    }
-}
-
 /// How a comparison went.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Compared {
     /// All of it is decided.
     Whole,
+    /// Time was up: how far it came is kept.
+    Left,
     /// Campus failed at the student's list, or at a program's: nothing is written of these, and they are tried again.
     Partly(SisError),
 }
@@ -81,12 +56,30 @@ pub(crate) type Rules = BTreeMap<String, (ProgramRules, OnDrift)>;
 /// What a comparison goes by, beside Campus.
 pub(crate) struct Facts {
     participations: Vec<Participation>,
+    /// Of these, those that are to be stored.
+    changed: Vec<Participation>,
     /// By participation.
     stored: BTreeMap<Uuid, Flag>,
     pub(crate) rules: Rules,
     students: BTreeMap<StudentId, StudentFacts>,
     /// Flags that show a part of a stretch each.
     shares: Shares,
+}
+
+impl Facts {
+    /// Only those of the students up to this one are left.
+    pub(crate) fn keep_up_to(&mut self, last: &StudentId) {
+        self.participations.retain(|one| one.student <= *last);
+        self.changed.retain(|one| one.student <= *last);
+    }
+}
+
+/// A flag that is to be looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) student: StudentId,
+    pub(crate) flag: Uuid,
+    pub(crate) pushed: PushedFlag,
 }
 
 /// What was decided about a participation's flag.
@@ -100,51 +93,53 @@ struct Decided {
 }
 
 impl Work {
-    /// Compares. What Campus refuses to list is that program's or student's matter alone, unless it lists nothing at all.
-    pub(crate) async fn compare(&self, scope: Scope<'_>) -> Result<Compared, FlagError> {
-        let (read_at, student) = (self.now(), scope.student());
-        let mut facts = self.store().flag_facts(self.id(), student, scope.program()).await?;
-        if let Some(program) = scope.program() {
-            // What became of the others is told by their flags too.
-            facts.documents.retain(|one| one.program == program);
-            facts.participations.retain(|one| one.program == program);
-        }
-        let (participations, changed) = self.participations(&facts.documents, facts.participations, &facts.flags);
+    /// Compares one student's flags. What Campus fails at is the student's matter alone.
+    pub(crate) async fn compare_student(&self, student: &StudentId) -> Result<Compared, FlagError> {
+        let facts = self.store().flag_facts(self.id(), Some(student), None).await?;
+        // Whatever becomes of Campus.
+        let (_, changed) = self.participations(&facts.documents, facts.participations.clone(), &facts.flags);
         self.store().save_participations(self.id(), &changed, self.now()).await?;
-        let stored = facts.flags;
-        let (mut rules, mut programs) = self.rules(&stored, scope).await?;
-        let students = self.facts_of(facts.students);
-        let (mut actual, failing) = if student.is_some() {
-            match self.students_flags(&rules, &students, &stored).await {
-                // What is to be written is decided when Campus can say what is there; until then that is listed.
-                Err(error) if is_of_one_student(&error) => {
-                    fail_students(&mut rules, &error);
-                    (Actual::new(), Some(error))
-                }
-                actual => (actual?, None),
+        let approved = self.approved().await?;
+        let mut found = self.in_campus(&approved, None).await?;
+        let mut unlisted = self.unlisted().await?;
+        for one in &mut found {
+            one.problem = unlisted.remove(&one.program).or(one.problem.take());
+        }
+        let mut rules = self.rules(&approved, &found, &facts.flags, None);
+        let students = self.facts_of(facts.students.clone());
+        let (mut actual, failing) = match self.students_flags(&rules, &students, &facts.flags).await {
+            // What is to be written is decided when Campus can say what is there; until then that is listed.
+            Err(error) if is_of_one_student(&error) => {
+                fail_students(&mut rules, &error);
+                (Actual::new(), Some(error))
             }
-        } else {
-            self.programs_flags(scope, &mut rules, &mut programs).await?
+            actual => (actual?, None),
         };
-        self.keep_programs(programs).await?;
-        if student.is_none() && self.lacks_public_url() && rules.values().any(|(one, _)| one.is_live()) {
-            tracing::error!(
-                district = %self.id(),
-                "no-public-url: flags are pushed without a launch link; set ROLLCALL_PUBLIC_URL for flag-sync"
-            );
-        }
-        let stored = stored.into_iter().map(|flag| (flag.participation, flag)).collect();
-        let shares = self.shares(&participations, &stored, &rules, &actual);
-        let facts = Facts { participations, stored, rules, students, shares };
-        let untold = self.look_for_missing(&facts, &mut actual).await?;
+        self.keep_programs(&found).await?;
+        let facts = self.facts(facts, rules, &actual);
+        let missing = self.missing(&facts, &actual);
+        let untold = self.look_for(missing, &mut actual, None).await?.untold;
         self.decide_all(&facts, &actual, &untold).await?;
-        if let Some(error) = failing {
-            return Ok(Compared::Partly(error));
-        }
-        if scope == Scope::All {
-            self.store().flags_synced(self.id(), read_at, self.asked).await?;
-        }
-        Ok(Compared::Whole)
+        Ok(failing.map_or(Compared::Whole, Compared::Partly))
+    }
+
+    /// What is decided from, beside Campus.
+    pub(crate) fn facts(&self, read: FlagFacts, rules: Rules, actual: &Actual) -> Facts {
+        let (participations, changed) = self.participations(&read.documents, read.participations, &read.flags);
+        let stored = read.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
+        let shares = self.shares(&participations, &stored, &rules, actual);
+        Facts { participations, changed, stored, rules, students: self.facts_of(read.students), shares }
+    }
+
+    /// Stores participations, and what is decided of their flags.
+    pub(crate) async fn store_decided(
+        &self,
+        facts: &Facts,
+        actual: &Actual,
+        untold: &BTreeSet<Uuid>,
+    ) -> Result<(), FlagError> {
+        self.store().save_participations(self.id(), &facts.changed, self.now()).await?;
+        self.decide_all(facts, actual, untold).await
     }
 
     /// What documents make of participations: all of them, and those that are to be stored.
@@ -160,14 +155,43 @@ impl Work {
         (all.into_values().collect(), changed)
     }
 
-    /// How each program stands, and what is to be kept of that. Campus is asked only where some program may be live.
-    async fn rules(&self, stored: &[Flag], scope: Scope<'_>) -> Result<(Rules, Vec<FlagProgram>), FlagError> {
-        let wanted = |program: &&Program| scope.program().is_none_or(|name| name == program.name);
-        let programs: Vec<_> = self.district.programs.iter().filter(wanted).collect();
-        let (mut standings, found) = self.standings(&programs, scope).await?;
-        let mut rules: Rules = BTreeMap::new();
-        for program in programs {
-            let standing = standings.remove(&program.name).unwrap_or(Standing::Off);
+    /// Take-overs that people have approved.
+    pub(crate) async fn approved(&self) -> Result<Vec<Cutover>, FlagError> {
+        Ok(self.store().cutovers(self.id()).await?)
+    }
+
+    /// How programs stand in Campus that may be written to otherwise; one alone where asked for. It is asked only where there are any.
+    pub(crate) async fn in_campus(
+        &self,
+        approved: &[Cutover],
+        only: Option<&str>,
+    ) -> Result<Vec<FlagProgram>, FlagError> {
+        let may = |program: &&Program| {
+            let is_wanted = only.is_none_or(|name| name == program.name);
+            is_wanted && before_campus(&self.district, program, approved, self.today).is_none()
+        };
+        let live: Vec<_> = self.district.programs.iter().filter(may).collect();
+        if live.is_empty() {
+            return Ok(Vec::new());
+        }
+        let programs = self.campus.programs().await?;
+        Ok(live.into_iter().map(|one| flag_program(&one.name, find_program(&programs, &one.name))).collect())
+    }
+
+    /// How each program stands; of one alone where asked for. `found`: how it stands in Campus, of those that Campus was asked
+    /// for; of one that may be written to and that it was not asked for nothing is decided.
+    pub(crate) fn rules(
+        &self,
+        approved: &[Cutover],
+        found: &[FlagProgram],
+        stored: &[Flag],
+        only: Option<&str>,
+    ) -> Rules {
+        let mut rules = Rules::new();
+        for program in self.district.programs.iter().filter(|one| only.is_none_or(|name| name == one.name)) {
+            let found = || found.iter().find(|one| one.program == program.name).map(standing);
+            let standing = before_campus(&self.district, program, approved, self.today);
+            let Some(standing) = standing.or_else(found) else { continue };
             let cutover = program.cutover.unwrap_or(self.today);
             rules.insert(program.name.clone(), (ProgramRules { cutover, standing }, program.on_drift));
         }
@@ -176,37 +200,7 @@ impl Work {
             let off = ProgramRules { cutover: flag.starts_on, standing: Standing::Off };
             rules.entry(flag.program.clone()).or_insert((off, OnDrift::Report));
         }
-        Ok((rules, found))
-    }
-
-    async fn standings(
-        &self,
-        programs: &[&Program],
-        scope: Scope<'_>,
-    ) -> Result<(BTreeMap<String, Standing>, Vec<FlagProgram>), FlagError> {
-        let approved = self.store().cutovers(self.id()).await?;
-        let mut all = BTreeMap::new();
-        let mut live = Vec::new();
-        for program in programs {
-            match before_campus(&self.district, program, &approved, self.today) {
-                Some(standing) => {
-                    all.insert(program.name.clone(), standing);
-                }
-                None => live.push(program.name.as_str()),
-            }
-        }
-        if live.is_empty() {
-            return Ok((all, Vec::new()));
-        }
-        let programs = self.campus.programs().await?;
-        let unlisted = if scope.student().is_some() { self.unlisted().await? } else { BTreeMap::new() };
-        let found = live.iter().map(|name| {
-            let found = find_program(&programs, name);
-            (*name, unlisted.get(*name).map_or(found, |problem| Err(problem.clone())))
-        });
-        let kept = found.clone().map(|(name, found)| flag_program(name, found)).collect();
-        all.extend(found.map(|(name, found)| (name.to_owned(), standing(found))));
-        Ok((all, kept))
+        rules
     }
 
     /// Programs whose flags Campus did not list when it was asked last: one student's list is no word on that.
@@ -217,12 +211,12 @@ impl Work {
     }
 
     /// Keeps how programs stand in Campus, where that changed; a failing one is loud.
-    async fn keep_programs(&self, now: Vec<FlagProgram>) -> Result<(), FlagError> {
+    pub(crate) async fn keep_programs(&self, now: &[FlagProgram]) -> Result<(), FlagError> {
         let before = self.store().flag_programs(self.id()).await?;
         for problem in now.iter().filter_map(|one| one.problem.as_deref()) {
             tracing::error!(district = %self.id(), problem, "a program's flags cannot be written; the others are");
         }
-        let changed: Vec<_> = now.into_iter().filter(|one| !before.contains(one)).collect();
+        let changed: Vec<_> = now.iter().filter(|one| !before.contains(one)).cloned().collect();
         if !changed.is_empty() {
             self.store().save_flag_programs(self.id(), &changed, self.now()).await?;
         }
@@ -269,8 +263,8 @@ impl Work {
         shared.collect()
     }
 
-    /// Flags that were pushed, of programs that are live, are not shown, and would be stored otherwise for it.
-    pub(crate) fn missing(&self, facts: &Facts, actual: &BTreeMap<String, ActualFlag>) -> BTreeMap<Uuid, PushedFlag> {
+    /// Flags that were pushed, of programs that are live, are not shown, and would be stored otherwise for it; by student.
+    pub(crate) fn missing(&self, facts: &Facts, actual: &Actual) -> Vec<Missing> {
         let (live, nothing): (BTreeSet<_>, _) = (live(&facts.rules).map(|(_, id)| id).collect(), BTreeSet::new());
         let missing = facts.participations.iter().filter_map(|one| {
             let before = facts.stored.get(&one.id)?;
@@ -285,9 +279,12 @@ impl Work {
                 return None;
             }
             let decided = self.decided(one, facts, actual, &nothing)?;
-            (decided.is_missing && &decided.flag != before).then(|| (before.id, pushed.clone()))
+            let missing = || Missing { student: one.student.clone(), flag: before.id, pushed: pushed.clone() };
+            (decided.is_missing && &decided.flag != before).then(missing)
         });
-        missing.collect()
+        let mut missing: Vec<_> = missing.collect();
+        missing.sort_by(|a, b| (&a.student, a.flag).cmp(&(&b.student, b.flag)));
+        missing
     }
 
     /// A participation's flag as it is to be stored, and what is noted of it. `untold`: flags of which nothing is known.
@@ -450,10 +447,10 @@ pub(crate) fn before_campus(
     }
 }
 
-fn standing(found: Result<&CampusProgram, String>) -> Standing {
-    match found {
-        Ok(program) => Standing::Live { program_sis_id: program.id.clone() },
-        Err(why) => Standing::Failed(why),
+fn standing(found: &FlagProgram) -> Standing {
+    match (&found.problem, &found.program_sis_id) {
+        (None, Some(id)) => Standing::Live { program_sis_id: id.clone() },
+        (problem, _) => Standing::Failed(problem.clone().unwrap_or_default()),
     }
 }
 

@@ -14,15 +14,16 @@ use rollcall_proto::id::StudentId;
 use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::Instant};
-use uuid::Uuid;
 
 use crate::{
     campus::{Which, Whose, Written, is_for_good, refusal},
+    comparison::Turn,
     context::Work,
     cutover::{Approved, Ending, ending},
     diff::{ActualFlag, NOT_ENROLLED},
     error::{FlagError, answer},
-    plan::{ACTOR, Compared, Scope},
+    handler::Done,
+    plan::{ACTOR, Compared},
     push::{AWAY, PATIENCE},
 };
 
@@ -45,6 +46,8 @@ enum Progress {
     Through,
     /// Time is up, or something is to be pushed first.
     OutOfTime,
+    /// All flags are to be compared first, which is not finished.
+    Comparing,
     /// Campus failed at some flags, and others were done.
     Failing(SisError),
 }
@@ -137,8 +140,8 @@ impl Known<'_> {
 }
 
 impl Work {
-    /// Goes on with the take-overs that are approved and not done. True: time is up before their end.
-    pub(crate) async fn take_over(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+    /// Goes on with the take-overs that are approved and not done.
+    pub(crate) async fn take_over(&self, turn: Turn) -> Result<Done, FlagError> {
         let open = self.store().cutovers(self.id()).await?.into_iter().filter(|one| one.done_at.is_none());
         let mut failed = None;
         for cutover in open.filter(|one| one.cutover <= self.today) {
@@ -146,20 +149,23 @@ impl Work {
                 self.set_aside_all(&cutover).await?;
                 continue;
             }
-            match self.take_over_program(&cutover, worker, until).await? {
-                Progress::OutOfTime => return Ok(true),
+            match self.take_over_program(&cutover, turn).await? {
+                Progress::OutOfTime => return Ok(Done { left: true, ..Done::default() }),
+                Progress::Comparing => return Ok(Done::of(Compared::Left)),
                 Progress::Through => {}
                 Progress::Failing(error) => failed = Some(error),
             }
         }
-        failed.map_or(Ok(false), |error| Err(error.into()))
+        failed.map_or(Ok(Done::default()), |error| Err(error.into()))
     }
 
-    async fn take_over_program(&self, cutover: &Cutover, worker: Uuid, until: Instant) -> Result<Progress, FlagError> {
+    async fn take_over_program(&self, cutover: &Cutover, turn: Turn) -> Result<Progress, FlagError> {
+        let Turn { worker, until } = turn;
         if !self.is_compared(cutover).await? {
-            return match self.compare(Scope::All).await? {
+            return match self.compare(None, turn).await? {
                 // What that made due is pushed first.
                 Compared::Whole => Ok(Progress::OutOfTime),
+                Compared::Left => Ok(Progress::Comparing),
                 Compared::Partly(error) => Err(error.into()),
             };
         }

@@ -12,7 +12,7 @@ mod reading;
 mod requests;
 
 pub(crate) use contents::reseal;
-pub(crate) use reading::completed;
+pub(crate) use reading::{completed, completed_within};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, StudentId};

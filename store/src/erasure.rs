@@ -46,9 +46,9 @@ macro_rules! tables {
 
 /// Every tenant table but the audit trail and `district` itself; those that refer to others first. A test compares the list with the
 /// schema.
-const TABLES: [Table; 35] = tables! {
+const TABLES: [Table; 36] = tables! {
     "integration_token" "integration" "document_view" "lti_user" "lti_key" "lti_ticket" "lti_login" "lti_deployment" "lti_registration"
-    "flag_pending" "flag_program" "flag_sync" "cutover_flag" "cutover" "flag_ledger" "flag" "participation"
+    "flag_comparison" "flag_pending" "flag_program" "flag_sync" "cutover_flag" "cutover" "flag_ledger" "flag" "participation"
     "document_request" "document_content" "document_version" "document" "program"
     "student_rekey" "history" "staff" "school" "enrollment" "contact" "student"
     "parked_event" "plan_batch" "plan" "page" "pull" "finding"

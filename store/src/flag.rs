@@ -363,7 +363,7 @@ pub struct FlagWork {
     pub stopped_at: Option<DateTime<Utc>>,
     /// Since when a student's changed documents wait.
     pub pending_since: Option<DateTime<Utc>>,
-    /// Flags wait to be pushed or read back.
+    /// Flags wait to be pushed or read back, or a comparison of them is not finished.
     pub unfinished: bool,
     /// Nobody tries before.
     pub retry_at: Option<DateTime<Utc>>,
@@ -393,7 +393,7 @@ pub struct PendingStudent {
 }
 
 /// A program that a person asked for, and that nobody has compared since.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedProgram {
     /// Which program.
     pub program: String,
@@ -416,8 +416,19 @@ pub struct FlagFacts {
     pub students: Vec<FlagStudent>,
 }
 
-/// A program's standing in the SIS, as the last sync found it.
+/// Some students of a district, one after the other by their ids, all as of one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagPiece {
+    /// What the wishes for their flags follow from.
+    pub facts: FlagFacts,
+    /// Which of them are marked, as their documents changed.
+    pub pending: Vec<PendingStudent>,
+    /// The last of them.
+    pub last: StudentId,
+}
+
+/// A program's standing in the SIS, as the last sync found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlagProgram {
     /// Which program.
     pub program: String,

@@ -22,17 +22,19 @@ use crate::{
 type Result<T> = std::result::Result<T, StoreError>;
 
 const WORK_PG: &str = "\
-SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished, s.retry_at, s.lease_until, s.asked_at,
-       least(s.take_over_on, t.take_over_on), p.asked_at, d.due_at
+SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished OR c.district IS NOT NULL, s.retry_at,
+       s.lease_until, s.asked_at, least(s.take_over_on, t.take_over_on), p.asked_at, d.due_at
 FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district
 LEFT JOIN lookout_pending_flags() d ON d.district = s.district
-LEFT JOIN lookout_ended_take_overs() t ON t.district = s.district ORDER BY s.district";
+LEFT JOIN lookout_ended_take_overs() t ON t.district = s.district
+LEFT JOIN lookout_comparisons() c ON c.district = s.district ORDER BY s.district";
 const WORK_LITE: &str = "\
 SELECT s.district, s.synced_at,
        (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM run r
         WHERE r.district = s.district AND r.stage IN ('held', 'closed')),
        (SELECT min(p.since) FROM flag_pending p WHERE p.district = s.district),
-       EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted')),
+       EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted'))
+       OR EXISTS (SELECT 1 FROM flag_comparison c WHERE c.district = s.district),
        s.retry_at, s.lease_until, s.asked_at,
        (SELECT min(c.cutover) FROM cutover c
         LEFT JOIN cutover_flag o ON o.district = c.district AND o.program = c.program AND o.done_at IS NULL
@@ -283,11 +285,7 @@ impl Store {
         let mut tx = self.read(district, operation).await?;
         let rows = tx.rows(operation, PENDING, args![district, due_at, most]).await?;
         tx.commit(operation).await?;
-        let pending = |row: &Row| {
-            let student = StudentId(row.get(0)?);
-            Ok(PendingStudent { student, since: row.get(1)?, mark: row.get(2)?, failures: row.get(3)? })
-        };
-        rows.iter().map(pending).collect()
+        rows.iter().map(read_pending).collect()
     }
 
     /// Students whose flags were looked at: the marks set since these were read stay, whatever the clock of who set them.
@@ -563,6 +561,11 @@ fn work(row: &Row) -> Result<FlagWork> {
         program_asked_at: row.get(9)?,
         pending_due_at: row.get(10)?,
     })
+}
+
+pub(crate) fn read_pending(row: &Row) -> Result<PendingStudent> {
+    let student = StudentId(row.get(0)?);
+    Ok(PendingStudent { student, since: row.get(1)?, mark: row.get(2)?, failures: row.get(3)? })
 }
 
 fn read_cutover(row: &Row) -> Result<Cutover> {

@@ -65,6 +65,13 @@ const FLAGS: &str = concat!(
      AND (CAST($3 AS text) IS NULL OR program = $3) ORDER BY student_id, program, starts_on, flag"
 );
 
+const FLAGS_WITHIN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND student_id > $2 AND student_id <= $3 \
+     AND (CAST($4 AS text) IS NULL OR program = $4) ORDER BY student_id, program, starts_on, flag"
+);
+
 /// Those that people are shown: one that was never pushed and is not wanted any more is nobody's business.
 const PAGE: &str = concat!(
     "SELECT ",
@@ -330,6 +337,18 @@ async fn flags(
     rows.iter().map(read_flag).collect()
 }
 
+/// Flags of students whose ids come after one, up to another; of one program where asked for.
+pub(crate) async fn flags_within(
+    tx: &mut Tx,
+    district: &DistrictId,
+    (after, last): (&str, &StudentId),
+    program: Option<&str>,
+) -> Result<Vec<Flag>> {
+    let values = args![district, after, last, program.map(str::to_owned)];
+    let rows = tx.rows("list flags", FLAGS_WITHIN, values).await?;
+    rows.iter().map(read_flag).collect()
+}
+
 async fn students(tx: &mut Tx, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<FlagStudent>> {
     let values = args![district, student.map(|id| id.0.clone())];
     let rows = tx.rows("read the students of flags", STUDENTS, values).await?;
@@ -381,7 +400,7 @@ pub(crate) async fn note(tx: &mut Tx, district: &DistrictId, entry: &LedgerEntry
     tx.execute("write the ledger of flags", NOTE, values).await.map(drop)
 }
 
-fn read_participation(row: &Row) -> Result<Participation> {
+pub(crate) fn read_participation(row: &Row) -> Result<Participation> {
     Ok(Participation {
         id: row.get(0)?,
         student: StudentId(row.get(1)?),
@@ -442,7 +461,7 @@ fn read_entry(row: &Row) -> Result<LedgerEntry> {
     })
 }
 
-fn read_student(row: &Row) -> Result<FlagStudent> {
+pub(crate) fn read_student(row: &Row) -> Result<FlagStudent> {
     Ok(FlagStudent {
         student: StudentId(row.get(0)?),
         status: read_status(row, 1)?,

@@ -35,6 +35,7 @@ mod apply;
 mod baselines;
 pub mod chores;
 mod closing;
+mod comparison;
 mod districts;
 mod documents;
 mod findings;

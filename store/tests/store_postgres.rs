@@ -70,6 +70,7 @@ async fn other_policies_are_for_looking_across_districts_only() {
         "cutover_flag",
         "district",
         "flag",
+        "flag_comparison",
         "flag_pending",
         "flag_program",
         "flag_sync",
@@ -118,6 +119,7 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
     .await;
     let wanted = [
         "lookout_asked_programs",
+        "lookout_comparisons",
         "lookout_districts",
         "lookout_ended_take_overs",
         "lookout_figures",

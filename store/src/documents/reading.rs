@@ -41,6 +41,11 @@ SELECT document_id, student_id, program, starts_on, ends_on FROM document
 WHERE district = $1 AND status = 'completed' AND (CAST($2 AS text) IS NULL OR student_id = $2)
 ORDER BY student_id, program, starts_on, document_id";
 
+const COMPLETED_WITHIN: &str = "\
+SELECT document_id, student_id, program, starts_on, ends_on FROM document
+WHERE district = $1 AND status = 'completed' AND student_id > $2 AND student_id <= $3
+ORDER BY student_id, program, starts_on, document_id";
+
 impl Store {
     /// A document.
     pub async fn document(&self, district: &DistrictId, id: &DocumentId) -> Result<Option<Document>> {
@@ -88,6 +93,16 @@ pub(crate) async fn completed(
 ) -> Result<Vec<CompletedDocument>> {
     let values = args![district, student.map(|student| student.0.clone())];
     let rows = tx.rows("read the completed documents", COMPLETED, values).await?;
+    rows.iter().map(read_completed).collect()
+}
+
+/// The same of students whose ids come after one, up to another.
+pub(crate) async fn completed_within(
+    tx: &mut Tx,
+    district: &DistrictId,
+    (after, last): (&str, &StudentId),
+) -> Result<Vec<CompletedDocument>> {
+    let rows = tx.rows("read the completed documents", COMPLETED_WITHIN, args![district, after, last]).await?;
     rows.iter().map(read_completed).collect()
 }
 

@@ -10,6 +10,7 @@ mod approvals;
 mod audit;
 mod batches;
 mod changes;
+mod comparisons;
 mod districts;
 mod documents;
 mod earlier_ids;

@@ -202,8 +202,13 @@ pub(crate) async fn before(f: &Fixture, versions: &str) {
     // The last ones are undone too: a store whose newest migration was made is taken for whole.
     let last = "ALTER TABLE cutover_flag DROP COLUMN goes_on; ALTER TABLE run DROP COLUMN plan_attempts; \
                 ALTER TABLE flag_pending DROP COLUMN failures; ALTER TABLE flag_pending DROP COLUMN retry_at; \
-                ALTER TABLE cutover_flag DROP COLUMN program_sis_id; ALTER TABLE pull DROP COLUMN learned";
-    let lookout = if f.dir().is_some() { "" } else { "DROP FUNCTION lookout_pending_flags();" };
-    let versions = format!("{versions}, 60, 61, 62, 63, 64");
+                ALTER TABLE cutover_flag DROP COLUMN program_sis_id; ALTER TABLE pull DROP COLUMN learned; \
+                DROP TABLE flag_comparison";
+    let lookout = if f.dir().is_some() {
+        ""
+    } else {
+        "DROP FUNCTION lookout_pending_flags(); DROP FUNCTION lookout_comparisons();"
+    };
+    let versions = format!("{versions}, 60, 61, 62, 63, 64, 65");
     alter(f, &format!("{table}; {lookout} {last}; DELETE FROM _sqlx_migrations WHERE version IN ({versions})")).await;
 }

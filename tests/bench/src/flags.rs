@@ -1,4 +1,4 @@
-//! How long a comparison of all of a district's flags takes, which is one unit of work however many there are.
+//! How long a comparison of all of a district's flags takes, over all its messages.
 //!
 //! Twice: the first, which stores every flag, and one that finds all as they were. It is measured from the moment at which the
 //! facts are read until the comparison is noted as done, by the database's clock. The stand-in Campus shows none of them, so that

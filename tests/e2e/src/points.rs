@@ -262,6 +262,15 @@ pub const NAMED: &[(&str, &str)] = &[
         "a sign of life: whoever dies over it leaves a lease as at any other moment",
     ),
     (
+        "commit/keep how far a comparison is",
+        "only where comparing outlasts a unit: whoever dies over it is gone on after from what was kept before: \
+         flag-sync/tests/sync/pieces.rs",
+    ),
+    (
+        "commit/forget a comparison that is over",
+        "as `keep how far a comparison is`: one that is over is ended once more: flag-sync/tests/sync/pieces.rs",
+    ),
+    (
         "commit/put off a district's flags",
         "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs",
     ),
