@@ -91,7 +91,7 @@ impl Sources {
         let connection = Arc::new(district.connections.swap_remove(index));
         let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
         let page_size = connection.page_size.clamp(1, 10_000);
-        let asked_by = asked_by(&connection);
+        let asked_by = asked_by(&connection, self.store.secrets_digest(id, &secrets)?);
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);

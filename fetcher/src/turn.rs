@@ -18,7 +18,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::clock::Clock;
-use rollcall_store::{Store, StoreError, run::Learned};
+use rollcall_store::{PageDigester, Store, StoreError, run::Learned};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -47,6 +47,7 @@ struct Bounds<'a> {
     store: &'a Store,
     place: Place<'a>,
     asked_by: &'a str,
+    digester: PageDigester,
     clock: &'a dyn Clock,
     begins_until: DateTime<Utc>,
     ends_at: Instant,
@@ -99,7 +100,8 @@ impl<'a> Turn<'a> {
         };
         let answers = before.filter(|before| before.asked_by == asked_by).map(|before| before.answers);
         let notes = Notes { answers: answers.unwrap_or_default(), kept_at: now, ..Notes::default() };
-        let bounds = Bounds { store, place, asked_by, clock, begins_until: now + BEGINS, ends_at };
+        let digester = store.page_digester(place.0);
+        let bounds = Bounds { store, place, asked_by, digester, clock, begins_until: now + BEGINS, ends_at };
         Ok(Self { bounds: Some(bounds), notes: Mutex::new(notes), keeping: tokio::sync::Mutex::default() })
     }
 
@@ -134,6 +136,17 @@ impl<'a> Turn<'a> {
     /// Answers that are no use after all: those to questions that begin like this are asked for again.
     pub(crate) fn forget(&self, question: &str) {
         self.notes().change(|answers| answers.retain(|other, _| !other.starts_with(question)));
+    }
+
+    /// What stands for a row's id in an answer, here and in other turns: a number that nobody can try ids on who has the database alone.
+    pub(crate) fn digest_of_id(&self, id: &str) -> u64 {
+        let mut digest = [0; 8];
+        match &self.bounds {
+            Some(bounds) => digest.copy_from_slice(&bounds.digester.of_other("id", id.as_bytes())[..8]),
+            // It is stored nowhere.
+            None => digest.copy_from_slice(&blake3::hash(id.as_bytes()).as_bytes()[..8]),
+        }
+        u64::from_le_bytes(digest)
     }
 
     /// Whether this turn has learned something.

@@ -91,3 +91,20 @@ async fn what_is_learned_while_the_rest_is_stored_is_stored_next() {
     assert_eq!(begun.kept().await, ["b"]);
     assert_eq!(begun.turn().await.notes().answers.len(), 1, "where the next turn begins");
 }
+
+/// Who reads the database alone, and has a list of ids, learns of none of them that it is there.
+#[tokio::test]
+async fn ids_in_answers_are_digests_under_the_key_of_the_store() {
+    let begun = Begun::new().await;
+    let (turn, next, endless) = (begun.turn().await, begun.turn().await, Turn::endless());
+    let of = |turn: &Turn<'_>| ["S-1", "S-2"].map(|id| turn.digest_of_id(id));
+    assert_eq!(of(&turn), of(&next), "of every process");
+    let plain = ["S-1", "S-2"].map(|id| {
+        let hash = blake3::hash(id.as_bytes());
+        u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap())
+    });
+    for [one, other] in [of(&turn), of(&endless)] {
+        assert_ne!(one, other);
+    }
+    assert!(of(&turn).iter().all(|digest| !plain.contains(digest)));
+}
