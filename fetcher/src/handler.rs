@@ -43,8 +43,8 @@ use crate::{
 
 /// A SIS that asks a discovery to come back later, and answers nothing before it does, is given up after this long.
 const LONGEST_DISCOVERY: Duration = Duration::from_mins(30);
-/// As [`LONGEST_DISCOVERY`], of one that learns something with each turn: two processes that ask by different settings learn it from
-/// each other for ever.
+/// As [`LONGEST_DISCOVERY`], of one that learns something with each turn: two processes of different versions, or with different keys
+/// for secrets, count nothing that the other has learned.
 const LONGEST_IN_TURNS: Duration = Duration::from_hours(6);
 
 /// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
@@ -130,7 +130,7 @@ impl FetchHandler {
         if self.store.board(district, run, work.connection).await?.is_some() {
             return Ok(Fate::Done);
         }
-        let opened = match self.open(message, work.connection).await? {
+        let opened = match usable(self.sources.get_anew(district, run, work.connection).await)? {
             Ok(opened) => opened,
             Err(why) => return self.give_discovery_up(message, work.connection, (None, &why)).await,
         };
@@ -194,7 +194,7 @@ impl FetchHandler {
 
     async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
         let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
-        let opened = match self.open(message, work.connection).await? {
+        let opened = match usable(self.sources.get(&message.district, message.run, work.connection).await)? {
             Ok(opened) => opened,
             Err(why) => return self.page_lost(message, &job, &why, None).await,
         };
@@ -496,18 +496,6 @@ impl FetchHandler {
         advance(&self.store, &self.bus, &message.district, message.run, self.clock.now()).await.map(drop)
     }
 
-    /// The outer error is the store's, to be retried; the inner one says why the connection cannot be asked at all.
-    async fn open(&self, message: &Message, connection: ConnectionNo) -> Result<Result<Opened, String>, FetchError> {
-        match self.sources.get(&message.district, message.run, connection).await {
-            Ok(opened) => Ok(Ok(opened)),
-            Err(error) => match (why_not(&error), Arc::try_unwrap(error)) {
-                (Some(why), _) => Ok(Err(why)),
-                (None, Ok(error)) => Err(error),
-                (None, Err(shared)) => Err(FetchError::Shared(shared)),
-            },
-        }
-    }
-
     fn lane_messages(&self, message: &Message, connection: ConnectionNo, moves: &[LaneMove]) -> Vec<Message> {
         let now = self.clock.now();
         let body = |step: &LaneMove| Body::Fetch(Fetch { connection, lane: step.lane, generation: step.generation });
@@ -539,6 +527,18 @@ impl FetchHandler {
 fn not_granted(error: &SisError, opened: &Opened) -> Option<Discovery> {
     let SisError::NotGranted { missing } = error else { return None };
     Some(Discovery { fatal: missing.clone(), origin: Some(opened.origin.clone()), ..Discovery::default() })
+}
+
+/// The outer error is the store's, to be retried; the inner one says why the connection cannot be asked at all.
+fn usable(opened: Result<Opened, Arc<FetchError>>) -> Result<Result<Opened, String>, FetchError> {
+    match opened {
+        Ok(opened) => Ok(Ok(opened)),
+        Err(error) => match (why_not(&error), Arc::try_unwrap(error)) {
+            (Some(why), _) => Ok(Err(why)),
+            (None, Ok(error)) => Err(error),
+            (None, Err(shared)) => Err(FetchError::Shared(shared)),
+        },
+    }
 }
 
 /// Why a connection cannot be opened, where trying again would end the same: what its file says, and a key that does not open

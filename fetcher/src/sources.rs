@@ -1,4 +1,5 @@
-//! The sources that a fetcher has open: one for each run and connection, so that a run sees one configuration.
+//! The sources that a fetcher has open: one for each run and connection, so that a run's pages are asked for by one configuration. Each
+//! turn of its discovery opens its own, which the pages after the last one are asked for with.
 //!
 //! Of several fetchers, and after a restart, each opens its own, by what the district's file says then: of a pull under way the
 //! secret may be another, the page size is the one that it began with, and another SIS is not asked ([`Opened::began_at`]).
@@ -69,7 +70,7 @@ impl Sources {
         &self.shared.http
     }
 
-    /// The source of a connection, opened at the first call of a run.
+    /// The source of a connection, opened where the run has none open.
     pub(crate) async fn get(
         &self,
         district: &DistrictId,
@@ -77,6 +78,19 @@ impl Sources {
         connection: ConnectionNo,
     ) -> Result<Opened, Arc<FetchError>> {
         Box::pin(self.opened.try_get_with((run, connection), self.open(district, run, connection))).await
+    }
+
+    /// The same for a turn of a discovery: opened anew, by what the district's file says now. What others have learned by it meanwhile
+    /// counts for this turn then, and is not written over with what an older one grants.
+    pub(crate) async fn get_anew(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+    ) -> Result<Opened, Arc<FetchError>> {
+        let opened = Box::pin(self.open(district, run, connection)).await?;
+        self.opened.insert((run, connection), opened.clone()).await;
+        Ok(opened)
     }
 
     async fn open(&self, id: &DistrictId, run: RunId, number: ConnectionNo) -> Result<Opened, FetchError> {
@@ -91,7 +105,7 @@ impl Sources {
         let connection = Arc::new(district.connections.swap_remove(index));
         let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
         let page_size = connection.page_size.clamp(1, 10_000);
-        let asked_by = asked_by(&connection);
+        let asked_by = asked_by(&connection, self.store.secrets_digest(id, &secrets)?);
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);

@@ -5,8 +5,9 @@
 //! goes round again without having used up an attempt. Neighbours: the sources ask; [`crate::FetchHandler`] gives the message back.
 //!
 //! Invariants: a turn learns one answer at least, or fails as any request fails; what was learned is stored while the turn goes on,
-//! so that one that is cut off (the process is told to stop, or dies) is not gone through again; what is stored is what the SIS grants,
-//! names of years and entities, counts and digests: no fact about a student, and no secret.
+//! so that one that is cut off (the process is told to stop, or dies) is not gone through again, and counts as stored only once the
+//! store has said so; what is stored is what the SIS grants, names of years and entities, counts and digests: no fact about a student,
+//! and no secret.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_proto::clock::Clock;
-use rollcall_store::{Store, StoreError, run::Learned};
+use rollcall_store::{PageDigester, Store, StoreError, run::Learned};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -37,6 +38,8 @@ const WORTH_KEEPING: TimeDelta = TimeDelta::milliseconds(500);
 pub struct Turn<'a> {
     bounds: Option<Bounds<'a>>,
     notes: Mutex<Notes>,
+    /// One stores at a time, so that the last to store is who knew most.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 /// Where what was learned is kept, and how long the turn is.
@@ -44,6 +47,7 @@ struct Bounds<'a> {
     store: &'a Store,
     place: Place<'a>,
     asked_by: &'a str,
+    digester: PageDigester,
     clock: &'a dyn Clock,
     begins_until: DateTime<Utc>,
     ends_at: Instant,
@@ -54,10 +58,19 @@ struct Notes {
     answers: BTreeMap<String, Value>,
     /// Questions that this turn learned the answer to.
     learned: usize,
-    /// Since when something has not been stored, as far as this turn knows.
+    /// Times that the answers became others.
+    changes: usize,
+    /// Of these, how many are stored.
+    kept: usize,
+    /// When the answers were stored last, or were to be.
     kept_at: DateTime<Utc>,
-    /// Something has not been stored.
-    unkept: bool,
+}
+
+impl Notes {
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<String, Value>)) {
+        change(&mut self.answers);
+        self.changes += 1;
+    }
 }
 
 impl std::fmt::Debug for Turn<'_> {
@@ -69,7 +82,7 @@ impl std::fmt::Debug for Turn<'_> {
 impl<'a> Turn<'a> {
     /// A turn without an end, of which nothing is stored: for the test of a connection.
     pub fn endless() -> Self {
-        Self { bounds: None, notes: Mutex::default() }
+        Self { bounds: None, notes: Mutex::default(), keeping: tokio::sync::Mutex::default() }
     }
 
     /// Begins where the last one stopped, if that asked with the same program and settings (`asked_by`).
@@ -87,8 +100,9 @@ impl<'a> Turn<'a> {
         };
         let answers = before.filter(|before| before.asked_by == asked_by).map(|before| before.answers);
         let notes = Notes { answers: answers.unwrap_or_default(), kept_at: now, ..Notes::default() };
-        let bounds = Bounds { store, place, asked_by, clock, begins_until: now + BEGINS, ends_at };
-        Ok(Self { bounds: Some(bounds), notes: Mutex::new(notes) })
+        let digester = store.page_digester(place.0);
+        let bounds = Bounds { store, place, asked_by, digester, clock, begins_until: now + BEGINS, ends_at };
+        Ok(Self { bounds: Some(bounds), notes: Mutex::new(notes), keeping: tokio::sync::Mutex::default() })
     }
 
     /// The answer to a question: the one that is known, or what comes of asking.
@@ -108,9 +122,8 @@ impl<'a> Turn<'a> {
         let answer = self.in_time(ask).await?;
         if let Ok(noted) = serde_json::to_value(&answer) {
             let mut notes = self.notes();
-            notes.answers.insert(question.to_owned(), noted);
+            notes.change(|answers| drop(answers.insert(question.to_owned(), noted)));
             notes.learned += 1;
-            notes.unkept = true;
         }
         if self.is_worth_keeping()
             && let Err(error) = self.keep().await
@@ -122,10 +135,18 @@ impl<'a> Turn<'a> {
 
     /// Answers that are no use after all: those to questions that begin like this are asked for again.
     pub(crate) fn forget(&self, question: &str) {
-        let mut notes = self.notes();
-        let before = notes.answers.len();
-        notes.answers.retain(|other, _| !other.starts_with(question));
-        notes.unkept |= notes.answers.len() < before;
+        self.notes().change(|answers| answers.retain(|other, _| !other.starts_with(question)));
+    }
+
+    /// What stands for a row's id in an answer, here and in other turns: a number that nobody can try ids on who has the database alone.
+    pub(crate) fn digest_of_id(&self, id: &str) -> u64 {
+        let mut digest = [0; 8];
+        match &self.bounds {
+            Some(bounds) => digest.copy_from_slice(&bounds.digester.of_other("id", id.as_bytes())[..8]),
+            // It is stored nowhere.
+            None => digest.copy_from_slice(&blake3::hash(id.as_bytes()).as_bytes()[..8]),
+        }
+        u64::from_le_bytes(digest)
     }
 
     /// Whether this turn has learned something.
@@ -133,22 +154,22 @@ impl<'a> Turn<'a> {
         self.notes().learned > 0
     }
 
-    /// Stores what is not stored yet.
+    /// Stores what is not stored yet. Of one that was given up in the middle, or failed, nothing counts as stored, and of what is
+    /// learned meanwhile neither.
     pub(crate) async fn keep(&self) -> Result<(), StoreError> {
         let Some(Bounds { store, place, asked_by, clock, .. }) = &self.bounds else { return Ok(()) };
-        let learned = {
+        let _alone = self.keeping.lock().await;
+        let (learned, changes) = {
             let mut notes = self.notes();
-            if !notes.unkept {
+            if notes.kept == notes.changes {
                 return Ok(());
             }
-            (notes.unkept, notes.kept_at) = (false, clock.now());
-            Learned { asked_by: (*asked_by).to_owned(), answers: notes.answers.clone() }
+            notes.kept_at = clock.now();
+            (Learned { asked_by: (*asked_by).to_owned(), answers: notes.answers.clone() }, notes.changes)
         };
-        let kept = store.keep_learned(place.0, place.1, place.2, &learned).await;
-        if kept.is_err() {
-            self.notes().unkept = true;
-        }
-        kept
+        store.keep_learned(place.0, place.1, place.2, &learned).await?;
+        self.notes().kept = changes;
+        Ok(())
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -183,3 +204,6 @@ impl<'a> Turn<'a> {
         SisError::Unfinished { answered: self.notes().answers.len() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt as _;
 use rollcall_proto::{
     clock::Clock,
     handler::{Fate, Handler},
@@ -13,11 +14,12 @@ use rollcall_proto::{
 use rollcall_sandbox::{Quirks, Sandbox};
 use rollcall_store::{
     board::Ask,
+    district::ConnectionSecrets,
     run::{Discovery, Learned, PullState},
 };
 use serde_json::{Value, json};
 
-use crate::support::{Night, district, sandbox};
+use crate::support::{Night, district, questions, sandbox};
 
 /// A fetcher's clock by which each request to the SIS takes so long.
 struct Slow {
@@ -38,12 +40,6 @@ impl Clock for Slow {
     }
 }
 
-/// Questions that the SIS was asked so far; asking for a token is none.
-fn questions(night: &Night) -> u64 {
-    let stats = night.sandbox.stats();
-    stats.requests - stats.token_fetches
-}
-
 fn only(messages: Vec<Message>) -> Message {
     let [message] = messages.try_into().expect("one message");
     message
@@ -51,6 +47,13 @@ fn only(messages: Vec<Message>) -> Message {
 
 async fn learned(night: &Night) -> Option<Learned> {
     night.store.learned(&night.run.district, night.run.id, ConnectionNo(0)).await.unwrap()
+}
+
+/// The district's file says something else from now on. Of `secrets`, the client's is what the sandbox knows.
+async fn apply(night: &Night, extra: &Value, secrets: ConnectionSecrets) {
+    let district = district(&night.sandbox, extra);
+    let secrets = ConnectionSecrets { client_secret: night.sandbox.client_secret().into(), ..secrets };
+    night.store.apply_district(&district, &[secrets], "test", night.clock.now()).await.unwrap();
 }
 
 /// What a discovery came to.
@@ -63,10 +66,10 @@ async fn found(night: &Night) -> (Discovery, Vec<Ask>) {
 
 /// A discovery in one go: what it came to, and how many questions it asked. The next night's is to be asked.
 async fn at_once(night: &mut Night) -> ((Discovery, Vec<Ask>), u64) {
-    let before = questions(night);
+    let before = questions(&night.sandbox);
     let discovery = night.take();
     night.handle_all(discovery).await;
-    let (found, asked) = (found(night).await, questions(night) - before);
+    let (found, asked) = (found(night).await, questions(&night.sandbox) - before);
     night.next().await;
     (found, asked)
 }
@@ -74,7 +77,7 @@ async fn at_once(night: &mut Night) -> ((Discovery, Vec<Ask>), u64) {
 /// A turn of a process that is started for it. True: the discovery goes on.
 async fn turn(night: &Night, message: &Message, request: TimeDelta) -> bool {
     let clock = Arc::new(Slow::of(night, request));
-    let (began, before) = (clock.now(), questions(night));
+    let (began, before) = (clock.now(), questions(&night.sandbox));
     let fate = night.another(Arc::clone(&clock) as Arc<dyn Clock>).handle(message.clone()).await;
     // 10 s, a request for a token, and those under way.
     let lanes = night.store.district(&night.run.district).await.unwrap().connections[0].lanes;
@@ -84,7 +87,7 @@ async fn turn(night: &Night, message: &Message, request: TimeDelta) -> bool {
         Fate::Done => false,
         Fate::Retry(retry) => {
             assert!(retry.free && retry.reason == "sis-slow" && retry.after.is_zero(), "{retry:?}");
-            assert!(questions(night) > before, "nothing was asked");
+            assert!(questions(&night.sandbox) > before, "nothing was asked");
             true
         }
         Fate::Park(park) => panic!("{park:?}"),
@@ -94,14 +97,14 @@ async fn turn(night: &Night, message: &Message, request: TimeDelta) -> bool {
 async fn in_turns(extra: &Value, sandbox: Sandbox, request: TimeDelta) -> u32 {
     let mut night = Night::with(sandbox, extra).await;
     let (fast, asked) = at_once(&mut night).await;
-    let (message, before) = (only(night.take()), questions(&night));
+    let (message, before) = (only(night.take()), questions(&night.sandbox));
     let mut turns = 1;
     while turn(&night, &message, request).await {
         assert!(learned(&night).await.is_some_and(|learned| !learned.answers.is_empty()));
         turns += 1;
     }
     assert_eq!(found(&night).await, fast);
-    assert_eq!(questions(&night) - before, asked, "each question is asked once");
+    assert_eq!(questions(&night.sandbox) - before, asked, "each question is asked once");
     assert_eq!(learned(&night).await, None, "nothing of it is kept any longer than that");
     turns
 }
@@ -133,7 +136,7 @@ async fn a_slow_oneroster_is_discovered_in_turns() {
 async fn a_discovery_that_is_cut_off_is_gone_on_with_where_it_was() {
     let mut night = Night::with(sandbox().await, &json!({"lanes": 1})).await;
     let (fast, asked) = at_once(&mut night).await;
-    let (message, before) = (only(night.take()), questions(&night));
+    let (message, before) = (only(night.take()), questions(&night.sandbox));
     night.sandbox.set_quirks(Quirks { latency_ms: Some(20), ..Quirks::default() });
     // One turn is long enough for all of it.
     let stopped = night.another(Arc::new(Slow::of(&night, TimeDelta::milliseconds(250))));
@@ -152,11 +155,11 @@ async fn a_discovery_that_is_cut_off_is_gone_on_with_where_it_was() {
     let kept = learned(&night).await.unwrap().answers.len() as u64;
     assert!(kept < asked);
     night.sandbox.set_quirks(Quirks::default());
-    let so_far = questions(&night) - before;
+    let so_far = questions(&night.sandbox) - before;
     assert!(so_far <= kept + 3, "one that was asked, and what half a second told: {so_far}, {kept}");
     assert_eq!(night.another(Arc::new(night.clock.clone())).handle(message).await, Fate::Done);
     assert_eq!(found(&night).await, fast);
-    assert_eq!(questions(&night) - before, so_far + asked - kept);
+    assert_eq!(questions(&night.sandbox) - before, so_far + asked - kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,9 +170,54 @@ async fn what_was_learned_with_other_settings_does_not_count() {
     assert!(turn(&night, &message, request).await);
     let other = district(&night.sandbox, &json!({"lanes": 1, "root": "Generic"}));
     night.apply_and_restart(&other).await;
-    let before = questions(&night);
+    let before = questions(&night.sandbox);
     while turn(&night, &message, request).await {}
-    let slow = (found(&night).await, questions(&night) - before);
+    let slow = (found(&night).await, questions(&night.sandbox) - before);
     night.next().await;
     assert_eq!(at_once(&mut night).await, slow, "everything is asked anew");
+}
+
+/// Of two fetchers, one has begun with what the district's file said before.
+#[tokio::test(flavor = "multi_thread")]
+async fn fetchers_that_began_with_different_settings_end_with_the_same() {
+    let mut night = Night::with(sandbox().await, &json!({"lanes": 1})).await;
+    let message = only(night.take());
+    let request = TimeDelta::milliseconds(1_500);
+    let fetcher = |night: &Night| night.another(Arc::new(Slow::of(night, request)));
+    let (began, other) = (fetcher(&night), fetcher(&night));
+    assert!(matches!(began.handle(message.clone()).await, Fate::Retry(_)));
+    apply(&night, &json!({"lanes": 1, "root": "Generic"}), ConnectionSecrets::default()).await;
+    let before = questions(&night.sandbox);
+    let turns = [&other, &began].into_iter().cycle().take(20);
+    let mut turns = futures_util::stream::iter(turns).then(|fetcher| fetcher.handle(message.clone()));
+    while let Some(Fate::Retry(_)) = turns.next().await {}
+    let slow = (found(&night).await, questions(&night.sandbox) - before);
+    night.next().await;
+    assert_eq!(at_once(&mut night).await, slow, "everything is asked anew, once");
+}
+
+/// Another client may be granted something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_learned_with_other_secrets_does_not_count() {
+    let extra = json!({"lanes": 1});
+    let mut night = Night::with(sandbox().await, &extra).await;
+    let message = only(night.take());
+    let request = TimeDelta::milliseconds(1_500);
+    assert!(turn(&night, &message, request).await);
+    let kept = learned(&night).await.unwrap();
+    // What nothing has changed in counts.
+    apply(&night, &extra, ConnectionSecrets::default()).await;
+    assert!(turn(&night, &message, request).await);
+    let more = learned(&night).await.unwrap();
+    assert_eq!(more.asked_by, kept.asked_by);
+    assert!(kept.answers.keys().all(|question| more.answers.contains_key(question)));
+    let third = [("X-Vendor".to_owned(), "another".into())].into();
+    apply(&night, &extra, ConnectionSecrets { secret_headers: third, ..ConnectionSecrets::default() }).await;
+    let before = questions(&night.sandbox);
+    while turn(&night, &message, request).await {
+        assert_ne!(learned(&night).await.unwrap().asked_by, kept.asked_by);
+    }
+    let asked = questions(&night.sandbox) - before;
+    night.next().await;
+    assert_eq!(at_once(&mut night).await.1, asked, "everything is asked anew");
 }

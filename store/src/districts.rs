@@ -105,6 +105,12 @@ impl Store {
         open(&self.keyring(), id, connection, &sealed)
     }
 
+    /// Digest of a connection's secrets, by which another process sees that it has the same ones. Without the key of the store it tells
+    /// nothing of them.
+    pub fn secrets_digest(&self, id: &DistrictId, secrets: &ConnectionSecrets) -> Result<[u8; 16]> {
+        Ok(self.page_digester(id).of_other("secrets", &plain(secrets)?))
+    }
+
     /// Students who attend, stored as a connection's, whose ids do not go with the prefix that it is to have: they are of a source
     /// that had the place before, with prefix `before`. What a place without either prefix holds cannot be told.
     pub async fn strangers_at(
@@ -328,6 +334,10 @@ pub(crate) struct PlainSecrets {
 }
 
 fn seal(keys: &Keyring, id: &DistrictId, connection: ConnectionNo, secrets: &ConnectionSecrets) -> Result<Vec<u8>> {
+    keys.seal(id, &field(connection), &plain(secrets)?)
+}
+
+fn plain(secrets: &ConnectionSecrets) -> Result<Zeroizing<Vec<u8>>> {
     let exposed = |secret: &SecretString| Zeroizing::new(secret.expose_secret().to_owned());
     let all = |secrets: &BTreeMap<String, SecretString>| {
         secrets.iter().map(|(name, secret)| (name.clone(), exposed(secret))).collect()
@@ -338,8 +348,7 @@ fn seal(keys: &Keyring, id: &DistrictId, connection: ConnectionNo, secrets: &Con
         token_secret_parameters: all(&secrets.token_secret_parameters),
         secret_headers: all(&secrets.secret_headers),
     };
-    let bytes = Zeroizing::new(rmp_serde::to_vec_named(&plain).map_err(StoreError::encode)?);
-    keys.seal(id, &field(connection), &bytes)
+    rmp_serde::to_vec_named(&plain).map(Zeroizing::new).map_err(StoreError::encode)
 }
 
 fn open(keys: &Keyring, id: &DistrictId, connection: ConnectionNo, sealed: &[u8]) -> Result<ConnectionSecrets> {

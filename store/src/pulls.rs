@@ -25,6 +25,9 @@ SELECT p.board, p.state FROM pull p JOIN run r ON r.district = p.district AND r.
 WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.board IS NOT NULL AND p.state <> 'failed'
   AND r.ended_at IS NULL";
 
+const OPEN_PG: &str = "SELECT 1::bigint FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL FOR SHARE";
+const OPEN_LITE: &str = "SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL";
+
 impl Store {
     /// The run's pulls, by connection.
     pub async fn pulls(&self, district: &DistrictId, run: RunId) -> Result<Vec<Pull>> {
@@ -63,7 +66,7 @@ impl Store {
         reason: &str,
     ) -> Result<()> {
         let operation = "give a pull up";
-        let sql = "UPDATE pull SET state = 'failed', reason = $4 \
+        let sql = "UPDATE pull SET state = 'failed', reason = $4, learned = NULL \
                    WHERE district = $1 AND run = $2 AND connection = $3 AND state <> 'failed' \
                    AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
         let mut tx = self.begin(district, operation).await?;
@@ -113,11 +116,14 @@ impl Store {
     ) -> Result<()> {
         let operation = "keep what a discovery has learned";
         let sql = "UPDATE pull SET learned = $4 WHERE district = $1 AND run = $2 AND connection = $3 \
-                   AND state = 'discovering' \
-                   AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
+                   AND state = 'discovering'";
         // What was not kept is asked for again.
         let mut tx = self.begin_relaxed(district, operation).await?;
-        tx.execute(operation, sql, args![district, run, connection, pack(learned)?]).await?;
+        // Locked: who ends the run at this moment forgets this too, or is seen here.
+        let open = if tx.is_postgres() { OPEN_PG } else { OPEN_LITE };
+        if tx.row(operation, open, args![district, run]).await?.is_some() {
+            tx.execute(operation, sql, args![district, run, connection, pack(learned)?]).await?;
+        }
         tx.commit(operation).await
     }
 
@@ -173,6 +179,12 @@ pub(crate) async fn save_discovery_in(
                AND EXISTS (SELECT 1 FROM run WHERE district = $1 AND id = $2 AND ended_at IS NULL)";
     let values = args![district, run, connection, pack(discovery)?, pack(board)?];
     Ok(tx.execute("save what discovery found", sql, values).await? > 0)
+}
+
+/// Forgets what discoveries have learned that are not finished, as their run ends.
+pub(crate) async fn forget_learned(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
+    let sql = "UPDATE pull SET learned = NULL WHERE district = $1 AND run = $2 AND learned IS NOT NULL";
+    tx.execute("forget what a run's discoveries have learned", sql, args![district, run]).await.map(drop)
 }
 
 /// [`Store::with_board`], within a transaction. The second part of what is returned: everything is fetched.

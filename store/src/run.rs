@@ -269,7 +269,7 @@ pub struct Discovery {
 /// What a discovery that is not finished has learned so far: no fact about a student, and no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Learned {
-    /// Program and settings that it was asked with. Under others nothing of it counts.
+    /// Program, settings and secrets that it was asked with, those as digests. Under others nothing of it counts.
     pub asked_by: String,
     /// Answers, by what was asked for.
     pub answers: std::collections::BTreeMap<String, serde_json::Value>,

@@ -11,7 +11,7 @@ use crate::{
     OpenRun, Store, StoreError,
     audit::AuditEntry,
     districts::{district_id, parse},
-    findings,
+    findings, pulls,
     run::{Counts, NewRun, NoPlan, Run, RunState, Stage, Trigger},
     sql::{Row, Tx, args},
     trail,
@@ -170,11 +170,16 @@ impl Store {
 
     /// Ends an open run that cannot go on. A run that has released its plan, or has ended, stays as it is.
     pub async fn fail_run(&self, district: &DistrictId, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<()> {
+        let operation = "fail a run";
         let sql = "UPDATE run SET state = 'failed', stage = 'closed', reason = $3, ended_at = $4, touched_at = $4 \
                    WHERE district = $1 AND id = $2 AND stage IN ('pull', 'plan', 'recheck', 'held')";
-        if self.move_run("fail a run", district, sql, args![district, run, reason, now]).await? {
-            self.tell_if_ended(district, run).await;
+        let mut tx = self.begin(district, operation).await?;
+        if tx.execute(operation, sql, args![district, run, reason, now]).await? == 0 {
+            return Ok(());
         }
+        pulls::forget_learned(&mut tx, district, run).await?;
+        tx.commit(operation).await?;
+        self.tell_if_ended(district, run).await;
         Ok(())
     }
 
@@ -188,6 +193,7 @@ impl Store {
         if tx.execute(operation, sql, args![district, run, reason, now]).await? == 0 {
             return Ok(false);
         }
+        pulls::forget_learned(&mut tx, district, run).await?;
         trail::write(&mut tx, &entry(district, run, "run.cancel", actor, String::new(), now)).await?;
         tx.commit(operation).await?;
         self.tell_if_ended(district, run).await;
@@ -380,6 +386,7 @@ pub(crate) async fn cancel_all(
     let rows = tx.rows("cancel a district's runs", sql, args![district, reason, now]).await?;
     let cancelled = rows.iter().map(|row| Ok(RunId(row.get(0)?))).collect::<Result<Vec<_>>>()?;
     for run in &cancelled {
+        pulls::forget_learned(tx, district, *run).await?;
         trail::write(tx, &entry(district, *run, "run.cancel", actor, "the district was removed".to_owned(), now))
             .await?;
     }

@@ -79,7 +79,7 @@ const KEEP_LITE: &str = keep!(
      JOIN json_each($11) AS t ON t.key = p.key"
 );
 
-/// Takes the digests by which a later run tells an unchanged page. Without the key of the store they tell nothing.
+/// Takes the digests by which a later run tells an unchanged page, and others. Without the key of the store they tell nothing.
 #[derive(Clone)]
 pub struct PageDigester {
     key: DigestKey,
@@ -105,10 +105,27 @@ impl PageDigester {
             hasher.update(part.as_bytes());
         }
         hasher.update(body);
-        let mut digest = [0; 16];
-        hasher.finalize_xof().fill(&mut digest);
-        digest
+        first_sixteen(&hasher)
     }
+
+    /// The digest of something of the district's that is no page: `what` it is, in a word of the program's.
+    pub fn of_other(&self, what: &str, value: &[u8]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        // In place of a reading: no page's.
+        hasher.update(&u32::MAX.to_le_bytes());
+        for part in [self.district.as_str(), what] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.update(value);
+        first_sixteen(&hasher)
+    }
+}
+
+fn first_sixteen(hasher: &blake3::Hasher) -> [u8; 16] {
+    let mut digest = [0; 16];
+    hasher.finalize_xof().fill(&mut digest);
+    digest
 }
 
 /// Pages of a listing as the run before had them.
@@ -169,7 +186,7 @@ pub struct HandedIn {
 }
 
 impl Store {
-    /// For digests of a district's pages. Under another newest key they are others.
+    /// For digests of a district's pages, and of what else is compared and not to be known. Under another newest key they are others.
     pub fn page_digester(&self, district: &DistrictId) -> PageDigester {
         PageDigester { key: self.keyring().digest_key(), district: district.clone() }
     }

@@ -75,10 +75,12 @@ pub fn source(session: Session, years: SchoolYears) -> Result<Box<dyn Source>, S
     }
 }
 
-/// What the answers of a discovery depend on, beside the SIS: the program, and the settings that it asks with. How many questions it
-/// asks at once makes no difference to them.
-pub(crate) fn asked_by(connection: &Connection) -> String {
+/// What the answers of a discovery depend on, beside the SIS: the program, and the settings and secrets
+/// ([digest](rollcall_store::Store::secrets_digest)) that it asks with: others may be granted something else. How many questions it asks
+/// at once makes no difference to them.
+pub(crate) fn asked_by(connection: &Connection, secrets: [u8; 16]) -> String {
     let alike = Connection { lanes: 1, ..connection.clone() };
     let text = serde_json::to_string(&alike).unwrap_or_default();
-    format!("{} {READING} {:016x}", env!("CARGO_PKG_VERSION"), body::digest(&text))
+    let (settings, secrets) = (body::digest(&text), u128::from_le_bytes(secrets));
+    format!("{} {READING} {settings:016x} {secrets:032x}", env!("CARGO_PKG_VERSION"))
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_fetcher::{FetchHandler, FetcherConfig, Reconciler, launch};
 use rollcall_proto::{
     bus::{Bus, BusError, Parked, ParkedFilter, QueueDepth, SharedBus, Subscription},
@@ -23,7 +23,7 @@ use rollcall_proto::{
 };
 use rollcall_sandbox::{Sandbox, SandboxConfig};
 use rollcall_store::{
-    Store,
+    CommitGate, Store,
     board::Board,
     district::{ConnectionSecrets, District, SisKind},
     page::NewPage,
@@ -112,6 +112,33 @@ pub(crate) fn district(sandbox: &Sandbox, extra: &serde_json::Value) -> District
     connection.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let file = json!({"id": "d", "name": "D", "time_zone": "America/Chicago", "connection": [connection]});
     serde_json::from_value(file).unwrap()
+}
+
+/// Questions that the SIS was asked so far; asking for a token is none.
+pub(crate) fn questions(sandbox: &Sandbox) -> u64 {
+    let stats = sandbox.stats();
+    stats.requests - stats.token_fetches
+}
+
+/// A page of the first connection that came in, and of which there is nothing to say.
+pub(crate) fn a_page(listing: ListingNo, now: DateTime<Utc>) -> NewPage {
+    NewPage {
+        connection: ConnectionNo(0),
+        listing,
+        page: PageNo(1),
+        status: 200,
+        raw: None,
+        fragments: b"fragments".to_vec(),
+        rows: 1,
+        digest: [1; 16],
+        told: None,
+        body_digest: None,
+        claimed_total: None,
+        error: None,
+        asked_at: now,
+        took_ms: 1,
+        collected_at: now,
+    }
 }
 
 pub(crate) async fn sandbox() -> Sandbox {
@@ -210,8 +237,13 @@ impl Night {
         let (district, now) = (self.run.district.clone(), self.clock.now());
         self.store.pulled(&district, self.run.id, now).await.unwrap();
         assert!(self.store.cancel_run(&district, self.run.id, "test", now).await.unwrap());
+        self.launch().await;
+    }
+
+    /// Begins the next night's run.
+    pub(crate) async fn launch(&mut self) {
         let new = NewRun {
-            district: district.clone(),
+            district: self.run.district.clone(),
             trigger: Trigger::Manual,
             as_of: self.sandbox.today(),
             plan_only: false,
@@ -221,7 +253,7 @@ impl Night {
         };
         let bus: SharedBus = Arc::clone(&self.hand) as SharedBus;
         self.hand.take();
-        self.run = launch(&self.store, &bus, &new, now).await.unwrap().unwrap();
+        self.run = launch(&self.store, &bus, &new, self.clock.now()).await.unwrap().unwrap();
         self.rows.clear();
         self.collected = 0;
     }
@@ -270,8 +302,19 @@ impl Night {
 
     /// Another fetcher's handler.
     pub(crate) fn another(&self, clock: SharedClock) -> FetchHandler {
+        self.over(self.store.clone(), clock)
+    }
+
+    /// As [`Night::another`], with a store of its own.
+    pub(crate) fn over(&self, store: Store, clock: SharedClock) -> FetchHandler {
         let config = FetcherConfig { allow_private_addresses: true, ..FetcherConfig::default() };
-        FetchHandler::new(&config, self.store.clone(), Arc::clone(&self.hand) as SharedBus, clock).unwrap()
+        FetchHandler::new(&config, store, Arc::clone(&self.hand) as SharedBus, clock).unwrap()
+    }
+
+    /// The store, of which what is to be committed is undone where `gate` says no.
+    pub(crate) async fn gated(&self, gate: CommitGate) -> Store {
+        let key = Keyring::from_file(&self.dir.path().join("key")).unwrap();
+        Store::open_embedded_gated(self.dir.path(), key, gate).await.unwrap()
     }
 
     /// What is on the bus, taken off it.

@@ -20,6 +20,7 @@ crate::on_both_engines! {
     no_board_of_a_failed_pull_or_an_ended_run_is_changed,
     a_discovery_that_fails_late_fails_no_pull,
     what_was_learned_is_kept_until_a_discovery_is_over,
+    what_is_learned_while_a_run_ends_does_not_outlive_it,
     a_page_is_kept_once_unless_it_decodes_at_last,
     a_large_page_waits_for_its_message,
     pages_and_fragments_come_in_order,
@@ -120,34 +121,56 @@ async fn a_discovery_that_fails_late_fails_no_pull(f: Fixture) {
     }
 }
 
-async fn what_was_learned_is_kept_until_a_discovery_is_over(f: Fixture) {
-    let id = f.district("a").await;
-    let (begun, failed, ended) = (f.run(&id).await.id, f.run(&id).await.id, f.run(&id).await.id);
-    let learned = |answer: i64| Learned {
+fn learned(answer: i64) -> Learned {
+    Learned {
         asked_by: "settings".to_owned(),
         answers: [("a question".to_owned(), serde_json::json!({"fields": ["A", null], "number": answer}))].into(),
-    };
-    for run in [begun, failed, ended] {
+    }
+}
+
+async fn what_was_learned_is_kept_until_a_discovery_is_over(f: Fixture) {
+    let id = f.district("a").await;
+    let mut runs = Vec::new();
+    for _ in 0..6 {
+        let run = f.run(&id).await.id;
         assert_eq!(f.store.learned(&id, run, FIRST).await.unwrap(), None);
         for answer in [1, 2] {
             f.store.keep_learned(&id, run, FIRST, &learned(answer)).await.unwrap();
             assert_eq!(f.again().await.learned(&id, run, FIRST).await.unwrap(), Some(learned(answer)));
         }
+        runs.push(run);
     }
+    let [begun, undiscovered, given_up, failed, cancelled, removed] = *runs else { panic!("{runs:?}") };
     assert!(f.store.save_discovery(&id, begun, FIRST, &discovery(), &board(2)).await.unwrap());
-    assert!(f.store.fail_discovery(&id, failed, FIRST, (None, "token-refused")).await.unwrap());
-    f.store.cancel_run(&id, ended, "test", now()).await.unwrap();
-    for run in [begun, failed, ended] {
+    assert!(f.store.fail_discovery(&id, undiscovered, FIRST, (None, "token-refused")).await.unwrap());
+    f.store.fail_pull(&id, given_up, FIRST, "other-sis").await.unwrap();
+    f.store.fail_run(&id, failed, "the SIS is gone", now()).await.unwrap();
+    assert!(f.store.cancel_run(&id, cancelled, "test", now()).await.unwrap());
+    for run in [begun, undiscovered, given_up, failed, cancelled] {
         f.store.keep_learned(&id, run, FIRST, &learned(3)).await.unwrap();
-    }
-    for run in [begun, failed] {
         assert_eq!(f.store.learned(&id, run, FIRST).await.unwrap(), None);
     }
     assert_eq!(
-        f.store.learned(&id, ended, FIRST).await.unwrap(),
+        f.store.learned(&id, removed, FIRST).await.unwrap(),
         Some(learned(2)),
-        "nothing changes in a run that has ended"
+        "what others do is nothing to it"
     );
+    assert!(f.store.remove_district(&id, "test", now()).await.unwrap().cancelled.contains(&removed));
+    assert_eq!(f.store.learned(&id, removed, FIRST).await.unwrap(), None);
+}
+
+async fn what_is_learned_while_a_run_ends_does_not_outlive_it(f: Fixture) {
+    let id = f.district("a").await;
+    let other = f.again().await;
+    for _ in 0..25 {
+        let run = f.run(&id).await.id;
+        let (ends, keeps) = ((f.store.clone(), id.clone()), (other.clone(), id.clone()));
+        let ended = tokio::spawn(async move { ends.0.cancel_run(&ends.1, run, "test", now()).await });
+        let kept = tokio::spawn(async move { keeps.0.keep_learned(&keeps.1, run, FIRST, &learned(1)).await });
+        assert!(ended.await.unwrap().unwrap());
+        kept.await.unwrap().unwrap();
+        assert_eq!(f.store.learned(&id, run, FIRST).await.unwrap(), None);
+    }
 }
 
 async fn a_page_is_kept_once_unless_it_decodes_at_last(f: Fixture) {

@@ -1,18 +1,22 @@
 //! What both engines must do alike with pages that come back as an earlier run got them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 use rollcall_store::{
     Earlier, Store, Unchanged,
     board::{Ask, Board},
-    district::SisKind,
+    district::{ConnectionSecrets, SisKind},
     page::NewPage,
     replay::{PageReading, Replay, ReplayLook, ReplayPages, ReplayRefusal, StoredPage},
     run::Discovery,
 };
+use secrecy::SecretString;
 
-use crate::common::{Fixture, facts, later, new_key, now, page};
+use crate::{
+    common::{Fixture, facts, later, new_key, now, page},
+    support::secrets,
+};
 
 const FIRST: ConnectionNo = ConnectionNo(0);
 const LISTING: ListingNo = ListingNo(0);
@@ -27,6 +31,7 @@ crate::on_both_engines! {
     content_is_kept_as_long_as_any_run_that_stands_on_it,
     a_replay_of_unchanged_pages_has_content_of_its_own,
     digests_tell_nothing_to_another_key_district_or_question,
+    digests_of_secrets_and_ids_tell_nothing_to_another_key_or_district,
 }
 
 /// A run whose pull has begun.
@@ -265,4 +270,34 @@ async fn digests_tell_nothing_to_another_key_district_or_question(f: Fixture) {
     ] {
         assert_ne!(other, digest);
     }
+}
+
+async fn digests_of_secrets_and_ids_tell_nothing_to_another_key_or_district(f: Fixture) {
+    let (a, b) = (f.district("a").await, f.district("b").await);
+    let rotated = f.opened_with(&new_key()).await;
+    let of = |store: &Store, district: &DistrictId, what: &str, id: &str| {
+        store.page_digester(district).of_other(what, id.as_bytes())
+    };
+    let id = of(&f.store, &a, "id", "S-1");
+    assert_eq!(of(&f.again().await, &a, "id", "S-1"), id, "every process takes the same");
+    let others = [
+        of(&rotated, &a, "id", "S-1"),
+        of(&f.store, &b, "id", "S-1"),
+        of(&f.store, &a, "name", "S-1"),
+        of(&f.store, &a, "id", "S-2"),
+    ];
+    assert!(!others.contains(&id));
+    let digest = |store: &Store, district: &DistrictId, secrets| store.secrets_digest(district, &secrets).unwrap();
+    let same = digest(&f.store, &a, secrets());
+    assert_eq!(digest(&f.again().await, &a, secrets()), same);
+    let header = |value: &str| BTreeMap::from([("x-key".to_owned(), SecretString::from(value.to_owned()))]);
+    let others = [
+        digest(&rotated, &a, secrets()),
+        digest(&f.store, &b, secrets()),
+        digest(&f.store, &a, ConnectionSecrets { client_secret: "another".into(), ..secrets() }),
+        digest(&f.store, &a, ConnectionSecrets { vendor_secret: None, ..secrets() }),
+        digest(&f.store, &a, ConnectionSecrets { token_secret_parameters: BTreeMap::new(), ..secrets() }),
+        digest(&f.store, &a, ConnectionSecrets { secret_headers: header("another"), ..secrets() }),
+    ];
+    assert!(!others.contains(&same));
 }

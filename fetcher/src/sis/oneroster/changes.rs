@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ACADEMIC_SESSIONS, KEY, ORGS, SAMPLE, Sample, body};
+use crate::turn::Turn;
 
 /// When a row was changed last.
 const CHANGED: &str = "dateLastModified";
@@ -33,7 +34,8 @@ pub(super) fn filter(since: DateTime<Utc>) -> String {
     format!("{CHANGED}>='{}'", since.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-/// What the first rows of an answer tell of changes since an instant, as a discovery keeps it: rows by the digests of their ids.
+/// What the first rows of an answer tell of changes since an instant, as a discovery keeps it: rows by the digests of their ids
+/// ([`Turn::digest_of_id`]).
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told {
     rows: usize,
@@ -49,9 +51,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn of(sample: &Sample, since: DateTime<Utc>) -> Self {
+    pub(super) fn of(sample: &Sample, since: DateTime<Utc>, turn: &Turn<'_>) -> Self {
         let changed: Vec<_> = sample.rows.iter().map(changed_at).collect();
-        let id = |row: &Value| row[KEY].as_str().map(body::digest);
+        let id = |row: &Value| row[KEY].as_str().map(|id| turn.digest_of_id(id));
         let due = sample.rows.iter().zip(&changed).filter(|(_, at)| at.is_some_and(|at| at >= since + ZONES));
         Self {
             rows: sample.rows.len(),
@@ -265,7 +267,7 @@ mod tests {
         for (number, (all, changed, ever, expected)) in cases.into_iter().enumerate() {
             // As another process reads it.
             let of = |sample: &Sample| -> Told {
-                let kept = serde_json::to_value(Told::of(sample, since())).unwrap();
+                let kept = serde_json::to_value(Told::of(sample, since(), &Turn::endless())).unwrap();
                 serde_json::from_value(kept).unwrap()
             };
             assert_eq!(distrust(&of(&all), &of(&changed), &of(&ever)), expected, "case {number}");

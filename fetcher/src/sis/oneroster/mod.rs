@@ -114,7 +114,7 @@ impl OneRoster {
         of: DateTime<Utc>,
         turn: &Turn<'_>,
     ) -> Result<Told, SisError> {
-        let asked = async { Ok(Told::of(&self.sample_since(resource, Some(since)).await?, of)) };
+        let asked = async { Ok(Told::of(&self.sample_since(resource, Some(since)).await?, of, turn)) };
         turn.answer(&format!("{resource} changed since {since}, as of {of}"), asked).await
     }
 
@@ -303,7 +303,7 @@ impl Source for OneRoster {
     ) -> Result<Result<Ever, &'static str>, SisError> {
         let mut counted = Ever::new();
         for resource in [USERS, DEMOGRAPHICS] {
-            let of_all = async { Ok(granted(self.sample(resource).await)?.map(|all| Told::of(&all, since))) };
+            let of_all = async { Ok(granted(self.sample(resource).await)?.map(|all| Told::of(&all, since, turn))) };
             let of_all = turn.answer(&format!("{resource} of all, as of {since}"), of_all).await?;
             let Some(all) = of_all else { continue };
             let changed = match tried(self.told_since(resource, since, since, turn).await)? {
