@@ -521,6 +521,12 @@ pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool, pr
     tx.execute("switch a district's flags", sql, values).await.map(drop)
 }
 
+/// Nobody takes the district's flags any more, and whoever has them in hand stops.
+pub(crate) async fn disable(tx: &mut Tx, district: &DistrictId) -> Result<()> {
+    let sql = "UPDATE flag_sync SET enabled = false WHERE district = $1";
+    tx.execute("switch a district's flags off", sql, args![district]).await.map(drop)
+}
+
 fn audited(district: &DistrictId, plan: &TakeOverPlan, actor: &str, at: DateTime<Utc>) -> AuditEntry {
     let detail =
         format!("program={} cutover={} to_end={} plan={}", plan.program, plan.cutover, plan.to_end.len(), plan.hash);

@@ -27,6 +27,7 @@ on_both_engines! {
     a_base_url_is_taken_as_it_was_copied,
     switches_are_switches,
     a_switch_stops_a_push_under_way,
+    a_district_that_is_removed_stops_a_push_under_way,
     a_switch_of_one_program_stops_its_push_and_no_other,
     a_program_that_is_to_take_over_stops_being_pushed,
     killed_at_any_moment,
@@ -143,8 +144,8 @@ async fn switches_are_switches(f: Fixture) {
     assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "the same file asks for nothing");
 }
 
-/// Pushes, and applies a changed file after the first write.
-async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: impl FnOnce(&mut District)) {
+/// Pushes, and does something after the first write.
+async fn under_way(house: &House, config: FlagSyncConfig, does: impl Future<Output = ()>) {
     let handler = FlagHandler::new(house.context_with(config));
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
     let push = tokio::spawn(async move { handler.handle(message).await });
@@ -153,10 +154,15 @@ async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: i
         assert!(began.elapsed() < Duration::from_mins(1), "nothing is pushed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    does.await;
+    assert_eq!(push.await.unwrap(), Fate::Done);
+}
+
+/// Applies a changed file after the first write.
+async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: impl FnOnce(&mut District)) {
     let mut off = house.file.clone();
     switch(&mut off);
-    house.apply(&off).await;
-    assert_eq!(push.await.unwrap(), Fate::Done);
+    under_way(house, config, house.apply(&off)).await;
 }
 
 /// Within a part of the lease, however much is left to push.
@@ -171,6 +177,27 @@ async fn a_switch_stops_a_push_under_way(f: Fixture) {
     let written = house.campus.stats().writes;
     house.handle_sync().await;
     assert_eq!(house.campus.stats().writes, written);
+    house.apply(&house.file).await;
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+/// Nothing is written for it from then on, whatever message comes; applied again, it goes on.
+async fn a_district_that_is_removed_stops_a_push_under_way(f: Fixture) {
+    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let lease = Duration::from_millis(400);
+    let one_by_one = FlagSyncConfig { lease, students_at_once: 1, ..FlagSyncConfig::default() };
+    let remove = async || {
+        house.store().remove_district(&house.district, "test", house.clock.now()).await.unwrap();
+    };
+    under_way(&house, one_by_one, remove()).await;
+    let written = house.campus.stats().writes;
+    assert!((written as usize) < STUDENTS, "it went on to the end");
+    house.clock.advance(TimeDelta::minutes(2));
+    house.handle_sync().await;
+    assert_eq!(house.campus.stats().writes, written, "the message of a run's end");
     house.apply(&house.file).await;
     house.settle().await;
     house.assert_all_pushed().await;

@@ -21,6 +21,7 @@ crate::on_both_engines! {
     due_and_accepted_flags_are_found,
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
+    a_removed_districts_flags_are_nobodys_until_it_comes_back,
     a_program_that_was_asked_for_waits_until_it_was_compared,
     work_is_due_when_a_run_stopped_or_documents_changed,
     work_is_due_however_a_run_stopped,
@@ -180,6 +181,19 @@ async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     assert!(store.claim_flags(&district, one, at(200), at(260)).await.unwrap());
     store.flags_reachable(&district).await.unwrap();
     assert_eq!(store.flags_problem(&district).await.unwrap(), None);
+}
+
+async fn a_removed_districts_flags_are_nobodys_until_it_comes_back(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
+    store.remove_district(&district, "ana", at(1)).await.unwrap();
+    assert!(!store.renew_flags(&district, one, at(70)).await.unwrap(), "whoever has them in hand stops");
+    store.release_flags(&district, one).await.unwrap();
+    store.ask_for_flags(&district).await.unwrap();
+    assert!(!store.claim_flags(&district, two, at(100), at(160)).await.unwrap(), "whatever asks for them");
+    assert_eq!(house(store).await, district, "applied again");
+    assert!(store.claim_flags(&district, two, at(101), at(161)).await.unwrap());
 }
 
 /// Marked with the question; what is asked while an earlier question is answered stays.
