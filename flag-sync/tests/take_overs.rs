@@ -418,7 +418,7 @@ async fn an_old_flag_stays_while_its_new_one_is_asked_for_again(f: Fixture) {
     refuse(flag.id.to_string(), None);
     let not_shown = Flag { reason: Some("not-read-back".to_owned()), refused: None, ..flag };
     assert_eq!(not_shown.state, FlagState::Failed);
-    house.store().save_flags(&house.district, &[not_shown], &[], house.clock.now()).await.unwrap();
+    house.keep(&[not_shown]).await;
     house.clock.advance(TimeDelta::hours(1));
     house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
     house.settle().await;

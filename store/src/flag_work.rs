@@ -1,7 +1,7 @@
 //! Whose flags are due, who is at it, and take-overs of existing flags.
 //!
-//! Invariants: one worker at a time has a district's flags, by a lease that outlives nobody for long; the ids that a
-//! take-over ends are fixed when it is approved.
+//! Invariants: one worker at a time has a district's flags, by a lease that outlives nobody for long, and what somebody found who
+//! has lost it is not kept; the ids that a take-over ends are fixed when it is approved.
 
 use std::collections::BTreeMap;
 
@@ -100,6 +100,16 @@ impl Store {
     pub async fn renew_flags(&self, district: &DistrictId, worker: Uuid, until: DateTime<Utc>) -> Result<bool> {
         let sql = "UPDATE flag_sync SET lease_until = $3 WHERE district = $1 AND lease = $2 AND enabled";
         self.move_sync("renew the lease of a district's flags", district, sql, args![district, worker, until]).await
+    }
+
+    /// Whether the lease is this worker's, and flags are on.
+    pub async fn holds_flags(&self, district: &DistrictId, worker: Uuid) -> Result<bool> {
+        let operation = "read whose a district's flags are";
+        let sql = "SELECT enabled FROM flag_sync WHERE district = $1 AND lease = $2";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, sql, args![district, worker]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(false), |row| row.get(0))
     }
 
     /// Takes the lease for a person's decision, whether or not the SIS is to be left alone. False: somebody has it.
@@ -405,22 +415,28 @@ impl Store {
         rows.iter().map(read_cutover_flag).collect()
     }
 
-    /// One flag of a take-over is done with: read back as ended, or found gone or ended before.
+    /// One flag of a take-over is done with: read back as ended, or found gone or ended before. False: the district's flags are
+    /// not this worker's any more, and nothing was written.
     pub async fn cutover_flag_done(
         &self,
         district: &DistrictId,
+        worker: Uuid,
         flag: &CutoverFlag,
         entry: &LedgerEntry,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let operation = "note a flag of a take-over";
         let sql = "UPDATE cutover_flag SET done_at = $4, outcome = $5 WHERE district = $1 AND program = $2 AND flag = $3 \
                    AND done_at IS NULL";
         let mut tx = self.begin(district, operation).await?;
         let values = args![district, &entry.program, &flag.flag, entry.at, &entry.answer];
+        if !holds(&mut tx, district, worker).await? {
+            return Ok(false);
+        }
         if tx.execute(operation, sql, values).await? > 0 {
             note(&mut tx, district, entry).await?;
         }
-        tx.commit(operation).await
+        tx.commit(operation).await?;
+        Ok(true)
     }
 
     /// A flag of a take-over stays open for now, and why: reconcilers leave it to the next sync.
@@ -467,6 +483,18 @@ impl Store {
         tx.commit(operation).await?;
         Ok(hit)
     }
+}
+
+/// Whether the district's flags are this worker's, who keeps them until the transaction ends: a lease that ran out is nobody else's
+/// before that is taken.
+pub(crate) async fn holds(tx: &mut Tx, district: &DistrictId, worker: Uuid) -> Result<bool> {
+    // SQLite has one writer at a time as it is.
+    let sql = if tx.is_postgres() {
+        "SELECT 1::bigint FROM flag_sync WHERE district = $1 AND lease = $2 FOR SHARE"
+    } else {
+        "SELECT 1 FROM flag_sync WHERE district = $1 AND lease = $2"
+    };
+    Ok(tx.row("hold a district's flags", sql, args![district, worker]).await?.is_some())
 }
 
 /// False: it was approved before.

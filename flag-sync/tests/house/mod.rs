@@ -253,6 +253,14 @@ impl House {
         self.store().withdraw_document(&self.district, &name, self.author()).await.unwrap().unwrap();
     }
 
+    /// Stores flags, as a worker does.
+    pub async fn keep(&self, flags: &[Flag]) {
+        let (worker, now) = (Uuid::now_v7(), self.clock.now());
+        assert!(self.store().reserve_flags(&self.district, worker, now, now).await.unwrap());
+        assert!(self.store().save_flags(&self.district, worker, flags, &[], now).await.unwrap());
+        self.store().release_flags(&self.district, worker).await.unwrap();
+    }
+
     pub async fn flags(&self) -> Vec<Flag> {
         self.store().flags(&self.district, None, None).await.unwrap()
     }

@@ -167,7 +167,7 @@ async fn what_was_not_read_back_is_sent_again_when_a_person_asks(f: Fixture) {
         let flag = house.flags().await.remove(0);
         let failed =
             Flag { state: FlagState::Failed, reason: Some("not-read-back".to_owned()), verified_at: None, ..flag };
-        house.store().save_flags(&house.district, &[failed], &[], house.clock.now()).await.unwrap();
+        house.keep(&[failed]).await;
         house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..house.flag_of("1") });
         let writes = house.campus.stats().writes;
         house.unasked_night().await;

@@ -436,7 +436,7 @@ async fn links_follow_the_public_url(f: Fixture) {
     for flag in &mut old {
         flag.pushed.as_mut().unwrap().link = None;
     }
-    house.store().save_flags(&house.district, &old, &[], house.clock.now()).await.unwrap();
+    house.keep(&old).await;
     let (before, told) = (house.campus.stats().writes, house.told(None).await.len());
     house.unasked_night().await;
     assert_eq!((house.campus.stats().writes, house.told(None).await.len()), (before, told));

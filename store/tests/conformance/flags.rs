@@ -1,6 +1,9 @@
 //! Participations, flags and take-overs: what both engines must do alike.
 
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::DistrictId;
 use rollcall_store::{
+    Store,
     flag::{
         CutoverFlag, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag, TakeOverPlan,
         TakeOverState,
@@ -21,6 +24,7 @@ crate::on_both_engines! {
     due_and_accepted_flags_are_found,
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
+    what_somebody_found_who_has_lost_the_district_is_not_kept,
     a_removed_districts_flags_are_nobodys_until_it_comes_back,
     a_program_that_was_asked_for_waits_until_it_was_compared,
     work_is_due_when_a_run_stopped_or_documents_changed,
@@ -38,6 +42,20 @@ pub(crate) fn participation(number: u128) -> Participation {
         void_on: None,
         documents: vec!["d".to_owned(), "ü \"x\"".to_owned()],
     }
+}
+
+/// Stores flags, as a worker does.
+pub(crate) async fn keep(
+    store: &Store,
+    district: &DistrictId,
+    flags: &[Flag],
+    lines: &[LedgerEntry],
+    now: DateTime<Utc>,
+) {
+    let worker = Uuid::now_v7();
+    assert!(store.reserve_flags(district, worker, now, now).await.unwrap());
+    assert!(store.save_flags(district, worker, flags, lines, now).await.unwrap());
+    store.release_flags(district, worker).await.unwrap();
 }
 
 pub(crate) fn flag(number: u128, state: FlagState) -> Flag {
@@ -87,7 +105,7 @@ async fn participations_and_flags_read_back(f: Fixture) {
     assert_eq!(students.iter().map(|one| one.student.0.as_str()).collect::<Vec<_>>(), ["1"]);
 
     let mut first = flag(1, FlagState::Wanted);
-    f.store.save_flags(&district, std::slice::from_ref(&first), &[], at(10)).await.unwrap();
+    keep(&f.store, &district, std::slice::from_ref(&first), &[], at(10)).await;
     (first.state, first.due, first.ends_on) = (FlagState::Accepted, false, Some(day("2027-01-01")));
     first.pushed = Some(PushedFlag {
         starts_on: first.starts_on,
@@ -96,7 +114,7 @@ async fn participations_and_flags_read_back(f: Fixture) {
         program_sis_id: "P".to_owned(),
         link: Some("https://rollcall.example/lti/flags/launch?flag=1".to_owned()),
     });
-    f.store.save_flags(&district, std::slice::from_ref(&first), &[line(&first)], at(30)).await.unwrap();
+    keep(&f.store, &district, std::slice::from_ref(&first), &[line(&first)], at(30)).await;
     assert_eq!(f.store.flags(&district, None, Some(SPED)).await.unwrap(), [first.clone()]);
     assert_eq!(f.store.flag(&district, first.id).await.unwrap(), Some(first.clone()));
     assert!(f.store.flags(&district, None, Some("Section 504")).await.unwrap().is_empty());
@@ -120,7 +138,7 @@ async fn many_at_once_are_kept_each_as_it_is(f: Fixture) {
             })
             .collect();
         store.save_participations(&district, &participations, at(minute)).await.unwrap();
-        store.save_flags(&district, &flags, &[], at(minute)).await.unwrap();
+        keep(store, &district, &flags, &[], at(minute)).await;
         let facts = store.flag_facts(&district, None, None).await.unwrap();
         assert_eq!((facts.participations, facts.flags), (participations, flags));
     }
@@ -129,7 +147,7 @@ async fn many_at_once_are_kept_each_as_it_is(f: Fixture) {
 async fn due_and_accepted_flags_are_found(f: Fixture) {
     let district = house(&f.store).await;
     let flags = [flag(1, FlagState::Wanted), flag(2, FlagState::Accepted), flag(3, FlagState::Pushed)];
-    f.store.save_flags(&district, &flags, &[], at(10)).await.unwrap();
+    keep(&f.store, &district, &flags, &[], at(10)).await;
     assert_eq!(f.store.due_flags(&district, 10).await.unwrap(), [flags[0].clone()]);
     assert_eq!(f.store.accepted_flags(&district, 10).await.unwrap(), [flags[1].clone()]);
 }
@@ -146,7 +164,7 @@ async fn flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks(f: 
     let refused = Flag { refused: Some(RefusedFlag { status: 422, sent }), ..flag(2, FlagState::Failed) };
     let withdrawn = Flag { reason: Some("withdrawn".to_owned()), ..flag(3, FlagState::Wanted) };
     let all = [flag(1, FlagState::Wanted), refused, withdrawn, flag(4, FlagState::Pushed)];
-    f.store.save_flags(&district, &all, &[], at(10)).await.unwrap();
+    keep(&f.store, &district, &all, &[], at(10)).await;
     let page = |after, limit| FlagFilter { after, limit, ..FlagFilter::default() };
     let first = f.store.flags_page(&district, &page(None, 2)).await.unwrap();
     assert_eq!(first, all[..2]);
@@ -181,6 +199,38 @@ async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     assert!(store.claim_flags(&district, one, at(200), at(260)).await.unwrap());
     store.flags_reachable(&district).await.unwrap();
     assert_eq!(store.flags_problem(&district).await.unwrap(), None);
+}
+
+async fn what_somebody_found_who_has_lost_the_district_is_not_kept(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
+    let stored = flag(1, FlagState::Pushed);
+    let save = async |worker| {
+        let (flags, lines) = (std::slice::from_ref(&stored), &[line(&stored)]);
+        store.save_flags(&district, worker, flags, lines, at(60)).await.unwrap()
+    };
+    let held = async |worker| store.holds_flags(&district, worker).await.unwrap();
+    assert!(save(one).await && held(one).await, "a lease that ran out is nobody else's before it is taken");
+    assert!(store.claim_flags(&district, two, at(60), at(120)).await.unwrap());
+    assert!(!save(one).await && !held(one).await);
+    assert!(save(two).await && held(two).await);
+    assert_eq!(store.flag_ledger(&district, None, 10).await.unwrap().len(), 2);
+
+    // What the SIS took all the same is known, and the student is compared again.
+    let sent = PushedFlag {
+        starts_on: day("2026-08-21"),
+        ends_on: Some(day("2027-01-01")),
+        sis_id: "GUID-1".to_owned(),
+        program_sis_id: "P".to_owned(),
+        link: None,
+    };
+    store.flag_overtook(&district, stored.id, &sent, &LedgerEntry { at: at(70), ..line(&stored) }).await.unwrap();
+    let found = store.flag(&district, stored.id).await.unwrap().unwrap();
+    assert_eq!(found, Flag { pushed: Some(sent), ..stored.clone() });
+    let pending = store.pending_students(&district, 10).await.unwrap();
+    assert_eq!(pending.iter().map(|one| (&one.student, one.since)).collect::<Vec<_>>(), [(&stored.student, at(70))]);
+    assert_eq!(store.flag_ledger(&district, None, 10).await.unwrap().len(), 3);
 }
 
 async fn a_removed_districts_flags_are_nobodys_until_it_comes_back(f: Fixture) {
@@ -245,7 +295,7 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     save(&f.store, &district, &document("d"), 130).await;
     assert_eq!(work().await.pending_since, Some(at(130)));
     assert!(!work().await.unfinished);
-    f.store.save_flags(&district, &[flag(1, FlagState::Accepted)], &[], at(10)).await.unwrap();
+    keep(&f.store, &district, &[flag(1, FlagState::Accepted)], &[], at(10)).await;
     assert!(work().await.unfinished);
     assert!(f.store.claim_flag_ask(&district, at(140), at(150)).await.unwrap());
     assert!(!f.store.claim_flag_ask(&district, at(149), at(151)).await.unwrap());
@@ -310,11 +360,18 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
         answer: "ended".to_owned(),
         ..line(&flag(1, FlagState::Wanted))
     };
-    store.cutover_flag_done(&district, &old("a"), &done("a")).await.unwrap();
+    let (worker, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    assert!(store.claim_flags(&district, worker, at(15), at(75)).await.unwrap());
+    assert!(
+        !store.cutover_flag_done(&district, other, &old("a"), &done("a")).await.unwrap(),
+        "another has the district"
+    );
+    assert_eq!(open().await.unwrap(), [old("a"), old("b")]);
+    assert!(store.cutover_flag_done(&district, worker, &old("a"), &done("a")).await.unwrap());
     assert_eq!(open().await.unwrap(), [old("b")]);
     assert!(!store.finish_cutover(&district, SPED, at(20)).await.unwrap());
-    store.cutover_flag_done(&district, &old("b"), &done("b")).await.unwrap();
-    store.cutover_flag_done(&district, &old("b"), &done("b")).await.unwrap();
+    assert!(store.cutover_flag_done(&district, worker, &old("b"), &done("b")).await.unwrap());
+    assert!(store.cutover_flag_done(&district, worker, &old("b"), &done("b")).await.unwrap());
     assert!(store.finish_cutover(&district, SPED, at(21)).await.unwrap());
     assert_eq!(store.cutovers(&district).await.unwrap()[0].done_at, Some(at(21)));
     let all = store.cutover_flags(&district, SPED, false, 10).await.unwrap();
