@@ -191,8 +191,8 @@ impl Store {
     }
 
     /// A person wants it now: whatever put it off is forgotten, what the SIS refused or took and did not show is tried again, and
-    /// the next sync is a whole one.
-    pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
+    /// the next sync is a whole one. Who asked is in the audit trail.
+    pub async fn ask_for_flags(&self, district: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<()> {
         let operation = "ask for a district's flags";
         let mut tx = self.begin(district, operation).await?;
         let whole = "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL, ask_mark = $2 \
@@ -206,12 +206,19 @@ impl Store {
         ] {
             tx.execute(operation, sql, args![district]).await?;
         }
+        trail::write(&mut tx, &pushed(district, "programs=all".to_owned(), actor, now)).await?;
         tx.commit(operation).await
     }
 
     /// The same for one program, whatever the others wait for. It is remembered until somebody has compared the program, so
     /// that the message that is sent with it may be lost; the next whole sync is due all the same.
-    pub async fn ask_for_program_flags(&self, district: &DistrictId, program: &str, now: DateTime<Utc>) -> Result<()> {
+    pub async fn ask_for_program_flags(
+        &self,
+        district: &DistrictId,
+        program: &str,
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         let operation = "ask for a program's flags";
         let mut tx = self.begin(district, operation).await?;
         let at_once = "UPDATE flag_sync SET retry_at = NULL, asked_at = NULL WHERE district = $1";
@@ -228,6 +235,7 @@ impl Store {
         ] {
             tx.execute(operation, sql, args![district, program]).await?;
         }
+        trail::write(&mut tx, &pushed(district, format!("program={program}"), actor, now)).await?;
         tx.commit(operation).await
     }
 
@@ -553,6 +561,10 @@ pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool, pr
 pub(crate) async fn disable(tx: &mut Tx, district: &DistrictId) -> Result<()> {
     let sql = "UPDATE flag_sync SET enabled = false WHERE district = $1";
     tx.execute("switch a district's flags off", sql, args![district]).await.map(drop)
+}
+
+fn pushed(district: &DistrictId, detail: String, actor: &str, at: DateTime<Utc>) -> AuditEntry {
+    AuditEntry::new(district, at, actor, "flags.push", detail)
 }
 
 fn audited(district: &DistrictId, plan: &TakeOverPlan, actor: &str, at: DateTime<Utc>) -> AuditEntry {

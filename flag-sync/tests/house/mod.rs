@@ -213,7 +213,7 @@ impl House {
     /// A run stopped, or a person asked; its flags are synced.
     pub async fn night(&self) {
         self.clock.advance(TimeDelta::hours(1));
-        self.store().ask_for_flags(&self.district).await.unwrap();
+        self.store().ask_for_flags(&self.district, "test", self.clock.now()).await.unwrap();
         self.settle().await;
     }
 

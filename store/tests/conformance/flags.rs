@@ -27,6 +27,7 @@ crate::on_both_engines! {
     what_somebody_found_who_has_lost_the_district_is_not_kept,
     a_removed_districts_flags_are_nobodys_until_it_comes_back,
     a_program_that_was_asked_for_waits_until_it_was_compared,
+    who_asked_for_flags_is_in_the_audit_trail,
     work_is_due_when_a_run_stopped_or_documents_changed,
     work_is_due_however_a_run_stopped,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
@@ -172,7 +173,7 @@ async fn flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks(f: 
     assert_eq!(rest, all[3..], "one that was never pushed and is not wanted any more is nobody's business");
     let nobody = FlagFilter { student: Some(id("2")), limit: 10, ..FlagFilter::default() };
     assert!(f.store.flags_page(&district, &nobody).await.unwrap().is_empty());
-    f.store.ask_for_flags(&district).await.unwrap();
+    f.store.ask_for_flags(&district, "ana", at(99)).await.unwrap();
     let asked = f.store.flag(&district, all[1].id).await.unwrap().unwrap();
     assert_eq!(asked, Flag { refused: None, ..all[1].clone() });
 }
@@ -240,7 +241,7 @@ async fn a_removed_districts_flags_are_nobodys_until_it_comes_back(f: Fixture) {
     store.remove_district(&district, "ana", at(1)).await.unwrap();
     assert!(!store.renew_flags(&district, one, at(70)).await.unwrap(), "whoever has them in hand stops");
     store.release_flags(&district, one).await.unwrap();
-    store.ask_for_flags(&district).await.unwrap();
+    store.ask_for_flags(&district, "ana", at(99)).await.unwrap();
     assert!(!store.claim_flags(&district, two, at(100), at(160)).await.unwrap(), "whatever asks for them");
     assert_eq!(house(store).await, district, "applied again");
     assert!(store.claim_flags(&district, two, at(101), at(161)).await.unwrap());
@@ -251,8 +252,8 @@ async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
     let district = house(&f.store).await;
     let asked_at = || async { f.store.flag_work().await.unwrap().pop().unwrap().program_asked_at };
     assert_eq!(asked_at().await, None);
-    f.store.ask_for_program_flags(&district, "Section 504", at(10)).await.unwrap();
-    f.store.ask_for_program_flags(&district, "Special Education", at(11)).await.unwrap();
+    f.store.ask_for_program_flags(&district, "Section 504", "ana", at(10)).await.unwrap();
+    f.store.ask_for_program_flags(&district, "Special Education", "ana", at(11)).await.unwrap();
     assert_eq!(asked_at().await, Some(at(10)));
     let asked = async || {
         let asked = f.store.asked_programs(&district).await.unwrap();
@@ -262,7 +263,7 @@ async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
     assert_eq!(names, [("Section 504".to_owned(), at(10)), ("Special Education".to_owned(), at(11))]);
     // Asked again while the first request is answered, by one whose clock is ahead, behind, or stands still.
     for now in [12, 9, 9] {
-        f.store.ask_for_program_flags(&district, "Special Education", at(now)).await.unwrap();
+        f.store.ask_for_program_flags(&district, "Special Education", "ana", at(now)).await.unwrap();
         f.store.settle_programs(&district, &taken).await.unwrap();
         let left = asked().await;
         assert_eq!(left.0, [("Special Education".to_owned(), at(now))]);
@@ -273,6 +274,17 @@ async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
     assert_eq!(asked_at().await, None);
 }
 
+async fn who_asked_for_flags_is_in_the_audit_trail(f: Fixture) {
+    let district = house(&f.store).await;
+    f.store.ask_for_flags(&district, "ana", at(10)).await.unwrap();
+    f.store.ask_for_program_flags(&district, SPED, "ben", at(11)).await.unwrap();
+    let trail = f.store.audit_trail(&district, 2).await.unwrap().into_iter();
+    let told: Vec<_> = trail.map(|entry| (entry.at, entry.actor, entry.action, entry.detail)).collect();
+    let entry =
+        |second, actor: &str, detail: &str| (at(second), actor.to_owned(), "flags.push".to_owned(), detail.to_owned());
+    assert_eq!(told, [entry(11, "ben", "program=Special Education"), entry(10, "ana", "programs=all")]);
+}
+
 async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     let district = house(&f.store).await;
     f.district("no-flags").await;
@@ -281,7 +293,7 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     assert_eq!((first.district.as_str(), first.synced_at), ("flags", None));
     assert_eq!(first.stopped_at, Some(at(3)), "a run ended");
     let before = f.store.flags_asked(&district).await.unwrap();
-    f.store.ask_for_flags(&district).await.unwrap();
+    f.store.ask_for_flags(&district, "ana", at(99)).await.unwrap();
     f.store.flags_synced(&district, at(100), before).await.unwrap();
     assert_eq!(work().await.synced_at, None, "what was asked for since is not settled");
     let asked = f.store.flags_asked(&district).await.unwrap();
