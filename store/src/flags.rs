@@ -270,8 +270,8 @@ impl Store {
         let values = args![district, flag, sent.starts_on, sent.ends_on, &sent.sis_id, program, link];
         if let Some(row) = tx.row(operation, sql, values).await? {
             documents::mark_due(&mut tx, district, &StudentId(row.get(0)?), line.at).await?;
+            note(&mut tx, district, line).await?;
         }
-        note(&mut tx, district, line).await?;
         tx.commit(operation).await
     }
 
