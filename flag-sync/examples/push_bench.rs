@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
         push.tell(name, rate, calls);
         push.judge(rate)?;
     }
-    store.ask_for_flags(&district).await?;
+    store.ask_for_flags(&district, "bench", now()).await?;
     let before = campus.stats();
     let mut served = serve(binary, dir.path(), rate)?;
     settled(&store).await?;

@@ -15,6 +15,7 @@ use rollcall_store::{
     district::{CutoverOption, District, Program},
     flag::{ApprovedTakeOver, Cutover, TakeOverPlan, TakeOverRefused, TakeOverState},
 };
+use uuid::Uuid;
 
 use crate::{
     context::{Context, Work},
@@ -60,7 +61,7 @@ pub async fn approve(
         return Ok(Ok(before));
     }
     let Some(lease) = Lease::reserve(context, district).await? else { return Ok(Err(TakeOverRefused::Busy)) };
-    let work = Box::pin(approve_in_peace(context, district, &chosen, looked_at, actor));
+    let work = Box::pin(approve_in_peace(context, (district, lease.holder), &chosen, looked_at, actor));
     let decided = lease.hold(work).await;
     lease.release().await?;
     decided.unwrap_or(Ok(Err(TakeOverRefused::Busy)))
@@ -68,12 +69,12 @@ pub async fn approve(
 
 async fn approve_in_peace(
     context: &Context,
-    district: &DistrictId,
+    (district, holder): (&DistrictId, Uuid),
     chosen: &[(&Program, NaiveDate)],
     looked_at: &[String],
     actor: &str,
 ) -> Decided<Vec<ApprovedTakeOver>> {
-    let work = context.open(district).await?;
+    let work = context.open(district, holder).await?;
     let plans = plans(&work, chosen).await?;
     let shown = if looked_at.is_empty() { context.store.shown_plans(district).await? } else { Vec::new() };
     let seen = if looked_at.is_empty() { Seen::Shown(&shown) } else { Seen::Named(looked_at) };

@@ -14,7 +14,7 @@ use rollcall_proto::{bus::SharedBus, clock::SharedClock, id::DistrictId};
 use rollcall_store::{
     Store,
     district::{District, OneRosterVersion},
-    flag::{Flag, FlagState, FlagStudent, NO_PUBLIC_URL},
+    flag::{Flag, FlagState, FlagStudent, LedgerEntry, NO_PUBLIC_URL},
 };
 use uuid::Uuid;
 
@@ -57,19 +57,19 @@ impl Context {
         Ok(Self { store, bus, clock, config: Arc::new(config), table, shared, pace, aside, lists: Lists::default() })
     }
 
-    /// One district's work.
-    pub(crate) async fn open(&self, id: &DistrictId) -> Result<Work, FlagError> {
+    /// One district's work, of a worker who has its lease.
+    pub(crate) async fn open(&self, id: &DistrictId, worker: Uuid) -> Result<Work, FlagError> {
         // Before the file, which may be why the next one is asked for.
         let asked = self.store.flags_asked(id).await?;
         let district = self.store.district(id).await?;
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
-        Ok(Work { context: self.clone(), district, asked, campus, today, last_look: LastLook::default() })
+        Ok(Work { context: self.clone(), worker, district, asked, campus, today, last_look: LastLook::default() })
     }
 
-    /// One district's, to be looked at beside whoever works on it.
+    /// One district's, to be looked at beside whoever works on it: nothing of it is kept.
     pub(crate) async fn open_aside(&self, id: &DistrictId) -> Result<Work, FlagError> {
-        let work = self.open(id).await?;
+        let work = self.open(id, Uuid::nil()).await?;
         Ok(Work { campus: work.campus.aside(self.aside.clone()), ..work })
     }
 
@@ -102,6 +102,8 @@ impl Context {
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
     pub(crate) context: Context,
+    /// Whose lease it is done under.
+    pub(crate) worker: Uuid,
     pub(crate) district: District,
     /// The last request for a whole sync that this work knows of.
     pub(crate) asked: Option<Uuid>,
@@ -123,6 +125,16 @@ impl Work {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.context.clock.now()
+    }
+
+    /// Keeps flags and lines of the ledger, as long as the district is this worker's.
+    pub(crate) async fn save(&self, changed: &[Flag], ledger: &[LedgerEntry]) -> Result<(), FlagError> {
+        if self.store().save_flags(self.id(), self.worker, changed, ledger, self.now()).await? {
+            return Ok(());
+        }
+        // Whoever else is about to write for this worker looks first.
+        self.last_look.lock().await.take();
+        Err(FlagError::Lost)
     }
 
     /// Where a click on a flag leads. Only the flag's own id is in it: what it stands for is looked up here.

@@ -19,6 +19,9 @@ pub enum FlagError {
     /// The district's file does not say how to write flags.
     #[error("{0}")]
     Configuration(&'static str),
+    /// The district's flags are another's by now, or were switched off.
+    #[error("the district's flags are not this worker's any more")]
+    Lost,
 }
 
 impl FlagError {
@@ -33,7 +36,7 @@ impl FlagError {
             Self::Store(error) => error.is_transient(),
             Self::Bus(error) => error.is_transient(),
             Self::Sis(error) => !matches!(error.remedy(), Remedy::GiveUp),
-            Self::Configuration(_) => false,
+            Self::Configuration(_) | Self::Lost => false,
         }
     }
 }

@@ -67,13 +67,17 @@ impl FlagHandler {
                 Ok(self.context.bus.publish(&[next]).await?)
             }
             Ok(false) | Err(FlagError::Sis(_) | FlagError::Configuration(_)) => Ok(()),
+            Err(FlagError::Lost) => {
+                tracing::info!(district = %message.district, "the district's flags are another's by now, or were switched off");
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
 
     /// True: something is left.
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
-        let work = self.context.open(&message.district).await?;
+        let work = self.context.open(&message.district, worker).await?;
         let until = Instant::now() + self.context.config.unit;
         let turn = Turn { worker, until };
         let before = work.go_on_comparing(message, turn).await?;
@@ -115,7 +119,7 @@ impl FlagHandler {
             FlagError::Sis(sis) if sis.remedy() == Remedy::Again => (Some(problem(sis)), None),
             FlagError::Sis(sis) => (Some(problem(sis)), Some(FlagSyncConfig::LONGEST_WAIT)),
             FlagError::Configuration(_) => (Some(error.to_string()), Some(FlagSyncConfig::LONGEST_WAIT)),
-            FlagError::Store(_) | FlagError::Bus(_) => return Ok(()),
+            FlagError::Store(_) | FlagError::Bus(_) | FlagError::Lost => return Ok(()),
         };
         let failures = match &text {
             Some(text) => store.flags_unreachable(district, text).await?,

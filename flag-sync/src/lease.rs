@@ -1,7 +1,8 @@
 //! The right to a district's flags: taken, renewed beside the work however long that takes, given back.
 //!
-//! Invariants: one holder at a time; a holder that lost it stops where it stands, as if it were killed there; one that died
-//! keeps nobody out for longer than the lease.
+//! Invariants: one holder at a time; a holder that lost it, or could not renew it for half its time, stops where it stands, as if it
+//! were killed there; what one that stood still does before it notices is not kept over what another stored (see the store); one
+//! that died keeps nobody out for longer than the lease.
 
 use std::time::Duration;
 
@@ -49,12 +50,13 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Works while the lease is renewed beside it. `None`: it was lost; the work was dropped where it stood.
+    /// Works while the lease is renewed beside it. `None`: it was lost; the work was dropped where it stood. The lease comes first:
+    /// a process that stood still writes nothing before it has looked.
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            done = work => Some(done),
             () = self.lost() => None,
+            done = work => Some(done),
         }
     }
 
@@ -63,20 +65,69 @@ impl<'a> Lease<'a> {
         Ok(self.context.store.release_flags(self.district, self.holder).await?)
     }
 
-    /// Renews again and again; ends when the lease is somebody else's. A store that is away for a moment costs nothing: the
-    /// next try comes well before the lease's end.
+    /// Renews again and again; ends when the lease is somebody else's, or may soon be: half of it has passed since it was last
+    /// renewed, by this process's own time, whatever the clock says. A store that is away for a moment costs nothing.
     async fn lost(&self) {
+        let lease = self.context.config.lease;
+        let mut renewed = Instant::now();
         loop {
-            tokio::time::sleep(self.context.config.lease / 4).await;
-            let until = self.context.clock.now() + self.context.config.lease;
-            match self.context.store.renew_flags(self.district, self.holder, until).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
+            tokio::time::sleep(lease / 4).await;
+            let (began, until) = (Instant::now(), self.context.clock.now() + lease);
+            let renewing = self.context.store.renew_flags(self.district, self.holder, until);
+            match tokio::time::timeout_at(renewed + lease / 2, renewing).await {
+                Ok(Ok(true)) => renewed = began,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(district = %self.district, error, "the lease of a district's flags was not renewed");
                 }
+                Err(_) => {
+                    tracing::warn!(district = %self.district, "the lease of a district's flags could not be renewed in time");
+                    return;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rollcall_proto::{bus::embedded::EmbeddedBus, clock::SystemClock};
+    use rollcall_store::{
+        Store,
+        district::{ConnectionSecrets, District},
+        secret::Keyring,
+    };
+
+    use super::*;
+    use crate::config::FlagSyncConfig;
+
+    /// The lease is still its own, and may be another's before it looks again.
+    #[tokio::test]
+    async fn a_process_that_stood_still_for_half_the_lease_does_nothing_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Keyring::from_base64(&Keyring::generate().unwrap().into()).unwrap();
+        let store = Store::open_embedded(dir.path(), key).await.unwrap();
+        let file = serde_json::json!({
+            "id": "flags", "name": "Invented", "time_zone": "America/Chicago",
+            "connection": [{"kind": "oneroster", "base_url": "https://sis.example/API", "client_id": "c"}],
+            "program": [{"name": "Section 504", "flags": true, "option": "create-new", "cutover": "2026-08-15"}],
+        });
+        let (file, clock) = (serde_json::from_value::<District>(file).unwrap(), Arc::new(SystemClock));
+        let now = chrono::DateTime::UNIX_EPOCH;
+        store.apply_district(&file, &[ConnectionSecrets::default()], "test", now).await.unwrap();
+        let bus = Arc::new(EmbeddedBus::open(dir.path().join("bus.db")).await.unwrap());
+        let config = FlagSyncConfig { lease: Duration::from_secs(2), ..FlagSyncConfig::default() };
+        let context = Context::new(config, bus, store, clock).unwrap();
+        let lease = Lease::take(&context, &file.id).await.unwrap().unwrap();
+        let stood_still = lease.hold(async {
+            // Nothing else of this process goes on meanwhile.
+            std::thread::sleep(Duration::from_millis(1_100));
+            tokio::task::yield_now().await;
+        });
+        assert_eq!(stood_still.await, None);
+        assert_eq!(lease.hold(std::future::ready(())).await, Some(()));
     }
 }

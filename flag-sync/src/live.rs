@@ -1,8 +1,8 @@
 //! What the district's file lets be written, looked at again and again while work goes on.
 //!
 //! Invariants: a switch of one program, or of all, or a take-over that is to be approved first, stops a push or a take-over that
-//! is under way with the first write after [`LOOK_AGAIN`]; a look costs the store three reads a second, however fast flags are
-//! written.
+//! is under way with the first write after [`LOOK_AGAIN`], and so does another worker who has the district by now, or its removal; a
+//! look costs the store four reads a second, however fast flags are written.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -57,6 +57,9 @@ impl Work {
     }
 
     async fn look(&self) -> Result<Live, FlagError> {
+        if !self.store().holds_flags(self.id(), self.worker).await? {
+            return Err(FlagError::Lost);
+        }
         let district = self.store().district(self.id()).await?;
         let approved = self.store().cutovers(self.id()).await?;
         let may = |program: &Program| before_campus(&district, program, &approved, self.today).is_none();

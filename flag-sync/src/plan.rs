@@ -339,7 +339,7 @@ impl Work {
             if flags.is_empty() {
                 return Ok(());
             }
-            self.store().save_flags(self.id(), &flags, &lines.concat(), self.now()).await?;
+            self.save(&flags, &lines.concat()).await?;
         }
     }
 

@@ -121,9 +121,15 @@ impl Work {
             let students = by_student(fresh).into_iter();
             let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
             let mut pushes = stream::iter(pushes).buffer_unordered(self.context.config.students_at_once.into());
+            let mut lost = Ok(());
             while let Some(pushed) = pushes.next().await {
-                pushed?;
+                match pushed {
+                    // What others have under way is ended, and told.
+                    Err(FlagError::Lost) => lost = pushed,
+                    pushed => pushed?,
+                }
             }
+            lost?;
         }
         self.settle(pass).await.map(|()| false)
     }
@@ -227,13 +233,23 @@ impl Work {
                 Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, refused, ..flag }
             }
         };
-        Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
+        self.kept(flag, line).await
+    }
+
+    /// What a write came to. Where Campus took it from somebody who had lost the district by then, whoever has it is to look again.
+    async fn kept(&self, flag: Flag, line: LedgerEntry) -> Result<(), FlagError> {
+        let (changed, told) = (std::slice::from_ref(&flag), std::slice::from_ref(&line));
+        let kept = self.save(changed, told).await;
+        if let (Err(FlagError::Lost), FlagState::Accepted, Some(sent)) = (&kept, flag.state, &flag.pushed) {
+            self.store().flag_overtook(self.id(), flag.id, sent, &line).await?;
+        }
+        kept
     }
 
     /// Campus refuses to show what the write would replace: the flag waits for the next comparison.
     async fn not_shown(&self, flag: Flag, status: u16) -> Result<(), FlagError> {
         let (flag, line) = self.refused_to_show(flag, status);
-        Ok(self.store().save_flags(self.id(), &[flag], &[line], self.now()).await?)
+        self.save(&[flag], &[line]).await
     }
 
     /// A flag that Campus refuses to show, and the line about it.
@@ -247,7 +263,7 @@ impl Work {
 
     async fn set_aside(&self, flag: Flag, reason: &str, told: &[LedgerEntry]) -> Result<(), FlagError> {
         let flag = Flag { state: FlagState::Wanted, reason: Some(reason.to_owned()), due: false, why: None, ..flag };
-        Ok(self.store().save_flags(self.id(), &[flag], told, self.now()).await?)
+        self.save(&[flag], told).await
     }
 
     /// What a pass leaves behind. A flag that fails again and again while Campus answers is set aside.
@@ -271,7 +287,7 @@ impl Work {
                     self.line(&flag, "put", flag.why.as_deref().unwrap_or("participation"), "sis-error".to_owned());
                 let failed =
                     Flag { state: FlagState::Failed, reason: Some("sis-error".to_owned()), due: false, ..flag };
-                self.store().save_flags(self.id(), &[failed], &[line], self.now()).await?;
+                self.save(&[failed], &[line]).await?;
             }
         }
         Ok(())
@@ -305,7 +321,7 @@ impl Work {
                 changed.push(read);
                 lines.extend(told);
             }
-            self.store().save_flags(self.id(), &changed, &lines, self.now()).await?;
+            self.save(&changed, &lines).await?;
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }
         Ok(())

@@ -383,7 +383,7 @@ impl Work {
     /// The SIS did not end it: told in the ledger, and tried again with the next sync.
     async fn stays(&self, cutover: &Cutover, flag: &CutoverFlag, answer: &str) -> Result<(), FlagError> {
         let line = self.old_line(cutover, flag, answer);
-        self.store().save_flags(self.id(), &[], &[line], self.now()).await?;
+        self.save(&[], &[line]).await?;
         self.waits(cutover, flag, answer).await
     }
 
@@ -393,7 +393,8 @@ impl Work {
 
     async fn done(&self, cutover: &Cutover, flag: &CutoverFlag, outcome: &str) -> Result<(), FlagError> {
         let line = self.old_line(cutover, flag, outcome);
-        Ok(self.store().cutover_flag_done(self.id(), flag, &line).await?)
+        let is_kept = self.store().cutover_flag_done(self.id(), self.worker, flag, &line).await?;
+        is_kept.then_some(()).ok_or(FlagError::Lost)
     }
 
     fn old_line(&self, cutover: &Cutover, flag: &CutoverFlag, answer: &str) -> LedgerEntry {

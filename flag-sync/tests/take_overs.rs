@@ -235,7 +235,7 @@ async fn a_take_over_goes_on_after_an_outage(f: Fixture) {
     house.approve().await;
     // The new flag, and two of the four old ones.
     house.campus.set_faults(CampusFaults { outage_after_writes: Some(3), ..CampusFaults::default() });
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     house.handle_sync().await;
     let open = house.store().cutover_flags(&house.district, SPED, true, 10).await.unwrap();
     assert!((2..=3).contains(&open.len()), "it stopped half-way: {open:?}");
@@ -294,7 +294,7 @@ async fn a_take_over_killed_at_any_moment(f: Fixture) {
     let going_on: BTreeSet<_> = (0..STUDENTS).step_by(2).map(|number| number.to_string()).collect();
     let mut random = fastrand::Rng::with_seed(11);
     let mut half_way = 0;
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     for kill in 1..60 {
         // Whoever was killed has the district until the lease is over.
         house.clock.advance(TimeDelta::minutes(2));
@@ -418,9 +418,9 @@ async fn an_old_flag_stays_while_its_new_one_is_asked_for_again(f: Fixture) {
     refuse(flag.id.to_string(), None);
     let not_shown = Flag { reason: Some("not-read-back".to_owned()), refused: None, ..flag };
     assert_eq!(not_shown.state, FlagState::Failed);
-    house.store().save_flags(&house.district, &[not_shown], &[], house.clock.now()).await.unwrap();
+    house.keep(&[not_shown]).await;
     house.clock.advance(TimeDelta::hours(1));
-    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+    house.store().ask_for_program_flags(&house.district, SPED, "test", house.clock.now()).await.unwrap();
     house.settle().await;
     assert_eq!((house.states().await["0"].0, house.old()["old-0"]), ("failed", None));
     house.campus.set_faults(CampusFaults::default());

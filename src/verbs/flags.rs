@@ -129,7 +129,7 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         ensure!(named, "the district's file has no [[program]] {name} with flags = true");
         let now = context.clock.now();
         let message = Message::program_flag_sync(of.district.clone(), name.clone(), now);
-        context.store.ask_for_program_flags(&of.district, name, now).await?;
+        context.store.ask_for_program_flags(&of.district, name, &config::actor(), now).await?;
         context.bus.publish(&[message]).await?;
         return asked(context, &of.district);
     }
@@ -138,8 +138,9 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
 
 /// Has a whole sync made now, by whoever hosts flag-sync.
 async fn ask(context: &Context, district: &DistrictId) -> anyhow::Result<ExitCode> {
-    context.store.ask_for_flags(district).await?;
-    context.bus.publish(&[Message::flag_sync(district.clone(), None, context.clock.now())]).await?;
+    let now = context.clock.now();
+    context.store.ask_for_flags(district, &config::actor(), now).await?;
+    context.bus.publish(&[Message::flag_sync(district.clone(), None, now)]).await?;
     asked(context, district)
 }
 

@@ -138,8 +138,8 @@ impl Store {
         Ok(strangers)
     }
 
-    /// No more runs; the roster stays. `apply_district` brings it back. Ends every run of it that writes nothing yet, a held one
-    /// too; what is being written comes to its end.
+    /// No more runs, and no more flags; the roster stays. `apply_district` brings it back. Ends every run of it that writes nothing
+    /// yet, a held one too; what is being written comes to its end.
     pub async fn remove_district(&self, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<Removed> {
         let operation = "remove a district";
         let mut tx = self.begin(id, operation).await?;
@@ -147,6 +147,7 @@ impl Store {
         if tx.execute(operation, sql, args![id, now]).await? == 0 {
             return Err(StoreError::NoDistrict(id.clone()));
         }
+        flag_work::disable(&mut tx, id).await?;
         let cancelled = runs::cancel_all(&mut tx, id, actor, now).await?;
         let sql = "SELECT count(*) FROM run WHERE district = $1 AND ended_at IS NULL";
         let written = tx.row(operation, sql, args![id]).await?.map_or(Ok(0), |row| row.get::<i64>(0))?;

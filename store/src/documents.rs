@@ -388,7 +388,7 @@ async fn move_in(
 }
 
 /// Each time with another mark: what was read before is not what settles this.
-async fn mark_due(tx: &mut Tx, district: &DistrictId, student: &StudentId, at: DateTime<Utc>) -> Result<()> {
+pub(crate) async fn mark_due(tx: &mut Tx, district: &DistrictId, student: &StudentId, at: DateTime<Utc>) -> Result<()> {
     tx.execute("mark flags as due", PENDING, args![district, student, at, Uuid::now_v7()]).await.map(drop)
 }
 

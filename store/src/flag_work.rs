@@ -1,7 +1,7 @@
 //! Whose flags are due, who is at it, and take-overs of existing flags.
 //!
-//! Invariants: one worker at a time has a district's flags, by a lease that outlives nobody for long; the ids that a
-//! take-over ends are fixed when it is approved.
+//! Invariants: one worker at a time has a district's flags, by a lease that outlives nobody for long, and what somebody found who
+//! has lost it is not kept; the ids that a take-over ends are fixed when it is approved.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +104,16 @@ impl Store {
         self.move_sync("renew the lease of a district's flags", district, sql, args![district, worker, until]).await
     }
 
+    /// Whether the lease is this worker's, and flags are on.
+    pub async fn holds_flags(&self, district: &DistrictId, worker: Uuid) -> Result<bool> {
+        let operation = "read whose a district's flags are";
+        let sql = "SELECT enabled FROM flag_sync WHERE district = $1 AND lease = $2";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, sql, args![district, worker]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(false), |row| row.get(0))
+    }
+
     /// Takes the lease for a person's decision, whether or not the SIS is to be left alone. False: somebody has it.
     pub async fn reserve_flags(
         &self,
@@ -183,8 +193,8 @@ impl Store {
     }
 
     /// A person wants it now: whatever put it off is forgotten, what the SIS refused or took and did not show is tried again, and
-    /// the next sync is a whole one.
-    pub async fn ask_for_flags(&self, district: &DistrictId) -> Result<()> {
+    /// the next sync is a whole one. Who asked is in the audit trail.
+    pub async fn ask_for_flags(&self, district: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<()> {
         let operation = "ask for a district's flags";
         let mut tx = self.begin(district, operation).await?;
         let whole = "UPDATE flag_sync SET retry_at = NULL, synced_at = NULL, asked_at = NULL, ask_mark = $2 \
@@ -198,12 +208,19 @@ impl Store {
         ] {
             tx.execute(operation, sql, args![district]).await?;
         }
+        trail::write(&mut tx, &pushed(district, "programs=all".to_owned(), actor, now)).await?;
         tx.commit(operation).await
     }
 
     /// The same for one program, whatever the others wait for. It is remembered until somebody has compared the program, so
     /// that the message that is sent with it may be lost; the next whole sync is due all the same.
-    pub async fn ask_for_program_flags(&self, district: &DistrictId, program: &str, now: DateTime<Utc>) -> Result<()> {
+    pub async fn ask_for_program_flags(
+        &self,
+        district: &DistrictId,
+        program: &str,
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         let operation = "ask for a program's flags";
         let mut tx = self.begin(district, operation).await?;
         let at_once = "UPDATE flag_sync SET retry_at = NULL, asked_at = NULL WHERE district = $1";
@@ -220,6 +237,7 @@ impl Store {
         ] {
             tx.execute(operation, sql, args![district, program]).await?;
         }
+        trail::write(&mut tx, &pushed(district, format!("program={program}"), actor, now)).await?;
         tx.commit(operation).await
     }
 
@@ -403,22 +421,28 @@ impl Store {
         rows.iter().map(read_cutover_flag).collect()
     }
 
-    /// One flag of a take-over is done with: read back as ended, or found gone or ended before.
+    /// One flag of a take-over is done with: read back as ended, or found gone or ended before. False: the district's flags are
+    /// not this worker's any more, and nothing was written.
     pub async fn cutover_flag_done(
         &self,
         district: &DistrictId,
+        worker: Uuid,
         flag: &CutoverFlag,
         entry: &LedgerEntry,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let operation = "note a flag of a take-over";
         let sql = "UPDATE cutover_flag SET done_at = $4, outcome = $5 WHERE district = $1 AND program = $2 AND flag = $3 \
                    AND done_at IS NULL";
         let mut tx = self.begin(district, operation).await?;
         let values = args![district, &entry.program, &flag.flag, entry.at, &entry.answer];
+        if !holds(&mut tx, district, worker).await? {
+            return Ok(false);
+        }
         if tx.execute(operation, sql, values).await? > 0 {
             note(&mut tx, district, entry).await?;
         }
-        tx.commit(operation).await
+        tx.commit(operation).await?;
+        Ok(true)
     }
 
     /// A flag of a take-over stays open for now, and why: reconcilers leave it to the next sync.
@@ -465,6 +489,18 @@ impl Store {
         tx.commit(operation).await?;
         Ok(hit)
     }
+}
+
+/// Whether the district's flags are this worker's, who keeps them until the transaction ends: a lease that ran out is nobody else's
+/// before that is taken.
+pub(crate) async fn holds(tx: &mut Tx, district: &DistrictId, worker: Uuid) -> Result<bool> {
+    // SQLite has one writer at a time as it is.
+    let sql = if tx.is_postgres() {
+        "SELECT 1::bigint FROM flag_sync WHERE district = $1 AND lease = $2 FOR SHARE"
+    } else {
+        "SELECT 1 FROM flag_sync WHERE district = $1 AND lease = $2"
+    };
+    Ok(tx.row("hold a district's flags", sql, args![district, worker]).await?.is_some())
 }
 
 /// False: it was approved before.
@@ -517,6 +553,16 @@ pub(crate) async fn enable(tx: &mut Tx, district: &DistrictId, enabled: bool, pr
                ask_mark = CASE WHEN $3 THEN $4 ELSE flag_sync.ask_mark END";
     let values = args![district, enabled, programs == Programs::Changed, Uuid::now_v7()];
     tx.execute("switch a district's flags", sql, values).await.map(drop)
+}
+
+/// Nobody takes the district's flags any more, and whoever has them in hand stops.
+pub(crate) async fn disable(tx: &mut Tx, district: &DistrictId) -> Result<()> {
+    let sql = "UPDATE flag_sync SET enabled = false WHERE district = $1";
+    tx.execute("switch a district's flags off", sql, args![district]).await.map(drop)
+}
+
+fn pushed(district: &DistrictId, detail: String, actor: &str, at: DateTime<Utc>) -> AuditEntry {
+    AuditEntry::new(district, at, actor, "flags.push", detail)
 }
 
 fn audited(district: &DistrictId, plan: &TakeOverPlan, actor: &str, at: DateTime<Utc>) -> AuditEntry {

@@ -13,7 +13,7 @@ use crate::{
     districts::json_unreadable,
     documents,
     flag::{Flag, FlagFacts, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
-    rekeyed,
+    flag_work, rekeyed,
     roster::load::{read_json, read_status},
     sql::{Arg, ManyRows, Row, Tx, args},
 };
@@ -233,23 +233,51 @@ impl Store {
         rows.iter().map(read_flag).collect()
     }
 
-    /// Inserts or replaces flags, under the ids that students have by now, with lines for the ledger, all or none.
+    /// Inserts or replaces flags, under the ids that students have by now, with lines for the ledger, all or none. False: the
+    /// district's flags are not this worker's any more, and nothing was written.
     pub async fn save_flags(
         &self,
         district: &DistrictId,
+        worker: Uuid,
         changed: &[Flag],
         ledger: &[LedgerEntry],
         now: DateTime<Utc>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if changed.is_empty() && ledger.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let operation = "save flags";
         let mut tx = self.begin(district, operation).await?;
+        if !flag_work::holds(&mut tx, district, worker).await? {
+            return Ok(false);
+        }
         let rows = changed.iter().map(flag_values).collect::<Result<_>>()?;
         SAVE_FLAGS.write(&mut tx, operation, args![district, now], rows).await?;
         for entry in ledger {
             note(&mut tx, district, entry).await?;
+        }
+        tx.commit(operation).await?;
+        Ok(true)
+    }
+
+    /// The SIS took a flag from somebody who had lost the district meanwhile: what whoever has it by now stored of it stays, but
+    /// for what the SIS took last, and the student is compared again.
+    pub async fn flag_overtook(
+        &self,
+        district: &DistrictId,
+        flag: Uuid,
+        sent: &PushedFlag,
+        line: &LedgerEntry,
+    ) -> Result<()> {
+        let operation = "note that a flag was sent too late";
+        let sql = "UPDATE flag SET pushed_starts_on = $3, pushed_ends_on = $4, pushed_sis_id = $5, program_sis_id = $6, \
+                   pushed_link = $7, verified_at = NULL WHERE district = $1 AND flag = $2 RETURNING student_id";
+        let mut tx = self.begin(district, operation).await?;
+        let (link, program) = (sent.link.clone(), &sent.program_sis_id);
+        let values = args![district, flag, sent.starts_on, sent.ends_on, &sent.sis_id, program, link];
+        if let Some(row) = tx.row(operation, sql, values).await? {
+            documents::mark_due(&mut tx, district, &StudentId(row.get(0)?), line.at).await?;
+            note(&mut tx, district, line).await?;
         }
         tx.commit(operation).await
     }

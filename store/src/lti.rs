@@ -275,6 +275,21 @@ pub struct Ticket {
     pub registration: Uuid,
     /// Which document.
     pub document_id: String,
+    /// In which version; none is known of a ticket that a program before noted.
+    pub version: Option<i64>,
+}
+
+/// A document that is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Its id.
+    pub document_id: &'a str,
+    /// In which version.
+    pub version: i64,
+    /// Digest of the ticket for its file.
+    pub ticket: Digest,
+    /// When the ticket ends.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// One of the tool's keys.
@@ -431,8 +446,8 @@ pub struct NewView<'a> {
     pub registration: &'a Registration,
     /// What comes of it.
     pub outcome: ViewOutcome,
-    /// The document shown, with the digest of the ticket for it and the ticket's end.
-    pub shown: Option<(&'a str, Digest, DateTime<Utc>)>,
+    /// The document shown.
+    pub shown: Option<Shown<'a>>,
 }
 
 #[cfg(test)]

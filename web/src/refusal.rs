@@ -54,7 +54,7 @@ pub enum Refusal {
     Student,
     /// The person may not see the student's documents.
     Access,
-    /// The ticket has been used or has expired.
+    /// The ticket has been used or has expired, or the document is not any more what was shown with it.
     Ticket,
     /// Too many logins of the district are open.
     Crowded,

@@ -114,7 +114,7 @@ fn router(
         .route("/lti/{district}/login", get(lti::login::begin_by_get).post(lti::login::begin_by_post))
         .route("/lti/{district}/launch", post(lti::launch::launch))
         .route("/lti/{district}/jwks", get(lti::tool_keys::publish))
-        .route("/lti/{district}/document/{ticket}", get(lti::document::show))
+        .route("/lti/{district}/document/{ticket}", get(lti::document::show).head(lti::document::no_look))
         .layer(DefaultBodyLimit::max(FORM_LIMIT))
         .merge(api::router())
         .layer(middleware::from_fn(note))

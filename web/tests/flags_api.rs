@@ -120,6 +120,11 @@ async fn a_take_over_is_planned_approved_by_its_digest_and_pushed() {
     assert_eq!(sync.program.as_deref(), Some(PROGRAM));
     let asked = site.store.asked_programs(&district).await.unwrap();
     assert_eq!(asked.iter().map(|asked| asked.program.as_str()).collect::<Vec<_>>(), [PROGRAM]);
+    let trail = site.store.audit_trail(&district, 3).await.unwrap();
+    let told: Vec<_> = trail.iter().map(|entry| (entry.action.as_str(), entry.detail.as_str())).collect();
+    let all = ("flags.push", "programs=all");
+    assert_eq!(told, [("flags.push", "program=Special Education"), all, all]);
+    assert!(trail.iter().all(|entry| entry.actor.starts_with("integration:")), "{trail:?}");
     let unknown = post(&caller, "flags/push?program=Chess", None).await;
     assert_problem(&unknown, StatusCode::UNPROCESSABLE_ENTITY, "switched-off");
     assert_eq!(post(&caller, "flags/push?programme=Chess", None).await.status, StatusCode::BAD_REQUEST);

@@ -8,7 +8,7 @@ use rollcall_proto::id::{ConnectionNo, StudentId};
 use rollcall_sandbox::lti::Manners;
 use rollcall_store::{
     district::{ConnectionSecrets, StaffScope},
-    document::{Author, NewDocument},
+    document::{Author, NewDocument, SaveMode},
     lti::{Namer, Place, StaffAccess, StudentScope, UserAccess},
 };
 
@@ -57,6 +57,37 @@ async fn a_click_on_a_flag_shows_the_newest_document() {
     let views = site.views(&district).await;
     let shown = (STUDENT.to_owned(), Some("IEP-1".to_owned()), TEACHER.to_owned(), "shown".to_owned());
     assert_eq!(views, [shown]);
+}
+
+#[tokio::test]
+async fn a_ticket_is_for_what_was_shown() {
+    house!(site, district, platform, browser);
+    let mut click = async || {
+        let page = browser.click(&site, &district, &platform, STUDENT).await;
+        let source = attribute(&page.text, "id=\"document\"", "src").unwrap();
+        site.config.launch_url(&district).join(&source).unwrap()
+    };
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let get = async |file: reqwest::Url| client.get(file).send().await.unwrap().status();
+
+    let file = click().await;
+    let head = client.head(file.clone()).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(get(file).await, StatusCode::OK, "a look at the headers uses no ticket up");
+
+    let file = click().await;
+    site.save_document(&district, "IEP-1", Some(b"%PDF-1.7\n%%EOF\n"), SaveMode::Upsert, |_| {}).await;
+    assert_eq!(get(file).await, StatusCode::GONE, "it was replaced");
+
+    let file = click().await;
+    let nobody = UserAccess { students: StudentScope::Nobody, programs: Vec::new() };
+    site.say(&district, "nurse-9", &nobody).await;
+    assert_eq!(get(file).await, StatusCode::GONE, "something was said of a person");
+
+    let file = click().await;
+    let author = Author { actor: "test", key: None, at: now() };
+    site.store.withdraw_document(&district, &"IEP-1".parse().unwrap(), author).await.unwrap().unwrap();
+    assert_eq!(get(file).await, StatusCode::GONE, "it was withdrawn");
 }
 
 #[tokio::test]

@@ -213,7 +213,7 @@ impl House {
     /// A run stopped, or a person asked; its flags are synced.
     pub async fn night(&self) {
         self.clock.advance(TimeDelta::hours(1));
-        self.store().ask_for_flags(&self.district).await.unwrap();
+        self.store().ask_for_flags(&self.district, "test", self.clock.now()).await.unwrap();
         self.settle().await;
     }
 
@@ -251,6 +251,14 @@ impl House {
         self.clock.advance(TimeDelta::seconds(1));
         let name = name.parse().unwrap();
         self.store().withdraw_document(&self.district, &name, self.author()).await.unwrap().unwrap();
+    }
+
+    /// Stores flags, as a worker does.
+    pub async fn keep(&self, flags: &[Flag]) {
+        let (worker, now) = (Uuid::now_v7(), self.clock.now());
+        assert!(self.store().reserve_flags(&self.district, worker, now, now).await.unwrap());
+        assert!(self.store().save_flags(&self.district, worker, flags, &[], now).await.unwrap());
+        self.store().release_flags(&self.district, worker).await.unwrap();
     }
 
     pub async fn flags(&self) -> Vec<Flag> {

@@ -112,7 +112,7 @@ async fn a_change_waits_where_campus_refuses_to_show_the_flag_at_all(f: Fixture)
         let strikes = vec![only("1")];
         house.complete("a1", "1", "2026-08-20", Some(&format!("2027-01-{}", status - 390))).await;
         house.complete("a2", "2", "2026-08-20", Some(&format!("2027-01-{}", status - 390))).await;
-        house.store().ask_for_flags(&house.district).await.unwrap();
+        house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
         let faults = CampusFaults { refuses_one: Some(status), strikes, ..CampusFaults::default() };
         house.campus.set_faults(faults);
         let writes = house.campus.stats().writes;

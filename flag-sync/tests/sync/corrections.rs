@@ -167,7 +167,7 @@ async fn what_was_not_read_back_is_sent_again_when_a_person_asks(f: Fixture) {
         let flag = house.flags().await.remove(0);
         let failed =
             Flag { state: FlagState::Failed, reason: Some("not-read-back".to_owned()), verified_at: None, ..flag };
-        house.store().save_flags(&house.district, &[failed], &[], house.clock.now()).await.unwrap();
+        house.keep(&[failed]).await;
         house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..house.flag_of("1") });
         let writes = house.campus.stats().writes;
         house.unasked_night().await;
@@ -175,11 +175,11 @@ async fn what_was_not_read_back_is_sent_again_when_a_person_asks(f: Fixture) {
         assert_eq!(house.states().await["1"], ("failed", Some("not-read-back".to_owned())));
         if by_program {
             house.clock.advance(chrono::TimeDelta::hours(1));
-            let other = house.store().ask_for_program_flags(&house.district, "Section 504", house.clock.now());
+            let other = house.store().ask_for_program_flags(&house.district, "Section 504", "test", house.clock.now());
             other.await.unwrap();
             house.settle().await;
             assert_eq!(house.campus.stats().writes, writes, "nor does a question about another program");
-            house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+            house.store().ask_for_program_flags(&house.district, SPED, "test", house.clock.now()).await.unwrap();
             house.settle().await;
         } else {
             house.night().await;

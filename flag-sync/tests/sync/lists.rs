@@ -214,7 +214,7 @@ async fn a_program_whose_list_is_refused_fails_alone(f: Fixture) {
         let before = house.campus.flags().into_iter().filter(|flag| flag.program == "102").collect::<Vec<_>>();
         refuse(&house, status, &["102"]);
         // A whole sync, as after a night.
-        house.store().ask_for_flags(&house.district).await.unwrap();
+        house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
         house.handle_sync().await;
         house.settle().await;
         complete_both(&house, ends).await;
@@ -241,7 +241,7 @@ async fn a_program_whose_list_campus_fails_at_keeps_no_other_waiting(f: Fixture)
     let house = House::new(f, two_programs()).await;
     refuse(&house, 500, &["102"]);
     complete_both(&house, None).await;
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     house.handle_sync().await;
     assert_eq!((shown_of(&house, "101", None), shown_of(&house, "102", None)), (STUDENTS, 0));
     assert_eq!(problems(&house).await.len(), 0, "it is tried again first");

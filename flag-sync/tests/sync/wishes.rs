@@ -331,7 +331,7 @@ async fn what_is_asked_for_under_way_is_compared_again(f: Fixture) {
         if by_file {
             house.apply(&other).await;
         } else {
-            house.store().ask_for_flags(&house.district).await.unwrap();
+            house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
         }
         assert_eq!(work.await.unwrap(), Fate::Done);
         assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), None, "{by_file}");
@@ -369,7 +369,7 @@ async fn one_program_is_synced_alone(f: Fixture) {
     }
     let synced = house.store().flags_synced_at(&house.district).await.unwrap();
     house.clock.advance(chrono::TimeDelta::hours(1));
-    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+    house.store().ask_for_program_flags(&house.district, SPED, "test", house.clock.now()).await.unwrap();
     let message = Message::program_flag_sync(house.district.clone(), SPED.to_owned(), house.clock.now());
     assert_eq!(house.handler().handle(message).await, Fate::Done);
     let states = house.states().await;
@@ -390,7 +390,7 @@ async fn a_program_that_was_asked_for_is_synced_without_its_message(f: Fixture) 
     }
     let synced = house.store().flags_synced_at(&house.district).await.unwrap();
     house.clock.advance(chrono::TimeDelta::hours(1));
-    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+    house.store().ask_for_program_flags(&house.district, SPED, "test", house.clock.now()).await.unwrap();
     let away = vec![Strike { fault: CampusFault::Status(503), writes_only: false, only: None, times: Some(3) }];
     house.campus.set_faults(CampusFaults { strikes: away, ..CampusFaults::default() });
     house.settle().await;
@@ -436,7 +436,7 @@ async fn links_follow_the_public_url(f: Fixture) {
     for flag in &mut old {
         flag.pushed.as_mut().unwrap().link = None;
     }
-    house.store().save_flags(&house.district, &old, &[], house.clock.now()).await.unwrap();
+    house.keep(&old).await;
     let (before, told) = (house.campus.stats().writes, house.told(None).await.len());
     house.unasked_night().await;
     assert_eq!((house.campus.stats().writes, house.told(None).await.len()), (before, told));

@@ -11,7 +11,7 @@ use rollcall_proto::{
     message::{Body, FlagPush, Message},
     topology::Queue,
 };
-use rollcall_sandbox::CampusConfig;
+use rollcall_sandbox::{CampusConfig, CampusFaults};
 use rollcall_store::district::{CutoverOption, District};
 use uuid::Uuid;
 
@@ -23,10 +23,12 @@ use crate::{
 
 on_both_engines! {
     a_lease_is_renewed_however_long_a_comparison_takes,
+    old_days_sent_by_one_who_lost_the_district_are_put_right,
     comparing_ends_with_its_time_and_goes_on,
     a_base_url_is_taken_as_it_was_copied,
     switches_are_switches,
     a_switch_stops_a_push_under_way,
+    a_district_that_is_removed_stops_a_push_under_way,
     a_switch_of_one_program_stops_its_push_and_no_other,
     a_program_that_is_to_take_over_stops_being_pushed,
     killed_at_any_moment,
@@ -36,10 +38,10 @@ on_both_engines! {
 
 /// A worker whose work takes many times its lease keeps it, and nobody else gets in meanwhile.
 async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
-    let config = CampusConfig { page_limit: 5, latency_ms: 150, ..CampusConfig::default() };
+    let config = CampusConfig { page_limit: 5, latency_ms: 600, ..CampusConfig::default() };
     let house = House::with(f, program("create-new"), config).await;
     house.complete_all().await;
-    let lease = Duration::from_millis(400);
+    let lease = Duration::from_millis(1_600);
     let context = house.context_with(FlagSyncConfig { lease, ..FlagSyncConfig::default() });
     let handler = FlagHandler::new(context);
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
@@ -69,6 +71,37 @@ async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
     assert!(began.elapsed() > 2 * lease && tries > 5, "the comparison was quick: {:?}", began.elapsed());
     house.assert_all_pushed().await;
     assert_eq!(house.campus.stats().writes, STUDENTS as u64, "all in one go");
+}
+
+/// A worker stands still in the middle of a write, and its lease ends; another sends what is wished by then, and after that the
+/// old days come in.
+async fn old_days_sent_by_one_who_lost_the_district_are_put_right(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete("d", "1", "2026-08-20", None).await;
+    house.campus.set_faults(CampusFaults { hold_writes: 1, ..CampusFaults::default() });
+    let (handler, message) = (house.handler(), Message::flag_sync(house.district.clone(), None, house.clock.now()));
+    let stands_still = tokio::spawn(async move { handler.handle(message).await });
+    let began = tokio::time::Instant::now();
+    while house.campus.held() == 0 {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing is pushed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    house.clock.advance(TimeDelta::minutes(2));
+    house.complete("d", "1", "2026-08-20", Some("2027-06-01")).await;
+    house.handle_sync().await;
+    let shown = |ends| BTreeMap::from([("1".to_owned(), (day("2026-08-20"), ends))]);
+    assert_eq!(house.shown(), shown(Some(day("2027-06-01"))));
+    assert_eq!(house.states().await["1"], ("pushed", None));
+    house.campus.let_go();
+    assert_eq!(stands_still.await.unwrap(), Fate::Done);
+    assert_eq!(house.shown(), shown(None), "the old days came last");
+    let kept = house.flags().await.remove(0);
+    assert_eq!(kept.ends_on, Some(day("2027-06-01")), "what the other stored stays");
+    let puts = house.told(Some(&kept.id.to_string())).await.into_iter().filter(|(action, _)| action == "put");
+    assert_eq!(puts.count(), 2, "both are told");
+    house.settle().await;
+    assert_eq!(house.shown(), shown(Some(day("2027-06-01"))));
+    assert_eq!(house.states().await["1"], ("pushed", None));
 }
 
 /// Students whose documents changed are compared one by one: a message ends with its time, and the next ones go on.
@@ -143,8 +176,8 @@ async fn switches_are_switches(f: Fixture) {
     assert_eq!(house.store().flags_synced_at(&house.district).await.unwrap(), synced, "the same file asks for nothing");
 }
 
-/// Pushes, and applies a changed file after the first write.
-async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: impl FnOnce(&mut District)) {
+/// Pushes, and does something after the first write.
+async fn under_way(house: &House, config: FlagSyncConfig, does: impl Future<Output = ()>) {
     let handler = FlagHandler::new(house.context_with(config));
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
     let push = tokio::spawn(async move { handler.handle(message).await });
@@ -153,24 +186,48 @@ async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: i
         assert!(began.elapsed() < Duration::from_mins(1), "nothing is pushed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let mut off = house.file.clone();
-    switch(&mut off);
-    house.apply(&off).await;
+    does.await;
     assert_eq!(push.await.unwrap(), Fate::Done);
 }
 
-/// Within a part of the lease, however much is left to push.
+/// Applies a changed file after the first write.
+async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: impl FnOnce(&mut District)) {
+    let mut off = house.file.clone();
+    switch(&mut off);
+    under_way(house, config, house.apply(&off)).await;
+}
+
+/// Long before the lease is renewed, however much is left to push.
 async fn a_switch_stops_a_push_under_way(f: Fixture) {
     let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
     let house = House::with(f, program("create-new"), config).await;
     house.complete_all().await;
-    let lease = Duration::from_millis(400);
-    let one_by_one = FlagSyncConfig { lease, students_at_once: 1, ..FlagSyncConfig::default() };
+    let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
     switched_off_under_way(&house, one_by_one, |file| file.flags.enabled = false).await;
     assert!(house.campus.flags().len() < STUDENTS, "it went on to the end");
     let written = house.campus.stats().writes;
     house.handle_sync().await;
     assert_eq!(house.campus.stats().writes, written);
+    house.apply(&house.file).await;
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+/// Nothing is written for it from then on, whatever message comes; applied again, it goes on.
+async fn a_district_that_is_removed_stops_a_push_under_way(f: Fixture) {
+    let config = CampusConfig { latency_ms: 250, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
+    let remove = async || {
+        house.store().remove_district(&house.district, "test", house.clock.now()).await.unwrap();
+    };
+    under_way(&house, one_by_one, remove()).await;
+    let written = house.campus.stats().writes;
+    assert!((written as usize) < STUDENTS, "it went on to the end");
+    house.clock.advance(TimeDelta::minutes(2));
+    house.handle_sync().await;
+    assert_eq!(house.campus.stats().writes, written, "the message of a run's end");
     house.apply(&house.file).await;
     house.settle().await;
     house.assert_all_pushed().await;

@@ -71,10 +71,11 @@ impl Store {
         let operation = "use a document's ticket";
         let mut tx = self.begin(district, operation).await?;
         let sql = "DELETE FROM lti_ticket WHERE district = $1 AND ticket_digest = $2 AND expires_at > $3 \
-                   RETURNING registration, document_id";
+                   RETURNING registration, document_id, version";
         let row = tx.row(operation, sql, args![district, Vec::from(ticket), now]).await?;
         tx.commit(operation).await?;
-        row.map(|row| Ok(Ticket { registration: row.get(0)?, document_id: row.get(1)? })).transpose()
+        row.map(|row| Ok(Ticket { registration: row.get(0)?, document_id: row.get(1)?, version: row.get(2)? }))
+            .transpose()
     }
 
     /// Forgets logins, tickets, keys and tokens whose time is over. Returns how many. What a platform sent with a login that

@@ -29,6 +29,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 const DELETE_USER: &str =
     "DELETE FROM lti_user WHERE district = $1 AND platform = $3 AND (user_id = $2 OR lower(user_id) = $2)";
 
+/// Each was given by what was said before.
+const NO_TICKETS: &str = "DELETE FROM lti_ticket WHERE district = $1";
+
 /// A person's id or address as it is kept: platforms spell the same one in either letter case. Lowered here, since the
 /// engines' own `lower` differ beyond ASCII.
 pub(super) fn canonical(user_id: &str) -> String {
@@ -52,7 +55,8 @@ const fn breadth(access: &UserAccess) -> (u8, bool) {
 }
 
 impl Store {
-    /// Says what a person may see whom `namer` names so; replaces what was said of the same one before.
+    /// Says what a person may see whom `namer` names so; replaces what was said of the same one before. Tickets that the district's
+    /// launches have got are good no more.
     pub async fn put_lti_user(
         &self,
         district: &DistrictId,
@@ -71,6 +75,7 @@ impl Store {
         let sql = "INSERT INTO lti_user (district, platform, user_id, access, created_at, created_by) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
         tx.execute(operation, sql, args![district, &platform, user_id, text, now, actor]).await?;
+        tx.execute(operation, NO_TICKETS, args![district]).await?;
         let detail = told(user_id, &platform);
         trail::write(&mut tx, &entry(district, "lti.user.add", actor, detail, now)).await?;
         tx.commit(operation).await
@@ -90,6 +95,7 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         let there = tx.execute(operation, DELETE_USER, args![district, user_id, &platform]).await? > 0;
         if there {
+            tx.execute(operation, NO_TICKETS, args![district]).await?;
             let detail = told(user_id, &platform);
             trail::write(&mut tx, &entry(district, "lti.user.remove", actor, detail, now)).await?;
         }

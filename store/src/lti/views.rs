@@ -2,7 +2,7 @@
 
 use rollcall_proto::id::{DistrictId, StudentId};
 
-use super::{NewView, View};
+use super::{NewView, Shown, View};
 use crate::{
     Store, StoreError, rekeyed,
     sql::{Row, args},
@@ -18,7 +18,7 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         let sql = "INSERT INTO document_view (district, at, student_id, program, document_id, user_id, issuer, outcome) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        let document = view.shown.as_ref().map(|(document, _, _)| *document);
+        let document = view.shown.map(|shown| shown.document_id);
         let values = args![
             district,
             view.at,
@@ -30,10 +30,10 @@ impl Store {
             view.outcome.as_str(),
         ];
         tx.execute(operation, sql, values).await?;
-        if let Some((document, ticket, expires_at)) = view.shown {
-            let sql = "INSERT INTO lti_ticket (district, ticket_digest, registration, document_id, expires_at) \
-                       VALUES ($1, $2, $3, $4, $5)";
-            let values = args![district, Vec::from(ticket), view.registration.id, document, expires_at];
+        if let Some(Shown { document_id, version, ticket, expires_at }) = view.shown {
+            let sql = "INSERT INTO lti_ticket (district, ticket_digest, registration, document_id, expires_at, version) \
+                       VALUES ($1, $2, $3, $4, $5, $6)";
+            let values = args![district, Vec::from(ticket), view.registration.id, document_id, expires_at, version];
             tx.execute(operation, sql, values).await?;
         }
         tx.commit(operation).await

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::{
     common::{Fixture, later, now},
     documents::{SPED, by, document, house, save},
-    flags::{flag, participation},
+    flags::{flag, keep, participation},
     people::sis,
     roster_support::*,
     staff::{FIRST, lists_staff, member, sources},
@@ -107,7 +107,7 @@ async fn what_flags_follow_from_is_of_one_moment(f: Fixture) {
     let (store, district) = (&f.store, house(&f.store).await);
     save(store, &district, &document("d"), 10).await;
     store.save_participations(&district, &[participation(1)], at(10)).await.unwrap();
-    store.save_flags(&district, &[flag(1, FlagState::Wanted)], &[], at(10)).await.unwrap();
+    keep(store, &district, &[flag(1, FlagState::Wanted)], &[], at(10)).await;
     let done = AtomicBool::new(false);
     let moves = async {
         for (number, (old, new)) in [("1", "b-1"), ("b-1", "1")].into_iter().cycle().take(24).enumerate() {
@@ -137,7 +137,7 @@ async fn what_was_worked_out_for_an_earlier_id_is_kept_under_todays(f: Fixture) 
     save(store, &district, &document("d"), 10).await;
     rekey(store, &district, 2, "1", "b-1").await;
     store.save_participations(&district, &[participation(1)], at(10)).await.unwrap();
-    store.save_flags(&district, &[flag(1, FlagState::Wanted)], &[], at(10)).await.unwrap();
+    keep(store, &district, &[flag(1, FlagState::Wanted)], &[], at(10)).await;
     for named in ["1", "b-1"] {
         let facts = store.flag_facts(&district, Some(&id(named)), None).await.unwrap();
         let under = [&facts.documents[0].student, &facts.participations[0].student, &facts.flags[0].student];

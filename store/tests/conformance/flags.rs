@@ -1,6 +1,9 @@
 //! Participations, flags and take-overs: what both engines must do alike.
 
+use chrono::{DateTime, Utc};
+use rollcall_proto::id::DistrictId;
 use rollcall_store::{
+    Store,
     flag::{
         CutoverFlag, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag, TakeOverPlan,
         TakeOverState,
@@ -21,7 +24,10 @@ crate::on_both_engines! {
     due_and_accepted_flags_are_found,
     flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks,
     one_worker_at_a_time_has_a_districts_flags,
+    what_somebody_found_who_has_lost_the_district_is_not_kept,
+    a_removed_districts_flags_are_nobodys_until_it_comes_back,
     a_program_that_was_asked_for_waits_until_it_was_compared,
+    who_asked_for_flags_is_in_the_audit_trail,
     work_is_due_when_a_run_stopped_or_documents_changed,
     work_is_due_however_a_run_stopped,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
@@ -37,6 +43,20 @@ pub(crate) fn participation(number: u128) -> Participation {
         void_on: None,
         documents: vec!["d".to_owned(), "ü \"x\"".to_owned()],
     }
+}
+
+/// Stores flags, as a worker does.
+pub(crate) async fn keep(
+    store: &Store,
+    district: &DistrictId,
+    flags: &[Flag],
+    lines: &[LedgerEntry],
+    now: DateTime<Utc>,
+) {
+    let worker = Uuid::now_v7();
+    assert!(store.reserve_flags(district, worker, now, now).await.unwrap());
+    assert!(store.save_flags(district, worker, flags, lines, now).await.unwrap());
+    store.release_flags(district, worker).await.unwrap();
 }
 
 pub(crate) fn flag(number: u128, state: FlagState) -> Flag {
@@ -86,7 +106,7 @@ async fn participations_and_flags_read_back(f: Fixture) {
     assert_eq!(students.iter().map(|one| one.student.0.as_str()).collect::<Vec<_>>(), ["1"]);
 
     let mut first = flag(1, FlagState::Wanted);
-    f.store.save_flags(&district, std::slice::from_ref(&first), &[], at(10)).await.unwrap();
+    keep(&f.store, &district, std::slice::from_ref(&first), &[], at(10)).await;
     (first.state, first.due, first.ends_on) = (FlagState::Accepted, false, Some(day("2027-01-01")));
     first.pushed = Some(PushedFlag {
         starts_on: first.starts_on,
@@ -95,7 +115,7 @@ async fn participations_and_flags_read_back(f: Fixture) {
         program_sis_id: "P".to_owned(),
         link: Some("https://rollcall.example/lti/flags/launch?flag=1".to_owned()),
     });
-    f.store.save_flags(&district, std::slice::from_ref(&first), &[line(&first)], at(30)).await.unwrap();
+    keep(&f.store, &district, std::slice::from_ref(&first), &[line(&first)], at(30)).await;
     assert_eq!(f.store.flags(&district, None, Some(SPED)).await.unwrap(), [first.clone()]);
     assert_eq!(f.store.flag(&district, first.id).await.unwrap(), Some(first.clone()));
     assert!(f.store.flags(&district, None, Some("Section 504")).await.unwrap().is_empty());
@@ -119,7 +139,7 @@ async fn many_at_once_are_kept_each_as_it_is(f: Fixture) {
             })
             .collect();
         store.save_participations(&district, &participations, at(minute)).await.unwrap();
-        store.save_flags(&district, &flags, &[], at(minute)).await.unwrap();
+        keep(store, &district, &flags, &[], at(minute)).await;
         let facts = store.flag_facts(&district, None, None).await.unwrap();
         assert_eq!((facts.participations, facts.flags), (participations, flags));
     }
@@ -128,7 +148,7 @@ async fn many_at_once_are_kept_each_as_it_is(f: Fixture) {
 async fn due_and_accepted_flags_are_found(f: Fixture) {
     let district = house(&f.store).await;
     let flags = [flag(1, FlagState::Wanted), flag(2, FlagState::Accepted), flag(3, FlagState::Pushed)];
-    f.store.save_flags(&district, &flags, &[], at(10)).await.unwrap();
+    keep(&f.store, &district, &flags, &[], at(10)).await;
     assert_eq!(f.store.due_flags(&district, 10).await.unwrap(), [flags[0].clone()]);
     assert_eq!(f.store.accepted_flags(&district, 10).await.unwrap(), [flags[1].clone()]);
 }
@@ -145,7 +165,7 @@ async fn flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks(f: 
     let refused = Flag { refused: Some(RefusedFlag { status: 422, sent }), ..flag(2, FlagState::Failed) };
     let withdrawn = Flag { reason: Some("withdrawn".to_owned()), ..flag(3, FlagState::Wanted) };
     let all = [flag(1, FlagState::Wanted), refused, withdrawn, flag(4, FlagState::Pushed)];
-    f.store.save_flags(&district, &all, &[], at(10)).await.unwrap();
+    keep(&f.store, &district, &all, &[], at(10)).await;
     let page = |after, limit| FlagFilter { after, limit, ..FlagFilter::default() };
     let first = f.store.flags_page(&district, &page(None, 2)).await.unwrap();
     assert_eq!(first, all[..2]);
@@ -153,7 +173,7 @@ async fn flags_are_listed_by_pages_and_refusals_are_kept_until_somebody_asks(f: 
     assert_eq!(rest, all[3..], "one that was never pushed and is not wanted any more is nobody's business");
     let nobody = FlagFilter { student: Some(id("2")), limit: 10, ..FlagFilter::default() };
     assert!(f.store.flags_page(&district, &nobody).await.unwrap().is_empty());
-    f.store.ask_for_flags(&district).await.unwrap();
+    f.store.ask_for_flags(&district, "ana", at(99)).await.unwrap();
     let asked = f.store.flag(&district, all[1].id).await.unwrap().unwrap();
     assert_eq!(asked, Flag { refused: None, ..all[1].clone() });
 }
@@ -182,13 +202,58 @@ async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     assert_eq!(store.flags_problem(&district).await.unwrap(), None);
 }
 
+async fn what_somebody_found_who_has_lost_the_district_is_not_kept(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
+    let stored = flag(1, FlagState::Pushed);
+    let save = async |worker| {
+        let (flags, lines) = (std::slice::from_ref(&stored), &[line(&stored)]);
+        store.save_flags(&district, worker, flags, lines, at(60)).await.unwrap()
+    };
+    let held = async |worker| store.holds_flags(&district, worker).await.unwrap();
+    assert!(save(one).await && held(one).await, "a lease that ran out is nobody else's before it is taken");
+    assert!(store.claim_flags(&district, two, at(60), at(120)).await.unwrap());
+    assert!(!save(one).await && !held(one).await);
+    assert!(save(two).await && held(two).await);
+    assert_eq!(store.flag_ledger(&district, None, 10).await.unwrap().len(), 2);
+
+    // What the SIS took all the same is known, and the student is compared again.
+    let sent = PushedFlag {
+        starts_on: day("2026-08-21"),
+        ends_on: Some(day("2027-01-01")),
+        sis_id: "GUID-1".to_owned(),
+        program_sis_id: "P".to_owned(),
+        link: None,
+    };
+    store.flag_overtook(&district, stored.id, &sent, &LedgerEntry { at: at(70), ..line(&stored) }).await.unwrap();
+    let found = store.flag(&district, stored.id).await.unwrap().unwrap();
+    assert_eq!(found, Flag { pushed: Some(sent), ..stored.clone() });
+    let pending = store.pending_students(&district, 10).await.unwrap();
+    assert_eq!(pending.iter().map(|one| (&one.student, one.since)).collect::<Vec<_>>(), [(&stored.student, at(70))]);
+    assert_eq!(store.flag_ledger(&district, None, 10).await.unwrap().len(), 3);
+}
+
+async fn a_removed_districts_flags_are_nobodys_until_it_comes_back(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
+    store.remove_district(&district, "ana", at(1)).await.unwrap();
+    assert!(!store.renew_flags(&district, one, at(70)).await.unwrap(), "whoever has them in hand stops");
+    store.release_flags(&district, one).await.unwrap();
+    store.ask_for_flags(&district, "ana", at(99)).await.unwrap();
+    assert!(!store.claim_flags(&district, two, at(100), at(160)).await.unwrap(), "whatever asks for them");
+    assert_eq!(house(store).await, district, "applied again");
+    assert!(store.claim_flags(&district, two, at(101), at(161)).await.unwrap());
+}
+
 /// Marked with the question; what is asked while an earlier question is answered stays.
 async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
     let district = house(&f.store).await;
     let asked_at = || async { f.store.flag_work().await.unwrap().pop().unwrap().program_asked_at };
     assert_eq!(asked_at().await, None);
-    f.store.ask_for_program_flags(&district, "Section 504", at(10)).await.unwrap();
-    f.store.ask_for_program_flags(&district, "Special Education", at(11)).await.unwrap();
+    f.store.ask_for_program_flags(&district, "Section 504", "ana", at(10)).await.unwrap();
+    f.store.ask_for_program_flags(&district, "Special Education", "ana", at(11)).await.unwrap();
     assert_eq!(asked_at().await, Some(at(10)));
     let asked = async || {
         let asked = f.store.asked_programs(&district).await.unwrap();
@@ -198,7 +263,7 @@ async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
     assert_eq!(names, [("Section 504".to_owned(), at(10)), ("Special Education".to_owned(), at(11))]);
     // Asked again while the first request is answered, by one whose clock is ahead, behind, or stands still.
     for now in [12, 9, 9] {
-        f.store.ask_for_program_flags(&district, "Special Education", at(now)).await.unwrap();
+        f.store.ask_for_program_flags(&district, "Special Education", "ana", at(now)).await.unwrap();
         f.store.settle_programs(&district, &taken).await.unwrap();
         let left = asked().await;
         assert_eq!(left.0, [("Special Education".to_owned(), at(now))]);
@@ -209,6 +274,17 @@ async fn a_program_that_was_asked_for_waits_until_it_was_compared(f: Fixture) {
     assert_eq!(asked_at().await, None);
 }
 
+async fn who_asked_for_flags_is_in_the_audit_trail(f: Fixture) {
+    let district = house(&f.store).await;
+    f.store.ask_for_flags(&district, "ana", at(10)).await.unwrap();
+    f.store.ask_for_program_flags(&district, SPED, "ben", at(11)).await.unwrap();
+    let trail = f.store.audit_trail(&district, 2).await.unwrap().into_iter();
+    let told: Vec<_> = trail.map(|entry| (entry.at, entry.actor, entry.action, entry.detail)).collect();
+    let entry =
+        |second, actor: &str, detail: &str| (at(second), actor.to_owned(), "flags.push".to_owned(), detail.to_owned());
+    assert_eq!(told, [entry(11, "ben", "program=Special Education"), entry(10, "ana", "programs=all")]);
+}
+
 async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     let district = house(&f.store).await;
     f.district("no-flags").await;
@@ -217,7 +293,7 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     assert_eq!((first.district.as_str(), first.synced_at), ("flags", None));
     assert_eq!(first.stopped_at, Some(at(3)), "a run ended");
     let before = f.store.flags_asked(&district).await.unwrap();
-    f.store.ask_for_flags(&district).await.unwrap();
+    f.store.ask_for_flags(&district, "ana", at(99)).await.unwrap();
     f.store.flags_synced(&district, at(100), before).await.unwrap();
     assert_eq!(work().await.synced_at, None, "what was asked for since is not settled");
     let asked = f.store.flags_asked(&district).await.unwrap();
@@ -231,7 +307,7 @@ async fn work_is_due_when_a_run_stopped_or_documents_changed(f: Fixture) {
     save(&f.store, &district, &document("d"), 130).await;
     assert_eq!(work().await.pending_since, Some(at(130)));
     assert!(!work().await.unfinished);
-    f.store.save_flags(&district, &[flag(1, FlagState::Accepted)], &[], at(10)).await.unwrap();
+    keep(&f.store, &district, &[flag(1, FlagState::Accepted)], &[], at(10)).await;
     assert!(work().await.unfinished);
     assert!(f.store.claim_flag_ask(&district, at(140), at(150)).await.unwrap());
     assert!(!f.store.claim_flag_ask(&district, at(149), at(151)).await.unwrap());
@@ -296,11 +372,18 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
         answer: "ended".to_owned(),
         ..line(&flag(1, FlagState::Wanted))
     };
-    store.cutover_flag_done(&district, &old("a"), &done("a")).await.unwrap();
+    let (worker, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    assert!(store.claim_flags(&district, worker, at(15), at(75)).await.unwrap());
+    assert!(
+        !store.cutover_flag_done(&district, other, &old("a"), &done("a")).await.unwrap(),
+        "another has the district"
+    );
+    assert_eq!(open().await.unwrap(), [old("a"), old("b")]);
+    assert!(store.cutover_flag_done(&district, worker, &old("a"), &done("a")).await.unwrap());
     assert_eq!(open().await.unwrap(), [old("b")]);
     assert!(!store.finish_cutover(&district, SPED, at(20)).await.unwrap());
-    store.cutover_flag_done(&district, &old("b"), &done("b")).await.unwrap();
-    store.cutover_flag_done(&district, &old("b"), &done("b")).await.unwrap();
+    assert!(store.cutover_flag_done(&district, worker, &old("b"), &done("b")).await.unwrap());
+    assert!(store.cutover_flag_done(&district, worker, &old("b"), &done("b")).await.unwrap());
     assert!(store.finish_cutover(&district, SPED, at(21)).await.unwrap());
     assert_eq!(store.cutovers(&district).await.unwrap()[0].done_at, Some(at(21)));
     let all = store.cutover_flags(&district, SPED, false, 10).await.unwrap();

@@ -7,8 +7,8 @@ use rollcall_store::{
     district::{ConnectionSecrets, District},
     integrations::{Integration, TokenHolder},
     lti::{
-        DeploymentTaken, Digest, LoginRequest, NewLogin, NewView, Place, Registration, RegistrationDetails,
-        StaffAccess, ToolKey, ViewOutcome,
+        DeploymentTaken, Digest, LoginRequest, Namer, NewLogin, NewView, Place, Registration, RegistrationDetails,
+        Shown, StaffAccess, StudentScope, ToolKey, UserAccess, ViewOutcome,
     },
 };
 use uuid::Uuid;
@@ -247,18 +247,31 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
         shown,
     };
     let ticket = Digest::of("t");
-    f.store.log_view(&view(&student, ViewOutcome::Shown, Some(("D1", ticket, later(1))))).await.unwrap();
+    let shown = |ticket| Some(Shown { document_id: "D1", version: 3, ticket, expires_at: later(1) });
+    f.store.log_view(&view(&student, ViewOutcome::Shown, shown(ticket))).await.unwrap();
     f.store.log_view(&view(&other, ViewOutcome::Refused, None)).await.unwrap();
     f.store.log_view(&view(&student, ViewOutcome::NoDocument, None)).await.unwrap();
     assert!(f.store.use_ticket(&district, ticket, later(1)).await.unwrap().is_none());
     let used = f.store.use_ticket(&district, ticket, now()).await.unwrap().unwrap();
-    assert_eq!((used.document_id.as_str(), used.registration), ("D1", registration.id));
+    assert_eq!((used.document_id.as_str(), used.version, used.registration), ("D1", Some(3), registration.id));
     assert!(f.store.use_ticket(&district, ticket, now()).await.unwrap().is_none());
+    let nobody = UserAccess { students: StudentScope::Nobody, programs: Vec::new() };
+    let (said, person) = (Digest::of("said"), (&Namer::Unclear, "T1"));
+    for taken_back in [false, true] {
+        f.store.log_view(&view(&student, ViewOutcome::Shown, shown(said))).await.unwrap();
+        if taken_back {
+            assert!(f.store.remove_lti_user(&district, person, "ann", now()).await.unwrap());
+        } else {
+            f.store.put_lti_user(&district, person, &nobody, "ann", now()).await.unwrap();
+        }
+        assert!(f.store.use_ticket(&district, said, now()).await.unwrap().is_none(), "taken back: {taken_back}");
+    }
     let outcomes = |views: Vec<rollcall_store::lti::View>| -> Vec<(String, Option<String>)> {
         views.into_iter().map(|view| (view.outcome, view.document_id)).collect()
     };
     let all = f.store.document_views(&district, None, 10).await.unwrap();
-    let expected = [("no-document", None), ("refused", None), ("shown", Some("D1"))];
+    let expected =
+        [("shown", Some("D1")), ("shown", Some("D1")), ("no-document", None), ("refused", None), ("shown", Some("D1"))];
     let expected = expected.map(|(outcome, id)| (outcome.to_owned(), id.map(str::to_owned)));
     assert_eq!(outcomes(all), expected);
     let one = f.store.document_views(&district, Some(&student), 1).await.unwrap();

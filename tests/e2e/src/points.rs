@@ -271,6 +271,10 @@ pub const NAMED: &[(&str, &str)] = &[
         "as `keep how far a comparison is`: one that is over is ended once more: flag-sync/tests/sync/pieces.rs",
     ),
     (
+        "commit/note that a flag was sent too late",
+        "only where a lease ended between a write and its note, and then as after any death between both: flag-sync/tests/sync/workers.rs",
+    ),
+    (
         "commit/put off a district's flags",
         "Campus is asked again sooner where it was not said: flag-sync/tests/sync/faults.rs",
     ),

@@ -318,14 +318,15 @@ pub(super) async fn push(
             .detail("the district's file needs a [[program]] of this name with flags = true"));
     }
     let now = app.clock.now();
-    app.store.ask_for_program_flags(&caller.district, &name, now).await?;
+    app.store.ask_for_program_flags(&caller.district, &name, &caller.actor, now).await?;
     at_once(&app, &caller, Message::program_flag_sync(caller.district.clone(), name, now)).await;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
 async fn ask(app: &App, caller: &Caller) -> Result<(), Problem> {
-    app.store.ask_for_flags(&caller.district).await?;
-    at_once(app, caller, Message::flag_sync(caller.district.clone(), None, app.clock.now())).await;
+    let now = app.clock.now();
+    app.store.ask_for_flags(&caller.district, &caller.actor, now).await?;
+    at_once(app, caller, Message::flag_sync(caller.district.clone(), None, now)).await;
     Ok(())
 }
 

@@ -1,20 +1,25 @@
-//! Hop 4: the file, once.
+//! Hop 4: the file, once, while the document is what the launch has shown.
 //!
 //! A stored HTML document is shown without any right: no script, no form, an origin of its own. What it may load is
 //! what it brings along.
 
 use axum::{
     extract::{Path, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use rollcall_store::{
-    document::{DocumentFile, FileType},
+    document::{DocumentFile, DocumentStatus, FileType},
     lti::Digest,
 };
 
 use super::site::{Site, frame_ancestors};
 use crate::{refusal::Refusal, server::App};
+
+/// A look at the headers alone is none, and uses no ticket up.
+pub(crate) async fn no_look() -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")])
+}
 
 /// The file that a ticket is for.
 pub(crate) async fn show(State(app): State<App>, Path((district, ticket)): Path<(String, String)>) -> Response {
@@ -34,6 +39,12 @@ async fn file(app: &App, site: &Site, ticket: &str) -> Result<Response, Refusal>
     let registration = site.registration(ticket.registration).ok_or(Refusal::Ticket)?;
     let id = ticket.document_id.parse().map_err(|_| Refusal::Ticket)?;
     let file = app.store.document_file(site.id(), &id).await?.ok_or(Refusal::Ticket)?;
+    // Read after the file: whatever befalls a document gives it another version.
+    let document = app.store.document(site.id(), &id).await?.ok_or(Refusal::Ticket)?;
+    let is_another = ticket.version.is_some_and(|version| version != document.version);
+    if is_another || document.status != DocumentStatus::Completed {
+        return Err(Refusal::Ticket);
+    }
     Ok(answer(file, &frame_ancestors(registration)))
 }
 

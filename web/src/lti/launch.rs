@@ -18,7 +18,7 @@ use rollcall_proto::{
 use rollcall_store::{
     document::{Document, FileType},
     flag::Flag,
-    lti::{Digest, Login, NewView, Place, Registration, StaffMember, Subject, ViewOutcome},
+    lti::{Digest, Login, NewView, Place, Registration, Shown, StaffMember, Subject, ViewOutcome},
 };
 
 use super::{
@@ -189,7 +189,12 @@ async fn show(
     };
     let name = name_in(app, site, &document).await?;
     let ticket = random::token()?;
-    let shown = (document.id.as_str(), Digest::of(&ticket), now + TICKET_GOOD_FOR);
+    let shown = Shown {
+        document_id: document.id.as_str(),
+        version: document.version,
+        ticket: Digest::of(&ticket),
+        expires_at: now + TICKET_GOOD_FOR,
+    };
     app.store.log_view(&view(ViewOutcome::Shown, Some(shown))).await?;
     Ok(viewer(&document, &name, &ticket, &ancestors))
 }

@@ -300,6 +300,18 @@ impl Site {
         file: Option<&[u8]>,
         change: impl FnOnce(&mut NewDocument),
     ) {
+        self.save_document(district, id, file, SaveMode::Create, change).await;
+    }
+
+    /// The same, made or replaced.
+    pub async fn save_document(
+        &self,
+        district: &DistrictId,
+        id: &str,
+        file: Option<&[u8]>,
+        mode: SaveMode,
+        change: impl FnOnce(&mut NewDocument),
+    ) {
         let mut new = NewDocument {
             id: id.parse().unwrap(),
             student: StudentId(STUDENT.to_owned()),
@@ -313,7 +325,7 @@ impl Site {
         };
         change(&mut new);
         let author = Author { actor: "test", key: None, at: now() };
-        self.store.save_document(district, &new, SaveMode::Create, author).await.unwrap().unwrap();
+        self.store.save_document(district, &new, mode, author).await.unwrap().unwrap();
     }
 
     /// A platform that is registered for the district.

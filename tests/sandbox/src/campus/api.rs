@@ -85,6 +85,9 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
     if shared.config.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(shared.config.latency_ms)).await;
     }
+    if parts.method == Method::PUT && lock(&shared.faults).hold() {
+        shared.let_go.notified().await;
+    }
     if is_out(&shared) {
         return Answer::refusal(StatusCode::SERVICE_UNAVAILABLE, RetryAfter::Absent).respond();
     }

@@ -11,6 +11,8 @@ pub struct CampusFaults {
     pub outage_after_writes: Option<u64>,
     /// Who asks for one participation by its id is answered with this status.
     pub refuses_one: Option<u16>,
+    /// The next so many writes wait, each until it is let go.
+    pub hold_writes: u32,
     /// What strikes, the first that matches.
     pub strikes: Vec<Strike>,
 }
@@ -47,13 +49,22 @@ pub enum CampusFault {
 #[derive(Debug, Default)]
 pub(super) struct Struck {
     pub(super) faults: CampusFaults,
+    /// Writes that had to wait.
+    pub(super) held: u32,
     times: Vec<u32>,
 }
 
 impl Struck {
     pub(super) fn new(faults: CampusFaults) -> Self {
         let times = vec![0; faults.strikes.len()];
-        Self { faults, times }
+        Self { faults, held: 0, times }
+    }
+
+    /// Whether the next write waits.
+    pub(super) fn hold(&mut self) -> bool {
+        let is_held = self.held < self.faults.hold_writes;
+        self.held += u32::from(is_held);
+        is_held
     }
 
     /// The fault that strikes a call, if any. `about`: ids that the call names.

@@ -20,7 +20,11 @@ use std::{
 };
 
 use axum::serve::ListenerExt;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 pub use faults::{CampusFault, CampusFaults, Strike};
 pub use flags::{CampusFlag, CampusProgramRow, CampusStats};
@@ -102,6 +106,7 @@ pub(crate) struct Shared {
     tokens: Mutex<Tokens>,
     flags: Mutex<Flags>,
     faults: Mutex<faults::Struck>,
+    let_go: Notify,
     closing: watch::Receiver<bool>,
 }
 
@@ -120,6 +125,7 @@ impl Shared {
             tokens: Mutex::default(),
             flags: Mutex::new(flags),
             faults: Mutex::default(),
+            let_go: Notify::new(),
             closing,
         }
     }
@@ -218,6 +224,16 @@ impl Campus {
     /// Puts faults in force, in place of those before.
     pub fn set_faults(&self, faults: CampusFaults) {
         self.shared.set_faults(faults);
+    }
+
+    /// How many writes have had to wait since the faults were put in force.
+    pub fn held(&self) -> u32 {
+        lock(&self.shared.faults).held
+    }
+
+    /// A write that waits goes on.
+    pub fn let_go(&self) {
+        self.shared.let_go.notify_one();
     }
 
     /// Counts since the start.
