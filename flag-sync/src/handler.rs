@@ -235,7 +235,7 @@ impl Work {
 }
 
 /// Doubled with each failure.
-fn backoff(first: Duration, failures: i64) -> Duration {
+pub(crate) fn backoff(first: Duration, failures: i64) -> Duration {
     let doubled = u32::try_from(failures.clamp(1, 16) - 1).unwrap_or_default();
     first.saturating_mul(1 << doubled).min(FlagSyncConfig::LONGEST_WAIT)
 }

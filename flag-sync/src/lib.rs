@@ -21,6 +21,7 @@ pub mod cutover;
 pub mod desired;
 pub mod diff;
 pub mod error;
+mod failing;
 mod handler;
 mod lease;
 mod lists;
