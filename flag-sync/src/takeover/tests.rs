@@ -29,7 +29,7 @@ fn those_that_wait_take_turns_behind_the_others() {
         in_turn(&mut open, DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second));
         let order: Vec<_> = open.iter().map(|flag| flag.flag.as_str()).collect();
         assert_eq!(order[..3], ["a", "b", "f"], "{order:?}");
-        assert_eq!(BTreeSet::from_iter(order[3..].iter().copied()), waits.into());
+        assert_eq!(order[3..].iter().copied().collect::<BTreeSet<_>>(), waits.into());
         first.insert(order[3].to_owned());
     }
     assert_eq!(first, waits.map(str::to_owned).into(), "each has its turn");
