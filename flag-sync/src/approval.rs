@@ -235,6 +235,7 @@ mod tests {
             goes_on: false,
             done_at: None,
             outcome: None,
+            failing: None,
         });
         Survey { to_end: to_end.collect(), without_new, warnings: Vec::new() }
     }

@@ -18,6 +18,9 @@ use crate::{desired::day_before, diff::ActualFlag};
 /// Above this share of flags that end without a new one, a person is warned.
 const HIGH_SHARE_PERCENT: usize = 20;
 
+/// Below this number of students with documents from before, for a hundred flags that end, nobody has loaded what was there.
+const LOADED_PERCENT: usize = 50;
+
 /// What a take-over would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
@@ -38,8 +41,8 @@ pub struct Circumstances<'a> {
     pub cutover: NaiveDate,
     /// When the district was first applied.
     pub here_since: DateTime<Utc>,
-    /// The earliest start of a completed document of the program.
-    pub earliest_document: Option<NaiveDate>,
+    /// Students with a completed document of the program that began before that.
+    pub loaded_students: usize,
     /// The district's today.
     pub today: NaiveDate,
 }
@@ -64,6 +67,7 @@ pub fn survey(
             goes_on: continuing.contains(&flag.sis_id.to_ascii_lowercase()),
             done_at: None,
             outcome: None,
+            failing: None,
         })
         .collect();
     let without_new = to_end.iter().filter(|flag| !flag.goes_on).count();
@@ -91,13 +95,12 @@ fn warnings(to_end: usize, without_new: usize, about: Circumstances<'_>) -> Vec<
     }
     let here = about.here_since.date_naive();
     let is_young = here.checked_add_days(Days::new(365)).is_some_and(|year| about.today < year);
-    let was_loaded = about.earliest_document.is_some_and(|earliest| earliest < here);
-    if is_young && !was_loaded {
-        warnings.push(
-            "no-initial-load: the district has been here for less than a year, and no completed document of this program \
-             began before it came"
-                .to_owned(),
-        );
+    let loaded = about.loaded_students;
+    if is_young && (loaded == 0 || loaded * 100 < to_end * LOADED_PERCENT) {
+        warnings.push(format!(
+            "no-initial-load: the district has been here for less than a year, and completed documents of this program that \
+             began before it came are of {loaded} students only, where {to_end} flags end"
+        ));
     }
     warnings
 }
@@ -220,7 +223,7 @@ mod tests {
             roster: &ROSTER,
             cutover: day("2026-08-15"),
             here_since: "2024-07-01T00:00:00Z".parse().unwrap(),
-            earliest_document: None,
+            loaded_students: 0,
             today: day("2026-08-10"),
         }
     }
@@ -283,6 +286,7 @@ mod tests {
             goes_on: false,
             done_at: None,
             outcome: None,
+            failing: None,
         }
     }
 
@@ -353,11 +357,19 @@ mod tests {
         assert_eq!(warned(10, 3, about()), ["high-share"]);
         assert_eq!(warned(0, 0, about()), Vec::<String>::new());
         let young = Circumstances { here_since: "2025-08-11T00:00:00Z".parse().unwrap(), ..about() };
-        assert_eq!(warned(10, 0, young), ["no-initial-load"]);
-        let loaded = Circumstances { earliest_document: Some(day("2025-08-10")), ..young };
-        assert_eq!(warned(10, 0, loaded), Vec::<String>::new());
-        let later = Circumstances { earliest_document: Some(day("2025-08-11")), ..young };
-        assert_eq!(warned(10, 0, later), ["no-initial-load"]);
+        for (to_end, loaded_students, is_warned) in [
+            (10, 0, true),
+            (10, 1, true),
+            (10, 4, true),
+            (10, 5, false),
+            (9, 4, true),
+            (9, 5, false),
+            (1, 1, false),
+            (0, 0, true),
+        ] {
+            let found = warned(to_end, 0, Circumstances { loaded_students, ..young });
+            assert_eq!(found == ["no-initial-load"], is_warned, "{to_end} {loaded_students} {found:?}");
+        }
         assert_eq!(warned(10, 0, Circumstances { today: day("2026-08-11"), ..young }), Vec::<String>::new());
     }
 

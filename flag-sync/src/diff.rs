@@ -146,6 +146,7 @@ fn base(id: Uuid, participation: &Participation, stored: Option<&Flag>) -> Flag 
         pushed: None,
         verified_at: None,
         refused: None,
+        failing: None,
     })
 }
 

@@ -25,7 +25,7 @@ use crate::{
     context::{Context, Work},
     error::{FlagError, answer, chain, problem},
     lease::Lease,
-    plan::Compared,
+    plan::{ACTOR, Compared},
     push::{AWAY, PATIENCE},
 };
 
@@ -185,7 +185,7 @@ impl Work {
         let Some(Scope::Program(program)) = self.wanted(message).await? else { return Ok(()) };
         let asked = self.store().asked_programs(self.id()).await?;
         if !asked.iter().any(|one| one.program == program) {
-            self.store().ask_for_program_flags(self.id(), program, self.now()).await?;
+            self.store().ask_for_program_flags(self.id(), program, ACTOR, self.now()).await?;
         }
         Ok(())
     }
@@ -282,7 +282,7 @@ impl Work {
 }
 
 /// Doubled with each failure.
-fn backoff(first: Duration, failures: i64) -> Duration {
+pub(crate) fn backoff(first: Duration, failures: i64) -> Duration {
     let doubled = u32::try_from(failures.clamp(1, 16) - 1).unwrap_or_default();
     first.saturating_mul(1 << doubled).min(FlagSyncConfig::LONGEST_WAIT)
 }

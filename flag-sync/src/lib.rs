@@ -22,6 +22,7 @@ pub mod cutover;
 pub mod desired;
 pub mod diff;
 pub mod error;
+mod failing;
 mod handler;
 mod lease;
 mod lists;

@@ -403,9 +403,9 @@ impl Work {
             Wish::Shown(flag) => Some(flag.sis_id.to_ascii_lowercase()),
             _ => None,
         });
-        let (here_since, earliest_document) = self.store().flag_history(self.id(), &program.name).await?;
+        let (here_since, loaded_students) = self.store().flag_history(self.id(), &program.name).await?;
         let roster = self.roster().await?;
-        let about = Circumstances { roster: &roster, cutover, here_since, earliest_document, today: self.today };
+        let about = Circumstances { roster: &roster, cutover, here_since, loaded_students, today: self.today };
         Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Invariants: one student's flags one after the other; nothing is written over unseen, and no flag is made for a student who
 //! does not attend at that moment; what a push came to is stored with its line in the ledger before
-//! the next one of that student; a flag that Campus refuses is set aside alone; a Campus that is away stops the pass and
-//! costs no flag.
+//! the next one of that student; a flag that Campus refuses is set aside alone, and one that it fails at has a turn of its own; a
+//! Campus that is away stops the pass and costs no flag.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use rollcall_http::error::{Remedy, SisError};
+use rollcall_http::error::SisError;
 use rollcall_proto::{id::StudentId, telemetry::metric};
 use rollcall_store::{
     district::OnDrift,
@@ -28,6 +28,7 @@ use crate::{
     context::Work,
     diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
+    failing::Row,
     rows::{ONE_BY_ONE, Rows},
 };
 
@@ -37,16 +38,16 @@ const CHUNK: i64 = 200;
 /// Failures in a row after which Campus counts as away.
 pub(crate) const AWAY: u32 = 3;
 
-/// Passes in a row that may end with nothing but failing flags before these are set aside.
+/// Failures in a row after which it is told that something stays so.
 pub(crate) const PATIENCE: i64 = 5;
 
 /// How a pass went so far.
 #[derive(Debug, Default)]
 struct Pass {
-    in_a_row: AtomicU32,
+    in_a_row: Mutex<Row>,
     accepted: AtomicU32,
-    /// Flags that failed in a way that may pass.
-    failing: Mutex<BTreeSet<Uuid>>,
+    /// One try that failed is judged at a time.
+    judging: tokio::sync::Mutex<()>,
     /// Why nothing more is sent.
     stopped: Mutex<Option<SisError>>,
 }
@@ -56,27 +57,18 @@ impl Pass {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn is_failing(&self, flag: Uuid) -> bool {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner).contains(&flag)
+    fn stop(&self, error: SisError) {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
     fn answered(&self) {
-        self.in_a_row.store(0, Ordering::Relaxed);
+        self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner).answered();
     }
 
-    fn failed(&self, flag: Uuid, error: SisError) {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner).insert(flag);
-        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        let may_be_of_one = error.remedy() == Remedy::Again || refusal(&error).is_some();
-        if in_a_row >= AWAY || !may_be_of_one {
-            self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        }
-    }
-
-    fn end(self) -> (bool, BTreeSet<Uuid>, Option<SisError>) {
-        let accepted = self.accepted.into_inner() > 0;
-        let failing = self.failing.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (accepted, failing, self.stopped.into_inner().unwrap_or_else(PoisonError::into_inner))
+    /// True: so many in a row are no matter of a flag alone.
+    fn is_away(&self, flag: &Flag) -> bool {
+        let mut row = self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner);
+        row.is_away(&flag.id.to_string(), flag.failing.as_ref())
     }
 }
 
@@ -98,7 +90,7 @@ impl Work {
                 return Ok(true);
             }
             self.read_back().await?;
-            if self.store().due_flags(self.id(), 1).await?.is_empty() {
+            if self.store().due_flags(self.id(), self.now(), 1).await?.is_empty() {
                 self.context.lists.forget(self.id());
                 return Ok(!self.store().accepted_flags(self.id(), 1).await?.is_empty());
             }
@@ -109,18 +101,21 @@ impl Work {
     async fn push_due(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
         let pass = Pass::default();
         loop {
-            let due = self.store().due_flags(self.id(), CHUNK).await?;
-            let fresh: Vec<_> = due.into_iter().filter(|flag| !pass.is_failing(flag.id)).collect();
-            if fresh.is_empty() || pass.is_stopped() {
+            let due = self.store().due_flags(self.id(), self.now(), CHUNK).await?;
+            if due.is_empty() || pass.is_stopped() {
                 break;
             }
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(true);
             }
-            let rows = self.rows(&fresh).await?;
-            let students = by_student(fresh).into_iter();
+            // What was tried in vain comes last and one at a time: whether Campus is away is seen by each.
+            let (first, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|flag| flag.failing.is_none());
+            let at_once = if first.is_empty() { 1 } else { self.context.config.students_at_once.into() };
+            let flags = if first.is_empty() { again } else { first };
+            let rows = self.rows(&flags).await?;
+            let students = by_student(flags).into_iter();
             let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
-            let mut pushes = stream::iter(pushes).buffer_unordered(self.context.config.students_at_once.into());
+            let mut pushes = stream::iter(pushes).buffer_unordered(at_once);
             let mut lost = Ok(());
             while let Some(pushed) = pushes.next().await {
                 match pushed {
@@ -161,13 +156,28 @@ impl Work {
                 }
                 Err(FlagError::Sis(error)) => {
                     self.not_written(&flag, &error).await?;
-                    pass.failed(flag.id, error);
-                    return Ok(());
+                    return self.failed(&flag, error, pass).await;
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// A flag that Campus fails at, and perhaps at all of them.
+    async fn failed(&self, flag: &Flag, error: SisError, pass: &Pass) -> Result<(), FlagError> {
+        let _one = pass.judging.lock().await;
+        if pass.is_stopped() {
+            return self.flag_was_tried(flag).await;
+        }
+        if let Some(away) = self.why_away(&error).await {
+            pass.stop(away);
+            return self.flag_was_tried(flag).await;
+        }
+        if pass.is_away(flag) {
+            pass.stop(error.clone());
+        }
+        self.flag_fails(flag, &error).await
     }
 
     /// Our fields in the row as Campus has it: what else is in there is not ours to lose. A flag that is not there is made for
@@ -248,16 +258,17 @@ impl Work {
 
     /// Campus refuses to show what the write would replace: the flag waits for the next comparison.
     async fn not_shown(&self, flag: Flag, status: u16) -> Result<(), FlagError> {
-        let (flag, line) = self.refused_to_show(flag, status);
+        let (flag, line) = self.refused_to_show(flag, status.to_string());
         self.save(&[flag], &[line]).await
     }
 
     /// A flag that Campus refuses to show, and the line about it.
-    fn refused_to_show(&self, flag: Flag, status: u16) -> (Flag, LedgerEntry) {
+    fn refused_to_show(&self, flag: Flag, status: String) -> (Flag, LedgerEntry) {
         metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
         tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses to show a flag; it is set aside");
-        let line = self.line(&flag, "failed", flag.why.as_deref().unwrap_or("participation"), status.to_string());
-        let flag = Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, ..flag };
+        let reason = Some(format!("campus-{status}"));
+        let line = self.line(&flag, "failed", flag.why.as_deref().unwrap_or("participation"), status);
+        let flag = Flag { state: FlagState::Failed, reason, due: false, ..flag };
         (flag, line)
     }
 
@@ -266,31 +277,13 @@ impl Work {
         self.save(&[flag], told).await
     }
 
-    /// What a pass leaves behind. A flag that fails again and again while Campus answers is set aside.
+    /// What a pass leaves behind.
     async fn settle(&self, pass: Pass) -> Result<(), FlagError> {
-        let (accepted, failing, stopped) = pass.end();
-        if accepted {
+        if pass.accepted.into_inner() > 0 {
             self.store().flags_reachable(self.id()).await?;
         }
-        if let Some(error) = stopped {
-            return Err(error.into());
-        }
-        if failing.is_empty() {
-            return Ok(());
-        }
-        if self.store().flags_failures(self.id()).await? < PATIENCE {
-            return Err(FlagError::Sis(SisError::Status { what: "a program participation".to_owned(), status: 500 }));
-        }
-        for flag in self.store().due_flags(self.id(), CHUNK).await? {
-            if failing.contains(&flag.id) {
-                let line =
-                    self.line(&flag, "put", flag.why.as_deref().unwrap_or("participation"), "sis-error".to_owned());
-                let failed =
-                    Flag { state: FlagState::Failed, reason: Some("sis-error".to_owned()), due: false, ..flag };
-                self.save(&[failed], &[line]).await?;
-            }
-        }
-        Ok(())
+        let stopped = pass.stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        stopped.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Reads back what Campus accepted.
@@ -298,7 +291,7 @@ impl Work {
         let first = self.store().accepted_flags(self.id(), CHUNK).await?;
         let few = first.len() <= ONE_BY_ONE;
         let mut listed: BTreeMap<String, BTreeMap<String, ActualFlag>> = BTreeMap::new();
-        let mut batch = first;
+        let (mut batch, mut in_a_row, mut away) = (first, Row::default(), None);
         while !batch.is_empty() {
             let (mut changed, mut lines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
             for flag in &batch {
@@ -310,21 +303,40 @@ impl Work {
                     Some(actual) => Ok(Some(actual)),
                     None => self.campus.look_for(student, &id).await.map(|found| found.map(|(actual, _)| actual)),
                 };
-                if let Some(status) = looked.as_ref().err().and_then(refusal) {
-                    let (read, line) = self.refused_to_show(flag.clone(), status);
-                    changed.push(read);
-                    lines.push(line);
-                    continue;
-                }
-                let actual = looked?;
+                let actual = match looked {
+                    Ok(actual) => actual,
+                    Err(error) => {
+                        away = self.why_untold(flag, &error, &mut in_a_row).await;
+                        if away.is_some() {
+                            break;
+                        }
+                        let (read, line) = self.refused_to_show(flag.clone(), answer(&error));
+                        changed.push(read);
+                        lines.push(line);
+                        continue;
+                    }
+                };
+                in_a_row.answered();
                 let (read, told) = self.read_one(flag, actual.as_ref()).await?;
                 changed.push(read);
                 lines.extend(told);
             }
             self.save(&changed, &lines).await?;
+            if let Some(away) = away {
+                return Err(away.into());
+            }
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }
         Ok(())
+    }
+
+    /// Why Campus is away, after it did not tell of a flag that it took. None: it does not tell of that one.
+    async fn why_untold(&self, flag: &Flag, error: &SisError, in_a_row: &mut Row) -> Option<SisError> {
+        if refusal(error).is_some() {
+            return None;
+        }
+        let away = self.why_away(error).await;
+        away.or_else(|| in_a_row.is_away(&flag.id.to_string(), None).then(|| error.clone()))
     }
 
     /// A program's flags, by id in lower case. Where Campus does not list them, each is looked for by itself.
@@ -372,14 +384,10 @@ impl Work {
     }
 }
 
-/// Flags come sorted by student.
 fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
-    let mut groups: Vec<Vec<Flag>> = Vec::new();
+    let mut groups: BTreeMap<StudentId, Vec<Flag>> = BTreeMap::new();
     for flag in flags {
-        match groups.last_mut().filter(|group| group.last().is_some_and(|last| last.student == flag.student)) {
-            Some(group) => group.push(flag),
-            None => groups.push(vec![flag]),
-        }
+        groups.entry(flag.student.clone()).or_default().push(flag);
     }
-    groups
+    groups.into_values().collect()
 }

@@ -34,7 +34,8 @@ pub fn owed(work: &FlagWork, now: DateTime<Utc>, ask_again: TimeDelta) -> Option
     let today = (now - TimeDelta::hours(12)).date_naive();
     let taking_over = work.take_over_on.is_some_and(|day| day <= today);
     let pending = work.pending_due_at.is_some_and(|at| at <= now);
-    let waiting = pending || work.program_asked_at.is_some();
+    let failing = work.failing_due_at.is_some_and(|at| at <= now);
+    let waiting = pending || failing || work.program_asked_at.is_some();
     (work.unfinished || waiting || taking_over).then_some(Body::FlagPush(FlagPush {}))
 }
 
@@ -118,6 +119,7 @@ mod tests {
             take_over_on: None,
             program_asked_at: None,
             pending_due_at: None,
+            failing_due_at: None,
         }
     }
 
@@ -134,6 +136,8 @@ mod tests {
             ("never synced, never run", FlagWork { synced_at: None, ..work() }, None),
             ("documents changed", FlagWork { pending_due_at: Some(at(100)), ..work() }, push()),
             ("Campus failed at the student", FlagWork { pending_due_at: Some(at(101)), ..work() }, None),
+            ("Campus failed at a flag", FlagWork { failing_due_at: Some(at(100)), ..work() }, push()),
+            ("one that it failed at has no turn yet", FlagWork { failing_due_at: Some(at(101)), ..work() }, None),
             ("a person asked for a program", FlagWork { program_asked_at: Some(at(5)), ..work() }, push()),
             ("flags are left", FlagWork { unfinished: true, ..work() }, push()),
             ("a take-over stopped half-way", FlagWork { take_over_on: Some(day(0)), ..work() }, push()),

@@ -3,13 +3,13 @@
 //! Invariants: only ids fixed at approval; each is marked after it was read back as ended; a student's old flag is ended
 //! after the new one was read back, so that no child is without a flag in between: nothing is ended before a comparison of
 //! the whole district that knew the approval and the day; a student who was to get a new flag by what was approved, and left
-//! since, keeps the old one for as long as the participation goes on: a status ends no flag; one that Campus fails at keeps no other from being ended; the
-//! program is done after the last.
+//! since, keeps the old one for as long as the participation goes on: a status ends no flag; one that Campus fails at keeps no other
+//! from being ended; a program that fails in Campus ends none until it is mended; the program is done after the last.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rollcall_http::error::{Remedy, SisError};
+use rollcall_http::error::SisError;
 use rollcall_proto::id::StudentId;
 use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
 use serde_json::Value;
@@ -22,9 +22,9 @@ use crate::{
     cutover::{Approved, Ending, ending},
     diff::{ActualFlag, NOT_ENROLLED},
     error::{FlagError, answer},
+    failing::{Row, SIS_ERROR},
     handler::Done,
     plan::{ACTOR, Compared},
-    push::{AWAY, PATIENCE},
 };
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
@@ -32,9 +32,6 @@ const KEPT_BACK: [&str; 3] = ["before-cutover", "awaiting-approval", "switched-o
 
 /// Flags of a take-over read from the store: all of them at most.
 const ALL: i64 = i64::MAX;
-
-/// What came of a flag that Campus failed at again and again.
-const SIS_ERROR: &str = "sis-error";
 
 /// Why a flag waits of which it is not clear whether it is still the student's and the program's that was approved.
 const UNCLEAR: &str = "not-as-approved";
@@ -48,8 +45,8 @@ enum Progress {
     OutOfTime,
     /// All flags are to be compared first, which is not finished.
     Comparing,
-    /// Campus failed at some flags, and others were done.
-    Failing(SisError),
+    /// Campus is away.
+    Away(SisError),
 }
 
 /// Whose old flags stay open for now.
@@ -113,14 +110,33 @@ enum Old {
     Untold,
 }
 
-/// Those that nobody has been at yet come first, those that Campus failed at last. Those that wait take turns: time may be up before
-/// all of them were looked at.
+impl Old {
+    /// What is known of one of which it is not clear whether it is to be ended, and what to do about it.
+    fn why_unclear(&self) -> &'static str {
+        match self {
+            Self::Shown(shown) if shown.0.is_undated => {
+                "it has a day in Campus that is not written YYYY-MM-DD. Have it corrected there, or end the flag by hand, as of \
+                 the day before the cutover"
+            }
+            Self::Shown(_) => {
+                "it is of another student or program in Campus than was approved, and may be the same under a new id. Give the \
+                 program its name back, import the student, or end the flag in Campus by hand, as of the day before the cutover"
+            }
+            Self::Untold | Self::Gone => {
+                "Campus refuses to tell of it, or one of its lists has it and another has not. Ask the district why; it is \
+                 looked for again with each sync"
+            }
+        }
+    }
+}
+
+/// Those that nobody has been at yet come first, then those that Campus failed at and whose turn it is. Those that wait take turns:
+/// time may be up before all of them were looked at.
 fn in_turn(open: &mut [CutoverFlag], now: DateTime<Utc>) {
-    let place = |flag: &CutoverFlag| (flag.outcome.is_some(), flag.outcome.as_deref() == Some(SIS_ERROR));
+    let place = |flag: &CutoverFlag| flag.outcome.as_deref().map(|outcome| outcome != SIS_ERROR);
     open.sort_by_key(place);
-    let waiting = open.partition_point(|flag| place(flag) < (true, false));
-    let failing = open.partition_point(|flag| place(flag) < (true, true));
-    let waiting = &mut open[waiting..failing];
+    let waiting = open.partition_point(|flag| place(flag) < Some(true));
+    let waiting = &mut open[waiting..];
     if !waiting.is_empty() {
         let turn = now.timestamp().unsigned_abs() % waiting.len() as u64;
         waiting.rotate_left(turn as usize);
@@ -143,20 +159,19 @@ impl Work {
     /// Goes on with the take-overs that are approved and not done.
     pub(crate) async fn take_over(&self, turn: Turn) -> Result<Done, FlagError> {
         let open = self.store().cutovers(self.id()).await?.into_iter().filter(|one| one.done_at.is_none());
-        let mut failed = None;
         for cutover in open.filter(|one| one.cutover <= self.today) {
             if !self.live().await?.wants(&cutover) {
-                self.set_aside_all(&cutover).await?;
+                self.set_aside_all(&cutover, "not-wanted").await?;
                 continue;
             }
             match self.take_over_program(&cutover, turn).await? {
                 Progress::OutOfTime => return Ok(Done { left: true, ..Done::default() }),
                 Progress::Comparing => return Ok(Done::of(Compared::Left)),
                 Progress::Through => {}
-                Progress::Failing(error) => failed = Some(error),
+                Progress::Away(error) => return Err(error.into()),
             }
         }
-        failed.map_or(Ok(Done::default()), |error| Err(error.into()))
+        Ok(Done::default())
     }
 
     async fn take_over_program(&self, cutover: &Cutover, turn: Turn) -> Result<Progress, FlagError> {
@@ -169,11 +184,17 @@ impl Work {
                 Compared::Partly(error) => Err(error.into()),
             };
         }
-        let (mut failing, mut last, mut in_a_row) = (Vec::new(), None, 0);
+        if !self.live().await?.programs.contains_key(&cutover.program) {
+            // It fails in Campus (missing, inactive, …): nothing is written of it until it is mended.
+            self.set_aside_all(cutover, "program-fails").await?;
+            return Ok(Progress::Through);
+        }
         let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
+        let is_through = open.is_empty();
+        open.retain(|flag| flag.failing.as_ref().is_none_or(|failing| failing.retry_at <= self.now()));
         in_turn(&mut open, self.now());
-        let known = self.known(cutover, open.is_empty()).await?;
-        let mut ended = false;
+        let known = self.known(cutover, is_through).await?;
+        let (mut ended, mut in_a_row) = (false, Row::default());
         for flag in open {
             if Instant::now() >= until || !self.renew(worker).await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
@@ -181,17 +202,21 @@ impl Work {
             }
             if !self.live().await?.wants(cutover) {
                 // Switched off under way.
-                self.set_aside_all(cutover).await?;
+                self.set_aside_all(cutover, "not-wanted").await?;
                 return Ok(Progress::Through);
             }
             match self.end_old(&known, &flag).await {
-                Ok(done) => (in_a_row, ended) = (0, ended || done),
-                Err(FlagError::Sis(error)) if error.remedy() == Remedy::Again => {
-                    in_a_row += 1;
-                    failing.push(flag);
-                    last = Some(error);
-                    if in_a_row >= AWAY {
-                        break;
+                Ok(done) => {
+                    in_a_row.answered();
+                    ended |= done;
+                }
+                Err(FlagError::Sis(error)) => {
+                    if let Some(away) = self.why_away(&error).await {
+                        return Ok(Progress::Away(away));
+                    }
+                    self.old_flag_fails(&cutover.program, &flag, &error).await?;
+                    if in_a_row.is_away(&flag.flag, flag.failing.as_ref()) {
+                        return Ok(Progress::Away(error));
                     }
                 }
                 Err(error) => return Err(error),
@@ -200,32 +225,17 @@ impl Work {
         if self.store().finish_cutover(self.id(), &cutover.program, self.now()).await? {
             tracing::info!(district = %self.id(), program = cutover.program, "a program's flags are taken over");
         }
-        let set_aside = self.set_aside_failing(cutover, &failing).await?;
-        let last = last.filter(|_| in_a_row >= AWAY || !set_aside);
-        Ok(last.map_or(Progress::Through, Progress::Failing))
-    }
-
-    /// Flags that Campus fails at again and again are left to the next sync: nothing else is to wait for them. False: they are
-    /// tried again before.
-    async fn set_aside_failing(&self, cutover: &Cutover, failing: &[CutoverFlag]) -> Result<bool, FlagError> {
-        if failing.is_empty() || self.store().flags_failures(self.id()).await? < PATIENCE {
-            return Ok(false);
-        }
-        for flag in failing {
-            tracing::error!(district = %self.id(), flag = flag.flag, "Campus fails at ending a flag; it stays open");
-            self.waits(cutover, flag, SIS_ERROR).await?;
-        }
-        Ok(true)
+        Ok(Progress::Through)
     }
 
     /// Nobody is at it until something changes: it is no work for a reconciler. One of which nothing is open is done.
-    async fn set_aside_all(&self, cutover: &Cutover) -> Result<(), FlagError> {
+    async fn set_aside_all(&self, cutover: &Cutover, why: &str) -> Result<(), FlagError> {
         let open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
         if open.is_empty() {
             self.store().finish_cutover(self.id(), &cutover.program, self.now()).await?;
         }
-        for flag in open.iter().filter(|flag| flag.outcome.is_none()) {
-            self.store().cutover_flag_waits(self.id(), &cutover.program, &flag.flag, "not-wanted").await?;
+        for flag in open.iter().filter(|flag| flag.outcome.is_none() || flag.failing.is_some()) {
+            self.store().cutover_flag_waits(self.id(), &cutover.program, &flag.flag, why).await?;
         }
         Ok(())
     }
@@ -293,7 +303,7 @@ impl Work {
         let found = self.old_flag(known, flag).await?;
         let last = match known.ending(flag, &found, known.waiting.has(flag)) {
             Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await.map(still_waits),
-            Ending::Unclear => return self.unclear(cutover, flag).await.map(still_waits),
+            Ending::Unclear => return self.unclear(cutover, flag, &found).await.map(still_waits),
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await.map(|()| true),
             Ending::On(last) => last,
         };
@@ -316,7 +326,9 @@ impl Work {
         let read = self.old_flag(known, flag).await?;
         match known.ending(flag, &read, false) {
             Ending::Done(outcome) => self.done(cutover, flag, outcome).await.map(|()| true),
-            Ending::Unclear if !matches!(read, Old::Untold) => self.unclear(cutover, flag).await.map(still_waits),
+            Ending::Unclear if !matches!(read, Old::Untold) => {
+                self.unclear(cutover, flag, &read).await.map(still_waits)
+            }
             _ => self.stays(cutover, flag, "not-read-back").await.map(still_waits),
         }
     }
@@ -365,16 +377,10 @@ impl Work {
     }
 
     /// It stays open and approved until it is clear: told once.
-    async fn unclear(&self, cutover: &Cutover, flag: &CutoverFlag) -> Result<(), FlagError> {
+    async fn unclear(&self, cutover: &Cutover, flag: &CutoverFlag, old: &Old) -> Result<(), FlagError> {
         if flag.outcome.as_deref() != Some(UNCLEAR) {
-            tracing::error!(
-                district = %self.id(),
-                program = cutover.program,
-                flag = flag.flag,
-                "an old flag is of another student or program in Campus than was approved, and it is not known whether it is \
-                 the same under a new id; it stays open. Give the program its name back, import the student, or end the flag in \
-                 Campus by hand, as of the day before the cutover"
-            );
+            let (district, program, id, why) = (self.id(), &cutover.program, &flag.flag, old.why_unclear());
+            tracing::error!(%district, program, flag = id, why, "an old flag of a take-over stays open, as it is not clear");
         }
         self.store().note_failure(self.id(), &self.old_line(cutover, flag, UNCLEAR)).await?;
         self.waits(cutover, flag, UNCLEAR).await
@@ -412,3 +418,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

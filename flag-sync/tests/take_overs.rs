@@ -15,13 +15,14 @@ use std::{
 use chrono::TimeDelta;
 use common::{Fixture, day};
 use house::{House, SPED, STUDENTS, in_campus, program};
-use rollcall_flag_sync::{approve, plan_take_overs, reconcile::owed};
+use rollcall_flag_sync::{FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed};
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
     id::RunId,
     message::{Body, FlagPush, Message, StudentEvent},
     roster::{Status, Student},
+    topology::Queue,
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
@@ -51,6 +52,8 @@ on_both_engines! {
     an_old_flag_that_cannot_be_ended_is_sent_once,
     an_old_flag_that_campus_fails_at_keeps_no_other_open,
     a_switch_stops_a_take_over_under_way,
+    a_program_that_fails_ends_no_old_flag,
+    a_take_over_whose_time_is_up_goes_on_with_what_has_not_waited_yet,
     an_old_flag_that_staff_gave_to_another_stays,
     an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
     an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
@@ -541,10 +544,17 @@ async fn an_old_flag_that_campus_fails_at_keeps_no_other_open(f: Fixture) {
     let plans = plan_take_overs(&context, &house.district, Some("Section 504")).await.unwrap().unwrap();
     let looked_at = [plans[0].hash.clone()];
     approve(&context, &house.district, Some("Section 504"), &looked_at, "ops").await.unwrap().unwrap();
-    let fault = CampusFault::Status(500);
-    let strikes = vec![Strike { fault, writes_only: true, only: Some("old-0".to_owned()), times: None }];
+    let only = |status, times| Strike {
+        fault: CampusFault::Status(status),
+        writes_only: true,
+        only: Some("old-0".to_owned()),
+        times,
+    };
+    let strikes = vec![only(403, Some(1)), only(500, None)];
     house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
-    house.night().await;
+    // All are compared, and then taken over.
+    house.handle_sync().await;
+    house.handle_push().await;
     let last = Some(day("2026-08-14"));
     let ends = |end| {
         let all = [("old-0", end), ("old-1", last), ("old-2", last), ("old-of-other", last)];
@@ -553,9 +563,21 @@ async fn an_old_flag_that_campus_fails_at_keeps_no_other_open(f: Fixture) {
     assert_eq!(house.old(), ends(None));
     let flags = house.store().cutover_flags(&house.district, SPED, true, 10).await.unwrap();
     assert_eq!(flags[0].outcome.as_deref(), Some("sis-error"), "nobody is kept busy by it");
+    let work = async || house.store().flag_work().await.unwrap().remove(0);
+    assert_eq!((work().await.retry_at, owed(&work().await, house.clock.now(), TimeDelta::zero())), (None, None));
+    // It is tried again by itself, later each time.
+    let begun = house.clock.now();
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        house.clock.set(work().await.failing_due_at.unwrap());
+        waits.push((house.clock.now() - begun).num_seconds());
+        house.handle_push().await;
+    }
+    assert_eq!((house.old(), waits), (ends(None), vec![30, 90, 210, 450]));
     house.campus.set_faults(CampusFaults::default());
-    house.unasked_night().await;
+    house.settle().await;
     assert_eq!(house.old(), ends(last));
+    assert_eq!(work().await.failing_due_at, None);
     assert!(house.store().cutovers(&house.district).await.unwrap().iter().all(|one| one.done_at.is_some()));
 }
 
@@ -616,6 +638,78 @@ async fn an_old_flag_that_staff_gave_to_another_stays(f: Fixture) {
     let outcomes: Vec<_> = outcomes.map(|flag| flag.outcome.unwrap()).collect();
     assert_eq!(outcomes, ["moved", "moved", "ended", "ended"]);
     assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Missing, inactive, not Special Ed, or twice: nothing at all is written of it until it is mended, and nobody is kept busy.
+async fn a_program_that_fails_ends_no_old_flag(f: Fixture) {
+    let house = House::with(f, program("take-over"), CampusConfig { shows_all: true, ..CampusConfig::default() }).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.typed_in("old-1", "1", "2024-01-01", None);
+    house.approve().await;
+    let good = house.campus.programs();
+    let with = |change: &dyn Fn(&mut CampusProgramRow)| {
+        let mut programs = good.clone();
+        change(&mut programs[0]);
+        programs
+    };
+    let twice = good.iter().cloned().chain([CampusProgramRow { id: "201".to_owned(), ..good[0].clone() }]).collect();
+    for programs in [
+        with(&|program| "Special Education until 2026".clone_into(&mut program.name)),
+        with(&|program| program.active = false),
+        with(&|program| program.special_ed = false),
+        twice,
+    ] {
+        house.campus.set_programs(programs);
+        house.night().await;
+        assert_eq!(house.campus.stats().writes, 0, "{:?}", house.campus.programs());
+        assert_eq!(house.states().await["0"].0, "failed");
+        let work = house.store().flag_work().await.unwrap().remove(0);
+        assert_eq!((work.take_over_on, work.failing_due_at), (None, None), "nobody is kept busy by it");
+        assert_eq!(house.plan().await.state, TakeOverState::Approved);
+    }
+    house.campus.set_programs(good);
+    house.unasked_night().await;
+    let last = Some(day("2026-08-14"));
+    assert_eq!(house.old(), BTreeMap::from([("old-0".to_owned(), last), ("old-1".to_owned(), last)]));
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Time is always up: a message goes on with what nobody has been at, and what has waited before is asked for by no message
+/// without end.
+async fn a_take_over_whose_time_is_up_goes_on_with_what_has_not_waited_yet(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    let refused =
+        Strike { fault: CampusFault::Status(422), writes_only: true, only: Some("0".to_owned()), times: None };
+    house.campus.set_faults(CampusFaults { strikes: vec![refused], ..CampusFaults::default() });
+    house.handle_sync().await;
+    let no_time = FlagSyncConfig { unit: Duration::ZERO, ..FlagSyncConfig::default() };
+    let handler = FlagHandler::new(house.context_with(no_time));
+    let messages = async || {
+        let waiting = house.bus.depths().await.unwrap().into_iter().find(|depth| depth.queue == Queue::Flags);
+        waiting.map_or(0, |depth| depth.waiting)
+    };
+    let goes_on = async || {
+        let before = messages().await;
+        let now = house.clock.now();
+        let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), now, Body::FlagPush(FlagPush {}));
+        assert_eq!(handler.handle(message).await, Fate::Done);
+        messages().await > before
+    };
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new"]);
+    assert!(!goes_on().await, "it has waited, and waits for another sync");
+    change(&house.f, &house.district, "UPDATE cutover_flag SET outcome = NULL WHERE district = $1").await;
+    assert!(goes_on().await, "nobody has been at it");
+    assert_eq!(outcomes(&house).await, ["old-0 "]);
+    house.handle_push().await;
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new"]);
+    assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None);
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended"]);
 }
 
 /// As the SIS has it, after a change.

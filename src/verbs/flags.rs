@@ -71,7 +71,7 @@ fn cells(flag: &Flag, today: chrono::NaiveDate) -> Vec<serde_json::Value> {
         json!(flag.starts_on),
         json!(flag.ends_on),
         json!(flag.shown_state(today)),
-        json!(flag.reason),
+        json!(flag.shown_reason()),
     ]
 }
 

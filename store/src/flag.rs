@@ -95,6 +95,17 @@ pub struct RefusedFlag {
     pub sent: PushedFlag,
 }
 
+/// A flag, or an old one of a take-over, that the SIS fails at: it has a turn of its own, and nothing else waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// How often in a row; none: it was tried in vain while the SIS was away, and is tried after the others.
+    pub failures: i64,
+    /// Nobody tries it before.
+    pub retry_at: DateTime<Utc>,
+    /// What the last try came to: a status, or a reason code.
+    pub answer: String,
+}
+
 /// A flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
@@ -126,16 +137,29 @@ pub struct Flag {
     pub verified_at: Option<DateTime<Utc>>,
     /// What the SIS refused for good, until something else is wanted or a person asks.
     pub refused: Option<RefusedFlag>,
+    /// What the SIS fails at, while it is to be pushed. Not saved with the flag: see [`crate::Store::flag_fails`].
+    pub failing: Option<Failing>,
 }
 
 impl Flag {
     /// The state as `flags list` shows it on a day: `wanted pushed ended drift failed no-sis-id`.
     pub fn shown_state(&self, today: NaiveDate) -> &'static str {
         match self.state {
+            _ if self.fails().is_some() => FlagState::Failed.as_str(),
             FlagState::Accepted => "wanted",
             FlagState::Pushed if self.ends_on.is_some_and(|end| end < today) => "ended",
             state => state.as_str(),
         }
+    }
+
+    /// The reason as `flags list` shows it.
+    pub fn shown_reason(&self) -> Option<String> {
+        let fails = self.fails().map(|failing| format!("campus-{} Campus does not take this flag", failing.answer));
+        fails.or_else(|| self.reason.clone())
+    }
+
+    fn fails(&self) -> Option<&Failing> {
+        self.failing.as_ref().filter(|failing| self.due && failing.failures > 0)
     }
 }
 
@@ -211,6 +235,8 @@ pub struct CutoverFlag {
     pub done_at: Option<DateTime<Utc>>,
     /// What came of it.
     pub outcome: Option<String>,
+    /// The SIS fails at it.
+    pub failing: Option<Failing>,
 }
 
 /// Where a program's take-over stands.
@@ -363,8 +389,10 @@ pub struct FlagWork {
     pub stopped_at: Option<DateTime<Utc>>,
     /// Since when a student's changed documents wait.
     pub pending_since: Option<DateTime<Utc>>,
-    /// Flags wait to be pushed or read back, or a comparison of them is not finished.
+    /// Flags wait to be pushed or read back, and nothing says that they are to wait longer; or a comparison of them is not finished.
     pub unfinished: bool,
+    /// When the first of the flags that the SIS fails at, or failed at while it was away, is to be tried again.
+    pub failing_due_at: Option<DateTime<Utc>>,
     /// Nobody tries before.
     pub retry_at: Option<DateTime<Utc>>,
     /// Somebody is at it until then.

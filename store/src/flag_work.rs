@@ -13,8 +13,8 @@ use crate::{
     Store, StoreError,
     audit::AuditEntry,
     districts::{self, district_id},
-    flag::{AskedProgram, Cutover, CutoverFlag, FlagWork, LedgerEntry, PendingStudent, TakeOverPlan},
-    flags::note,
+    flag::{AskedProgram, Cutover, CutoverFlag, Failing, FlagWork, LedgerEntry, PendingStudent, TakeOverPlan},
+    flags::{note, read_failing},
     sql::{Arg, Row, Tx, args},
     trail,
 };
@@ -22,10 +22,11 @@ use crate::{
 type Result<T> = std::result::Result<T, StoreError>;
 
 const WORK_PG: &str = "\
-SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, s.unfinished OR c.district IS NOT NULL, s.retry_at,
-       s.lease_until, s.asked_at, least(s.take_over_on, t.take_over_on), p.asked_at, d.due_at
+SELECT s.district, s.synced_at, s.stopped_at, s.pending_since, coalesce(u.at_once, false) OR c.district IS NOT NULL, s.retry_at,
+       s.lease_until, s.asked_at, least(s.take_over_on, t.take_over_on), p.asked_at, d.due_at, u.due_at
 FROM lookout_flag_syncs() s LEFT JOIN lookout_asked_programs() p ON p.district = s.district
 LEFT JOIN lookout_pending_flags() d ON d.district = s.district
+LEFT JOIN lookout_unfinished_flags() u ON u.district = s.district
 LEFT JOIN lookout_ended_take_overs() t ON t.district = s.district
 LEFT JOIN lookout_comparisons() c ON c.district = s.district ORDER BY s.district";
 const WORK_LITE: &str = "\
@@ -33,14 +34,18 @@ SELECT s.district, s.synced_at,
        (SELECT max(coalesce(r.ended_at, r.touched_at)) FROM run r
         WHERE r.district = s.district AND r.stage IN ('held', 'closed')),
        (SELECT min(p.since) FROM flag_pending p WHERE p.district = s.district),
-       EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND (f.due OR f.state = 'accepted'))
+       EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND f.due AND f.retry_at IS NULL)
+       OR EXISTS (SELECT 1 FROM flag f WHERE f.district = s.district AND f.state = 'accepted')
        OR EXISTS (SELECT 1 FROM flag_comparison c WHERE c.district = s.district),
        s.retry_at, s.lease_until, s.asked_at,
        (SELECT min(c.cutover) FROM cutover c
         LEFT JOIN cutover_flag o ON o.district = c.district AND o.program = c.program AND o.done_at IS NULL
         WHERE c.district = s.district AND c.done_at IS NULL AND o.outcome IS NULL),
        (SELECT min(p.asked_at) FROM flag_program p WHERE p.district = s.district),
-       (SELECT min(coalesce(p.retry_at, p.since)) FROM flag_pending p WHERE p.district = s.district)
+       (SELECT min(coalesce(p.retry_at, p.since)) FROM flag_pending p WHERE p.district = s.district),
+       (SELECT min(w.retry_at) FROM
+        (SELECT f.retry_at FROM flag f WHERE f.district = s.district AND f.due
+         UNION ALL SELECT o.retry_at FROM cutover_flag o WHERE o.district = s.district AND o.done_at IS NULL) w)
 FROM flag_sync s JOIN district d ON d.district = s.district
 WHERE s.enabled AND d.removed_at IS NULL ORDER BY s.district";
 
@@ -57,7 +62,7 @@ SELECT c.flag, c.sis_id, c.done_at, c.outcome,
                                          WHERE s.district = l.district AND s.student_id = l.student_id)), l.student_id)
         FROM flag_ledger l WHERE l.district = c.district AND l.flag = c.flag AND l.action = 'approve'
         ORDER BY l.id DESC LIMIT 1),
-       c.goes_on, c.program_sis_id
+       c.goes_on, c.program_sis_id, c.failures, c.retry_at, c.outcome
 FROM cutover_flag c WHERE c.district = $1 AND c.program = $2 AND (NOT $3 OR c.done_at IS NULL) ORDER BY c.flag LIMIT $4";
 
 const CLAIM: &str = "\
@@ -204,7 +209,8 @@ impl Store {
             "UPDATE flag SET refused = NULL WHERE district = $1 AND refused IS NOT NULL",
             "UPDATE flag SET reason = NULL WHERE district = $1 AND state = 'failed' \
              AND reason = 'not-read-back'",
-            "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND done_at IS NULL",
+            "UPDATE flag SET failures = 0, retry_at = NULL, failed_with = NULL WHERE district = $1 AND retry_at IS NOT NULL",
+            "UPDATE cutover_flag SET outcome = NULL, failures = 0, retry_at = NULL WHERE district = $1 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district]).await?;
         }
@@ -233,7 +239,10 @@ impl Store {
             "UPDATE flag SET refused = NULL WHERE district = $1 AND program = $2 AND refused IS NOT NULL",
             "UPDATE flag SET reason = NULL WHERE district = $1 AND program = $2 AND state = 'failed' \
              AND reason = 'not-read-back'",
-            "UPDATE cutover_flag SET outcome = NULL WHERE district = $1 AND program = $2 AND done_at IS NULL",
+            "UPDATE flag SET failures = 0, retry_at = NULL, failed_with = NULL WHERE district = $1 AND program = $2 \
+             AND retry_at IS NOT NULL",
+            "UPDATE cutover_flag SET outcome = NULL, failures = 0, retry_at = NULL \
+             WHERE district = $1 AND program = $2 AND done_at IS NULL",
         ] {
             tx.execute(operation, sql, args![district, program]).await?;
         }
@@ -445,10 +454,24 @@ impl Store {
         Ok(true)
     }
 
+    /// The SIS fails at ending a flag of a take-over: nobody tries it before its turn.
+    pub async fn cutover_flag_fails(
+        &self,
+        district: &DistrictId,
+        program: &str,
+        flag: &str,
+        failing: &Failing,
+    ) -> Result<()> {
+        let sql = "UPDATE cutover_flag SET failures = $4, retry_at = $5, outcome = $6 \
+                   WHERE district = $1 AND program = $2 AND flag = $3 AND done_at IS NULL";
+        let values = args![district, program, flag, failing.failures, failing.retry_at, &failing.answer];
+        self.move_sync("note that the SIS fails at a flag of a take-over", district, sql, values).await.map(drop)
+    }
+
     /// A flag of a take-over stays open for now, and why: reconcilers leave it to the next sync.
     pub async fn cutover_flag_waits(&self, district: &DistrictId, program: &str, flag: &str, why: &str) -> Result<()> {
-        let sql = "UPDATE cutover_flag SET outcome = $4 WHERE district = $1 AND program = $2 AND flag = $3 \
-                   AND done_at IS NULL";
+        let sql = "UPDATE cutover_flag SET outcome = $4, failures = 0, retry_at = NULL \
+                   WHERE district = $1 AND program = $2 AND flag = $3 AND done_at IS NULL";
         let operation = "note that a flag of a take-over waits";
         self.move_sync(operation, district, sql, args![district, program, flag, why]).await.map(drop)
     }
@@ -461,20 +484,18 @@ impl Store {
         self.move_sync("finish a take-over", district, sql, args![district, program, now]).await
     }
 
-    /// When the district was first applied, and the earliest start of a completed document of a program.
-    pub async fn flag_history(
-        &self,
-        district: &DistrictId,
-        program: &str,
-    ) -> Result<(DateTime<Utc>, Option<NaiveDate>)> {
+    /// When the district was first applied, and how many students have a completed document of a program that began before that.
+    pub async fn flag_history(&self, district: &DistrictId, program: &str) -> Result<(DateTime<Utc>, usize)> {
         let operation = "read how long a district has documents";
         let mut tx = self.read(district, operation).await?;
         let row = tx.row(operation, "SELECT created_at FROM district WHERE district = $1", args![district]).await?;
-        let since = row.ok_or_else(|| StoreError::NoDistrict(district.clone()))?.get(0)?;
-        let sql = "SELECT min(starts_on) FROM document WHERE district = $1 AND program = $2 AND status = 'completed'";
-        let row = tx.row(operation, sql, args![district, program]).await?;
+        let since: DateTime<Utc> = row.ok_or_else(|| StoreError::NoDistrict(district.clone()))?.get(0)?;
+        let sql = "SELECT count(DISTINCT student_id) FROM document \
+                   WHERE district = $1 AND program = $2 AND status = 'completed' AND starts_on < $3";
+        let row = tx.row(operation, sql, args![district, program, since.date_naive()]).await?;
         tx.commit(operation).await?;
-        Ok((since, row.map_or(Ok(None), |row| row.get(0))?))
+        let students: i64 = row.map_or(Ok(0), |row| row.get(0))?;
+        Ok((since, usize::try_from(students).unwrap_or_default()))
     }
 
     async fn move_sync(
@@ -606,6 +627,7 @@ fn work(row: &Row) -> Result<FlagWork> {
         take_over_on: row.get(8)?,
         program_asked_at: row.get(9)?,
         pending_due_at: row.get(10)?,
+        failing_due_at: row.get(11)?,
     })
 }
 
@@ -634,5 +656,6 @@ fn read_cutover_flag(row: &Row) -> Result<CutoverFlag> {
         program_sis_id: row.get(6)?,
         done_at: row.get(2)?,
         outcome: row.get(3)?,
+        failing: read_failing(row, 7)?,
     })
 }

@@ -12,7 +12,10 @@ use crate::{
     Store, StoreError,
     districts::json_unreadable,
     documents,
-    flag::{Flag, FlagFacts, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    flag::{
+        Failing, Flag, FlagFacts, FlagFilter, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation,
+        PushedFlag,
+    },
     flag_work, rekeyed,
     roster::load::{read_json, read_status},
     sql::{Arg, ManyRows, Row, Tx, args},
@@ -54,7 +57,8 @@ const SAVE_PARTICIPATIONS: ManyRows = ManyRows {
 macro_rules! columns {
     () => {
         "flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, why, \
-         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, refused, pushed_link"
+         pushed_starts_on, pushed_ends_on, pushed_sis_id, program_sis_id, verified_at, refused, pushed_link, \
+         failures, retry_at, failed_with"
     };
 }
 
@@ -83,8 +87,12 @@ const PAGE: &str = concat!(
 
 const ONE: &str = concat!("SELECT ", columns!(), " FROM flag WHERE district = $1 AND flag = $2");
 
-const DUE: &str =
-    concat!("SELECT ", columns!(), " FROM flag WHERE district = $1 AND due ORDER BY student_id, flag LIMIT $2");
+const DUE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND due AND (retry_at IS NULL OR retry_at <= $2) \
+         ORDER BY retry_at NULLS FIRST, student_id, flag LIMIT $3"
+);
 
 const ACCEPTED: &str = concat!(
     "SELECT ",
@@ -108,6 +116,9 @@ const SAVE_FLAGS: ManyRows = ManyRows {
                pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id, \
                program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused, \
                pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), \
+               failures = CASE WHEN excluded.due THEN flag.failures ELSE 0 END, \
+               retry_at = CASE WHEN excluded.due THEN flag.retry_at END, \
+               failed_with = CASE WHEN excluded.due THEN flag.failed_with END, \
                updated_at = excluded.updated_at",
 };
 
@@ -210,14 +221,14 @@ impl Store {
         row.map(|row| read_flag(&row)).transpose()
     }
 
-    /// Flags to be pushed, by student, so that one student's are next to each other.
-    pub async fn due_flags(&self, district: &DistrictId, most: i64) -> Result<Vec<Flag>> {
-        self.some_flags("read the flags to push", DUE, district, most).await
+    /// Flags to be pushed, by student; those that were tried in vain come last, and those that have no turn yet not at all.
+    pub async fn due_flags(&self, district: &DistrictId, now: DateTime<Utc>, most: i64) -> Result<Vec<Flag>> {
+        self.some_flags("read the flags to push", DUE, district, args![district, now, most]).await
     }
 
     /// Flags that the SIS accepted and that were not read back yet.
     pub async fn accepted_flags(&self, district: &DistrictId, most: i64) -> Result<Vec<Flag>> {
-        self.some_flags("read the flags to read back", ACCEPTED, district, most).await
+        self.some_flags("read the flags to read back", ACCEPTED, district, args![district, most]).await
     }
 
     async fn some_flags(
@@ -225,12 +236,23 @@ impl Store {
         operation: &'static str,
         sql: &'static str,
         district: &DistrictId,
-        most: i64,
+        values: Vec<Arg>,
     ) -> Result<Vec<Flag>> {
         let mut tx = self.read(district, operation).await?;
-        let rows = tx.rows(operation, sql, args![district, most]).await?;
+        let rows = tx.rows(operation, sql, values).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_flag).collect()
+    }
+
+    /// The SIS fails at a flag that is to be pushed: nobody tries it before its turn. Forgotten once it is not to be pushed any more.
+    pub async fn flag_fails(&self, district: &DistrictId, flag: Uuid, failing: &Failing) -> Result<()> {
+        let operation = "note that the SIS fails at a flag";
+        let sql =
+            "UPDATE flag SET failures = $3, retry_at = $4, failed_with = $5 WHERE district = $1 AND flag = $2 AND due";
+        let mut tx = self.begin(district, operation).await?;
+        let values = args![district, flag, failing.failures, failing.retry_at, &failing.answer];
+        tx.execute(operation, sql, values).await?;
+        tx.commit(operation).await
     }
 
     /// Inserts or replaces flags, under the ids that students have by now, with lines for the ledger, all or none. False: the
@@ -464,7 +486,15 @@ fn read_flag(row: &Row) -> Result<Flag> {
             .map(|text| serde_json::from_str(&text))
             .transpose()
             .map_err(|error| json_unreadable("refused flag", &error))?,
+        failing: read_failing(row, 18)?,
     })
+}
+
+/// How often, when it has its turn, and what it came to, in columns from `first` on.
+pub(crate) fn read_failing(row: &Row, first: usize) -> Result<Option<Failing>> {
+    let Some(retry_at) = row.get(first + 1)? else { return Ok(None) };
+    let answer = row.get::<Option<String>>(first + 2)?.unwrap_or_default();
+    Ok(Some(Failing { failures: row.get(first)?, retry_at, answer }))
 }
 
 fn read_pushed(row: &Row) -> Result<Option<PushedFlag>> {

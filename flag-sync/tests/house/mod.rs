@@ -16,7 +16,7 @@ use rollcall_proto::{
     clock::{Clock, ManualClock},
     handler::{Fate, Handler as _},
     id::{DistrictId, RunId},
-    message::Message,
+    message::{Body, FlagPush, Message},
     roster::Student,
 };
 use rollcall_sandbox::{Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, Strike};
@@ -163,9 +163,10 @@ impl House {
         FlagHandler::new(self.context())
     }
 
-    /// Handles what the reconciler would ask for, until nothing is owed. Waits are over in no time.
+    /// Handles what the reconciler would ask for, until nothing is owed but flags that Campus goes on failing at. Waits are over in
+    /// no time.
     pub async fn settle(&self) {
-        let handler = self.handler();
+        let (handler, mut patience) = (self.handler(), 0..8);
         for _ in 0..60 {
             let work = self.store().flag_work().await.unwrap().pop().unwrap();
             let now = self.clock.now();
@@ -174,7 +175,8 @@ impl House {
                 continue;
             }
             let Some(body) = owed(&work, now, TimeDelta::zero()) else {
-                let Some(later) = work.pending_due_at else { return };
+                let later = work.pending_due_at.or_else(|| work.failing_due_at.filter(|_| patience.next().is_some()));
+                let Some(later) = later else { return };
                 self.clock.set(later.max(now + TimeDelta::seconds(1)));
                 continue;
             };
@@ -188,6 +190,13 @@ impl House {
     /// One message, as a run that stopped sends it.
     pub async fn handle_sync(&self) {
         let message = Message::flag_sync(self.district.clone(), None, self.clock.now());
+        assert_eq!(self.handler().handle(message).await, Fate::Done);
+    }
+
+    /// One message, as a reconciler sends it.
+    pub async fn handle_push(&self) {
+        let now = self.clock.now();
+        let message = Message::new(self.district.clone(), RunId(Uuid::now_v7()), now, Body::FlagPush(FlagPush {}));
         assert_eq!(self.handler().handle(message).await, Fate::Done);
     }
 
@@ -273,7 +282,7 @@ impl House {
     pub async fn states(&self) -> BTreeMap<String, (&'static str, Option<String>)> {
         let today = self.clock.now().date_naive();
         let flags = self.flags().await.into_iter();
-        flags.map(|flag| (flag.student.0.clone(), (flag.shown_state(today), flag.reason))).collect()
+        flags.map(|flag| (flag.student.0.clone(), (flag.shown_state(today), flag.shown_reason()))).collect()
     }
 
     /// What Campus shows, by student: none has two.

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+use rollcall_flag_sync::reconcile::owed;
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
     message::Message,
 };
 use rollcall_sandbox::{CampusFault, CampusFaults, CampusProgramRow, Strike};
-use rollcall_store::district::OnDrift;
+use rollcall_store::{
+    district::OnDrift,
+    flag::{Flag, FlagState, FlagWork},
+};
 
 use crate::{
     common::{Fixture, day},
@@ -22,6 +26,10 @@ on_both_engines! {
     a_busy_campus_is_left_alone_for_as_long_as_it_asks,
     what_campus_refuses_is_set_aside_alone,
     what_is_refused_for_good_is_sent_once,
+    one_flag_that_campus_cannot_take_stops_no_other,
+    several_flags_that_campus_cannot_take_stop_no_other_for_long,
+    writes_that_all_fail_put_the_district_off,
+    one_flag_that_campus_cannot_show_stops_no_other,
     half_a_batch_and_a_days_outage_are_made_good,
     a_refused_vendor_is_told_and_tried_again,
     a_wrong_vendor_secret_writes_nothing,
@@ -124,6 +132,151 @@ async fn what_is_refused_for_good_is_sent_once(f: Fixture) {
     house.unasked_night().await;
     assert_eq!(house.shown()["7"].0, day("2026-08-21"));
     assert_eq!(house.flags().await.into_iter().filter(|flag| flag.refused.is_some()).count(), 0);
+}
+
+fn fails_at(house: &House, fault: CampusFault, writes_only: bool, students: &[&str]) {
+    let only = |student: &&str| Strike { fault, writes_only, only: Some((*student).to_owned()), times: None };
+    let strikes = students.iter().map(only).collect();
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+}
+
+async fn work(house: &House) -> FlagWork {
+    house.store().flag_work().await.unwrap().remove(0)
+}
+
+/// The others are pushed and read back in the same pass, and what changes later is too; the one is named, and tried ever more
+/// seldom.
+async fn one_flag_that_campus_cannot_take_stops_no_other(f: Fixture) {
+    let house = House::create_new(f).await;
+    let (mut starts, fine) = ("2026-08-20", ("pushed", None));
+    for (status, next) in [(500, "2026-08-21"), (403, "2026-08-22")] {
+        for number in 0..STUDENTS {
+            house.complete(&format!("d{number}"), &number.to_string(), starts, None).await;
+        }
+        fails_at(&house, CampusFault::Status(status), true, &["7"]);
+        house.handle_sync().await;
+        let failed = ("failed", Some(format!("campus-{status} Campus does not take this flag")));
+        let states = house.states().await;
+        assert_eq!(states["7"], failed);
+        assert_eq!(states.values().filter(|state| **state == fine).count(), STUDENTS - 1, "{states:#?}");
+        let one = house.flags().await.into_iter().find(|flag| flag.student.0 == "7").unwrap();
+        let told = house.told(Some(&one.id.to_string())).await;
+        assert_eq!(told.last(), Some(&("failed".to_owned(), status.to_string())));
+        assert_eq!(
+            (work(&house).await.retry_at, house.store().flags_problem(&house.district).await.unwrap()),
+            (None, None)
+        );
+        // Somebody else's document is not kept waiting, and nobody is busy with the one before its turn.
+        let begun = house.clock.now();
+        house.complete("d5", "5", next, None).await;
+        house.handle_push().await;
+        assert_eq!((house.shown()["5"].0, &house.states().await["5"]), (day(next), &fine));
+        assert_eq!(owed(&work(&house).await, house.clock.now(), TimeDelta::zero()), None);
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let turn = work(&house).await.failing_due_at.expect("it is tried again by itself");
+            waits.push((turn - begun).num_seconds());
+            house.clock.set(turn);
+            assert!(owed(&work(&house).await, turn, TimeDelta::zero()).is_some());
+            let before = house.campus.stats().calls;
+            house.handle_push().await;
+            assert!(house.campus.stats().calls - before <= 5, "it is hammered");
+        }
+        assert_eq!(waits, [30, 90, 210, 450, 930, 1_830], "30 s, doubled up to 15 min");
+        assert_eq!(house.states().await["7"], failed);
+        house.campus.set_faults(CampusFaults::default());
+        house.clock.set(work(&house).await.failing_due_at.unwrap());
+        house.handle_push().await;
+        assert_eq!((house.shown()["7"].0, &house.states().await["7"]), (day(starts), &fine));
+        assert_eq!(work(&house).await.failing_due_at, None);
+        starts = next;
+    }
+}
+
+/// More than look like an outage, and all of them before the others.
+async fn several_flags_that_campus_cannot_take_stop_no_other_for_long(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    for number in 0..STUDENTS {
+        house.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", Some("2027-01-31")).await;
+    }
+    // By order of their ids.
+    let poisoned = ["0", "1", "10", "11", "2"];
+    fails_at(&house, CampusFault::Status(500), true, &poisoned);
+    house.settle().await;
+    let states = house.states().await;
+    for (student, state) in &states {
+        let is_poisoned = poisoned.contains(&student.as_str());
+        assert_eq!(
+            (state.0 == "failed", house.shown()[student].1.is_none()),
+            (is_poisoned, is_poisoned),
+            "{states:#?}"
+        );
+    }
+    // They stay so: then it is about them, and nobody else waits.
+    house.complete("d5", "5", "2026-08-20", Some("2027-02-28")).await;
+    house.handle_push().await;
+    assert_eq!(house.shown()["5"].1, Some(day("2027-02-28")));
+    assert_eq!(
+        (work(&house).await.retry_at, house.store().flags_problem(&house.district).await.unwrap()),
+        (None, None)
+    );
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    assert!(house.states().await.values().all(|state| *state == ("pushed", None)));
+}
+
+/// Reads go well.
+async fn writes_that_all_fail_put_the_district_off(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.strike(CampusFault::Status(503), None);
+    house.handle_sync().await;
+    let begun = house.clock.now();
+    assert!(house.store().flags_problem(&house.district).await.unwrap().is_some(), "it is told");
+    let calls = house.campus.stats().calls;
+    assert!(calls < 2 * STUDENTS as u64, "it is hammered: {calls}");
+    while house.clock.now() < begun + TimeDelta::hours(2) {
+        let work = work(&house).await;
+        let next =
+            [work.retry_at, work.failing_due_at].into_iter().flatten().filter(|at| *at > house.clock.now()).min();
+        house.clock.set(next.unwrap_or(house.clock.now() + TimeDelta::seconds(1)));
+        house.handle_push().await;
+    }
+    let calls = house.campus.stats().calls - calls;
+    let each = calls / STUDENTS as u64;
+    assert!(each <= 60, "{each} calls for each flag: a dozen tries at most, each of two writes and a list of programs");
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    house.assert_all_pushed().await;
+}
+
+/// Taken, and neither its id nor its student's list is answered.
+async fn one_flag_that_campus_cannot_show_stops_no_other(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    let id = house.flag_of("7").id;
+    let only = |about: &str| Strike {
+        fault: CampusFault::Status(500),
+        writes_only: false,
+        only: Some(about.to_owned()),
+        times: None,
+    };
+    let taken = |flag| Flag { state: FlagState::Accepted, verified_at: None, ..flag };
+    let accepted: Vec<_> = house.flags().await.into_iter().map(taken).collect();
+    house.keep(&accepted).await;
+    let strikes = vec![only(&id), only("7")];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.clock.advance(TimeDelta::hours(1));
+    house.handle_push().await;
+    let states = house.states().await;
+    assert_eq!(states["7"], ("failed", Some("campus-500".to_owned())));
+    assert_eq!(states.values().filter(|state| **state == ("pushed", None)).count(), STUDENTS - 1, "{states:#?}");
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    house.assert_all_pushed().await;
 }
 
 async fn half_a_batch_and_a_days_outage_are_made_good(f: Fixture) {

@@ -68,9 +68,11 @@ async fn a_student_whose_list_is_refused_keeps_no_other_waiting(f: Fixture) {
     let house = House::create_new(f).await;
     house.complete_all().await;
     house.settle().await;
-    for (status, ends, reason) in
-        [(404, "2027-01-04", "campus-404"), (410, "2027-01-10", "campus-410"), (403, "2027-01-03", "sis-error")]
-    {
+    for (status, ends, reason) in [
+        (404, "2027-01-04", "campus-404"),
+        (410, "2027-01-10", "campus-410"),
+        (403, "2027-01-03", "campus-403 Campus does not take this flag"),
+    ] {
         refuse(&house, status, &["1"]);
         house.complete("d1", "1", "2026-08-20", Some(ends)).await;
         house.complete("d2", "2", "2026-08-20", Some(ends)).await;
@@ -157,8 +159,8 @@ async fn a_student_whose_list_campus_fails_at_is_asked_for_ever_more_seldom(f: F
     push(&house).await;
     assert!(house.campus.stats().calls > asked);
     house.unasked_night().await;
-    let failed = ("failed", Some("sis-error".to_owned()));
-    assert_eq!((&house.states().await["1"], pending(&house).await.len()), (&failed, 0), "sent, and that failed too");
+    let failed = ("failed", Some("campus-500 Campus does not take this flag".to_owned()));
+    assert_eq!((&house.states().await["1"], pending(&house).await.len()), (&failed, 0), "tried, and that failed too");
     mend(&house);
     house.night().await;
     assert_eq!(house.shown()["1"].1, Some(day("2027-02-28")));

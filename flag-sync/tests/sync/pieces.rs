@@ -53,7 +53,7 @@ async fn house(f: Fixture) -> House {
 /// Something of everything a comparison may find.
 async fn disturb(house: &House) {
     house.clock.advance(TimeDelta::hours(1));
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     house.withdraw("d0").await;
     house.complete("d4", "4", "2026-08-20", Some("2027-01-31")).await;
     house.complete_of("Section 504", "s5", "5", "2026-09-01", None).await;
@@ -155,7 +155,7 @@ async fn many_flags_that_are_gone_are_found_out_in_pieces(f: Fixture) {
             house.campus.delete(&flag.id);
         }
         house.clock.advance(TimeDelta::hours(1));
-        house.store().ask_for_flags(&house.district).await.unwrap();
+        house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
         if is_cut {
             let messages = compared(&house, &one_at_a_time(&house, 1_000)).await;
             assert!(messages >= STUDENTS, "{messages}");
@@ -253,7 +253,7 @@ async fn a_comparison_that_is_overtaken_begins_anew(f: Fixture) {
     }
     assert!(is_left(&house).await);
     house.clock.advance(TimeDelta::seconds(1));
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     assert_eq!(handler.handle(push(&house)).await, Fate::Done);
     assert!(!is_left(&house).await, "what was asked for before is not gone on with");
     assert_eq!(synced_at(&house).await, None);
@@ -266,7 +266,7 @@ async fn a_comparison_that_is_overtaken_begins_anew(f: Fixture) {
 async fn what_changes_meanwhile_is_compared_too(f: Fixture) {
     let house = house(f).await;
     house.clock.advance(TimeDelta::hours(1));
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     let (handler, mut message, mut is_changed) = (one_at_a_time(&house, 1), sync(&house), false);
     let began = message.time;
     let calls = house.campus.stats().calls;
@@ -300,7 +300,7 @@ async fn what_changes_meanwhile_is_compared_too(f: Fixture) {
 async fn a_comparison_during_which_ids_change_is_none_of_all(f: Fixture) {
     let house = house(f).await;
     house.clock.advance(TimeDelta::hours(1));
-    house.store().ask_for_flags(&house.district).await.unwrap();
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
     let handler = one_at_a_time(&house, 1);
     assert_eq!(handler.handle(sync(&house)).await, Fate::Done);
     let mut record = in_campus(9);
@@ -324,7 +324,7 @@ async fn a_program_alone_is_compared_in_pieces(f: Fixture) {
     house.clock.advance(TimeDelta::hours(1));
     let edited = house.campus.flags().into_iter().find(|flag| flag.student == "2" && flag.program == "101").unwrap();
     house.campus.type_in(CampusFlag { ends: Some(day("2026-12-24")), ..edited });
-    house.store().ask_for_program_flags(&house.district, SPED, house.clock.now()).await.unwrap();
+    house.store().ask_for_program_flags(&house.district, SPED, "test", house.clock.now()).await.unwrap();
     let (handler, mut messages) = (one_at_a_time(&house, 1), 0);
     while !house.store().asked_programs(&house.district).await.unwrap().is_empty() {
         assert_eq!(handler.handle(push(&house)).await, Fate::Done);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     common::Fixture,
     documents::{document, house, save},
-    flags::{flag, participation},
+    flags::{flag, keep, participation},
     roster_support::*,
 };
 
@@ -30,7 +30,7 @@ async fn students_come_some_at_a_time_with_all_that_is_theirs(f: Fixture) {
         .zip(1..)
         .map(|(one, number)| Flag { student: one.student.clone(), ..flag(number, FlagState::Wanted) })
         .collect();
-    store.save_flags(&district, &flags, &[], at(2)).await.unwrap();
+    keep(store, &district, &flags, &[], at(2)).await;
     let whole = store.flag_facts(&district, None, None).await.unwrap();
     for most in [1, 2, 3, 100] {
         let (mut after, mut lasts, mut marked) = (None, Vec::new(), Vec::new());

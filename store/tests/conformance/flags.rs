@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::id::DistrictId;
 use rollcall_store::{
     Store,
+    document::NewDocument,
     flag::{
-        CutoverFlag, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag, TakeOverPlan,
-        TakeOverState,
+        CutoverFlag, Failing, Flag, FlagFilter, FlagState, LedgerEntry, Participation, PushedFlag, RefusedFlag,
+        TakeOverPlan, TakeOverState,
     },
     plan::Verdict,
 };
@@ -31,6 +32,8 @@ crate::on_both_engines! {
     work_is_due_when_a_run_stopped_or_documents_changed,
     work_is_due_however_a_run_stopped,
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
+    students_with_documents_from_before_are_counted,
+    a_flag_that_the_sis_fails_at_has_its_turn,
 }
 
 pub(crate) fn participation(number: u128) -> Participation {
@@ -75,6 +78,7 @@ pub(crate) fn flag(number: u128, state: FlagState) -> Flag {
         pushed: None,
         verified_at: None,
         refused: None,
+        failing: None,
     }
 }
 
@@ -149,7 +153,7 @@ async fn due_and_accepted_flags_are_found(f: Fixture) {
     let district = house(&f.store).await;
     let flags = [flag(1, FlagState::Wanted), flag(2, FlagState::Accepted), flag(3, FlagState::Pushed)];
     keep(&f.store, &district, &flags, &[], at(10)).await;
-    assert_eq!(f.store.due_flags(&district, 10).await.unwrap(), [flags[0].clone()]);
+    assert_eq!(f.store.due_flags(&district, at(40), 10).await.unwrap(), [flags[0].clone()]);
     assert_eq!(f.store.accepted_flags(&district, 10).await.unwrap(), [flags[1].clone()]);
 }
 
@@ -182,7 +186,7 @@ async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     let district = house(&f.store).await;
     let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let store = &f.store;
-    assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
+    assert!(store.claim_flags(&district, one, at(0), at(50)).await.unwrap());
     assert!(!store.claim_flags(&district, two, at(59), at(119)).await.unwrap());
     assert!(store.renew_flags(&district, one, at(110)).await.unwrap());
     assert!(!store.reserve_flags(&district, two, at(109), at(169)).await.unwrap());
@@ -342,6 +346,7 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
         goes_on: name == "a",
         done_at: None,
         outcome: None,
+        failing: None,
     };
     let (store, cutover) = (&f.store, day("2026-08-15"));
     let plan = |to_end: Vec<CutoverFlag>| TakeOverPlan {
@@ -390,6 +395,64 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
     assert!(all.iter().all(|one| one.outcome.as_deref() == Some("ended")));
     // Two approvals, two outcomes.
     assert_eq!(store.flag_ledger(&district, None, 10).await.unwrap().len(), 4);
-    let (since, earliest) = store.flag_history(&district, SPED).await.unwrap();
-    assert_eq!((since, earliest), (at(0), None));
+}
+
+/// Those of before the district came, completed, of the program: each student once.
+async fn students_with_documents_from_before_are_counted(f: Fixture) {
+    let district = house(&f.store).await;
+    let loaded = async || f.store.flag_history(&district, SPED).await.unwrap();
+    assert_eq!(loaded().await, (at(0), 0));
+    let first = at(0).date_naive();
+    let before = first.pred_opt().unwrap();
+    let documents = [
+        ("a", "1", SPED, true, before),
+        ("b", "1", SPED, true, before),
+        ("c", "2", SPED, true, first),
+        ("d", "3", SPED, false, before),
+        ("e", "4", "Language Support", true, before),
+        ("f", "5", SPED, true, before),
+    ];
+    for (name, student, program, completed, starts_on) in documents {
+        let (student, program) = (id(student), program.to_owned());
+        let new = NewDocument { student, program, completed, starts_on, ..document(name) };
+        save(&f.store, &district, &new, 1).await;
+    }
+    assert_eq!(loaded().await, (at(0), 2));
+}
+
+/// It has a turn of its own, after the others, until it is not to be pushed any more or a person asks.
+async fn a_flag_that_the_sis_fails_at_has_its_turn(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    store.save_participations(&district, &[participation(1), participation(2)], at(1)).await.unwrap();
+    let (one, two) = (flag(1, FlagState::Wanted), flag(2, FlagState::Wanted));
+    keep(store, &district, &[one.clone(), two.clone()], &[], at(2)).await;
+    let failing = Failing { failures: 2, retry_at: at(50), answer: "500".to_owned() };
+    store.flag_fails(&district, one.id, &failing).await.unwrap();
+    let failed = Flag { failing: Some(failing), ..one.clone() };
+    let due = async |now| store.due_flags(&district, at(now), 10).await.unwrap();
+    let owed = async || {
+        let work = store.flag_work().await.unwrap().remove(0);
+        (work.unfinished, work.failing_due_at)
+    };
+    assert_eq!(due(49).await, [two.clone()]);
+    assert_eq!(due(50).await, [two.clone(), failed.clone()], "after the others");
+    assert_eq!(owed().await, (true, Some(at(50))));
+    keep(store, &district, &[Flag { due: false, ..two.clone() }], &[], at(3)).await;
+    assert_eq!(owed().await, (false, Some(at(50))), "nobody is busy with it before its turn");
+    // Compared meanwhile, it waits all the same.
+    keep(store, &district, std::slice::from_ref(&one), &[], at(4)).await;
+    assert_eq!(due(50).await, [failed.clone()]);
+    assert_eq!(failed.shown_state(day("2026-08-20")), "failed");
+    assert_eq!(failed.shown_reason().as_deref(), Some("campus-500 Campus does not take this flag"));
+    store.ask_for_program_flags(&district, "Language Support", "test", at(5)).await.unwrap();
+    assert_eq!(due(49).await, []);
+    store.ask_for_flags(&district, "test", at(5)).await.unwrap();
+    assert_eq!(due(5).await, std::slice::from_ref(&one), "a person asks");
+    let tried = Failing { failures: 0, retry_at: at(6), answer: String::new() };
+    store.flag_fails(&district, one.id, &tried).await.unwrap();
+    assert_eq!(due(6).await[0].shown_state(day("2026-08-20")), "wanted", "it was tried while the SIS was away");
+    let set_aside = Flag { due: false, ..one.clone() };
+    keep(store, &district, std::slice::from_ref(&set_aside), &[], at(7)).await;
+    assert_eq!(store.flag(&district, one.id).await.unwrap(), Some(set_aside));
+    assert_eq!(owed().await, (false, None));
 }

@@ -282,6 +282,14 @@ pub const NAMED: &[(&str, &str)] = &[
         "commit/note that the SIS fails at a student",
         "the student is asked for again sooner where it was not said: flag-sync/tests/sync/lists.rs",
     ),
+    (
+        "commit/note that the SIS fails at a flag",
+        "the flag is tried again sooner where it was not said: flag-sync/tests/sync/faults.rs",
+    ),
+    (
+        "commit/note that the SIS fails at a flag of a take-over",
+        "the flag is tried again sooner where it was not said: flag-sync/tests/take_overs.rs",
+    ),
     ("commit/note that the SIS is away", "counts failures for people: flag-sync/tests/sync/faults.rs"),
     (
         "commit/note that a flag of a take-over waits",

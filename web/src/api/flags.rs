@@ -53,12 +53,12 @@ impl FlagAnswer {
         Self {
             flag: flag.id,
             state: flag.shown_state(today),
+            reason: flag.shown_reason(),
             student_id: flag.student.0,
             sis_id: flag.sis_id,
             program: flag.program,
             start: flag.starts_on,
             end: flag.ends_on,
-            reason: flag.reason,
         }
     }
 }

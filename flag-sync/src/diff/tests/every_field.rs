@@ -1,6 +1,6 @@
 //! Flags field by field.
 
-use rollcall_store::flag::RefusedFlag;
+use rollcall_store::flag::{Failing, RefusedFlag};
 
 use super::*;
 
@@ -21,6 +21,7 @@ fn eventful() -> Flag {
         pushed: Some(PushedFlag { starts_on: day(1), ..target(Some(2)) }),
         verified_at: Some(earlier()),
         refused: Some(RefusedFlag { status: 409, sent: PushedFlag { starts_on: day(3), ..target(Some(2)) } }),
+        failing: Some(Failing { failures: 2, retry_at: earlier(), answer: "500".to_owned() }),
     }
 }
 
@@ -222,6 +223,7 @@ fn a_new_flag_is_that_of_its_participation() {
         pushed: None,
         verified_at: None,
         refused: None,
+        failing: None,
     };
     assert_eq!(flag, expected);
 }
