@@ -150,22 +150,19 @@ async fn disturbed(mut night: Night, by_changes: bool, ways: &[Way]) -> u64 {
         let next = night.another(Arc::new(night.clock.clone()));
         assert_eq!(next.handle(message).await, Fate::Done, "{case:?}");
         let (end, asked) = (found(&night).await, questions(&night.sandbox) - before);
-        match (&undisturbed, case) {
-            (Some(undisturbed), Some((way, after))) => {
-                assert_eq!(&end, undisturbed, "{way:?} after {after} of {answers}");
-                // What was not stored is asked for again, and nothing else.
-                let again = match way {
-                    Way::Stopped => 0..=3,
-                    Way::Late => 0..=0,
-                    Way::Away => answers - after..=answers - after,
-                };
-                assert!(again.contains(&(asked - answers)), "{way:?} after {after} of {answers}: {asked}");
-            }
-            _ => {
-                assert_eq!(end.1, by_changes);
-                cases.extend((1..asked).flat_map(|after| ways.iter().map(move |way| Some((*way, after)))));
-                (undisturbed, answers) = (Some(end), asked);
-            }
+        if let (Some(undisturbed), Some((way, after))) = (&undisturbed, case) {
+            assert_eq!(&end, undisturbed, "{way:?} after {after} of {answers}");
+            // What was not stored is asked for again, and nothing else.
+            let again = match way {
+                Way::Stopped => 0..=3,
+                Way::Late => 0..=0,
+                Way::Away => answers - after..=answers - after,
+            };
+            assert!(again.contains(&(asked - answers)), "{way:?} after {after} of {answers}: {asked}");
+        } else {
+            assert_eq!(end.1, by_changes);
+            cases.extend((1..asked).flat_map(|after| ways.iter().map(move |way| Some((*way, after)))));
+            (undisturbed, answers) = (Some(end), asked);
         }
         if by_changes { succeed(&mut night).await } else { night.next().await }
     }

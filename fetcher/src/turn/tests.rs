@@ -84,7 +84,7 @@ async fn what_is_learned_while_the_rest_is_stored_is_stored_next() {
     learn(&turn, "b").await;
     // Begun later, and not to be overtaken by the first.
     let (second, first) = tokio::join!(turn.keep(), first);
-    (first.unwrap(), second.unwrap());
+    first.and(second).unwrap();
     assert_eq!(begun.kept().await, ["a", "b"]);
     turn.forget("a");
     turn.keep().await.unwrap();
