@@ -4,7 +4,12 @@
 //! were killed there; what one that stood still does before it notices is not kept over what another stored (see the store); one
 //! that died keeps nobody out for longer than the lease.
 
-use std::time::Duration;
+use std::{
+    future,
+    sync::{Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use rollcall_proto::id::DistrictId;
 use tokio::time::Instant;
@@ -50,14 +55,24 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Works while the lease is renewed beside it. `None`: it was lost; the work was dropped where it stood. The lease comes first:
-    /// a process that stood still writes nothing before it has looked.
+    /// Works while the lease is renewed beside it. `None`: it was lost, or may soon be: half of it has passed since it was last
+    /// renewed, by this process's own time, whatever the clock says. The work was dropped where it stood. The lease comes first: a
+    /// process that stood still writes nothing.
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let renewed = Mutex::new(Instant::now());
+        let stood_still =
+            future::poll_fn(|_| if Instant::now() < self.half_of(&renewed) { Poll::Pending } else { Poll::Ready(()) });
         tokio::select! {
             biased;
-            () = self.lost() => None,
+            () = stood_still => None,
+            () = self.lost(&renewed) => None,
             done = work => Some(done),
         }
+    }
+
+    /// When half of it has passed.
+    fn half_of(&self, renewed: &Mutex<Instant>) -> Instant {
+        *renewed.lock().unwrap_or_else(PoisonError::into_inner) + self.context.config.lease / 2
     }
 
     /// Gives it back.
@@ -65,17 +80,15 @@ impl<'a> Lease<'a> {
         Ok(self.context.store.release_flags(self.district, self.holder).await?)
     }
 
-    /// Renews again and again; ends when the lease is somebody else's, or may soon be: half of it has passed since it was last
-    /// renewed, by this process's own time, whatever the clock says. A store that is away for a moment costs nothing.
-    async fn lost(&self) {
+    /// Renews again and again; ends when the lease is somebody else's, or may soon be. A store that is away for a moment costs nothing.
+    async fn lost(&self, renewed: &Mutex<Instant>) {
         let lease = self.context.config.lease;
-        let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(lease / 4).await;
             let (began, until) = (Instant::now(), self.context.clock.now() + lease);
             let renewing = self.context.store.renew_flags(self.district, self.holder, until);
-            match tokio::time::timeout_at(renewed + lease / 2, renewing).await {
-                Ok(Ok(true)) => renewed = began,
+            match tokio::time::timeout_at(self.half_of(renewed), renewing).await {
+                Ok(Ok(true)) => *renewed.lock().unwrap_or_else(PoisonError::into_inner) = began,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
@@ -128,6 +141,6 @@ mod tests {
             tokio::task::yield_now().await;
         });
         assert_eq!(stood_still.await, None);
-        assert_eq!(lease.hold(std::future::ready(())).await, Some(()));
+        assert_eq!(lease.hold(future::ready(())).await, Some(()));
     }
 }

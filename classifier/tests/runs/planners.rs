@@ -132,9 +132,9 @@ async fn stopped_at_work(night: &Night, handler: &PlanHandler, plan: &Message) -
     // Not by the store: what is not gone on with may keep its connections.
     let claimed = "SELECT count(*) FROM run WHERE stage = 'plan' AND plan_lease_until IS NOT NULL";
     let mut is_claimed = async || sqlx::query_scalar::<_, i64>(claimed).fetch_one(&mut database).await.unwrap() > 0;
-    let mut looks = 1;
+    let (mut looks, begun) = (1, tokio::time::Instant::now());
     // Until it is at work: before, what was gathered is let go at once, and the run with it.
-    while looks < 1_000 {
+    while begun.elapsed() < LIMIT {
         {
             let mut planning = pin!(handler.handle(plan.clone()));
             for _ in 0..looks {
