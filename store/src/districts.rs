@@ -241,6 +241,18 @@ pub(crate) async fn lock(tx: &mut Tx, district: &DistrictId) -> Result<()> {
     row.map(drop).ok_or_else(|| StoreError::NoDistrict(district.clone()))
 }
 
+/// Sees to it that a district is there until the transaction ends: for what must not come in after it is erased, and may wait for
+/// nothing else.
+pub(crate) async fn hold(tx: &mut Tx, district: &DistrictId) -> Result<()> {
+    let sql = if tx.is_postgres() {
+        "SELECT 1::bigint FROM district WHERE district = $1 FOR KEY SHARE"
+    } else {
+        "SELECT 1 FROM district WHERE district = $1"
+    };
+    let row = tx.row("hold a district", sql, args![district]).await?;
+    row.map(drop).ok_or_else(|| StoreError::NoDistrict(district.clone()))
+}
+
 /// Reads a stored configuration.
 pub(crate) fn parse(config: &str) -> Result<District> {
     serde_json::from_str(config).map_err(|error| json_unreadable("configuration of a district", &error))
