@@ -633,3 +633,18 @@ async fn an_erasure_stops_where_the_district_is_taken_in_again_and_finds_what_co
     other.execute(late).await.unwrap();
     assert_eq!((erase().await, schools().await), (Err(EraseRefusal::NotRemoved), 1));
 }
+
+/// A replay has the district's row for itself while it copies a run's pages, some at a time.
+#[tokio::test]
+async fn pages_are_not_forgotten_while_a_replay_copies_them() {
+    let f = Fixture::postgres().await;
+    f.district("a").await;
+    let mut replay = f.database().connect().await;
+    replay.execute("BEGIN").await.unwrap();
+    replay.execute("SELECT 1 FROM district FOR UPDATE").await.unwrap();
+    let store = f.store.clone();
+    let forgetting = tokio::spawn(async move { store.forget_pages(later(1)).await.unwrap() });
+    somebody_waits(&f).await;
+    replay.execute("COMMIT").await.unwrap();
+    assert_eq!(forgetting.await.unwrap(), 0);
+}

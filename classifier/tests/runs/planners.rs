@@ -145,3 +145,21 @@ async fn a_message_that_fails_for_good_ends_no_second_look_under_way() {
     night.work(&half).await;
     assert_eq!(night.run(run).await.state, RunState::Succeeded);
 }
+
+/// As where the fetcher's reconciler takes a lost page back in the moment in which the run is noted as pulled.
+#[tokio::test]
+async fn a_run_at_its_plan_without_one_of_its_pages_goes_back_to_its_pull() {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    night.execute("CREATE TABLE lost AS SELECT * FROM page LIMIT 1").await;
+    night.execute("DELETE FROM page WHERE (listing, page) IN (SELECT listing, page FROM lost)").await;
+    night.handle(&sis(4), plan).await;
+    assert_eq!(night.run(run).await.stage, Stage::Pull, "where its pages are looked after");
+    night.execute("INSERT INTO page SELECT * FROM lost").await;
+    night.execute("DROP TABLE lost").await;
+    let key = (&night.district, run);
+    assert!(night.context.advance(key).await.unwrap());
+    night.context.ask_to_plan(key, None).await.unwrap();
+    night.work(&sis(4)).await;
+    assert_eq!(night.run(run).await.state, RunState::Succeeded);
+}
