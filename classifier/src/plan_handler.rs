@@ -117,8 +117,13 @@ impl PlanHandler {
             return self.give_up(message, Some(claim), &format!("planner-died: {died}")).await;
         }
         match AssertUnwindSafe(Box::pin(self.make(message, roster_version))).catch_unwind().await {
-            Ok(Ok(fate)) => {
+            Ok(Ok(Fate::Done)) => {
                 claim.settle();
+                Ok(Fate::Done)
+            }
+            // The roster changed meanwhile, which is no attempt.
+            Ok(Ok(fate)) => {
+                claim.give_back(NoPlan::Hindered).await;
                 Ok(fate)
             }
             Ok(Err(error)) => self.failed(message, claim, error).await,

@@ -163,3 +163,25 @@ async fn a_run_at_its_plan_without_one_of_its_pages_goes_back_to_its_pull() {
     night.work(&sis(4)).await;
     assert_eq!(night.run(run).await.state, RunState::Succeeded);
 }
+
+/// A planner whose time is over gives nothing back that somebody else has by then.
+#[tokio::test]
+async fn a_plan_that_the_roster_changed_under_frees_the_run_where_it_is_still_its_planners() {
+    let roster = "UPDATE district SET roster_version = roster_version + 1";
+    let taken = "UPDATE run SET plan_lease_until = '2999-01-01T00:00:00+00:00', plan_attempts = 5";
+    for (meanwhile, expected) in [(&[roster][..], (0, true)), (&[roster, taken], (5, false))] {
+        let (night, run, plan, handler) = at_plan_of(&Planners::mortal()).await;
+        let change = async || {
+            for sql in meanwhile {
+                night.execute(sql).await;
+            }
+            true
+        };
+        let fate = once_claimed(&night, &handler, &plan, change).await;
+        assert!(matches!(&fate, Some(Fate::Retry(again)) if again.reason == "roster-changed"), "{fate:?}");
+        assert_eq!(night.run(run).await.stage, Stage::Plan);
+        let left = "SELECT plan_attempts, plan_lease_until IS NULL FROM run";
+        let left = sqlx::query_as::<_, (i64, bool)>(left).fetch_one(&mut night.database().await).await.unwrap();
+        assert_eq!(left, expected, "{meanwhile:?}");
+    }
+}
