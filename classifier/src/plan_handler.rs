@@ -93,12 +93,15 @@ impl PlanHandler {
         if let Some(other) = store.unsettled_other(run.0, run.1).await? {
             return Ok(Fate::wait("earlier-run-unsettled", format!("run {other} is being written"), OTHER_RUN));
         }
-        // The stage can get here without its second look when a stray page comes in between. It goes back then: nobody looks after
-        // the pages of a run at Plan.
+        // The stage can get here without its second look when a stray page comes in between, and without a page that was found
+        // missing in that moment. It goes back then: nobody looks after the pages of a run at Plan.
         let begun = second_look::begin(&self.context, run, Some(message)).await?;
         if begun || !self.context.all_in(run).await? {
+            let now = self.context.clock.now();
             if begun || self.context.is_looking_again(run).await? {
-                store.look_again(run.0, run.1, self.context.clock.now()).await?;
+                store.look_again(run.0, run.1, now).await?;
+            } else {
+                store.pull_again(run.0, run.1, now).await?;
             }
             return Ok(Fate::Done);
         }
@@ -113,8 +116,13 @@ impl PlanHandler {
             return self.give_up(message, Some(claim), &format!("planner-died: {died}")).await;
         }
         match AssertUnwindSafe(Box::pin(self.make(message, &claim, roster_version))).catch_unwind().await {
-            Ok(Ok(fate)) => {
+            Ok(Ok(Fate::Done)) => {
                 claim.settle();
+                Ok(Fate::Done)
+            }
+            // The roster changed meanwhile, which is no attempt.
+            Ok(Ok(fate)) => {
+                claim.give_back(NoPlan::Hindered).await;
                 Ok(fate)
             }
             Ok(Err(error)) => self.failed(message, claim, error).await,

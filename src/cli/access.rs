@@ -39,7 +39,7 @@ pub(crate) enum IntegrationsVerb {
 pub(crate) enum KeyVerb {
     /// Print a new key
     New,
-    /// Seal all secrets anew under a new key; every process must know both first, see docs/OPERATIONS.md
+    /// Seal anew under a new key what lies under another; every process must seal with the new one first, see docs/OPERATIONS.md
     Rotate {
         /// File that holds the new key, as `rollcall key new` printed it
         #[arg(long, value_name = "FILE")]

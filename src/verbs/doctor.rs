@@ -82,6 +82,7 @@ async fn examine(global: &Global, report: &mut Report) {
     }
     check_store(&context, report).await;
     check_secrets(&context, report).await;
+    check_keys(&context, report).await;
     check_parked_students(&context, report).await;
     check_bus(&context, report).await;
     check_host(&context, report);
@@ -147,6 +148,38 @@ async fn check_secrets(context: &Context, report: &mut Report) {
     }
     if opened > 0 && closed == 0 {
         report.ok("secrets", format!("those of {opened} connections open with the key"));
+    }
+}
+
+/// Under which keys what is sealed lies: while something does under an older one, that is still needed.
+async fn check_keys(context: &Context, report: &mut Report) {
+    let (lasting, pages) = match context.store.sealed().await {
+        Ok(sealed) => sealed,
+        Err(error) => return report.trouble("keys", &error.into()),
+    };
+    let no_key = "are sealed with a key that is not among those given";
+    let add = "add that key to ROLLCALL_KEY, or the key file, after the newest one";
+    if lasting.lost > 0 {
+        report.fail("keys", &anyhow::anyhow!("{} secrets and documents {no_key}", lasting.lost), add);
+    }
+    if pages.lost > 0 {
+        report.warn(
+            "keys",
+            format!("{} raw pages {no_key}; until they age out their runs cannot be replayed", pages.lost),
+            add,
+        );
+    }
+    if lasting.older > 0 {
+        let mend = "once every process seals with the newest key: rollcall key rotate --new-key-file FILE (which holds the newest)";
+        report.warn("keys", format!("{} secrets and documents are sealed with an older key", lasting.older), mend);
+    }
+    if pages.older > 0 {
+        report.ok(
+            "keys",
+            format!("{} raw pages are sealed with an older key: keep it until they have aged out", pages.older),
+        );
+    } else if lasting.lost + lasting.older + pages.lost == 0 && lasting.newest > 0 {
+        report.ok("keys", "everything is sealed with the newest key");
     }
 }
 

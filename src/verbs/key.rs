@@ -20,8 +20,10 @@ pub(crate) async fn dispatch(global: &Global, verb: KeyVerb) -> anyhow::Result<E
             let new = Keyring::from_file(&new_key_file)?;
             let count = context.store.rotate_key(new, &config::actor(), context.clock.now()).await?;
             eprintln!(
-                "{count} secrets are sealed under the new key. Now start every process with `new,old` in ROLLCALL_KEY (or the \
-                 key file), and drop the old key once the raw pages sealed under it have aged out ({} days).",
+                "{count} secrets and documents are sealed anew under the new key. A process whose first key is still the old one \
+                 goes on sealing with that: start every process with `new,old` in ROLLCALL_KEY (or the key file), and say this \
+                 again until it says 0. Drop the old key once `rollcall doctor` counts nothing under it: raw pages age out ({} \
+                 days).",
                 context.settings.keep_pages.as_secs() / 86_400
             );
         }

@@ -170,42 +170,6 @@ impl Store {
         rows.iter().map(scheduled).collect()
     }
 
-    /// Seals every secret anew under the newest key. Returns how many. From then on this store seals with that key,
-    /// and opens with the old ones too: raw pages stay under the key they were sealed with until they are forgotten.
-    pub async fn rotate_key(&self, new: Keyring, actor: &str, now: DateTime<Utc>) -> Result<u64> {
-        let keys = new.joined(&self.keyring());
-        let mut count = 0;
-        for (id, _) in self.all_districts().await? {
-            count += self.rotate_district(&keys, &id, actor, now).await?;
-        }
-        self.set_keyring(keys);
-        Ok(count)
-    }
-
-    async fn rotate_district(&self, keys: &Keyring, id: &DistrictId, actor: &str, now: DateTime<Utc>) -> Result<u64> {
-        let operation = "seal secrets anew";
-        let mut tx = self.begin(id, operation).await?;
-        let select = if tx.is_postgres() {
-            "SELECT connection, secrets FROM connection WHERE district = $1 ORDER BY connection FOR UPDATE"
-        } else {
-            "SELECT connection, secrets FROM connection WHERE district = $1 ORDER BY connection"
-        };
-        let mut count = 0;
-        for row in tx.rows(operation, select, args![id]).await? {
-            let (connection, sealed) = (ConnectionNo(row.get(0)?), row.get::<Vec<u8>>(1)?);
-            let plain = keys.open(id, &field(connection), &sealed)?;
-            let sealed = keys.seal(id, &field(connection), &plain)?;
-            let update = "UPDATE connection SET secrets = $3, updated_at = $4 WHERE district = $1 AND connection = $2";
-            count += tx.execute(operation, update, args![id, connection, sealed, now]).await?;
-        }
-        count += lti::reseal(&mut tx, keys, id).await?;
-        let contents = documents::reseal(&mut tx, keys, id).await?;
-        trail::write(&mut tx, &entry(id, "key.rotate", actor, format!("secrets={count} documents={contents}"), now))
-            .await?;
-        tx.commit(operation).await?;
-        Ok(count)
-    }
-
     /// Every district there ever was, and whether it has been removed.
     pub(crate) async fn all_districts(&self) -> Result<Vec<(DistrictId, bool)>> {
         let operation = "list the districts";
@@ -284,6 +248,18 @@ pub(crate) async fn lock(tx: &mut Tx, district: &DistrictId) -> Result<()> {
     row.map(drop).ok_or_else(|| StoreError::NoDistrict(district.clone()))
 }
 
+/// Sees to it that a district is there until the transaction ends: for what must not come in after it is erased, and may wait for
+/// nothing else.
+pub(crate) async fn hold(tx: &mut Tx, district: &DistrictId) -> Result<()> {
+    let sql = if tx.is_postgres() {
+        "SELECT 1::bigint FROM district WHERE district = $1 FOR KEY SHARE"
+    } else {
+        "SELECT 1 FROM district WHERE district = $1"
+    };
+    let row = tx.row("hold a district", sql, args![district]).await?;
+    row.map(drop).ok_or_else(|| StoreError::NoDistrict(district.clone()))
+}
+
 /// Reads a stored configuration.
 pub(crate) fn parse(config: &str) -> Result<District> {
     serde_json::from_str(config).map_err(|error| json_unreadable("configuration of a district", &error))
@@ -323,6 +299,24 @@ fn entry(id: &DistrictId, action: &str, actor: &str, detail: String, at: DateTim
 /// What a connection's secrets are bound to, besides the district.
 fn field(connection: ConnectionNo) -> String {
     format!("connection/{}/secrets", connection.0)
+}
+
+/// Seals the secrets of a district's connections anew, where another key than the newest sealed them. Returns how many.
+pub(crate) async fn reseal(tx: &mut Tx, keys: &Keyring, id: &DistrictId, now: DateTime<Utc>) -> Result<u64> {
+    let operation = "seal secrets anew";
+    let select = if tx.is_postgres() {
+        "SELECT connection, secrets FROM connection WHERE district = $1 ORDER BY connection FOR UPDATE"
+    } else {
+        "SELECT connection, secrets FROM connection WHERE district = $1 ORDER BY connection"
+    };
+    let mut count = 0;
+    for row in tx.rows(operation, select, args![id]).await? {
+        let (connection, sealed) = (ConnectionNo(row.get(0)?), row.get::<Vec<u8>>(1)?);
+        let Some(sealed) = keys.reseal(id, &field(connection), &sealed)? else { continue };
+        let update = "UPDATE connection SET secrets = $3, updated_at = $4 WHERE district = $1 AND connection = $2";
+        count += tx.execute(operation, update, args![id, connection, sealed, now]).await?;
+    }
+    Ok(count)
 }
 
 /// The form in which secrets are sealed.

@@ -2,8 +2,9 @@
 //!
 //! The one place where a student is deleted. Invariants: only a removed district none of whose runs is open; the schema's
 //! owner does it, since a worker may not delete what history rests on; one transaction a table, so that a large district
-//! holds no lock for long, and a call that breaks off is taken up again by the next; what remains in the store is one entry
-//! of the audit trail with the counts of all calls, out of which the certificate can be written again, and one for each
+//! holds no lock for long, and a call that breaks off is taken up again by the next; each holds the district's row, so that
+//! none deletes from a district that was taken in again, and the last looks into every table once more, for what somebody wrote
+//! meanwhile; what comes in later still, a further call erases; what remains in the store is one entry of the audit trail with the counts of all calls, out of which the certificate can be written again, and one for each
 //! parked message that was thrown away later.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use crate::{
     Store, StoreError,
     audit::AuditEntry,
+    districts,
     sql::{Engine, Row, Tx, args, fault},
     trail,
 };
@@ -23,6 +25,7 @@ use crate::{
 type Result<T> = std::result::Result<T, StoreError>;
 
 const OPERATION: &str = "erase a district";
+const SWEEP: &str = "erase what came in after an erasure";
 const LOOK: &str = "look how far an erasure is";
 const SCRUB: &str = "clean up after an erasure";
 
@@ -35,23 +38,31 @@ const ERASING: &str = "district.erasing";
 const DISCARDED: &str = "district.discarded";
 const ERASED: &str = "district.erased";
 
-/// A table, the statement that erases a district from it, and what that is called.
-type Table = (&'static str, &'static str, &'static str);
+/// A table, the statement that erases a district from it, what that is called, and the statement that does so where there is no
+/// such district.
+type Table = (&'static str, &'static str, &'static str, &'static str);
 
 macro_rules! tables {
     ($($table:literal)*) => {
-        [$(($table, concat!("DELETE FROM ", $table, " WHERE district = $1"), concat!("erase a district from ", $table))),*]
+        [$((
+            $table,
+            concat!("DELETE FROM ", $table, " WHERE district = $1"),
+            concat!("erase a district from ", $table),
+            concat!(
+                "DELETE FROM ", $table, " WHERE district = $1 AND NOT EXISTS (SELECT 1 FROM district WHERE district = $1)"
+            ),
+        )),*]
     };
 }
 
-/// Every tenant table but the audit trail and `district` itself; those that refer to others first. A test compares the list with the
-/// schema.
+/// Every tenant table but the audit trail and `district` itself; those that refer to others first, and what students can
+/// still be written from before students. A test compares the list with the schema.
 const TABLES: [Table; 36] = tables! {
     "integration_token" "integration" "document_view" "lti_user" "lti_key" "lti_ticket" "lti_login" "lti_deployment" "lti_registration"
     "flag_comparison" "flag_pending" "flag_program" "flag_sync" "cutover_flag" "cutover" "flag_ledger" "flag" "participation"
     "document_request" "document_content" "document_version" "document" "program"
-    "student_rekey" "history" "staff" "school" "enrollment" "contact" "student"
-    "parked_event" "plan_batch" "plan" "page" "pull" "finding"
+    "parked_event" "plan_batch" "plan" "student_rekey" "history" "staff" "school" "enrollment" "contact" "student"
+    "page" "pull" "finding"
 };
 
 /// After those: what they refer to.
@@ -100,6 +111,12 @@ pub enum EraseRefusal {
     /// A run of it has not ended.
     #[error("{0} of its runs are being written: once they have ended (`rollcall runs list`), say it again")]
     OpenRuns(i64),
+    /// It was applied while it was being erased.
+    #[error(
+        "it was taken in again meanwhile, and is served: what was erased until then is gone, and its next run adds the students \
+         again that are missing"
+    )]
+    TakenInAgain,
 }
 
 /// How far a district's erasure is.
@@ -145,16 +162,11 @@ impl Store {
     ) -> Result<std::result::Result<Erasure, EraseRefusal>> {
         let (name, removed_at) = match self.erasable(id).await? {
             Ok(Erasable::Removed { name, removed_at }) => (name, removed_at),
-            Ok(Erasable::Erased(erasure)) => return Ok(Ok(erasure)),
+            Ok(Erasable::Erased(erasure)) => return self.sweep(id, erasure, actor, now).await.map(Ok),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        for (table, sql, operation) in TABLES {
-            let mut tx = self.as_owner(id, operation).await?;
-            let rows = tx.execute(operation, sql, args![id]).await?;
-            if rows > 0 {
-                note(&mut tx, id, actor, now, ERASING, format!("{table}={rows}")).await?;
-            }
-            commit_as_owner(tx, operation).await?;
+        if let Err(refusal) = self.erase_tables(id, actor, now).await? {
+            return Ok(Err(refusal));
         }
         let erasure = Erasure {
             name: Some(name),
@@ -164,7 +176,47 @@ impl Store {
             rows: BTreeMap::new(),
             messages: 0,
         };
-        Ok(Ok(self.erase_last(id, erasure).await?))
+        self.erase_last(id, erasure).await
+    }
+
+    /// Every table but the last, each by itself.
+    async fn erase_tables(
+        &self,
+        id: &DistrictId,
+        actor: &str,
+        now: DateTime<Utc>,
+    ) -> Result<std::result::Result<(), EraseRefusal>> {
+        for (table, sql, operation, _) in TABLES {
+            let mut tx = self.as_owner(id, operation).await?;
+            if let Err(refusal) = hold_removed(&mut tx, id).await? {
+                return Ok(Err(refusal));
+            }
+            let rows = tx.execute(operation, sql, args![id]).await?;
+            if rows > 0 {
+                note(&mut tx, id, actor, now, ERASING, format!("{table}={rows}")).await?;
+            }
+            commit_as_owner(tx, operation).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// What came in after the erasure, from somebody who was at it when the district went. Counted with the rest.
+    async fn sweep(&self, id: &DistrictId, erased_before: Erasure, actor: &str, now: DateTime<Utc>) -> Result<Erasure> {
+        let mut tx = self.as_owner(id, SWEEP).await?;
+        let mut swept = 0;
+        for (table, _, _, sql) in TABLES.iter().chain(&LAST) {
+            let rows = tx.execute(SWEEP, sql, args![id]).await?;
+            if rows > 0 {
+                note(&mut tx, id, actor, now, ERASING, format!("{table}={rows}")).await?;
+            }
+            swept += rows;
+        }
+        if swept == 0 {
+            return Ok(erased_before);
+        }
+        let erasure = erased(&mut tx, id).await?;
+        commit_as_owner(tx, SWEEP).await?;
+        Ok(erasure.unwrap_or(erased_before))
     }
 
     /// Whether [`Store::erase_district`] would, or has. Changes nothing.
@@ -199,20 +251,21 @@ impl Store {
     }
 
     /// The rest, and the counts of all: in one transaction, so that the entry that stays is there when the district is not.
-    async fn erase_last(&self, id: &DistrictId, erasure: Erasure) -> Result<Erasure> {
+    async fn erase_last(
+        &self,
+        id: &DistrictId,
+        erasure: Erasure,
+    ) -> Result<std::result::Result<Erasure, EraseRefusal>> {
         let mut tx = self.as_owner(id, OPERATION).await?;
+        if let Err(refusal) = hold_removed(&mut tx, id).await? {
+            return Ok(Err(refusal));
+        }
         let mut rows = BTreeMap::new();
-        for (table, sql, _) in LAST {
+        for (table, sql, ..) in TABLES.iter().chain(&LAST) {
             let erased = tx.execute(OPERATION, sql, args![id]).await?;
-            rows.insert(table.to_owned(), erased);
+            rows.insert((*table).to_owned(), erased);
         }
-        let sql = "SELECT detail FROM audit WHERE district = $1 AND action = $2";
-        for row in tx.rows(OPERATION, sql, args![id, ERASING]).await? {
-            let detail: String = row.get(0)?;
-            if let Some((table, erased)) = detail.split_once('=') {
-                *rows.entry(table.to_owned()).or_default() += erased.parse::<u64>().unwrap_or_default();
-            }
-        }
+        add_counted(&mut tx, id, None, &mut rows).await?;
         let before = last_erased(&mut tx, id).await?;
         let messages = discarded_after(&mut tx, id, before).await?;
         // What is left of an erasure before, of a district that came again under its id, stays.
@@ -223,7 +276,7 @@ impl Store {
         let erasure = Erasure { rows, messages, ..erasure };
         note(&mut tx, id, &erasure.erased_by, erasure.erased_at, ERASED, erasure.detail()).await?;
         commit_as_owner(tx, OPERATION).await?;
-        Ok(erasure)
+        Ok(Ok(erasure))
     }
 
     /// A transaction with the rights of who logged in, not of a worker.
@@ -289,7 +342,28 @@ async fn erased(tx: &mut Tx, id: &DistrictId) -> Result<Option<Erasure>> {
     let Some(row) = tx.row(OPERATION, sql, args![id, last]).await? else { return Ok(None) };
     let mut erasure = Erasure::of(&row)?;
     erasure.messages += discarded_after(tx, id, Some(last)).await?;
+    add_counted(tx, id, Some(last), &mut erasure.rows).await?;
     Ok(Some(erasure))
+}
+
+/// Holds a removed district's row until the transaction ends: nobody takes it in again before.
+async fn hold_removed(tx: &mut Tx, id: &DistrictId) -> Result<std::result::Result<(), EraseRefusal>> {
+    districts::lock(tx, id).await?;
+    let sql = "SELECT removed_at IS NOT NULL FROM district WHERE district = $1";
+    let row = tx.row(OPERATION, sql, args![id]).await?.ok_or_else(|| StoreError::NoDistrict(id.clone()))?;
+    Ok(if row.get(0)? { Ok(()) } else { Err(EraseRefusal::TakenInAgain) })
+}
+
+/// Adds what was counted table by table since an entry of the audit trail.
+async fn add_counted(tx: &mut Tx, id: &DistrictId, since: Option<i64>, rows: &mut BTreeMap<String, u64>) -> Result<()> {
+    let sql = "SELECT detail FROM audit WHERE district = $1 AND action = $2 AND id > $3";
+    for row in tx.rows(OPERATION, sql, args![id, ERASING, since.unwrap_or(-1)]).await? {
+        let detail: String = row.get(0)?;
+        if let Some((table, erased)) = detail.split_once('=') {
+            *rows.entry(table.to_owned()).or_default() += erased.parse::<u64>().unwrap_or_default();
+        }
+    }
+    Ok(())
 }
 
 /// The entry of the district's last erasure.
@@ -471,6 +545,62 @@ mod tests {
         assert_eq!((erasures, entries.len()), (2, 2), "each stays, and nothing else: {entries:?}");
         assert_eq!(store.scrub().await.unwrap(), Scrubbed::WrittenAnew);
         assert!(!is_in_files(dir.path(), "gone.example") && is_in_files(dir.path(), "kept.example"));
+    }
+
+    async fn served(store: &Store) -> DistrictId {
+        let district = district("gone-isd", "gone.example");
+        let secrets = [crate::district::ConnectionSecrets::default()];
+        store.apply_district(&district, &secrets, "ana", now()).await.unwrap();
+        district.id
+    }
+
+    /// As a worker does who is still at the district.
+    async fn write_late(store: &Store, id: &DistrictId) {
+        let mut tx = store.begin(id, "write what is late").await.unwrap();
+        let sql = "INSERT INTO school (district, code, run) VALUES ($1, 'late', $2)";
+        tx.execute("write what is late", sql, args![id, vec![0_u8; 16]]).await.unwrap();
+        tx.commit("write what is late").await.unwrap();
+    }
+
+    fn nothing_yet() -> Erasure {
+        let rows = BTreeMap::new();
+        Erasure { name: None, removed_at: None, erased_at: now(), erased_by: "ben".to_owned(), rows, messages: 0 }
+    }
+
+    async fn is_late_there(store: &Store) -> bool {
+        !texts(store, "SELECT code FROM school").await.is_empty()
+    }
+
+    #[tokio::test]
+    async fn what_is_written_during_an_erasure_or_after_it_is_erased_too() {
+        let (_dir, store) = store().await;
+        let id = served(&store).await;
+        store.remove_district(&id, "ana", now()).await.unwrap();
+        assert_eq!(store.erase_tables(&id, "ben", now()).await.unwrap(), Ok(()));
+        write_late(&store, &id).await;
+        let erased = store.erase_last(&id, nothing_yet()).await.unwrap().unwrap();
+        assert_eq!((erased.rows["school"], is_late_there(&store).await), (1, false));
+        write_late(&store, &id).await;
+        let again = store.erase_district(&id, "another", DateTime::UNIX_EPOCH).await.unwrap().unwrap();
+        assert_eq!((again.rows["school"], is_late_there(&store).await), (2, false));
+        assert_eq!((again.erased_at, &again.erased_by), (now(), &erased.erased_by));
+        assert_eq!(store.erasable(&id).await.unwrap(), Ok(Erasable::Erased(again)), "the certificate says so too");
+    }
+
+    #[tokio::test]
+    async fn a_district_that_is_taken_in_again_is_erased_no_further() {
+        let (_dir, store) = store().await;
+        let id = served(&store).await;
+        store.remove_district(&id, "ana", now()).await.unwrap();
+        assert_eq!(store.erase_tables(&id, "ben", now()).await.unwrap(), Ok(()));
+        served(&store).await;
+        write_late(&store, &id).await;
+        assert_eq!(store.erase_tables(&id, "ben", now()).await.unwrap(), Err(EraseRefusal::TakenInAgain));
+        assert_eq!(store.erase_last(&id, nothing_yet()).await.unwrap(), Err(EraseRefusal::TakenInAgain));
+        assert!(is_late_there(&store).await);
+        store.sweep(&id, nothing_yet(), "ben", now()).await.unwrap();
+        assert!(is_late_there(&store).await, "what came in after an erasure is what is there without a district");
+        assert_eq!(store.districts().await.unwrap(), [id]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::id::{ConnectionNo, DistrictId, ListingNo, PageNo, RunId};
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, districts,
     page::{NewPage, PageFragments, PageRow, SavedPages},
     pulls,
     retention::EachDistrict,
@@ -213,6 +213,11 @@ impl Store {
     async fn forget_pages_of(&self, district: &DistrictId, before: DateTime<Utc>) -> Result<u64> {
         let operation = "forget old pages";
         let mut tx = self.begin(district, operation).await?;
+        // A replay, which has the row for itself, copies all pages of a run or finds none.
+        match districts::hold(&mut tx, district).await {
+            Err(StoreError::NoDistrict(_)) => return Ok(0),
+            held => held?,
+        }
         let forgotten = tx.execute(operation, FORGET, args![district, before]).await?;
         tx.execute(operation, DISOWN, args![district, before]).await?;
         tx.commit(operation).await?;

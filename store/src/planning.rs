@@ -72,7 +72,8 @@ impl Store {
     /// A run that a newer one has overtaken is thrown away instead: older pages must not overwrite newer ones.
     ///
     /// False: nothing was saved, because the run was not at Plan any more (cancelled, or planned by another), or the
-    /// roster has changed since it was compared; in the latter case the run stays at Plan, free to be planned anew.
+    /// roster has changed since it was compared; in the latter case the run stays at Plan, and whoever has it for planning gives it
+    /// back ([`Store::give_planning_back`]): by now that may be somebody else.
     pub async fn save_plan(
         &self,
         district: &DistrictId,
@@ -83,8 +84,6 @@ impl Store {
         let now = now.trunc_subsecs(6);
         let mut tx = self.begin(district, OPERATION).await?;
         if lock_roster_version(&mut tx, district).await? != plan.roster_version {
-            free_lease(&mut tx, district, run).await?;
-            tx.commit(OPERATION).await?;
             return Ok(false);
         }
         if let Some(newer) = replaying::overtaker(&mut tx, (district, run), &plan.verdict).await? {
@@ -252,12 +251,6 @@ async fn lock_roster_version(tx: &mut Tx, district: &DistrictId) -> Result<i64> 
     let lite = "SELECT roster_version FROM district WHERE district = $1";
     let row = tx.row(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district]).await?;
     row.ok_or_else(|| StoreError::NoDistrict(district.clone()))?.get(0)
-}
-
-async fn free_lease(tx: &mut Tx, district: &DistrictId, run: RunId) -> Result<()> {
-    let sql = "UPDATE run SET plan_lease_until = NULL, plan_attempts = 0 \
-               WHERE district = $1 AND id = $2 AND stage = 'plan'";
-    tx.execute(OPERATION, sql, args![district, run]).await.map(drop)
 }
 
 /// Stage, state and reason that a verdict leads to. A plan with nothing to change is released, and settled at once.

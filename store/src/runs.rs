@@ -223,6 +223,12 @@ impl Store {
         self.move_run("go back to a second look", district, sql, args![district, run, now]).await.map(drop)
     }
 
+    /// Moves Plan→Pull, likewise: the first pull of the run is not all in.
+    pub async fn pull_again(&self, district: &DistrictId, run: RunId, now: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE run SET stage = 'pull', touched_at = $3 WHERE district = $1 AND id = $2 AND stage = 'plan'";
+        self.move_run("go back to a pull", district, sql, args![district, run, now]).await.map(drop)
+    }
+
     /// One planner per run at a time: a lease. Returns which attempt at this plan it is, from 1 on. `None`: somebody else
     /// plans, or the run is not at Plan.
     ///

@@ -152,6 +152,30 @@ impl Keyring {
         key.cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| unusable("opened"))
     }
 
+    /// Seals a value anew under the newest key. `None`: that is its key.
+    pub(crate) fn reseal(
+        &self,
+        district: &DistrictId,
+        field: &str,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if parts(sealed)?.0 == self.newest.id {
+            return Ok(None);
+        }
+        let plain = self.open(district, field, sealed)?;
+        self.seal(district, field, &plain).map(Some)
+    }
+
+    /// The name of the key that seals, as sealed values have it in their second to fifth byte.
+    pub(crate) fn newest(&self) -> &[u8] {
+        &self.newest.id
+    }
+
+    /// Whether one of the keys has that name.
+    pub(crate) fn is_known(&self, name: &[u8]) -> bool {
+        name.try_into().is_ok_and(|id| self.holds(id))
+    }
+
     /// The key for digests of what the newest key seals: another key, other digests.
     pub(crate) fn digest_key(&self) -> DigestKey {
         Arc::clone(&self.newest.digest)

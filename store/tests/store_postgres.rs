@@ -6,7 +6,7 @@ mod common;
 mod roster_support;
 
 use common::{Database, Fixture, district, later, manual, new_key, now, page, ring, scheduled};
-use rollcall_store::{Store, StoreError, TurnedAway, district::ConnectionSecrets};
+use rollcall_store::{Store, StoreError, TurnedAway, district::ConnectionSecrets, erasure::EraseRefusal};
 use roster_support::{added, alter, applied, at, new_district, released, student};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
@@ -586,4 +586,67 @@ async fn a_database_that_takes_no_writes_is_away_until_it_does() {
     set("off").await;
     f.store.create_run(&manual(&id), now()).await.unwrap().unwrap();
     f.store.check().await.unwrap();
+}
+
+/// Until a transaction waits for a row that another holds.
+async fn somebody_waits(f: &Fixture) {
+    let mut looker = f.database().connect().await;
+    let blocked =
+        "SELECT pid::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let waits = async {
+        while texts(&mut looker, blocked).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), waits).await.expect("nobody waits");
+}
+
+#[tokio::test]
+async fn an_erasure_stops_where_the_district_is_taken_in_again_and_finds_what_comes_in_after_its_end() {
+    let f = Fixture::postgres().await;
+    let id = f.district("leaver-isd").await;
+    let late = "INSERT INTO school (district, code, run) VALUES ('leaver-isd', 'late', gen_random_uuid())";
+    let schools = async || texts(&mut f.database().connect().await, "SELECT code FROM school").await.len();
+    let mut other = f.database().connect().await;
+    other.execute(late).await.unwrap();
+    let remove = async || f.store.remove_district(&id, "test", now()).await.unwrap();
+    let erase = async || f.store.erase_district(&id, "test", now()).await.unwrap();
+
+    // Somebody applies it; the erasure has begun, and waits for them.
+    remove().await;
+    other.execute("BEGIN").await.unwrap();
+    other.execute("UPDATE district SET removed_at = NULL").await.unwrap();
+    let store = f.store.clone();
+    let waiting = tokio::spawn({
+        let id = id.clone();
+        async move { store.erase_district(&id, "test", now()).await.unwrap() }
+    });
+    somebody_waits(&f).await;
+    other.execute("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap(), Err(EraseRefusal::TakenInAgain));
+    assert_eq!((f.store.districts().await.unwrap(), schools().await), (vec![id.clone()], 1));
+
+    remove().await;
+    assert_eq!(erase().await.unwrap().rows["school"], 1);
+    other.execute(late).await.unwrap();
+    assert_eq!((erase().await.unwrap().rows["school"], schools().await), (2, 0));
+    // It holds nothing of a district that is there.
+    f.district("leaver-isd").await;
+    other.execute(late).await.unwrap();
+    assert_eq!((erase().await, schools().await), (Err(EraseRefusal::NotRemoved), 1));
+}
+
+/// A replay has the district's row for itself while it copies a run's pages, some at a time.
+#[tokio::test]
+async fn pages_are_not_forgotten_while_a_replay_copies_them() {
+    let f = Fixture::postgres().await;
+    f.district("a").await;
+    let mut replay = f.database().connect().await;
+    replay.execute("BEGIN").await.unwrap();
+    replay.execute("SELECT 1 FROM district FOR UPDATE").await.unwrap();
+    let store = f.store.clone();
+    let forgetting = tokio::spawn(async move { store.forget_pages(later(1)).await.unwrap() });
+    somebody_waits(&f).await;
+    replay.execute("COMMIT").await.unwrap();
+    assert_eq!(forgetting.await.unwrap(), 0);
 }

@@ -228,3 +228,43 @@ async fn a_message_that_fails_for_good_ends_no_second_look_under_way() {
     night.work(&half).await;
     assert_eq!(night.run(run).await.state, RunState::Succeeded);
 }
+
+/// As where the fetcher's reconciler takes a lost page back in the moment in which the run is noted as pulled.
+#[tokio::test]
+async fn a_run_at_its_plan_without_one_of_its_pages_goes_back_to_its_pull() {
+    let mut night = Night::new().await;
+    let (run, plan) = at_plan(&mut night).await;
+    night.execute("CREATE TABLE lost AS SELECT * FROM page LIMIT 1").await;
+    night.execute("DELETE FROM page WHERE (listing, page) IN (SELECT listing, page FROM lost)").await;
+    night.handle(&sis(4), plan).await;
+    assert_eq!(night.run(run).await.stage, Stage::Pull, "where its pages are looked after");
+    night.execute("INSERT INTO page SELECT * FROM lost").await;
+    night.execute("DROP TABLE lost").await;
+    let key = (&night.district, run);
+    assert!(night.context.advance(key).await.unwrap());
+    night.context.ask_to_plan(key, None).await.unwrap();
+    night.work(&sis(4)).await;
+    assert_eq!(night.run(run).await.state, RunState::Succeeded);
+}
+
+/// A planner whose time is over gives nothing back that somebody else has by then.
+#[tokio::test]
+async fn a_plan_that_the_roster_changed_under_frees_the_run_where_it_is_still_its_planners() {
+    let roster = "UPDATE district SET roster_version = roster_version + 1";
+    let taken = "UPDATE run SET plan_lease_until = '2999-01-01T00:00:00+00:00', plan_attempts = 5";
+    for (meanwhile, expected) in [(&[roster][..], (0, true)), (&[roster, taken], (5, false))] {
+        let (night, run, plan, handler) = at_plan_of(&Planners::mortal()).await;
+        let change = async || {
+            for sql in meanwhile {
+                night.execute(sql).await;
+            }
+            true
+        };
+        let fate = once_claimed(&night, &handler, &plan, change).await;
+        assert!(matches!(&fate, Some(Fate::Retry(again)) if again.reason == "roster-changed"), "{fate:?}");
+        assert_eq!(night.run(run).await.stage, Stage::Plan);
+        let left = "SELECT plan_attempts, plan_lease_until IS NULL FROM run";
+        let left = sqlx::query_as::<_, (i64, bool)>(left).fetch_one(&mut night.database().await).await.unwrap();
+        assert_eq!(left, expected, "{meanwhile:?}");
+    }
+}

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::{
     replay::EmbeddedReplay,
+    statements::Place,
     subscription::EmbeddedSubscription,
     writer::{Op, Wakers},
 };
@@ -53,7 +54,7 @@ pub struct EmbeddedBus {
 /// How a delivery is found again.
 #[derive(Debug)]
 pub(crate) struct EmbeddedToken {
-    seq: i64,
+    place: Place,
 }
 
 impl EmbeddedBus {

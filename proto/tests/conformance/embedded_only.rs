@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use rollcall_proto::{
     bus::{Bus as _, Delivery, SharedBus, embedded::EmbeddedBus, worker::WorkerConfig},
-    handler::{Fate, Handler},
+    handler::{Fate, Handler, Park, Retry},
     message::Message,
     topology::Queue,
 };
@@ -223,4 +223,46 @@ async fn a_file_of_a_newer_version_is_refused() {
     let error = EmbeddedBus::open(world.file()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("version 99"), "{source}");
+}
+
+/// The number of the one row there is.
+async fn row(world: &Embedded) -> i64 {
+    let mut connection = sqlx::SqliteConnection::connect(world.file().to_str().unwrap()).await.unwrap();
+    sqlx::query_scalar("SELECT seq FROM messages").fetch_one(&mut connection).await.unwrap()
+}
+
+/// The first row of a table that was empty has the number of one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_comes_late_touches_no_other_message() {
+    let world = Embedded::start().await;
+    let bus = world.bus();
+    let mut subscription = bus.subscribe(Queue::Fetch, 9).await.unwrap();
+    let (mut late, mut rows) = (Vec::new(), BTreeSet::new());
+    for number in 0..3 {
+        let message = fetch(number);
+        bus.publish(std::slice::from_ref(&message)).await.unwrap();
+        late.push(next(&mut subscription).await);
+        rows.insert(row(&world).await);
+        assert_eq!(bus.forget(&message.district).await.unwrap(), 1);
+    }
+    let other = fetch(3);
+    bus.publish(std::slice::from_ref(&other)).await.unwrap();
+    let in_hand = next(&mut subscription).await.message.unwrap();
+    rows.insert(row(&world).await);
+    assert_eq!(rows.len(), 1, "else nothing is tried here");
+
+    let retry = Retry { reason: "later", detail: String::new(), after: Duration::ZERO, free: false };
+    subscription.retry(&late.pop().unwrap(), &retry).await.unwrap();
+    let park = Park { reason: "store-refused", detail: String::new() };
+    subscription.park(&late.pop().unwrap(), &park).await.unwrap();
+    subscription.ack(late.pop().unwrap()).await.unwrap();
+    drop(subscription);
+    // Given back when its subscription went: neither put off, nor parked, nor gone.
+    let mut another = bus.subscribe(Queue::Fetch, 1).await.unwrap();
+    let again = next(&mut another).await;
+    let given = again.message.as_ref().unwrap();
+    assert_eq!((given.id, given.attempt), (other.id, in_hand.attempt));
+    assert_eq!(super::parked_count(&bus, Queue::Fetch).await, 0);
+    another.ack(again).await.unwrap();
+    until("it is done", async || waiting_count(&bus, Queue::Fetch).await == 0).await;
 }

@@ -124,21 +124,21 @@ impl Store {
     }
 }
 
-/// Seals every content of the district's documents anew. Returns how many.
+/// As [`crate::districts::reseal`], of the contents of a district's documents.
 pub(crate) async fn reseal(tx: &mut Tx, keys: &crate::secret::Keyring, district: &DistrictId) -> Result<u64> {
     let operation = "seal documents anew";
-    let list = "SELECT document_id, version, part FROM document_content WHERE district = $1";
+    let list =
+        "SELECT document_id, version, part FROM document_content WHERE district = $1 AND substr(sealed, 2, 4) <> $2";
     let one =
         "SELECT sealed FROM document_content WHERE district = $1 AND document_id = $2 AND version = $3 AND part = $4";
     let update = "UPDATE document_content SET sealed = $5 \
                   WHERE district = $1 AND document_id = $2 AND version = $3 AND part = $4";
     let mut count = 0;
-    for row in tx.rows(operation, list, args![district]).await? {
+    for row in tx.rows(operation, list, args![district, keys.newest().to_vec()]).await? {
         let (id, version, part) = (row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<String>(2)?);
         let Some(row) = tx.row(operation, one, args![district, &id, version, &part]).await? else { continue };
         let field = format!("document/{id}/{version}/{part}");
-        let plain = keys.open(district, &field, &row.get::<Vec<u8>>(0)?)?;
-        let sealed = keys.seal(district, &field, &plain)?;
+        let Some(sealed) = keys.reseal(district, &field, &row.get::<Vec<u8>>(0)?)? else { continue };
         count += tx.execute(operation, update, args![district, id, version, part, sealed]).await?;
     }
     Ok(count)

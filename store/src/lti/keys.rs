@@ -64,15 +64,14 @@ impl Store {
     }
 }
 
-/// Seals a district's keys anew, within the transaction that does so with its other secrets. Returns how many.
+/// As [`crate::districts::reseal`], of a district's keys.
 pub(crate) async fn reseal(tx: &mut Tx, keys: &Keyring, district: &DistrictId) -> Result<u64> {
     let operation = "seal the LTI tool's keys anew";
     let rows = tx.rows(operation, "SELECT kid, private_key FROM lti_key WHERE district = $1", args![district]).await?;
     let mut count = 0;
     for row in rows {
         let (kid, sealed): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        let plain = keys.open(district, &field(&kid), &sealed)?;
-        let sealed = keys.seal(district, &field(&kid), &plain)?;
+        let Some(sealed) = keys.reseal(district, &field(&kid), &sealed)? else { continue };
         let update = "UPDATE lti_key SET private_key = $3 WHERE district = $1 AND kid = $2";
         count += tx.execute(operation, update, args![district, kid, sealed]).await?;
     }

@@ -4,18 +4,20 @@ use rollcall_proto::id::{DistrictId, StudentId};
 
 use super::{NewView, Shown, View};
 use crate::{
-    Store, StoreError, rekeyed,
+    Store, StoreError, districts, rekeyed,
     sql::{Row, args},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
-    /// Logs a look, and makes the ticket for what is shown, in one transaction: nothing is shown that is not logged.
+    /// Logs a look, and makes the ticket for what is shown, in one transaction: nothing is shown that is not logged, nor of a
+    /// district that was erased meanwhile.
     pub async fn log_view(&self, view: &NewView<'_>) -> Result<()> {
         let operation = "log a look at a document";
         let district = &view.registration.district;
         let mut tx = self.begin(district, operation).await?;
+        districts::hold(&mut tx, district).await?;
         let sql = "INSERT INTO document_view (district, at, student_id, program, document_id, user_id, issuer, outcome) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let document = view.shown.map(|shown| shown.document_id);

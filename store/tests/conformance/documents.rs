@@ -2,7 +2,7 @@
 
 use rollcall_proto::id::DistrictId;
 use rollcall_store::{
-    Store,
+    Sealed, Store,
     district::{ConnectionSecrets, District},
     document::{
         Author, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, NewDocument, SaveMode,
@@ -26,6 +26,7 @@ crate::on_both_engines! {
     a_key_that_was_remembered_by_an_older_program_still_answers,
     the_newest_completed_document_is_found_with_its_file,
     contents_lie_sealed_and_are_sealed_anew,
+    what_an_old_key_seals_after_a_rotation_is_counted_and_found_by_the_next,
     a_change_of_completed_documents_marks_the_student,
 }
 
@@ -277,6 +278,29 @@ async fn contents_lie_sealed_and_are_sealed_anew(f: Fixture) {
     let key = "d".parse().unwrap();
     assert_eq!(only_new.document_file(&district, &key).await.unwrap(), marked.file);
     assert!(only_new.document_demographics(&district, &key).await.unwrap().is_some());
+}
+
+async fn what_an_old_key_seals_after_a_rotation_is_counted_and_found_by_the_next(f: Fixture) {
+    let district = house(&f.store).await;
+    save(&f.store, &district, &document("before"), 10).await;
+    let (old, rotator) = (&f.store, f.again().await);
+    let (lasting, pages) = rotator.sealed().await.unwrap();
+    assert_eq!((lasting.older, lasting.lost, pages), (0, 0, Sealed::default()));
+    let new = new_key();
+    let rotate = async |minutes| rotator.rotate_key(ring(&new), "test", at(minutes)).await.unwrap();
+    assert_eq!(rotate(20).await, lasting.newest);
+    assert_eq!(rotate(21).await, 0, "there is nothing left to do");
+    let rest = document("after");
+    save(old, &district, &rest, 22).await;
+    let left = 3;
+    let counted = |newest, older, lost| Sealed { newest, older, lost };
+    assert_eq!(rotator.sealed().await.unwrap().0, counted(lasting.newest, left, 0));
+    let only_new = f.opened_with(&new).await;
+    assert_eq!(only_new.sealed().await.unwrap().0, counted(lasting.newest, 0, left));
+    assert!(only_new.document_file(&district, &rest.id).await.is_err());
+    assert_eq!(rotate(23).await, left);
+    assert_eq!(only_new.document_file(&district, &rest.id).await.unwrap(), rest.file);
+    assert_eq!(only_new.sealed().await.unwrap().0, counted(lasting.newest + left, 0, 0));
 }
 
 async fn a_change_of_completed_documents_marks_the_student(f: Fixture) {

@@ -7,7 +7,7 @@ use rollcall_proto::{
 use rollcall_store::{
     Store,
     plan::{Skip, Verdict},
-    run::{Finding, FindingWeight, RunState, Stage},
+    run::{Finding, FindingWeight, NoPlan, RunState, Stage},
 };
 
 use crate::{common::Fixture, roster_support::*};
@@ -57,10 +57,14 @@ async fn a_plan_against_an_old_roster_is_not_saved(fixture: Fixture) {
     let run = run_at_plan(&store, &district, 2).await;
     let plan = plan_of(&store, &district, Verdict::Release, &[batch(&run, 0, vec![added(student("1"))])]).await;
     applied(&store, &district, 1, vec![added(student("2"))]).await;
-    assert!(store.claim_plan(&district, run.id, at(4), at(60)).await.unwrap().is_some());
+    let claim = async |from, until| store.claim_plan(&district, run.id, at(from), at(until)).await.unwrap();
+    assert_eq!(claim(1, 4).await, Some(1));
+    assert_eq!(claim(4, 60).await, Some(2), "whoever has it now");
     assert!(!store.save_plan(&district, run.id, &plan, at(5)).await.unwrap());
     assert_eq!(store.run(&district, run.id).await.unwrap().stage, Stage::Plan);
-    assert!(store.claim_plan(&district, run.id, at(6), at(60)).await.unwrap().is_some(), "free to be planned anew");
+    assert_eq!(claim(6, 60).await, None, "they keep it, though the first has come to nothing");
+    store.give_planning_back(&district, run.id, at(60), NoPlan::Hindered).await.unwrap();
+    assert_eq!(claim(6, 61).await, Some(2), "free to be planned anew, and nobody's attempts are forgotten");
 }
 
 async fn a_plan_is_saved_once(fixture: Fixture) {

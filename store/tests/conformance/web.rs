@@ -33,6 +33,7 @@ crate::on_both_engines! {
     so_many_logins_are_open_and_no_more,
     what_a_platform_sent_is_kept_while_a_login_is_open,
     a_ticket_is_good_once_and_its_view_is_logged_with_it,
+    a_look_that_comes_after_the_erasure_of_its_district_is_not_logged,
     tenants_do_not_see_each_other,
     keys_lie_sealed_and_take_turns,
     a_rotated_sealing_key_opens_the_tools_keys,
@@ -231,6 +232,27 @@ async fn what_a_platform_sent_is_kept_while_a_login_is_open(f: Fixture) {
     assert_eq!(kept().await, 1, "expired");
     assert!(f.store.login(&district, Digest::of("s3"), later(10)).await.unwrap().is_some());
     assert_eq!(count(&f, &district, "lti_login").await, 3, "the states are remembered");
+}
+
+async fn a_look_that_comes_after_the_erasure_of_its_district_is_not_logged(f: Fixture) {
+    let district = f.district("a").await;
+    let registration = registration(&district, "c1");
+    let student = StudentId("S1".to_owned());
+    let view = NewView {
+        at: now(),
+        student_id: &student,
+        program: "Section 504",
+        user_id: "T1",
+        registration: &registration,
+        outcome: ViewOutcome::NoDocument,
+        shown: None,
+    };
+    f.store.log_view(&view).await.unwrap();
+    f.store.remove_district(&district, "test", now()).await.unwrap();
+    f.store.erase_district(&district, "test", now()).await.unwrap().unwrap();
+    let late = f.store.log_view(&view).await;
+    assert!(matches!(&late, Err(StoreError::NoDistrict(gone)) if *gone == district), "{late:?}");
+    assert!(f.store.document_views(&district, None, 10).await.unwrap().is_empty());
 }
 
 async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {

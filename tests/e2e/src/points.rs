@@ -196,6 +196,8 @@ pub const NOW_AND_THEN: &[&str] = &[
     "publish/run.classify",
     // Only where a stray page has led past a second look.
     "commit/go back to a second look",
+    // Only where a page was found missing in the moment in which the last one came in.
+    "commit/go back to a pull",
     // A writer's, where it has written what was published before the others are noted as published.
     "publish/run.release",
 ];
@@ -236,6 +238,7 @@ pub const NAMED: &[(&str, &str)] = &[
         "a slow SIS's: what was not kept is asked for again, as after any death of a discovery: fetcher/tests/slow.rs",
     ),
     ("commit/go back to a second look", "the next message to plan the run finds the same: the simulation's seed 1168"),
+    ("commit/go back to a pull", "as `go back to a second look`"),
     ("commit/touch a run", "a sign of life, in place of a reconciler's look"),
     (
         "commit/lay stored pages under a pull",

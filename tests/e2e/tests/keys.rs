@@ -24,14 +24,25 @@ async fn a_key_is_rotated_and_the_old_one_alone_opens_nothing_any_more() {
     let (before, after) = (format!("{old},{new}"), format!("{new},{old}"));
     let test = ["district", "test", DISTRICT];
 
-    // Every process knows both, and still seals with the old one.
-    under(&house, &before, &test).await.expect_code(0);
+    // Every process knows both, and still seals with the old one; then all seal with the new one.
+    for keys in [&before, &after] {
+        under(&house, keys, &test).await.expect_code(0);
+    }
+    let doctor = async |keys: &str| under(&house, keys, &["doctor"]).await.expect_code(0).stdout;
+    assert!(doctor(&after).await.contains("1 secrets and documents are sealed with an older key"));
     let new_file = house.folder().join("new.key");
     std::fs::write(&new_file, &new).unwrap();
     let rotate = ["key", "rotate", "--new-key-file", new_file.to_str().unwrap()];
-    let rotated = under(&house, &before, &rotate).await.expect_code(0);
-    assert!(rotated.stderr.contains("1 secrets are sealed under the new key"), "{}", rotated.stderr);
+    let rotated = under(&house, &after, &rotate).await.expect_code(0);
+    assert!(rotated.stderr.contains("1 secrets and documents are sealed anew"), "{}", rotated.stderr);
     assert!(rotated.stderr.contains("`new,old`"), "what to do next: {}", rotated.stderr);
+    let again = under(&house, &after, &rotate).await.expect_code(0);
+    assert!(again.stderr.contains("0 secrets and documents are sealed anew"), "{}", again.stderr);
+    let told = doctor(&after).await;
+    assert!(
+        !told.contains("secrets and documents are sealed") && told.contains("raw pages are sealed with an older key"),
+        "{told}"
+    );
 
     for (what, keys) in [("not started anew yet", &before), ("as it shall be", &after), ("the new one alone", &new)] {
         let answer = under(&house, keys, &test).await;

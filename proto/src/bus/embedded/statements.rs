@@ -30,10 +30,17 @@ pub(super) fn now_micros() -> i64 {
     SystemClock.now().timestamp_micros()
 }
 
+/// Where a message lies, and which it is: when it is gone, its place may be another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(super) seq: i64,
+    pub(super) id: Uuid,
+}
+
 /// A claimed message.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    pub(super) seq: i64,
+    pub(super) place: Place,
     pub(super) attempt: u32,
     pub(super) label: Label,
     pub(super) wire: Wire,
@@ -44,10 +51,11 @@ impl Claimed {
     fn of(row: &SqliteRow) -> Done<Self> {
         let encoding: Option<String> = row.try_get("encoding")?;
         let body: Vec<u8> = row.try_get("body")?;
+        let label = label(row)?;
         Ok(Self {
-            seq: row.try_get("seq")?,
+            place: Place { seq: row.try_get("seq")?, id: label.id },
             attempt: row.try_get("attempt")?,
-            label: label(row)?,
+            label,
             wire: Wire { bytes: body.into(), encoding: Encoding::parse(encoding.as_deref()) },
             deliveries: row.try_get("deliveries")?,
         })
@@ -143,13 +151,13 @@ pub(super) async fn claim(
     sqlx::query(LEASE)
         .bind(lease)
         .bind(until)
-        .bind(json(rows.iter().map(|row| row.seq)))
+        .bind(json(rows.iter().map(|row| row.place.seq)))
         .execute(&mut *connection)
         .await?;
     let (poison, sound): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.deliveries > DELIVERY_LIMIT);
     for row in poison {
         let detail = format!("delivered {} times and never settled", row.deliveries);
-        park(connection, row.seq, lease, &Park { reason: "delivery-limit", detail }).await?;
+        park(connection, row.place, lease, &Park { reason: "delivery-limit", detail }).await?;
     }
     Ok(sound)
 }
@@ -160,36 +168,45 @@ fn json(seqs: impl Iterator<Item = i64>) -> String {
 }
 
 /// Removes a message that is done.
-pub(super) async fn ack(connection: &mut SqliteConnection, seq: i64, lease: i64) -> Done<()> {
-    sqlx::query("DELETE FROM messages WHERE seq = ?1 AND lease = ?2").bind(seq).bind(lease).execute(connection).await?;
+pub(super) async fn ack(connection: &mut SqliteConnection, place: Place, lease: i64) -> Done<()> {
+    const SQL: &str = "DELETE FROM messages WHERE seq = ?1 AND id = ?2 AND lease = ?3";
+    sqlx::query(SQL).bind(place.seq).bind(place.id).bind(lease).execute(connection).await?;
     Ok(())
 }
 
 /// Puts a message off.
-pub(super) async fn retry(connection: &mut SqliteConnection, seq: i64, lease: i64, due: i64, failed: bool) -> Done<()> {
-    const SQL: &str = "UPDATE messages SET state = 1, lease = 0, due = ?3, attempt = attempt + ?4, deliveries = 0
-        WHERE seq = ?1 AND lease = ?2";
-    sqlx::query(SQL).bind(seq).bind(lease).bind(due).bind(i64::from(failed)).execute(connection).await?;
+pub(super) async fn retry(
+    connection: &mut SqliteConnection,
+    place: Place,
+    lease: i64,
+    due: i64,
+    failed: bool,
+) -> Done<()> {
+    const SQL: &str = "UPDATE messages SET state = 1, lease = 0, due = ?4, attempt = attempt + ?5, deliveries = 0
+        WHERE seq = ?1 AND id = ?2 AND lease = ?3";
+    let update = sqlx::query(SQL).bind(place.seq).bind(place.id).bind(lease).bind(due).bind(i64::from(failed));
+    update.execute(connection).await?;
     Ok(())
 }
 
 /// Keeps a message aside.
-pub(super) async fn park(connection: &mut SqliteConnection, seq: i64, lease: i64, park: &Park) -> Done<()> {
+pub(super) async fn park(connection: &mut SqliteConnection, place: Place, lease: i64, park: &Park) -> Done<()> {
     const SQL: &str = "INSERT INTO parked
         (queue, id, district, run, kind, traceparent, encoding, reason, detail, parked_at, body)
-        SELECT m.queue, m.id, m.district, m.run, m.kind, m.traceparent, m.encoding, ?3, ?4, ?5, b.body
-        FROM messages m JOIN bodies b ON b.seq = m.seq WHERE m.seq = ?1 AND m.lease = ?2";
-    let insert = sqlx::query(SQL).bind(seq).bind(lease).bind(park.reason).bind(&park.detail).bind(now_micros());
+        SELECT m.queue, m.id, m.district, m.run, m.kind, m.traceparent, m.encoding, ?4, ?5, ?6, b.body
+        FROM messages m JOIN bodies b ON b.seq = m.seq WHERE m.seq = ?1 AND m.id = ?2 AND m.lease = ?3";
+    let insert = sqlx::query(SQL).bind(place.seq).bind(place.id).bind(lease);
+    let insert = insert.bind(park.reason).bind(&park.detail).bind(now_micros());
     insert.execute(&mut *connection).await?;
-    ack(connection, seq, lease).await
+    ack(connection, place, lease).await
 }
 
 /// Gives a subscription's leases back. What it never handed out was not delivered.
-pub(super) async fn release(connection: &mut SqliteConnection, lease: i64, unseen: &[i64]) -> Done<()> {
+pub(super) async fn release(connection: &mut SqliteConnection, lease: i64, unseen: &[Place]) -> Done<()> {
     const UNSEEN: &str = "UPDATE messages SET deliveries = deliveries - 1
         WHERE lease = ?1 AND state = 2 AND seq IN (SELECT value FROM json_each(?2))";
     const FREE: &str = "UPDATE messages SET state = 0, lease = 0 WHERE lease = ?1 AND state = 2";
-    sqlx::query(UNSEEN).bind(lease).bind(json(unseen.iter().copied())).execute(&mut *connection).await?;
+    sqlx::query(UNSEEN).bind(lease).bind(json(unseen.iter().map(|place| place.seq))).execute(&mut *connection).await?;
     sqlx::query(FREE).bind(lease).execute(connection).await?;
     Ok(())
 }

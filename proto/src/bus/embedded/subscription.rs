@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     EmbeddedToken, ask, failed,
-    statements::{self, Claimed, now_micros},
+    statements::{self, Claimed, Place, now_micros},
     writer::Op,
 };
 use crate::{
@@ -126,14 +126,14 @@ impl EmbeddedSubscription {
 
     fn hand_out(&mut self, row: Claimed) -> Delivery {
         self.unsettled += 1;
-        let token = Token::Embedded(EmbeddedToken { seq: row.seq });
+        let token = Token::Embedded(EmbeddedToken { place: row.place });
         Delivery::read(row.label, Some(row.attempt), row.wire, token)
     }
 
-    fn settled(&mut self, delivery: &Delivery) -> Result<i64, BusError> {
+    fn settled(&mut self, delivery: &Delivery) -> Result<Place, BusError> {
         self.unsettled = self.unsettled.saturating_sub(1);
         match &delivery.token {
-            Token::Embedded(token) => Ok(token.seq),
+            Token::Embedded(token) => Ok(token.place),
             Token::Amqp(_) | Token::Outside(_) => {
                 Err(BusError::Unavailable { operation: "settle another bus's delivery", source: None })
             }
@@ -163,29 +163,29 @@ impl Subscription for EmbeddedSubscription {
     /// Returns before the acknowledgement is on the disk: were it lost, the message would come again.
     async fn ack_all(&mut self, deliveries: Vec<Delivery>) -> Result<(), BusError> {
         for delivery in deliveries {
-            let seq = self.settled(&delivery)?;
-            let op = Op::Ack { seq, lease: self.lease, lost: Arc::clone(&self.lost) };
+            let place = self.settled(&delivery)?;
+            let op = Op::Ack { place, lease: self.lease, lost: Arc::clone(&self.lost) };
             self.writer.send(op).map_err(|_| crashed())?;
         }
         Ok(())
     }
 
     async fn retry(&mut self, delivery: &Delivery, retry: &Retry) -> Result<(), BusError> {
-        let (seq, queue, lease, failed) = (self.settled(delivery)?, self.queue, self.lease, !retry.free);
+        let (place, queue, lease, failed) = (self.settled(delivery)?, self.queue, self.lease, !retry.free);
         let due = now_micros().saturating_add(micros(retry.after.min(LONGEST_RETRY)));
-        ask(&self.writer, "put a message off", |reply| Op::Retry { queue, seq, lease, due, failed, reply }).await
+        ask(&self.writer, "put a message off", |reply| Op::Retry { queue, place, lease, due, failed, reply }).await
     }
 
     async fn park(&mut self, delivery: &Delivery, park: &Park) -> Result<(), BusError> {
-        let (seq, lease, park) = (self.settled(delivery)?, self.lease, park.clone());
-        ask(&self.writer, "park a message", |reply| Op::Park { seq, lease, park, reply }).await
+        let (place, lease, park) = (self.settled(delivery)?, self.lease, park.clone());
+        ask(&self.writer, "park a message", |reply| Op::Park { place, lease, park, reply }).await
     }
 }
 
 impl Drop for EmbeddedSubscription {
     fn drop(&mut self) {
         self.renewal.abort();
-        let unseen = self.buffer.iter().map(|row| row.seq).collect();
+        let unseen = self.buffer.iter().map(|row| row.place).collect();
         // With the writer gone, the leases run out by themselves.
         drop(self.writer.send(Op::Release { queue: self.queue, lease: self.lease, unseen }));
     }

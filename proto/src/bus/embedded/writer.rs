@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     NewRow,
-    statements::{self, Claimed, Replayed},
+    statements::{self, Claimed, Place, Replayed},
 };
 use crate::{
     bus::{Parked, ParkedFilter},
@@ -48,20 +48,20 @@ pub(crate) enum Op {
         reply: Reply<Vec<Claimed>>,
     },
     Ack {
-        seq: i64,
+        place: Place,
         lease: i64,
         lost: Arc<AtomicBool>,
     },
     Retry {
         queue: Queue,
-        seq: i64,
+        place: Place,
         lease: i64,
         due: i64,
         failed: bool,
         reply: Reply<()>,
     },
     Park {
-        seq: i64,
+        place: Place,
         lease: i64,
         park: Park,
         reply: Reply<()>,
@@ -69,7 +69,7 @@ pub(crate) enum Op {
     Release {
         queue: Queue,
         lease: i64,
-        unseen: Vec<i64>,
+        unseen: Vec<Place>,
     },
     Extend {
         lease: i64,
@@ -214,12 +214,14 @@ impl Op {
             Self::Claim { queue, limit, lease, until, .. } => {
                 statements::claim(connection, *queue, *limit, *lease, *until).await.map(Outcome::Claimed)
             }
-            Self::Ack { seq, lease, .. } => statements::ack(connection, *seq, *lease).await.map(|()| Outcome::Nothing),
-            Self::Retry { seq, lease, due, failed, .. } => {
-                statements::retry(connection, *seq, *lease, *due, *failed).await.map(|()| Outcome::Nothing)
+            Self::Ack { place, lease, .. } => {
+                statements::ack(connection, *place, *lease).await.map(|()| Outcome::Nothing)
             }
-            Self::Park { seq, lease, park, .. } => {
-                statements::park(connection, *seq, *lease, park).await.map(|()| Outcome::Nothing)
+            Self::Retry { place, lease, due, failed, .. } => {
+                statements::retry(connection, *place, *lease, *due, *failed).await.map(|()| Outcome::Nothing)
+            }
+            Self::Park { place, lease, park, .. } => {
+                statements::park(connection, *place, *lease, park).await.map(|()| Outcome::Nothing)
             }
             Self::Release { lease, unseen, .. } => {
                 statements::release(connection, *lease, unseen).await.map(|()| Outcome::Nothing)
