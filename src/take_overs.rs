@@ -34,6 +34,6 @@ fn away(error: FlagError) -> TakeOverError {
     match error {
         FlagError::Store(error) => TakeOverError::Store(error),
         FlagError::Sis(error) => TakeOverError::Away(problem(&error)),
-        FlagError::Configuration(_) | FlagError::Bus(_) => TakeOverError::Away(error.to_string()),
+        FlagError::Configuration(_) | FlagError::Bus(_) | FlagError::Lost => TakeOverError::Away(error.to_string()),
     }
 }
