@@ -51,10 +51,15 @@ impl Context {
     /// Nothing is asked yet.
     pub fn new(config: FlagSyncConfig, bus: SharedBus, store: Store, clock: SharedClock) -> Result<Self, SisError> {
         let bounds = HttpConfig { allow_private_addresses: config.allow_private_addresses, ..config.http };
-        let shared = Shared::new(Http::new(bounds)?, Arc::clone(&clock));
+        Ok(Self::over(Http::new(bounds)?, config, bus, store, clock))
+    }
+
+    /// The same, asking through a client that is there already. The configuration's time-outs and limits are not its.
+    pub fn over(http: Http, config: FlagSyncConfig, bus: SharedBus, store: Store, clock: SharedClock) -> Self {
+        let shared = Shared::new(http, Arc::clone(&clock));
         let (pace, aside) = (Pace::per_second(config.requests_per_second), Pace::aside(config.requests_per_second));
         let table = Arc::new(config.partner.clone());
-        Ok(Self { store, bus, clock, config: Arc::new(config), table, shared, pace, aside, lists: Lists::default() })
+        Self { store, bus, clock, config: Arc::new(config), table, shared, pace, aside, lists: Lists::default() }
     }
 
     /// One district's work, of a worker who has its lease.

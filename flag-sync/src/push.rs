@@ -389,5 +389,70 @@ fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
     for flag in flags {
         groups.entry(flag.student.clone()).or_default().push(flag);
     }
-    groups.into_values().collect()
+    groups.into_values().map(in_turn).collect()
+}
+
+/// A flag that is to begin on a day on which another one of its program still begins, which is to be moved as well, comes after that
+/// one: where Campus goes away in between, two do not begin on one day.
+fn in_turn(mut left: Vec<Flag>) -> Vec<Flag> {
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let stands_in_the_way = |other: &Flag, flag: &Flag| {
+            let begins = other.pushed.as_ref().map(|pushed| pushed.starts_on);
+            other.id != flag.id && other.program == flag.program && begins == Some(flag.starts_on)
+        };
+        let is_free = |flag: &Flag| !left.iter().any(|other| stands_in_the_way(other, flag));
+        let next = left.iter().position(is_free).unwrap_or_default();
+        ordered.push(left.remove(next));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flag(number: u128, program: &str, starts: &str, shown: Option<&str>) -> Flag {
+        let pushed = |starts: &str| PushedFlag {
+            starts_on: starts.parse().unwrap(),
+            ends_on: None,
+            sis_id: "1".to_owned(),
+            program_sis_id: "101".to_owned(),
+            link: None,
+        };
+        Flag {
+            id: Uuid::from_u128(number),
+            participation: Uuid::from_u128(number),
+            student: StudentId("1".to_owned()),
+            program: program.to_owned(),
+            sis_id: None,
+            starts_on: starts.parse().unwrap(),
+            ends_on: None,
+            state: FlagState::Wanted,
+            reason: None,
+            due: true,
+            why: None,
+            pushed: shown.map(pushed),
+            verified_at: None,
+            refused: None,
+            failing: None,
+        }
+    }
+
+    #[test]
+    fn a_flag_waits_for_the_one_that_still_begins_on_its_day() {
+        let (first, second, third) = ("2026-11-12", "2027-01-07", "2027-03-01");
+        let order = |flags: Vec<Flag>| {
+            let ordered = by_student(flags).concat();
+            ordered.iter().map(|flag| flag.id.as_u128()).collect::<Vec<_>>()
+        };
+        // A stretch was cut in two: the later part keeps the flag, the earlier one gets a new one.
+        let (new, moved) = (flag(1, "P", first, None), flag(2, "P", second, Some(first)));
+        assert_eq!(order(vec![new.clone(), moved.clone()]), [2, 1]);
+        assert_eq!(order(vec![new.clone(), flag(2, "Q", second, Some(first))]), [1, 2], "of another program");
+        assert_eq!(order(vec![new.clone(), moved, flag(3, "P", third, Some(second))]), [3, 2, 1]);
+        assert_eq!(order(vec![flag(1, "P", first, Some(first)), flag(2, "P", second, None)]), [1, 2], "its own");
+        let swapped = vec![flag(1, "P", first, Some(second)), flag(2, "P", second, Some(first))];
+        assert_eq!(order(swapped), [1, 2], "there is no better order");
+    }
 }

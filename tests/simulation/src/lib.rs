@@ -2,7 +2,7 @@
 //! scheduler that a seed decides.
 //!
 //! Role: finds orders of events that nobody thought of, and says which seed leads there. Neighbours: the handlers of the
-//! fetcher, the classifier and the writer as they are, under the product's worker loop and HTTP session; the fault matrix
+//! fetcher, the classifier, the writer and flag-sync as they are, under the product's worker loop and HTTP session; the fault matrix
 //! of `tests/e2e`, which kills real processes and asks real servers.
 //!
 //! What is modelled:
@@ -14,18 +14,21 @@
 //! - **SIS** (`sis`): a small Qmlativ for each district, answering without a socket: failures of every kind, throttling,
 //!   tokens that expire, rows that move while they are paged, torn, empty, repeated and garbled listings, most students
 //!   missing, nothing answered all night.
+//! - **Flags** (`flags`): a small Campus for each of two districts, with the partner interface and what goes wrong there; documents that come
+//!   and change, take-overs and their approval, edits by hand. In every fifth seed, and alone in the seeds of flags.
 //! - **People** (`operator`): approve, discard, run by hand, cancel, replay runs and parked messages.
 //! - **Time** (`clock`): virtual. All pauses pass at once. In every fourth seed the clocks of processes are wrong, and step.
 //!
 //! What is not: the store is SQLite as shipped, in memory; statements of two handlers do not interleave within a
 //! transaction, so locks and isolation of PostgreSQL are the business of `tests/e2e` and the store's conformance tests.
-//! No sockets, no RabbitMQ, no OneRoster, no flags. Ids are random and not from the seed; nothing decided depends on them,
+//! No sockets, no RabbitMQ, no OneRoster rosters. Ids are random and not from the seed; nothing decided depends on them,
 //! which a test shows (equal seeds, equal traces).
 
 mod bus;
 mod clock;
 mod dice;
 mod facts;
+mod flags;
 mod house;
 mod invariants;
 mod life;
@@ -38,25 +41,27 @@ mod sis;
 mod turn;
 
 use anyhow::Context as _;
+use rollcall_http::net::Http;
 
 pub use self::{
-    report::{Counts, Messages, Report},
+    report::{Counts, FlagCounts, Messages, Report},
     settings::{Sabotage, Settings},
 };
-use crate::{facts::Facts, simulation::Simulation};
+use crate::simulation::{Lived, Simulation};
 
 /// Lives through the nights, and through the same ones undisturbed, and compares.
 ///
 /// # Errors
 /// Whatever did not hold, with the night.
 pub fn simulate(settings: Settings) -> anyhow::Result<Report> {
-    let (report, facts) = live(settings)?;
-    let (_, undisturbed) = live(settings.undisturbed()).context("a district that is never disturbed")?;
-    Simulation::compare(&settings, &facts, &undisturbed)?;
-    Ok(report)
+    let http = simulation::client()?;
+    let lived = live(settings, http.clone())?;
+    let undisturbed = live(settings.undisturbed(), http).context("a district that is never disturbed")?;
+    Simulation::compare(&settings, &lived, &undisturbed)?;
+    Ok(lived.report)
 }
 
-fn live(settings: Settings) -> anyhow::Result<(Report, Vec<Facts>)> {
+fn live(settings: Settings, http: Http) -> anyhow::Result<Lived> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Box::pin(Simulation::new(settings, simulation::client()?).await?.run()).await })
+    runtime.block_on(async { Box::pin(Simulation::new(settings, http).await?.run()).await })
 }

@@ -46,6 +46,11 @@ impl Life {
         lives
     }
 
+    /// No more than so many effects are left.
+    pub(crate) fn shorten(&self, effects: u64) {
+        self.left.fetch_min(effects, Ordering::SeqCst);
+    }
+
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }

@@ -7,6 +7,7 @@ use rollcall_classifier::{
     plan_handler::PlanHandler, reconcile,
 };
 use rollcall_fetcher::{FetchHandler, FetcherConfig, Reconciler, publish_start, schedule};
+use rollcall_flag_sync::{self as flag_sync, FlagHandler};
 use rollcall_http::net::Http;
 use rollcall_proto::{
     bus::{
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bus::{Broker, ProcessBus},
     clock::{ProcessClock, VirtualClock},
+    flags::campus::Campus,
     life::Life,
     sis::{ProcessSis, Sis},
     turn::Turns,
@@ -36,6 +38,7 @@ pub(crate) struct Ground {
     pub(crate) store: Store,
     pub(crate) broker: Arc<Broker>,
     pub(crate) sis: Arc<Sis>,
+    pub(crate) campus: Arc<Campus>,
     pub(crate) turns: Arc<Turns>,
     pub(crate) clock: VirtualClock,
     pub(crate) http: Http,
@@ -54,6 +57,15 @@ impl Ground {
     }
 }
 
+/// What a process looks after.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looks {
+    /// There are districts whose rosters are pulled.
+    pub(crate) rosters: bool,
+    /// What was lost is found.
+    pub(crate) reconcile: bool,
+}
+
 /// See the module. Dropped, it is killed.
 pub(crate) struct Process {
     pub(crate) life: Arc<Life>,
@@ -61,6 +73,7 @@ pub(crate) struct Process {
     workers: JoinSet<()>,
     reconciler: Reconciler,
     classifier: Context,
+    flags: flag_sync::Context,
 }
 
 /// Handlers of a queue at once, and messages that one takes together.
@@ -69,6 +82,7 @@ pub(crate) const fn hands(queue: Queue) -> (u16, u64) {
         Queue::Fetch => (4, 1),
         Queue::Collect => (2, 4),
         Queue::Write => (2, 3),
+        Queue::Flags => (2, 1),
         _ => (1, 1),
     }
 }
@@ -88,13 +102,15 @@ impl Process {
         let reconciler = Reconciler::new(&config, store.clone(), Arc::clone(&bus), Arc::clone(&clock));
         let classifier = ground.classifier(Arc::clone(&bus), Arc::clone(&clock));
         let planner = Arc::new(PlanHandler::new(classifier.clone(), Planners::mortal()));
-        let roles: [(Queue, Arc<dyn Handler>); 6] = [
+        let flags = ground.flags(&life, Arc::clone(&bus), Arc::clone(&clock));
+        let roles: [(Queue, Arc<dyn Handler>); 7] = [
             (Queue::Fetch, Arc::new(fetch)),
             (Queue::Collect, Arc::new(CollectHandler::new(classifier.clone()))),
             (Queue::Plan, planner.clone()),
             (Queue::PlanLarge, planner),
             (Queue::Write, Arc::new(WriteHandler::new(Arc::clone(&bus), store, Arc::clone(&clock)))),
             (Queue::Applied, Arc::new(CloseHandler::new(classifier.clone()))),
+            (Queue::Flags, Arc::new(FlagHandler::new(flags.clone()))),
         ];
         let mut workers = JoinSet::new();
         for (queue, handler) in roles {
@@ -102,17 +118,23 @@ impl Process {
             let forever = CancellationToken::new();
             workers.spawn(run_worker(Arc::clone(&bus), queue, handler, config, Arc::clone(&clock), forever));
         }
-        Self { life, clock: own, workers, reconciler, classifier }
+        Self { life, clock: own, workers, reconciler, classifier, flags }
     }
 
     /// What the process does by the clock: makes the runs that are due, and looks after open ones. What fails is tried
     /// again the next time, as in the product's loops.
-    pub(crate) async fn look_around(&self, reconcile: bool) {
+    pub(crate) async fn look_around(&self, looks: Looks) {
+        if looks.reconcile {
+            flag_sync::reconcile::tick(&self.flags).await.ok();
+        }
+        if !looks.rosters {
+            return;
+        }
         let Context { store, bus, clock, .. } = &self.classifier;
         for run in schedule::tick(store, &**clock).await.unwrap_or_default() {
             publish_start(store, bus, &run, clock.now()).await.ok();
         }
-        if reconcile {
+        if looks.reconcile {
             self.reconciler.once().await.ok();
             reconcile::tick(&self.classifier).await.ok();
         }

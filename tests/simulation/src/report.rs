@@ -55,6 +55,21 @@ impl From<BusCounts> for Messages {
     }
 }
 
+/// What befell flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlagCounts {
+    /// Documents made, corrected, completed and withdrawn.
+    pub documents: u64,
+    /// Writes that Campus took.
+    pub written: u64,
+    /// Of these, writes whose answer was lost.
+    pub unheard: u64,
+    /// Flags edited by hand.
+    pub edited: u64,
+    /// Take-overs approved.
+    pub approved: u64,
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -64,18 +79,20 @@ pub struct Report {
     pub counts: Counts,
     /// Messages.
     pub messages: Messages,
+    /// Flags.
+    pub flags: FlagCounts,
     /// Digest of everything that was decided, in order: equal seeds, equal traces.
     pub trace: String,
 }
 
 impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { district_nights, counts: c, messages: m, .. } = self;
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { district_nights, counts: c, messages: m, flags: f, .. } = self;
         write!(
-            f,
+            out,
             "{district_nights} nights, {} looks; processes killed {}, died before an effect {}; broker away {}, wiped {}; clocks stepped {}; \
              messages delivered {}, doubled {}, refused {}, lost {}, again {}; approved {}, discarded {}, by hand {}, \
-             cancelled {}, replayed {}, unparked {}",
+             cancelled {}, replayed {}, unparked {}; documents {}, flags written {}, unheard {}, edited by hand {}, take-overs {}",
             c.looks,
             c.killed,
             c.died,
@@ -92,7 +109,12 @@ impl fmt::Display for Report {
             c.by_hand,
             c.cancelled,
             c.replayed,
-            c.unparked
+            c.unparked,
+            f.documents,
+            f.written,
+            f.unheard,
+            f.edited,
+            f.approved
         )
     }
 }
@@ -103,6 +125,7 @@ impl Sum for Report {
             district_nights: sum.district_nights + one.district_nights,
             counts: sum.counts + one.counts,
             messages: sum.messages + one.messages,
+            flags: sum.flags + one.flags,
             trace: String::new(),
         })
     }
@@ -139,6 +162,20 @@ impl std::ops::Add for Messages {
             refused: self.refused + other.refused,
             lost: self.lost + other.lost,
             again: self.again + other.again,
+        }
+    }
+}
+
+impl std::ops::Add for FlagCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            documents: self.documents + other.documents,
+            written: self.written + other.written,
+            unheard: self.unheard + other.unheard,
+            edited: self.edited + other.edited,
+            approved: self.approved + other.approved,
         }
     }
 }

@@ -11,6 +11,10 @@ pub struct Settings {
     pub nights: usize,
     /// Students of each district on the first day.
     pub students: u64,
+    /// Districts whose rosters are pulled, classified and written.
+    pub rosters: bool,
+    /// Districts with flags.
+    pub flags: bool,
     /// No fault at all: what the disturbed districts are compared with.
     pub undisturbed: bool,
     /// A piece that is broken on purpose, to see that it is found out.
@@ -18,9 +22,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A few nights of three small districts.
+    /// A few nights of three small districts; in every fifth seed with two more that have flags, so that the others are as they
+    /// were.
     pub const fn new(seed: u64) -> Self {
-        Self { seed, nights: 2, students: 16, undisturbed: false, sabotage: None }
+        let flags = seed % 5 == 2;
+        Self { seed, nights: 2, students: 16, rosters: true, flags, undisturbed: false, sabotage: None }
+    }
+
+    /// A few days of two districts with flags, and nothing else.
+    pub const fn of_flags(seed: u64) -> Self {
+        Self { seed, nights: 4, students: 0, rosters: false, flags: true, undisturbed: false, sabotage: None }
     }
 
     pub(crate) const fn undisturbed(self) -> Self {
@@ -72,6 +83,10 @@ pub enum Sabotage {
     EnrolledGoBack,
     /// The store deletes students who have left.
     WhoLeftIsDeleted,
+    /// A flag that somebody edited is pushed again, whatever the district wants.
+    EditsAreWrittenOver,
+    /// What Campus took counts as read back.
+    NothingIsReadBack,
 }
 
 impl Sabotage {
@@ -91,6 +106,15 @@ impl Sabotage {
             Self::WhoLeftIsDeleted => Some(
                 "CREATE TRIGGER sabotage AFTER UPDATE ON student WHEN NEW.status IN ('INACTIVE', 'GRADUATED') \
                  BEGIN DELETE FROM student WHERE district = NEW.district AND student_id = NEW.student_id; END",
+            ),
+            Self::EditsAreWrittenOver => Some(
+                "CREATE TRIGGER sabotage AFTER UPDATE ON flag WHEN NEW.state = 'drift' AND NOT NEW.due \
+                 BEGIN UPDATE flag SET due = 1, why = 'restore' WHERE district = NEW.district AND flag = NEW.flag; END",
+            ),
+            Self::NothingIsReadBack => Some(
+                "CREATE TRIGGER sabotage AFTER UPDATE ON flag WHEN NEW.state = 'accepted' \
+                 BEGIN UPDATE flag SET state = 'pushed', verified_at = NEW.updated_at \
+                 WHERE district = NEW.district AND flag = NEW.flag; END",
             ),
             Self::NothingIsHeld | Self::NobodyReconciles => None,
         }

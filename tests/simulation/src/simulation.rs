@@ -22,11 +22,12 @@ use crate::{
     clock::VirtualClock,
     dice::Dice,
     facts::{self, Facts},
+    flags::{Flags, campus::Campus, check::FlagFacts},
     house::{self, House},
     invariants::{self, Ends, MayLeave, Statuses},
     life::{Gate, Life},
-    process::{Ground, Process, hands},
-    report::{Counts, Report},
+    process::{Ground, Looks, Process, hands},
+    report::{Counts, FlagCounts, Report},
     settings::{Sabotage, Settings},
     sis::{Sis, story, truth::Truth, weather::SisWeather},
     turn::{Ended, Turns, Work},
@@ -40,6 +41,9 @@ const FIRST_NIGHT: (i32, u32, u32) = (2026, 10, 31);
 
 /// A turn takes milliseconds; this is for a machine that stands still for a while.
 const LONGEST_TURN: Duration = Duration::from_mins(10);
+
+/// Turns a seed into that of the dice of flags, which leave all others as they are.
+const OF_FLAGS: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Decisions told with a failure.
 const REMEMBERED: usize = 40;
@@ -102,6 +106,13 @@ impl District {
     }
 }
 
+/// How it went, and what was stored in the end.
+pub(crate) struct Lived {
+    pub(crate) report: Report,
+    facts: Vec<Facts>,
+    flags: FlagFacts,
+}
+
 /// See the module.
 pub(crate) struct Simulation {
     pub(crate) settings: Settings,
@@ -112,6 +123,7 @@ pub(crate) struct Simulation {
     pub(crate) ground: Ground,
     pub(crate) operator: SharedBus,
     pub(crate) districts: Vec<District>,
+    flags: Option<Flags>,
     pub(crate) counts: Counts,
     gate: Gate,
     processes: Vec<Option<Process>>,
@@ -131,7 +143,9 @@ impl Simulation {
         let clock = VirtualClock::new((first - Days::new(1)).and_time(NaiveTime::MIN).and_utc());
         let (turns, gate) = (Arc::new(Turns::default()), Gate::default());
         let house = House::open(&gate).await?;
-        house.apply_districts(settings.most_removed(), clock.now()).await?;
+        if settings.rosters {
+            house.apply_districts(settings.most_removed(), clock.now()).await?;
+        }
         if settings.has_poison() {
             house.poison(clock.now()).await?;
         }
@@ -139,14 +153,21 @@ impl Simulation {
         fastrand::seed(settings.seed);
         let broker = Arc::new(Broker::new(clock.clone(), dice.clone()));
         let sis = Arc::new(Sis::new(clock.clone(), dice.clone()));
-        let ground = Ground { store: house.store.clone(), broker, sis, turns: Arc::clone(&turns), clock, http };
+        let campus = Arc::new(Campus::new(clock.clone(), Dice::new(settings.seed ^ OF_FLAGS)));
+        let store = house.store.clone();
+        let ground = Ground { store, broker, sis, campus, turns: Arc::clone(&turns), clock, http };
         let operator = ground.bus(&Arc::new(Life::new(usize::MAX, None, turns)));
         let mut districts = Vec::new();
-        for (number, (id, zone)) in (0..).zip(house::DISTRICTS) {
+        for (number, (id, zone)) in (0..).zip(house::DISTRICTS).filter(|_| settings.rosters) {
             let seed = settings.seed.wrapping_mul(10).wrapping_add(number);
             let days = story::days(seed, settings.students, first, settings.nights + 1);
             districts.push(District::new(id, zone, days, first)?);
         }
+        let flags = if settings.flags {
+            Some(Flags::open(&settings, &house, &ground, &ground.campus, first).await?)
+        } else {
+            None
+        };
         let (calm, counts, ends) = (settings.undisturbed, Counts::default(), Ends::default());
         let looked_around = ground.clock.now();
         let simulation = Self {
@@ -157,6 +178,7 @@ impl Simulation {
             ground,
             operator,
             districts,
+            flags,
             counts,
             gate,
             processes: (0..PROCESSES).map(|_| None).collect(),
@@ -180,7 +202,7 @@ impl Simulation {
     }
 
     /// All nights, the last of them undisturbed.
-    pub(crate) async fn run(mut self) -> anyhow::Result<(Report, Vec<Facts>)> {
+    pub(crate) async fn run(mut self) -> anyhow::Result<Lived> {
         for night in 0..self.settings.nights {
             let lived = self.night(night).await;
             lived.with_context(|| format!("night {night}; what was decided last:{}", self.lately()))?;
@@ -189,12 +211,15 @@ impl Simulation {
         let lived = self.night(self.settings.nights).await;
         lived.with_context(|| format!("the undisturbed night at the end; what was decided last:{}", self.lately()))?;
         let facts = self.check_end().await?;
+        let (flags, flag_counts) = self.check_flags().await?;
         for process in std::mem::take(&mut self.processes).into_iter().flatten() {
             process.kill().await;
         }
         let (trace, bus) = (self.trace.finalize().to_hex().to_string(), self.ground.broker.counts());
-        let district_nights = (self.districts.len() * (self.settings.nights + 1)) as u64;
-        Ok((Report { district_nights, counts: self.counts, messages: bus.into(), trace }, facts))
+        let districts = self.districts.len() + self.flags.as_ref().map_or(0, |flags| flags.districts.len());
+        let district_nights = (districts * (self.settings.nights + 1)) as u64;
+        let report = Report { district_nights, counts: self.counts, messages: bus.into(), flags: flag_counts, trace };
+        Ok(Lived { report, facts, flags })
     }
 
     async fn night(&mut self, night: usize) -> anyhow::Result<()> {
@@ -202,6 +227,9 @@ impl Simulation {
         self.begin_day(night, date).await?;
         let begins = date.and_hms_opt(5, 50, 0).context("a time")?.and_utc();
         self.ground.clock.reach(begins);
+        if let Some(flags) = &mut self.flags {
+            flags.begin_day(&self.house, night, begins, self.calm).await?;
+        }
         let (ends, never) = (begins + TimeDelta::hours(8), begins + TimeDelta::hours(20));
         for _ in 0..MOST_STEPS {
             if self.is_over(ends).await? {
@@ -265,6 +293,9 @@ impl Simulation {
         if !self.calm && self.dice.chance(20) {
             self.trouble().await?;
         }
+        if let Some(flags) = &mut self.flags {
+            flags.step(&self.house, &self.ground.clock, self.calm).await?;
+        }
         self.step_clocks();
         self.revive();
         let stopped = self.ground.turns.stopped();
@@ -299,6 +330,7 @@ impl Simulation {
             }
             12..15 => self.ground.clock.advance(Duration::from_secs(self.dice.between(1, 400))),
             15..18 => self.judge_held(false).await?,
+            _ if self.districts.is_empty() => {}
             _ => self.meddle().await?,
         }
         Ok(())
@@ -385,12 +417,12 @@ impl Simulation {
         let alive: Vec<usize> = (0..PROCESSES).filter(|place| self.processes[*place].is_some()).collect();
         let Some(place) = self.dice.pick(&alive) else { return Ok(()) };
         self.turn_of(place);
-        let reconcile = !self.settings.no_reconciler();
+        let looks = Looks { rosters: self.settings.rosters, reconcile: !self.settings.no_reconciler() };
         let Some(process) = &self.processes[place] else { return Ok(()) };
         let died = tokio::select! {
             biased;
             () = self.ground.turns.death() => true,
-            () = process.look_around(reconcile) => process.life.is_dead(),
+            () = process.look_around(looks) => process.life.is_dead(),
         };
         if !died {
             self.looked_around = self.ground.clock.now();
@@ -444,12 +476,18 @@ impl Simulation {
             let may = MayLeave { never_out: &district.never_out, ever_back: &district.ever_back };
             self.statuses.look(&self.house, district.id.as_str(), &may).await?;
         }
+        if let Some(flags) = &self.flags {
+            flags.watch()?;
+        }
         self.ends.look(&self.house.sql).await
     }
 
     /// Tonight's scheduled runs are made and have stopped, nothing is left to do; or the night is over all the same.
     async fn is_over(&self, ends: DateTime<Utc>) -> anyhow::Result<bool> {
         let now = self.ground.clock.now();
+        if self.flags.as_ref().is_some_and(|flags| !flags.story_is_over()) {
+            return Ok(false);
+        }
         if !self.calm && now > ends {
             return Ok(now - self.looked_around <= LONGEST_UNATTENDED);
         }
@@ -466,7 +504,10 @@ impl Simulation {
                 return Ok(false);
             }
         }
-        Ok(true)
+        match &self.flags {
+            Some(flags) if self.calm => flags.is_settled(&self.house, now).await,
+            _ => Ok(true),
+        }
     }
 
     async fn end_night(&mut self) -> anyhow::Result<()> {
@@ -512,9 +553,29 @@ impl Simulation {
         Ok(all)
     }
 
+    /// What Campus shows in the end; then a run stops, nothing has changed, and nothing is written.
+    async fn check_flags(&mut self) -> anyhow::Result<(FlagFacts, FlagCounts)> {
+        let Some(flags) = &mut self.flags else { return Ok(Default::default()) };
+        let today = self.ground.clock.now().date_naive();
+        let facts = flags.check_end(&self.house, today).await?;
+        let before = flags.writes();
+        flags.stop_runs(&self.house, self.ground.clock.now()).await?;
+        for _ in 0..MOST_STEPS {
+            self.step().await?;
+            let Some(flags) = &self.flags else { break };
+            if self.ground.broker.due().is_empty() && flags.is_settled(&self.house, self.ground.clock.now()).await? {
+                ensure!(flags.writes() == before, "an unchanged pass writes flags");
+                return Ok((facts, flags.counts()));
+            }
+        }
+        anyhow::bail!("the unchanged pass does not end")
+    }
+
     /// Compares with districts that were never disturbed.
-    pub(crate) fn compare(settings: &Settings, facts: &[Facts], undisturbed: &[Facts]) -> anyhow::Result<()> {
-        for (number, (id, _)) in (0..).zip(house::DISTRICTS) {
+    pub(crate) fn compare(settings: &Settings, lived: &Lived, undisturbed: &Lived) -> anyhow::Result<()> {
+        Flags::agree(&lived.flags, &undisturbed.flags)?;
+        let (facts, undisturbed) = (&lived.facts, &undisturbed.facts);
+        for (number, (id, _)) in (0..).zip(house::DISTRICTS).filter(|_| settings.rosters) {
             let seed = settings.seed.wrapping_mul(10).wrapping_add(number);
             let days = story::days(seed, settings.students, first_night()?, settings.nights + 1);
             let last = days.last().context("a day")?;

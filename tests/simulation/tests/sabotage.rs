@@ -8,8 +8,13 @@ const SEEDS: u64 = 16;
 
 #[track_caller]
 fn is_found_out(sabotage: Sabotage, by: &str) {
+    is_found_out_in(Settings::new, sabotage, by);
+}
+
+#[track_caller]
+fn is_found_out_in(of: fn(u64) -> Settings, sabotage: Sabotage, by: &str) {
     for seed in 1..=SEEDS {
-        let settings = Settings { sabotage: Some(sabotage), ..Settings::new(seed) };
+        let settings = Settings { sabotage: Some(sabotage), ..of(seed) };
         let Err(error) = simulate(settings) else { continue };
         let error = format!("{error:#}");
         assert!(error.contains(by), "seed {seed}: {error}");
@@ -42,4 +47,19 @@ fn enrolled_students_who_are_about_to_come() {
 #[test]
 fn students_who_left_and_are_deleted() {
     is_found_out(Sabotage::WhoLeftIsDeleted, "is gone");
+}
+
+#[test]
+fn an_edit_by_hand_that_is_written_over() {
+    is_found_out_in(Settings::of_flags, Sabotage::EditsAreWrittenOver, "an edit by hand is written over");
+}
+
+#[test]
+fn flags_that_are_never_read_back() {
+    is_found_out_in(Settings::of_flags, Sabotage::NothingIsReadBack, "in the end");
+}
+
+#[test]
+fn nobody_who_looks_after_flags() {
+    is_found_out_in(Settings::of_flags, Sabotage::NobodyReconciles, "the night does not end");
 }

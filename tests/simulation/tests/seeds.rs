@@ -1,5 +1,5 @@
-//! Nights with all faults on: the same two seeds every day, thousands of nights with `./test --full`, and the seeds that once
-//! found something, always.
+//! Nights with all faults on: the same seeds every day, thousands of nights with `./test --full`, and the seeds that once
+//! found something, always. In every fifth seed some districts have flags; the seeds of flags are of such districts alone.
 //!
 //! A seed alone, with the product's own log (`RUST_LOG=debug`) where that helps:
 //! `ROLLCALL_SIMULATION_SEED=17 cargo test --workspace --test seeds seeds_of_the_day_1`.
@@ -13,6 +13,14 @@ use tracing_subscriber::EnvFilter;
 
 /// Seeds that found something, each with what it was.
 const KEPT: &str = include_str!("kept-seeds.txt");
+
+/// The same of districts with flags alone.
+const KEPT_OF_FLAGS: &str = include_str!("kept-flag-seeds.txt");
+
+fn kept(lines: &'static str) -> impl Iterator<Item = u64> {
+    let seed = |line: &str| line.split_whitespace().next()?.parse().ok();
+    lines.lines().filter(|line| !line.starts_with('#')).filter_map(seed)
+}
 
 /// First of the seeds.
 const FIRST: u64 = 1_000;
@@ -77,8 +85,7 @@ fn without_faults_nothing_comes_twice_or_late() {
 
 #[test]
 fn kept_seeds() {
-    let seed = |line: &str| line.split_whitespace().next()?.parse().ok();
-    live_all(KEPT.lines().filter(|line| !line.starts_with('#')).filter_map(seed));
+    live_all(kept(KEPT));
 }
 
 #[test]
@@ -87,4 +94,38 @@ fn equal_seeds_have_equal_traces() {
     let first = live(5);
     assert_eq!(first, live(5));
     assert_ne!(first.trace, live(15).trace);
+}
+
+#[track_caller]
+fn live_flags(seed: u64) -> Report {
+    simulate(Settings::of_flags(seed)).unwrap_or_else(|error| {
+        panic!(
+            "seed {seed} of flags: {error:?}\n\
+             again: ROLLCALL_SIMULATION_SEED={seed} cargo test --workspace --test seeds flag_seeds_of_the_day\n\
+             to be kept: a line `{seed}  what it was` in tests/simulation/tests/kept-flag-seeds.txt"
+        )
+    })
+}
+
+#[test]
+fn flag_seeds_of_the_day() {
+    let report: Report = match wanted() {
+        Some(seed) => live_flags(seed),
+        None => (0..repetitions(2, 400)).map(|number| live_flags(FIRST + number)).sum(),
+    };
+    println!("{report}");
+    assert!(report.flags.written > 0 && report.flags.approved > 0, "{report}");
+}
+
+#[test]
+fn kept_flag_seeds() {
+    kept(KEPT_OF_FLAGS).map(live_flags).for_each(drop);
+}
+
+#[test]
+fn equal_flag_seeds_have_equal_traces() {
+    let live = |seed| simulate(Settings { nights: 2, ..Settings::of_flags(seed) }).unwrap();
+    let first = live(5);
+    assert_eq!(first, live(5));
+    assert_ne!(first.trace, live(6).trace);
 }
