@@ -170,7 +170,7 @@ impl Flags {
             self.campus.with(&district.host, |server| server.weather = weather);
             if calm && !self.undisturbed {
                 // What Campus refused or took and did not show waits for a person.
-                house.store.ask_for_flags(&district.id).await?;
+                house.store.ask_for_flags(&district.id, "operator", begins).await?;
             }
         }
         Ok(())
