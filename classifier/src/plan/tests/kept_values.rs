@@ -1,12 +1,18 @@
 //! What stays of a student because of a key without its row, value by value, and what does not.
 
+use rollcall_store::run::KeptKeys;
 use serde_json::json;
 
 use super::{
     codes,
     missing::{ADDRESS, LINK, whole},
 };
-use crate::testing::{GUARDIAN, NAME, Roster, STUDENT, events};
+use crate::{
+    fragment::Kind,
+    load::Looks,
+    missing::is_much,
+    testing::{ENTITY_YEAR, GUARDIAN, NAME, Roster, SPELL, STUDENT, Sis, events},
+};
 
 const COUNTY: &str = "Demographics/County";
 const RELATIONSHIP: &str = "Demographics/Relationship";
@@ -91,4 +97,54 @@ fn an_address_that_is_looked_up_twice_stays() {
     assert_eq!(roster.record(2).contacts.len(), 2);
     let plan = roster.plan(sis.without(COUNTY, 1).facts());
     assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["row-missing"]));
+}
+
+/// An enrollment of last year is gone, as it should be, on the night on which the one of this year is on no page.
+#[test]
+fn what_stays_of_one_year_and_entity_keeps_no_other_enrollment() {
+    let mut sis = whole();
+    sis.enroll_elsewhere();
+    sis.enroll_last_year();
+    let roster = Roster::of(&sis);
+    let plan = roster.plan(sis.without(SPELL, 1).without(SPELL, 10).facts());
+    let record = events(&plan).remove(0).record.unwrap();
+    let mut ids: Vec<&str> = record.enrollments.iter().map(|own| own.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!((ids, codes(&plan)), (vec!["1", "50"], vec!["row-missing"]));
+}
+
+/// Nothing is stored that the student's own row of the year and entity could have told: what another tells is taken over.
+#[test]
+fn a_grade_that_was_never_stored_ends_none_that_is_told() {
+    let mut sis = whole();
+    let row = sis.row(ENTITY_YEAR, 2);
+    (row["Grade"], row["HomeroomID"]) = (json!(null), json!(null));
+    let roster = Roster::of(&sis);
+    assert_eq!(roster.record(2).grade, None);
+    let mut less = sis.without(ENTITY_YEAR, 2);
+    less.add(
+        ENTITY_YEAR,
+        json!({"StudentEntityYearID": 70, "StudentID": 2, "EntityID": 42, "SchoolYearID": 9, "Grade": "07"}),
+    );
+    let record = events(&roster.plan(less.facts())).remove(0).record.unwrap();
+    assert_eq!(record.grade.as_deref(), Some("07"));
+}
+
+/// One person in ten is not much yet, students and staff together; nor are few, whoever else there is.
+#[test]
+fn more_than_one_in_ten_is_much_and_few_never_are() {
+    let of = |students: i64, staff: i64, keys: i64, people: i64| {
+        let mut sis = Sis::with_students(students);
+        for id in 0..staff {
+            sis.add("Staff/Staff", json!({"StaffID": id, "NameID": 2}));
+        }
+        let pull = sis.facts().pulls.remove(0);
+        let looks = Looks::open(pull.fragments, pull.board.as_ref().unwrap()).unwrap();
+        let kept = KeptKeys { people, keys: (1..=keys).collect(), ..KeptKeys::default() };
+        is_much(Kind::Name, &kept, &looks.first)
+    };
+    assert_eq!([27, 28].map(|people| of(270, 0, 1, people)), [false, true]);
+    assert_eq!([27, 28].map(|people| of(260, 10, 1, people)), [false, true]);
+    assert_eq!([25, 26].map(|people| of(3, 0, 1, people)), [false, true]);
+    assert_eq!([5, 6].map(|keys| of(3, 0, keys, 1)), [false, true]);
 }

@@ -379,6 +379,17 @@ fn grades_of_schools_stay_where_their_table_is_not_whole() {
     }
 }
 
+#[test]
+fn grades_of_schools_stay_where_their_codes_are_not_granted() {
+    let whole = told_school();
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    let mut poorer = whole.clone();
+    take(&mut poorer, LEVEL, "Code");
+    let plan = roster.plan(granting(&poorer, &poorer));
+    assert_eq!((&plan.schools, codes(&plan)), (&roster.schools, vec!["grant-lost"]));
+}
+
 /// Students whose withdrawal dates stand in a field of the state's alone, which is asked for, and of which the file speaks as `named`.
 fn by_named_date(sis: &mut Sis, named: &str) -> PlanFacts {
     let fields = ["EntryWithdrawalID", "EndDate", "WithdrawalDate", "LastDayTX"].map(str::to_owned);
