@@ -263,6 +263,9 @@ mod tests {
         for other in ["Demographics/Name", "Demographics/Name.Whatever", "users.email", "users/students.email", "a.b"] {
             assert!(!is_field(other), "{other}");
         }
+        let other = [(SPELL, "EndDate"), (SPELL, "WithdrawalDate"), (SPELL, "IsNoShow"), (NAME, "EndDate")];
+        let other = other.map(|(resource, field)| other_date(resource, field));
+        assert_eq!(other, [Some("WithdrawalDate"), Some("EndDate"), None, None]);
         let last = Baseline { granted: granted(&[(NAME, &["BirthDate"])]), ..Baseline::default() };
         assert!(was_granted(&last, "Demographics/Name.BirthDate") && !was_granted(&last, "Demographics/Name.Gender"));
     }

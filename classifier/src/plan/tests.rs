@@ -4,6 +4,7 @@
 mod campus;
 mod connections;
 mod holds;
+mod kept_values;
 mod leaving;
 mod missing;
 mod newcomers;

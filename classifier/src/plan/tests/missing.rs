@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::{super::*, codes};
 use crate::testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events};
 
-const LINK: &str = "Demographics/NameAddress";
-const ADDRESS: &str = "Demographics/Address";
+pub(super) const LINK: &str = "Demographics/NameAddress";
+pub(super) const ADDRESS: &str = "Demographics/Address";
 const ZIP: &str = "Demographics/Zip";
 
 /// Three students with all that keys lead to, and two rows at least of every table.
-fn whole() -> Sis {
+pub(super) fn whole() -> Sis {
     let mut sis = Sis::with_students(3);
     for id in 1..=3 {
         sis.row(NAME, id * 2)["GenderCode"] = json!("F");

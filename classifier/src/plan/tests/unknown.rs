@@ -364,16 +364,30 @@ fn grades_of_schools_stay_where_their_table_is_not_whole() {
     levels.progress = Progress::Failed("status 503".to_owned());
     assert_eq!(roster.plan(failed).schools, roster.schools);
     // One row of it that is on no page.
-    let mut less = whole.clone();
-    less.rows.get_mut(LEVEL).unwrap().remove(0);
-    let mut roster = roster;
-    let plan = roster.plan(less.facts());
-    assert_eq!((&plan.schools, codes(&plan)), (&roster.schools, vec!["row-missing"]));
-    assert!(plan.findings[0].message.contains("of 1 schools"), "{:?}", plan.findings);
-    roster.apply(&plan);
-    let plan = roster.plan(less.facts());
-    assert_eq!((plan.schools[0].grade_low.as_ref(), codes(&plan)), (None, vec!["key-dangling"]));
-    assert_eq!(plan.schools[0].grade_high.as_deref(), Some("05"));
+    for row in 0..2 {
+        let mut less = whole.clone();
+        less.rows.get_mut(LEVEL).unwrap().remove(row);
+        let mut roster = Roster::of(&whole);
+        let plan = roster.plan(less.facts());
+        assert_eq!((&plan.schools, codes(&plan)), (&roster.schools, vec!["row-missing"]), "row {row}");
+        assert!(plan.findings[0].message.contains("of 1 schools"), "{:?}", plan.findings);
+        roster.apply(&plan);
+        let plan = roster.plan(less.facts());
+        let grades = [&plan.schools[0].grade_low, &plan.schools[0].grade_high].map(Option::as_deref);
+        let expected = if row == 0 { [None, Some("05")] } else { [Some("PK"), None] };
+        assert_eq!((grades, codes(&plan)), (expected, vec!["key-dangling"]), "row {row}");
+    }
+}
+
+#[test]
+fn grades_of_schools_stay_where_their_codes_are_not_granted() {
+    let whole = told_school();
+    let mut roster = Roster::default();
+    roster.apply(&roster.plan(granting(&whole, &whole)));
+    let mut poorer = whole.clone();
+    take(&mut poorer, LEVEL, "Code");
+    let plan = roster.plan(granting(&poorer, &poorer));
+    assert_eq!((&plan.schools, codes(&plan)), (&roster.schools, vec!["grant-lost"]));
 }
 
 /// Students whose withdrawal dates stand in a field of the state's alone, which is asked for, and of which the file speaks as `named`.
