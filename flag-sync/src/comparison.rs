@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Listing, Which, is_of_one},
+    campus::{Listing, Which, is_of_one_student},
     context::Work,
     diff::ActualFlag,
     error::{FlagError, answer},
@@ -205,16 +205,25 @@ impl Work {
         let work = Self { today: hand.comparison.today, ..self.clone() };
         loop {
             if !hand.comparison.to_list.is_empty() {
-                work.read_page(&mut hand).await?;
+                if let Err(error) = work.read_page(&mut hand).await {
+                    // What was read stands: whoever tries again, after a limit say, goes on behind it.
+                    work.keep_so_far(&hand, turn).await?;
+                    return Err(error);
+                }
             } else if !work.compare_piece(&mut hand, turn).await? {
                 return work.end(hand, turn).await;
             }
             if turn.is_over() {
-                let shown: Option<Vec<_>> = hand.shows_more.then(|| hand.actual.values().collect());
-                self.store().keep_comparison(self.id(), turn.worker, &hand.comparison, shown.as_ref()).await?;
+                work.keep_so_far(&hand, turn).await?;
                 return Ok(Compared::Left);
             }
         }
+    }
+
+    async fn keep_so_far(&self, hand: &InHand, turn: Turn) -> Result<(), FlagError> {
+        let shown: Option<Vec<_>> = hand.shows_more.then(|| hand.actual.values().collect());
+        self.store().keep_comparison(self.id(), turn.worker, &hand.comparison, shown.as_ref()).await?;
+        Ok(())
     }
 
     /// Reads on in the first of the lists.
@@ -228,7 +237,7 @@ impl Work {
                 return Ok(());
             }
             Ok(None) => {}
-            Err(error) if is_of_one(&error) => comparison.unlisted.push(Unlisted::new(name, &error)),
+            Err(error) if is_of_one_student(&error) => comparison.unlisted.push(Unlisted::new(name, &error)),
             Err(error) => return Err(error.into()),
         }
         comparison.to_list.remove(0);

@@ -69,6 +69,14 @@ impl Work {
         Ok(self.store().flag_fails(self.id(), flag.id, &failing).await?)
     }
 
+    /// One that waits for another of its student, at which Campus has just failed, is no worse for that.
+    pub(crate) async fn waits_with(&self, flag: &Flag, failed: &Flag) -> Result<(), FlagError> {
+        let retry_at = self.later(failures(failed.failing.as_ref()) + 1);
+        let before = flag.failing.clone();
+        let failing = before.unwrap_or_else(|| Failing { failures: 0, retry_at, answer: String::new() });
+        Ok(self.store().flag_fails(self.id(), flag.id, &Failing { retry_at, ..failing }).await?)
+    }
+
     /// The same of an old flag that a take-over is to end: it stays open until then.
     pub(crate) async fn old_flag_fails(
         &self,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, is_of_one, refusal},
+    campus::{Which, is_of_one_student, refusal},
     context::Work,
     desired::{Standing, StudentFacts},
     diff::ActualFlag,
@@ -74,7 +74,7 @@ impl Work {
             last = Some(student);
             match self.campus.look_for(&pushed.sis_id, &flag.to_string()).await {
                 Ok(found) => keep(actual, found.map(|(flag, _)| flag)),
-                Err(error) if is_of_one(&error) => {
+                Err(error) if is_of_one_student(&error) => {
                     // What is refused is an answer.
                     in_a_row = if refusal(&error).is_some() { 0 } else { in_a_row + 1 };
                     if in_a_row >= AWAY {

@@ -6,7 +6,7 @@
 //! Campus that is away stops the pass and costs no flag.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, Whose, Written, is_for_good, is_of_one, refusal},
+    campus::{Which, Whose, Written, is_for_good, is_of_one_student, refusal},
     context::Work,
     diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
@@ -101,15 +101,18 @@ impl Work {
     async fn push_due(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
         let pass = Pass::default();
         loop {
-            let due = self.store().due_flags(self.id(), self.now(), CHUNK).await?;
+            let due = whole_students(self.store().due_flags(self.id(), self.now(), CHUNK).await?);
             if due.is_empty() || pass.is_stopped() {
                 break;
             }
             if Instant::now() >= until || !self.renew(worker).await? {
                 return Ok(true);
             }
-            // What was tried in vain comes last and one at a time: whether Campus is away is seen by each.
-            let (first, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|flag| flag.failing.is_none());
+            // What was tried in vain comes last and one at a time: whether Campus is away is seen by each. So do others of such a
+            // student, which may have to wait for it.
+            let tried = due.iter().filter(|flag| flag.failing.is_some()).map(|flag| flag.student.clone());
+            let tried: BTreeSet<StudentId> = tried.collect();
+            let (first, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|flag| !tried.contains(&flag.student));
             let at_once = if first.is_empty() { 1 } else { self.context.config.students_at_once.into() };
             let flags = if first.is_empty() { again } else { first };
             let rows = self.rows(&flags).await?;
@@ -131,7 +134,8 @@ impl Work {
 
     /// One student's flags, in order. Stops at the first that fails in a way that may pass.
     async fn push_student(&self, flags: Vec<Flag>, rows: &Rows, pass: &Pass, until: Instant) -> Result<(), FlagError> {
-        for flag in flags {
+        let mut flags = flags.into_iter();
+        while let Some(flag) = flags.next() {
             if pass.is_stopped() || Instant::now() >= until {
                 return Ok(());
             }
@@ -156,10 +160,20 @@ impl Work {
                 }
                 Err(FlagError::Sis(error)) => {
                     self.not_written(&flag, &error).await?;
-                    return self.failed(&flag, error, pass).await;
+                    self.failed(&flag, error, pass).await?;
+                    return if pass.is_stopped() { Ok(()) } else { self.wait_behind(&flag, flags.as_slice()).await };
                 }
                 Err(error) => return Err(error),
             }
+        }
+        Ok(())
+    }
+
+    /// Those behind a flag that Campus fails at, of its student and program, have its turn: one of them may be to begin where it
+    /// still does.
+    async fn wait_behind(&self, failed: &Flag, behind: &[Flag]) -> Result<(), FlagError> {
+        for flag in behind.iter().filter(|flag| flag.program == failed.program) {
+            self.waits_with(flag, failed).await?;
         }
         Ok(())
     }
@@ -347,7 +361,7 @@ impl Work {
     ) -> Result<&'a mut BTreeMap<String, ActualFlag>, FlagError> {
         if !listed.contains_key(program) {
             let all = match self.campus.participations(Which::OfProgram(program)).await {
-                Err(error) if is_of_one(&error) => Vec::new(),
+                Err(error) if is_of_one_student(&error) => Vec::new(),
                 all => all?,
             };
             let by_id = all.into_iter().map(|actual| (actual.id.to_ascii_lowercase(), actual)).collect();
@@ -390,6 +404,17 @@ fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
         groups.entry(flag.student.clone()).or_default().push(flag);
     }
     groups.into_values().map(in_turn).collect()
+}
+
+/// All flags of a student together, as far as they are in hand: the last one's others may not be.
+fn whole_students(mut due: Vec<Flag>) -> Vec<Flag> {
+    if due.len() as i64 == CHUNK
+        && let Some(last) = due.last().map(|flag| flag.student.clone())
+        && due.iter().any(|flag| flag.student != last)
+    {
+        due.retain(|flag| flag.student != last);
+    }
+    due
 }
 
 /// A flag that is to begin on a day on which another one of its program still begins, which is to be moved as well, comes after that

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, is_of_one},
+    campus::{Which, is_of_one_student},
     context::Work,
 };
 
@@ -34,7 +34,7 @@ const BELIEVED: Duration = Duration::from_mins(2);
 /// One program's rows, as JSON, by their ids.
 #[derive(Debug, Clone)]
 struct Listed {
-    asked_at: Instant,
+    read_at: Instant,
     rows: Arc<BTreeMap<Uuid, Box<str>>>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Lists(Arc<Mutex<BTreeMap<(DistrictId, String), Listed>>>);
 impl Lists {
     fn believed(&self, key: &(DistrictId, String)) -> Option<Listed> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, listed| listed.asked_at.elapsed() < BELIEVED);
+        all.retain(|_, listed| listed.read_at.elapsed() < BELIEVED);
         all.get(key).cloned()
     }
 
@@ -81,7 +81,7 @@ impl Work {
         for program in programs {
             match self.listed(program).await {
                 // One that is not there any more, say, is no reason to push nothing: its flags are looked for one by one.
-                Err(error) if is_of_one(&error) => {}
+                Err(error) if is_of_one_student(&error) => {}
                 rows => listed.push(rows?.rows),
             }
         }
@@ -93,9 +93,9 @@ impl Work {
         if let Some(listed) = lists.believed(&key) {
             return Ok(listed);
         }
-        let asked_at = Instant::now();
         let rows = self.campus.rows(Which::OfProgram(program)).await?;
-        let listed = Listed { asked_at, rows: Arc::new(rows.into_iter().collect()) };
+        // Not when it was asked: of a long list, nobody would ever believe anything.
+        let listed = Listed { read_at: Instant::now(), rows: Arc::new(rows.into_iter().collect()) };
         lists.keep(key, listed.clone());
         Ok(listed)
     }

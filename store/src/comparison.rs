@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError, documents,
+    Store, StoreError, districts, documents,
     flag::{FlagFacts, FlagPiece},
     flag_work::read_pending,
     flags::{flags_within, read_participation, read_student},
@@ -135,6 +135,8 @@ impl Store {
         let progress = pack(progress)?;
         let shown = shown.map(pack).transpose()?;
         let mut tx = self.begin(district, operation).await?;
+        // In the order of whoever erases the district.
+        districts::hold(&mut tx, district).await?;
         if !is_held(&mut tx, operation, district, worker).await? {
             return Ok(false);
         }

@@ -116,9 +116,15 @@ const SAVE_FLAGS: ManyRows = ManyRows {
                pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id, \
                program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused, \
                pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), \
-               failures = CASE WHEN excluded.due THEN flag.failures ELSE 0 END, \
-               retry_at = CASE WHEN excluded.due THEN flag.retry_at END, \
-               failed_with = CASE WHEN excluded.due THEN flag.failed_with END, \
+               failures = CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
+               AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id \
+               THEN flag.failures ELSE 0 END, \
+               retry_at = CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
+               AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id \
+               THEN flag.retry_at END, \
+               failed_with = CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
+               AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id \
+               THEN flag.failed_with END, \
                updated_at = excluded.updated_at",
 };
 
@@ -295,10 +301,13 @@ impl Store {
         let sql = "UPDATE flag SET pushed_starts_on = $3, pushed_ends_on = $4, pushed_sis_id = $5, program_sis_id = $6, \
                    pushed_link = $7, verified_at = NULL WHERE district = $1 AND flag = $2 RETURNING student_id";
         let mut tx = self.begin(district, operation).await?;
-        let (link, program) = (sent.link.clone(), &sent.program_sis_id);
-        let values = args![district, flag, sent.starts_on, sent.ends_on, &sent.sis_id, program, link];
+        let PushedFlag { starts_on, ends_on, sis_id, program_sis_id, link } = sent;
+        let values = args![district, flag, *starts_on, *ends_on, sis_id, program_sis_id, link.clone()];
         if let Some(row) = tx.row(operation, sql, values).await? {
             documents::mark_due(&mut tx, district, &StudentId(row.get(0)?), line.at).await?;
+            // A comparison under way may have read Campus before: it is no whole one any more.
+            let anew = "UPDATE flag_sync SET synced_at = NULL, ask_mark = $2 WHERE district = $1";
+            tx.execute(operation, anew, args![district, Uuid::now_v7()]).await?;
             note(&mut tx, district, line).await?;
         }
         tx.commit(operation).await
