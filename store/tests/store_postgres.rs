@@ -130,6 +130,7 @@ async fn views_judge_their_reader_and_functions_are_the_known_ones() {
         "lookout_run",
         "lookout_runs",
         "lookout_schedules",
+        "lookout_unfinished_flags",
     ];
     let (own, looking): (Vec<_>, Vec<_>) = definers.into_iter().partition(|name| !name.starts_with("lookout_"));
     assert_eq!(looking, wanted.map(|name| format!("{name} rollcall_lookout")));

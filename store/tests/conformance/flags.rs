@@ -186,7 +186,7 @@ async fn one_worker_at_a_time_has_a_districts_flags(f: Fixture) {
     let district = house(&f.store).await;
     let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let store = &f.store;
-    assert!(store.claim_flags(&district, one, at(0), at(50)).await.unwrap());
+    assert!(store.claim_flags(&district, one, at(0), at(60)).await.unwrap());
     assert!(!store.claim_flags(&district, two, at(59), at(119)).await.unwrap());
     assert!(store.renew_flags(&district, one, at(110)).await.unwrap());
     assert!(!store.reserve_flags(&district, two, at(109), at(169)).await.unwrap());
@@ -400,6 +400,7 @@ async fn a_takeover_is_approved_once_and_ends_with_its_last_flag(f: Fixture) {
 /// Those of before the district came, completed, of the program: each student once.
 async fn students_with_documents_from_before_are_counted(f: Fixture) {
     let district = house(&f.store).await;
+    applied(&f.store, &district, 2, ["3", "4", "5"].map(|id| added(student(id))).to_vec()).await;
     let loaded = async || f.store.flag_history(&district, SPED).await.unwrap();
     assert_eq!(loaded().await, (at(0), 0));
     let first = at(0).date_naive();

@@ -169,6 +169,7 @@ pub const OF_STUDENT_REPLAYS: &[&str] = &["commit/write the audit trail", "commi
 /// own above, or is [`NAMED`].
 pub const NOW_AND_THEN: &[&str] = &[
     "commit/claim a run for reconciling",
+    "commit/keep what a discovery has learned",
     "commit/forget old pages",
     "commit/forget old plans",
     "commit/forget what was parked long ago",

@@ -282,7 +282,7 @@ async fn an_erasure_killed_at_each_commit_is_finished_by_the_next_and_certified(
     let undisturbed = house.rollcall_with(&erase, &[(ARMED, "*=note")]).await.expect_code(0);
     let reached = commits(&undisturbed.stderr);
     let of_tables = reached.iter().filter(|point| point.starts_with("commit/erase a district from ")).count();
-    assert_eq!(of_tables, 2 * 35, "{reached:?}");
+    assert_eq!(of_tables, 2 * 36, "{reached:?}");
     assert!(reached.contains(&"commit/erase a district/after".to_owned()), "{reached:?}");
 
     house.apply().await;

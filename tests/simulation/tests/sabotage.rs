@@ -1,10 +1,10 @@
-//! The simulation can fail: a piece that is broken on purpose is found out within sixteen seeds.
+//! The simulation can fail: a piece that is broken on purpose is found out within so many seeds.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use rollcall_simulation::{Sabotage, Settings, simulate};
 
 /// Seeds within which every sabotage must be found out.
-const SEEDS: u64 = 16;
+const SEEDS: u64 = 64;
 
 #[track_caller]
 fn is_found_out(sabotage: Sabotage, by: &str) {
