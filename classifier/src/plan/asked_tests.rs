@@ -116,6 +116,59 @@ fn a_year_that_the_pull_shows_and_that_was_not_asked_for_takes_nobody_out() {
     assert_eq!((torn.rows[name], last.rows[name]), (1, 1), "it stays the measure");
 }
 
+/// What is judged of a pull that lacked nothing so far, and is asked about one entity.
+fn judged_asked(sis: &Sis, years: &[i64], judged: Completeness, attends: &dyn Fn(i64) -> bool) -> Completeness {
+    let pull = asked(sis, &[41], years).pulls.remove(0);
+    let board = pull.board.as_ref().unwrap();
+    let looks = Looks::open(pull.fragments, board).unwrap();
+    let asked = Asked {
+        board,
+        source: &looks.first,
+        tables: &Tables::of(&looks.first, &std::collections::BTreeMap::new()),
+        baseline: None,
+        admitted: rollcall_store::district::SchoolYears::Current,
+        withdrawal: WithdrawalColumn::EndDate,
+        attends,
+    };
+    let mut judged = Completeness { complete: true, essentials_whole: true, ..judged };
+    completeness::judge_asked(&mut judged, asked);
+    judged
+}
+
+/// A year that was not asked for lacks all that has a listing for each year; a table that is not whole tells of no year.
+#[test]
+fn what_tables_show_is_said_where_they_are_whole() {
+    let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    // (listings with a defect, empty ones, whether a year is missed, whether current years are kept)
+    let cases: [(&[&str], &[&str], bool, bool); 6] = [
+        (&[], &[], true, true),
+        (&["District/SchoolYear"], &[], false, false),
+        (&["District/Entity"], &[], false, false),
+        (&[], &["District/Entity (entity 41)"], false, false),
+        (&[SPELL], &[], true, false),
+        (&[], &["Enrollment/EntryWithdrawal (entity 41, year 9)"], true, false),
+    ];
+    for (torn, empty, missed, kept) in cases {
+        let before = Completeness { torn: texts(torn), empty_essential: texts(empty), ..Completeness::default() };
+        let judged = judged_asked(&late(), &[9], before, &|_| false);
+        let codes: Vec<&str> = judged.findings.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(codes, if missed { vec!["year-not-asked"] } else { vec![] }, "{torn:?}, {empty:?}");
+        assert_eq!(judged.failed_supporting, texts(if missed { &SUPPORTING } else { &[] }), "{torn:?}, {empty:?}");
+        assert_eq!((judged.complete, judged.current_years.len()), (!missed, usize::from(kept)), "{torn:?}, {empty:?}");
+    }
+}
+
+#[test]
+fn codes_of_a_year_are_not_its_enrollments() {
+    let sis = late();
+    let roster = stored(asked(&sis, &[41], &[8, 9]));
+    let mut facts = asked(&sis, &[41], &[8, 9]);
+    let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+    let of_year = |ask: &Ask| ask.resource == SPELL && ask.school_year.as_deref() == Some("8");
+    listings.iter_mut().find(|listing| of_year(&listing.ask)).unwrap().ask.school_year = None;
+    assert_eq!(codes(&roster.plan(facts)), ["year-not-asked"]);
+}
+
 #[test]
 fn the_next_year_is_missed_where_it_counts() {
     let sis = late();
@@ -175,6 +228,10 @@ fn years_that_have_passed_are_asked_no_more_and_nobody_minds() {
 fn a_year_that_no_table_shows_any_more_is_missed_until_a_person_lets_it_go() {
     let mut sis = late();
     let mut roster = stored(asked(&sis, &[41], &[8, 9]));
+    // One that held nothing is not missed, nor one of an entity that was let go.
+    let spells = |entity: i64, year: i64| format!("{SPELL} (entity {entity}, year {year})");
+    roster.baseline.as_mut().unwrap().rows.extend([(spells(41, 7), 0), (spells(42, 8), 2)]);
+    accept(&mut roster, "entity 42");
     sis.rows.get_mut("District/SchoolYear").unwrap().retain(|row| row["SchoolYearID"] != json!(8));
     let plan = roster.plan(asked(&sis, &[41], &[9]));
     let name = "Enrollment/EntryWithdrawal (entity 41, year 8)";
@@ -283,6 +340,12 @@ fn a_year_that_begins_without_an_enrollment_takes_nobody_out_until_a_person_says
     let plan = roster.plan(pull(&begun));
     assert!(!codes(&plan).contains(&"year-empty"));
     assert_eq!(leaving(&plan), ["2", "3"]);
+    // Who does not attend is not behind.
+    for (attending, said) in [(3, Some(" 3 students ")), (2, Some(" 2 students ")), (0, None)] {
+        let judged = judged_asked(&sis, &[9, 10], Completeness::default(), &|id| id <= attending);
+        assert_eq!(judged.findings.len(), usize::from(said.is_some()), "{:?}", judged.findings);
+        assert!(said.is_none_or(|said| judged.findings[0].message.contains(said)), "{:?}", judged.findings);
+    }
     // Who was withdrawn has left, or is there until then, whatever begins.
     let mut over = sis;
     (1..=2).for_each(|id| over.withdraw(id, "2025-11-01", 92));

@@ -165,6 +165,7 @@ fn an_empty_supporting_listing_is_not_forgotten_the_next_night() {
     let mut night = night().second();
     night.empty(2);
     let mut night = night.second().second();
+    assert_eq!(night.baseline.as_ref().unwrap().carried, [PHONES.to_owned()].into());
     assert!(night.judged().keeps_stored_rows(PHONES), "a second empty night must not end every phone");
     night.accept(PHONES);
     assert!(!night.judged().keeps_stored_rows(PHONES));

@@ -1,6 +1,9 @@
 //! What is granted no more, and what is again.
 
-use rollcall_classifier::completeness::next_baseline;
+use rollcall_classifier::{
+    completeness::{Completeness, judge_untold, next_baseline},
+    untold::Untold,
+};
 use rollcall_proto::id::ListingNo;
 use rollcall_store::{board::Progress, run::FindingWeight};
 
@@ -121,6 +124,7 @@ fn the_loss_of_the_current_year_may_be_accepted_until_it_is_granted_again() {
     night.accept(YEAR);
     let judged = night.judged();
     assert!(judged.complete);
+    assert_eq!(judged.rows.get(YEAR), None, "no row tells it yet");
     assert_eq!(codes(&judged), ["grant-lost"], "what was granted on the last complete run is told once more");
     let mut night = night.second();
     assert_eq!((night.judged().complete, night.judged().findings), (true, Vec::new()), "and no more");
@@ -134,4 +138,25 @@ fn the_loss_of_the_current_year_may_be_accepted_until_it_is_granted_again() {
     assert_eq!(last.rows.get(YEAR), Some(&1), "by which the store knows it");
     night.discovery.granted.insert(ENTITIES.to_owned(), fields(&["EntityID"]));
     assert!(!night.judged().complete);
+}
+
+#[test]
+fn what_it_costs_that_no_row_carries_a_field_is_said() {
+    for (resource, field, cost, complete) in [
+        (
+            "District/Entity",
+            "SchoolYearIDCurrent",
+            "entities are judged by one current year, and nobody is taken out",
+            false,
+        ),
+        ("District/Entity", "Code", "stored values stay", true),
+        ("Enrollment/EntryWithdrawal", "EndDate", "withdrawal dates are read from WithdrawalDate alone", true),
+    ] {
+        let lost = [(resource.to_owned(), [field.to_owned()].into())].into();
+        let mut judged = Completeness { complete: true, essentials_whole: true, ..Completeness::default() };
+        judge_untold(&mut judged, &Untold { lost, ..Untold::default() });
+        let said = format!("{resource}.{field}: granted, and no row carries it any more; {cost}. ");
+        assert!(judged.findings[0].message.starts_with(&said), "{:?}", judged.findings);
+        assert_eq!((codes(&judged), judged.complete), (vec!["field-untold"], complete));
+    }
 }

@@ -1,6 +1,8 @@
 //! What proves a pull complete, and each way in which it fails to be.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod baseline;
+mod contents;
 mod defects;
 mod emptiness;
 mod grants;

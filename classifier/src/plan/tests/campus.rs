@@ -88,20 +88,22 @@ fn a_page_that_cannot_be_read_moves_nobody_to_another_campus() {
     assert_eq!(place(&roster, 1)[..2], at("042", "06", None)[..2]);
 }
 
-/// As is one that had ended before the other began.
+/// As is one that had ended before the other began; not one that ended on that day.
 #[test]
 fn an_enrollment_that_was_over_when_the_next_began_keeps_nobody() {
-    let mut sis = two_campuses();
-    sis.page_size = 1;
-    sis.withdraw(1, "2025-11-20", 92);
-    sis.row(SPELL, 50)["StartDate"] = json!("2025-11-21");
-    let mut roster = Roster::of(&sis);
-    assert_eq!(place(&roster, 1)[0].as_deref(), Some("041"));
-    let mut facts = sis.facts();
-    facts.run.as_of = chrono::NaiveDate::from_ymd_opt(2025, 11, 24).unwrap();
-    lose_page(&mut facts, 1);
-    roster.apply(&roster.plan(facts));
-    assert_eq!(place(&roster, 1)[0].as_deref(), Some("042"));
+    for (over, stays_at) in [("2025-11-20", "042"), ("2025-11-21", "041")] {
+        let mut sis = two_campuses();
+        sis.page_size = 1;
+        sis.withdraw(1, over, 92);
+        sis.row(SPELL, 50)["StartDate"] = json!("2025-11-21");
+        let mut roster = Roster::of(&sis);
+        assert_eq!(place(&roster, 1)[0].as_deref(), Some("041"));
+        let mut facts = sis.facts();
+        facts.run.as_of = chrono::NaiveDate::from_ymd_opt(2025, 11, 24).unwrap();
+        lose_page(&mut facts, 1);
+        roster.apply(&roster.plan(facts));
+        assert_eq!(place(&roster, 1)[0].as_deref(), Some(stays_at), "over on {over}");
+    }
 }
 
 /// A row that moved while the table was listed, with totals and pages in order: the row of the year and entity is still there.
