@@ -387,9 +387,9 @@ fn open(pulls: &mut [PullIn]) -> Result<Vec<Looks>, PlanError> {
 fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], found: &Differences) -> Vec<(u16, Baseline)> {
     let run = &facts.run;
     let may_be_base = found.moved.students == 0 && run.replay_of.is_none() && !run.as_of_given;
-    let kept = found.kept.iter().zip(found.missing_rows.iter().zip(&found.confirmed));
+    let kept = found.kept.iter().zip(&found.never_told).zip(found.missing_rows.iter().zip(&found.confirmed));
     let pulls = facts.pulls.iter().zip(judged).zip(looks).zip(kept);
-    let baselines = pulls.filter_map(|(((pull, judged), looks), (kept, rows))| {
+    let baselines = pulls.filter_map(|(((pull, judged), looks), ((kept, never_told), rows))| {
         let discovery = pull.pull.discovery.as_ref()?;
         let mut baseline = completeness::next_baseline(judged, discovery, pull.baseline.as_ref())?;
         if !judged.complete {
@@ -401,8 +401,8 @@ fn baselines(facts: &PlanFacts, judged: &[Completeness], looks: &[Looks], found:
         // What comes back of a field that nobody had would be told of those rows alone that happen to change.
         let no_gaps = judged.empty_supporting.is_empty() && baseline.thinned.is_empty();
         // Who is new may have demographics that were on no page: of changes alone, nobody would see them for days.
-        let all_told = found.never_told.iter().all(|never_told| !never_told.holds(Kind::Demographics));
-        let may_be_base = may_be_base && no_gaps && all_told && !oneroster::is_undated(&looks.first);
+        let may_be_base =
+            may_be_base && no_gaps && !never_told.holds(Kind::Demographics) && !oneroster::is_undated(&looks.first);
         baseline.base = completeness::next_base(run.id, run.as_of, discovery).filter(|_| may_be_base);
         Some((pull.pull.connection.0, baseline))
     });

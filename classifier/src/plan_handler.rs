@@ -100,7 +100,7 @@ impl PlanHandler {
             let now = self.context.clock.now();
             if begun || self.context.is_looking_again(run).await? {
                 store.look_again(run.0, run.1, now).await?;
-            } else {
+            } else if !store.is_claimed_for_planning(run.0, run.1, now).await? {
                 store.pull_again(run.0, run.1, now).await?;
             }
             return Ok(Fate::Done);

@@ -10,7 +10,7 @@ use super::decode;
 use crate::fragment::{Form, Kind};
 
 /// Changes with every change of what is read out of the same bytes.
-const SETTLED: (u32, &str) = (4, "16e17c592e7a3ae4");
+const SETTLED: (u32, &str) = (5, "46fe17196da6c0e3");
 
 /// Values that servers have been seen to send, and some that nobody should.
 fn odd(form: Form) -> Vec<Value> {
@@ -57,8 +57,10 @@ fn oneroster(kind: Kind) -> Value {
         "userIds": [{"type": "stateID", "identifier": "AB1"}, {"type": "x"}],
         "birthDate": "2014-03-01", "sex": "female", "metadata": {"ic": {"legacySourceId": "S77"}},
     });
+    let entries: Map<String, Value> = (0..40).map(|number| (format!("own{number:02}"), json!(number))).collect();
+    let many = json!({"sourcedId": "many", "role": "student", "metadata": entries});
     let plain = json!({"sourcedId": 7, "role": "student", "orgs": [{"sourcedId": "1"}], "birthDate": "never"});
-    json!({ kind.resource(): [odd, plain] })
+    json!({ kind.resource(): [odd, plain, many] })
 }
 
 #[test]
