@@ -120,11 +120,11 @@ impl Work {
             let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
             let mut pushes = stream::iter(pushes).buffer_unordered(at_once);
             let mut lost = Ok(());
-            while let Some(pushed) = pushes.next().await {
-                match pushed {
+            while let Some(result) = pushes.next().await {
+                match result {
                     // What others have under way is ended, and told.
-                    Err(FlagError::Lost) => lost = pushed,
-                    pushed => pushed?,
+                    Err(FlagError::Lost) => lost = result,
+                    other => other?,
                 }
             }
             lost?;

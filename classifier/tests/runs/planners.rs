@@ -157,7 +157,7 @@ async fn stopped_at_work(night: &Night, handler: &PlanHandler, plan: &Message) -
 
 /// Its thread goes on with all it has in memory; another planner beside it would need as much again.
 #[test]
-fn a_run_is_not_anothers_before_the_thread_that_plans_it_has_ended() {
+fn a_run_is_of_one_planner_until_its_thread_has_ended() {
     with_one_thread(async || {
         let planners = Planners::new();
         let (night, run, plan, handler) = at_plan_of(&planners).await;
