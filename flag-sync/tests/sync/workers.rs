@@ -194,7 +194,7 @@ async fn under_way(house: &House, config: FlagSyncConfig, does: impl Future<Outp
 async fn switched_off_under_way(house: &House, config: FlagSyncConfig, switch: impl FnOnce(&mut District)) {
     let mut off = house.file.clone();
     switch(&mut off);
-    under_way(house, config, house.apply(&off)).await;
+    Box::pin(under_way(house, config, house.apply(&off))).await;
 }
 
 /// Long before the lease is renewed, however much is left to push.
@@ -203,7 +203,7 @@ async fn a_switch_stops_a_push_under_way(f: Fixture) {
     let house = House::with(f, program("create-new"), config).await;
     house.complete_all().await;
     let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
-    switched_off_under_way(&house, one_by_one, |file| file.flags.enabled = false).await;
+    Box::pin(switched_off_under_way(&house, one_by_one, |file| file.flags.enabled = false)).await;
     assert!(house.campus.flags().len() < STUDENTS, "it went on to the end");
     let written = house.campus.stats().writes;
     house.handle_sync().await;
@@ -222,7 +222,7 @@ async fn a_district_that_is_removed_stops_a_push_under_way(f: Fixture) {
     let remove = async || {
         house.store().remove_district(&house.district, "test", house.clock.now()).await.unwrap();
     };
-    under_way(&house, one_by_one, remove()).await;
+    Box::pin(under_way(&house, one_by_one, remove())).await;
     let written = house.campus.stats().writes;
     assert!((written as usize) < STUDENTS, "it went on to the end");
     house.clock.advance(TimeDelta::minutes(2));
@@ -242,7 +242,7 @@ async fn a_switch_of_one_program_stops_its_push_and_no_other(f: Fixture) {
         house.complete_of(name, &format!("d{number}"), &number.to_string(), "2026-08-20", None).await;
     }
     let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
-    switched_off_under_way(&house, one_by_one, |file| file.programs[1].flags = false).await;
+    Box::pin(switched_off_under_way(&house, one_by_one, |file| file.programs[1].flags = false)).await;
     let of = |program: &str| house.campus.flags().iter().filter(|flag| flag.program == program).count();
     assert_eq!(of("101"), STUDENTS / 2, "the other program goes on to the end");
     assert!(of("102") < STUDENTS / 2, "it went on to the end");
@@ -260,7 +260,7 @@ async fn a_program_that_is_to_take_over_stops_being_pushed(f: Fixture) {
     house.complete_all().await;
     let one_by_one = FlagSyncConfig { students_at_once: 1, ..FlagSyncConfig::default() };
     let take_over = |file: &mut District| file.programs[0].option = Some(CutoverOption::TakeOver);
-    switched_off_under_way(&house, one_by_one, take_over).await;
+    Box::pin(switched_off_under_way(&house, one_by_one, take_over)).await;
     let written = house.campus.stats().writes;
     assert!((written as usize) < STUDENTS, "it went on to the end");
     house.settle().await;

@@ -435,14 +435,14 @@ async fn a_flag_that_the_sis_fails_at_has_its_turn(f: Fixture) {
         let work = store.flag_work().await.unwrap().remove(0);
         (work.unfinished, work.failing_due_at)
     };
-    assert_eq!(due(49).await, [two.clone()]);
+    assert_eq!(due(49).await, std::slice::from_ref(&two));
     assert_eq!(due(50).await, [two.clone(), failed.clone()], "after the others");
     assert_eq!(owed().await, (true, Some(at(50))));
     keep(store, &district, &[Flag { due: false, ..two.clone() }], &[], at(3)).await;
     assert_eq!(owed().await, (false, Some(at(50))), "nobody is busy with it before its turn");
     // Compared meanwhile, it waits all the same.
     keep(store, &district, std::slice::from_ref(&one), &[], at(4)).await;
-    assert_eq!(due(50).await, [failed.clone()]);
+    assert_eq!(due(50).await, std::slice::from_ref(&failed));
     assert_eq!(failed.shown_state(day("2026-08-20")), "failed");
     assert_eq!(failed.shown_reason().as_deref(), Some("campus-500 Campus does not take this flag"));
     store.ask_for_program_flags(&district, "Language Support", "test", at(5)).await.unwrap();
