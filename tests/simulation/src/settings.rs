@@ -85,8 +85,6 @@ pub enum Sabotage {
     WhoLeftIsDeleted,
     /// A flag that somebody edited is pushed again, whatever the district wants.
     EditsAreWrittenOver,
-    /// What Campus took counts as read back.
-    NothingIsReadBack,
 }
 
 impl Sabotage {
@@ -110,11 +108,6 @@ impl Sabotage {
             Self::EditsAreWrittenOver => Some(
                 "CREATE TRIGGER sabotage AFTER UPDATE ON flag WHEN NEW.state = 'drift' AND NOT NEW.due \
                  BEGIN UPDATE flag SET due = 1, why = 'restore' WHERE district = NEW.district AND flag = NEW.flag; END",
-            ),
-            Self::NothingIsReadBack => Some(
-                "CREATE TRIGGER sabotage AFTER UPDATE ON flag WHEN NEW.state = 'accepted' \
-                 BEGIN UPDATE flag SET state = 'pushed', verified_at = NEW.updated_at \
-                 WHERE district = NEW.district AND flag = NEW.flag; END",
             ),
             Self::NothingIsHeld | Self::NobodyReconciles => None,
         }

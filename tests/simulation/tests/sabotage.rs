@@ -1,10 +1,10 @@
-//! The simulation can fail: a piece that is broken on purpose is found out within so many seeds.
+//! The simulation can fail: a piece that is broken on purpose is found out within sixteen seeds.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use rollcall_simulation::{Sabotage, Settings, simulate};
 
 /// Seeds within which every sabotage must be found out.
-const SEEDS: u64 = 64;
+const SEEDS: u64 = 16;
 
 #[track_caller]
 fn is_found_out(sabotage: Sabotage, by: &str) {
@@ -52,11 +52,6 @@ fn students_who_left_and_are_deleted() {
 #[test]
 fn an_edit_by_hand_that_is_written_over() {
     is_found_out_in(Settings::of_flags, Sabotage::EditsAreWrittenOver, "an edit by hand is written over");
-}
-
-#[test]
-fn flags_that_are_never_read_back() {
-    is_found_out_in(Settings::of_flags, Sabotage::NothingIsReadBack, "in the end");
 }
 
 #[test]
