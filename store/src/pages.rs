@@ -70,21 +70,17 @@ const FRAGMENTS: &str = concat!(
      ORDER BY p.connection, p.listing, p.page"
 );
 
-/// What a statement is for, in errors.
-const FORGETTING: &str = "forget old pages";
-
 const FORGET: &str = "\
-DELETE FROM page WHERE district = $1 AND run = $2 AND (connection, listing, page) NOT IN
-    (SELECT connection, listing, page FROM page WHERE district = $1 AND same_as = $2)";
+DELETE FROM page
+WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2)
+  AND (run, connection, listing, page) NOT IN
+      (SELECT same_as, connection, listing, page FROM page WHERE district = $1 AND same_as IS NOT NULL
+       AND run NOT IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2))";
 
 /// What is left then is there for younger runs, and no page of its own run any more.
-const DISOWN: &str =
-    "UPDATE page SET collected_at = NULL WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL";
-
-/// Runs that ended long ago and have pages, the youngest first: what stands on another's page goes before it.
-const AGED: &str = "\
-SELECT r.id FROM run r WHERE r.district = $1 AND r.ended_at < $2
-AND EXISTS (SELECT 1 FROM page p WHERE p.district = $1 AND p.run = r.id) ORDER BY r.seq DESC";
+const DISOWN: &str = "\
+UPDATE page SET collected_at = NULL
+WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2) AND collected_at IS NOT NULL";
 
 impl Store {
     /// Raw body of a page too large for a message, stored before its message. One that is there already is replaced,
@@ -215,27 +211,16 @@ impl Store {
     }
 
     async fn forget_pages_of(&self, district: &DistrictId, before: DateTime<Utc>) -> Result<u64> {
-        let mut tx = self.read(district, FORGETTING).await?;
-        let aged = tx.rows(FORGETTING, AGED, args![district, before]).await?;
-        tx.commit(FORGETTING).await?;
-        let mut forgotten = 0;
-        // One after the other: others wait for the district's row.
-        for run in &aged {
-            forgotten += self.forget_pages_of_run(district, RunId(run.get(0)?)).await?;
-        }
-        Ok(forgotten)
-    }
-
-    async fn forget_pages_of_run(&self, district: &DistrictId, run: RunId) -> Result<u64> {
-        let mut tx = self.begin(district, FORGETTING).await?;
+        let operation = "forget old pages";
+        let mut tx = self.begin(district, operation).await?;
         // A replay, which has the row for itself, copies all pages of a run or finds none.
         match districts::hold(&mut tx, district).await {
             Err(StoreError::NoDistrict(_)) => return Ok(0),
             held => held?,
         }
-        let forgotten = tx.execute(FORGETTING, FORGET, args![district, run]).await?;
-        tx.execute(FORGETTING, DISOWN, args![district, run]).await?;
-        tx.commit(FORGETTING).await?;
+        let forgotten = tx.execute(operation, FORGET, args![district, before]).await?;
+        tx.execute(operation, DISOWN, args![district, before]).await?;
+        tx.commit(operation).await?;
         Ok(forgotten)
     }
 }
