@@ -36,17 +36,15 @@ const RELISTS: u32 = 2;
 /// What Campus showed is not believed for longer.
 const BELIEVED: TimeDelta = TimeDelta::hours(1);
 
-/// Who compares, and until when.
+/// How long a message works.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn {
-    /// The lease's holder.
-    pub(crate) worker: Uuid,
     /// Nothing more is begun then.
     pub(crate) until: Instant,
 }
 
 impl Turn {
-    fn is_over(self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         Instant::now() >= self.until
     }
 }
@@ -140,7 +138,7 @@ impl InHand {
 
 impl Work {
     /// The comparison that another message left. One that cannot be gone on with is forgotten.
-    pub(crate) async fn left_over(&self, turn: Turn) -> Result<Option<InHand>, FlagError> {
+    pub(crate) async fn left_over(&self) -> Result<Option<InHand>, FlagError> {
         let Some(kept) = self.store().comparison::<Comparison, Vec<ActualFlag>>(self.id()).await? else {
             return Ok(None);
         };
@@ -150,7 +148,7 @@ impl Work {
             is_newest && one.base_url == self.base_url() && self.now() - one.began < BELIEVED
         };
         let Some((comparison, shown)) = kept.filter(|(comparison, _)| is_current(comparison)) else {
-            self.store().forget_comparison(self.id(), turn.worker).await?;
+            self.store().forget_comparison(self.id(), self.worker).await?;
             return Ok(None);
         };
         let mut actual = Actual::new();
@@ -160,8 +158,8 @@ impl Work {
     }
 
     /// Forgets what another message left: something else is to be compared.
-    pub(crate) async fn overtake(&self, turn: Turn) -> Result<(), FlagError> {
-        Ok(self.store().forget_comparison(self.id(), turn.worker).await.map(drop)?)
+    pub(crate) async fn overtake(&self) -> Result<(), FlagError> {
+        Ok(self.store().forget_comparison(self.id(), self.worker).await.map(drop)?)
     }
 
     /// Compares all, or one program's. What Campus refuses to list is that program's matter alone, unless it lists nothing at all.
@@ -207,22 +205,22 @@ impl Work {
             if !hand.comparison.to_list.is_empty() {
                 if let Err(error) = work.read_page(&mut hand).await {
                     // What was read stands: whoever tries again, after a limit say, goes on behind it.
-                    work.keep_so_far(&hand, turn).await?;
+                    work.keep_so_far(&hand).await?;
                     return Err(error);
                 }
             } else if !work.compare_piece(&mut hand, turn).await? {
-                return work.end(hand, turn).await;
+                return work.end(hand).await;
             }
             if turn.is_over() {
-                work.keep_so_far(&hand, turn).await?;
+                work.keep_so_far(&hand).await?;
                 return Ok(Compared::Left);
             }
         }
     }
 
-    async fn keep_so_far(&self, hand: &InHand, turn: Turn) -> Result<(), FlagError> {
+    async fn keep_so_far(&self, hand: &InHand) -> Result<(), FlagError> {
         let shown: Option<Vec<_>> = hand.shows_more.then(|| hand.actual.values().collect());
-        self.store().keep_comparison(self.id(), turn.worker, &hand.comparison, shown.as_ref()).await?;
+        self.store().keep_comparison(self.id(), self.worker, &hand.comparison, shown.as_ref()).await?;
         Ok(())
     }
 
@@ -247,7 +245,7 @@ impl Work {
 
     /// What becomes of programs whose lists were not read out. One that Campus refuses to list fails, and the others do not; one whose
     /// list it only fails at (5xx) is left as it is and tried again, until that has gone on for long.
-    async fn judge(&self, hand: &mut InHand, turn: Turn) -> Result<(), FlagError> {
+    async fn judge(&self, hand: &mut InHand) -> Result<(), FlagError> {
         let comparison = &mut hand.comparison;
         let unlisted = std::mem::take(&mut comparison.unlisted);
         if comparison.program.is_none()
@@ -256,7 +254,7 @@ impl Work {
         {
             // It is not about a program.
             if hand.is_kept {
-                self.overtake(turn).await?;
+                self.overtake().await?;
             }
             return Err(first.error().into());
         }
@@ -285,7 +283,7 @@ impl Work {
     /// Compares the next students. False: there are no more.
     async fn compare_piece(&self, hand: &mut InHand, turn: Turn) -> Result<bool, FlagError> {
         if !hand.comparison.is_judged {
-            self.judge(hand, turn).await?;
+            self.judge(hand).await?;
         }
         let InHand { comparison, actual, approved, .. } = hand;
         let (only, most) = (comparison.program.as_deref(), self.context.config.students_at_a_time.get());
@@ -324,7 +322,7 @@ impl Work {
 
     /// After the last student. Where Campus failed at a list all marks stay, and a student's own list may do where a program's does
     /// not.
-    async fn end(&self, hand: InHand, turn: Turn) -> Result<Compared, FlagError> {
+    async fn end(&self, hand: InHand) -> Result<Compared, FlagError> {
         let InHand { comparison, is_kept, .. } = hand;
         let has_missed_some = self.store().students_moved(self.id()).await? != comparison.moved;
         if comparison.failing.is_empty() && !has_missed_some {
@@ -334,7 +332,7 @@ impl Work {
             self.store().settle_programs(self.id(), &comparison.marks).await?;
         }
         if is_kept {
-            self.overtake(turn).await?;
+            self.overtake().await?;
         }
         Ok(comparison.failing.first().map_or(Compared::Whole, |one| Compared::Partly(one.error())))
     }

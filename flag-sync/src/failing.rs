@@ -63,18 +63,18 @@ impl Work {
 
     /// One that was tried in vain while Campus is away is no worse for that, and comes after those that were not.
     pub(crate) async fn flag_was_tried(&self, flag: &Flag) -> Result<(), FlagError> {
-        let before = flag.failing.clone();
-        let failing = before.unwrap_or_else(|| Failing { failures: 0, retry_at: self.now(), answer: String::new() });
-        let failing = Failing { retry_at: self.now(), ..failing };
-        Ok(self.store().flag_fails(self.id(), flag.id, &failing).await?)
+        self.has_turn(flag, self.now()).await
     }
 
     /// One that waits for another of its student, at which Campus has just failed, is no worse for that.
     pub(crate) async fn waits_with(&self, flag: &Flag, failed: &Flag) -> Result<(), FlagError> {
-        let retry_at = self.later(failures(failed.failing.as_ref()) + 1);
+        self.has_turn(flag, self.later(failures(failed.failing.as_ref()) + 1)).await
+    }
+
+    async fn has_turn(&self, flag: &Flag, retry_at: DateTime<Utc>) -> Result<(), FlagError> {
         let before = flag.failing.clone();
-        let failing = before.unwrap_or_else(|| Failing { failures: 0, retry_at, answer: String::new() });
-        Ok(self.store().flag_fails(self.id(), flag.id, &Failing { retry_at, ..failing }).await?)
+        let (failures, answer) = before.map_or((0, String::new()), |failing| (failing.failures, failing.answer));
+        Ok(self.store().flag_fails(self.id(), flag.id, &Failing { failures, retry_at, answer }).await?)
     }
 
     /// The same of an old flag that a take-over is to end: it stays open until then.
@@ -94,7 +94,8 @@ impl Work {
         Failing { failures, retry_at: self.later(failures), answer }
     }
 
-    fn later(&self, failures: i64) -> DateTime<Utc> {
+    /// When what has failed so often in a row is tried again.
+    pub(crate) fn later(&self, failures: i64) -> DateTime<Utc> {
         let wait = backoff(self.context.config.first_wait, failures);
         self.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
     }

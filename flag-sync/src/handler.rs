@@ -78,15 +78,14 @@ impl FlagHandler {
     /// True: something is left.
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
         let work = self.context.open(&message.district, worker).await?;
-        let until = Instant::now() + self.context.config.unit;
-        let turn = Turn { worker, until };
+        let turn = Turn { until: Instant::now() + self.context.config.unit };
         let before = work.go_on_comparing(message, turn).await?;
         if before.is_comparing {
             return work.remember_named(message).await.map(|()| true);
         }
         let mut due = work.compare_what_is_due(message, turn, &before).await?;
         if !due.is_comparing && !due.left {
-            due.left = work.push(worker, until).await?;
+            due.left = work.push(turn).await?;
         }
         if !due.is_comparing && !due.left {
             let taken = Box::pin(work.take_over(turn)).await?;
@@ -100,7 +99,7 @@ impl FlagHandler {
         let is_first = !(left || due.compared || before.compared);
         let asked = work.compare_asked(message, turn, is_first).await?;
         if asked.compared && !asked.is_comparing {
-            left |= work.push(worker, until).await?;
+            left |= work.push(turn).await?;
         }
         left |= asked.left;
         // Only now: what Campus failed at kept nothing else from being done.
@@ -172,9 +171,9 @@ impl Done {
 impl Work {
     /// The comparison that another message left, if one did. A wish for all overtakes one of a program.
     async fn go_on_comparing(&self, message: &Message, turn: Turn) -> Result<Done, FlagError> {
-        let Some(hand) = self.left_over(turn).await? else { return Ok(Done::default()) };
+        let Some(hand) = self.left_over().await? else { return Ok(Done::default()) };
         if hand.is_of_one_program() && self.wanted(message).await? == Some(Scope::All) {
-            self.overtake(turn).await?;
+            self.overtake().await?;
             return Ok(Done::default());
         }
         self.go_on(hand, turn).await.map(Done::of)
@@ -202,7 +201,7 @@ impl Work {
         }
         let (mut done, mut in_a_row) = (Done::default(), 0);
         for one in &pending {
-            if done.compared && Instant::now() >= turn.until {
+            if done.compared && turn.is_over() {
                 return Ok(Done { left: true, ..done });
             }
             done.compared = true;
@@ -229,8 +228,7 @@ impl Work {
     /// The student's list is asked for again later, and later each time; what is to be written meanwhile is listed as `failed`.
     async fn student_waits(&self, one: &PendingStudent, error: &SisError) -> Result<(), FlagError> {
         let failures = one.failures + 1;
-        let wait = backoff(self.context.config.first_wait, failures);
-        let at = self.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+        let at = self.later(failures);
         self.store().pending_waits(self.id(), one, at).await?;
         let (district, why) = (self.id(), answer(error));
         match failures {
@@ -260,7 +258,7 @@ impl Work {
         let programs = named.into_iter().chain(asked.iter().map(|one| one.program.as_str()));
         for program in programs {
             let is_in_any_case = named == Some(program) || (is_first && !done.compared);
-            if !is_in_any_case && Instant::now() >= turn.until {
+            if !is_in_any_case && turn.is_over() {
                 return Ok(Done { left: true, ..done });
             }
             let one = Done::of(self.compare(Some(program), turn).await?);

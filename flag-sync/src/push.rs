@@ -20,11 +20,10 @@ use rollcall_store::{
     district::OnDrift,
     flag::{Flag, FlagState, LedgerEntry, PushedFlag, RefusedFlag},
 };
-use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::{
     campus::{Which, Whose, Written, is_for_good, is_of_one_student, refusal},
+    comparison::Turn,
     context::Work,
     diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
@@ -84,9 +83,9 @@ enum Sent {
 
 impl Work {
     /// Pushes and reads back until nothing is left or time is up. True: something is left.
-    pub(crate) async fn push(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+    pub(crate) async fn push(&self, turn: Turn) -> Result<bool, FlagError> {
         loop {
-            if self.push_due(worker, until).await? {
+            if self.push_due(turn).await? {
                 return Ok(true);
             }
             self.read_back().await?;
@@ -98,14 +97,14 @@ impl Work {
     }
 
     /// True: time is up.
-    async fn push_due(&self, worker: Uuid, until: Instant) -> Result<bool, FlagError> {
+    async fn push_due(&self, turn: Turn) -> Result<bool, FlagError> {
         let pass = Pass::default();
         loop {
             let due = whole_students(self.store().due_flags(self.id(), self.now(), CHUNK).await?);
             if due.is_empty() || pass.is_stopped() {
                 break;
             }
-            if Instant::now() >= until || !self.renew(worker).await? {
+            if turn.is_over() || !self.renew().await? {
                 return Ok(true);
             }
             // What was tried in vain comes last and one at a time: whether Campus is away is seen by each. So do others of such a
@@ -117,7 +116,7 @@ impl Work {
             let flags = if first.is_empty() { again } else { first };
             let rows = self.rows(&flags).await?;
             let students = by_student(flags).into_iter();
-            let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, until));
+            let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, turn));
             let mut pushes = stream::iter(pushes).buffer_unordered(at_once);
             let mut lost = Ok(());
             while let Some(result) = pushes.next().await {
@@ -133,10 +132,10 @@ impl Work {
     }
 
     /// One student's flags, in order. Stops at the first that fails in a way that may pass.
-    async fn push_student(&self, flags: Vec<Flag>, rows: &Rows, pass: &Pass, until: Instant) -> Result<(), FlagError> {
+    async fn push_student(&self, flags: Vec<Flag>, rows: &Rows, pass: &Pass, turn: Turn) -> Result<(), FlagError> {
         let mut flags = flags.into_iter();
         while let Some(flag) = flags.next() {
-            if pass.is_stopped() || Instant::now() >= until {
+            if pass.is_stopped() || turn.is_over() {
                 return Ok(());
             }
             // A switch counts from the next write on.
@@ -392,9 +391,9 @@ impl Work {
     }
 
     /// Keeps the district for this worker. False: somebody else has it by now.
-    pub(crate) async fn renew(&self, worker: Uuid) -> Result<bool, FlagError> {
+    pub(crate) async fn renew(&self) -> Result<bool, FlagError> {
         let until = self.now() + self.context.config.lease;
-        Ok(self.store().renew_flags(self.id(), worker, until).await?)
+        Ok(self.store().renew_flags(self.id(), self.worker, until).await?)
     }
 }
 
@@ -435,6 +434,8 @@ fn in_turn(mut left: Vec<Flag>) -> Vec<Flag> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn flag(number: u128, program: &str, starts: &str, shown: Option<&str>) -> Flag {

@@ -13,7 +13,7 @@ use rollcall_http::error::SisError;
 use rollcall_proto::id::StudentId;
 use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
 use serde_json::Value;
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::sync::OnceCell;
 
 use crate::{
     campus::{Which, Whose, Written, is_for_good, refusal},
@@ -175,7 +175,6 @@ impl Work {
     }
 
     async fn take_over_program(&self, cutover: &Cutover, turn: Turn) -> Result<Progress, FlagError> {
-        let Turn { worker, until } = turn;
         if !self.is_compared(cutover).await? {
             return match self.compare(None, turn).await? {
                 // What that made due is pushed first.
@@ -196,7 +195,7 @@ impl Work {
         let known = self.known(cutover, is_through).await?;
         let (mut ended, mut in_a_row) = (false, Row::default());
         for flag in open {
-            if Instant::now() >= until || !self.renew(worker).await? {
+            if turn.is_over() || !self.renew().await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
                 return Ok(if ended || flag.outcome.is_none() { Progress::OutOfTime } else { Progress::Through });
             }

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use crate::{
     Store, StoreError, districts, documents,
     flag::{FlagFacts, FlagPiece},
-    flag_work::read_pending,
+    flag_work::{self, read_pending},
     flags::{flags_within, read_participation, read_student},
     plan::{pack, unpack},
-    sql::{Tx, args},
+    sql::args,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -137,7 +137,7 @@ impl Store {
         let mut tx = self.begin(district, operation).await?;
         // In the order of whoever erases the district.
         districts::hold(&mut tx, district).await?;
-        if !is_held(&mut tx, operation, district, worker).await? {
+        if !flag_work::holds(&mut tx, district, worker).await? {
             return Ok(false);
         }
         if let Some(shown) = shown {
@@ -156,17 +156,11 @@ impl Store {
     pub async fn forget_comparison(&self, district: &DistrictId, worker: Uuid) -> Result<bool> {
         let operation = "forget a comparison that is over";
         let mut tx = self.begin(district, operation).await?;
-        if !is_held(&mut tx, operation, district, worker).await? {
+        if !flag_work::holds(&mut tx, district, worker).await? {
             return Ok(false);
         }
         tx.execute(operation, "DELETE FROM flag_comparison WHERE district = $1", args![district]).await?;
         tx.commit(operation).await?;
         Ok(true)
     }
-}
-
-/// Whether the worker has the lease, which nobody else gets before the end of the transaction.
-async fn is_held(tx: &mut Tx, operation: &'static str, district: &DistrictId, worker: Uuid) -> Result<bool> {
-    let sql = "UPDATE flag_sync SET lease = lease WHERE district = $1 AND lease = $2";
-    Ok(tx.execute(operation, sql, args![district, worker]).await? > 0)
 }

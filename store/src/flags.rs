@@ -101,6 +101,20 @@ const ACCEPTED: &str = concat!(
 );
 
 /// They share the district, and the time.
+/// What is kept of a flag that is still to be pushed as before, and what becomes of it otherwise.
+macro_rules! if_as_before {
+    ($kept:literal, $otherwise:literal) => {
+        concat!(
+            "CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
+             AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id THEN ",
+            $kept,
+            " ELSE ",
+            $otherwise,
+            " END"
+        )
+    };
+}
+
 const SAVE_FLAGS: ManyRows = ManyRows {
     table: "flag",
     columns: "district, updated_at, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, \
@@ -110,22 +124,21 @@ const SAVE_FLAGS: ManyRows = ManyRows {
         today!("$5"),
         ", $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, CASE WHEN $10 = 'accepted' THEN $2 END)"
     ),
-    conflict: " ON CONFLICT (district, flag) DO UPDATE SET \
+    conflict: concat!(
+        " ON CONFLICT (district, flag) DO UPDATE SET \
                sis_id = excluded.sis_id, starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state, \
                reason = excluded.reason, due = excluded.due, why = excluded.why, pushed_starts_on = excluded.pushed_starts_on, \
                pushed_ends_on = excluded.pushed_ends_on, pushed_sis_id = excluded.pushed_sis_id, \
                program_sis_id = excluded.program_sis_id, verified_at = excluded.verified_at, refused = excluded.refused, \
                pushed_link = excluded.pushed_link, pushed_at = coalesce(excluded.pushed_at, flag.pushed_at), \
-               failures = CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
-               AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id \
-               THEN flag.failures ELSE 0 END, \
-               retry_at = CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
-               AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id \
-               THEN flag.retry_at END, \
-               failed_with = CASE WHEN excluded.due AND flag.starts_on = excluded.starts_on \
-               AND flag.ends_on IS NOT DISTINCT FROM excluded.ends_on AND flag.sis_id IS NOT DISTINCT FROM excluded.sis_id \
-               THEN flag.failed_with END, \
                updated_at = excluded.updated_at",
+        ", failures = ",
+        if_as_before!("flag.failures", "0"),
+        ", retry_at = ",
+        if_as_before!("flag.retry_at", "NULL"),
+        ", failed_with = ",
+        if_as_before!("flag.failed_with", "NULL")
+    ),
 };
 
 const NOTE: &str = "\

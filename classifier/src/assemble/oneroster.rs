@@ -109,8 +109,7 @@ impl<'a> OneRoster<'a> {
 
     /// See [`Assembler::as_given`].
     pub(super) fn as_given(source: &'a Source, id: &str) -> Option<&'a str> {
-        let row = find(source, Kind::User, id)?;
-        row.text(U::AsGiven).or(row.text(U::SourcedId))
+        as_given(find(source, Kind::User, id)?)
     }
 
     /// See [`Assembler::holds_again`].
@@ -179,7 +178,7 @@ impl<'a> OneRoster<'a> {
         view.id.push_str(assembler.prefix);
         view.id.push_str(id);
         view.connection = assembler.connection;
-        view.sis_id = row.text(U::AsGiven).or(row.text(U::SourcedId));
+        view.sis_id = as_given(row);
         view.local_id = row.text(U::Identifier);
         view.state_id = state_id(row, self.reads.state_id_from);
         view.graduation_year = None;
@@ -251,6 +250,11 @@ impl<'a> OneRoster<'a> {
         });
         staff
     }
+}
+
+/// The id as the SIS spells it.
+fn as_given(row: Row<'_>) -> Option<&str> {
+    row.text(U::AsGiven).or(row.text(U::SourcedId))
 }
 
 /// The state's id, from where the district says that it is.
