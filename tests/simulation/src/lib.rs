@@ -24,6 +24,7 @@
 //! No sockets, no RabbitMQ, no OneRoster rosters. Ids are random and not from the seed; nothing decided depends on them,
 //! which a test shows (equal seeds, equal traces).
 
+mod answers;
 mod bus;
 mod clock;
 mod dice;

@@ -8,12 +8,13 @@ use super::{
     campus::{Server, text},
     weather::Filters,
 };
-use crate::dice::Dice;
+use crate::{
+    answers::{Answered, failed, reply, throttled},
+    dice::Dice,
+};
 
 /// What `x-vendor-authorization` must carry.
 pub(crate) const VENDOR: (&str, &str) = ("vendor", "vendor-secret");
-
-type Answered = Result<Reply, SisError>;
 
 /// What is asked for.
 enum Asked {
@@ -26,20 +27,6 @@ enum Asked {
 
 /// Field and value of a filter.
 type Filter = Option<(String, String)>;
-
-pub(super) fn reply(status: u16, body: impl Into<bytes::Bytes>) -> Reply {
-    Reply {
-        status,
-        content_type: Some("application/json".to_owned()),
-        retry_after: None,
-        date: None,
-        total_count: None,
-        link: None,
-        cache_control: None,
-        body: body.into(),
-        room: rollcall_http::net::room::Taken::default(),
-    }
-}
 
 /// An error as the standard words it.
 fn failure(status: u16) -> Reply {
@@ -119,23 +106,15 @@ impl Server {
 
     /// What comes in place of any answer.
     fn trouble(&self, host: &str, dice: &Dice) -> Option<Answered> {
-        let (weather, host) = (self.weather, || host.to_owned());
+        let weather = self.weather;
         if weather.down || weather.writes_left == Some(0) {
-            return Some(Err(SisError::Connect { host: host() }));
+            return Some(Err(SisError::Connect { host: host.to_owned() }));
         }
         if dice.chance(weather.throttled) {
             let retry_after = [None, Some("1"), Some("40"), Some("soon")][dice.below(4) as usize].map(str::to_owned);
-            let status = if dice.chance(700) { 429 } else { 503 };
-            return Some(Ok(Reply { retry_after, ..reply(status, "{}") }));
+            return Some(Ok(throttled(retry_after, dice)));
         }
-        dice.chance(weather.failing).then(|| match dice.below(6) {
-            0 => Ok(reply(500, "{}")),
-            1 => Ok(reply(502, "<html>bad gateway</html>")),
-            2 => Ok(reply(503, "{}")),
-            3 => Err(SisError::Interrupted { host: host() }),
-            4 => Err(SisError::Timeout { host: host() }),
-            _ => Err(SisError::Connect { host: host() }),
-        })
+        dice.chance(weather.failing).then(|| failed(host, dice))
     }
 
     /// A token that is not known or no longer good, or another vendor.

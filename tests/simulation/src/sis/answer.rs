@@ -7,23 +7,10 @@ use rollcall_http::{error::SisError, net::Reply};
 use serde_json::{Map, Value, json};
 
 use super::{Server, rows::Table};
-use crate::dice::Dice;
-
-type Answered = Result<Reply, SisError>;
-
-fn reply(status: u16, body: impl Into<bytes::Bytes>) -> Reply {
-    Reply {
-        status,
-        content_type: Some("application/json; charset=utf-8".to_owned()),
-        retry_after: None,
-        date: None,
-        total_count: None,
-        link: None,
-        cache_control: None,
-        body: body.into(),
-        room: rollcall_http::net::room::Taken::default(),
-    }
-}
+use crate::{
+    answers::{Answered, failed, reply, throttled},
+    dice::Dice,
+};
 
 fn json_reply(value: &Value) -> Reply {
     reply(200, value.to_string())
@@ -99,9 +86,8 @@ impl Server {
     /// What comes in place of any answer.
     fn trouble(&self, host: &str, dice: &Dice) -> Option<Answered> {
         let weather = self.weather;
-        let host = || host.to_owned();
         if weather.down {
-            return Some(Err(SisError::Connect { host: host() }));
+            return Some(Err(SisError::Connect { host: host.to_owned() }));
         }
         if dice.chance(weather.throttled) {
             let retry_after = match dice.below(4) {
@@ -110,17 +96,9 @@ impl Server {
                 2 => Some(dice.between(5, 400).to_string()),
                 _ => Some("soon".to_owned()),
             };
-            let status = if dice.chance(700) { 429 } else { 503 };
-            return Some(Ok(Reply { retry_after, ..reply(status, "{}") }));
+            return Some(Ok(throttled(retry_after, dice)));
         }
-        dice.chance(weather.failing).then(|| match dice.below(6) {
-            0 => Ok(reply(500, "{}")),
-            1 => Ok(reply(502, "<html>bad gateway</html>")),
-            2 => Ok(reply(503, "{}")),
-            3 => Err(SisError::Interrupted { host: host() }),
-            4 => Err(SisError::Timeout { host: host() }),
-            _ => Err(SisError::Connect { host: host() }),
-        })
+        dice.chance(weather.failing).then(|| failed(host, dice))
     }
 
     fn token(&mut self, dice: &Dice) -> Reply {
