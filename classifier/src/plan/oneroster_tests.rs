@@ -437,16 +437,22 @@ fn people_who_get_other_ids_that_nothing_links_are_held() {
     assert_eq!(held(&campus), None);
 }
 
+/// As 1.1 lists a student.
+fn of_11(number: i64) -> Value {
+    json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]})
+}
+
+/// A student of 1.2 with the number of 1.1.
+fn of_12(legacy: i64, mut user: Value) -> Value {
+    user["metadata"] = json!({ "ic.legacySourceId": legacy });
+    user
+}
+
 #[test]
 fn people_who_get_other_ids_are_held_and_moved() {
-    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
     let mut campus = Campus::of(vec![of_11(1), of_11(2), of_11(3)]);
     campus.night();
-    let of_12 = |id: &str, legacy: i64| {
-        let mut user = student(id, "2025-08-13", None);
-        user["metadata"] = json!({ "ic.legacySourceId": legacy });
-        user
-    };
+    let of_12 = |id, legacy| of_12(legacy, student(id, "2025-08-13", None));
     campus.users = vec![of_12("B-1", 1), of_12("A-2", 2), of_12("C-9", 9)];
     let plan = campus.plan();
     let Verdict::Hold(reason) = &plan.verdict else { panic!("{:?}", plan.verdict) };
@@ -467,14 +473,9 @@ fn people_who_get_other_ids_are_held_and_moved() {
 /// Somebody of whom nothing can be decided stays under the old id, and holds up nobody else night after night.
 #[test]
 fn who_cannot_be_moved_holds_nobody_up() {
-    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
     let mut campus = Campus::of(vec![of_11(1), of_11(2)]);
     campus.night();
-    let of_12 = |id: &str, legacy: i64, begin: &str| {
-        let mut user = student(id, begin, None);
-        user["metadata"] = json!({ "ic.legacySourceId": legacy });
-        user
-    };
+    let of_12 = |id, legacy, begin| of_12(legacy, student(id, begin, None));
     campus.users = vec![of_12("B-1", 1, "2025-08-13"), of_12("A-2", 2, "0000-00-00")];
     let Verdict::Hold(reason) = campus.plan().verdict else { panic!("a move waits for a person") };
     assert!(reason.contains("1 students move"), "{reason}");
@@ -488,14 +489,9 @@ fn who_cannot_be_moved_holds_nobody_up() {
 #[test]
 fn who_moves_and_leaves_is_asked_for_as_the_sis_spells_it() {
     let given = "0F6B1C2D-AB12-4CDE-8F00-0123456789AB";
-    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
     let mut campus = Campus::of(vec![of_11(1), of_11(2)]);
     campus.night();
-    let of_12 = |id: &str, legacy: i64, end: Option<&str>| {
-        let mut user = student(id, "2024-08-13", end);
-        user["metadata"] = json!({ "ic.legacySourceId": legacy });
-        user
-    };
+    let of_12 = |id, legacy, end| of_12(legacy, student(id, "2024-08-13", end));
     campus.users = vec![of_12(given, 1, Some("2025-01-10")), of_12("A-2", 2, None)];
     let asked = campus.plan().recheck_on_approval.expect("nobody leaves without a second look");
     let spelled = Candidates::decode(&asked).unwrap().spelled;
@@ -506,16 +502,16 @@ fn who_moves_and_leaves_is_asked_for_as_the_sis_spells_it() {
 /// What is stored of them stands under their old ids still.
 #[test]
 fn whoever_gets_another_id_keeps_what_is_not_told_that_night() {
-    let of_11 = |number: i64| json!({"sourcedId": format!("s{number}"), "role": "student", "familyName": "Li", "orgs": [{"sourcedId": SCHOOL}]});
     let mut campus = Campus::of(vec![of_11(1), of_11(2)]);
     campus.demographics =
         (1..=2).map(|day| json!({"sourcedId": format!("s{day}"), "birthDate": format!("2014-02-0{day}")})).collect();
     campus.night();
     // In another order than before.
-    campus.users = vec![student("B-1", "2025-08-13", None), student("A-2", "2025-08-13", None)];
-    for (user, legacy) in campus.users.iter_mut().zip(1..) {
-        user["metadata"] = json!({ "ic.legacySourceId": legacy });
-    }
+    campus.users = ["B-1", "A-2"]
+        .into_iter()
+        .zip(1..)
+        .map(|(id, legacy)| of_12(legacy, student(id, "2025-08-13", None)))
+        .collect();
     campus.demographics.clear();
     let events = testing::events(&campus.plan());
     let told: Vec<_> = events.iter().filter_map(|event| event.record.as_deref()).collect();

@@ -41,6 +41,19 @@ crate::on_both_engines! {
     what_has_expired_is_swept_away,
 }
 
+/// A look for a document where there is none.
+pub(crate) fn look_in_vain<'a>(student: &'a StudentId, registration: &'a Registration) -> NewView<'a> {
+    NewView {
+        at: now(),
+        student_id: student,
+        program: "Section 504",
+        user_id: "T1",
+        registration,
+        outcome: ViewOutcome::NoDocument,
+        shown: None,
+    }
+}
+
 pub(crate) fn registration(district: &DistrictId, client: &str) -> Registration {
     Registration {
         district: district.clone(),
@@ -238,15 +251,7 @@ async fn a_look_that_comes_after_the_erasure_of_its_district_is_not_logged(f: Fi
     let district = f.district("a").await;
     let registration = registration(&district, "c1");
     let student = StudentId("S1".to_owned());
-    let view = NewView {
-        at: now(),
-        student_id: &student,
-        program: "Section 504",
-        user_id: "T1",
-        registration: &registration,
-        outcome: ViewOutcome::NoDocument,
-        shown: None,
-    };
+    let view = look_in_vain(&student, &registration);
     f.store.log_view(&view).await.unwrap();
     f.store.remove_district(&district, "test", now()).await.unwrap();
     f.store.erase_district(&district, "test", now()).await.unwrap().unwrap();
@@ -259,15 +264,7 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
     let district = f.district("a").await;
     let registration = registration(&district, "c1");
     let (student, other) = (StudentId("S1".to_owned()), StudentId("S2".to_owned()));
-    let view = |student, outcome, shown| NewView {
-        at: now(),
-        student_id: student,
-        program: "Section 504",
-        user_id: "T1",
-        registration: &registration,
-        outcome,
-        shown,
-    };
+    let view = |student, outcome, shown| NewView { outcome, shown, ..look_in_vain(student, &registration) };
     let ticket = Digest::of("t");
     let shown = |ticket| Some(Shown { document_id: "D1", version: 3, ticket, expires_at: later(1) });
     f.store.log_view(&view(&student, ViewOutcome::Shown, shown(ticket))).await.unwrap();
