@@ -21,7 +21,7 @@ use crate::{
     district::{Connection, District},
     districts, findings,
     plan::{EncodedBatch, NewPlan, PersonMoved, PlanLine, Skip, StoredStudent, Verdict, decode_batch, pack, unpack},
-    release::{Directories, write_directories},
+    release::{Directories, take_sight, write_directories},
     releasing, replaying,
     roster::load::{self, Intent, read_fingerprint, read_status},
     run::{Baseline, plan_hash_text},
@@ -380,7 +380,8 @@ async fn follow(
             write_directories(tx, district, run, &directories(plan), now).await?;
             closing::close_in(tx, district, run, now).await?;
         }
-        Verdict::Hold(_) | Verdict::Recheck(_) | Verdict::Fail(_) => {}
+        Verdict::Hold(_) => take_sight(tx, district, run, &directories(plan), now).await?,
+        Verdict::Recheck(_) | Verdict::Fail(_) => {}
     }
     Ok(superseded)
 }

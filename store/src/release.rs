@@ -3,7 +3,10 @@
 //! Invariant: at most a window of a run's events is published and unsettled, so that a huge district cannot starve a
 //! small one; a batch larger than the window goes alone.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use rollcall_proto::{
@@ -345,6 +348,39 @@ async fn staff_left(
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args).await.map(drop)
 }
 
+/// Of a plan that waits for a person: who has left sees nothing from now on, and not only from an approval on, which may be weeks away.
+/// It gives nobody anything. Where more than a [`MOST_LEAVE`]th of a source's staff would have left, that is in doubt as the rest of the
+/// plan is, and waits with it; so does all of it where somebody only wanted to see a plan.
+pub(crate) async fn take_sight(
+    tx: &mut Tx,
+    district: &DistrictId,
+    run: RunId,
+    directories: &Directories<'_>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "SELECT 1 FROM run WHERE district = $1 AND id = $2 AND (plan_only OR as_of_given)";
+    let is_look = tx.row(OPERATION, sql, args![district, run]).await?.is_some();
+    if is_look || directories.staff.is_empty() || is_overtaken(tx, district, run).await? {
+        return Ok(());
+    }
+    let listed: HashSet<&str> = directories.staff.iter().map(|member| member.id.as_str()).collect();
+    let sql =
+        "SELECT connection, staff_id FROM staff WHERE district = $1 AND left_at IS NULL AND connection IS NOT NULL";
+    let mut sources: BTreeMap<u16, (usize, Vec<String>)> = BTreeMap::new();
+    for row in tx.rows(OPERATION, sql, args![district]).await? {
+        let (all, gone) = sources.entry(row.get(0)?).or_default();
+        *all += 1;
+        gone.extend(Some(row.get::<String>(1)?).filter(|id| !listed.contains(id.as_str())));
+    }
+    for (connection, (all, gone)) in sources {
+        let tells = directories.staff_whole || directories.staff_whole_of.contains(&connection);
+        if tells && gone.len() < all && gone.len() * MOST_LEAVE <= all {
+            staff_gone(tx, district, &gone, now).await?;
+        }
+    }
+    staff_gone(tx, district, directories.staff_gone, now).await
+}
+
 /// The schools, where a source tells no name any more with the one that is stored: every school has one.
 async fn with_names<'a>(tx: &mut Tx, district: &DistrictId, schools: &'a [School]) -> Result<Cow<'a, [School]>> {
     if schools.iter().all(|school| school.name.is_some()) {
@@ -373,11 +409,14 @@ async fn staff_gone(tx: &mut Tx, district: &DistrictId, gone: &[String], now: Da
     tx.execute(OPERATION, if tx.is_postgres() { pg } else { lite }, args![district, gone.to_vec(), now]).await.map(drop)
 }
 
+/// A source of which more than this part of the staff leaves in a night that is held is not believed: a quarter.
+const MOST_LEAVE: usize = 4;
+
 /// Schools or staff per statement.
 const SIDE_ROWS: usize = 1_000;
 
 fn last_of_each<'a, T>(rows: &'a [T], key: impl Fn(&'a T) -> &'a String) -> Vec<&'a T> {
-    let by_key: std::collections::BTreeMap<_, _> = rows.iter().map(|row| (key(row), row)).collect();
+    let by_key: BTreeMap<_, _> = rows.iter().map(|row| (key(row), row)).collect();
     by_key.into_values().collect()
 }
 

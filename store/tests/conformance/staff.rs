@@ -22,6 +22,7 @@ crate::on_both_engines! {
     staff_stay_as_they_were_by_a_plan_of_before,
     who_is_not_listed_is_nobody_elses_whom_a_listing_with_gaps_names,
     staff_who_are_wanted_no_more_have_left,
+    staff_who_left_see_nothing_while_a_plan_is_held,
 }
 
 /// A district's first connection.
@@ -263,6 +264,35 @@ async fn staff_who_left_are_not_found(f: Fixture) {
     assert!(f.store.save_plan(&district, run.id, &plan, later(6)).await.unwrap());
     assert!(found("t1").await && !found("t2").await, "who is told to have left has");
     assert_eq!(f.store.staff_ids(&district).await.unwrap(), ["t1"]);
+}
+
+/// An approval may be weeks away, and gives what it gives then.
+async fn staff_who_left_see_nothing_while_a_plan_is_held(f: Fixture) {
+    let district = sources(&f, "active", &["a-", "b-"]).await;
+    let of = |connection: u16, ids: &[u32]| -> Vec<Staff> {
+        let name = if connection == 0 { "a" } else { "b" };
+        ids.iter().map(|id| Staff { connection: Some(connection), ..member(&format!("{name}-{id}")) }).collect()
+    };
+    lists_staff(&f, &district, 1, [of(0, &[1, 2, 3, 4]), of(1, &[1, 2, 3])].concat()).await;
+    let held = async |seq: u32, listed: Vec<Staff>, whole: &[u16], gone: &[&str]| {
+        let run = run_at_plan(&f.store, &district, seq).await;
+        let mut plan = plan_of(&f.store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
+        (plan.staff, plan.staff_whole_of) = (listed, whole.to_vec());
+        plan.staff_gone = gone.iter().map(ToString::to_string).collect();
+        assert!(f.store.save_plan(&district, run.id, &plan, later(seq.into())).await.unwrap());
+        (run.id, f.store.staff_ids(&district).await.unwrap().join(" "))
+    };
+    let all = "a-1 a-2 a-3 a-4 b-1 b-2 b-3";
+    let (_, there) = held(2, of(0, &[1, 2, 3]), &[], &[]).await;
+    assert_eq!(there, all, "a listing with gaps proves nothing");
+    let (_, there) = held(3, [of(0, &[1, 2, 3, 4]), of(1, &[1, 2])].concat(), &[0, 1], &[]).await;
+    assert_eq!(there, all, "more than a quarter of a source: that waits for a person");
+    let (run, there) = held(4, [of(0, &[1, 2, 3, 5]), of(1, &[1, 2])].concat(), &[0, 1], &[]).await;
+    assert_eq!(there, "a-1 a-2 a-3 b-1 b-2 b-3", "a quarter has left; whoever is new is not there yet");
+    f.store.approve(&district, run, "principal", later(5)).await.unwrap().unwrap();
+    assert_eq!(f.store.staff_ids(&district).await.unwrap().join(" "), "a-1 a-2 a-3 a-5 b-1 b-2");
+    let (_, there) = held(6, of(0, &[1, 2, 3, 4, 5]), &[], &["b-2"]).await;
+    assert_eq!(there, "a-1 a-2 a-3 a-5 b-1", "who is told to have left has, and who is back waits");
 }
 
 pub(crate) fn member(id: &str) -> Staff {
