@@ -70,17 +70,18 @@ const FRAGMENTS: &str = concat!(
      ORDER BY p.connection, p.listing, p.page"
 );
 
+/// Runs whose pages may go, the youngest first: it may stand on an older one's.
+const OLD: &str = "\
+SELECT id FROM run WHERE district = $1 AND ended_at < $2
+AND EXISTS (SELECT 1 FROM page WHERE page.district = $1 AND page.run = run.id) ORDER BY seq DESC";
+
 const FORGET: &str = "\
-DELETE FROM page
-WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2)
-  AND (run, connection, listing, page) NOT IN
-      (SELECT same_as, connection, listing, page FROM page WHERE district = $1 AND same_as IS NOT NULL
-       AND run NOT IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2))";
+DELETE FROM page WHERE district = $1 AND run = $2
+AND (connection, listing, page) NOT IN (SELECT connection, listing, page FROM page WHERE district = $1 AND same_as = $2)";
 
 /// What is left then is there for younger runs, and no page of its own run any more.
-const DISOWN: &str = "\
-UPDATE page SET collected_at = NULL
-WHERE district = $1 AND run IN (SELECT id FROM run WHERE district = $1 AND ended_at < $2) AND collected_at IS NOT NULL";
+const DISOWN: &str =
+    "UPDATE page SET collected_at = NULL WHERE district = $1 AND run = $2 AND collected_at IS NOT NULL";
 
 impl Store {
     /// Raw body of a page too large for a message, stored before its message. One that is there already is replaced,
@@ -211,6 +212,19 @@ impl Store {
     }
 
     async fn forget_pages_of(&self, district: &DistrictId, before: DateTime<Utc>) -> Result<u64> {
+        let operation = "look for old pages";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, OLD, args![district, before]).await?;
+        tx.commit(operation).await?;
+        let mut forgotten = 0;
+        for row in rows {
+            forgotten += self.forget_pages_of_run(district, RunId(row.get(0)?)).await?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Run by run: whoever needs the district's row meanwhile waits for no more than one night's pages.
+    async fn forget_pages_of_run(&self, district: &DistrictId, run: RunId) -> Result<u64> {
         let operation = "forget old pages";
         let mut tx = self.begin(district, operation).await?;
         // A replay, which has the row for itself, copies all pages of a run or finds none.
@@ -218,8 +232,8 @@ impl Store {
             Err(StoreError::NoDistrict(_)) => return Ok(0),
             held => held?,
         }
-        let forgotten = tx.execute(operation, FORGET, args![district, before]).await?;
-        tx.execute(operation, DISOWN, args![district, before]).await?;
+        let forgotten = tx.execute(operation, FORGET, args![district, run]).await?;
+        tx.execute(operation, DISOWN, args![district, run]).await?;
         tx.commit(operation).await?;
         Ok(forgotten)
     }

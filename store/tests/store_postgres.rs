@@ -641,13 +641,40 @@ async fn an_erasure_stops_where_the_district_is_taken_in_again_and_finds_what_co
 #[tokio::test]
 async fn pages_are_not_forgotten_while_a_replay_copies_them() {
     let f = Fixture::postgres().await;
-    f.district("a").await;
+    nights_of_one_page(&f, 1).await;
     let mut replay = f.database().connect().await;
     replay.execute("BEGIN").await.unwrap();
     replay.execute("SELECT 1 FROM district FOR UPDATE").await.unwrap();
     let store = f.store.clone();
-    let forgetting = tokio::spawn(async move { store.forget_pages(later(1)).await.unwrap() });
+    let forgetting = tokio::spawn(async move { store.forget_pages(later(20)).await.unwrap() });
     somebody_waits(&f).await;
     replay.execute("COMMIT").await.unwrap();
-    assert_eq!(forgetting.await.unwrap(), 0);
+    assert_eq!(forgetting.await.unwrap(), 1);
+}
+
+/// The district's row is free after each night, however many are forgotten.
+#[tokio::test]
+async fn pages_are_forgotten_run_by_run() {
+    let f = Fixture::postgres().await;
+    nights_of_one_page(&f, 2).await;
+    let (mut older, mut looker) = (f.database().connect().await, f.database().connect().await);
+    older.execute("BEGIN").await.unwrap();
+    let first = "SELECT 1 FROM page WHERE run = (SELECT id FROM run ORDER BY seq LIMIT 1) FOR UPDATE";
+    older.execute(first).await.unwrap();
+    let store = f.store.clone();
+    let forgetting = tokio::spawn(async move { store.forget_pages(later(20)).await.unwrap() });
+    somebody_waits(&f).await;
+    let left = texts(&mut looker, "SELECT r.seq::text FROM page JOIN run r ON r.id = page.run").await;
+    assert_eq!(left, ["1"], "the younger one's are gone");
+    older.execute("COMMIT").await.unwrap();
+    assert_eq!(forgetting.await.unwrap(), 2);
+}
+
+async fn nights_of_one_page(f: &Fixture, nights: usize) {
+    let id = f.district("a").await;
+    for _ in 0..nights {
+        let run = f.run(&id).await.id;
+        f.store.save_page(&id, run, &page(0, 1)).await.unwrap();
+        f.store.cancel_run(&id, run, "test", later(10)).await.unwrap();
+    }
 }
