@@ -12,10 +12,13 @@
 mod newcomers;
 mod settled;
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use rollcall_proto::{
-    id::StudentId,
+    id::{ConnectionNo, StudentId},
     message::{Change, Fingerprint, StudentEvent},
     roster::{Rule, School, Staff, Status, Student},
 };
@@ -104,6 +107,8 @@ pub struct SecondLook {
     pub answered: BTreeSet<StudentId>,
     /// Students that the second look lists though the first did not.
     pub reappeared: BTreeSet<StudentId>,
+    /// Whose answers are worth nothing, because nobody was there to be asked for beside them: how many, by the connection.
+    pub unproved: BTreeMap<ConnectionNo, u64>,
 }
 
 /// Where stored records come from, when something is unknown.
@@ -123,6 +128,8 @@ pub trait Records {
 pub struct Differences {
     /// Counts.
     pub counts: Counts,
+    /// Those removed, by the position of the connection under which they are stored.
+    pub removed_of: BTreeMap<u16, u64>,
     /// Students skipped.
     pub skips: Vec<Skip>,
     /// Who would be taken out, leaves as a graduate, becomes one without having attended, or is a graduate no more, and new students
@@ -427,7 +434,10 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         let change = change_of(stored.status, decided.status);
-        self.count(change, 1);
+        match change {
+            Change::Removed => self.removed(stored),
+            change => self.count(change, 1),
+        }
         let event = event(&self.view, self.rekeyed, fingerprint, decided, (change, Some(stored.status)));
         if event.rekeyed_from.is_some() {
             self.found.moved.students += 1;
@@ -472,8 +482,14 @@ impl Walk<'_, '_> {
                 return Ok(());
             }
         }
-        self.found.counts.removed += 1;
+        self.removed(stored);
         self.put(Waiting { event: missing_event(stored), overlay: None, missing: Vec::new() })
+    }
+
+    /// Counts somebody who is taken out, whichever connection says so.
+    fn removed(&mut self, stored: &StoredStudent) {
+        self.count(Change::Removed, 1);
+        *self.found.removed_of.entry(stored.connection).or_default() += 1;
     }
 
     const fn count(&mut self, change: Change, by: i64) {

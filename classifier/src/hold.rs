@@ -2,10 +2,12 @@
 //!
 //! Role: pure arithmetic over a plan's counts and the district's limits. Neighbours: the planner asks before the second
 //! look and again after it. Invariants: exact at the limit (whole numbers only); a first run with nothing stored is
-//! never held for what it changes. Deliberately absent: what a held run does next (the store and the command line).
+//! never held for what it changes; a small connection does not lose its students unseen beside a large one. Deliberately
+//! absent: what a held run does next (the store and the command line).
 
 use std::fmt;
 
+use rollcall_proto::id::ConnectionNo;
 use rollcall_store::district::HoldPolicy;
 
 /// The roster before the plan, in students.
@@ -26,6 +28,17 @@ pub struct Changes {
     pub changed: u64,
 }
 
+/// What a plan takes out of one connection, in students.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Whose: the connection under which they are stored.
+    pub connection: ConnectionNo,
+    /// Its stored students who are ENROLLED or PRE_ENROLLED: one at least.
+    pub attending: u64,
+    /// Those of them who are removed.
+    pub removed: u64,
+}
+
 /// Whether the run was asked to stop at its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stop {
@@ -43,13 +56,20 @@ pub enum HoldReason {
     Preview,
     /// Takes out more than `max_removed_percent`.
     Removed(Excess),
+    /// Takes more than `max_removed_percent` out of one of several connections.
+    RemovedOf(ConnectionNo, Excess),
     /// Changes more than `max_changed_percent`.
     Changed(Excess),
     /// The SIS has given its people other ids: so many students, ENROLLED or PRE_ENROLLED ones among them, move to theirs.
     Rekeyed(u64),
-    /// So many ENROLLED or PRE_ENROLLED students, most of their source, are listed no more, and as many come whom nobody
-    /// knows: people under other ids that nothing links to the stored ones.
-    Unlinked(u64),
+    /// Most ENROLLED or PRE_ENROLLED students of a source are listed no more, and others come whom nobody knows: people
+    /// under other ids that nothing links to the stored ones.
+    Unlinked {
+        /// So many are listed no more,
+        lost: u64,
+        /// and so many come.
+        new: u64,
+    },
 }
 
 /// A part that is above its limit.
@@ -65,6 +85,10 @@ pub struct Excess {
 
 /// A percent in the unit that limits are compared in: a millionth. So `0.1` means a tenth and not the nearest double.
 const PER_PERCENT: u32 = 1_000_000;
+
+/// Students taken out of one connection that are none too many, whatever their percentage: where a source has twenty, three who
+/// leave are no sign of anything.
+const MOST_OF_ANY: u64 = 9;
 
 /// Why the plan must wait; nothing where it may go on.
 pub fn judge(before: Before, changes: Changes, policy: &HoldPolicy, stop: Stop) -> Vec<HoldReason> {
@@ -85,6 +109,21 @@ pub fn judge_limits(before: Before, changes: Changes, policy: &HoldPolicy) -> Ve
     let others = Excess { part: changes.changed, whole: before.stored, limit_percent: policy.max_changed_percent };
     let removed = removals.is_above().then_some(HoldReason::Removed(removals));
     removed.into_iter().chain(others.is_above().then_some(HoldReason::Changed(others))).collect()
+}
+
+/// The limit of removals for each connection by itself. `shares` are of those that have students; where there is but one, it is
+/// the run's.
+pub fn judge_shares(shares: &[Share], policy: &HoldPolicy) -> Vec<HoldReason> {
+    if shares.len() < 2 {
+        return Vec::new();
+    }
+    let many = shares.iter().filter(|share| share.removed > MOST_OF_ANY);
+    let excess = |share: &Share| {
+        let limit_percent = policy.max_removed_percent;
+        (share.connection, Excess { part: share.removed, whole: share.attending, limit_percent })
+    };
+    let above = many.map(excess).filter(|(_, excess)| excess.is_above());
+    above.map(|(connection, excess)| HoldReason::RemovedOf(connection, excess)).collect()
 }
 
 /// The reasons as a run's `reason`, joined by `; `. A preview's is `preview`, whatever else would hold it: [`beside_preview`] says
@@ -136,10 +175,10 @@ impl HoldReason {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Preview => "preview",
-            Self::Removed(_) => "removed-above-limit",
+            Self::Removed(_) | Self::RemovedOf(..) => "removed-above-limit",
             Self::Changed(_) => "changed-above-limit",
             Self::Rekeyed(_) => "students-rekeyed",
-            Self::Unlinked(_) => "students-unlinked",
+            Self::Unlinked { .. } => "students-unlinked",
         }
     }
 }
@@ -154,12 +193,16 @@ impl fmt::Display for HoldReason {
                     "students-rekeyed: the SIS has given its people other ids, and {students} students move to theirs"
                 );
             }
-            Self::Unlinked(students) => {
+            Self::Unlinked { lost, new } => {
                 return write!(
                     f,
-                    "students-unlinked: {students} students would be taken out and as many added, most likely the same \
-                     people under other ids; nothing links them"
+                    "students-unlinked: {lost} students would be taken out and {new} added, most likely the same people \
+                     under other ids; nothing links them"
                 );
+            }
+            Self::RemovedOf(connection, excess) => {
+                write!(f, "connection {connection}: ")?;
+                ("removed", excess)
             }
             Self::Removed(excess) => ("removed", excess),
             Self::Changed(excess) => ("changed", excess),

@@ -27,7 +27,7 @@ use rollcall_store::{
 
 use compared::{Compared, compared, controls, spelled, staff_gone, staff_whole_of};
 pub(crate) use findings::ROW_MISSING;
-use findings::{of_no_connection, own_findings, staff_finding};
+use findings::{of_no_connection, own_findings, second_look_unproved, staff_finding};
 use ids::{Renamed, people_moved, rekey, unlinked};
 use verdict::{Judged, verdict};
 
@@ -189,7 +189,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
     let looks = &*looks;
     let rekeyed = rekey(&mut facts, looks);
     let nothing = Discovery::default();
-    let Compared { sides, found, schools, staff, staff_untold, batches, hash } = loop {
+    let Compared { sides, found, unproved, schools, staff, staff_untold, batches, hash } = loop {
         let compared = compared(&facts, &judged, looks, &nothing, &rekeyed, records)?;
         let believe = |(judged, kept): (&mut Completeness, &Kept)| judged.believe_few(kept);
         let believed: Vec<bool> = judged.iter_mut().zip(&compared.found.kept).map(believe).collect();
@@ -201,6 +201,7 @@ fn plan_opened(mut facts: PlanFacts, looks: &mut [Looks], records: &mut dyn Reco
     findings.extend(judged.iter().zip(&found.kept).flat_map(|(judged, kept)| judged.thinned(kept)));
     findings.extend(unresolved::findings(&found.skips, &facts, looks, &tables));
     findings.extend(own_findings(&found, looks));
+    findings.extend(unproved.into_iter().map(second_look_unproved));
     findings.extend(of_no_connection(&facts.stored, facts.district.connections.len()));
     findings.extend(staff_untold.iter().map(|connection| staff_finding(*connection)));
     let staff_whole_of = staff_whole_of(&judged, &sides, &staff_untold);
@@ -438,6 +439,8 @@ mod changes_tests;
 mod oneroster_people_tests;
 #[cfg(test)]
 mod oneroster_tests;
+#[cfg(test)]
+mod second_look_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -50,6 +50,9 @@ pub struct Candidates {
     pub students: Vec<(u16, StudentId)>,
     /// What the first planning would have removed: approval of it covers no more.
     pub removed: i64,
+    /// What it would have removed of each connection, by its position; `None` where a version before planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_of: Option<BTreeMap<u16, u64>>,
     /// What it would have changed.
     pub changed: i64,
     /// Who is asked for beside them, because the first look held them.
@@ -143,6 +146,11 @@ fn first_listings(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> 
     (0..).map(ListingNo).zip(board.listings.iter().take(first))
 }
 
+fn second_listings(board: &Board) -> impl Iterator<Item = (ListingNo, &Listing)> {
+    let from = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
+    (0..).map(ListingNo).zip(&board.listings).skip(from)
+}
+
 /// Chooses a connection's controls: of each listing that is asked again, students who are stored (so that their ids are known as
 /// the SIS spells them) and are no candidates.
 pub fn choose_controls(
@@ -176,10 +184,11 @@ fn repeated(board: &Board, listing: &Listing) -> Vec<ListingNo> {
     same.map(|(number, _)| number).collect()
 }
 
-/// What one connection's second look is worth.
+/// What one connection's second look is worth. Where nobody whom the pull showed could be asked for, a person must have approved
+/// the plan.
 pub fn heed(
     look: &mut SecondLook,
-    candidates: &Candidates,
+    (candidates, approved): (&Candidates, bool),
     connection: ConnectionNo,
     board: &Board,
     pages: &[PageRow],
@@ -187,12 +196,16 @@ pub fn heed(
 ) {
     let sees = |number, listing: &Listing| sees(board, number, listing, assembler);
     let (asked, doubtful) = asked_and_doubtful(connection, board, pages, sees);
+    let is_proved = approved || asks_for_somebody_there(board, assembler);
     let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
     for (_, student) in own {
         look.asked.insert(student.clone());
         let Some(id) = assembler.sis_id(&student.0) else { continue };
-        if asked.contains(id) && !doubtful.contains(id) {
+        let is_answered = asked.contains(id) && !doubtful.contains(id) && !assembler.is_open_again(id);
+        if is_answered && is_proved {
             look.answered.insert(student.clone());
+        } else if is_answered {
+            *look.unproved.entry(connection).or_default() += 1;
         }
         if assembler.listed_again(id) {
             look.reappeared.insert(student.clone());
@@ -200,13 +213,36 @@ pub fn heed(
     }
 }
 
+/// Whether the second look asks for a student whom the pull showed. Of the other listings some never hold a row of anybody who
+/// is asked for, as those of another entity.
+fn asks_for_somebody_there(board: &Board, assembler: &Assembler<'_>) -> bool {
+    second_listings(board)
+        .filter(|(_, listing)| is_of_students(listing))
+        .any(|(_, listing)| held(board, listing, assembler).next().is_some())
+}
+
+/// Whether a listing's rows are students themselves.
+fn is_of_students(listing: &Listing) -> bool {
+    [Kind::Student, Kind::User].iter().any(|kind| listing.ask.resource == kind.resource())
+}
+
+/// The ids that a listing of the second look asks for and of which the listing that it repeats held a row.
+fn held<'b>(
+    board: &'b Board,
+    listing: &'b Listing,
+    assembler: &'b Assembler<'_>,
+) -> impl Iterator<Item = Cow<'b, str>> {
+    let kind = Kind::of_resource(&listing.ask.resource);
+    let repeated = repeated(board, listing);
+    let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(|id| canonical(id)));
+    ids.filter(move |id| kind.is_some_and(|kind| assembler.holds(kind, &repeated, id)))
+}
+
 /// Whether an answer of the second look shows somebody of whom the listing that it repeats held a row; true where it was asked
 /// for nobody such.
 fn sees(board: &Board, number: ListingNo, listing: &Listing, assembler: &Assembler<'_>) -> bool {
     let Some(kind) = Kind::of_resource(&listing.ask.resource) else { return true };
-    let repeated = repeated(board, listing);
-    let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(|id| canonical(id)));
-    let mut held = ids.filter(|id| assembler.holds(kind, &repeated, id)).peekable();
+    let mut held = held(board, listing, assembler).peekable();
     held.peek().is_none() || held.any(|id| assembler.holds_again(kind, number, &id))
 }
 
@@ -221,13 +257,12 @@ fn asked_and_doubtful<'b>(
     sees: impl Fn(ListingNo, &Listing) -> bool,
 ) -> (BTreeSet<Cow<'b, str>>, BTreeSet<Cow<'b, str>>) {
     let (mut asked, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
-    let from = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
-    for (number, listing) in (0..).map(ListingNo).zip(&board.listings).skip(from) {
+    for (number, listing) in second_listings(board) {
         let ids = listing.ask.ids.iter().flat_map(|filter| filter.ids.iter().map(|id| canonical(id)));
         let whole = recheck_confirms(connection, board, pages, number) == Confirmation::Confirmed;
         if !whole || !sees(number, listing) {
             doubtful.extend(ids);
-        } else if [Kind::Student, Kind::User].iter().any(|kind| listing.ask.resource == kind.resource()) {
+        } else if is_of_students(listing) {
             asked.extend(ids);
         }
     }
@@ -269,7 +304,8 @@ mod tests {
         let students = vec![(0, StudentId("A-7".to_owned())), (1, StudentId("12".to_owned()))];
         let control = Control { connection: 1, listing: ListingNo(3), student: StudentId("13".to_owned()) };
         let spelled = BTreeMap::from([(StudentId("A-7".to_owned()), "7".to_owned())]);
-        let candidates = Candidates { students, removed: 2, changed: 0, controls: vec![control], spelled };
+        let removed_of = Some([(0, 1), (1, 1)].into());
+        let candidates = Candidates { students, removed: 2, removed_of, changed: 0, controls: vec![control], spelled };
         assert_eq!(Candidates::decode(&candidates.encode().unwrap()).unwrap(), candidates);
         assert_eq!(candidates.sis_ids(ConnectionNo(0), "A-"), ["7"]);
         assert_eq!(candidates.sis_ids(ConnectionNo(1), ""), ["12"]);
@@ -281,8 +317,8 @@ mod tests {
         // As a version before kept them.
         let before =
             rmp_serde::to_vec_named(&Before { students: &candidates.students, removed: 2, changed: 0 }).unwrap();
-        let (controls, spelled) = (Vec::new(), BTreeMap::new());
-        assert_eq!(Candidates::decode(&before).unwrap(), Candidates { controls, spelled, ..candidates });
+        let (removed_of, controls, spelled) = (None, Vec::new(), BTreeMap::new());
+        assert_eq!(Candidates::decode(&before).unwrap(), Candidates { removed_of, controls, spelled, ..candidates });
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     StoreError,
-    board::{Ask, Board, IdFilter, Progress},
+    board::{Ask, Board, Progress},
     district::{District, SisKind},
     page::{PageFragments, PageRow},
     plan::{NewPlan, StoredStudent, decode_batch},
@@ -23,7 +23,7 @@ use crate::{
     decode::decode,
     diff::Records,
     plan::{PlanFacts, PullIn, plan},
-    recheck::Candidates,
+    recheck::{self, Candidates},
 };
 
 pub(crate) const STUDENT: &str = "Student/Student";
@@ -183,16 +183,29 @@ impl Sis {
         Ask { fields, ..ask(resource) }
     }
 
-    /// Puts the second look of `candidates` beside a pull: this SIS's rows of just these students.
+    /// Puts the second look of `candidates` beside a pull: this SIS's rows of just these students, and of those who are asked
+    /// for beside them.
     pub(crate) fn look_again(&self, facts: &mut PlanFacts, candidates: Candidates, approved: bool) {
-        let ids = candidates.sis_ids(ConnectionNo(0), "");
+        self.look_again_as(facts, (candidates, approved), |_, _| true);
+    }
+
+    /// As [`Sis::look_again`], of a SIS that answers each listing with what `serve` leaves of its rows.
+    pub(crate) fn look_again_as(
+        &self,
+        facts: &mut PlanFacts,
+        (candidates, approved): (Candidates, bool),
+        serve: impl Fn(&str, &Value) -> bool,
+    ) {
+        let connection = ConnectionNo(0);
+        let spell = |id: &StudentId| Some(id.0.clone());
         let board = facts.pulls[0].board.as_mut().unwrap();
+        let asks = recheck::asks(board, &candidates.sis_ids(connection, ""), &candidates.controls(connection, spell));
         board.recheck_from = Some(board.listings.len() as u32);
-        for resource in [STUDENT, SPELL, ENTITY_YEAR] {
-            let asked = |row: &&Value| ids.contains(&row["StudentID"].to_string());
-            let rows: Vec<Value> = self.rows[resource].iter().filter(asked).cloned().collect();
-            let filter = IdFilter { field: "StudentID".to_owned(), ids: ids.clone() };
-            add_listing(facts, Ask { ids: Some(filter), ..self.ask(resource) }, &rows);
+        for ask in asks {
+            let ids = &ask.ids.as_ref().unwrap().ids;
+            let asked = |row: &&Value| ids.contains(&row["StudentID"].to_string()) && serve(&ask.resource, row);
+            let rows: Vec<Value> = self.rows[ask.resource.as_str()].iter().filter(asked).cloned().collect();
+            add_listing(facts, ask, &rows);
         }
         facts.candidates = Some((candidates, approved));
     }

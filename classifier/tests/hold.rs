@@ -2,7 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
-use rollcall_classifier::hold::{Before, Changes, HoldReason, Stop, beside_preview, join, judge, judge_limits};
+use rollcall_classifier::hold::{
+    Before, Changes, HoldReason, Share, Stop, beside_preview, join, judge, judge_limits, judge_shares,
+};
+use rollcall_proto::id::ConnectionNo;
 use rollcall_store::district::HoldPolicy;
 
 fn limits(max_removed_percent: f64, max_changed_percent: f64) -> HoldPolicy {
@@ -145,6 +148,66 @@ fn the_second_look_is_put_off_by_the_limits_only() {
     assert_eq!(judge_limits(before(10, 10), removed(1), &preview), []);
     let codes: Vec<_> = judge_limits(before(10, 10), removed(2), &preview).into_iter().map(HoldReason::code).collect();
     assert_eq!(codes, ["removed-above-limit"]);
+}
+
+/// Connections by attending students and how many of them are removed, from the first on.
+fn shares(of_each: &[(u64, u64)]) -> Vec<Share> {
+    let share = |(number, (attending, removed)): (u16, &(u64, u64))| Share {
+        connection: ConnectionNo(number),
+        attending: *attending,
+        removed: *removed,
+    };
+    (0..).zip(of_each).map(share).collect()
+}
+
+fn of_each(of_each: &[(u64, u64)], max_removed_percent: f64) -> String {
+    join(&judge_shares(&shares(of_each), &limits(max_removed_percent, 0.0)))
+}
+
+/// A source of 500 beside one of 9,500 may lose nearly all its students within the run's own limit.
+#[test]
+fn a_small_connection_is_held_for_what_is_little_of_the_district() {
+    let policy = HoldPolicy::default();
+    assert_eq!(reasons(before(10_000, 10_000), removed(490), &policy), "");
+    assert_eq!(
+        of_each(&[(9_500, 0), (500, 490)], 10.0),
+        "connection 2: removed 490 of 500 (98.0 %) is above the limit of 10 %"
+    );
+}
+
+#[test]
+fn each_connection_is_judged_exactly_at_the_limit() {
+    assert_eq!(of_each(&[(9_500, 950), (500, 50)], 10.0), "");
+    assert_eq!(
+        of_each(&[(9_500, 950), (500, 51)], 10.0),
+        "connection 2: removed 51 of 500 (10.2 %) is above the limit of 10 %"
+    );
+    assert_eq!(
+        of_each(&[(1_000, 101), (500, 0), (200, 21)], 10.0),
+        "connection 1: removed 101 of 1000 (10.1 %) is above the limit of 10 %; \
+         connection 3: removed 21 of 200 (10.5 %) is above the limit of 10 %"
+    );
+    assert_eq!(of_each(&[(9_500, 9_500), (500, 500)], 100.0), "");
+}
+
+#[test]
+fn nine_of_a_connection_are_none_too_many_by_themselves() {
+    for limit in [0.0, 10.0, f64::NAN] {
+        assert_eq!(of_each(&[(1_000, 0), (9, 9)], limit), "");
+        assert_ne!(of_each(&[(1_000, 0), (10, 10)], limit), "");
+    }
+}
+
+#[test]
+fn the_only_connection_with_students_is_the_run_itself() {
+    assert_eq!(of_each(&[(500, 490)], 10.0), "");
+    assert_eq!(of_each(&[], 10.0), "");
+}
+
+#[test]
+fn what_a_connection_loses_has_the_code_of_what_the_run_loses() {
+    let reasons = judge_shares(&shares(&[(500, 0), (500, 51)]), &HoldPolicy::default());
+    assert_eq!(reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>(), ["removed-above-limit"]);
 }
 
 proptest! {

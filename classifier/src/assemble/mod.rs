@@ -228,13 +228,20 @@ impl<'a> Assembler<'a> {
         tells(&self.looks.first, kind, sis_id, |listing| listings.contains(&listing))
     }
 
-    /// Whether a listing of the second look holds a row of a student, by the SIS's id.
+    /// Whether a listing of the second look holds a row of a student, by the SIS's id; OneRoster's: one that shows a student.
     pub fn holds_again(&self, kind: Kind, listing: ListingNo, sis_id: &str) -> bool {
         let Some(second) = &self.looks.second else { return false };
         if self.oneroster.is_some() {
-            return OneRoster::tells(second, sis_id, listing);
+            return OneRoster::shows(second, sis_id, listing);
         }
         tells(second, kind, sis_id, |other| other == listing)
+    }
+
+    /// Whether the second look shows somebody, by the SIS's id, and does not tell what he is: as a view of a user without roles.
+    /// OneRoster's alone.
+    pub fn is_open_again(&self, sis_id: &str) -> bool {
+        let second = self.looks.second.as_ref().filter(|_| self.oneroster.is_some());
+        second.is_some_and(|second| OneRoster::is_open(second, sis_id))
     }
 
     /// The roster's ids of the students of whom a listing of the pull holds rows, as often as it does.

@@ -29,7 +29,7 @@ pub use self::{
     facets::{Facet, Facets, Group, Reads, Value},
     laid::{doubts, is_undated, rows},
     people::{EMAIL, PHONE, SMS},
-    rekey::{Rekeyed, people_moved, rekeyed, unlinked},
+    rekey::{Rekeyed, Unlinked, people_moved, rekeyed, unlinked},
 };
 use self::{people::is_guardian, roles::Spells};
 use super::{Assembler, Listed, Look, Reading, Students, Warnings};
@@ -113,9 +113,14 @@ impl<'a> OneRoster<'a> {
     }
 
     /// See [`Assembler::holds_again`].
-    pub(super) fn tells(source: &Source, id: &str, listing: ListingNo) -> bool {
-        let own = |place: &Place| source.listing(*place) == listing && source.row(*place).text_at(1) == Some(id);
-        source.find(Kind::User, lookup_key(id)).iter().any(own)
+    pub(super) fn shows(source: &Source, id: &str, listing: ListingNo) -> bool {
+        let own = |place: &&Place| source.listing(**place) == listing && source.row(**place).text_at(1) == Some(id);
+        source.find(Kind::User, lookup_key(id)).iter().filter(own).any(|place| is_student(source.row(*place)))
+    }
+
+    /// See [`Assembler::is_open_again`]. The standard wants a role of everybody.
+    pub(super) fn is_open(source: &Source, id: &str) -> bool {
+        find(source, Kind::User, id).is_some_and(|row| is_live(row, U::Status) && roles::of(row).next().is_none())
     }
 
     /// The id of a student who is there.

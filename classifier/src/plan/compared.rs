@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::{
-    id::StudentId,
+    id::{ConnectionNo, StudentId},
     message::Fingerprint,
     roster::{School, Staff},
 };
@@ -32,6 +32,8 @@ use crate::{
 pub(super) struct Compared<'a> {
     pub(super) sides: Vec<Side<'a>>,
     pub(super) found: Differences,
+    /// Whose answers of the second look prove nothing: see [`SecondLook::unproved`].
+    pub(super) unproved: BTreeMap<ConnectionNo, u64>,
     pub(super) schools: Vec<School>,
     pub(super) staff: Vec<Staff>,
     /// Positions of connections whose pull cannot tell who is staff: what is stored of them stays.
@@ -50,14 +52,16 @@ pub(super) fn compared<'a>(
 ) -> Result<Compared<'a>, PlanError> {
     let side = |number| side(facts, &judged[number], &looks[number], number, nothing);
     let sides: Vec<Side<'_>> = (0..facts.pulls.len()).map(side).collect();
-    let second = facts.candidates.as_ref().map(|(candidates, _)| second_look(facts, candidates, &sides));
+    let second =
+        facts.candidates.as_ref().map(|(candidates, approved)| second_look(facts, (candidates, *approved), &sides));
     let mut events = Batcher::new(facts.run.seq);
     let mut found = diff::compare(&sides, &facts.stored, rekeyed, second.as_ref(), records, &mut events)?;
     let (batches, hash) = events.finish()?;
     let mut staff_untold = Vec::new();
     let staff = staff(&sides, records, &mut found, &mut staff_untold)?;
     let schools = schools(&sides, records, &mut found)?;
-    Ok(Compared { sides, found, schools, staff, staff_untold, batches, hash })
+    let unproved = second.map(|second| second.unproved).unwrap_or_default();
+    Ok(Compared { sides, found, unproved, schools, staff, staff_untold, batches, hash })
 }
 
 fn side<'a>(
@@ -92,7 +96,7 @@ fn side<'a>(
     Side { assembler, standing, by_changes, unknown: Unknown::of(judged, discovery) }
 }
 
-fn second_look(facts: &PlanFacts, candidates: &Candidates, sides: &[Side<'_>]) -> SecondLook {
+fn second_look(facts: &PlanFacts, candidates: (&Candidates, bool), sides: &[Side<'_>]) -> SecondLook {
     let mut look = SecondLook::default();
     for (pull, side) in facts.pulls.iter().zip(sides) {
         if let (Some(board), Some(assembler)) = (&pull.board, &side.assembler) {

@@ -19,6 +19,9 @@ use crate::{
 /// Code of the finding of [`rows_missing`].
 pub(crate) const ROW_MISSING: &str = "row-missing";
 
+/// Code of the finding of [`second_look_unproved`].
+const SECOND_LOOK_UNPROVED: &str = "second-look-unproved";
+
 /// Code of the finding of [`dangling`].
 const KEY_DANGLING: &str = "key-dangling";
 
@@ -79,6 +82,22 @@ pub(super) fn own_findings(found: &Differences, looks: &[Looks]) -> Vec<Finding>
     }
     findings.extend(oddities(looks));
     findings
+}
+
+/// Students of a connection whom the second look does not show, of which nobody was there to be asked for beside them.
+pub(super) fn second_look_unproved((connection, students): (ConnectionNo, u64)) -> Finding {
+    let message = format!(
+        "connection {connection}: its SIS does not show {students} students, nor anybody else who is stored, so that nobody could be \
+         asked for beside them to see whether it answers for those who are there: they stay as they are stored. See whether \
+         the connection still shows the schools that it did, under the same ids. If they are gone: apply the district's file with \
+         `[hold] max_removed_percent = 0`, run again, and approve that plan"
+    );
+    Finding {
+        weight: FindingWeight::Partial,
+        code: SECOND_LOOK_UNPROVED.to_owned(),
+        message,
+        count: i64::try_from(students).unwrap_or(i64::MAX),
+    }
 }
 
 /// Rows that keys lead to and that no page held.

@@ -9,7 +9,7 @@ use rollcall_store::{plan::PersonMoved, run::PullState};
 
 use super::{PlanFacts, is_oneroster};
 use crate::{
-    assemble::oneroster::{self, Rekeyed},
+    assemble::oneroster::{self, Rekeyed, Unlinked},
     diff,
     hold::HoldReason,
     load::Looks,
@@ -21,13 +21,14 @@ pub(super) struct Renamed {
     /// Who move to theirs.
     pub(super) moved: u64,
     /// Whom nothing links.
-    pub(super) unlinked: u64,
+    pub(super) unlinked: Unlinked,
 }
 
 impl Renamed {
     pub(super) fn reasons(self) -> impl Iterator<Item = HoldReason> {
         let moved = (self.moved > 0).then_some(HoldReason::Rekeyed(self.moved));
-        moved.into_iter().chain((self.unlinked > 0).then_some(HoldReason::Unlinked(self.unlinked)))
+        let Unlinked { lost, new } = self.unlinked;
+        moved.into_iter().chain((lost > 0).then_some(HoldReason::Unlinked { lost, new }))
     }
 }
 
@@ -94,7 +95,7 @@ pub(super) fn rekey(facts: &mut PlanFacts, looks: &[Looks]) -> Rekeyed {
 }
 
 /// Attending students whom no id links to what their source lists now.
-pub(super) fn unlinked(facts: &PlanFacts, looks: &[Looks]) -> u64 {
+pub(super) fn unlinked(facts: &PlanFacts, looks: &[Looks]) -> Unlinked {
     let pulls = facts.pulls.iter().zip(looks).filter(|(pull, _)| is_oneroster(facts, pull));
     let whole = pulls.filter(|(pull, _)| pull.board.is_some() && pull.pull.state != PullState::Failed);
     let of_each = whole.map(|(pull, looks)| {
@@ -102,5 +103,5 @@ pub(super) fn unlinked(facts: &PlanFacts, looks: &[Looks]) -> u64 {
         let prefix = facts.district.connections[usize::from(number)].id_prefix.as_deref().unwrap_or_default();
         oneroster::unlinked(&looks.first, number, prefix, &facts.stored)
     });
-    of_each.sum()
+    of_each.fold(Unlinked::default(), Unlinked::with)
 }

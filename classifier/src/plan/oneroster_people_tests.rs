@@ -3,7 +3,8 @@
 
 use rollcall_proto::{
     id::{ConnectionNo, StudentId},
-    roster::{Contact, Enrollment, Rule, School, Staff, Student},
+    message::Fingerprint,
+    roster::{Contact, Enrollment, Rule, School, Staff, Status, Student},
 };
 use rollcall_store::{board::Progress, district::StaffScope, run::FindingWeight};
 use serde_json::{Value, json};
@@ -14,7 +15,10 @@ use super::{
     thinned_tests::plan_of,
     *,
 };
-use crate::{assemble::oneroster::Rekeyed, testing};
+use crate::{
+    assemble::oneroster::{Rekeyed, Unlinked},
+    testing,
+};
 
 fn records(plan: &NewPlan) -> Vec<Student> {
     testing::events(plan).into_iter().filter_map(|event| event.record.map(|record| *record)).collect()
@@ -430,14 +434,15 @@ fn who_is_unlinked_is_counted_where_most_are() {
     let ids = |range: std::ops::Range<u32>, letter: &str| range.map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
     let mut campus = Campus::of(ids(0..10, "s").iter().map(|id| student(id, "2025-08-13", None)).collect());
     campus.night();
-    for (kept, new, expected) in [(4, 6, 6), (5, 6, 0), (4, 5, 0), (0, 10, 10), (0, 0, 0)] {
+    for (kept, new, expected) in [(4, 6, (6, 6)), (5, 6, (0, 0)), (4, 5, (0, 0)), (0, 10, (10, 10)), (0, 0, (0, 0))] {
         let listed = ids(0..kept, "s").into_iter().chain(ids(0..new, "A-"));
         campus.users = listed.map(|id| student(&id, "2025-08-13", None)).collect();
         let mut facts = campus.facts();
         let looks = open(&mut facts.pulls).unwrap();
         facts.stored.sort_by(diff::by_id);
         let of = |connection| oneroster::unlinked(&looks[0].first, connection, "", &facts.stored);
-        assert_eq!((of(0), of(1)), (expected, 0), "{kept} of ten are listed, and {new} others");
+        let expected = Unlinked { lost: expected.0, new: expected.1 };
+        assert_eq!((of(0), of(1)), (expected, Unlinked::default()), "{kept} of ten are listed, and {new} others");
     }
 }
 
@@ -475,9 +480,33 @@ fn nobody_is_counted_as_unlinked_by_a_source_that_failed() {
         change(&mut facts.pulls[0]);
         unlinked(&facts, &looks)
     };
-    assert_eq!(counted(|_| ()), 4);
-    assert_eq!(counted(|pull| pull.pull.state = PullState::Failed), 0);
-    assert_eq!(counted(|pull| pull.board = None), 0);
+    assert_eq!(counted(|_| ()), Unlinked { lost: 4, new: 4 });
+    assert_eq!(counted(|pull| pull.pull.state = PullState::Failed), Unlinked::default());
+    assert_eq!(counted(|pull| pull.board = None), Unlinked::default());
+}
+
+/// One of two sources has other ids; or both have.
+#[test]
+fn who_is_unlinked_is_counted_of_each_source_by_itself() {
+    let of = |ids: &[&str]| Campus::of(ids.iter().map(|id| student(id, "2025-08-13", None)).collect());
+    let counted = |first: &[&str], second: &[&str]| {
+        let mut facts = of(first).facts();
+        facts.add_connection(of(second).facts(), "B-");
+        let looks = open(&mut facts.pulls).unwrap();
+        let ids = [(0, "s1"), (0, "s2"), (1, "B-s1"), (1, "B-s2"), (1, "B-s3")];
+        let stored = ids.map(|(connection, id)| StoredStudent {
+            id: StudentId(id.to_owned()),
+            connection,
+            status: Status::Enrolled,
+            fingerprint: Fingerprint([0; 16]),
+        });
+        facts.stored = stored.to_vec();
+        facts.stored.sort_by(diff::by_id);
+        unlinked(&facts, &looks)
+    };
+    assert_eq!(counted(&["s1", "s2"], &["s1", "s2", "s3"]), Unlinked::default());
+    assert_eq!(counted(&["s1", "s2"], &["A-1", "A-2"]), Unlinked { lost: 3, new: 2 });
+    assert_eq!(counted(&["A-1", "A-2", "A-3"], &["A-1", "A-2"]), Unlinked { lost: 5, new: 5 });
 }
 
 /// Beside a school that is attended today, the district itself says nothing more.

@@ -11,6 +11,7 @@ mod newcomers;
 mod nights;
 mod properties;
 mod rows;
+mod sources;
 mod unknown;
 
 use rollcall_store::run::Counts;

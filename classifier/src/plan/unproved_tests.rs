@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     diff::NOT_CONFIRMED,
-    recheck,
     testing::{self, ENTITY_YEAR, PHONE, Roster, SPELL, STUDENT, Sis, events},
 };
 
@@ -24,22 +23,6 @@ fn candidates_of(plan: &NewPlan) -> Candidates {
 
 fn ids(candidates: &Candidates) -> Vec<&str> {
     candidates.students.iter().map(|(_, id)| id.0.as_str()).collect()
-}
-
-/// Asks again, as the second look does, a SIS that answers each listing with what `serve` leaves of its rows.
-fn look_again(sis: &Sis, facts: &mut PlanFacts, candidates: Candidates, serve: impl Fn(&str, &Value) -> bool) {
-    let connection = ConnectionNo(0);
-    let spell = |id: &StudentId| Some(id.0.clone());
-    let board = facts.pulls[0].board.as_mut().unwrap();
-    let asks = recheck::asks(board, &candidates.sis_ids(connection, ""), &candidates.controls(connection, spell));
-    board.recheck_from = Some(board.listings.len() as u32);
-    for ask in asks {
-        let ids = &ask.ids.as_ref().unwrap().ids;
-        let asked = |row: &&Value| ids.contains(&row["StudentID"].to_string()) && serve(&ask.resource, row);
-        let rows: Vec<Value> = sis.rows[ask.resource.as_str()].iter().filter(asked).cloned().collect();
-        testing::add_listing(facts, ask, &rows);
-    }
-    facts.candidates = Some((candidates, false));
 }
 
 /// A night on which the phones could not be had.
@@ -121,11 +104,11 @@ fn graduate() -> Sis {
 /// is done.
 fn lost_and_gone(roster: &Roster, sis: &Sis, without: &Sis, candidates: Candidates) -> NewPlan {
     let mut lost = without.facts();
-    look_again(sis, &mut lost, candidates.clone(), |_, _| true);
+    sis.look_again(&mut lost, candidates.clone(), false);
     let plan = roster.plan(lost);
     assert_eq!((plan.verdict.clone(), plan.skips[0].reason.as_str()), (Verdict::Nothing, NOT_CONFIRMED));
     let mut gone = without.facts();
-    look_again(without, &mut gone, candidates, |_, _| true);
+    without.look_again(&mut gone, candidates, false);
     roster.plan(gone)
 }
 
@@ -189,7 +172,7 @@ fn a_second_look_that_does_not_see_those_who_are_there_confirms_nobody() {
     ];
     for (what, serve, removed) in cases {
         let mut facts = sis.facts();
-        look_again(&sis, &mut facts, candidates.clone(), serve);
+        sis.look_again_as(&mut facts, (candidates.clone(), false), serve);
         let plan = roster.plan(facts);
         assert_eq!(plan.counts.removed, removed, "{what}: {:?}", plan.findings);
         assert_eq!(codes(&plan).contains(&NOT_CONFIRMED), removed == 0, "{what}");
@@ -207,7 +190,7 @@ fn whoever_leaves_by_the_rules_is_seen_again_too() {
     assert_eq!((ids(&candidates), candidates.controls.len()), (vec!["1", "2", "3"], 0));
     for (seen, removed) in [(true, 3), (false, 0)] {
         let mut facts = sis.facts();
-        look_again(&sis, &mut facts, candidates.clone(), |_, _| seen);
+        sis.look_again_as(&mut facts, (candidates.clone(), false), |_, _| seen);
         assert_eq!(roster.plan(facts).counts.removed, removed);
     }
 }

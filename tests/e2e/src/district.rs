@@ -57,6 +57,16 @@ impl District {
         text + &self.tables
     }
 
+    /// Adds a second Qmlativ, whose students have the prefix `b-`. Its secret is the first one's.
+    pub fn add_source(&mut self, base_url: &str, client_id: &str) {
+        let _ = write!(
+            self.tables,
+            "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {base_url:?}\nid_prefix = \"b-\"\nclient_id = {client_id:?}\n\
+             client_secret = {{ file = \"{}.secret\" }}\n",
+            self.id
+        );
+    }
+
     /// Writes the file and its secret into `folder`; the file's path.
     pub fn write(&self, folder: &Path) -> PathBuf {
         std::fs::write(folder.join(format!("{}.secret", self.id)), &self.client_secret).expect("a file can be written");

@@ -366,12 +366,7 @@ async fn an_access_that_is_refused_fails_the_run_and_names_the_mend() {
 async fn a_missing_grant_of_one_of_two_connections_fails_the_run() {
     let mut house = House::embedded(district()).await;
     let second = Sandbox::start(SandboxConfig { students: 40, seed: 5, ..district() }).await.unwrap();
-    house.district.tables = format!(
-        "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {:?}\nid_prefix = \"b-\"\nclient_id = {:?}\n\
-         client_secret = {{ file = \"{DISTRICT}.secret\" }}\n",
-        second.base_url(),
-        second.client_id()
-    );
+    house.district.add_source(&second.base_url(), second.client_id());
     house.apply().await;
     assert_eq!(house.night().await.state, "succeeded");
     let before = house.facts().await;

@@ -35,6 +35,7 @@ mod sandbox;
 mod signals;
 mod sis_faults;
 mod skyward_oneroster;
+mod sources;
 mod tracing;
 mod transport;
 mod upgrade;

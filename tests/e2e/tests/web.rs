@@ -209,12 +209,8 @@ async fn a_registration_says_of_which_source_its_ids_are() {
     register(&house, &platform).await;
     assert_eq!(listed(&house).await.0, json!(1));
 
-    let second = format!(
-        "[[connection]]\nkind = \"skyward-qmlativ\"\nbase_url = {:?}\nid_prefix = \"b-\"\nclient_id = \"c\"\n\
-         client_secret = {{ file = \"{DISTRICT}.secret\" }}\n",
-        house.district.base_url
-    );
-    house.district.tables = second;
+    let base_url = house.district.base_url.clone();
+    house.district.add_source(&base_url, "c");
     house.apply().await;
     assert_eq!(listed(&house).await.0, json!(1), "another source changes nothing for what is registered");
     refuses(&house, &[], &["--connection NUMBER", "1 (skyward-qmlativ, ", "2 (skyward-qmlativ, "]).await;

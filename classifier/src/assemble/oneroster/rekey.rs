@@ -7,7 +7,7 @@ use rollcall_proto::id::StudentId;
 use rollcall_store::plan::StoredStudent;
 
 use super::{OneRoster, U, is_student};
-use crate::{fragment::Kind, load::Source};
+use crate::{fragment::Kind, load::Source, sourced_id::is_uuid};
 
 /// Letter of a student's id in 1.1.
 const LETTER: &str = "s";
@@ -59,22 +59,75 @@ pub fn people_moved(source: &Source, prefix: &str, said: &[String]) -> Vec<(Stri
     moved.into_iter().collect()
 }
 
-/// How many attending students of a connection are listed no more, where they are most of them and as many are listed whom
-/// nobody knows: the same people under other ids, as far as anybody can tell, and nothing links them. `stored` is sorted by
-/// id, and stands under the new ids of those who are linked.
-pub fn unlinked(source: &Source, connection: u16, prefix: &str, stored: &[StoredStudent]) -> u64 {
-    let own = stored.iter().filter(|student| student.connection == connection && student.status.is_attending());
-    let is_listed =
-        |student: &StoredStudent| student.id.0.strip_prefix(prefix).is_some_and(|id| OneRoster::lists(source, id));
-    let attending = own.clone().count();
-    let lost = own.filter(|student| !is_listed(student)).count();
-    if lost * 2 <= attending {
-        return 0;
+/// Attending students who are listed no more, and students who are listed and whom nobody knows: the same people under other
+/// ids, as far as anybody can tell, and nothing links them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unlinked {
+    /// Who are listed no more.
+    pub lost: u64,
+    /// Whom nobody knows.
+    pub new: u64,
+}
+
+impl Unlinked {
+    /// Those of both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self { lost: self.lost + other.lost, new: self.new + other.new }
     }
-    let ids = source.places(Kind::User).iter().map(|place| source.row(*place)).filter(|row| is_student(*row));
-    let ids = ids.filter_map(|row| row.text(U::SourcedId)).map(|id| StudentId(format!("{prefix}{id}")));
-    let unknown = ids.filter(|id| stored.binary_search_by(|student| student.id.cmp(id)).is_err()).count();
-    if unknown * 2 > attending { lost as u64 } else { 0 }
+}
+
+/// Forms of a student's id by which a version is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A letter and a number: 1.1.
+    Lettered,
+    /// A UUID: 1.2.
+    Uuid,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Lettered, Self::Uuid];
+
+    fn of(id: &str) -> Option<Self> {
+        let number = id.strip_prefix(|letter: char| letter.is_ascii_alphabetic());
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let lettered = number.is_some_and(is_number).then_some(Self::Lettered);
+        lettered.or_else(|| is_uuid(id).then_some(Self::Uuid))
+    }
+
+    /// The form that most of these have.
+    fn of_most(ids: &[&str]) -> Option<Self> {
+        let have = |form: &Self| ids.iter().filter(|id| Self::of(id) == Some(*form)).count();
+        Self::ALL.into_iter().find(|form| have(form) * 2 > ids.len())
+    }
+}
+
+/// Those of a connection whose ids are others now, where most attending students are listed no more, and either as many are
+/// listed whom nobody knows, or some of those have ids of another form. `stored` is sorted by id, and stands under the new ids
+/// of those who are linked.
+pub fn unlinked<'s>(source: &Source, connection: u16, prefix: &str, stored: &'s [StoredStudent]) -> Unlinked {
+    let own = stored.iter().filter(|student| student.connection == connection && student.status.is_attending());
+    let sis_id = |student: &'s StoredStudent| student.id.0.strip_prefix(prefix);
+    let is_listed = |student: &'s StoredStudent| sis_id(student).is_some_and(|id| OneRoster::lists(source, id));
+    let attending = own.clone().count();
+    let lost: Vec<&StoredStudent> = own.filter(|student| !is_listed(student)).collect();
+    if lost.len() * 2 <= attending {
+        return Unlinked::default();
+    }
+    let rows = source.places(Kind::User).iter().map(|place| source.row(*place)).filter(|row| is_student(*row));
+    let is_stored = |id: &str| {
+        let id = StudentId(format!("{prefix}{id}"));
+        stored.binary_search_by(|student| student.id.cmp(&id)).is_ok()
+    };
+    let new: BTreeSet<&str> = rows.filter_map(|row| row.text(U::SourcedId)).filter(|id| !is_stored(id)).collect();
+    let form = Form::of_most(&lost.iter().filter_map(|student| sis_id(student)).collect::<Vec<_>>());
+    let has_another = |id: &&str| form.is_some_and(|form| Form::of(id).is_some_and(|own| own != form));
+    if new.len() * 2 > attending || new.iter().any(has_another) {
+        Unlinked { lost: lost.len() as u64, new: new.len() as u64 }
+    } else {
+        Unlinked::default()
+    }
 }
 
 /// Two new ids with one old one: nobody can tell which it is, and neither is taken.
