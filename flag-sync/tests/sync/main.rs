@@ -11,6 +11,7 @@ mod faults;
 #[path = "../house/mod.rs"]
 mod house;
 mod lists;
+mod nameless;
 mod pieces;
 mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
