@@ -204,22 +204,7 @@ impl Campus {
 
     /// Participations, deleted ones left out.
     pub async fn participations(&self, which: Which<'_>) -> Result<Vec<ActualFlag>, SisError> {
-        self.listed(which, |_, flag| Some(flag)).await
-    }
-
-    /// Those whose ids may be ours, as Campus gave them.
-    pub(crate) async fn rows(&self, which: Which<'_>) -> Result<Vec<(Uuid, Box<str>)>, SisError> {
-        let kept = |row: &Value, flag: ActualFlag| Some((flag.id.parse().ok()?, row.to_string().into_boxed_str()));
-        self.listed(which, kept).await
-    }
-
-    async fn listed<T>(
-        &self,
-        which: Which<'_>,
-        of_row: impl Fn(&Value, ActualFlag) -> Option<T>,
-    ) -> Result<Vec<T>, SisError> {
-        let read = |row: &Value| of_row(row, self.wanted(which, row)?);
-        self.list(self.list_of(which), read).await
+        self.list(self.list_of(which), |row| self.wanted(which, row)).await
     }
 
     /// Reads on by one page in the participations, deleted ones left out. `None`: that was all of them.
@@ -230,6 +215,17 @@ impl Campus {
     ) -> Result<Option<Vec<ActualFlag>>, SisError> {
         let rows = self.read_on(self.list_of(which), listing).await?;
         Ok(rows.map(|rows| rows.iter().filter_map(|row| self.wanted(which, row)).collect()))
+    }
+
+    /// The same of those whose ids may be ours, as Campus gave them.
+    pub(crate) async fn more_rows(
+        &self,
+        which: Which<'_>,
+        listing: &mut Listing,
+    ) -> Result<Option<Vec<(Uuid, Box<str>)>>, SisError> {
+        let rows = self.read_on(self.list_of(which), listing).await?;
+        let kept = |row: &Value| Some((self.wanted(which, row)?.id.parse().ok()?, row.to_string().into_boxed_str()));
+        Ok(rows.map(|rows| rows.iter().filter_map(kept).collect()))
     }
 
     fn list_of<'a>(&'a self, which: Which<'_>) -> List<'a> {

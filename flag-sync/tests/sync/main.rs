@@ -16,5 +16,6 @@ mod pieces;
 mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
 mod roster_support;
+mod turns;
 mod wishes;
 mod workers;
