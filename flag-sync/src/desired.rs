@@ -74,7 +74,7 @@ pub struct Dates {
 
 impl Dates {
     /// It is not over on a day.
-    pub(crate) fn goes_on(&self, today: NaiveDate) -> bool {
+    pub(crate) fn goes_on(self, today: NaiveDate) -> bool {
         self.ends_on.is_none_or(|end| end >= today)
     }
 }

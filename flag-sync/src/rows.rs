@@ -26,7 +26,6 @@ use crate::{
     campus::{Listing, Which, is_of_one_student},
     comparison::Turn,
     context::Work,
-    error::FlagError,
 };
 
 /// Up to so many flags are read one by one; more, program by program.
