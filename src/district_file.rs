@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
 
 use self::checks::{check, check_secret_headers};
-pub(crate) use self::checks::{check_place, other_places};
+pub(crate) use self::checks::{check_place, other_campus, other_places};
 use crate::config;
 
 /// A district as applied.
@@ -339,6 +339,33 @@ client_secret = "invented"
         let vendor = campus("client_id", "vendor_key = \"key\"\nvendor_secret = \"invented\"\nclient_id");
         let text = error(&vendor.replace("v1p2", "v1p1"));
         assert!(text.contains("vendor_key") && text.contains("1.2 only"), "{text}");
+    }
+
+    #[test]
+    fn two_campuses_with_a_vendor_each_are_refused() {
+        let vendor = |prefix: &str| {
+            format!("vendor_key = \"k\"\nvendor_secret = \"invented\"\nid_prefix = \"{prefix}\"\nclient_id")
+        };
+        let (first, second) = (campus("client_id", &vendor("a-")), CAMPUS.replace("client_id", &vendor("b-")));
+        assert!(private(&format!("{first}{second}")).is_ok(), "two of one Campus, each limited to its schools");
+        for other in [second.replace("lonestar.", "other."), second.replace("roll", "third")] {
+            let text = error(&format!("{first}{other}"));
+            assert!(text.contains("connections 1 and 2") && text.contains("Remove vendor_key"), "{text}");
+            let without = other.replace("vendor_key = \"k\"\nvendor_secret = \"invented\"\n", "");
+            assert!(private(&format!("{first}{without}")).is_ok());
+        }
+    }
+
+    #[test]
+    fn another_campus_for_flags_that_are_there_is_told_with_their_number() {
+        let vendor = campus("client_id", "vendor_key = \"k\"\nvendor_secret = \"invented\"\nclient_id");
+        let read = |text: &str| private(text).unwrap().district;
+        let (before, other) = (read(&vendor), read(&vendor.replace("lonestar.example", "moved.example")));
+        let told = other_campus(&before, &other, 7).unwrap();
+        assert!(told.contains("has 7 flags of ours") && told.contains("https://moved.example"), "{told}");
+        assert_eq!(other_campus(&before, &other, 0), None);
+        let same = read(&vendor.replace("ims/oneroster/", "ims/oneroster/rostering/v1p2"));
+        assert_eq!(other_campus(&before, &same, 7), None);
     }
 
     #[test]

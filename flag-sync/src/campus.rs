@@ -204,22 +204,7 @@ impl Campus {
 
     /// Participations, deleted ones left out.
     pub async fn participations(&self, which: Which<'_>) -> Result<Vec<ActualFlag>, SisError> {
-        self.listed(which, |_, flag| Some(flag)).await
-    }
-
-    /// Those whose ids may be ours, as Campus gave them.
-    pub(crate) async fn rows(&self, which: Which<'_>) -> Result<Vec<(Uuid, Box<str>)>, SisError> {
-        let kept = |row: &Value, flag: ActualFlag| Some((flag.id.parse().ok()?, row.to_string().into_boxed_str()));
-        self.listed(which, kept).await
-    }
-
-    async fn listed<T>(
-        &self,
-        which: Which<'_>,
-        of_row: impl Fn(&Value, ActualFlag) -> Option<T>,
-    ) -> Result<Vec<T>, SisError> {
-        let read = |row: &Value| of_row(row, self.wanted(which, row)?);
-        self.list(self.list_of(which), read).await
+        self.list(self.list_of(which), |row| self.wanted(which, row)).await
     }
 
     /// Reads on by one page in the participations, deleted ones left out. `None`: that was all of them.
@@ -230,6 +215,17 @@ impl Campus {
     ) -> Result<Option<Vec<ActualFlag>>, SisError> {
         let rows = self.read_on(self.list_of(which), listing).await?;
         Ok(rows.map(|rows| rows.iter().filter_map(|row| self.wanted(which, row)).collect()))
+    }
+
+    /// The same of those whose ids may be ours, as Campus gave them.
+    pub(crate) async fn more_rows(
+        &self,
+        which: Which<'_>,
+        listing: &mut Listing,
+    ) -> Result<Option<Vec<(Uuid, Box<str>)>>, SisError> {
+        let rows = self.read_on(self.list_of(which), listing).await?;
+        let kept = |row: &Value| Some((self.wanted(which, row)?.id.parse().ok()?, row.to_string().into_boxed_str()));
+        Ok(rows.map(|rows| rows.iter().filter_map(kept).collect()))
     }
 
     fn list_of<'a>(&'a self, which: Which<'_>) -> List<'a> {
@@ -320,7 +316,8 @@ impl Campus {
     /// long as that brings more. `None`: it was read to its end.
     async fn read_on(&self, list: List<'_>, listing: &mut Listing) -> Result<Option<Vec<Value>>, SisError> {
         let filter = list.filter.as_deref().filter(|_| !listing.is_unfiltered);
-        let call = self.page_call(list.path, filter, listing.offset, list.what)?;
+        let size = self.table.page_size as usize;
+        let call = self.page_call(&list, filter, listing.offset, size)?;
         if listing.pages.len() >= MOST_PAGES {
             return Err(stuck(&call));
         }
@@ -330,6 +327,8 @@ impl Campus {
                 listing.is_unfiltered = true;
                 return Ok(Some(Vec::new()));
             }
+            // Some refuse what lies behind the end.
+            Err(SisError::Status { status: 400 | 404, .. }) if listing.may_be_over(size) => (Vec::new(), None),
             page => page?,
         };
         listing.total = total.or(listing.total);
@@ -339,12 +338,32 @@ impl Campus {
         }
         let ids: Vec<_> =
             page.iter().map(|row| row.get(&self.table.id).map_or(0, |id| hashed(&id.to_string()))).collect();
+        let is_second = listing.pages.len() == 1;
+        if is_second && ids.iter().all(|id| listing.ids.contains(id)) && self.is_unpaged(&list, filter, listing).await?
+        {
+            return Ok(if self.is_read(list.what, listing) { None } else { Some(Vec::new()) });
+        }
         if !listing.pages.insert(hashed(&ids)) {
             return Err(stuck(&call));
         }
         listing.offset += page.len();
+        listing.last_page = page.len();
         let rows = ids.into_iter().zip(page);
         Ok(Some(rows.filter_map(|(id, row)| listing.ids.insert(id).then_some(row)).collect()))
+    }
+
+    /// The second page has nothing that the first one had not: whether Campus gives all of a list, whatever part of it is asked for. A
+    /// single row is asked for then: whoever gives more does not know how to give less, and whoever gives one may have stood still.
+    async fn is_unpaged(&self, list: &List<'_>, filter: Option<&str>, listing: &Listing) -> Result<bool, SisError> {
+        if listing.offset == 1 || listing.total.is_some_and(|total| listing.ids.len() >= total) {
+            return Ok(true);
+        }
+        let (rows, _) = self.page(&self.page_call(list, filter, 0, 1)?, list.envelope).await?;
+        let is_unpaged = rows.len() > 1;
+        if is_unpaged {
+            tracing::debug!(district = %self.district, what = list.what, "Campus gives all of a list at once");
+        }
+        Ok(is_unpaged)
     }
 
     /// After the end of a list. False: it is to be read once more, from its beginning.
@@ -365,11 +384,11 @@ impl Campus {
         false
     }
 
-    fn page_call(&self, path: &str, filter: Option<&str>, offset: usize, what: &str) -> Result<Call, SisError> {
-        let mut call = self.call(Method::GET, path, None, None, what)?;
+    fn page_call(&self, list: &List<'_>, filter: Option<&str>, offset: usize, limit: usize) -> Result<Call, SisError> {
+        let mut call = self.call(Method::GET, list.path, None, None, list.what)?;
         call.url
             .query_pairs_mut()
-            .append_pair("limit", &self.table.page_size.to_string())
+            .append_pair("limit", &limit.to_string())
             .append_pair("offset", &offset.to_string())
             .append_pair("sort", &self.table.id)
             .append_pair("orderBy", "asc")
@@ -440,6 +459,9 @@ struct List<'a> {
 pub(crate) struct Listing {
     /// Rows of this reading.
     offset: usize,
+    /// Rows of its last page.
+    #[serde(default)]
+    last_page: usize,
     /// Digests of the pages of this reading.
     pages: BTreeSet<u64>,
     /// Digests of the ids seen: of an order that changes between pages a row may come twice.
@@ -457,6 +479,12 @@ pub(crate) struct Listing {
 impl Listing {
     fn is_whole(&self) -> bool {
         self.total.is_none_or(|total| self.ids.len() >= total)
+    }
+
+    /// What comes behind the last page may be nothing: all rows are there that Campus says there are, or it says nothing and gave fewer
+    /// than the `asked` ones.
+    fn may_be_over(&self, asked: usize) -> bool {
+        self.offset > 0 && self.is_whole() && (self.total.is_some() || self.last_page < asked)
     }
 }
 

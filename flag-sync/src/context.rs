@@ -14,7 +14,7 @@ use rollcall_proto::{bus::SharedBus, clock::SharedClock, id::DistrictId};
 use rollcall_store::{
     Store,
     district::{District, OneRosterVersion},
-    flag::{Flag, FlagState, FlagStudent, LedgerEntry, NO_PUBLIC_URL},
+    flag::{Flag, FlagState, LedgerEntry, NO_PUBLIC_URL},
 };
 use uuid::Uuid;
 
@@ -166,11 +166,5 @@ impl Work {
             return Flag { reason: Some(NO_PUBLIC_URL.to_owned()), ..flag };
         }
         flag
-    }
-
-    /// The SIS's id of a student: known for students of the connection that flags go through.
-    pub(crate) fn sis_id(&self, student: &FlagStudent) -> Option<String> {
-        let (number, _) = self.district.flag_connection()?;
-        student.sis_id.clone().filter(|_| student.connection == number.0)
     }
 }

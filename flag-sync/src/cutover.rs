@@ -13,13 +13,16 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use rollcall_proto::id::StudentId;
 use rollcall_store::flag::CutoverFlag;
 
-use crate::{desired::day_before, diff::ActualFlag};
+use crate::{desired::day_before, diff::ActualFlag, people::Nameless};
 
 /// Above this share of flags that end without a new one, a person is warned.
 const HIGH_SHARE_PERCENT: usize = 20;
 
 /// Below this number of students with documents from before, for a hundred flags that end, nobody has loaded what was there.
 const LOADED_PERCENT: usize = 50;
+
+/// Up to this share is few: of flags whose students the roster knows, or of students whose ids are to move.
+const FEW_PERCENT: usize = 10;
 
 /// What a take-over would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,10 @@ pub struct Survey {
 pub struct Circumstances<'a> {
     /// Students by the SIS's ids, in lower case.
     pub roster: &'a BTreeMap<String, StudentId>,
+    /// Those who are to have a new flag, and whose id in the SIS is not known.
+    pub(crate) nameless: &'a Nameless,
+    /// How many students who attend have ids of OneRoster 1.1 that are to move to 1.2; of how many.
+    pub(crate) to_move: (usize, usize),
     /// First day on which our flags rule.
     pub cutover: NaiveDate,
     /// When the district was first applied.
@@ -59,19 +66,26 @@ pub fn survey(
     let undated = foreign().filter(|flag| flag.is_undated).count();
     let to_end: Vec<CutoverFlag> = foreign()
         .filter(|flag| is_open_on(flag, about.cutover))
-        .map(|flag| CutoverFlag {
-            flag: flag.id.clone(),
-            sis_id: flag.sis_id.clone(),
-            program_sis_id: Some(flag.program_sis_id.clone()),
-            student: about.roster.get(&flag.sis_id.to_ascii_lowercase()).cloned(),
-            goes_on: continuing.contains(&flag.sis_id.to_ascii_lowercase()),
-            done_at: None,
-            outcome: None,
-            failing: None,
+        .map(|flag| {
+            let id = flag.sis_id.to_ascii_lowercase();
+            let nameless = about.nameless.by_sis_id.get(&id);
+            CutoverFlag {
+                flag: flag.id.clone(),
+                sis_id: flag.sis_id.clone(),
+                program_sis_id: Some(flag.program_sis_id.clone()),
+                student: about.roster.get(&id).or(nameless).cloned(),
+                // Who is to have a new one keeps the old one until that is there, whatever stands in its way.
+                goes_on: continuing.contains(&id) || nameless.is_some(),
+                done_at: None,
+                outcome: None,
+                failing: None,
+            }
         })
         .collect();
     let without_new = to_end.iter().filter(|flag| !flag.goes_on).count();
-    let mut warnings = warnings(to_end.len(), without_new, about);
+    let mut warnings: Vec<_> = unready(&to_end, about).into_iter().collect();
+    warnings.extend(may_be_of_the_nameless(&to_end, about));
+    warnings.extend(self::warnings(to_end.len(), without_new, about));
     if undated > 0 {
         warnings
             .push(format!("undated: {undated} flags have a day that is not written YYYY-MM-DD; they stay as they are"));
@@ -84,6 +98,43 @@ fn is_open_on(flag: &ActualFlag, cutover: NaiveDate) -> bool {
     !flag.is_undated
         && flag.starts_on.is_some_and(|start| start < cutover)
         && flag.ends_on.is_none_or(|end| end >= cutover)
+}
+
+/// Why nobody can tell whose flags these are, so that nothing may be approved yet: the roster is to know their students first.
+fn unready(to_end: &[CutoverFlag], about: Circumstances<'_>) -> Option<String> {
+    let (to_move, attending) = about.to_move;
+    if to_move * 100 > attending * FEW_PERCENT {
+        return Some(format!(
+            "flag-roster-to-move {to_move} of {attending} students have ids of OneRoster 1.1, which no flag in Campus has: \
+             have the run that moves them to 1.2 approved first"
+        ));
+    }
+    let students: BTreeMap<_, _> =
+        to_end.iter().map(|flag| (flag.sis_id.to_ascii_lowercase(), flag.student.is_some())).collect();
+    let (all, known) = (students.len(), students.values().filter(|is_known| **is_known).count());
+    (all > 0 && known * 100 < all * FEW_PERCENT).then(|| {
+        format!(
+            "flag-students-unknown the roster knows {known} of the {all} students whose flags would end: have them come in \
+             first, over a connection to this Campus; flags of students who are gone are ended by hand in Campus"
+        )
+    })
+}
+
+/// Flags that stay open for now: of students who are to have a new one and cannot be named to the SIS, or of students whom the roster
+/// does not know, who may be these.
+fn may_be_of_the_nameless(to_end: &[CutoverFlag], about: Circumstances<'_>) -> Option<String> {
+    let nameless = about.nameless;
+    let is_one = |flag: &&CutoverFlag| match &flag.student {
+        Some(student) => nameless.students.contains(student),
+        None => !nameless.students.is_empty(),
+    };
+    let (students, flags) = (nameless.students.len(), to_end.iter().filter(is_one).count());
+    (flags > 0).then(|| {
+        format!(
+            "no-sis-id: {students} students with an open participation have no id in Campus (`flags list` names them); {flags} \
+             flags that may be theirs stay open until they have one and their new flag is there, or the participation ends"
+        )
+    })
 }
 
 fn warnings(to_end: usize, without_new: usize, about: Circumstances<'_>) -> Vec<String> {
@@ -217,10 +268,17 @@ mod tests {
     }
 
     static ROSTER: BTreeMap<String, StudentId> = BTreeMap::new();
+    static NAMELESS: Nameless = Nameless { students: BTreeSet::new(), by_sis_id: BTreeMap::new() };
+
+    fn roster(ids: &[&str]) -> BTreeMap<String, StudentId> {
+        ids.iter().map(|id| (format!("guid-{id}"), StudentId((*id).to_owned()))).collect()
+    }
 
     fn about() -> Circumstances<'static> {
         Circumstances {
             roster: &ROSTER,
+            nameless: &NAMELESS,
+            to_move: (0, 0),
             cutover: day("2026-08-15"),
             here_since: "2024-07-01T00:00:00Z".parse().unwrap(),
             loaded_students: 0,
@@ -245,7 +303,9 @@ mod tests {
             // It may have ended long ago: ending it at the cutover would make it longer.
             ActualFlag { is_undated: true, ..flag("end-unread", "2025-01-01", None) },
         ];
-        let survey = survey(&all, &set(&["ours"]), &set(&["guid-open", "guid-ends-on-it"]), about());
+        let roster = roster(&["open"]);
+        let about = Circumstances { roster: &roster, ..about() };
+        let survey = survey(&all, &set(&["ours"]), &set(&["guid-open", "guid-ends-on-it"]), about);
         let ids: Vec<_> = survey.to_end.iter().map(|flag| flag.flag.as_str()).collect();
         assert_eq!(ids, ["open", "ends-on-it", "begins-the-day-before"]);
         assert_eq!(survey.to_end.iter().map(|flag| flag.goes_on).collect::<Vec<_>>(), [true, true, false]);
@@ -261,6 +321,50 @@ mod tests {
         let found = survey(&all, &set(&[]), &set(&[]), Circumstances { roster: &roster, ..about() });
         let students: Vec<_> = found.to_end.iter().map(|flag| flag.student.clone()).collect();
         assert_eq!(students, [Some(StudentId("7".to_owned())), None]);
+    }
+
+    fn codes(warnings: &[String]) -> Vec<&str> {
+        warnings.iter().filter_map(|text| text.split([' ', ':']).next()).collect()
+    }
+
+    #[test]
+    fn flags_whose_students_the_roster_does_not_know_are_not_approved() {
+        let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+        let all: Vec<_> = names.iter().map(|name| flag(name, "2025-01-01", None)).collect();
+        let continuing: BTreeSet<_> = names.iter().map(|name| format!("guid-{name}")).collect();
+        let (none, one, two, unknown) = (roster(&[]), roster(&["0"]), roster(&["0", "1"]), "flag-students-unknown");
+        for (roster, flags, expected) in [
+            (&none, 0, None),
+            (&none, 1, Some(unknown)),
+            (&none, 20, Some(unknown)),
+            (&one, 20, Some(unknown)),
+            (&one, 10, None),
+            (&two, 20, None),
+        ] {
+            let found = survey(&all[..flags], &set(&[]), &continuing, Circumstances { roster, ..about() });
+            assert_eq!(codes(&found.warnings).first().copied(), expected, "{flags} {:?}", found.warnings);
+        }
+        for (to_move, expected) in [((1, 10), None), ((2, 10), Some("flag-roster-to-move")), ((0, 0), None)] {
+            let about = Circumstances { roster: &two, to_move, ..about() };
+            let found = survey(&all, &set(&[]), &continuing, about);
+            assert_eq!(codes(&found.warnings).first().copied(), expected, "{to_move:?}");
+        }
+    }
+
+    #[test]
+    fn flags_of_who_has_no_id_in_the_sis_are_counted_apart() {
+        let all = ["a", "b", "c", "d"].map(|id| flag(id, "2025-01-01", None));
+        let roster = roster(&["a", "b"]);
+        let student = || StudentId("elsewhere-c".to_owned());
+        let nameless = Nameless { students: [student()].into(), by_sis_id: [("guid-c".to_owned(), student())].into() };
+        let about = Circumstances { roster: &roster, nameless: &nameless, ..about() };
+        let found = survey(&all, &set(&[]), &set(&["guid-a", "guid-b"]), about);
+        assert_eq!(found.to_end.iter().map(|flag| flag.goes_on).collect::<Vec<_>>(), [true, true, true, false]);
+        assert_eq!((found.to_end[2].student.clone(), found.without_new), (Some(student()), 1));
+        assert_eq!(codes(&found.warnings), ["no-sis-id", "high-share"]);
+        assert!(found.warnings[0].contains("1 students") && found.warnings[0].contains(" 2 flags"), "{found:?}");
+        let known = survey(&all[..2], &set(&[]), &set(&["guid-a", "guid-b"]), about);
+        assert_eq!(known.warnings, [""; 0], "none of these may be theirs");
     }
 
     #[test]

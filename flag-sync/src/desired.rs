@@ -59,8 +59,8 @@ impl ProgramRules {
 pub struct StudentFacts {
     /// ENROLLED or PRE_ENROLLED.
     pub attending: bool,
-    /// The SIS's id.
-    pub sis_id: Option<String>,
+    /// The SIS's id that a flag is sent with, or why there is none: a reason code, then a detail where there is one.
+    pub sis_id: Result<String, &'static str>,
 }
 
 /// What a flag should say.
@@ -70,6 +70,13 @@ pub struct Dates {
     pub starts_on: NaiveDate,
     /// Last day; none while open.
     pub ends_on: Option<NaiveDate>,
+}
+
+impl Dates {
+    /// It is not over on a day.
+    pub(crate) fn goes_on(self, today: NaiveDate) -> bool {
+        self.ends_on.is_none_or(|end| end >= today)
+    }
 }
 
 /// What should be done about a participation's flag.
@@ -130,10 +137,11 @@ pub fn wish_of(
         Standing::Failed(why) => return kept_back(FlagState::Failed, why),
         Standing::Live { program_sis_id } => program_sis_id.clone(),
     };
-    let known = student.and_then(|student| student.sis_id.clone());
-    let Some(sis_id) = known.or_else(|| pushed.map(|pushed| pushed.sis_id.clone())) else {
-        let reason = if student.is_some() { "no-sis-id" } else { "student-unknown" };
-        return kept_back(FlagState::NoSisId, reason);
+    let known = student.map_or(Err("student-unknown"), |student| student.sis_id.clone());
+    let sis_id = match (known, pushed) {
+        (Ok(known), _) => known,
+        (Err(_), Some(pushed)) => pushed.sis_id.clone(),
+        (Err(reason), None) => return kept_back(FlagState::NoSisId, reason),
     };
     if pushed.is_none() && !student.is_some_and(|student| student.attending) {
         return kept_back(FlagState::Wanted, NOT_ENROLLED);
@@ -199,7 +207,7 @@ mod tests {
     }
 
     fn student(attending: bool, sis_id: Option<&str>) -> StudentFacts {
-        StudentFacts { attending, sis_id: sis_id.map(str::to_owned) }
+        StudentFacts { attending, sis_id: sis_id.map(str::to_owned).ok_or("no-sis-id") }
     }
 
     fn pushed(starts: i64, ends: Option<i64>) -> PushedFlag {

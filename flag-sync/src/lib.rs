@@ -29,6 +29,7 @@ mod lists;
 mod live;
 pub mod participation;
 pub mod partner;
+mod people;
 mod plan;
 mod push;
 pub mod reconcile;

@@ -41,7 +41,7 @@ impl Work {
         if live(rules).next().is_none() {
             return Ok(all);
         }
-        let known = students.values().filter_map(|facts| facts.sis_id.clone());
+        let known = students.values().filter_map(|facts| facts.sis_id.clone().ok());
         let pushed = stored.iter().filter_map(|flag| flag.pushed.as_ref()).map(|pushed| pushed.sis_id.clone());
         for id in known.chain(pushed).collect::<BTreeSet<_>>() {
             match self.campus.participations(Which::OfStudent(&id)).await {

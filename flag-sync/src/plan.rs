@@ -15,7 +15,7 @@ use rollcall_proto::id::StudentId;
 use rollcall_store::{
     district::{CutoverOption, District, OnDrift, Program},
     document::CompletedDocument,
-    flag::{Cutover, Flag, FlagFacts, FlagProgram, FlagState, FlagStudent, LedgerEntry, Participation, PushedFlag},
+    flag::{Cutover, Flag, FlagFacts, FlagProgram, FlagState, LedgerEntry, Participation, PushedFlag},
 };
 use uuid::Uuid;
 
@@ -29,6 +29,7 @@ use crate::{
     lists::{Actual, UNLISTED, fail_students, live},
     participation::{Owner, matched, spans},
     partner::{CampusProgram, find_program},
+    people::Nameless,
     sharing::{Shares, shares},
 };
 
@@ -106,7 +107,7 @@ impl Work {
             one.problem = unlisted.remove(&one.program).or(one.problem.take());
         }
         let mut rules = self.rules(&approved, &found, &facts.flags, None);
-        let students = self.facts_of(facts.students.clone());
+        let students = self.facts_of(&facts.students);
         let (mut actual, failing) = match self.students_flags(&rules, &students, &facts.flags).await {
             // What is to be written is decided when Campus can say what is there; until then that is listed.
             Err(error) if is_of_one_student(&error) => {
@@ -128,7 +129,7 @@ impl Work {
         let (participations, changed) = self.participations(&read.documents, read.participations, &read.flags);
         let stored = read.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
         let shares = self.shares(&participations, &stored, &rules, actual);
-        Facts { participations, changed, stored, rules, students: self.facts_of(read.students), shares }
+        Facts { participations, changed, stored, rules, students: self.facts_of(&read.students), shares }
     }
 
     /// Stores participations, and what is decided of their flags.
@@ -221,21 +222,6 @@ impl Work {
             self.store().save_flag_programs(self.id(), &changed, self.now()).await?;
         }
         Ok(())
-    }
-
-    pub(crate) async fn students(
-        &self,
-        student: Option<&StudentId>,
-    ) -> Result<BTreeMap<StudentId, StudentFacts>, FlagError> {
-        Ok(self.facts_of(self.store().flag_students(self.id(), student).await?))
-    }
-
-    fn facts_of(&self, students: Vec<FlagStudent>) -> BTreeMap<StudentId, StudentFacts> {
-        let facts = students.into_iter().map(|one| {
-            let facts = StudentFacts { attending: one.status.is_attending(), sis_id: self.sis_id(&one) };
-            (one.student, facts)
-        });
-        facts.collect()
     }
 
     /// Who shares a stretch with whom.
@@ -377,12 +363,6 @@ impl Work {
         }
     }
 
-    /// Students by the SIS's ids, in lower case.
-    pub(crate) async fn roster(&self) -> Result<BTreeMap<String, StudentId>, FlagError> {
-        let connection = self.district.flag_connection().map_or(0, |(number, _)| number.0);
-        Ok(self.store().students_by_sis_id(self.id(), connection).await?)
-    }
-
     /// What a take-over of the program would do, by what Campus shows now. Nothing is stored.
     pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
         let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
@@ -394,19 +374,41 @@ impl Work {
         let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
         let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
         let (participations, _) = self.participations(&facts.documents, facts.participations, &facts.flags);
-        let students = self.facts_of(facts.students);
+        let (people, students) = (&facts.students, self.facts_of(&facts.students));
         let of_program = || participations.iter().filter(|one| one.program == program.name);
         let stored: BTreeMap<_, _> = facts.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
         let ours = of_program().map(|one| self.flag_id(one, stored.get(&one.id)).to_string());
         let live = ProgramRules { cutover, standing: Standing::Live { program_sis_id: found.id.clone() } };
-        let continuing = of_program().filter_map(|one| match wish(one, &live, students.get(&one.student), None) {
-            Wish::Shown(flag) => Some(flag.sis_id.to_ascii_lowercase()),
-            _ => None,
-        });
+        let (mut continuing, mut nameless) = (BTreeSet::new(), BTreeSet::new());
+        for one in of_program() {
+            let student = students.get(&one.student);
+            match wish(one, &live, student, None) {
+                Wish::Shown(flag) => drop(continuing.insert(flag.sis_id.to_ascii_lowercase())),
+                // One who left would get no new flag by any id.
+                Wish::KeptBack { dates, state: FlagState::NoSisId, .. }
+                    if dates.goes_on(self.today) && student.is_none_or(|student| student.attending) =>
+                {
+                    nameless.insert(one.student.clone());
+                }
+                _ => {}
+            }
+        }
         let (here_since, loaded_students) = self.store().flag_history(self.id(), &program.name).await?;
         let roster = self.roster().await?;
-        let about = Circumstances { roster: &roster, cutover, here_since, loaded_students, today: self.today };
-        Ok(survey(&actual, &ours.collect(), &continuing.collect(), about))
+        let by_sis_id = self.ids_in_campus(&nameless, people, &roster);
+        let nameless = Nameless { students: nameless, by_sis_id };
+        let attending = || people.iter().filter(|student| student.status.is_attending());
+        let to_move = attending().filter(|student| self.is_to_move(student)).count();
+        let about = Circumstances {
+            roster: &roster,
+            nameless: &nameless,
+            to_move: (to_move, attending().count()),
+            cutover,
+            here_since,
+            loaded_students,
+            today: self.today,
+        };
+        Ok(survey(&actual, &ours.collect(), &continuing, about))
     }
 }
 

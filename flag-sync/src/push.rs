@@ -2,7 +2,7 @@
 //!
 //! Invariants: one student's flags one after the other; nothing is written over unseen, and no flag is made for a student who
 //! does not attend at that moment; what a push came to is stored with its line in the ledger before
-//! the next one of that student; a flag that Campus refuses is set aside alone, and one that it fails at has a turn of its own; a
+//! the next one of that student; work ends with its turn, writing as well as reading back; a flag that Campus refuses is set aside alone, and one that it fails at has a turn of its own; a
 //! Campus that is away stops the pass and costs no flag.
 
 use std::{
@@ -22,13 +22,13 @@ use rollcall_store::{
 };
 
 use crate::{
-    campus::{Which, Whose, Written, is_for_good, is_of_one_student, refusal},
+    campus::{Whose, Written, is_for_good, refusal},
     comparison::Turn,
     context::Work,
     diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
     error::{FlagError, answer},
     failing::Row,
-    rows::{ONE_BY_ONE, Rows},
+    rows::Rows,
 };
 
 /// Flags read from the store at a time.
@@ -88,7 +88,9 @@ impl Work {
             if self.push_due(turn).await? {
                 return Ok(true);
             }
-            self.read_back().await?;
+            if self.read_back(turn).await? {
+                return Ok(true);
+            }
             if self.store().due_flags(self.id(), self.now(), 1).await?.is_empty() {
                 self.context.lists.forget(self.id());
                 return Ok(!self.store().accepted_flags(self.id(), 1).await?.is_empty());
@@ -114,7 +116,7 @@ impl Work {
             let (first, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|flag| !tried.contains(&flag.student));
             let at_once = if first.is_empty() { 1 } else { self.context.config.students_at_once.into() };
             let flags = if first.is_empty() { again } else { first };
-            let rows = self.rows(&flags).await?;
+            let rows = self.rows(&flags, turn).await?;
             let students = by_student(flags).into_iter();
             let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, turn));
             let mut pushes = stream::iter(pushes).buffer_unordered(at_once);
@@ -299,48 +301,61 @@ impl Work {
         stopped.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Reads back what Campus accepted.
-    async fn read_back(&self) -> Result<(), FlagError> {
-        let first = self.store().accepted_flags(self.id(), CHUNK).await?;
-        let few = first.len() <= ONE_BY_ONE;
-        let mut listed: BTreeMap<String, BTreeMap<String, ActualFlag>> = BTreeMap::new();
-        let (mut batch, mut in_a_row, mut away) = (first, Row::default(), None);
+    /// Reads back what Campus accepted. True: time is up before the last of it.
+    async fn read_back(&self, turn: Turn) -> Result<bool, FlagError> {
+        let mut batch = self.store().accepted_flags(self.id(), CHUNK).await?;
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        let after = self.store().last_flag_put(self.id()).await?;
+        let (until, mut in_a_row) = (self.lists_until(turn), Row::default());
         while !batch.is_empty() {
-            let (mut changed, mut lines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-            for flag in &batch {
-                let id = flag.id.to_string();
-                let (student, program) =
-                    flag.pushed.as_ref().map_or(("", ""), |pushed| (&pushed.sis_id, &pushed.program_sis_id));
-                let listed = if few { None } else { self.listed_once(&mut listed, program).await?.remove(&id) };
-                let looked = match listed {
-                    Some(actual) => Ok(Some(actual)),
-                    None => self.campus.look_for(student, &id).await.map(|found| found.map(|(actual, _)| actual)),
-                };
-                let actual = match looked {
-                    Ok(actual) => actual,
-                    Err(error) => {
-                        away = self.why_untold(flag, &error, &mut in_a_row).await;
-                        if away.is_some() {
-                            break;
-                        }
-                        let (read, line) = self.refused_to_show(flag.clone(), answer(&error));
-                        changed.push(read);
-                        lines.push(line);
-                        continue;
-                    }
-                };
-                in_a_row.answered();
-                let (read, told) = self.read_one(flag, actual.as_ref()).await?;
-                changed.push(read);
-                lines.extend(told);
-            }
-            self.save(&changed, &lines).await?;
-            if let Some(away) = away {
-                return Err(away.into());
+            let rows = self.rows_since(&batch, after, until).await?;
+            if !self.read_batch(&batch, &rows, turn, &mut in_a_row).await? {
+                return Ok(true);
             }
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Reads some of them back, and stores what came of it. False: time is up before the last of them.
+    async fn read_batch(&self, batch: &[Flag], rows: &Rows, turn: Turn, in_a_row: &mut Row) -> Result<bool, FlagError> {
+        let (mut changed, mut lines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        let mut away = None;
+        for flag in batch {
+            if turn.is_over() {
+                break;
+            }
+            let actual = match self.after_writing(flag, rows).await {
+                Ok(actual) => actual,
+                Err(error) => {
+                    away = self.why_untold(flag, &error, in_a_row).await;
+                    if away.is_some() {
+                        break;
+                    }
+                    let (read, line) = self.refused_to_show(flag.clone(), answer(&error));
+                    changed.push(read);
+                    lines.push(line);
+                    continue;
+                }
+            };
+            in_a_row.answered();
+            let (read, told) = self.read_one(flag, actual.as_ref()).await?;
+            changed.push(read);
+            lines.extend(told);
+        }
+        self.save(&changed, &lines).await?;
+        away.map_or(Ok(changed.len() == batch.len()), |away| Err(away.into()))
+    }
+
+    /// A flag as Campus shows it after it took it: by its program's list, else by itself.
+    async fn after_writing(&self, flag: &Flag, rows: &Rows) -> Result<Option<ActualFlag>, SisError> {
+        if let Some(actual) = rows.shown(flag.id).and_then(|row| self.campus.table().participation(&row)) {
+            return Ok(Some(actual));
+        }
+        let student = flag.pushed.as_ref().map_or("", |pushed| &pushed.sis_id);
+        Ok(self.campus.look_for(student, &flag.id.to_string()).await?.map(|(actual, _)| actual))
     }
 
     /// Why Campus is away, after it did not tell of a flag that it took. None: it does not tell of that one.
@@ -350,23 +365,6 @@ impl Work {
         }
         let away = self.why_away(error).await;
         away.or_else(|| in_a_row.is_away(&flag.id.to_string(), None).then(|| error.clone()))
-    }
-
-    /// A program's flags, by id in lower case. Where Campus does not list them, each is looked for by itself.
-    async fn listed_once<'a>(
-        &self,
-        listed: &'a mut BTreeMap<String, BTreeMap<String, ActualFlag>>,
-        program: &str,
-    ) -> Result<&'a mut BTreeMap<String, ActualFlag>, FlagError> {
-        if !listed.contains_key(program) {
-            let all = match self.campus.participations(Which::OfProgram(program)).await {
-                Err(error) if is_of_one_student(&error) => Vec::new(),
-                all => all?,
-            };
-            let by_id = all.into_iter().map(|actual| (actual.id.to_ascii_lowercase(), actual)).collect();
-            listed.insert(program.to_owned(), by_id);
-        }
-        Ok(listed.entry(program.to_owned()).or_default())
     }
 
     /// A flag as it is by what Campus shows, and what is told of it. One that is gone is not made anew for a student who left

@@ -3,7 +3,8 @@
 //! Invariants: only ids fixed at approval; each is marked after it was read back as ended; a student's old flag is ended
 //! after the new one was read back, so that no child is without a flag in between: nothing is ended before a comparison of
 //! the whole district that knew the approval and the day; a student who was to get a new flag by what was approved, and left
-//! since, keeps the old one for as long as the participation goes on: a status ends no flag; one that Campus fails at keeps no other
+//! since, keeps the old one for as long as the participation goes on: a status ends no flag; one whose student the roster does not know
+//! is not ended while anybody's new flag is missing; one that Campus fails at keeps no other
 //! from being ended; a program that fails in Campus ends none until it is mended; the program is done after the last.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,12 +51,14 @@ enum Progress {
 }
 
 /// Whose old flags stay open for now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiting {
     /// Whose new flag is to be there and is not yet.
     for_new: Students,
     /// Who does not attend, and whose participation goes on.
     left: Students,
+    /// Somebody whose participation goes on has no new flag yet: one whom the roster does not know may be that student.
+    is_somebodys: bool,
 }
 
 /// Students by either id: the SIS's may be another by now than as the take-over was approved.
@@ -74,8 +77,9 @@ impl Students {
 }
 
 impl Waiting {
-    fn has(&self, flag: &CutoverFlag) -> bool {
-        self.for_new.has(flag) || (flag.goes_on && self.left.has(flag))
+    fn has(&self, flag: &CutoverFlag, roster: &BTreeMap<String, StudentId>) -> bool {
+        let is_unknown = || flag.student.is_none() && !roster.contains_key(&flag.sis_id.to_ascii_lowercase());
+        self.for_new.has(flag) || (flag.goes_on && self.left.has(flag)) || (self.is_somebodys && is_unknown())
     }
 }
 
@@ -246,10 +250,12 @@ impl Work {
         Ok(synced.is_some_and(|at| at >= cutover.approved_at && day(at) >= cutover.cutover))
     }
 
-    async fn waiting(&self, program: &str) -> Result<Waiting, FlagError> {
+    async fn waiting(&self, program: &str, roster: &BTreeMap<String, StudentId>) -> Result<Waiting, FlagError> {
         let flags = self.store().flags(self.id(), None, Some(program)).await?;
-        let students = self.students(None).await?;
-        let attends = |flag: &Flag| students.get(&flag.student).is_some_and(|student| student.attending);
+        let people = self.store().flag_students(self.id(), None).await?;
+        let students: BTreeMap<_, _> = people.iter().map(|one| (&one.student, one)).collect();
+        let attends = |flag: &Flag| students.get(&flag.student).is_some_and(|student| student.status.is_attending());
+        let goes_on = |flag: &Flag| flag.ends_on.is_none_or(|end| end >= self.today);
         let mut missing = flags;
         missing.retain(|flag| flag.pushed.is_none() || flag.verified_at.is_none());
         let is_wanted = |flag: &Flag| {
@@ -258,33 +264,38 @@ impl Work {
                 FlagState::Accepted | FlagState::Failed => true,
                 // It was gone before anybody had read it back; whoever left gets no other.
                 FlagState::Drift => attends(flag),
+                // Nobody can be told from whom the roster does not know.
+                FlagState::NoSisId => goes_on(flag) && (attends(flag) || !students.contains_key(&flag.student)),
                 _ => false,
             };
             wanted || flag.due || kept_back
         };
         let has_left = |flag: &Flag| {
-            let goes_on = flag.ends_on.is_none_or(|end| end >= self.today);
-            flag.state == FlagState::Wanted && flag.reason.as_deref() == Some(NOT_ENROLLED) && goes_on
+            flag.state == FlagState::Wanted && flag.reason.as_deref() == Some(NOT_ENROLLED) && goes_on(flag)
         };
-        // One that was kept back from the start has no id of the SIS yet; its student may.
+        // One that was kept back from the start has no id of the SIS yet; its student may, though perhaps of another.
+        let missed = missing.iter().map(|flag| flag.student.clone()).collect();
+        let named = self.ids_in_campus(&missed, &people, roster).into_iter();
+        let named: BTreeMap<_, _> = named.map(|(id, student)| (student, id)).collect();
         let sis_id = |flag: &Flag| {
-            let known = flag.sis_id.clone().or_else(|| students.get(&flag.student)?.sis_id.clone());
-            known.map(|id| id.to_ascii_lowercase())
+            let known = flag.sis_id.as_ref().map(|id| id.to_ascii_lowercase());
+            known.or_else(|| named.get(&flag.student).cloned())
         };
         let of = |which: &dyn Fn(&Flag) -> bool| {
             let whose: Vec<_> = missing.iter().filter(|flag| which(flag)).collect();
             let ids = whose.iter().map(|flag| flag.student.clone()).collect();
             Students { ids, sis_ids: whose.into_iter().filter_map(sis_id).collect() }
         };
-        Ok(Waiting { for_new: of(&is_wanted), left: of(&has_left) })
+        let is_somebodys = missing.iter().any(|flag| is_wanted(flag) && goes_on(flag));
+        Ok(Waiting { for_new: of(&is_wanted), left: of(&has_left), is_somebodys })
     }
 
     async fn known<'a>(&self, cutover: &'a Cutover, is_through: bool) -> Result<Known<'a>, FlagError> {
-        let waiting = self.waiting(&cutover.program).await?;
-        let (mut programs, mut roster) = (BTreeSet::new(), BTreeMap::new());
+        let (mut waiting, mut programs, mut roster) = (Waiting::default(), BTreeSet::new(), BTreeMap::new());
         if !is_through {
             programs = self.programs_named(&cutover.program).await?;
             roster = self.roster().await?;
+            waiting = self.waiting(&cutover.program, &roster).await?;
         }
         Ok(Known { cutover, waiting, programs, roster, listed: OnceCell::new() })
     }
@@ -300,7 +311,7 @@ impl Work {
         let cutover = known.cutover;
         let still_waits = |()| false;
         let found = self.old_flag(known, flag).await?;
-        let last = match known.ending(flag, &found, known.waiting.has(flag)) {
+        let last = match known.ending(flag, &found, known.waiting.has(flag, &known.roster)) {
             Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await.map(still_waits),
             Ending::Unclear => return self.unclear(cutover, flag, &found).await.map(still_waits),
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await.map(|()| true),

@@ -77,6 +77,29 @@ pub fn profile(connection: &Connection) -> OneRosterProfile {
     connection.profile.unwrap_or_default()
 }
 
+/// Whether both lead to one Campus: the same server, and on it the same application, whatever of it was copied behind that. Several
+/// connections to one Campus may each be limited to some of its schools (wire page 2.3); who is behind an id is the same person in
+/// all of them.
+pub fn is_same_campus(one: &Connection, other: &Connection) -> bool {
+    let place = |of: &Connection| {
+        let root = segments(&of.base_url).into_iter().take_while(|segment| !BEHIND_ROOT.contains(&segment.as_str()));
+        (of.kind, profile(of), of.base_url.origin(), root.collect::<Vec<_>>(), application_named(of))
+    };
+    place(one) == place(other)
+}
+
+/// Segments of a Campus base URL that stand behind the one that names the installation.
+const BEHIND_ROOT: [&str; 3] = ["api", "oneroster", "ims"];
+
+/// The application's name, wherever it stands.
+fn application_named(connection: &Connection) -> Option<String> {
+    let in_token_url = || {
+        let url = connection.token_url.as_ref()?;
+        url.query_pairs().find(|(name, value)| name == APP_NAME && !value.is_empty()).map(|(_, name)| name.into_owned())
+    };
+    application(connection).or_else(in_token_url).map(|name| name.to_lowercase())
+}
+
 fn names_application(connection: &Connection) -> bool {
     token(connection).is_some_and(|url| url.query_pairs().any(|(name, value)| name == APP_NAME && !value.is_empty()))
 }
@@ -220,6 +243,38 @@ mod tests {
         assert_eq!(read("https://p.example", &plain).as_deref(), Some("https://p.example/token"));
         let skyward = read("https://s.example/LoneAPI/ims/oneroster/v1p2", &json!({"profile": "skyward"}));
         assert_eq!(skyward.as_deref(), Some("https://s.example/LoneAPI/oauth/token"));
+    }
+
+    #[test]
+    fn connections_lead_to_one_campus_whatever_was_copied() {
+        let named = json!({"token_url": "https://d.example/campus/oauth2/token?appName=roll"});
+        let first = connection("https://d.example/campus/api/oneroster/v1p2/roll/ims/oneroster", &named);
+        let is_same = |base: &str, extra: &Value| {
+            let other = connection(base, extra);
+            assert_eq!(is_same_campus(&first, &other), is_same_campus(&other, &first), "{base} {extra}");
+            is_same_campus(&first, &other)
+        };
+        for (base, extra) in [
+            (
+                "https://d.example/campus/api/oneroster/v1p2/roll/ims/oneroster/rostering/v1p2/",
+                json!({"id_prefix": "b-"}),
+            ),
+            ("https://d.example:443/campus/api/oneroster/v1p1/Roll/ims/oneroster/v1p1", json!({})),
+            ("https://d.example/campus/api/ims/oneroster/rostering/v1p2", named.clone()),
+            ("https://d.example/campus", json!({"app_name": "roll"})),
+        ] {
+            assert!(is_same(base, &extra), "{base} {extra}");
+        }
+        for (base, extra) in [
+            ("https://e.example/campus/api/oneroster/v1p2/roll/ims/oneroster", json!({})),
+            ("https://d.example:8443/campus/api/oneroster/v1p2/roll/ims/oneroster", json!({})),
+            ("https://d.example/other/api/oneroster/v1p2/roll/ims/oneroster", json!({})),
+            ("https://d.example/campus/api/oneroster/v1p2/third/ims/oneroster", json!({})),
+            ("https://d.example/campus/api/oneroster/v1p2/roll/ims/oneroster", json!({"profile": "skyward"})),
+            ("https://d.example/campus/api/oneroster/v1p2/roll/ims/oneroster", json!({"kind": "skyward-qmlativ"})),
+        ] {
+            assert!(!is_same(base, &extra), "{base} {extra}");
+        }
     }
 
     #[test]

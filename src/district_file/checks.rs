@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, ensure};
-use rollcall_fetcher::session::is_header;
+use rollcall_fetcher::{session::is_header, urls::is_same_campus};
 use rollcall_proto::id::DistrictId;
 use rollcall_store::district::{Connection, ConnectionSecrets, District, OneRosterVersion, SisKind};
 use secrecy::ExposeSecret as _;
@@ -57,7 +57,36 @@ fn check_programs(district: &District) -> anyhow::Result<()> {
         !district.has_flags() || district.flag_connection().is_some(),
         "a [[program]] has flags = true: its flags need a connection of kind oneroster with vendor_key and vendor_secret"
     );
+    check_vendor_keys(district)
+}
+
+/// Flags go to one Campus: a second one's would be taken for gone, and nobody would ever end them.
+fn check_vendor_keys(district: &District) -> anyhow::Result<()> {
+    let Some((first, of_flags)) = district.flag_connection() else { return Ok(()) };
+    let is_other = |one: &Connection| one.vendor_key.is_some() && !is_same_campus(one, of_flags);
+    let other = district.connections.iter().position(|one| one.kind == SisKind::OneRoster && is_other(one));
+    ensure!(
+        other.is_none(),
+        "connections {} and {} have a vendor_key each and lead to two Campuses: flags go to one alone. Remove vendor_key and \
+         vendor_secret from the one whose flags are not to be written",
+        first.0 + 1,
+        other.unwrap_or_default() + 1
+    );
     Ok(())
+}
+
+/// What is to be said where flags go to another Campus from now on. `pushed`: how many of ours the one before has.
+pub(crate) fn other_campus(before: &District, after: &District, pushed: usize) -> Option<String> {
+    let (_, old) = before.flag_connection()?;
+    let (_, new) = after.flag_connection()?;
+    (pushed > 0 && !is_same_campus(old, new)).then(|| {
+        format!(
+            "{}: flags go to another Campus from now on ({}, until now {}), and the one before has {pushed} flags of ours. If it is \
+             the same one under a new address, all is well. If it is not, nobody ends these there any more: apply the file from \
+             before, withdraw or end what they stand for, and change the address after `rollcall flags list` shows them ended",
+            after.id, new.base_url, old.base_url
+        )
+    })
 }
 
 fn check_percent(key: &str, percent: f64) -> anyhow::Result<()> {

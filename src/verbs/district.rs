@@ -36,6 +36,7 @@ pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::R
 async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| district_file::read(path, context.settings.allow_private_addresses);
     let districts = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut warned = Vec::new();
     for file in &districts {
         match context.store.district(&file.district.id).await {
             Ok(before) => {
@@ -44,6 +45,9 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
                     let strangers = context.store.strangers_at(id, place.connection, was, &place.now).await?;
                     district_file::check_place(&place, strangers)?;
                 }
+                let flags = context.store.flags(&file.district.id, None, None).await?;
+                let pushed = flags.iter().filter(|flag| flag.pushed.is_some()).count();
+                warned.extend(district_file::other_campus(&before, &file.district, pushed));
             }
             Err(StoreError::NoDistrict(_)) => {}
             Err(error) => return Err(error.into()),
@@ -54,6 +58,9 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
         context.store.apply_district(district, secrets, &config::actor(), context.clock.now()).await?;
         let next = context.again.command(&format!("district test {}", district.id));
         eprintln!("{} is in; next: {next}", district.id);
+    }
+    for warning in warned {
+        eprintln!("rollcall: warning: {warning}");
     }
     Ok(ExitCode::SUCCESS)
 }

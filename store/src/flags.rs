@@ -349,6 +349,16 @@ impl Store {
         rows.iter().map(read_entry).collect()
     }
 
+    /// Which line of the ledger tells of the last write of a flag of ours, whoever sent it; 0: none does.
+    pub async fn last_flag_put(&self, district: &DistrictId) -> Result<i64> {
+        let operation = "read which flag was written last";
+        let sql = "SELECT id FROM flag_ledger WHERE district = $1 AND action = 'put' ORDER BY id DESC LIMIT 1";
+        let mut tx = self.read(district, operation).await?;
+        let row = tx.row(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(0), |row| row.get(0))
+    }
+
     /// What flags need to know of students: all, or one, under whatever id.
     pub async fn flag_students(&self, district: &DistrictId, student: Option<&StudentId>) -> Result<Vec<FlagStudent>> {
         let operation = "read the students of flags";

@@ -260,7 +260,7 @@ impl Flags {
         let live = Standing::Live { program_sis_id: "P".to_owned() };
         let standing = if day(today) < self.cutover { Standing::NotYet } else { live };
         let rules = ProgramRules { cutover: self.cutover, standing };
-        let facts = StudentFacts { attending, sis_id: Some("S".to_owned()) };
+        let facts = StudentFacts { attending, sis_id: Ok("S".to_owned()) };
         let members: Vec<_> = house.stored.iter().map(|one| (one, self.pushed.get(&one.id).cloned())).collect();
         let shares = shares(&members, self.cutover);
         self.shared.extend(shares.keys());

@@ -8,7 +8,9 @@ use rollcall_proto::{
     handler::{Fate, Handler as _},
     message::Message,
 };
-use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusNames, CampusOrder, Strike};
+use rollcall_sandbox::{
+    CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusNames, CampusOrder, CampusPaging, Strike,
+};
 use rollcall_store::{district::OnDrift, plan::Verdict};
 
 use crate::{
@@ -25,6 +27,8 @@ on_both_engines! {
     a_torn_list_deletes_no_flag,
     a_list_that_says_it_has_more_rows_is_read_again,
     lists_in_no_order_lose_no_flag,
+    a_campus_that_pages_otherwise_or_not_at_all_has_its_flags,
+    a_list_that_stands_still_is_not_taken_for_all_of_it,
     a_student_who_leaves_during_a_push_gets_no_new_flag,
     a_student_who_left_keeps_the_flag_whose_answer_was_lost,
     a_campus_of_other_names_is_written_as_the_table_says,
@@ -195,6 +199,49 @@ async fn lists_in_no_order_lose_no_flag(f: Fixture) {
     house.night().await;
     assert_all_end(&house, Some("2027-01-31")).await;
     assert_eq!(house.campus.stats().writes, 2 * writes);
+}
+
+/// All of a list at once whatever is asked for, by whatever number of rows; or a refusal behind the end.
+async fn a_campus_that_pages_otherwise_or_not_at_all_has_its_flags(f: Fixture) {
+    let is_embedded = f.dir().is_some();
+    let another = async || if is_embedded { Fixture::embedded().await } else { Fixture::postgres().await };
+    let refused = CampusPaging::RefusedBehind;
+    for (paging, page_limit, counts, page_size) in [
+        (CampusPaging::Unpaged, 500, true, 1_000),
+        (CampusPaging::Unpaged, 500, false, 1_000),
+        // As many rows as are asked for, which may be a page.
+        (CampusPaging::Unpaged, 500, false, STUDENTS as u32),
+        (CampusPaging::Unpaged, 500, false, 5),
+        (refused(404), 500, true, 1_000),
+        (refused(400), 500, false, 1_000),
+        (refused(400), 5, false, 1_000),
+        (refused(404), 6, true, 6),
+    ] {
+        let config = CampusConfig { paging, page_limit, counts, ..CampusConfig::default() };
+        let mut house = House::with(another().await, two_programs(), config).await;
+        house.partner.page_size = page_size;
+        complete_all(&house, None).await;
+        house.complete_of("Section 504", "b0", "0", "2026-08-20", Some("2027-01-31")).await;
+        house.settle().await;
+        let what = format!("{paging:?} {page_limit} {counts} {page_size}");
+        let problems = house.store().flags_problem(&house.district).await.unwrap();
+        assert_eq!((house.campus.flags().len(), problems), (2 * STUDENTS, None), "{what}");
+        let writes = house.campus.stats().writes;
+        house.night().await;
+        assert_eq!(house.campus.stats().writes, writes, "{what}: an unchanged night sends no write");
+        assert_quiet(&house).await;
+    }
+}
+
+/// Its pages are clamped, and each is the first one.
+async fn a_list_that_stands_still_is_not_taken_for_all_of_it(f: Fixture) {
+    let config = CampusConfig { paging: CampusPaging::Stuck, counts: false, ..small_pages() };
+    let house = House::with(f, two_programs(), config).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.handle_sync().await;
+    let problem = house.store().flags_problem(&house.district).await.unwrap().unwrap();
+    assert!(problem.contains("the same page again"), "{problem}");
+    assert_eq!(house.campus.stats().writes, 0);
 }
 
 async fn a_student_who_leaves_during_a_push_gets_no_new_flag(f: Fixture) {

@@ -14,17 +14,19 @@ use crate::{
 };
 
 on_both_engines! {
-    students_of_another_connection_have_no_id_in_campus,
+    students_of_another_sis_have_no_id_in_campus,
+    students_of_every_connection_to_the_campus_have_their_flags,
     the_id_that_is_sent_is_the_one_without_the_connections_prefix,
 }
 
-/// An older SIS's school first, then Campus, each with a prefix of its own.
+/// Another SIS's school first, then Campus, each with a prefix of its own.
 async fn two_connections(f: Fixture) -> House {
     let house = House::create_new(f).await;
     let mut both = file(&house.campus, &program("create-new"));
     let campus = &mut both.connections[0];
     campus.id_prefix = Some("camp-".to_owned());
     let mut other = campus.clone();
+    other.base_url = "https://sis.example/campus/api/oneroster/v1p2/rollcall/ims/oneroster".parse().unwrap();
     (other.id_prefix, other.vendor_key) = (Some("north-".to_owned()), None);
     both.connections.insert(0, other);
     apply(&house, &both).await;
@@ -53,7 +55,7 @@ async fn apply(house: &House, file: &District) {
         .unwrap();
 }
 
-async fn students_of_another_connection_have_no_id_in_campus(f: Fixture) {
+async fn students_of_another_sis_have_no_id_in_campus(f: Fixture) {
     let house = two_connections(f).await;
     house.complete("n41", "north-41", "2026-08-20", None).await;
     house.complete("n42", "north-42", "2026-08-20", None).await;
@@ -61,7 +63,7 @@ async fn students_of_another_connection_have_no_id_in_campus(f: Fixture) {
     house.settle().await;
     house.night().await;
     assert_eq!(house.shown(), [].into(), "not even for the one whose id somebody else has in Campus");
-    let unknown = ("no-sis-id", Some("no-sis-id".to_owned()));
+    let unknown = ("no-sis-id", Some("no-sis-id the student comes from another SIS than flags go to".to_owned()));
     let states = house.states().await;
     assert_eq!(states, ["north-41", "north-42"].map(|student| (student.to_owned(), unknown.clone())).into());
     house.complete("c41", "camp-41", "2026-08-21", None).await;
@@ -73,6 +75,22 @@ async fn students_of_another_connection_have_no_id_in_campus(f: Fixture) {
     applied(house.store(), &house.district, 3, vec![changed(moved)]).await;
     house.unasked_night().await;
     assert_eq!(house.shown()["42"], (day("2026-08-20"), None));
+}
+
+/// Each is limited to some of its schools, and the vendor pair stands at one of them.
+async fn students_of_every_connection_to_the_campus_have_their_flags(f: Fixture) {
+    let house = two_connections(f).await;
+    let mut both = house.store().district(&house.district).await.unwrap();
+    let copied = format!("{}/rostering/v1p2/", house.campus.base_url());
+    both.connections[0].base_url = copied.parse().unwrap();
+    apply(&house, &both).await;
+    house.complete("n42", "north-42", "2026-08-20", None).await;
+    house.complete("c41", "camp-41", "2026-08-21", None).await;
+    house.settle().await;
+    let shown = [("41".to_owned(), (day("2026-08-21"), None)), ("42".to_owned(), (day("2026-08-20"), None))];
+    assert_eq!(house.shown(), shown.into());
+    house.night().await;
+    assert_eq!(house.states().await["north-42"], ("pushed", None));
 }
 
 async fn the_id_that_is_sent_is_the_one_without_the_connections_prefix(f: Fixture) {

@@ -11,9 +11,11 @@ mod faults;
 #[path = "../house/mod.rs"]
 mod house;
 mod lists;
+mod nameless;
 mod pieces;
 mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
 mod roster_support;
+mod turns;
 mod wishes;
 mod workers;

@@ -37,8 +37,8 @@ mod stats;
 mod world;
 
 pub use campus::{
-    Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusNames, CampusOrder, CampusProgramRow,
-    CampusStats, Strike,
+    Campus, CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusNames, CampusOrder, CampusPaging,
+    CampusProgramRow, CampusStats, Strike,
 };
 pub use config::SandboxConfig;
 pub use oneroster::{BlankFilter, Booleans, ChangeFilter, ErrorShape, OneRosterQuirks};

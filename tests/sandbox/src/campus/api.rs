@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{CampusFault, CampusNames, CampusOrder, Shared};
+use super::{CampusFault, CampusNames, CampusOrder, CampusPaging, Shared};
 use crate::{
     answer::Answer,
     auth::{TokenCall, Worth},
@@ -245,8 +245,16 @@ fn list(shared: &Shared, parts: &Parts, envelope: &str, mut rows: Vec<Value>, mo
         let calls = lock(&shared.flags).stats.calls;
         rows.sort_by_cached_key(|row| shuffled(calls, row));
     }
-    let rows = rows.into_iter().map(|row| config.names.shown(row)).collect();
-    let page = page(rows, parts.uri.query().unwrap_or(""), config.page_limit);
+    let rows: Vec<_> = rows.into_iter().map(|row| config.names.shown(row)).collect();
+    let (offset, limit) = asked_for(parts.uri.query().unwrap_or(""), config.page_limit);
+    let page = match config.paging {
+        CampusPaging::RefusedBehind(status) if offset > 0 && offset >= rows.len() => {
+            return error(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), "invaliddata");
+        }
+        CampusPaging::Paged | CampusPaging::RefusedBehind(_) => rows.into_iter().skip(offset).take(limit).collect(),
+        CampusPaging::Unpaged => rows,
+        CampusPaging::Stuck => rows.into_iter().take(limit).collect(),
+    };
     let headers = if config.counts { vec![("x-total-count", total.to_string())] } else { Vec::new() };
     Answer { headers, ..Answer::value(&json!({ envelope: page })) }
 }
@@ -273,11 +281,10 @@ fn write(shared: &Shared, id: &str, sent: &Value) -> Answer {
     }
 }
 
-/// `limit` and `offset`, the limit silently clamped.
-fn page(rows: Vec<Value>, query: &str, most: usize) -> Vec<Value> {
+/// `offset` and `limit`, the limit silently clamped.
+fn asked_for(query: &str, most: usize) -> (usize, usize) {
     let number = |name: &str| parameter(query, name).and_then(|text| text.parse::<usize>().ok());
-    let limit = number("limit").unwrap_or(USUAL_PAGE).clamp(1, most);
-    rows.into_iter().skip(number("offset").unwrap_or(0)).take(limit).collect()
+    (number("offset").unwrap_or(0), number("limit").unwrap_or(USUAL_PAGE).clamp(1, most))
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {

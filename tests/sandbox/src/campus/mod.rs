@@ -43,6 +43,19 @@ pub enum CampusOrder {
     NewEachTime,
 }
 
+/// How a list is cut into pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CampusPaging {
+    /// By `limit` and `offset`, the limit silently clamped.
+    Paged,
+    /// The same, and what is asked for behind the end is refused, with this status.
+    RefusedBehind(u16),
+    /// Not at all: all of it, whatever part is asked for.
+    Unpaged,
+    /// The first page, whatever offset is asked for.
+    Stuck,
+}
+
 /// What Campus is started with.
 #[derive(Debug, Clone)]
 pub struct CampusConfig {
@@ -70,6 +83,8 @@ pub struct CampusConfig {
     pub counts: bool,
     /// In what order lists come.
     pub order: CampusOrder,
+    /// How lists are cut into pages.
+    pub paging: CampusPaging,
     /// Programs that are not marked "Special Ed" are shown too, and flags of theirs.
     pub shows_all: bool,
     /// What paths, envelopes and fields are called.
@@ -91,6 +106,7 @@ impl Default for CampusConfig {
             filters: true,
             counts: true,
             order: CampusOrder::ById,
+            paging: CampusPaging::Paged,
             shows_all: false,
             names: CampusNames::default(),
         }
