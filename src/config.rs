@@ -117,7 +117,8 @@ pub(crate) struct Settings {
 /// No rate is published (wire/oneroster-campus.md 2.3); this one is polite.
 pub(crate) const FLAG_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
-/// Longer than a request to a SIS may take (20 s), so that no page is asked for twice at once.
+/// Who asks a SIS says four times in this time that the request is under way, however long it takes. Were it shorter, a database
+/// that is slow for a moment would have pages asked for twice at once.
 const LOST_AFTER_SECONDS: RangeInclusive<u32> = 25..=3_600;
 
 /// Raw pages are whole records of children: kept for replay, and no longer than anybody would replay them.

@@ -17,8 +17,8 @@ pub struct FetcherConfig {
     pub schedule_every: Duration,
     /// How often open runs are compared with what they should have got.
     pub reconcile_every: Duration,
-    /// A page dealt to a lane this long ago, or a run without any change for so long, counts as lost. Longer than a
-    /// request may take, so that a lane is never doubled.
+    /// A lane that was not heard of for so long, or a run without any change for so long, counts as lost. Who has a request under way
+    /// says so four times in it.
     pub lost_after: Duration,
     /// Bytes of answers that this process holds at once: those that are read, and what is kept of them until it is handed in.
     /// Beside it, each request in flight may hold an answer of half a MiB.

@@ -20,22 +20,23 @@ pub(crate) enum Step {
     GiveUp,
 }
 
-/// Decides by the error, the attempts so far, and whether somebody is waiting.
+/// Decides by the error, the attempts so far, and whether somebody is waiting. Who is turned away from a host at which others
+/// failed has made no attempt.
 pub(crate) fn next_step(error: &SisError, attempt: u32, patient: bool) -> Step {
     let most = if patient { ATTEMPTS - 1 } else { IMPATIENT_ATTEMPTS };
+    let pause = || pause(attempt, patient, fastrand::f64());
     match error.remedy() {
         Remedy::GiveUp => Step::GiveUp,
         Remedy::Wait(after) => Step::Wait(after),
-        Remedy::Again if attempt >= most => Step::GiveUp,
-        Remedy::Again => {
-            let pause = pause(attempt, patient, fastrand::f64());
-            let closed = if let SisError::CircuitOpen { after, .. } = error { *after } else { Duration::ZERO };
-            Step::Again(pause.max(closed))
-        }
+        Remedy::Again => match error {
+            SisError::CircuitOpen { after, .. } => Step::Wait(pause().max(*after)),
+            _ if attempt >= most => Step::GiveUp,
+            _ => Step::Again(pause()),
+        },
     }
 }
 
-/// A wait that the SIS named costs no attempt.
+/// A wait that the SIS named costs no attempt, nor one for a host that is left alone.
 pub(crate) fn later(error: &SisError, after: Duration, waits: bool) -> Fate {
     let detail = error.to_string();
     if waits { Fate::wait(error.code(), detail, after) } else { Fate::retry(error.code(), detail, after) }
@@ -75,6 +76,7 @@ mod tests {
         assert_eq!(next_step(&connect(), ATTEMPTS - 1, true), Step::GiveUp);
         assert_eq!(next_step(&busy, 0, false), Step::Wait(Duration::from_secs(90)));
         assert_eq!(next_step(&refused, 0, true), Step::GiveUp);
-        assert!(matches!(next_step(&open, 0, false), Step::Again(after) if after >= Duration::from_secs(14)));
+        assert_eq!(next_step(&open, 0, false), Step::Wait(Duration::from_secs(14)));
+        assert!(matches!(next_step(&open, ATTEMPTS, true), Step::Wait(after) if after > Duration::from_mins(2)));
     }
 }

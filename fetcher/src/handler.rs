@@ -30,6 +30,7 @@ use rollcall_store::{
 };
 
 use crate::{
+    at_work::at_work,
     config::FetcherConfig,
     delta::{self, Begun},
     error::{FetchError, SisError},
@@ -136,7 +137,10 @@ impl FetchHandler {
         };
         let place = (district, run, work.connection);
         let turn = Turn::begin(&self.store, place, &opened.asked_by, &*self.clock).await?;
-        let begun = match self.ask_what_there_is(&opened, place, &turn).await? {
+        let asked = self.ask_what_there_is(&opened, place, &turn);
+        let beat = || self.discovery_goes_on(message);
+        let Some(asked) = at_work((&*self.clock, self.lost_after), asked, beat).await else { return Ok(Fate::Done) };
+        let begun = match asked? {
             Ok(begun) => begun,
             Err(error) => {
                 turn.keep().await?;
@@ -166,6 +170,14 @@ impl FetchHandler {
         Ok(delta::begin(&self.store, &*opened.source, opened.lanes, place, found, turn).await?)
     }
 
+    /// Always: of two discoveries, the first to end begins the pull.
+    async fn discovery_goes_on(&self, message: &Message) -> bool {
+        if let Err(error) = self.store.touch_run(&message.district, message.run, self.clock.now()).await {
+            tracing::debug!(run = %message.run, error = crate::chain(&error), "a discovery under way could not say so");
+        }
+        true
+    }
+
     async fn discovery_failed(
         &self,
         message: &Message,
@@ -188,7 +200,7 @@ impl FetchHandler {
             }
         };
         // So that the reconciler does not take the wait for a lost message.
-        self.store.touch_run(&message.district, message.run, now + after).await?;
+        self.store.touch_run(&message.district, message.run, now + self.bus.stays_away(after)).await?;
         Ok(later(error, after, waits))
     }
 
@@ -209,7 +221,9 @@ impl FetchHandler {
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
             let http = self.sources.http();
             let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, http };
-            let Walked { pages, trouble } = hand.walk().await?;
+            let beat = || self.lane_goes_on(message, &job);
+            let walked = at_work((clock, self.lost_after), hand.walk(), beat).await;
+            let Some(Walked { pages, trouble }) = walked.transpose()? else { return Ok(Fate::Done) };
             // What came in counts first. The page in trouble is dealt again, with attempts of its own, as is the next hand
             // of a message that has used some up.
             let so_far = (clock.now() - began).to_std();
@@ -405,9 +419,22 @@ impl FetchHandler {
         }
     }
 
+    /// Keeps the lane from counting as lost while its hand is asked for. False: it is another's by now.
+    async fn lane_goes_on(&self, message: &Message, job: &Job) -> bool {
+        let now = self.clock.now();
+        let renew = |board: &mut Board| job.is_at_work(board) && board.renew(job.at.lane, job.at.generation, now);
+        match self.change_board(message, &job.at, renew).await {
+            Ok(renewed) => renewed.unwrap_or(false),
+            Err(error) => {
+                tracing::debug!(run = %message.run, error = crate::chain(&error), "a lane at work could not say so");
+                true
+            }
+        }
+    }
+
     /// Keeps the lane from counting as lost while its message waits.
     async fn hold_lane(&self, message: &Message, job: &Job, after: Duration, waits: bool) -> Result<Held, FetchError> {
-        let until = self.clock.now() + after;
+        let until = self.clock.now() + self.bus.stays_away(after);
         let (lane, generation) = (job.at.lane, job.at.generation);
         let hold = |board: &mut Board| {
             if !job.is_at_work(board) {

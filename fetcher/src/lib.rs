@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: reading rows. A page is looked into only as far as paging needs.
 
+mod at_work;
 pub mod config;
 mod delta;
 pub mod error;

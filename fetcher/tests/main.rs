@@ -3,6 +3,7 @@
 
 mod cut;
 mod oneroster;
+mod patience;
 mod pull;
 mod schedule;
 mod schedule_tick;

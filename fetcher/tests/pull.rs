@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::{handler::Fate, message::Message, topology::ATTEMPTS};
 use rollcall_sandbox::{
-    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, Quirks,
-    RetryAfter, Throttle,
+    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, PastEnd,
+    Quirks, RetryAfter, Throttle,
 };
 use rollcall_store::{
     board::Progress,
@@ -220,6 +220,30 @@ async fn every_way_of_paging_ends_where_it_should() {
     for paging in quirks {
         whole_under(Quirks { paging, ..Quirks::default() }, &json!({})).await;
     }
+}
+
+/// Nobody knows what a SIS answers there, and on a first night nobody knows where a listing ends: its lanes ask beyond it, and what
+/// lies there may come before its last page.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_lies_beyond_the_end_does_no_harm() {
+    let mut beyond = 0;
+    for seed in 0..6 {
+        let past_end = [PastEnd::LastAgain, PastEnd::Status(404), PastEnd::LastAgain][seed as usize % 3];
+        let sandbox = sandbox().await;
+        let paging = PagingQuirks { past_end, ..PagingQuirks::default() };
+        sandbox.set_quirks(Quirks { paging, ..Quirks::default() });
+        let mut night = Night::with(sandbox, &json!({"page_size": 7, "lanes": 4})).await;
+        night.play_in_disorder(seed).await;
+        let board = night.board().await;
+        for listing in &board.listings {
+            assert_eq!(listing.progress, Progress::Fetched, "{seed} {past_end:?} {}", listing.ask.resource);
+        }
+        assert_stored(&night, 1).await;
+        let students = &night.stored_rows().await["Student/Student"];
+        assert_eq!(students.len(), listed(&night).len(), "{seed} {past_end:?}");
+        beyond += board.listings.iter().map(|listing| listing.next_page - 1 - listing.last_page.unwrap()).sum::<u32>();
+    }
+    assert!(beyond > 0, "nobody asked beyond an end");
 }
 
 #[tokio::test(flavor = "multi_thread")]

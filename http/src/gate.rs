@@ -50,21 +50,30 @@ impl Gate {
         self.clock.sleep(wait).await;
     }
 
-    /// Sends under the host's circuit.
+    /// Sends under the host's circuit. A 503 that names a time is neither a failure nor a success: whoever is told waits for as
+    /// long as it says, and it says nothing to others.
     pub async fn pass(&self, host: &str, send: BoxFuture<'_, Result<Reply, SisError>>) -> Result<Reply, SisError> {
         let _trial = self.admitted(host).await?;
         let outcome = send.await;
-        let down = match &outcome {
-            Ok(reply) => reply.status >= 500,
-            Err(error) => error.remedy() == Remedy::Again,
+        let is_up = match &outcome {
+            Ok(reply) if reply.status < 500 => Some(true),
+            Ok(reply) => self.wait_of(reply).map_or(Some(false), |_| None),
+            Err(error) => Some(error.remedy() != Remedy::Again),
         };
-        self.circuits.with(host, |circuit| if down { circuit.failed(self.now()) } else { circuit.succeeded() });
+        if let Some(is_up) = is_up {
+            self.circuits.with(host, |circuit| if is_up { circuit.succeeded() } else { circuit.failed(self.now()) });
+        }
         outcome
+    }
+
+    /// How long an answer asks to stay away.
+    fn wait_of(&self, reply: &Reply) -> Option<Duration> {
+        told_to_wait(reply.status, reply.retry_after.as_deref(), self.now())
     }
 
     /// Hands an answer on, unless it asks to come back later.
     pub fn unless_busy(&self, host: &str, reply: Reply) -> Result<Reply, SisError> {
-        match told_to_wait(reply.status, reply.retry_after.as_deref(), self.now()) {
+        match self.wait_of(&reply) {
             Some(after) => Err(SisError::Busy { host: host.to_owned(), status: reply.status, after }),
             None => Ok(reply),
         }

@@ -3,13 +3,14 @@
 //! Role: puts token and headers on a request, renews the token once when the SIS no longer takes it, keeps the host's
 //! circuit, sits out short waits and repeats what failed fast. Neighbours: the services build the requests.
 //!
-//! Invariants: a call ends within about one time-out, so that a fetcher is never blocked; only what is transient is
-//! repeated.
+//! Invariants: only what is transient is repeated, and at once only what failed fast, so that no call takes several time-outs for
+//! one answer that is slow to fail. A call may take longer than one all the same: a token is fetched or renewed, it waits for its
+//! turn, for room, or for who tries a host. Whoever must not count as lost meanwhile says that it is at work.
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable as _};
-use futures_util::{FutureExt as _, future::BoxFuture};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures_util::FutureExt as _;
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -17,6 +18,7 @@ use reqwest::{
 use rollcall_proto::clock::SharedClock;
 use rollcall_store::district::Connection;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::{
@@ -31,6 +33,12 @@ use crate::{
 
 /// What servers say of a token that is too old, whatever the status (wire/skyward.md A1).
 const EXPIRED: &[u8] = b"token has expired";
+
+/// What took longer to fail is not repeated at once.
+const FAST: Duration = Duration::from_secs(2);
+
+/// Most repetitions of a call.
+const REPETITIONS: usize = 2;
 
 /// What all sessions of a process share.
 #[derive(Debug, Clone)]
@@ -120,13 +128,26 @@ impl Session {
 
     /// Calls, and returns an answer of status 200. What fails fast and may go well is repeated a little later.
     pub async fn call(&self, call: &Call) -> Result<Reply, SisError> {
-        let waits = ExponentialBuilder::default()
+        let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(SHORT_WAIT)
-            .with_max_times(2)
+            .with_max_times(REPETITIONS)
             .with_jitter();
-        let pauses = Pauses(self.shared.gate.clone());
-        (|| self.attempt(call).boxed()).retry(waits).sleep(pauses).when(is_quick).adjust(no_sooner).await
+        let mut pauses = pauses.build();
+        let mut told = None;
+        loop {
+            let began = Instant::now();
+            let error = match (self.attempt(call).boxed().await, told) {
+                (Ok(reply), _) => return Ok(reply),
+                // What closed the circuit is more to the point than that it is closed by now.
+                (Err(SisError::CircuitOpen { .. }), Some(before)) => return Err(before),
+                (Err(error), _) => error,
+            };
+            let pause = pauses.next().filter(|_| began.elapsed() < FAST && may_go_well_at_once(&error));
+            let Some(pause) = pause else { return Err(error) };
+            self.pause(no_sooner(&error, pause)).await;
+            told = Some(error);
+        }
     }
 
     /// Calls once, and returns an answer of any status but those of a SIS that is down, wants patience, or refuses this
@@ -228,20 +249,7 @@ pub(crate) fn extra_headers(credentials: &Credentials) -> Result<HeaderMap, SisE
     Ok(headers)
 }
 
-/// Waits by the clock that was passed in.
-struct Pauses(Gate);
-
-impl backon::Sleeper for Pauses {
-    type Sleep = BoxFuture<'static, ()>;
-
-    fn sleep(&self, pause: Duration) -> Self::Sleep {
-        let gate = self.0.clone();
-        async move { gate.pause(pause).await }.boxed()
-    }
-}
-
-/// Failed fast, and may go well at once.
-fn is_quick(error: &SisError) -> bool {
+fn may_go_well_at_once(error: &SisError) -> bool {
     match error {
         SisError::Busy { after, .. } => *after <= SHORT_WAIT,
         SisError::Status { .. } => error.remedy() == Remedy::Again,
@@ -251,9 +259,9 @@ fn is_quick(error: &SisError) -> bool {
 }
 
 /// Not before the SIS wants it.
-fn no_sooner(error: &SisError, pause: Option<Duration>) -> Option<Duration> {
+fn no_sooner(error: &SisError, pause: Duration) -> Duration {
     match error {
-        SisError::Busy { after, .. } => pause.map(|pause| pause.max(*after)),
+        SisError::Busy { after, .. } => pause.max(*after),
         _ => pause,
     }
 }

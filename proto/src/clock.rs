@@ -17,6 +17,12 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep(&self, pause: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(pause))
     }
+
+    /// So much time goes by beside work that is under way. Here, so that a simulation, in which work takes no time of its own, can do
+    /// without what is done meanwhile.
+    fn meanwhile(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
 }
 
 /// A clock that can be shared between tasks.

@@ -77,7 +77,7 @@ pub struct Listing {
     /// Number and digest of the page that came in last.
     #[serde(default)]
     pub last_digest: Option<(u32, u64)>,
-    /// Times a lane was told to wait since the last page came in.
+    /// Times one of its lanes was told to wait since the last page came in.
     #[serde(default)]
     pub waits: u32,
     /// Its rows do not count: everything was asked for in its place, see [`Board::ask_everything`].

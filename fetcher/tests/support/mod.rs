@@ -36,19 +36,27 @@ pub(crate) const STUDENTS: u32 = 60;
 
 /// Keeps what is published.
 #[derive(Default)]
-pub(crate) struct Hand(Mutex<VecDeque<Message>>);
+pub(crate) struct Hand {
+    messages: Mutex<VecDeque<Message>>,
+    /// Seconds that a message which is to be handled again stays away at least.
+    tier: AtomicU32,
+}
 
 impl Hand {
     pub(crate) fn take(&self) -> Vec<Message> {
-        self.0.lock().unwrap().drain(..).collect()
+        self.messages.lock().unwrap().drain(..).collect()
     }
 }
 
 #[async_trait]
 impl Bus for Hand {
     async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
-        self.0.lock().unwrap().extend(messages.iter().cloned());
+        self.messages.lock().unwrap().extend(messages.iter().cloned());
         Ok(())
+    }
+
+    fn stays_away(&self, after: Duration) -> Duration {
+        after.max(Duration::from_secs(self.tier.load(Ordering::Relaxed).into()))
     }
 
     async fn subscribe(&self, _: Queue, _: u16) -> Result<Box<dyn Subscription>, BusError> {
@@ -151,6 +159,10 @@ impl Night {
     }
 
     pub(crate) async fn with(sandbox: Sandbox, extra: &serde_json::Value) -> Self {
+        Self::configured(sandbox, extra, FetcherConfig::default()).await
+    }
+
+    pub(crate) async fn configured(sandbox: Sandbox, extra: &serde_json::Value, config: FetcherConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = Keyring::create_file(&dir.path().join("key")).unwrap();
         let store = Store::open_embedded(dir.path(), key).await.unwrap();
@@ -161,7 +173,7 @@ impl Night {
             ConnectionSecrets { client_secret: sandbox.client_secret().into(), ..ConnectionSecrets::default() };
         let district = district(&sandbox, extra);
         store.apply_district(&district, &[secrets], "test", clock.now()).await.unwrap();
-        let config = FetcherConfig { allow_private_addresses: true, ..FetcherConfig::default() };
+        let config = FetcherConfig { allow_private_addresses: true, ..config };
         let shared = || Arc::new(clock.clone());
         let handler = FetchHandler::new(&config, store.clone(), Arc::clone(&bus), shared()).unwrap();
         let reconciler = Reconciler::new(&config, store.clone(), Arc::clone(&bus), shared());
@@ -223,6 +235,26 @@ impl Night {
         panic!("the pull never ended: {:?}", self.pull().await);
     }
 
+    /// As [`Night::play`], one message after another in an order that `seed` makes, each for one hand.
+    pub(crate) async fn play_in_disorder(&mut self, seed: u64) {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        for _ in 0..10_000 {
+            let mut messages = self.hand.take();
+            if messages.is_empty() {
+                break;
+            }
+            let next = messages.swap_remove(dice.usize(..messages.len()));
+            self.hand.publish(&messages).await.unwrap();
+            match &next.body {
+                Body::Page(page) => self.collect(page).await,
+                Body::Plan(_) => {}
+                // One that has failed before goes on with nothing.
+                _ => self.handle_all(vec![Message { attempt: next.attempt.max(1), ..next }]).await,
+            }
+        }
+        assert!(self.all_collected().await, "{:?}", self.pull().await);
+    }
+
     /// Collects the pages that are still on the bus: a run waits for none that cannot be read.
     pub(crate) async fn collect_rest(&mut self) {
         for message in self.hand.take() {
@@ -258,11 +290,13 @@ impl Night {
         self.collected = 0;
     }
 
-    /// Ids in the raw pages as the store has them, by resource.
+    /// Ids in the raw pages as the store has them, by resource. What lies beyond a listing's end is none of it.
     pub(crate) async fn stored_rows(&self) -> BTreeMap<String, Vec<i64>> {
         let mut rows: BTreeMap<String, Vec<i64>> = BTreeMap::new();
         let board = self.board().await;
-        for page in self.store.pages(&self.run.district, self.run.id).await.unwrap() {
+        let end = |listing: ListingNo| board.listings[listing.0 as usize].last_page;
+        let pages = self.store.pages(&self.run.district, self.run.id).await.unwrap();
+        for page in pages.into_iter().filter(|page| end(page.listing).is_none_or(|last| page.page.0 <= last)) {
             let place = (page.connection, page.listing, page.page);
             let raw = self.store.raw_page(&self.run.district, self.run.id, place.0, place.1, place.2).await.unwrap();
             let text = rollcall_proto::packed::decompress(&raw.unwrap(), 1 << 24).unwrap();
@@ -315,6 +349,11 @@ impl Night {
     pub(crate) async fn gated(&self, gate: CommitGate) -> Store {
         let key = Keyring::from_file(&self.dir.path().join("key")).unwrap();
         Store::open_embedded_gated(self.dir.path(), key, gate).await.unwrap()
+    }
+
+    /// A message that is to be handled again stays away for so many seconds at least from now on.
+    pub(crate) fn wait_in_tiers_of(&self, seconds: u32) {
+        self.hand.tier.store(seconds, Ordering::Relaxed);
     }
 
     /// What is on the bus, taken off it.

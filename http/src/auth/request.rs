@@ -96,12 +96,16 @@ async fn exchange_plainly(
     mut headers: HeaderMap,
 ) -> Result<Granted, SisError> {
     let id = &credentials.connection.client_id;
-    let pair = format!("{id}:{}", credentials.secrets.client_secret.expose_secret());
-    let mut basic = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
-        .map_err(|_| SisError::Invalid { host: host_of(&url), detail: "the client's id or secret" })?;
-    basic.set_sensitive(true);
-    headers.insert(AUTHORIZATION, basic);
+    headers.insert(AUTHORIZATION, basic(&url, id, credentials.secrets.client_secret.expose_secret())?);
     ask(http, gate, credentials, url, headers, TokenClient::new(ClientId::new(id.clone()))).await
+}
+
+/// A Basic header, which does not print.
+fn basic(url: &Url, id: &str, secret: &str) -> Result<HeaderValue, SisError> {
+    let mut basic = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{secret}"))))
+        .map_err(|_| SisError::Invalid { host: host_of(url), detail: "the client's id or secret" })?;
+    basic.set_sensitive(true);
+    Ok(basic)
 }
 
 async fn ask(
@@ -177,13 +181,13 @@ async fn get(
         url.query_pairs_mut().append_pair("scope", scope);
     }
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let secret = encoded(credentials.secrets.client_secret.expose_secret());
-    let basic = BASE64_STANDARD.encode(format!("{}:{secret}", encoded(&credentials.connection.client_id)));
+    let (id, secret) = (&credentials.connection.client_id, credentials.secrets.client_secret.expose_secret());
+    let basic = basic(&url, &encoded(id), &encoded(secret))?;
     let request = http
         .request(Method::GET, url)
         .headers(headers)
         .header("Accept", "application/json")
-        .header("Authorization", format!("Basic {basic}"))
+        .header(AUTHORIZATION, basic)
         .build()
         .map_err(|_| SisError::Invalid { host: host.clone(), detail: "the token request's headers" })?;
     let reply = send(http, gate, credentials.connection.kind, request).await?;
@@ -226,6 +230,9 @@ fn from_oauth(request: HttpRequest, headers: &HeaderMap) -> Result<Request, SisE
     let mut request = Request::try_from(request)
         .map_err(|_| SisError::Invalid { host: "the token URL".to_owned(), detail: "the request's URL" })?;
     request.headers_mut().extend(headers.clone());
+    if let Some(basic) = request.headers_mut().get_mut(AUTHORIZATION) {
+        basic.set_sensitive(true);
+    }
     Ok(request)
 }
 

@@ -12,7 +12,10 @@ use wiremock::{
 };
 
 use super::*;
-use crate::{error::Remedy, net::HttpConfig};
+use crate::{
+    error::Remedy,
+    net::{HttpConfig, Reply, Transport},
+};
 
 fn http() -> Http {
     Http::new(HttpConfig { allow_private_addresses: true, ..HttpConfig::default() }).unwrap()
@@ -229,6 +232,31 @@ async fn a_token_endpoint_that_has_moved_is_told_as_that() {
     Mock::given(path("/API/oauth/token")).respond_with(moved).mount(&server).await;
     let error = bearer(&tokens(), &credentials(&server, &json!({}))).await.unwrap_err();
     assert!(error.mend().contains("where the SIS is now"), "{}", error.explain());
+}
+
+/// Refuses everybody, and tells whether what came with a request's `Authorization` prints.
+#[derive(Debug, Default)]
+struct Onlooker(std::sync::Mutex<Vec<bool>>);
+
+impl Transport for Onlooker {
+    fn exchange(&self, request: reqwest::Request) -> futures_util::future::BoxFuture<'_, Result<Reply, SisError>> {
+        let values = request.headers().get_all("Authorization");
+        self.0.lock().unwrap().extend(values.iter().map(reqwest::header::HeaderValue::is_sensitive));
+        Box::pin(std::future::ready(Err(SisError::Connect { host: "sis".to_owned() })))
+    }
+}
+
+#[tokio::test]
+async fn no_way_of_asking_for_a_token_lets_the_credentials_print() {
+    let server = MockServer::start().await;
+    for (placement, kind) in [("basic", "skyward-qmlativ"), ("basic-get", "skyward-qmlativ"), ("basic", "oneroster")] {
+        let onlooker = Arc::new(Onlooker::default());
+        let http = http().over(Arc::clone(&onlooker) as Arc<dyn Transport>);
+        let token_url = format!("{}/token", server.uri());
+        let extra = json!({"kind": kind, "credentials": placement, "token_url": token_url, "version": "1.2"});
+        tokens().get(&http, &credentials(&server, &extra)).await.unwrap_err();
+        assert_eq!(*onlooker.0.lock().unwrap(), [true], "{placement} {kind}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::future::BoxFuture;
 use rollcall_proto::{clock::ManualClock, id::ConnectionNo};
 use rollcall_store::district::ConnectionSecrets;
 use serde_json::json;
@@ -10,7 +13,7 @@ use wiremock::{
 
 use super::*;
 use crate::limits::Admission;
-use crate::net::HttpConfig;
+use crate::net::{HttpConfig, Transport};
 
 const EXPIRED_ANSWER: &str = r#"{"Message": "Token has expired."}"#;
 
@@ -136,4 +139,118 @@ async fn who_tries_a_host_may_be_given_up_and_may_fail() {
     let (first, second) = Box::pin(async { tokio::join!(ask(&server, &session), ask(&server, &session)) }).await;
     assert!(!matches!(first, Err(SisError::CircuitOpen { .. })) && first.is_err(), "{first:?}");
     assert!(matches!(second, Err(SisError::CircuitOpen { .. })), "{second:?}");
+}
+
+/// Grants a token, and answers each question after so long with this status, by what it says of when to come back.
+#[derive(Debug)]
+struct Answers {
+    asked: AtomicU32,
+    after: Duration,
+    status: u16,
+    retry_after: Option<&'static str>,
+}
+
+impl Transport for Answers {
+    fn exchange(&self, request: reqwest::Request) -> BoxFuture<'_, Result<Reply, SisError>> {
+        let is_token = request.url().path().ends_with("token");
+        async move {
+            if is_token {
+                return Ok(reply(200, None, r#"{"access_token": "first"}"#));
+            }
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(self.after).await;
+            Ok(reply(self.status, self.retry_after, "{}"))
+        }
+        .boxed()
+    }
+}
+
+fn reply(status: u16, retry_after: Option<&str>, body: &'static str) -> Reply {
+    Reply {
+        status,
+        content_type: None,
+        retry_after: retry_after.map(str::to_owned),
+        date: None,
+        total_count: None,
+        link: None,
+        cache_control: None,
+        body: body.into(),
+        room: Taken::default(),
+    }
+}
+
+/// Sessions of one process, with a SIS that answers so, and how often it was asked.
+fn answering(after: Duration, status: u16, retry_after: Option<&'static str>) -> (Arc<Answers>, Session) {
+    let answers = Arc::new(Answers { asked: AtomicU32::new(0), after, status, retry_after });
+    let connection = json!({"kind": "skyward-qmlativ", "base_url": "https://sis.example/API", "client_id": "rollcall"});
+    let credentials = Credentials {
+        district: "d".parse().unwrap(),
+        number: ConnectionNo(0),
+        connection: Arc::new(serde_json::from_value(connection).unwrap()),
+        secrets: Arc::new(ConnectionSecrets { client_secret: "secret".into(), ..ConnectionSecrets::default() }),
+    };
+    let http = Http::new(HttpConfig::default()).unwrap().over(Arc::clone(&answers) as Arc<dyn Transport>);
+    let clock = ManualClock::new(chrono::DateTime::from_timestamp(1_760_000_000, 0).unwrap());
+    (answers, Session::new(Shared::new(http, Arc::new(clock)), credentials))
+}
+
+async fn called(session: &Session) -> SisError {
+    let url = "https://sis.example/API/students".parse().unwrap();
+    let call = Call { method: Method::GET, url, body: None, what: "students".to_owned() };
+    session.call(&call).await.unwrap_err()
+}
+
+/// A lane would count as lost while its SIS takes its time three times over.
+#[tokio::test]
+async fn only_what_fails_fast_is_repeated_at_once() {
+    for (after, status, asked) in [(Duration::ZERO, 500, 3), (FAST, 500, 1), (Duration::ZERO, 404, 1)] {
+        let (answers, session) = answering(after, status, None);
+        let error = called(&session).await;
+        assert!(matches!(error, SisError::Status { status: told, .. } if told == status), "{error:?}");
+        assert_eq!(answers.asked.load(Ordering::Relaxed), asked, "{status} after {after:?}");
+    }
+}
+
+/// What a call has found out itself is told, and counts as its failure.
+#[tokio::test]
+async fn who_closes_a_circuit_tells_why() {
+    let (answers, session) = answering(Duration::ZERO, 500, None);
+    for _ in 0..2 {
+        let error = called(&session).await;
+        assert!(matches!(error, SisError::Status { status: 500, .. }), "{error:?}");
+    }
+    assert_eq!(answers.asked.load(Ordering::Relaxed), 5, "the fifth failure in a row");
+    let error = called(&session).await;
+    assert!(matches!(error, SisError::CircuitOpen { .. }), "{error:?}");
+    assert_eq!(answers.asked.load(Ordering::Relaxed), 5);
+}
+
+/// Of several lanes all would wait as the SIS wants, and pay with attempts for what the others were told.
+#[tokio::test]
+async fn a_sis_that_says_when_to_come_back_closes_no_circuit() {
+    for (status, retry_after) in [(503, Some("30")), (429, Some("30")), (429, None)] {
+        let (answers, session) = answering(Duration::ZERO, status, retry_after);
+        for asked in 1..=12 {
+            let error = called(&session).await;
+            let named = retry_after.map_or(5, |_| 30);
+            assert_eq!(error.remedy(), Remedy::Wait(Duration::from_secs(named)), "{error:?}");
+            assert_eq!(answers.asked.load(Ordering::Relaxed), asked);
+        }
+        let (host, circuits) = ("sis.example", session.shared.gate.circuits());
+        assert_eq!(circuits.with(host, |circuit| circuit.admit(session.now())), Ok(Admission::Free));
+    }
+}
+
+/// It is no sign that a host is well either: what it failed at before still counts.
+#[tokio::test]
+async fn a_named_time_forgives_no_failures() {
+    let (_, session) = answering(Duration::ZERO, 503, Some("30"));
+    session.authenticate().await.unwrap();
+    let (host, circuits) = ("sis.example", session.shared.gate.circuits());
+    for _ in 0..4 {
+        circuits.with(host, |circuit| circuit.failed(session.now()));
+    }
+    called(&session).await;
+    circuits.with(host, |circuit| circuit.failed(session.now()));
+    assert!(circuits.with(host, |circuit| circuit.admit(session.now())).is_err(), "the fifth in a row");
 }

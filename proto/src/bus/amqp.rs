@@ -24,13 +24,14 @@ mod publisher;
 mod replay;
 mod subscription;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lapin::{Acker, BasicProperties, options::QueuePurgeOptions};
 use secrecy::SecretString;
 
 use self::{
+    declare::Tier,
     link::{ANSWER, Consuming, within},
     outgoing::Outgoing,
     publisher::Publisher,
@@ -126,6 +127,10 @@ impl Bus for AmqpBus {
 
     fn system(&self) -> &System {
         &self.system
+    }
+
+    fn stays_away(&self, after: Duration) -> Duration {
+        Tier::at_least(after).wait
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Subscription>, BusError> {

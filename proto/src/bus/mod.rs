@@ -399,6 +399,11 @@ pub trait Bus: Send + Sync + 'static {
         System::embedded()
     }
 
+    /// How long a message really stays away that is to be handled again `after` so long. Until then it is nobody's.
+    fn stays_away(&self, after: Duration) -> Duration {
+        after.min(LONGEST_RETRY)
+    }
+
     /// When the oldest message that waits in each queue was published, where the bus can tell.
     async fn oldest(&self) -> Result<Vec<(Queue, DateTime<Utc>)>, BusError> {
         Ok(Vec::new())

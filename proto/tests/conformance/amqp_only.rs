@@ -33,6 +33,16 @@ use super::{
 };
 use crate::samples::{fetch, one_of_each, students};
 
+/// Whoever keeps something for a message that waits has to know for how long.
+#[tokio::test]
+async fn a_wait_is_told_as_long_as_its_waiting_room_makes_it() {
+    let bus = AmqpBus::on_demand(AmqpConfig::new("amqp://localhost"));
+    for (after, stays) in [(0, 250), (1_000, 1_000), (1_001, 2_000), (150_000, 300_000), (900_000, 600_000)] {
+        let (after, stays) = (Duration::from_millis(after), Duration::from_millis(stays));
+        assert_eq!(bus.stays_away(after), stays, "{after:?}");
+    }
+}
+
 /// Ends of four consumers at once.
 const ENDS: usize = 20;
 

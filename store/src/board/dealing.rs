@@ -7,7 +7,8 @@ use rollcall_proto::id::{ListingNo, PageNo};
 
 use super::{Ask, Board, Dealt, Extent, GoneOn, Lane, LaneMove, Listing, PageFacts, Progress};
 
-/// Times in a row that a listing's lanes may be told to wait before it is given up.
+/// Times in a row that each of a listing's lanes may be told to wait before it is given up. Of a host that is left alone for a
+/// quarter of a minute at a time, ten minutes.
 pub(super) const MOST_WAITS: u32 = 40;
 
 /// What a lost lane's generation grows by. A board that a crash of the database set back may have dealt a few generations
@@ -251,13 +252,15 @@ impl Board {
         true
     }
 
-    /// The SIS told a lane to come back at `until`, so that it does not count as lost before. False: an older
-    /// generation, or the SIS has said so too often in a row.
+    /// A lane is to come back at `until`, by the SIS's word or since its host is left alone, so that it does not count as lost
+    /// before. False: an older generation, or that was so too often in a row.
     pub fn postpone(&mut self, lane: u16, generation: u64, until: DateTime<Utc>) -> bool {
         let Some(dealt) = self.current(lane, generation).copied() else { return false };
-        let Some(listing) = self.listings.get_mut(dealt.listing.0 as usize) else { return false };
+        let index = dealt.listing.0 as usize;
+        let most = MOST_WAITS * self.workers(index) as u32;
+        let Some(listing) = self.listings.get_mut(index) else { return false };
         listing.waits += 1;
-        listing.waits <= MOST_WAITS && self.renew(lane, generation, until)
+        listing.waits <= most && self.renew(lane, generation, until)
     }
 
     /// Every listing is fetched or given up.

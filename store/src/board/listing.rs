@@ -200,13 +200,14 @@ impl Listing {
         self.errors.retain(|other, _| *other <= last);
     }
 
-    /// Why the source would never end: it serves one page again and again, or more pages than any district has.
+    /// Why the source would never end: it serves one page again and again, or more pages than any district has. What lies beyond
+    /// the end is not judged, whichever of two alike it is: there a source may serve its last page again.
     fn endless(&mut self, page: u32, facts: &PageFacts) -> Option<String> {
         let digest = facts.digest.filter(|_| facts.rows > 0)?;
         let before = self.last_digest.replace((page, digest));
         match before {
             Some((other, same))
-                if other != page && same == digest && self.last_page.is_none_or(|last| page <= last) =>
+                if other != page && same == digest && self.last_page.is_none_or(|last| page.max(other) <= last) =>
             {
                 Some(format!("page-repeated: page {page} holds the same rows as page {other}"))
             }

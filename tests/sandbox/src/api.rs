@@ -8,7 +8,7 @@ use crate::catalog::{self, Object};
 use crate::edits::Rows;
 use crate::listing::{self, Call, Order};
 use crate::metadata;
-use crate::paging::PageCall;
+use crate::paging::{self, PageCall};
 use crate::quirks::Quirks;
 use crate::render::{self, Columns};
 use crate::search::Search;
@@ -176,6 +176,10 @@ impl<'a> ApiCall<'a> {
             let scope = call.scope(object, self.current_year(), self.quirks);
             let make = || listing::select(rows, scope, &call.search);
             let slots = self.shared.selections().get(call.key(object, scope), make);
+            if let Some(status) = paging::refused(&at, slots.len(), &self.quirks.paging) {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
+                return Err(refuse(status, "there is no such page"));
+            }
             Ok(Answer::json(listing::page(rows, &call, &at, &slots, order)))
         })
     }

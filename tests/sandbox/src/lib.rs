@@ -44,7 +44,7 @@ pub use config::SandboxConfig;
 pub use oneroster::{BlankFilter, Booleans, ChangeFilter, ErrorShape, OneRosterQuirks};
 pub use quirks::{
     AuthQuirks, Burst, DataQuirks, DateStyle, Drift, ExtraValue, Fault, FaultKind, Grants, NextStyle, ObjectField,
-    ObjectPage, OnDeniedField, PagingQuirks, Placement, Quirks, RetryAfter, Throttle, YearContext,
+    ObjectPage, OnDeniedField, PagingQuirks, PastEnd, Placement, Quirks, RetryAfter, Throttle, YearContext,
 };
 pub use sandbox::{Sandbox, StartError};
 pub use stats::Stats;

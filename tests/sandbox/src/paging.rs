@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::quirks::{NextStyle, ObjectPage, PagingQuirks};
+use crate::quirks::{NextStyle, ObjectPage, PagingQuirks, PastEnd};
 
 /// A page asked for.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +30,28 @@ pub(crate) struct Window {
     pub(crate) has_next_key: bool,
 }
 
+/// The status of a page that lies so far behind the end that it is an error.
+pub(crate) fn refused(call: &PageCall<'_>, rows: usize, quirks: &PagingQuirks) -> Option<u16> {
+    match quirks.past_end {
+        PastEnd::Status(status) if call.page > last_page(call, rows, quirks) => Some(status),
+        _ => None,
+    }
+}
+
+/// A listing without rows has one page.
+fn last_page(call: &PageCall<'_>, rows: usize, quirks: &PagingQuirks) -> u64 {
+    rows.div_ceil(size_of(call, quirks)).max(1) as u64
+}
+
+fn size_of(call: &PageCall<'_>, quirks: &PagingQuirks) -> usize {
+    quirks.max_page_size.map_or(call.size, |most| call.size.min(most)).max(1)
+}
+
 /// The window of a page over a listing of so many rows.
 pub(crate) fn window(call: &PageCall<'_>, rows: usize, quirks: &PagingQuirks) -> Window {
-    let size = quirks.max_page_size.map_or(call.size, |most| call.size.min(most)).max(1);
+    let again = (quirks.past_end == PastEnd::LastAgain).then(|| last_page(call, rows, quirks));
+    let call = &PageCall { page: again.map_or(call.page, |last| call.page.min(last)), ..*call };
+    let size = size_of(call, quirks);
     let repeated = repeated_page(call, quirks);
     let page = repeated.unwrap_or(call.page).max(1);
     let listing = if is_emptied(call, quirks) { 0 } else { rows };
@@ -106,6 +125,21 @@ mod tests {
         assert_eq!(window(&at(2), 20, &PagingQuirks::default()).next, None);
         assert!(window(&at(2), 20, &eager).next.is_some());
         assert_eq!(window(&at(3), 20, &eager), Window { rows: 20..20, next: None, has_next_key: true });
+    }
+
+    #[test]
+    fn what_is_behind_the_last_page_is_nothing_the_last_page_again_or_an_error() {
+        let with = |past_end| PagingQuirks { past_end, ..PagingQuirks::default() };
+        let (again, status) = (with(PastEnd::LastAgain), with(PastEnd::Status(404)));
+        for page in [3, 4, 9] {
+            let told = window(&at(page), 25, &again);
+            assert_eq!(told, Window { rows: 20..25, next: None, has_next_key: true }, "{page}");
+        }
+        assert_eq!(window(&at(2), 25, &again).rows, 10..20);
+        let told = |page, rows| refused(&at(page), rows, &status);
+        assert_eq!([told(3, 25), told(4, 25), told(1, 0), told(2, 0)], [None, Some(404), None, Some(404)]);
+        assert_eq!([told(2, 20), told(3, 20)], [None, Some(404)], "a last page exactly full");
+        assert_eq!(refused(&at(9), 25, &again), None);
     }
 
     #[test]

@@ -184,6 +184,8 @@ pub struct PagingQuirks {
     pub next: NextStyle,
     /// A full last page still announces a next one, which is then empty.
     pub next_after_full_page: bool,
+    /// What is behind the last page.
+    pub past_end: PastEnd,
     /// Name of a total in `Paging`; none when absent.
     pub total_key: Option<String>,
     /// What is added to the true total.
@@ -225,6 +227,19 @@ pub enum NextStyle {
     Always,
     /// An absolute URL on this origin, which no client may follow.
     Origin(String),
+}
+
+/// What is behind the last page: nothing is known of it (wire/skyward.md, G4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PastEnd {
+    /// Pages without rows.
+    #[default]
+    Empty,
+    /// The last page again.
+    LastAgain,
+    /// This status, with a JSON error.
+    Status(u16),
 }
 
 /// Rows that come or go at the front of a listing once some pages were served.

@@ -40,6 +40,11 @@ impl Clock for VirtualClock {
         self.advance(pause);
         Box::pin(std::future::ready(()))
     }
+
+    /// Never: whoever works does nothing beside it, as one that stands still.
+    fn meanwhile(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The clock of one process's machine, which may be wrong. What passes is the same time for all.
@@ -68,5 +73,9 @@ impl Clock for ProcessClock {
 
     fn sleep(&self, pause: Duration) -> BoxFuture<'static, ()> {
         self.time.sleep(pause)
+    }
+
+    fn meanwhile(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.time.meanwhile(time)
     }
 }

@@ -31,7 +31,8 @@ const NO_DELIVERY_LIMIT: u32 = 1_000_000_000;
 pub(super) struct Tier {
     /// Name of the exchange and of the queue.
     pub(super) name: &'static str,
-    wait: Duration,
+    /// How long a message stays in it.
+    pub(super) wait: Duration,
 }
 
 /// Shortest first. A message expires only at the head of its queue, so each wait needs a queue of its own.

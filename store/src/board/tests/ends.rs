@@ -248,6 +248,41 @@ fn a_page_equal_to_its_neighbour_is_a_fault_only_within_the_listing_and_with_row
     assert_eq!(beyond.listings[0].progress, Progress::Fetched);
 }
 
+/// A source may serve its last page again to who asks beyond it, and that answer may be the first to come.
+#[test]
+fn a_last_page_served_again_beyond_the_end_is_not_judged_whichever_comes_first() {
+    let same = || PageFacts { digest: Some(7), ..last(4) };
+    for order in [[2, 3, 4], [2, 4, 3], [3, 2, 4], [3, 4, 2], [4, 2, 3], [4, 3, 2]] {
+        let mut board = board(1, 3);
+        board.deal(at(0));
+        board.page_done(0, 1, &PageFacts { digest: Some(1), ..more(10) }, at(1)).unwrap();
+        for page in order {
+            let lane = board.lanes.iter().position(|lane| lane.dealt.is_some_and(|dealt| dealt.page.0 == page));
+            // Freed, since the page no longer matters.
+            let Some(lane) = lane else { continue };
+            let generation = board.lanes[lane].generation;
+            board.page_done(lane as u16, generation, &same(), at(2)).unwrap();
+        }
+        let listing = &board.listings[0];
+        assert_eq!((&listing.progress, listing.last_page), (&Progress::Fetched, Some(2)), "{order:?}");
+    }
+}
+
+#[test]
+fn two_pages_alike_within_the_end_are_judged_whichever_comes_first() {
+    for [first, second] in [[2, 3], [3, 2]] {
+        let mut board = board(1, 3);
+        board.deal(at(0));
+        board.page_done(0, 1, &PageFacts { digest: Some(1), ..more(10) }, at(1)).unwrap();
+        let listing = &mut board.listings[0];
+        listing.absorb(3, &last(4));
+        listing.absorb(first, &PageFacts { digest: Some(7), ..more(10) });
+        listing.absorb(second, &PageFacts { digest: Some(7), ..more(10) });
+        let said = format!("page-repeated: page {second} holds the same rows as page {first}");
+        assert_eq!(listing.progress, Progress::Failed(said));
+    }
+}
+
 #[test]
 fn of_pages_in_trouble_the_first_one_is_named_and_what_lies_behind_is_not_asked_for() {
     let mut board = board(1, 3);

@@ -41,6 +41,24 @@ fn a_lane_may_not_wait_for_ever() {
     assert_eq!(granted, dealing::MOST_WAITS as usize);
 }
 
+/// Several lanes are told to wait in the time in which one is told once.
+#[test]
+fn each_lane_of_a_listing_may_wait_as_often_as_one_alone() {
+    let mut board = board(2, 4);
+    board.deal(at(0));
+    board.page_done(0, 1, &more(10), at(1)).unwrap();
+    let of_first: Vec<u16> =
+        (0..4).filter(|lane| board.lanes[usize::from(*lane)].dealt.unwrap().listing.0 == 0).collect();
+    assert_eq!(of_first.len(), 3, "one is at work on the other listing");
+    let mut turns = of_first.iter().copied().cycle();
+    let granted = (0..1_000).take_while(|step| {
+        let lane = turns.next().unwrap();
+        let generation = board.lanes[usize::from(lane)].generation;
+        board.postpone(lane, generation, at(*step))
+    });
+    assert_eq!(granted.count(), 3 * dealing::MOST_WAITS as usize);
+}
+
 #[test]
 fn a_page_that_never_reached_the_store_is_dealt_again() {
     let mut board = board(1, 1);

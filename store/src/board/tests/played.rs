@@ -20,6 +20,8 @@ struct World {
     strict: bool,
     /// What is empty announces more all the same.
     eager: bool,
+    /// Beyond the end, the last page is served again, where it announces itself.
+    again: bool,
 }
 
 impl World {
@@ -27,6 +29,7 @@ impl World {
         if page > self.pages && self.strict && self.announces {
             return Err("status 404");
         }
+        let page = if self.again && self.announces { page.min(self.pages) } else { page };
         Ok(PageFacts {
             rows: if page > self.pages { 0 } else { 10 },
             last: self.announces && page == self.pages,
@@ -42,14 +45,16 @@ impl World {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    (1_u32..30, prop::option::of(-15_i64..15), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(pages, off_by, random_access, announces, strict, eager)| World {
+    let habits = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (1_u32..30, prop::option::of(-15_i64..15), habits).prop_map(
+        |(pages, off_by, (random_access, announces, strict, eager, again))| World {
             pages,
             total: off_by.map(|off| (i64::from(pages) * 10 + off).max(0)),
             random_access,
             announces,
             strict,
             eager,
+            again,
         },
     )
 }
