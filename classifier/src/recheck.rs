@@ -194,11 +194,12 @@ pub fn heed(
     pages: &[PageRow],
     assembler: &Assembler<'_>,
 ) {
-    let sees = |number, listing: &Listing| sees(board, number, listing, assembler);
+    let own = || candidates.students.iter().filter(|(number, _)| *number == connection.0);
+    let would_leave: BTreeSet<&str> = own().filter_map(|(_, student)| assembler.sis_id(&student.0)).collect();
+    let sees = |number, listing: &Listing| sees((board, number, listing), assembler, &would_leave);
     let (asked, doubtful) = asked_and_doubtful(connection, board, pages, sees);
     let is_proved = approved || asks_for_somebody_there(board, assembler);
-    let own = candidates.students.iter().filter(|(number, _)| *number == connection.0);
-    for (_, student) in own {
+    for (_, student) in own() {
         look.asked.insert(student.clone());
         let Some(id) = assembler.sis_id(&student.0) else { continue };
         let is_answered = asked.contains(id) && !doubtful.contains(id) && !assembler.is_open_again(id);
@@ -239,11 +240,18 @@ fn held<'b>(
 }
 
 /// Whether an answer of the second look shows somebody of whom the listing that it repeats held a row; true where it was asked
-/// for nobody such.
-fn sees(board: &Board, number: ListingNo, listing: &Listing, assembler: &Assembler<'_>) -> bool {
+/// for nobody such. Those who are asked for beside the ones who would leave come last: where there are any, one of them it must be, since
+/// an answer that was cut off shows the first.
+fn sees(
+    (board, number, listing): (&Board, ListingNo, &Listing),
+    assembler: &Assembler<'_>,
+    would_leave: &BTreeSet<&str>,
+) -> bool {
     let Some(kind) = Kind::of_resource(&listing.ask.resource) else { return true };
-    let mut held = held(board, listing, assembler).peekable();
-    held.peek().is_none() || held.any(|id| assembler.holds_again(kind, number, &id))
+    let (leaving, beside): (Vec<_>, Vec<_>) =
+        held(board, listing, assembler).partition(|id| would_leave.contains(id.as_ref()));
+    let there = if beside.is_empty() { leaving } else { beside };
+    there.is_empty() || there.iter().any(|id| assembler.holds_again(kind, number, id))
 }
 
 /// Ids that student listings asked for, and ids that any listing without a whole answer asked for, or with one that does not see

@@ -162,8 +162,9 @@ fn a_second_look_that_does_not_see_those_who_are_there_confirms_nobody() {
     // One of those who are asked for beside them may go in between, and 6 is there himself.
     let first_control = candidates.controls[0].student.0.clone();
     let is_of = |row: &Value, id: &str| row["StudentID"].as_i64() == id.parse().ok();
-    let cases: [(&str, Serve<'_>, i64); 6] = [
+    let cases: [(&str, Serve<'_>, i64); 7] = [
         ("everything", &|_, _| true, 2),
+        ("as much as those who would leave, then cut off", &|_, row| is_of(row, "5") || is_of(row, "6"), 0),
         ("without one of them", &|_, row| !is_of(row, &first_control), 2),
         ("nothing", &|_, _| false, 0),
         ("no students", &|resource, _| resource != STUDENT, 0),
