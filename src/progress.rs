@@ -107,6 +107,8 @@ async fn step(context: &Context, run: &Run) -> anyhow::Result<Step> {
         Stage::Recheck => pages(context, run, "second look").await?,
         Stage::Plan => Step { name: "plan", done: 0, of: None, unit: "students" },
         Stage::Held => Step { name: "held", done: 0, of: None, unit: "" },
+        // It never had a plan.
+        Stage::Closed if run.plan_hash.is_none() => Step { name: "ended", done: 0, of: None, unit: "" },
         Stage::Release | Stage::Closed => {
             let counts = &run.counts;
             let planned = counts.added + counts.changed + counts.removed;
@@ -128,7 +130,8 @@ async fn pages(context: &Context, run: &Run, name: &'static str) -> anyhow::Resu
             }
         }
     }
-    Ok(Step { name, done, of: (!open).then_some(known), unit: "pages" })
+    // A page behind the end was fetched too, where nobody had said where that is.
+    Ok(Step { name, done, of: (!open).then_some(known.max(done)), unit: "pages" })
 }
 
 /// Pages of the whole pull, once every listing's end is known.

@@ -274,8 +274,12 @@ impl SisError {
             Self::NoRoom { .. } => "lower page_size, or raise ROLLCALL_FETCH_BODIES_MIB and the process's memory",
             Self::Busy { .. } => "lower lanes, or move the schedule to a quieter hour",
             Self::Unfinished { .. } => "nothing, it goes on by itself; with more lanes it takes less time",
+            Self::TokenRefused { status: 404, .. } => {
+                "check token_url and base_url, from which it is derived (Infinite Campus: with the app name as the district gave it)"
+            }
             Self::TokenRefused { .. } => {
-                "check client_id and client_secret, and ask the district whether the access is active and not expired"
+                "check client_id and client_secret, and the app name where base_url or token_url has one; and ask the district \
+                 whether the access is active and not expired"
             }
             Self::TokenUnreadable { status, .. } if is_transient(*status) => {
                 "run again; if it stays, ask the district whether the SIS's token endpoint is up"
@@ -284,11 +288,11 @@ impl SisError {
             Self::TokenUnreadable { .. } => "check token_url (and base_url, from which it is derived)",
             Self::TokenExpired { .. } => "run again; if it stays, ask the district how long tokens live",
             Self::AccessRefused { .. } => {
-                "ask the district to grant it, and whether the access is active and not expired; check root (Custom or \
-                 Generic)"
+                "ask the district to grant it, and whether the access is active and not expired; check base_url, and with Qmlativ \
+                 root (Custom or Generic)"
             }
             Self::Status { status, .. } if *status == 404 => {
-                "check base_url, root (Custom or Generic) and entities in the district's file"
+                "check base_url in the district's file, and with Qmlativ root (Custom or Generic) and entities"
             }
             Self::Status { status, .. } if is_redirect(*status) => MOVED,
             Self::Status { .. } => "run again; if it stays, ask the district to look at the SIS's log",
@@ -324,4 +328,22 @@ const fn is_redirect(status: u16) -> bool {
 /// Whether a status may be gone with the next try.
 pub const fn is_transient(status: u16) -> bool {
     status == 408 || status == 425 || status == 429 || status >= 500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wrong address is not blamed on the secret.
+    #[test]
+    fn what_to_do_fits_what_was_refused() {
+        let token = |status| {
+            let error = SisError::TokenRefused { host: "sis.example".to_owned(), status, code: "none".to_owned() };
+            error.mend()
+        };
+        assert!(token(404).contains("token_url") && !token(404).contains("client_secret"));
+        assert!(token(401).contains("client_secret") && token(400).contains("app name"));
+        let page = SisError::Status { what: "orgs page 1".to_owned(), status: 404 }.mend();
+        assert!(page.starts_with("check base_url") && page.contains("with Qmlativ root"));
+    }
 }
