@@ -216,6 +216,10 @@ def broker():
         for kind in ("configure", "write", "read"):
             if not right[kind].startswith("^"):
                 yield f"{right['user']}: {kind} is not anchored"
+        yield from (f"{right['user']}: {wrong}" for wrong in too_much(right, definitions))
+    for right in definitions["topic_permissions"]:
+        if right["user"] != "rollcall-ops" and right["read"] != "^$":
+            yield f"{right['user']}: may bind a queue of its own to routing keys"
     for policy in definitions["policies"]:
         if policy["definition"].keys() & {"message-ttl", "expires"} or policy["definition"].get("overflow") == "drop-head":
             yield f"policy {policy['name']}: lets messages go without a word"
@@ -225,6 +229,18 @@ def broker():
     topics = {right["user"] for right in definitions["topic_permissions"]}
     if missing := wanted - topics - {"rollcall-monitoring"}:
         yield f"{sorted(missing)}: may publish with any routing key"
+
+
+def too_much(right, definitions):
+    """Only the operators declare and bind. A right to read counts for exchanges of that name too, and would bind a queue to them."""
+    if right["user"] == "rollcall-ops":
+        return
+    if right["configure"] != "^$":
+        yield "may declare and delete"
+    names = [thing["name"] for kind in ("queues", "exchanges") for thing in definitions[kind]]
+    for name in {*names, "amq.topic", "amq.rabbitmq.trace"}:
+        if re.search(right["read"], name) and (not name.startswith("rollcall.") or ".retry." in name):
+            yield f"may read {name}"
 
 
 def main():
