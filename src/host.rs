@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{cli::Role, config::Settings, context::Context, take_overs::Campus};
+use crate::{cli::Role, config::Settings, context::Context, ending, take_overs::Campus};
 
 /// How long a host waits for its services to finish what they have in hand, or to give it back: a little longer than
 /// they take themselves.
@@ -182,9 +182,11 @@ impl Services {
 
     /// Tells them to stop and waits until they have finished what is in hand.
     pub(crate) async fn stop(mut self) {
+        ending::told();
         self.health.drain();
         self.shutdown.cancel();
-        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
+        let drained =
+            tokio::time::timeout(ending::left(DRAIN), async { while self.tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!("some work was still in hand after {DRAIN:?}; it will be delivered again");
         }
@@ -199,7 +201,10 @@ impl Services {
         tracing::info!("stopping; work in hand is finished first");
         tokio::select! {
             () = self.stop() => {}
-            () = signal() => tracing::warn!("stopped at once by a second signal; work in hand will be delivered again"),
+            () = signal() => {
+                ending::at_once();
+                tracing::warn!("stopped at once by a second signal; work in hand will be delivered again");
+            }
         }
         anyhow::ensure!(!failed, "a service ended on its own; its log says why");
         Ok(())

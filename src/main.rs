@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod context;
 mod district_file;
+mod ending;
 mod host;
 mod output;
 mod progress;
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         telemetry::send_spans(&cli)
     };
     let code = runtime.block_on(verbs::dispatch(cli)).unwrap_or_else(|error| fail(&error, &again));
-    telemetry::stop(spans);
+    runtime.block_on(telemetry::stop(spans));
     runtime.shutdown_background();
     code
 }

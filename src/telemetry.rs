@@ -11,14 +11,15 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 
 use crate::{
     cli::{Cli, Role, Verb},
-    config,
+    config, ending, host,
 };
 
-/// lapin logs returned messages with their bodies; its own words are not wanted either way.
-const QUIET: &str = "lapin::returned_messages=off,lapin=warn,sqlx=warn,hyper=warn,reqwest=warn,h2=warn,tonic=warn,\
+/// lapin logs returned messages with their bodies; its own words are not wanted either way. A channel that the broker closes is what
+/// somebody of ours hears of, and where they ask for what may not be there, or for a right that they may lack, no failure.
+const QUIET: &str = "lapin::returned_messages=off,lapin::channel=off,lapin=warn,sqlx=warn,hyper=warn,reqwest=warn,h2=warn,tonic=warn,\
                      tower=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry_otlp=warn";
 
-/// How long a process that ends waits for the collector.
+/// How long a process that ends waits for the collector, at most.
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Starts logging. A second call does nothing.
@@ -54,10 +55,17 @@ pub(crate) fn send_spans(cli: &Cli) -> Option<Sending> {
     }
 }
 
-/// Sends what is left.
-pub(crate) fn stop(sending: Option<Sending>) {
-    if let Some(sending) = sending {
-        sending.stop(LAST_SPANS);
+/// Sends what is left, in the time that the process still has. A signal ends that.
+pub(crate) async fn stop(sending: Option<Sending>) {
+    let Some(sending) = sending else { return };
+    let limit = ending::left(LAST_SPANS);
+    if limit.is_zero() {
+        return;
+    }
+    let sent = tokio::task::spawn_blocking(move || sending.stop(limit));
+    tokio::select! {
+        _ = sent => {}
+        () = host::signal() => {}
     }
 }
 

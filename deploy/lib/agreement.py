@@ -347,8 +347,8 @@ def broker_versions(_cluster):
 
 
 def drain():
-    """What the program takes at most to stop, in whole seconds: src/host.rs."""
-    found = re.search(r"const DRAIN: Duration = Duration::from_millis\(([\d_]+)\)", (ROOT / "src/host.rs").read_text())
+    """What the program takes at most to stop, in whole seconds: src/ending.rs."""
+    found = re.search(r"const LIMIT: Duration = Duration::from_millis\(([\d_]+)\)", (ROOT / "src/ending.rs").read_text())
     return math.ceil(int(found.group(1)) / 1000)
 
 

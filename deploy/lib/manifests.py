@@ -92,6 +92,28 @@ def promises(objects):
         yield "no NetworkPolicy denies everything by default"
     if any(thing["kind"] == "Secret" for thing in objects):
         yield "a Secret is made here; secrets are only referred to"
+    for thing in objects:
+        yield from (f"{thing['kind']} {thing['metadata']['name']}: {wrong}" for wrong in replacing_errors(thing, named))
+
+
+def replacing_errors(thing, named):
+    """A Job is replaced by Argo CD and by Flux. A hook before the sync has nothing yet of what the sync makes."""
+    notes = thing["metadata"].get("annotations", {})
+    hooks = notes.get("argocd.argoproj.io/hook", "").split(",")
+    if thing["kind"] == "Job" and ("PreSync" not in hooks or notes.get("kustomize.toolkit.fluxcd.io/force") != "enabled"):
+        yield "is not replaced by both Argo CD and Flux"
+    if "PreSync" in hooks:
+        yield from (f"runs before the sync, and needs {kind} {name}, which the sync makes" for kind, name in referred(thing) if (kind, name) in named)
+
+
+def referred(part):
+    """The ConfigMaps and Secrets that an object does not start without."""
+    kinds = {"configMapRef": "ConfigMap", "configMapKeyRef": "ConfigMap", "configMap": "ConfigMap"}
+    kinds |= {"secretRef": "Secret", "secretKeyRef": "Secret", "secret": "Secret"}
+    for key, inner in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else []:
+        if key in kinds and isinstance(inner, dict) and not inner.get("optional"):
+            yield kinds[key], inner.get("name", inner.get("secretName"))
+        yield from referred(inner)
 
 
 def pod_errors(template, unwatched):
@@ -194,6 +216,10 @@ def broker():
         for kind in ("configure", "write", "read"):
             if not right[kind].startswith("^"):
                 yield f"{right['user']}: {kind} is not anchored"
+        yield from (f"{right['user']}: {wrong}" for wrong in too_much(right, definitions))
+    for right in definitions["topic_permissions"]:
+        if right["user"] != "rollcall-ops" and right["read"] != "^$":
+            yield f"{right['user']}: may bind a queue of its own to routing keys"
     for policy in definitions["policies"]:
         if policy["definition"].keys() & {"message-ttl", "expires"} or policy["definition"].get("overflow") == "drop-head":
             yield f"policy {policy['name']}: lets messages go without a word"
@@ -203,6 +229,18 @@ def broker():
     topics = {right["user"] for right in definitions["topic_permissions"]}
     if missing := wanted - topics - {"rollcall-monitoring"}:
         yield f"{sorted(missing)}: may publish with any routing key"
+
+
+def too_much(right, definitions):
+    """Only the operators declare and bind. A right to read counts for exchanges of that name too, and would bind a queue to them."""
+    if right["user"] == "rollcall-ops":
+        return
+    if right["configure"] != "^$":
+        yield "may declare and delete"
+    names = [thing["name"] for kind in ("queues", "exchanges") for thing in definitions[kind]]
+    for name in {*names, "amq.topic", "amq.rabbitmq.trace"}:
+        if re.search(right["read"], name) and (not name.startswith("rollcall.") or ".retry." in name):
+            yield f"may read {name}"
 
 
 def main():

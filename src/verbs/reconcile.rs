@@ -107,7 +107,7 @@ impl Report {
         for (queue, fault) in &faults {
             self.add_fault(queue, *fault);
         }
-        // A look at the depth of a queue that is missing would make it, and fails at one that is otherwise.
+        // A look at the depth of a queue fails where one is missing, and tells nothing of one that is otherwise.
         let depths = if faults.is_empty() { context.bus.depths().await? } else { Vec::new() };
         self.look_at_queues(&depths);
         for run in context.store.open_runs().await? {
@@ -124,9 +124,10 @@ impl Report {
 
     fn add_fault(&mut self, queue: &str, fault: QueueFault) {
         let (what, detail) = match fault {
-            QueueFault::Missing => {
-                ("queue-missing", "not on the broker; the next worker that starts or publishes makes it")
-            }
+            QueueFault::Missing => (
+                "queue-missing",
+                "not on the broker; whoever may declare makes it next, as `rollcall queues list` does",
+            ),
             QueueFault::DeclaredOtherwise => (
                 "queue-differs",
                 "declared with other arguments, so that no worker can use it: empty it, delete it, and the next worker \

@@ -15,7 +15,7 @@ use rollcall_classifier::{
 use rollcall_fetcher::{FetcherConfig, Reconciler, launch};
 use rollcall_proto::{
     id::RunId,
-    message::{Body, Message, Page, Plan},
+    message::{Body, Message, Page},
 };
 use rollcall_store::{
     page::PageRow,
@@ -121,7 +121,10 @@ async fn read_again(context: &Context, run: Run) -> anyhow::Result<Run> {
 }
 
 async fn ask_to_plan(context: &Context, run: Run) -> anyhow::Result<Run> {
-    publish(context, run, "plan", vec![Body::Plan(Plan { large: false })]).await
+    audit(context, &run, "plan").await?;
+    context.classifier().ask_to_plan((&run.district, run.id), None).await?;
+    told(&run, 1);
+    Ok(run)
 }
 
 async fn publish_again(context: &Context, run: Run) -> anyhow::Result<Run> {

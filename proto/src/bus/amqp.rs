@@ -14,7 +14,7 @@
 //! - A message is acknowledged only after what was to become of it (retry, parking) is confirmed.
 //!
 //! Deliberately absent: an alternate exchange. With one, the broker counts a message without a binding as routed, and
-//! `mandatory` never tells; here it comes back, the topology is declared again, and the publisher hears of it.
+//! `mandatory` never tells; here it comes back, the topology is seen to again, and the publisher hears of it.
 
 mod declare;
 mod link;
@@ -56,7 +56,7 @@ pub struct AmqpConfig {
     pub connection_name: String,
     /// For `amqps`: certificate authorities to trust beside the machine's, PEM.
     pub certificate_authorities: Option<String>,
-    /// Make what is missing on the broker when connecting. Off, a connection only looks.
+    /// Make what is missing on the broker, where the user may. Off, the broker is left as it is found.
     pub declare: bool,
 }
 
@@ -96,7 +96,7 @@ impl AmqpToken {
 }
 
 impl AmqpBus {
-    /// Connects and declares the topology. Later losses of the connection mend themselves; only this first try fails.
+    /// Connects and declares the topology; where the user may not, all of it has to be there. Later losses of the connection mend themselves; only this first try fails.
     pub async fn connect(config: AmqpConfig) -> Result<Self, BusError> {
         let bus = Self::on_demand(config);
         bus.consuming.connection().await?;
@@ -143,8 +143,8 @@ impl Bus for AmqpBus {
         let session = self.consuming.session().await?;
         let mut depths = Vec::with_capacity(Queue::ALL.len());
         for queue in Queue::ALL {
-            let work = declare::work_queue(&session.channel, queue).await?;
-            let parked = declare::parked_queue(&session.channel, queue).await?;
+            let work = declare::work_queue(&session.channel, session.care(), queue).await?;
+            let parked = declare::parked_queue(&session.channel, session.care(), queue).await?;
             depths.push(QueueDepth {
                 queue,
                 waiting: work.message_count().into(),
@@ -198,7 +198,7 @@ impl Bus for AmqpBus {
             return Err(BusError::Blocked);
         }
         let session = self.consuming.session().await?;
-        declare::exchange(&session.channel).await?;
+        declare::exchange(&session.channel, session.care()).await?;
         session.close().await;
         Ok(())
     }

@@ -83,6 +83,18 @@ pub enum BusError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A queue or exchange is not on the broker, and the user may not make it.
+    #[error(
+        "{name} is missing on the broker, and this user may not make it; import deploy/rabbitmq/definitions.json again, or run \
+         `rollcall queues list` as a user who may (ops)"
+    )]
+    Missing {
+        /// Which.
+        name: String,
+        /// The broker's words.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// The embedded bus's database failed.
     #[error("the embedded queue failed to {operation}")]
     Embedded {

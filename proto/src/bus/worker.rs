@@ -14,6 +14,7 @@ mod attend;
 mod hand;
 
 use std::{
+    mem::discriminant,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -124,14 +125,16 @@ pub async fn run_worker(
 ) {
     let expected = Expected::begin(queue);
     let worker = Worker { bus, queue, handler, config, clock, shutdown, expected };
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut told) = (FIRST_PAUSE, None);
     while !worker.shutdown.is_cancelled() {
         let before = Instant::now();
         let Err(error) = worker.session().await else { break };
         if before.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
+            (pause, told) = (FIRST_PAUSE, None);
         }
-        worker.log_outage(&error, pause);
+        let kind = Some(discriminant(&error));
+        worker.log_outage(&error, told == kind);
+        told = kind;
         tokio::select! {
             () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = worker.shutdown.cancelled() => {}
@@ -367,13 +370,13 @@ impl Worker {
         }
     }
 
-    /// Once for each outage.
-    fn log_outage(&self, error: &BusError, pause: Duration) {
+    /// Once for each outage, and again where it has become one of another kind: a queue that is gone, and then one that nobody makes.
+    fn log_outage(&self, error: &BusError, is_told: bool) {
         let (queue, error) = (self.queue.name(), error as &dyn std::error::Error);
-        if pause == FIRST_PAUSE {
-            tracing::warn!(queue, error, "The bus failed; subscribing again until it works.");
+        if is_told {
+            tracing::debug!(queue, error, "The bus still fails.");
         } else {
-            tracing::debug!(queue, error, ?pause, "The bus still fails.");
+            tracing::warn!(queue, error, "The bus failed; subscribing again until it works.");
         }
     }
 }

@@ -273,6 +273,7 @@ fn class(error: &BusError) -> &'static str {
         BusError::Encode { .. } => "encode",
         BusError::Url => "url",
         BusError::Topology { .. } => "topology",
+        BusError::Missing { .. } => "topology-missing",
         BusError::Embedded { .. } => "embedded-queue",
     }
 }

@@ -31,6 +31,14 @@ impl Api {
     }
 
     pub async fn ask(&self, method: reqwest::Method, path: &[&str]) -> Value {
+        self.send(method, path, String::new()).await
+    }
+
+    pub async fn tell(&self, method: reqwest::Method, path: &[&str], body: &Value) {
+        self.send(method, path, body.to_string()).await;
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &[&str], body: String) -> Value {
         let mut url = self.base.clone();
         url.path_segments_mut().expect("an http URL").pop_if_empty().push("api").extend(path);
         let user = url.username().to_owned();
@@ -38,7 +46,8 @@ impl Api {
         url.set_username("").expect("an http URL");
         url.set_password(None).expect("an http URL");
         let request = self.http.request(method, url).basic_auth(user, password);
-        let answer = request.header("content-type", "application/json").send().await.expect("the management API");
+        let request = request.header("content-type", "application/json").body(body);
+        let answer = request.send().await.expect("the management API");
         let status = answer.status();
         let text = answer.text().await.expect("an answer");
         assert!(status.is_success(), "{path:?}: {status} {text}");

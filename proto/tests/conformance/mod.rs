@@ -6,6 +6,7 @@ pub mod broker;
 pub mod embedded;
 pub mod embedded_only;
 pub mod frames;
+pub mod least_rights;
 pub mod not_taken;
 pub mod suite;
 pub mod workers;

@@ -130,8 +130,8 @@ impl Store {
     }
 
     /// The student whom a launch names by the id that the SIS behind the connection `source` has for them, with or without that
-    /// connection's prefix, in whatever letter case, and where they are enrolled on `today` or later. Two students of that name
-    /// are nobody, and so is another source's.
+    /// connection's prefix, a UUID in whatever letter case, and where they are enrolled on `today` or later. Two students of that
+    /// name are nobody, and so is another source's.
     pub async fn subject(
         &self,
         district: &DistrictId,
@@ -279,10 +279,9 @@ async fn student_named(
     id: &str,
 ) -> Result<Option<StudentId>> {
     let operation = "find the student of a launch";
-    let spelled = |id: &str| format!("{prefix}{id}");
     let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id IN ($2, $3, $4) AND connection = $5 \
                ORDER BY student_id <> $2, student_id LIMIT 1";
-    let spellings = [spelled(id), spelled(&id.to_lowercase()), spelled(&id.to_uppercase())];
+    let spellings = spellings(id).map(|id| format!("{prefix}{id}"));
     let [own, small, capital] = spellings.clone();
     let row = tx.row(operation, sql, args![district, own, small, capital, source]).await?;
     if let Some(row) = row {
@@ -296,6 +295,13 @@ async fn student_named(
         }
     }
     Ok(None)
+}
+
+/// An id as it is given, in small and in capital letters. Of an id that is no UUID another case is another id, and may be another
+/// child's.
+fn spellings(id: &str) -> [String; 3] {
+    let is_uuid = id.len() == uuid::fmt::Hyphenated::LENGTH && uuid::Uuid::try_parse(id).is_ok();
+    if is_uuid { [id.to_owned(), id.to_lowercase(), id.to_uppercase()] } else { [id; 3].map(str::to_owned) }
 }
 
 async fn subject(tx: &mut Tx, config: &District, student_id: StudentId, today: NaiveDate) -> Result<Subject> {

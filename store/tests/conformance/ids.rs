@@ -24,6 +24,7 @@ crate::on_both_engines! {
     a_launch_finds_students_only_where_an_enrollment_counts,
     a_launch_goes_by_the_current_year_of_each_entity,
     a_students_own_id_is_no_other_students_with_a_prefix,
+    an_id_in_another_letter_case_is_another_childs_but_for_uuids,
 }
 
 /// Student `old` as the SIS lists it under another id.
@@ -249,6 +250,30 @@ async fn a_launch_goes_by_the_current_year_of_each_entity(fixture: Fixture) {
     let others = Baseline { current_years: [(String::new(), 2026)].into(), ..Baseline::default() };
     keeps(&store, &district, 3, &others).await;
     assert_eq!(entities("unknown").await, ["3"]);
+}
+
+/// Only `ab1` is stored, and a launch names `AB1`, who is another child.
+async fn an_id_in_another_letter_case_is_another_childs_but_for_uuids(fixture: Fixture) {
+    let store = fixture.store.clone();
+    let district = new_district(&store, "case").await;
+    let (small, large) = ("3f2b8a52-0000-4000-8000-00000000000a", "3F2B8A52-0000-4000-8000-00000000000B");
+    let students = ["ab1", "Cd2", small, large, "e3"].map(|id| added(student(id)));
+    applied(&store, &district, 1, students.into()).await;
+    applied(&store, &district, 2, vec![rekeyed("e3", "f3")]).await;
+    for (named, expected) in [
+        ("ab1", Some("ab1")),
+        ("AB1", None),
+        ("Cd2", Some("Cd2")),
+        ("cd2", None),
+        (small, Some(small)),
+        (&small.to_uppercase(), Some(small)),
+        (&large.to_lowercase(), Some(large)),
+        ("e3", Some("f3")),
+        ("E3", None),
+    ] {
+        let found = store.subject(&district, ConnectionNo(0), named, date(2)).await.unwrap();
+        assert_eq!(found.map(|subject| subject.student_id), expected.map(id), "{named}");
+    }
 }
 
 async fn a_students_own_id_is_no_other_students_with_a_prefix(fixture: Fixture) {

@@ -16,6 +16,7 @@ use crate::{
     orders::{Orders, Point, Story, Until, seconds},
     quantile::{Waits, median},
     stage::{Sis, Stage},
+    verdict::Verdict,
 };
 
 /// What is measured.
@@ -73,7 +74,7 @@ struct Outcome {
 }
 
 /// Measures, and prints what came out.
-pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> {
+pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Verdict> {
     let (folder, small_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let large_sis = Sis::start(folder.path(), args.students).await?;
     let small_sis = Sis::start(small_folder.path(), args.small_students).await?;
@@ -95,7 +96,7 @@ pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> 
     drop(orders);
     stage.end_workers();
     stage.close().await;
-    Ok(())
+    Ok(outcome.crowds.iter().map(Crowd::verdict).sum())
 }
 
 fn districts(args: &Args, large: &Sis, small: &Sis) -> Vec<District> {
@@ -175,8 +176,8 @@ fn crowd(what: &'static str, point: Option<Point>, stories: &[Story], large: &St
 }
 
 impl Crowd {
-    fn verdict(&self) -> &'static str {
-        if self.wait.p95 <= GOAL { "met" } else { "missed" }
+    fn verdict(&self) -> Verdict {
+        Verdict::of(self.wait.p95 <= GOAL)
     }
 
     fn lasted(&self) -> String {

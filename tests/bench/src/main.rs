@@ -19,7 +19,7 @@
 //!
 //! Neighbours: `rollcall-e2e` for starting things, the `rollcall` binary (release) for the work.
 //!
-//! Deliberately absent: a verdict by exit code. Numbers of a machine are for people to judge.
+//! Exit code 1 where a goal was missed, once everything is printed, or where something could not be measured.
 
 mod fair;
 mod flags;
@@ -35,6 +35,7 @@ mod stage;
 mod telemetry;
 mod units;
 mod usage;
+mod verdict;
 
 use std::process::{Command, ExitCode};
 
@@ -42,7 +43,9 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rollcall_e2e::{binary, private::PrivateServers, services::Servers};
 
-/// Measures Rollcall on this machine.
+use self::verdict::Verdict;
+
+/// Measures Rollcall on this machine. Exit code 1 where a goal was missed.
 #[derive(Debug, Parser)]
 struct CommandLine {
     #[command(subcommand)]
@@ -108,14 +111,17 @@ async fn main() -> anyhow::Result<ExitCode> {
     let private = (!line.shared).then(PrivateServers::start_durable);
     let servers = private.as_ref().map_or_else(Servers::shared, PrivateServers::servers);
     let ground = Ground { servers, server_ids: private.as_ref().map(PrivateServers::process_ids), format: line.format };
-    match &line.measurement {
+    let verdict = match &line.measurement {
         Measurement::Nights(args) => night::measure(args, &ground).await?,
         Measurement::Telemetry(args) => telemetry::measure(args, &ground).await?,
         Measurement::Fair(args) => fair::measure(args, &ground).await?,
         Measurement::Scaling(args) => scaling::measure(args, &ground).await?,
-        Measurement::Flags(args) => flags::measure(args, &ground).await?,
-    }
-    Ok(ExitCode::SUCCESS)
+        Measurement::Flags(args) => {
+            flags::measure(args, &ground).await?;
+            Verdict::Met
+        }
+    };
+    Ok(verdict.exit_code())
 }
 
 /// Builds the program to be measured, so that it is never an old one.

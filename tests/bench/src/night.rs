@@ -16,6 +16,7 @@ use crate::{
     stage::{Sis, Stage, Times, Told},
     units::{self, Units},
     usage::Usage,
+    verdict::Verdict,
 };
 
 /// What is measured.
@@ -63,15 +64,17 @@ pub(crate) struct Size {
 const NIGHTS: [(&str, u32); 3] = [("first", 1), ("unchanged", 1), ("2 % changed", 2)];
 
 /// Measures every size, and prints each when it is done.
-pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> {
+pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Verdict> {
+    let mut verdicts = Vec::new();
     for students in &args.students {
         let size = of_size(args, *students, ground).await?;
         match ground.format {
             Format::Text => report::text(args.pulling, &size),
             Format::Markdown => report::markdown(args.pulling, &size),
         }
+        verdicts.push(report::verdict(args.pulling, &size));
     }
-    Ok(())
+    Ok(verdicts.into_iter().sum())
 }
 
 async fn of_size(args: &Args, students: u32, ground: &Ground) -> anyhow::Result<Size> {

@@ -8,6 +8,7 @@ use crate::{
     night::{Night, Size},
     units,
     usage::Usage,
+    verdict::Verdict,
 };
 
 /// Allowed per worker at 50,000 students, and for each one beyond.
@@ -22,8 +23,8 @@ struct Goal {
 }
 
 impl Goal {
-    fn verdict(&self) -> &'static str {
-        if self.value <= self.limit { "met" } else { "missed" }
+    fn verdict(&self) -> Verdict {
+        Verdict::of(self.value <= self.limit)
     }
 }
 
@@ -75,6 +76,15 @@ fn memory_goal(students: u32, usage: &BTreeMap<String, Usage>) -> Goal {
 
 fn rate(size: &Size, night: &Night) -> f64 {
     f64::from(size.students) / night.times.total()
+}
+
+/// Of every goal that a size has.
+pub(crate) fn verdict(pulling: Pulling, size: &Size) -> Verdict {
+    let of_nights = size.nights.iter().flat_map(|night| {
+        let time = time_goal(pulling, night, &size.floors);
+        time.into_iter().chain([memory_goal(size.students, &night.usage)])
+    });
+    of_nights.map(|goal| goal.verdict()).chain(units::verdict(&size.units)).sum()
 }
 
 /// Everything, for reading.

@@ -13,6 +13,7 @@ use crate::{
     Format, Ground, Pulling,
     orders::{Orders, Story, Until, seconds},
     stage::{Sis, Stage},
+    verdict::Verdict,
 };
 
 /// What is measured.
@@ -107,7 +108,7 @@ impl Measured {
 }
 
 /// Measures, and prints what came out.
-pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> {
+pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Verdict> {
     let folder = tempfile::tempdir()?;
     let sis = Sis::start(folder.path(), args.students).await?;
     let mut all = Vec::new();
@@ -120,7 +121,7 @@ pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> 
         Format::Text => text(args, &all),
         Format::Markdown => markdown(args, &all),
     }
-    Ok(())
+    Ok(goal(&all).map(|(wanted, in_all, _)| Verdict::of(in_all >= wanted)).into_iter().sum())
 }
 
 async fn one(args: &Args, ground: &Ground, sis: &Sis, fetchers: usize) -> anyhow::Result<Measured> {
@@ -171,6 +172,13 @@ fn times(all: &[Measured], measured: &Measured) -> (f64, f64) {
     (measured.rate() / first.rate(), measured.pages.rate_amid / first.pages.rate_amid)
 }
 
+/// How many times the first number's pages a second the last one is to have, and has: in all, which is judged, and amid.
+fn goal(all: &[Measured]) -> Option<(f64, f64, f64)> {
+    let (first, last) = all.first().zip(all.last())?;
+    let (in_all, amid) = times(all, last);
+    Some((GOAL * last.fetchers as f64 / first.fetchers as f64, in_all, amid))
+}
+
 fn text(args: &Args, all: &[Measured]) {
     println!("{}", head(args));
     for measured in all {
@@ -189,15 +197,15 @@ fn text(args: &Args, all: &[Measured]) {
             pages.took_ms
         );
     }
-    if let Some((first, last)) = all.first().zip(all.last()) {
-        let (wanted, (in_all, amid)) = (GOAL * last.fetchers as f64 / first.fetchers as f64, times(all, last));
-        let verdict = |is| if is >= wanted { "met" } else { "missed" };
+    if let Some((first, last)) = all.first().zip(all.last())
+        && let Some((wanted, in_all, amid)) = goal(all)
+    {
         println!(
             "  {} to {} fetchers, goal {wanted:.2} times: {in_all:.2} in all ({}), {amid:.2} amid ({})",
             first.fetchers,
             last.fetchers,
-            verdict(in_all),
-            verdict(amid)
+            Verdict::of(in_all >= wanted),
+            Verdict::of(amid >= wanted)
         );
     }
 }

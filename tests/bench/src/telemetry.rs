@@ -21,6 +21,7 @@ use crate::{
     Format, Ground, Pulling, quantile,
     stage::{Sis, Stage, Told},
     usage::Watch,
+    verdict::Verdict,
 };
 
 /// How often metrics are scraped: three times as often as is usual.
@@ -105,9 +106,9 @@ impl Comparison {
         self.bytes as f64 / 1e6 / self.pairs.len().max(1) as f64
     }
 
-    fn verdict(&self) -> &'static str {
+    fn verdict(&self) -> Verdict {
         let [seconds, ..] = self.lines();
-        if seconds.ratio <= 1.0 + GOAL { "met" } else { "missed" }
+        Verdict::of(seconds.ratio <= 1.0 + GOAL)
     }
 }
 
@@ -130,7 +131,7 @@ impl fmt::Display for Comparison {
 }
 
 /// Measures, and prints what came out.
-pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> {
+pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Verdict> {
     let folder = tempfile::Builder::new().prefix("rollcall-bench-sis.").tempdir()?;
     let sis = Sis::start(folder.path(), args.students).await?;
     sis.set(1, args.latency_ms).await?;
@@ -147,7 +148,7 @@ pub(crate) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<()> 
         Format::Text => println!("{students} students, {number} pairs of first nights, medians:\n{comparison}"),
         Format::Markdown => markdown(args, &comparison),
     }
-    Ok(())
+    Ok(comparison.verdict())
 }
 
 fn markdown(args: &Args, comparison: &Comparison) {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::verdict::Verdict;
+
 /// Seconds that a unit may take. Planning is excepted: one task for each run, in queues of its own.
 const GOAL: f64 = 20.0;
 const EXCEPTED: [&str; 2] = ["plan", "plan-large"];
@@ -57,10 +59,16 @@ fn bucket(line: &str) -> Option<(String, u64, u64)> {
     Some((label("queue")?.to_owned(), edge, count.trim().parse().ok()?))
 }
 
-/// One line for people, verdict and all; nothing where nothing was told.
-pub(crate) fn text(units: &BTreeMap<String, Units>) -> Option<String> {
+/// Whether no unit that is judged took too long; nothing where nothing was told.
+pub(crate) fn verdict(units: &BTreeMap<String, Units>) -> Option<Verdict> {
     let judged = units.iter().filter(|(queue, _)| !EXCEPTED.contains(&queue.as_str()));
     let longest = judged.map(|(_, units)| units.at_most()).reduce(f64::max)?;
+    Some(Verdict::of(longest <= GOAL))
+}
+
+/// One line for people, verdict and all; nothing where nothing was told.
+pub(crate) fn text(units: &BTreeMap<String, Units>) -> Option<String> {
+    let verdict = verdict(units)?;
     let each: Vec<String> = units
         .iter()
         .map(|(queue, units)| {
@@ -68,7 +76,6 @@ pub(crate) fn text(units: &BTreeMap<String, Units>) -> Option<String> {
             format!("{queue} {} s ({}{excepted})", units.at_most(), units.number())
         })
         .collect();
-    let verdict = if longest <= GOAL { "met" } else { "missed" };
     Some(format!("longest unit of work at most, and how many: {}; goal {GOAL:.0} s: {verdict}", each.join(", ")))
 }
 

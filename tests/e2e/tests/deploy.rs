@@ -29,7 +29,10 @@ use rollcall_sandbox::{Quirks, RetryAfter, SandboxConfig, Throttle};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use super::web::hand_in;
+use super::{
+    rights::{check_who_reads_and_declares, check_who_restores},
+    web::hand_in,
+};
 
 pub(super) fn district(seed: u64) -> SandboxConfig {
     SandboxConfig {
@@ -119,7 +122,7 @@ async fn check_limits(house: &House) {
         ("fetcher", &["queues", "parked", "collect"][..]),
         ("web", &["queues", "parked", "write"]),
         // A writer begins no run: its user may not publish to the fetchers. (The run is begun by the reconciler then.)
-        ("writer", &["run", DISTRICT]),
+        ("writer", &["-v", "run", DISTRICT]),
     ] {
         let answer = as_role(house, role, args).await;
         assert!(answer.text().contains(REFUSED), "{role} may not: {answer:#?}");
@@ -321,6 +324,8 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     workers.extend([flag_sync, web]);
     check_limits(&house).await;
     check_who_publishes_flags(&house).await;
+    check_who_reads_and_declares(&house).await;
+    check_who_restores(&house, &workers[2]).await;
     check_login(&house).await;
     check_a_district_can_leave(&house).await;
     workers.iter().for_each(check_rights);
@@ -331,7 +336,7 @@ async fn each_role_works_with_its_own_user_and_no_other_right() {
     deployed.import_definitions().await;
     assert_eq!(house.night().await.state, "succeeded");
     house.check_roster().await;
-    // Between its users and its queues, the import has a moment in which a queue is missing, and who may not read it is refused.
+    // Between its users and its queues, the import has a moment in which a queue is missing, which nobody at work may make.
     assert!(workers.iter_mut().all(Process::is_running));
     house.ask_for_metrics().await;
     check_is_overheard(&house).await;

@@ -31,6 +31,7 @@ mod queues;
 mod replays;
 mod replays_killed;
 mod restored;
+mod rights;
 mod sandbox;
 mod signals;
 mod sis_faults;

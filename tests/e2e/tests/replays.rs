@@ -316,6 +316,27 @@ async fn a_run_is_planned_again_out_of_its_stored_pages() {
     house.close().await;
 }
 
+/// A large one waits in the queue of the large ones, whoever asks for its plan: it is nothing that a small one should wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_run_is_asked_for_its_plan_on_the_queue_of_its_size() {
+    let mut house = house().await;
+    house.stop_workers().await;
+    let run = house.runs().await[0]["run"].as_str().unwrap().to_owned();
+    execute(&house, "UPDATE run SET state = 'running', stage = 'plan', ended_at = NULL").await;
+    let sizes =
+        [("UPDATE page SET rows = 1", "rollcall.plan"), ("UPDATE page SET rows = 500001", "rollcall.plan-large")];
+    for (size, expected) in sizes {
+        house.services().purge_queues().await;
+        execute(&house, size).await;
+        house.rollcall(&["runs", "replay", &run, "--from", "plan"]).await.expect_code(0);
+        let queues = house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
+        let waiting = queues.as_array().unwrap().iter().filter(|queue| queue["waiting"] != 0);
+        let waiting: Vec<&Value> = waiting.map(|queue| &queue["queue"]).collect();
+        assert_eq!(waiting, [expected], "{queues}");
+    }
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_run_is_pulled_again_when_all_is_mended() {
     let mut house = house().await;

@@ -3,6 +3,11 @@
 //! Every queue is a quorum queue. Work that kills its consumers is dead-lettered by the broker to the parked queue; a
 //! retry waits in a queue whose messages expire into the default exchange, which routes by queue name. Dead-lettering is
 //! at-least-once, so a message leaves a queue only when the next one has it.
+//!
+//! A user who may declare makes what is missing. One who may not (deploy/rabbitmq/definitions.json lets only the operators'
+//! declare) looks whether all is there, which tells nothing of arguments and bindings. A look is a passive declaration: up to
+//! 4.2.5 it needs no right, since then any right on what is looked at (4.2.6 and 4.3.0 alone want the right to declare:
+//! <https://github.com/rabbitmq/rabbitmq-server/pull/16272>).
 
 use std::time::Duration;
 
@@ -18,13 +23,24 @@ use crate::{
     topology::{DELIVERY_LIMIT, EXCHANGE, Queue},
 };
 
-/// AMQP's reply codes for a declaration that differs from what is there, and for what is not there.
+/// AMQP's reply codes for a declaration that differs from what is there, for what is not there, and for a right that the user
+/// lacks.
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_FOUND: u16 = 404;
+const ACCESS_REFUSED: u16 = 403;
 
 /// Parked messages are looked at any number of times, and each look counts as a delivery. RabbitMQ 4 has a limit where
 /// none is set, and 3.10 has no word for none.
 const NO_DELIVERY_LIMIT: u32 = 1_000_000_000;
+
+/// What is done about a queue or an exchange that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// It is made.
+    Make,
+    /// It is named: [`LinkError::Missing`].
+    Look,
+}
 
 /// A waiting room: the exchange to publish to, and the queue behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,18 +74,23 @@ impl Tier {
     }
 }
 
-/// Declares everything. What is there already is left as it is.
-pub(super) async fn all(channel: &Channel) -> Result<(), LinkError> {
-    exchange(channel).await?;
+/// Goes through everything. What is there already is left as it is.
+pub(super) async fn all(channel: &Channel, care: Care) -> Result<(), LinkError> {
+    exchange(channel, care).await?;
     for queue in Queue::ALL {
-        work_queue(channel, queue).await?;
-        parked_queue(channel, queue).await?;
-        bind(channel, queue).await?;
+        work_queue(channel, care, queue).await?;
+        parked_queue(channel, care, queue).await?;
+        bind(channel, care, queue).await?;
     }
     for tier in TIERS {
-        waiting_room(channel, tier).await?;
+        waiting_room(channel, care, tier).await?;
     }
     Ok(())
+}
+
+/// The user lacks a right.
+pub(super) fn is_refused(error: &LinkError) -> bool {
+    matches!(error, LinkError::Amqp(_, error) if reply_code(error) == Some(ACCESS_REFUSED))
 }
 
 /// Names of all queues, and what each is declared with.
@@ -80,24 +101,22 @@ pub(super) fn queues() -> impl Iterator<Item = (&'static str, FieldTable)> {
     of_work.chain(parked).chain(waiting)
 }
 
-/// What is wrong with a queue, if anything; the channel is closed by that. A declaration that is equal changes nothing.
+/// What is wrong with a queue, if anything; the channel is closed by that. A declaration that is equal changes nothing. Whether
+/// it is equal, only a user who may declare gets to know.
 pub(super) async fn fault(
     channel: &Channel,
     name: &'static str,
     arguments: FieldTable,
 ) -> Result<Option<QueueFault>, LinkError> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let look = channel.queue_declare(name.into(), options, FieldTable::default());
-    match within("look for a queue", ANSWER, look).await {
+    match declare_queue(channel, Care::Look, name, FieldTable::default()).await {
         Ok(_) => {}
-        Err(LinkError::Amqp(_, error)) if reply_code(&error) == Some(NOT_FOUND) => {
-            return Ok(Some(QueueFault::Missing));
-        }
+        Err(LinkError::Missing(..)) => return Ok(Some(QueueFault::Missing)),
         Err(error) => return Err(error),
     }
-    match declare_queue(channel, name, arguments).await {
+    match declare_queue(channel, Care::Make, name, arguments).await {
         Ok(_) => Ok(None),
         Err(LinkError::Topology(..)) => Ok(Some(QueueFault::DeclaredOtherwise)),
+        Err(error) if is_refused(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -110,32 +129,32 @@ pub(super) async fn answers_queue(channel: &Channel, name: &str) -> Result<Decla
 }
 
 /// The exchange that everything is published to.
-pub(super) async fn exchange(channel: &Channel) -> Result<(), LinkError> {
-    declare_exchange(channel, EXCHANGE, ExchangeKind::Topic).await
+pub(super) async fn exchange(channel: &Channel, care: Care) -> Result<(), LinkError> {
+    declare_exchange(channel, care, EXCHANGE, ExchangeKind::Topic).await
 }
 
 /// A queue of work.
-pub(super) async fn work_queue(channel: &Channel, queue: Queue) -> Result<Declared, LinkError> {
-    declare_queue(channel, queue.name(), of_work(queue)).await
+pub(super) async fn work_queue(channel: &Channel, care: Care, queue: Queue) -> Result<Declared, LinkError> {
+    declare_queue(channel, care, queue.name(), of_work(queue)).await
 }
 
 /// The queue beside it for what is kept aside.
-pub(super) async fn parked_queue(channel: &Channel, queue: Queue) -> Result<Declared, LinkError> {
-    declare_queue(channel, queue.parked_name(), quorum(NO_DELIVERY_LIMIT)).await
+pub(super) async fn parked_queue(channel: &Channel, care: Care, queue: Queue) -> Result<Declared, LinkError> {
+    declare_queue(channel, care, queue.parked_name(), quorum(NO_DELIVERY_LIMIT)).await
 }
 
-/// Binds a queue of work to the exchange.
-pub(super) async fn bind(channel: &Channel, queue: Queue) -> Result<(), LinkError> {
+/// Binds a queue of work to the exchange. Whether it is bound cannot be looked at: a message that comes back tells.
+pub(super) async fn bind(channel: &Channel, care: Care, queue: Queue) -> Result<(), LinkError> {
     for pattern in queue.bindings() {
-        bind_one(channel, queue.name(), EXCHANGE, pattern).await?;
+        bind_one(channel, care, (queue.name(), EXCHANGE, pattern)).await?;
     }
     Ok(())
 }
 
-async fn waiting_room(channel: &Channel, tier: Tier) -> Result<(), LinkError> {
-    declare_exchange(channel, tier.name, ExchangeKind::Fanout).await?;
-    declare_queue(channel, tier.name, of_waiting(tier)).await?;
-    bind_one(channel, tier.name, tier.name, "").await
+async fn waiting_room(channel: &Channel, care: Care, tier: Tier) -> Result<(), LinkError> {
+    declare_exchange(channel, care, tier.name, ExchangeKind::Fanout).await?;
+    declare_queue(channel, care, tier.name, of_waiting(tier)).await?;
+    bind_one(channel, care, (tier.name, tier.name, "")).await
 }
 
 fn of_work(queue: Queue) -> FieldTable {
@@ -171,28 +190,51 @@ fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-async fn declare_exchange(channel: &Channel, name: &'static str, kind: ExchangeKind) -> Result<(), LinkError> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+async fn declare_exchange(
+    channel: &Channel,
+    care: Care,
+    name: &'static str,
+    kind: ExchangeKind,
+) -> Result<(), LinkError> {
+    let passive = care == Care::Look;
+    let options = ExchangeDeclareOptions { durable: true, passive, ..ExchangeDeclareOptions::default() };
     let declare = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
-    within("declare an exchange", ANSWER, declare).await.map_err(|error| refused(name, error))
+    within("declare an exchange", ANSWER, declare).await.map_err(|error| named(name, error))
 }
 
-async fn declare_queue(channel: &Channel, name: &'static str, arguments: FieldTable) -> Result<Declared, LinkError> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+async fn declare_queue(
+    channel: &Channel,
+    care: Care,
+    name: &'static str,
+    arguments: FieldTable,
+) -> Result<Declared, LinkError> {
+    let passive = care == Care::Look;
+    let options = QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() };
     let declare = channel.queue_declare(name.into(), options, arguments);
-    within("declare a queue", ANSWER, declare).await.map_err(|error| refused(name, error))
+    within("declare a queue", ANSWER, declare).await.map_err(|error| named(name, error))
 }
 
-async fn bind_one(channel: &Channel, queue: &'static str, exchange: &'static str, key: &str) -> Result<(), LinkError> {
+async fn bind_one(
+    channel: &Channel,
+    care: Care,
+    (queue, exchange, key): (&'static str, &'static str, &str),
+) -> Result<(), LinkError> {
+    if care == Care::Look {
+        return Ok(());
+    }
     let options = QueueBindOptions::default();
     let bind = channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default());
     within("bind a queue", ANSWER, bind).await
 }
 
-fn refused(name: &str, error: LinkError) -> LinkError {
+/// An error about what is there, or is not, with its name.
+fn named(name: &str, error: LinkError) -> LinkError {
     match error {
         LinkError::Amqp(_, error) if reply_code(&error) == Some(PRECONDITION_FAILED) => {
             LinkError::Topology(name.to_owned(), error)
+        }
+        LinkError::Amqp(_, error) if reply_code(&error) == Some(NOT_FOUND) => {
+            LinkError::Missing(name.to_owned(), error)
         }
         other => other,
     }

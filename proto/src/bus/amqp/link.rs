@@ -12,7 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{AmqpConfig, declare};
+use super::{
+    AmqpConfig,
+    declare::{self, Care},
+};
 use crate::{bus::BusError, telemetry::messaging::System};
 
 /// Limit on one question to the broker.
@@ -33,6 +36,8 @@ pub(super) enum LinkError {
     Amqp(&'static str, lapin::Error),
     /// Something is declared otherwise.
     Topology(String, lapin::Error),
+    /// Something is not there, and our user may not make it.
+    Missing(String, lapin::Error),
     /// The URL cannot be read.
     Url,
     /// The broker takes no messages for now.
@@ -52,6 +57,7 @@ impl From<LinkError> for BusError {
             LinkError::TimedOut(operation) => Self::Unavailable { operation, source: None },
             LinkError::Amqp(operation, error) => Self::Unavailable { operation, source: Some(Box::new(error)) },
             LinkError::Topology(name, error) => Self::Topology { name, source: Some(Box::new(error)) },
+            LinkError::Missing(name, error) => Self::Missing { name, source: Some(Box::new(error)) },
             LinkError::Url => Self::Url,
             LinkError::Blocked => Self::Blocked,
         }
@@ -91,6 +97,27 @@ async fn connect(config: &AmqpConfig, purpose: &str) -> Result<Connection, LinkE
     within("connect", CONNECT, builder.connect()).await
 }
 
+async fn channel(connection: &Connection) -> Result<Channel, LinkError> {
+    within("open a channel", ANSWER, connection.create_channel()).await
+}
+
+/// Declares the topology. Where our user may declare nothing, all of it has to be there. Each on a channel of its own: a refusal
+/// closes the channel.
+async fn see_to_topology(connection: &Connection) -> Result<Care, LinkError> {
+    match declare::all(&channel(connection).await?, Care::Make).await {
+        Ok(()) => Ok(Care::Make),
+        Err(error) if declare::is_refused(&error) => {
+            tracing::debug!(?error, "This user declares nothing; looking whether all is there.");
+            match declare::all(&channel(connection).await?, Care::Look).await {
+                // What our user may not even look at is none of its business.
+                Err(error) if declare::is_refused(&error) => Ok(Care::Look),
+                looked => looked.map(|()| Care::Look),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A connection that publishes, with its one channel in confirm mode.
 pub(super) struct PublishLink {
     connection: Connection,
@@ -98,11 +125,11 @@ pub(super) struct PublishLink {
 }
 
 impl PublishLink {
-    /// Connects and declares the topology.
+    /// Connects and sees to the topology.
     pub(super) async fn open(config: &AmqpConfig) -> Result<Self, LinkError> {
         let connection = connect(config, "publish").await?;
-        let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
-        declare::all(&channel).await?;
+        see_to_topology(&connection).await?;
+        let channel = channel(&connection).await?;
         let confirm = channel.confirm_select(ConfirmSelectOptions::default());
         within("ask for confirms", ANSWER, confirm).await?;
         Ok(Self { connection, channel })
@@ -118,10 +145,9 @@ impl PublishLink {
         self.connection.status().blocked()
     }
 
-    /// Declares the topology, on a channel of its own: a refusal closes the channel.
-    pub(super) async fn declare(&self) -> Result<(), LinkError> {
-        let channel = within("open a channel", ANSWER, self.connection.create_channel()).await?;
-        declare::all(&channel).await
+    /// Sees to the topology again.
+    pub(super) async fn mend(&self) -> Result<(), LinkError> {
+        see_to_topology(&self.connection).await.map(drop)
     }
 }
 
@@ -129,7 +155,20 @@ impl PublishLink {
 #[derive(Debug)]
 pub(super) struct Consuming {
     config: Arc<AmqpConfig>,
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Option<Arc<Live>>>,
+}
+
+/// A connection, and what is done over it about what is missing on the broker.
+#[derive(Debug)]
+pub(super) struct Live {
+    amqp: Connection,
+    care: Care,
+}
+
+impl Live {
+    fn is_up(&self) -> bool {
+        self.amqp.status().connected()
+    }
 }
 
 /// A channel of the consuming connection, and the connection it lives on.
@@ -137,18 +176,23 @@ pub(super) struct Consuming {
 /// Nothing may be sent on a channel that has been asked to close: the broker takes that for a breach of the protocol and
 /// closes the whole connection. The library does not see to it, where one task sends and another closes.
 pub(super) struct Session {
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Arc<Live>,
     pub(super) channel: Channel,
     used: Arc<RwLock<()>>,
 }
 
 impl Session {
-    fn of(connection: Arc<Connection>, channel: Channel) -> Self {
+    fn of(connection: Arc<Live>, channel: Channel) -> Self {
         Self { connection, channel, used: Arc::default() }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.connection.status().connected() && self.channel.status().connected()
+        self.connection.is_up() && self.channel.status().connected()
+    }
+
+    /// What is done about what is missing.
+    pub(super) fn care(&self) -> Care {
+        self.connection.care
     }
 
     /// Held by a task of its own for as long as it uses the channel. Nothing where the channel is about to be closed.
@@ -199,18 +243,16 @@ impl Consuming {
         Self { config, current: Mutex::new(None) }
     }
 
-    /// The connection, made anew where it is down. A new one has the topology declared, unless it only looks.
-    pub(super) async fn connection(&self) -> Result<Arc<Connection>, LinkError> {
+    /// The connection, made anew where it is down. Over a new one the topology is seen to, unless the broker is left as it is.
+    pub(super) async fn connection(&self) -> Result<Arc<Live>, LinkError> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = current.as_ref().filter(|connection| connection.status().connected()) {
+        if let Some(connection) = current.as_ref().filter(|connection| connection.is_up()) {
             return Ok(Arc::clone(connection));
         }
         *current = None;
-        let connection = Arc::new(connect(&self.config, "consume").await?);
-        if self.config.declare {
-            let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
-            declare::all(&channel).await?;
-        }
+        let amqp = connect(&self.config, "consume").await?;
+        let care = if self.config.declare { see_to_topology(&amqp).await? } else { Care::Look };
+        let connection = Arc::new(Live { amqp, care });
         *current = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -218,17 +260,17 @@ impl Consuming {
     /// A channel. A connection that gives none is replaced, once.
     pub(super) async fn session(&self) -> Result<Session, LinkError> {
         let connection = self.connection().await?;
-        if let Ok(channel) = within("open a channel", ANSWER, connection.create_channel()).await {
+        if let Ok(channel) = channel(&connection.amqp).await {
             return Ok(Session::of(connection, channel));
         }
         self.retire(&connection).await;
         let connection = self.connection().await?;
-        let channel = within("open a channel", ANSWER, connection.create_channel()).await?;
+        let channel = channel(&connection.amqp).await?;
         Ok(Session::of(connection, channel))
     }
 
     /// Never to be handed out again.
-    pub(super) async fn retire(&self, connection: &Arc<Connection>) {
+    pub(super) async fn retire(&self, connection: &Arc<Live>) {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
             *current = None;

@@ -115,7 +115,7 @@ struct Look {
 impl Look {
     async fn begin(consuming: &Consuming, queue: Queue) -> Result<Self, LinkError> {
         let session = consuming.session().await?;
-        declare::parked_queue(&session.channel, queue).await?;
+        declare::parked_queue(&session.channel, session.care(), queue).await?;
         Ok(Self { session, queue, last: None })
     }
 

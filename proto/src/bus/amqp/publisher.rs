@@ -170,7 +170,7 @@ impl Task {
         let link = self.link().await?;
         let mut rejects = send(link, batch, &blocked).await?;
         if !rejects.unroutable.is_empty() {
-            link.declare().await?;
+            link.mend().await?;
             let again: Vec<&Outgoing> =
                 batch.iter().copied().filter(|message| rejects.unroutable.contains(&message.id)).collect();
             let second = send(link, &again, &blocked).await?;

@@ -111,16 +111,16 @@ impl Watch {
 
 /// Asks for the queue, whatever becomes of whoever asked. Nothing where the channel is about to be closed.
 fn ask(session: &Session, queue: Queue) -> Option<JoinHandle<Result<Declared, LinkError>>> {
-    let (using, channel) = (session.using()?, session.channel.clone());
+    let (using, channel, care) = (session.using()?, session.channel.clone(), session.care());
     Some(tokio::spawn(async move {
-        let answer = declare::work_queue(&channel, queue).await;
+        let answer = declare::work_queue(&channel, care, queue).await;
         drop(using);
         answer
     }))
 }
 
 impl AmqpSubscription {
-    /// Declares the queue, which somebody may have deleted, and consumes from it.
+    /// Sees to the queue, which somebody may have deleted, and consumes from it.
     pub(super) async fn start(
         consuming: Arc<Consuming>,
         publisher: Publisher,
@@ -224,10 +224,10 @@ impl AmqpSubscription {
 }
 
 async fn consume(session: &Session, queue: Queue, prefetch: u16) -> Result<Consumer, LinkError> {
-    let channel = &session.channel;
-    declare::work_queue(channel, queue).await?;
-    declare::parked_queue(channel, queue).await?;
-    declare::bind(channel, queue).await?;
+    let (channel, care) = (&session.channel, session.care());
+    declare::work_queue(channel, care, queue).await?;
+    declare::parked_queue(channel, care, queue).await?;
+    declare::bind(channel, care, queue).await?;
     within("set the prefetch", ANSWER, channel.basic_qos(prefetch.max(1), BasicQosOptions::default())).await?;
     let options = BasicConsumeOptions::default();
     let consume = channel.basic_consume(queue.name().into(), "".into(), options, FieldTable::default());
