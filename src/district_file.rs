@@ -10,6 +10,7 @@ mod checks;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
+use rollcall_proto::date;
 use rollcall_store::district::{ConnectionSecrets, District};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
@@ -48,6 +49,7 @@ pub(crate) fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> a
     for connection in connections(&mut table)? {
         secrets.push(take_secrets(connection, folder, inline_allowed)?);
     }
+    check_cutovers(&table)?;
     let district: District = Value::Table(table).try_into().map_err(|error| located(&error, text))?;
     check(&district, allow_private_addresses)?;
     secrets.iter().try_for_each(check_secret_headers)?;
@@ -111,6 +113,22 @@ fn connections(table: &mut Table) -> anyhow::Result<Vec<&mut Table>> {
         None => bail!("there is no [[connection]]: where do the students come from?"),
     };
     list.iter_mut().map(|item| item.as_table_mut().context("a connection is written [[connection]]")).collect()
+}
+
+/// That each cutover is a date written in full. Here, where its text still is: a year that was left short ends a district's flags.
+fn check_cutovers(table: &Table) -> anyhow::Result<()> {
+    for program in table.get("program").and_then(Value::as_array).into_iter().flatten() {
+        let (cutover, name) = (program.get("cutover"), program.get("name").and_then(Value::as_str));
+        if let Some(text) = cutover.and_then(date_text) {
+            date::parse(&text).with_context(|| format!("[[program]] {}: cutover", name.unwrap_or_default()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A date of TOML's own, or one written as text.
+fn date_text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned).or_else(|| value.as_datetime().map(ToString::to_string))
 }
 
 fn take_secrets(connection: &mut Table, folder: &Path, inline: bool) -> anyhow::Result<ConnectionSecrets> {
@@ -293,6 +311,18 @@ max_removed_percent = 5
     fn a_bad_time_zone_or_status_key_is_named() {
         assert!(error(&GOOD.replace("America/Chicago", "Central")).contains("time_zone"));
         assert!(error(&format!("{GOOD}\n[status]\ngraduated_codes = []\n")).contains("graduated_codes"));
+    }
+
+    #[test]
+    fn a_cutover_is_a_date_written_in_full() {
+        let with = |cutover: &str| format!("{GOOD}\n[[program]]\nname = \"Section 504\"\ncutover = {cutover}\n");
+        for good in ["2026-09-01", "\"2026-09-01\""] {
+            assert!(private(&with(good)).is_ok(), "{good}");
+        }
+        for bad in ["\"26-09-01\"", "0026-09-01", "\"2026-9-1\"", "\" 2026-09-01\"", "2026-09-01T00:00:00", "2200-01-01"] {
+            let told = error(&with(bad));
+            assert!(told.contains("Section 504: cutover: a date is written YYYY-MM-DD"), "{bad}: {told}");
+        }
     }
 
     #[test]

@@ -9,8 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::NaiveDate;
-use rollcall_proto::id::StudentId;
+use rollcall_proto::{date, id::StudentId};
 use rollcall_store::document::{DocumentId, NewDocument};
 
 /// Columns of the CSV, in any order; `end` and `file` may be empty.
@@ -98,20 +97,20 @@ fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path) -> Result
             false
         }
     };
-    let start = date(cell(5));
-    if start.is_none() {
-        wrong(5, "date-unreadable", "a date is written YYYY-MM-DD");
+    let start = date::parse(cell(5));
+    if let Err(error) = &start {
+        wrong(5, "date-unreadable", &error.to_string());
     }
-    let end = date(cell(6));
-    if end.is_none() && !cell(6).is_empty() {
-        wrong(6, "date-unreadable", "a date is written YYYY-MM-DD, or left empty");
+    let end = Some(cell(6)).filter(|cell| !cell.is_empty()).map(date::parse).transpose();
+    if let Err(error) = &end {
+        wrong(6, "date-unreadable", &format!("{error}, or left empty"));
     }
     if !is_below(Path::new(cell(7))) {
         wrong(7, "file-elsewhere", "a file is named relative to the CSV, and lies in its folder or below");
     }
     let file = (!cell(7).is_empty()).then(|| folder.join(cell(7)));
-    match (id, start) {
-        (Ok(id), Some(starts_on)) if bad.is_empty() => {
+    match (id, start, end) {
+        (Ok(id), Ok(starts_on), Ok(ends_on)) if bad.is_empty() => {
             let document = NewDocument {
                 id,
                 student: StudentId(cell(1).to_owned()),
@@ -119,7 +118,7 @@ fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path) -> Result
                 kind: cell(3).to_owned(),
                 completed,
                 starts_on,
-                ends_on: end,
+                ends_on,
                 data: None,
                 file: None,
             };
@@ -132,10 +131,6 @@ fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path) -> Result
 /// Whether a path, joined to a folder, does not lead out of it; where links on the way lead is not looked at.
 fn is_below(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-fn date(text: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()
 }
 
 #[cfg(test)]
@@ -165,6 +160,11 @@ mod tests {
     #[test]
     fn bad_cells_are_told_by_line_and_column() {
         assert_eq!(codes("d1,7,P,K,completed,15.8.2026,,\n"), [(2, "start", "date-unreadable")]);
+        for date in ["26-09-01", "0026-09-01", "0206-09-01", "2026-9-1", "+2026-09-01", "1899-12-31", "2200-01-01"] {
+            assert_eq!(codes(&format!("d1,7,P,K,draft,{date},,\n")), [(2, "start", "date-unreadable")], "{date}");
+            let ends = format!("d1,7,P,K,draft,1900-01-01,{date},\n");
+            assert_eq!(codes(&ends), [(2, "end", "date-unreadable")], "{date}");
+        }
         assert_eq!(codes("d1,7,P,K,done,2026-02-30,x,\n").len(), 3);
         assert_eq!(codes(",7,P,K,draft,2026-08-15,,\n"), [(2, "document_id", "id-unusable")]);
         assert_eq!(
