@@ -15,7 +15,6 @@ mod students;
 
 use std::path::PathBuf;
 
-use chrono::{Datelike as _, NaiveDate};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 pub(crate) use self::{
@@ -158,10 +157,4 @@ impl Verb {
     pub(crate) fn runs_long(&self) -> bool {
         matches!(self, Self::Serve(_) | Self::Worker(_) | Self::Web(_) | Self::Run(_))
     }
-}
-
-/// A date that a school can have meant; every store holds it.
-fn date(text: &str) -> Result<NaiveDate, String> {
-    let date = text.parse::<NaiveDate>().ok().filter(|date| (1900..=2199).contains(&date.year()));
-    date.ok_or_else(|| "a date is written YYYY-MM-DD, from 1900-01-01 to 2199-12-31".to_owned())
 }

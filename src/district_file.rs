@@ -6,16 +6,22 @@
 // Said, since the fuzz targets take this file in by its path.
 #[path = "district_file/checks.rs"]
 mod checks;
+#[path = "district_file/told.rs"]
+mod told;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
+use rollcall_proto::date;
 use rollcall_store::district::{ConnectionSecrets, District};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::{Table, Value};
 
-use self::checks::{check, check_secret_headers};
 pub(crate) use self::checks::{check_place, other_campus, other_places};
+use self::{
+    checks::{check, check_secret_headers},
+    told::{located, syntax},
+};
 use crate::config;
 
 /// A district as applied.
@@ -48,61 +54,12 @@ pub(crate) fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> a
     for connection in connections(&mut table)? {
         secrets.push(take_secrets(connection, folder, inline_allowed)?);
     }
+    check_cutovers(&table)?;
     let district: District = Value::Table(table).try_into().map_err(|error| located(&error, text))?;
     check(&district, allow_private_addresses)?;
     secrets.iter().try_for_each(check_secret_headers)?;
     Ok(DistrictFile { district, secrets })
 }
-
-/// A syntax error with its line, without the line's content (it may hold a secret).
-fn syntax(error: &toml::de::Error, text: &str) -> anyhow::Error {
-    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-    anyhow::anyhow!("line {line}: {}", error.message())
-}
-
-/// A structural error, with the key it is about and the line where that key stands; never the value, which may be a secret in
-/// the wrong place.
-fn located(error: &toml::de::Error, text: &str) -> anyhow::Error {
-    let message = error.message();
-    let shown = error.to_string();
-    let path = shown.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`')).unwrap_or_default();
-    let named = path.rsplit('.').next().filter(|key| !key.is_empty());
-    let key = if message.starts_with("unknown field") { message.split('`').nth(1) } else { named };
-    let line = key.and_then(|key| text.lines().position(|line| line.trim_start().starts_with(key)));
-    let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
-    let message = class(message, named.unwrap_or_default());
-    match named {
-        Some(_) => anyhow::anyhow!("{place}{path}: {message}"),
-        None => anyhow::anyhow!("{place}{message}"),
-    }
-}
-
-/// What an error says, without the value it is about. serde's own begin with a class, and end with what was expected; those of
-/// our own types ([`OWN`]) repeat nothing. Of any other, what it says is not known.
-fn class(message: &str, key: &str) -> String {
-    const KEYS: [&str; 3] = ["unknown field `", "missing field `", "duplicate field `"];
-    const VALUES: [(&str, &str); 4] = [
-        ("invalid type: ", "of another type"),
-        ("invalid value: ", "not a value that is taken"),
-        ("invalid length ", "of another length"),
-        ("unknown variant `", "not one of those there are"),
-    ];
-    let is_known =
-        KEYS.iter().any(|class| message.starts_with(class)) || OWN.iter().any(|own| message.starts_with(own));
-    if is_known {
-        return message.to_owned();
-    }
-    let class = VALUES.iter().find(|(class, _)| message.starts_with(class)).map(|(_, words)| *words);
-    match (class, message.rsplit_once(", expected ")) {
-        (Some(class), Some((_, expected))) => format!("{class}, expected {expected}"),
-        (Some(class), None) => class.to_owned(),
-        (None, _) if key.ends_with("url") => "this is no URL".to_owned(),
-        (None, _) => "its value cannot be read".to_owned(),
-    }
-}
-
-/// How errors begin that repeat no value.
-const OWN: [&str; 2] = ["a time of day is written", "a district id is"];
 
 fn connections(table: &mut Table) -> anyhow::Result<Vec<&mut Table>> {
     let list = match table.get_mut("connection") {
@@ -111,6 +68,22 @@ fn connections(table: &mut Table) -> anyhow::Result<Vec<&mut Table>> {
         None => bail!("there is no [[connection]]: where do the students come from?"),
     };
     list.iter_mut().map(|item| item.as_table_mut().context("a connection is written [[connection]]")).collect()
+}
+
+/// That each cutover is a date written in full. Here, where its text still is: a year that was left short ends a district's flags.
+fn check_cutovers(table: &Table) -> anyhow::Result<()> {
+    for program in table.get("program").and_then(Value::as_array).into_iter().flatten() {
+        let (cutover, name) = (program.get("cutover"), program.get("name").and_then(Value::as_str));
+        if let Some(text) = cutover.and_then(date_text) {
+            date::parse(&text).with_context(|| format!("[[program]] {}: cutover", name.unwrap_or_default()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A date of TOML's own, or one written as text.
+fn date_text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned).or_else(|| value.as_datetime().map(ToString::to_string))
 }
 
 fn take_secrets(connection: &mut Table, folder: &Path, inline: bool) -> anyhow::Result<ConnectionSecrets> {
@@ -293,6 +266,36 @@ max_removed_percent = 5
     fn a_bad_time_zone_or_status_key_is_named() {
         assert!(error(&GOOD.replace("America/Chicago", "Central")).contains("time_zone"));
         assert!(error(&format!("{GOOD}\n[status]\ngraduated_codes = []\n")).contains("graduated_codes"));
+    }
+
+    #[test]
+    fn what_is_expected_is_told() {
+        let zone = error(&GOOD.replace("America/Chicago", "Central"));
+        assert!(zone.contains("line 4: time_zone") && zone.contains("IANA name, such as America/Chicago"), "{zone}");
+        let unknown = error(&GOOD.replace("client_id", "clientid"));
+        for key in ["client_id", "client_secret", "vendor_secret", "token_secret_parameters", "secret_headers"] {
+            assert!(unknown.contains(&format!("`{key}`")), "{key}: {unknown}");
+        }
+        let percent = error(&GOOD.replace("max_removed_percent = 5", "max_removed_percent = \"10%\""));
+        assert!(percent.contains("max_removed_percent: of another type, expected a number"), "{percent}");
+        let two = error(&format!("{}\n{GOOD}", &GOOD[..GOOD.find("[[connection]]").unwrap()]));
+        assert!(two.contains("line 8: the key id stands there twice; a file is of one district"), "{two}");
+        let in_connection = error(&GOOD.replace("client_secret", "client_id"));
+        assert!(in_connection.contains("the key client_id stands there twice") && !in_connection.contains("invented"));
+    }
+
+    #[test]
+    fn a_cutover_is_a_date_written_in_full() {
+        let with = |cutover: &str| format!("{GOOD}\n[[program]]\nname = \"Section 504\"\ncutover = {cutover}\n");
+        for good in ["2026-09-01", "\"2026-09-01\""] {
+            assert!(private(&with(good)).is_ok(), "{good}");
+        }
+        for bad in
+            ["\"26-09-01\"", "0026-09-01", "\"2026-9-1\"", "\" 2026-09-01\"", "2026-09-01T00:00:00", "2200-01-01"]
+        {
+            let told = error(&with(bad));
+            assert!(told.contains("Section 504: cutover: a date is written YYYY-MM-DD"), "{bad}: {told}");
+        }
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub enum Wish {
     KeptBack {
         /// What it would say.
         dates: Dates,
+        /// The SIS's id that it would be sent with, if known: for people who look at the list.
+        sis_id: Option<String>,
         /// How it is listed.
         state: FlagState,
         /// Reason code, then a detail where there is one.
@@ -129,7 +131,11 @@ pub fn wish_of(
     pushed: Option<&PushedFlag>,
 ) -> Wish {
     let Some(dates) = dates else { return Wish::None };
-    let kept_back = |state, reason: &str| Wish::KeptBack { dates, state, reason: reason.to_owned() };
+    let known = student.map_or(Err("student-unknown"), |student| student.sis_id.clone());
+    let kept_back = |state, reason: &str| {
+        let sis_id = known.clone().ok();
+        Wish::KeptBack { dates, sis_id, state, reason: reason.to_owned() }
+    };
     let program_sis_id = match &rules.standing {
         Standing::Off => return kept_back(FlagState::Wanted, "switched-off"),
         Standing::NotYet => return kept_back(FlagState::Wanted, "before-cutover"),
@@ -137,9 +143,8 @@ pub fn wish_of(
         Standing::Failed(why) => return kept_back(FlagState::Failed, why),
         Standing::Live { program_sis_id } => program_sis_id.clone(),
     };
-    let known = student.map_or(Err("student-unknown"), |student| student.sis_id.clone());
-    let sis_id = match (known, pushed) {
-        (Ok(known), _) => known,
+    let sis_id = match (&known, pushed) {
+        (Ok(known), _) => known.clone(),
         (Err(_), Some(pushed)) => pushed.sis_id.clone(),
         (Err(reason), None) => return kept_back(FlagState::NoSisId, reason),
     };
@@ -261,6 +266,15 @@ mod tests {
         assert_eq!(never(&live(), None), kept(FlagState::NoSisId, "student-unknown"));
         assert_eq!(never(&live(), Some(&student(true, None))), kept(FlagState::NoSisId, "no-sis-id"));
         assert_eq!(never(&live(), Some(&student(false, Some("G")))), kept(FlagState::Wanted, "not-enrolled"));
+        for (standing, student, known) in [
+            (Standing::NotYet, Some(&here), Some("GUID")),
+            (Standing::Failed("flag-missing".to_owned()), Some(&here), Some("GUID")),
+            (Standing::AwaitsApproval, Some(&student(true, None)), None),
+            (Standing::Off, None, None),
+        ] {
+            let Wish::KeptBack { sis_id, .. } = wish(&open, &rules(standing), student, None) else { panic!("kept") };
+            assert_eq!(sis_id.as_deref(), known);
+        }
         let Wish::Shown(shown) = wish(&open, &live(), Some(&here), None) else { panic!("it gets one") };
         assert_eq!((shown.sis_id.as_str(), shown.program_sis_id.as_str()), ("GUID", "PROGRAM"));
     }

@@ -106,8 +106,11 @@ pub fn decide(
     let quiet = |flag| Decision { flag, drift: None };
     match wish {
         Wish::None => quiet(stored.map(withdrawn)),
-        Wish::KeptBack { dates, state, reason } => {
-            let kept = Flag { starts_on: dates.starts_on, ends_on: dates.ends_on, ..base(id, participation, stored) };
+        Wish::KeptBack { dates, sis_id, state, reason } => {
+            let base = base(id, participation, stored);
+            // One that was pushed goes on under the id that it has there.
+            let sis_id = sis_id.filter(|_| base.pushed.is_none()).or_else(|| base.sis_id.clone());
+            let kept = Flag { sis_id, starts_on: dates.starts_on, ends_on: dates.ends_on, ..base };
             quiet(Some(kept_back(kept, state, reason)))
         }
         Wish::Shown(target) => {

@@ -273,18 +273,19 @@ impl Work {
         let has_left = |flag: &Flag| {
             flag.state == FlagState::Wanted && flag.reason.as_deref() == Some(NOT_ENROLLED) && goes_on(flag)
         };
-        // One that was kept back from the start has no id of the SIS yet; its student may, though perhaps of another.
+        // One that was kept back may be without an id of the SIS, or have one of before; its student's counts beside it, though it is
+        // perhaps of another SIS.
         let missed = missing.iter().map(|flag| flag.student.clone()).collect();
         let named = self.ids_in_campus(&missed, &people, roster).into_iter();
         let named: BTreeMap<_, _> = named.map(|(id, student)| (student, id)).collect();
-        let sis_id = |flag: &Flag| {
+        let sis_ids = |flag: &Flag| {
             let known = flag.sis_id.as_ref().map(|id| id.to_ascii_lowercase());
-            known.or_else(|| named.get(&flag.student).cloned())
+            known.into_iter().chain(named.get(&flag.student).cloned())
         };
         let of = |which: &dyn Fn(&Flag) -> bool| {
             let whose: Vec<_> = missing.iter().filter(|flag| which(flag)).collect();
             let ids = whose.iter().map(|flag| flag.student.clone()).collect();
-            Students { ids, sis_ids: whose.into_iter().filter_map(sis_id).collect() }
+            Students { ids, sis_ids: whose.into_iter().flat_map(sis_ids).collect() }
         };
         let is_somebodys = missing.iter().any(|flag| is_wanted(flag) && goes_on(flag));
         Ok(Waiting { for_new: of(&is_wanted), left: of(&has_left), is_somebodys })

@@ -13,6 +13,7 @@
 pub mod bus;
 pub mod clock;
 pub mod codec;
+pub mod date;
 pub mod failpoint;
 pub mod handler;
 pub mod id;

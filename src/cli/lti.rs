@@ -54,13 +54,13 @@ pub(crate) struct LtiRegister {
     pub(crate) jwks_url: Url,
     /// Where a launch names the student: flag (a link that Rollcall pushed), custom:NAME, target_link_query:NAME,
     /// resource_link, context
-    #[arg(long, value_name = "PLACE", default_value = "flag")]
+    #[arg(long, value_name = "PLACE", default_value = "flag", value_parser = student_place)]
     pub(crate) student: Place,
     /// Where it names the program: as above, or fixed:PROGRAM
-    #[arg(long, value_name = "PLACE", default_value = "flag")]
+    #[arg(long, value_name = "PLACE", default_value = "flag", value_parser = program_place)]
     pub(crate) program: Place,
     /// Where it names the person who clicked: lis.person_sourcedid, sub, custom:NAME, email
-    #[arg(long, value_name = "PLACE", default_value = "lis.person_sourcedid")]
+    #[arg(long, value_name = "PLACE", default_value = "lis.person_sourcedid", value_parser = user_place)]
     pub(crate) user: Place,
     /// The connection of whose ids launches speak, by its place in the district file, from 1; may be left out where there is one,
     /// or where launches name flags of Rollcall's
@@ -72,6 +72,32 @@ pub(crate) struct LtiRegister {
     /// A further origin that may frame the viewer, such as `https://sis.example`; may be given several times
     #[arg(long = "frame-origin", value_name = "ORIGIN")]
     pub(crate) frame_origins: Vec<Url>,
+}
+
+/// Only what a platform says of the link names a student.
+fn student_place(text: &str) -> Result<Place, String> {
+    place(text, is_of_link, "flag, custom:NAME, target_link_query:NAME, resource_link and context")
+}
+
+fn program_place(text: &str) -> Result<Place, String> {
+    let named = |place: &Place| is_of_link(place) || matches!(place, Place::Fixed(_));
+    place(text, named, "flag, custom:NAME, target_link_query:NAME, resource_link, context and fixed:PROGRAM")
+}
+
+/// Only what a platform says of itself names a person.
+fn user_place(text: &str) -> Result<Place, String> {
+    let named = |place: &Place| matches!(place, Place::LisPerson | Place::Custom(_) | Place::Subject | Place::Email);
+    place(text, named, "lis.person_sourcedid, sub, custom:NAME and email")
+}
+
+const fn is_of_link(place: &Place) -> bool {
+    use Place::{Context, Custom, Flag, ResourceLink, TargetLinkQuery};
+    matches!(place, Flag | Custom(_) | TargetLinkQuery(_) | ResourceLink | Context)
+}
+
+/// A place of those that may be named here, as `all` lists them.
+fn place(text: &str, may: impl Fn(&Place) -> bool, all: &str) -> Result<Place, String> {
+    text.parse().ok().filter(may).ok_or_else(|| format!("a launch does not name it there; the places are {all}"))
 }
 
 /// What staff of the roster see without being added.
@@ -157,4 +183,38 @@ pub(crate) struct LtiUserOf {
     /// Or the connection whose SIS does, by its place in the district file, from 1
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) connection: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list of what may be named is what is taken, and nothing else is.
+    #[test]
+    fn a_refused_place_is_told_with_those_that_are_taken() {
+        type Parser = fn(&str) -> Result<Place, String>;
+        let all = [
+            "flag",
+            "custom:NAME",
+            "target_link_query:NAME",
+            "resource_link",
+            "context",
+            "fixed:PROGRAM",
+            "lis.person_sourcedid",
+            "sub",
+            "email",
+        ];
+        for (parser, taken) in [
+            (student_place as Parser, &all[..5]),
+            (program_place, &all[..6]),
+            (user_place, &["custom:NAME", "lis.person_sourcedid", "sub", "email"]),
+        ] {
+            let told = parser("bogus").unwrap_err();
+            let listed = told.split_once("the places are ").unwrap().1.replace(" and ", ", ");
+            for place in all {
+                assert_eq!(parser(place).is_ok(), taken.contains(&place), "{place}");
+                assert_eq!(listed.split(", ").any(|one| one == place), taken.contains(&place), "{place}: {told}");
+            }
+        }
+    }
 }

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+use rollcall_proto::date;
 use url::Url;
-
-use super::date;
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -107,7 +106,7 @@ pub(crate) struct Sandbox {
     #[arg(long, default_value_t = 0)]
     pub(crate) latency_ms: u64,
     /// The date that the district lives in [default: today]
-    #[arg(long, value_name = "DATE", value_parser = date)]
+    #[arg(long, value_name = "DATE", value_parser = date::parse)]
     pub(crate) today: Option<NaiveDate>,
     /// Also an LTI platform, whose flags open documents at this site (its public URL)
     #[arg(long, value_name = "URL")]

@@ -2,9 +2,10 @@
 
 use chrono::NaiveDate;
 use clap::{Args, Subcommand, ValueEnum};
-use rollcall_proto::id::{DistrictId, RunId};
-
-use super::date;
+use rollcall_proto::{
+    date,
+    id::{DistrictId, RunId},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -20,7 +21,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) full: bool,
     /// Plan for another date than the district's today; such a plan is only to look at
-    #[arg(long, value_name = "DATE", requires = "plan", value_parser = date)]
+    #[arg(long, value_name = "DATE", requires = "plan", value_parser = date::parse)]
     pub(crate) as_of: Option<NaiveDate>,
 }
 

@@ -10,6 +10,7 @@ use rollcall_proto::{
 use rollcall_store::ParkedStudents;
 use serde_json::{Value, json};
 
+use super::patience::worker;
 use crate::{
     again::Again,
     cli::Global,
@@ -211,13 +212,18 @@ async fn check_bus(context: &Context, report: &mut Report) {
                     report.warn(
                         "workers",
                         format!("nobody works on {}", depth.queue.name()),
-                        &context.again.text("start `rollcall worker`"),
+                        &start_worker(&context.again, depth.queue),
                     );
                 }
             }
         }
         Err(error) => report.trouble("queues", &error.into()),
     }
+}
+
+/// What starts a worker of a queue.
+fn start_worker(again: &Again, queue: Queue) -> String {
+    format!("start `{}`", again.command(&format!("worker {}", worker(queue))))
 }
 
 fn short(queue: Queue) -> &'static str {
@@ -272,6 +278,24 @@ async fn check_platforms(context: &Context, id: &DistrictId, report: &mut Report
         if let Err(unclear) = registration.details.source(&district) {
             let mend = "rollcall lti register … --connection NUMBER";
             report.warn("platform", format!("{id}: {}: {unclear}", registration.id), mend);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    #[test]
+    fn what_starts_a_worker_can_be_typed_as_it_stands() {
+        for queue in Queue::ALL {
+            let told = start_worker(&Again::default(), queue);
+            let line = told.strip_prefix("start `").unwrap().strip_suffix('`').unwrap();
+            let typed = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert!(matches!(typed.verb, Verb::Worker(_)), "{line}");
         }
     }
 }

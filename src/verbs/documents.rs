@@ -14,7 +14,7 @@ use rollcall_proto::{
     id::{DistrictId, StudentId},
     message::Message,
 };
-use rollcall_store::document::{Author, Document, DocumentFilter, DocumentRefused, NewDocument, SaveMode};
+use rollcall_store::document::{Author, Document, DocumentFilter, DocumentRefused, SaveMode};
 use serde_json::json;
 
 use self::{
@@ -45,9 +45,7 @@ async fn import(context: &Context, district: &DistrictId, path: &Path) -> anyhow
     let folder = Folder::of(path).with_context(|| format!("looking for the folder of {}", path.display()))?;
     let (rows, mut bad) = sheet::read(&text, folder.path()).with_context(|| format!("in {}", path.display()))?;
     for row in &rows {
-        if let Err(found) = check(context, district, &folder, row).await? {
-            bad.push(found);
-        }
+        bad.extend(check(context, district, &folder, row).await?);
     }
     if !bad.is_empty() {
         return refuse(context, bad);
@@ -58,7 +56,7 @@ async fn import(context: &Context, district: &DistrictId, path: &Path) -> anyhow
 }
 
 fn refuse(context: &Context, mut bad: Vec<Bad>) -> anyhow::Result<ExitCode> {
-    bad.sort_by_key(|bad| bad.line);
+    bad.sort_by_key(|bad| (bad.line, sheet::place(bad.column)));
     let mut listing = Listing::new(&["line", "column", "code", "problem"]);
     for one in bad.iter().take(MOST_SHOWN) {
         listing.push(vec![json!(one.line), json!(one.column), json!(one.code), json!(one.problem)]);
@@ -89,11 +87,12 @@ async fn take_in(context: &Context, district: &DistrictId, folder: &Folder, rows
             let problem = refused.problem;
             anyhow::anyhow!("line {}: {problem}; the file changed while it was taken in; import again", row.line)
         })?;
-        let document = NewDocument { file, ..row.document };
+        let line = row.line;
+        let document = row.document(file).with_context(|| format!("line {line}: a cell is bad"))?;
         let author = Author { actor: &actor, key: None, at: context.clock.now() };
         let saved = context.store.save_document(district, &document, SaveMode::Upsert, author).await?;
         let saved = saved.map_err(|refused| {
-            anyhow::anyhow!("line {}: {refused}; the lines before it are in; correct it and import again", row.line)
+            anyhow::anyhow!("line {line}: {refused}; the lines before it are in; correct it and import again")
         })?;
         done.all += 1;
         done.created += usize::from(saved.created);
@@ -117,21 +116,24 @@ async fn hurry(context: &Context, district: &DistrictId, student: StudentId) -> 
     Ok(())
 }
 
-/// A row beside the store and its file.
-async fn check(
-    context: &Context,
-    district: &DistrictId,
-    folder: &Folder,
-    row: &Row,
-) -> anyhow::Result<Result<(), Bad>> {
-    let bad = |column, code, problem| Err(Bad { line: row.line, column, code, problem });
-    if let Some(Err(refused)) = row.file.as_deref().map(|file| folder.load(file)) {
-        return Ok(bad("file", refused.code, refused.problem));
+/// A row beside the store and its file: all that is wrong with what could be read of it.
+async fn check(context: &Context, district: &DistrictId, folder: &Folder, row: &Row) -> anyhow::Result<Vec<Bad>> {
+    let bad = |column, code, problem| Bad { line: row.line, column, code, problem };
+    let file = row.file.as_deref().and_then(|file| folder.load(file).err());
+    let mut found: Vec<Bad> = file.map(|refused| bad("file", refused.code, refused.problem)).into_iter().collect();
+    for refused in context.store.check_document(district, &row.parts(), SaveMode::Upsert).await? {
+        let problem = match refused {
+            DocumentRefused::NoProgram => no_program(&context.store.programs(district).await?),
+            _ => refused.to_string(),
+        };
+        found.push(bad(column_of(refused), refused.code(), problem));
     }
-    Ok(match context.store.check_document(district, &row.document, SaveMode::Upsert).await? {
-        Ok(()) => Ok(()),
-        Err(refused) => bad(column_of(refused), refused.code(), refused.to_string()),
-    })
+    Ok(found)
+}
+
+/// What is said where a program is none of the district's.
+pub(super) fn no_program(programs: &[String]) -> String {
+    format!("{}; those there are: {}", DocumentRefused::NoProgram, programs.join(", "))
 }
 
 const fn column_of(refused: DocumentRefused) -> &'static str {

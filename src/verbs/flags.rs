@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use rollcall_flag_sync as flag_sync;
 use rollcall_proto::{id::DistrictId, message::Message};
-use rollcall_store::flag::{Flag, NO_PUBLIC_URL};
+use rollcall_store::flag::{Flag, NO_PUBLIC_URL, TakeOverPlan, TakeOverState};
 use serde_json::json;
 
 use super::run;
 use crate::{
+    again::quoted,
     cli::{FlagsOf, FlagsVerb},
     config,
     context::Context,
@@ -99,10 +100,22 @@ async fn plan(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     }
     listing.print(context.format)?;
     flag_sync::take_overs_shown(&asking, &of.district, &plans).await?;
-    eprintln!(
-        "nothing was changed; `rollcall flags approve --plan PLAN_HASH` fixes the flags to end, and no others are ever ended"
-    );
+    match approval(of, &plans) {
+        Some(words) => eprintln!(
+            "nothing was changed; `{}` fixes the flags to end, and no others are ever ended",
+            context.again.command(&words)
+        ),
+        None => eprintln!("nothing was changed, and nothing waits for approval"),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The words that approve what waits for it, if anything does.
+fn approval(of: &FlagsOf, plans: &[TakeOverPlan]) -> Option<String> {
+    let waits = |plan: &&TakeOverPlan| plan.state == TakeOverState::AwaitingApproval;
+    let hashes: String = plans.iter().filter(waits).map(|plan| format!(" --plan {}", plan.hash)).collect();
+    let program = of.program.as_ref().map(|name| format!(" --program {}", quoted(name))).unwrap_or_default();
+    (!hashes.is_empty()).then(|| format!("flags approve --district {}{program}{hashes}", of.district))
 }
 
 async fn approve(context: &Context, of: &FlagsOf, looked_at: &[String]) -> anyhow::Result<ExitCode> {
@@ -171,4 +184,42 @@ async fn ledger(context: &Context, district: &DistrictId, flag: Option<&str>, li
     }
     listing.print(context.format)?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    fn plan(program: &str, state: TakeOverState, hash: &str) -> TakeOverPlan {
+        TakeOverPlan {
+            program: program.to_owned(),
+            cutover: chrono::NaiveDate::from_ymd_opt(2026, 8, 15).unwrap(),
+            to_end: Vec::new(),
+            without_new: 0,
+            warnings: Vec::new(),
+            state,
+            hash: hash.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_approves_a_plan_can_be_typed_as_it_stands() {
+        let of = FlagsOf { district: "lone-star".parse().unwrap(), program: None };
+        let plans = [
+            plan("A", TakeOverState::AwaitingApproval, "h1"),
+            plan("B", TakeOverState::Done, "h2"),
+            plan("C", TakeOverState::AwaitingApproval, "h3"),
+        ];
+        let words = approval(&of, &plans).unwrap();
+        assert_eq!(words, "flags approve --district lone-star --plan h1 --plan h3");
+        let typed = Cli::try_parse_from(format!("rollcall {words}").split(' ')).unwrap();
+        assert!(matches!(typed.verb, Verb::Flags(FlagsVerb::Approve { plan, .. }) if plan == ["h1", "h3"]));
+        let of = FlagsOf { program: Some("Special Education".to_owned()), ..of };
+        let words = approval(&of, &plans[..1]).unwrap();
+        assert!(words.contains(" --program 'Special Education' --plan h1"), "{words}");
+        assert_eq!(approval(&of, &plans[1..2]), None);
+    }
 }

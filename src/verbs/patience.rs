@@ -94,7 +94,8 @@ fn deserted(stage: Stage, depths: &[QueueDepth]) -> Vec<Queue> {
     idle.map(|depth| depth.queue).collect()
 }
 
-const fn worker(queue: Queue) -> &'static str {
+/// The role that works on a queue, as `rollcall worker` takes it.
+pub(super) const fn worker(queue: Queue) -> &'static str {
     match queue {
         Queue::Fetch => "fetcher",
         Queue::Collect | Queue::Plan | Queue::PlanLarge => "classifier",

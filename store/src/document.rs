@@ -239,6 +239,39 @@ pub struct NewDocument {
     pub file: Option<DocumentFile>,
 }
 
+/// A document to be made or replaced, as far as it could be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DocumentParts<'a> {
+    /// Its id.
+    pub id: Option<&'a DocumentId>,
+    /// Whose.
+    pub student: Option<&'a StudentId>,
+    /// Which program.
+    pub program: Option<&'a str>,
+    /// Completed already, or a draft.
+    pub completed: Option<bool>,
+    /// First day in force.
+    pub starts_on: Option<NaiveDate>,
+    /// Last day in force.
+    pub ends_on: Option<NaiveDate>,
+    /// Structured data.
+    pub data: Option<&'a serde_json::Value>,
+}
+
+impl<'a> From<&'a NewDocument> for DocumentParts<'a> {
+    fn from(new: &'a NewDocument) -> Self {
+        Self {
+            id: Some(&new.id),
+            student: Some(&new.student),
+            program: Some(&new.program),
+            completed: Some(new.completed),
+            starts_on: Some(new.starts_on),
+            ends_on: new.ends_on,
+            data: new.data.as_ref(),
+        }
+    }
+}
+
 /// Whether a document may, must or must not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaveMode {

@@ -25,8 +25,8 @@ use self::{
 use crate::{
     Store, StoreError, districts,
     document::{
-        Author, DATA_LIMIT, DEFAULT_PROGRAMS, Document, DocumentFile, DocumentId, DocumentRefused, DocumentStatus,
-        NewDocument, SaveMode, Saved,
+        Author, DATA_LIMIT, DEFAULT_PROGRAMS, Document, DocumentFile, DocumentId, DocumentParts, DocumentRefused,
+        DocumentStatus, NewDocument, SaveMode, Saved,
     },
     rekeyed,
     sql::{Tx, args},
@@ -93,19 +93,23 @@ impl Store {
         Ok(saved)
     }
 
-    /// Whether [`Store::save_document`] would take it, as things are now.
+    /// All that [`Store::save_document`] would refuse it for, as things are now; of what could not be read, nothing is known.
     pub async fn check_document(
         &self,
         district: &DistrictId,
-        new: &NewDocument,
+        parts: &DocumentParts<'_>,
         mode: SaveMode,
-    ) -> Result<std::result::Result<(), DocumentRefused>> {
+    ) -> Result<Vec<DocumentRefused>> {
         let operation = "check a document";
         let mut tx = self.read(district, operation).await?;
-        let student = rekeyed::meant(&mut tx, district, &new.student).await?;
-        let checked = check(&mut tx, district, new, &student, mode).await?;
+        let student = match parts.student {
+            Some(student) => Some(rekeyed::meant(&mut tx, district, student).await?),
+            None => None,
+        };
+        let (_, refused) =
+            check(&mut tx, district, &DocumentParts { student: student.as_ref(), ..*parts }, mode).await?;
         tx.commit(operation).await?;
-        Ok(checked.map(drop))
+        Ok(refused)
     }
 
     /// A draft becomes completed; a completed one stays so.
@@ -160,10 +164,11 @@ impl Store {
         author: Author<'_>,
     ) -> Result<Outcome> {
         let (new, student) = (asked.new, &asked.student);
-        let before = match check(tx, district, new, student, mode).await? {
-            Ok(before) => before,
-            Err(refused) => return Ok(Err(refused)),
-        };
+        let (before, refused) =
+            check(tx, district, &DocumentParts { student: Some(student), ..new.into() }, mode).await?;
+        if let Some(refused) = refused.first() {
+            return Ok(Err(*refused));
+        }
         if let Some(same) = before.as_ref().filter(|before| asked.digests.contains(&before.digest)) {
             return Ok(Ok(unchanged(same.document.clone())));
         }
@@ -250,51 +255,59 @@ fn request(mode: SaveMode, digest: &[u8]) -> Vec<u8> {
     blake3::Hasher::new().update(word).update(digest).finalize().as_bytes()[..16].to_vec()
 }
 
-/// The document as it is, if the change may be made.
+/// The document as it is, and all that the change is refused for. The student is named by the id of today.
 async fn check(
     tx: &mut Tx,
     district: &DistrictId,
-    new: &NewDocument,
-    student: &StudentId,
+    parts: &DocumentParts<'_>,
     mode: SaveMode,
-) -> Result<std::result::Result<Option<Stored>, DocumentRefused>> {
-    let before = find(tx, district, &new.id).await?;
-    if let Err(refused) = admit(before.as_ref().map(|before| &before.document), new, student, mode) {
-        return Ok(Err(refused));
+) -> Result<(Option<Stored>, Vec<DocumentRefused>)> {
+    let before = match parts.id {
+        Some(id) => find(tx, district, id).await?,
+        None => None,
+    };
+    let mut refused = admit(before.as_ref().map(|before| &before.document), parts, mode);
+    if before.is_some() || refused.contains(&DocumentRefused::Missing) {
+        return Ok((before, refused));
     }
-    if before.is_none() && !programs(tx, district).await?.contains(&new.program) {
-        return Ok(Err(DocumentRefused::NoProgram));
+    if let Some(program) = parts.program
+        && !programs(tx, district).await?.iter().any(|known| known == program)
+    {
+        refused.push(DocumentRefused::NoProgram);
     }
     let sql = "SELECT student_id FROM student WHERE district = $1 AND student_id = $2";
-    if before.is_none() && tx.row("look for a student", sql, args![district, student]).await?.is_none() {
-        return Ok(Err(DocumentRefused::NoStudent));
+    if let Some(student) = parts.student
+        && tx.row("look for a student", sql, args![district, student]).await?.is_none()
+    {
+        refused.push(DocumentRefused::NoStudent);
     }
-    Ok(Ok(before))
+    Ok((before, refused))
 }
 
 /// What can be judged without the roster.
-fn admit(
-    before: Option<&Document>,
-    new: &NewDocument,
-    student: &StudentId,
-    mode: SaveMode,
-) -> std::result::Result<(), DocumentRefused> {
-    if new.ends_on.is_some_and(|end| end < new.starts_on) {
-        return Err(DocumentRefused::DatesReversed);
+fn admit(before: Option<&Document>, parts: &DocumentParts<'_>, mode: SaveMode) -> Vec<DocumentRefused> {
+    let mut refused = Vec::new();
+    if parts.ends_on.zip(parts.starts_on).is_some_and(|(end, start)| end < start) {
+        refused.push(DocumentRefused::DatesReversed);
     }
-    if new.data.as_ref().is_some_and(|data| data.to_string().len() > DATA_LIMIT) {
-        return Err(DocumentRefused::DataTooLarge);
+    if parts.data.is_some_and(|data| data.to_string().len() > DATA_LIMIT) {
+        refused.push(DocumentRefused::DataTooLarge);
     }
     let Some(before) = before else {
-        return if mode == SaveMode::Replace { Err(DocumentRefused::Missing) } else { Ok(()) };
+        refused.extend((mode == SaveMode::Replace).then_some(DocumentRefused::Missing));
+        return refused;
     };
-    match before.status {
-        _ if mode == SaveMode::Create => Err(DocumentRefused::Exists),
-        _ if before.student != *student || before.program != new.program => Err(DocumentRefused::OtherOwner),
-        DocumentStatus::Withdrawn => Err(DocumentRefused::Withdrawn),
-        DocumentStatus::Completed if !new.completed => Err(DocumentRefused::Completed),
-        _ => Ok(()),
-    }
+    let is_of_another = parts.student.is_some_and(|student| before.student != *student)
+        || parts.program.is_some_and(|program| before.program != program);
+    let stands = match before.status {
+        _ if mode == SaveMode::Create => Some(DocumentRefused::Exists),
+        _ if is_of_another => Some(DocumentRefused::OtherOwner),
+        DocumentStatus::Withdrawn => Some(DocumentRefused::Withdrawn),
+        DocumentStatus::Completed if parts.completed == Some(false) => Some(DocumentRefused::Completed),
+        _ => None,
+    };
+    refused.extend(stands);
+    refused
 }
 
 async fn write_header(

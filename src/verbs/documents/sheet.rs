@@ -1,4 +1,4 @@
-//! The CSV of an import, read: rows that read well, and what is wrong with the others by line and column.
+//! The CSV of an import, read: its rows as far as they read, and what is wrong with their cells by line and column.
 //!
 //! Role: text only, neither store nor files. Neighbours: [`super`] looks at rows beside the store, and takes them in; the fuzzing
 //! target `stranger` includes this file.
@@ -8,10 +8,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use chrono::NaiveDate;
-use rollcall_proto::id::StudentId;
-use rollcall_store::document::{DocumentId, NewDocument};
+use rollcall_proto::{date, id::StudentId};
+use rollcall_store::document::{DocumentFile, DocumentId, DocumentParts, NewDocument};
 
 /// Columns of the CSV, in any order; `end` and `file` may be empty.
 const COLUMNS: [&str; 8] = ["document_id", "student_id", "program", "kind", "status", "start", "end", "file"];
@@ -25,15 +25,52 @@ pub(super) struct Bad {
     pub(super) problem: String,
 }
 
-/// A row that reads well, with its file still on disk.
-#[derive(Debug)]
+/// A row as far as it reads: a cell that is bad is left out, so that the others can be looked at all the same.
+#[derive(Debug, Default)]
 pub(super) struct Row {
     pub(super) line: u64,
-    pub(super) document: NewDocument,
+    pub(super) id: Option<DocumentId>,
+    pub(super) student: Option<StudentId>,
+    pub(super) program: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) completed: Option<bool>,
+    pub(super) starts_on: Option<NaiveDate>,
+    pub(super) ends_on: Option<NaiveDate>,
+    /// Still on disk.
     pub(super) file: Option<PathBuf>,
 }
 
-/// Rows that read well, and what is wrong with the others.
+impl Row {
+    /// What the other cells are looked at beside.
+    pub(super) fn parts(&self) -> DocumentParts<'_> {
+        DocumentParts {
+            id: self.id.as_ref(),
+            student: self.student.as_ref(),
+            program: self.program.as_deref(),
+            completed: self.completed,
+            starts_on: self.starts_on,
+            ends_on: self.ends_on,
+            data: None,
+        }
+    }
+
+    /// The document, unless a cell that it needs is bad.
+    pub(super) fn document(self, file: Option<DocumentFile>) -> Option<NewDocument> {
+        Some(NewDocument {
+            id: self.id?,
+            student: self.student?,
+            program: self.program?,
+            kind: self.kind?,
+            completed: self.completed?,
+            starts_on: self.starts_on?,
+            ends_on: self.ends_on,
+            data: None,
+            file,
+        })
+    }
+}
+
+/// All rows, and what is wrong with their cells.
 pub(super) fn read(text: &[u8], folder: &Path) -> anyhow::Result<(Vec<Row>, Vec<Bad>)> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
     let places = places(reader.headers().context("the first line is no header")?)?;
@@ -52,90 +89,78 @@ pub(super) fn read(text: &[u8], folder: &Path) -> anyhow::Result<(Vec<Row>, Vec<
         }
         let line = record.position().map_or(0, csv::Position::line);
         let cell = |column: usize| record.get(places[column]).unwrap_or_default();
-        match row(line, &cell, folder) {
-            Ok(row) if !ids.insert(row.document.id.clone()) => {
-                let problem = "an earlier line has the same document_id".to_owned();
-                bad.push(Bad { line, column: "document_id", code: "document-twice", problem });
-            }
-            Ok(row) => rows.push(row),
-            Err(found) => bad.extend(found),
+        let row = row(line, &cell, folder, &mut bad);
+        if row.id.as_ref().is_some_and(|id| !ids.insert(id.clone())) {
+            let problem = "an earlier line has the same document_id".to_owned();
+            bad.push(Bad { line, column: "document_id", code: "document-twice", problem });
         }
+        rows.push(row);
     }
+}
+
+/// Where a column stands in the list of them; a whole row, before all.
+pub(super) fn place(column: &str) -> Option<usize> {
+    COLUMNS.iter().position(|known| *known == column)
 }
 
 /// Where each column stands.
 fn places(header: &csv::StringRecord) -> anyhow::Result<[usize; 8]> {
-    let stranger = header.iter().find(|name| !COLUMNS.contains(name));
-    anyhow::ensure!(stranger.is_none(), "unknown column; the columns are {}", COLUMNS.join(","));
+    let columns = COLUMNS.join(",");
+    if let Some(stranger) = header.iter().find(|name| !COLUMNS.contains(name)) {
+        let apart = [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|(mark, _)| stranger.contains(*mark));
+        if let Some((_, marks)) = apart {
+            bail!("its cells are separated by {marks}: save it as a CSV with commas; the columns are {columns}");
+        }
+        let shown: String = stranger.chars().take(LONGEST_SHOWN).collect();
+        bail!("unknown column {shown:?}; the columns are {columns}");
+    }
     let mut places = [0; 8];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
-        let found = header.iter().position(|name| name == column);
-        *place =
-            found.with_context(|| format!("the column {column} is missing; the columns are {}", COLUMNS.join(",")))?;
+        let mut found = (0..header.len()).filter(|at| header.get(*at) == Some(column));
+        *place = found.next().with_context(|| format!("the column {column} is missing; the columns are {columns}"))?;
+        ensure!(found.next().is_none(), "the column {column} stands there twice");
     }
     Ok(places)
 }
 
-fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path) -> Result<Row, Vec<Bad>> {
-    let mut bad = Vec::new();
+/// Characters of a column's name that are told: a file without a header may have anything there.
+const LONGEST_SHOWN: usize = 60;
+
+/// A row, as far as it reads; what is wrong with it goes to `bad`.
+fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path, bad: &mut Vec<Bad>) -> Row {
     let mut wrong = |column: usize, code, problem: &str| {
         bad.push(Bad { line, column: COLUMNS[column], code, problem: problem.to_owned() });
     };
-    let id = cell(0).parse::<DocumentId>();
-    if let Err(error) = &id {
-        wrong(0, "id-unusable", &error.to_string());
-    }
-    for column in [1, 2, 3] {
-        if cell(column).is_empty() {
+    let id = cell(0).parse::<DocumentId>().map_err(|error| wrong(0, "id-unusable", &error.to_string())).ok();
+    let [student, program, kind] = [1, 2, 3].map(|column| {
+        let given = Some(cell(column)).filter(|cell| !cell.is_empty());
+        if given.is_none() {
             wrong(column, "cell-empty", "the cell is empty");
         }
-    }
+        given.map(str::to_owned)
+    });
     let completed = match cell(4) {
-        "draft" => false,
-        "completed" => true,
+        "draft" => Some(false),
+        "completed" => Some(true),
         _ => {
             wrong(4, "status-unknown", "a status is draft or completed");
-            false
+            None
         }
     };
-    let start = date(cell(5));
-    if start.is_none() {
-        wrong(5, "date-unreadable", "a date is written YYYY-MM-DD");
-    }
-    let end = date(cell(6));
-    if end.is_none() && !cell(6).is_empty() {
-        wrong(6, "date-unreadable", "a date is written YYYY-MM-DD, or left empty");
-    }
-    if !is_below(Path::new(cell(7))) {
+    let starts_on = date::parse(cell(5)).map_err(|error| wrong(5, "date-unreadable", &error.to_string())).ok();
+    let end = Some(cell(6)).filter(|cell| !cell.is_empty()).map(date::parse).transpose();
+    let ends_on = end.map_err(|error| wrong(6, "date-unreadable", &format!("{error}, or left empty"))).ok().flatten();
+    let is_here = is_below(Path::new(cell(7)));
+    if !is_here {
         wrong(7, "file-elsewhere", "a file is named relative to the CSV, and lies in its folder or below");
     }
-    let file = (!cell(7).is_empty()).then(|| folder.join(cell(7)));
-    match (id, start) {
-        (Ok(id), Some(starts_on)) if bad.is_empty() => {
-            let document = NewDocument {
-                id,
-                student: StudentId(cell(1).to_owned()),
-                program: cell(2).to_owned(),
-                kind: cell(3).to_owned(),
-                completed,
-                starts_on,
-                ends_on: end,
-                data: None,
-                file: None,
-            };
-            Ok(Row { line, document, file })
-        }
-        _ => Err(bad),
-    }
+    let file = (is_here && !cell(7).is_empty()).then(|| folder.join(cell(7)));
+    Row { line, id, student: student.map(StudentId), program, kind, completed, starts_on, ends_on, file }
 }
 
 /// Whether a path, joined to a folder, does not lead out of it; where links on the way lead is not looked at.
 fn is_below(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-fn date(text: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()
 }
 
 #[cfg(test)]
@@ -156,15 +181,21 @@ mod tests {
         );
         let (rows, bad) = read(text.as_bytes(), Path::new("/x")).unwrap();
         assert_eq!(bad, []);
-        assert_eq!(rows[0].document.kind, "IEP, annual");
+        assert_eq!(rows[0].kind.as_deref(), Some("IEP, annual"));
         assert_eq!(rows[0].file.as_deref(), Some(Path::new("/x/a/b.pdf")));
-        assert_eq!((rows[1].document.student.0.as_str(), rows[1].document.ends_on), ("8", None));
-        assert!(rows[0].document.completed && !rows[1].document.completed);
+        assert_eq!((rows[1].student.clone(), rows[1].ends_on), (Some(StudentId("8".to_owned())), None));
+        assert_eq!((rows[0].completed, rows[1].completed), (Some(true), Some(false)));
+        assert!(rows.into_iter().all(|row| row.document(None).is_some()));
     }
 
     #[test]
     fn bad_cells_are_told_by_line_and_column() {
         assert_eq!(codes("d1,7,P,K,completed,15.8.2026,,\n"), [(2, "start", "date-unreadable")]);
+        for date in ["26-09-01", "0026-09-01", "0206-09-01", "2026-9-1", "+2026-09-01", "1899-12-31", "2200-01-01"] {
+            assert_eq!(codes(&format!("d1,7,P,K,draft,{date},,\n")), [(2, "start", "date-unreadable")], "{date}");
+            let ends = format!("d1,7,P,K,draft,1900-01-01,{date},\n");
+            assert_eq!(codes(&ends), [(2, "end", "date-unreadable")], "{date}");
+        }
         assert_eq!(codes("d1,7,P,K,done,2026-02-30,x,\n").len(), 3);
         assert_eq!(codes(",7,P,K,draft,2026-08-15,,\n"), [(2, "document_id", "id-unusable")]);
         assert_eq!(
@@ -173,6 +204,8 @@ mod tests {
         );
         let twice = "d1,7,P,K,draft,2026-08-15,,\nd2,7,P,K,draft,2026-08-15,,\nd1,8,P,K,draft,2026-08-15,,\n";
         assert_eq!(codes(twice), [(4, "document_id", "document-twice")]);
+        let first_is_bad = "d1,7,P,K,done,2026-08-15,,\nd1,8,P,K,draft,2026-08-15,,\n";
+        assert_eq!(codes(first_is_bad), [(2, "status", "status-unknown"), (3, "document_id", "document-twice")]);
         for file in ["/etc/hostname", "../elsewhere/o.html", "a/../../o.html", "a/../o.html", "..", "/"] {
             let row = format!("d1,7,P,K,draft,2026-08-15,,{file}\n");
             assert_eq!(codes(&row), [(2, "file", "file-elsewhere")], "{file}");
@@ -182,9 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_cell_hides_no_other_of_its_row() {
+        let text =
+            format!("{HEADER}d1,7,P,K,complete,2026-08-15,2026-08-14,a.pdf\n,8,P,,draft,26-08-15,2026-08-14,../a\n");
+        let (rows, bad) = read(text.as_bytes(), Path::new("/x")).unwrap();
+        assert_eq!(bad.len(), 5, "{bad:?}");
+        let parts = rows[0].parts();
+        assert!(parts.id.is_some() && parts.student.is_some() && parts.program == Some("P"));
+        assert!(parts.starts_on > parts.ends_on && parts.completed.is_none());
+        assert_eq!(rows[0].file.as_deref(), Some(Path::new("/x/a.pdf")));
+        assert!(rows[1].student.is_some() && rows[1].ends_on.is_some() && rows[1].file.is_none());
+        assert!(rows.into_iter().all(|row| row.document(None).is_none()));
+    }
+
+    #[test]
     fn a_missing_or_unknown_column_is_named() {
         let error = |header: &str| format!("{:#}", read(header.as_bytes(), Path::new("/x")).err().unwrap());
         assert!(error("document_id,student_id\n").contains("program"), "{}", error("document_id,student_id\n"));
-        assert!(error(&HEADER.replace("kind", "sort")).contains("unknown column"));
+        let stranger = error(&HEADER.replace("kind", "sort"));
+        assert!(stranger.contains("unknown column \"sort\""), "{stranger}");
+        let semicolons = error(&HEADER.replace(',', ";"));
+        assert!(semicolons.contains("separated by semicolons"), "{semicolons}");
+        let twice = error(&HEADER.replace("kind", "program,kind"));
+        assert!(twice.contains("program stands there twice"), "{twice}");
     }
 }

@@ -1,14 +1,18 @@
 //! `rollcall lti users`: what an administrator says about people, and whose ids theirs are.
 
 use anyhow::{bail, ensure};
-use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_proto::{
+    id::{ConnectionNo, DistrictId, StudentId},
+    roster::School,
+};
 use rollcall_store::{
-    district::District,
+    district::{Connection, District},
+    document::{DocumentParts, DocumentRefused, SaveMode},
     lti::{LtiUser, Namer, Registration, StudentScope, UserAccess},
 };
 use serde_json::{Value, json};
 
-use super::{described, which_connection};
+use super::{check_programs, described, which_connection};
 use crate::{
     cli::{LtiUserOf, LtiUsersVerb},
     config,
@@ -49,8 +53,10 @@ async fn add(
 ) -> anyhow::Result<()> {
     let (store, known) = (&context.store, Known::of(context, district).await?);
     let namer = known.namer(of, user)?;
+    check_programs(context, district, &access.programs).await?;
     store.put_lti_user(district, (&namer, user), access, &config::actor(), context.clock.now()).await?;
     eprintln!("noted; it counts from the next launch on");
+    warn_of_unknown(context, &known.district, &access.students).await?;
     if store.lti_users_called(district, user).await?.iter().any(|said| known.is_unclear(said)) {
         eprintln!(
             "something was said of {user} of which nobody knows whose id it is; it still takes away from whoever has it: \
@@ -58,6 +64,37 @@ async fn add(
         );
     }
     Ok(())
+}
+
+/// Schools and students that the roster does not have: they may be typed wrongly, or come with the next run.
+async fn warn_of_unknown(context: &Context, district: &District, scope: &StudentScope) -> anyhow::Result<()> {
+    match scope {
+        StudentScope::Schools(named) => {
+            let schools = context.store.schools(&district.id).await?;
+            for code in named.iter().filter(|code| !is_school(district, &schools, code)) {
+                eprintln!("warning: no school {code} in the roster yet; it counts once there is one");
+            }
+        }
+        StudentScope::Students(named) => {
+            for id in named {
+                let student = StudentId(id.clone());
+                let parts = DocumentParts { student: Some(&student), ..DocumentParts::default() };
+                let refused = context.store.check_document(&district.id, &parts, SaveMode::Upsert).await?;
+                if refused.contains(&DocumentRefused::NoStudent) {
+                    eprintln!("warning: no student {id} in the roster yet; it counts once there is one");
+                }
+            }
+        }
+        StudentScope::Everybody | StudentScope::Nobody => {}
+    }
+    Ok(())
+}
+
+/// Whether a school of the roster may be called so: after its source's prefix; of one source alone, by its own code too.
+fn is_school(district: &District, schools: &[School], called: &str) -> bool {
+    let is_there = |code: &str| schools.iter().any(|school| school.code == code);
+    let after_prefix = |source: &Connection| called.strip_prefix(source.prefix()).is_some_and(is_there);
+    district.connections.iter().any(after_prefix) || (district.connections.len() == 1 && is_there(called))
 }
 
 async fn remove(context: &Context, district: &DistrictId, of: &LtiUserOf, user: &str) -> anyhow::Result<()> {

@@ -5,7 +5,8 @@ use rollcall_store::{
     Sealed, Store,
     district::{ConnectionSecrets, District},
     document::{
-        Author, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, NewDocument, SaveMode,
+        Author, DocumentFile, DocumentFilter, DocumentId, DocumentParts, DocumentRefused, DocumentStatus, NewDocument,
+        SaveMode,
     },
 };
 
@@ -111,7 +112,7 @@ async fn a_document_names_its_student_as_the_sis_spells_the_id(f: Fixture) {
     applied(&f.store, &district, 2, vec![added(student(SMALL))]).await;
     let capitals = SMALL.to_uppercase();
     let of = |spelled: &str| NewDocument { student: id(spelled), ..document("d") };
-    assert_eq!(f.store.check_document(&district, &of(&capitals), SaveMode::Create).await.unwrap(), Ok(()));
+    assert_eq!(f.store.check_document(&district, &(&of(&capitals)).into(), SaveMode::Create).await.unwrap(), []);
     assert_eq!(save(&f.store, &district, &of(&capitals), 10).await.document.student, id(SMALL));
     assert!(!save(&f.store, &district, &of(SMALL), 11).await.changed, "the same student, whatever the letters");
     for spelled in [SMALL, &capitals] {
@@ -119,8 +120,8 @@ async fn a_document_names_its_student_as_the_sis_spells_the_id(f: Fixture) {
         assert_eq!(f.store.documents(&district, &filter).await.unwrap().len(), 1, "{spelled}");
     }
     let other = NewDocument { id: "e".parse().unwrap(), ..of("0F6B1C2D-AB12-4CDE-8F00-0123456789AC") };
-    let refused = f.store.check_document(&district, &other, SaveMode::Create).await.unwrap();
-    assert_eq!(refused, Err(DocumentRefused::NoStudent));
+    let refused = f.store.check_document(&district, &(&other).into(), SaveMode::Create).await.unwrap();
+    assert_eq!(refused, [DocumentRefused::NoStudent]);
 }
 
 async fn the_same_document_again_changes_nothing(f: Fixture) {
@@ -183,10 +184,25 @@ async fn what_cannot_be_is_refused_with_a_reason(f: Fixture) {
         (NewDocument { student: id("2"), ..document("there") }, SaveMode::Upsert, DocumentRefused::OtherOwner),
     ];
     for (new, mode, refused) in cases {
-        assert_eq!(f.store.check_document(&district, &new, mode).await.unwrap(), Err(refused));
+        assert_eq!(f.store.check_document(&district, &(&new).into(), mode).await.unwrap(), [refused]);
         assert_eq!(f.store.save_document(&district, &new, mode, by(20)).await.unwrap(), Err(refused));
     }
     assert_eq!(count(&f, &district, "document").await, 1);
+    let (nobody, there) = (id("nobody"), document("there").id);
+    let all = DocumentParts {
+        student: Some(&nobody),
+        program: Some("Chess"),
+        starts_on: Some(day("2026-08-20")),
+        ends_on: Some(day("2026-08-19")),
+        ..DocumentParts::default()
+    };
+    let refused = f.store.check_document(&district, &all, SaveMode::Upsert).await.unwrap();
+    assert_eq!(refused, [DocumentRefused::DatesReversed, DocumentRefused::NoProgram, DocumentRefused::NoStudent]);
+    let of_another = DocumentParts { id: Some(&there), ..all };
+    let refused = f.store.check_document(&district, &of_another, SaveMode::Upsert).await.unwrap();
+    assert_eq!(refused, [DocumentRefused::DatesReversed, DocumentRefused::OtherOwner]);
+    let unread = f.store.check_document(&district, &DocumentParts::default(), SaveMode::Upsert).await.unwrap();
+    assert_eq!(unread, []);
 }
 
 async fn an_idempotency_key_answers_alike_and_is_for_one_request(f: Fixture) {

@@ -193,6 +193,52 @@ async fn the_command_line_says_what_is_wrong_and_what_to_do() {
     house.close().await;
 }
 
+/// What is typed wrongly is told: programs, which there are, are refused; schools and students may come with the next roster.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_typed_wrongly_of_a_platform_or_a_person_is_told() {
+    let mut house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
+    assert_eq!(house.night().await.state, "succeeded");
+    let platform = platform(&"http://localhost:9/".parse().unwrap()).await;
+    let listed = ["lti", "list", "--district", DISTRICT, "--format", "json"];
+    let misspelled = ["--program", "fixed:Speical Education"];
+    let (issuer, auth, jwks) = (platform.origin(), platform.auth_url(), platform.jwks_url());
+    let line = ["lti", "register", "--district", DISTRICT, "--issuer", &issuer, "--client-id", "tool-1"];
+    let line = [&line[..], &["--deployment", "d1", "--auth-url", &auth, "--jwks-url", &jwks]].concat();
+    let told = house.rollcall(&[&line[..], &misspelled].concat()).await.expect_code(1).stderr;
+    assert!(told.contains("Speical Education") && told.contains("Section 504, Special Education"), "{told}");
+    // A public URL that no site can have: nothing is registered, and what is registered is listed all the same.
+    house.extra = vec![("ROLLCALL_PUBLIC_URL".to_owned(), "https://u@plans.example".to_owned())];
+    let told = house.rollcall(&line).await.expect_code(1).stderr;
+    assert!(told.contains("the public URL is an address and a path only"), "{told}");
+    assert_eq!(house.rollcall(&listed).await.expect_code(0).json(), json!([]), "nothing was written");
+    house.extra.clear();
+    house.rollcall(&[&line[..], &["--program", "fixed:Special Education"]].concat()).await.expect_code(0);
+    house.extra = vec![("ROLLCALL_PUBLIC_URL".to_owned(), "https://u@plans.example".to_owned())];
+    let answer = house.rollcall(&listed).await.expect_code(0);
+    assert!(answer.stderr.contains("the URLs to enter at the platforms are not known"), "{}", answer.stderr);
+    assert_eq!((&answer.json()[0]["client_id"], &answer.json()[0]["login_url"]), (&json!("tool-1"), &Value::Null));
+    house.extra.clear();
+
+    let add = async |words: &[&str]| {
+        house.rollcall(&[&["lti", "users", "add", "--district", DISTRICT, "y"], words].concat()).await
+    };
+    let told = add(&["--everybody", "--program", "Speical Education"]).await.expect_code(1).stderr;
+    assert!(told.contains("Speical Education") && told.contains("Section 504, Special Education"), "{told}");
+    let users = ["lti", "users", "list", "--district", DISTRICT, "--format", "json"];
+    assert_eq!(house.rollcall(&users).await.expect_code(0).json(), json!([]), "nothing was noted");
+    let rows =
+        house.rollcall(&["students", "list", "--district", DISTRICT, "--format", "json"]).await.expect_code(0).json();
+    let student = rows.as_array().unwrap().iter().find(|row| row["school"].is_string()).unwrap();
+    let (known, school) = (student["student_id"].as_str().unwrap(), student["school"].as_str().unwrap());
+    let told = add(&["--school", "999-none", "--school", school]).await.expect_code(0).stderr;
+    assert!(told.contains("no school 999-none in the roster yet"), "{told}");
+    assert_eq!(told.matches("in the roster yet").count(), 1, "{told}");
+    let told = add(&["--student", "nobody", "--student", known]).await.expect_code(0).stderr;
+    assert!(told.contains("no student nobody in the roster yet"), "{told}");
+    assert_eq!(told.matches("in the roster yet").count(), 1, "{told}");
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_says_of_which_source_its_ids_are() {
     let mut house = House::embedded(SandboxConfig { students: 60, ..SandboxConfig::default() }).await;
@@ -205,7 +251,8 @@ async fn a_registration_says_of_which_source_its_ids_are() {
         let answer = register_with(house, &platform, further).await.expect_code(1);
         assert!(words.iter().all(|word| answer.stderr.contains(word)), "{further:?}: {}", answer.stderr);
     };
-    refuses(&house, &["--user", "fixed:u"], &["does not name the person"]).await;
+    let usage = register_with(&house, &platform, &["--user", "fixed:u"]).await.expect_code(2).stderr;
+    assert!(usage.contains("--user") && usage.contains("lis.person_sourcedid, sub, custom:NAME and email"), "{usage}");
     register(&house, &platform).await;
     assert_eq!(listed(&house).await.0, json!(1));
 

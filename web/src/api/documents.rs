@@ -52,10 +52,12 @@ struct DocumentBody {
     kind: String,
     /// `draft` or `completed`.
     status: StatusWord,
-    /// First day in force.
-    start: NaiveDate,
-    /// Last day in force; leave out while open.
-    end: Option<NaiveDate>,
+    /// First day in force: `YYYY-MM-DD`, from 1900-01-01 to 2199-12-31.
+    #[schema(format = Date)]
+    start: String,
+    /// Last day in force, written the same; leave out while open.
+    #[schema(format = Date)]
+    end: Option<String>,
     /// Structured data, at most 1 MiB. Left out: what is stored stays.
     #[schema(value_type = Option<Object>)]
     data: Option<serde_json::Value>,
@@ -409,10 +411,17 @@ pub(super) fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, 
         program: body.program,
         kind: body.kind,
         completed: body.status == StatusWord::Completed,
-        starts_on: body.start,
-        ends_on: body.end,
+        starts_on: date("start", &body.start)?,
+        ends_on: body.end.map(|text| date("end", &text)).transpose()?,
         data: body.data,
         file: body.file.map(|text| file(&text)).transpose()?,
+    })
+}
+
+fn date(member: &str, text: &str) -> Result<NaiveDate, Problem> {
+    rollcall_proto::date::parse(text).map_err(|error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "date-unreadable", "a date cannot be read")
+            .detail(format!("{member}: {error}"))
     })
 }
 

@@ -75,6 +75,7 @@ fn a_decision_settles_every_field_it_speaks_of_and_no_other() {
     let unread_twice = Flag { why: Some(NOT_READ_BACK.to_owned()), ..unread.clone() };
     let shown_as = Wish::Shown(target.clone());
     let kept_back = Wish::KeptBack {
+        sis_id: None,
         dates: Dates { starts_on: day(10), ends_on: Some(day(30)) },
         state: FlagState::Failed,
         reason: "flag-missing".to_owned(),

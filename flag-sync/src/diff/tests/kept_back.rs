@@ -6,11 +6,13 @@ use super::*;
 fn one_kept_back_is_listed_and_one_that_is_right_stays() {
     let kept = |ends: Option<i64>| Wish::KeptBack {
         dates: Dates { starts_on: day(10), ends_on: ends.map(day) },
+        sis_id: Some("GUID-NOW".to_owned()),
         state: FlagState::Failed,
         reason: "flag-missing".to_owned(),
     };
     let fresh = run(None, kept(None), Seen::NotAsked, OnDrift::Report).flag.unwrap();
     assert_eq!((fresh.state, fresh.due, fresh.reason.as_deref()), (FlagState::Failed, false, Some("flag-missing")));
+    assert_eq!(fresh.sis_id.as_deref(), Some("GUID-NOW"), "known, whether or not it was pushed");
     let right = pushed(None);
     assert_eq!(run(Some(&right), kept(None), Seen::NotAsked, OnDrift::Report).flag, Some(right.clone()));
     let behind = run(Some(&right), kept(Some(20)), Seen::NotAsked, OnDrift::Report).flag.unwrap();
@@ -28,6 +30,7 @@ fn one_kept_back_is_listed_and_one_that_is_right_stays() {
 fn one_kept_back_is_right_only_with_both_dates_and_once_accepted() {
     let kept = |starts: i64, ends: i64| Wish::KeptBack {
         dates: Dates { starts_on: day(starts), ends_on: Some(day(ends)) },
+        sis_id: None,
         state: FlagState::Failed,
         reason: "flag-missing".to_owned(),
     };
