@@ -18,7 +18,7 @@ pub(crate) async fn dispatch(global: &Global, verb: KeyVerb) -> anyhow::Result<E
         KeyVerb::Rotate { new_key_file } => {
             let context = Context::open(global).await?;
             let new = Keyring::from_file(&new_key_file)?;
-            let count = context.store.rotate_key(new, &config::actor(), context.clock.now()).await?;
+            let count = context.store.rotate_key(&new, &config::actor(), context.clock.now()).await?;
             eprintln!(
                 "{count} secrets and documents are sealed anew under the new key. A process whose first key is still the old one \
                  goes on sealing with that: start every process with `new,old` in ROLLCALL_KEY (or the key file), and say this \

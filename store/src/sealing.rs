@@ -63,18 +63,20 @@ impl Store {
         Ok((lasting, pages))
     }
 
-    /// Seals every secret and document anew that does not lie under the newest key. Returns how many. From then on this store
-    /// seals with that key, and opens with the old ones too: raw pages stay under the key they were sealed with until they are
-    /// forgotten.
+    /// Seals every secret and document anew that does not lie under `new`, which has to be this store's newest key. Returns how
+    /// many. Raw pages stay under the key they were sealed with until they are forgotten.
     ///
     /// Another process that seals with an older key goes on doing so: what it seals is found by the next call.
-    pub async fn rotate_key(&self, new: Keyring, actor: &str, now: DateTime<Utc>) -> Result<u64> {
-        let keys = new.joined(&self.keyring());
+    ///
+    /// # Errors
+    /// [`StoreError::Key`], with nothing changed, where this store seals with another key.
+    pub async fn rotate_key(&self, new: &Keyring, actor: &str, now: DateTime<Utc>) -> Result<u64> {
+        let keys = self.keyring();
+        keys.check_seals_with(new)?;
         let mut count = 0;
         for (id, _) in self.all_districts().await? {
             count += self.rotate_district(&keys, &id, actor, now).await?;
         }
-        self.set_keyring(keys);
         Ok(count)
     }
 

@@ -10,7 +10,7 @@ use rollcall_store::{
 };
 
 use crate::{
-    common::{Fixture, day, new_key, ring},
+    common::{Fixture, both, day, new_key, ring},
     roster_support::*,
 };
 
@@ -273,7 +273,7 @@ async fn contents_lie_sealed_and_are_sealed_anew(f: Fixture) {
         }
     }
     let new = new_key();
-    f.store.rotate_key(ring(&new), "test", at(20)).await.unwrap();
+    f.opened_with(&both(&new, &f.key)).await.rotate_key(&ring(&new), "test", at(20)).await.unwrap();
     let only_new = f.opened_with(&new).await;
     let key = "d".parse().unwrap();
     assert_eq!(only_new.document_file(&district, &key).await.unwrap(), marked.file);
@@ -283,11 +283,11 @@ async fn contents_lie_sealed_and_are_sealed_anew(f: Fixture) {
 async fn what_an_old_key_seals_after_a_rotation_is_counted_and_found_by_the_next(f: Fixture) {
     let district = house(&f.store).await;
     save(&f.store, &district, &document("before"), 10).await;
-    let (old, rotator) = (&f.store, f.again().await);
-    let (lasting, pages) = rotator.sealed().await.unwrap();
+    let (old, new) = (&f.store, new_key());
+    let (lasting, pages) = old.sealed().await.unwrap();
     assert_eq!((lasting.older, lasting.lost, pages), (0, 0, Sealed::default()));
-    let new = new_key();
-    let rotate = async |minutes| rotator.rotate_key(ring(&new), "test", at(minutes)).await.unwrap();
+    let rotator = f.opened_with(&both(&new, &f.key)).await;
+    let rotate = async |minutes| rotator.rotate_key(&ring(&new), "test", at(minutes)).await.unwrap();
     assert_eq!(rotate(20).await, lasting.newest);
     assert_eq!(rotate(21).await, 0, "there is nothing left to do");
     let rest = document("after");
