@@ -190,8 +190,11 @@ fn own_key(dir: &Path) -> anyhow::Result<Keyring> {
     ensure!(
         path.exists() || !has_store,
         "the key {0} is gone, and the store beside it is sealed: put it back, or name it by ROLLCALL_KEY or \
-         ROLLCALL_KEY_FILE. If it is lost, `(umask 077; rollcall key new >{1})` makes another; then apply each district \
-         again with its secrets",
+         ROLLCALL_KEY_FILE. If it is lost, the secrets, the files of documents and the LTI tool's keys that are stored are lost \
+         with it: `(umask 077; rollcall key new >{1})` makes another; then apply each district again with its secrets, import \
+         its documents again, and make a key of the LTI tool with `rollcall lti keys rotate` for each district that has one. \
+         What is still counted by `rollcall doctor` then, `rollcall key forget` gives up (docs/OPERATIONS.md, When a key is \
+         lost)",
         path.display(),
         quoted(&path.to_string_lossy())
     );

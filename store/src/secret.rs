@@ -146,20 +146,26 @@ impl Keyring {
         field: &str,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        if sealed.is_empty() {
+            return Err(StoreError::Key(
+                "a sealed value was given up with a lost key (`rollcall key forget`): apply the district again with its secrets"
+                    .to_owned(),
+            ));
+        }
         let (id, nonce, cipher) = parts(sealed)?;
         let key = self.key(id)?;
         let payload = Payload { msg: cipher, aad: &bound_to(district, field) };
         key.cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| unusable("opened"))
     }
 
-    /// Seals a value anew under the newest key. `None`: that is its key.
+    /// Seals a value anew under the newest key. `None`: that is its key, or it was given up with the key that it had.
     pub(crate) fn reseal(
         &self,
         district: &DistrictId,
         field: &str,
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        if parts(sealed)?.0 == self.newest.id {
+        if sealed.is_empty() || parts(sealed)?.0 == self.newest.id {
             return Ok(None);
         }
         let plain = self.open(district, field, sealed)?;
@@ -215,7 +221,7 @@ impl Keyring {
         StoreError::Key(format!(
             "the store was sealed with the key named {}, which is not among those given ({}, of {}): add that key to \
              ROLLCALL_KEY or ROLLCALL_KEY_FILE after the newest one, separated by a comma; if it is lost, apply the district \
-             again with its secrets",
+             again with its secrets (docs/OPERATIONS.md, When a key is lost)",
             name(id),
             self.names(),
             self.origin
@@ -231,6 +237,17 @@ impl Keyring {
 /// A key's name as people see it.
 fn name(id: [u8; KEY_ID]) -> String {
     format!("{:08x}", u32::from_be_bytes(id))
+}
+
+/// A key's name as it stands in a sealed value, told as people see it. `None`: it is none.
+pub(crate) fn name_of(sealed: &[u8]) -> Option<String> {
+    sealed.try_into().ok().map(name)
+}
+
+/// A key's name as a person gives it, in the form that a sealed value has.
+pub(crate) fn parse_name(text: &str) -> Option<[u8; KEY_ID]> {
+    let is_name = text.len() == 2 * KEY_ID && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u32::from_str_radix(text, 16).ok().filter(|_| is_name).map(u32::to_be_bytes)
 }
 
 impl SealingKey {
