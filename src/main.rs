@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod context;
 mod district_file;
+mod entrance;
 mod host;
 mod output;
 mod progress;
