@@ -62,7 +62,7 @@ mod unchanged;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use districts::Removed;
-pub use error::{StoreError, TurnedAway};
+pub use error::{FileTrouble, StoreError, TurnedAway};
 pub use passed_over::{Chore, PassedOver};
 pub use release::RELEASE_WINDOW;
 pub use retention::ForgottenTrail;
