@@ -138,3 +138,26 @@ async fn a_key_that_opens_nothing_is_told_at_once_and_no_other_takes_the_place_o
     assert_eq!(of(&house.rollcall(&doctor).await.expect_code(0), "secrets")["outcome"], "ok");
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_key_sealed_is_given_up_by_its_name_and_everything_is_whole_again() {
+    let house = House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
+    let new = house.rollcall(&["key", "new"]).await.expect_code(0).stdout;
+    std::fs::write(house.folder().join("data").join("key"), new).unwrap();
+    let told = house.rollcall(&["doctor"]).await.expect_code(1).stdout;
+    let (_, after) = told.split_once("not among those given (named ").unwrap();
+    let name: String = after.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert!(told.contains("rollcall key forget"), "{told}");
+
+    let listed = house.rollcall(&["key", "forget", &name]).await.expect_code(1);
+    assert!(listed.stdout.contains(DISTRICT) && listed.stdout.contains("secrets of connections"), "{}", listed.text());
+    assert!(listed.stderr.contains("nothing was given up") && listed.stderr.contains("--yes"), "{}", listed.stderr);
+    let done = house.rollcall(&["key", "forget", &name, "--yes"]).await.expect_code(0);
+    assert!(done.stderr.contains("1 values that were sealed"), "{}", done.stderr);
+    let left = house.rollcall(&["doctor"]).await.expect_code(1).stdout;
+    assert!(left.contains("was given up with a lost key") && !left.contains("secrets and documents are sealed"), "{left}");
+    house.apply().await;
+    house.rollcall(&["doctor"]).await.expect_code(0);
+    house.rollcall(&["district", "test", DISTRICT]).await.expect_code(0);
+    house.close().await;
+}
