@@ -292,13 +292,27 @@ pub(crate) fn environment(name: &str) -> Option<SecretString> {
     std::env::var(name).ok().map(SecretString::from)
 }
 
-/// Who is at the keyboard, for the audit trail.
+/// Who is at the keyboard, for the audit trail. A cron job, a unit and a container may have none of the variables: there it is the
+/// user that the process runs as.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn actor() -> String {
-    ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let told = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    told.or_else(|| process_user(&read("/proc/self/status"), &read("/etc/passwd")))
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The user that a process runs as, by what proc(5) tells of it and passwd(5) of users; `uid N` where that has no name.
+fn process_user(status: &str, passwd: &str) -> Option<String> {
+    // Real, effective, saved and file system's.
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+        (id == uid && !name.is_empty()).then(|| name.to_owned())
+    });
+    Some(name.unwrap_or_else(|| format!("uid {uid}")))
 }
 
 /// Whether the environment names a collector for spans, in OpenTelemetry's own variables. Everything else that they
@@ -348,6 +362,18 @@ mod tests {
         let file = folder.path().join("rollcall.toml");
         std::fs::write(&file, text).unwrap();
         read(Some(&file))
+    }
+
+    #[test]
+    fn who_is_at_the_keyboard_is_known_by_the_process_where_no_variable_says_it() {
+        let status = "Name:\trollcall\nUmask:\t0022\nUid:\t1000\t1001\t1001\t1001\nGid:\t7\t7\t7\t7\n";
+        let passwd = "root:x:0:0:root:/root:/bin/bash\n# a line of no form\nroll:x:1001:1001::/srv:/usr/sbin/nologin\n";
+        assert_eq!(process_user(status, passwd).as_deref(), Some("roll"));
+        assert_eq!(process_user(status, "root:x:0:0::/root:/bin/sh\n").as_deref(), Some("uid 1001"));
+        assert_eq!(process_user(status, "").as_deref(), Some("uid 1001"));
+        assert_eq!(process_user("", passwd), None);
+        let own = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(process_user(&own, "").is_some_and(|user| user.starts_with("uid ")), "as the kernel writes it");
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! What most verbs need: settings, store, bus and clock, opened once.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::Arc,
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use rollcall_classifier::ClassifierConfig;
 use rollcall_proto::{
     bus::{
@@ -14,7 +20,7 @@ use rollcall_proto::{
     id::{DistrictId, RunId},
     private,
 };
-use rollcall_store::{Store, StoreError, TurnedAway, audit::AuditEntry, secret::Keyring};
+use rollcall_store::{FileTrouble, Store, StoreError, TurnedAway, audit::AuditEntry, secret::Keyring};
 
 use crate::{
     again::{Again, quoted},
@@ -156,8 +162,51 @@ impl Context {
     }
 }
 
-fn has_store(dir: &Path) -> bool {
-    dir.join("store.db").exists()
+/// Whether a store is there. What keeps this process from seeing it is an error, with its mend.
+fn has_store(dir: &Path) -> anyhow::Result<bool> {
+    dir.join("store.db").try_exists().map_err(|error| closed(dir, &error))
+}
+
+/// Why a directory, or a file in it, is of no use to this process, and what mends it.
+fn closed(dir: &Path, error: &io::Error) -> anyhow::Error {
+    let place = dir.display();
+    match error.kind() {
+        ErrorKind::PermissionDenied => anyhow!("{place}: permission denied: {}", let_in(dir)),
+        ErrorKind::ReadOnlyFilesystem => anyhow!("{place} is read-only: {WRITABLE}"),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            anyhow!("{place} is a file, or lies in one: --dir (or ROLLCALL_DIR) names a directory")
+        }
+        _ => anyhow!("{place} cannot be used: {error}"),
+    }
+}
+
+const WRITABLE: &str =
+    "its file system takes no writes; mount it for writing, or name another directory by --dir (or ROLLCALL_DIR)";
+
+/// Whom a directory belongs to is told where that can be seen.
+fn let_in(dir: &Path) -> String {
+    let owner = dir.metadata().map(|found| format!(" (uid {})", found.uid())).unwrap_or_default();
+    format!(
+        "run this as the user whom the directory belongs to{owner}, who must be able to read and write it (`chmod u+rwx`), or name \
+         another by --dir (or ROLLCALL_DIR)"
+    )
+}
+
+/// As the store's error, with path and mend where the store's file or its directory is why.
+fn with_place(dir: &Path, error: StoreError) -> anyhow::Error {
+    let place = dir.display();
+    let told = match error.of_file() {
+        None => return error.into(),
+        Some(FileTrouble::ReadOnly) => match File::options().append(true).open(dir.join("store.db")) {
+            Err(found) => closed(dir, &found).to_string(),
+            Ok(_) => format!("{place} is read-only: {WRITABLE}"),
+        },
+        Some(FileTrouble::Directory | FileTrouble::Closed) => {
+            format!("{place}: permission denied, or read-only: nothing can be opened or made in it; {}", let_in(dir))
+        }
+        Some(FileTrouble::Moved) => format!("another store.db was put into {place} meanwhile: start this again"),
+    };
+    anyhow::Error::new(error).context(told)
 }
 
 fn no_store(dir: &Path) -> String {
@@ -170,13 +219,13 @@ fn no_store(dir: &Path) -> String {
 
 async fn open_embedded(dir: &Path, settings: &Settings, place: Place) -> anyhow::Result<(Store, Arc<EmbeddedBus>)> {
     let given = keyring(settings)?;
-    ensure!(place == Place::Made || has_store(dir), no_store(dir));
-    create_private(dir).with_context(|| format!("creating the directory {}", dir.display()))?;
+    ensure!(has_store(dir)? || place == Place::Made, no_store(dir));
+    create_private(dir).map_err(|error| closed(dir, &error))?;
     let key = match given {
         Some(key) => key,
         None => own_key(dir)?,
     };
-    let store = Store::open_embedded(dir, key).await?;
+    let store = Store::open_embedded(dir, key).await.map_err(|error| with_place(dir, error))?;
     let bus = EmbeddedBus::open(&dir.join("bus.db")).await?;
     make_private(dir).with_context(|| format!("making the directory {} private", dir.display()))?;
     Ok((store, Arc::new(bus)))
@@ -185,13 +234,16 @@ async fn open_embedded(dir: &Path, settings: &Settings, place: Place) -> anyhow:
 /// The key beside the store, made with it. A store never gets another one: that would open nothing of what it has sealed.
 fn own_key(dir: &Path) -> anyhow::Result<Keyring> {
     // In this order, since whoever makes both at this moment makes the key first.
-    let has_store = has_store(dir);
+    let has_store = has_store(dir)?;
     let path = dir.join("key");
     ensure!(
-        path.exists() || !has_store,
+        path.try_exists().map_err(|error| closed(dir, &error))? || !has_store,
         "the key {0} is gone, and the store beside it is sealed: put it back, or name it by ROLLCALL_KEY or \
-         ROLLCALL_KEY_FILE. If it is lost, `(umask 077; rollcall key new >{1})` makes another; then apply each district \
-         again with its secrets",
+         ROLLCALL_KEY_FILE. If it is lost, the secrets, the files of documents and the LTI tool's keys that are stored are lost \
+         with it: `(umask 077; rollcall key new >{1})` makes another; then apply each district again with its secrets, import \
+         its documents again, and make a key of the LTI tool with `rollcall lti keys rotate` for each district that has one. \
+         What is still counted by `rollcall doctor` then, `rollcall key forget` gives up (docs/OPERATIONS.md, When a key is \
+         lost)",
         path.display(),
         quoted(&path.to_string_lossy())
     );
@@ -339,5 +391,34 @@ mod tests {
             assert!(!told.contains("deploy/local"), "{told}");
         }
         assert_eq!(mend(&refused("42501")), None);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_told_with_its_path_and_its_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        for (kind, told) in [
+            (ErrorKind::PermissionDenied, "permission denied"),
+            (ErrorKind::ReadOnlyFilesystem, "is read-only"),
+            (ErrorKind::AlreadyExists, "is a file"),
+        ] {
+            let text = closed(dir, &kind.into()).to_string();
+            assert!(text.starts_with(&*dir.to_string_lossy()) && text.contains(told), "{text}");
+            assert!(text.contains("--dir"), "the mend: {text}");
+        }
+        for (code, told) in [("8", "is read-only"), ("1544", "permission denied"), ("14", "permission denied")] {
+            std::fs::write(dir.join("store.db"), "").unwrap();
+            let error = StoreError::Refused { operation: "open", class: code.to_owned() };
+            let text = with_place(dir, error).to_string();
+            assert!(text.contains(&*dir.to_string_lossy()) && text.contains(told), "{code}: {text}");
+        }
+        // What root sees too.
+        let file = dir.join("afile");
+        std::fs::write(&file, "").unwrap();
+        for dir in [file.clone(), file.join("below")] {
+            let text = has_store(&dir).unwrap_err().to_string();
+            assert!(text.contains("afile") && text.contains("is a file"), "{text}");
+        }
+        assert!(!has_store(&dir.join("nothing")).unwrap());
     }
 }

@@ -144,14 +144,8 @@ impl Services {
         self.tasks.spawn(rollcall_fetcher::run(config, bus, store, clock, self.shutdown.clone()));
     }
 
-    /// Starts the HTTP side, and tells where.
-    pub(crate) async fn start_web(
-        &mut self,
-        context: &Context,
-        address: SocketAddr,
-        probes: Router,
-    ) -> anyhow::Result<()> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))?;
+    /// Starts the HTTP side on a listener, and tells where.
+    pub(crate) fn start_web(&mut self, context: &Context, listener: TcpListener, probes: Router) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
         let public_url = self.serve_web(context, listener, Some(probes))?;
         eprintln!("listening for HTTP on {address}; people reach it at {public_url}");
@@ -209,6 +203,11 @@ impl Services {
         anyhow::ensure!(!failed, "a service ended on its own; its log says why");
         Ok(())
     }
+}
+
+/// Listens at the site's address.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening for HTTP on {address}"))
 }
 
 /// How flags are synced, as the process's settings say.

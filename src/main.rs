@@ -16,6 +16,7 @@ mod config;
 mod context;
 mod district_file;
 mod ending;
+mod entrance;
 mod host;
 mod output;
 mod progress;

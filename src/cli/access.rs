@@ -45,4 +45,12 @@ pub(crate) enum KeyVerb {
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
     },
+    /// Give up what is sealed with a key that is lost, for good; lists it, and does it with --yes
+    Forget {
+        /// The key's name, as `rollcall doctor` tells it
+        key: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
 }

@@ -13,8 +13,12 @@ pub(crate) enum DistrictVerb {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// All districts
-    List,
+    /// All districts but removed ones
+    List {
+        /// Those that were removed instead, and when
+        #[arg(long)]
+        removed: bool,
+    },
     /// One district's configuration as it is kept, without secrets
     Show {
         /// Which

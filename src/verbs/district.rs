@@ -22,7 +22,8 @@ use crate::{
 pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::Result<ExitCode> {
     match verb {
         DistrictVerb::Apply { files } => apply(context, &files).await,
-        DistrictVerb::List => list(context).await,
+        DistrictVerb::List { removed: false } => list(context).await,
+        DistrictVerb::List { removed: true } => list_removed(context).await,
         DistrictVerb::Show { id } => show(context, &id).await,
         DistrictVerb::Test { id } => test(context, &id).await,
         DistrictVerb::Remove { id } => remove(context, &id).await,
@@ -82,6 +83,26 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     }
     listing.print(context.format)?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn list_removed(context: &Context) -> anyhow::Result<ExitCode> {
+    let mut listing = Listing::new(&["district", "name", "removed_at"]);
+    for id in context.store.removed_districts().await? {
+        let (district, at) = (context.store.district(&id).await?, context.store.removed_at(&id).await?);
+        listing.push(vec![json!(id), json!(district.name), json!(at)]);
+    }
+    listing.print(context.format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Of a removed district there are no runs; says since when, and what can be done.
+pub(super) async fn ensure_not_removed(context: &Context, id: &DistrictId) -> anyhow::Result<()> {
+    let Some(at) = context.store.removed_at(id).await? else { return Ok(()) };
+    let erase = context.again.command(&format!("district erase {id} --confirm {id}"));
+    anyhow::bail!(
+        "district {id} was removed on {}; `rollcall district apply FILE` brings it back, `{erase}` deletes what is kept of it",
+        at.date_naive()
+    )
 }
 
 fn schedule(schedule: &rollcall_store::district::Schedule) -> String {

@@ -1,6 +1,6 @@
 //! `rollcall doctor`: is this process set up to work? Each check says what to mend.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path, process::ExitCode};
+use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _, path::Path, process::ExitCode};
 
 use rollcall_proto::{
     id::{ConnectionNo, DistrictId},
@@ -161,7 +161,14 @@ async fn check_keys(context: &Context, report: &mut Report) {
     let no_key = "are sealed with a key that is not among those given";
     let add = "add that key to ROLLCALL_KEY, or the key file, after the newest one";
     if lasting.lost > 0 {
-        report.fail("keys", &anyhow::anyhow!("{} secrets and documents {no_key}", lasting.lost), add);
+        let names: BTreeSet<_> = match context.store.lost().await {
+            Ok(lost) => lost.into_iter().map(|lost| lost.key).collect(),
+            Err(error) => return report.trouble("keys", &error.into()),
+        };
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let told = anyhow::anyhow!("{} secrets and documents {no_key} (named {names})", lasting.lost);
+        let mend = format!("{add}; if it is lost, see docs/OPERATIONS.md, When a key is lost (`rollcall key forget`)");
+        report.fail("keys", &told, &mend);
     }
     if pages.lost > 0 {
         report.warn(

@@ -23,13 +23,16 @@ use rollcall_store::{
     run::{NewRun, Run, Stage, Trigger},
 };
 
-use super::run;
+use super::{district::ensure_not_removed, run};
 use crate::{cli::ReplayFrom, config, context::Context};
 
 /// Does what the verb says.
 pub(crate) async fn replay(context: &Context, id: RunId, from: ReplayFrom, wait: bool) -> anyhow::Result<ExitCode> {
     let district = context.store.district_of(id).await?;
     let run = context.store.run(&district, id).await?;
+    if matches!(run.stage, Stage::Held | Stage::Closed) {
+        ensure_not_removed(context, &district).await?;
+    }
     let at_work = match (run.stage, from) {
         (Stage::Held | Stage::Closed, ReplayFrom::Fetch) => pull_again(context, &run).await?,
         (Stage::Held | Stage::Closed, ReplayFrom::Collect) => plan_again(context, &run, PagesFrom::Collect).await?,

@@ -7,7 +7,7 @@ use rollcall_fetcher::launch;
 use rollcall_proto::id::{DistrictId, RunId};
 use rollcall_store::run::{NewRun, Run as RunRow, RunState, Trigger};
 
-use super::{HELD, patience::Patience, runs};
+use super::{HELD, district::ensure_not_removed, patience::Patience, runs};
 use crate::{
     cli::{Format, Run},
     config,
@@ -28,6 +28,7 @@ const CONCURRENCY: u16 = 64;
 /// Makes the run, and waits for it where asked.
 pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCode> {
     let district = context.store.district(&args.id).await?;
+    ensure_not_removed(context, &args.id).await?;
     if args.as_of.is_some() {
         warn_of_waiting(context, &args.id).await?;
     }

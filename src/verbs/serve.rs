@@ -9,6 +9,7 @@ use crate::{
     cli::{Global, Serve, Worker},
     config::{Backend, Settings},
     context::{self, Context},
+    entrance::Entrance,
     host::{Services, signal},
     watch::Watch,
 };
@@ -19,6 +20,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Everything in one process.
 pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitCode> {
     let watch = Watch::start("serve", args.metrics_listen, args.listen.is_some())?;
+    let entrance = match args.listen {
+        Some(address) => Some(Entrance::open(address, watch.routes()).await?),
+        None => None,
+    };
     let context = &Context::open_or_make(global).await?;
     let Some(dir) = context.dir() else {
         bail!(
@@ -42,8 +47,8 @@ pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitC
     };
     let mut services = Services::watched(watch.health());
     services.start_all(context, args.concurrency, true);
-    if let Some(address) = args.listen {
-        services.start_web(context, address, watch.routes()).await?;
+    if let Some(entrance) = entrance {
+        services.start_web(context, entrance.hand_over().await?, watch.routes())?;
     }
     watch.opened(context, &services);
     eprintln!("rollcall serves {}; Ctrl-C stops it in order", dir.display());

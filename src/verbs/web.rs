@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{
     cli::{Global, Web},
     context::Context,
-    host::Services,
+    host::{Services, listen},
     watch::Watch,
 };
 
@@ -14,7 +14,7 @@ pub(crate) async fn web(global: &Global, args: &Web) -> anyhow::Result<ExitCode>
     let watch = Watch::start("web", args.metrics_listen, true)?;
     let context = &Context::open(global).await?;
     let mut services = Services::watched(watch.health());
-    services.start_web(context, args.listen, watch.routes()).await?;
+    services.start_web(context, listen(args.listen).await?, watch.routes())?;
     watch.opened(context, &services);
     services.until_signal().await?;
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ pub struct AuditEntry {
     pub at: DateTime<Utc>,
     /// Who: an operating-system user, `schedule`, [`RETENTION`], or an integration.
     pub actor: String,
-    /// What, such as `run.approve`, `district.apply`, `parked.replay`, `parked.expired`, `key.rotate`.
+    /// What, such as `run.approve`, `district.apply`, `parked.replay`, `parked.expired`, `key.rotate`, `key.forget`.
     pub action: String,
     /// Of which run, if one.
     pub run: Option<RunId>,

@@ -94,6 +94,21 @@ impl Store {
         config.ok_or_else(|| StoreError::NoDistrict(id.clone()))
     }
 
+    /// When a district was removed. `None`: it was not, or there is none.
+    pub async fn removed_at(&self, id: &DistrictId) -> Result<Option<DateTime<Utc>>> {
+        let operation = "look for a removed district";
+        let mut tx = self.read(id, operation).await?;
+        let row = tx.row(operation, "SELECT removed_at FROM district WHERE district = $1", args![id]).await?;
+        tx.commit(operation).await?;
+        row.map_or(Ok(None), |row| row.get(0))
+    }
+
+    /// Those that have been removed, by id.
+    pub async fn removed_districts(&self) -> Result<Vec<DistrictId>> {
+        let all = self.all_districts().await?;
+        Ok(all.into_iter().filter(|(_, removed)| *removed).map(|(id, _)| id).collect())
+    }
+
     /// The secrets of a connection.
     pub async fn secrets(&self, id: &DistrictId, connection: ConnectionNo) -> Result<ConnectionSecrets> {
         let operation = "read a connection's secrets";

@@ -169,7 +169,9 @@ impl Store {
         if let Some(refused) = refused.first() {
             return Ok(Err(*refused));
         }
-        if let Some(same) = before.as_ref().filter(|before| asked.digests.contains(&before.digest)) {
+        if let Some(same) = before.as_ref().filter(|before| asked.digests.contains(&before.digest))
+            && self.has_contents(tx, district, new).await?
+        {
             return Ok(Ok(unchanged(same.document.clone())));
         }
         let version = before.as_ref().map_or(1, |before| before.document.version + 1);

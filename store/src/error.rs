@@ -104,7 +104,42 @@ pub enum TurnedAway {
     ReadOnly,
 }
 
+/// What is wrong with the file of an embedded store, or with its directory. Source: SQLite's result codes READONLY and CANTOPEN, with
+/// their extended ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileTrouble {
+    /// The file is there and must not be written: permissions, or a file system that is read-only.
+    ReadOnly,
+    /// What SQLite writes beside the file cannot be made in the directory.
+    Directory,
+    /// The file cannot be opened.
+    Closed,
+    /// Another file stands in its place since it was opened.
+    Moved,
+}
+
 impl StoreError {
+    /// What is wrong with the file of an embedded store, where that is why.
+    pub fn of_file(&self) -> Option<FileTrouble> {
+        let code = match self {
+            Self::Unavailable { source, .. } | Self::Migrate { source, .. } => match source {
+                sqlx::Error::Io(error) => return of_kind(error.kind()),
+                source => source.as_database_error()?.code()?,
+            },
+            Self::Refused { class, .. } => class.as_str().into(),
+            _ => return None,
+        };
+        // A SQLSTATE has five characters.
+        let code = code.parse::<u16>().ok().filter(|_| code.len() < 5)?;
+        match (code, code & 0xff) {
+            (1032, _) => Some(FileTrouble::Moved),
+            (264 | 520 | 776 | 1288 | 1544, _) => Some(FileTrouble::Directory),
+            (_, 8) => Some(FileTrouble::ReadOnly),
+            (_, 14) => Some(FileTrouble::Closed),
+            _ => None,
+        }
+    }
+
     /// Whether the database answers, and turned this program away.
     pub fn turned_away(&self) -> Option<TurnedAway> {
         let code = match self {
@@ -164,5 +199,48 @@ impl StoreError {
             _ => "not of the expected form",
         };
         Self::Corrupt { what: "value", detail: detail.to_owned() }
+    }
+}
+
+fn of_kind(kind: std::io::ErrorKind) -> Option<FileTrouble> {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::ReadOnlyFilesystem => Some(FileTrouble::ReadOnly),
+        ErrorKind::PermissionDenied => Some(FileTrouble::Closed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_by_sqlites_codes() {
+        let refused = |class: &str| StoreError::Refused { operation: "open", class: class.to_owned() }.of_file();
+        for (code, told) in [
+            ("8", Some(FileTrouble::ReadOnly)),
+            ("264", Some(FileTrouble::Directory)),
+            ("520", Some(FileTrouble::Directory)),
+            ("776", Some(FileTrouble::Directory)),
+            ("1032", Some(FileTrouble::Moved)),
+            ("1288", Some(FileTrouble::Directory)),
+            ("1544", Some(FileTrouble::Directory)),
+            ("14", Some(FileTrouble::Closed)),
+            ("270", Some(FileTrouble::Closed)),
+            ("1", None),
+            ("2067", None),
+            ("08006", None),
+            ("encode", None),
+        ] {
+            assert_eq!(refused(code), told, "{code}");
+        }
+        let io = |kind: std::io::ErrorKind| StoreError::Unavailable {
+            operation: "open",
+            source: sqlx::Error::Io(kind.into()),
+        };
+        assert_eq!(io(std::io::ErrorKind::ReadOnlyFilesystem).of_file(), Some(FileTrouble::ReadOnly));
+        assert_eq!(io(std::io::ErrorKind::PermissionDenied).of_file(), Some(FileTrouble::Closed));
+        assert_eq!(io(std::io::ErrorKind::TimedOut).of_file(), None);
     }
 }

@@ -62,11 +62,11 @@ mod unchanged;
 
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use districts::Removed;
-pub use error::{StoreError, TurnedAway};
+pub use error::{FileTrouble, StoreError, TurnedAway};
 pub use passed_over::{Chore, PassedOver};
 pub use release::RELEASE_WINDOW;
 pub use retention::ForgottenTrail;
-pub use sealing::Sealed;
+pub use sealing::{Lost, Sealed};
 pub use sql::{CommitGate, is_this_machine};
 pub use store::{OpenRun, ScheduledDistrict, Store};
 pub use unchanged::{Earlier, HandedIn, PageDigester, READING, Unchanged};

@@ -146,20 +146,26 @@ impl Keyring {
         field: &str,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        if sealed.is_empty() {
+            return Err(StoreError::Key(
+                "a sealed value was given up with a lost key (`rollcall key forget`): apply the district again with its secrets"
+                    .to_owned(),
+            ));
+        }
         let (id, nonce, cipher) = parts(sealed)?;
         let key = self.key(id)?;
         let payload = Payload { msg: cipher, aad: &bound_to(district, field) };
         key.cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| unusable("opened"))
     }
 
-    /// Seals a value anew under the newest key. `None`: that is its key.
+    /// Seals a value anew under the newest key. `None`: that is its key, or it was given up with the key that it had.
     pub(crate) fn reseal(
         &self,
         district: &DistrictId,
         field: &str,
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        if parts(sealed)?.0 == self.newest.id {
+        if sealed.is_empty() || parts(sealed)?.0 == self.newest.id {
             return Ok(None);
         }
         let plain = self.open(district, field, sealed)?;
@@ -181,16 +187,25 @@ impl Keyring {
         Arc::clone(&self.newest.digest)
     }
 
-    /// All keys of both, with the newest of `self` sealing.
-    pub(crate) fn joined(&self, other: &Self) -> Self {
-        let others = std::iter::once(&other.newest).chain(&other.older);
-        let more = others.filter(|key| !self.holds(key.id)).cloned();
-        let origin = if self.origin == other.origin {
-            Arc::clone(&self.origin)
-        } else {
-            format!("{} and {}", self.origin, other.origin).into()
-        };
-        Self { newest: Arc::clone(&self.newest), older: self.older.iter().cloned().chain(more).collect(), origin }
+    /// Checks that these keys seal with the first of `new`, so that whoever is started with them opens what was sealed anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`], with the steps, where that key is not the first of these.
+    pub(crate) fn check_seals_with(&self, new: &Self) -> Result<(), StoreError> {
+        let wanted = new.newest.id;
+        if wanted == self.newest.id {
+            return Ok(());
+        }
+        let found = if self.holds(wanted) { "not the first" } else { "not" };
+        Err(StoreError::Key(format!(
+            "nothing was sealed anew: the new key (named {}, of {}) is {found} among the keys given to this process ({}, of {}). \
+             Start every process with `old,new` in ROLLCALL_KEY (or the key file), then every process with `new,old`, then say \
+             this again under `new,old` (docs/OPERATIONS.md, Changing the key)",
+            name(wanted),
+            new.origin,
+            self.names(),
+            self.origin
+        )))
     }
 
     fn holds(&self, id: [u8; KEY_ID]) -> bool {
@@ -203,17 +218,36 @@ impl Keyring {
     }
 
     fn wrong_key(&self, id: [u8; KEY_ID]) -> StoreError {
-        let name = |id: [u8; KEY_ID]| format!("{:08x}", u32::from_be_bytes(id));
-        let tried: Vec<_> = std::iter::once(&self.newest).chain(&self.older).map(|key| name(key.id)).collect();
         StoreError::Key(format!(
             "the store was sealed with the key named {}, which is not among those given ({}, of {}): add that key to \
              ROLLCALL_KEY or ROLLCALL_KEY_FILE after the newest one, separated by a comma; if it is lost, apply the district \
-             again with its secrets",
+             again with its secrets (docs/OPERATIONS.md, When a key is lost)",
             name(id),
-            tried.join(", "),
+            self.names(),
             self.origin
         ))
     }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = std::iter::once(&self.newest).chain(&self.older).map(|key| name(key.id)).collect();
+        names.join(", ")
+    }
+}
+
+/// A key's name as people see it.
+fn name(id: [u8; KEY_ID]) -> String {
+    format!("{:08x}", u32::from_be_bytes(id))
+}
+
+/// A key's name as it stands in a sealed value, told as people see it. `None`: it is none.
+pub(crate) fn name_of(sealed: &[u8]) -> Option<String> {
+    sealed.try_into().ok().map(name)
+}
+
+/// A key's name as a person gives it, in the form that a sealed value has.
+pub(crate) fn parse_name(text: &str) -> Option<[u8; KEY_ID]> {
+    let is_name = text.len() == 2 * KEY_ID && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u32::from_str_radix(text, 16).ok().filter(|_| is_name).map(u32::to_be_bytes)
 }
 
 impl SealingKey {
@@ -324,7 +358,7 @@ mod tests {
         assert_eq!(both.open(&district("a"), "x", &sealed).unwrap().as_slice(), b"secret");
         let error = ring(&new).open(&district("a"), "x", &sealed).unwrap_err().to_string();
         assert!(error.contains("ROLLCALL_KEY") && !error.contains(&old) && !error.contains(&new), "{error}");
-        assert!(ring(&new).joined(&ring(&old)).open(&district("a"), "x", &sealed).is_ok());
+        assert!(ring(&format!("{new},{old}")).open(&district("a"), "x", &sealed).is_ok());
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! The store's entry point: opening it. What it does lies in the modules beside this one, by concern.
 
-use std::{
-    path::Path,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, RunId};
@@ -22,8 +19,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) engine: Engine,
-    /// Shared by all clones, so that a rotation reaches them.
-    keys: Arc<RwLock<Keyring>>,
+    keys: Keyring,
 }
 
 /// A run that is open, for the reconciler: ids, dates and states only.
@@ -92,14 +88,10 @@ impl Store {
     }
 
     fn new(engine: Engine, key: Keyring) -> Self {
-        Self { engine, keys: Arc::new(RwLock::new(key)) }
+        Self { engine, keys: key }
     }
 
     pub(crate) fn keyring(&self) -> Keyring {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set_keyring(&self, keyring: Keyring) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+        self.keys.clone()
     }
 }

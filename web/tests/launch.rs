@@ -157,7 +157,7 @@ async fn a_document_without_a_file_says_so() {
     site.document(&district, "IEP-1", None).await;
     let platform = site.platform(&district).await;
     let page = Browser::new().click(&site, &district, &platform, STUDENT).await;
-    assert!(page.text.contains("completed without a file") && !page.text.contains("<iframe"), "{}", page.text);
+    assert!(page.text.contains("There is no file to show") && !page.text.contains("<iframe"), "{}", page.text);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ impl Store {
     /// The student's demographics as they were when the document was made: the roster's record of that day.
     pub async fn document_demographics(&self, district: &DistrictId, id: &DocumentId) -> Result<Option<Student>> {
         let sql = "SELECT sealed, version FROM document_content WHERE district = $1 AND document_id = $2 \
-                   AND version = 1 AND part = 'demographics'";
+                   AND version = 1 AND part = 'demographics' AND length(sealed) > 0";
         self.json_content(district, id, "demographics", sql).await
     }
 
@@ -95,6 +95,24 @@ impl Store {
         tx.execute("keep a document's content", sql, args![district, id.as_str(), version, part, sealed])
             .await
             .map(drop)
+    }
+
+    /// Whether what came with a version is there, and lies under one of the keys given. What was sealed with a lost key, or given up
+    /// with it, is not stored as far as anybody can tell.
+    pub(super) async fn has_contents(&self, tx: &mut Tx, district: &DistrictId, new: &NewDocument) -> Result<bool> {
+        let operation = "look for a document's content";
+        let sql = "SELECT c.part, substr(c.sealed, 2, 4) FROM document d JOIN document_content c \
+                   ON c.district = d.district AND c.document_id = d.document_id \
+                   AND (c.part = 'file' AND c.version = d.file_version OR c.part = 'data' AND c.version = d.data_version) \
+                   WHERE d.district = $1 AND d.document_id = $2";
+        let (keys, mut opens) = (self.keyring(), Vec::new());
+        for row in tx.rows(operation, sql, args![district, new.id.as_str()]).await? {
+            if keys.is_known(&row.get::<Vec<u8>>(1)?) {
+                opens.push(row.get::<String>(0)?);
+            }
+        }
+        let has = |part: &str| opens.iter().any(|one| one == part);
+        Ok((new.file.is_none() || has("file")) && (new.data.is_none() || has("data")))
     }
 
     async fn content(&self, district: &DistrictId, id: &DocumentId, sql: &'static str) -> Result<Option<Row>> {

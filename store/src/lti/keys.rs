@@ -43,7 +43,7 @@ impl Store {
         let operation = "read the LTI tool's keys";
         let mut tx = self.read(district, operation).await?;
         let sql = "SELECT kid, public_key, created_at, signs_from, retires_at FROM lti_key \
-                   WHERE district = $1 AND (retires_at IS NULL OR retires_at > $2) ORDER BY created_at, kid";
+                   WHERE district = $1 AND (retires_at IS NULL OR retires_at > $2) AND length(private_key) > 0 ORDER BY created_at, kid";
         let rows = tx.rows(operation, sql, args![district, now]).await?;
         tx.commit(operation).await?;
         rows.iter().map(public).collect()
@@ -54,7 +54,7 @@ impl Store {
         let operation = "read the LTI tool's signing key";
         let mut tx = self.read(district, operation).await?;
         let sql = "SELECT kid, public_key, private_key, signs_from FROM lti_key \
-                   WHERE district = $1 AND signs_from <= $2 ORDER BY signs_from DESC, kid LIMIT 1";
+                   WHERE district = $1 AND signs_from <= $2 AND length(private_key) > 0 ORDER BY signs_from DESC, kid LIMIT 1";
         let row = tx.row(operation, sql, args![district, now]).await?;
         tx.commit(operation).await?;
         let Some(row) = row else { return Ok(None) };

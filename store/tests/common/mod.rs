@@ -204,6 +204,12 @@ pub fn ring(key: &SecretString) -> Keyring {
     Keyring::from_base64(key).unwrap()
 }
 
+/// Both keys, the first of which seals.
+pub fn both(first: &SecretString, second: &SecretString) -> SecretString {
+    use secrecy::ExposeSecret as _;
+    SecretString::from(format!("{},{}", first.expose_secret(), second.expose_secret()))
+}
+
 /// A moment with microseconds, as precise as a store keeps it.
 pub fn now() -> DateTime<Utc> {
     "2026-10-05T07:00:00.123456Z".parse().unwrap()

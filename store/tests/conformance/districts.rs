@@ -9,7 +9,7 @@ use rollcall_store::{
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    common::{Fixture, day, district, later, manual, new_key, now, page, ring, scheduled},
+    common::{Fixture, both, day, district, later, manual, new_key, now, page, ring, scheduled},
     support::{FIRST, secrets},
 };
 
@@ -21,6 +21,7 @@ crate::on_both_engines! {
     as_many_secrets_as_connections,
     another_key_opens_nothing_and_says_what_to_do,
     a_rotated_key_opens_every_secret,
+    nothing_is_sealed_anew_by_who_does_not_seal_with_the_new_key,
     schedules_are_those_that_are_on,
     a_schedule_that_was_off_catches_nothing_up,
     several_processes_open_one_store,
@@ -124,16 +125,32 @@ async fn a_rotated_key_opens_every_secret(f: Fixture) {
     let run = f.run(&a).await.id;
     f.store.save_page(&a, run, &page(0, 1)).await.unwrap();
     f.store.remove_district(&district("b").id, "test", now()).await.unwrap();
-    assert_eq!(f.store.rotate_key(ring(&new), "test", later(1)).await.unwrap(), 2);
-    for store in [f.store.clone(), f.opened_with(&new).await] {
+    let rotator = f.opened_with(&both(&new, &f.key)).await;
+    assert_eq!(rotator.rotate_key(&ring(&new), "test", later(1)).await.unwrap(), 2);
+    for store in [rotator.clone(), f.opened_with(&new).await] {
         assert_secrets(&store.secrets(&a, FIRST).await.unwrap());
         assert_secrets(&store.secrets(&district("b").id, FIRST).await.unwrap());
     }
     assert!(matches!(f.again().await.secrets(&a, FIRST).await, Err(StoreError::Key(_))));
     // Raw pages stay under the key they were sealed with.
-    assert!(f.store.raw_page(&a, run, FIRST, ListingNo(0), PageNo(1)).await.unwrap().is_some());
+    assert!(rotator.raw_page(&a, run, FIRST, ListingNo(0), PageNo(1)).await.unwrap().is_some());
     let trail = f.store.audit_trail(&a, 1).await.unwrap();
     assert_eq!((trail[0].action.as_str(), trail[0].detail.as_str()), ("key.rotate", "secrets=1 documents=0"));
+}
+
+async fn nothing_is_sealed_anew_by_who_does_not_seal_with_the_new_key(f: Fixture) {
+    f.store.apply_district(&district("a"), &[secrets()], "test", now()).await.unwrap();
+    let (a, new) = (district("a").id, new_key());
+    for (store, found) in
+        [(f.store.clone(), "is not among"), (f.opened_with(&both(&f.key, &new)).await, "is not the first among")]
+    {
+        let error = store.rotate_key(&ring(&new), "test", later(1)).await.unwrap_err();
+        let StoreError::Key(text) = &error else { panic!("{error}") };
+        let steps = ["`old,new`", "`new,old`", "nothing was sealed anew"].iter().all(|part| text.contains(part));
+        assert!(text.contains(found) && steps, "{text}");
+        assert_secrets(&f.again().await.secrets(&a, FIRST).await.unwrap());
+    }
+    assert_ne!(f.store.audit_trail(&a, 1).await.unwrap()[0].action, "key.rotate");
 }
 
 async fn schedules_are_those_that_are_on(f: Fixture) {

@@ -1,8 +1,8 @@
 //! Documents, what they contain, and who may change what: what both engines must do alike.
 
-use rollcall_proto::id::DistrictId;
+use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::{
-    Sealed, Store,
+    Sealed, Store, StoreError,
     district::{ConnectionSecrets, District},
     document::{
         Author, DocumentFile, DocumentFilter, DocumentId, DocumentParts, DocumentRefused, DocumentStatus, NewDocument,
@@ -11,7 +11,7 @@ use rollcall_store::{
 };
 
 use crate::{
-    common::{Fixture, day, new_key, ring},
+    common::{Fixture, both, day, new_key, ring},
     roster_support::*,
 };
 
@@ -27,6 +27,7 @@ crate::on_both_engines! {
     a_key_that_was_remembered_by_an_older_program_still_answers,
     the_newest_completed_document_is_found_with_its_file,
     contents_lie_sealed_and_are_sealed_anew,
+    what_a_lost_key_sealed_is_stored_anew_or_given_up,
     what_an_old_key_seals_after_a_rotation_is_counted_and_found_by_the_next,
     a_change_of_completed_documents_marks_the_student,
 }
@@ -289,21 +290,67 @@ async fn contents_lie_sealed_and_are_sealed_anew(f: Fixture) {
         }
     }
     let new = new_key();
-    f.store.rotate_key(ring(&new), "test", at(20)).await.unwrap();
+    f.opened_with(&both(&new, &f.key)).await.rotate_key(&ring(&new), "test", at(20)).await.unwrap();
     let only_new = f.opened_with(&new).await;
     let key = "d".parse().unwrap();
     assert_eq!(only_new.document_file(&district, &key).await.unwrap(), marked.file);
     assert!(only_new.document_demographics(&district, &key).await.unwrap().is_some());
 }
 
+/// A document whose content nobody can open is stored anew, though it is the same; and what a lost key sealed is given up, and nothing
+/// else.
+async fn what_a_lost_key_sealed_is_stored_anew_or_given_up(f: Fixture) {
+    let district = house(&f.store).await;
+    let (again, gone) = (document("again"), document("gone"));
+    for new in [&again, &gone] {
+        save(&f.store, &district, new, 10).await;
+    }
+    let own = new_key();
+    let found = f.opened_with(&own).await;
+    assert!(save(&found, &district, &again, 11).await.changed, "what is stored does not open");
+    assert!(!save(&found, &district, &again, 12).await.changed);
+    assert_eq!(found.document_file(&district, &again.id).await.unwrap(), again.file);
+    assert!(!save(&f.opened_with(&f.key).await, &district, &gone, 12).await.changed, "with its key it is as before");
+
+    let lost = found.lost().await.unwrap();
+    let key = lost[0].key.clone();
+    let told: Vec<_> = lost.iter().map(|lost| (lost.kind, lost.count)).collect();
+    assert_eq!(told, [("secrets of connections", 1), ("contents of documents", 6)]);
+    for (store, name) in [(&f.store, key.as_str()), (&found, "deadbee"), (&found, "not a name")] {
+        assert!(matches!(store.forget_key(name, "test", at(13)).await, Err(StoreError::Key(_))), "{name}");
+    }
+    assert_eq!(found.forget_key("00000000", "test", at(13)).await.unwrap(), 0);
+    assert_eq!(found.lost().await.unwrap(), lost);
+    assert_eq!(f.store.document_file(&district, &gone.id).await.unwrap(), gone.file, "nothing was given up");
+
+    assert_eq!(found.forget_key(&key, "test", at(14)).await.unwrap(), 7);
+    assert_eq!((found.lost().await.unwrap(), found.sealed().await.unwrap().0.lost), (vec![], 0));
+    assert_eq!(found.document_file(&district, &gone.id).await.unwrap(), None);
+    assert_eq!(found.document_data(&district, &gone.id).await.unwrap(), None);
+    assert_eq!(found.document_demographics(&district, &gone.id).await.unwrap(), None);
+    assert_eq!(found.document(&district, &gone.id).await.unwrap().unwrap().file, None);
+    assert_eq!(found.document_file(&district, &again.id).await.unwrap(), again.file);
+    assert!(matches!(found.secrets(&district, ConnectionNo(0)).await, Err(StoreError::Key(_))));
+    let trail = f.store.audit_trail(&district, 1).await.unwrap();
+    let detail = format!("key={key} secrets=1 tool-keys=0 contents=6");
+    assert_eq!((trail[0].action.as_str(), &trail[0].detail), ("key.forget", &detail));
+
+    // Brought back, and whole.
+    assert!(save(&found, &district, &gone, 15).await.changed);
+    assert_eq!(found.document_file(&district, &gone.id).await.unwrap(), gone.file);
+    let next = new_key();
+    let rotator = f.opened_with(&both(&next, &own)).await;
+    assert_eq!(rotator.rotate_key(&ring(&next), "test", at(16)).await.unwrap(), 4);
+}
+
 async fn what_an_old_key_seals_after_a_rotation_is_counted_and_found_by_the_next(f: Fixture) {
     let district = house(&f.store).await;
     save(&f.store, &district, &document("before"), 10).await;
-    let (old, rotator) = (&f.store, f.again().await);
-    let (lasting, pages) = rotator.sealed().await.unwrap();
+    let (old, new) = (&f.store, new_key());
+    let (lasting, pages) = old.sealed().await.unwrap();
     assert_eq!((lasting.older, lasting.lost, pages), (0, 0, Sealed::default()));
-    let new = new_key();
-    let rotate = async |minutes| rotator.rotate_key(ring(&new), "test", at(minutes)).await.unwrap();
+    let rotator = f.opened_with(&both(&new, &f.key)).await;
+    let rotate = async |minutes| rotator.rotate_key(&ring(&new), "test", at(minutes)).await.unwrap();
     assert_eq!(rotate(20).await, lasting.newest);
     assert_eq!(rotate(21).await, 0, "there is nothing left to do");
     let rest = document("after");

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    common::{Fixture, later, new_key, now, ring},
+    common::{Fixture, both, later, new_key, now, ring},
     people,
     roster_support::count,
 };
@@ -356,7 +356,7 @@ async fn a_rotated_sealing_key_opens_the_tools_keys(f: Fixture) {
     let district = f.district("a").await;
     f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();
     let new = new_key();
-    f.store.rotate_key(ring(&new), "test", later(1)).await.unwrap();
+    f.opened_with(&both(&new, &f.key)).await.rotate_key(&ring(&new), "test", later(1)).await.unwrap();
     let store = f.opened_with(&new).await;
     assert_eq!(store.signing_tool_key(&district, later(1)).await.unwrap().unwrap().kid, "k1");
 }

@@ -213,6 +213,7 @@ pub const NAMED: &[(&str, &str)] = &[
     ("commit/add an integration", COMMAND),
     ("commit/apply a district", COMMAND),
     ("commit/ask for a program's flags", COMMAND),
+    ("commit/give up what a lost key sealed", COMMAND),
     ("commit/keep an LTI user", COMMAND),
     ("commit/note that plans of take-overs were shown", COMMAND),
     ("commit/register an LTI platform", COMMAND),

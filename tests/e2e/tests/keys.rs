@@ -64,6 +64,48 @@ async fn a_key_is_rotated_and_the_old_one_alone_opens_nothing_any_more() {
     house.close().await;
 }
 
+/// As docs/OPERATIONS.md has it, typed line by line; and first as somebody does who reads the last line alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stores_own_key_is_rotated_by_the_lines_of_the_manual_and_in_no_other_order() {
+    let house =
+        House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md")).unwrap();
+    let (_, steps) = manual.split_once("An embedded store that made its own key").unwrap();
+    let steps = steps.split("```").nth(1).unwrap().trim().lines();
+    let new = house.rollcall(&["key", "new"]).await.expect_code(0).stdout;
+    std::fs::write(house.folder().join("new.key"), new).unwrap();
+    let rotate = ["key", "rotate", "--new-key-file", "new.key"];
+    let test = ["district", "test", DISTRICT];
+
+    let refused = house.rollcall(&rotate).await.expect_code(1);
+    for part in ["is not among the keys given", "data/key", "`old,new`", "`new,old`"] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+    house.rollcall(&test).await.expect_code(0);
+
+    let mut done = 0;
+    for step in steps {
+        let (line, _) = step.split_once('#').unwrap_or((step, ""));
+        if line.starts_with("rollcall key rotate") {
+            let rotated = house.rollcall(&rotate).await.expect_code(0);
+            assert!(rotated.stderr.contains("1 secrets and documents are sealed anew"), "{}", rotated.stderr);
+        } else {
+            // The new key is there by now.
+            let line = line.replace("rollcall key new >new.key", "true");
+            let sh =
+                std::process::Command::new("sh").args(["-ec", &line]).current_dir(house.folder()).status().unwrap();
+            assert!(sh.success(), "{line}");
+        }
+        house.rollcall(&test).await.expect_code(0);
+        done += 1;
+    }
+    assert_eq!(done, 5);
+    assert!(
+        house.rollcall(&["doctor"]).await.expect_code(0).stdout.contains("everything is sealed with the newest key")
+    );
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_opens_nothing_is_told_at_once_and_no_other_takes_the_place_of_one_that_is_gone() {
     let config = SandboxConfig { students: 60, seed: 5, today: house::today(), ..SandboxConfig::default() };
@@ -98,5 +140,32 @@ async fn a_key_that_opens_nothing_is_told_at_once_and_no_other_takes_the_place_o
     assert!(told["detail"].as_str().unwrap().contains("data/key"), "{told}");
     std::fs::rename(&aside, &file).unwrap();
     assert_eq!(of(&house.rollcall(&doctor).await.expect_code(0), "secrets")["outcome"], "ok");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_key_sealed_is_given_up_by_its_name_and_everything_is_whole_again() {
+    let house =
+        House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
+    let new = house.rollcall(&["key", "new"]).await.expect_code(0).stdout;
+    std::fs::write(house.folder().join("data").join("key"), new).unwrap();
+    let told = house.rollcall(&["doctor"]).await.expect_code(1).stdout;
+    let (_, after) = told.split_once("not among those given (named ").unwrap();
+    let name: String = after.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert!(told.contains("rollcall key forget"), "{told}");
+
+    let listed = house.rollcall(&["key", "forget", &name]).await.expect_code(1);
+    assert!(listed.stdout.contains(DISTRICT) && listed.stdout.contains("secrets of connections"), "{}", listed.text());
+    assert!(listed.stderr.contains("nothing was given up") && listed.stderr.contains("--yes"), "{}", listed.stderr);
+    let done = house.rollcall(&["key", "forget", &name, "--yes"]).await.expect_code(0);
+    assert!(done.stderr.contains("1 values that were sealed"), "{}", done.stderr);
+    let left = house.rollcall(&["doctor"]).await.expect_code(1).stdout;
+    assert!(
+        left.contains("was given up with a lost key") && !left.contains("secrets and documents are sealed"),
+        "{left}"
+    );
+    house.apply().await;
+    house.rollcall(&["doctor"]).await.expect_code(0);
+    house.rollcall(&["district", "test", DISTRICT]).await.expect_code(0);
     house.close().await;
 }

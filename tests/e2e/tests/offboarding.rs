@@ -54,6 +54,23 @@ async fn rows(house: &House) -> Vec<(String, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_district_is_told_as_such_and_can_be_listed() {
+    let house = House::embedded(sis()).await;
+    house.rollcall(&["district", "remove", DISTRICT]).await.expect_code(0);
+    let refused = house.rollcall(&["run", DISTRICT, "--wait"]).await.expect_code(1);
+    for part in ["was removed on 20", "district apply FILE", "district erase test-isd --confirm test-isd"] {
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+    }
+    assert!(!refused.stderr.contains("the store failed"), "{}", refused.stderr);
+    let listed = async |args: &[&str]| house.rollcall(args).await.expect_code(0).stdout.contains(DISTRICT);
+    assert!(!listed(&["district", "list"]).await);
+    assert!(listed(&["district", "list", "--removed"]).await);
+    house.apply().await;
+    assert!(!listed(&["district", "list", "--removed"]).await);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erased_district_leaves_a_certificate_and_one_entry_of_the_audit_trail() {
     let mut house = House::scaled_out(sis()).await;
     house.start_workers(1);

@@ -243,6 +243,44 @@ async fn who_waits_for_another_to_end_lives_and_is_not_ready() {
     house.close().await;
 }
 
+/// At the site's address too, which it takes at its start: one that is taken is told then, and not when the first has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_with_a_site_answers_there_from_its_beginning() {
+    let house = House::embedded(district()).await;
+    let mut first = house.start("first", &["serve", "--metrics-listen", "127.0.0.1:0"]);
+    Probes::of(&first).await.until("ready", 200).await;
+    let mut second = house.start("second", &["serve", "--listen", "127.0.0.1:0"]);
+    let site = until("the second to listen", Duration::from_secs(30), || async {
+        let log = second.log();
+        let (_, after) = log.split_once("health is served on ")?;
+        after.split(';').next().map(str::to_owned)
+    })
+    .await;
+    let told = async |path: &str| {
+        let answer = reqwest::get(format!("http://{site}/{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    until("the second to wait", Duration::from_secs(30), || async {
+        (value(&told("metrics").await.1, "rollcall_standby", &[]) == Some(1.0)).then_some(())
+    })
+    .await;
+    assert_eq!(told("health/live").await.0, 200);
+    let (status, text) = told("nothing").await;
+    assert!(status == 503 && text.contains("not served here yet"), "{status}: {text}");
+
+    let mut third = house.start("third", &["serve", "--listen", &site]);
+    assert!(!third.ended(Duration::from_secs(45)).await.success());
+    assert!(third.log().contains(&format!("listening for HTTP on {site}")), "{}", third.log());
+
+    assert!(first.terminate(Duration::from_secs(40)).await.success());
+    until("the second to take over", Duration::from_secs(60), || async {
+        (told("health/ready").await.0 == 200 && told("nothing").await.0 == 404).then_some(())
+    })
+    .await;
+    assert!(second.terminate(Duration::from_secs(40)).await.success());
+    house.close().await;
+}
+
 /// Beside the site, and with an address for metrics alone: then the site's address has health only.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_site_serves_metrics_unless_they_have_an_address_of_their_own() {
