@@ -137,7 +137,7 @@ impl FetchHandler {
         };
         let place = (district, run, work.connection);
         let turn = Turn::begin(&self.store, place, &opened.asked_by, &*self.clock).await?;
-        let asked = self.ask_what_there_is(&opened, place, &turn);
+        let asked = Box::pin(self.ask_what_there_is(&opened, place, &turn));
         let beat = || self.discovery_goes_on(message);
         let Some(asked) = at_work((&*self.clock, self.lost_after), asked, beat).await else { return Ok(Fate::Done) };
         let begun = match asked? {
