@@ -180,7 +180,8 @@ fn closed(dir: &Path, error: &io::Error) -> anyhow::Error {
     }
 }
 
-const WRITABLE: &str = "its file system takes no writes; mount it for writing, or name another directory by --dir (or ROLLCALL_DIR)";
+const WRITABLE: &str =
+    "its file system takes no writes; mount it for writing, or name another directory by --dir (or ROLLCALL_DIR)";
 
 /// Whom a directory belongs to is told where that can be seen.
 fn let_in(dir: &Path) -> String {

@@ -145,12 +145,7 @@ impl Services {
     }
 
     /// Starts the HTTP side on a listener, and tells where.
-    pub(crate) fn start_web(
-        &mut self,
-        context: &Context,
-        listener: TcpListener,
-        probes: Router,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn start_web(&mut self, context: &Context, listener: TcpListener, probes: Router) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
         let public_url = self.serve_web(context, listener, Some(probes))?;
         eprintln!("listening for HTTP on {address}; people reach it at {public_url}");

@@ -235,7 +235,10 @@ mod tests {
         ] {
             assert_eq!(refused(code), told, "{code}");
         }
-        let io = |kind: std::io::ErrorKind| StoreError::Unavailable { operation: "open", source: sqlx::Error::Io(kind.into()) };
+        let io = |kind: std::io::ErrorKind| StoreError::Unavailable {
+            operation: "open",
+            source: sqlx::Error::Io(kind.into()),
+        };
         assert_eq!(io(std::io::ErrorKind::ReadOnlyFilesystem).of_file(), Some(FileTrouble::ReadOnly));
         assert_eq!(io(std::io::ErrorKind::PermissionDenied).of_file(), Some(FileTrouble::Closed));
         assert_eq!(io(std::io::ErrorKind::TimedOut).of_file(), None);

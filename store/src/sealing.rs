@@ -122,7 +122,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Key`], with nothing changed, where this is no name of a key, or of one that is among those given.
     pub async fn forget_key(&self, key: &str, actor: &str, now: DateTime<Utc>) -> Result<u64> {
-        let name = secret::parse_name(key).ok_or_else(|| refused(key, "is no name of a key: `rollcall doctor` tells it"))?;
+        let name =
+            secret::parse_name(key).ok_or_else(|| refused(key, "is no name of a key: `rollcall doctor` tells it"))?;
         if self.keyring().is_known(&name) {
             return Err(refused(key, "is among the keys given, and what is sealed with it opens"));
         }

@@ -141,7 +141,9 @@ async fn a_rotated_key_opens_every_secret(f: Fixture) {
 async fn nothing_is_sealed_anew_by_who_does_not_seal_with_the_new_key(f: Fixture) {
     f.store.apply_district(&district("a"), &[secrets()], "test", now()).await.unwrap();
     let (a, new) = (district("a").id, new_key());
-    for (store, found) in [(f.store.clone(), "is not among"), (f.opened_with(&both(&f.key, &new)).await, "is not the first among")] {
+    for (store, found) in
+        [(f.store.clone(), "is not among"), (f.opened_with(&both(&f.key, &new)).await, "is not the first among")]
+    {
         let error = store.rotate_key(&ring(&new), "test", later(1)).await.unwrap_err();
         let StoreError::Key(text) = &error else { panic!("{error}") };
         let steps = ["`old,new`", "`new,old`", "nothing was sealed anew"].iter().all(|part| text.contains(part));

@@ -67,7 +67,8 @@ async fn a_key_is_rotated_and_the_old_one_alone_opens_nothing_any_more() {
 /// As docs/OPERATIONS.md has it, typed line by line; and first as somebody does who reads the last line alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stores_own_key_is_rotated_by_the_lines_of_the_manual_and_in_no_other_order() {
-    let house = House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
+    let house =
+        House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
     let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md")).unwrap();
     let (_, steps) = manual.split_once("An embedded store that made its own key").unwrap();
     let steps = steps.split("```").nth(1).unwrap().trim().lines();
@@ -91,14 +92,17 @@ async fn a_stores_own_key_is_rotated_by_the_lines_of_the_manual_and_in_no_other_
         } else {
             // The new key is there by now.
             let line = line.replace("rollcall key new >new.key", "true");
-            let sh = std::process::Command::new("sh").args(["-ec", &line]).current_dir(house.folder()).status().unwrap();
+            let sh =
+                std::process::Command::new("sh").args(["-ec", &line]).current_dir(house.folder()).status().unwrap();
             assert!(sh.success(), "{line}");
         }
         house.rollcall(&test).await.expect_code(0);
         done += 1;
     }
     assert_eq!(done, 5);
-    assert!(house.rollcall(&["doctor"]).await.expect_code(0).stdout.contains("everything is sealed with the newest key"));
+    assert!(
+        house.rollcall(&["doctor"]).await.expect_code(0).stdout.contains("everything is sealed with the newest key")
+    );
     house.close().await;
 }
 
@@ -141,7 +145,8 @@ async fn a_key_that_opens_nothing_is_told_at_once_and_no_other_takes_the_place_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_key_sealed_is_given_up_by_its_name_and_everything_is_whole_again() {
-    let house = House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
+    let house =
+        House::embedded(SandboxConfig { students: 20, today: house::today(), ..SandboxConfig::default() }).await;
     let new = house.rollcall(&["key", "new"]).await.expect_code(0).stdout;
     std::fs::write(house.folder().join("data").join("key"), new).unwrap();
     let told = house.rollcall(&["doctor"]).await.expect_code(1).stdout;
@@ -155,7 +160,10 @@ async fn what_a_lost_key_sealed_is_given_up_by_its_name_and_everything_is_whole_
     let done = house.rollcall(&["key", "forget", &name, "--yes"]).await.expect_code(0);
     assert!(done.stderr.contains("1 values that were sealed"), "{}", done.stderr);
     let left = house.rollcall(&["doctor"]).await.expect_code(1).stdout;
-    assert!(left.contains("was given up with a lost key") && !left.contains("secrets and documents are sealed"), "{left}");
+    assert!(
+        left.contains("was given up with a lost key") && !left.contains("secrets and documents are sealed"),
+        "{left}"
+    );
     house.apply().await;
     house.rollcall(&["doctor"]).await.expect_code(0);
     house.rollcall(&["district", "test", DISTRICT]).await.expect_code(0);
