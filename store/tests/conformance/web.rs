@@ -37,6 +37,7 @@ crate::on_both_engines! {
     tenants_do_not_see_each_other,
     keys_lie_sealed_and_take_turns,
     a_rotated_sealing_key_opens_the_tools_keys,
+    a_tools_key_that_was_given_up_with_a_lost_key_counts_for_nothing,
     integrations_come_and_go_with_their_tokens,
     what_has_expired_is_swept_away,
 }
@@ -359,6 +360,21 @@ async fn a_rotated_sealing_key_opens_the_tools_keys(f: Fixture) {
     f.opened_with(&both(&new, &f.key)).await.rotate_key(&ring(&new), "test", later(1)).await.unwrap();
     let store = f.opened_with(&new).await;
     assert_eq!(store.signing_tool_key(&district, later(1)).await.unwrap().unwrap().kid, "k1");
+}
+
+/// One that nobody can open is not published, and does not stand in the way of the next.
+async fn a_tools_key_that_was_given_up_with_a_lost_key_counts_for_nothing(f: Fixture) {
+    let district = f.district("a").await;
+    f.store.add_tool_key(&district, &key("k1", 0), later(60), "test", now()).await.unwrap();
+    let found = f.opened_with(&new_key()).await;
+    assert!(found.signing_tool_key(&district, later(1)).await.is_err());
+    let lost = found.lost().await.unwrap();
+    assert!(lost.iter().any(|lost| lost.kind == "keys of the LTI tool" && lost.count == 1), "{lost:?}");
+    assert_eq!(found.forget_key(&lost[0].key, "test", later(1)).await.unwrap(), 2);
+    assert_eq!(found.signing_tool_key(&district, later(1)).await.unwrap().map(|key| key.kid), None);
+    assert!(found.published_tool_keys(&district, later(1)).await.unwrap().is_empty());
+    found.add_tool_key(&district, &key("k2", 2), later(60), "test", later(2)).await.unwrap();
+    assert_eq!(found.signing_tool_key(&district, later(2)).await.unwrap().unwrap().kid, "k2");
 }
 
 fn integration(id: &str) -> Integration {
