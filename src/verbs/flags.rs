@@ -113,7 +113,7 @@ async fn plan(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
 /// The words that approve what waits for it, if anything does.
 fn approval(of: &FlagsOf, plans: &[TakeOverPlan]) -> Option<String> {
     let waits = |plan: &&TakeOverPlan| plan.state == TakeOverState::AwaitingApproval;
-    let hashes: String = plans.iter().filter(waits).map(|plan| format!(" --plan {}", plan.hash)).collect();
+    let hashes: String = plans.iter().filter(waits).flat_map(|plan| [" --plan ", &plan.hash]).collect();
     let program = of.program.as_ref().map(|name| format!(" --program {}", quoted(name))).unwrap_or_default();
     (!hashes.is_empty()).then(|| format!("flags approve --district {}{program}{hashes}", of.district))
 }
