@@ -251,7 +251,7 @@ fn own_key(dir: &Path) -> anyhow::Result<Keyring> {
 }
 
 /// The directory holds student records: for its owner only.
-fn create_private(dir: &Path) -> std::io::Result<()> {
+fn create_private(dir: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -261,7 +261,7 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
 
 /// One that was there before is made its owner's alone, where it is ours: it belongs to whom the store belongs to, and holds nothing
 /// else. Of any other, `doctor` tells.
-fn make_private(dir: &Path) -> std::io::Result<()> {
+fn make_private(dir: &Path) -> io::Result<()> {
     const STICKY: u32 = 0o1000;
     let (directory, store) = (dir.metadata()?, dir.join("store.db").metadata()?);
     if directory.uid() != store.uid() || directory.mode() & STICKY != 0 {

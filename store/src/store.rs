@@ -1,6 +1,6 @@
 //! The store's entry point: opening it. What it does lies in the modules beside this one, by concern.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_proto::id::{DistrictId, RunId};
@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) engine: Engine,
-    keys: Keyring,
+    keys: Arc<Keyring>,
 }
 
 /// A run that is open, for the reconciler: ids, dates and states only.
@@ -88,10 +88,10 @@ impl Store {
     }
 
     fn new(engine: Engine, key: Keyring) -> Self {
-        Self { engine, keys: key }
+        Self { engine, keys: Arc::new(key) }
     }
 
     pub(crate) fn keyring(&self) -> Keyring {
-        self.keys.clone()
+        Keyring::clone(&self.keys)
     }
 }

@@ -104,7 +104,7 @@ async fn a_directory_that_was_mistyped_is_not_made() {
     assert!(folder.path().join("wanted/store.db").exists());
     std::fs::write(folder.path().join("afile"), "").unwrap();
     for verb in [&["doctor"][..], &["runs", "list"], &["migrate"]] {
-        let answer = Answer::of(folder.path(), &[&["--dir", "afile"], verb].concat(), &[]).await.expect_code(1);
+        let answer = Answer::of(folder.path(), &[&["--dir", "afile"][..], verb].concat(), &[]).await.expect_code(1);
         assert!(answer.text().contains("afile is a file"), "{}: {}", answer.line, answer.text());
     }
     // A directory without a store is none: nothing is strewn over somebody's files.
