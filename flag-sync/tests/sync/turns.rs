@@ -22,7 +22,7 @@ use crate::{
 
 on_both_engines! {
     pushing_and_reading_back_end_with_their_turn,
-    a_list_from_before_anothers_write_is_not_read_back_by,
+    a_list_from_before_the_write_of_another_is_not_read_back_by,
 }
 
 /// What each answer takes at least.
@@ -111,7 +111,7 @@ async fn pushing_and_reading_back_end_with_their_turn(f: Fixture) {
 }
 
 /// One process has read a part of the list when another one sends something else, and that one goes away.
-async fn a_list_from_before_anothers_write_is_not_read_back_by(f: Fixture) {
+async fn a_list_from_before_the_write_of_another_is_not_read_back_by(f: Fixture) {
     let house = pushed(f).await;
     let first = process(&house);
     keep_all(&house, |flag| Flag { state: FlagState::Accepted, verified_at: None, ..flag }).await;
