@@ -24,7 +24,7 @@ crate::on_both_engines! {
     a_launch_finds_students_only_where_an_enrollment_counts,
     a_launch_goes_by_the_current_year_of_each_entity,
     a_students_own_id_is_no_other_students_with_a_prefix,
-    an_id_in_another_letter_case_is_another_childs_but_for_uuids,
+    an_id_in_another_letter_case_is_of_another_child_but_for_uuids,
 }
 
 /// Student `old` as the SIS lists it under another id.
@@ -253,7 +253,7 @@ async fn a_launch_goes_by_the_current_year_of_each_entity(fixture: Fixture) {
 }
 
 /// Only `ab1` is stored, and a launch names `AB1`, who is another child.
-async fn an_id_in_another_letter_case_is_another_childs_but_for_uuids(fixture: Fixture) {
+async fn an_id_in_another_letter_case_is_of_another_child_but_for_uuids(fixture: Fixture) {
     let store = fixture.store.clone();
     let district = new_district(&store, "case").await;
     let (small, large) = ("3f2b8a52-0000-4000-8000-00000000000a", "3F2B8A52-0000-4000-8000-00000000000B");

@@ -200,12 +200,12 @@ async fn what_is_typed_wrongly_of_a_platform_or_a_person_is_told() {
     assert_eq!(house.night().await.state, "succeeded");
     let platform = platform(&"http://localhost:9/".parse().unwrap()).await;
     let listed = ["lti", "list", "--district", DISTRICT, "--format", "json"];
-    let misspelled = ["--program", "fixed:Speical Education"];
+    let misspelled = ["--program", "fixed:Special (new) Education"];
     let (issuer, auth, jwks) = (platform.origin(), platform.auth_url(), platform.jwks_url());
     let line = ["lti", "register", "--district", DISTRICT, "--issuer", &issuer, "--client-id", "tool-1"];
     let line = [&line[..], &["--deployment", "d1", "--auth-url", &auth, "--jwks-url", &jwks]].concat();
     let told = house.rollcall(&[&line[..], &misspelled].concat()).await.expect_code(1).stderr;
-    assert!(told.contains("Speical Education") && told.contains("Section 504, Special Education"), "{told}");
+    assert!(told.contains("Special (new) Education") && told.contains("Section 504, Special Education"), "{told}");
     // A public URL that no site can have: nothing is registered, and what is registered is listed all the same.
     house.extra = vec![("ROLLCALL_PUBLIC_URL".to_owned(), "https://u@plans.example".to_owned())];
     let told = house.rollcall(&line).await.expect_code(1).stderr;
@@ -222,8 +222,8 @@ async fn what_is_typed_wrongly_of_a_platform_or_a_person_is_told() {
     let add = async |words: &[&str]| {
         house.rollcall(&[&["lti", "users", "add", "--district", DISTRICT, "y"], words].concat()).await
     };
-    let told = add(&["--everybody", "--program", "Speical Education"]).await.expect_code(1).stderr;
-    assert!(told.contains("Speical Education") && told.contains("Section 504, Special Education"), "{told}");
+    let told = add(&["--everybody", "--program", "Special (new) Education"]).await.expect_code(1).stderr;
+    assert!(told.contains("Special (new) Education") && told.contains("Section 504, Special Education"), "{told}");
     let users = ["lti", "users", "list", "--district", DISTRICT, "--format", "json"];
     assert_eq!(house.rollcall(&users).await.expect_code(0).json(), json!([]), "nothing was noted");
     let rows =
