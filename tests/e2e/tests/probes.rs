@@ -273,7 +273,7 @@ async fn who_waits_with_a_site_answers_there_from_its_beginning() {
     assert!(third.log().contains(&format!("listening for HTTP on {site}")), "{}", third.log());
 
     assert!(first.terminate(Duration::from_secs(40)).await.success());
-    until("the second to take over", Duration::from_secs(60), || async {
+    until("the second to take over", Duration::from_mins(1), || async {
         (told("health/ready").await.0 == 200 && told("nothing").await.0 == 404).then_some(())
     })
     .await;
