@@ -176,7 +176,6 @@ impl Services {
 
     /// Tells them to stop and waits until they have finished what is in hand.
     pub(crate) async fn stop(mut self) {
-        ending::told();
         self.health.drain();
         self.shutdown.cancel();
         let drained =
@@ -192,6 +191,7 @@ impl Services {
             () = signal() => false,
             ended = self.tasks.join_next() => ended.is_some(),
         };
+        ending::told();
         tracing::info!("stopping; work in hand is finished first");
         tokio::select! {
             () = self.stop() => {}
@@ -223,6 +223,11 @@ pub(crate) fn flag_sync_config(settings: &Settings) -> FlagSyncConfig {
 }
 
 /// The public URL; for trying things out it may be left out.
+/// The site can be served, as far as the settings go.
+pub(crate) fn check_web(context: &Context) -> anyhow::Result<()> {
+    web_config(context, 0).map(drop)
+}
+
 fn web_config(context: &Context, port: u16) -> anyhow::Result<WebConfig> {
     let allow = context.settings.allow_private_addresses;
     let public_url = match &context.settings.public_url {

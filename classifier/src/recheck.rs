@@ -184,8 +184,8 @@ fn repeated(board: &Board, listing: &Listing) -> Vec<ListingNo> {
     same.map(|(number, _)| number).collect()
 }
 
-/// What one connection's second look is worth. Where nobody whom the pull showed could be asked for, a person must have approved
-/// the plan.
+/// What one connection's second look is worth. Where nobody whom the pull showed could be asked for, and where a row does not tell
+/// what somebody is, a person must have approved the plan.
 pub fn heed(
     look: &mut SecondLook,
     (candidates, approved): (&Candidates, bool),
@@ -202,7 +202,8 @@ pub fn heed(
     for (_, student) in own() {
         look.asked.insert(student.clone());
         let Some(id) = assembler.sis_id(&student.0) else { continue };
-        let is_answered = asked.contains(id) && !doubtful.contains(id) && !assembler.is_open_again(id);
+        let is_told = approved || !assembler.is_open_again(id);
+        let is_answered = asked.contains(id) && !doubtful.contains(id) && is_told;
         if is_answered && is_proved {
             look.answered.insert(student.clone());
         } else if is_answered {

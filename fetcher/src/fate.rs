@@ -21,7 +21,8 @@ pub(crate) enum Step {
 }
 
 /// Decides by the error, the attempts so far, and whether somebody is waiting. Who is turned away from a host at which others
-/// failed has made no attempt.
+/// failed comes back when it may be tried, and has had an attempt: where many listings fail at once, one try at a time for all of them
+/// would last for ever.
 pub(crate) fn next_step(error: &SisError, attempt: u32, patient: bool) -> Step {
     let most = if patient { ATTEMPTS - 1 } else { IMPATIENT_ATTEMPTS };
     let pause = || pause(attempt, patient, fastrand::f64());
@@ -29,14 +30,14 @@ pub(crate) fn next_step(error: &SisError, attempt: u32, patient: bool) -> Step {
         Remedy::GiveUp => Step::GiveUp,
         Remedy::Wait(after) => Step::Wait(after),
         Remedy::Again => match error {
-            SisError::CircuitOpen { after, .. } => Step::Wait(pause().max(*after)),
             _ if attempt >= most => Step::GiveUp,
+            SisError::CircuitOpen { after, .. } => Step::Again(pause().max(*after)),
             _ => Step::Again(pause()),
         },
     }
 }
 
-/// A wait that the SIS named costs no attempt, nor one for a host that is left alone.
+/// A wait that the SIS named costs no attempt.
 pub(crate) fn later(error: &SisError, after: Duration, waits: bool) -> Fate {
     let detail = error.to_string();
     if waits { Fate::wait(error.code(), detail, after) } else { Fate::retry(error.code(), detail, after) }
@@ -76,7 +77,8 @@ mod tests {
         assert_eq!(next_step(&connect(), ATTEMPTS - 1, true), Step::GiveUp);
         assert_eq!(next_step(&busy, 0, false), Step::Wait(Duration::from_secs(90)));
         assert_eq!(next_step(&refused, 0, true), Step::GiveUp);
-        assert_eq!(next_step(&open, 0, false), Step::Wait(Duration::from_secs(14)));
-        assert!(matches!(next_step(&open, ATTEMPTS, true), Step::Wait(after) if after > Duration::from_mins(2)));
+        assert_eq!(next_step(&open, 0, false), Step::Again(Duration::from_secs(14)));
+        assert!(matches!(next_step(&open, ATTEMPTS - 2, true), Step::Again(after) if after > Duration::from_mins(2)));
+        assert_eq!(next_step(&open, IMPATIENT_ATTEMPTS, false), Step::GiveUp);
     }
 }

@@ -132,6 +132,22 @@ async fn a_host_that_stays_down_gives_the_pull_up_and_says_why() {
     let pull = night.pull().await;
     let reason = pull.reason.unwrap_or_default();
     assert_eq!(pull.state, PullState::Failed, "{reason}");
-    assert!(reason.starts_with("sis-error"), "{reason}");
+    assert!(["sis-error", "host-unreachable"].iter().any(|code| reason.starts_with(code)), "{reason}");
     assert!(took < TimeDelta::minutes(30), "{took}");
+}
+
+/// Of questions that are asked at once, one that was turned away does not take the one that is tried with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_fails_at_discovery_is_given_up_in_time() {
+    let mut night = Night::new(&json!({"lanes": 4})).await;
+    let down = Fault { kind: FaultKind::Status(500), object: None, page: None, times: None };
+    night.sandbox.set_quirks(Quirks { faults: vec![down], ..Quirks::default() });
+    let began = rollcall_proto::clock::Clock::now(&night.clock);
+    night.play(|_| Way::Arrives).await;
+    let took = rollcall_proto::clock::Clock::now(&night.clock) - began;
+    let pull = night.pull().await;
+    let reason = pull.reason.unwrap_or_default();
+    assert_eq!(pull.state, PullState::Failed, "{reason}");
+    assert!(["sis-error", "host-unreachable"].iter().any(|code| reason.starts_with(code)), "{reason}");
+    assert!(took < TimeDelta::minutes(15), "{took}");
 }

@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -45,6 +45,7 @@ pub(crate) const PATIENCE: i64 = 5;
 struct Pass {
     in_a_row: Mutex<Row>,
     accepted: AtomicU32,
+    has_begun: AtomicBool,
     /// One try that failed is judged at a time.
     judging: tokio::sync::Mutex<()>,
     /// Why nothing more is sent.
@@ -54,6 +55,11 @@ struct Pass {
 impl Pass {
     fn is_stopped(&self) -> bool {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Of a pass something is sent in any case, however long the lists took: otherwise nothing might ever be.
+    fn is_first(&self) -> bool {
+        !self.has_begun.swap(true, Ordering::Relaxed)
     }
 
     fn stop(&self, error: SisError) {
@@ -137,7 +143,8 @@ impl Work {
     async fn push_student(&self, flags: Vec<Flag>, rows: &Rows, pass: &Pass, turn: Turn) -> Result<(), FlagError> {
         let mut flags = flags.into_iter();
         while let Some(flag) = flags.next() {
-            if pass.is_stopped() || turn.is_over() {
+            let is_first = pass.is_first();
+            if pass.is_stopped() || (turn.is_over() && !is_first) {
                 return Ok(());
             }
             // A switch counts from the next write on.
@@ -307,9 +314,9 @@ impl Work {
         if batch.is_empty() {
             return Ok(false);
         }
-        let after = self.store().last_flag_put(self.id()).await?;
         let (until, mut in_a_row) = (self.lists_until(turn), Row::default());
         while !batch.is_empty() {
+            let after = self.store().last_flag_put(self.id()).await?;
             let rows = self.rows_since(&batch, after, until).await?;
             if !self.read_batch(&batch, &rows, turn, &mut in_a_row).await? {
                 return Ok(true);

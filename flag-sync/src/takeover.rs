@@ -271,7 +271,13 @@ impl Work {
             wanted || flag.due || kept_back
         };
         let has_left = |flag: &Flag| {
-            flag.state == FlagState::Wanted && flag.reason.as_deref() == Some(NOT_ENROLLED) && goes_on(flag)
+            let is_kept_back = match flag.state {
+                FlagState::Wanted => flag.reason.as_deref() == Some(NOT_ENROLLED),
+                // Without an id in Campus, nobody says that whoever left has left.
+                FlagState::NoSisId => !attends(flag),
+                _ => false,
+            };
+            is_kept_back && goes_on(flag)
         };
         // One that was kept back may be without an id of the SIS, or have one of before; its student's counts beside it, though it is
         // perhaps of another SIS.
@@ -287,7 +293,8 @@ impl Work {
             let ids = whose.iter().map(|flag| flag.student.clone()).collect();
             Students { ids, sis_ids: whose.into_iter().flat_map(sis_ids).collect() }
         };
-        let is_somebodys = missing.iter().any(|flag| is_wanted(flag) && goes_on(flag));
+        let is_nameless = |flag: &Flag| flag.state == FlagState::NoSisId;
+        let is_somebodys = missing.iter().any(|flag| (is_wanted(flag) || is_nameless(flag)) && goes_on(flag));
         Ok(Waiting { for_new: of(&is_wanted), left: of(&has_left), is_somebodys })
     }
 

@@ -185,7 +185,11 @@ async fn an_import_takes_all_or_nothing_and_names_what_is_bad() {
         bad.iter().map(|bad| (bad["line"].as_u64(), bad["column"].as_str(), bad["code"].as_str())).collect();
     assert_eq!(
         told,
-        [(Some(3), Some("student_id"), Some("student-unknown")), (Some(4), Some("file"), Some("file-unreadable"))]
+        [
+            (Some(3), Some("student_id"), Some("student-unknown")),
+            (Some(4), Some("program"), Some("program-unknown")),
+            (Some(4), Some("file"), Some("file-unreadable"))
+        ]
     );
     assert!(answer.stderr.contains("nothing was taken in"), "{}", answer.stderr);
     let listed: Vec<serde_json::Value> =

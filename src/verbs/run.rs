@@ -12,6 +12,7 @@ use crate::{
     cli::{Format, Run},
     config,
     context::Context,
+    ending,
     host::{HostLock, Services, signal},
     progress::Progress,
 };
@@ -108,9 +109,15 @@ pub(crate) async fn wait(context: &Context, district: &DistrictId, run: RunId) -
     let mut host = None;
     let ended = tokio::select! {
         ended = watch(context, district, run, &mut host) => ended,
-        () = signal() => Err(anyhow::anyhow!("interrupted")),
+        () = signal() => {
+            ending::told();
+            Err(anyhow::anyhow!("interrupted"))
+        }
     };
-    stop(host).await;
+    tokio::select! {
+        () = stop(host) => {}
+        () = signal() => ending::at_once(),
+    }
     let goes_on = if context.dir().is_some() { "when a process hosts its workers" } else { "without this command" };
     ended.with_context(|| format!("run {run} goes on {goes_on} (`rollcall runs show {run}` says how far it is)"))
 }

@@ -10,7 +10,7 @@ use crate::{
     config::{Backend, Settings},
     context::{self, Context},
     entrance::Entrance,
-    host::{Services, signal},
+    host::{Services, check_web, signal},
     watch::Watch,
 };
 
@@ -30,7 +30,10 @@ pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitC
             "`serve` hosts one directory (--dir); with RabbitMQ and PostgreSQL start `rollcall worker` once for each role"
         );
     };
-    let mut said = false;
+    if entrance.is_some() {
+        check_web(context)?;
+    }
+    let (mut said, mut told) = (false, std::pin::pin!(signal()));
     let _lock = loop {
         if let Some(lock) = context.take_host().await? {
             break lock;
@@ -42,13 +45,20 @@ pub(crate) async fn serve(global: &Global, args: &Serve) -> anyhow::Result<ExitC
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = signal() => return Ok(ExitCode::SUCCESS),
+            () = &mut told => return Ok(ExitCode::SUCCESS),
         }
+    };
+    let listener = match entrance {
+        None => None,
+        Some(entrance) => tokio::select! {
+            listener = entrance.hand_over() => Some(listener?),
+            () = &mut told => return Ok(ExitCode::SUCCESS),
+        },
     };
     let mut services = Services::watched(watch.health());
     services.start_all(context, args.concurrency, true);
-    if let Some(entrance) = entrance {
-        services.start_web(context, entrance.hand_over().await?, watch.routes())?;
+    if let Some(listener) = listener {
+        services.start_web(context, listener, watch.routes())?;
     }
     watch.opened(context, &services);
     eprintln!("rollcall serves {}; Ctrl-C stops it in order", dir.display());

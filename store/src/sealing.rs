@@ -100,7 +100,8 @@ impl Store {
 
     /// What nobody can open with this store's keys, but for raw pages: district by district, kind by kind.
     pub async fn lost(&self) -> Result<Vec<Lost>> {
-        let (keys, operation) = (self.keyring(), "look for what no key opens");
+        let keys = self.keyring();
+        let operation = "look for what no key opens";
         let mut lost = Vec::new();
         for (id, _) in self.all_districts().await? {
             let mut tx = self.read(&id, operation).await?;

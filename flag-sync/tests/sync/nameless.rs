@@ -14,7 +14,7 @@ use crate::{
     common::{Fixture, day},
     house::{House, SPED, STUDENTS, in_campus, program},
     on_both_engines,
-    roster_support::{added, applied, changed, id, student},
+    roster_support::{added, applied, changed, gone, id, student},
 };
 
 on_both_engines! {
@@ -97,8 +97,12 @@ async fn an_old_flag_of_who_has_no_id_in_campus_waits_for_one(f: Fixture) {
     assert_eq!(house.states().await["b-21"], ("no-sis-id", Some(reason)));
     assert_eq!((state(&house).await, ours(&house).len()), (TakeOverState::Approved, 1));
     assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "what waits keeps nobody busy");
+    // Whoever leaves keeps the old flag too: a status ends none.
+    applied(house.store(), &house.district, 3, vec![gone("b-21")]).await;
+    house.unasked_night().await;
+    assert_eq!((ended(&house), state(&house).await), (vec!["old-0".to_owned()], TakeOverState::Approved));
     // The student comes in over the connection to Campus.
-    applied(house.store(), &house.district, 3, vec![changed(Student { connection: 0, ..of_second("21") })]).await;
+    applied(house.store(), &house.district, 4, vec![changed(Student { connection: 0, ..of_second("21") })]).await;
     house.unasked_night().await;
     assert_eq!(ended(&house), ["old-0", "old-21", "old-22", "old-99"]);
     assert!(ours(&house).contains_key("guid-21"));

@@ -111,6 +111,11 @@ fn places(header: &csv::StringRecord) -> anyhow::Result<[usize; 8]> {
         if let Some((_, marks)) = apart {
             bail!("its cells are separated by {marks}: save it as a CSV with commas; the columns are {columns}");
         }
+        // Without a header the first row is somebody's.
+        ensure!(
+            header.iter().any(|name| COLUMNS.contains(&name)),
+            "the first line is no header; the columns are {columns}"
+        );
         let shown: String = stranger.chars().take(LONGEST_SHOWN).collect();
         bail!("unknown column {shown:?}; the columns are {columns}");
     }
@@ -123,7 +128,7 @@ fn places(header: &csv::StringRecord) -> anyhow::Result<[usize; 8]> {
     Ok(places)
 }
 
-/// Characters of a column's name that are told: a file without a header may have anything there.
+/// Characters of a column's name that are told.
 const LONGEST_SHOWN: usize = 60;
 
 /// A row, as far as it reads; what is wrong with it goes to `bad`.

@@ -7,8 +7,7 @@ use rollcall_proto::id::{ListingNo, PageNo};
 
 use super::{Ask, Board, Dealt, Extent, GoneOn, Lane, LaneMove, Listing, PageFacts, Progress};
 
-/// Times in a row that each of a listing's lanes may be told to wait before it is given up. Of a host that is left alone for a
-/// quarter of a minute at a time, ten minutes.
+/// Times in a row that each of a listing's lanes may be told to wait before it is given up.
 pub(super) const MOST_WAITS: u32 = 40;
 
 /// What a lost lane's generation grows by. A board that a crash of the database set back may have dealt a few generations
@@ -252,8 +251,8 @@ impl Board {
         true
     }
 
-    /// A lane is to come back at `until`, by the SIS's word or since its host is left alone, so that it does not count as lost
-    /// before. False: an older generation, or that was so too often in a row.
+    /// A lane is to come back at `until`, by the SIS's word, so that it does not count as lost before. False: an older
+    /// generation, or the SIS has said so too often in a row.
     pub fn postpone(&mut self, lane: u16, generation: u64, until: DateTime<Utc>) -> bool {
         let Some(dealt) = self.current(lane, generation).copied() else { return false };
         let index = dealt.listing.0 as usize;

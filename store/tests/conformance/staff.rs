@@ -7,11 +7,12 @@ use rollcall_proto::{
 use rollcall_store::{
     district::{ConnectionSecrets, District},
     plan::Verdict,
+    run::NewRun,
 };
 
 use crate::{
-    common::{Fixture, later, now},
-    roster_support::{added, applied, change, date, plan_of, run_at_plan, student},
+    common::{Fixture, later, manual, now},
+    roster_support::{added, applied, at_plan, change, date, plan_of, run_at_plan, student},
 };
 
 crate::on_both_engines! {
@@ -291,6 +292,13 @@ async fn staff_who_left_see_nothing_while_a_plan_is_held(f: Fixture) {
     assert_eq!(there, "a-1 a-2 a-3 b-1 b-2 b-3", "a quarter has left; whoever is new is not there yet");
     f.store.approve(&district, run, "principal", later(5)).await.unwrap().unwrap();
     assert_eq!(f.store.staff_ids(&district).await.unwrap().join(" "), "a-1 a-2 a-3 a-5 b-1 b-2");
+    let look = NewRun { plan_only: true, ..manual(&district) };
+    let run = at_plan(&f.store, &look).await;
+    let mut plan = plan_of(&f.store, &district, Verdict::Hold("preview".to_owned()), &[]).await;
+    (plan.staff, plan.staff_whole) = (of(0, &[1, 2, 3]), true);
+    assert!(f.store.save_plan(&district, run.id, &plan, later(5)).await.unwrap());
+    let there = f.store.staff_ids(&district).await.unwrap().join(" ");
+    assert_eq!(there, "a-1 a-2 a-3 a-5 b-1 b-2", "whoever only looks at a plan takes nothing away");
     let (_, there) = held(6, of(0, &[1, 2, 3, 4, 5]), &[], &["b-2"]).await;
     assert_eq!(there, "a-1 a-2 a-3 a-5 b-1", "who is told to have left has, and who is back waits");
 }

@@ -53,7 +53,13 @@ pub(crate) async fn run_at_plan(store: &Store, district: &DistrictId, day: u32) 
         everything: false,
         requested_by: "ops".to_owned(),
     };
-    let run = store.create_run(&new, at(0)).await.unwrap().unwrap();
+    at_plan(store, &new).await
+}
+
+/// A new run that stands at Plan.
+pub(crate) async fn at_plan(store: &Store, new: &NewRun) -> Run {
+    let district = &new.district;
+    let run = store.create_run(new, at(0)).await.unwrap().unwrap();
     store.start_run(district, run.id, at(0)).await.unwrap();
     for pull in store.pulls(district, run.id).await.unwrap() {
         store.fail_pull(district, run.id, pull.connection, "not pulled").await.unwrap();

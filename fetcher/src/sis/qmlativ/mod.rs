@@ -82,18 +82,20 @@ impl Qmlativ {
         objects.map(move |object| self.fields_of(object, turn).map_ok(drop).boxed())
     }
 
-    /// Asks as many questions at once as the connection has lanes. Those under way when time is up are waited for.
+    /// Asks as many questions at once as the connection has lanes. Those under way when time is up are waited for. One that was turned
+    /// away from a host that is left alone says nothing where another was answered by an error: that one was tried.
     async fn all(&self, questions: Vec<Question<'_>>) -> Result<(), SisError> {
         let lanes = usize::from(self.session.connection().lanes.max(1));
         let mut answers = stream::iter(questions).buffer_unordered(lanes);
-        let mut unfinished = None;
+        let (mut unfinished, mut turned_away) = (None, None);
         while let Some(answer) = answers.next().await {
             match answer {
                 Err(error @ SisError::Unfinished { .. }) => unfinished = Some(error),
+                Err(error @ SisError::CircuitOpen { .. }) => turned_away = Some(error),
                 answer => answer?,
             }
         }
-        unfinished.map_or(Ok(()), Err)
+        turned_away.or(unfinished).map_or(Ok(()), Err)
     }
 
     async fn fields_of(&self, object: &Object, turn: &Turn<'_>) -> Result<Option<BTreeSet<String>>, SisError> {

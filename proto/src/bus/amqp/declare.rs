@@ -199,7 +199,7 @@ async fn declare_exchange(
     let passive = care == Care::Look;
     let options = ExchangeDeclareOptions { durable: true, passive, ..ExchangeDeclareOptions::default() };
     let declare = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
-    within("declare an exchange", ANSWER, declare).await.map_err(|error| named(name, error))
+    within("declare an exchange", ANSWER, declare).await.map_err(|error| named(name, care, error))
 }
 
 async fn declare_queue(
@@ -211,7 +211,7 @@ async fn declare_queue(
     let passive = care == Care::Look;
     let options = QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() };
     let declare = channel.queue_declare(name.into(), options, arguments);
-    within("declare a queue", ANSWER, declare).await.map_err(|error| named(name, error))
+    within("declare a queue", ANSWER, declare).await.map_err(|error| named(name, care, error))
 }
 
 async fn bind_one(
@@ -227,13 +227,13 @@ async fn bind_one(
     within("bind a queue", ANSWER, bind).await
 }
 
-/// An error about what is there, or is not, with its name.
-fn named(name: &str, error: LinkError) -> LinkError {
+/// An error about what is there, or is not, with its name. Who makes it and is told that it is not there has met a broker in trouble.
+fn named(name: &str, care: Care, error: LinkError) -> LinkError {
     match error {
         LinkError::Amqp(_, error) if reply_code(&error) == Some(PRECONDITION_FAILED) => {
             LinkError::Topology(name.to_owned(), error)
         }
-        LinkError::Amqp(_, error) if reply_code(&error) == Some(NOT_FOUND) => {
+        LinkError::Amqp(_, error) if reply_code(&error) == Some(NOT_FOUND) && care == Care::Look => {
             LinkError::Missing(name.to_owned(), error)
         }
         other => other,
