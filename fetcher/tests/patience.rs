@@ -124,22 +124,18 @@ async fn a_host_that_stays_down_gives_the_pull_up_and_says_why() {
     let mut night = Night::new(&json!({"page_size": 20, "lanes": 4})).await;
     let discovery = night.take();
     night.handle_all(discovery).await;
-    let down = Fault { kind: FaultKind::Status(500), object: None, page: None, times: None };
-    night.sandbox.set_quirks(Quirks { faults: vec![down], ..Quirks::default() });
-    let began = rollcall_proto::clock::Clock::now(&night.clock);
-    night.play(|_| Way::Arrives).await;
-    let took = rollcall_proto::clock::Clock::now(&night.clock) - began;
-    let pull = night.pull().await;
-    let reason = pull.reason.unwrap_or_default();
-    assert_eq!(pull.state, PullState::Failed, "{reason}");
-    assert!(["sis-error", "host-unreachable"].iter().any(|code| reason.starts_with(code)), "{reason}");
-    assert!(took < TimeDelta::minutes(30), "{took}");
+    assert_given_up(&mut night, TimeDelta::minutes(30)).await;
 }
 
 /// Of questions that are asked at once, one that was turned away does not take the one that is tried with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_fails_at_discovery_is_given_up_in_time() {
     let mut night = Night::new(&json!({"lanes": 4})).await;
+    assert_given_up(&mut night, TimeDelta::minutes(15)).await;
+}
+
+/// From now on all that is asked for fails.
+async fn assert_given_up(night: &mut Night, most: TimeDelta) {
     let down = Fault { kind: FaultKind::Status(500), object: None, page: None, times: None };
     night.sandbox.set_quirks(Quirks { faults: vec![down], ..Quirks::default() });
     let began = rollcall_proto::clock::Clock::now(&night.clock);
@@ -149,5 +145,5 @@ async fn a_host_that_fails_at_discovery_is_given_up_in_time() {
     let reason = pull.reason.unwrap_or_default();
     assert_eq!(pull.state, PullState::Failed, "{reason}");
     assert!(["sis-error", "host-unreachable"].iter().any(|code| reason.starts_with(code)), "{reason}");
-    assert!(took < TimeDelta::minutes(15), "{took}");
+    assert!(took < most, "{took}");
 }
