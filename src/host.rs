@@ -222,12 +222,12 @@ pub(crate) fn flag_sync_config(settings: &Settings) -> FlagSyncConfig {
     }
 }
 
-/// The public URL; for trying things out it may be left out.
 /// The site can be served, as far as the settings go.
 pub(crate) fn check_web(context: &Context) -> anyhow::Result<()> {
     web_config(context, 0).map(drop)
 }
 
+/// The public URL; for trying things out it may be left out.
 fn web_config(context: &Context, port: u16) -> anyhow::Result<WebConfig> {
     let allow = context.settings.allow_private_addresses;
     let public_url = match &context.settings.public_url {

@@ -25,15 +25,15 @@ pub(crate) enum Step {
 /// would last for ever.
 pub(crate) fn next_step(error: &SisError, attempt: u32, patient: bool) -> Step {
     let most = if patient { ATTEMPTS - 1 } else { IMPATIENT_ATTEMPTS };
-    let pause = || pause(attempt, patient, fastrand::f64());
     match error.remedy() {
         Remedy::GiveUp => Step::GiveUp,
         Remedy::Wait(after) => Step::Wait(after),
-        Remedy::Again => match error {
-            _ if attempt >= most => Step::GiveUp,
-            SisError::CircuitOpen { after, .. } => Step::Again(pause().max(*after)),
-            _ => Step::Again(pause()),
-        },
+        Remedy::Again if attempt >= most => Step::GiveUp,
+        Remedy::Again => {
+            let pause = pause(attempt, patient, fastrand::f64());
+            let closed = if let SisError::CircuitOpen { after, .. } = error { *after } else { Duration::ZERO };
+            Step::Again(pause.max(closed))
+        }
     }
 }
 

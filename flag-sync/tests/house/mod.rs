@@ -246,6 +246,15 @@ impl House {
         self.store().save_document(&self.district, &new, SaveMode::Upsert, self.author()).await.unwrap().unwrap();
     }
 
+    /// A document of each of two programs for every student, completed.
+    pub async fn complete_both(&self, ends: Option<&str>) {
+        for number in 0..STUDENTS {
+            let student = number.to_string();
+            self.complete(&format!("a{number}"), &student, "2026-08-20", ends).await;
+            self.complete_of("Section 504", &format!("b{number}"), &student, "2026-08-20", ends).await;
+        }
+    }
+
     pub async fn complete_all(&self) {
         for number in 0..STUDENTS {
             self.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", None).await;

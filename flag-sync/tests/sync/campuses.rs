@@ -40,20 +40,12 @@ on_both_engines! {
 /// Two programs' flags of all students, pushed and read back; staff typed something onto each.
 async fn all_pushed(f: Fixture, config: CampusConfig) -> House {
     let house = House::with(f, two_programs(), config).await;
-    complete_all(&house, None).await;
+    house.complete_both(None).await;
     house.settle().await;
     for flag in house.campus.flags() {
         house.campus.type_in(CampusFlag { comment: Some("call first".to_owned()), ..flag });
     }
     house
-}
-
-async fn complete_all(house: &House, ends: Option<&str>) {
-    for number in 0..STUDENTS {
-        let student = number.to_string();
-        house.complete(&format!("a{number}"), &student, "2026-08-20", ends).await;
-        house.complete_of("Section 504", &format!("b{number}"), &student, "2026-08-20", ends).await;
-    }
 }
 
 fn small_pages() -> CampusConfig {
@@ -135,7 +127,7 @@ async fn many_changes_lose_nothing_to_a_torn_list(f: Fixture) {
     let house = all_pushed(f, small_pages()).await;
     let torn_lists = || vec![torn(2, "101"), torn(0, "102")];
     for (refuses_one, ends) in [(None, "2027-01-31"), (Some(404), "2027-02-28"), (Some(405), "2027-03-31")] {
-        complete_all(&house, Some(ends)).await;
+        house.complete_both(Some(ends)).await;
         house.campus.set_faults(CampusFaults { refuses_one, strikes: torn_lists(), ..CampusFaults::default() });
         house.settle().await;
         assert_all_end(&house, Some(ends)).await;
@@ -194,7 +186,7 @@ async fn lists_in_no_order_lose_no_flag(f: Fixture) {
     }
     assert_eq!(house.campus.stats().writes, writes, "an unchanged night sends no write");
     assert_all_end(&house, None).await;
-    complete_all(&house, Some("2027-01-31")).await;
+    house.complete_both(Some("2027-01-31")).await;
     house.settle().await;
     house.night().await;
     assert_all_end(&house, Some("2027-01-31")).await;
@@ -220,7 +212,7 @@ async fn a_campus_that_pages_otherwise_or_not_at_all_has_its_flags(f: Fixture) {
         let config = CampusConfig { paging, page_limit, counts, ..CampusConfig::default() };
         let mut house = House::with(another().await, two_programs(), config).await;
         house.partner.page_size = page_size;
-        complete_all(&house, None).await;
+        house.complete_both(None).await;
         house.complete_of("Section 504", "b0", "0", "2026-08-20", Some("2027-01-31")).await;
         house.settle().await;
         let what = format!("{paging:?} {page_limit} {counts} {page_size}");

@@ -39,17 +39,9 @@ async fn pushed(f: Fixture) -> House {
     let latency_ms = LATENCY.as_millis().try_into().unwrap();
     let house =
         House::with(f, two_programs(), CampusConfig { page_limit: 1, latency_ms, ..CampusConfig::default() }).await;
-    complete_all(&house, None).await;
+    house.complete_both(None).await;
     house.settle().await;
     house
-}
-
-async fn complete_all(house: &House, ends: Option<&str>) {
-    for number in 0..STUDENTS {
-        let student = number.to_string();
-        house.complete(&format!("a{number}"), &student, "2026-08-20", ends).await;
-        house.complete_of("Section 504", &format!("b{number}"), &student, "2026-08-20", ends).await;
-    }
 }
 
 /// A process of its own.
@@ -118,7 +110,7 @@ async fn a_list_from_before_the_write_of_another_is_not_read_back_by(f: Fixture)
     asked(&house, &first).await;
     assert!(is_left(&house).await);
     let taken = house.campus.stats().writes + FLAGS as u64;
-    complete_all(&house, Some("2027-01-31")).await;
+    house.complete_both(Some("2027-01-31")).await;
     house.campus.set_faults(CampusFaults { outage_after_writes: Some(taken), ..CampusFaults::default() });
     house.handle_sync().await;
     assert_eq!(house.campus.stats().writes, taken);

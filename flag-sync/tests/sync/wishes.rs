@@ -451,14 +451,7 @@ async fn links_follow_the_public_url(f: Fixture) {
 /// Of few flags and of many, which are read in another way.
 async fn what_staff_added_to_our_flags_stays(f: Fixture) {
     let house = House::new(f, two_programs()).await;
-    let complete_all = async |ends: Option<&str>| {
-        for number in 0..STUDENTS {
-            let student = number.to_string();
-            house.complete(&format!("a{number}"), &student, "2026-08-20", ends).await;
-            house.complete_of("Section 504", &format!("b{number}"), &student, "2026-08-20", ends).await;
-        }
-    };
-    complete_all(None).await;
+    house.complete_both(None).await;
     house.settle().await;
     for flag in house.campus.flags() {
         house.campus.type_in(CampusFlag { comment: Some(format!("call {} first", flag.student)), ..flag });
@@ -478,10 +471,10 @@ async fn what_staff_added_to_our_flags_stays(f: Fixture) {
         0,
         "it is no edit of ours"
     );
-    complete_all(Some("2027-01-31")).await;
+    house.complete_both(Some("2027-01-31")).await;
     house.settle().await;
     all_stay(Some("2027-01-31"));
-    complete_all(None).await;
+    house.complete_both(None).await;
     house.complete("a0", "0", "2026-08-20", None).await;
     house.settle().await;
     all_stay(None);
