@@ -117,7 +117,7 @@ impl Store {
         let row = tx.row(operation, sql, args![id, connection]).await?;
         tx.commit(operation).await?;
         let sealed: Vec<u8> = row.ok_or_else(|| StoreError::NoDistrict(id.clone()))?.get(0)?;
-        open(&self.keyring(), id, connection, &sealed)
+        open(self.keyring(), id, connection, &sealed)
     }
 
     /// Digest of a connection's secrets, by which another process sees that it has the same ones. Without the key of the store it tells
@@ -202,7 +202,7 @@ impl Store {
     fn seal_all(&self, id: &DistrictId, secrets: &[ConnectionSecrets]) -> Result<Vec<Vec<u8>>> {
         let keys = self.keyring();
         let numbered = (0_u16..).map(ConnectionNo).zip(secrets);
-        numbered.map(|(connection, secrets)| seal(&keys, id, connection, secrets)).collect()
+        numbered.map(|(connection, secrets)| seal(keys, id, connection, secrets)).collect()
     }
 }
 

@@ -100,7 +100,6 @@ const ACCEPTED: &str = concat!(
     " FROM flag WHERE district = $1 AND state = 'accepted' AND NOT due ORDER BY flag LIMIT $2"
 );
 
-/// They share the district, and the time.
 /// What is kept of a flag that is still to be pushed as before, and what becomes of it otherwise.
 macro_rules! if_as_before {
     ($kept:literal, $otherwise:literal) => {
@@ -115,6 +114,7 @@ macro_rules! if_as_before {
     };
 }
 
+/// They share the district, and the time.
 const SAVE_FLAGS: ManyRows = ManyRows {
     table: "flag",
     columns: "district, updated_at, flag, participation, student_id, program, sis_id, starts_on, ends_on, state, reason, due, \

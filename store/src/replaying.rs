@@ -226,7 +226,7 @@ struct Copy<'a> {
     district: &'a DistrictId,
     from: RunId,
     to: RunId,
-    keys: Keyring,
+    keys: &'a Keyring,
     connections: Vec<Connection>,
     boards: Vec<Option<Board>>,
 }

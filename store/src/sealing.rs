@@ -90,9 +90,9 @@ impl Store {
         for (id, _) in self.all_districts().await? {
             let mut tx = self.read(&id, "count the sealed values").await?;
             for (_, sql) in LASTING {
-                count(&mut tx, &keys, &id, sql, &mut lasting).await?;
+                count(&mut tx, keys, &id, sql, &mut lasting).await?;
             }
-            count(&mut tx, &keys, &id, PAGES, &mut pages).await?;
+            count(&mut tx, keys, &id, PAGES, &mut pages).await?;
             tx.commit("count the sealed values").await?;
         }
         Ok((lasting, pages))
@@ -170,7 +170,7 @@ impl Store {
         keys.check_seals_with(new)?;
         let mut count = 0;
         for (id, _) in self.all_districts().await? {
-            count += self.rotate_district(&keys, &id, actor, now).await?;
+            count += self.rotate_district(keys, &id, actor, now).await?;
         }
         Ok(count)
     }

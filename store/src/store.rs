@@ -91,7 +91,7 @@ impl Store {
         Self { engine, keys: Arc::new(key) }
     }
 
-    pub(crate) fn keyring(&self) -> Keyring {
-        Keyring::clone(&self.keys)
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keys
     }
 }
