@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{Months, NaiveDate, SubsecRound as _};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use rollcall_proto::{
     handler::{Fate, Handler, Retry},
     id::{ConnectionNo, DistrictId, StudentId},
@@ -216,26 +216,39 @@ impl PlanHandler {
     }
 }
 
-/// All that a plan is made from. The roster's version was read before the roster, so that a change in between is noticed.
-async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64) -> Result<PlanFacts, ClassifierError> {
-    let (mut fragments, stored, pages, candidates) = tokio::try_join!(
-        store.fragments(district, run),
-        store.stored_students(district),
-        store.pages(district, run),
-        store.candidates(district, run),
+/// All that a plan is made from. The roster's version was read before the roster, so that a change in between is noticed. What
+/// is long is read at once, and the rest beside it.
+async fn gather(store: &Store, run: RunKey<'_>, roster_version: i64) -> Result<PlanFacts, ClassifierError> {
+    let (mut fragments, stored, pages, mut facts) = tokio::try_join!(
+        store.fragments(run.0, run.1).err_into(),
+        store.stored_students(run.0).err_into(),
+        store.pages(run.0, run.1).err_into(),
+        Box::pin(gather_short(store, run, roster_version)),
     )?;
+    for pull in &mut facts.pulls {
+        pull.fragments = take_of(&mut fragments, |page| page.connection == pull.pull.connection);
+    }
+    Ok(PlanFacts { pages, stored, ..facts })
+}
+
+/// What of a plan's facts is a few rows for most districts: without pages and their fragments, and without students.
+async fn gather_short(
+    store: &Store,
+    (district, run): RunKey<'_>,
+    roster_version: i64,
+) -> Result<PlanFacts, ClassifierError> {
+    let candidates = store.candidates(district, run).await?;
     let candidates = candidates.map(|(bytes, approved)| Ok::<_, StoreError>((Candidates::decode(&bytes)?, approved)));
     let configuration = store.district(district).await?;
     let row = store.run(district, run).await?;
     let mut pulls = Vec::new();
     for pull in store.pulls(district, run).await? {
         let connection = pull.connection;
-        let own = take_of(&mut fragments, |page| page.connection == connection);
         pulls.push(PullIn {
             remembered: remembered(store, &configuration, connection, row.as_of).await?,
             board: store.board(district, run, connection).await?,
             baseline: store.baseline(district, connection).await?,
-            fragments: own,
+            fragments: Vec::new(),
             pull,
         });
     }
@@ -244,8 +257,8 @@ async fn gather(store: &Store, (district, run): RunKey<'_>, roster_version: i64)
         staff: staff_of(store, district, &pulls).await?,
         said_of: store.staff_spoken_of(district).await?,
         run: row,
-        pages,
-        stored,
+        pages: Vec::new(),
+        stored: Vec::new(),
         candidates: candidates.transpose()?,
         roster_version,
         pulls,

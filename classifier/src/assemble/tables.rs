@@ -48,6 +48,11 @@ impl Tables {
         entity.and_then(|entity| self.current.get(&entity).copied()).or(fallback)
     }
 
+    /// Ending year of the one that is current for an entity by its own row.
+    pub fn told(&self, entity: i64) -> Option<i32> {
+        self.current.get(&entity).copied()
+    }
+
     /// Ending years that are current for some entity.
     pub fn currents(&self) -> BTreeSet<i32> {
         let fallback = self.fallback.filter(|_| !self.told);

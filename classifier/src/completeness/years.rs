@@ -210,30 +210,50 @@ impl<'a> Asked<'a> {
 
     /// Students who attend by an open enrollment of the year before, by entity, where the entity shows none of its current year.
     fn left_behind(&self) -> BTreeMap<i64, BTreeSet<i64>> {
-        let mut begun: BTreeSet<i64> = BTreeSet::new();
         let mut behind: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
-        let entities: BTreeMap<i64, i32> = self.tables.entities().collect();
-        let is_current = |row: Row<'_>| {
-            let current = row.number(E::EntityId).and_then(|entity| entities.get(&entity));
-            current.is_some() && self.tables.ending(row.number(E::SchoolYearId)) == current.copied()
-        };
+        let waiting = self.without_current_year();
+        if waiting.is_empty() {
+            return behind;
+        }
         let places = self.source.places(Kind::EntryWithdrawal);
         for spells in places.chunk_by(|a, b| a.key() == b.key()) {
             let rows = || spells.iter().map(|place| self.source.row(*place));
-            begun.extend(rows().filter(|row| is_current(*row)).filter_map(|row| row.number(E::EntityId)));
-            if rows().any(is_current) {
+            let is_open = |row: &Row<'_>| row.cell(self.withdrawal.column()) == Cell::Null;
+            let entity = |row: Row<'_>| {
+                let entity = row.number(E::EntityId).filter(|entity| waiting.contains(entity))?;
+                let next = self.tables.ending(row.number(E::SchoolYearId))? + 1;
+                (self.tables.told(entity) == Some(next)).then_some(entity)
+            };
+            let left: BTreeSet<i64> = rows().filter(is_open).filter_map(entity).collect();
+            if left.is_empty() || rows().any(|row| self.is_current(row)) || !(self.attends)(spells[0].key()) {
                 continue;
             }
-            let open = rows().filter(|row| row.cell(self.withdrawal.column()) == Cell::Null);
-            for (entity, ending) in open
-                .filter_map(|row| Some((row.number(E::EntityId)?, self.tables.ending(row.number(E::SchoolYearId))?)))
-            {
-                if entities.get(&entity) == Some(&(ending + 1)) && (self.attends)(spells[0].key()) {
-                    behind.entry(entity).or_default().insert(spells[0].key());
-                }
+            for entity in left {
+                behind.entry(entity).or_default().insert(spells[0].key());
             }
         }
-        behind.retain(|entity, _| !begun.contains(entity));
         behind
+    }
+
+    /// Entities of which no row shows an enrollment in their current year.
+    fn without_current_year(&self) -> BTreeSet<i64> {
+        let mut waiting: BTreeSet<i64> = self.tables.entities().map(|(entity, _)| entity).collect();
+        for place in self.source.places(Kind::EntryWithdrawal) {
+            if waiting.is_empty() {
+                break;
+            }
+            let row = self.source.row(*place);
+            let entity = row.number(E::EntityId).filter(|entity| waiting.contains(entity));
+            if let Some(entity) = entity.filter(|_| self.is_current(row)) {
+                waiting.remove(&entity);
+            }
+        }
+        waiting
+    }
+
+    /// Whether an enrollment is of its entity's current year.
+    fn is_current(&self, row: Row<'_>) -> bool {
+        let current = row.number(E::EntityId).and_then(|entity| self.tables.told(entity));
+        current.is_some() && self.tables.ending(row.number(E::SchoolYearId)) == current
     }
 }

@@ -66,6 +66,17 @@ column! {
     Uuid, "a UUID";
 }
 
+/// Of PostgreSQL alone.
+impl Column for Vec<String> {
+    const NAME: &'static str = "a list of texts";
+    fn read(row: &Row, index: usize) -> Result<Self, sqlx::Error> {
+        match row {
+            Row::Pg(row) => row.try_get(index),
+            Row::Lite(_) => Err(sqlx::Error::Decode("SQLite has no lists".into())),
+        }
+    }
+}
+
 macro_rules! narrow {
     ($($type:ty),*) => {$(
         impl Column for $type {
