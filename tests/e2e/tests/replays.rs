@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use rollcall_e2e::{
-    House, Ledger, Pair, Role, RunRow,
+    House, Role, RunRow,
     house::{self, DISTRICT},
     pair::Twin,
     points::{self, ARMED, armed},
     roster::assert_same,
-    services::Servers,
     until, until_told,
 };
 use rollcall_proto::{
@@ -20,7 +19,7 @@ use rollcall_proto::{
     handler::Park,
     topology::Queue,
 };
-use rollcall_sandbox::{AuthQuirks, PagingQuirks, Quirks, SKIPPED, SandboxConfig};
+use rollcall_sandbox::{AuthQuirks, PagingQuirks, Quirks, SandboxConfig};
 use serde_json::Value;
 
 fn district() -> SandboxConfig {
@@ -101,46 +100,36 @@ async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later()
 /// Refused by a code that says nothing of rows, over and over, and with everybody who is in the same message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_student_who_fails_for_good_is_parked_alone_and_written_later() {
-    let test = "a_student_who_fails_for_good_is_parked_alone_and_written_later";
-    let ledger = Ledger::begin(test, "a student for whom a trigger raises an error, each time");
-    let mut pair = Pair::begin(Servers::shared(), 21, ledger).await;
-    let [first, second] = [1, 2].map(|night| pair.house.sis.expected_students(night));
-    let is_new = |id: &i64| first.get(id).is_none_or(|story| story.status == SKIPPED);
-    let (refused, _) = second.into_iter().find(|(id, story)| story.status == "ENROLLED" && is_new(id)).unwrap();
+    let mut house = House::scaled_out(district()).await;
+    house.start_workers(1);
+    let undisturbed = Twin::beside(&house, district()).await.night(&house, 1).await;
+    let (refused, _) =
+        house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
     let unlucky = format!(
         "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
          CREATE TRIGGER unlucky BEFORE INSERT ON student FOR EACH ROW
              WHEN (NEW.student_id = '{refused}' AND NEW.district = '{DISTRICT}') EXECUTE FUNCTION unlucky()"
     );
-    let refuse = async |house: &mut House| {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(unlucky)).execute(&house.services().database).await.unwrap();
-    };
-    pair.disturbed_from("one who fails", &["succeeded"], refuse, async |house, run| {
-        let ended = house.ended(run).await;
-        assert_eq!(
-            (ended.state.as_str(), ended.parked, ended.applied + 1),
-            ("partial", 1, ended.events()),
-            "{ended:#?}"
-        );
-        let listed = house.rollcall(&["queues", "parked", "write", "--run", run, "--format", "json"]).await;
-        let listed = listed.expect_code(0).json();
-        assert_eq!(listed.as_array().unwrap().len(), 1, "one student, and no message: {listed:#}");
-        assert_eq!(listed[0]["student_id"], refused.to_string());
-        assert_eq!(listed[0]["reason"], "database-refused");
-        let replay = ["queues", "replay", "write", "--run", run, "--format", "json"];
-        let still = house.rollcall(&replay).await.expect_code(1);
-        assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(unlucky)).execute(&house.services().database).await.unwrap();
+    let run = house.night().await;
+    assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.added), "{run:#?}");
+    let listed = house.rollcall(&["queues", "parked", "write", "--run", &run.run, "--format", "json"]).await;
+    let listed = listed.expect_code(0).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "one student, and no message: {listed:#}");
+    assert_eq!(listed[0]["student_id"], refused.to_string());
+    assert_eq!(listed[0]["reason"], "database-refused");
+    let replay = ["queues", "replay", "write", "--run", &run.run, "--format", "json"];
+    let still = house.rollcall(&replay).await.expect_code(1);
+    assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
 
-        execute(house, "DROP TRIGGER unlucky ON student").await;
-        house.rollcall(&replay).await.expect_code(0);
-        let corrected = house.show(run).await;
-        assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, ended.events()));
-        house.check_roster().await;
-    })
-    .await;
-    pair.ledger.faults(1);
-    pair.end().await;
+    execute(&house, "DROP TRIGGER unlucky ON student").await;
+    house.rollcall(&replay).await.expect_code(0);
+    let corrected = house.show(&run.run).await;
+    assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, run.added));
+    house.check_roster().await;
+    assert_same("written later", &undisturbed, &house.facts().await);
+    house.close().await;
 }
 
 /// Of the second night's pages, one can never be stored as it is.
