@@ -148,6 +148,9 @@ mod tests {
             assert_eq!(seen(&[("1", status), ("2", "ENROLLED")]), [format!("1 was {status}")]);
         }
         assert_eq!(seen(&[("1", "ENROLLED"), ("3", "ENROLLED")]), ["2 was gone"]);
+        let first = from_nothing(allowed.clone());
+        assert!(wrong(&first, &BTreeMap::new()).is_empty(), "nobody is there yet");
+        assert_eq!(wrong(&first, &[("1".to_owned(), "INACTIVE".to_owned())].into()).len(), 1);
     }
 
     #[tokio::test]
