@@ -237,6 +237,17 @@ impl House {
         }
     }
 
+    /// The file of an embedded installation's store.
+    ///
+    /// # Panics
+    /// When it has servers.
+    pub fn embedded_store(&self) -> PathBuf {
+        match &self.place {
+            Place::Embedded(dir) => dir.join("store.db"),
+            Place::ScaledOut(_) | Place::Deployed(_) => panic!("this installation's store is on a server"),
+        }
+    }
+
     /// What `deploy/` made of this installation.
     ///
     /// # Panics
@@ -444,7 +455,7 @@ impl House {
     /// The facts of the district's roster and its history.
     pub async fn facts(&self) -> roster::Facts {
         match &self.place {
-            Place::Embedded(dir) => roster::facts_in(&dir.join("store.db")).await,
+            Place::Embedded(_) => roster::facts_in(&self.embedded_store()).await,
             Place::ScaledOut(_) | Place::Deployed(_) => roster::facts_of(&self.services().database, DISTRICT).await,
         }
     }
@@ -501,7 +512,7 @@ impl House {
     async fn check_secrecy(&self) {
         let facts = match &self.place {
             Place::ScaledOut(services) => canaries::facts(&services.database).await,
-            Place::Embedded(dir) => canaries::facts_in(&dir.join("store.db")).await,
+            Place::Embedded(_) => canaries::facts_in(&self.embedded_store()).await,
             Place::Deployed(deployed) => canaries::facts(&deployed.database().await).await,
         };
         let secrets = self.secrets();

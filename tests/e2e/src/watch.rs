@@ -4,11 +4,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
+    path::Path,
     time::Duration,
 };
 
 use rollcall_sandbox::{SKIPPED, Sandbox};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +56,14 @@ pub fn statuses_of(sis: &Sandbox, nights: &[u32]) -> Allowed {
     allowed
 }
 
+/// The same while the first of these nights writes everybody: whoever belongs in is not there yet.
+pub fn from_nothing(mut allowed: Allowed) -> Allowed {
+    for statuses in allowed.values_mut() {
+        statuses.insert(SKIPPED.to_owned());
+    }
+    allowed
+}
+
 fn is_in(status: &str) -> bool {
     matches!(status, "ENROLLED" | "PRE_ENROLLED")
 }
@@ -68,15 +78,38 @@ fn wrong(allowed: &Allowed, seen: &BTreeMap<String, String>) -> BTreeSet<String>
 impl Watch {
     /// Begins to look. A database that cannot be reached is looked at again later.
     pub fn begin(database: &PgPool, district: &str, allowed: Allowed) -> Self {
-        let (database, district, stop) = (database.clone(), district.to_owned(), CancellationToken::new());
+        let (database, district) = (database.clone(), district.to_owned());
+        Self::looking(allowed, move || {
+            let (database, district) = (database.clone(), district.clone());
+            let sql = "SELECT student_id, status FROM student WHERE district = $1";
+            async move { sqlx::query_as(sql).bind(&district).fetch_all(&database).await.ok() }
+        })
+    }
+
+    /// As [`Watch::begin`], at an embedded store, which holds one district.
+    pub fn begin_in(store: &Path, allowed: Allowed) -> Self {
+        let options = SqliteConnectOptions::new().filename(store).read_only(true);
+        Self::looking(allowed, move || {
+            let options = options.clone();
+            async move {
+                let mut store = SqliteConnection::connect_with(&options).await.ok()?;
+                sqlx::query_as("SELECT student_id, status FROM student").fetch_all(&mut store).await.ok()
+            }
+        })
+    }
+
+    /// Looks again and again by `look`, which sees nothing where the store cannot be read.
+    fn looking<F, L>(allowed: Allowed, look: L) -> Self
+    where
+        F: Future<Output = Option<Vec<(String, String)>>> + Send,
+        L: Fn() -> F + Send + 'static,
+    {
+        let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let mut watched = Watched::default();
-            let sql = "SELECT student_id, status FROM student WHERE district = $1";
             while !stopped.is_cancelled() {
-                let seen: Result<Vec<(String, String)>, _> =
-                    sqlx::query_as(sql).bind(&district).fetch_all(&database).await;
-                if let Ok(seen) = seen {
+                if let Some(seen) = look().await {
                     watched.looks += 1;
                     watched.wrongly_removed.extend(wrong(&allowed, &seen.into_iter().collect()));
                 }
@@ -115,6 +148,9 @@ mod tests {
             assert_eq!(seen(&[("1", status), ("2", "ENROLLED")]), [format!("1 was {status}")]);
         }
         assert_eq!(seen(&[("1", "ENROLLED"), ("3", "ENROLLED")]), ["2 was gone"]);
+        let first = from_nothing(allowed.clone());
+        assert!(wrong(&first, &BTreeMap::new()).is_empty(), "nobody is there yet");
+        assert_eq!(wrong(&first, &[("1".to_owned(), "INACTIVE".to_owned())].into()).len(), 1);
     }
 
     #[tokio::test]

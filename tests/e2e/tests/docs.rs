@@ -110,6 +110,11 @@ fn every_test_and_file_of_the_fault_matrix_is_there() {
     let strangers: Vec<_> =
         shortened(counts).into_iter().filter(|name| !known.iter().any(|short| is_meant(short, name))).collect();
     assert!(strangers.is_empty(), "{MATRIX} counts tests that its matrix does not name: {strangers:?}");
+    // What the matrix says is compared is counted: its test gives its name to a ledger.
+    let compared: String = matrix.lines().filter(|row| row.contains('●')).map(|row| row.to_owned() + "\n").collect();
+    let uncounted: Vec<_> =
+        shortened(&compared).into_iter().filter(|name| !text.contains(&format!("\"{name}\""))).collect();
+    assert!(uncounted.is_empty(), "{MATRIX} marks tests with ● that count nothing: {uncounted:?}");
 }
 
 /// Whoever follows README.md from its top has the program before it is first called by its name alone.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use rollcall_e2e::{
     House, Ledger, Pair, Role, RunRow,
     house::{self, DISTRICT},
-    pair::{TWIN, Twin, small, undisturbed, until_pages_are_in},
+    pair::{TWIN, Twin, small, until_pages_are_in},
     points::ARMED,
     private::{PrivateServers, Stop},
-    roster::{Facts, assert_same, facts, facts_of},
+    roster::{Facts, facts_of},
     services::Servers,
     until, until_told,
+    watch::{Allowed, Watch, from_nothing, statuses_of},
 };
 use rollcall_sandbox::SandboxConfig;
 
@@ -36,48 +37,65 @@ async fn check_ended_well(house: &House, run: &str) -> RunRow {
     run
 }
 
-/// Kills a worker of `role` (SIGKILL) at random moments of two nights, each time starting another.
-async fn killed_at_random(role: Role, seed: u64) {
+/// Kills, each time starting another, at random moments of each night.
+const KILLS: u64 = 4;
+
+/// What students may be seen as in the night that has the second one after it, or in that one.
+fn watched_for(house: &House, night: u32) -> Allowed {
+    if night == 1 { from_nothing(statuses_of(&house.sis, &[1])) } else { statuses_of(&house.sis, &[1, 2]) }
+}
+
+/// Kills a worker of `role` (SIGKILL) at random moments of two nights, each time starting another. Beside each a twin has a night.
+async fn killed_at_random(role: Role, seed: u64, ledger: &mut Ledger) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut house = House::scaled_out(district(seed)).await;
+    let twin = Twin::beside(&house, district(seed)).await;
     house.start_workers(1);
+    let database = house.services().database.clone();
     for night in [1, 2] {
+        let what = format!("seed {seed}, night {night}");
+        let undisturbed = twin.night(&house, night).await;
         house.sis.set_night(night);
+        let watch = Watch::begin(&database, DISTRICT, watched_for(&house, night));
         let run = house.begin().await;
-        for _ in 0..4 {
+        let beside = twin.begin(&house);
+        for _ in 0..KILLS {
             // The moment is what the test is about: nothing is waited for here.
             tokio::time::sleep(Duration::from_millis(random.u64(20..900))).await;
             house.replace_worker(role);
         }
         check_ended_well(&house, &run).await;
+        ledger.run(&what, &watch.end().await);
+        ledger.faults(KILLS);
+        beside.check(&house, &what).await;
+        ledger.compare(&what, &undisturbed, &house.facts().await);
     }
-    assert_eq!(
-        facts(&house.services().database).await,
-        undisturbed(SandboxConfig { latency_ms: 0, ..district(seed) }).await
-    );
+    twin.end().await;
     house.close().await;
 }
 
 /// One seed in the everyday tests, more with `./test --full`.
-async fn over_seeds(role: Role) {
+async fn over_seeds(role: Role, test: &str) {
+    let mut ledger = Ledger::begin(test, &format!("kill -9 of a {} at random moments", role.word()));
     for seed in 1..=house::repetitions(1, 8) {
-        killed_at_random(role, seed).await;
+        killed_at_random(role, seed, &mut ledger).await;
     }
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fetchers_killed_at_random_moments_change_nothing() {
-    over_seeds(Role::Fetcher).await;
+    over_seeds(Role::Fetcher, "fetchers_killed_at_random_moments_change_nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn classifiers_killed_at_random_moments_change_nothing() {
-    over_seeds(Role::Classifier).await;
+    over_seeds(Role::Classifier, "classifiers_killed_at_random_moments_change_nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_killed_at_random_moments_change_nothing() {
-    over_seeds(Role::Writer).await;
+    over_seeds(Role::Writer, "writers_killed_at_random_moments_change_nothing").await;
 }
 
 /// What two undisturbed nights leave behind in a directory.
@@ -95,21 +113,27 @@ async fn undisturbed_embedded(seed: u64) -> Facts {
 /// The only process there is: the queue and the store are its directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_server_killed_at_random_moments_changes_nothing() {
+    let test = "an_embedded_server_killed_at_random_moments_changes_nothing";
+    let mut ledger = Ledger::begin(test, "kill -9 of an embedded server at random moments");
     let mut random = fastrand::Rng::with_seed(5);
     let house = House::embedded(district(5)).await;
     for night in [1, 2] {
         house.sis.set_night(night);
+        let watch = Watch::begin_in(&house.embedded_store(), watched_for(&house, night));
         let mut server = house.start("serve", &["-v", "serve"]);
         let run = house.begin().await;
-        for _ in 0..4 {
+        for _ in 0..KILLS {
             tokio::time::sleep(Duration::from_millis(random.u64(20..900))).await;
             server.kill();
             server = house.start("serve", &["-v", "serve"]);
         }
         check_ended_well(&house, &run).await;
+        ledger.run(&format!("night {night}"), &watch.end().await);
+        ledger.faults(KILLS);
     }
-    assert_same("killed eight times", &undisturbed_embedded(5).await, &house.facts().await);
+    ledger.compare(test, &undisturbed_embedded(5).await, &house.facts().await);
     house.close().await;
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,27 +265,47 @@ async fn a_broker_restarted_or_killed_in_mid_run_is_found_again() {
     pair.end().await;
 }
 
+/// Each of them sees that the night is due.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_schedulers_make_one_run() {
-    let mut house = House::scaled_out(SandboxConfig { latency_ms: 0, ..district(17) }).await;
-    house.district.schedule = "at = \"00:00\"\nweekends = true".to_owned();
-    house.apply().await;
-    // The schedule counts from when the district was taken in; this one has been there for long.
-    sqlx::query("UPDATE district SET schedule_since = schedule_since - interval '3 days'")
-        .execute(&house.services().database)
-        .await
-        .expect("the district's row can be changed");
-    house.start_workers(3);
-    let run = until_told("a scheduled run", Duration::from_mins(2), || async {
-        let run = house.runs().await.first().cloned();
-        run.map(|run| run["run"].as_str().unwrap().to_owned())
-    })
-    .await;
-    let run = check_ended_well(&house, &run).await;
+    let test = "two_schedulers_make_one_run";
+    let ledger = Ledger::begin(test, "three schedulers that all see that a run is due");
+    let mut pair = Pair::begin(Servers::shared(), 17, ledger).await;
+    let due = async |house: &mut House| {
+        house.start_workers(2);
+        house.district.schedule = "at = \"00:00\"\nweekends = true".to_owned();
+        house.apply().await;
+        // The schedule counts from when the district was taken in; this one has been there for long.
+        execute(house, "UPDATE district SET schedule_since = schedule_since - interval '3 days' WHERE district = $1")
+            .await;
+        until_told("a scheduled run", Duration::from_mins(2), || async { scheduled(house).await.pop() }).await
+    };
+    let run = pair
+        .disturbed_run("three schedulers", &["succeeded"], due, async |house, run| {
+            house.ended(run).await;
+            // Who asked for a run is part of the history: here the schedule, a person beside.
+            execute(
+                house,
+                "UPDATE history SET actor = (SELECT min(actor) FROM history WHERE district <> $1) \
+                            WHERE district = $1 AND actor = 'schedule'",
+            )
+            .await;
+        })
+        .await;
     assert_eq!(run.trigger, "scheduled");
+    pair.ledger.faults(2);
     // The next tick of every scheduler has come and gone when a manual run has been made and has ended.
-    assert_eq!(house.night().await.state, "succeeded");
-    let scheduled = house.runs().await.into_iter().filter(|run| run["trigger"] == "scheduled").count();
-    assert_eq!(scheduled, 1, "one run of {DISTRICT} for each local date");
-    house.close().await;
+    assert_eq!(pair.house.night().await.state, "succeeded");
+    assert_eq!(scheduled(&pair.house).await.len(), 1, "one run of {DISTRICT} for each local date");
+    pair.end().await;
+}
+
+async fn scheduled(house: &House) -> Vec<String> {
+    let runs = house.runs().await.into_iter().filter(|run| run["trigger"] == "scheduled");
+    runs.map(|run| run["run"].as_str().unwrap().to_owned()).collect()
+}
+
+/// As a superuser, of the district.
+async fn execute(house: &House, sql: &'static str) {
+    sqlx::query(sql).bind(DISTRICT).execute(&house.services().database).await.unwrap();
 }

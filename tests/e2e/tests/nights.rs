@@ -4,10 +4,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rollcall_e2e::{
-    House, RunRow,
+    House, Ledger, RunRow,
     house::{self, DISTRICT},
-    roster::{assert_same, facts, rows_written, statuses, versions, versions_beside},
+    pair::Twin,
+    roster::{facts, rows_written, statuses, versions, versions_beside},
     waiting::until_told,
+    watch::{Watch, statuses_of},
 };
 use rollcall_sandbox::{DataQuirks, DateStyle, PagingQuirks, Quirks, SKIPPED, SandboxConfig, Scenario, YearContext};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -293,26 +295,38 @@ async fn a_preview_writes_nothing_and_equal_input_gives_an_equal_hash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_run_never_blocks_the_next_night_and_is_void_after_it() {
+    let test = "a_held_run_never_blocks_the_next_night_and_is_void_after_it";
+    let mut ledger = Ledger::begin(test, "a night in which half of the district is gone");
     let mut house = House::scaled_out(district(400)).await;
+    let twin = Twin::beside(&house, district(400)).await;
     house.start_workers(1);
     first_night(&house).await;
     second_night(&house).await;
-    let undisturbed = house.facts().await;
+    twin.night(&house, 1).await;
+    let undisturbed = twin.night(&house, 2).await;
+    // Nobody leaves, whatever the nights to come show.
+    let watch = Watch::begin(&house.services().database, DISTRICT, statuses_of(&house.sis, &[2]));
     house.sis.set_night(3);
+    let beside = twin.begin(&house);
     let held = house.night().await;
     assert_eq!(held.state, "held", "{held:#?}");
+    beside.check(&house, test).await;
+    ledger.faults(1);
     house.sis.set_night(4);
     let next = house.night().await;
     check(&next, "succeeded");
     assert_eq!(next.events(), 0, "the SIS has found its students again: {next:#?}");
-    assert_same("a night of half the district", &undisturbed, &house.facts().await);
+    ledger.run(test, &watch.end().await);
+    ledger.compare(test, &undisturbed, &house.facts().await);
 
     let void = house.show(&held.run).await;
     assert_eq!(void.state, "discarded");
     assert!(void.why().contains(&next.run), "the reason names the run that took its place: {}", void.why());
     house.rollcall(&["runs", "approve", &held.run]).await.expect_code(1);
     house.check_roster().await;
+    twin.end().await;
     house.close().await;
+    ledger.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,9 +57,14 @@ fn start_other(program: &Path, role: Role, folder: &Path, settings: &[(String, S
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_before_goes_on_with_a_newer_schema_and_newer_messages() {
     let test = "the_version_before_goes_on_with_a_newer_schema_and_newer_messages";
-    let disturbance = "a newer version's schema in mid-run, each role killed and started again on it, and each message once \
-                       more as a newer version writes it";
-    let mut pair = Pair::begin(Servers::shared(), 94, Ledger::begin(test, disturbance)).await;
+    let other = binary::other();
+    let two =
+        if other.is_some() { "; the programs of two versions at work, each role of the newer one killed" } else { "" };
+    let disturbance = format!(
+        "a newer version's schema in mid-run, each role killed and started again on it, and each message once more as a newer \
+         version writes it{two}"
+    );
+    let mut pair = Pair::begin(Servers::shared(), 94, Ledger::begin(test, &disturbance)).await;
     pair.house.services().tap().await;
     let mut later = 0;
     // What the district is compared with in the end is read before it is disturbed, with all that a row has.
@@ -93,7 +98,7 @@ async fn the_version_before_goes_on_with_a_newer_schema_and_newer_messages() {
     assert!(queues.as_array().unwrap().iter().all(|queue| queue["parked"] == 0), "{queues:#?}");
 
     // With a program of another version at hand, both are really at work, and whoever has a message is killed.
-    if let Some(other) = binary::other() {
+    if let Some(other) = other {
         let mut others = Vec::new();
         pair.disturbed("two programs", &["succeeded"], async |house, run| {
             let settings = house.settings();
