@@ -254,7 +254,7 @@ async fn no_way_of_asking_for_a_token_lets_the_credentials_print() {
         let http = http().over(Arc::clone(&onlooker) as Arc<dyn Transport>);
         let token_url = format!("{}/token", server.uri());
         let extra = json!({"kind": kind, "credentials": placement, "token_url": token_url, "version": "1.2"});
-        tokens().get(&http, &credentials(&server, &extra)).await.unwrap_err();
+        tokens().get(&http, &credentials(&server, &extra), None).await.unwrap_err();
         assert_eq!(*onlooker.0.lock().unwrap(), [true], "{placement} {kind}");
     }
 }
