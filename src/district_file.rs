@@ -380,6 +380,17 @@ client_secret = "invented"
     }
 
     #[test]
+    fn of_two_feeds_of_oneroster_the_one_of_the_older_version_is_named() {
+        let told = |first, second| error(&format!("{}{}", campus("v1p2", first), CAMPUS.replace("v1p2", second)));
+        for (text, number) in [(told("v1p1", "v1p2"), 1), (told("v1p2", "v1p1"), 2)] {
+            let older = format!("remove connection {number} (oneroster), the feed of OneRoster 1.1");
+            assert!(text.contains(&older), "{text}");
+        }
+        let alike = told("v1p2", "v1p2");
+        assert!(alike.contains("remove the one that is not wanted any more"), "{alike}");
+    }
+
+    #[test]
     fn a_prefix_that_begins_another_is_refused() {
         let with = |first: &str, second: &str| {
             let first = GOOD.replace("client_id", &format!("{first}\nclient_id"));

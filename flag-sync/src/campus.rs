@@ -3,8 +3,8 @@
 //! Role: the calls of the partner interface, paged, paced and retried. Neighbours: [`crate::partner`] spells them;
 //! `rollcall-http` sends them.
 //!
-//! Invariants: no more requests a second than the district's rate, retries and reads included, and of these a share at most for looks
-//! beside the work; nothing is ever deleted.
+//! Invariants: no more requests a second than the district's rate, retries, reads and tokens included, and of these a share at most for
+//! looks beside the work; nothing is ever deleted.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,13 +14,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use reqwest::Method;
 use rollcall_http::{
     error::{Remedy, SisError, is_transient},
     limits::pause,
     net::Reply,
-    session::{Call, Session},
+    session::{Call, Session, Turns},
     urls,
 };
 use rollcall_proto::{
@@ -72,6 +73,27 @@ impl Pace {
 
     async fn turn(&self, district: &DistrictId) {
         self.0.until_key_ready(district).await;
+    }
+}
+
+/// What each request to a district's Campus waits for.
+#[derive(Debug)]
+struct DistrictsTurns {
+    district: DistrictId,
+    pace: Pace,
+    /// Of a look beside the work, which keeps to both.
+    aside: Option<Pace>,
+}
+
+impl Turns for DistrictsTurns {
+    fn turn(&self) -> BoxFuture<'_, ()> {
+        async {
+            if let Some(aside) = &self.aside {
+                aside.turn(&self.district).await;
+            }
+            self.pace.turn(&self.district).await;
+        }
+        .boxed()
     }
 }
 
@@ -159,8 +181,6 @@ pub struct Campus {
     base: Url,
     table: Arc<PartnerInterface>,
     pace: Pace,
-    /// Of a look beside the work, which keeps to both.
-    aside: Option<Pace>,
 }
 
 /// What `x-vendor-authorization` carries (wire/oneroster-campus.md 2.2).
@@ -180,13 +200,18 @@ impl Campus {
     ) -> Result<Self, SisError> {
         let base = urls::server(session.connection());
         let session = session.with_secret_header(&table.vendor_header, vendor)?;
-        Ok(Self { district, session, base, table, pace, aside: None })
+        Ok(Self { district, session, base, table, pace }.in_turn(None))
     }
 
     /// For a look beside the work: it waits for its own pace as well.
     #[must_use]
     pub(crate) fn aside(self, pace: Pace) -> Self {
-        Self { aside: Some(pace), ..self }
+        self.in_turn(Some(pace))
+    }
+
+    fn in_turn(self, aside: Option<Pace>) -> Self {
+        let turns = DistrictsTurns { district: self.district.clone(), pace: self.pace.clone(), aside };
+        Self { session: self.session.with_turns(Arc::new(turns)), ..self }
     }
 
     /// The partner interface.
@@ -430,10 +455,6 @@ impl Campus {
     async fn send(&self, call: &Call) -> Result<Reply, SisError> {
         let mut tries = 1;
         loop {
-            if let Some(aside) = &self.aside {
-                aside.turn(&self.district).await;
-            }
-            self.pace.turn(&self.district).await;
             match self.session.exchange(call).await {
                 Err(error) if tries < TRIES && may_go_well_at_once(&error) => {
                     self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;

@@ -377,7 +377,10 @@ impl Work {
         let (people, students) = (&facts.students, self.facts_of(&facts.students));
         let of_program = || participations.iter().filter(|one| one.program == program.name);
         let stored: BTreeMap<_, _> = facts.flags.into_iter().map(|flag| (flag.participation, flag)).collect();
-        let ours = of_program().map(|one| self.flag_id(one, stored.get(&one.id)).to_string());
+        // Under whatever name: of a program that was renamed in Campus, and has its new name here too, the former flags are ours.
+        let all = self.store().flag_ids(self.id()).await?.into_iter();
+        let ours = all.chain(of_program().map(|one| self.flag_id(one, stored.get(&one.id))));
+        let ours = ours.map(|id| id.to_string()).collect();
         let live = ProgramRules { cutover, standing: Standing::Live { program_sis_id: found.id.clone() } };
         let (mut continuing, mut nameless) = (BTreeSet::new(), BTreeSet::new());
         for one in of_program() {
@@ -408,7 +411,7 @@ impl Work {
             loaded_students,
             today: self.today,
         };
-        Ok(survey(&actual, &ours.collect(), &continuing, about))
+        Ok(survey(&actual, &ours, &continuing, about))
     }
 }
 

@@ -4,7 +4,7 @@
 //! after the new one was read back, so that no child is without a flag in between: nothing is ended before a comparison of
 //! the whole district that knew the approval and the day; a student who was to get a new flag by what was approved, and left
 //! since, keeps the old one for as long as the participation goes on: a status ends no flag; one whose student the roster does not know
-//! is not ended while anybody's new flag is missing; one that Campus fails at keeps no other
+//! is not ended while it may be that of somebody whose new one is missing ([`crate::waiting`]); one that Campus fails at keeps no other
 //! from being ended; a program that fails in Campus ends none until it is mended; the program is done after the last.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use rollcall_http::error::SisError;
 use rollcall_proto::id::StudentId;
-use rollcall_store::flag::{Cutover, CutoverFlag, Flag, FlagState, LedgerEntry};
+use rollcall_store::flag::{Cutover, CutoverFlag, LedgerEntry};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -21,18 +21,19 @@ use crate::{
     comparison::Turn,
     context::Work,
     cutover::{Approved, Ending, ending},
-    diff::{ActualFlag, NOT_ENROLLED},
+    diff::ActualFlag,
     error::{FlagError, answer},
     failing::{Row, SIS_ERROR},
     handler::Done,
     plan::{ACTOR, Compared},
+    waiting::Waiting,
 };
-
-/// Reasons for which a comparison kept a flag back that may be wanted by now.
-const KEPT_BACK: [&str; 3] = ["before-cutover", "awaiting-approval", "switched-off"];
 
 /// Flags of a take-over read from the store: all of them at most.
 const ALL: i64 = i64::MAX;
+
+/// Why a flag waits whose student is to have the new one first.
+const WAITS_FOR_NEW: &str = "waits-for-new";
 
 /// Why a flag waits of which it is not clear whether it is still the student's and the program's that was approved.
 const UNCLEAR: &str = "not-as-approved";
@@ -48,39 +49,6 @@ enum Progress {
     Comparing,
     /// Campus is away.
     Away(SisError),
-}
-
-/// Whose old flags stay open for now.
-#[derive(Debug, Default)]
-struct Waiting {
-    /// Whose new flag is to be there and is not yet.
-    for_new: Students,
-    /// Who does not attend, and whose participation goes on.
-    left: Students,
-    /// Somebody whose participation goes on has no new flag yet: one whom the roster does not know may be that student.
-    is_somebodys: bool,
-}
-
-/// Students by either id: the SIS's may be another by now than as the take-over was approved.
-#[derive(Debug, Default)]
-struct Students {
-    ids: BTreeSet<StudentId>,
-    /// The SIS's, in lower case.
-    sis_ids: BTreeSet<String>,
-}
-
-impl Students {
-    fn has(&self, flag: &CutoverFlag) -> bool {
-        let is_known = flag.student.as_ref().is_some_and(|student| self.ids.contains(student));
-        is_known || self.sis_ids.contains(&flag.sis_id.to_ascii_lowercase())
-    }
-}
-
-impl Waiting {
-    fn has(&self, flag: &CutoverFlag, roster: &BTreeMap<String, StudentId>) -> bool {
-        let is_unknown = || flag.student.is_none() && !roster.contains_key(&flag.sis_id.to_ascii_lowercase());
-        self.for_new.has(flag) || (flag.goes_on && self.left.has(flag)) || (self.is_somebodys && is_unknown())
-    }
 }
 
 /// What a program's take-over goes by, beside each flag.
@@ -193,10 +161,9 @@ impl Work {
             return Ok(Progress::Through);
         }
         let mut open = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
-        let is_through = open.is_empty();
+        let known = self.known(cutover, &open).await?;
         open.retain(|flag| flag.failing.as_ref().is_none_or(|failing| failing.retry_at <= self.now()));
         in_turn(&mut open, self.now());
-        let known = self.known(cutover, is_through).await?;
         let (mut ended, mut in_a_row) = (false, Row::default());
         for flag in open {
             if turn.is_over() || !self.renew().await? {
@@ -250,60 +217,13 @@ impl Work {
         Ok(synced.is_some_and(|at| at >= cutover.approved_at && day(at) >= cutover.cutover))
     }
 
-    async fn waiting(&self, program: &str, roster: &BTreeMap<String, StudentId>) -> Result<Waiting, FlagError> {
-        let flags = self.store().flags(self.id(), None, Some(program)).await?;
-        let people = self.store().flag_students(self.id(), None).await?;
-        let students: BTreeMap<_, _> = people.iter().map(|one| (&one.student, one)).collect();
-        let attends = |flag: &Flag| students.get(&flag.student).is_some_and(|student| student.status.is_attending());
-        let goes_on = |flag: &Flag| flag.ends_on.is_none_or(|end| end >= self.today);
-        let mut missing = flags;
-        missing.retain(|flag| flag.pushed.is_none() || flag.verified_at.is_none());
-        let is_wanted = |flag: &Flag| {
-            let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
-            let wanted = match flag.state {
-                FlagState::Accepted | FlagState::Failed => true,
-                // It was gone before anybody had read it back; whoever left gets no other.
-                FlagState::Drift => attends(flag),
-                // Nobody can be told from whom the roster does not know.
-                FlagState::NoSisId => goes_on(flag) && (attends(flag) || !students.contains_key(&flag.student)),
-                _ => false,
-            };
-            wanted || flag.due || kept_back
-        };
-        let has_left = |flag: &Flag| {
-            let is_kept_back = match flag.state {
-                FlagState::Wanted => flag.reason.as_deref() == Some(NOT_ENROLLED),
-                // Without an id in Campus, nobody says that whoever left has left.
-                FlagState::NoSisId => !attends(flag),
-                _ => false,
-            };
-            is_kept_back && goes_on(flag)
-        };
-        // One that was kept back may be without an id of the SIS, or have one of before; its student's counts beside it, though it is
-        // perhaps of another SIS.
-        let missed = missing.iter().map(|flag| flag.student.clone()).collect();
-        let named = self.ids_in_campus(&missed, &people, roster).into_iter();
-        let named: BTreeMap<_, _> = named.map(|(id, student)| (student, id)).collect();
-        let sis_ids = |flag: &Flag| {
-            let known = flag.sis_id.as_ref().map(|id| id.to_ascii_lowercase());
-            known.into_iter().chain(named.get(&flag.student).cloned())
-        };
-        let of = |which: &dyn Fn(&Flag) -> bool| {
-            let whose: Vec<_> = missing.iter().filter(|flag| which(flag)).collect();
-            let ids = whose.iter().map(|flag| flag.student.clone()).collect();
-            Students { ids, sis_ids: whose.into_iter().flat_map(sis_ids).collect() }
-        };
-        let is_nameless = |flag: &Flag| flag.state == FlagState::NoSisId;
-        let is_somebodys = missing.iter().any(|flag| (is_wanted(flag) || is_nameless(flag)) && goes_on(flag));
-        Ok(Waiting { for_new: of(&is_wanted), left: of(&has_left), is_somebodys })
-    }
-
-    async fn known<'a>(&self, cutover: &'a Cutover, is_through: bool) -> Result<Known<'a>, FlagError> {
+    /// `open`: its old flags that are not done.
+    async fn known<'a>(&self, cutover: &'a Cutover, open: &[CutoverFlag]) -> Result<Known<'a>, FlagError> {
         let (mut waiting, mut programs, mut roster) = (Waiting::default(), BTreeSet::new(), BTreeMap::new());
-        if !is_through {
+        if !open.is_empty() {
             programs = self.programs_named(&cutover.program).await?;
             roster = self.roster().await?;
-            waiting = self.waiting(&cutover.program, &roster).await?;
+            waiting = self.waiting(&cutover.program, open, &roster).await?;
         }
         Ok(Known { cutover, waiting, programs, roster, listed: OnceCell::new() })
     }
@@ -320,7 +240,7 @@ impl Work {
         let still_waits = |()| false;
         let found = self.old_flag(known, flag).await?;
         let last = match known.ending(flag, &found, known.waiting.has(flag, &known.roster)) {
-            Ending::Waits => return self.waits(cutover, flag, "waits-for-new").await.map(still_waits),
+            Ending::Waits => return self.waits_for_new(cutover, flag).await.map(still_waits),
             Ending::Unclear => return self.unclear(cutover, flag, &found).await.map(still_waits),
             Ending::Done(outcome) => return self.done(cutover, flag, outcome).await.map(|()| true),
             Ending::On(last) => last,
@@ -392,6 +312,12 @@ impl Work {
             }
         }
         Ok(listed)
+    }
+
+    /// It stays open until its student has the new one: told once.
+    async fn waits_for_new(&self, cutover: &Cutover, flag: &CutoverFlag) -> Result<(), FlagError> {
+        self.store().note_failure(self.id(), &self.old_line(cutover, flag, WAITS_FOR_NEW)).await?;
+        self.waits(cutover, flag, WAITS_FOR_NEW).await
     }
 
     /// It stays open and approved until it is clear: told once.

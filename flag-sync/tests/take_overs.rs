@@ -58,6 +58,7 @@ on_both_engines! {
     an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
     an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
     an_old_flag_under_a_students_other_id_waits_for_the_new_one,
+    a_flag_of_ours_is_ours_under_its_programs_other_name,
 }
 
 async fn what_is_approved_is_what_was_looked_at(f: Fixture) {
@@ -824,4 +825,23 @@ async fn an_old_flag_under_a_students_other_id_waits_for_the_new_one(f: Fixture)
     assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
     assert_eq!(with_open_flag(&house), BTreeSet::from(["guid-0".to_owned()]));
     assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Campus gives the program another name, and the district's file gains one of that name beside the former.
+async fn a_flag_of_ours_is_ours_under_its_programs_other_name(f: Fixture) {
+    let house = House::new(f, program("create-new")).await;
+    house.complete("a", "0", "2026-01-01", None).await;
+    house.settle().await;
+    house.typed_in("old-1", "1", "2024-01-01", None);
+    let name = "Special Education 2026";
+    let mut programs = house.campus.programs();
+    name.clone_into(&mut programs[0].name);
+    house.campus.set_programs(programs);
+    let mut file = house.file.clone();
+    let renamed = serde_json::json!({"name": name, "flags": true, "option": "take-over", "cutover": "2026-09-01"});
+    file.programs.push(serde_json::from_value(renamed).unwrap());
+    house.apply(&file).await;
+    let plans = plan_take_overs(&house.context(), &house.district, Some(name)).await.unwrap().unwrap();
+    let to_end: Vec<_> = plans[0].to_end.iter().map(|flag| flag.flag.as_str()).collect();
+    assert_eq!(to_end, ["old-1"]);
 }

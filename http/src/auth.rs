@@ -25,7 +25,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{error::SisError, gate::Gate, net::Http};
+use crate::{error::SisError, gate::Gate, net::Http, session::Turns};
 
 /// Lifetime of a token whose server does not tell: short, since nothing is known.
 const UNTOLD_LIFETIME: Duration = Duration::from_mins(5);
@@ -94,15 +94,20 @@ impl Tokens {
         Self { cache: Cache::new(10_000), gate, hasher: RandomState::new() }
     }
 
-    /// A token that is good for now.
-    pub async fn get(&self, http: &Http, credentials: &Credentials) -> Result<Arc<Token>, SisError> {
+    /// A token that is good for now. Where one is asked for, that waits for its turn.
+    pub async fn get(
+        &self,
+        http: &Http,
+        credentials: &Credentials,
+        turns: Option<&dyn Turns>,
+    ) -> Result<Arc<Token>, SisError> {
         let key = self.key(credentials);
-        let token = self.held_or_fetched(&key, http, credentials).await?;
+        let token = self.held_or_fetched(&key, http, credentials, turns).await?;
         if self.gate.now() < token.good_until {
             return Ok(token);
         }
         self.drop_if_same(key.clone(), &token).await;
-        self.held_or_fetched(&key, http, credentials).await
+        self.held_or_fetched(&key, http, credentials, turns).await
     }
 
     /// The SIS no longer takes `token`: the next caller fetches another, unless somebody has already.
@@ -110,8 +115,17 @@ impl Tokens {
         self.drop_if_same(self.key(credentials), token).await;
     }
 
-    async fn held_or_fetched(&self, key: &Key, http: &Http, credentials: &Credentials) -> Result<Arc<Token>, SisError> {
+    async fn held_or_fetched(
+        &self,
+        key: &Key,
+        http: &Http,
+        credentials: &Credentials,
+        turns: Option<&dyn Turns>,
+    ) -> Result<Arc<Token>, SisError> {
         let fetch = async {
+            if let Some(turns) = turns {
+                turns.turn().await;
+            }
             let asked_at = self.gate.now();
             let (bearer, lifetime) = request::token(http, &self.gate, credentials).await?;
             Ok::<_, SisError>(Arc::new(Token::new(bearer, lifetime, asked_at)))

@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -72,11 +72,19 @@ pub struct Call {
     pub what: String,
 }
 
+/// How often requests may be sent, where somebody has said so.
+pub trait Turns: std::fmt::Debug + Send + Sync {
+    /// Waits until one more may be.
+    fn turn(&self) -> BoxFuture<'_, ()>;
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Session {
     shared: Shared,
     credentials: Credentials,
+    /// What each request of this session waits for, tokens and repetitions included.
+    turns: Option<Arc<dyn Turns>>,
     /// Headers of this session's calls alone, beside those of the connection; never sent for a token.
     headers: HeaderMap,
 }
@@ -84,7 +92,13 @@ pub struct Session {
 impl Session {
     /// A session with a connection.
     pub fn new(shared: Shared, credentials: Credentials) -> Self {
-        Self { shared, credentials, headers: HeaderMap::new() }
+        Self { shared, credentials, turns: None, headers: HeaderMap::new() }
+    }
+
+    /// The same session, of which each request waits for its turn: also one that is sent once more, and one for a token.
+    #[must_use]
+    pub fn with_turns(self, turns: Arc<dyn Turns>) -> Self {
+        Self { turns: Some(turns), ..self }
     }
 
     /// The same session with a secret header on each of its calls.
@@ -123,7 +137,7 @@ impl Session {
 
     /// Fetches a token, or finds that there is one.
     pub async fn authenticate(&self) -> Result<(), SisError> {
-        self.shared.tokens.get(&self.shared.http, &self.credentials).await.map(drop)
+        self.token().await.map(drop)
     }
 
     /// Calls, and returns an answer of status 200. What fails fast and may go well is repeated a little later.
@@ -183,11 +197,14 @@ impl Session {
     }
 
     async fn token(&self) -> Result<Arc<Token>, SisError> {
-        self.shared.tokens.get(&self.shared.http, &self.credentials).await
+        self.shared.tokens.get(&self.shared.http, &self.credentials, self.turns.as_deref()).await
     }
 
-    /// Sends under the host's circuit.
+    /// Sends in its turn, under the host's circuit.
     async fn guarded(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
+        if let Some(turns) = &self.turns {
+            turns.turn().await;
+        }
         self.shared.gate.pass(&host_of(&call.url), self.send(call, token).boxed()).await
     }
 

@@ -153,13 +153,19 @@ pub(crate) fn check_place(place: &Place, strangers: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which of two to remove: an older feed left beside OneRoster, else the one that is not wanted any more.
+/// Which of two to remove: an older feed left beside OneRoster, or beside a newer version of it, else the one that is not wanted any
+/// more.
 fn overwriting(connections: &[Connection], first: usize, second: usize) -> String {
     let name = |index: usize| format!("{} ({})", index + 1, connections[index].kind.as_str());
     let is_oneroster = |index: usize| connections[index].kind == SisKind::OneRoster;
+    let version = |index: usize| rollcall_fetcher::urls::version(&connections[index]);
     let remove = match (is_oneroster(first), is_oneroster(second)) {
         (true, false) => format!("remove connection {}, the feed from before OneRoster", name(second)),
         (false, true) => format!("remove connection {}, the feed from before OneRoster", name(first)),
+        (true, true) if version(first) != version(second) => {
+            let older = if version(first) == OneRosterVersion::V1p1 { first } else { second };
+            format!("remove connection {}, the feed of OneRoster 1.1, which the one of 1.2 replaces", name(older))
+        }
         _ => "remove the one that is not wanted any more".to_owned(),
     };
     format!(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use rollcall_flag_sync as flag_sync;
 use rollcall_proto::{id::DistrictId, message::Message};
-use rollcall_store::flag::{Flag, NO_PUBLIC_URL, TakeOverPlan, TakeOverState};
+use rollcall_store::flag::{Flag, NO_PUBLIC_URL, OpenOldFlags, TakeOverPlan, TakeOverState};
 use serde_json::json;
 
 use super::run;
@@ -46,6 +46,12 @@ async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     if unlinked > 0 {
         eprintln!("rollcall: {unlinked} flags have no launch link: set ROLLCALL_PUBLIC_URL for flag-sync");
     }
+    for open in context.store.open_old_flags(&of.district).await? {
+        if of.program.as_ref().is_none_or(|name| *name == open.program) {
+            let ledger = context.again.command(&format!("flags ledger --district {}", of.district));
+            eprintln!("rollcall: {}", stay_open(&open, &ledger));
+        }
+    }
     if let Some(problem) = context.store.flags_problem(&of.district).await? {
         eprintln!("rollcall: flags wait: {problem}");
     }
@@ -57,6 +63,12 @@ async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many of the flags that a take-over is to end it leaves open, and why. `ledger`: the command that names them.
+fn stay_open(open: &OpenOldFlags, ledger: &str) -> String {
+    let OpenOldFlags { program, outcome, flags } = open;
+    format!("{flags} existing flags of {program} that are to end stay open: {outcome}; `{ledger}` names them")
 }
 
 /// One that was never pushed and is not wanted any more is nobody's business.
@@ -203,6 +215,16 @@ mod tests {
             state,
             hash: hash.to_owned(),
         }
+    }
+
+    #[test]
+    fn what_a_take_over_leaves_open_is_told_with_why() {
+        let open = OpenOldFlags { program: "P".to_owned(), outcome: "waits-for-new".to_owned(), flags: 2 };
+        let told = stay_open(&open, "rollcall flags ledger --district d");
+        assert_eq!(
+            told,
+            "2 existing flags of P that are to end stay open: waits-for-new; `rollcall flags ledger --district d` names them"
+        );
     }
 
     #[test]

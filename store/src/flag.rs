@@ -239,6 +239,17 @@ pub struct CutoverFlag {
     pub failing: Option<Failing>,
 }
 
+/// Old flags that an approved take-over has looked at and not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOldFlags {
+    /// Which program.
+    pub program: String,
+    /// Why they stay open.
+    pub outcome: String,
+    /// How many.
+    pub flags: i64,
+}
+
 /// Where a program's take-over stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakeOverState {

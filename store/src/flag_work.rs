@@ -13,7 +13,9 @@ use crate::{
     Store, StoreError,
     audit::AuditEntry,
     districts::{self, district_id},
-    flag::{AskedProgram, Cutover, CutoverFlag, Failing, FlagWork, LedgerEntry, PendingStudent, TakeOverPlan},
+    flag::{
+        AskedProgram, Cutover, CutoverFlag, Failing, FlagWork, LedgerEntry, OpenOldFlags, PendingStudent, TakeOverPlan,
+    },
     flags::{note, read_failing},
     sql::{Arg, Row, Tx, args},
     trail,
@@ -428,6 +430,19 @@ impl Store {
         let rows = tx.rows(operation, CUTOVER_FLAGS, args![district, program, only_open, most]).await?;
         tx.commit(operation).await?;
         rows.iter().map(read_cutover_flag).collect()
+    }
+
+    /// How many flags of take-overs that are not done stay open, by why.
+    pub async fn open_old_flags(&self, district: &DistrictId) -> Result<Vec<OpenOldFlags>> {
+        let operation = "count the flags that take-overs leave open";
+        let sql = "SELECT program, outcome, count(*) FROM cutover_flag \
+                   WHERE district = $1 AND done_at IS NULL AND outcome IS NOT NULL \
+                   GROUP BY program, outcome ORDER BY program, outcome";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, sql, args![district]).await?;
+        tx.commit(operation).await?;
+        let read = |row: &Row| Ok(OpenOldFlags { program: row.get(0)?, outcome: row.get(1)?, flags: row.get(2)? });
+        rows.iter().map(read).collect()
     }
 
     /// One flag of a take-over is done with: read back as ended, or found gone or ended before. False: the district's flags are

@@ -219,6 +219,15 @@ impl Store {
         Ok(found)
     }
 
+    /// Ids of all flags of a district, of whatever program.
+    pub async fn flag_ids(&self, district: &DistrictId) -> Result<Vec<Uuid>> {
+        let operation = "list the ids of flags";
+        let mut tx = self.read(district, operation).await?;
+        let rows = tx.rows(operation, "SELECT flag FROM flag WHERE district = $1", args![district]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// A page of flags as people are shown them, by id.
     pub async fn flags_page(&self, district: &DistrictId, filter: &FlagFilter) -> Result<Vec<Flag>> {
         let operation = "list flags";

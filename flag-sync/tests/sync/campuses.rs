@@ -35,6 +35,7 @@ on_both_engines! {
     a_program_that_is_not_special_ed_fails_alone,
     a_run_that_is_held_has_flags_synced,
     a_look_at_a_plan_keeps_to_the_rate,
+    what_a_refusal_costs_is_within_the_rate,
 }
 
 /// Two programs' flags of all students, pushed and read back; staff typed something onto each.
@@ -431,4 +432,25 @@ async fn a_look_at_a_plan_keeps_to_the_rate(f: Fixture) {
     assert_eq!((fate, house.campus.stats().writes), (Fate::Done, STUDENTS as u64));
     let most = began.elapsed().as_secs_f64() * f64::from(rate) + f64::from(rate) / 10.0 + 1.0;
     assert!(calls() - before <= most, "{} calls, {most} allowed", calls() - before);
+}
+
+/// A 403 may be of the token or of the flag alone: another token is fetched and the flag asked for again, all of it in turn.
+async fn what_a_refusal_costs_is_within_the_rate(f: Fixture) {
+    let house = all_pushed(f, small_pages()).await;
+    house.campus.set_faults(CampusFaults { refuses_one: Some(403), ..CampusFaults::default() });
+    for number in 0..STUDENTS {
+        house.complete(&format!("a{number}"), &number.to_string(), "2026-08-20", Some("2027-01-31")).await;
+    }
+    let rate = 50;
+    let requests_per_second = NonZeroU32::new(rate).unwrap();
+    let handler =
+        FlagHandler::new(house.context_with(FlagSyncConfig { requests_per_second, ..FlagSyncConfig::default() }));
+    let requests = || house.campus.stats().calls + house.campus.stats().tokens;
+    let (began, before, writes) = (tokio::time::Instant::now(), requests(), house.campus.stats().writes);
+    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+    assert_eq!(handler.handle(message).await, Fate::Done);
+    let sent = f64::from(u32::try_from(requests() - before).unwrap());
+    assert_eq!(house.campus.stats().writes - writes, STUDENTS as u64);
+    let most = began.elapsed().as_secs_f64() * f64::from(rate) + f64::from(rate) / 10.0 + 1.0;
+    assert!(sent <= most, "{sent} requests, {most} allowed");
 }

@@ -7,7 +7,7 @@ use rollcall_proto::{clock::Clock as _, message::StudentEvent, roster::Student};
 use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
 use rollcall_store::{
     district::ConnectionSecrets,
-    flag::{TakeOverRefused, TakeOverState},
+    flag::{OpenOldFlags, TakeOverRefused, TakeOverState},
 };
 
 use crate::{
@@ -23,6 +23,7 @@ on_both_engines! {
     a_take_over_waits_for_a_roster_that_is_to_move,
     a_take_over_of_students_whom_nobody_knows_is_not_approved,
     an_old_flag_of_whom_nobody_knows_waits_while_new_ones_are_missing,
+    a_new_flag_that_campus_never_takes_keeps_only_its_students_old_one,
 }
 
 /// A second connection, whose students come in behind a prefix; one of them has a plan.
@@ -175,4 +176,43 @@ async fn an_old_flag_of_whom_nobody_knows_waits_while_new_ones_are_missing(f: Fi
     house.unasked_night().await;
     assert_eq!(ended(&house), ["old-0", "old-1", "old-99"]);
     assert_eq!(state(&house).await, TakeOverState::Done);
+}
+
+/// Campus knows these students by their ids, and refuses or fails at their new flags for something else: none of them is the one whom
+/// the roster does not know.
+async fn a_new_flag_that_campus_never_takes_keeps_only_its_students_old_one(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    let never = [("1", 409), ("2", 422), ("3", 403), ("4", 500)];
+    for (student, _) in never {
+        house.complete(&format!("d{student}"), student, "2026-01-01", None).await;
+    }
+    // The students of two have no old flag by which it could be seen that Campus knows them.
+    for (name, student) in [("old-0", "0"), ("old-1", "1"), ("old-4", "4"), ("old-99", "guid-99")] {
+        house.typed_in(name, student, "2024-01-01", None);
+    }
+    house.approve().await;
+    let only = |(student, status): (&str, u16)| Strike {
+        fault: CampusFault::Status(status),
+        writes_only: true,
+        only: Some(student.to_owned()),
+        times: None,
+    };
+    house.campus.set_faults(CampusFaults { strikes: never.map(only).into(), ..CampusFaults::default() });
+    house.night().await;
+    house.unasked_night().await;
+    assert!(house.states().await.values().all(|state| state.0 == "failed"), "{:?}", house.states().await);
+    assert_eq!(ended(&house), ["old-0", "old-99"]);
+    let line = |action: &str, answer: &str| (action.to_owned(), answer.to_owned());
+    for waiting in ["old-1", "old-4"] {
+        let told = house.told(Some(waiting)).await;
+        assert_eq!(told, [line("approve", "approved"), line("take-over", "waits-for-new")], "once");
+    }
+    let open = house.store().open_old_flags(&house.district).await.unwrap();
+    let expected = OpenOldFlags { program: SPED.to_owned(), outcome: "waits-for-new".to_owned(), flags: 2 };
+    assert_eq!(open, [expected], "what people are told");
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_eq!(ended(&house), ["old-0", "old-1", "old-4", "old-99"]);
+    assert_eq!(state(&house).await, TakeOverState::Done);
+    assert_eq!(house.store().open_old_flags(&house.district).await.unwrap(), []);
 }

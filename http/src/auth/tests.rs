@@ -49,7 +49,7 @@ fn granted(token: &str, lifetime: u64) -> ResponseTemplate {
 }
 
 async fn bearer(tokens: &Tokens, credentials: &Credentials) -> Result<String, SisError> {
-    tokens.get(&http(), credentials).await.map(|token| token.bearer.expose_secret().to_owned())
+    tokens.get(&http(), credentials, None).await.map(|token| token.bearer.expose_secret().to_owned())
 }
 
 #[tokio::test]
@@ -149,11 +149,11 @@ async fn a_discarded_token_is_replaced_once() {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(granted("t", 600)).expect(2).mount(&server).await;
     let (tokens, credentials) = (tokens(), credentials(&server, &json!({})));
-    let old = tokens.get(&http(), &credentials).await.unwrap();
+    let old = tokens.get(&http(), &credentials, None).await.unwrap();
     tokens.discard(&credentials, &old).await;
-    let fresh = tokens.get(&http(), &credentials).await.unwrap();
+    let fresh = tokens.get(&http(), &credentials, None).await.unwrap();
     tokens.discard(&credentials, &old).await;
-    let again = tokens.get(&http(), &credentials).await.unwrap();
+    let again = tokens.get(&http(), &credentials, None).await.unwrap();
     assert!(Arc::ptr_eq(&fresh, &again), "who was late threw the fresh one away");
 }
 
@@ -254,7 +254,7 @@ async fn no_way_of_asking_for_a_token_lets_the_credentials_print() {
         let http = http().over(Arc::clone(&onlooker) as Arc<dyn Transport>);
         let token_url = format!("{}/token", server.uri());
         let extra = json!({"kind": kind, "credentials": placement, "token_url": token_url, "version": "1.2"});
-        tokens().get(&http, &credentials(&server, &extra)).await.unwrap_err();
+        tokens().get(&http, &credentials(&server, &extra), None).await.unwrap_err();
         assert_eq!(*onlooker.0.lock().unwrap(), [true], "{placement} {kind}");
     }
 }

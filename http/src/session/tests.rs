@@ -102,6 +102,31 @@ async fn a_fresh_token_that_has_expired_too_is_told_and_given_up() {
     server.verify().await;
 }
 
+/// Counts turns.
+#[derive(Debug, Default)]
+struct Counted(AtomicU32);
+
+impl Turns for Counted {
+    fn turn(&self) -> BoxFuture<'_, ()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(()).boxed()
+    }
+}
+
+/// A token, the question, another token, the question again: where somebody sees to a rate, each is within it.
+#[tokio::test]
+async fn each_request_has_its_turn() {
+    let (server, session) = sis(2).await;
+    answer(&server, "first", 403, "", 1).await;
+    answer(&server, "second", 403, "", 1).await;
+    let turns = Arc::new(Counted::default());
+    let session = session.with_turns(Arc::clone(&turns) as Arc<dyn Turns>);
+    let refused = ask(&server, &session).await.unwrap_err();
+    assert!(matches!(refused, SisError::AccessRefused { status: 403, .. }), "{refused:?}");
+    let sent = || async { server.received_requests().await.unwrap().len() };
+    assert_eq!((sent().await, turns.0.load(Ordering::Relaxed)), (4, 4));
+}
+
 /// As discovery asks: the metadata and the grants at once, and neither is of use without the other.
 #[tokio::test]
 async fn a_host_that_is_back_is_open_to_two_questions_at_once() {

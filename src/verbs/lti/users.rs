@@ -111,7 +111,7 @@ async fn remove_unclear(context: &Context, district: &DistrictId, user: &str) ->
     let (actor, now) = (config::actor(), context.clock.now());
     let mut there = false;
     for said in store.lti_users_called(district, user).await?.iter().filter(|said| known.is_unclear(said)) {
-        there |= store.remove_lti_user(district, (&said.namer, user), &actor, now).await?;
+        there |= store.remove_lti_user(district, (&said.namer, &said.user_id), &actor, now).await?;
     }
     ensure!(
         there,

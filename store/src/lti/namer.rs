@@ -25,6 +25,12 @@ pub enum Namer {
 }
 
 impl Namer {
+    /// Whether two of its ids that differ by letter case alone may be two people's: `sub` is compared as it is written (OpenID Connect
+    /// Core, 2).
+    pub const fn is_case_sensitive(&self) -> bool {
+        matches!(self, Self::Platform { place: Place::Subject, .. })
+    }
+
     /// As it is stored; nothing where it is unclear.
     pub(super) fn text(&self) -> String {
         match self {

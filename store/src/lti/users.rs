@@ -25,9 +25,9 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// All spellings of a person.
+/// All spellings of a person; of one whose id has but one, that alone.
 const DELETE_USER: &str =
-    "DELETE FROM lti_user WHERE district = $1 AND platform = $3 AND (user_id = $2 OR lower(user_id) = $2)";
+    "DELETE FROM lti_user WHERE district = $1 AND platform = $3 AND (user_id = $2 OR (NOT $4 AND lower(user_id) = $2))";
 
 /// Each was given by what was said before.
 const NO_TICKETS: &str = "DELETE FROM lti_ticket WHERE district = $1";
@@ -36,6 +36,11 @@ const NO_TICKETS: &str = "DELETE FROM lti_ticket WHERE district = $1";
 /// engines' own `lower` differ beyond ASCII.
 pub(super) fn canonical(user_id: &str) -> String {
     user_id.trim().to_lowercase()
+}
+
+/// The same of a person whom `namer` names: of some ids another case is another person's.
+fn kept(namer: &Namer, user_id: &str) -> String {
+    if namer.is_case_sensitive() { user_id.trim().to_owned() } else { canonical(user_id) }
 }
 
 /// The person, for the audit trail.
@@ -66,12 +71,13 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let operation = "keep an LTI user";
-        let (platform, user_id) = (namer.text(), &canonical(user_id));
+        let (platform, user_id) = (namer.text(), &kept(namer, user_id));
         let mut tx = self.begin(district, operation).await?;
         lock(&mut tx, district).await?;
         let access = named_by_roster(&mut tx, district, access).await?;
         let text = serde_json::to_string(&access).map_err(|error| json_unreadable("LTI user", &error))?;
-        tx.execute(operation, DELETE_USER, args![district, user_id, &platform]).await?;
+        let values = args![district, user_id, &platform, namer.is_case_sensitive()];
+        tx.execute(operation, DELETE_USER, values).await?;
         let sql = "INSERT INTO lti_user (district, platform, user_id, access, created_at, created_by) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
         tx.execute(operation, sql, args![district, &platform, user_id, text, now, actor]).await?;
@@ -91,9 +97,10 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let operation = "remove an LTI user";
-        let (platform, user_id) = (namer.text(), &canonical(user_id));
+        let (platform, user_id) = (namer.text(), &kept(namer, user_id));
         let mut tx = self.begin(district, operation).await?;
-        let there = tx.execute(operation, DELETE_USER, args![district, user_id, &platform]).await? > 0;
+        let values = args![district, user_id, &platform, namer.is_case_sensitive()];
+        let there = tx.execute(operation, DELETE_USER, values).await? > 0;
         if there {
             tx.execute(operation, NO_TICKETS, args![district]).await?;
             let detail = told(user_id, &platform);
@@ -115,17 +122,17 @@ impl Store {
     }
 
     /// What an administrator said about whoever is named so, by whichever namer, in whatever letter case. Of several spellings of
-    /// one person, which older versions kept apart, the strictest counts.
+    /// one person, which older versions kept apart, the strictest counts; where another case may be another person, each is there.
     pub async fn lti_users_called(&self, district: &DistrictId, user_id: &str) -> Result<Vec<LtiUser>> {
         let operation = "find an LTI user";
         let mut tx = self.read(district, operation).await?;
         let sql = "SELECT user_id, access, created_at, created_by, platform FROM lti_user \
-                   WHERE district = $1 AND (user_id = $2 OR lower(user_id) = $2) ORDER BY platform, user_id";
-        let rows = tx.rows(operation, sql, args![district, canonical(user_id)]).await?;
+                   WHERE district = $1 AND (user_id IN ($2, $3) OR lower(user_id) = $2) ORDER BY platform, user_id";
+        let rows = tx.rows(operation, sql, args![district, canonical(user_id), user_id.trim()]).await?;
         tx.commit(operation).await?;
         let mut users = rows.iter().map(user).collect::<Result<Vec<LtiUser>>>()?;
         users.sort_by_key(|user| (user.namer.text(), breadth(&user.access)));
-        users.dedup_by(|next, strictest| next.namer == strictest.namer);
+        users.dedup_by(|next, strictest| next.namer == strictest.namer && !next.namer.is_case_sensitive());
         Ok(users)
     }
 

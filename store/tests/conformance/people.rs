@@ -18,6 +18,7 @@ crate::on_both_engines! {
     people_are_noted_and_forgotten,
     people_of_two_platforms_are_two,
     a_person_is_the_same_in_any_letter_case,
+    people_of_subs_that_differ_by_case_are_two,
     people_of_before_are_of_the_platform_that_is_clear,
 }
 
@@ -105,6 +106,31 @@ async fn a_person_is_the_same_in_any_letter_case(f: Fixture) {
         assert!(f.store.remove_lti_user(&district, (&sis(), said), "test", now()).await.unwrap());
         assert!(f.store.lti_users_called(&district, launched).await.unwrap().is_empty());
     }
+}
+
+/// Each is found by either spelling, for what it takes away, and is said and taken back alone.
+async fn people_of_subs_that_differ_by_case_are_two(f: Fixture) {
+    let district = f.district("a").await;
+    let platform = Namer::Platform { registration: Uuid::from_u128(7), place: Place::Subject };
+    let put = async |user: &str, students| {
+        let access = UserAccess { students, programs: Vec::new() };
+        f.store.put_lti_user(&district, (&platform, user), &access, "test", now()).await.unwrap();
+    };
+    let said = async |user: &str| {
+        let users = f.store.lti_users_called(&district, user).await.unwrap().into_iter();
+        users.map(|user| (user.user_id, user.access.students)).collect::<Vec<_>>()
+    };
+    put(" aB7 ", StudentScope::Everybody).await;
+    put("ab7", StudentScope::Nobody).await;
+    put("ÖX", StudentScope::Nobody).await;
+    let both = [("ab7".to_owned(), StudentScope::Nobody), ("aB7".to_owned(), StudentScope::Everybody)];
+    for spelled in ["ab7", "aB7", "AB7"] {
+        assert_eq!(said(spelled).await, both, "{spelled}");
+    }
+    assert_eq!(said("ÖX").await, [("ÖX".to_owned(), StudentScope::Nobody)]);
+    assert!(!f.store.remove_lti_user(&district, (&platform, "AB7"), "test", now()).await.unwrap());
+    assert!(f.store.remove_lti_user(&district, (&platform, "ab7"), "test", now()).await.unwrap());
+    assert_eq!(said("ab7").await, both[1..]);
 }
 
 /// A district: its name, prefixes, platforms (number, where they name people, of which connection), ids of people and whose they are.

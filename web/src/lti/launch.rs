@@ -272,8 +272,8 @@ async fn allowed(
         tracing::warn!(
             %district,
             registration = %clicker.registration.id,
-            "what was said of a person before it was noted whose id it is, or of one whom nobody names so any more, only takes away: \
-             say it again with its platform"
+            "what was said of a person before it was noted whose id it is, of one whom nobody names so any more, or of a sub in another \
+             letter case, only takes away: say it again with its platform, as the platform spells it"
         );
     }
     let may = |user| {

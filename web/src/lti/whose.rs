@@ -2,7 +2,7 @@
 //!
 //! An administrator says who sees what by the id that the platform shows, or by the roster's, which has the source's prefix before
 //! it, and whose id it is. An equal id of another platform's or source's person is no word on this one. Where nobody noted whose it is,
-//! or nobody is named so any more, a word may still take away, and never gives.
+//! or nobody is named so any more, a word may still take away, and never gives; nor does one on a `sub` in another letter case.
 
 use rollcall_proto::id::ConnectionNo;
 use rollcall_store::{
@@ -10,7 +10,7 @@ use rollcall_store::{
     lti::{LtiUser, Namer, Registration, StaffMember},
 };
 
-/// Ids of a person, in small letters, and who gives them.
+/// Ids of a person, and who gives them; in small letters where case does not matter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Names(Vec<(Namer, String)>);
 
@@ -42,8 +42,9 @@ impl Names {
             let prefix = district.connection(source).map(Connection::prefix).unwrap_or_default().to_lowercase();
             names.extend([by_source(format!("{prefix}{launched}")), by_source(launched)]);
         } else {
-            let place = registration.details.user.clone();
-            names.push((Namer::Platform { registration: registration.id, place }, launched));
+            let namer = Namer::Platform { registration: registration.id, place: registration.details.user.clone() };
+            let launched = if namer.is_case_sensitive() { id.trim().to_owned() } else { launched };
+            names.push((namer, launched));
         }
         Self(names)
     }
@@ -65,9 +66,11 @@ impl Names {
         words: &mut Words,
     ) {
         for user in said {
-            if self.0.iter().any(|(namer, own)| own == id && *namer == user.namer) {
+            let is_spelled_so = !user.namer.is_case_sensitive() || user.user_id == id;
+            let is_own = self.0.iter().any(|(namer, own)| own == id && *namer == user.namer);
+            if is_own && is_spelled_so {
                 words.certain.push(user);
-            } else if !user.namer.is_known(district, registrations) {
+            } else if is_own || !user.namer.is_known(district, registrations) {
                 words.doubtful.push(user);
             }
         }
@@ -122,7 +125,7 @@ mod tests {
             (&["A-"], "custom:u", 0, "7", vec![(source(0), "a-7"), (source(0), "7")]),
             (&["", "B-"], lis, 1, "7", vec![(source(1), "b-7"), (source(1), "7")]),
             (&["", "b-"], lis, 0, "b-7", vec![(source(0), "b-7"), (source(0), "b-7")]),
-            (&["a-"], "sub", 0, "7", vec![(platform(1, Place::Subject), "7")]),
+            (&["a-"], "sub", 0, "aB7 ", vec![(platform(1, Place::Subject), "aB7")]),
             (&["a-"], "email", 0, "T@x.example", vec![(platform(1, Place::Email), "t@x.example")]),
         ];
         for (prefixes, user, of, id, expected) in cases {
@@ -174,6 +177,31 @@ mod tests {
             let names = Names::of(&district, registration, of, "7", None);
             names.sort((&district, &all), "7", vec![said(namer.clone())], &mut words);
             assert_eq!((words.certain.len(), words.doubtful.len()), expected, "{number} {namer:?}");
+        }
+    }
+
+    /// Another `sub`, and perhaps another person's: it gives nothing, and what it takes away it takes away. Addresses are one person's in
+    /// either case.
+    #[test]
+    fn a_word_on_a_sub_in_another_letter_case_only_takes_away() {
+        let district = district(&[""]);
+        for (place, said, expected) in
+            [("sub", "aB7", (1, 0)), ("sub", "ab7", (0, 1)), ("sub", "AB7", (0, 1)), ("email", "ab7", (1, 0))]
+        {
+            let registration = registration(1, place, 0);
+            let names = Names::of(&district, &registration, ConnectionNo(0), "aB7", None);
+            let user = LtiUser {
+                namer: platform(1, place.parse().unwrap()),
+                user_id: said.to_owned(),
+                access: UserAccess { students: StudentScope::Everybody, programs: Vec::new() },
+                created_at: chrono::DateTime::UNIX_EPOCH,
+                created_by: "test".to_owned(),
+            };
+            let mut words = Words::default();
+            for id in names.ids() {
+                names.sort((&district, std::slice::from_ref(&registration)), id, vec![user.clone()], &mut words);
+            }
+            assert_eq!((words.certain.len(), words.doubtful.len()), expected, "{place} {said}");
         }
     }
 }
