@@ -5,7 +5,8 @@
 //!
 //! Invariants: only what is transient is repeated, and at once only what failed fast, so that no call takes several time-outs for
 //! one answer that is slow to fail. A call may take longer than one all the same: a token is fetched or renewed, it waits for its
-//! turn, for room, or for who tries a host. Whoever must not count as lost meanwhile says that it is at work.
+//! turn, for room, or for who tries a host. Whoever asks within a unit of work bounds all of that by the unit's end
+//! ([`crate::net::unit`]); a token that was fetched until then is held, and the call begins with it when it comes again.
 
 use std::{sync::Arc, time::Duration};
 
