@@ -1,7 +1,7 @@
 //! One message: compare what has to be compared, push what is due, take over, and say what is left.
 //!
-//! Invariants: one worker at a time has a district; work ends after about a unit of time, comparing included, and goes on with a
-//! message; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
+//! Invariants: one worker at a time has a district; nothing is begun after a unit of time, comparing included, and what is under way is
+//! cut off after twice that; work that is left goes on with a message; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
 //! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
 //! for a day; a student whose list Campus fails at waits alone, and the district only where that befalls several in a row.
 
@@ -77,8 +77,9 @@ impl FlagHandler {
 
     /// True: something is left.
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
-        let work = self.context.open(&message.district, worker).await?;
-        let turn = Turn { until: Instant::now() + self.context.config.unit };
+        let (began, config) = (Instant::now(), &self.context.config);
+        let work = self.context.open(&message.district, worker).await?.asking_until(began + config.asks);
+        let turn = Turn { until: began + config.unit };
         let before = work.go_on_comparing(message, turn).await?;
         if before.is_comparing {
             return work.remember_named(message).await.map(|()| true);
@@ -114,9 +115,11 @@ impl FlagHandler {
     async fn put_off(&self, message: &Message, error: &FlagError) -> Result<(), FlagError> {
         let (store, district, config) = (&self.context.store, &message.district, &self.context.config);
         let (text, named) = match error {
-            FlagError::Sis(SisError::Busy { after, .. }) => (None, Some(*after)),
-            FlagError::Sis(sis) if sis.remedy() == Remedy::Again => (Some(problem(sis)), None),
-            FlagError::Sis(sis) => (Some(problem(sis)), Some(FlagSyncConfig::LONGEST_WAIT)),
+            FlagError::Sis(sis) => match sis.remedy() {
+                Remedy::Wait(after) => (None, Some(after)),
+                Remedy::Again => (Some(problem(sis)), None),
+                Remedy::GiveUp => (Some(problem(sis)), Some(FlagSyncConfig::LONGEST_WAIT)),
+            },
             FlagError::Configuration(_) => (Some(error.to_string()), Some(FlagSyncConfig::LONGEST_WAIT)),
             FlagError::Store(_) | FlagError::Bus(_) | FlagError::Lost => return Ok(()),
         };

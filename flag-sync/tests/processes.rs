@@ -7,10 +7,11 @@ mod common;
 #[path = "../../store/tests/roster_support/mod.rs"]
 mod roster_support;
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use rollcall_e2e::{
-    Answer, Process,
+    Answer, Process, canaries, house,
+    overheard::Overheard,
     services::{Servers, Services},
     until,
 };
@@ -34,6 +35,7 @@ struct House {
     district: DistrictId,
     folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
+    overheard: Overheard,
 }
 
 fn setting(settings: &[(String, String)], name: &str) -> SecretString {
@@ -46,13 +48,33 @@ impl House {
         let mut settings = services.settings();
         settings.push(("ROLLCALL_LOST_AFTER_SECONDS".to_owned(), "25".to_owned()));
         settings.push(("ROLLCALL_FLAG_REQUESTS_PER_SECOND".to_owned(), "100".to_owned()));
-        let folder = tempfile::tempdir().unwrap();
+        let overheard = Overheard::start().await;
+        settings.extend(overheard.settings());
+        let folder = house::folder();
         Answer::of(folder.path(), &["migrate"], &settings).await.expect_code(0);
         let key = common::ring(&setting(&settings, "ROLLCALL_KEY"));
         let store = Store::connect(&setting(&settings, "ROLLCALL_DATABASE_URL"), key, 4).await.unwrap();
         let campus = Campus::start(CampusConfig::default()).await.unwrap();
         let district = seed(&store, &campus).await;
-        Self { services, campus, store, district, folder, settings }
+        Self { services, campus, store, district, folder, settings, overheard }
+    }
+
+    /// Ends all of it; what came out of it tells nothing of a student, and no secret.
+    async fn close(self) {
+        let mut told = house::logs_in(self.folder.path());
+        assert!(told.iter().any(|(_, log)| !log.is_empty()), "commands and workers say something");
+        told.extend(self.overheard.texts());
+        let headers = self.services.overheard().await.iter().map(|row| row.to_string() + "\n").collect();
+        told.push(("headers of messages".to_owned(), headers));
+        let facts = canaries::facts(&self.services.database).await;
+        assert!(facts.len() > STUDENTS, "each has a name: {}", facts.len());
+        let config = self.campus.config();
+        let mut secrets = canaries::secrets(&self.settings);
+        secrets.extend([config.client_secret.clone(), config.vendor_secret.clone()]);
+        canaries::assert_untold(&told, &facts, &BTreeSet::from_iter(secrets));
+        self.campus.shutdown().await;
+        drop(self.store);
+        self.services.close().await;
     }
 
     async fn rollcall(&self, args: &[&str]) -> Answer {
@@ -61,7 +83,8 @@ impl House {
     }
 
     fn worker(&self, name: &str) -> Process {
-        Process::start(name, self.folder.path(), &["-v", "worker", "flag-sync"], &self.settings)
+        let args = ["-v", "worker", "flag-sync", "--listen", "127.0.0.1:0"];
+        Process::start(name, self.folder.path(), &args, &self.settings)
     }
 
     /// A document for each student, completed, ended where wanted.
@@ -97,7 +120,7 @@ impl House {
 
     fn shown(&self) -> Vec<CampusFlag> {
         let flags = self.campus.flags();
-        let students: std::collections::BTreeSet<_> = flags.iter().map(|flag| flag.student.clone()).collect();
+        let students: BTreeSet<_> = flags.iter().map(|flag| flag.student.clone()).collect();
         assert_eq!((students.len(), flags.len()), (STUDENTS, STUDENTS), "each has one, and none has two");
         flags
     }
@@ -163,10 +186,11 @@ async fn workers_that_are_killed_at_random_moments_lose_and_double_no_flag() {
     })
     .await;
     assert_eq!(house.campus.stats().writes, writes, "an unchanged night sends no write");
+    for worker in &workers {
+        house.overheard.ask(worker.name(), &worker.log()).await;
+    }
     drop(workers);
-    house.campus.shutdown().await;
-    drop(house.store);
-    house.services.close().await;
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,6 +224,5 @@ async fn an_import_takes_all_or_nothing_and_names_what_is_bad() {
     assert!(answer.stderr.contains("1 documents: 1 new, 0 changed, 0 as before"), "{}", answer.stderr);
     let answer = house.rollcall(&["documents", "import", file.to_str().unwrap()]).await.expect_code(0);
     assert!(answer.stderr.contains("1 documents: 0 new, 0 changed, 1 as before"), "{}", answer.stderr);
-    drop(house.store);
-    house.services.close().await;
+    house.close().await;
 }

@@ -25,7 +25,12 @@ use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{error::SisError, gate::Gate, net::Http, session::Turns};
+use crate::{
+    error::SisError,
+    gate::Gate,
+    net::{Http, unit},
+    session::Turns,
+};
 
 /// Lifetime of a token whose server does not tell: short, since nothing is known.
 const UNTOLD_LIFETIME: Duration = Duration::from_mins(5);
@@ -124,7 +129,7 @@ impl Tokens {
     ) -> Result<Arc<Token>, SisError> {
         let fetch = async {
             if let Some(turns) = turns {
-                turns.turn().await;
+                unit::waiting(turns.turn()).await;
             }
             let asked_at = self.gate.now();
             let (bearer, lifetime) = request::token(http, &self.gate, credentials).await?;

@@ -67,7 +67,8 @@ pub enum SisError {
         /// The limit.
         limit: u64,
     },
-    /// The answer is large, and there is no room for it beside others that are in hand.
+    /// The answer is large, and there is no room for it beside others that are in hand; or others had their turn for so long that
+    /// too little was left of the unit of work.
     #[error("there is no room for the answer of {host} beside those in hand")]
     NoRoom {
         /// The host.
@@ -189,7 +190,7 @@ pub enum SisError {
     },
 }
 
-/// How long an answer waits for room once more that found none for a minute.
+/// How long an answer stays away that found no room in its unit of work.
 const NO_ROOM: Duration = Duration::from_secs(5);
 
 /// What to do about an error.

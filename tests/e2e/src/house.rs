@@ -144,7 +144,7 @@ impl House {
 
     /// Scaled out on these servers as `deploy/` has it: the broker's definitions, a user and a login for each purpose.
     pub async fn deployed(servers: &Servers, config: SandboxConfig) -> Self {
-        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a directory");
+        let folder = folder();
         let overheard = Overheard::start().await;
         let deployed = Deployed::on(servers, folder.path(), overheard.url()).await;
         let migrate = ["migrate", "--config", &deployed.config("migrate")];
@@ -163,8 +163,7 @@ impl House {
     }
 
     async fn build(config: SandboxConfig, place: impl FnOnce(&Path) -> Place) -> Self {
-        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a directory");
-        Self::build_in(folder, config, place).await
+        Self::build_in(folder(), config, place).await
     }
 
     async fn build_in(folder: TempDir, config: SandboxConfig, place: impl FnOnce(&Path) -> Place) -> Self {
@@ -359,12 +358,7 @@ impl House {
 
     /// All that was written to logs so far, by processes of this installation: by file.
     pub fn logs(&self) -> Vec<(String, String)> {
-        let files = std::fs::read_dir(self.folder.path()).expect("the folder can be read");
-        let logs = files
-            .filter_map(Result::ok)
-            .map(|file| file.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "log"));
-        logs.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap_or_default())).collect()
+        logs_in(self.folder.path())
     }
 
     /// A worker of a role, which is the caller's from now on.
@@ -532,6 +526,27 @@ impl House {
         }
         secrets.into_iter().collect()
     }
+}
+
+/// A folder for an installation: beside the logs of its processes, what its commands say on their standard errors is kept in it.
+///
+/// # Panics
+/// When there is no room for one.
+pub fn folder() -> TempDir {
+    tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a directory")
+}
+
+/// All that was written to logs in such a folder so far: by file.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn logs_in(folder: &Path) -> Vec<(String, String)> {
+    let files = std::fs::read_dir(folder).expect("the folder can be read");
+    let logs = files
+        .filter_map(Result::ok)
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"));
+    logs.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap_or_default())).collect()
 }
 
 /// Whether a run in this state goes on by itself.

@@ -101,16 +101,20 @@ pub fn folder() -> PathBuf {
 pub fn table() -> String {
     let files = std::fs::read_dir(folder()).into_iter().flatten().flatten();
     let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
-    let mut counts: Vec<Count> = texts.filter_map(|text| serde_json::from_str(&text).ok()).collect();
+    table_of(texts.filter_map(|text| serde_json::from_str(&text).ok()).collect())
+}
+
+fn table_of(mut counts: Vec<Count>) -> String {
     counts.sort_by(|one, other| one.test.cmp(&other.test));
     let mut table = "| disturbance | test | faults | runs | lost | doubled | wrongly removed |\n".to_owned();
     table += "|---|---|--:|--:|--:|--:|--:|\n";
     for Count { test, disturbance, faults, runs, lost, doubled, wrongly_removed, full, .. } in &counts {
         let how = if *full { "" } else { " (everyday)" };
-        let _ = writeln!(
-            table,
-            "| {disturbance} | `{test}`{how} | {faults} | {runs} | {lost} | {doubled} | {wrongly_removed} |"
-        );
+        // Where the roster was looked at during no run, nothing is known of any moment.
+        let watched = |number: &u64| if *runs == 0 { "–".to_owned() } else { number.to_string() };
+        let (runs, removed) = (watched(runs), watched(wrongly_removed));
+        let _ =
+            writeln!(table, "| {disturbance} | `{test}`{how} | {faults} | {runs} | {lost} | {doubled} | {removed} |");
     }
     let sum = |of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     let _ = writeln!(
@@ -132,6 +136,16 @@ mod tests {
 
     fn facts(rows: &[(&str, u64)]) -> Facts {
         rows.iter().map(|(row, count)| ((*row).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn what_no_run_was_watched_for_is_not_told_as_none() {
+        let count = |test: &str, runs| Count { test: test.to_owned(), faults: 3, runs, ..Count::default() };
+        let table = table_of(vec![count("b", 0), count("a", 2)]);
+        let rows: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(rows[0], "|  | `a` (everyday) | 3 | 2 | 0 | 0 | 0 |");
+        assert_eq!(rows[1], "|  | `b` (everyday) | 3 | – | 0 | 0 | – |");
+        assert_eq!(rows[2], "| **all** | 2 tests | 6 | 2 | 0 | 0 | 0 |");
     }
 
     #[test]

@@ -113,11 +113,21 @@ impl Pair {
         ledger: Ledger,
         prepare: impl AsyncFnOnce(&mut House),
     ) -> Self {
-        let mut house = House::on(servers, small(seed)).await;
+        Self::begin_of(servers, small(seed), ledger, prepare).await
+    }
+
+    /// As [`Pair::begin_with`], of districts such as this.
+    pub async fn begin_of(
+        servers: Servers,
+        config: SandboxConfig,
+        ledger: Ledger,
+        prepare: impl AsyncFnOnce(&mut House),
+    ) -> Self {
+        let mut house = House::on(servers, config.clone()).await;
         house.district.page_size = 20;
         house.apply().await;
         prepare(&mut house).await;
-        let twin = Twin::beside(&house, small(seed)).await;
+        let twin = Twin::beside(&house, config).await;
         house.start_workers(1);
         let mut pair = Self { house, twin, ledger, parks: false, night: 0, undisturbed: Facts::new() };
         pair.next_night().await;

@@ -1,5 +1,5 @@
 //! Clocks that step in the middle of a night, some processes' and not others': an hour back, three hours ahead, right again;
-//! and the nights on which everybody's are put back or forward.
+//! the nights on which everybody's are put back or forward, and a district that changes its zone.
 //!
 //! Processes under test live by what a file of theirs says of the time (Debian's libfaketime, installed by `./test`).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use rollcall_e2e::{
     District, House, Ledger, Pair, Role, house,
     house::{DISTRICT, repetitions},
-    pair::until_pages_are_in,
+    pair::{small, until_pages_are_in},
     services::Servers,
     until,
 };
@@ -48,26 +48,40 @@ fn hand(folder: &Path, role: Role) -> PathBuf {
     folder.join(format!("clock-of-{}", role.word()))
 }
 
-/// Whole or not at all: a clock is read at any moment.
 fn set(folder: &Path, role: Role, step: &str) {
-    let hand = hand(folder, role);
+    set_hand(&hand(folder, role), step);
+}
+
+/// Whole or not at all: a clock is read at any moment.
+fn set_hand(hand: &Path, step: &str) {
     let next = hand.with_extension("next");
     std::fs::write(&next, format!("{step}\n")).unwrap();
     std::fs::rename(next, hand).unwrap();
 }
 
-/// A worker that lives by the clock of its role.
-fn start_by_clock(house: &mut House, role: Role) {
-    let library = library().to_string_lossy().into_owned();
-    let hand = hand(house.folder(), role).to_string_lossy().into_owned();
+/// How far a clock has to be off to show this moment.
+fn off(to: &str) -> String {
+    let to: DateTime<Utc> = to.parse().unwrap();
+    format!("{:+}", (to - SystemClock.now()).num_seconds())
+}
+
+/// What a process is started with to live by such a clock.
+fn by_clock(hand: &Path) -> Vec<(String, String)> {
     // How long something takes is measured by another clock, which does not step.
     let settings = [
-        ("LD_PRELOAD", library.as_str()),
-        ("FAKETIME_TIMESTAMP_FILE", &hand),
-        ("FAKETIME_CACHE_DURATION", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
+        ("LD_PRELOAD", library().to_string_lossy().into_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", hand.to_string_lossy().into_owned()),
+        ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
+    settings.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// A worker that lives by the clock of its role.
+fn start_by_clock(house: &mut House, role: Role) {
+    let settings = by_clock(&hand(house.folder(), role));
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     house.start_worker_with(role, &settings);
 }
 
@@ -112,6 +126,12 @@ async fn clocks_that_step_in_mid_run_change_nothing() {
     pair.end().await;
 }
 
+/// Scheduled runs: of which date, and their ids.
+async fn scheduled(house: &House, district: &str) -> Vec<(String, String)> {
+    let sql = "SELECT as_of::text, id::text FROM run WHERE district = $1 AND trigger = 'scheduled' ORDER BY as_of";
+    sqlx::query_as(sql).bind(district).fetch_all(&house.services().database).await.unwrap()
+}
+
 /// A schedule that two fetchers keep, whose clocks are set to any moment; nobody works on the runs that they make.
 struct Schedulers {
     house: House,
@@ -152,15 +172,12 @@ impl Schedulers {
     }
 
     fn set(&self, to: &str) {
-        let to: DateTime<Utc> = to.parse().unwrap();
-        let ahead = to - SystemClock.now();
-        set(self.house.folder(), Role::Fetcher, &format!("{:+}", ahead.num_seconds()));
+        set(self.house.folder(), Role::Fetcher, &off(to));
     }
 
     /// Dates of the scheduled runs, one for each run.
     async fn runs(&self, district: &str) -> Vec<String> {
-        let sql = "SELECT as_of::text FROM run WHERE district = $1 AND trigger = 'scheduled' ORDER BY as_of";
-        sqlx::query_scalar(sql).bind(district).fetch_all(&self.house.services().database).await.unwrap()
+        scheduled(&self.house, district).await.into_iter().map(|(as_of, _)| as_of).collect()
     }
 
     /// Waits until there are so many.
@@ -208,4 +225,89 @@ async fn a_night_with_an_hour_twice_or_without_it_has_one_run() {
         assert!(fetcher.is_running());
     }
     schedulers.house.close().await;
+}
+
+/// A night on which all clocks are put back or forward, and what of it is which moment of UTC.
+struct Put {
+    date: &'static str,
+    /// The district's hour.
+    at: &'static str,
+    /// Early on that date.
+    before: &'static str,
+    /// When the run of the date is due.
+    due: &'static str,
+    /// In mid-run: the hour has come once more, or the next one has.
+    later: &'static str,
+}
+
+/// 01:30 comes twice.
+const BACK_IN_NOVEMBER: Put = Put {
+    date: "2026-11-01",
+    at: "01:30",
+    before: "2026-11-01T05:05:00Z",
+    due: "2026-11-01T06:30:20Z",
+    later: "2026-11-01T07:31:20Z",
+};
+
+/// 02:30 does not come.
+const FORWARD_IN_MARCH: Put = Put {
+    date: "2027-03-14",
+    at: "02:30",
+    before: "2027-03-14T06:05:00Z",
+    due: "2027-03-14T08:00:20Z",
+    later: "2027-03-14T09:01:20Z",
+};
+
+fn clock_of_all(house: &House) -> PathBuf {
+    house.folder().join("clock-of-all")
+}
+
+/// Every process of the installation, the command line too, lives by one clock.
+async fn worked_through(test: &str, night: &Put, seed: u64) {
+    let today = night.date.parse().unwrap();
+    let disturbance = format!("the night of {}, worked through; the district's zone changed in mid-run", night.date);
+    let config = SandboxConfig { today, ..small(seed) };
+    let mut pair = Pair::begin_of(Servers::shared(), config, Ledger::begin(test, &disturbance), async |house| {
+        let long_ago = "UPDATE district SET schedule_since = '2026-10-01'";
+        sqlx::query(long_ago).execute(&house.services().database).await.unwrap();
+        set_hand(&clock_of_all(house), &off(night.before));
+        house.extra = by_clock(&clock_of_all(house));
+    })
+    .await;
+    let due = async |house: &mut House| {
+        house.district.schedule = format!("at = \"{}\"\nweekends = true", night.at);
+        house.apply().await;
+        set_hand(&clock_of_all(house), &off(night.due));
+        let house = &*house;
+        let look = || async { scheduled(house, DISTRICT).await.pop() };
+        let made = until("the night's run", Duration::from_mins(2), look).await;
+        assert_eq!(made.0, night.date);
+        made.1
+    };
+    pair.disturbed_run("clocks put back or forward", &["succeeded"], due, async |house, run| {
+        until_pages_are_in(house, run, 2).await;
+        set_hand(&clock_of_all(house), &off(night.later));
+    })
+    .await;
+    pair.ledger.faults(1);
+    pair.disturbed("another zone", &["succeeded"], async |house, run| {
+        until_pages_are_in(house, run, 2).await;
+        "America/Los_Angeles".clone_into(&mut house.district.time_zone);
+        house.apply().await;
+    })
+    .await;
+    pair.ledger.faults(1);
+    let dates: Vec<_> = scheduled(&pair.house, DISTRICT).await.into_iter().map(|(as_of, _)| as_of).collect();
+    assert_eq!(dates, [night.date], "the date has one scheduled run");
+    pair.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_with_an_hour_twice_is_worked_through_as_any_other() {
+    worked_through("a_night_with_an_hour_twice_is_worked_through_as_any_other", &BACK_IN_NOVEMBER, 101).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_without_an_hour_is_worked_through_as_any_other() {
+    worked_through("a_night_without_an_hour_is_worked_through_as_any_other", &FORWARD_IN_MARCH, 102).await;
 }

@@ -1,9 +1,35 @@
-//! `rollcall demo`, the first thing a person tries.
+//! `rollcall demo`, the first thing a person tries. What it shows is a person's to read; what it logs and measures tells nothing of the
+//! students that it invents.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use rollcall_e2e::{Answer, Process, binary, until};
+use rollcall_e2e::{Answer, Process, binary, canaries, overheard::Overheard, until};
+use rollcall_sandbox::{Sandbox, SandboxConfig};
+
+/// What must be in no log of a demo that has kept this directory: facts of its store, and its secrets.
+struct Canaries {
+    facts: BTreeSet<String>,
+    secrets: BTreeSet<String>,
+}
+
+impl Canaries {
+    async fn of(dir: &Path) -> Self {
+        let facts = canaries::facts_in(&dir.join("store.db")).await;
+        assert!(facts.len() > 100, "the roster has facts: {}", facts.len());
+        let key = std::fs::read_to_string(dir.join("key")).unwrap().trim().to_owned();
+        // All sandboxes have the same ones.
+        let sis = Sandbox::start(SandboxConfig { students: 1, ..SandboxConfig::default() }).await.unwrap();
+        let mut secrets = canaries::sis_secrets(&sis, sis.client_id(), sis.client_secret());
+        secrets.push(key);
+        sis.shutdown().await;
+        Self { facts, secrets: secrets.into_iter().collect() }
+    }
+
+    fn assert_untold(&self, place: &str, text: &str) {
+        canaries::assert_untold([&(place.to_owned(), text.to_owned())], &self.facts, &self.secrets);
+    }
+}
 
 /// What is to be typed next, in the order told.
 fn commands(told: &str) -> Vec<String> {
@@ -120,6 +146,11 @@ async fn the_demo_shows_three_nights_and_the_whole_circle_and_cleans_up() {
     assert!(next[0].starts_with(&keep), "nothing is kept, so how to keep it comes first: {next:#?}");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "the demo keeps nothing: {left:?}");
+    // One that is kept has the same students.
+    let dir = folder.path().join("kept");
+    let kept = ["demo", "--students", "300", "--dir", dir.to_str().unwrap()];
+    Answer::of(folder.path(), &kept, &settings).await.expect_code(0);
+    Canaries::of(&dir).await.assert_untold("standard error", &answer.stderr);
 }
 
 /// README.md shows what the demo prints; a line with an ellipsis alone stands for lines that it leaves out.
@@ -141,9 +172,16 @@ fn check_readme(told: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_demo_can_be_looked_at() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("demo");
-    let dir = dir.to_str().unwrap();
-    let told = Answer::of(folder.path(), &["demo", "--students", "120", "--dir", dir], &[]).await.expect_code(0).stdout;
+    let path = folder.path().join("demo");
+    let dir = path.to_str().unwrap();
+    let overheard = Overheard::start().await;
+    let args = ["-v", "demo", "--students", "120", "--dir", dir];
+    let Answer { stdout: told, stderr: log, .. } =
+        Answer::of(folder.path(), &args, &overheard.settings()).await.expect_code(0);
+    let canaries = Canaries::of(&path).await;
+    assert!(log.lines().count() > 20 && overheard.count() > 100, "{} spans, and a log: {log}", overheard.count());
+    canaries.assert_untold("standard error", &log);
+    overheard.texts().iter().for_each(|(place, text)| canaries.assert_untold(place, text));
     let list = |district: &'static str| ["--dir", dir, "runs", "list", "--district", district, "--format", "json"];
     for (district, expected) in [("demo-isd", &["held", "succeeded", "succeeded"][..]), ("campus-isd", &["succeeded"])]
     {
@@ -158,6 +196,7 @@ async fn a_kept_demo_can_be_looked_at() {
     for (line, part) in next.iter().zip(parts) {
         let answer = Answer::of_shell(folder.path(), line, &[]).await.expect_code(0);
         assert!(answer.stdout.contains(part), "{line}: {}", answer.stdout);
+        canaries.assert_untold(line, &answer.stderr);
     }
 }
 
@@ -170,7 +209,9 @@ async fn a_kept_demo_stays_up_to_be_clicked_by_hand() {
     let told = Answer::of(folder.path(), &["demo", "--students", "60"], &settings).await.expect_code(0).stdout;
     let next = commands(&told);
     let (keep, looks) = next.split_first().expect("it says what to type next");
-    let mut demo = Process::attended("demo", folder.path(), keep, &settings);
+    let errors = folder.path().join("demo.errors");
+    let keep_apart = format!("{keep} 2>{}", errors.display());
+    let mut demo = Process::attended("demo", folder.path(), &keep_apart, &settings);
     let limit = Duration::from_mins(2);
     let page = until("the demo to say where to click", limit, || {
         let log = demo.log();
@@ -192,4 +233,8 @@ async fn a_kept_demo_stays_up_to_be_clicked_by_hand() {
     }
     assert!(demo.enter(limit).await.success());
     Answer::of_shell(folder.path(), &looks[0], &settings).await.expect_code(0);
+    let dir = keep.split("--dir ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("where it is kept");
+    let log = std::fs::read_to_string(&errors).unwrap();
+    assert!(log.contains("pull"), "progress at least: {log}");
+    Canaries::of(Path::new(dir.trim_matches('\''))).await.assert_untold("standard error", &log);
 }

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use rollcall_e2e::{
-    House, Role, RunRow,
+    House, Ledger, Role, RunRow,
     house::{self, DISTRICT},
-    pair::Twin,
+    pair::{TWIN, Twin},
     points::{self, ARMED, armed},
-    roster::assert_same,
+    roster::{Facts, assert_same},
     until, until_told,
+    watch::{Watch, statuses_of},
 };
 use rollcall_proto::{
     bus::{
@@ -53,83 +54,116 @@ async fn replayed(house: &House, run: &str, from: &str) -> (i32, RunRow) {
     (answer.code, house.show(rows[0]["run"].as_str().unwrap()).await)
 }
 
+/// A second night, of whose new students one cannot be written, watched at every moment and beside a twin of whom all can.
+struct Poisoned {
+    house: House,
+    twin: Twin,
+    undisturbed: Facts,
+    /// Who cannot be written: they are new on the second night.
+    refused: String,
+    ledger: Ledger,
+}
+
+impl Poisoned {
+    async fn begin(test: &str, disturbance: &str) -> Self {
+        let house = house().await;
+        let twin = Twin::beside(&house, district()).await;
+        twin.night(&house, 1).await;
+        let undisturbed = twin.night(&house, 2).await;
+        house.sis.set_night(2);
+        let sql = "SELECT student_id FROM student WHERE district = $1 AND status = 'ENROLLED' AND student_id NOT IN
+                   (SELECT student_id FROM student WHERE district = $2) ORDER BY student_id LIMIT 1";
+        let new = sqlx::query_scalar(sql).bind(TWIN).bind(DISTRICT);
+        let refused = new.fetch_one(&house.services().database).await.expect("somebody is new on the second night");
+        Self { house, twin, undisturbed, refused, ledger: Ledger::begin(test, disturbance) }
+    }
+
+    async fn execute(&self, sql: String) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.house.services().database).await.unwrap();
+    }
+
+    /// The night: all but the one are written, and who is parked is told. `late` writes the one after all.
+    async fn night(mut self, late: impl AsyncFnOnce(&Self, &RunRow, Value)) {
+        let house = &self.house;
+        let watch = Watch::begin(&house.services().database, DISTRICT, statuses_of(&house.sis, &[1, 2]));
+        let beside = self.twin.begin(house);
+        let run = house.night().await;
+        self.ledger.faults(1);
+        assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.events()), "{run:#?}");
+        let listed = house.rollcall(&["queues", "parked", "write", "--run", &run.run, "--format", "json"]).await;
+        let listed = listed.expect_code(0).json();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "one student, and no message: {listed:#}");
+        assert_eq!(listed[0]["student_id"], self.refused);
+        assert_eq!((&listed[0]["reason"], &listed[0]["run"]), (&"database-refused".into(), &run.run.as_str().into()));
+        late(&self, &run, listed).await;
+        let house = &self.house;
+        let corrected = house.show(&run.run).await;
+        assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, run.events()));
+        corrected.check_counts();
+        assert_eq!(corrected.reason, None);
+        self.ledger.run("a poison student", &watch.end().await);
+        beside.check(house, "beside a poison student").await;
+        house.check_roster().await;
+        self.ledger.compare("written later", &self.undisturbed, &house.facts().await);
+        self.twin.end().await;
+        self.house.close().await;
+        self.ledger.end();
+    }
+}
+
+fn replay(run: &RunRow) -> [&str; 7] {
+    ["queues", "replay", "write", "--run", &run.run, "--format", "json"]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_student_whom_the_database_refuses_is_parked_alone_and_written_later() {
-    let mut house = House::scaled_out(district()).await;
-    house.start_workers(1);
-    let undisturbed = Twin::beside(&house, district()).await.night(&house, 1).await;
-    let (refused, _) =
-        house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
+    let test = "a_student_whom_the_database_refuses_is_parked_alone_and_written_later";
+    let poisoned = Poisoned::begin(test, "a student whom a constraint of the database refuses, among good ones").await;
+    let refused = &poisoned.refused;
     let add = format!(
         "ALTER TABLE student ADD CONSTRAINT unlucky CHECK (student_id <> '{refused}' OR district <> '{DISTRICT}')"
     );
-    sqlx::query(sqlx::AssertSqlSafe(add)).execute(&house.services().database).await.unwrap();
-    let run = house.night().await;
-    assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.added), "{run:#?}");
-    let told = format!("rollcall queues parked write --run {}", run.run);
-    assert!(run.why().contains(&told), "{}", run.why());
-
-    let listed = house.rollcall(&["queues", "parked", "write", "--run", &run.run, "--format", "json"]).await;
-    let listed = listed.expect_code(0).json();
-    assert_eq!(listed[0]["student_id"], refused.to_string());
-    assert_eq!((&listed[0]["reason"], &listed[0]["run"]), (&"database-refused".into(), &run.run.as_str().into()));
-    assert_eq!(listed.as_array().unwrap().len(), 1);
-    let doctor = house.rollcall(&["doctor"]).await.expect_code(0);
-    assert!(doctor.stdout.contains("parked students"), "{}", doctor.stdout);
-
-    let replay = ["queues", "replay", "write", "--run", &run.run, "--format", "json"];
-    let dry = house.rollcall(&[&replay[..], &["--dry-run"]].concat()).await.expect_code(0);
-    assert_eq!(dry.json(), listed);
-    let still = house.rollcall(&replay).await.expect_code(1);
-    assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
-    assert_eq!(house.show(&run.run).await.parked, 1);
-
-    execute(&house, "ALTER TABLE student DROP CONSTRAINT unlucky").await;
-    let written = house.rollcall(&replay).await.expect_code(0);
-    assert_eq!(written.json()[0]["student_id"], refused.to_string());
-    let corrected = house.show(&run.run).await;
-    assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, run.added));
-    corrected.check_counts();
-    assert_eq!(corrected.reason, None);
-    house.check_roster().await;
-    assert_same("written later", &undisturbed, &house.facts().await);
-    assert_eq!(house.rollcall(&replay).await.expect_code(0).json(), Value::Array(Vec::new()));
-    house.close().await;
+    poisoned.execute(add).await;
+    let late = async |poisoned: &Poisoned, run: &RunRow, listed: Value| {
+        let house = &poisoned.house;
+        let told = format!("rollcall queues parked write --run {}", run.run);
+        assert!(run.why().contains(&told), "{}", run.why());
+        let doctor = house.rollcall(&["doctor"]).await.expect_code(0);
+        assert!(doctor.stdout.contains("parked students"), "{}", doctor.stdout);
+        let dry = house.rollcall(&[&replay(run)[..], &["--dry-run"]].concat()).await.expect_code(0);
+        assert_eq!(dry.json(), listed);
+        let still = house.rollcall(&replay(run)).await.expect_code(1);
+        assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
+        assert_eq!(house.show(&run.run).await.parked, 1);
+        execute(house, "ALTER TABLE student DROP CONSTRAINT unlucky").await;
+        let written = house.rollcall(&replay(run)).await.expect_code(0);
+        assert_eq!(written.json()[0]["student_id"], poisoned.refused);
+        assert_eq!(house.rollcall(&replay(run)).await.expect_code(0).json(), Value::Array(Vec::new()));
+    };
+    poisoned.night(late).await;
 }
 
 /// Refused by a code that says nothing of rows, over and over, and with everybody who is in the same message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_student_who_fails_for_good_is_parked_alone_and_written_later() {
-    let mut house = House::scaled_out(district()).await;
-    house.start_workers(1);
-    let undisturbed = Twin::beside(&house, district()).await.night(&house, 1).await;
-    let (refused, _) =
-        house.sis.expected_students(1).into_iter().find(|(_, story)| story.status == "ENROLLED").unwrap();
+    let test = "a_student_who_fails_for_good_is_parked_alone_and_written_later";
+    let poisoned =
+        Poisoned::begin(test, "a student for whom a trigger raises an error each time, among good ones").await;
+    let refused = &poisoned.refused;
     let unlucky = format!(
         "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
          CREATE TRIGGER unlucky BEFORE INSERT ON student FOR EACH ROW
              WHEN (NEW.student_id = '{refused}' AND NEW.district = '{DISTRICT}') EXECUTE FUNCTION unlucky()"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(unlucky)).execute(&house.services().database).await.unwrap();
-    let run = house.night().await;
-    assert_eq!((run.state.as_str(), run.parked, run.applied + 1), ("partial", 1, run.added), "{run:#?}");
-    let listed = house.rollcall(&["queues", "parked", "write", "--run", &run.run, "--format", "json"]).await;
-    let listed = listed.expect_code(0).json();
-    assert_eq!(listed.as_array().unwrap().len(), 1, "one student, and no message: {listed:#}");
-    assert_eq!(listed[0]["student_id"], refused.to_string());
-    assert_eq!(listed[0]["reason"], "database-refused");
-    let replay = ["queues", "replay", "write", "--run", &run.run, "--format", "json"];
-    let still = house.rollcall(&replay).await.expect_code(1);
-    assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
-
-    execute(&house, "DROP TRIGGER unlucky ON student").await;
-    house.rollcall(&replay).await.expect_code(0);
-    let corrected = house.show(&run.run).await;
-    assert_eq!((corrected.state.as_str(), corrected.parked, corrected.applied), ("succeeded", 0, run.added));
-    house.check_roster().await;
-    assert_same("written later", &undisturbed, &house.facts().await);
-    house.close().await;
+    poisoned.execute(unlucky).await;
+    let late = async |poisoned: &Poisoned, run: &RunRow, _: Value| {
+        let still = poisoned.house.rollcall(&replay(run)).await.expect_code(1);
+        assert!(still.stderr.contains("refuses it still"), "{}", still.stderr);
+        execute(&poisoned.house, "DROP TRIGGER unlucky ON student").await;
+        poisoned.house.rollcall(&replay(run)).await.expect_code(0);
+    };
+    poisoned.night(late).await;
 }
 
 /// Of the second night's pages, one can never be stored as it is.

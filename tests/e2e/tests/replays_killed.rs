@@ -11,6 +11,7 @@ use rollcall_e2e::{
     points::{self, ARMED, armed, todays},
     services::Servers,
     until, until_told,
+    watch::{Watch, statuses_of},
 };
 use rollcall_proto::{
     bus::{
@@ -33,6 +34,8 @@ async fn a_replay_killed_half_way_is_whole_or_not_there() {
     twin.night(&house, 1).await;
     let undisturbed = twin.night(&house, 2).await;
     house.sis.set_night(2);
+    let watch = Watch::begin(&house.services().database, DISTRICT, statuses_of(&house.sis, &[1, 2]));
+    let beside = twin.begin(&house);
     let preview = house.rollcall(&["run", DISTRICT, "--plan", "--wait", "--format", "json"]).await.expect_code(0);
     let mut last = house.show(preview.json()[0]["run"].as_str().unwrap()).await;
     let hash = last.plan_hash.clone();
@@ -57,8 +60,11 @@ async fn a_replay_killed_half_way_is_whole_or_not_there() {
     }
     house.sis.set_quirks(Quirks::default());
     house.rollcall(&["runs", "approve", &last.run, "--wait"]).await.expect_code(0);
+    ledger.run(test, &watch.end().await);
+    beside.check(&house, test).await;
     house.check_roster().await;
     ledger.compare(test, &undisturbed, &house.facts().await);
+    twin.end().await;
     house.close().await;
     ledger.end();
 }
