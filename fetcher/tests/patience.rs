@@ -159,7 +159,7 @@ async fn a_page_is_cut_off_with_its_unit_and_goes_on_with_the_token_it_has_got()
     let discovery = night.take();
     night.handle_all(discovery).await;
     let [first] = night.take().try_into().expect("one lane");
-    night.restart(with_units_of(3_000));
+    night.restart(&with_units_of(3_000));
     night.sandbox.set_quirks(Quirks { latency_ms: Some(2_000), ..Quirks::default() });
     let Fate::Retry(retry) = night.begin(first.clone()).await.unwrap() else {
         panic!("it has had no time for the page")
@@ -181,7 +181,7 @@ async fn a_sis_that_needs_longer_than_a_unit_gives_the_pull_up_and_says_why() {
             let discovery = night.take();
             night.handle_all(discovery).await;
         }
-        night.restart(with_units_of(30));
+        night.restart(&with_units_of(30));
         night.sandbox.set_quirks(slow());
         night.play(|_| Way::Arrives).await;
         let pull = night.pull().await;

@@ -466,9 +466,9 @@ impl Campus {
 
     /// Calls, token and all, until the unit of work ends.
     async fn in_time(&self, call: &Call) -> Result<Reply, SisError> {
-        let Some(ends_at) = self.ends_at else { return self.session.exchange(call).await };
+        let Some(ends_at) = self.ends_at else { return self.session.exchange(call).boxed().await };
         let ends_at = ends_at.max(Instant::now() + AT_LEAST);
-        let answer = unit::until(ends_at, self.session.exchange(call)).await;
+        let answer = unit::until(ends_at, self.session.exchange(call).boxed()).await;
         answer.unwrap_or_else(|cut| Err(cut.of(&host_of(&call.url))))
     }
 

@@ -42,9 +42,9 @@ impl Names {
             let prefix = district.connection(source).map(Connection::prefix).unwrap_or_default().to_lowercase();
             names.extend([by_source(format!("{prefix}{launched}")), by_source(launched)]);
         } else {
-            let namer = Namer::Platform { registration: registration.id, place: registration.details.user.clone() };
-            let launched = if namer.is_case_sensitive() { id.trim().to_owned() } else { launched };
-            names.push((namer, launched));
+            let said_by = Namer::Platform { registration: registration.id, place: registration.details.user.clone() };
+            let launched = if said_by.is_case_sensitive() { id.trim().to_owned() } else { launched };
+            names.push((said_by, launched));
         }
         Self(names)
     }
