@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::net::{HttpConfig, unit};
+use crate::net::HttpConfig;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,6 @@ pub struct FetcherConfig {
     /// A lane that was not heard of for so long, or a run without any change for so long, counts as lost. Who has a request under way
     /// says so four times in it.
     pub lost_after: Duration,
-    /// The work on one message asks a SIS for so long, and is cut off then.
-    pub unit: Duration,
     /// Bytes of answers that this process holds at once: those that are read, and what is kept of them until it is handed in.
     /// Beside it, each request in flight may hold an answer of half a MiB.
     pub bodies: u64,
@@ -38,7 +36,6 @@ impl Default for FetcherConfig {
             schedule_every: Duration::from_secs(20),
             reconcile_every: Duration::from_secs(5),
             lost_after: Duration::from_mins(2),
-            unit: unit::ASKS,
             bodies: BODIES,
             http: HttpConfig::default(),
         }

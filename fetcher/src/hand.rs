@@ -3,8 +3,7 @@
 //! Role: asks, and makes of each answer what the classifier gets, or tells that it is what the run before got. Neighbours:
 //! [`crate::handler`] tells the board and publishes.
 //!
-//! Invariants: one request at a time; a page is asked for until the end of the message's unit of work, with all that it takes, and
-//! what came in before it stays; nothing is asked for beyond a page that announces the end; a hand takes a few
+//! Invariants: one request at a time; nothing is asked for beyond a page that announces the end; a hand takes a few
 //! seconds at most, or one page, and holds a bounded number of bytes: what there was no time or room for is given back. What
 //! takes of the process's room for large answers ends the hand, so that nobody asks for more with such a one in hand.
 //! An unchanged page keeps its body until the store has noted it: should the earlier page be gone, it is carried after
@@ -28,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{FetchError, SisError},
-    net::{Http, Reply, room::Taken, unit},
+    net::{Http, Reply, room::Taken},
     sis::Source,
 };
 
@@ -51,9 +50,6 @@ pub(crate) struct Hand<'a> {
     pub(crate) before: Before<'a>,
     /// Who knows how much room there is.
     pub(crate) http: &'a Http,
-    /// Who is asked, and until when.
-    pub(crate) host: &'a str,
-    pub(crate) ends_at: Instant,
 }
 
 /// What is known of the hand's pages before they are asked for.
@@ -179,8 +175,7 @@ impl Hand<'_> {
     async fn fetch(&self, number: PageNo) -> Result<Result<Fetched, Trouble>, FetchError> {
         let asked_at = self.clock.now();
         let began = Instant::now();
-        let asked = unit::until(self.ends_at, self.source.page(self.listing, number)).await;
-        let reply = match asked.unwrap_or_else(|cut| Err(cut.of(self.host))) {
+        let reply = match self.source.page(self.listing, number).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Err(error.into())),
         };

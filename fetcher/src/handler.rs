@@ -28,7 +28,6 @@ use rollcall_store::{
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
     run::Discovery,
 };
-use tokio::time::Instant;
 
 use crate::{
     at_work::at_work,
@@ -60,7 +59,6 @@ pub struct FetchHandler {
     clock: SharedClock,
     sources: Sources,
     lost_after: Duration,
-    unit: Duration,
 }
 
 impl std::fmt::Debug for FetchHandler {
@@ -118,17 +116,16 @@ impl FetchHandler {
     /// A handler with no token and no connection yet.
     pub fn new(config: &FetcherConfig, store: Store, bus: SharedBus, clock: SharedClock) -> Result<Self, SisError> {
         let sources = Sources::new(config, store.clone(), Arc::clone(&clock))?;
-        Ok(Self { store, bus, clock, sources, lost_after: config.lost_after, unit: config.unit })
+        Ok(Self { store, bus, clock, sources, lost_after: config.lost_after })
     }
 
     /// The same, asking through a client that is there already. The configuration's time-outs and limits are not its.
     pub fn over(http: Http, config: &FetcherConfig, store: Store, bus: SharedBus, clock: SharedClock) -> Self {
         let sources = Sources::over(http, store.clone(), Arc::clone(&clock));
-        Self { store, bus, clock, sources, lost_after: config.lost_after, unit: config.unit }
+        Self { store, bus, clock, sources, lost_after: config.lost_after }
     }
 
     async fn discover(&self, message: &Message, work: &Discover) -> Result<Fate, FetchError> {
-        let ends_at = Instant::now() + self.unit;
         let (district, run) = (&message.district, message.run);
         self.store.start_run(district, run, self.clock.now()).await?;
         if self.store.board(district, run, work.connection).await?.is_some() {
@@ -140,7 +137,6 @@ impl FetchHandler {
         };
         let place = (district, run, work.connection);
         let turn = Turn::begin(&self.store, place, &opened.asked_by, &*self.clock).await?;
-        let turn = turn.of_unit(ends_at, &opened.host);
         let asked = Box::pin(self.ask_what_there_is(&opened, place, &turn));
         let beat = || self.discovery_goes_on(message);
         let Some(asked) = at_work((&*self.clock, self.lost_after), asked, beat).await else { return Ok(Fate::Done) };
@@ -209,7 +205,6 @@ impl FetchHandler {
     }
 
     async fn fetch(&self, message: &Message, work: &Fetch) -> Result<Fate, FetchError> {
-        let ends_at = Instant::now() + self.unit;
         let Some(mut job) = self.job(message, work).await? else { return Ok(Fate::Done) };
         let opened = match usable(self.sources.get(&message.district, message.run, work.connection).await)? {
             Ok(opened) => opened,
@@ -224,9 +219,8 @@ impl FetchHandler {
         loop {
             let earlier = self.earlier(message, &job).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
-            let (http, host) = (self.sources.http(), opened.host.as_str());
-            let Job { listing, dealt, .. } = &job;
-            let hand = Hand { source, connection, listing, dealt: *dealt, clock, before, http, host, ends_at };
+            let http = self.sources.http();
+            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, http };
             let beat = || self.lane_goes_on(message, &job);
             let walked = at_work((clock, self.lost_after), hand.walk(), beat).await;
             let Some(Walked { pages, trouble }) = walked.transpose()? else { return Ok(Fate::Done) };
@@ -418,9 +412,7 @@ impl FetchHandler {
             Step::Wait(after) => (after, true),
             Step::GiveUp => return self.page_lost(message, job, &error.explain(), unread).await,
         };
-        // What waited for others of this process counts for nothing: they are through with their units some time.
-        let counts = waits && !matches!(error, SisError::NoRoom { .. });
-        match self.hold_lane(message, job, after, counts).await? {
+        match self.hold_lane(message, job, after, waits).await? {
             Held::Waits => Ok(later(&error, after, waits)),
             Held::TooOften => self.page_lost(message, job, &error.explain(), unread).await,
             Held::Elsewhere => Ok(Fate::Done),
@@ -440,8 +432,8 @@ impl FetchHandler {
         }
     }
 
-    /// Keeps the lane from counting as lost while its message waits, which the SIS may ask for so often only.
-    async fn hold_lane(&self, message: &Message, job: &Job, after: Duration, counts: bool) -> Result<Held, FetchError> {
+    /// Keeps the lane from counting as lost while its message waits.
+    async fn hold_lane(&self, message: &Message, job: &Job, after: Duration, waits: bool) -> Result<Held, FetchError> {
         let until = self.clock.now() + self.bus.stays_away(after);
         let (lane, generation) = (job.at.lane, job.at.generation);
         let hold = |board: &mut Board| {
@@ -449,7 +441,7 @@ impl FetchHandler {
                 return Held::Elsewhere;
             }
             let held =
-                if counts { board.postpone(lane, generation, until) } else { board.renew(lane, generation, until) };
+                if waits { board.postpone(lane, generation, until) } else { board.renew(lane, generation, until) };
             if held { Held::Waits } else { Held::TooOften }
         };
         // Without a board there is no pull any more, which the message finds out when it comes back.

@@ -18,7 +18,7 @@ use crate::{
     auth::Credentials,
     config::FetcherConfig,
     error::{FetchError, SisError},
-    net::{Http, HttpConfig, host_of},
+    net::{Http, HttpConfig},
     session::{Session, Shared},
     sis::{Source, asked_by, source},
 };
@@ -31,8 +31,6 @@ const IDLE: Duration = Duration::from_mins(15);
 pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) sis: SisKind,
-    /// Who is asked, for messages.
-    pub(crate) host: String,
     pub(crate) lanes: u16,
     /// Rows to ask for in one page, for a pull that begins.
     pub(crate) page_size: u32,
@@ -106,12 +104,11 @@ impl Sources {
         }
         let connection = Arc::new(district.connections.swap_remove(index));
         let (lanes, sis, origin) = (connection.lanes, connection.kind, connection.origin());
-        let host = host_of(&connection.base_url);
         let page_size = connection.page_size.clamp(1, 10_000);
         let asked_by = asked_by(&connection, self.store.secrets_digest(id, &secrets)?);
         let credentials = Credentials { district: id.clone(), number, connection, secrets: Arc::new(secrets) };
         let session = Session::new(self.shared.clone(), credentials);
         let source = Arc::from(source(session, district.status.school_years)?);
-        Ok(Opened { source, sis, host, lanes, page_size, origin, asked_by, began_at: Arc::default(), patient })
+        Ok(Opened { source, sis, lanes, page_size, origin, asked_by, began_at: Arc::default(), patient })
     }
 }

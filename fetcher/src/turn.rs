@@ -4,14 +4,16 @@
 //! answered before, by whichever process, is not asked again. When the turn's time is up no other question is begun, and the message
 //! goes round again without having used up an attempt. Neighbours: the sources ask; [`crate::FetchHandler`] gives the message back.
 //!
-//! Invariants: a turn learns one answer at least, or fails as any request fails, and ends with the message's unit of work; what was learned is stored while the turn goes on,
+//! Invariants: a turn learns one answer at least, or fails as any request fails; what was learned is stored while the turn goes on,
 //! so that one that is cut off (the process is told to stop, or dies) is not gone through again, and counts as stored only once the
 //! store has said so; what is stored is what the SIS grants, names of years and entities, counts and digests: no fact about a student,
 //! and no secret.
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,12 +21,15 @@ use rollcall_proto::clock::Clock;
 use rollcall_store::{PageDigester, Store, StoreError, run::Learned};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::{delta::Place, error::SisError, net::unit};
+use crate::{delta::Place, error::SisError};
 
 /// A question is begun so long after the turn's beginning, and not later.
 const BEGINS: TimeDelta = TimeDelta::seconds(10);
+
+/// After so long, a question under way is given up where the turn has learned something. A request may take as long by itself.
+const ENDS: Duration = Duration::from_secs(20);
 
 /// What has taken so long to learn is stored: it is more work than storing it.
 const WORTH_KEEPING: TimeDelta = TimeDelta::milliseconds(500);
@@ -45,10 +50,7 @@ struct Bounds<'a> {
     digester: PageDigester,
     clock: &'a dyn Clock,
     begins_until: DateTime<Utc>,
-    /// Questions under way are cut off then.
     ends_at: Instant,
-    /// Who is asked, for messages.
-    host: &'a str,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +92,7 @@ impl<'a> Turn<'a> {
         asked_by: &'a str,
         clock: &'a dyn Clock,
     ) -> Result<Self, StoreError> {
-        let (ends_at, now) = (Instant::now() + unit::ASKS, clock.now());
+        let (ends_at, now) = (Instant::now() + ENDS, clock.now());
         // What another version has written so that it cannot be read is asked for again.
         let before = match store.learned(place.0, place.1, place.2).await {
             Err(error) if error.is_unreadable() => None,
@@ -99,17 +101,8 @@ impl<'a> Turn<'a> {
         let answers = before.filter(|before| before.asked_by == asked_by).map(|before| before.answers);
         let notes = Notes { answers: answers.unwrap_or_default(), kept_at: now, ..Notes::default() };
         let digester = store.page_digester(place.0);
-        let bounds =
-            Bounds { store, place, asked_by, digester, clock, begins_until: now + BEGINS, ends_at, host: "the SIS" };
+        let bounds = Bounds { store, place, asked_by, digester, clock, begins_until: now + BEGINS, ends_at };
         Ok(Self { bounds: Some(bounds), notes: Mutex::new(notes), keeping: tokio::sync::Mutex::default() })
-    }
-
-    /// The same of a unit of work that ends then, and asks `host`.
-    pub(crate) fn of_unit(mut self, ends_at: Instant, host: &'a str) -> Self {
-        if let Some(bounds) = &mut self.bounds {
-            (bounds.ends_at, bounds.host) = (ends_at, host);
-        }
-        self
     }
 
     /// The answer to a question: the one that is known, or what comes of asking.
@@ -189,13 +182,14 @@ impl<'a> Turn<'a> {
         !self.has_learned() || (bounds.clock.now() < bounds.begins_until && Instant::now() < bounds.ends_at)
     }
 
-    /// The end of the turn cuts a question off. Where nothing was learned, it has failed as a request that is too slow.
+    /// The end of the turn cuts a question off, unless it is the first.
     async fn in_time<T>(&self, ask: impl Future<Output = Result<T, SisError>>) -> Result<T, SisError> {
         let Some(bounds) = &self.bounds else { return ask.await };
-        match unit::until(bounds.ends_at, ask).await {
+        let mut ask = pin!(ask);
+        match timeout_at(bounds.ends_at, &mut ask).await {
             Ok(answer) => answer,
             Err(_) if self.has_learned() => Err(self.unfinished()),
-            Err(cut) => Err(cut.of(bounds.host)),
+            Err(_) => ask.await,
         }
     }
 

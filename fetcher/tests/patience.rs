@@ -1,5 +1,5 @@
 //! A SIS that takes its time, wants patience, or is down: nothing of a pull is asked for twice at once, what the SIS or its host
-//! makes wait costs no attempt, a host that stays down ends the pull all the same, and no message takes longer than its unit of work.
+//! makes wait costs no attempt, and a host that stays down ends the pull all the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rollcall_sandbox::{Burst, Fault, FaultKind, Quirks, RetryAfter, Throttle};
 use rollcall_store::{board::Progress, run::PullState};
 use serde_json::json;
 
-use crate::support::{Night, Way, questions, sandbox};
+use crate::support::{Night, Way, sandbox};
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let waits = async {
@@ -146,63 +146,4 @@ async fn assert_given_up(night: &mut Night, most: TimeDelta) {
     assert_eq!(pull.state, PullState::Failed, "{reason}");
     assert!(["sis-error", "host-unreachable"].iter().any(|code| reason.starts_with(code)), "{reason}");
     assert!(took < most, "{took}");
-}
-
-fn with_units_of(millis: u64) -> FetcherConfig {
-    FetcherConfig { unit: Duration::from_millis(millis), ..FetcherConfig::default() }
-}
-
-/// A token and a page that each take less than a request may, and together more than a unit of work.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_cut_off_with_its_unit_and_goes_on_with_the_token_it_has_got() {
-    let mut night = Night::new(&json!({"page_size": 20, "lanes": 1})).await;
-    let discovery = night.take();
-    night.handle_all(discovery).await;
-    let [first] = night.take().try_into().expect("one lane");
-    night.restart(&with_units_of(3_000));
-    night.sandbox.set_quirks(Quirks { latency_ms: Some(2_000), ..Quirks::default() });
-    let Fate::Retry(retry) = night.begin(first.clone()).await.unwrap() else {
-        panic!("it has had no time for the page")
-    };
-    assert_eq!((retry.reason, retry.free), ("no-answer", false), "{}", retry.detail);
-    night.sandbox.set_quirks(Quirks::default());
-    let tokens = night.sandbox.stats().token_fetches;
-    assert_eq!(night.begin(first).await.unwrap(), Fate::Done);
-    assert_eq!(night.sandbox.stats().token_fetches, tokens, "the one that it has");
-    night.play(|_| Way::Arrives).await;
-    assert_fetched(&night).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sis_that_needs_longer_than_a_unit_gives_the_pull_up_and_says_why() {
-    for discovered in [false, true] {
-        let mut night = Night::new(&json!({"page_size": 20})).await;
-        if discovered {
-            let discovery = night.take();
-            night.handle_all(discovery).await;
-        }
-        night.restart(&with_units_of(30));
-        night.sandbox.set_quirks(slow());
-        night.play(|_| Way::Arrives).await;
-        let pull = night.pull().await;
-        let reason = pull.reason.unwrap_or_default();
-        assert!(pull.state == PullState::Failed && reason.starts_with("no-answer"), "{discovered}: {reason}");
-    }
-}
-
-/// How many questions a pull takes in which these answers fail.
-async fn asked(faults: Vec<Fault>) -> u64 {
-    let sandbox = sandbox().await;
-    sandbox.set_quirks(Quirks { faults, ..Quirks::default() });
-    let mut night = Night::configured(sandbox, &json!({"page_size": 5, "lanes": 1}), with_units_of(3_000)).await;
-    night.play(|_| Way::Arrives).await;
-    assert_fetched(&night).await;
-    questions(&night.sandbox)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hand_keeps_the_pages_that_came_in_before_its_unit_was_over() {
-    let object = Some("Student".to_owned());
-    let hang = Fault { kind: FaultKind::HangAfterHeaders, object, page: Some(4), times: Some(1) };
-    assert_eq!(asked(vec![hang]).await, asked(Vec::new()).await + 1);
 }

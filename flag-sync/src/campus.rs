@@ -4,7 +4,7 @@
 //! `rollcall-http` sends them.
 //!
 //! Invariants: no more requests a second than the district's rate, retries, reads and tokens included, and of these a share at most for
-//! looks beside the work; a call ends with its unit of work, as one that was not answered; nothing is ever deleted.
+//! looks beside the work; nothing is ever deleted.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -20,7 +20,7 @@ use reqwest::Method;
 use rollcall_http::{
     error::{Remedy, SisError, is_transient},
     limits::pause,
-    net::{Reply, host_of, unit},
+    net::Reply,
     session::{Call, Session, Turns},
     urls,
 };
@@ -32,7 +32,6 @@ use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
@@ -40,9 +39,6 @@ use crate::{
     diff::ActualFlag,
     partner::{CampusProgram, PartnerInterface},
 };
-
-/// A call has so long at least: where one was cut off with its unit of work, Campus may still be asked whether it is away.
-const AT_LEAST: Duration = Duration::from_secs(2);
 
 /// Tries of one call, where what failed may go well at once.
 const TRIES: u32 = 2;
@@ -185,8 +181,6 @@ pub struct Campus {
     base: Url,
     table: Arc<PartnerInterface>,
     pace: Pace,
-    /// When the unit of work ends; none for a person who waits.
-    ends_at: Option<Instant>,
 }
 
 /// What `x-vendor-authorization` carries (wire/oneroster-campus.md 2.2).
@@ -206,7 +200,7 @@ impl Campus {
     ) -> Result<Self, SisError> {
         let base = urls::server(session.connection());
         let session = session.with_secret_header(&table.vendor_header, vendor)?;
-        Ok(Self { district, session, base, table, pace, ends_at: None }.in_turn(None))
+        Ok(Self { district, session, base, table, pace }.in_turn(None))
     }
 
     /// For a look beside the work: it waits for its own pace as well.
@@ -218,12 +212,6 @@ impl Campus {
     fn in_turn(self, aside: Option<Pace>) -> Self {
         let turns = DistrictsTurns { district: self.district.clone(), pace: self.pace.clone(), aside };
         Self { session: self.session.with_turns(Arc::new(turns)), ..self }
-    }
-
-    /// For a unit of work that ends then.
-    #[must_use]
-    pub(crate) fn asking_until(self, ends_at: Instant) -> Self {
-        Self { ends_at: Some(ends_at), ..self }
     }
 
     /// The partner interface.
@@ -464,18 +452,10 @@ impl Campus {
         Ok(Call { method, url, body, what: what.to_owned() })
     }
 
-    /// Calls, token and all, until the unit of work ends.
-    async fn in_time(&self, call: &Call) -> Result<Reply, SisError> {
-        let Some(ends_at) = self.ends_at else { return self.session.exchange(call).boxed().await };
-        let ends_at = ends_at.max(Instant::now() + AT_LEAST);
-        let answer = unit::until(ends_at, self.session.exchange(call).boxed()).await;
-        answer.unwrap_or_else(|cut| Err(cut.of(&host_of(&call.url))))
-    }
-
     async fn send(&self, call: &Call) -> Result<Reply, SisError> {
         let mut tries = 1;
         loop {
-            match self.in_time(call).await {
+            match self.session.exchange(call).await {
                 Err(error) if tries < TRIES && may_go_well_at_once(&error) => {
                     self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
                     tries += 1;

@@ -31,11 +31,8 @@ pub struct FlagSyncConfig {
     pub lease: Duration,
     /// A person's decision waits so long for the worker that has the district. Longer than a unit of work.
     pub decision_wait: Duration,
-    /// After so long nothing more is begun for a message, and another one goes on.
+    /// Work on one message ends after about so long, and goes on with another one.
     pub unit: Duration,
-    /// What is asked of Campus for a message is cut off after so long. Twice the unit, and little more at most: what takes as long as all
-    /// before it is not cut off, and what comes of it is stored within the 20 s that a unit of work may take.
-    pub asks: Duration,
     /// The first wait after Campus was away; doubled each time, up to [`FlagSyncConfig::LONGEST_WAIT`].
     pub first_wait: Duration,
     /// Time-outs and limits of requests. Its `allow_private_addresses` is overridden by the one above.
@@ -61,8 +58,7 @@ impl Default for FlagSyncConfig {
             ask_again_after: Duration::from_secs(20),
             lease: Duration::from_mins(1),
             decision_wait: Duration::from_secs(20),
-            unit: Duration::from_secs(8),
-            asks: Duration::from_secs(17),
+            unit: Duration::from_secs(15),
             first_wait: Duration::from_secs(30),
             http: HttpConfig::default(),
         }

@@ -16,7 +16,6 @@ use rollcall_store::{
     district::{District, OneRosterVersion},
     flag::{Flag, FlagState, LedgerEntry, NO_PUBLIC_URL},
 };
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -121,11 +120,6 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// As a unit of work that ends then.
-    pub(crate) fn asking_until(self, ends_at: Instant) -> Self {
-        Self { campus: self.campus.asking_until(ends_at), ..self }
-    }
-
     pub(crate) fn id(&self) -> &DistrictId {
         &self.district.id
     }

@@ -1,7 +1,7 @@
 //! One message: compare what has to be compared, push what is due, take over, and say what is left.
 //!
-//! Invariants: one worker at a time has a district; nothing is begun after a unit of time, comparing included, and what is under way is
-//! cut off after twice that; work that is left goes on with a message; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
+//! Invariants: one worker at a time has a district; work ends after about a unit of time, comparing included, and goes on with a
+//! message; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
 //! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
 //! for a day; a student whose list Campus fails at waits alone, and the district only where that befalls several in a row.
 
@@ -77,9 +77,8 @@ impl FlagHandler {
 
     /// True: something is left.
     async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
-        let (began, config) = (Instant::now(), &self.context.config);
-        let work = self.context.open(&message.district, worker).await?.asking_until(began + config.asks);
-        let turn = Turn { until: began + config.unit };
+        let work = self.context.open(&message.district, worker).await?;
+        let turn = Turn { until: Instant::now() + self.context.config.unit };
         let before = work.go_on_comparing(message, turn).await?;
         if before.is_comparing {
             return work.remember_named(message).await.map(|()| true);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollcall_proto::id::StudentId;
 use rollcall_store::flag::{CutoverFlag, Flag, FlagState};
 
-use crate::{campus::is_for_good, context::Work, diff::NOT_ENROLLED, error::FlagError, lists::UNLISTED};
+use crate::{context::Work, diff::NOT_ENROLLED, error::FlagError, lists::UNLISTED};
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
 const KEPT_BACK: [&str; 3] = ["before-cutover", "awaiting-approval", "switched-off"];
@@ -52,8 +52,8 @@ impl Waiting {
 /// Who may be a student of Campus whom the roster has by another id.
 #[derive(Debug)]
 struct Strangers<'a> {
-    /// Those whom Campus knows by the ids that we have: it shows an old flag of theirs, took one of ours, or refused one for something
-    /// else.
+    /// Those whom Campus knows by the ids that we have: it shows an old flag of theirs, took one of ours, or has another in its place. What
+    /// else it refuses may be the student: its codes are not public (wire/oneroster-campus.md 2.5).
     known: BTreeSet<&'a StudentId>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Strangers<'a> {
         let is_known = |flag: &&Flag| {
             let Some(id) = &flag.sis_id else { return false };
             let is_taken = flag.pushed.as_ref().is_some_and(|pushed| pushed.sis_id.eq_ignore_ascii_case(id));
-            let is_refused = refused(flag).is_some_and(|status| !is_unknown(status));
+            let is_refused = refused(flag) == Some(CONFLICT);
             is_taken || is_refused || shown.contains(&id.to_ascii_lowercase())
         };
         Self { known: flags.iter().filter(is_known).map(|flag| &flag.student).collect() }
@@ -82,8 +82,11 @@ fn refused(flag: &Flag) -> Option<u16> {
     // With a detail it is about a list, or about a whole program.
     let answer = failing.map(|failing| failing.answer.as_str()).or_else(|| failed()?.strip_prefix(UNLISTED))?;
     let status: u16 = answer.parse().ok()?;
-    (is_for_good(status) || is_unknown(status) || status == 409).then_some(status)
+    (is_unknown(status) || status == CONFLICT).then_some(status)
 }
+
+/// Another flag is where this one is to be.
+const CONFLICT: u16 = 409;
 
 /// Campus does not know the student, nor perhaps did it ever (wire/oneroster-campus.md 2.5).
 const fn is_unknown(status: u16) -> bool {

@@ -25,12 +25,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{
-    error::SisError,
-    gate::Gate,
-    net::{Http, unit},
-    session::Turns,
-};
+use crate::{error::SisError, gate::Gate, net::Http, session::Turns};
 
 /// Lifetime of a token whose server does not tell: short, since nothing is known.
 const UNTOLD_LIFETIME: Duration = Duration::from_mins(5);
@@ -129,7 +124,7 @@ impl Tokens {
     ) -> Result<Arc<Token>, SisError> {
         let fetch = async {
             if let Some(turns) = turns {
-                unit::waiting(turns.turn()).await;
+                turns.turn().await;
             }
             let asked_at = self.gate.now();
             let (bearer, lifetime) = request::token(http, &self.gate, credentials).await?;

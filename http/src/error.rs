@@ -67,8 +67,7 @@ pub enum SisError {
         /// The limit.
         limit: u64,
     },
-    /// The answer is large, and there is no room for it beside others that are in hand; or others had their turn for so long that
-    /// too little was left of the unit of work.
+    /// The answer is large, and there is no room for it beside others that are in hand.
     #[error("there is no room for the answer of {host} beside those in hand")]
     NoRoom {
         /// The host.
@@ -190,7 +189,7 @@ pub enum SisError {
     },
 }
 
-/// How long an answer stays away that found no room in its unit of work.
+/// How long an answer waits for room once more that found none for a minute.
 const NO_ROOM: Duration = Duration::from_secs(5);
 
 /// What to do about an error.

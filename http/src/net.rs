@@ -5,14 +5,12 @@
 //! Invariants: plain http and addresses that are not public are refused unless the process allows them; names are
 //! judged when the connection is made, on the very addresses connected to, so a name that changes its mind does not
 //! help; redirects are not followed; a body is never read beyond its limit, counted after decompression, and where the
-//! process has a budget of bytes ([`room`]) never beyond what is left of that; nothing is asked beyond the end of a unit of work
-//! ([`unit`]).
+//! process has a budget of bytes ([`room`]) never beyond what is left of that.
 //!
 //! Deliberately absent: proxies from the environment. A proxy would resolve names out of the guard's sight.
 
 mod address;
 pub mod room;
-pub mod unit;
 
 use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -58,8 +56,7 @@ impl Default for HttpConfig {
             allow_private_addresses: false,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(15),
-            // Less than what a unit of work has ([`unit::ASKS`]), so that a host that does not answer is known by its requests.
-            total_timeout: Duration::from_secs(18),
+            total_timeout: Duration::from_secs(20),
             body_limit: 64 << 20,
         }
     }
@@ -130,8 +127,8 @@ impl Http {
     }
 
     /// The same client with room for so many bytes of answers that are read or still in somebody's hands, all its clones
-    /// together. An answer for which there is none is dropped and asked for again when there is, in this unit of work or another:
-    /// requests have to be such that this does no harm.
+    /// together. An answer for which there is none is dropped and asked for again when there is: requests have to be such
+    /// that this does no harm.
     pub fn with_room(self, bytes: u64) -> Self {
         Self { room: Some(Room::of(bytes)), ..self }
     }
@@ -153,24 +150,14 @@ impl Http {
     }
 
     async fn send_by_room(&self, room: &Room, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
-        // What has waited in vain would be dropped again.
-        if room.is_missed(request.url()) {
-            return self.send_alone(room, purpose, request).await;
-        }
         let spare = request.try_clone();
         match (self.send_in(purpose, request, Taking::default()).await, spare) {
-            (Err(SisError::NoRoom { .. }), Some(request)) => self.send_alone(room, purpose, request).await,
+            (Err(error @ SisError::NoRoom { .. }), Some(request)) => {
+                let Some(alone) = room.for_one(self.config.body_limit).await else { return Err(error) };
+                self.send_in(purpose, request, alone).await
+            }
             (first, _) => first,
         }
-    }
-
-    async fn send_alone(&self, room: &Room, purpose: &Purpose<'_>, request: Request) -> Result<Reply, SisError> {
-        let (host, dropped) = (host_of(request.url()), room.dropped(request.url()));
-        let alone = unit::waiting(room.for_one(self.config.body_limit, unit::waits_until())).await;
-        let Some(alone) = alone else { return Err(SisError::NoRoom { host }) };
-        let reply = self.send_in(purpose, request, alone).await?;
-        dropped.came_in();
-        Ok(reply)
     }
 
     async fn send_in(&self, purpose: &Purpose<'_>, request: Request, taking: Taking) -> Result<Reply, SisError> {
@@ -187,7 +174,7 @@ impl Http {
     /// Waits for the turn of a request.
     async fn place(&self) -> Option<SemaphorePermit<'_>> {
         // Nobody closes it, so there is no error.
-        unit::waiting(self.places.as_ref()?.acquire()).await.ok()
+        self.places.as_ref()?.acquire().await.ok()
     }
 
     async fn exchange(&self, request: Request, taking: Taking) -> Result<Reply, SisError> {

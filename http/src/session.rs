@@ -5,8 +5,7 @@
 //!
 //! Invariants: only what is transient is repeated, and at once only what failed fast, so that no call takes several time-outs for
 //! one answer that is slow to fail. A call may take longer than one all the same: a token is fetched or renewed, it waits for its
-//! turn, for room, or for who tries a host. Whoever asks within a unit of work bounds all of that by the unit's end
-//! ([`crate::net::unit`]); a token that was fetched until then is held, and the call begins with it when it comes again.
+//! turn, for room, or for who tries a host. Whoever must not count as lost meanwhile says that it is at work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +26,7 @@ use crate::{
     error::{Remedy, SisError},
     gate::Gate,
     limits::SHORT_WAIT,
-    net::{Http, Reply, host_of, room::Taken, unit},
+    net::{Http, Reply, host_of, room::Taken},
     status_info,
     telemetry::Purpose,
 };
@@ -204,7 +203,7 @@ impl Session {
     /// Sends in its turn, under the host's circuit.
     async fn guarded(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
         if let Some(turns) = &self.turns {
-            unit::waiting(turns.turn()).await;
+            turns.turn().await;
         }
         self.shared.gate.pass(&host_of(&call.url), self.send(call, token).boxed()).await
     }

@@ -334,13 +334,6 @@ impl Night {
         self.handler = Arc::new(FetchHandler::new(&config, self.store.clone(), bus, clock).unwrap());
     }
 
-    /// The fetcher is started anew, and holds no token.
-    pub(crate) fn restart(&mut self, config: &FetcherConfig) {
-        let config = FetcherConfig { allow_private_addresses: true, ..config.clone() };
-        let (bus, clock) = (Arc::clone(&self.hand) as SharedBus, Arc::new(self.clock.clone()));
-        self.handler = Arc::new(FetchHandler::new(&config, self.store.clone(), bus, clock).unwrap());
-    }
-
     /// Another fetcher's handler.
     pub(crate) fn another(&self, clock: SharedClock) -> FetchHandler {
         self.over(self.store.clone(), clock)

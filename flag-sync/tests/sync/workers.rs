@@ -25,7 +25,6 @@ on_both_engines! {
     a_lease_is_renewed_however_long_a_comparison_takes,
     old_days_sent_by_one_who_lost_the_district_are_put_right,
     comparing_ends_with_its_time_and_goes_on,
-    a_write_that_is_not_answered_is_cut_off_with_its_unit,
     a_base_url_is_taken_as_it_was_copied,
     switches_are_switches,
     a_switch_stops_a_push_under_way,
@@ -43,8 +42,7 @@ async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
     let house = House::with(f, program("create-new"), config).await;
     house.complete_all().await;
     let lease = Duration::from_millis(1_600);
-    let unit = Duration::from_mins(1);
-    let context = house.context_with(FlagSyncConfig { lease, unit, asks: unit, ..FlagSyncConfig::default() });
+    let context = house.context_with(FlagSyncConfig { lease, ..FlagSyncConfig::default() });
     let handler = FlagHandler::new(context);
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
     let began = tokio::time::Instant::now();
@@ -127,26 +125,6 @@ async fn comparing_ends_with_its_time_and_goes_on(f: Fixture) {
     house.settle().await;
     assert_eq!(pending().await, 0);
     house.assert_all_pushed().await;
-}
-
-/// As one that is not answered, which it is read for before it is sent again.
-async fn a_write_that_is_not_answered_is_cut_off_with_its_unit(f: Fixture) {
-    let house = House::create_new(f).await;
-    house.complete("d", "1", "2026-08-20", None).await;
-    house.campus.set_faults(CampusFaults { hold_writes: 1, ..CampusFaults::default() });
-    let asks = Duration::from_millis(500);
-    let handler = FlagHandler::new(house.context_with(FlagSyncConfig { asks, ..FlagSyncConfig::default() }));
-    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
-    let began = tokio::time::Instant::now();
-    assert_eq!(handler.handle(message).await, Fate::Done);
-    // A silence would have been waited for for 15 s.
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
-    assert_eq!((house.campus.held(), house.told(None).await), (1, vec![("failed".to_owned(), "no-answer".to_owned())]));
-    assert!(house.flags().await[0].failing.is_some(), "it has a turn of its own");
-    house.campus.let_go();
-    house.settle().await;
-    assert_eq!(house.states().await["1"], ("pushed", None));
-    assert_eq!(house.shown(), BTreeMap::from([("1".to_owned(), (day("2026-08-20"), None))]));
 }
 
 async fn a_base_url_is_taken_as_it_was_copied(f: Fixture) {

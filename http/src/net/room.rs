@@ -4,23 +4,13 @@
 //!
 //! Invariants: what is read never waits for room while it holds some: it gives up what it has, waits for as much as an answer
 //! may need, and is asked for again; so nobody waits for somebody who waits. What is kept beside what is read has room of its
-//! own, and is never waited for. An answer larger than all the room there is passes alone. What waited in vain for as long as its
-//! unit of work allows waits first when it is asked for again, so that a slow SIS is not asked twice in each unit.
+//! own, and is never waited for. An answer larger than all the room there is passes alone.
 //!
 //! Deliberately absent: small answers. They are read at once, and as many as there are requests in flight.
 
-use std::{
-    collections::HashSet,
-    hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
-use url::Url;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// An answer of up to so many bytes takes no room.
 pub const SMALL: usize = 512 << 10;
@@ -31,11 +21,8 @@ const EACH: usize = 2;
 /// Room is counted in these.
 const UNIT: usize = 1 << 10;
 
-/// Room is waited for so long at most, outside of units of work.
+/// Room is waited for so long at most.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-
-/// So many answers that have not come in are kept in mind; beyond, all are forgotten, which costs a request each.
-const MOST_MISSED: usize = 10_000;
 
 /// The room of a process. Clones share it.
 #[derive(Debug, Clone)]
@@ -44,9 +31,6 @@ pub struct Room {
     /// All of it, in units.
     all: u32,
     keeping: Arc<Semaphore>,
-    /// Digests of the URLs whose answers were dropped, and waited for in vain.
-    missed: Arc<Mutex<HashSet<u64>>>,
-    hasher: RandomState,
 }
 
 impl Room {
@@ -55,8 +39,7 @@ impl Room {
         let units = u32::try_from(bytes / UNIT as u64).unwrap_or(u32::MAX).clamp(3, u32::MAX >> 4);
         let all = units / 3 * 2;
         let semaphore = |units: u32| Arc::new(Semaphore::new(units as usize));
-        let keeping = semaphore(units - all);
-        Self { reading: semaphore(all), all, keeping, missed: Arc::default(), hasher: RandomState::new() }
+        Self { reading: semaphore(all), all, keeping: semaphore(units - all) }
     }
 
     /// Room to keep so many bytes of answers for a while; none where there is too little now.
@@ -66,26 +49,11 @@ impl Room {
         Some(Taken(Some(Arc::new(permit))))
     }
 
-    /// Whether the answer of this URL was waited for in vain.
-    pub(super) fn is_missed(&self, url: &Url) -> bool {
-        self.missed().contains(&self.hasher.hash_one(url))
-    }
-
-    /// The answer of this URL was dropped, and is to be asked for again.
-    pub(super) fn dropped(&self, url: &Url) -> Dropped<'_> {
-        Dropped { room: self, url: self.hasher.hash_one(url), has_come: false }
-    }
-
-    fn missed(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for as much as an answer of so many bytes may need. `None`: for too long.
-    pub(super) async fn for_one(&self, bytes: u64, until: Option<Instant>) -> Option<Taking> {
+    pub(super) async fn for_one(&self, bytes: u64) -> Option<Taking> {
         let units = units_of(usize::try_from(bytes).unwrap_or(usize::MAX)).min(self.all);
         let permit = Arc::clone(&self.reading).acquire_many_owned(units);
-        let until = until.unwrap_or_else(|| Instant::now() + LONGEST_WAIT);
-        let permit = tokio::time::timeout_at(until, permit).await.ok()?.ok()?;
+        let permit = tokio::time::timeout(LONGEST_WAIT, permit).await.ok()?.ok()?;
         Some(Taking { permit: Some(permit), alone: true })
     }
 
@@ -101,33 +69,6 @@ impl Room {
             none => *none = Some(more),
         }
         true
-    }
-}
-
-/// An answer for which there was no room: it is missed where it does not come in, whatever keeps it from that.
-pub(super) struct Dropped<'a> {
-    room: &'a Room,
-    url: u64,
-    has_come: bool,
-}
-
-impl Dropped<'_> {
-    pub(super) fn came_in(mut self) {
-        self.has_come = true;
-    }
-}
-
-impl Drop for Dropped<'_> {
-    fn drop(&mut self) {
-        let mut missed = self.room.missed();
-        if self.has_come {
-            missed.remove(&self.url);
-            return;
-        }
-        if missed.len() >= MOST_MISSED {
-            missed.clear();
-        }
-        missed.insert(self.url);
     }
 }
 
@@ -196,11 +137,11 @@ mod tests {
     #[tokio::test]
     async fn what_needs_more_than_all_passes_alone() {
         let room = Room::of(12 * MIB as u64);
-        let mut alone = room.for_one(64 * MIB as u64, None).await.unwrap();
+        let mut alone = room.for_one(64 * MIB as u64).await.unwrap();
         assert!(room.take(&mut alone, 64 * MIB));
         assert!(!room.take(&mut Taking::default(), MIB));
         let taken = alone.ended(64 * MIB);
-        let waits = room.for_one(MIB as u64, None);
+        let waits = room.for_one(MIB as u64);
         tokio::pin!(waits);
         assert!(futures_util::poll!(waits.as_mut()).is_pending());
         drop(taken);

@@ -7,7 +7,6 @@ use reqwest::Method;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
-    time::Instant,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -411,51 +410,4 @@ async fn an_answer_larger_than_all_room_passes_alone_and_small_ones_beside_it() 
     assert!(!waits.is_finished(), "one is in hand");
     drop(one);
     assert_eq!(waits.await.unwrap().unwrap().body.len(), huge);
-}
-
-/// A slow SIS would be asked twice in each unit, and never be through with either.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waited_in_vain_for_room_waits_before_it_is_asked_for_again() {
-    let size = 4 * MIB - 1;
-    let server = Arc::new(served(&[size]).await);
-    let http = http(|config| config.body_limit = 4 * MIB as u64).with_room(12 * MIB as u64);
-    let asked = async || server.received_requests().await.unwrap().len();
-    let in_hand = page(&http, &server, size).await.unwrap();
-    // Too little of the unit would be left for the answer, so that room is not waited for.
-    let in_unit = async || unit::until(Instant::now() + Duration::from_secs(5), page(&http, &server, size)).await;
-    for times in [2, 2] {
-        assert!(matches!(in_unit().await, Ok(Err(SisError::NoRoom { .. }))));
-        assert_eq!(asked().await, times, "and is not dropped again");
-    }
-    let (clone, other) = (http.clone(), server.clone());
-    let waits =
-        tokio::spawn(
-            async move { unit::until(Instant::now() + Duration::from_mins(1), page(&clone, &other, size)).await },
-        );
-    drop(in_hand);
-    assert_eq!(waits.await.unwrap().unwrap().unwrap().body.len(), size);
-    assert_eq!(asked().await, 3);
-    assert_eq!(in_unit().await.unwrap().unwrap().body.len(), size, "it is asked for as any other");
-}
-
-/// Whoever has had no turn, or whose answer had no room, is not told that the SIS is slow.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_cut_off_as_it_waits_here_is_no_failure_of_the_sis() {
-    let http = http(|_| {}).limited(1);
-    let server = MockServer::start().await;
-    let slow = ResponseTemplate::new(200).set_delay(Duration::from_mins(1));
-    Mock::given(path("/1")).respond_with(slow).mount(&server).await;
-    let under_way = tokio::spawn({
-        let (http, server) = (http.clone(), format!("{}/1", server.uri()));
-        async move { get(&http, &server).await }
-    });
-    until_asked(&server, 1).await;
-    let cut = async |http: &Http| {
-        let ends_at = Instant::now() + Duration::from_millis(200);
-        unit::until(ends_at, page(http, &server, 1)).await.unwrap_err().of("sis.example")
-    };
-    assert!(matches!(cut(&http).await, SisError::NoRoom { .. }));
-    under_way.abort();
-    assert!(under_way.await.unwrap_err().is_cancelled());
-    assert!(matches!(cut(&http).await, SisError::Timeout { .. }));
 }

@@ -226,14 +226,14 @@ impl OneRoster {
                 Ok(true) => {}
                 Ok(false) => break,
                 // The page is there, and is short: it is not lost for what it lacks.
-                Err(error) if error.remedy() == Remedy::GiveUp => break,
+                Err(error) if error.remedy() == Remedy::GiveUp || matches!(error, SisError::NoRoom { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
         Ok(reply)
     }
 
-    /// Adds what a page lacks to it. False: that is not to be had, or there is no room to keep the page meanwhile.
+    /// Adds what a page lacks to it. False: that is not to be had.
     async fn filled(
         &self,
         asked: page::Asked<'_>,
@@ -241,8 +241,7 @@ impl OneRoster {
         rest: page::Rest,
         call: &Call,
     ) -> Result<bool, SisError> {
-        let Ok(room) = self.session.keep(reply.body.len()) else { return Ok(false) };
-        reply.room = room;
+        reply.room = self.session.keep(reply.body.len())?;
         let part = self.session.call(call).await?;
         let whole = page::joined(asked, reply, rest, part)?;
         Ok(whole.map(|whole| *reply = whole).is_some())
