@@ -3,7 +3,7 @@
 //! Role: of the flags stored, who is still to have one. Neighbour: [`crate::takeover`] asks about each old flag.
 //!
 //! Invariants: nobody's old flag ends before the new one was read back; one whose student the roster does not know may be that of
-//! anybody who cannot be named to Campus, and of nobody else.
+//! anybody of whom Campus has not shown that it knows them by the id that we have, and of nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,14 +75,13 @@ impl<'a> Strangers<'a> {
     }
 }
 
-/// The status by which Campus last refused the flag; of one that it fails at otherwise it says nothing of the student.
+/// The status by which Campus last refused the flag, or failed at it.
 fn refused(flag: &Flag) -> Option<u16> {
     let failing = flag.failing.as_ref().filter(|failing| flag.due && failing.failures > 0);
     let failed = || flag.reason.as_deref().filter(|_| flag.state == FlagState::Failed);
     // With a detail it is about a list, or about a whole program.
     let answer = failing.map(|failing| failing.answer.as_str()).or_else(|| failed()?.strip_prefix(UNLISTED))?;
-    let status: u16 = answer.parse().ok()?;
-    (is_unknown(status) || status == CONFLICT).then_some(status)
+    answer.parse().ok()
 }
 
 /// Another flag is where this one is to be.

@@ -45,11 +45,11 @@ impl Tables {
     /// Ending year of the one that is current for an entity.
     pub fn current(&self, entity: Option<i64>) -> Option<i32> {
         let fallback = self.fallback.filter(|_| entity.is_none() || !self.told);
-        entity.and_then(|entity| self.current.get(&entity).copied()).or(fallback)
+        entity.and_then(|entity| self.current_by_row(entity)).or(fallback)
     }
 
     /// Ending year of the one that is current for an entity by its own row.
-    pub fn told(&self, entity: i64) -> Option<i32> {
+    pub fn current_by_row(&self, entity: i64) -> Option<i32> {
         self.current.get(&entity).copied()
     }
 

@@ -222,7 +222,7 @@ impl<'a> Asked<'a> {
             let entity = |row: Row<'_>| {
                 let entity = row.number(E::EntityId).filter(|entity| waiting.contains(entity))?;
                 let next = self.tables.ending(row.number(E::SchoolYearId))? + 1;
-                (self.tables.told(entity) == Some(next)).then_some(entity)
+                (self.tables.current_by_row(entity) == Some(next)).then_some(entity)
             };
             let left: BTreeSet<i64> = rows().filter(is_open).filter_map(entity).collect();
             if left.is_empty() || rows().any(|row| self.is_current(row)) || !(self.attends)(spells[0].key()) {
@@ -253,7 +253,7 @@ impl<'a> Asked<'a> {
 
     /// Whether an enrollment is of its entity's current year.
     fn is_current(&self, row: Row<'_>) -> bool {
-        let current = row.number(E::EntityId).and_then(|entity| self.tables.told(entity));
+        let current = row.number(E::EntityId).and_then(|entity| self.tables.current_by_row(entity));
         current.is_some() && self.tables.ending(row.number(E::SchoolYearId)) == current
     }
 }
