@@ -13,14 +13,14 @@
 //! parks its own message with where it could not be read. One of changes alone fails its listing too: the
 //! planner, who sees it, asks for everything instead.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
     handler::{Fate, Handler, Retry},
-    id::ConnectionNo,
+    id::{ConnectionNo, ListingNo},
     message::{self, Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
@@ -50,6 +50,9 @@ const LONGEST_IN_TURNS: Duration = Duration::from_hours(6);
 
 /// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
 const GOES_ON: Duration = Duration::from_millis(300);
+
+/// The first pages of so many listings are looked for at once.
+const FIRST_PAGES: u32 = 64;
 
 /// See the module.
 #[derive(Clone)]
@@ -110,6 +113,15 @@ struct Done<'a> {
     pages: Vec<Fetched>,
     /// The lane's next hand is begun without another message.
     goes_on: bool,
+}
+
+/// First pages of listings as the run before had them. Most listings have no other, and whoever has fetched one goes on with the
+/// next of them.
+#[derive(Default)]
+struct FirstPages {
+    /// The listings that were looked for.
+    of: Range<u32>,
+    earlier: BTreeMap<ListingNo, Earlier>,
 }
 
 impl FetchHandler {
@@ -216,8 +228,9 @@ impl FetchHandler {
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
         let began = clock.now();
+        let mut first_pages = FirstPages::default();
         loop {
-            let earlier = self.earlier(message, &job).await?;
+            let earlier = self.earlier(message, &job, &mut first_pages).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
             let http = self.sources.http();
             let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, http };
@@ -270,12 +283,21 @@ impl FetchHandler {
 
     /// The hand's pages as the run before had them. A second look asks for other students every night, and for changes
     /// since another time.
-    async fn earlier(&self, message: &Message, job: &Job) -> Result<Earlier, FetchError> {
+    async fn earlier(&self, message: &Message, job: &Job, first_pages: &mut FirstPages) -> Result<Earlier, FetchError> {
         if job.recheck || !job.listing.ask.is_whole() {
             return Ok(Earlier::default());
         }
+        let (district, run, connection) = (&message.district, message.run, job.at.connection);
         let (listing, pages) = (job.dealt.listing, job.dealt.range());
-        Ok(self.store.earlier_pages(&message.district, message.run, job.at.connection, listing, pages).await?)
+        if pages != (1..2) {
+            return Ok(self.store.earlier_pages(district, run, connection, listing, pages).await?);
+        }
+        if !first_pages.of.contains(&listing.0) {
+            let of = listing.0..listing.0.saturating_add(FIRST_PAGES);
+            let earlier = self.store.earlier_first_pages(district, run, connection, of.clone()).await?;
+            *first_pages = FirstPages { of, earlier };
+        }
+        Ok(first_pages.earlier.get(&listing).cloned().unwrap_or_default())
     }
 
     /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue

@@ -22,7 +22,7 @@ use crate::{
     district::SisKind,
     pulls,
     secret::DigestKey,
-    sql::{Row, Tx, args},
+    sql::{Arg, Row, Tx, args},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -31,13 +31,22 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// decoded before are then decoded anew. A test of the classifier tells when.
 pub const READING: u32 = 5;
 
-/// The last run before this one whose pages came in.
-const EARLIER: &str = "\
-SELECT p.run, p.page, p.body_digest, p.told FROM page p
-WHERE p.district = $1 AND p.connection = $3 AND p.listing = $4 AND p.page BETWEEN $5 AND $6
-  AND p.body_digest IS NOT NULL AND p.collected_at IS NOT NULL AND p.error IS NULL AND p.run =
-      (SELECT e.id FROM run e WHERE e.district = $1 AND e.pulled_at IS NOT NULL
-       AND e.seq < (SELECT r.seq FROM run r WHERE r.district = $1 AND r.id = $2) ORDER BY e.seq DESC LIMIT 1)";
+/// Pages of the last run before this one whose pages came in; `$which` of them.
+macro_rules! earlier {
+    ($which:literal) => {
+        concat!(
+            "SELECT p.run, p.listing, p.page, p.body_digest, p.told FROM page p \
+             WHERE p.district = $1 AND p.connection = $3 AND ",
+            $which,
+            " AND p.body_digest IS NOT NULL AND p.collected_at IS NOT NULL AND p.error IS NULL AND p.run = \
+                  (SELECT e.id FROM run e WHERE e.district = $1 AND e.pulled_at IS NOT NULL \
+                   AND e.seq < (SELECT r.seq FROM run r WHERE r.district = $1 AND r.id = $2) ORDER BY e.seq DESC LIMIT 1)"
+        )
+    };
+}
+
+const EARLIER: &str = earlier!("p.listing = $4 AND p.page BETWEEN $5 AND $6");
+const EARLIER_FIRST: &str = earlier!("p.page = 1 AND p.listing BETWEEN $4 AND $5");
 
 /// The board of that run.
 const EARLIER_BOARD: &str = "\
@@ -210,22 +219,44 @@ impl Store {
         listing: ListingNo,
         pages: std::ops::Range<u32>,
     ) -> Result<Earlier> {
+        let values = args![district, run, connection, listing, pages.start, pages.end.saturating_sub(1)];
+        let mut found = self.look_for_earlier(district, EARLIER, values).await?;
+        Ok(found.remove(&listing).unwrap_or_default())
+    }
+
+    /// The same of the first pages of several listings, of which no others are asked for.
+    pub async fn earlier_first_pages(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+        listings: std::ops::Range<u32>,
+    ) -> Result<BTreeMap<ListingNo, Earlier>> {
+        let values = args![district, run, connection, listings.start, listings.end.saturating_sub(1)];
+        self.look_for_earlier(district, EARLIER_FIRST, values).await
+    }
+
+    async fn look_for_earlier(
+        &self,
+        district: &DistrictId,
+        sql: &'static str,
+        values: Vec<Arg>,
+    ) -> Result<BTreeMap<ListingNo, Earlier>> {
         let operation = "look for pages of the run before";
-        let last = pages.end.saturating_sub(1);
         let mut tx = self.read(district, operation).await?;
-        let values = args![district, run, connection, listing, pages.start, last];
-        let rows = tx.rows(operation, EARLIER, values).await?;
+        let rows = tx.rows(operation, sql, values).await?;
         tx.commit(operation).await?;
-        let mut earlier = Earlier::default();
+        let mut found: BTreeMap<ListingNo, Earlier> = BTreeMap::new();
         for row in &rows {
+            let earlier = found.entry(ListingNo(row.get(1)?)).or_default();
             earlier.run = Some(RunId(row.get(0)?));
-            let page = PageNo(row.get(1)?);
-            earlier.digests.insert(page, digest(row, 2)?);
+            let page = PageNo(row.get(2)?);
+            earlier.digests.insert(page, digest(row, 3)?);
             // What cannot be read is read anew from the page.
-            let told = row.get::<Option<Vec<u8>>>(3)?.and_then(|bytes| Told::from_bytes(&bytes));
+            let told = row.get::<Option<Vec<u8>>>(4)?.and_then(|bytes| Told::from_bytes(&bytes));
             earlier.told.extend(told.map(|told| (page, told)));
         }
-        Ok(earlier)
+        Ok(found)
     }
 
     /// [`Store::with_board`] for a lane that hands pages in, some of which `earlier` has: those are noted in the same
