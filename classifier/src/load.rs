@@ -1,6 +1,6 @@
 //! A run's fragments in memory: pages as they are, and for each kind an index from its lookup key to its rows.
 //!
-//! Sixteen bytes a row beside the row itself. Rows of one key stand in the order of listing and page, so that "the later
+//! At most twenty-four bytes a row beside the row itself. Rows of one key stand in the order of listing and page, so that "the later
 //! page wins" is the order they are met in. In a pull for changes alone, what it was built upon comes first, and of rows
 //! that tell of one thing the last is kept.
 
@@ -60,11 +60,15 @@ struct Loaded {
     copied: bool,
 }
 
-/// Places sorted by key, and, where keys lie close together (ids of one table mostly do), the first place of each key.
+/// Places sorted by key, and where to look for one: keys are cut into stretches of equal length, so short that there are about as
+/// many as places. Of ids that lie close together each has its own; few share one where they lie apart.
 #[derive(Debug, Default)]
 struct Index {
     places: Vec<Place>,
     lowest: i64,
+    /// A stretch is as long as this power of two.
+    stretch: u32,
+    /// The first place of each stretch, and where the last one ends.
     first: Vec<u32>,
 }
 
@@ -345,40 +349,32 @@ impl Index {
     fn of(mut places: Vec<Place>) -> Self {
         // Stable: pages came in order and rows of one key keep it.
         places.sort_by_key(|place| place.key);
-        let (lowest, first) = first_places(&places);
-        Self { places, lowest, first }
+        let (Some(low), Some(high)) = (places.first(), places.last()) else { return Self::default() };
+        let (lowest, span) = (low.key, high.key.abs_diff(low.key));
+        let stretch = (0..u64::BITS).find(|stretch| span >> stretch < places.len() as u64 * 2).unwrap_or_default();
+        let mut first = Vec::with_capacity((span >> stretch) as usize + 2);
+        for (number, place) in places.iter().enumerate() {
+            let own = (place.key.abs_diff(lowest) >> stretch) as usize;
+            if own >= first.len() {
+                first.resize(own + 1, number as u32);
+            }
+        }
+        first.push(places.len() as u32);
+        Self { places, lowest, stretch, first }
     }
 
     fn find(&self, key: i64) -> &[Place] {
-        let start = if self.first.is_empty() {
-            self.places.partition_point(|place| place.key < key)
-        } else {
-            let slot = key.checked_sub(self.lowest).and_then(|slot| usize::try_from(slot).ok());
-            match slot.and_then(|slot| self.first.get(slot)) {
-                Some(start) => *start as usize,
-                None => return &[],
-            }
-        };
-        let rest = self.places.get(start..).unwrap_or_default();
-        let length = rest.iter().take_while(|place| place.key == key).count();
-        &rest[..length]
-    }
-}
-
-/// For each key from the lowest on, the first place with that key or a greater one. Empty where keys lie so far apart
-/// that the table would be larger than half of what it leads to.
-fn first_places(places: &[Place]) -> (i64, Vec<u32>) {
-    let (Some(low), Some(high)) = (places.first(), places.last()) else { return (0, Vec::new()) };
-    let span = high.key.checked_sub(low.key).and_then(|span| usize::try_from(span).ok());
-    let Some(span) = span.filter(|span| *span < places.len() * 2) else { return (0, Vec::new()) };
-    let mut first = Vec::with_capacity(span + 1);
-    for (number, place) in places.iter().enumerate() {
-        let slot = (place.key - low.key) as usize;
-        if slot >= first.len() {
-            first.resize(slot + 1, number as u32);
+        if key < self.lowest {
+            return &[];
         }
+        let own = usize::try_from(key.abs_diff(self.lowest) >> self.stretch).unwrap_or(usize::MAX);
+        let ends = (self.first.get(own), self.first.get(own.saturating_add(1)));
+        let (Some(from), Some(to)) = ends else { return &[] };
+        let stretch = &self.places[*from as usize..*to as usize];
+        let start = stretch.partition_point(|place| place.key < key);
+        let length = stretch[start..].iter().take_while(|place| place.key == key).count();
+        &stretch[start..start + length]
     }
-    (low.key, first)
 }
 
 #[cfg(test)]

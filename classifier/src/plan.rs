@@ -116,25 +116,51 @@ pub enum Planned {
 
 /// Makes the plan, unless a pull for changes alone turns out to lack something.
 pub fn plan_or_ask(mut facts: PlanFacts, records: &mut dyn Records) -> Result<Planned, PlanError> {
-    if let Some(reason) = hopeless(&facts) {
-        return Ok(Planned::Made(Box::new(failed(&facts, reason))));
-    }
-    let mut looks = open(&mut facts.pulls)?;
-    let lacking = lacking(&facts, &looks);
-    if lacking.is_empty() {
-        plan_opened(facts, &mut looks, records).map(Box::new).map(Planned::Made)
-    } else {
-        Ok(Planned::AskEverything(lacking))
-    }
+    let stored = std::mem::take(&mut facts.stored);
+    Opened::of(facts)?.plan_or_ask(stored, records)
 }
 
 /// Makes the plan of what was pulled, such as it is.
 pub fn plan(mut facts: PlanFacts, records: &mut dyn Records) -> Result<NewPlan, PlanError> {
-    if let Some(reason) = hopeless(&facts) {
-        return Ok(failed(&facts, reason));
+    let stored = std::mem::take(&mut facts.stored);
+    Opened::of(facts)?.plan(stored, records)
+}
+
+/// Facts whose pages are opened, which is done while the students who are stored are still being read.
+#[derive(Debug)]
+pub struct Opened {
+    facts: PlanFacts,
+    /// Or why nothing can be planned.
+    looks: Result<Vec<Looks>, String>,
+}
+
+impl Opened {
+    /// Opens the pages of facts without students.
+    pub fn of(mut facts: PlanFacts) -> Result<Self, PlanError> {
+        let looks = match hopeless(&facts) {
+            Some(reason) => Err(reason),
+            None => Ok(open(&mut facts.pulls)?),
+        };
+        Ok(Self { facts, looks })
     }
-    let mut looks = open(&mut facts.pulls)?;
-    plan_opened(facts, &mut looks, records)
+
+    /// See [`plan_or_ask`].
+    pub fn plan_or_ask(self, stored: Vec<StoredStudent>, records: &mut dyn Records) -> Result<Planned, PlanError> {
+        let lacking = self.looks.as_ref().map(|looks| lacking(&self.facts, looks)).unwrap_or_default();
+        if lacking.is_empty() {
+            self.plan(stored, records).map(Box::new).map(Planned::Made)
+        } else {
+            Ok(Planned::AskEverything(lacking))
+        }
+    }
+
+    fn plan(self, stored: Vec<StoredStudent>, records: &mut dyn Records) -> Result<NewPlan, PlanError> {
+        let facts = PlanFacts { stored, ..self.facts };
+        match self.looks {
+            Ok(mut looks) => plan_opened(facts, &mut looks, records),
+            Err(reason) => Ok(failed(&facts, reason)),
+        }
+    }
 }
 
 /// Pulls for changes alone that do not add up, or whose rows cannot be gone by. A replay asks nobody.

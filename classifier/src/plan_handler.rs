@@ -38,7 +38,7 @@ use crate::{
     context::{Context, RunKey},
     diff::Records,
     error::{ClassifierError, DATABASE_REFUSES, chain},
-    plan::{self, PlanFacts, Planned, PullIn},
+    plan::{Opened, PlanFacts, Planned, PullIn},
     recheck::Candidates,
     release, second_look,
 };
@@ -137,9 +137,13 @@ impl PlanHandler {
     async fn make(&self, message: &Message, claim: &Claim, roster_version: i64) -> Result<Fate, ClassifierError> {
         let (store, run) = (&self.context.store, (&message.district, message.run));
         let begun = Instant::now();
-        let facts = Box::pin(gather(store, run, roster_version)).await?;
+        let pages = Box::pin(async {
+            let facts = gather(store, run, roster_version).await?;
+            Ok(claim.apart(carried(move || Opened::of(facts))).await??)
+        });
+        let (opened, stored) = tokio::try_join!(pages, store.stored_students(run.0).err_into::<ClassifierError>())?;
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
-        let planned = match claim.apart(carried(move || plan::plan_or_ask(facts, &mut records))).await?? {
+        let planned = match claim.apart(carried(move || opened.plan_or_ask(stored, &mut records))).await?? {
             Planned::Made(planned) => planned,
             Planned::AskEverything(lacking) => return self.ask_everything(message, lacking).await,
         };
@@ -216,19 +220,18 @@ impl PlanHandler {
     }
 }
 
-/// All that a plan is made from. The roster's version was read before the roster, so that a change in between is noticed. What
-/// is long is read at once, and the rest beside it.
+/// All that a plan is made from but the students who are stored. The roster's version was read before the roster, so that a change
+/// in between is noticed. What is long is read at once, and the rest beside it.
 async fn gather(store: &Store, run: RunKey<'_>, roster_version: i64) -> Result<PlanFacts, ClassifierError> {
-    let (mut fragments, stored, pages, mut facts) = tokio::try_join!(
+    let (mut fragments, pages, mut facts) = tokio::try_join!(
         store.fragments(run.0, run.1).err_into(),
-        store.stored_students(run.0).err_into(),
         store.pages(run.0, run.1).err_into(),
         Box::pin(gather_short(store, run, roster_version)),
     )?;
     for pull in &mut facts.pulls {
         pull.fragments = take_of(&mut fragments, |page| page.connection == pull.pull.connection);
     }
-    Ok(PlanFacts { pages, stored, ..facts })
+    Ok(PlanFacts { pages, ..facts })
 }
 
 /// What of a plan's facts is a few rows for most districts: without pages and their fragments, and without students.

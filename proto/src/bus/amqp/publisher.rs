@@ -79,9 +79,15 @@ impl Publisher {
 
     /// `Ok` when all are confirmed and routed.
     pub(super) async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), BusError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
+        if messages.is_empty() { Ok(()) } else { self.ask(messages).await }
+    }
+
+    /// Connects, where there is no connection yet, so that the first message need not wait for one.
+    pub(super) async fn connect(&self) -> Result<(), BusError> {
+        self.ask(Vec::new()).await
+    }
+
+    async fn ask(&self, messages: Vec<Outgoing>) -> Result<(), BusError> {
         let gone = || BusError::Unavailable { operation: "publish: the publisher has stopped", source: None };
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { messages, reply }).await.map_err(|_| gone())?;
@@ -135,8 +141,12 @@ impl Task {
         }
     }
 
+    /// Of no messages: sees that there is a connection.
     async fn publish(&mut self, messages: &[&Outgoing]) -> Result<Rejects, LinkError> {
         let mut rejects = Rejects::default();
+        if messages.is_empty() {
+            self.link().await?;
+        }
         for batch in batches(messages) {
             rejects.add(self.publish_batch(batch).await?);
         }
