@@ -139,9 +139,11 @@ impl PlanHandler {
         let begun = Instant::now();
         let pages = Box::pin(async {
             let facts = gather(store, run, roster_version).await?;
-            Ok(claim.apart(carried(move || Opened::of(facts))).await??)
+            Ok::<_, ClassifierError>(claim.apart(carried(move || Opened::of(facts))).await??)
         });
-        let (opened, stored) = tokio::try_join!(pages, store.stored_students(run.0).err_into::<ClassifierError>())?;
+        // Both to their end: the run is not given back while its pages are being opened.
+        let (opened, stored) = tokio::join!(pages, store.stored_students(run.0));
+        let (opened, stored) = (opened?, stored?);
         let mut records = StoredRecords { store: store.clone(), district: run.0.clone(), runtime: Handle::current() };
         let planned = match claim.apart(carried(move || opened.plan_or_ask(stored, &mut records))).await?? {
             Planned::Made(planned) => planned,

@@ -21,6 +21,9 @@ pub async fn launch(
     new: &NewRun,
     now: DateTime<Utc>,
 ) -> Result<Option<Run>, FetchError> {
+    if let Err(error) = bus.prepare().await {
+        tracing::debug!(error = crate::chain(&error), "a run is made though nothing can be published yet");
+    }
     let Some(run) = store.create_run(new, now).await? else { return Ok(None) };
     if let Err(error) = publish_start(store, bus, &run, now).await {
         let error = crate::chain(&error);

@@ -96,16 +96,10 @@ impl AmqpToken {
 }
 
 impl AmqpBus {
-    /// Connects, to consume and to publish, and declares the topology; where the user may not, all of it has to be there. A broker that
-    /// is left as it is found is connected to once. Later losses of the connections mend themselves; only this first try fails.
+    /// Connects and declares the topology; where the user may not, all of it has to be there. Later losses of the connection mend themselves; only this first try fails.
     pub async fn connect(config: AmqpConfig) -> Result<Self, BusError> {
-        let declares = config.declare;
         let bus = Self::on_demand(config);
         bus.consuming.connection().await?;
-        // A connection that publishes sees to the topology, always.
-        if declares {
-            bus.publisher.connect().await?;
-        }
         Ok(bus)
     }
 
@@ -120,6 +114,10 @@ impl AmqpBus {
 
 #[async_trait]
 impl Bus for AmqpBus {
+    async fn prepare(&self) -> Result<(), BusError> {
+        self.publisher.connect().await
+    }
+
     async fn publish(&self, messages: &[Message]) -> Result<(), BusError> {
         let outgoing = messages.iter().map(Outgoing::publish).collect::<Result<Vec<_>, _>>()?;
         if outgoing.is_empty() {

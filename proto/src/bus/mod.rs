@@ -359,6 +359,11 @@ pub trait Replay: Send {
 /// See the module.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
+    /// Gets ready to publish, so that what is made next leaves as soon as it is made. Publishing does this too, where it was not done.
+    async fn prepare(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+
     /// Publishes a batch: `Ok` when all are confirmed and routed. On an error some may have been; publish all again.
     async fn publish(&self, messages: &[Message]) -> Result<(), BusError>;
 

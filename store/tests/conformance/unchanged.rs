@@ -24,6 +24,7 @@ const LISTING: ListingNo = ListingNo(0);
 crate::on_both_engines! {
     an_unchanged_page_stands_on_the_earlier_one,
     only_the_last_pulled_run_is_looked_at,
+    first_pages_are_those_of_each_listing,
     what_no_lane_hands_in_is_not_noted,
     an_earlier_page_that_is_gone_is_not_stood_on,
     an_unchanged_page_takes_the_place_of_a_stashed_one,
@@ -143,6 +144,27 @@ async fn only_the_last_pulled_run_is_looked_at(f: Fixture) {
     assert_eq!(earlier(&f.store, &id, next).await, Earlier::default(), "it is the younger one");
     let elsewhere = f.store.earlier_pages(&id, last, FIRST, ListingNo(1), 1..4).await.unwrap();
     assert_eq!(elsewhere, Earlier::default());
+}
+
+async fn first_pages_are_those_of_each_listing(f: Fixture) {
+    let id = f.district("a").await;
+    let first = begun(&f, &id).await;
+    for (listing, number) in (0..4).flat_map(|listing| [(listing, 1), (listing, 2)]) {
+        f.store.save_page(&id, first, &page(listing, number)).await.unwrap();
+    }
+    ended(&f, &id, first, 10).await;
+    let next = begun(&f, &id).await;
+    let found = f.store.earlier_first_pages(&id, next, FIRST, 1..3).await.unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&ListingNo(1), &ListingNo(2)]);
+    for (listing, earlier) in found {
+        assert_eq!(
+            (earlier.run, earlier.digests.len(), earlier.told.len()),
+            (Some(first), 1, 1),
+            "page 2 is no first one"
+        );
+        assert_eq!(earlier, f.store.earlier_pages(&id, next, FIRST, listing, 1..2).await.unwrap());
+    }
+    assert!(f.store.earlier_first_pages(&id, first, FIRST, 0..64).await.unwrap().is_empty(), "there is no run before");
 }
 
 async fn what_no_lane_hands_in_is_not_noted(f: Fixture) {

@@ -82,7 +82,7 @@ impl Publisher {
         if messages.is_empty() { Ok(()) } else { self.ask(messages).await }
     }
 
-    /// Connects, where there is no connection yet, so that the first message need not wait for one.
+    /// See [`Bus::prepare`](crate::bus::Bus::prepare).
     pub(super) async fn connect(&self) -> Result<(), BusError> {
         self.ask(Vec::new()).await
     }
