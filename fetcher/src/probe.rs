@@ -201,7 +201,7 @@ impl Probe<'_> {
         };
         let refused = &granted.0.refused;
         for (resource, fields) in refused {
-            let what = if fields == &["*"] { "the object".to_owned() } else { fields.join(", ") };
+            let what = fields.join(", ").replace('*', "the object");
             let mend = "ask the district to grant it to the integration access, or live without it";
             steps.push(Step::warn(format!("grant {resource}"), format!("not granted: {what}"), mend));
         }

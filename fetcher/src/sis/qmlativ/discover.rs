@@ -21,36 +21,53 @@ pub(super) fn wanted(connection: &Connection) -> impl Iterator<Item = &'static O
     OBJECTS.iter().filter(move |object| staff || object.weight != Weight::Staff)
 }
 
-/// Fields granted, by resource; `None` for an object that is refused as a whole.
-pub(super) type Grants = BTreeMap<&'static str, Option<BTreeSet<String>>>;
+/// Fields granted, by resource and entity; `None` for an object that is refused as a whole.
+pub(super) type Grants = BTreeMap<&'static str, BTreeMap<i64, Option<BTreeSet<String>>>>;
 
 /// The fields that a metadata answer names.
 pub(super) fn field_names(metadata: Map<String, Value>) -> BTreeSet<String> {
     metadata.into_iter().map(|(name, _)| name).filter(|name| !NO_FIELDS.contains(&name.as_str())).collect()
 }
 
-/// Compares what is wanted with what is granted.
+/// Compares what is wanted with what is granted, in every entity.
 pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> Discovery {
     let mut discovery = Discovery::default();
     for object in wanted(connection) {
-        let granted = grants.get(object.resource).and_then(Option::as_ref);
-        let has =
-            |field: &str| granted.is_some_and(|fields| fields.iter().any(|name| name.eq_ignore_ascii_case(field)));
-        if !has(object.key) {
-            discovery.refused.insert(object.resource.to_owned(), vec!["*".to_owned()]);
+        let lacks = |field: &str| lacking(grants.get(object.resource), field);
+        let named = |field: &String| format!("{}.{field}{}", object.resource, lacks(field).unwrap_or_default());
+        if let Some(place) = lacks(object.key) {
+            discovery.refused.insert(object.resource.to_owned(), vec![format!("*{place}")]);
             if object.must_be_granted {
-                discovery.fatal.extend(object.required_fields(connection));
+                discovery.fatal.extend(object.required_fields(connection).iter().map(named));
             }
             continue;
         }
-        let (given, refused): (Vec<_>, Vec<_>) = object.asked_fields(connection).partition(|field| has(field));
-        discovery.fatal.extend(object.missing(connection, &given));
+        let (given, refused): (Vec<_>, Vec<_>) =
+            object.asked_fields(connection).partition(|field| lacks(field).is_none());
+        discovery.fatal.extend(object.missing(connection, &given).iter().map(named));
         discovery.granted.insert(object.resource.to_owned(), given);
         if !refused.is_empty() {
-            discovery.refused.insert(object.resource.to_owned(), refused);
+            let place = |field: String| format!("{field}{}", lacks(&field).unwrap_or_default());
+            discovery.refused.insert(object.resource.to_owned(), refused.into_iter().map(place).collect());
         }
     }
     discovery
+}
+
+/// Where a field is not granted, for a message: nothing to say of one that no entity grants. `None`: every entity grants it.
+fn lacking(granted: Option<&BTreeMap<i64, Option<BTreeSet<String>>>>, field: &str) -> Option<String> {
+    let Some(granted) = granted else { return Some(String::new()) };
+    let has = |fields: &Option<BTreeSet<String>>| {
+        fields.as_ref().is_some_and(|fields| fields.iter().any(|name| name.eq_ignore_ascii_case(field)))
+    };
+    let without: Vec<String> =
+        granted.iter().filter(|(_, fields)| !has(fields)).map(|(entity, _)| entity.to_string()).collect();
+    match without.as_slice() {
+        [] => None,
+        all if all.len() == granted.len() => Some(String::new()),
+        [one] => Some(format!(" in entity {one}")),
+        several => Some(format!(" in entities {}", several.join(", "))),
+    }
 }
 
 impl Object {
@@ -69,7 +86,7 @@ impl Object {
         let dates = (self.resource == ENTRY_WITHDRAWAL)
             .then(|| connection.withdrawal_date_field.clone().unwrap_or_else(|| "EndDate".to_owned()));
         let required = std::iter::once(self.key).chain(self.required.iter().copied()).map(str::to_owned);
-        required.chain(dates).map(|field| format!("{}.{field}", self.resource)).collect()
+        required.chain(dates).collect()
     }
 
     /// Required fields that are not among `given`. The withdrawal date may come from either of two fields.
@@ -84,7 +101,7 @@ impl Object {
                 _ => {}
             }
         }
-        missing.into_iter().map(|field| format!("{}.{field}", self.resource)).collect()
+        missing
     }
 }
 

@@ -10,14 +10,20 @@ fn connection(extra: &Value) -> Connection {
     serde_json::from_value(text).unwrap()
 }
 
+/// Everything, in one entity.
 fn all() -> Grants {
-    OBJECTS.iter().map(|object| (object.resource, Some(object.fields().map(str::to_owned).collect()))).collect()
+    let fields = |object: &Object| Some(object.fields().map(str::to_owned).collect());
+    OBJECTS.iter().map(|object| (object.resource, BTreeMap::from([(1, fields(object))]))).collect()
 }
 
-fn without(resource: &'static str, fields: &[&str]) -> Grants {
+fn fields<'a>(grants: &'a mut Grants, resource: &str, entity: i64) -> &'a mut BTreeSet<String> {
+    grants.get_mut(resource).unwrap().get_mut(&entity).unwrap().as_mut().unwrap()
+}
+
+fn without(resource: &'static str, missing: &[&str]) -> Grants {
     let mut grants = all();
-    let names = grants.get_mut(resource).unwrap().as_mut().unwrap();
-    for field in fields {
+    let names = fields(&mut grants, resource, 1);
+    for field in missing {
         assert!(names.remove(*field), "{field}");
     }
     grants
@@ -57,12 +63,44 @@ fn what_the_status_rests_on_is_named_when_missing() {
 fn a_refused_object_is_fatal_only_where_the_status_rests_on_it() {
     for object in OBJECTS {
         let mut grants = all();
-        grants.insert(object.resource, None);
+        grants.insert(object.resource, BTreeMap::from([(1, None)]));
         let discovery = judge_grants(&connection(&json!({"staff": "active"})), &grants);
         assert_eq!(discovery.refused[object.resource], ["*"]);
         assert_eq!(!discovery.fatal.is_empty(), object.must_be_granted, "{}", object.resource);
         assert!(!discovery.granted.contains_key(object.resource));
     }
+}
+
+/// What one entity does not grant would be null for its students alone, and a graduate there nobody who left.
+#[test]
+fn what_one_of_several_entities_does_not_grant_is_asked_of_none() {
+    let mut grants = all();
+    for granted in grants.values_mut() {
+        let same = granted[&1].clone();
+        granted.extend([(102, same.clone()), (103, same)]);
+    }
+    let connection = connection(&json!({"entities": [1, 102, 103]}));
+    let whole = judge_grants(&connection, &grants);
+    assert!(whole.refused.is_empty() && whole.fatal.is_empty());
+    fields(&mut grants, ENTRY_WITHDRAWAL, 102).remove("WithdrawalCodeID");
+    fields(&mut grants, "Demographics/Name", 1).remove("BirthDate");
+    fields(&mut grants, "Demographics/Name", 103).remove("BirthDate");
+    for entity in [1, 102, 103] {
+        fields(&mut grants, "Demographics/Name", entity).remove("Gender");
+    }
+    *grants.get_mut("Enrollment/Homeroom").unwrap().get_mut(&103).unwrap() = None;
+    let discovery = judge_grants(&connection, &grants);
+    assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.WithdrawalCodeID in entity 102"]);
+    assert_eq!(discovery.refused[ENTRY_WITHDRAWAL], ["WithdrawalCodeID in entity 102"]);
+    let mut of_names = discovery.refused["Demographics/Name"].clone();
+    of_names.sort();
+    assert_eq!(of_names, ["BirthDate in entities 1, 103", "Gender"]);
+    assert_eq!(discovery.refused["Enrollment/Homeroom"], ["* in entity 103"]);
+    for (resource, field) in [("Demographics/Name", "BirthDate"), (ENTRY_WITHDRAWAL, "WithdrawalCodeID")] {
+        assert!(!discovery.granted[resource].contains(&field.to_owned()), "{field}");
+    }
+    assert!(discovery.granted[ENTRY_WITHDRAWAL].contains(&"StartDate".to_owned()));
+    assert!(!discovery.granted.contains_key("Enrollment/Homeroom"));
 }
 
 #[test]
@@ -71,7 +109,7 @@ fn the_configured_withdrawal_date_must_be_granted() {
     let discovery = judge_grants(&connection, &all());
     assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.LastDayTX"]);
     let mut grants = all();
-    grants.get_mut(ENTRY_WITHDRAWAL).unwrap().as_mut().unwrap().insert("LastDayTX".to_owned());
+    fields(&mut grants, ENTRY_WITHDRAWAL, 1).insert("LastDayTX".to_owned());
     let discovery = judge_grants(&connection, &grants);
     assert!(discovery.fatal.is_empty());
     assert!(discovery.granted[ENTRY_WITHDRAWAL].contains(&"LastDayTX".to_owned()));
