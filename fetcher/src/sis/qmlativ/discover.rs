@@ -24,50 +24,91 @@ pub(super) fn wanted(connection: &Connection) -> impl Iterator<Item = &'static O
 /// Fields granted, by resource and entity; `None` for an object that is refused as a whole.
 pub(super) type Grants = BTreeMap<&'static str, BTreeMap<i64, Option<BTreeSet<String>>>>;
 
-/// The fields that a metadata answer names.
-pub(super) fn field_names(metadata: Map<String, Value>) -> BTreeSet<String> {
-    metadata.into_iter().map(|(name, _)| name).filter(|name| !NO_FIELDS.contains(&name.as_str())).collect()
+/// The fields that a metadata answer names, of those that a connection asks for.
+pub(super) fn field_names(object: &Object, connection: &Connection, metadata: Map<String, Value>) -> BTreeSet<String> {
+    let wanted: Vec<String> = object.asked_fields(connection).collect();
+    let is_wanted = |name: &String| wanted.iter().any(|field| field.eq_ignore_ascii_case(name));
+    let named = metadata.into_iter().map(|(name, _)| name);
+    named.filter(|name| !NO_FIELDS.contains(&name.as_str()) && is_wanted(name)).collect()
 }
 
-/// Compares what is wanted with what is granted, in every entity.
-pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> Discovery {
-    let mut discovery = Discovery::default();
+/// What is not granted, by resource, for a person: each with the entities, where others grant it.
+pub(super) type Gaps = BTreeMap<String, Vec<String>>;
+
+/// What the entities of a connection grant of an object.
+struct Entities<'a> {
+    /// Its fields, of those that grant its key.
+    granting: Vec<(i64, &'a BTreeSet<String>)>,
+    /// Those that refuse it as a whole.
+    refusing: Vec<i64>,
+}
+
+impl<'a> Entities<'a> {
+    fn of(grants: &'a Grants, object: &Object) -> Self {
+        let mut entities = Self { granting: Vec::new(), refusing: Vec::new() };
+        for (entity, fields) in grants.get(object.resource).into_iter().flatten() {
+            match fields.as_ref().filter(|fields| has(fields, object.key)) {
+                Some(fields) => entities.granting.push((*entity, fields)),
+                None => entities.refusing.push(*entity),
+            }
+        }
+        entities
+    }
+
+    /// Those that grant the object and not this field of it.
+    fn lacking(&self, field: &str) -> Vec<i64> {
+        self.granting.iter().filter(|(_, fields)| !has(fields, field)).map(|(entity, _)| *entity).collect()
+    }
+
+    /// Where a field is not granted, behind its name: nothing of one that no entity grants.
+    fn place(&self, field: &str) -> String {
+        let lacking = self.lacking(field);
+        if lacking.len() == self.granting.len() { String::new() } else { place(&lacking) }
+    }
+}
+
+fn has(fields: &BTreeSet<String>, field: &str) -> bool {
+    fields.iter().any(|name| name.eq_ignore_ascii_case(field))
+}
+
+fn place(entities: &[i64]) -> String {
+    match entities {
+        [one] => format!(" in entity {one}"),
+        several => {
+            let several: Vec<String> = several.iter().map(i64::to_string).collect();
+            format!(" in entities {}", several.join(", "))
+        }
+    }
+}
+
+/// Compares what is wanted with what is granted, in every entity. What one of them does not grant is asked of none: a field would be
+/// null for that one's students, and rows of a listing would be missing.
+pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> (Discovery, Gaps) {
+    let (mut discovery, mut gaps) = (Discovery::default(), Gaps::new());
     for object in wanted(connection) {
-        let lacks = |field: &str| lacking(grants.get(object.resource), field);
-        let named = |field: &String| format!("{}.{field}{}", object.resource, lacks(field).unwrap_or_default());
-        if let Some(place) = lacks(object.key) {
-            discovery.refused.insert(object.resource.to_owned(), vec![format!("*{place}")]);
+        let entities = Entities::of(grants, object);
+        if entities.granting.is_empty() || !entities.refusing.is_empty() {
+            let place = if entities.granting.is_empty() { String::new() } else { place(&entities.refusing) };
+            gaps.insert(object.resource.to_owned(), vec![format!("the object{place}")]);
+            discovery.refused.insert(object.resource.to_owned(), vec!["*".to_owned()]);
             if object.must_be_granted {
-                discovery.fatal.extend(object.required_fields(connection).iter().map(named));
+                let required = object.required_fields(connection).into_iter();
+                discovery.fatal.extend(required.map(|field| format!("{}.{field}{place}", object.resource)));
             }
             continue;
         }
         let (given, refused): (Vec<_>, Vec<_>) =
-            object.asked_fields(connection).partition(|field| lacks(field).is_none());
-        discovery.fatal.extend(object.missing(connection, &given).iter().map(named));
+            object.asked_fields(connection).partition(|field| entities.lacking(field).is_empty());
+        let missing = object.missing(connection, &given).into_iter();
+        discovery.fatal.extend(missing.map(|field| format!("{}.{field}{}", object.resource, entities.place(&field))));
         discovery.granted.insert(object.resource.to_owned(), given);
         if !refused.is_empty() {
-            let place = |field: String| format!("{field}{}", lacks(&field).unwrap_or_default());
-            discovery.refused.insert(object.resource.to_owned(), refused.into_iter().map(place).collect());
+            let named = refused.iter().map(|field| format!("{field}{}", entities.place(field)));
+            gaps.insert(object.resource.to_owned(), named.collect());
+            discovery.refused.insert(object.resource.to_owned(), refused);
         }
     }
-    discovery
-}
-
-/// Where a field is not granted, for a message: nothing to say of one that no entity grants. `None`: every entity grants it.
-fn lacking(granted: Option<&BTreeMap<i64, Option<BTreeSet<String>>>>, field: &str) -> Option<String> {
-    let Some(granted) = granted else { return Some(String::new()) };
-    let has = |fields: &Option<BTreeSet<String>>| {
-        fields.as_ref().is_some_and(|fields| fields.iter().any(|name| name.eq_ignore_ascii_case(field)))
-    };
-    let without: Vec<String> =
-        granted.iter().filter(|(_, fields)| !has(fields)).map(|(entity, _)| entity.to_string()).collect();
-    match without.as_slice() {
-        [] => None,
-        all if all.len() == granted.len() => Some(String::new()),
-        [one] => Some(format!(" in entity {one}")),
-        several => Some(format!(" in entities {}", several.join(", "))),
-    }
+    (discovery, gaps)
 }
 
 impl Object {

@@ -67,8 +67,7 @@ impl Qmlativ {
         turn.answer("GetSystemMetadata", asked).await.map(Metadata)
     }
 
-    /// Fields granted of each wanted object: those that every entity grants. What one of them did not grant would be null for its
-    /// students alone.
+    /// Fields granted of each wanted object.
     pub(crate) async fn grants(&self, turn: &Turn<'_>) -> Result<Granted, SisError> {
         self.all(self.questions_of_fields(turn).collect()).await?;
         let mut grants = Grants::new();
@@ -78,7 +77,8 @@ impl Qmlativ {
                 grants.entry(object.resource).or_default().insert(entity, fields);
             }
         }
-        Ok(Granted(discover::judge_grants(self.session.connection(), &grants)))
+        let (discovery, gaps) = discover::judge_grants(self.session.connection(), &grants);
+        Ok(Granted(discovery, gaps))
     }
 
     fn questions_of_fields<'a>(&'a self, turn: &'a Turn<'_>) -> impl Iterator<Item = Question<'a>> {
@@ -117,10 +117,11 @@ impl Qmlativ {
         entity: i64,
         turn: &Turn<'_>,
     ) -> Result<Option<BTreeSet<String>>, SisError> {
-        let call = request::field_metadata(self.session.connection(), entity, object.resource);
+        let connection = self.session.connection();
+        let call = request::field_metadata(connection, entity, object.resource);
         let asked = async {
             match self.read(&call).await {
-                Ok((fields, _)) => Ok(Some(discover::field_names(fields))),
+                Ok((fields, _)) => Ok(Some(discover::field_names(object, connection, fields))),
                 // An object that is not granted may be refused, unknown or not found; that is an answer too.
                 Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404, .. }) => Ok(None),
                 Err(error) => Err(error),
@@ -292,9 +293,9 @@ pub(crate) fn entity_of_first(reply: &Reply) -> Option<i64> {
     rows.objects.first()?.id
 }
 
-/// What is granted, compared with what is wanted.
+/// What is granted, compared with what is wanted, and what is not in words.
 #[derive(Debug, Clone)]
-pub(crate) struct Granted(pub(crate) rollcall_store::run::Discovery);
+pub(crate) struct Granted(pub(crate) rollcall_store::run::Discovery, pub(crate) discover::Gaps);
 
 impl Granted {
     /// The first listing of an object, for a test of one row.
