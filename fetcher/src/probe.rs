@@ -199,9 +199,8 @@ impl Probe<'_> {
             Ok(granted) => granted,
             Err(error) => return stop(steps, "grants", &error),
         };
-        let refused = &granted.0.refused;
-        for (resource, fields) in refused {
-            let what = if fields == &["*"] { "the object".to_owned() } else { fields.join(", ") };
+        for (resource, gaps) in &granted.1 {
+            let what = gaps.join(", ");
             let mend = "ask the district to grant it to the integration access, or live without it";
             steps.push(Step::warn(format!("grant {resource}"), format!("not granted: {what}"), mend));
         }
@@ -210,7 +209,7 @@ impl Probe<'_> {
         }
         steps.push(Step::ok(
             "grants",
-            format!("{} objects granted, {} with gaps", granted.0.granted.len(), refused.len()),
+            format!("{} objects granted, {} with gaps", granted.0.granted.len(), granted.1.len()),
         ));
         Ok(granted)
     }

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::{handler::Fate, message::Message, topology::ATTEMPTS};
 use rollcall_sandbox::{
-    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, PagingQuirks, PastEnd,
-    Quirks, RetryAfter, Throttle,
+    AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, OnDeniedField, PagingQuirks,
+    PastEnd, Quirks, RetryAfter, Throttle,
 };
 use rollcall_store::{
     board::Progress,
@@ -294,6 +294,26 @@ async fn a_pull_that_cannot_be_had_says_why_and_what_to_do() {
     let html = Fault { kind: FaultKind::Html, object: Some("Student".to_owned()), page: Some(1), times: None };
     let reason = failed_under(Quirks { faults: vec![html], ..Quirks::default() }).await;
     assert!(reason.starts_with("not-json") && reason.contains("base_url"), "{reason}");
+}
+
+/// The first entity grants it, and the second tells null in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_further_entity_does_not_grant_is_named() {
+    let sandbox = sandbox().await;
+    let field = ObjectField { object: "EntryWithdrawal".to_owned(), field: "WithdrawalCodeID".to_owned() };
+    let denied = Grants {
+        denied_fields: vec![field],
+        denied_fields_in: Some(200),
+        on_denied_field: OnDeniedField::Null,
+        ..Grants::default()
+    };
+    sandbox.set_quirks(Quirks { grants: denied, ..Quirks::default() });
+    let mut night = Night::with(sandbox, &json!({"page_size": 20, "entities": [1, 200]})).await;
+    night.play(|_| Way::Arrives).await;
+    let pull = night.pull().await;
+    assert_eq!(pull.state, PullState::Failed);
+    let reason = pull.reason.unwrap();
+    assert!(reason.contains("EntryWithdrawal.WithdrawalCodeID in entity 200"), "{reason}");
 }
 
 /// The classifier keeps it, and parks its message with where it could not be read.

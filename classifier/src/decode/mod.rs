@@ -7,6 +7,7 @@
 
 pub mod oneroster;
 pub mod qmlativ;
+mod surrogates;
 pub mod value;
 
 use std::fmt;
@@ -96,10 +97,16 @@ impl Decoded {
 /// Decodes the body of a page of `resource` that was asked for `fields`.
 pub fn decode(sis: SisKind, resource: &str, fields: &[String], body: &[u8]) -> Result<Decoded, DecodeError> {
     let kind = Kind::of_resource(resource).ok_or(DecodeError::whole(DecodeClass::UnknownResource))?;
-    match sis {
+    let read = |body: &[u8]| match sis {
         SisKind::SkywardQmlativ => qmlativ::decode(kind, kind.named_date(fields), body),
         SisKind::OneRoster => oneroster::decode(kind, body),
         SisKind::SkywardSms2 => Err(DecodeError::whole(DecodeClass::UnknownResource)),
+    };
+    match read(body) {
+        Err(error) if error.class == DecodeClass::Syntax => {
+            surrogates::replaced(body).map_or(Err(error), |replaced| read(&replaced))
+        }
+        read => read,
     }
 }
 

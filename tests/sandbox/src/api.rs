@@ -91,7 +91,7 @@ impl<'a> ApiCall<'a> {
             (method, [module, name, rest @ ..]) => {
                 let object = self.object(module, name)?;
                 match (method, rest) {
-                    ("GET", []) => Ok(Answer::value(&metadata::object(object, self.quirks))),
+                    ("GET", []) => Ok(Answer::value(&metadata::object(object, entity, self.quirks))),
                     ("PUT", []) => self.create(object, entity),
                     ("GET", [id]) => self.get_one(object, entity, read_id(id)?),
                     ("POST", [id]) => self.update(object, entity, read_id(id)?),
@@ -145,8 +145,8 @@ impl<'a> ApiCall<'a> {
         fields.into_iter().map(|(_, field)| field.to_owned()).collect()
     }
 
-    fn columns(&self, object: &dyn Object) -> Result<Columns, Answer> {
-        Columns::resolve(object, &self.search_fields(), self.quirks).map_err(|denied| {
+    fn columns(&self, object: &dyn Object, entity: i64) -> Result<Columns, Answer> {
+        Columns::resolve((object, entity), &self.search_fields(), self.quirks).map_err(|denied| {
             let status = if denied.forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
             refuse(status, &denied.to_string())
         })
@@ -155,7 +155,7 @@ impl<'a> ApiCall<'a> {
     fn call(&self, object: &dyn Object, entity: i64, search: Search) -> Result<Call, Answer> {
         let year = self.parameter("SchoolYearID").map(str::parse).transpose();
         let year = year.map_err(|_| bad_request("SchoolYearID is not a number"))?;
-        Ok(Call { entity, year, search, columns: self.columns(object)? })
+        Ok(Call { entity, year, search, columns: self.columns(object, entity)? })
     }
 
     /// Runs with the object's rows, edits included.
@@ -197,7 +197,7 @@ impl<'a> ApiCall<'a> {
     }
 
     fn get_one(&self, object: &dyn Object, entity: i64, id: i64) -> Answered {
-        let columns = self.columns(object)?;
+        let columns = self.columns(object, entity)?;
         self.with_rows(object, |rows| {
             let slot = self.find(rows, entity, id)?;
             let mut out = Vec::new();
@@ -218,7 +218,7 @@ impl<'a> ApiCall<'a> {
 
     fn create(&self, object: &'static dyn Object, entity: i64) -> Answered {
         let given = self.data_object(object)?;
-        self.columns(object)?;
+        self.columns(object, entity)?;
         if let Some(field) = listing::missing_field(object, &given) {
             return Err(bad_request(format!("{field} is required")));
         }
@@ -228,7 +228,7 @@ impl<'a> ApiCall<'a> {
 
     fn update(&self, object: &'static dyn Object, entity: i64, id: i64) -> Answered {
         let given = self.data_object(object)?;
-        self.columns(object)?;
+        self.columns(object, entity)?;
         self.with_rows(object, |rows| self.find(rows, entity, id))?;
         self.shared.edit(object.name(), |edits| edits.change(id, given));
         self.get_one(object, entity, id)

@@ -33,11 +33,11 @@ pub(crate) fn system(view: &View<'_>) -> Json {
     }})
 }
 
-/// The fields of an object, its relationships and rules.
-pub(crate) fn object(object: &dyn Object, quirks: &Quirks) -> Json {
+/// The fields of an object in an entity, its relationships and rules.
+pub(crate) fn object(object: &dyn Object, entity: i64, quirks: &Quirks) -> Json {
     let mut map = Map::new();
     for info in (0..object.field_count()).map(|field| object.info(field)) {
-        if quirks.grants.allows_field(object.name(), info.name) {
+        if quirks.grants.allows_field(object.name(), info.name, entity) {
             let attributes = json!({
                 "Type": info.kind.word(),
                 "PrimaryKey": info.name == object.key(),

@@ -322,6 +322,8 @@ pub struct Grants {
     pub denied_objects: Vec<String>,
     /// Fields not granted: left out of the object's metadata.
     pub denied_fields: Vec<ObjectField>,
+    /// The one entity in which those fields are not granted; none: in every one.
+    pub denied_fields_in: Option<i64>,
     /// What asking for a field not granted, or unknown, leads to.
     pub on_denied_field: OnDeniedField,
 }
@@ -357,11 +359,11 @@ impl Grants {
         !self.denied_objects.iter().any(|name| name.eq_ignore_ascii_case(object))
     }
 
-    /// Whether the field may be read.
-    pub(crate) fn allows_field(&self, object: &str, field: &str) -> bool {
-        !self
-            .denied_fields
-            .iter()
-            .any(|denied| denied.object.eq_ignore_ascii_case(object) && denied.field.eq_ignore_ascii_case(field))
+    /// Whether the field may be read in an entity.
+    pub(crate) fn allows_field(&self, object: &str, field: &str, entity: i64) -> bool {
+        let is_meant = |denied: &ObjectField| {
+            denied.object.eq_ignore_ascii_case(object) && denied.field.eq_ignore_ascii_case(field)
+        };
+        self.denied_fields_in.is_some_and(|only| only != entity) || !self.denied_fields.iter().any(is_meant)
     }
 }

@@ -27,13 +27,17 @@ pub(crate) struct DeniedField {
 
 impl Columns {
     /// Resolves the requested names; without any, the primary key alone.
-    pub(crate) fn resolve(object: &dyn Object, names: &[String], quirks: &Quirks) -> Result<Self, DeniedField> {
+    pub(crate) fn resolve(
+        (object, entity): (&dyn Object, i64),
+        names: &[String],
+        quirks: &Quirks,
+    ) -> Result<Self, DeniedField> {
         let mut columns = Self { keys: Vec::new(), fields: Vec::new(), nulls: Vec::new() };
         if names.is_empty() {
             columns.add(object, 0);
         }
         for name in names {
-            let granted = |field: &usize| quirks.grants.allows_field(object.name(), object.info(*field).name);
+            let granted = |field: &usize| quirks.grants.allows_field(object.name(), object.info(*field).name, entity);
             match object.field(name).filter(granted) {
                 Some(field) => columns.add(object, field),
                 None => columns.deny(object, name, quirks.grants.on_denied_field)?,

@@ -21,36 +21,94 @@ pub(super) fn wanted(connection: &Connection) -> impl Iterator<Item = &'static O
     OBJECTS.iter().filter(move |object| staff || object.weight != Weight::Staff)
 }
 
-/// Fields granted, by resource; `None` for an object that is refused as a whole.
-pub(super) type Grants = BTreeMap<&'static str, Option<BTreeSet<String>>>;
+/// Fields granted, by resource and entity; `None` for an object that is refused as a whole.
+pub(super) type Grants = BTreeMap<&'static str, BTreeMap<i64, Option<BTreeSet<String>>>>;
 
-/// The fields that a metadata answer names.
-pub(super) fn field_names(metadata: Map<String, Value>) -> BTreeSet<String> {
-    metadata.into_iter().map(|(name, _)| name).filter(|name| !NO_FIELDS.contains(&name.as_str())).collect()
+/// The fields that a metadata answer names, of those that a connection asks for.
+pub(super) fn field_names(object: &Object, connection: &Connection, metadata: Map<String, Value>) -> BTreeSet<String> {
+    let wanted: Vec<String> = object.asked_fields(connection).collect();
+    let is_wanted = |name: &String| wanted.iter().any(|field| field.eq_ignore_ascii_case(name));
+    let named = metadata.into_iter().map(|(name, _)| name);
+    named.filter(|name| !NO_FIELDS.contains(&name.as_str()) && is_wanted(name)).collect()
 }
 
-/// Compares what is wanted with what is granted.
-pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> Discovery {
-    let mut discovery = Discovery::default();
+/// What is not granted, by resource, for a person: each with the entities, where others grant it.
+pub(super) type Gaps = BTreeMap<String, Vec<String>>;
+
+/// What the entities of a connection grant of an object.
+struct Entities<'a> {
+    /// Its fields, of those that grant its key.
+    granting: Vec<(i64, &'a BTreeSet<String>)>,
+    /// Those that refuse it as a whole.
+    refusing: Vec<i64>,
+}
+
+impl<'a> Entities<'a> {
+    fn of(grants: &'a Grants, object: &Object) -> Self {
+        let mut entities = Self { granting: Vec::new(), refusing: Vec::new() };
+        for (entity, fields) in grants.get(object.resource).into_iter().flatten() {
+            match fields.as_ref().filter(|fields| has(fields, object.key)) {
+                Some(fields) => entities.granting.push((*entity, fields)),
+                None => entities.refusing.push(*entity),
+            }
+        }
+        entities
+    }
+
+    /// Those that grant the object and not this field of it.
+    fn lacking(&self, field: &str) -> Vec<i64> {
+        self.granting.iter().filter(|(_, fields)| !has(fields, field)).map(|(entity, _)| *entity).collect()
+    }
+
+    /// Where a field is not granted, behind its name: nothing of one that no entity grants.
+    fn place(&self, field: &str) -> String {
+        let lacking = self.lacking(field);
+        if lacking.len() == self.granting.len() { String::new() } else { place(&lacking) }
+    }
+}
+
+fn has(fields: &BTreeSet<String>, field: &str) -> bool {
+    fields.iter().any(|name| name.eq_ignore_ascii_case(field))
+}
+
+fn place(entities: &[i64]) -> String {
+    match entities {
+        [one] => format!(" in entity {one}"),
+        several => {
+            let several: Vec<String> = several.iter().map(i64::to_string).collect();
+            format!(" in entities {}", several.join(", "))
+        }
+    }
+}
+
+/// Compares what is wanted with what is granted, in every entity. What one of them does not grant is asked of none: a field would be
+/// null for that one's students, and rows of a listing would be missing.
+pub(super) fn judge_grants(connection: &Connection, grants: &Grants) -> (Discovery, Gaps) {
+    let (mut discovery, mut gaps) = (Discovery::default(), Gaps::new());
     for object in wanted(connection) {
-        let granted = grants.get(object.resource).and_then(Option::as_ref);
-        let has =
-            |field: &str| granted.is_some_and(|fields| fields.iter().any(|name| name.eq_ignore_ascii_case(field)));
-        if !has(object.key) {
+        let entities = Entities::of(grants, object);
+        if entities.granting.is_empty() || !entities.refusing.is_empty() {
+            let place = if entities.granting.is_empty() { String::new() } else { place(&entities.refusing) };
+            gaps.insert(object.resource.to_owned(), vec![format!("the object{place}")]);
             discovery.refused.insert(object.resource.to_owned(), vec!["*".to_owned()]);
             if object.must_be_granted {
-                discovery.fatal.extend(object.required_fields(connection));
+                let required = object.required_fields(connection).into_iter();
+                discovery.fatal.extend(required.map(|field| format!("{}.{field}{place}", object.resource)));
             }
             continue;
         }
-        let (given, refused): (Vec<_>, Vec<_>) = object.asked_fields(connection).partition(|field| has(field));
-        discovery.fatal.extend(object.missing(connection, &given));
+        let (given, refused): (Vec<_>, Vec<_>) =
+            object.asked_fields(connection).partition(|field| entities.lacking(field).is_empty());
+        let missing = object.missing(connection, &given).into_iter();
+        discovery.fatal.extend(missing.map(|field| format!("{}.{field}{}", object.resource, entities.place(&field))));
         discovery.granted.insert(object.resource.to_owned(), given);
         if !refused.is_empty() {
+            let named = refused.iter().map(|field| format!("{field}{}", entities.place(field)));
+            gaps.insert(object.resource.to_owned(), named.collect());
             discovery.refused.insert(object.resource.to_owned(), refused);
         }
     }
-    discovery
+    (discovery, gaps)
 }
 
 impl Object {
@@ -69,7 +127,7 @@ impl Object {
         let dates = (self.resource == ENTRY_WITHDRAWAL)
             .then(|| connection.withdrawal_date_field.clone().unwrap_or_else(|| "EndDate".to_owned()));
         let required = std::iter::once(self.key).chain(self.required.iter().copied()).map(str::to_owned);
-        required.chain(dates).map(|field| format!("{}.{field}", self.resource)).collect()
+        required.chain(dates).collect()
     }
 
     /// Required fields that are not among `given`. The withdrawal date may come from either of two fields.
@@ -84,7 +142,7 @@ impl Object {
                 _ => {}
             }
         }
-        missing.into_iter().map(|field| format!("{}.{field}", self.resource)).collect()
+        missing
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::*;
+use super::{super::objects::object, *};
 
 fn connection(extra: &Value) -> Connection {
     let mut text = json!({"kind": "skyward-qmlativ", "base_url": "https://x.example/XAPI", "client_id": "k"});
@@ -10,22 +10,32 @@ fn connection(extra: &Value) -> Connection {
     serde_json::from_value(text).unwrap()
 }
 
+/// Everything, in one entity.
 fn all() -> Grants {
-    OBJECTS.iter().map(|object| (object.resource, Some(object.fields().map(str::to_owned).collect()))).collect()
+    let fields = |object: &Object| Some(object.fields().map(str::to_owned).collect());
+    OBJECTS.iter().map(|object| (object.resource, BTreeMap::from([(1, fields(object))]))).collect()
 }
 
-fn without(resource: &'static str, fields: &[&str]) -> Grants {
+fn fields<'a>(grants: &'a mut Grants, resource: &str, entity: i64) -> &'a mut BTreeSet<String> {
+    grants.get_mut(resource).unwrap().get_mut(&entity).unwrap().as_mut().unwrap()
+}
+
+fn without(resource: &'static str, missing: &[&str]) -> Grants {
     let mut grants = all();
-    let names = grants.get_mut(resource).unwrap().as_mut().unwrap();
-    for field in fields {
+    let names = fields(&mut grants, resource, 1);
+    for field in missing {
         assert!(names.remove(*field), "{field}");
     }
     grants
 }
 
+fn judged(connection: &Connection, grants: &Grants) -> Discovery {
+    judge_grants(connection, grants).0
+}
+
 #[test]
 fn everything_granted_leaves_nothing_to_say() {
-    let discovery = judge_grants(&connection(&json!({"staff": "active"})), &all());
+    let discovery = judged(&connection(&json!({"staff": "active"})), &all());
     assert_eq!(discovery.granted.len(), OBJECTS.len());
     assert!(discovery.refused.is_empty() && discovery.fatal.is_empty());
 }
@@ -47,7 +57,7 @@ fn what_the_status_rests_on_is_named_when_missing() {
         ("Demographics/NamePhone", &["PhoneNumber"], &[]),
     ];
     for (resource, fields, fatal) in cases {
-        let discovery = judge_grants(&connection(&json!({})), &without(resource, fields));
+        let discovery = judged(&connection(&json!({})), &without(resource, fields));
         assert_eq!(discovery.fatal, *fatal, "{resource} without {fields:?}");
         assert!(discovery.refused.contains_key(*resource));
     }
@@ -57,40 +67,77 @@ fn what_the_status_rests_on_is_named_when_missing() {
 fn a_refused_object_is_fatal_only_where_the_status_rests_on_it() {
     for object in OBJECTS {
         let mut grants = all();
-        grants.insert(object.resource, None);
-        let discovery = judge_grants(&connection(&json!({"staff": "active"})), &grants);
+        grants.insert(object.resource, BTreeMap::from([(1, None)]));
+        let discovery = judged(&connection(&json!({"staff": "active"})), &grants);
         assert_eq!(discovery.refused[object.resource], ["*"]);
         assert_eq!(!discovery.fatal.is_empty(), object.must_be_granted, "{}", object.resource);
         assert!(!discovery.granted.contains_key(object.resource));
     }
 }
 
+/// What one entity does not grant would be null for its students alone, and a graduate there nobody who left.
+#[test]
+fn what_one_of_several_entities_does_not_grant_is_asked_of_none() {
+    let mut grants = all();
+    for granted in grants.values_mut() {
+        let same = granted[&1].clone();
+        granted.extend([(102, same.clone()), (103, same)]);
+    }
+    let connection = connection(&json!({"entities": [1, 102, 103]}));
+    let (whole, gaps) = judge_grants(&connection, &grants);
+    assert!(whole.refused.is_empty() && whole.fatal.is_empty() && gaps.is_empty());
+    fields(&mut grants, ENTRY_WITHDRAWAL, 102).remove("WithdrawalCodeID");
+    fields(&mut grants, "Demographics/Name", 1).remove("BirthDate");
+    fields(&mut grants, "Demographics/Name", 103).remove("BirthDate");
+    for entity in [1, 102, 103] {
+        fields(&mut grants, "Demographics/Name", entity).remove("Gender");
+    }
+    *grants.get_mut("Enrollment/Homeroom").unwrap().get_mut(&103).unwrap() = None;
+    fields(&mut grants, "Enrollment/WithdrawalCode", 103).remove("WithdrawalCodeID");
+    let (discovery, gaps) = judge_grants(&connection, &grants);
+    let fatal = &discovery.fatal;
+    assert_eq!(fatal[0], "Enrollment/EntryWithdrawal.WithdrawalCodeID in entity 102");
+    assert!(fatal.contains(&"Enrollment/WithdrawalCode.Code in entity 103".to_owned()), "{fatal:?}");
+    assert_eq!(gaps[ENTRY_WITHDRAWAL], ["WithdrawalCodeID in entity 102"]);
+    assert_eq!(gaps["Enrollment/Homeroom"], ["the object in entity 103"]);
+    let mut of_names = gaps["Demographics/Name"].clone();
+    of_names.sort();
+    assert_eq!(of_names, ["BirthDate in entities 1, 103", "Gender"]);
+    // As the planner compares them with the names of its columns.
+    assert_eq!(discovery.refused[ENTRY_WITHDRAWAL], ["WithdrawalCodeID"]);
+    assert_eq!(discovery.refused["Demographics/Name"], ["BirthDate", "Gender"]);
+    assert_eq!(discovery.refused["Enrollment/Homeroom"], ["*"]);
+    assert!(!discovery.granted["Demographics/Name"].contains(&"BirthDate".to_owned()));
+    assert!(discovery.granted[ENTRY_WITHDRAWAL].contains(&"StartDate".to_owned()));
+    assert!(!discovery.granted.contains_key("Enrollment/Homeroom"));
+}
+
 #[test]
 fn the_configured_withdrawal_date_must_be_granted() {
     let connection = connection(&json!({"withdrawal_date_field": "LastDayTX"}));
-    let discovery = judge_grants(&connection, &all());
+    let discovery = judged(&connection, &all());
     assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.LastDayTX"]);
     let mut grants = all();
-    grants.get_mut(ENTRY_WITHDRAWAL).unwrap().as_mut().unwrap().insert("LastDayTX".to_owned());
-    let discovery = judge_grants(&connection, &grants);
+    fields(&mut grants, ENTRY_WITHDRAWAL, 1).insert("LastDayTX".to_owned());
+    let discovery = judged(&connection, &grants);
     assert!(discovery.fatal.is_empty());
     assert!(discovery.granted[ENTRY_WITHDRAWAL].contains(&"LastDayTX".to_owned()));
 }
 
 #[test]
 fn a_withdrawal_date_named_in_another_case_is_asked_for_once() {
-    let discovery = judge_grants(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &all());
+    let discovery = judged(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &all());
     let dates = discovery.granted[ENTRY_WITHDRAWAL].iter().filter(|field| field.eq_ignore_ascii_case("WithdrawalDate"));
     assert_eq!(dates.collect::<Vec<_>>(), ["WithdrawalDate"]);
     assert!(discovery.fatal.is_empty());
     let grants = without(ENTRY_WITHDRAWAL, &["WithdrawalDate"]);
-    let discovery = judge_grants(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &grants);
+    let discovery = judged(&connection(&json!({"withdrawal_date_field": "withdrawaldate"})), &grants);
     assert_eq!(discovery.fatal, ["Enrollment/EntryWithdrawal.withdrawaldate"]);
 }
 
 #[test]
 fn the_key_comes_first() {
-    let discovery = judge_grants(&connection(&json!({})), &all());
+    let discovery = judged(&connection(&json!({})), &all());
     for (resource, fields) in &discovery.granted {
         assert_eq!(fields[0], OBJECTS.iter().find(|object| object.resource == resource).unwrap().key);
     }
@@ -98,8 +145,10 @@ fn the_key_comes_first() {
 
 #[test]
 fn relationships_and_rules_are_no_fields() {
-    let metadata = json!({"StudentID": {}, "Relationships": {}, "ValidationRules": []});
-    assert_eq!(field_names(metadata.as_object().unwrap().clone()), ["StudentID".to_owned()].into());
+    let metadata = json!({"StudentID": {}, "NAMEID": {}, "Shoes": {}, "Relationships": {}, "ValidationRules": []});
+    let names =
+        field_names(object("Student/Student").unwrap(), &connection(&json!({})), metadata.as_object().unwrap().clone());
+    assert_eq!(names, ["NAMEID".to_owned(), "StudentID".to_owned()].into(), "and what is not asked for is not kept");
 }
 
 fn year(id: i64, numeric: i64) -> YearRow {
@@ -198,7 +247,7 @@ fn the_current_year_is_found_without_the_tables_of_it() {
 #[test]
 fn listings_are_entities_by_objects_by_years() {
     let connection = connection(&json!({"entities": [1, 2]}));
-    let discovery = judge_grants(&connection, &without("Demographics/County", &["CountyID"]));
+    let discovery = judged(&connection, &without("Demographics/County", &["CountyID"]));
     let asks = asks(&connection, &discovery, &[11, 12]);
     let of = |resource: &str| asks.iter().filter(|ask| ask.resource == resource).collect::<Vec<_>>();
     assert_eq!(of(ENTRY_WITHDRAWAL).len(), 4);

@@ -72,14 +72,27 @@ impl Qmlativ {
         self.all(self.questions_of_fields(turn).collect()).await?;
         let mut grants = Grants::new();
         for object in discover::wanted(self.session.connection()) {
-            grants.insert(object.resource, self.fields_of(object, turn).await?);
+            for entity in self.entities_asked_for_fields() {
+                let fields = self.fields_of(object, entity, turn).await?;
+                grants.entry(object.resource).or_default().insert(entity, fields);
+            }
         }
-        Ok(Granted(discover::judge_grants(self.session.connection(), &grants)))
+        let (discovery, gaps) = discover::judge_grants(self.session.connection(), &grants);
+        Ok(Granted(discovery, gaps))
     }
 
     fn questions_of_fields<'a>(&'a self, turn: &'a Turn<'_>) -> impl Iterator<Item = Question<'a>> {
         let objects = discover::wanted(self.session.connection());
-        objects.map(move |object| self.fields_of(object, turn).map_ok(drop).boxed())
+        objects.flat_map(move |object| {
+            let entities = self.entities_asked_for_fields();
+            entities.map(move |entity| self.fields_of(object, entity, turn).map_ok(drop).boxed())
+        })
+    }
+
+    /// The connection's entities; where it names none, the district's.
+    fn entities_asked_for_fields(&self) -> impl Iterator<Item = i64> + '_ {
+        let entities = &self.session.connection().entities;
+        entities.iter().copied().chain(entities.is_empty().then_some(1))
     }
 
     /// Asks as many questions at once as the connection has lanes. Those under way when time is up are waited for. One that was turned
@@ -98,13 +111,17 @@ impl Qmlativ {
         turned_away.or(unfinished).map_or(Ok(()), Err)
     }
 
-    async fn fields_of(&self, object: &Object, turn: &Turn<'_>) -> Result<Option<BTreeSet<String>>, SisError> {
+    async fn fields_of(
+        &self,
+        object: &Object,
+        entity: i64,
+        turn: &Turn<'_>,
+    ) -> Result<Option<BTreeSet<String>>, SisError> {
         let connection = self.session.connection();
-        let entity = connection.entities.first().copied().unwrap_or(1);
         let call = request::field_metadata(connection, entity, object.resource);
         let asked = async {
             match self.read(&call).await {
-                Ok((fields, _)) => Ok(Some(discover::field_names(fields))),
+                Ok((fields, _)) => Ok(Some(discover::field_names(object, connection, fields))),
                 // An object that is not granted may be refused, unknown or not found; that is an answer too.
                 Err(SisError::AccessRefused { .. } | SisError::Status { status: 400 | 404, .. }) => Ok(None),
                 Err(error) => Err(error),
@@ -276,9 +293,9 @@ pub(crate) fn entity_of_first(reply: &Reply) -> Option<i64> {
     rows.objects.first()?.id
 }
 
-/// What is granted, compared with what is wanted.
+/// What is granted, compared with what is wanted, and what is not in words.
 #[derive(Debug, Clone)]
-pub(crate) struct Granted(pub(crate) rollcall_store::run::Discovery);
+pub(crate) struct Granted(pub(crate) rollcall_store::run::Discovery, pub(crate) discover::Gaps);
 
 impl Granted {
     /// The first listing of an object, for a test of one row.
