@@ -385,12 +385,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_index_finds_what_a_scan_finds(keys in prop::collection::vec(-40_i64..40, 0..60), far in any::<Option<i64>>()) {
-            let keys: Vec<i64> = keys.into_iter().chain(far).collect();
+        fn an_index_finds_what_a_scan_finds(
+            keys in prop::collection::vec(-40_i64..40, 0..60),
+            far in prop::collection::vec(prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX)], 0..4),
+        ) {
+            let keys: Vec<i64> = keys.into_iter().chain(far.iter().copied()).collect();
             let places: Vec<Place> =
                 keys.iter().enumerate().map(|(n, key)| Place { key: *key, page: 0, offset: n as u32 }).collect();
             let index = Index::of(places.clone());
-            for key in (-50..50).chain(far) {
+            for key in (-50..50).chain([i64::MIN, i64::MAX]).chain(far) {
                 let scanned: Vec<Place> = places.iter().copied().filter(|place| place.key == key).collect();
                 prop_assert_eq!(index.find(key), scanned.as_slice());
             }

@@ -138,7 +138,7 @@ impl PlanHandler {
         let (store, run) = (&self.context.store, (&message.district, message.run));
         let begun = Instant::now();
         let pages = Box::pin(async {
-            let facts = gather(store, run, roster_version).await?;
+            let facts = Box::pin(gather(store, run, roster_version)).await?;
             Ok::<_, ClassifierError>(claim.apart(carried(move || Opened::of(facts))).await??)
         });
         // Both to their end: the run is not given back while its pages are being opened.
