@@ -20,7 +20,7 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, is_of_one_student},
+    campus::{ReadOut, Which, is_of_one_student},
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, dates, flag_id, wish, wish_of},
@@ -371,7 +371,7 @@ impl Work {
             Ok(found) => found,
             Err(why) => return Ok(Survey { to_end: Vec::new(), without_new: 0, warnings: vec![why] }),
         };
-        let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
+        let ReadOut { rows: actual, lacking } = self.campus.participations(Which::OfProgram(&found.id)).await?;
         let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
         let (participations, _) = self.participations(&facts.documents, facts.participations, &facts.flags);
         let (people, students) = (&facts.students, self.facts_of(&facts.students));
@@ -405,6 +405,7 @@ impl Work {
         let about = Circumstances {
             roster: &roster,
             nameless: &nameless,
+            lacking,
             to_move: (to_move, attending().count()),
             cutover,
             here_since,

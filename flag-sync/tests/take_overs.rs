@@ -27,7 +27,7 @@ use rollcall_proto::{
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
     district::CutoverOption,
-    flag::{Flag, FlagState, TakeOverRefused, TakeOverState},
+    flag::{Flag, FlagState, TakeOverPlan, TakeOverRefused, TakeOverState},
 };
 use roster_support::{applied, change, changed, gone, id};
 use uuid::Uuid;
@@ -57,6 +57,8 @@ on_both_engines! {
     an_old_flag_that_staff_gave_to_another_stays,
     an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
     an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
+    an_old_flag_that_a_short_list_lacks_is_not_gone,
+    a_plan_of_a_short_list_says_so,
     an_old_flag_under_a_students_other_id_waits_for_the_new_one,
     a_flag_of_ours_is_ours_under_its_programs_other_name,
 }
@@ -806,6 +808,50 @@ async fn an_old_flag_that_campus_refuses_to_tell_of_is_not_gone(f: Fixture) {
     house.unasked_night().await;
     assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
     assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Campus drops a row for a while, and says how many there are all the same.
+async fn an_old_flag_that_a_short_list_lacks_is_not_gone(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    house.approve().await;
+    let strike =
+        |fault, only: &str| Strike { fault, writes_only: false, only: Some(only.to_owned()), times: None };
+    // The lists of its program and of its student are cut, each before the flag.
+    let short = [("101", 0), ("1", 0)].map(|(only, rows)| strike(CampusFault::Torn(rows), only));
+    let unshown = strike(CampusFault::Status(404), "old-1");
+    let strikes = short.into_iter().chain([unshown]).collect();
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 not-as-approved"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Approved);
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// What is approved by a list that is not whole is approved as such.
+async fn a_plan_of_a_short_list_says_so(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    // One that no take-over ends: without it all numbers are the same.
+    house.typed_in("old-ended", "2", "2024-01-01", Some("2024-06-30"));
+    let whole = house.plan().await;
+    let short = Strike { fault: CampusFault::Torn(2), writes_only: false, only: Some("101".to_owned()), times: None };
+    house.campus.set_faults(CampusFaults { strikes: vec![short], ..CampusFaults::default() });
+    let seen = house.plan().await;
+    let told = |plan: &TakeOverPlan| plan.warnings.iter().any(|text| text.starts_with("short-list: "));
+    assert_eq!((seen.to_end.len(), told(&seen), told(&whole)), (2, true, false), "{seen:?}");
+    house.campus.set_faults(CampusFaults::default());
+    let changed = TakeOverRefused::PlanChanged { program: SPED.to_owned(), now: whole.hash.clone() };
+    assert_eq!(house.try_approve(std::slice::from_ref(&seen.hash)).await, Err(changed));
+    assert_eq!(house.try_approve(std::slice::from_ref(&whole.hash)).await.unwrap()[0].to_end, 2);
 }
 
 /// No child is without a flag in between, whichever ids it has.
