@@ -93,6 +93,9 @@ pub(crate) const NOT_ENROLLED: &str = "not-enrolled";
 /// district wants its flags restored. The second time it has failed.
 pub(crate) const NOT_READ_BACK: &str = "not-read-back";
 
+/// What somebody did to a flag that the SIS shows no more.
+pub(crate) const DELETED: &str = "deleted";
+
 /// Decides. `id` is the flag's, `stored` what is known of it.
 pub fn decide(
     id: Uuid,
@@ -207,7 +210,7 @@ fn edit(wanted: &Flag, seen: Seen<'_>) -> Option<String> {
     let pushed = wanted.pushed.as_ref().filter(|_| was_there)?;
     match seen {
         Seen::NotAsked => None,
-        Seen::Nothing => Some("deleted".to_owned()),
+        Seen::Nothing => Some(DELETED.to_owned()),
         Seen::There(actual) => {
             let differences = differences(pushed, accepted_link(wanted), actual);
             (!differences.is_empty()).then(|| format!("edited {}", differences.join(" ")))

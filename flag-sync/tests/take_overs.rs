@@ -26,7 +26,7 @@ use rollcall_proto::{
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
-    district::CutoverOption,
+    district::{CutoverOption, OnDrift},
     flag::{Flag, FlagState, TakeOverPlan, TakeOverRefused, TakeOverState},
 };
 use roster_support::{applied, change, changed, gone, id};
@@ -45,6 +45,7 @@ on_both_engines! {
     two_workers_take_over_once,
     an_old_flag_stays_until_the_new_one_is_there,
     an_old_flag_stays_while_its_new_one_is_asked_for_again,
+    an_old_flag_stays_where_staff_deleted_the_new_one,
     a_take_over_compares_all_before_it_ends_any,
     a_student_who_leaves_after_the_approval_keeps_the_old_flag,
     a_take_over_on_another_day_is_approved_anew,
@@ -432,6 +433,49 @@ async fn an_old_flag_stays_while_its_new_one_is_asked_for_again(f: Fixture) {
     house.campus.set_faults(CampusFaults::default());
     house.night().await;
     assert_eq!((house.states().await["0"].0, house.old()["old-0"]), ("pushed", Some(day("2026-08-14"))));
+}
+
+/// Read back, and deleted while Campus failed to end the old one: of a student who attends, and of one who left.
+async fn an_old_flag_stays_where_staff_deleted_the_new_one(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for student in ["0", "1"] {
+        house.complete(&format!("d{student}"), student, "2026-01-01", None).await;
+        house.typed_in(&format!("old-{student}"), student, "2024-01-01", None);
+    }
+    house.approve().await;
+    let fails = |only: &str| Strike {
+        fault: CampusFault::Status(500),
+        writes_only: true,
+        only: Some(only.to_owned()),
+        times: None,
+    };
+    let strikes = vec![fails("old-0"), fails("old-1")];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    assert!(house.states().await.values().all(|state| *state == ("pushed", None)), "{:?}", house.states().await);
+    assert_eq!(outcomes(&house).await, ["old-0 sis-error", "old-1 sis-error"]);
+    for flag in house.campus.flags().into_iter().filter(|flag| flag.link.is_some()) {
+        house.campus.delete(&flag.id);
+    }
+    applied(house.store(), &house.district, 2, vec![gone("1")]).await;
+    house.night().await;
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    let deleted = ("drift", Some("deleted".to_owned()));
+    assert_eq!(house.states().await, ["0", "1"].map(|student| (student.to_owned(), deleted.clone())).into());
+    let last = Some(day("2026-08-14"));
+    let ends = |one, two| BTreeMap::from([("old-0".to_owned(), one), ("old-1".to_owned(), two)]);
+    assert_eq!(house.old(), ends(None, None), "no child is left without a flag");
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new", "old-1 waits-for-new"]);
+    // One has the new one again, and of the other the participation ends.
+    let mut restoring = house.file.clone();
+    restoring.programs[0].on_drift = OnDrift::Restore;
+    house.apply(&restoring).await;
+    house.night().await;
+    assert_eq!((house.old(), house.states().await["0"].0), (ends(last, None), "pushed"));
+    house.complete("d1", "1", "2026-01-01", Some("2026-08-31")).await;
+    house.night().await;
+    assert_eq!(house.old(), ends(last, last));
 }
 
 /// What was compared before the approval holds nothing back afterwards, also where only one student's message comes.
