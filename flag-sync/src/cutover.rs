@@ -328,7 +328,8 @@ mod tests {
     fn a_list_that_is_not_whole_is_told() {
         let all = [flag("a", "2025-01-01", None)];
         let (roster, continuing) = (roster(&["a"]), set(&["guid-a"]));
-        let found = |lacking| survey(&all, &set(&[]), &continuing, Circumstances { roster: &roster, lacking, ..about() });
+        let found =
+            |lacking| survey(&all, &set(&[]), &continuing, Circumstances { roster: &roster, lacking, ..about() });
         assert_eq!(found(0).warnings, [""; 0]);
         assert_eq!(codes(&found(10).warnings), ["short-list"]);
         assert!(found(10).warnings[0].contains(" 10 rows fewer"), "{:?}", found(10).warnings);

@@ -861,8 +861,7 @@ async fn an_old_flag_that_a_short_list_lacks_is_not_gone(f: Fixture) {
         house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
     }
     house.approve().await;
-    let strike =
-        |fault, only: &str| Strike { fault, writes_only: false, only: Some(only.to_owned()), times: None };
+    let strike = |fault, only: &str| Strike { fault, writes_only: false, only: Some(only.to_owned()), times: None };
     // The lists of its program and of its student are cut, each before the flag.
     let short = [("101", 0), ("1", 0)].map(|(only, rows)| strike(CampusFault::Torn(rows), only));
     let unshown = strike(CampusFault::Status(404), "old-1");
