@@ -5,7 +5,7 @@
 //!
 //! Invariants: what the SIS shows as wished is never pushed again, and neither is what it refused for good; a flag that
 //! somebody edited is pushed again only when there is something new to say of its student or the district wants its flags
-//! restored, and the edit is told before it is written over; another launch link alone overrules no edit; what the SIS took and
+//! restored, and the edit is told before it is written over, also one that is only seen by then; another launch link alone overrules no edit; what the SIS took and
 //! shows no more was deleted, also before anybody had read it back; nothing is ever to be deleted.
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -212,10 +212,28 @@ fn edit(wanted: &Flag, seen: Seen<'_>) -> Option<String> {
         Seen::NotAsked => None,
         Seen::Nothing => Some(DELETED.to_owned()),
         Seen::There(actual) => {
-            let differences = differences(pushed, accepted_link(wanted), actual);
-            (!differences.is_empty()).then(|| format!("edited {}", differences.join(" ")))
+            edited(&differences(pushed, accepted_link(wanted), actual))
         }
     }
+}
+
+/// How an edit is told.
+fn edited(differences: &[&str]) -> Option<String> {
+    (!differences.is_empty()).then(|| format!("edited {}", differences.join(" ")))
+}
+
+/// What somebody did in the SIS to a flag that is about to be written, for the ledger: what is there is neither what was pushed nor what is
+/// to be. One that was not read back may be there otherwise by the SIS's own doing.
+pub fn written_over(flag: &Flag, target: &PushedFlag, actual: Option<&ActualFlag>) -> Option<String> {
+    let pushed = flag.pushed.as_ref().filter(|_| flag.why.as_deref() != Some(NOT_READ_BACK))?;
+    let of = |pushed: &PushedFlag, actual| differences(pushed, accepted_link(flag), actual);
+    let edit = match actual {
+        Some(actual) if of(target, actual).is_empty() => None,
+        Some(actual) => edited(&of(pushed, actual)),
+        // A program that was made anew under another id has none of the old one's.
+        None => pushed.program_sis_id.eq_ignore_ascii_case(&target.program_sis_id).then(|| DELETED.to_owned()),
+    };
+    edit.filter(|edit| !is_known(flag, edit))
 }
 
 /// It was told before.
@@ -327,7 +345,8 @@ fn same(pushed: &PushedFlag, target: &PushedFlag) -> bool {
     same_but_for_link(pushed, target) && (target.link.is_none() || pushed.link == target.link)
 }
 
-fn same_but_for_link(pushed: &PushedFlag, target: &PushedFlag) -> bool {
+/// Nothing but another link is to be said.
+pub(crate) fn same_but_for_link(pushed: &PushedFlag, target: &PushedFlag) -> bool {
     pushed.starts_on == target.starts_on
         && pushed.ends_on == target.ends_on
         && pushed.sis_id.eq_ignore_ascii_case(&target.sis_id)

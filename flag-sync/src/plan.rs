@@ -331,7 +331,7 @@ impl Work {
 
     /// What a look at Campus told of a flag, for the ledger.
     pub(crate) fn lines(&self, before: Option<&Flag>, flag: &Flag, drift: Option<String>) -> Vec<LedgerEntry> {
-        let drift = drift.map(|edit| self.line(flag, "drift", "somebody edited it in the SIS", edit));
+        let drift = drift.map(|edit| self.drift(flag, edit));
         let seen =
             seen_as_wished(before, flag).map(|(action, why)| self.line(flag, action, why, "as-wished".to_owned()));
         let is_missed =
@@ -345,6 +345,11 @@ impl Work {
     /// A participation's flag keeps its id, also where its student is given another one.
     fn flag_id(&self, one: &Participation, stored: Option<&Flag>) -> Uuid {
         stored.map_or_else(|| flag_id(self.id(), &one.student, &one.program, one.id), |flag| flag.id)
+    }
+
+    /// A line about what somebody did to a flag of ours.
+    pub(crate) fn drift(&self, flag: &Flag, edit: String) -> LedgerEntry {
+        self.line(flag, "drift", "somebody edited it in the SIS", edit)
     }
 
     /// A line about a flag of ours.
