@@ -65,6 +65,15 @@ pub enum Seen<'a> {
     There(&'a ActualFlag),
 }
 
+/// When a decision is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The moment.
+    pub now: DateTime<Utc>,
+    /// The district's date.
+    pub today: NaiveDate,
+}
+
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -104,7 +113,7 @@ pub fn decide(
     wish: Wish,
     seen: Seen<'_>,
     on_drift: OnDrift,
-    now: DateTime<Utc>,
+    at: Moment,
 ) -> Decision {
     let quiet = |flag| Decision { flag, drift: None };
     match wish {
@@ -123,15 +132,15 @@ pub fn decide(
                 ends_on: target.ends_on,
                 ..base(id, participation, stored)
             };
-            compare(wanted, target, seen, on_drift, now)
+            compare(wanted, target, seen, on_drift, at)
         }
     }
 }
 
 /// Decides about a flag that the SIS accepted, by what it shows now.
-pub fn read_again(stored: &Flag, seen: Seen<'_>, on_drift: OnDrift, now: DateTime<Utc>) -> Decision {
+pub fn read_again(stored: &Flag, seen: Seen<'_>, on_drift: OnDrift, at: Moment) -> Decision {
     match stored.pushed.clone() {
-        Some(target) => compare(stored.clone(), target, seen, on_drift, now),
+        Some(target) => compare(stored.clone(), target, seen, on_drift, at),
         None => Decision { flag: Some(stored.clone()), drift: None },
     }
 }
@@ -172,7 +181,7 @@ fn kept_back(flag: Flag, state: FlagState, reason: String) -> Flag {
     Flag { state, reason: Some(reason), due: false, why: None, ..flag }
 }
 
-fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, now: DateTime<Utc>) -> Decision {
+fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, at: Moment) -> Decision {
     let as_wished = match seen {
         Seen::There(actual) => differences(&target, accepted_link(&wanted), actual).is_empty(),
         Seen::Nothing | Seen::NotAsked => false,
@@ -181,12 +190,12 @@ fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, 
     let told = edit.clone().filter(|edit| !is_known(&wanted, edit));
     let quiet = |flag| Decision { flag: Some(flag), drift: None };
     match &wanted.pushed {
-        _ if as_wished => quiet(read_back(wanted, target, now)),
+        _ if as_wished => quiet(read_back(wanted, target, at.now)),
         _ if is_refused(&wanted, &target) => quiet(refused(wanted)),
         Some(pushed) if same(pushed, &target) => settled(wanted, seen, edit, on_drift),
         Some(pushed) if same_but_for_link(pushed, &target) && edit.is_some() => settled(wanted, seen, edit, on_drift),
         // Nobody clicks on what is over.
-        Some(pushed) if same_but_for_link(pushed, &target) && is_over(&wanted, &target, now) => quiet(wanted),
+        Some(pushed) if same_but_for_link(pushed, &target) && is_over(&wanted, &target, at.today) => quiet(wanted),
         Some(pushed) if same_but_for_link(pushed, &target) => quiet(due(wanted, "launch-link")),
         Some(pushed) => {
             // A program that was made anew under another id was not asked for by the old one.
@@ -198,8 +207,8 @@ fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, 
 }
 
 /// It was read back before, and has ended.
-fn is_over(wanted: &Flag, target: &PushedFlag, now: DateTime<Utc>) -> bool {
-    wanted.verified_at.is_some() && target.ends_on.is_some_and(|end| end < now.date_naive())
+fn is_over(wanted: &Flag, target: &PushedFlag, today: NaiveDate) -> bool {
+    wanted.verified_at.is_some() && target.ends_on.is_some_and(|end| end < today)
 }
 
 /// What somebody did in the SIS since the flag was last read there as it had been pushed, or since the SIS took it. One that

@@ -301,7 +301,7 @@ impl Work {
             _ => Seen::NotAsked,
         };
         let known = before.map(|flag| Flag { pushed, ..flag.clone() });
-        let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
+        let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.moment());
         let attends = student.is_some_and(|student| student.attending);
         let decision = if seen == Seen::Nothing && !attends { decision.not_made() } else { decision };
         Some(Decided { flag: self.noted(decision.flag?), drift: decision.drift, is_missing: seen == Seen::Nothing })

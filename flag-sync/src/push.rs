@@ -411,7 +411,7 @@ impl Work {
     /// since it was sent.
     async fn read_one(&self, flag: &Flag, actual: Option<&ActualFlag>) -> Result<(Flag, Vec<LedgerEntry>), FlagError> {
         let on_drift = self.on_drift(&flag.program);
-        let decision = read_again(flag, actual.map_or(Seen::Nothing, Seen::There), on_drift, self.now());
+        let decision = read_again(flag, actual.map_or(Seen::Nothing, Seen::There), on_drift, self.moment());
         let is_kept = actual.is_some() || self.attends(&flag.student).await?;
         let decision = if is_kept { decision } else { decision.not_made() };
         let read = self.noted(decision.flag.unwrap_or_else(|| flag.clone()));
