@@ -172,9 +172,10 @@ fn chosen<'a>(district: &'a District, name: Option<&str>) -> Result<Vec<(&'a Pro
 
 async fn plans(work: &Work, chosen: &[(&Program, NaiveDate)]) -> Result<Vec<TakeOverPlan>, FlagError> {
     let approved = work.store().cutovers(work.id()).await?;
+    let programs = work.campus.programs().await?;
     let mut plans = Vec::new();
     for (program, cutover) in chosen {
-        let survey = work.survey(program).await?;
+        let survey = work.survey(program, &programs).await?;
         let before = approved.iter().find(|one| one.program == program.name && one.cutover == *cutover);
         plans.push(described(work.id(), program, *cutover, survey, before));
     }

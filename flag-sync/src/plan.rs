@@ -368,11 +368,10 @@ impl Work {
         }
     }
 
-    /// What a take-over of the program would do, by what Campus shows now. Nothing is stored.
-    pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
+    /// What a take-over of the program would do, by what Campus shows now. `programs`: those that it shows. Nothing is stored.
+    pub(crate) async fn survey(&self, program: &Program, programs: &[CampusProgram]) -> Result<Survey, FlagError> {
         let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
-        let programs = self.campus.programs().await?;
-        let found = match find_program(&programs, &program.name) {
+        let found = match find_program(programs, &program.name) {
             Ok(found) => found,
             Err(why) => return Ok(Survey { to_end: Vec::new(), without_new: 0, warnings: vec![why] }),
         };

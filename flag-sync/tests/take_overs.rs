@@ -60,6 +60,7 @@ on_both_engines! {
     an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
     an_old_flag_that_a_short_list_lacks_is_not_gone,
     a_plan_of_a_short_list_says_so,
+    a_plan_of_several_programs_reads_them_once,
     an_old_flag_under_a_students_other_id_waits_for_the_new_one,
     a_flag_of_ours_is_ours_under_its_programs_other_name,
 }
@@ -895,6 +896,22 @@ async fn a_plan_of_a_short_list_says_so(f: Fixture) {
     let changed = TakeOverRefused::PlanChanged { program: SPED.to_owned(), now: whole.hash.clone() };
     assert_eq!(house.try_approve(std::slice::from_ref(&seen.hash)).await, Err(changed));
     assert_eq!(house.try_approve(std::slice::from_ref(&whole.hash)).await.unwrap()[0].to_end, 2);
+}
+
+async fn a_plan_of_several_programs_reads_them_once(f: Fixture) {
+    let mut programs = program("take-over");
+    let mut other = programs[0].clone();
+    other["name"] = "Section 504".into();
+    programs.as_array_mut().unwrap().push(other);
+    let house = House::new(f, programs).await;
+    let context = house.context();
+    let calls = async |program| {
+        let before = house.campus.stats().calls;
+        let plans = plan_take_overs(&context, &house.district, program).await.unwrap().unwrap();
+        (plans.len(), house.campus.stats().calls - before)
+    };
+    let (one, both) = (calls(Some(SPED)).await, calls(None).await);
+    assert_eq!((one.0, both), (1, (2, one.1 + 1)), "one empty list more");
 }
 
 /// No child is without a flag in between, whichever ids it has.
