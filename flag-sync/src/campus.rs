@@ -125,6 +125,16 @@ impl Whose {
     }
 }
 
+/// A list as far as Campus gives it.
+#[derive(Debug)]
+pub struct ReadOut<T> {
+    /// Its rows.
+    pub rows: Vec<T>,
+    /// How many more Campus says there are (`X-Total-Count`), however often the list was read: of a row that is not here it is not said
+    /// that there is none.
+    pub lacking: usize,
+}
+
 /// What a write came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -224,11 +234,11 @@ impl Campus {
         let table = &self.table;
         let (path, envelope) = (&table.programs_path, &table.programs_envelope);
         let list = List { path, envelope, filter: None, what: "the programs" };
-        self.list(list, |row| table.program(row)).await
+        Ok(self.list(list, |row| table.program(row)).await?.rows)
     }
 
     /// Participations, deleted ones left out.
-    pub async fn participations(&self, which: Which<'_>) -> Result<Vec<ActualFlag>, SisError> {
+    pub async fn participations(&self, which: Which<'_>) -> Result<ReadOut<ActualFlag>, SisError> {
         self.list(self.list_of(which), |row| self.wanted(which, row)).await
     }
 
@@ -296,7 +306,7 @@ impl Campus {
             let found = self.table.participation(row).filter(|flag| flag.id.eq_ignore_ascii_case(id))?;
             Some((found, row.clone()))
         };
-        Ok(self.list(self.list_of(Which::OfStudent(student)), read).await?.pop())
+        Ok(self.list(self.list_of(Which::OfStudent(student)), read).await?.rows.pop())
     }
 
     /// One participation, looked for by its id and then among its student's: a single answer is not enough for it to count as
@@ -329,12 +339,12 @@ impl Campus {
     }
 
     /// Reads a list; of each row only what `read` makes of it is kept.
-    async fn list<T>(&self, list: List<'_>, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, SisError> {
+    async fn list<T>(&self, list: List<'_>, read: impl Fn(&Value) -> Option<T>) -> Result<ReadOut<T>, SisError> {
         let (mut listing, mut kept) = (Listing::default(), Vec::new());
         while let Some(rows) = self.read_on(list.clone(), &mut listing).await? {
             kept.extend(rows.iter().filter_map(&read));
         }
-        Ok(kept)
+        Ok(ReadOut { rows: kept, lacking: listing.lacking() })
     }
 
     /// Reads on by one page, and gives the rows that were not seen before. A list that has fewer rows than it said is read again, as
@@ -356,7 +366,8 @@ impl Campus {
             Err(SisError::Status { status: 400 | 404, .. }) if listing.may_be_over(size) => (Vec::new(), None),
             page => page?,
         };
-        listing.total = total.or(listing.total);
+        // The page behind the end may count what is on it.
+        listing.total = listing.total.max(total);
         // Only an empty page ends a list for certain: servers clamp page sizes without a word.
         if page.is_empty() {
             return Ok(if self.is_read(list.what, listing) { None } else { Some(Vec::new()) });
@@ -499,7 +510,12 @@ pub(crate) struct Listing {
 
 impl Listing {
     fn is_whole(&self) -> bool {
-        self.total.is_none_or(|total| self.ids.len() >= total)
+        self.lacking() == 0
+    }
+
+    /// How many rows Campus says there are and has not given.
+    fn lacking(&self) -> usize {
+        self.total.map_or(0, |total| total.saturating_sub(self.ids.len()))
     }
 
     /// What comes behind the last page may be nothing: all rows are there that Campus says there are, or it says nothing and gave fewer

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::{
     campus::{Campus, Pace, vendor_authorization},
     config::FlagSyncConfig,
+    diff::Moment,
     error::FlagError,
     live::LastLook,
     partner::PartnerInterface,
@@ -130,6 +131,11 @@ impl Work {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.context.clock.now()
+    }
+
+    /// When what is decided now is decided.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now(), today: self.today }
     }
 
     /// Keeps flags and lines of the ledger, as long as the district is this worker's.

@@ -15,6 +15,9 @@ use rollcall_store::flag::CutoverFlag;
 
 use crate::{desired::day_before, diff::ActualFlag, people::Nameless};
 
+/// Warning that Campus lists fewer rows than it says there are.
+pub(crate) const SHORT_LIST: &str = "short-list";
+
 /// Above this share of flags that end without a new one, a person is warned.
 const HIGH_SHARE_PERCENT: usize = 20;
 
@@ -42,6 +45,8 @@ pub struct Circumstances<'a> {
     pub roster: &'a BTreeMap<String, StudentId>,
     /// Those who are to have a new flag, and whose id in the SIS is not known.
     pub(crate) nameless: &'a Nameless,
+    /// How many rows the SIS says the program's list has, and did not give.
+    pub lacking: usize,
     /// How many students who attend have ids of OneRoster 1.1 that are to move to 1.2; of how many.
     pub(crate) to_move: (usize, usize),
     /// First day on which our flags rule.
@@ -54,7 +59,7 @@ pub struct Circumstances<'a> {
     pub today: NaiveDate,
 }
 
-/// Looks over a program's flags. `ours`: ids of our own, `continuing`: the SIS's ids of students who get a new flag;
+/// Looks over a program's flags, as far as it was listed. `ours`: ids of our own, `continuing`: the SIS's ids of students who get a new flag;
 /// both in lower case.
 pub fn survey(
     actual: &[ActualFlag],
@@ -86,6 +91,13 @@ pub fn survey(
     let mut warnings: Vec<_> = unready(&to_end, about).into_iter().collect();
     warnings.extend(may_be_of_the_nameless(&to_end, about));
     warnings.extend(self::warnings(to_end.len(), without_new, about));
+    if about.lacking > 0 {
+        warnings.push(format!(
+            "{SHORT_LIST}: Campus lists {} rows fewer than it says there are, however often it is asked; flags among these are not in \
+             the plan and would stay open. Have the district see why, then look at the plan again",
+            about.lacking
+        ));
+    }
     if undated > 0 {
         warnings
             .push(format!("undated: {undated} flags have a day that is not written YYYY-MM-DD; they stay as they are"));
@@ -278,6 +290,7 @@ mod tests {
         Circumstances {
             roster: &ROSTER,
             nameless: &NAMELESS,
+            lacking: 0,
             to_move: (0, 0),
             cutover: day("2026-08-15"),
             here_since: "2024-07-01T00:00:00Z".parse().unwrap(),
@@ -312,6 +325,17 @@ mod tests {
         assert_eq!(survey.without_new, 1);
         assert!(survey.warnings[0].starts_with("high-share: 1 of 3"), "{:?}", survey.warnings);
         assert!(survey.warnings.iter().any(|text| text.starts_with("undated: 1 flags")), "{:?}", survey.warnings);
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_is_told() {
+        let all = [flag("a", "2025-01-01", None)];
+        let (roster, continuing) = (roster(&["a"]), set(&["guid-a"]));
+        let found =
+            |lacking| survey(&all, &set(&[]), &continuing, Circumstances { roster: &roster, lacking, ..about() });
+        assert_eq!(found(0).warnings, [""; 0]);
+        assert_eq!(codes(&found(10).warnings), ["short-list"]);
+        assert!(found(10).warnings[0].contains(" 10 rows fewer"), "{:?}", found(10).warnings);
     }
 
     #[test]

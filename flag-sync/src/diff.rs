@@ -5,7 +5,7 @@
 //!
 //! Invariants: what the SIS shows as wished is never pushed again, and neither is what it refused for good; a flag that
 //! somebody edited is pushed again only when there is something new to say of its student or the district wants its flags
-//! restored, and the edit is told before it is written over; another launch link alone overrules no edit; what the SIS took and
+//! restored, and the edit is told before it is written over, also one that is only seen by then; another launch link alone overrules no edit; what the SIS took and
 //! shows no more was deleted, also before anybody had read it back; nothing is ever to be deleted.
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -65,6 +65,15 @@ pub enum Seen<'a> {
     There(&'a ActualFlag),
 }
 
+/// When a decision is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The moment.
+    pub now: DateTime<Utc>,
+    /// The district's date.
+    pub today: NaiveDate,
+}
+
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -93,6 +102,9 @@ pub(crate) const NOT_ENROLLED: &str = "not-enrolled";
 /// district wants its flags restored. The second time it has failed.
 pub(crate) const NOT_READ_BACK: &str = "not-read-back";
 
+/// What somebody did to a flag that the SIS shows no more.
+pub(crate) const DELETED: &str = "deleted";
+
 /// Decides. `id` is the flag's, `stored` what is known of it.
 pub fn decide(
     id: Uuid,
@@ -101,7 +113,7 @@ pub fn decide(
     wish: Wish,
     seen: Seen<'_>,
     on_drift: OnDrift,
-    now: DateTime<Utc>,
+    at: Moment,
 ) -> Decision {
     let quiet = |flag| Decision { flag, drift: None };
     match wish {
@@ -120,15 +132,15 @@ pub fn decide(
                 ends_on: target.ends_on,
                 ..base(id, participation, stored)
             };
-            compare(wanted, target, seen, on_drift, now)
+            compare(wanted, target, seen, on_drift, at)
         }
     }
 }
 
 /// Decides about a flag that the SIS accepted, by what it shows now.
-pub fn read_again(stored: &Flag, seen: Seen<'_>, on_drift: OnDrift, now: DateTime<Utc>) -> Decision {
+pub fn read_again(stored: &Flag, seen: Seen<'_>, on_drift: OnDrift, at: Moment) -> Decision {
     match stored.pushed.clone() {
-        Some(target) => compare(stored.clone(), target, seen, on_drift, now),
+        Some(target) => compare(stored.clone(), target, seen, on_drift, at),
         None => Decision { flag: Some(stored.clone()), drift: None },
     }
 }
@@ -169,7 +181,7 @@ fn kept_back(flag: Flag, state: FlagState, reason: String) -> Flag {
     Flag { state, reason: Some(reason), due: false, why: None, ..flag }
 }
 
-fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, now: DateTime<Utc>) -> Decision {
+fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, at: Moment) -> Decision {
     let as_wished = match seen {
         Seen::There(actual) => differences(&target, accepted_link(&wanted), actual).is_empty(),
         Seen::Nothing | Seen::NotAsked => false,
@@ -178,12 +190,12 @@ fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, 
     let told = edit.clone().filter(|edit| !is_known(&wanted, edit));
     let quiet = |flag| Decision { flag: Some(flag), drift: None };
     match &wanted.pushed {
-        _ if as_wished => quiet(read_back(wanted, target, now)),
+        _ if as_wished => quiet(read_back(wanted, target, at.now)),
         _ if is_refused(&wanted, &target) => quiet(refused(wanted)),
         Some(pushed) if same(pushed, &target) => settled(wanted, seen, edit, on_drift),
         Some(pushed) if same_but_for_link(pushed, &target) && edit.is_some() => settled(wanted, seen, edit, on_drift),
         // Nobody clicks on what is over.
-        Some(pushed) if same_but_for_link(pushed, &target) && is_over(&wanted, &target, now) => quiet(wanted),
+        Some(pushed) if same_but_for_link(pushed, &target) && is_over(&wanted, &target, at.today) => quiet(wanted),
         Some(pushed) if same_but_for_link(pushed, &target) => quiet(due(wanted, "launch-link")),
         Some(pushed) => {
             // A program that was made anew under another id was not asked for by the old one.
@@ -195,8 +207,8 @@ fn compare(wanted: Flag, target: PushedFlag, seen: Seen<'_>, on_drift: OnDrift, 
 }
 
 /// It was read back before, and has ended.
-fn is_over(wanted: &Flag, target: &PushedFlag, now: DateTime<Utc>) -> bool {
-    wanted.verified_at.is_some() && target.ends_on.is_some_and(|end| end < now.date_naive())
+fn is_over(wanted: &Flag, target: &PushedFlag, today: NaiveDate) -> bool {
+    wanted.verified_at.is_some() && target.ends_on.is_some_and(|end| end < today)
 }
 
 /// What somebody did in the SIS since the flag was last read there as it had been pushed, or since the SIS took it. One that
@@ -207,12 +219,28 @@ fn edit(wanted: &Flag, seen: Seen<'_>) -> Option<String> {
     let pushed = wanted.pushed.as_ref().filter(|_| was_there)?;
     match seen {
         Seen::NotAsked => None,
-        Seen::Nothing => Some("deleted".to_owned()),
-        Seen::There(actual) => {
-            let differences = differences(pushed, accepted_link(wanted), actual);
-            (!differences.is_empty()).then(|| format!("edited {}", differences.join(" ")))
-        }
+        Seen::Nothing => Some(DELETED.to_owned()),
+        Seen::There(actual) => edited(&differences(pushed, accepted_link(wanted), actual)),
     }
+}
+
+/// How an edit is told.
+fn edited(differences: &[&str]) -> Option<String> {
+    (!differences.is_empty()).then(|| format!("edited {}", differences.join(" ")))
+}
+
+/// What somebody did in the SIS to a flag that is about to be written, for the ledger: what is there is neither what was pushed nor what is
+/// to be. One that was not read back may be there otherwise by the SIS's own doing.
+pub fn written_over(flag: &Flag, target: &PushedFlag, actual: Option<&ActualFlag>) -> Option<String> {
+    let pushed = flag.pushed.as_ref().filter(|_| flag.why.as_deref() != Some(NOT_READ_BACK))?;
+    let of = |pushed: &PushedFlag, actual| differences(pushed, accepted_link(flag), actual);
+    let edit = match actual {
+        Some(actual) if of(target, actual).is_empty() => None,
+        Some(actual) => edited(&of(pushed, actual)),
+        // A program that was made anew under another id has none of the old one's.
+        None => pushed.program_sis_id.eq_ignore_ascii_case(&target.program_sis_id).then(|| DELETED.to_owned()),
+    };
+    edit.filter(|edit| !is_known(flag, edit))
 }
 
 /// It was told before.
@@ -324,7 +352,8 @@ fn same(pushed: &PushedFlag, target: &PushedFlag) -> bool {
     same_but_for_link(pushed, target) && (target.link.is_none() || pushed.link == target.link)
 }
 
-fn same_but_for_link(pushed: &PushedFlag, target: &PushedFlag) -> bool {
+/// Nothing but another link is to be said.
+pub(crate) fn same_but_for_link(pushed: &PushedFlag, target: &PushedFlag) -> bool {
     pushed.starts_on == target.starts_on
         && pushed.ends_on == target.ends_on
         && pushed.sis_id.eq_ignore_ascii_case(&target.sis_id)

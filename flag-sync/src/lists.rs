@@ -49,7 +49,7 @@ impl Work {
                     let status = answer(&error);
                     tracing::warn!(district = %self.id(), status, "Campus refuses to list a student's flags");
                 }
-                flags => keep(&mut all, flags?),
+                flags => keep(&mut all, flags?.rows),
             }
         }
         Ok(all)

@@ -20,8 +20,8 @@ use crate::{context::Work, desired::StudentFacts, error::FlagError};
 /// The SIS told no id.
 const NO_ID: &str = "no-sis-id";
 
-/// The student comes in over a connection that leads to no Campus, or to another one.
-const OF_ANOTHER_SIS: &str = "no-sis-id the student comes from another SIS than flags go to";
+/// The student comes in over a connection that leads to no Campus, or to another one; another application counts as one.
+const OF_ANOTHER_SIS: &str = "no-sis-id the student comes from another SIS than flags go to, or over another application of it; use one for all schools";
 
 /// The roster has not moved to OneRoster 1.2, or this connection has not.
 const OF_1_1: &str = "no-sis-id the student's id is of OneRoster 1.1, by which Campus knows no flags";

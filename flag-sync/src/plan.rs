@@ -20,7 +20,7 @@ use rollcall_store::{
 use uuid::Uuid;
 
 use crate::{
-    campus::{Which, is_of_one_student},
+    campus::{ReadOut, Which, is_of_one_student},
     context::Work,
     cutover::{Circumstances, Survey, survey},
     desired::{ProgramRules, Standing, StudentFacts, Wish, dates, flag_id, wish, wish_of},
@@ -301,7 +301,7 @@ impl Work {
             _ => Seen::NotAsked,
         };
         let known = before.map(|flag| Flag { pushed, ..flag.clone() });
-        let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.now());
+        let decision = decide(id, one, known.as_ref(), wish, seen, *on_drift, self.moment());
         let attends = student.is_some_and(|student| student.attending);
         let decision = if seen == Seen::Nothing && !attends { decision.not_made() } else { decision };
         Some(Decided { flag: self.noted(decision.flag?), drift: decision.drift, is_missing: seen == Seen::Nothing })
@@ -331,7 +331,7 @@ impl Work {
 
     /// What a look at Campus told of a flag, for the ledger.
     pub(crate) fn lines(&self, before: Option<&Flag>, flag: &Flag, drift: Option<String>) -> Vec<LedgerEntry> {
-        let drift = drift.map(|edit| self.line(flag, "drift", "somebody edited it in the SIS", edit));
+        let drift = drift.map(|edit| self.drift(flag, edit));
         let seen =
             seen_as_wished(before, flag).map(|(action, why)| self.line(flag, action, why, "as-wished".to_owned()));
         let is_missed =
@@ -345,6 +345,11 @@ impl Work {
     /// A participation's flag keeps its id, also where its student is given another one.
     fn flag_id(&self, one: &Participation, stored: Option<&Flag>) -> Uuid {
         stored.map_or_else(|| flag_id(self.id(), &one.student, &one.program, one.id), |flag| flag.id)
+    }
+
+    /// A line about what somebody did to a flag of ours.
+    pub(crate) fn drift(&self, flag: &Flag, edit: String) -> LedgerEntry {
+        self.line(flag, "drift", "somebody edited it in the SIS", edit)
     }
 
     /// A line about a flag of ours.
@@ -363,15 +368,14 @@ impl Work {
         }
     }
 
-    /// What a take-over of the program would do, by what Campus shows now. Nothing is stored.
-    pub(crate) async fn survey(&self, program: &Program) -> Result<Survey, FlagError> {
+    /// What a take-over of the program would do, by what Campus shows now. `programs`: those that it shows. Nothing is stored.
+    pub(crate) async fn survey(&self, program: &Program, programs: &[CampusProgram]) -> Result<Survey, FlagError> {
         let cutover = program.cutover.ok_or(FlagError::Configuration("the program has no cutover"))?;
-        let programs = self.campus.programs().await?;
-        let found = match find_program(&programs, &program.name) {
+        let found = match find_program(programs, &program.name) {
             Ok(found) => found,
             Err(why) => return Ok(Survey { to_end: Vec::new(), without_new: 0, warnings: vec![why] }),
         };
-        let actual = self.campus.participations(Which::OfProgram(&found.id)).await?;
+        let ReadOut { rows: actual, lacking } = self.campus.participations(Which::OfProgram(&found.id)).await?;
         let facts = self.store().flag_facts(self.id(), None, Some(&program.name)).await?;
         let (participations, _) = self.participations(&facts.documents, facts.participations, &facts.flags);
         let (people, students) = (&facts.students, self.facts_of(&facts.students));
@@ -405,6 +409,7 @@ impl Work {
         let about = Circumstances {
             roster: &roster,
             nameless: &nameless,
+            lacking,
             to_move: (to_move, attending().count()),
             cutover,
             here_since,

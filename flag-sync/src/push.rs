@@ -1,6 +1,7 @@
 //! Sending flags that are due, and reading them back.
 //!
-//! Invariants: one student's flags one after the other; nothing is written over unseen, and no flag is made for a student who
+//! Invariants: one student's flags one after the other; nothing is written over unseen, or before the ledger has what somebody edited, and
+//! no flag is made for a student who
 //! does not attend at that moment; what a push came to is stored with its line in the ledger before
 //! the next one of that student; work ends with its turn, writing as well as reading back; a flag that Campus refuses is set aside alone, and one that it fails at has a turn of its own; a
 //! Campus that is away stops the pass and costs no flag.
@@ -25,7 +26,7 @@ use crate::{
     campus::{Whose, Written, is_for_good, refusal},
     comparison::Turn,
     context::Work,
-    diff::{ActualFlag, NOT_ENROLLED, Seen, read_again},
+    diff::{ActualFlag, DELETED, NOT_ENROLLED, Seen, read_again, same_but_for_link, written_over},
     error::{FlagError, answer},
     failing::Row,
     rows::Rows,
@@ -33,6 +34,9 @@ use crate::{
 
 /// Flags read from the store at a time.
 const CHUNK: i64 = 200;
+
+/// Lines of the ledger in which an edit is looked for that was told.
+const RECENT: i64 = 20;
 
 /// Failures in a row after which Campus counts as away.
 pub(crate) const AWAY: u32 = 3;
@@ -85,6 +89,8 @@ enum Sent {
     NotShown(u16),
     /// It is not there, and its student left.
     NotMade,
+    /// Somebody edited it so, and there is nothing to say that would overrule that.
+    Edited(String),
 }
 
 impl Work {
@@ -158,9 +164,12 @@ impl Work {
                     self.written(flag, target, written, pass).await?;
                 }
                 Ok(Sent::NotMade) => {
-                    let deleted = || self.line(&flag, "drift", "somebody edited it in the SIS", "deleted".to_owned());
-                    let told = flag.pushed.as_ref().map(|_| deleted());
+                    let told = flag.pushed.as_ref().map(|_| self.drift(&flag, DELETED.to_owned()));
                     self.set_aside(flag, NOT_ENROLLED, told.as_slice()).await?;
+                }
+                Ok(Sent::Edited(edit)) => {
+                    pass.answered();
+                    self.stays_edited(flag, edit).await?;
                 }
                 Ok(Sent::NotShown(status)) => {
                     pass.answered();
@@ -223,8 +232,35 @@ impl Work {
         if row.is_none() && !is_new && !self.attends(&flag.student).await? {
             return Ok(Sent::NotMade);
         }
+        let actual = row.as_ref().and_then(|row| self.campus.table().participation(row));
+        if let Some(edit) = written_over(flag, target, actual.as_ref()) {
+            if rows.shown(flag.id).is_some() {
+                // A list may be older than what was written last.
+                return Box::pin(self.send(flag, target, &Rows::OneByOne)).await;
+            }
+            self.tell_edit(flag, &edit).await?;
+            let says_nothing_new = flag.pushed.as_ref().is_some_and(|pushed| same_but_for_link(pushed, target));
+            if says_nothing_new && self.on_drift(&flag.program) == OnDrift::Report {
+                return Ok(Sent::Edited(edit));
+            }
+        }
         let body = self.campus.table().flag(flag.id, target, row);
         Ok(Sent::Written(self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?))
+    }
+
+    /// Once for each edit: the comparison that made the flag due may have told it, and tries since then may have failed.
+    async fn tell_edit(&self, flag: &Flag, edit: &str) -> Result<(), FlagError> {
+        let lines = self.store().flag_ledger(self.id(), Some(&flag.id.to_string()), RECENT).await?;
+        let mut since = lines.iter().take_while(|line| matches!(line.action.as_str(), "drift" | "failed"));
+        if since.any(|line| line.action == "drift" && line.answer == edit) {
+            return Ok(());
+        }
+        self.save(&[], &[self.drift(flag, edit.to_owned())]).await
+    }
+
+    async fn stays_edited(&self, flag: Flag, edit: String) -> Result<(), FlagError> {
+        let (state, verified_at) = (FlagState::Drift, Some(self.now()));
+        self.save(&[Flag { state, reason: Some(edit), due: false, why: None, verified_at, ..flag }], &[]).await
     }
 
     fn target(&self, flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
@@ -375,7 +411,7 @@ impl Work {
     /// since it was sent.
     async fn read_one(&self, flag: &Flag, actual: Option<&ActualFlag>) -> Result<(Flag, Vec<LedgerEntry>), FlagError> {
         let on_drift = self.on_drift(&flag.program);
-        let decision = read_again(flag, actual.map_or(Seen::Nothing, Seen::There), on_drift, self.now());
+        let decision = read_again(flag, actual.map_or(Seen::Nothing, Seen::There), on_drift, self.moment());
         let is_kept = actual.is_some() || self.attends(&flag.student).await?;
         let decision = if is_kept { decision } else { decision.not_made() };
         let read = self.noted(decision.flag.unwrap_or_else(|| flag.clone()));

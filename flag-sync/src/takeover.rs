@@ -68,7 +68,7 @@ struct Known<'a> {
 struct Listed {
     /// Whose flags, by flag, both as the SIS's ids, the flag's in lower case.
     of: BTreeMap<String, String>,
-    /// None of the lists was refused.
+    /// None of the lists was refused, or has fewer rows than Campus says there are.
     all: bool,
 }
 
@@ -78,7 +78,7 @@ enum Old {
     Shown(Box<(ActualFlag, Value)>),
     /// Not among the student's flags, and not among those of its programs.
     Gone,
-    /// The SIS refuses to tell, or one list has it and another has not.
+    /// The SIS refuses to tell or gives a list in part, or one list has it and another has not.
     Untold,
 }
 
@@ -95,8 +95,8 @@ impl Old {
                  program its name back, import the student, or end the flag in Campus by hand, as of the day before the cutover"
             }
             Self::Untold | Self::Gone => {
-                "Campus refuses to tell of it, or one of its lists has it and another has not. Ask the district why; it is \
-                 looked for again with each sync"
+                "Campus refuses to tell of it, or lists fewer flags than it says there are, or one of its lists has it and another has \
+                 not. Ask the district why; it is looked for again with each sync"
             }
         }
     }
@@ -308,7 +308,11 @@ impl Work {
                     let gone = refusal(&error) == Some(404) && !known.programs.contains(&program);
                     listed.all &= gone;
                 }
-                flags => listed.of.extend(flags?.into_iter().map(|one| (one.id.to_ascii_lowercase(), one.sis_id))),
+                flags => {
+                    let flags = flags?;
+                    listed.all &= flags.lacking == 0;
+                    listed.of.extend(flags.rows.into_iter().map(|one| (one.id.to_ascii_lowercase(), one.sis_id)));
+                }
             }
         }
         Ok(listed)

@@ -2,7 +2,8 @@
 //!
 //! Role: of the flags stored, who is still to have one. Neighbour: [`crate::takeover`] asks about each old flag.
 //!
-//! Invariants: nobody's old flag ends before the new one was read back; one whose student the roster does not know may be that of
+//! Invariants: nobody's old flag ends before the new one was read back, nor while that is known to be gone again and the participation
+//! goes on; one whose student the roster does not know may be that of
 //! anybody of whom Campus has not shown that it knows them by the id that we have, and of nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollcall_proto::id::StudentId;
 use rollcall_store::flag::{CutoverFlag, Flag, FlagState};
 
-use crate::{context::Work, diff::NOT_ENROLLED, error::FlagError, lists::UNLISTED};
+use crate::{
+    context::Work,
+    diff::{DELETED, NOT_ENROLLED},
+    error::FlagError,
+    lists::UNLISTED,
+};
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
 const KEPT_BACK: [&str; 3] = ["before-cutover", "awaiting-approval", "switched-off"];
@@ -84,6 +90,15 @@ fn refused(flag: &Flag) -> Option<u16> {
     answer.parse().ok()
 }
 
+/// It was in the SIS, and staff deleted it there since: it is reported, or not made anew for who left.
+fn is_gone(flag: &Flag) -> bool {
+    match flag.state {
+        FlagState::Drift => flag.reason.as_deref() == Some(DELETED),
+        FlagState::Wanted => flag.reason.as_deref() == Some(NOT_ENROLLED),
+        _ => false,
+    }
+}
+
 /// Another flag is where this one is to be.
 const CONFLICT: u16 = 409;
 
@@ -106,14 +121,14 @@ impl Work {
         let attends = |flag: &Flag| students.get(&flag.student).is_some_and(|student| student.status.is_attending());
         let goes_on = |flag: &Flag| flag.ends_on.is_none_or(|end| end >= self.today);
         let strangers = Strangers::among(&flags, open);
-        let is_missing = |flag: &&Flag| flag.pushed.is_none() || flag.verified_at.is_none();
+        let is_missing = |flag: &&Flag| flag.pushed.is_none() || flag.verified_at.is_none() || is_gone(flag);
         let missing: Vec<_> = flags.iter().filter(is_missing).collect();
         let is_wanted = |flag: &Flag| {
             let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
             let wanted = match flag.state {
                 FlagState::Accepted | FlagState::Failed => true,
-                // It was gone before anybody had read it back; whoever left gets no other.
-                FlagState::Drift => attends(flag),
+                // It was deleted: whoever left gets no other, and keeps the old one.
+                FlagState::Drift => goes_on(flag),
                 // Nobody can be told from whom the roster does not know.
                 FlagState::NoSisId => goes_on(flag) && (attends(flag) || !students.contains_key(&flag.student)),
                 _ => false,

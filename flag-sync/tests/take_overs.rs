@@ -26,8 +26,8 @@ use rollcall_proto::{
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusProgramRow, Strike};
 use rollcall_store::{
-    district::CutoverOption,
-    flag::{Flag, FlagState, TakeOverRefused, TakeOverState},
+    district::{CutoverOption, OnDrift},
+    flag::{Flag, FlagState, TakeOverPlan, TakeOverRefused, TakeOverState},
 };
 use roster_support::{applied, change, changed, gone, id};
 use uuid::Uuid;
@@ -45,6 +45,7 @@ on_both_engines! {
     two_workers_take_over_once,
     an_old_flag_stays_until_the_new_one_is_there,
     an_old_flag_stays_while_its_new_one_is_asked_for_again,
+    an_old_flag_stays_where_staff_deleted_the_new_one,
     a_take_over_compares_all_before_it_ends_any,
     a_student_who_leaves_after_the_approval_keeps_the_old_flag,
     a_take_over_on_another_day_is_approved_anew,
@@ -57,6 +58,9 @@ on_both_engines! {
     an_old_flag_that_staff_gave_to_another_stays,
     an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
     an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
+    an_old_flag_that_a_short_list_lacks_is_not_gone,
+    a_plan_of_a_short_list_says_so,
+    a_plan_of_several_programs_reads_them_once,
     an_old_flag_under_a_students_other_id_waits_for_the_new_one,
     a_flag_of_ours_is_ours_under_its_programs_other_name,
 }
@@ -430,6 +434,49 @@ async fn an_old_flag_stays_while_its_new_one_is_asked_for_again(f: Fixture) {
     house.campus.set_faults(CampusFaults::default());
     house.night().await;
     assert_eq!((house.states().await["0"].0, house.old()["old-0"]), ("pushed", Some(day("2026-08-14"))));
+}
+
+/// Read back, and deleted while Campus failed to end the old one: of a student who attends, and of one who left.
+async fn an_old_flag_stays_where_staff_deleted_the_new_one(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for student in ["0", "1"] {
+        house.complete(&format!("d{student}"), student, "2026-01-01", None).await;
+        house.typed_in(&format!("old-{student}"), student, "2024-01-01", None);
+    }
+    house.approve().await;
+    let fails = |only: &str| Strike {
+        fault: CampusFault::Status(500),
+        writes_only: true,
+        only: Some(only.to_owned()),
+        times: None,
+    };
+    let strikes = vec![fails("old-0"), fails("old-1")];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    assert!(house.states().await.values().all(|state| *state == ("pushed", None)), "{:?}", house.states().await);
+    assert_eq!(outcomes(&house).await, ["old-0 sis-error", "old-1 sis-error"]);
+    for flag in house.campus.flags().into_iter().filter(|flag| flag.link.is_some()) {
+        house.campus.delete(&flag.id);
+    }
+    applied(house.store(), &house.district, 2, vec![gone("1")]).await;
+    house.night().await;
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    let deleted = ("drift", Some("deleted".to_owned()));
+    assert_eq!(house.states().await, ["0", "1"].map(|student| (student.to_owned(), deleted.clone())).into());
+    let last = Some(day("2026-08-14"));
+    let ends = |one, two| BTreeMap::from([("old-0".to_owned(), one), ("old-1".to_owned(), two)]);
+    assert_eq!(house.old(), ends(None, None), "no child is left without a flag");
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new", "old-1 waits-for-new"]);
+    // One has the new one again, and of the other the participation ends.
+    let mut restoring = house.file.clone();
+    restoring.programs[0].on_drift = OnDrift::Restore;
+    house.apply(&restoring).await;
+    house.night().await;
+    assert_eq!((house.old(), house.states().await["0"].0), (ends(last, None), "pushed"));
+    house.complete("d1", "1", "2026-01-01", Some("2026-08-31")).await;
+    house.night().await;
+    assert_eq!(house.old(), ends(last, last));
 }
 
 /// What was compared before the approval holds nothing back afterwards, also where only one student's message comes.
@@ -806,6 +853,65 @@ async fn an_old_flag_that_campus_refuses_to_tell_of_is_not_gone(f: Fixture) {
     house.unasked_night().await;
     assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
     assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Campus drops a row for a while, and says how many there are all the same.
+async fn an_old_flag_that_a_short_list_lacks_is_not_gone(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    house.approve().await;
+    let strike = |fault, only: &str| Strike { fault, writes_only: false, only: Some(only.to_owned()), times: None };
+    // The lists of its program and of its student are cut, each before the flag.
+    let short = [("101", 0), ("1", 0)].map(|(only, rows)| strike(CampusFault::Torn(rows), only));
+    let unshown = strike(CampusFault::Status(404), "old-1");
+    let strikes = short.into_iter().chain([unshown]).collect();
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    house.night().await;
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 not-as-approved"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Approved);
+    house.campus.set_faults(CampusFaults::default());
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// What is approved by a list that is not whole is approved as such.
+async fn a_plan_of_a_short_list_says_so(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    // One that no take-over ends: without it all numbers are the same.
+    house.typed_in("old-ended", "2", "2024-01-01", Some("2024-06-30"));
+    let whole = house.plan().await;
+    let short = Strike { fault: CampusFault::Torn(2), writes_only: false, only: Some("101".to_owned()), times: None };
+    house.campus.set_faults(CampusFaults { strikes: vec![short], ..CampusFaults::default() });
+    let seen = house.plan().await;
+    let told = |plan: &TakeOverPlan| plan.warnings.iter().any(|text| text.starts_with("short-list: "));
+    assert_eq!((seen.to_end.len(), told(&seen), told(&whole)), (2, true, false), "{seen:?}");
+    house.campus.set_faults(CampusFaults::default());
+    let changed = TakeOverRefused::PlanChanged { program: SPED.to_owned(), now: whole.hash.clone() };
+    assert_eq!(house.try_approve(std::slice::from_ref(&seen.hash)).await, Err(changed));
+    assert_eq!(house.try_approve(std::slice::from_ref(&whole.hash)).await.unwrap()[0].to_end, 2);
+}
+
+async fn a_plan_of_several_programs_reads_them_once(f: Fixture) {
+    let mut programs = program("take-over");
+    let mut other = programs[0].clone();
+    other["name"] = "Section 504".into();
+    programs.as_array_mut().unwrap().push(other);
+    let house = House::new(f, programs).await;
+    let context = house.context();
+    let calls = async |program| {
+        let before = house.campus.stats().calls;
+        let plans = plan_take_overs(&context, &house.district, program).await.unwrap().unwrap();
+        (plans.len(), house.campus.stats().calls - before)
+    };
+    let (one, both) = (calls(Some(SPED)).await, calls(None).await);
+    assert_eq!((one.0, both), (1, (2, one.1 + 1)), "one empty list more");
 }
 
 /// No child is without a flag in between, whichever ids it has.

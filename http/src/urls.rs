@@ -79,7 +79,7 @@ pub fn profile(connection: &Connection) -> OneRosterProfile {
 
 /// Whether both lead to one Campus: the same server, and on it the same application, whatever of it was copied behind that. Several
 /// connections to one Campus may each be limited to some of its schools (wire page 2.3); who is behind an id is the same person in
-/// all of them.
+/// all of them. Two applications of one server count as two Campuses.
 pub fn is_same_campus(one: &Connection, other: &Connection) -> bool {
     let place = |of: &Connection| {
         let root = segments(&of.base_url).into_iter().take_while(|segment| !BEHIND_ROOT.contains(&segment.as_str()));

@@ -68,7 +68,8 @@ fn check_vendor_keys(district: &District) -> anyhow::Result<()> {
     ensure!(
         other.is_none(),
         "connections {} and {} have a vendor_key each and lead to two Campuses: flags go to one alone. Remove vendor_key and \
-         vendor_secret from the one whose flags are not to be written",
+         vendor_secret from the one whose flags are not to be written. Two applications of one Campus count as two: have the \
+         district give one application all the schools, and use it in both",
         first.0 + 1,
         other.unwrap_or_default() + 1
     );

@@ -10,6 +10,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::{Removed, StoreError};
 use serde_json::{Value, json};
 
+use super::flags::{left_behind, stay_behind};
 use crate::{
     cli::{DistrictVerb, Format},
     config,
@@ -49,6 +50,9 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
                 let flags = context.store.flags(&file.district.id, None, None).await?;
                 let pushed = flags.iter().filter(|flag| flag.pushed.is_some()).count();
                 warned.extend(district_file::other_campus(&before, &file.district, pushed));
+                let today = context.clock.now().with_timezone(&file.district.time_zone).date_naive();
+                let left = left_behind(&file.district, &flags, today).into_iter();
+                warned.extend(left.map(|(name, flags)| format!("{}: {}", file.district.id, stay_behind(name, flags))));
             }
             Err(StoreError::NoDistrict(_)) => {}
             Err(error) => return Err(error.into()),

@@ -1,11 +1,14 @@
 //! `rollcall flags`.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context as _, ensure};
 use rollcall_flag_sync as flag_sync;
 use rollcall_proto::{id::DistrictId, message::Message};
-use rollcall_store::flag::{Flag, NO_PUBLIC_URL, OpenOldFlags, TakeOverPlan, TakeOverState};
+use rollcall_store::{
+    district::District,
+    flag::{Flag, NO_PUBLIC_URL, OpenOldFlags, TakeOverPlan, TakeOverState},
+};
 use serde_json::json;
 
 use super::run;
@@ -36,13 +39,15 @@ async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     let district = context.store.district(&of.district).await?;
     let today = context.clock.now().with_timezone(&district.time_zone).date_naive();
     let (mut listing, mut unlinked) = (Listing::new(&COLUMNS), 0);
-    for flag in context.store.flags(&of.district, None, of.program.as_deref()).await? {
-        if is_shown(&flag) {
-            unlinked += usize::from(flag.reason.as_deref() == Some(NO_PUBLIC_URL));
-            listing.push(cells(&flag, today));
-        }
+    let flags = context.store.flags(&of.district, None, of.program.as_deref()).await?;
+    for flag in flags.iter().filter(|flag| is_shown(flag)) {
+        unlinked += usize::from(flag.reason.as_deref() == Some(NO_PUBLIC_URL));
+        listing.push(cells(flag, today));
     }
     listing.print(context.format)?;
+    for (program, flags) in left_behind(&district, &flags, today) {
+        eprintln!("rollcall: {}", stay_behind(program, flags));
+    }
     if unlinked > 0 {
         eprintln!("rollcall: {unlinked} flags have no launch link: set ROLLCALL_PUBLIC_URL for flag-sync");
     }
@@ -63,6 +68,31 @@ async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many flags of ours go on in Campus, by program, though the district's file names the program no more.
+pub(super) fn left_behind<'a>(
+    district: &District,
+    flags: &'a [Flag],
+    today: chrono::NaiveDate,
+) -> BTreeMap<&'a str, usize> {
+    let is_named = |flag: &Flag| district.programs.iter().any(|program| program.name == flag.program);
+    let goes_on =
+        |flag: &Flag| flag.pushed.as_ref().is_some_and(|pushed| pushed.ends_on.is_none_or(|end| end >= today));
+    let mut left = BTreeMap::new();
+    for flag in flags.iter().filter(|flag| goes_on(flag) && !is_named(flag)) {
+        *left.entry(flag.program.as_str()).or_default() += 1;
+    }
+    left
+}
+
+/// What is to be said of these, and what to do.
+pub(super) fn stay_behind(program: &str, flags: usize) -> String {
+    format!(
+        "{flags} flags of {program} go on in Campus, and the district's file has no [[program]] {program} any more: nobody ends them there, \
+         and a program of another name gets new ones beside them. Put it back into the file, and apply that; docs/FLAGS.md says how to rename \
+         a program"
+    )
 }
 
 /// How many of the flags that a take-over is to end it leaves open, and why. `ledger`: the command that names them.
@@ -201,6 +231,7 @@ async fn ledger(context: &Context, district: &DistrictId, flag: Option<&str>, li
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use rollcall_store::flag::{FlagState, PushedFlag};
 
     use super::*;
     use crate::cli::{Cli, Verb};
@@ -224,6 +255,56 @@ mod tests {
         assert_eq!(
             told,
             "2 existing flags of P that are to end stay open: waits-for-new; `rollcall flags ledger --district d` names them"
+        );
+    }
+
+    #[test]
+    fn flags_of_a_program_that_the_file_no_longer_names_are_counted() {
+        let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
+        let district: District = serde_json::from_value(json!({
+            "id": "d", "name": "D", "time_zone": "America/Chicago", "connection": [], "program": [{"name": "named"}],
+        }))
+        .unwrap();
+        let flag = |program: &str, pushed: bool, ends_on: Option<&str>| {
+            let pushed = pushed.then(|| PushedFlag {
+                starts_on: day("2026-08-15"),
+                ends_on: ends_on.map(day),
+                sis_id: "1".to_owned(),
+                program_sis_id: "101".to_owned(),
+                link: None,
+            });
+            Flag {
+                id: uuid::Uuid::nil(),
+                participation: uuid::Uuid::nil(),
+                student: rollcall_proto::id::StudentId("1".to_owned()),
+                program: program.to_owned(),
+                sis_id: None,
+                starts_on: day("2026-08-15"),
+                ends_on: None,
+                state: FlagState::Wanted,
+                reason: None,
+                due: false,
+                why: None,
+                pushed,
+                verified_at: None,
+                refused: None,
+                failing: None,
+            }
+        };
+        let flags = [
+            flag("named", true, None),
+            flag("former", true, None),
+            flag("former", true, Some("2026-09-01")),
+            flag("former", true, Some("2026-08-31")),
+            flag("former", false, None),
+            flag("over", true, Some("2026-08-31")),
+        ];
+        let left = left_behind(&district, &flags, day("2026-09-01"));
+        assert_eq!(left, BTreeMap::from([("former", 2)]));
+        let told = stay_behind("former", 2);
+        assert!(
+            told.starts_with("2 flags of former go on in Campus") && told.contains("Put it back into the file"),
+            "{told}"
         );
     }
 

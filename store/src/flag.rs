@@ -11,7 +11,7 @@ use crate::document::CompletedDocument;
 /// a corrected start changes the flag it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participation {
-    /// Its id: random, given when it first appears.
+    /// Its id: a UUID of version 5, worked out from whose it is and its first document when it first appears.
     pub id: Uuid,
     /// Whose.
     pub student: StudentId,

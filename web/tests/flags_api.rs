@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use rollcall_proto::{id::DistrictId, message::Body, topology::Queue};
 use rollcall_store::{
     district::{ConnectionSecrets, District},
-    flag::{FlagProgram, TakeOverRefused},
+    flag::{CutoverFlag, FlagProgram, TakeOverPlan, TakeOverRefused, TakeOverState},
 };
 use rollcall_web::TakeOverError;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn what_is_in_the_way_is_told() {
     let site = Site::start().await;
     let district = site.district("lone-star").await;
     let caller = Caller::with_scopes(&site, &district, READ).await;
-    assert_eq!(get(&caller, "flags/problems").await.body, json!({ "all": null, "programs": [] }));
+    assert_eq!(get(&caller, "flags/problems").await.body, json!({ "all": null, "programs": [], "open": [] }));
     let failing = FlagProgram {
         program: PROGRAM.to_owned(),
         problem: Some("flag-missing no flag of this name".to_owned()),
@@ -88,6 +88,39 @@ async fn what_is_in_the_way_is_told() {
     site.store.save_flag_programs(&district, &[failing], now()).await.unwrap();
     let told = get(&caller, "flags/problems").await.body;
     assert_eq!(told["programs"], json!([{ "program": PROGRAM, "problem": "flag-missing no flag of this name" }]));
+}
+
+#[tokio::test]
+async fn what_a_take_over_leaves_open_is_told() {
+    let site = Site::start().await;
+    let district = with_flags(&site, "lone-star").await;
+    let caller = Caller::with_scopes(&site, &district, READ).await;
+    let old = |name: &str| CutoverFlag {
+        flag: name.to_owned(),
+        sis_id: "G".to_owned(),
+        program_sis_id: None,
+        student: None,
+        goes_on: true,
+        done_at: None,
+        outcome: None,
+        failing: None,
+    };
+    let plan = TakeOverPlan {
+        program: PROGRAM.to_owned(),
+        cutover: "2026-08-15".parse().unwrap(),
+        to_end: ["a", "b", "c", "d"].map(old).into(),
+        without_new: 0,
+        warnings: Vec::new(),
+        state: TakeOverState::AwaitingApproval,
+        hash: PLAN_HASH.to_owned(),
+    };
+    assert_eq!(site.store.approve_cutovers(&district, &[plan], "ops", now()).await.unwrap(), None);
+    for (flag, outcome) in [("a", "waits-for-new"), ("b", "waits-for-new"), ("c", "not-as-approved")] {
+        site.store.cutover_flag_waits(&district, PROGRAM, flag, outcome).await.unwrap();
+    }
+    let told = get(&caller, "flags/problems").await.body;
+    let open = |outcome: &str, flags: u32| json!({ "program": PROGRAM, "outcome": outcome, "flags": flags });
+    assert_eq!(told["open"], json!([open("not-as-approved", 1), open("waits-for-new", 2)]));
 }
 
 #[tokio::test]

@@ -20,6 +20,10 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
 }
 
+fn at() -> Moment {
+    Moment { now: now(), today: now().date_naive() }
+}
+
 fn participation() -> Participation {
     Participation {
         id: Uuid::from_u128(1),
@@ -55,7 +59,7 @@ fn shown(target: &PushedFlag) -> ActualFlag {
 }
 
 fn run(stored: Option<&Flag>, wish: Wish, seen: Seen<'_>, on_drift: OnDrift) -> Decision {
-    decide(Uuid::from_u128(7), &participation(), stored, wish, seen, on_drift, now())
+    decide(Uuid::from_u128(7), &participation(), stored, wish, seen, on_drift, at())
 }
 
 /// As the worker notes that a push was accepted.

@@ -36,6 +36,9 @@ use crate::{
 pub const SPED: &str = "Special Education";
 pub const STUDENTS: usize = 12;
 
+/// Why a student has no id in the Campus that flags go to, whose connection leads elsewhere.
+pub const ANOTHER_SIS: &str = "no-sis-id the student comes from another SIS than flags go to, or over another application of it; use one for all schools";
+
 /// A student whose id Campus knows.
 pub fn in_campus(number: usize) -> Student {
     let id = number.to_string();

@@ -8,7 +8,7 @@ use rollcall_store::{
 
 use crate::{
     common::{Fixture, day},
-    house::{House, file, program},
+    house::{ANOTHER_SIS, House, file, program},
     on_both_engines,
     roster_support::{added, applied, changed, student},
 };
@@ -63,7 +63,7 @@ async fn students_of_another_sis_have_no_id_in_campus(f: Fixture) {
     house.settle().await;
     house.night().await;
     assert_eq!(house.shown(), [].into(), "not even for the one whose id somebody else has in Campus");
-    let unknown = ("no-sis-id", Some("no-sis-id the student comes from another SIS than flags go to".to_owned()));
+    let unknown = ("no-sis-id", Some(ANOTHER_SIS.to_owned()));
     let states = house.states().await;
     assert_eq!(states, ["north-41", "north-42"].map(|student| (student.to_owned(), unknown.clone())).into());
     house.complete("c41", "camp-41", "2026-08-21", None).await;

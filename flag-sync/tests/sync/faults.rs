@@ -236,7 +236,7 @@ async fn writes_that_all_fail_put_the_district_off(f: Fixture) {
     let begun = house.clock.now();
     assert!(house.store().flags_problem(&house.district).await.unwrap().is_some(), "it is told");
     let calls = house.campus.stats().calls;
-    assert!(calls < 2 * STUDENTS as u64, "it is hammered: {calls}");
+    assert!(calls < 3 * STUDENTS as u64, "each flag's write is repeated, twice, as if no other had failed: {calls}");
     while house.clock.now() < begun + TimeDelta::hours(2) {
         let work = work(&house).await;
         let next =

@@ -12,7 +12,7 @@ use rollcall_store::{
 
 use crate::{
     common::{Fixture, day},
-    house::{House, SPED, STUDENTS, in_campus, program},
+    house::{ANOTHER_SIS, House, SPED, STUDENTS, in_campus, program},
     on_both_engines,
     roster_support::{added, applied, changed, gone, id, student},
 };
@@ -94,7 +94,7 @@ async fn an_old_flag_of_who_has_no_id_in_campus_waits_for_one(f: Fixture) {
     house.night().await;
     house.unasked_night().await;
     assert_eq!(ended(&house), ["old-0"]);
-    let reason = "no-sis-id the student comes from another SIS than flags go to".to_owned();
+    let reason = ANOTHER_SIS.to_owned();
     assert_eq!(house.states().await["b-21"], ("no-sis-id", Some(reason)));
     assert_eq!((state(&house).await, ours(&house).len()), (TakeOverState::Approved, 1));
     assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "what waits keeps nobody busy");

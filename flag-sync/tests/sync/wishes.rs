@@ -38,6 +38,8 @@ on_both_engines! {
     links_follow_the_public_url,
     what_staff_added_to_our_flags_stays,
     an_edit_is_told_before_it_is_written_over,
+    an_edit_while_a_change_waits_is_told_before_it_is_written_over,
+    an_edit_while_a_link_waits_stays,
     create_new_touches_no_existing_flag,
     a_campus_that_filters_nothing_is_read_whole,
 }
@@ -496,6 +498,81 @@ async fn an_edit_is_told_before_it_is_written_over(f: Fixture) {
     let told = house.told(Some(&flag.id)).await;
     let told: Vec<_> = told.iter().skip(2).map(|(action, answer)| (action.as_str(), answer.as_str())).collect();
     assert_eq!(told, [("drift", "edited end"), ("put", "200"), ("read-back", "as-wished")]);
+}
+
+/// What was compared waits for a Campus that takes nothing, tried again and again; staff edit one flag and delete another. Of few flags
+/// and of many, which are read in another way.
+async fn an_edit_while_a_change_waits_is_told_before_it_is_written_over(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    for (many, ends) in [(false, "2027-01-31"), (true, "2027-02-28")] {
+        house.complete_both(None).await;
+        house.settle().await;
+        if many {
+            house.complete_both(Some(ends)).await;
+        } else {
+            house.complete("a1", "1", "2026-08-20", Some(ends)).await;
+            house.complete("a2", "2", "2026-08-20", Some(ends)).await;
+        }
+        house.strike(CampusFault::Status(503), None);
+        house.handle_sync().await;
+        let due = |student: &str| {
+            let all = house.campus.flags().into_iter();
+            all.filter(|flag| flag.program == "101").find(|flag| flag.student == student).unwrap()
+        };
+        let (edited, deleted) = (due("1"), due("2"));
+        house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..edited.clone() });
+        house.campus.delete(&deleted.id);
+        house.clock.advance(chrono::TimeDelta::minutes(20));
+        house.handle_sync().await;
+        house.campus.set_faults(CampusFaults::default());
+        house.settle().await;
+        for (flag, edit) in [(edited, "edited end"), (deleted, "deleted")] {
+            let told = house.told(Some(&flag.id)).await;
+            let is_put = |line: &(String, String)| line.0 == "put" && line.1.starts_with('2');
+            let last = told.iter().rposition(is_put).unwrap();
+            let before = told[..last].iter().rposition(is_put).unwrap();
+            let drift = |lines: &[(String, String)]| {
+                let lines = lines.iter().filter(|line| line.0 == "drift");
+                lines.map(|line| line.1.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(drift(&told[before..last]), [edit], "{many}: told once, before it is written over: {told:?}");
+            assert_eq!(drift(&told[last..]), [""; 0], "{many}: {told:?}");
+            let now = house.campus.flags().into_iter().find(|one| one.id == flag.id).unwrap();
+            assert_eq!(now.ends, Some(day(ends)), "{many}");
+        }
+        let edits = house.told(None).await.into_iter().filter(|line| line.0 == "drift").count();
+        assert_eq!(edits, if many { 4 } else { 2 }, "nobody else's");
+    }
+}
+
+/// Another link alone overrules no edit, whenever that is made.
+async fn an_edit_while_a_link_waits_stays(f: Fixture) {
+    let mut house = House::create_new(f).await;
+    house.complete("a", "1", "2026-08-20", None).await;
+    house.complete("b", "2", "2026-08-20", None).await;
+    house.settle().await;
+    house.public_url = Some("https://plans.example/".parse().unwrap());
+    house.strike(CampusFault::Status(503), None);
+    house.unasked_night().await;
+    assert!(house.flags().await.iter().all(|flag| flag.due));
+    let flag = house.flag_of("1");
+    house.campus.type_in(CampusFlag { ends: Some(day("2026-08-30")), ..flag.clone() });
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    let edited = ("drift", Some("edited end".to_owned()));
+    for _ in 0..2 {
+        assert_eq!((house.states().await["1"].clone(), house.states().await["2"].0), (edited.clone(), "pushed"));
+        assert_eq!(house.shown()["1"].1, Some(day("2026-08-30")), "it is only reported");
+        assert!(house.flag_of("2").link.unwrap().starts_with("https://plans.example/"));
+        let told = house.told(Some(&flag.id)).await;
+        assert_eq!(told.iter().filter(|line| line.0 == "drift").count(), 1, "{told:?}");
+        house.unasked_night().await;
+    }
+    let mut restoring = house.file.clone();
+    restoring.programs[0].on_drift = OnDrift::Restore;
+    house.apply(&restoring).await;
+    house.night().await;
+    assert_eq!((house.shown()["1"].1, house.states().await["1"].0), (None, "pushed"));
 }
 
 async fn create_new_touches_no_existing_flag(f: Fixture) {

@@ -193,6 +193,22 @@ async fn the_whole_way(house: &House, site: Option<&Url>) {
     assert_eq!(house.sis.campus_flags(), before, "an unchanged night changes no flag");
 }
 
+/// The file calls a program by another name, while a flag of the former goes on.
+async fn a_program_that_was_renamed_is_told(house: &mut House) {
+    let named = house.district.tables.clone();
+    house.district.tables = named.replace("Section 504", "504 plans");
+    let told =
+        "1 flags of Section 504 go on in Campus, and the district's file has no [[program]] Section 504 any more";
+    let applied = house.apply().await.stderr;
+    assert!(applied.contains(&format!("warning: {DISTRICT}: {told}")), "{applied}");
+    assert!(!applied.contains("Special Education"), "{applied}");
+    let listed = house.rollcall(&["flags", "list", "--district", DISTRICT]).await.expect_code(0).stderr;
+    assert!(listed.contains(told), "{listed}");
+    house.district.tables = named;
+    let applied = house.apply().await.stderr;
+    assert!(!applied.contains("warning"), "{applied}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn flags_follow_documents_in_one_process() {
     let mut house = House::embedded(config()).await;
@@ -207,6 +223,7 @@ async fn flags_follow_documents_in_one_process() {
     })
     .await;
     the_whole_way(&house, Some(&site)).await;
+    a_program_that_was_renamed_is_told(&mut house).await;
     drop(host);
     house.close().await;
 }

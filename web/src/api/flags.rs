@@ -12,7 +12,7 @@ use axum::{
 use chrono::NaiveDate;
 use rollcall_proto::{id::StudentId, message::Message};
 use rollcall_store::{
-    flag::{ApprovedTakeOver, Flag, FlagFilter, TakeOverPlan},
+    flag::{ApprovedTakeOver, Flag, FlagFilter, OpenOldFlags, TakeOverPlan},
     integrations::Scope,
 };
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,26 @@ struct Problems {
     all: Option<String>,
     /// Of single programs.
     programs: Vec<ProgramProblem>,
+    /// Existing flags that take-overs were to end, and that stay open for now.
+    open: Vec<OpenFlags>,
+}
+
+/// Existing flags of a program that a take-over has looked at and not ended.
+#[derive(Serialize, ToSchema)]
+struct OpenFlags {
+    /// Program.
+    program: String,
+    /// Why they stay open: a reason code, or the status that Campus answered.
+    outcome: String,
+    /// How many.
+    flags: i64,
+}
+
+impl From<OpenOldFlags> for OpenFlags {
+    fn from(open: OpenOldFlags) -> Self {
+        let OpenOldFlags { program, outcome, flags } = open;
+        Self { program, outcome, flags }
+    }
 }
 
 /// What keeps a program's flags from Campus.
@@ -154,7 +174,8 @@ pub(super) async fn problems(State(app): State<App>, caller: Caller) -> Result<R
     let programs = app.store.flag_programs(&caller.district).await?.into_iter();
     let programs = programs.filter_map(|one| Some(ProgramProblem { program: one.program, problem: one.problem? }));
     let all = app.store.flags_problem(&caller.district).await?;
-    Ok(Json(Problems { all, programs: programs.collect() }).into_response())
+    let open = app.store.open_old_flags(&caller.district).await?.into_iter().map(OpenFlags::from);
+    Ok(Json(Problems { all, programs: programs.collect(), open: open.collect() }).into_response())
 }
 
 /// What taking over existing flags of a program would do.

@@ -52,6 +52,33 @@ fn an_edit_is_reported_once_or_restored() {
     assert_eq!((deleted.drift.as_deref(), deleted.flag.unwrap().due), (Some("deleted"), false));
 }
 
+/// A flag is due, and whoever writes it looks at it just before.
+#[test]
+fn what_a_write_would_replace_is_told() {
+    let (before, wished) = (target(None), target(Some(30)));
+    let due = run(Some(&pushed(None)), wish(Some(30)), Seen::NotAsked, OnDrift::Report).flag.unwrap();
+    assert_eq!((due.due, due.verified_at), (true, None));
+    let ends = |day_of: i64| ActualFlag { ends_on: Some(day(day_of)), ..shown(&before) };
+    let edited = Some("edited end".to_owned());
+    let table = [
+        ("as it was pushed", Some(shown(&before)), None),
+        ("as it is to be", Some(shown(&wished)), None),
+        ("otherwise", Some(ends(99)), edited.clone()),
+        ("not at all", None, Some("deleted".to_owned())),
+    ];
+    for (what, actual, told) in table {
+        assert_eq!(written_over(&due, &wished, actual.as_ref()), told, "{what}");
+    }
+    let new = Flag { pushed: None, ..due.clone() };
+    assert_eq!(written_over(&new, &wished, None), None, "it never was there");
+    let unread = Flag { why: Some(NOT_READ_BACK.to_owned()), ..due.clone() };
+    assert_eq!(written_over(&unread, &wished, Some(&ends(99))), None, "that may be the SIS's own doing");
+    let known = Flag { state: FlagState::Drift, reason: edited, ..due.clone() };
+    assert_eq!(written_over(&known, &wished, Some(&ends(99))), None, "it was told");
+    let anew = PushedFlag { program_sis_id: "OTHER".to_owned(), ..wished };
+    assert_eq!(written_over(&due, &anew, None), None, "a program made anew has none of the old one's");
+}
+
 #[test]
 fn another_edit_is_told_again() {
     let edited = ActualFlag { ends_on: Some(day(99)), ..shown(&target(None)) };

@@ -62,6 +62,15 @@ fn a_link_is_pushed_where_the_sis_does_not_show_it() {
         let decision = run(Some(&ended), Wish::Shown(over("b")), Seen::There(&seen), OnDrift::Report);
         assert_eq!((decision.flag.unwrap().due, decision.drift), (due, None), "ends on day {end} of {today}");
     }
+    // By the district's day: where it is evening, UTC has tomorrow.
+    for (today, due) in [(29, true), (30, true), (31, false)] {
+        let over = |link: &str| PushedFlag { link: Some(link.to_owned()), ..target(Some(30)) };
+        let ended = Flag { pushed: Some(over("a")), ..self::pushed(Some(30)) };
+        let seen = ActualFlag { link: to("a"), ..shown(&target(Some(30))) };
+        let (wish, at) = (Wish::Shown(over("b")), Moment { today: day(today), ..at() });
+        let decision = decide(ended.id, &participation(), Some(&ended), wish, Seen::There(&seen), OnDrift::Report, at);
+        assert_eq!(decision.flag.unwrap().due, due, "on day {today}");
+    }
     let anew = PushedFlag { program_sis_id: "other".to_owned(), ..target(None) };
     let decision = run(Some(&self::pushed(None)), Wish::Shown(anew), Seen::Nothing, OnDrift::Report);
     assert_eq!((decision.flag.unwrap().due, decision.drift), (true, None));

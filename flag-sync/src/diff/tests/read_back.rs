@@ -75,14 +75,14 @@ fn what_a_look_alone_settles_is_told() {
 fn what_was_accepted_is_read_again_by_what_was_sent() {
     let sent = accepted(&run(None, wish(None), Seen::Nothing, OnDrift::Report).flag.unwrap(), &target(None));
     let there = shown(&target(None));
-    let read = |flag: &Flag, seen| read_again(flag, seen, OnDrift::Report, now());
+    let read = |flag: &Flag, seen| read_again(flag, seen, OnDrift::Report, at());
     let right = read(&sent, Seen::There(&there)).flag.unwrap();
     assert_eq!((right.state, right.verified_at), (FlagState::Pushed, Some(now())));
     let other = ActualFlag { ends_on: Some(day(99)), ..there.clone() };
     let missed = read(&sent, Seen::There(&other)).flag.unwrap();
     assert_eq!((missed.due, missed.why.as_deref()), (true, Some(NOT_READ_BACK)));
     assert_eq!(read(&sent, Seen::Nothing).drift.as_deref(), Some("deleted"));
-    assert!(read_again(&sent, Seen::Nothing, OnDrift::Restore, now()).flag.unwrap().due);
+    assert!(read_again(&sent, Seen::Nothing, OnDrift::Restore, at()).flag.unwrap().due);
     let unsent = Flag { pushed: None, ..sent };
     let nothing = Decision { flag: Some(unsent.clone()), drift: None };
     assert_eq!(read(&unsent, Seen::There(&there)), nothing, "nothing was sent that could be read");
