@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rollcall_proto::{
     bus::SharedBus,
+    clock::Clock,
     message::{Body, Discover, Message},
 };
 use rollcall_store::{
@@ -19,11 +20,12 @@ pub async fn launch(
     store: &Store,
     bus: &SharedBus,
     new: &NewRun,
-    now: DateTime<Utc>,
+    clock: &dyn Clock,
 ) -> Result<Option<Run>, FetchError> {
     if let Err(error) = bus.prepare().await {
         tracing::debug!(error = crate::chain(&error), "a run is made though nothing can be published yet");
     }
+    let now = clock.now();
     let Some(run) = store.create_run(new, now).await? else { return Ok(None) };
     if let Err(error) = publish_start(store, bus, &run, now).await {
         let error = crate::chain(&error);

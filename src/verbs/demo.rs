@@ -181,7 +181,8 @@ async fn launched(context: &Context, district: &DistrictId) -> anyhow::Result<Ru
         everything: false,
         requested_by: ACTOR.to_owned(),
     };
-    let made = launch(&context.store, &context.bus, &new, now).await?.context("the demo's run was not made")?;
+    let made =
+        launch(&context.store, &context.bus, &new, &*context.clock).await?.context("the demo's run was not made")?;
     let ended = run::wait(context, district, made.id).await?;
     ensure!(ended.state != RunState::Failed, "the run failed: {}", ended.reason.clone().unwrap_or_default());
     Ok(ended)

@@ -88,7 +88,8 @@ async fn pull_again(context: &Context, old: &Run) -> anyhow::Result<Run> {
         requested_by: config::actor(),
     };
     audit(context, old, "fetch").await?;
-    let made = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
+    let made =
+        launch(&context.store, &context.bus, &new, &*context.clock).await?.context("a manual run was not made")?;
     eprintln!("run {} pulls {} again, in place of run {}", made.id, old.district, old.id);
     Ok(made)
 }

@@ -43,7 +43,8 @@ pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCod
         everything: args.full,
         requested_by: config::actor(),
     };
-    let run = launch(&context.store, &context.bus, &new, now).await?.context("a manual run was not made")?;
+    let run =
+        launch(&context.store, &context.bus, &new, &*context.clock).await?.context("a manual run was not made")?;
     if !args.wait {
         return announce(context, &run);
     }

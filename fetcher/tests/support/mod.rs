@@ -186,7 +186,7 @@ impl Night {
             everything: false,
             requested_by: "test".to_owned(),
         };
-        let run = launch(&store, &bus, &new, clock.now()).await.unwrap().unwrap();
+        let run = launch(&store, &bus, &new, &clock).await.unwrap().unwrap();
         Self {
             sandbox: Arc::new(sandbox),
             store,
@@ -285,7 +285,7 @@ impl Night {
         };
         let bus: SharedBus = Arc::clone(&self.hand) as SharedBus;
         self.hand.take();
-        self.run = launch(&self.store, &bus, &new, self.clock.now()).await.unwrap().unwrap();
+        self.run = launch(&self.store, &bus, &new, &self.clock).await.unwrap().unwrap();
         self.rows.clear();
         self.collected = 0;
     }
