@@ -15,7 +15,7 @@ use rollcall_proto::{
         SharedBus,
         amqp::{AmqpBus, AmqpConfig},
     },
-    clock::{Clock as _, SystemClock},
+    clock::SystemClock,
     topology::Queue,
 };
 use rollcall_store::{
@@ -165,7 +165,7 @@ impl Orders {
             everything: false,
             requested_by: "benchmark".to_owned(),
         };
-        launch(&self.store, &self.bus, &new, SystemClock.now()).await?.context("a manual run is always made")?;
+        launch(&self.store, &self.bus, &new, &SystemClock).await?.context("a manual run is always made")?;
         Ok(())
     }
 

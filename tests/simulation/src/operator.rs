@@ -117,7 +117,7 @@ impl Simulation {
             everything: false,
             requested_by: ACTOR.to_owned(),
         };
-        launch(&self.house.store, &self.operator, &new, now).await.ok();
+        launch(&self.house.store, &self.operator, &new, &self.ground.clock).await.ok();
         self.counts.by_hand += 1;
         Ok(())
     }
