@@ -167,17 +167,16 @@ impl Week {
     async fn night_of(&self, town: &Town, night: u32, quirks: &Quirks) -> Ended {
         town.sis.set_quirks(quirks.clone());
         town.sis.set_night(night);
-        let now = self.clock.now();
         let new = NewRun {
             district: town.id.clone(),
             trigger: Trigger::Manual,
-            as_of: now.date_naive(),
+            as_of: self.clock.now().date_naive(),
             plan_only: false,
             as_of_given: false,
             everything: false,
             requested_by: "test".to_owned(),
         };
-        let made = launch(&self.store, &self.bus, &new, now).await.unwrap().unwrap();
+        let made = launch(&self.store, &self.bus, &new, &self.clock).await.unwrap().unwrap();
         let run = until("a night to end", Duration::from_mins(2), || async {
             let run = self.store.run(&town.id, made.id).await.unwrap();
             (run.state.is_end() || run.state == RunState::Held).then_some(run)
