@@ -464,15 +464,20 @@ impl Campus {
     }
 
     async fn send(&self, call: &Call) -> Result<Reply, SisError> {
-        let mut tries = 1;
+        let (mut tries, mut told) = (1, None);
         loop {
-            match self.session.exchange(call).await {
-                Err(error) if tries < TRIES && may_go_well_at_once(&error) => {
-                    self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
-                    tries += 1;
-                }
-                answer => return answer,
+            let error = match (self.session.exchange(call).await, told) {
+                (Ok(reply), _) => return Ok(reply),
+                // What closed the circuit is more to the point than that it is closed by now.
+                (Err(SisError::CircuitOpen { .. }), Some(before)) => return Err(before),
+                (Err(error), _) => error,
+            };
+            if tries == TRIES || !may_go_well_at_once(&error) {
+                return Err(error);
             }
+            self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
+            tries += 1;
+            told = Some(error);
         }
     }
 }
