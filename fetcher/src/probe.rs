@@ -199,17 +199,17 @@ impl Probe<'_> {
             Ok(granted) => granted,
             Err(error) => return stop(steps, "grants", &error),
         };
-        for (resource, gaps) in &granted.1 {
+        for (resource, gaps) in &granted.gaps {
             let what = gaps.join(", ");
             let mend = "ask the district to grant it to the integration access, or live without it";
             steps.push(Step::warn(format!("grant {resource}"), format!("not granted: {what}"), mend));
         }
-        if !granted.0.fatal.is_empty() {
-            return stop(steps, "grants", &SisError::NotGranted { missing: granted.0.fatal.clone() });
+        if !granted.discovery.fatal.is_empty() {
+            return stop(steps, "grants", &SisError::NotGranted { missing: granted.discovery.fatal.clone() });
         }
         steps.push(Step::ok(
             "grants",
-            format!("{} objects granted, {} with gaps", granted.0.granted.len(), granted.1.len()),
+            format!("{} objects granted, {} with gaps", granted.discovery.granted.len(), granted.gaps.len()),
         ));
         Ok(granted)
     }

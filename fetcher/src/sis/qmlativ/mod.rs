@@ -78,7 +78,7 @@ impl Qmlativ {
             }
         }
         let (discovery, gaps) = discover::judge_grants(self.session.connection(), &grants);
-        Ok(Granted(discovery, gaps))
+        Ok(Granted { discovery, gaps })
     }
 
     fn questions_of_fields<'a>(&'a self, turn: &'a Turn<'_>) -> impl Iterator<Item = Question<'a>> {
@@ -156,7 +156,7 @@ impl Qmlativ {
             entities.extend(self.small_table::<EntityRow>(ENTITY, entity, granted, turn).await?);
         }
         for (resource, is_empty) in [(SCHOOL_YEAR, years.is_empty()), (ENTITY, entities.is_empty())] {
-            if is_empty && granted.0.granted.contains_key(resource) {
+            if is_empty && granted.discovery.granted.contains_key(resource) {
                 turn.forget(resource);
                 return Err(SisError::EmptyTable { what: resource.to_owned() });
             }
@@ -176,7 +176,7 @@ impl Qmlativ {
         turn: &Turn<'_>,
     ) -> Result<Vec<T>, SisError> {
         // Not granted at all: the system's metadata names the current year.
-        let Some(fields) = granted.0.granted.get(resource).cloned() else { return Ok(Vec::new()) };
+        let Some(fields) = granted.discovery.granted.get(resource).cloned() else { return Ok(Vec::new()) };
         let ask = Ask { resource: resource.to_owned(), fields, entity: Some(entity), ..Ask::default() };
         let (mut rows, mut hollow) = (Vec::new(), false);
         for number in 1..=SMALL_TABLE_PAGES {
@@ -239,14 +239,15 @@ impl Source for Qmlativ {
         let first = std::iter::once(self.metadata_in(turn).map_ok(drop).boxed());
         self.all(first.chain(self.questions_of_fields(turn)).collect()).await?;
         let (metadata, granted) = (self.metadata_in(turn).await?, self.grants(turn).await?);
-        if !granted.0.fatal.is_empty() {
-            return Err(SisError::NotGranted { missing: granted.0.fatal });
+        if !granted.discovery.fatal.is_empty() {
+            return Err(SisError::NotGranted { missing: granted.discovery.fatal });
         }
         let Placed { years, .. } = self.school_years(&metadata, &granted, turn).await?;
-        let asks = discover::asks(self.session.connection(), &granted.0, &years);
+        let asks = discover::asks(self.session.connection(), &granted.discovery, &years);
         let school_years = years.iter().map(i64::to_string).collect();
         let (current_years, source_name) = (metadata.0.ending_years(), metadata.0.name());
-        let discovery = rollcall_store::run::Discovery { school_years, current_years, source_name, ..granted.0 };
+        let discovery =
+            rollcall_store::run::Discovery { school_years, current_years, source_name, ..granted.discovery };
         Ok(Found { discovery, asks })
     }
 
@@ -293,14 +294,18 @@ pub(crate) fn entity_of_first(reply: &Reply) -> Option<i64> {
     rows.objects.first()?.id
 }
 
-/// What is granted, compared with what is wanted, and what is not in words.
+/// What is granted, compared with what is wanted.
 #[derive(Debug, Clone)]
-pub(crate) struct Granted(pub(crate) rollcall_store::run::Discovery, pub(crate) discover::Gaps);
+pub(crate) struct Granted {
+    pub(crate) discovery: rollcall_store::run::Discovery,
+    /// What is not, in words.
+    pub(crate) gaps: discover::Gaps,
+}
 
 impl Granted {
     /// The first listing of an object, for a test of one row.
     pub(crate) fn sample(&self, resource: &str, entity: i64, years: &[i64]) -> Option<Ask> {
-        let fields = self.0.granted.get(resource)?.clone();
+        let fields = self.discovery.granted.get(resource)?.clone();
         let known = object(resource)?;
         let school_year = years.last().filter(|_| known.per_year).map(i64::to_string);
         Some(Ask { resource: resource.to_owned(), fields, entity: Some(entity), school_year, ..Ask::default() })
