@@ -20,17 +20,17 @@ pub struct PrivateServers {
 }
 
 impl PrivateServers {
-    /// Starts both as a test wants them: the disk is not waited for.
+    /// Starts both as a test wants them: the disk is not waited for, and yet what was committed outlives the end of the server's
+    /// processes (`synchronous_commit` stays as Rollcall needs it, or a run just made could be forgotten).
     pub fn start() -> Self {
-        Self::start_with("'fsync = off' 'synchronous_commit = off'")
+        Self::start_with("'fsync = off'")
     }
 
     /// As [`PrivateServers::start`], and the database listens on a loopback address of its own too, for those who may not
     /// enter its directory.
     pub fn start_within_reach() -> (Self, IpAddr) {
         let address = Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(1..=254), fastrand::u8(1..=254));
-        let servers =
-            Self::start_with(&format!("'fsync = off' 'synchronous_commit = off' \"listen_addresses = '{address}'\""));
+        let servers = Self::start_with(&format!("'fsync = off' \"listen_addresses = '{address}'\""));
         (servers, address.into())
     }
 
@@ -85,9 +85,7 @@ impl PrivateServers {
         std::fs::create_dir_all(&data).expect("a directory");
         servers.disk = Some(SmallDisk::over(&data, megabytes));
         servers.shell("chmod 711 \"$home\"; broker_start \"$home\"");
-        servers.beside_the_data(
-            "database_start \"$home\" 'fsync = off' 'synchronous_commit = off' 'min_wal_size = 32MB' 'max_wal_size = 48MB'",
-        );
+        servers.beside_the_data("database_start \"$home\" 'fsync = off' 'min_wal_size = 32MB' 'max_wal_size = 48MB'");
         servers
     }
 
