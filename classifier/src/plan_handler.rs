@@ -17,14 +17,14 @@ use chrono::{Months, NaiveDate, SubsecRound as _};
 use futures_util::{FutureExt as _, TryFutureExt as _};
 use rollcall_proto::{
     handler::{Fate, Handler, Retry},
-    id::{ConnectionNo, DistrictId, StudentId},
+    id::{ConnectionNo, DistrictId, RunId, StudentId},
     message::{Body, Message},
     roster::{School, Staff, Student},
     telemetry::{carried, metric},
     topology::ATTEMPTS,
 };
 use rollcall_store::{
-    Store, StoreError,
+    Lanes, Store, StoreError,
     district::{District, SisKind},
     page::PageFragments,
     plan::{NewPlan, Verdict},
@@ -72,7 +72,9 @@ impl PlanHandler {
         match stage {
             Stage::Release => self.context.ask_to_release(run, Some(message)).await?,
             Stage::Recheck => {
-                second_look::begin(&self.context, run, Some(message)).await?;
+                if let Lanes::Taken(other) = second_look::begin(&self.context, run, Some(message)).await? {
+                    return self.wait_for(run, other).await;
+                }
                 if self.context.advance(run).await? {
                     self.context.ask_to_plan(run, Some(message)).await?;
                 }
@@ -85,6 +87,16 @@ impl PlanHandler {
         Ok(Fate::Done)
     }
 
+    /// Another run of the district asks the connection that this one has more to ask.
+    async fn wait_for(&self, run: RunKey<'_>, other: RunId) -> Result<Fate, ClassifierError> {
+        tracing::info!(district = %run.0, run = %run.1, %other, "what is still to be asked waits for another run of the district");
+        // So that the reconciler does not take the wait for a lost message.
+        let until = self.context.clock.now() + self.context.bus.stays_away(OTHER_RUN);
+        self.context.store.touch_run(run.0, run.1, until).await?;
+        let why = format!("run {other} asks the same connection of the district: one run at a time has its lanes");
+        Ok(Fate::wait("lanes-taken", why, OTHER_RUN))
+    }
+
     async fn plan(&self, message: &Message) -> Result<Fate, ClassifierError> {
         let (store, run) = (&self.context.store, (&message.district, message.run));
         // Read before looking for unsettled runs: releasing one changes it, so a run released after the look makes this
@@ -95,7 +107,10 @@ impl PlanHandler {
         }
         // The stage can get here without its second look when a stray page comes in between, and without a page that was found
         // missing in that moment. It goes back then: nobody looks after the pages of a run at Plan.
-        let begun = second_look::begin(&self.context, run, Some(message)).await?;
+        let begun = match second_look::begin(&self.context, run, Some(message)).await? {
+            Lanes::Free(begun) => begun,
+            Lanes::Taken(other) => return self.wait_for(run, other).await,
+        };
         if begun || !self.context.all_in(run).await? {
             let now = self.context.clock.now();
             if begun || self.context.is_looking_again(run).await? {
@@ -215,7 +230,10 @@ impl PlanHandler {
         for (connection, why) in lacking {
             tracing::info!(district = %run.0, run = %run.1, %connection, why, "everything is asked for after all");
             let place = (run.0, run.1, connection);
-            let moves = self.context.store.ask_everything(place, &why, self.context.clock.now()).await?;
+            let moves = match self.context.store.ask_everything(place, &why, self.context.clock.now()).await? {
+                Lanes::Free(moves) => moves,
+                Lanes::Taken(other) => return self.wait_for(run, other).await,
+            };
             second_look::publish_lanes(&self.context, run, connection, &moves, Some(message)).await?;
         }
         Ok(Fate::Done)

@@ -9,7 +9,7 @@ use rollcall_proto::{
     id::{ConnectionNo, ListingNo, StudentId},
     message::{Body, Fetch, Message},
 };
-use rollcall_store::{board::LaneMove, district::SisKind};
+use rollcall_store::{Lanes, board::LaneMove, district::SisKind};
 
 use crate::{
     context::{Context, RunKey},
@@ -17,12 +17,17 @@ use crate::{
     recheck::{self, Candidates},
 };
 
-/// Asks the SIS again for the run's candidates. False: it was asked for before, or there are none.
-pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) -> Result<bool, ClassifierError> {
-    let Some((bytes, _)) = context.store.candidates(run.0, run.1).await? else { return Ok(false) };
+/// Asks the SIS again for the run's candidates, of as many connections as no other run asks. False: it was asked for before, or
+/// there are none.
+pub async fn begin(
+    context: &Context,
+    run: RunKey<'_>,
+    cause: Option<&Message>,
+) -> Result<Lanes<bool>, ClassifierError> {
+    let Some((bytes, _)) = context.store.candidates(run.0, run.1).await? else { return Ok(Lanes::Free(false)) };
     let candidates = Candidates::decode(&bytes)?;
     let district = context.store.district(run.0).await?;
-    let mut begun = false;
+    let (mut begun, mut taken) = (false, None);
     for connection in candidates.connections() {
         let own = district.connections.get(usize::from(connection.0));
         let prefix = own.and_then(|found| found.id_prefix.as_deref()).unwrap_or_default();
@@ -34,14 +39,16 @@ pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) 
         let spell = |id: &StudentId| spelled(id).or_else(|| Some(id.0.strip_prefix(prefix)?.to_owned()));
         let students = candidates.students.iter().filter(|(number, _)| *number == connection.0);
         let ids: Vec<String> = students.filter_map(|(_, id)| spell(id)).collect();
-        if let Some(moves) =
-            add_listings(context, run, connection, &ids, &candidates.controls(connection, spell)).await?
-        {
-            begun = true;
-            publish_lanes(context, run, connection, &moves, cause).await?;
+        match add_listings(context, run, connection, &ids, &candidates.controls(connection, spell)).await? {
+            Lanes::Free(Some(moves)) => {
+                begun = true;
+                publish_lanes(context, run, connection, &moves, cause).await?;
+            }
+            Lanes::Free(None) => {}
+            Lanes::Taken(other) => taken = Some(other),
         }
     }
-    Ok(begun)
+    Ok(taken.map_or(Lanes::Free(begun), Lanes::Taken))
 }
 
 /// The ids of candidates and controls as the SIS spells them, where they are stored: a server may tell `A` from `a` where we do
@@ -66,14 +73,22 @@ async fn add_listings(
     connection: ConnectionNo,
     ids: &[String],
     controls: &BTreeMap<ListingNo, Vec<String>>,
-) -> Result<Option<Vec<LaneMove>>, ClassifierError> {
+) -> Result<Lanes<Option<Vec<LaneMove>>>, ClassifierError> {
+    // A look that was begun before waits for nobody.
+    let board = context.store.board(run.0, run.1, connection).await?;
+    if board.is_none_or(|board| board.recheck_from.is_some()) {
+        return Ok(Lanes::Free(None));
+    }
     let now = context.clock.now();
     let change = |board: &mut rollcall_store::board::Board| {
         let asks = recheck::asks(board, ids, controls);
         let moves = board.add_recheck(asks).then(|| board.deal(now));
         (moves, board.all_fetched())
     };
-    Ok(context.store.with_board(run.0, run.1, connection, change).await?.flatten())
+    Ok(match context.store.with_lanes(run.0, run.1, connection, change).await? {
+        Lanes::Free(moves) => Lanes::Free(moves.flatten()),
+        Lanes::Taken(other) => Lanes::Taken(other),
+    })
 }
 
 /// Publishes the messages of lanes that were dealt to.

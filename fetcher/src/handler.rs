@@ -20,11 +20,11 @@ use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
     handler::{Fate, Handler, Retry},
-    id::{ConnectionNo, ListingNo},
+    id::{ConnectionNo, ListingNo, RunId},
     message::{self, Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    Earlier, HandedIn, Store, StoreError, Unchanged,
+    Earlier, HandedIn, Lanes, Store, StoreError, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
     run::Discovery,
 };
@@ -50,6 +50,9 @@ const LONGEST_IN_TURNS: Duration = Duration::from_hours(6);
 
 /// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
 const GOES_ON: Duration = Duration::from_millis(300);
+
+/// How long to wait for another run of the district that asks the connection.
+const OTHER_RUN: Duration = Duration::from_secs(5);
 
 /// The first pages of so many listings are looked for at once.
 const FIRST_PAGES: u32 = 64;
@@ -143,6 +146,9 @@ impl FetchHandler {
         if self.store.board(district, run, work.connection).await?.is_some() {
             return Ok(Fate::Done);
         }
+        if let Lanes::Taken(other) = self.store.take_lanes(district, run, work.connection, self.clock.now()).await? {
+            return self.wait_for(message, work.connection, other).await;
+        }
         let opened = match usable(self.sources.get_anew(district, run, work.connection).await)? {
             Ok(opened) => opened,
             Err(why) => return self.give_discovery_up(message, work.connection, (None, &why)).await,
@@ -164,6 +170,16 @@ impl FetchHandler {
             self.bus.publish(&self.lane_messages(message, work.connection, &moves)).await?;
         }
         Ok(Fate::Done)
+    }
+
+    /// However long the other one takes: it ends as any run does, and a person may cancel it.
+    async fn wait_for(&self, message: &Message, connection: ConnectionNo, other: RunId) -> Result<Fate, FetchError> {
+        let why = format!("run {other} asks connection {connection} of the district: one run at a time has its lanes");
+        tracing::info!(run = %message.run, %connection, %other, "a discovery waits for another run of the district");
+        // So that the reconciler does not take the wait for a lost message.
+        let until = self.clock.now() + self.bus.stays_away(OTHER_RUN);
+        self.store.touch_run(&message.district, message.run, until).await?;
+        Ok(Fate::wait("lanes-taken", why, OTHER_RUN))
     }
 
     /// The inner error is the source's, or that its turn is over.

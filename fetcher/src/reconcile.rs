@@ -20,7 +20,7 @@ use rollcall_proto::{
     message::{Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    Chore, OpenRun, PassedOver, Store,
+    Chore, Lanes, OpenRun, PassedOver, Store,
     board::{Board, LaneMove},
     run::{Pull, PullState, Stage},
 };
@@ -179,14 +179,17 @@ impl Reconciler {
         now: DateTime<Utc>,
     ) -> Result<usize, FetchError> {
         let Some((_, missing)) = self.board_owes(run, connection, patience, now).await? else { return Ok(0) };
-        let moves = self
-            .store
-            .with_board(&run.district, run.run, connection, |board| {
-                judge(board, patience);
-                (self.deal_again(board, &missing, now), board.all_fetched())
-            })
-            .await?
-            .unwrap_or_default();
+        let change = |board: &mut Board| {
+            judge(board, patience);
+            (self.deal_again(board, &missing, now), board.all_fetched())
+        };
+        let moves = match self.store.with_lanes(&run.district, run.run, connection, change).await? {
+            Lanes::Free(moves) => moves.unwrap_or_default(),
+            Lanes::Taken(other) => {
+                tracing::debug!(run = %run.run, %connection, %other, "lost pages wait for another run of the district");
+                return Ok(0);
+            }
+        };
         let body = |step: LaneMove| Body::Fetch(Fetch { connection, lane: step.lane, generation: step.generation });
         self.publish(run, now, moves.into_iter().map(body).collect(), "pages were lost on the way").await
     }

@@ -5,7 +5,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use rollcall_fetcher::probe::{Outcome, probe};
-use rollcall_proto::{handler::Fate, message::Message, topology::ATTEMPTS};
+use rollcall_proto::{
+    handler::Fate,
+    message::{Body, Message},
+    topology::ATTEMPTS,
+};
 use rollcall_sandbox::{
     AuthQuirks, DataQuirks, Fault, FaultKind, Grants, NextStyle, ObjectField, ObjectPage, OnDeniedField, PagingQuirks,
     PastEnd, Quirks, RetryAfter, Throttle,
@@ -13,7 +17,7 @@ use rollcall_sandbox::{
 use rollcall_store::{
     board::Progress,
     district::ConnectionSecrets,
-    run::{PullState, Stage},
+    run::{PullState, Run, Stage},
 };
 use serde_json::json;
 
@@ -70,6 +74,31 @@ async fn a_pull_brings_every_row_and_never_asks_more_at_once_than_it_has_lanes()
     let metadata = 25 + 2;
     let waste = asked as i64 - i64::from(needed) - metadata;
     assert!(waste <= 10, "{asked} requests for {needed} pages");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_of_a_district_never_ask_more_at_once_than_its_connection_has_lanes() {
+    let sandbox = sandbox().await;
+    sandbox.set_quirks(Quirks { latency_ms: Some(3), ..Quirks::default() });
+    let mut night = Night::with(sandbox, &json!({"lanes": 3})).await;
+    let (older, of_older) = (night.run.clone(), night.take());
+    night.launch().await;
+    let state =
+        async |night: &Night, run: &Run| night.store.pulls(&run.district, run.id).await.unwrap().remove(0).state;
+    // The younger one is in the queue before the older one.
+    let mut messages = [night.take(), of_older].concat();
+    while !messages.is_empty() {
+        messages.retain(|message| matches!(message.body, Body::Discover(_) | Body::Fetch(_)));
+        night.handle_all(messages).await;
+        if state(&night, &older).await != PullState::Fetched {
+            assert_eq!(state(&night, &night.run).await, PullState::Discovering, "the older one goes first");
+        }
+        messages = night.take();
+    }
+    for run in [&older, &night.run] {
+        assert_eq!(state(&night, run).await, PullState::Fetched);
+    }
+    assert_eq!(night.sandbox.stats().max_in_flight, 3, "the lanes are used, and no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,9 @@ use rollcall_proto::{
 };
 
 use crate::{
-    Store, StoreError, baselines,
+    Lanes, Store, StoreError, baselines,
     board::{Ask, Board, LaneMove, Progress},
+    lanes,
     pages::content,
     plan::{pack, unpack},
     pulls,
@@ -209,21 +210,25 @@ impl Store {
         (district, run, connection): (&DistrictId, RunId, ConnectionNo),
         why: &str,
         now: DateTime<Utc>,
-    ) -> Result<Vec<LaneMove>> {
+    ) -> Result<Lanes<Vec<LaneMove>>> {
+        let done_before = Ok(Lanes::Free(Vec::new()));
         let mut tx = self.begin(district, OPERATION).await?;
+        if let Some(other) = lanes::taken_by(&mut tx, (district, run, connection)).await? {
+            return Ok(Lanes::Taken(other));
+        }
         let lock = if tx.is_postgres() { LOCK_PG } else { LOCK_LITE };
-        let Some(row) = tx.row(OPERATION, lock, args![district, run, connection]).await? else { return Ok(Vec::new()) };
+        let Some(row) = tx.row(OPERATION, lock, args![district, run, connection]).await? else { return done_before };
         let mut discovery: Discovery = unpack(&row.get::<Vec<u8>>(0)?)?;
         let mut board: Board = unpack(&row.get::<Vec<u8>>(1)?)?;
         let asked = board.ask_everything();
         if !asked || tx.execute(OPERATION, TO_PULL, args![district, run, now]).await? == 0 {
-            return Ok(Vec::new());
+            return done_before;
         }
         discovery.scope = PullScope::Everything(Some(why.to_owned()));
         let moves = board.deal(now);
         tx.execute(OPERATION, ANEW, args![district, run, connection, pack(&discovery)?, pack(&board)?]).await?;
         tx.commit(OPERATION).await?;
-        Ok(moves)
+        Ok(Lanes::Free(moves))
     }
 }
 

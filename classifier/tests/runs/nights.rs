@@ -172,6 +172,43 @@ async fn a_second_look_at_a_slow_sis_is_owed_no_plan() {
     assert_eq!(owed(&night, run).await, Owed::Plan, "all is in, and nobody plans it");
 }
 
+/// One run at a time has a connection's lanes: never more requests at once than it has.
+#[tokio::test]
+async fn a_second_look_waits_until_no_other_run_of_the_district_asks() {
+    let mut night = Night::new().await;
+    let (half, run) = half_approved(&mut night).await;
+    let other = night.start(&half).await;
+    let fetches = all_but(&mut night, &half, |_| true).await;
+    let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
+    night.context.ask_to_plan((&night.district, run), None).await.unwrap();
+    let plan = night.next().unwrap();
+    let Fate::Retry(retry) = handler.handle(plan.clone()).await else { panic!("it does not wait") };
+    assert_eq!((retry.reason, retry.free), ("lanes-taken", true));
+    assert!(retry.detail.contains(&other.to_string()), "{}", retry.detail);
+    assert!(night.next().is_none(), "nothing is asked for");
+    let open = night.context.store.open_runs().await.unwrap();
+    let touched_at = open.iter().find(|open| open.run == run).unwrap().touched_at;
+    assert!(touched_at >= night.now() + TimeDelta::seconds(15), "the reconciler sees that it waits");
+    for message in fetches {
+        night.handle(&half, message).await;
+    }
+    all_but(&mut night, &half, |body| matches!(body, Body::Plan(_))).await;
+    assert_eq!(night.fetched_again, 0);
+    assert_eq!(handler.handle(plan).await, Fate::Done);
+    let plans = all_but(&mut night, &half, |body| matches!(body, Body::Plan(_))).await;
+    assert!(night.fetched_again > 0 && !plans.is_empty());
+    // Whatever others have begun by then: all that it asked for is in.
+    night.start(&half).await;
+    let of_third = all_but(&mut night, &half, |_| true).await;
+    for message in plans {
+        night.handle(&half, message).await;
+    }
+    night.work(&half).await;
+    let run = night.run(run).await;
+    assert_eq!((run.state, run.counts.removed), (RunState::Succeeded, 6), "{run:?}");
+    assert!(!of_third.is_empty());
+}
+
 #[tokio::test]
 async fn a_run_that_waits_behind_another_is_owed_no_plan() {
     let mut night = Night::new().await;

@@ -16,6 +16,7 @@ mod documents;
 mod earlier_ids;
 mod flags;
 mod ids;
+mod lanes;
 mod parked;
 mod people;
 mod plans;

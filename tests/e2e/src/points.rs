@@ -34,6 +34,7 @@ pub const STEPS: [Steps; 4] = [
         role: Role::Fetcher,
         steps: &[
             "commit/start a run",
+            "commit/take a connection's lanes",
             "commit/save what discovery found",
             "commit/hand pages in",
             "publish/fetch.page",
