@@ -3,7 +3,7 @@
 //! Role: asks, and makes of each answer what the classifier gets, or tells that it is what the run before got. Neighbours:
 //! [`crate::handler`] tells the board and publishes.
 //!
-//! Invariants: one request at a time; nothing is asked for beyond a page that announces the end; a hand takes a few
+//! Invariants: one request at a time, and none is waited for beyond a unit of work; nothing is asked for beyond a page that announces the end; a hand takes a few
 //! seconds at most, or one page, and holds a bounded number of bytes: what there was no time or room for is given back. What
 //! takes of the process's room for large answers ends the hand, so that nobody asks for more with such a one in hand.
 //! An unchanged page keeps its body until the store has noted it: should the earlier page be gone, it is carried after
@@ -23,7 +23,7 @@ use rollcall_store::{
     board::{Dealt, Listing, PageFacts, Told},
     district::SisKind,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     error::{FetchError, SisError},
@@ -48,6 +48,8 @@ pub(crate) struct Hand<'a> {
     pub(crate) dealt: Dealt,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) before: Before<'a>,
+    /// A page that is not there by then is asked for again.
+    pub(crate) ends_at: Instant,
     /// Who knows how much room there is.
     pub(crate) http: &'a Http,
 }
@@ -142,9 +144,11 @@ impl Hand<'_> {
         let mut walked = Walked::default();
         let mut bytes = 0;
         for number in self.dealt.range() {
-            let mut fetched = match self.fetch(PageNo(number)).await? {
-                Ok(fetched) => fetched,
-                Err(trouble) => return Ok(Walked { trouble: Some(trouble), ..walked }),
+            let mut fetched = match timeout_at(self.ends_at, self.fetch(PageNo(number))).await {
+                Ok(Ok(Ok(fetched))) => fetched,
+                Ok(Ok(Err(trouble))) => return Ok(Walked { trouble: Some(trouble), ..walked }),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Ok(Walked { trouble: Some(self.out_of_time(number).into()), ..walked }),
             };
             bytes += fetched.held();
             let hollow = |page: Option<&Fetched>| page.is_some_and(|page| page.facts.hollow);
@@ -157,6 +161,10 @@ impl Hand<'_> {
             }
         }
         Ok(walked)
+    }
+
+    fn out_of_time(&self, number: u32) -> SisError {
+        SisError::OutOfTime { what: format!("{} page {number}", self.listing.ask.resource) }
     }
 
     /// Takes room for what is kept of the page. False: nothing is to be asked for with it in hand.
@@ -227,3 +235,7 @@ impl Hand<'_> {
         earlier.is_same(number, &digest).then(|| Same { digest, body: body.clone() })
     }
 }
+
+#[cfg(test)]
+#[path = "hand_tests.rs"]
+mod tests;

@@ -29,6 +29,8 @@ use rollcall_store::{
     run::Discovery,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     at_work::at_work,
     config::FetcherConfig,
@@ -53,6 +55,10 @@ const GOES_ON: Duration = Duration::from_millis(300);
 
 /// How long to wait for another run of the district that asks the connection.
 const OTHER_RUN: Duration = Duration::from_secs(5);
+
+/// A page that is not there so long after its message came is asked for again: a unit of work, 20 s with handing in, is over. A request
+/// takes less by itself.
+const ENDS: Duration = Duration::from_secs(18);
 
 /// The first pages of so many listings are looked for at once.
 const FIRST_PAGES: u32 = 64;
@@ -244,12 +250,14 @@ impl FetchHandler {
         let (source, connection, clock) = (&*opened.source, work.connection, &*self.clock);
         let digester = self.store.page_digester(&message.district);
         let began = clock.now();
+        let ends_at = Instant::now() + ENDS;
         let mut first_pages = FirstPages::default();
         loop {
             let earlier = self.earlier(message, &job, &mut first_pages).await?;
             let before = Before { earlier: &earlier, digester: &digester, sis: opened.sis };
             let http = self.sources.http();
-            let hand = Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, http };
+            let hand =
+                Hand { source, connection, listing: &job.listing, dealt: job.dealt, clock, before, ends_at, http };
             let beat = || self.lane_goes_on(message, &job);
             let walked = at_work((clock, self.lost_after), hand.walk(), beat).await;
             let Some(Walked { pages, trouble }) = walked.transpose()? else { return Ok(Fate::Done) };

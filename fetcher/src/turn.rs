@@ -4,14 +4,13 @@
 //! answered before, by whichever process, is not asked again. When the turn's time is up no other question is begun, and the message
 //! goes round again without having used up an attempt. Neighbours: the sources ask; [`crate::FetchHandler`] gives the message back.
 //!
-//! Invariants: a turn learns one answer at least, or fails as any request fails; what was learned is stored while the turn goes on,
+//! Invariants: a turn learns one answer at least, or fails as any request fails, or has waited for a token and for its turn all the time; what was learned is stored while the turn goes on,
 //! so that one that is cut off (the process is told to stop, or dies) is not gone through again, and counts as stored only once the
 //! store has said so; what is stored is what the SIS grants, names of years and entities, counts and digests: no fact about a student,
 //! and no secret.
 
 use std::{
     collections::BTreeMap,
-    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,8 +27,9 @@ use crate::{delta::Place, error::SisError};
 /// A question is begun so long after the turn's beginning, and not later.
 const BEGINS: TimeDelta = TimeDelta::seconds(10);
 
-/// After so long, a question under way is given up where the turn has learned something. A request may take as long by itself.
-const ENDS: Duration = Duration::from_secs(20);
+/// After so long, a question under way is given up: a unit of work is over. A request takes less by itself; so whatever was waited for
+/// before it (a token, its turn) is there in the next turn.
+const ENDS: Duration = Duration::from_secs(18);
 
 /// What has taken so long to learn is stored: it is more work than storing it.
 const WORTH_KEEPING: TimeDelta = TimeDelta::milliseconds(500);
@@ -182,15 +182,10 @@ impl<'a> Turn<'a> {
         !self.has_learned() || (bounds.clock.now() < bounds.begins_until && Instant::now() < bounds.ends_at)
     }
 
-    /// The end of the turn cuts a question off, unless it is the first.
+    /// The end of the turn cuts a question off.
     async fn in_time<T>(&self, ask: impl Future<Output = Result<T, SisError>>) -> Result<T, SisError> {
         let Some(bounds) = &self.bounds else { return ask.await };
-        let mut ask = pin!(ask);
-        match timeout_at(bounds.ends_at, &mut ask).await {
-            Ok(answer) => answer,
-            Err(_) if self.has_learned() => Err(self.unfinished()),
-            Err(_) => ask.await,
-        }
+        timeout_at(bounds.ends_at, ask).await.unwrap_or_else(|_| Err(self.unfinished()))
     }
 
     fn is_worth_keeping(&self) -> bool {

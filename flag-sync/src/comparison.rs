@@ -165,6 +165,10 @@ impl Work {
     /// Compares all, or one program's. What Campus refuses to list is that program's matter alone, unless it lists nothing at all.
     pub(crate) async fn compare(&self, program: Option<&str>, turn: Turn) -> Result<Compared, FlagError> {
         let began = self.begin(program).await?;
+        if turn.is_over() {
+            self.keep_so_far(&began).await?;
+            return Ok(Compared::Left);
+        }
         self.go_on(began, turn).await
     }
 

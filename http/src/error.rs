@@ -169,6 +169,12 @@ pub enum SisError {
         /// Questions answered so far.
         answered: usize,
     },
+    /// The unit of work was over before the answer was there: a token, its turn or room was waited for first. Nobody's failure.
+    #[error("there was no time left for {what}, which is asked for again")]
+    OutOfTime {
+        /// What was asked for.
+        what: String,
+    },
     /// The SIS does not tell which school year is current.
     #[error("{host} names no current school year for the configured entities")]
     NoSchoolYear {
@@ -220,7 +226,7 @@ impl SisError {
             Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
             Self::Busy { after, .. } => Remedy::Wait(*after),
             Self::NoRoom { .. } => Remedy::Wait(NO_ROOM),
-            Self::Unfinished { .. } => Remedy::Wait(Duration::ZERO),
+            Self::Unfinished { .. } | Self::OutOfTime { .. } => Remedy::Wait(Duration::ZERO),
             _ => Remedy::GiveUp,
         }
     }
@@ -237,7 +243,7 @@ impl SisError {
             Self::TooLarge { .. } => "answer-too-large",
             Self::NoRoom { .. } => "no-room",
             Self::Busy { .. } => "sis-busy",
-            Self::Unfinished { .. } => "sis-slow",
+            Self::Unfinished { .. } | Self::OutOfTime { .. } => "sis-slow",
             Self::TokenRefused { .. } => "token-refused",
             Self::TokenUnreadable { .. } | Self::TokenExpired { .. } => "token-unusable",
             Self::AccessRefused { .. } => "access-refused",
@@ -274,6 +280,9 @@ impl SisError {
             Self::NoRoom { .. } => "lower page_size, or raise ROLLCALL_FETCH_BODIES_MIB and the process's memory",
             Self::Busy { .. } => "lower lanes, or move the schedule to a quieter hour",
             Self::Unfinished { .. } => "nothing, it goes on by itself; with more lanes it takes less time",
+            Self::OutOfTime { .. } => {
+                "nothing, it goes on by itself; if it stays, lower page_size, or ask the district whether the SIS is overloaded"
+            }
             Self::TokenRefused { status: 404, .. } => {
                 "check token_url and base_url, from which it is derived (Infinite Campus: with the app name as the district gave it)"
             }

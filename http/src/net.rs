@@ -44,7 +44,7 @@ pub struct HttpConfig {
     pub connect_timeout: Duration,
     /// Longest silence within an answer.
     pub read_timeout: Duration,
-    /// Longest time from request to the last byte.
+    /// Longest time from request to the last byte. Of the 20 s of a unit of work the rest is for what comes before and after.
     pub total_timeout: Duration,
     /// Most bytes of an answer, after decompression.
     pub body_limit: u64,
@@ -56,7 +56,7 @@ impl Default for HttpConfig {
             allow_private_addresses: false,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(15),
-            total_timeout: Duration::from_secs(20),
+            total_timeout: Duration::from_secs(17),
             body_limit: 64 << 20,
         }
     }

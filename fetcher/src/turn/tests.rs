@@ -99,6 +99,16 @@ async fn what_is_learned_while_the_rest_is_stored_is_stored_next() {
     assert_eq!(begun.turn().await.notes().answers.len(), 1, "where the next turn begins");
 }
 
+#[tokio::test]
+async fn the_end_of_a_turn_cuts_the_first_question_off_too() {
+    let begun = Begun::new().await;
+    let mut turn = begun.turn().await;
+    turn.bounds.as_mut().unwrap().ends_at = Instant::now();
+    let answer = turn.answer::<u8>("a", std::future::pending()).await;
+    assert_eq!(answer, Err(SisError::Unfinished { answered: 0 }));
+    assert!(!turn.has_learned());
+}
+
 /// Who reads the database alone, and has a list of ids, learns of none of them that it is there.
 #[tokio::test]
 async fn ids_in_answers_are_digests_under_the_key_of_the_store() {

@@ -12,6 +12,8 @@
 mod changes;
 mod page;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +26,7 @@ use rollcall_store::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use self::{
@@ -60,8 +63,11 @@ const SAMPLE: u32 = 100;
 /// Times that what a page lacks is asked for. A server that tells a few rows at a time is left alone then, and the page is short.
 const MOST_PARTS: u32 = 20;
 
-/// Nothing a page lacks is asked for after this long: its lane would be taken for lost.
+/// Nothing a page lacks is asked for this long after the page.
 const LONGEST: TimeDelta = TimeDelta::seconds(10);
+
+/// So long after the page was asked for, what it lacks is not waited for any longer: it is handed in as it is, while there is time.
+const ENDS: Duration = Duration::from_secs(16);
 
 /// A connection to OneRoster.
 #[derive(Debug)]
@@ -211,7 +217,7 @@ impl OneRoster {
     }
 
     /// A page, with what it lacks where it came short, see `page`.
-    async fn whole_page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {
+    async fn whole_page(&self, listing: &Listing, page: PageNo, ends_at: Instant) -> Result<Reply, SisError> {
         let (call, listed) = self.page_call(listing, page)?;
         let asked = asked(&call, listed, page, place_of(listing, page));
         let mut reply = self.session.call(&call).await?;
@@ -222,12 +228,13 @@ impl OneRoster {
             }
             let Some(rest) = page::lacks(asked, &reply) else { break };
             let part = Listed { offset: rest.offset, size: rest.size, ..listed };
-            match self.filled(asked, &mut reply, rest, &self.listing_call(part, page.0)).await {
-                Ok(true) => {}
-                Ok(false) => break,
+            let call = self.listing_call(part, page.0);
+            match timeout_at(ends_at, self.filled(asked, &mut reply, rest, &call)).await {
+                Ok(Ok(true)) => {}
                 // The page is there, and is short: it is not lost for what it lacks.
-                Err(error) if error.remedy() == Remedy::GiveUp || matches!(error, SisError::NoRoom { .. }) => break,
-                Err(error) => return Err(error),
+                Err(_) | Ok(Ok(false)) => break,
+                Ok(Err(error)) if error.remedy() == Remedy::GiveUp || matches!(error, SisError::NoRoom { .. }) => break,
+                Ok(Err(error)) => return Err(error),
             }
         }
         Ok(reply)
@@ -325,7 +332,7 @@ impl Source for OneRoster {
     async fn page(&self, listing: &Listing, page: PageNo) -> Result<Reply, SisError> {
         match &listing.ask.ids {
             Some(ids) => self.one(&listing.ask, ids, page).await,
-            None => self.whole_page(listing, page).await,
+            None => self.whole_page(listing, page, Instant::now() + ENDS).await,
         }
     }
 
@@ -497,3 +504,7 @@ impl Sample {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "slow_tests.rs"]
+mod tests;
