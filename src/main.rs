@@ -24,6 +24,7 @@ mod take_overs;
 mod telemetry;
 mod transport;
 mod verbs;
+mod waiting;
 mod watch;
 
 use std::{io::Write as _, process::ExitCode};

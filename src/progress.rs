@@ -3,13 +3,12 @@
 use std::{io::IsTerminal as _, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rollcall_proto::id::RunId;
 use rollcall_store::{
     board::Board,
     run::{PullState, Run, Stage},
 };
 
-use crate::context::Context;
+use crate::{context::Context, waiting};
 
 /// See the module.
 pub(crate) struct Progress {
@@ -24,16 +23,6 @@ struct Step {
     done: u64,
     of: Option<u64>,
     unit: &'static str,
-    /// Another run of the district that this one waits for.
-    waits_for: Option<RunId>,
-}
-
-impl Step {
-    /// What is said in place of a number while there is nothing to count.
-    fn wait(&self) -> Option<String> {
-        let other = self.waits_for?;
-        Some(format!("waits for run {other}, which asks the same SIS (rollcall runs cancel {other} ends that one)"))
-    }
 }
 
 impl Progress {
@@ -45,23 +34,24 @@ impl Progress {
     /// Shows where the run stands.
     pub(crate) async fn show(&mut self, context: &Context, run: &Run) -> anyhow::Result<()> {
         let step = step(context, run).await?;
-        self.shown = format!("{} {} {:?}", step.name, step.done, step.of);
+        let wait = waiting::waits_for(context, run).await?.map(waiting::told);
+        self.shown = format!("{} {} {:?} {wait:?}", step.name, step.done, step.of);
         match &self.bar {
-            Some(bar) => draw(bar, &step),
-            None => self.print(&step),
+            Some(bar) => draw(bar, &step, wait),
+            None => self.print(&step, wait),
         }
         Ok(())
     }
 
     /// A line whenever the stage changes, and at each tenth of it.
-    fn print(&mut self, step: &Step) {
+    fn print(&mut self, step: &Step, wait: Option<String>) {
         let tenth = step.of.map_or(0, |of| step.done * 10 / of.max(1));
-        let mark = format!("{}{tenth}{:?}", step.name, step.waits_for);
+        let mark = format!("{}{tenth}{wait:?}", step.name);
         if mark == self.last {
             return;
         }
         self.last = mark;
-        if let Some(wait) = step.wait() {
+        if let Some(wait) = wait {
             return eprintln!("{}: {wait}", step.name);
         }
         match step.of {
@@ -98,7 +88,7 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-fn draw(bar: &ProgressBar, step: &Step) {
+fn draw(bar: &ProgressBar, step: &Step, wait: Option<String>) {
     let template = if step.of.is_some() {
         "{spinner} {msg:<12} [{bar:32}] {pos}/{len} {prefix} ({elapsed})"
     } else {
@@ -108,7 +98,7 @@ fn draw(bar: &ProgressBar, step: &Step) {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
     }
     bar.set_message(step.name);
-    bar.set_prefix(step.wait().unwrap_or_else(|| step.unit.to_owned()));
+    bar.set_prefix(wait.unwrap_or_else(|| step.unit.to_owned()));
     if let Some(of) = step.of {
         bar.set_length(of);
     }
@@ -119,28 +109,23 @@ async fn step(context: &Context, run: &Run) -> anyhow::Result<Step> {
     Ok(match run.stage {
         Stage::Pull => pages(context, run, "pull").await?,
         Stage::Recheck => pages(context, run, "second look").await?,
-        Stage::Plan => Step { name: "plan", done: 0, of: None, unit: "students", waits_for: None },
-        Stage::Held => Step { name: "held", done: 0, of: None, unit: "", waits_for: None },
+        Stage::Plan => Step { name: "plan", done: 0, of: None, unit: "students" },
+        Stage::Held => Step { name: "held", done: 0, of: None, unit: "" },
         // It never had a plan.
-        Stage::Closed if run.plan_hash.is_none() => {
-            Step { name: "ended", done: 0, of: None, unit: "", waits_for: None }
-        }
+        Stage::Closed if run.plan_hash.is_none() => Step { name: "ended", done: 0, of: None, unit: "" },
         Stage::Release | Stage::Closed => {
             let counts = &run.counts;
             let planned = counts.added + counts.changed + counts.removed;
             let done = counts.applied + counts.parked + counts.superseded;
-            Step { name: "write", done: done as u64, of: Some(planned as u64), unit: "students", waits_for: None }
+            Step { name: "write", done: done as u64, of: Some(planned as u64), unit: "students" }
         }
     })
 }
 
 async fn pages(context: &Context, run: &Run, name: &'static str) -> anyhow::Result<Step> {
-    let (mut done, mut known, mut open, mut waits_for) = (0, 0, false, None);
+    let (mut done, mut known, mut open) = (0, 0, false);
     for pull in context.store.pulls(&run.district, run.id).await? {
-        if pull.state == PullState::Discovering {
-            open = true;
-            waits_for = context.store.lanes_taken_by(&run.district, run.id, pull.connection).await?.or(waits_for);
-        }
+        open |= matches!(pull.state, PullState::Discovering);
         if let Some(board) = context.store.board(&run.district, run.id, pull.connection).await? {
             done += board.listings.iter().map(|listing| u64::from(listing.fetched)).sum::<u64>();
             match extent(&board) {
@@ -150,7 +135,7 @@ async fn pages(context: &Context, run: &Run, name: &'static str) -> anyhow::Resu
         }
     }
     // A page behind the end was fetched too, where nobody had said where that is.
-    Ok(Step { name, done, of: (!open).then_some(known.max(done)), unit: "pages", waits_for })
+    Ok(Step { name, done, of: (!open).then_some(known.max(done)), unit: "pages" })
 }
 
 /// Pages of the whole pull, once every listing's end is known.

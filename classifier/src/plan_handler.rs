@@ -46,6 +46,9 @@ use crate::{
 /// How long to wait for another run of the district. Its end asks for this run's plan too; this is for when it fails.
 const OTHER_RUN: Duration = Duration::from_secs(15);
 
+/// How long to wait for another run of the district that pulls. It takes a plan to see that it is to be waited for.
+const OTHER_PULL: Duration = Duration::from_mins(2);
+
 /// Handles the plan queues.
 #[derive(Debug)]
 pub struct PlanHandler {
@@ -72,8 +75,10 @@ impl PlanHandler {
         match stage {
             Stage::Release => self.context.ask_to_release(run, Some(message)).await?,
             Stage::Recheck => {
-                if let Lanes::Taken(other) = second_look::begin(&self.context, run, Some(message)).await? {
-                    return self.wait_for(run, other).await;
+                let asked = second_look::begin(&self.context, run, Some(message)).await?;
+                // The reconciler asks again when no other run has the lanes.
+                if asked.waits_for.is_some() {
+                    return Ok(Fate::Done);
                 }
                 if self.context.advance(run).await? {
                     self.context.ask_to_plan(run, Some(message)).await?;
@@ -87,14 +92,15 @@ impl PlanHandler {
         Ok(Fate::Done)
     }
 
-    /// Another run of the district asks the connection that this one has more to ask.
+    /// Another run of the district asks the connection that this one has everything to ask of. It is planned once more then, so not
+    /// again soon.
     async fn wait_for(&self, run: RunKey<'_>, other: RunId) -> Result<Fate, ClassifierError> {
-        tracing::info!(district = %run.0, run = %run.1, %other, "what is still to be asked waits for another run of the district");
+        tracing::info!(district = %run.0, run = %run.1, %other, "everything is asked for when another run of the district does not ask");
         // So that the reconciler does not take the wait for a lost message.
-        let until = self.context.clock.now() + self.context.bus.stays_away(OTHER_RUN);
+        let until = self.context.clock.now() + self.context.bus.stays_away(OTHER_PULL);
         self.context.store.touch_run(run.0, run.1, until).await?;
         let why = format!("run {other} asks the same connection of the district: one run at a time has its lanes");
-        Ok(Fate::wait("lanes-taken", why, OTHER_RUN))
+        Ok(Fate::wait("lanes-taken", why, OTHER_PULL))
     }
 
     async fn plan(&self, message: &Message) -> Result<Fate, ClassifierError> {
@@ -107,10 +113,10 @@ impl PlanHandler {
         }
         // The stage can get here without its second look when a stray page comes in between, and without a page that was found
         // missing in that moment. It goes back then: nobody looks after the pages of a run at Plan.
-        let begun = match second_look::begin(&self.context, run, Some(message)).await? {
-            Lanes::Free(begun) => begun,
-            Lanes::Taken(other) => return self.wait_for(run, other).await,
-        };
+        let second_look::Asked { begun, waits_for } = second_look::begin(&self.context, run, Some(message)).await?;
+        if waits_for.is_some() && !begun {
+            return Ok(Fate::Done);
+        }
         if begun || !self.context.all_in(run).await? {
             let now = self.context.clock.now();
             if begun || self.context.is_looking_again(run).await? {

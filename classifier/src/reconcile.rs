@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::Context,
     error::{ClassifierError, chain},
-    release, retention,
+    release, retention, second_look,
 };
 
 /// What a run is owed.
@@ -55,10 +55,13 @@ pub async fn owed_now(
     }
 }
 
-/// The end of the earlier run asks for this one's plan; a planner says what comes next, or its lease ends; and what the
+/// Another run of the district asks what the second look is to ask, and ends; the end of the earlier run asks for this one's plan; a planner says what comes next, or its lease ends; and what the
 /// second look still asks for is the fetcher's business.
 async fn waits(context: &Context, open: &OpenRun, now: DateTime<Utc>) -> Result<bool, ClassifierError> {
     let run = (&open.district, open.run);
+    if second_look::waits_for(context, run).await?.is_some() {
+        return Ok(true);
+    }
     if open.stage == Stage::Recheck {
         return context.is_looking_again(run).await;
     }

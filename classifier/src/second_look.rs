@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_proto::{
-    id::{ConnectionNo, ListingNo, StudentId},
+    id::{ConnectionNo, ListingNo, RunId, StudentId},
     message::{Body, Fetch, Message},
 };
 use rollcall_store::{Lanes, board::LaneMove, district::SisKind};
@@ -17,17 +17,21 @@ use crate::{
     recheck::{self, Candidates},
 };
 
-/// Asks the SIS again for the run's candidates, of as many connections as no other run asks. False: it was asked for before, or
-/// there are none.
-pub async fn begin(
-    context: &Context,
-    run: RunKey<'_>,
-    cause: Option<&Message>,
-) -> Result<Lanes<bool>, ClassifierError> {
-    let Some((bytes, _)) = context.store.candidates(run.0, run.1).await? else { return Ok(Lanes::Free(false)) };
+/// What came of wanting to ask the SIS again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// A connection is asked that was not before.
+    pub begun: bool,
+    /// This run of the district asks a connection that is to be asked, and is waited for.
+    pub waits_for: Option<RunId>,
+}
+
+/// Asks the SIS again for the run's candidates, of as many connections as no other run asks.
+pub async fn begin(context: &Context, run: RunKey<'_>, cause: Option<&Message>) -> Result<Asked, ClassifierError> {
+    let mut asked = Asked::default();
+    let Some((bytes, _)) = context.store.candidates(run.0, run.1).await? else { return Ok(asked) };
     let candidates = Candidates::decode(&bytes)?;
     let district = context.store.district(run.0).await?;
-    let (mut begun, mut taken) = (false, None);
     for connection in candidates.connections() {
         let own = district.connections.get(usize::from(connection.0));
         let prefix = own.and_then(|found| found.id_prefix.as_deref()).unwrap_or_default();
@@ -41,14 +45,32 @@ pub async fn begin(
         let ids: Vec<String> = students.filter_map(|(_, id)| spell(id)).collect();
         match add_listings(context, run, connection, &ids, &candidates.controls(connection, spell)).await? {
             Lanes::Free(Some(moves)) => {
-                begun = true;
+                asked.begun = true;
                 publish_lanes(context, run, connection, &moves, cause).await?;
             }
             Lanes::Free(None) => {}
-            Lanes::Taken(other) => taken = Some(other),
+            Lanes::Taken(other) => asked.waits_for = Some(other),
         }
     }
-    Ok(taken.map_or(Lanes::Free(begun), Lanes::Taken))
+    Ok(asked)
+}
+
+/// The run of the district that a second look waits for, whose candidates are not all asked for yet.
+pub async fn waits_for(context: &Context, run: RunKey<'_>) -> Result<Option<RunId>, ClassifierError> {
+    let Some((bytes, _)) = context.store.candidates(run.0, run.1).await? else { return Ok(None) };
+    for connection in Candidates::decode(&bytes)?.connections() {
+        if is_to_be_asked(context, run, connection).await?
+            && let Some(other) = context.store.lanes_taken_by(run.0, run.1, connection).await?
+        {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
+}
+
+async fn is_to_be_asked(context: &Context, run: RunKey<'_>, connection: ConnectionNo) -> Result<bool, ClassifierError> {
+    let board = context.store.board(run.0, run.1, connection).await?;
+    Ok(board.is_some_and(|board| board.recheck_from.is_none()))
 }
 
 /// The ids of candidates and controls as the SIS spells them, where they are stored: a server may tell `A` from `a` where we do
@@ -75,8 +97,7 @@ async fn add_listings(
     controls: &BTreeMap<ListingNo, Vec<String>>,
 ) -> Result<Lanes<Option<Vec<LaneMove>>>, ClassifierError> {
     // A look that was begun before waits for nobody.
-    let board = context.store.board(run.0, run.1, connection).await?;
-    if board.is_none_or(|board| board.recheck_from.is_some()) {
+    if !is_to_be_asked(context, run, connection).await? {
         return Ok(Lanes::Free(None));
     }
     let now = context.clock.now();

@@ -20,13 +20,13 @@ use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
     handler::{Fate, Handler, Retry},
-    id::{ConnectionNo, ListingNo, RunId},
+    id::{ConnectionNo, ListingNo},
     message::{self, Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    Earlier, HandedIn, Lanes, Store, StoreError, Unchanged,
+    Claim, Earlier, HandedIn, Store, StoreError, Unchanged,
     board::{Board, Dealt, LaneMove, Listing, PageFacts},
-    run::Discovery,
+    run::{Discovery, Stage},
 };
 
 use tokio::time::Instant;
@@ -52,9 +52,6 @@ const LONGEST_IN_TURNS: Duration = Duration::from_hours(6);
 
 /// A lane's next hand is begun without another message for this long. Short, since other districts' lanes wait for their turn.
 const GOES_ON: Duration = Duration::from_millis(300);
-
-/// How long to wait for another run of the district that asks the connection.
-const OTHER_RUN: Duration = Duration::from_secs(5);
 
 /// A page that is not there so long after its message came is asked for again: a unit of work, 20 s with handing in, is over. A request
 /// takes less by itself.
@@ -148,13 +145,16 @@ impl FetchHandler {
 
     async fn discover(&self, message: &Message, work: &Discover) -> Result<Fate, FetchError> {
         let (district, run) = (&message.district, message.run);
+        match self.store.take_lanes(district, run, work.connection, self.clock.now()).await? {
+            Claim::Own => {}
+            Claim::Over => return Ok(Fate::Done),
+            Claim::Taken(other) => {
+                // The reconciler asks again when the lanes are free, however long that takes.
+                tracing::debug!(%run, connection = %work.connection, %other, "a discovery waits for another run of the district");
+                return Ok(Fate::Done);
+            }
+        }
         self.store.start_run(district, run, self.clock.now()).await?;
-        if self.store.board(district, run, work.connection).await?.is_some() {
-            return Ok(Fate::Done);
-        }
-        if let Lanes::Taken(other) = self.store.take_lanes(district, run, work.connection, self.clock.now()).await? {
-            return self.wait_for(message, work.connection, other).await;
-        }
         let opened = match usable(self.sources.get_anew(district, run, work.connection).await)? {
             Ok(opened) => opened,
             Err(why) => return self.give_discovery_up(message, work.connection, (None, &why)).await,
@@ -178,16 +178,6 @@ impl FetchHandler {
         Ok(Fate::Done)
     }
 
-    /// However long the other one takes: it ends as any run does, and a person may cancel it.
-    async fn wait_for(&self, message: &Message, connection: ConnectionNo, other: RunId) -> Result<Fate, FetchError> {
-        let why = format!("run {other} asks connection {connection} of the district: one run at a time has its lanes");
-        tracing::info!(run = %message.run, %connection, %other, "a discovery waits for another run of the district");
-        // So that the reconciler does not take the wait for a lost message.
-        let until = self.clock.now() + self.bus.stays_away(OTHER_RUN);
-        self.store.touch_run(&message.district, message.run, until).await?;
-        Ok(Fate::wait("lanes-taken", why, OTHER_RUN))
-    }
-
     /// The inner error is the source's, or that its turn is over.
     async fn ask_what_there_is(
         &self,
@@ -204,12 +194,21 @@ impl FetchHandler {
         Ok(delta::begin(&self.store, &*opened.source, opened.lanes, place, found, turn).await?)
     }
 
-    /// Always: of two discoveries, the first to end begins the pull.
+    /// Until its run is over. Of two discoveries, the first to end begins the pull.
     async fn discovery_goes_on(&self, message: &Message) -> bool {
-        if let Err(error) = self.store.touch_run(&message.district, message.run, self.clock.now()).await {
-            tracing::debug!(run = %message.run, error = crate::chain(&error), "a discovery under way could not say so");
+        let (district, run) = (&message.district, message.run);
+        let touched = self.store.touch_run(district, run, self.clock.now()).await;
+        let stage = async {
+            touched?;
+            Ok::<_, StoreError>(self.store.run(district, run).await?.stage)
+        };
+        match stage.await {
+            Ok(stage) => stage != Stage::Closed,
+            Err(error) => {
+                tracing::debug!(%run, error = crate::chain(&error), "a discovery under way could not say so");
+                true
+            }
         }
-        true
     }
 
     async fn discovery_failed(
@@ -327,7 +326,7 @@ impl FetchHandler {
     /// What the lane is to do; `None` for a message of an older generation. A message that waited long in its queue
     /// renews the lane first, so that it does not count as lost in the middle of the request.
     async fn job(&self, message: &Message, work: &Fetch) -> Result<Option<Job>, FetchError> {
-        let Some(board) = self.store.board(&message.district, message.run, work.connection).await? else {
+        let Some(board) = self.store.board_at_work(&message.district, message.run, work.connection).await? else {
             return Ok(None);
         };
         let Some(job) = Job::of(&board, work) else {

@@ -1,7 +1,7 @@
 //! What open runs still owe in fetching, found in the store and published again.
 //!
-//! Role: lanes whose message was lost, pages fetched whose collection never arrived, connections never discovered, and
-//! runs that have all they wanted and were not told so. Neighbours: the classifier does the same for its stages.
+//! Role: lanes whose message was lost, pages fetched whose collection never arrived, connections never discovered, or not before another
+//! run of the district had its pages, and runs that have all they wanted and were not told so. Neighbours: the classifier does the same for its stages.
 //!
 //! Invariants: with every queue purged, a run at `Pull` or `Recheck` still gets there; many reconcilers do the work of
 //! one (`claim_reconcile`); publishing twice does no harm, since a lane has a generation and a page is stored once; a run that
@@ -16,11 +16,11 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
-    id::{ConnectionNo, ListingNo, PageNo},
+    id::{ConnectionNo, ListingNo, PageNo, RunId},
     message::{Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
-    Chore, Lanes, OpenRun, PassedOver, Store,
+    Chore, Lanes, OpenRun, PassedOver, Store, Wait,
     board::{Board, LaneMove},
     run::{Pull, PullState, Stage},
 };
@@ -123,7 +123,10 @@ impl Reconciler {
         let mut owed = 0;
         for pull in &pulls {
             owed += match pull.state {
-                PullState::Discovering => usize::from(self.discovery_is_lost(run, now).await?),
+                PullState::Discovering => {
+                    usize::from(self.discovery_is_due(run, pull.connection, now).await?.is_some())
+                }
+                PullState::Fetched if self.waits_for(run, pull.connection).await?.is_some() => 0,
                 PullState::Fetching | PullState::Fetched => self
                     .board_owes(run, pull.connection, Patience::Learned, now)
                     .await?
@@ -150,14 +153,35 @@ impl Reconciler {
         now: DateTime<Utc>,
     ) -> Result<usize, FetchError> {
         match pull.state {
-            PullState::Discovering if self.discovery_is_lost(run, now).await? => {
+            PullState::Discovering => {
+                let Some(why) = self.discovery_is_due(run, pull.connection, now).await? else { return Ok(0) };
                 self.store.touch_run(&run.district, run.run, now).await?;
+                self.store.end_wait_for_lanes(&run.district, run.run, pull.connection).await?;
                 let body = Body::Discover(Discover { connection: pull.connection });
-                self.publish(run, now, vec![body], "a connection was not discovered").await
+                self.publish(run, now, vec![body], why).await
             }
             PullState::Fetching | PullState::Fetched => self.mend_board(run, pull.connection, patience, now).await,
-            _ => Ok(0),
+            PullState::Failed => Ok(0),
         }
+    }
+
+    /// Why a discovery is to be asked for again: its message was lost, or it was sent away and its turn has come.
+    async fn discovery_is_due(
+        &self,
+        run: &OpenRun,
+        connection: ConnectionNo,
+        now: DateTime<Utc>,
+    ) -> Result<Option<&'static str>, FetchError> {
+        Ok(match self.store.wait_for_lanes(&run.district, run.run, connection).await? {
+            Wait::For(_) => None,
+            Wait::Over => Some("no other run of the district asks the connection any more"),
+            Wait::None => self.discovery_is_lost(run, now).await?.then_some("a connection was not discovered"),
+        })
+    }
+
+    /// The run of the district that has a connection's lanes, for which this one waits if it has something to ask.
+    pub async fn waits_for(&self, run: &OpenRun, connection: ConnectionNo) -> Result<Option<RunId>, FetchError> {
+        Ok(self.store.lanes_taken_by(&run.district, run.run, connection).await?)
     }
 
     /// The first time after the usual, then after waits that double: a run whose discovery waits behind those of many others

@@ -17,11 +17,11 @@ use rollcall_sandbox::{
 use rollcall_store::{
     board::Progress,
     district::ConnectionSecrets,
-    run::{PullState, Run, Stage},
+    run::{PullState, Run, RunState, Stage},
 };
 use serde_json::json;
 
-use crate::support::{Night, STUDENTS, Way, district, sandbox};
+use crate::support::{Night, STUDENTS, Way, district, questions, sandbox};
 
 fn listed(night: &Night) -> BTreeSet<i64> {
     let students = night.sandbox.expected_students(1).into_iter();
@@ -83,22 +83,49 @@ async fn two_runs_of_a_district_never_ask_more_at_once_than_its_connection_has_l
     let mut night = Night::with(sandbox, &json!({"lanes": 3})).await;
     let (older, of_older) = (night.run.clone(), night.take());
     night.launch().await;
-    let state =
-        async |night: &Night, run: &Run| night.store.pulls(&run.district, run.id).await.unwrap().remove(0).state;
     // The younger one is in the queue before the older one.
     let mut messages = [night.take(), of_older].concat();
-    while !messages.is_empty() {
+    for _ in 0..200 {
         messages.retain(|message| matches!(message.body, Body::Discover(_) | Body::Fetch(_)));
         night.handle_all(messages).await;
         if state(&night, &older).await != PullState::Fetched {
             assert_eq!(state(&night, &night.run).await, PullState::Discovering, "the older one goes first");
+            assert_eq!(night.store.run(&night.run.district, night.run.id).await.unwrap().state, RunState::Queued);
+        } else if state(&night, &night.run).await == PullState::Fetched {
+            assert_eq!(night.sandbox.stats().max_in_flight, 3, "the lanes are used, and no more");
+            return;
         }
         messages = night.take();
+        if messages.is_empty() {
+            messages = night.reconciled_after(6).await;
+        }
     }
+    panic!("the younger one never began: {:?}", night.pull().await);
+}
+
+async fn state(night: &Night, run: &Run) -> PullState {
+    night.store.pulls(&run.district, run.id).await.unwrap().remove(0).state
+}
+
+/// Both whose turn it is and who waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_cancelled_asks_for_nothing_more() {
+    let mut night = Night::new(&json!({"lanes": 3})).await;
+    let (older, of_older) = (night.run.clone(), night.take());
+    night.handle_all(of_older).await;
+    let fetches = night.take();
+    assert!(!fetches.is_empty());
+    night.launch().await;
+    let of_younger = night.take();
+    night.handle_all(of_younger.clone()).await;
+    assert_eq!(state(&night, &night.run).await, PullState::Discovering, "it waits");
+    let asked = questions(&night.sandbox);
     for run in [&older, &night.run] {
-        assert_eq!(state(&night, run).await, PullState::Fetched);
+        assert!(night.store.cancel_run(&run.district, run.id, "test", night.clock.now()).await.unwrap());
     }
-    assert_eq!(night.sandbox.stats().max_in_flight, 3, "the lanes are used, and no more");
+    night.handle_all([fetches, of_younger].concat()).await;
+    assert_eq!(questions(&night.sandbox), asked);
+    assert!(night.reconciled_after(600).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ use rollcall_store::{
 };
 
 use super::{district::ensure_not_removed, run};
-use crate::{cli::ReplayFrom, config, context::Context};
+use crate::{cli::ReplayFrom, config, context::Context, waiting};
 
 /// Does what the verb says.
 pub(crate) async fn replay(context: &Context, id: RunId, from: ReplayFrom, wait: bool) -> anyhow::Result<ExitCode> {
@@ -113,7 +113,10 @@ async fn ask_again(context: &Context, run: Run) -> anyhow::Result<Run> {
     let (bus, clock) = (Arc::clone(&context.bus), Arc::clone(&context.clock));
     audit(context, &run, "fetch").await?;
     let asked = Reconciler::new(&config, context.store.clone(), bus, clock).ask_again(&open).await?;
-    told(&run, asked);
+    match waiting::waits_for(context, &run).await? {
+        Some(other) if asked == 0 => eprintln!("run {} {}", run.id, waiting::told(other)),
+        _ => told(&run, asked),
+    }
     Ok(run)
 }
 

@@ -17,6 +17,7 @@ use crate::{
     config,
     context::Context,
     output::{Listing, say},
+    waiting,
 };
 
 /// Columns of a run, as docs and other programs rely on them.
@@ -91,15 +92,19 @@ async fn find(context: &Context, id: RunId) -> anyhow::Result<Run> {
 async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
     let run = find(context, id).await?;
     let pulls = context.store.pulls(&run.district, run.id).await?;
+    let waits_for = waiting::waits_for(context, &run).await?;
     match context.format {
         Format::Table => {
             summary(context, &run)?;
+            if let Some(other) = waits_for {
+                say!("  {}", waiting::told(other))?;
+            }
             for (number, scope) in pulls.iter().filter_map(scope) {
                 say!("  connection {number} was asked for {scope}")?;
             }
         }
         other @ (Format::Csv | Format::Html | Format::Svg) => listing(std::slice::from_ref(&run)).print(other)?,
-        Format::Json => say!("{}", serde_json::to_string_pretty(&[document(&run, &pulls)])?)?,
+        Format::Json => say!("{}", serde_json::to_string_pretty(&[document(&run, &pulls, waits_for)])?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -110,7 +115,7 @@ fn scope(pull: &Pull) -> Option<(u16, String)> {
     (*scope != PullScope::Always).then(|| (pull.connection.0 + 1, scope.to_string()))
 }
 
-fn document(run: &Run, pulls: &[Pull]) -> Value {
+fn document(run: &Run, pulls: &[Pull], waits_for: Option<RunId>) -> Value {
     let pulled =
         pulls.iter().filter_map(scope).map(|(connection, scope)| json!({"connection": connection, "scope": scope}));
     let pulled: Vec<Value> = pulled.collect();
@@ -129,6 +134,7 @@ fn document(run: &Run, pulls: &[Pull]) -> Value {
         ("parked", json!(counts.parked)),
         ("superseded", json!(counts.superseded)),
         ("findings", json!(run.findings)),
+        ("waits_for", json!(waits_for)),
         ("created", json!(run.created_at)),
         ("pulled", json!(run.pulled_at)),
         ("planned", json!(run.planned_at)),

@@ -64,7 +64,7 @@ mod unchanged;
 pub use apply::{ParkedStudent, ParkedStudents, ReplayRefused, Replayed};
 pub use districts::Removed;
 pub use error::{FileTrouble, StoreError, TurnedAway};
-pub use lanes::Lanes;
+pub use lanes::{Claim, Lanes, Wait};
 pub use passed_over::{Chore, PassedOver};
 pub use release::RELEASE_WINDOW;
 pub use retention::ForgottenTrail;

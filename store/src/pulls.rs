@@ -133,6 +133,19 @@ impl Store {
         self.read_packed("read a board", sql, (district, run, connection)).await
     }
 
+    /// Reads a board without locking it, of a pull that goes on: it was not given up, and its run has not ended.
+    pub async fn board_at_work(
+        &self,
+        district: &DistrictId,
+        run: RunId,
+        connection: ConnectionNo,
+    ) -> Result<Option<Board>> {
+        let sql = "SELECT p.board FROM pull p JOIN run r ON r.district = p.district AND r.id = p.run \
+                   WHERE p.district = $1 AND p.run = $2 AND p.connection = $3 AND p.board IS NOT NULL \
+                   AND p.state <> 'failed' AND r.ended_at IS NULL";
+        self.read_packed("read a board", sql, (district, run, connection)).await
+    }
+
     /// Reads what `sql` finds of a pull, packed.
     pub(crate) async fn read_packed<T: DeserializeOwned>(
         &self,

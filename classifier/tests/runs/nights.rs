@@ -9,6 +9,7 @@ use rollcall_classifier::{
     plan_handler::PlanHandler,
     reconcile::{self, Owed},
     replay::ReplayFrom,
+    second_look,
 };
 use rollcall_proto::{
     handler::{Fate, Handler as _, Retry},
@@ -182,18 +183,17 @@ async fn a_second_look_waits_until_no_other_run_of_the_district_asks() {
     let handler = PlanHandler::new(night.context.clone(), Planners::mortal());
     night.context.ask_to_plan((&night.district, run), None).await.unwrap();
     let plan = night.next().unwrap();
-    let Fate::Retry(retry) = handler.handle(plan.clone()).await else { panic!("it does not wait") };
-    assert_eq!((retry.reason, retry.free), ("lanes-taken", true));
-    assert!(retry.detail.contains(&other.to_string()), "{}", retry.detail);
+    assert_eq!(handler.handle(plan.clone()).await, Fate::Done);
     assert!(night.next().is_none(), "nothing is asked for");
-    let open = night.context.store.open_runs().await.unwrap();
-    let touched_at = open.iter().find(|open| open.run == run).unwrap().touched_at;
-    assert!(touched_at >= night.now() + TimeDelta::seconds(15), "the reconciler sees that it waits");
+    let key = (&night.district, run);
+    assert_eq!(second_look::waits_for(&night.context, key).await.unwrap(), Some(other));
+    assert_eq!(owed(&night, run).await, Owed::Nothing, "it waits");
     for message in fetches {
         night.handle(&half, message).await;
     }
     all_but(&mut night, &half, |body| matches!(body, Body::Plan(_))).await;
     assert_eq!(night.fetched_again, 0);
+    assert_eq!(owed(&night, run).await, Owed::Plan, "the other one has all its pages");
     assert_eq!(handler.handle(plan).await, Fate::Done);
     let plans = all_but(&mut night, &half, |body| matches!(body, Body::Plan(_))).await;
     assert!(night.fetched_again > 0 && !plans.is_empty());

@@ -1,3 +1,4 @@
--- Since when a discovery asks its SIS: a connection's lanes are one run's at a time, and those of a discovery that has not begun are
--- still anybody's. NULL also where a program of the version before discovers, which waits for nobody.
-ALTER TABLE pull ADD COLUMN asks_since timestamptz;
+-- A connection's lanes are one run's at a time. Since when a discovery asks its SIS: the lanes of one that has not begun are still
+-- anybody's (NULL also where a program of the version before discovers, which waits for nobody). Since when one was sent away, as
+-- another run had the lanes: it is asked for again when they are free.
+ALTER TABLE pull ADD COLUMN asks_since timestamptz, ADD COLUMN waits_since timestamptz;

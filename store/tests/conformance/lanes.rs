@@ -1,11 +1,12 @@
 //! Whose a connection's lanes are.
 
-use rollcall_proto::id::{DistrictId, RunId};
-use rollcall_store::{Lanes, run::PullState};
+use rollcall_proto::id::{ConnectionNo, DistrictId, RunId};
+use rollcall_store::{Claim, Lanes, Wait, run::PullState};
 
 use crate::{
-    common::{Fixture, now},
-    support::{FIRST, board, discovery},
+    common::{Fixture, district, now},
+    roster_support::change,
+    support::{FIRST, board, discovery, secrets},
 };
 
 crate::on_both_engines! {
@@ -13,13 +14,22 @@ crate::on_both_engines! {
     lanes_are_free_when_a_pull_or_its_run_is_over,
     a_fetched_board_asks_again_when_no_other_run_asks,
     one_of_many_that_want_the_same_lanes_gets_them,
+    who_was_sent_away_is_asked_again_once,
+    a_board_that_nobody_can_read_keeps_no_other_run_waiting,
+    each_connection_has_lanes_of_its_own,
 }
 
-async fn taken(f: &Fixture, id: &DistrictId, run: RunId) -> Lanes<()> {
-    let taken = f.store.take_lanes(id, run, FIRST, now()).await.unwrap();
-    let looked = f.store.lanes_taken_by(id, run, FIRST).await.unwrap();
-    assert_eq!(looked.map_or(Lanes::Free(()), Lanes::Taken), taken, "who only looks sees the same");
-    taken
+async fn claim(f: &Fixture, id: &DistrictId, run: RunId) -> Claim {
+    let claim = f.store.take_lanes(id, run, FIRST, now()).await.unwrap();
+    if claim != Claim::Over {
+        let looked = f.store.lanes_taken_by(id, run, FIRST).await.unwrap();
+        assert_eq!(looked.map_or(Claim::Own, Claim::Taken), claim, "who only looks sees the same");
+    }
+    claim
+}
+
+async fn wait(f: &Fixture, id: &DistrictId, run: RunId) -> Wait {
+    f.store.wait_for_lanes(id, run, FIRST).await.unwrap()
 }
 
 /// As a second look does.
@@ -39,31 +49,32 @@ async fn runs_take_a_connections_lanes_in_the_order_in_which_they_were_made(f: F
     let (id, elsewhere) = (f.district("a").await, f.district("b").await);
     let (first, second) = (f.run(&id).await.id, f.run(&id).await.id);
     let of_another_district = f.run(&elsewhere).await.id;
-    assert_eq!(taken(&f, &id, second).await, Lanes::Taken(first), "its turn comes first, although it has not begun");
-    assert_eq!(taken(&f, &id, first).await, Lanes::Free(()));
-    assert_eq!(taken(&f, &id, first).await, Lanes::Free(()), "the discovery goes on in another turn");
-    assert_eq!(taken(&f, &id, second).await, Lanes::Taken(first));
+    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first), "its turn comes first, although it has not begun");
+    assert_eq!(claim(&f, &id, first).await, Claim::Own);
+    assert_eq!(claim(&f, &id, first).await, Claim::Own, "the discovery goes on in another turn");
+    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first));
     discovered(&f, &id, first).await;
-    assert_eq!(taken(&f, &id, second).await, Lanes::Taken(first), "it fetches");
-    assert_eq!(taken(&f, &elsewhere, of_another_district).await, Lanes::Free(()), "each district for itself");
+    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first), "it fetches");
+    assert_eq!(claim(&f, &elsewhere, of_another_district).await, Claim::Own, "each district for itself");
     fetched(&f, &id, first).await;
-    assert_eq!(taken(&f, &id, second).await, Lanes::Free(()));
+    assert_eq!(claim(&f, &id, second).await, Claim::Own);
     let third = f.run(&id).await.id;
-    assert_eq!(taken(&f, &id, third).await, Lanes::Taken(second));
+    assert_eq!(claim(&f, &id, third).await, Claim::Taken(second));
 }
 
 async fn lanes_are_free_when_a_pull_or_its_run_is_over(f: Fixture) {
     let id = f.district("a").await;
     let (first, second) = (f.run(&id).await.id, f.run(&id).await.id);
-    assert_eq!(taken(&f, &id, first).await, Lanes::Free(()));
+    assert_eq!(claim(&f, &id, first).await, Claim::Own);
     assert!(f.store.cancel_run(&id, first, "test", now()).await.unwrap());
-    assert_eq!(taken(&f, &id, second).await, Lanes::Free(()), "the run was cancelled");
-    assert_eq!(taken(&f, &id, first).await, Lanes::Free(()), "a run that has ended waits for nobody");
+    assert_eq!(claim(&f, &id, second).await, Claim::Own, "the run was cancelled");
+    assert_eq!(claim(&f, &id, first).await, Claim::Over, "there is nothing to discover");
     discovered(&f, &id, second).await;
+    assert_eq!(claim(&f, &id, second).await, Claim::Over, "it is discovered");
     let third = f.run(&id).await.id;
-    assert_eq!(taken(&f, &id, third).await, Lanes::Taken(second));
+    assert_eq!(claim(&f, &id, third).await, Claim::Taken(second));
     f.store.fail_pull(&id, second, FIRST, "why").await.unwrap();
-    assert_eq!(taken(&f, &id, third).await, Lanes::Free(()), "the pull was given up");
+    assert_eq!(claim(&f, &id, third).await, Claim::Own, "the pull was given up");
 }
 
 async fn a_fetched_board_asks_again_when_no_other_run_asks(f: Fixture) {
@@ -74,9 +85,9 @@ async fn a_fetched_board_asks_again_when_no_other_run_asks(f: Fixture) {
     fetched(&f, &id, first).await;
     let second = f.run(&id).await.id;
     assert_eq!(asks_again(&f, &id, first).await, Lanes::Free(Some(())), "the other one has not begun");
-    assert_eq!(taken(&f, &id, second).await, Lanes::Taken(first));
+    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first));
     fetched(&f, &id, first).await;
-    assert_eq!(taken(&f, &id, second).await, Lanes::Free(()));
+    assert_eq!(claim(&f, &id, second).await, Claim::Own);
     let place = (&id, first, FIRST);
     for what in ["it discovers", "it fetches"] {
         assert_eq!(asks_again(&f, &id, first).await, Lanes::Taken(second), "{what}");
@@ -115,7 +126,7 @@ async fn one_of_many_that_want_the_same_lanes_gets_them(f: Fixture) {
                     let free = if number < 2 {
                         store.with_lanes(&id, run, FIRST, |_| ((), false)).await.unwrap() == Lanes::Free(Some(()))
                     } else {
-                        store.take_lanes(&id, run, FIRST, now()).await.unwrap() == Lanes::Free(())
+                        store.take_lanes(&id, run, FIRST, now()).await.unwrap() == Claim::Own
                     };
                     (run, free)
                 })
@@ -129,4 +140,47 @@ async fn one_of_many_that_want_the_same_lanes_gets_them(f: Fixture) {
         let Some(fetches) = runs.iter().take(2).find(|run| **run == got[0].0) else { break };
         fetched(&f, &id, *fetches).await;
     }
+}
+
+async fn who_was_sent_away_is_asked_again_once(f: Fixture) {
+    let id = f.district("a").await;
+    let (first, second) = (f.run(&id).await.id, f.run(&id).await.id);
+    assert_eq!(wait(&f, &id, first).await, Wait::None);
+    assert_eq!(wait(&f, &id, second).await, Wait::For(first), "its message is on its way");
+    assert_eq!(claim(&f, &id, first).await, Claim::Own);
+    discovered(&f, &id, first).await;
+    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first));
+    fetched(&f, &id, first).await;
+    assert_eq!(wait(&f, &id, second).await, Wait::Over);
+    let end = async || f.store.end_wait_for_lanes(&id, second, FIRST).await.unwrap();
+    assert_eq!((end().await, end().await), (true, false));
+    assert_eq!(wait(&f, &id, second).await, Wait::None);
+    assert_eq!(claim(&f, &id, second).await, Claim::Own);
+}
+
+async fn a_board_that_nobody_can_read_keeps_no_other_run_waiting(f: Fixture) {
+    let id = f.district("a").await;
+    let (first, second) = (f.run(&id).await.id, f.run(&id).await.id);
+    discovered(&f, &id, first).await;
+    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first));
+    let damage = if f.dir().is_some() { "UPDATE pull SET board = x'00'" } else { "UPDATE pull SET board = '\\x00'" };
+    change(&f, &id, &format!("{damage} WHERE district = $1 AND state = 'fetching'")).await;
+    assert!(f.store.board(&id, first, FIRST).await.is_err());
+    assert_eq!(claim(&f, &id, second).await, Claim::Own);
+}
+
+async fn each_connection_has_lanes_of_its_own(f: Fixture) {
+    let mut district = district("a");
+    district.connections.push(district.connections[0].clone());
+    district.connections[0].id_prefix = Some("a-".to_owned());
+    district.connections[1].id_prefix = Some("b-".to_owned());
+    let (id, second) = (district.id.clone(), ConnectionNo(1));
+    f.store.apply_district(&district, &[secrets(), secrets()], "test", now()).await.unwrap();
+    let (older, younger) = (f.run(&id).await.id, f.run(&id).await.id);
+    let claim = async |run, connection| f.store.take_lanes(&id, run, connection, now()).await.unwrap();
+    assert_eq!(claim(older, FIRST).await, Claim::Own);
+    assert_eq!(claim(older, second).await, Claim::Own);
+    f.store.fail_pull(&id, older, second, "why").await.unwrap();
+    assert_eq!(claim(younger, second).await, Claim::Own);
+    assert_eq!(claim(younger, FIRST).await, Claim::Taken(older));
 }
