@@ -49,7 +49,7 @@ async fn a_page_that_is_not_there_in_time_is_nobodys_failure_and_the_others_coun
     let store = Store::open_embedded(dir.path(), key).await.unwrap();
     let mut board =
         Board::new(vec![rollcall_store::board::Ask { resource: "users".to_owned(), ..Default::default() }], 1);
-    board.deal(Utc::now());
+    board.deal(SystemClock.now());
     let listing = &board.listings[0];
     let earlier = Earlier::default();
     let digester = store.page_digester(&"d".parse().unwrap());
@@ -58,7 +58,7 @@ async fn a_page_that_is_not_there_in_time_is_nobodys_failure_and_the_others_coun
         source: &OnePage,
         connection: ConnectionNo(0),
         listing,
-        dealt: Dealt { listing: ListingNo(0), page: PageNo(page), pages, at: Utc::now(), waited: 0 },
+        dealt: Dealt { listing: ListingNo(0), page: PageNo(page), pages, at: SystemClock.now(), waited: 0 },
         clock: &SystemClock,
         before: Before { earlier: &earlier, digester: &digester, sis: SisKind::OneRoster },
         ends_at: Instant::now(),

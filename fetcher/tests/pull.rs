@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rollcall_fetcher::probe::{Outcome, probe};
 use rollcall_proto::{
+    clock::Clock as _,
     handler::Fate,
     message::{Body, Message},
     topology::ATTEMPTS,

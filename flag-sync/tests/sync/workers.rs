@@ -39,10 +39,10 @@ on_both_engines! {
 
 /// A worker whose work takes many times its lease keeps it, and nobody else gets in meanwhile.
 async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
-    let config = CampusConfig { page_limit: 5, latency_ms: 600, ..CampusConfig::default() };
+    let config = CampusConfig { page_limit: 5, latency_ms: 300, ..CampusConfig::default() };
     let house = House::with(f, program("create-new"), config).await;
     house.complete_all().await;
-    let lease = Duration::from_millis(1_600);
+    let lease = Duration::from_millis(800);
     let context = house.context_with(FlagSyncConfig { lease, ..FlagSyncConfig::default() });
     let handler = FlagHandler::new(context);
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());

@@ -46,7 +46,7 @@ impl Transport for Short {
 
 #[tokio::test]
 async fn a_page_is_handed_in_short_when_there_is_no_time_left_for_what_it_lacks() {
-    let connection = json!({"kind": "oneroster", "base_url": "https://sis.example", "client_id": "c", "page_size": 2});
+    let connection = json!({"kind": "oneroster", "base_url": "https://sis.example", "token_url": "https://sis.example/token", "client_id": "c", "page_size": 2});
     let credentials = Credentials {
         district: "d".parse().unwrap(),
         number: ConnectionNo(0),
