@@ -33,17 +33,11 @@ pub struct FlagSyncConfig {
     pub decision_wait: Duration,
     /// Work on one message begins nothing more after so long, and goes on with another one.
     pub unit: Duration,
-    /// Work on one message that is still under way after so long is dropped where it is, and done again. More than a request may
-    /// take beside `unit`, so that it is what waits for a token, its turn or several answers that this befalls.
-    pub longest: Duration,
     /// The first wait after Campus was away; doubled each time, up to [`FlagSyncConfig::LONGEST_WAIT`].
     pub first_wait: Duration,
     /// Time-outs and limits of requests. Its `allow_private_addresses` is overridden by the one above.
     pub http: HttpConfig,
 }
-
-/// A request may take so long: one of a unit of work, whenever it was begun, is over before that is dropped.
-const REQUEST: Duration = Duration::from_secs(9);
 
 impl FlagSyncConfig {
     /// Longest wait until Campus is tried again.
@@ -65,9 +59,8 @@ impl Default for FlagSyncConfig {
             lease: Duration::from_mins(1),
             decision_wait: Duration::from_secs(25),
             unit: Duration::from_secs(9),
-            longest: Duration::from_secs(19),
             first_wait: Duration::from_secs(30),
-            http: HttpConfig { read_timeout: REQUEST, total_timeout: REQUEST, ..HttpConfig::default() },
+            http: HttpConfig::default(),
         }
     }
 }

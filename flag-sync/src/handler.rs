@@ -1,7 +1,7 @@
 //! One message: compare what has to be compared, push what is due, take over, and say what is left.
 //!
-//! Invariants: one worker at a time has a district; work ends after a unit of time, comparing included, and goes on with a
-//! message, or is dropped soon after and done again, as if it had been killed; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
+//! Invariants: one worker at a time has a district; work begins nothing after a unit of time, comparing included, and goes on with a
+//! message; a comparison that is left is gone on with before anything else, so that nothing is pushed in the middle of it; what
 //! keeps Campus from answering is kept in the store, and the reconciler asks again, so that no message waits in a queue
 //! for a day; a student whose list Campus fails at waits alone, and the district only where that befalls several in a row.
 
@@ -16,7 +16,7 @@ use rollcall_proto::{
     telemetry::metric,
 };
 use rollcall_store::flag::PendingStudent;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -48,19 +48,14 @@ impl FlagHandler {
     }
 
     /// Does the district's work under its lease.
-    async fn serve(&self, message: &Message) -> Result<Served, FlagError> {
+    async fn serve(&self, message: &Message) -> Result<(), FlagError> {
         let Some(lease) = Lease::take(&self.context, &message.district).await? else {
             // Somebody is at it, or Campus is to be left alone; what is due stays due.
-            return Ok(Served::Done);
+            return Ok(());
         };
-        let work = timeout(self.context.config.longest, self.work(message, lease.holder));
-        let Some(in_time) = lease.hold(Box::pin(work)).await else {
+        let Some(outcome) = lease.hold(Box::pin(self.work(message, lease.holder))).await else {
             tracing::info!(district = %message.district, "somebody else has the district's flags by now");
-            return Ok(Served::Done);
-        };
-        let Ok(outcome) = in_time else {
-            lease.release().await?;
-            return Ok(Served::Dropped);
+            return Ok(());
         };
         if let Err(error) = &outcome {
             self.put_off(message, error).await?;
@@ -69,13 +64,12 @@ impl FlagHandler {
         match outcome {
             Ok(true) => {
                 let next = message.follow_up(self.context.clock.now(), Body::FlagPush(FlagPush {}));
-                self.context.bus.publish(&[next]).await?;
-                Ok(Served::Done)
+                Ok(self.context.bus.publish(&[next]).await?)
             }
-            Ok(false) | Err(FlagError::Sis(_) | FlagError::Configuration(_)) => Ok(Served::Done),
+            Ok(false) | Err(FlagError::Sis(_) | FlagError::Configuration(_)) => Ok(()),
             Err(FlagError::Lost) => {
                 tracing::info!(district = %message.district, "the district's flags are another's by now, or were switched off");
-                Ok(Served::Done)
+                Ok(())
             }
             Err(error) => Err(error),
         }
@@ -143,15 +137,6 @@ impl FlagHandler {
         }
         Ok(())
     }
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Served {
-    /// It is done with; what is left has another one.
-    Done,
-    /// It took too long, and what was under way counts for nothing.
-    Dropped,
 }
 
 /// What is to be compared of many students.
@@ -309,15 +294,7 @@ impl Handler for FlagHandler {
             return Fate::park("wrong-queue", "a message of another kind stands in the queue of flags");
         }
         match self.serve(&message).await {
-            Ok(Served::Done) => Fate::Done,
-            Ok(Served::Dropped) => {
-                tracing::info!(district = %message.district, "Campus answers slowly; the unit of work is done again");
-                Fate::wait(
-                    "sis-slow",
-                    "Campus answers slowly, and the unit of work was over".to_owned(),
-                    Duration::ZERO,
-                )
-            }
+            Ok(()) => Fate::Done,
             Err(error) if error.is_unknown() => {
                 tracing::info!(why = chain(&error), "a message of what is not known here, or was erased, is done");
                 Fate::Done

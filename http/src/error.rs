@@ -170,7 +170,7 @@ pub enum SisError {
         answered: usize,
     },
     /// The unit of work was over before the answer was there: a token, its turn or room was waited for first. Nobody's failure.
-    #[error("there was no time left for {what}, which is asked for again")]
+    #[error("there was no time left for {what}: a token, its turn or room for the answer was waited for too long")]
     OutOfTime {
         /// What was asked for.
         what: String,
@@ -195,8 +195,11 @@ pub enum SisError {
     },
 }
 
-/// How long an answer waits for room once more that found none for a minute.
-const NO_ROOM: Duration = Duration::from_secs(5);
+/// How long an answer waits before it looks for room once more.
+const NO_ROOM: Duration = Duration::from_secs(20);
+
+/// How long an answer waits that there was no time for.
+const NO_TIME: Duration = Duration::from_secs(5);
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +229,8 @@ impl SisError {
             Self::Status { status, .. } if is_transient(*status) => Remedy::Again,
             Self::Busy { after, .. } => Remedy::Wait(*after),
             Self::NoRoom { .. } => Remedy::Wait(NO_ROOM),
-            Self::Unfinished { .. } | Self::OutOfTime { .. } => Remedy::Wait(Duration::ZERO),
+            Self::Unfinished { .. } => Remedy::Wait(Duration::ZERO),
+            Self::OutOfTime { .. } => Remedy::Wait(NO_TIME),
             _ => Remedy::GiveUp,
         }
     }
@@ -281,7 +285,7 @@ impl SisError {
             Self::Busy { .. } => "lower lanes, or move the schedule to a quieter hour",
             Self::Unfinished { .. } => "nothing, it goes on by itself; with more lanes it takes less time",
             Self::OutOfTime { .. } => {
-                "nothing, it goes on by itself; if it stays, lower page_size, or ask the district whether the SIS is overloaded"
+                "lower page_size, or ask the district whether the SIS or its token endpoint is overloaded"
             }
             Self::TokenRefused { status: 404, .. } => {
                 "check token_url and base_url, from which it is derived (Infinite Campus: with the app name as the district gave it)"

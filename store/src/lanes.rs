@@ -17,6 +17,7 @@ use crate::{
     board::Board,
     plan::unpack,
     pulls,
+    run::Discovery,
     sql::{Row, Tx, args},
 };
 
@@ -39,7 +40,7 @@ macro_rules! pulls_of_open_runs {
 
 const LOOK: &str = pulls_of_open_runs!(
     "p.run, r.seq, p.state, p.asks_since IS NOT NULL, p.waits_since IS NOT NULL, \
-     CASE WHEN p.state = 'fetching' THEN p.board END"
+     CASE WHEN p.state = 'fetching' THEN p.board END, p.discovery"
 );
 const LOCK_PG: &str = concat!(pulls_of_open_runs!("1::bigint"), " FOR UPDATE OF p");
 
@@ -204,8 +205,10 @@ impl Asking {
     fn read(row: &Row) -> Result<Self> {
         let (state, has_begun) = (row.get::<String>(2)?, row.get::<bool>(3)?);
         let is_discovering = state == "discovering";
-        // Nobody deals from a board that cannot be read.
-        let fetches = row.get::<Option<Vec<u8>>>(5)?.is_some_and(|board| unpack::<Board>(&board).is_ok());
+        // Nobody goes on with what cannot be read.
+        let board = row.get::<Option<Vec<u8>>>(5)?.is_some_and(|board| unpack::<Board>(&board).is_ok());
+        let discovery = row.get::<Option<Vec<u8>>>(6)?;
+        let fetches = board && discovery.is_none_or(|found| unpack::<Discovery>(&found).is_ok());
         let asks = fetches || (is_discovering && has_begun);
         Ok(Self { run: RunId(row.get(0)?), seq: row.get(1)?, is_discovering, asks, was_sent_away: row.get(4)? })
     }

@@ -25,7 +25,6 @@ on_both_engines! {
     a_lease_is_renewed_however_long_a_comparison_takes,
     old_days_sent_by_one_who_lost_the_district_are_put_right,
     comparing_ends_with_its_time_and_goes_on,
-    work_that_takes_too_long_is_dropped_and_done_again,
     a_base_url_is_taken_as_it_was_copied,
     switches_are_switches,
     a_switch_stops_a_push_under_way,
@@ -125,30 +124,6 @@ async fn comparing_ends_with_its_time_and_goes_on(f: Fixture) {
     assert_eq!(waiting, 3, "each goes on with a message");
     house.settle().await;
     assert_eq!(pending().await, 0);
-    house.assert_all_pushed().await;
-}
-
-/// Dropped at many a moment, whatever was under way then.
-async fn work_that_takes_too_long_is_dropped_and_done_again(f: Fixture) {
-    let house = House::create_new(f).await;
-    house.complete_all().await;
-    house.clock.advance(TimeDelta::hours(1));
-    let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
-    let (mut longest, mut dropped) = (Duration::ZERO, 0);
-    loop {
-        let config = FlagSyncConfig { longest, ..FlagSyncConfig::default() };
-        match FlagHandler::new(house.context_with(config)).handle(message.clone()).await {
-            Fate::Retry(retry) => assert_eq!((retry.reason, retry.free), ("sis-slow", true), "{retry:?}"),
-            fate => {
-                assert_eq!(fate, Fate::Done);
-                break;
-            }
-        }
-        dropped += 1;
-        longest = longest.mul_f32(1.15).max(Duration::from_millis(1));
-    }
-    assert!(dropped > 0, "there is no time at all at first");
-    house.settle().await;
     house.assert_all_pushed().await;
 }
 

@@ -21,8 +21,8 @@ const EACH: usize = 2;
 /// Room is counted in these.
 const UNIT: usize = 1 << 10;
 
-/// Room is waited for so long at most.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Room is waited for so long at most: a unit of work has 20 s, for the answer too.
+const LONGEST_WAIT: Duration = Duration::from_secs(6);
 
 /// The room of a process. Clones share it.
 #[derive(Debug, Clone)]

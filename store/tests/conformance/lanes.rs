@@ -160,13 +160,20 @@ async fn who_was_sent_away_is_asked_again_once(f: Fixture) {
 
 async fn a_board_that_nobody_can_read_keeps_no_other_run_waiting(f: Fixture) {
     let id = f.district("a").await;
-    let (first, second) = (f.run(&id).await.id, f.run(&id).await.id);
-    discovered(&f, &id, first).await;
-    assert_eq!(claim(&f, &id, second).await, Claim::Taken(first));
-    let damage = if f.dir().is_some() { "UPDATE pull SET board = x'00'" } else { "UPDATE pull SET board = '\\x00'" };
-    change(&f, &id, &format!("{damage} WHERE district = $1 AND state = 'fetching'")).await;
-    assert!(f.store.board(&id, first, FIRST).await.is_err());
-    assert_eq!(claim(&f, &id, second).await, Claim::Own);
+    for column in ["board", "discovery"] {
+        let (first, second) = (f.run(&id).await.id, f.run(&id).await.id);
+        discovered(&f, &id, first).await;
+        assert_eq!(claim(&f, &id, second).await, Claim::Taken(first), "{column}");
+        let damage = if f.dir().is_some() { "x'00'" } else { "'\\x00'" };
+        let sql = format!("UPDATE pull SET {column} = {damage} WHERE district = $1 AND state = 'fetching'");
+        change(&f, &id, &sql).await;
+        let read = (f.store.board(&id, first, FIRST).await, f.store.pulls(&id, first).await);
+        assert!(read.0.is_err() || read.1.is_err(), "{column}");
+        assert_eq!(claim(&f, &id, second).await, Claim::Own, "{column}");
+        for run in [first, second] {
+            f.store.cancel_run(&id, run, "test", now()).await.unwrap();
+        }
+    }
 }
 
 async fn each_connection_has_lanes_of_its_own(f: Fixture) {

@@ -95,7 +95,7 @@ impl Qmlativ {
         entities.iter().copied().chain(entities.is_empty().then_some(1))
     }
 
-    /// Asks as many questions at once as the connection has lanes. Those under way when time is up are waited for. One that was turned
+    /// Asks as many questions at once as the connection has lanes. Those under way when the turn is over are cut off. One that was turned
     /// away from a host that is left alone says nothing where another was answered by an error: that one was tried.
     async fn all(&self, questions: Vec<Question<'_>>) -> Result<(), SisError> {
         let lanes = usize::from(self.session.connection().lanes.max(1));
