@@ -196,7 +196,7 @@ pub enum SisError {
 }
 
 /// How long an answer waits before it looks for room once more.
-const NO_ROOM: Duration = Duration::from_secs(20);
+const NO_ROOM: Duration = Duration::from_secs(5);
 
 /// How long an answer waits that there was no time for.
 const NO_TIME: Duration = Duration::from_secs(5);

@@ -22,7 +22,7 @@ const EACH: usize = 2;
 const UNIT: usize = 1 << 10;
 
 /// Room is waited for so long at most: a unit of work has 20 s, for the answer too.
-const LONGEST_WAIT: Duration = Duration::from_secs(6);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The room of a process. Clones share it.
 #[derive(Debug, Clone)]
