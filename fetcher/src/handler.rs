@@ -147,7 +147,11 @@ impl FetchHandler {
         let (district, run) = (&message.district, message.run);
         match self.store.take_lanes(district, run, work.connection, self.clock.now()).await? {
             Claim::Own => {}
-            Claim::Over => return Ok(Fate::Done),
+            Claim::Over => {
+                // Of a run that is not known here, or was erased, it is said.
+                self.store.run(district, run).await?;
+                return Ok(Fate::Done);
+            }
             Claim::Taken(other) => {
                 // The reconciler asks again when the lanes are free, however long that takes.
                 tracing::debug!(%run, connection = %work.connection, %other, "a discovery waits for another run of the district");

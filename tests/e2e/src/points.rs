@@ -256,6 +256,10 @@ pub const NAMED: &[(&str, &str)] = &[
         "only where the broker is away in that moment; a chore that nobody gave back is due again the next day",
     ),
     (
+        "commit/end the wait for a connection's lanes",
+        "the message that follows is missed as one that was lost, and asked for again: store/tests/conformance/lanes.rs",
+    ),
+    (
         "commit/forget what has expired on the HTTP side",
         "one statement, every hour, of rows that count for nothing any more",
     ),
