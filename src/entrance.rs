@@ -44,7 +44,8 @@ impl Entrance {
     }
 
     /// Ends the answers, and gives the listener to the site: who comes in between waits for that moment, and nobody is turned away.
-    /// Connections that were kept open are closed, so that nobody goes on hearing that there is no site.
+    /// Connections that were kept open are closed, so that nobody goes on hearing that there is no site; one that has just been taken is
+    /// too, before its request is read.
     pub(crate) async fn hand_over(mut self) -> anyhow::Result<TcpListener> {
         self.closing.cancel();
         match tokio::time::timeout(LAST_ANSWERS, &mut self.serving).await {
