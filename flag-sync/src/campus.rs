@@ -287,6 +287,20 @@ impl Campus {
 
     /// One participation: as we read it, and as Campus gave it. `None`: there is none, or it is deleted.
     pub async fn participation(&self, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        let row = self.row(id).await?;
+        Ok(row.and_then(|row| self.table.participation(&row).map(|flag| (flag, row))))
+    }
+
+    /// Campus has the participation by its id, and says that it was deleted.
+    pub(crate) async fn says_deleted(&self, id: &str) -> Result<bool, SisError> {
+        match self.row(id).await {
+            Err(error) if is_of_one(&error) => Ok(false),
+            row => Ok(row?.is_some_and(|row| self.table.is_deleted_one(&row, id))),
+        }
+    }
+
+    /// The row of an id, deleted or not. `None`: there is none.
+    async fn row(&self, id: &str) -> Result<Option<Value>, SisError> {
         let call =
             self.call(Method::GET, &self.table.participations_path, Some(id), None, "a program participation")?;
         let reply = self.send(&call).await?;
@@ -296,8 +310,7 @@ impl Campus {
             status => return Err(SisError::Status { what: call.what, status }),
         }
         let mut body = read(&call, &reply)?;
-        let row = body.get_mut(&self.table.participation_envelope).map(Value::take).unwrap_or(body);
-        Ok(self.table.participation(&row).map(|flag| (flag, row)))
+        Ok(Some(body.get_mut(&self.table.participation_envelope).map(Value::take).unwrap_or(body)))
     }
 
     /// One participation as its student's list has it: as we read it, and as Campus gave it.

@@ -197,6 +197,11 @@ impl PartnerInterface {
         Value::Object(Map::from_iter([(self.participation_envelope.clone(), row)]))
     }
 
+    /// The row is of this id, and of an object that was deleted.
+    pub(crate) fn is_deleted_one(&self, row: &Value, id: &str) -> bool {
+        self.is_deleted(row) && text(row, &self.id).is_some_and(|of| of.eq_ignore_ascii_case(id))
+    }
+
     fn is_deleted(&self, row: &Value) -> bool {
         text(row, &self.status).is_some_and(|status| {
             status.eq_ignore_ascii_case(&self.deleted_status) || status.eq_ignore_ascii_case(INACTIVE)

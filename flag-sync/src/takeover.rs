@@ -285,6 +285,8 @@ impl Work {
                 found => found,
             }),
             None if listed.all => Ok(Old::Gone),
+            // A count that is of more than the list is no reason to look for it for ever.
+            None if self.campus.says_deleted(&flag.flag).await? => Ok(Old::Gone),
             None => Ok(Old::Untold),
         }
     }

@@ -59,6 +59,7 @@ on_both_engines! {
     an_old_flag_of_what_may_be_the_same_waits_until_it_is_clear,
     an_old_flag_that_campus_refuses_to_tell_of_is_not_gone,
     an_old_flag_that_a_short_list_lacks_is_not_gone,
+    an_old_flag_that_was_deleted_is_gone_though_lists_are_short,
     a_plan_of_a_short_list_says_so,
     a_plan_of_several_programs_reads_them_once,
     an_old_flag_under_a_students_other_id_waits_for_the_new_one,
@@ -875,6 +876,25 @@ async fn an_old_flag_that_a_short_list_lacks_is_not_gone(f: Fixture) {
     house.campus.set_faults(CampusFaults::default());
     house.unasked_night().await;
     assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
+    assert_eq!(house.plan().await.state, TakeOverState::Done);
+}
+
+/// Campus counts what its lists leave out, and so none is whole: it says by the flag's id that it was deleted.
+async fn an_old_flag_that_was_deleted_is_gone_though_lists_are_short(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for name in ["0", "1"] {
+        house.typed_in(&format!("old-{name}"), name, "2024-01-01", None);
+    }
+    house.approve().await;
+    house.campus.delete("old-1");
+    let short = Strike { fault: CampusFault::Torn(0), writes_only: false, only: Some("101".to_owned()), times: None };
+    let faults = CampusFaults { strikes: vec![short], ..CampusFaults::default() };
+    house.campus.set_faults(faults.clone());
+    house.night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 not-as-approved"]);
+    house.campus.set_faults(CampusFaults { deleted: vec!["old-1".to_owned()], ..faults });
+    house.unasked_night().await;
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 gone"]);
     assert_eq!(house.plan().await.state, TakeOverState::Done);
 }
 

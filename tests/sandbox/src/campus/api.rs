@@ -225,8 +225,12 @@ fn answer(shared: &Shared, parts: &Parts, wanted: Wanted<'_>, sent: &Value, most
         }
         Wanted::Participation(id) => {
             let refused = lock(&shared.faults).faults.refuses_one.and_then(|status| StatusCode::from_u16(status).ok());
+            let is_deleted = lock(&shared.faults).faults.deleted.iter().any(|one| one.eq_ignore_ascii_case(id));
             match (refused, lock(&shared.flags).flag_row(id)) {
                 (Some(status), _) => error(status, "unsupported"),
+                _ if is_deleted => {
+                    Answer::value(&json!({ &names.participation: { "sourcedId": id, "status": "tobedeleted" } }))
+                }
                 (None, Some(row)) => Answer::value(&json!({ &names.participation: names.shown(row) })),
                 (None, None) => error(StatusCode::NOT_FOUND, "unknownobject"),
             }

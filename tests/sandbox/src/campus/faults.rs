@@ -11,6 +11,8 @@ pub struct CampusFaults {
     pub outage_after_writes: Option<u64>,
     /// Who asks for one participation by its id is answered with this status.
     pub refuses_one: Option<u16>,
+    /// Who asks for one of these participations by its id is told that it was deleted.
+    pub deleted: Vec<String>,
     /// The next so many writes wait, each until it is let go.
     pub hold_writes: u32,
     /// What strikes, the first that matches.
