@@ -310,8 +310,18 @@ async fn a_take_over_killed_at_any_moment(f: Fixture) {
         let work = house.store().flag_work().await.unwrap().pop().unwrap();
         let body = owed(&work, house.clock.now(), TimeDelta::zero()).unwrap_or(Body::FlagPush(FlagPush {}));
         let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), house.clock.now(), body);
-        let (handler, life) = (house.handler(), Duration::from_micros(random.u64(..10_000 * kill)));
-        let _ = tokio::time::timeout(life, handler.handle(message)).await;
+        // Counted in requests: how far that is does not depend on how busy the machine is.
+        let (handler, last) = (house.handler(), house.campus.stats().calls + random.u64(1..25));
+        let dies = async {
+            while house.campus.stats().calls < last {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = dies => {}
+            _ = handler.handle(message) => {}
+        }
         assert!(with_open_flag(&house).is_superset(&going_on), "somebody is without a flag after kill {kill}");
         let open = house.store().cutover_flags(&house.district, SPED, true, 100).await.unwrap().len();
         half_way += usize::from((1..STUDENTS).contains(&open));
