@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::{
     bus::SharedBus,
     clock::SharedClock,
-    id::{ConnectionNo, ListingNo, PageNo, RunId},
+    id::{ConnectionNo, ListingNo, PageNo},
     message::{Body, Discover, Fetch, Message},
 };
 use rollcall_store::{
@@ -126,7 +126,11 @@ impl Reconciler {
                 PullState::Discovering => {
                     usize::from(self.discovery_is_due(run, pull.connection, now).await?.is_some())
                 }
-                PullState::Fetched if self.waits_for(run, pull.connection).await?.is_some() => 0,
+                PullState::Fetched
+                    if self.store.lanes_taken_by(&run.district, run.run, pull.connection).await?.is_some() =>
+                {
+                    0
+                }
                 PullState::Fetching | PullState::Fetched => self
                     .board_owes(run, pull.connection, Patience::Learned, now)
                     .await?
@@ -177,11 +181,6 @@ impl Reconciler {
             Wait::Over => Some("no other run of the district asks the connection any more"),
             Wait::None => self.discovery_is_lost(run, now).await?.then_some("a connection was not discovered"),
         })
-    }
-
-    /// The run of the district that has a connection's lanes, for which this one waits if it has something to ask.
-    pub async fn waits_for(&self, run: &OpenRun, connection: ConnectionNo) -> Result<Option<RunId>, FetchError> {
-        Ok(self.store.lanes_taken_by(&run.district, run.run, connection).await?)
     }
 
     /// The first time after the usual, then after waits that double: a run whose discovery waits behind those of many others
