@@ -1,6 +1,6 @@
 //! Sending flags that are due, and reading them back.
 //!
-//! Invariants: one student's flags one after the other; nothing is written over unseen, or before the ledger has what somebody edited, and
+//! Invariants: one person's flags one after the other; nothing is written over unseen, or before the ledger has what somebody edited, and
 //! no flag is made for a student who
 //! does not attend at that moment; what a push came to is stored with its line in the ledger before
 //! the next one of that student; work ends with its turn, writing as well as reading back; a flag that Campus refuses is set aside alone, and one that it fails at has a turn of its own; a
@@ -30,6 +30,7 @@ use crate::{
     error::{FlagError, answer},
     failing::Row,
     rows::Rows,
+    twins::{Clear, Twins, same_person_as},
 };
 
 /// Flags read from the store at a time.
@@ -83,14 +84,16 @@ impl Pass {
 
 /// What came of sending a flag.
 enum Sent {
-    /// Campus answered the write.
-    Written(Written),
+    /// Campus answered the write of this.
+    Written(PushedFlag, Written),
     /// It refuses, with this status, to show what the write would replace; nothing was written.
     NotShown(u16),
     /// It is not there, and its student left.
     NotMade,
     /// Somebody edited it so, and there is nothing to say that would overrule that.
     Edited(String),
+    /// The same person has it as this student.
+    Anothers(StudentId),
 }
 
 impl Work {
@@ -129,8 +132,9 @@ impl Work {
             let at_once = if first.is_empty() { 1 } else { self.context.config.students_at_once.into() };
             let flags = if first.is_empty() { again } else { first };
             let rows = self.rows(&flags, turn).await?;
-            let students = by_student(flags).into_iter();
-            let pushes = students.map(|flags| self.push_student(flags, &rows, &pass, turn));
+            let twins = self.twins(&flags).await?;
+            let persons = by_person(flags).into_iter();
+            let pushes = persons.map(|flags| self.push_person(flags, &rows, &twins, &pass, turn));
             let mut pushes = stream::iter(pushes).buffer_unordered(at_once);
             let mut lost = Ok(());
             while let Some(result) = pushes.next().await {
@@ -145,8 +149,15 @@ impl Work {
         self.settle(pass).await.map(|()| false)
     }
 
-    /// One student's flags, in order. Stops at the first that fails in a way that may pass.
-    async fn push_student(&self, flags: Vec<Flag>, rows: &Rows, pass: &Pass, turn: Turn) -> Result<(), FlagError> {
+    /// One person's flags, in order. Stops at the first that fails in a way that may pass.
+    async fn push_person(
+        &self,
+        flags: Vec<Flag>,
+        rows: &Rows,
+        twins: &Twins,
+        pass: &Pass,
+        turn: Turn,
+    ) -> Result<(), FlagError> {
         let mut flags = flags.into_iter();
         while let Some(flag) = flags.next() {
             let is_first = pass.is_first();
@@ -158,10 +169,14 @@ impl Work {
                 self.set_aside(flag, "switched-off", &[]).await?;
                 continue;
             };
-            match self.send(&flag, &target, rows).await {
-                Ok(Sent::Written(written)) => {
+            match self.send(&flag, target, rows, twins).await {
+                Ok(Sent::Written(sent, written)) => {
                     pass.answered();
-                    self.written(flag, target, written, pass).await?;
+                    self.written(flag, sent, written, pass).await?;
+                }
+                Ok(Sent::Anothers(other)) => {
+                    pass.answered();
+                    self.stays_anothers(flag, &other).await?;
                 }
                 Ok(Sent::NotMade) => {
                     let told = flag.pushed.as_ref().map(|_| self.drift(&flag, DELETED.to_owned()));
@@ -213,9 +228,9 @@ impl Work {
 
     /// Our fields in the row as Campus has it: what else is in there is not ours to lose. A flag that is not there is made for
     /// nobody who left since it was compared.
-    async fn send(&self, flag: &Flag, target: &PushedFlag, rows: &Rows) -> Result<Sent, FlagError> {
+    async fn send(&self, flag: &Flag, target: PushedFlag, rows: &Rows, twins: &Twins) -> Result<Sent, FlagError> {
         let (looked, is_new) = match &flag.pushed {
-            Some(pushed) => (self.row(flag, pushed, target, rows).await, false),
+            Some(pushed) => (self.row(flag, pushed, &target, rows).await, false),
             None if self.attends(&flag.student).await? => (Ok(None), true),
             // An answer may have been lost: then it is there already.
             None => (self.row_among(&target.sis_id, flag).await, false),
@@ -233,19 +248,24 @@ impl Work {
             return Ok(Sent::NotMade);
         }
         let actual = row.as_ref().and_then(|row| self.campus.table().participation(row));
-        if let Some(edit) = written_over(flag, target, actual.as_ref()) {
+        let target = match self.clear_of(twins, flag, target, actual.as_ref()).await? {
+            Clear::Of(target) => target,
+            Clear::Anothers(other) => return Ok(Sent::Anothers(other)),
+        };
+        if let Some(edit) = written_over(flag, &target, actual.as_ref()) {
             if rows.shown(flag.id).is_some() {
                 // A list may be older than what was written last.
-                return Box::pin(self.send(flag, target, &Rows::OneByOne)).await;
+                return Box::pin(self.send(flag, target, &Rows::OneByOne, twins)).await;
             }
             self.tell_edit(flag, &edit).await?;
-            let says_nothing_new = flag.pushed.as_ref().is_some_and(|pushed| same_but_for_link(pushed, target));
+            let says_nothing_new = flag.pushed.as_ref().is_some_and(|pushed| same_but_for_link(pushed, &target));
             if says_nothing_new && self.on_drift(&flag.program) == OnDrift::Report {
                 return Ok(Sent::Edited(edit));
             }
         }
-        let body = self.campus.table().flag(flag.id, target, row);
-        Ok(Sent::Written(self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?))
+        let body = self.campus.table().flag(flag.id, &target, row);
+        let written = self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?;
+        Ok(Sent::Written(target, written))
     }
 
     /// Once for each edit: the comparison that made the flag due may have told it, and tries since then may have failed.
@@ -261,6 +281,17 @@ impl Work {
     async fn stays_edited(&self, flag: Flag, edit: String) -> Result<(), FlagError> {
         let (state, verified_at) = (FlagState::Drift, Some(self.now()));
         self.save(&[Flag { state, reason: Some(edit), due: false, why: None, verified_at, ..flag }], &[]).await
+    }
+
+    /// The same person has it as another student: it is looked at again with each whole sync, and told once.
+    async fn stays_anothers(&self, flag: Flag, other: &StudentId) -> Result<(), FlagError> {
+        let reason = same_person_as(other);
+        let line = self.line(&flag, "failed", "one flag for a person", reason.clone());
+        self.store().note_failure(self.id(), &line).await?;
+        // What was told of an edit is not told again: nothing of it was written over.
+        let kept =
+            Flag { state: FlagState::Failed, reason: Some(reason), due: false, why: None, verified_at: None, ..flag };
+        self.save(&[kept], &[]).await
     }
 
     fn target(&self, flag: &Flag, programs: &BTreeMap<String, String>) -> Option<PushedFlag> {
@@ -435,12 +466,28 @@ impl Work {
     }
 }
 
-fn by_student(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
-    let mut groups: BTreeMap<StudentId, Vec<Flag>> = BTreeMap::new();
+/// All flags of a student, and of whoever else is to have flags by the same id in the SIS. What such a person has comes first: perhaps
+/// it ends, and makes room for what is new.
+fn by_person(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
+    let mut students: BTreeMap<StudentId, Vec<Flag>> = BTreeMap::new();
     for flag in flags {
-        groups.entry(flag.student.clone()).or_default().push(flag);
+        students.entry(flag.student.clone()).or_default().push(flag);
     }
-    groups.into_values().map(in_turn).collect()
+    let mut persons: BTreeMap<String, Vec<Vec<Flag>>> = BTreeMap::new();
+    for (student, flags) in students {
+        let sis_id = flags.iter().find_map(|flag| flag.sis_id.as_deref());
+        let person = sis_id.unwrap_or(&student.0).to_ascii_lowercase();
+        persons.entry(person).or_default().push(flags);
+    }
+    let in_order = |students: Vec<Vec<Flag>>| {
+        let are_several = students.len() > 1;
+        let mut flags = students.concat();
+        if are_several {
+            flags.sort_by_key(|flag| flag.pushed.is_none());
+        }
+        in_turn(flags)
+    };
+    persons.into_values().map(in_order).collect()
 }
 
 /// All flags of a student together, as far as they are in hand: the last one's others may not be.
@@ -507,7 +554,7 @@ mod tests {
     fn a_flag_waits_for_the_one_that_still_begins_on_its_day() {
         let (first, second, third) = ("2026-11-12", "2027-01-07", "2027-03-01");
         let order = |flags: Vec<Flag>| {
-            let ordered = by_student(flags).concat();
+            let ordered = by_person(flags).concat();
             ordered.iter().map(|flag| flag.id.as_u128()).collect::<Vec<_>>()
         };
         // A stretch was cut in two: the later part keeps the flag, the earlier one gets a new one.

@@ -16,6 +16,7 @@ use crate::{
     diff::{DELETED, NOT_ENROLLED},
     error::FlagError,
     lists::UNLISTED,
+    twins::is_anothers,
 };
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
@@ -126,7 +127,9 @@ impl Work {
         let is_wanted = |flag: &Flag| {
             let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
             let wanted = match flag.state {
-                FlagState::Accepted | FlagState::Failed => true,
+                FlagState::Accepted => true,
+                // The person has the new one as another student.
+                FlagState::Failed => !is_anothers(flag),
                 // It was deleted: whoever left gets no other, and keeps the old one.
                 FlagState::Drift => goes_on(flag),
                 // Nobody can be told from whom the roster does not know.

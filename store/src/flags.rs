@@ -87,6 +87,24 @@ const PAGE: &str = concat!(
 
 const ONE: &str = concat!("SELECT ", columns!(), " FROM flag WHERE district = $1 AND flag = $2");
 
+/// Those that are to go by one of the SIS's ids, and those that it took by one.
+const OF_PERSONS_POSTGRES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND sis_id = ANY($2) UNION SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND pushed_sis_id = ANY($2)"
+);
+
+/// The same.
+const OF_PERSONS_SQLITE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND sis_id IN (SELECT value FROM json_each($2)) UNION SELECT ",
+    columns!(),
+    " FROM flag WHERE district = $1 AND pushed_sis_id IN (SELECT value FROM json_each($2))"
+);
+
 const DUE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -252,6 +270,19 @@ impl Store {
     /// Flags to be pushed, by student; those that were tried in vain come last, and those that have no turn yet not at all.
     pub async fn due_flags(&self, district: &DistrictId, now: DateTime<Utc>, most: i64) -> Result<Vec<Flag>> {
         self.some_flags("read the flags to push", DUE, district, args![district, now, most]).await
+    }
+
+    /// Flags of people by the ids that the SIS has for them: those that are to go by one of these, and those that it took by one. A
+    /// person may be several students here. An id is found as it is given, and all in small or in capital letters (ASCII).
+    pub async fn flags_of_persons(&self, district: &DistrictId, sis_ids: &[String]) -> Result<Vec<Flag>> {
+        let operation = "find the flags of people by the SIS's ids";
+        let mut tx = self.read(district, operation).await?;
+        let spelled = |id: &String| [id.clone(), id.to_ascii_lowercase(), id.to_ascii_uppercase()];
+        let spellings: Vec<String> = sis_ids.iter().flat_map(spelled).collect();
+        let sql = if tx.is_postgres() { OF_PERSONS_POSTGRES } else { OF_PERSONS_SQLITE };
+        let rows = tx.rows(operation, sql, args![district, spellings]).await?;
+        tx.commit(operation).await?;
+        rows.iter().map(read_flag).collect()
     }
 
     /// Flags that the SIS accepted and that were not read back yet.

@@ -34,6 +34,7 @@ crate::on_both_engines! {
     a_takeover_is_approved_once_and_ends_with_its_last_flag,
     students_with_documents_from_before_are_counted,
     a_flag_that_the_sis_fails_at_has_its_turn,
+    flags_are_found_by_the_ids_that_the_sis_has_for_people,
 }
 
 pub(crate) fn participation(number: u128) -> Participation {
@@ -456,4 +457,36 @@ async fn a_flag_that_the_sis_fails_at_has_its_turn(f: Fixture) {
     keep(store, &district, std::slice::from_ref(&set_aside), &[], at(7)).await;
     assert_eq!(store.flag(&district, one.id).await.unwrap(), Some(set_aside));
     assert_eq!(owed().await, (false, None));
+}
+
+async fn flags_are_found_by_the_ids_that_the_sis_has_for_people(f: Fixture) {
+    let (store, district) = (&f.store, house(&f.store).await);
+    let pushed = |sis_id: &str| PushedFlag {
+        starts_on: day("2026-08-20"),
+        ends_on: None,
+        sis_id: sis_id.to_owned(),
+        program_sis_id: "101".to_owned(),
+        link: None,
+    };
+    let named = |number, sis_id: &str| Flag { sis_id: Some(sis_id.to_owned()), ..flag(number, FlagState::Wanted) };
+    let flags = [
+        named(1, "Guid-1"),
+        named(2, "GUID-1"),
+        Flag { pushed: Some(pushed("guid-1")), ..named(3, "guid-2") },
+        Flag { sis_id: None, ..named(4, "") },
+        named(5, "GUID-11"),
+        Flag { pushed: Some(pushed("Guid-1")), ..named(6, "Guid-1") },
+    ];
+    keep(store, &district, &flags, &[], at(1)).await;
+    let found = async |sis_id: &str| {
+        let found = store.flags_of_persons(&district, &[sis_id.to_owned()]).await.unwrap();
+        let mut found: Vec<_> = found.iter().map(|flag| flag.participation.as_u128()).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(found("Guid-1").await, [1, 2, 3, 6]);
+    assert_eq!(found("GUID-1").await, [2, 3], "spelled otherwise by letters of both kinds");
+    assert_eq!(found("guid-2").await, [3]);
+    assert_eq!(found("3").await, [0; 0]);
+    assert_eq!(store.flags_of_persons(&district, &[]).await.unwrap(), []);
 }

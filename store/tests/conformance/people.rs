@@ -233,12 +233,13 @@ pub(crate) async fn before(f: &Fixture, versions: &str) {
                 ALTER TABLE flag DROP COLUMN failures; ALTER TABLE flag DROP COLUMN retry_at; \
                 ALTER TABLE flag DROP COLUMN failed_with; ALTER TABLE cutover_flag DROP COLUMN failures; \
                 ALTER TABLE cutover_flag DROP COLUMN retry_at; CREATE INDEX flag_due ON flag (district) WHERE due; \
-                ALTER TABLE pull DROP COLUMN asks_since; ALTER TABLE pull DROP COLUMN waits_since";
+                ALTER TABLE pull DROP COLUMN asks_since; ALTER TABLE pull DROP COLUMN waits_since; \
+                DROP INDEX flag_person; DROP INDEX flag_pushed_person";
     let lookout = if f.dir().is_some() {
         ""
     } else {
         "DROP FUNCTION lookout_pending_flags(); DROP FUNCTION lookout_comparisons(); DROP FUNCTION lookout_unfinished_flags();"
     };
-    let versions = format!("{versions}, 60, 61, 62, 63, 64, 65, 66, 67, 68");
+    let versions = format!("{versions}, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69");
     alter(f, &format!("{table}; {lookout} {last}; DELETE FROM _sqlx_migrations WHERE version IN ({versions})")).await;
 }
