@@ -93,7 +93,7 @@ enum Sent {
     /// Somebody edited it so, and there is nothing to say that would overrule that.
     Edited(String),
     /// The same person has it as this student.
-    Anothers(StudentId),
+    Taken(StudentId),
 }
 
 impl Work {
@@ -174,9 +174,9 @@ impl Work {
                     pass.answered();
                     self.written(flag, sent, written, pass).await?;
                 }
-                Ok(Sent::Anothers(other)) => {
+                Ok(Sent::Taken(other)) => {
                     pass.answered();
-                    self.stays_anothers(flag, &other).await?;
+                    self.stays_taken(flag, &other).await?;
                 }
                 Ok(Sent::NotMade) => {
                     let told = flag.pushed.as_ref().map(|_| self.drift(&flag, DELETED.to_owned()));
@@ -250,7 +250,7 @@ impl Work {
         let actual = row.as_ref().and_then(|row| self.campus.table().participation(row));
         let target = match self.clear_of(twins, flag, target, actual.as_ref()).await? {
             Clear::Of(target) => target,
-            Clear::Anothers(other) => return Ok(Sent::Anothers(other)),
+            Clear::Taken(other) => return Ok(Sent::Taken(other)),
         };
         if let Some(edit) = written_over(flag, &target, actual.as_ref()) {
             if rows.shown(flag.id).is_some() {
@@ -284,7 +284,7 @@ impl Work {
     }
 
     /// The same person has it as another student: it is looked at again with each whole sync, and told once.
-    async fn stays_anothers(&self, flag: Flag, other: &StudentId) -> Result<(), FlagError> {
+    async fn stays_taken(&self, flag: Flag, other: &StudentId) -> Result<(), FlagError> {
         let reason = same_person_as(other);
         let line = self.line(&flag, "failed", "one flag for a person", reason.clone());
         self.store().note_failure(self.id(), &line).await?;

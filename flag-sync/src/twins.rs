@@ -31,7 +31,7 @@ pub(crate) enum Clear {
     /// This: all of it, or what comes before another student's flag begins.
     Of(PushedFlag),
     /// Nothing: this student has the flag.
-    Anothers(StudentId),
+    Taken(StudentId),
 }
 
 /// What a flag says that is kept back for the one of another student.
@@ -40,7 +40,7 @@ pub(crate) fn same_person_as(other: &StudentId) -> String {
 }
 
 /// The flag was kept back for one that the person has as another student, when it was last to be sent.
-pub(crate) fn is_anothers(flag: &Flag) -> bool {
+pub(crate) fn is_taken(flag: &Flag) -> bool {
     flag.state == FlagState::Failed && flag.reason.as_deref().is_some_and(|reason| reason.starts_with(SAME_PERSON))
 }
 
@@ -129,7 +129,7 @@ fn clear(target: PushedFlag, there: Option<&ActualFlag>, others: &[(StudentId, D
     match first {
         None => Clear::Of(target),
         // It is there already for some days, or would be for none.
-        Some((day, other)) if there.is_some() || day <= from => Clear::Anothers(other.clone()),
+        Some((day, other)) if there.is_some() || day <= from => Clear::Taken(other.clone()),
         Some((day, _)) => Clear::Of(PushedFlag { ends_on: day.pred_opt(), ..target }),
     }
 }

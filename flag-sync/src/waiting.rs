@@ -16,7 +16,7 @@ use crate::{
     diff::{DELETED, NOT_ENROLLED},
     error::FlagError,
     lists::UNLISTED,
-    twins::is_anothers,
+    twins::is_taken,
 };
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
@@ -69,9 +69,9 @@ impl<'a> Strangers<'a> {
         let shown: BTreeSet<_> = open.iter().map(|flag| flag.sis_id.to_ascii_lowercase()).collect();
         let is_known = |flag: &&Flag| {
             let Some(id) = &flag.sis_id else { return false };
-            let is_taken = flag.pushed.as_ref().is_some_and(|pushed| pushed.sis_id.eq_ignore_ascii_case(id));
+            let is_accepted = flag.pushed.as_ref().is_some_and(|pushed| pushed.sis_id.eq_ignore_ascii_case(id));
             let is_refused = refused(flag) == Some(CONFLICT);
-            is_taken || is_refused || shown.contains(&id.to_ascii_lowercase())
+            is_accepted || is_refused || shown.contains(&id.to_ascii_lowercase())
         };
         Self { known: flags.iter().filter(is_known).map(|flag| &flag.student).collect() }
     }
@@ -129,7 +129,7 @@ impl Work {
             let wanted = match flag.state {
                 FlagState::Accepted => true,
                 // The person has the new one as another student.
-                FlagState::Failed => !is_anothers(flag),
+                FlagState::Failed => !is_taken(flag),
                 // It was deleted: whoever left gets no other, and keeps the old one.
                 FlagState::Drift => goes_on(flag),
                 // Nobody can be told from whom the roster does not know.

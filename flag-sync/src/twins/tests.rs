@@ -39,7 +39,7 @@ fn decided(target_days: &str, there: Option<&ActualFlag>, others: &[&str]) -> St
         Clear::Of(flag) => {
             format!("{}..{}", flag.starts_on, flag.ends_on.map(|end| end.to_string()).unwrap_or_default())
         }
-        Clear::Anothers(student) => student.0,
+        Clear::Taken(student) => student.0,
     }
 }
 
@@ -113,6 +113,6 @@ fn days_that_cannot_be_read_may_be_any() {
     assert_eq!(days(&undated), (NaiveDate::MIN, None));
     assert_eq!(days(&ActualFlag { starts_on: None, ..shown("guid-a", "2026-09-01..") }), (NaiveDate::MIN, None));
     let others = [(StudentId("s".to_owned()), days(&undated))];
-    assert_eq!(clear(target("2026-12-01.."), None, &others, day(TODAY)), Clear::Anothers(StudentId("s".to_owned())));
+    assert_eq!(clear(target("2026-12-01.."), None, &others, day(TODAY)), Clear::Taken(StudentId("s".to_owned())));
     assert_eq!(clear(target("2026-12-01.."), Some(&undated), &others, day(TODAY)), Clear::Of(target("2026-12-01..")));
 }
