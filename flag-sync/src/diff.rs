@@ -348,7 +348,8 @@ fn leads_there(link: &str, shown: &str) -> bool {
     link == shown || flag.is_some_and(|flag| shown.to_ascii_lowercase().contains(&flag))
 }
 
-fn same(pushed: &PushedFlag, target: &PushedFlag) -> bool {
+/// Nothing is to be said.
+pub(crate) fn same(pushed: &PushedFlag, target: &PushedFlag) -> bool {
     same_but_for_link(pushed, target) && (target.link.is_none() || pushed.link == target.link)
 }
 

@@ -332,8 +332,12 @@ impl Work {
     /// What a look at Campus told of a flag, for the ledger.
     pub(crate) fn lines(&self, before: Option<&Flag>, flag: &Flag, drift: Option<String>) -> Vec<LedgerEntry> {
         let drift = drift.map(|edit| self.drift(flag, edit));
-        let seen =
-            seen_as_wished(before, flag).map(|(action, why)| self.line(flag, action, why, "as-wished".to_owned()));
+        let seen = seen_as_wished(before, flag).map(|(action, why)| {
+            let line = self.line(flag, action, why, "as-wished".to_owned());
+            // It may be there for fewer days than it is to have.
+            let shown = flag.pushed.as_ref().map_or((flag.starts_on, flag.ends_on), |one| (one.starts_on, one.ends_on));
+            LedgerEntry { starts_on: Some(shown.0), ends_on: shown.1, ..line }
+        });
         let is_missed =
             drift.is_some() || [&flag.why, &flag.reason].into_iter().any(|text| text.as_deref() == Some(NOT_READ_BACK));
         let was_accepted = before.is_some_and(|before| before.state == FlagState::Accepted);

@@ -30,7 +30,7 @@ use crate::{
     error::{FlagError, answer},
     failing::Row,
     rows::Rows,
-    twins::{Clear, Twins, same_person_as},
+    twins::{Clear, Taken, Twins, same_person_as},
 };
 
 /// Flags read from the store at a time.
@@ -92,8 +92,8 @@ enum Sent {
     NotMade,
     /// Somebody edited it so, and there is nothing to say that would overrule that.
     Edited(String),
-    /// The same person has it as this student.
-    Taken(StudentId),
+    /// The same person has it as another student.
+    Taken(Taken),
 }
 
 impl Work {
@@ -169,14 +169,14 @@ impl Work {
                 self.set_aside(flag, "switched-off", &[]).await?;
                 continue;
             };
-            match self.send(&flag, target, rows, twins).await {
+            match self.send(&flag, target.clone(), rows, twins).await {
                 Ok(Sent::Written(sent, written)) => {
                     pass.answered();
-                    self.written(flag, sent, written, pass).await?;
+                    self.written(flag, target, sent, written, pass).await?;
                 }
-                Ok(Sent::Taken(other)) => {
+                Ok(Sent::Taken(taken)) => {
                     pass.answered();
-                    self.stays_taken(flag, &other).await?;
+                    self.stays_taken(flag, &taken).await?;
                 }
                 Ok(Sent::NotMade) => {
                     let told = flag.pushed.as_ref().map(|_| self.drift(&flag, DELETED.to_owned()));
@@ -250,7 +250,7 @@ impl Work {
         let actual = row.as_ref().and_then(|row| self.campus.table().participation(row));
         let target = match self.clear_of(twins, flag, target, actual.as_ref()).await? {
             Clear::Of(target) => target,
-            Clear::Taken(other) => return Ok(Sent::Taken(other)),
+            Clear::Taken(taken) => return Ok(Sent::Taken(taken)),
         };
         if let Some(edit) = written_over(flag, &target, actual.as_ref()) {
             if rows.shown(flag.id).is_some() {
@@ -284,13 +284,13 @@ impl Work {
     }
 
     /// The same person has it as another student: it is looked at again with each whole sync, and told once.
-    async fn stays_taken(&self, flag: Flag, other: &StudentId) -> Result<(), FlagError> {
-        let reason = same_person_as(other);
+    async fn stays_taken(&self, flag: Flag, taken: &Taken) -> Result<(), FlagError> {
+        let reason = same_person_as(&taken.by);
         let line = self.line(&flag, "failed", "one flag for a person", reason.clone());
         self.store().note_failure(self.id(), &line).await?;
-        // What was told of an edit is not told again: nothing of it was written over.
-        let kept =
-            Flag { state: FlagState::Failed, reason: Some(reason), due: false, why: None, verified_at: None, ..flag };
+        // Where it is not there as it was pushed, what was told of that is not told again.
+        let verified_at = taken.is_there.then(|| self.now());
+        let kept = Flag { state: FlagState::Failed, reason: Some(reason), due: false, why: None, verified_at, ..flag };
         self.save(&[kept], &[]).await
     }
 
@@ -308,9 +308,18 @@ impl Work {
         Ok(self.store().note_failure(self.id(), &line).await?)
     }
 
-    async fn written(&self, flag: Flag, target: PushedFlag, written: Written, pass: &Pass) -> Result<(), FlagError> {
+    /// `wished`: what would have been sent, if the person had no other flag.
+    async fn written(
+        &self,
+        flag: Flag,
+        wished: PushedFlag,
+        sent: PushedFlag,
+        written: Written,
+        pass: &Pass,
+    ) -> Result<(), FlagError> {
         let line =
             self.line(&flag, "put", flag.why.as_deref().unwrap_or("participation"), written.status().to_string());
+        let line = LedgerEntry { starts_on: Some(sent.starts_on), ends_on: sent.ends_on, ..line };
         let flag = match written {
             Written::Accepted(_) => {
                 pass.accepted.fetch_add(1, Ordering::Relaxed);
@@ -319,7 +328,7 @@ impl Work {
                     state: FlagState::Accepted,
                     reason: None,
                     due: false,
-                    pushed: Some(target),
+                    pushed: Some(sent),
                     verified_at: None,
                     refused: None,
                     ..flag
@@ -328,7 +337,7 @@ impl Work {
             Written::Refused(status) => {
                 metrics::counter!(metric::FLAGS, "outcome" => "failed").increment(1);
                 tracing::error!(district = %self.id(), flag = %flag.id, status, "Campus refuses a flag; it is set aside");
-                let refused = is_for_good(status).then_some(RefusedFlag { status, sent: target });
+                let refused = is_for_good(status).then_some(RefusedFlag { status, sent: wished });
                 Flag { state: FlagState::Failed, reason: Some(format!("campus-{status}")), due: false, refused, ..flag }
             }
         };

@@ -3,20 +3,20 @@
 //! Role: of the flags stored, who is still to have one. Neighbour: [`crate::takeover`] asks about each old flag.
 //!
 //! Invariants: nobody's old flag ends before the new one was read back, nor while that is known to be gone again and the participation
-//! goes on; one whose student the roster does not know may be that of
+//! goes on, but where the person has it as another student; one whose student the roster does not know may be that of
 //! anybody of whom Campus has not shown that it knows them by the id that we have, and of nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
 use rollcall_proto::id::StudentId;
-use rollcall_store::flag::{CutoverFlag, Flag, FlagState};
+use rollcall_store::flag::{CutoverFlag, Flag, FlagState, PushedFlag};
 
 use crate::{
     context::Work,
     diff::{DELETED, NOT_ENROLLED},
     error::FlagError,
     lists::UNLISTED,
-    twins::is_taken,
 };
 
 /// Reasons for which a comparison kept a flag back that may be wanted by now.
@@ -69,9 +69,9 @@ impl<'a> Strangers<'a> {
         let shown: BTreeSet<_> = open.iter().map(|flag| flag.sis_id.to_ascii_lowercase()).collect();
         let is_known = |flag: &&Flag| {
             let Some(id) = &flag.sis_id else { return false };
-            let is_accepted = flag.pushed.as_ref().is_some_and(|pushed| pushed.sis_id.eq_ignore_ascii_case(id));
+            let is_taken = flag.pushed.as_ref().is_some_and(|pushed| pushed.sis_id.eq_ignore_ascii_case(id));
             let is_refused = refused(flag) == Some(CONFLICT);
-            is_accepted || is_refused || shown.contains(&id.to_ascii_lowercase())
+            is_taken || is_refused || shown.contains(&id.to_ascii_lowercase())
         };
         Self { known: flags.iter().filter(is_known).map(|flag| &flag.student).collect() }
     }
@@ -79,6 +79,29 @@ impl<'a> Strangers<'a> {
     fn may_be(&self, flag: &Flag) -> bool {
         let is_nameless = flag.state == FlagState::NoSisId || refused(flag).is_some_and(is_unknown);
         is_nameless || !self.known.contains(&flag.student)
+    }
+}
+
+/// Flags of the program that were read back, by the SIS's ids of the people whose they are, in lower case: a person may be several students.
+#[derive(Debug)]
+struct There<'a>(BTreeMap<String, Vec<(&'a StudentId, &'a PushedFlag)>>);
+
+impl<'a> There<'a> {
+    fn among(flags: &'a [Flag]) -> Self {
+        let mut there: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for flag in flags.iter().filter(|flag| flag.verified_at.is_some() && !flag.due && !is_gone(flag)) {
+            let is_whose = |id: &String| flag.sis_id.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(id));
+            if let Some(pushed) = flag.pushed.as_ref().filter(|pushed| is_whose(&pushed.sis_id)) {
+                there.entry(pushed.sis_id.to_ascii_lowercase()).or_default().push((&flag.student, pushed));
+            }
+        }
+        Self(there)
+    }
+
+    /// The person has another student's flag on the day on which this one begins, or goes on.
+    fn covers(&self, sis_id: &str, flag: &Flag, day: NaiveDate) -> bool {
+        let others = self.0.get(sis_id).into_iter().flatten().filter(|(student, _)| **student != flag.student);
+        others.map(|(_, pushed)| pushed).any(|one| one.starts_on <= day && one.ends_on.is_none_or(|end| end >= day))
     }
 }
 
@@ -123,13 +146,24 @@ impl Work {
         let goes_on = |flag: &Flag| flag.ends_on.is_none_or(|end| end >= self.today);
         let strangers = Strangers::among(&flags, open);
         let is_missing = |flag: &&Flag| flag.pushed.is_none() || flag.verified_at.is_none() || is_gone(flag);
-        let missing: Vec<_> = flags.iter().filter(is_missing).collect();
+        let unread: Vec<_> = flags.iter().filter(is_missing).collect();
+        // One that was kept back may be without an id of the SIS, or have one of before; its student's counts beside it, though it is
+        // perhaps of another SIS.
+        let missed = unread.iter().map(|flag| flag.student.clone()).collect();
+        let named = self.ids_in_campus(&missed, &people, roster).into_iter();
+        let named: BTreeMap<_, _> = named.map(|(id, student)| (student, id)).collect();
+        let sis_ids = |flag: &Flag| {
+            let known = flag.sis_id.as_ref().map(|id| id.to_ascii_lowercase());
+            known.into_iter().chain(named.get(&flag.student).cloned())
+        };
+        let there = There::among(&flags);
+        let has_as_another =
+            |flag: &Flag| sis_ids(flag).any(|id| there.covers(&id, flag, flag.starts_on.max(self.today)));
+        let missing: Vec<_> = unread.into_iter().filter(|flag| !has_as_another(flag)).collect();
         let is_wanted = |flag: &Flag| {
             let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));
             let wanted = match flag.state {
-                FlagState::Accepted => true,
-                // The person has the new one as another student.
-                FlagState::Failed => !is_taken(flag),
+                FlagState::Accepted | FlagState::Failed => true,
                 // It was deleted: whoever left gets no other, and keeps the old one.
                 FlagState::Drift => goes_on(flag),
                 // Nobody can be told from whom the roster does not know.
@@ -146,15 +180,6 @@ impl Work {
                 _ => false,
             };
             is_kept_back && goes_on(flag)
-        };
-        // One that was kept back may be without an id of the SIS, or have one of before; its student's counts beside it, though it is
-        // perhaps of another SIS.
-        let missed = missing.iter().map(|flag| flag.student.clone()).collect();
-        let named = self.ids_in_campus(&missed, &people, roster).into_iter();
-        let named: BTreeMap<_, _> = named.map(|(id, student)| (student, id)).collect();
-        let sis_ids = |flag: &Flag| {
-            let known = flag.sis_id.as_ref().map(|id| id.to_ascii_lowercase());
-            known.into_iter().chain(named.get(&flag.student).cloned())
         };
         let of = |which: &dyn Fn(&Flag) -> bool| {
             let whose: Vec<_> = missing.iter().copied().filter(|flag| which(flag)).collect();

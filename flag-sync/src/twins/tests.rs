@@ -32,14 +32,22 @@ fn shown(sis_id: &str, text: &str) -> ActualFlag {
     }
 }
 
+/// `there`: as it was pushed.
 fn decided(target_days: &str, there: Option<&ActualFlag>, others: &[&str]) -> String {
     let others: Vec<_> =
         others.iter().enumerate().map(|(at, text)| (StudentId(format!("s{at}")), parse(text))).collect();
-    match clear(target(target_days), there, &others, day(TODAY)) {
+    let pushed = there.map(|there| PushedFlag {
+        starts_on: there.starts_on.unwrap(),
+        ends_on: there.ends_on,
+        sis_id: there.sis_id.clone(),
+        ..target(target_days)
+    });
+    match clear(target(target_days), pushed.as_ref(), there, &others, day(TODAY)) {
         Clear::Of(flag) => {
             format!("{}..{}", flag.starts_on, flag.ends_on.map(|end| end.to_string()).unwrap_or_default())
         }
-        Clear::Taken(student) => student.0,
+        Clear::Taken(Taken { by, is_there: false }) => by.0,
+        Clear::Taken(Taken { by, is_there: true }) => format!("{by}, and there"),
     }
 }
 
@@ -66,20 +74,51 @@ fn a_new_flag_comes_up_to_the_first_day_of_another_students() {
 
 #[test]
 fn a_flag_that_is_there_gets_no_day_of_another_students() {
-    let table: [(&str, &str, &str, &str, &str); 9] = [
+    let kept = "s0, and there";
+    let table: [(&str, &str, &str, &str, &str); 15] = [
         ("as it is", "2026-09-01..", "2026-09-01..", "2026-09-01..", "2026-09-01.."),
         ("shorter", "2026-09-01..2026-10-31", "2026-09-01..", "2026-09-01..", "2026-09-01..2026-10-31"),
-        ("longer", "2026-09-01..", "2026-09-01..2026-10-31", "2026-11-01..", "s0"),
+        ("longer, and the other is right behind", "2026-09-01..", "2026-09-01..2026-10-31", "2026-11-01..", kept),
+        ("longer, up to the other", "2026-09-01..", "2026-09-01..2026-10-31", "2026-12-01..", "2026-09-01..2026-11-30"),
         (
-            "longer, up to the other",
+            "longer, before the other",
             "2026-09-01..2026-10-31",
             "2026-09-01..2026-09-30",
             "2026-11-01..",
             "2026-09-01..2026-10-31",
         ),
+        ("longer, and it was over", "2026-08-01..", "2026-08-01..2026-08-31", "2026-09-05..", kept),
+        (
+            "longer, and it was over, up to the other",
+            "2026-08-01..",
+            "2026-08-01..2026-08-31",
+            "2027-01-01..",
+            "2026-08-01..2026-12-31",
+        ),
         ("earlier, in the past", "2026-08-01..", "2026-09-01..", "2026-08-01..", "2026-08-01.."),
-        ("earlier, from today on", "2026-09-20..", "2026-10-01..", "2026-08-01..2026-09-30", "s0"),
+        ("earlier, from today on", "2026-09-20..", "2026-10-01..", "2026-08-01..2026-09-30", kept),
+        (
+            "earlier, and shorter",
+            "2026-09-20..2026-12-31",
+            "2026-10-01..",
+            "2026-08-01..2026-09-30",
+            "2026-10-01..2026-12-31",
+        ),
         ("later", "2026-12-01..", "2026-10-01..", "2026-08-01..", "2026-12-01.."),
+        (
+            "later and longer, where the other is",
+            "2026-12-01..2027-06-30",
+            "2026-10-01..2026-11-30",
+            "2026-12-01..",
+            "s0",
+        ),
+        (
+            "later and longer, up to the other",
+            "2026-11-01..2027-06-30",
+            "2026-10-01..2026-11-30",
+            "2027-01-01..",
+            "2026-11-01..2026-12-31",
+        ),
         (
             "at both ends, and the other in its middle",
             "2026-09-15..2026-12-31",
@@ -92,7 +131,7 @@ fn a_flag_that_is_there_gets_no_day_of_another_students() {
             "2026-09-15..2026-12-31",
             "2026-10-01..2026-11-30",
             "2026-12-31..",
-            "s0",
+            "2026-09-15..2026-12-30",
         ),
     ];
     for (what, wanted, there, other, expected) in table {
@@ -101,10 +140,47 @@ fn a_flag_that_is_there_gets_no_day_of_another_students() {
 }
 
 #[test]
-fn a_flag_of_somebody_else_had_no_day_of_this_person() {
-    let there = shown("guid-b", "2026-09-01..");
-    assert_eq!(decided("2026-09-01..", Some(&there), &["2026-10-01.."]), "2026-09-01..2026-09-30");
-    assert_eq!(decided("2026-09-01..", Some(&there), &["2026-09-01.."]), "s0");
+fn what_is_there_otherwise_than_it_was_pushed_or_is_to_be_is_written() {
+    let (there, others) =
+        (shown("guid-a", "2026-09-01..2026-10-31"), [(StudentId("s".to_owned()), parse("2026-11-01.."))]);
+    let (wanted, left) = (target("2026-09-01.."), target("2026-09-01..2026-10-31"));
+    let decided =
+        |pushed: &PushedFlag, there: &ActualFlag| clear(wanted.clone(), Some(pushed), Some(there), &others, day(TODAY));
+    assert_eq!(decided(&left, &there), Clear::Taken(Taken { by: others[0].0.clone(), is_there: true }));
+    assert_eq!(decided(&left, &shown("guid-a", "2026-09-01..2026-09-15")), Clear::Of(left.clone()), "staff cut it off");
+    let other_program = PushedFlag { program_sis_id: "102".to_owned(), ..left.clone() };
+    assert_eq!(decided(&other_program, &there), Clear::Of(left.clone()));
+    let linked = PushedFlag { link: Some("https://rollcall.example/".to_owned()), ..wanted.clone() };
+    let expected = PushedFlag { ends_on: left.ends_on, ..linked.clone() };
+    assert_eq!(clear(linked, Some(&left), Some(&there), &others, day(TODAY)), Clear::Of(expected), "another link");
+}
+
+#[test]
+fn a_flag_of_somebody_else_goes_to_whose_it_is() {
+    let table = [
+        ("up to the other", "2026-09-01..", "2026-10-01..", "2026-09-01..2026-09-30"),
+        ("for what is over", "2026-09-01..", "2026-08-01..", "2026-09-01..2026-09-09"),
+        ("for its first day", "2026-10-01..", "2026-08-01..", "2026-10-01..2026-10-01"),
+    ];
+    for (what, wanted, other, expected) in table {
+        assert_eq!(decided(wanted, Some(&shown("guid-b", "2026-09-01..")), &[other]), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_flag_that_was_kept_back_is_kept_back_the_next_night() {
+    // What is written once is there, and nothing more is written, whatever day it is by then.
+    let other = [(StudentId("s".to_owned()), parse("2026-08-01.."))];
+    let wanted = target("2026-09-01..");
+    let Clear::Of(moved) = clear(wanted.clone(), None, Some(&shown("guid-b", "2026-09-01..")), &other, day(TODAY))
+    else {
+        panic!("it is not moved");
+    };
+    for today in ["2026-09-11", "2026-12-24", "2027-08-01"] {
+        let there = shown("guid-a", "2026-09-01..2026-09-09");
+        let again = clear(wanted.clone(), Some(&moved), Some(&there), &other, day(today));
+        assert_eq!(again, Clear::Taken(Taken { by: other[0].0.clone(), is_there: true }), "{today}");
+    }
 }
 
 #[test]
@@ -113,6 +189,8 @@ fn days_that_cannot_be_read_may_be_any() {
     assert_eq!(days(&undated), (NaiveDate::MIN, None));
     assert_eq!(days(&ActualFlag { starts_on: None, ..shown("guid-a", "2026-09-01..") }), (NaiveDate::MIN, None));
     let others = [(StudentId("s".to_owned()), days(&undated))];
-    assert_eq!(clear(target("2026-12-01.."), None, &others, day(TODAY)), Clear::Taken(StudentId("s".to_owned())));
-    assert_eq!(clear(target("2026-12-01.."), Some(&undated), &others, day(TODAY)), Clear::Of(target("2026-12-01..")));
+    let taken = Clear::Taken(Taken { by: others[0].0.clone(), is_there: false });
+    assert_eq!(clear(target("2026-12-01.."), None, None, &others, day(TODAY)), taken);
+    let own = clear(target("2026-12-01.."), None, Some(&undated), &others, day(TODAY));
+    assert_eq!(own, Clear::Of(target("2026-12-01..")));
 }

@@ -1,11 +1,11 @@
 //! A district of several connections: flags go through one of them, and only its students have an id there.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate};
 use rollcall_proto::roster::Student;
 use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
 use rollcall_store::{
     district::{ConnectionSecrets, District, OnDrift},
-    flag::FlagState,
+    flag::{Flag, FlagState},
 };
 
 use crate::{
@@ -29,7 +29,9 @@ on_both_engines! {
     a_flag_of_a_child_whose_answer_was_lost_is_there,
     children_whose_ids_were_swapped_get_each_their_own,
     a_flag_on_its_way_to_another_child_is_both_childrens,
+    a_flag_of_a_stranger_goes_to_the_child_whose_it_is,
     an_old_flag_ends_once_the_child_has_one_as_either_student,
+    an_old_flag_stays_while_the_child_has_one_as_neither_student,
 }
 
 /// Another SIS's school first, then Campus, each with a prefix of its own.
@@ -148,10 +150,15 @@ async fn assert_kept(house: &House, kept: &str, other: &str) {
 
 /// What there is stays as it is.
 async fn assert_quiet(house: &House) {
-    let before = (house.campus.stats().writes, house.flags().await, house.told(None).await);
+    // When one that is kept back was last seen is kept.
+    let flags = async || -> Vec<_> {
+        let all = house.flags().await.into_iter();
+        all.map(|flag| Flag { verified_at: flag.verified_at.map(|_| DateTime::UNIX_EPOCH), ..flag }).collect()
+    };
+    let before = (house.campus.stats().writes, flags().await, house.told(None).await);
     house.unasked_night().await;
     house.unasked_night().await;
-    assert_eq!((house.campus.stats().writes, house.flags().await, house.told(None).await), before);
+    assert_eq!((house.campus.stats().writes, flags().await, house.told(None).await), before);
 }
 
 async fn restore(house: &House) {
@@ -361,19 +368,65 @@ async fn children_whose_ids_were_swapped_get_each_their_own(f: Fixture) {
     assert!(states.values().all(|state| *state == ("pushed", None)), "{states:#?}");
 }
 
-/// The child's flag of before is ended, and the take-over done, though the other student gets no new one.
+/// It was another child's by a wrong id; by the right one the child has a flag already.
+async fn a_flag_of_a_stranger_goes_to_the_child_whose_it_is(f: Fixture) {
+    let house = two_of_one_campus(f).await;
+    house.complete("c43", "camp-43", "2026-08-25", None).await;
+    applied(house.store(), &house.district, 4, vec![changed(of(0, "north-43", "GUID-99"))]).await;
+    house.complete("n43", "north-43", "2026-08-20", None).await;
+    house.settle().await;
+    assert_eq!(house.shown()["GUID-99"], (day("2026-08-20"), None));
+    applied(house.store(), &house.district, 5, vec![changed(of(0, "north-43", "GUID-43"))]).await;
+    house.unasked_night().await;
+    let whose: Vec<_> = house.campus.flags().into_iter().map(|flag| flag.student.to_ascii_lowercase()).collect();
+    assert_eq!(whose, ["guid-43", "guid-43"]);
+    assert_eq!(days(&house), [(day("2026-08-20"), Some(day("2026-08-31"))), (day("2026-08-25"), None)]);
+    house.unasked_night().await;
+    assert_kept(&house, "north-43", "camp-43").await;
+    assert_quiet(&house).await;
+}
+
+/// The child's flag of before is ended, and the take-over done, though the other student gets no new one: kept back, or left.
 async fn an_old_flag_ends_once_the_child_has_one_as_either_student(f: Fixture) {
+    let house = two_of_one_campus_that(f, "take-over").await;
+    let mover = [of(0, "north-44", "GUID-44"), of(1, "camp-44", "guid-44")];
+    applied(house.store(), &house.district, 4, mover.map(added).into()).await;
+    for number in ["43", "44"] {
+        house.typed_in(&format!("old-{number}"), &format!("GUID-{number}"), "2024-01-01", None);
+        house.complete(&format!("n{number}"), &format!("north-{number}"), "2026-08-20", None).await;
+        house.complete(&format!("c{number}"), &format!("camp-{number}"), "2026-08-25", None).await;
+    }
+    applied(house.store(), &house.district, 5, vec![gone("north-44")]).await;
+    house.approve().await;
+    house.night().await;
+    house.night().await;
+    let ended = Some(day("2026-08-14"));
+    assert_eq!(house.old(), ["old-43", "old-44"].map(|id| (id.to_owned(), ended)).into());
+    assert_kept(&house, "north-43", "camp-43").await;
+    let old = (day("2024-01-01"), ended);
+    assert_eq!(days(&house), [old, old, (day("2026-08-25"), None), (day("2026-08-25"), None)]);
+    assert!(house.store().cutovers(&house.district).await.unwrap().remove(0).done_at.is_some());
+}
+
+/// The new one that was there is over before the old one could be ended: that waits for the other student's.
+async fn an_old_flag_stays_while_the_child_has_one_as_neither_student(f: Fixture) {
     let house = two_of_one_campus_that(f, "take-over").await;
     house.typed_in("old-43", "GUID-43", "2024-01-01", None);
     house.complete("n43", "north-43", "2026-08-20", None).await;
     house.complete("c43", "camp-43", "2026-08-25", None).await;
+    fails_at(&house, "old-43");
     house.approve().await;
     house.night().await;
-    house.night().await;
-    assert_eq!(house.old(), [("old-43".to_owned(), Some(day("2026-08-14")))].into());
     assert_kept(&house, "north-43", "camp-43").await;
-    assert_eq!(days(&house), [(day("2024-01-01"), Some(day("2026-08-14"))), (day("2026-08-25"), None)]);
-    assert!(house.store().cutovers(&house.district).await.unwrap().remove(0).done_at.is_some());
+    house.withdraw("c43").await;
+    house.handle_push().await;
+    assert_eq!(house.states().await["camp-43"], ("ended", None));
+    house.campus.set_faults(CampusFaults::default());
+    house.settle().await;
+    assert_eq!(house.old()["old-43"], None, "nobody has another one in its place");
+    house.night().await;
+    assert_eq!(house.states().await["north-43"], ("pushed", None));
+    assert_eq!(house.old()["old-43"], Some(day("2026-08-14")));
 }
 
 async fn the_id_that_is_sent_is_the_one_without_the_connections_prefix(f: Fixture) {
