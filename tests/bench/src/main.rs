@@ -124,9 +124,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(verdict.exit_code())
 }
 
-/// Builds the program to be measured, so that it is never an old one.
+/// Builds the program to be measured, so that it is never an old one. Alone, as a release is: beside the end-to-end tests it would have
+/// their failpoints.
 fn build() -> anyhow::Result<()> {
-    let cargo = ["build", "--release", "--quiet", "--workspace", "--bin", "rollcall"];
+    let cargo = ["build", "--release", "--quiet", "--package", "rollcall", "--bin", "rollcall"];
     let status = Command::new("cargo").args(cargo).current_dir(binary::workspace()).status();
     ensure!(status.context("cargo cannot be started")?.success(), "the rollcall binary does not build");
     let own = std::env::current_exe().context("this program has no path")?;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollcall_sandbox::Quirks;
+use rollcall_sandbox::{Quirks, Stats};
 
 use crate::{
     House, Ledger, Role, RunRow,
@@ -64,7 +64,11 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
         let stay = stay.map(|(id, status)| (id.clone(), BTreeSet::from([status.clone()]))).collect();
         let watch = Watch::begin(&house.services().database, DISTRICT, stay);
         let beside = twin.begin(house);
+        let served = house.sis.stats();
         let run = house.night().await;
+        if let Some(missed) = missed(&case.quirks, &served, &house.sis.stats()) {
+            wrong.push(format!("{}: {missed}", case.what));
+        }
         ledger.faults(1);
         beside.check(house, case.what).await;
         ledger.run(case.what, &watch.end().await);
@@ -86,6 +90,26 @@ pub async fn check(house: &mut House, cases: Vec<Case>, ledger: &mut Ledger) {
     let twins = facts_of(&house.services().database, TWIN).await;
     ledger.compare("elsewhere", &twin_undisturbed, &twins);
     twin.end().await;
+}
+
+/// Why what was to go wrong may not have, by what the SIS served before the night and after it. What rows hold is told by the run itself.
+fn missed(quirks: &Quirks, before: &Stats, after: &Stats) -> Option<String> {
+    let Quirks { faults, too_many_requests, unavailable, auth, paging, .. } = quirks;
+    if (!faults.is_empty() || too_many_requests.is_some() || unavailable.is_some()) && after.struck == before.struck {
+        return Some("no answer was spoiled or refused".to_owned());
+    }
+    if auth.token_expires_after_requests.is_some() && after.tokens_issued < before.tokens_issued + 2 {
+        return Some("no token expired".to_owned());
+    }
+    let asked = |stats: &Stats, object: &str| {
+        let of_object = stats.requests_by_object.iter().filter(|(name, _)| name.eq_ignore_ascii_case(object));
+        of_object.map(|(_, count)| count).sum::<u64>()
+    };
+    let stood_still = paging
+        .drift
+        .iter()
+        .find(|drift| asked(after, &drift.object) <= asked(before, &drift.object) + drift.after_page);
+    stood_still.map(|drift| format!("no page of {} came after rows had moved", drift.object))
 }
 
 /// What the history tells of no status that it did not tell before one case, so often.

@@ -124,7 +124,10 @@ fn rostering(call: &oneroster::Call<'_>) -> Response {
     answer.headers.extend(quirks.oneroster.clock.map(|now| ("date", clock::http_date(now))));
     shared.counters.with(|stats| stats.bytes += answer.body.len() as u64);
     match call.collection().and_then(|collection| shared.fault(collection, call.page())) {
-        Some(fault) => answer.respond_spoiled(fault, shared.closing.clone()),
+        Some(fault) => {
+            shared.counters.with(|stats| stats.struck += 1);
+            answer.respond_spoiled(fault, shared.closing.clone())
+        }
         None => answer.respond(),
     }
 }
@@ -141,6 +144,7 @@ fn token(shared: &Shared, quirks: &Quirks, call: &TokenCall<'_>) -> Answer {
 /// Throttling first, as a gateway before the SIS would do, then the token.
 fn refusal(shared: &Shared, quirks: &Quirks, headers: &HeaderMap) -> Option<Answer> {
     if let Some((status, retry_after)) = busy(quirks, || shared.number_refusable()) {
+        shared.counters.with(|stats| stats.struck += 1);
         return Some(Answer::refusal(status, retry_after));
     }
     let lifetime = Duration::from_secs(shared.world.config.token_lifetime_seconds);
@@ -180,7 +184,10 @@ fn data(shared: &Shared, quirks: &Quirks, method: &Method, path: &str, query: &s
     let size = answer.body.len() as u64;
     shared.counters.with(|stats| stats.bytes += size);
     match call.object_name().and_then(|object| shared.fault(object, call.page())) {
-        Some(fault) => answer.respond_spoiled(fault, shared.closing.clone()),
+        Some(fault) => {
+            shared.counters.with(|stats| stats.struck += 1);
+            answer.respond_spoiled(fault, shared.closing.clone())
+        }
         None => answer.respond(),
     }
 }

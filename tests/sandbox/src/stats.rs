@@ -18,6 +18,8 @@ pub struct Stats {
     pub tokens_issued: u64,
     /// Answers per status.
     pub statuses: BTreeMap<u16, u64>,
+    /// Answers that a fault spoiled, or that were refused because the SIS was to be busy.
+    pub struck: u64,
     /// Requests being answered now.
     pub in_flight: u64,
     /// Most requests answered at once.
