@@ -1,7 +1,12 @@
 //! Commands that a person is told to type next: with the options that say where queue and store live, so that each works as it
 //! stands where the last one was typed.
 
+use rollcall_proto::id::RunId;
+
 use crate::cli::Global;
+
+/// What stored texts say in place of their run.
+const RUN: &str = "RUN";
 
 /// `--dir` and `--config` of this line, as they go into another.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,19 @@ impl Again {
     /// A text whose commands stand in backticks.
     pub(crate) fn text(&self, text: &str) -> String {
         text.replace("`rollcall ", &format!("`rollcall{} ", self.0))
+    }
+
+    /// As [`Again::text`], of what is stored of a run: commands that are about it name it, in place of the word `RUN`.
+    pub(crate) fn text_of(&self, run: RunId, text: &str) -> String {
+        let is_command = |place: usize, piece: &str| place % 2 == 1 && piece.starts_with("rollcall ");
+        let named = |(place, piece): (usize, &str)| {
+            if !is_command(place, piece) {
+                return piece.to_owned();
+            }
+            let word = |word: &str| if word == RUN { run.to_string() } else { word.to_owned() };
+            piece.split(' ').map(word).collect::<Vec<_>>().join(" ")
+        };
+        self.text(&text.split('`').enumerate().map(named).collect::<Vec<_>>().join("`"))
     }
 }
 
@@ -62,5 +80,12 @@ mod tests {
         let expected = "rollcall: `rollcall --dir 'my data' --config a.toml district list` or \
                         `rollcall --dir 'my data' --config a.toml runs list`";
         assert_eq!(told, expected);
+        let run: RunId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
+        let stored = "A RUN: `rollcall runs approve RUN --accept-empty 'RUNS'`, `see RUN` or `rollcall runs plan RUN`";
+        let named = format!(
+            "A RUN: `rollcall --dir 'my data' --config a.toml runs approve {run} --accept-empty 'RUNS'`, `see RUN` or `rollcall \
+             --dir 'my data' --config a.toml runs plan {run}`"
+        );
+        assert_eq!(both.text_of(run, stored), named);
     }
 }

@@ -15,7 +15,11 @@ mod students;
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Arg, Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+    error::ErrorKind,
+};
 
 pub(crate) use self::{
     access::{IntegrationsVerb, KeyVerb},
@@ -80,12 +84,28 @@ pub(crate) enum Format {
     Json,
     /// With a header line; a district or a student as rows of key and value.
     Csv,
-    /// A page that needs nothing beside itself; `runs trace` only, whose help names it.
+    /// A page that needs nothing beside itself.
     #[value(hide = true)]
     Html,
-    /// A picture that needs nothing beside itself; as `Html`.
+    /// A picture that needs nothing beside itself.
     #[value(hide = true)]
     Svg,
+}
+
+impl Format {
+    /// `--format` of the one command that takes all of them; help and completions of the others leave some out.
+    fn of_trace() -> Arg {
+        let all = Self::value_variants().iter().filter_map(Self::to_possible_value).map(|value| value.hide(false));
+        let parser = PossibleValuesParser::new(all).try_map(|value| Self::from_str(&value, false));
+        let arg = Arg::new("format").long("format").value_name("FORMAT").value_parser(parser).default_value("table");
+        arg.global(true).help("How the tree is printed")
+    }
+}
+
+/// `--dir` of a command for which it is something else than where the store is.
+fn other_dir(help: &'static str) -> Arg {
+    let parser = clap::value_parser!(PathBuf);
+    Arg::new("dir").long("dir").value_name("DIR").value_parser(parser).global(true).help(help)
 }
 
 /// What to do.
@@ -93,6 +113,7 @@ pub(crate) enum Format {
 pub(crate) enum Verb {
     /// Three nights of an invented district, the third one held, and a plan document on its way to a click in the SIS:
     /// nothing to install, nothing kept
+    #[command(arg = other_dir("Where all of it is kept; must hold no store yet [default: a new directory, gone at the end without --keep]"))]
     Demo(Demo),
     /// Everything in one process, on one directory; keeps the schedule
     Serve(Serve),
@@ -113,6 +134,7 @@ pub(crate) enum Verb {
     /// Ask a process of this machine how it is, for health checks of containers
     Probe(Probe),
     /// Start the stand-in SIS, for trying things out
+    #[command(arg = other_dir("Not used: the stand-in SIS keeps nothing on disk"))]
     Sandbox(Sandbox),
     /// Districts
     #[command(subcommand)]
@@ -156,5 +178,67 @@ impl Verb {
     /// Whether whole districts pass through the process.
     pub(crate) fn runs_long(&self) -> bool {
         matches!(self, Self::Serve(_) | Self::Worker(_) | Self::Web(_) | Self::Run(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the help of these words says of an option.
+    fn help(words: &[&str], option: &str) -> String {
+        let line = [&["rollcall"], words, &["--help"]].concat();
+        let help = Cli::try_parse_from(line).unwrap_err().to_string();
+        let (_, after) = help.split_once(option).unwrap_or_else(|| panic!("{words:?}: no {option}: {help}"));
+        let text = after.split("\n      --").next().unwrap_or_default();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn help_lists_the_formats_that_a_command_takes() {
+        let has = |words: &[&str], format: &str| help(words, "--format <").contains(&format!("{format}: "));
+        for format in ["table", "json", "csv"] {
+            assert!(has(&["runs", "trace"], format) && has(&["runs", "list"], format) && has(&[], format), "{format}");
+        }
+        for format in ["html", "svg"] {
+            assert!(
+                has(&["runs", "trace"], format) && !has(&["runs", "list"], format) && !has(&[], format),
+                "{format}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_format_is_taken_wherever_it_stands() {
+        const RUN: &str = "00000000-0000-7000-8000-000000000000";
+        for (line, format) in [
+            (&["runs", "trace", RUN][..], Format::Table),
+            (&["runs", "trace", RUN, "--format", "svg"], Format::Svg),
+            (&["runs", "trace", "--format", "html", RUN], Format::Html),
+            (&["runs", "--format", "html", "trace", RUN], Format::Html),
+            (&["--format", "json", "runs", "trace", RUN], Format::Json),
+            (&["runs", "list", "--format", "csv"], Format::Csv),
+        ] {
+            let cli = Cli::try_parse_from([&["rollcall"], line].concat()).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(cli.global.format, format, "{line:?}");
+        }
+        assert!(Cli::try_parse_from(["rollcall", "runs", "trace", RUN, "--format", "pdf"]).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_told_as_the_command_takes_it() {
+        assert!(help(&["runs", "list"], "--dir <").contains("./data"));
+        for (verb, told) in [("demo", "must hold no store yet"), ("sandbox", "keeps nothing on disk")] {
+            let help = help(&[verb], "--dir <");
+            assert!(help.contains(told) && !help.contains("./data"), "{verb}: {help}");
+            for line in [["rollcall", verb, "--dir", "a"], ["rollcall", "--dir", "a", verb]] {
+                assert_eq!(Cli::try_parse_from(line).unwrap().global.dir, Some("a".into()), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
     }
 }

@@ -30,6 +30,7 @@ mod watch;
 use std::{io::Write as _, process::ExitCode};
 
 use again::Again;
+use rollcall_proto::chain::links;
 
 fn main() -> ExitCode {
     quiet_panics();
@@ -72,9 +73,9 @@ fn quiet_panics() {
 /// Tells what happened on standard error: the error, then its causes. Commands that they name are told with this line's own
 /// options.
 fn fail(error: &anyhow::Error, again: &Again) -> ExitCode {
-    eprintln!("rollcall: {}", again.text(&error.to_string()));
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {}", again.text(&cause.to_string()));
+    for (place, text) in links(error.as_ref()).iter().enumerate() {
+        let before = if place == 0 { "rollcall" } else { "  because" };
+        eprintln!("{before}: {}", again.text(text));
     }
     ExitCode::FAILURE
 }

@@ -34,7 +34,7 @@ impl Progress {
     /// Shows where the run stands.
     pub(crate) async fn show(&mut self, context: &Context, run: &Run) -> anyhow::Result<()> {
         let step = step(context, run).await?;
-        let wait = waiting::waits_for(context, run).await?.map(waiting::told);
+        let wait = waiting::waits_for(context, run).await?.map(|other| waiting::told(context, other));
         self.shown = format!("{} {} {:?} {wait:?}", step.name, step.done, step.of);
         match &self.bar {
             Some(bar) => draw(bar, &step, wait),

@@ -19,24 +19,32 @@ use crate::{
 const QUIET: &str = "lapin::returned_messages=off,lapin::channel=off,lapin=warn,sqlx=warn,hyper=warn,reqwest=warn,h2=warn,tonic=warn,\
                      tower=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry_otlp=warn";
 
+/// What only who runs workers wants to know: a command that waits while the database restarts says so itself, in one line.
+const OF_CONNECTIONS: &str = "sqlx_core::pool::connection=off";
+
 /// How long a process that ends waits for the collector, at most.
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Starts logging. A second call does nothing.
 pub(crate) fn start(cli: &Cli) {
-    let level = match (&cli.verb, cli.global.verbose) {
-        (_, 2..) => "debug",
-        (Verb::Serve(_) | Verb::Worker(_) | Verb::Web(_), _) | (_, 1) => "info",
-        _ => "error",
-    };
-    let wanted = config::log_filter().unwrap_or_else(|| level.to_owned());
-    let filter = EnvFilter::try_new(format!("{wanted},{QUIET}")).unwrap_or_else(|_| EnvFilter::new(QUIET));
+    let filter =
+        EnvFilter::try_new(directives(cli, config::log_filter().as_deref())).unwrap_or_else(|_| EnvFilter::new(QUIET));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = if std::io::stderr().is_terminal() {
         registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()
     } else {
         registry.with(JsonLines::new(std::io::stderr())).try_init()
     };
+}
+
+/// What is logged, as a filter's text. `wanted`: what the environment asks for.
+fn directives(cli: &Cli, wanted: Option<&str>) -> String {
+    let level = match (&cli.verb, cli.global.verbose) {
+        (_, 2..) => "debug",
+        (Verb::Serve(_) | Verb::Worker(_) | Verb::Web(_), _) | (_, 1) => "info",
+        _ => return format!("{},{QUIET},{OF_CONNECTIONS}", wanted.unwrap_or("error")),
+    };
+    format!("{},{QUIET}", wanted.unwrap_or(level))
 }
 
 /// Starts sending spans, where the environment names a collector. One that cannot be used costs a line and no more.
@@ -81,5 +89,34 @@ pub(crate) const fn role(verb: &Verb) -> &'static str {
         Verb::Serve(_) => "serve",
         Verb::Web(_) => "web",
         _ => "cli",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use tracing::{Level, enabled};
+
+    use super::*;
+
+    #[test]
+    fn only_who_runs_workers_hears_of_each_connection_that_broke() {
+        let hears = |line: &[&str]| {
+            let cli = Cli::try_parse_from([&["rollcall"], line].concat()).unwrap();
+            let filter = EnvFilter::try_new(directives(&cli, None)).unwrap();
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(filter), || {
+                [
+                    enabled!(target: "sqlx_core::pool::connection", Level::WARN),
+                    enabled!(target: "sqlx_core::pool::acquire", Level::WARN),
+                    enabled!(target: "rollcall", Level::INFO),
+                ]
+            })
+        };
+        for line in [&["run", "a", "--wait"][..], &["runs", "list"], &["doctor"]] {
+            assert_eq!(hears(line), [false, true, false], "{line:?}");
+        }
+        for line in [&["worker", "writer"][..], &["serve"], &["web"], &["-v", "run", "a", "--wait"]] {
+            assert_eq!(hears(line), [true, true, true], "{line:?}");
+        }
     }
 }

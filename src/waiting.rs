@@ -27,6 +27,7 @@ pub(crate) async fn waits_for(context: &Context, run: &Run) -> anyhow::Result<Op
 }
 
 /// What a person is told of it.
-pub(crate) fn told(other: RunId) -> String {
-    format!("waits for run {other}, which asks the same SIS (rollcall runs cancel {other} ends that one)")
+pub(crate) fn told(context: &Context, other: RunId) -> String {
+    let cancel = context.again.command(&format!("runs cancel {other}"));
+    format!("waits for run {other}, which asks the same SIS ({cancel} ends that one)")
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use rollcall_proto::chain::chain;
 use rollcall_proto::{bus::BusError, handler::Fate};
 use rollcall_store::StoreError;
 
@@ -73,10 +74,4 @@ impl ClassifierError {
             Self::Task => Fate::retry("task-ended", detail, REFUSED),
         }
     }
-}
-
-/// An error with everything that led to it, for one log line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

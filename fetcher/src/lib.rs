@@ -30,6 +30,7 @@ pub mod turn;
 
 use std::{sync::Arc, time::Duration};
 
+pub(crate) use rollcall_proto::chain::chain;
 use rollcall_proto::{
     bus::{
         SharedBus,
@@ -113,10 +114,4 @@ pub(crate) async fn rest(pause: Duration, shutdown: &CancellationToken) -> bool 
         () = shutdown.cancelled() => true,
         () = tokio::time::sleep(pause) => false,
     }
-}
-
-/// An error with everything that led to it, for one log line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

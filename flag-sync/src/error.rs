@@ -2,6 +2,7 @@
 
 use rollcall_http::error::{Remedy, SisError};
 use rollcall_proto::bus::BusError;
+pub(crate) use rollcall_proto::chain::chain;
 use rollcall_store::StoreError;
 
 /// See the module.
@@ -49,12 +50,6 @@ pub(crate) fn answer(error: &SisError) -> String {
         }
         other => other.code().to_owned(),
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// What keeps a district's flags from Campus, for people.

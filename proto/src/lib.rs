@@ -11,6 +11,7 @@
 //! Deliberately absent: decisions. What a message means is the services' business.
 
 pub mod bus;
+pub mod chain;
 pub mod clock;
 pub mod codec;
 pub mod date;

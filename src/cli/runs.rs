@@ -7,6 +7,8 @@ use rollcall_proto::{
     id::{DistrictId, RunId},
 };
 
+use super::Format;
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Which district
@@ -50,6 +52,7 @@ pub(crate) enum RunsVerb {
         skipped: bool,
     },
     /// The run as a tree with times; with --format html as a page, with --format svg as a picture
+    #[command(arg = Format::of_trace())]
     Trace {
         /// Which
         run: RunId,

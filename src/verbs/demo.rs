@@ -205,8 +205,8 @@ async fn tell(context: &Context, run: &Run) -> anyhow::Result<()> {
         run.counts.unchanged,
         run.counts.skipped
     )?;
-    say!("  {}{}", run.state.as_str(), run.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}")))?;
-    Ok(())
+    let reason = run.reason.as_ref().map(|reason| format!(": {}", context.again.text_of(run.id, reason)));
+    say!("  {}{}", run.state.as_str(), reason.unwrap_or_default())
 }
 
 /// How long each stage took.

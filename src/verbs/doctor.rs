@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _, path::Path, process::ExitCode};
 
 use rollcall_proto::{
+    chain::chain,
     id::{ConnectionNo, DistrictId},
     private,
     topology::Queue,
@@ -39,7 +40,7 @@ impl Report {
 
     fn fail(&mut self, check: &str, error: &anyhow::Error, mend: &str) {
         self.failed = true;
-        let detail = self.again.text(&format!("{error:#}"));
+        let detail = self.again.text(&chain(error.as_ref()));
         self.listing.push(vec![json!(check), json!("fail"), json!(detail), json!(self.again.text(mend))]);
     }
 

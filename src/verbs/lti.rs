@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use rollcall_http::net;
-use rollcall_proto::id::{ConnectionNo, DistrictId};
+use rollcall_proto::{
+    chain::chain,
+    id::{ConnectionNo, DistrictId},
+};
 use rollcall_store::{
     district::District,
     lti::{DeploymentTaken, NoSource, Place, Registration, RegistrationDetails, StaffAccess},
@@ -142,7 +145,7 @@ fn site(context: &Context) -> anyhow::Result<Option<WebConfig>> {
 async fn list(context: &Context, district: &DistrictId) -> anyhow::Result<()> {
     let file = context.store.district(district).await?;
     let site = site(context).unwrap_or_else(|error| {
-        eprintln!("the URLs to enter at the platforms are not known: {error:#}");
+        eprintln!("the URLs to enter at the platforms are not known: {}", chain(error.as_ref()));
         None
     });
     let mut listing = Listing::new(&[

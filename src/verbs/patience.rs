@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rollcall_proto::{
     bus::{BusError, QueueDepth},
+    chain::chain,
     topology::Queue,
 };
 use rollcall_store::{
@@ -18,6 +19,12 @@ use crate::{context::Context, progress::Progress};
 /// Nothing has moved for so long: time to look whether anybody works.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// How often is looked once a queue was found without anybody.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Nobody is told to start workers who only come back to a broker that was away: they take up to so long.
+const ABSENT: Duration = Duration::from_secs(10);
+
 /// A server that is away for longer is a person's business.
 const LONGEST_TROUBLE: Duration = Duration::from_mins(5);
 
@@ -26,13 +33,52 @@ pub(super) struct Patience {
     /// What was shown last, since when, and whether the queues were looked at since.
     moved: (String, Instant),
     looked: Option<Instant>,
-    said: Vec<Queue>,
+    absences: Absences,
     trouble: Option<Instant>,
+}
+
+/// A queue that nobody works on, as far as was looked.
+struct Absence {
+    queue: Queue,
+    since: Instant,
+    said: bool,
+}
+
+/// Those that were found at the last look.
+#[derive(Default)]
+struct Absences(Vec<Absence>);
+
+impl Absences {
+    /// Nobody works on these now. Those that are to be told, each once until somebody has worked on it.
+    fn seen(&mut self, idle: &[Queue], now: Instant) -> Vec<Queue> {
+        self.0.retain(|absence| idle.contains(&absence.queue));
+        for queue in idle {
+            if !self.0.iter().any(|absence| absence.queue == *queue) {
+                self.0.push(Absence { queue: *queue, since: now, said: false });
+            }
+        }
+        let due = self.0.iter_mut().filter(|absence| !absence.said && now - absence.since >= ABSENT);
+        due.map(|absence| {
+            absence.said = true;
+            absence.queue
+        })
+        .collect()
+    }
+
+    /// For a while it was not seen whether anybody works.
+    fn interrupt(&mut self) {
+        self.0.retain(|absence| absence.said);
+    }
+
+    /// Whether one of them may have to be told soon.
+    fn is_watched(&self) -> bool {
+        self.0.iter().any(|absence| !absence.said)
+    }
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { moved: (String::new(), Instant::now()), looked: None, said: Vec::new(), trouble: None }
+        Self { moved: (String::new(), Instant::now()), looked: None, absences: Absences::default(), trouble: None }
     }
 
     /// The run was seen, and is not over.
@@ -43,24 +89,24 @@ impl Patience {
         if self.moved.0 != progress.mark() {
             self.moved = (progress.mark().to_owned(), Instant::now());
             self.looked = None;
+            self.absences.interrupt();
         }
         let since = self.looked.unwrap_or(self.moved.1);
-        if context.dir().is_some() || since.elapsed() < QUIET {
+        let pause = if self.absences.is_watched() { SOON } else { QUIET };
+        if context.dir().is_some() || since.elapsed() < pause {
             return;
         }
         self.looked = Some(Instant::now());
         // The broker may be away too: what is to be said then, the store's own silence says.
-        let Ok(depths) = context.bus.depths().await else { return };
-        let idle = deserted(run.stage, &depths);
-        for queue in idle.iter().filter(|queue| !self.said.contains(queue)) {
+        let Ok(depths) = context.bus.depths().await else { return self.absences.interrupt() };
+        for queue in self.absences.seen(&deserted(run.stage, &depths), Instant::now()) {
             progress.say(&format!(
                 "nobody works on {}, so that run {} waits: start `{}`",
                 queue.name(),
                 run.id,
-                context.again.command(&format!("worker {}", worker(*queue)))
+                context.again.command(&format!("worker {}", worker(queue)))
             ));
         }
-        self.said = idle;
     }
 
     /// The run could not be seen. An error only where waiting is of no use.
@@ -69,8 +115,10 @@ impl Patience {
         if !is_transient(&error) || began.elapsed() > LONGEST_TROUBLE {
             return Err(error);
         }
+        self.absences.interrupt();
         if self.trouble.is_none() {
-            progress.say(&format!("{error:#}; waiting until it answers again, while the run goes on"));
+            let told = chain(error.as_ref());
+            progress.say(&format!("{told}; waiting until it answers again, while the run goes on"));
         }
         self.trouble = Some(began);
         Ok(())
@@ -118,6 +166,23 @@ mod tests {
         let busy: Vec<_> = Queue::ALL.map(|queue| depth(queue, Some(1))).into();
         let unknown: Vec<_> = Queue::ALL.map(|queue| depth(queue, None)).into();
         assert!(deserted(Stage::Pull, &busy).is_empty() && deserted(Stage::Pull, &unknown).is_empty());
+    }
+
+    #[test]
+    fn who_comes_back_soon_is_not_missed() {
+        let (mut absences, begin) = (Absences::default(), Instant::now());
+        let mut seen = |idle: &[Queue], seconds: u64| absences.seen(idle, begin + Duration::from_secs(seconds));
+        let both = [Queue::Fetch, Queue::Collect];
+        assert!(seen(&both, 0).is_empty() && seen(&both, 9).is_empty(), "not at once");
+        assert_eq!(seen(&[Queue::Fetch], 10), [Queue::Fetch], "the other one's are back");
+        assert!(seen(&both, 15).is_empty() && seen(&both, 24).is_empty(), "once; and gone again, from then on");
+        assert_eq!(seen(&both, 25), [Queue::Collect]);
+        assert!(seen(&[], 26).is_empty() && seen(&both, 40).is_empty(), "they were all there meanwhile");
+        assert!(absences.is_watched());
+        absences.interrupt();
+        assert!(!absences.is_watched());
+        assert!(absences.seen(&both, begin + Duration::from_mins(1)).is_empty(), "nobody looked in between");
+        assert_eq!(absences.seen(&both, begin + Duration::from_mins(2)), both);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use rollcall_fetcher::{FetcherConfig, Reconciler, error::FetchError};
 use rollcall_flag_sync::reconcile as flags;
 use rollcall_proto::{
     bus::{Parked, ParkedFilter, QueueDepth, QueueFault},
+    chain::chain,
     id::{DistrictId, RunId},
     topology::Queue,
 };
@@ -175,7 +176,7 @@ impl Report {
         if fetching || planning {
             return Err(error.context(format!("looking at run {}", run.run)));
         }
-        let detail = format!("{error:#}; `rollcall runs cancel {}` ends it", run.run);
+        let detail = format!("{}; `rollcall runs cancel {}` ends it", chain(error.as_ref()), run.run);
         self.add("unreadable", "", (Some(&run.district), Some(run.run)), Some(run.touched_at), &detail);
         Ok(())
     }

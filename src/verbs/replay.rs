@@ -114,7 +114,7 @@ async fn ask_again(context: &Context, run: Run) -> anyhow::Result<Run> {
     audit(context, &run, "fetch").await?;
     let asked = Reconciler::new(&config, context.store.clone(), bus, clock).ask_again(&open).await?;
     match waiting::waits_for(context, &run).await? {
-        Some(other) if asked == 0 => eprintln!("run {} {}", run.id, waiting::told(other)),
+        Some(other) if asked == 0 => eprintln!("run {} {}", run.id, waiting::told(context, other)),
         _ => told(&run, asked),
     }
     Ok(run)

@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: &Run) -> anyhow::Result<ExitCod
 }
 
 fn announce(context: &Context, run: &RunRow) -> anyhow::Result<ExitCode> {
-    runs::listing(std::slice::from_ref(run)).print(context.format)?;
+    runs::listing(context, std::slice::from_ref(run)).print(context.format)?;
     hint_host(context)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -90,7 +90,7 @@ async fn warn_of_waiting(context: &Context, district: &DistrictId) -> anyhow::Re
 pub(crate) fn finish(context: &Context, run: &RunRow) -> anyhow::Result<ExitCode> {
     match context.format {
         Format::Table => runs::summary(context, run)?,
-        _ => runs::listing(std::slice::from_ref(run)).print(context.format)?,
+        _ => runs::listing(context, std::slice::from_ref(run)).print(context.format)?,
     }
     Ok(exit_code(run))
 }

@@ -1,5 +1,7 @@
 //! `rollcall runs`: look at runs, decide on held ones.
 
+mod reason;
+
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -44,7 +46,7 @@ pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Resul
             if let Some(district) = &district {
                 context.store.district(district).await?;
             }
-            listing(&context.store.runs(district.as_ref(), limit).await?).print(context.format)?;
+            listing(context, &context.store.runs(district.as_ref(), limit).await?).print(context.format)?;
             Ok(ExitCode::SUCCESS)
         }
         RunsVerb::Show { run } => show(context, run).await,
@@ -57,11 +59,15 @@ pub(crate) async fn dispatch(context: &Context, verb: RunsVerb) -> anyhow::Resul
     }
 }
 
-/// The runs as a listing.
-pub(crate) fn listing(runs: &[Run]) -> Listing {
+/// The runs as a listing: for people, with commands that they can type as they stand.
+pub(crate) fn listing(context: &Context, runs: &[Run]) -> Listing {
     let mut listing = Listing::new(&COLUMNS);
     for run in runs {
-        listing.push(cells(run));
+        let mut told = run.clone();
+        if context.format == Format::Table {
+            told.reason = run.reason.as_ref().map(|reason| context.again.text_of(run.id, reason));
+        }
+        listing.push(cells(&told));
     }
     listing
 }
@@ -97,13 +103,15 @@ async fn show(context: &Context, id: RunId) -> anyhow::Result<ExitCode> {
         Format::Table => {
             summary(context, &run)?;
             if let Some(other) = waits_for {
-                say!("  {}", waiting::told(other))?;
+                say!("  {}", waiting::told(context, other))?;
             }
             for (number, scope) in pulls.iter().filter_map(scope) {
                 say!("  connection {number} was asked for {scope}")?;
             }
         }
-        other @ (Format::Csv | Format::Html | Format::Svg) => listing(std::slice::from_ref(&run)).print(other)?,
+        other @ (Format::Csv | Format::Html | Format::Svg) => {
+            listing(context, std::slice::from_ref(&run)).print(other)?;
+        }
         Format::Json => say!("{}", serde_json::to_string_pretty(&[document(&run, &pulls, waits_for)])?)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -149,8 +157,8 @@ fn document(run: &Run, pulls: &[Pull], waits_for: Option<RunId>) -> Value {
 pub(crate) fn summary(context: &Context, run: &Run) -> anyhow::Result<()> {
     let counts = &run.counts;
     say!("run {}  {}  as of {}", run.id, run.district, run.as_of)?;
-    match &run.reason {
-        Some(reason) => say!("  {}: {reason}", run.state.as_str())?,
+    match reason::beside_findings(run.id, run.reason.as_deref(), &run.findings) {
+        Some(reason) => say!("  {}: {}", run.state.as_str(), context.again.text_of(run.id, &reason))?,
         None => say!("  {}", run.state.as_str())?,
     }
     if let Some(of) = run.replay_of {
@@ -169,17 +177,17 @@ pub(crate) fn summary(context: &Context, run: &Run) -> anyhow::Result<()> {
     if let Some(hash) = &run.plan_hash {
         say!("  plan {hash}")?;
     }
-    run.findings.iter().try_for_each(finding)?;
+    run.findings.iter().try_for_each(|said| finding(context, run, said))?;
     next(context, run)
 }
 
-fn finding(finding: &Finding) -> anyhow::Result<()> {
+fn finding(context: &Context, run: &Run, finding: &Finding) -> anyhow::Result<()> {
     let word = match finding.weight {
         FindingWeight::Warning => "warning",
         FindingWeight::Partial => "partial",
     };
     let times = if finding.count > 1 { format!(" ({} times)", finding.count) } else { String::new() };
-    say!("  {word}: {}: {}{times}", finding.code, finding.message)
+    say!("  {word}: {}: {}{times}", finding.code, context.again.text_of(run.id, &finding.message))
 }
 
 fn next(context: &Context, run: &Run) -> anyhow::Result<()> {

@@ -39,10 +39,16 @@ struct Node {
 /// Prints the tree.
 pub(crate) async fn trace(context: &Context, id: RunId, all: bool, student: Option<&str>) -> anyhow::Result<ExitCode> {
     let district = context.store.district_of(id).await?;
-    let run = context.store.run(&district, id).await?;
+    let mut run = context.store.run(&district, id).await?;
     let mut nodes = nodes(context, &run, all || context.format == Format::Html).await?;
     if let Some(student) = student {
         nodes.extend(student::nodes(context, &run, student).await?);
+    }
+    if !matches!(context.format, Format::Json | Format::Csv) {
+        run.reason = run.reason.map(|reason| context.again.text_of(id, &reason));
+        for node in &mut nodes {
+            node.note = context.again.text_of(id, &node.note);
+        }
     }
     match context.format {
         Format::Table => nodes.iter().try_for_each(|node| say!("{}", line(&run, node)))?,

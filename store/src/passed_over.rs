@@ -4,6 +4,7 @@
 //! theirs. Neighbours: the reconcilers of the services, and what deletes what has aged out.
 
 use rollcall_proto::{
+    chain::chain,
     id::{DistrictId, RunId},
     telemetry::metric,
 };
@@ -87,12 +88,6 @@ impl PassedOver {
         self.away = if passes { self.away + 1 } else { 0 };
         if self.away < AWAY { Ok(error) } else { Err(error) }
     }
-}
-
-/// An error with everything that led to it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| (*error).source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 #[cfg(test)]

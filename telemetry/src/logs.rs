@@ -7,7 +7,10 @@
 
 use std::{fmt, io::Write, sync::Mutex};
 
-use rollcall_proto::clock::{Clock as _, SystemClock};
+use rollcall_proto::{
+    chain::chain,
+    clock::{Clock as _, SystemClock},
+};
 use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,
@@ -76,9 +79,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let sources = std::iter::successors(value.source(), |error| (*error).source());
-        let text = sources.fold(value.to_string(), |text, source| format!("{text}: {source}"));
-        self.0.insert(field.name().to_owned(), text.into());
+        self.0.insert(field.name().to_owned(), chain(value).into());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_proto::{bus::BusError, handler::Fate};
+use rollcall_proto::{bus::BusError, chain::chain, handler::Fate};
 use rollcall_store::StoreError;
 
 /// Why a batch was not settled.
@@ -39,16 +39,4 @@ impl WriteError {
             Self::Publish(error) => Fate::wait("bus-unavailable", chain(error), AGAIN),
         }
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

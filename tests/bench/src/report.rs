@@ -23,8 +23,9 @@ struct Goal {
 }
 
 impl Goal {
+    /// A share that is none, or below nothing, misses it too.
     fn verdict(&self) -> Verdict {
-        Verdict::of(self.value <= self.limit)
+        Verdict::of((0.0..=self.limit).contains(&self.value))
     }
 }
 
@@ -38,8 +39,17 @@ fn paced(pulling: Pulling, night: &Night) -> Option<f64> {
     (least > 0.0).then_some(least)
 }
 
-/// The time goal of a night; where the SIS takes its time, of the pull, since nothing else waits for it.
-fn time_goal(pulling: Pulling, night: &Night, floors: &Floors) -> Option<Goal> {
+/// A night in which a little has changed lies between one without a change and a first one, on whose way to each other its time is
+/// measured. Each is the best of its series.
+fn between(unchanged: f64, first: f64, changed: f64) -> Goal {
+    let way = first - unchanged;
+    let value = if way > 0.0 { (changed - unchanged) / way } else { f64::NAN };
+    Goal { text: format!("of the way from unchanged, {unchanged:.2} s, to first, {first:.2} s"), value, limit: 1.0 }
+}
+
+/// The time goal of a night; where the SIS takes its time, of the pull, since nothing else waits for it: all nights are alike there.
+fn time_goal(pulling: Pulling, night: &Night, size: &Size) -> Option<Goal> {
+    let floors = &size.floors;
     if let Some(least) = paced(pulling, night) {
         let text = format!(
             "of the pull, {} requests x {} ms / {} lanes = {least:.1} s; the whole night {:.2} x",
@@ -56,7 +66,11 @@ fn time_goal(pulling: Pulling, night: &Night, floors: &Floors) -> Option<Goal> {
             (format!("decode + COPY + broker; {without:.2} x without the history's rows"), floors.first(), 2.0)
         }
         "unchanged" => ("decode + fingerprints".to_owned(), floors.unchanged(), 1.5),
-        _ => return None,
+        _ => {
+            let of = |name| size.nights.iter().find(|other| (other.name, other.latency_ms) == (name, night.latency_ms));
+            let (unchanged, first) = (of("unchanged")?.times.total(), of("first")?.times.total());
+            return Some(between(unchanged, first, night.times.total()));
+        }
     };
     Some(Goal { text: format!("{floor:.2} s, {text}"), value: night.times.total() / floor, limit })
 }
@@ -81,7 +95,7 @@ fn rate(size: &Size, night: &Night) -> f64 {
 /// Of every goal that a size has.
 pub(crate) fn verdict(pulling: Pulling, size: &Size) -> Verdict {
     let of_nights = size.nights.iter().flat_map(|night| {
-        let time = time_goal(pulling, night, &size.floors);
+        let time = time_goal(pulling, night, size);
         time.into_iter().chain([memory_goal(size.students, &night.usage)])
     });
     of_nights.map(|goal| goal.verdict()).chain(units::verdict(&size.units)).sum()
@@ -143,7 +157,7 @@ fn one(pulling: Pulling, size: &Size, night: &Night) {
     let written = if night.written.is_empty() { "none".to_owned() } else { night.written.join(", ") };
     println!("  roster and history tables written to: {written}");
     println!("  rows written beside them: {}", beside(night));
-    if let Some(goal) = time_goal(pulling, night, &size.floors) {
+    if let Some(goal) = time_goal(pulling, night, size) {
         println!("  {:.2} x ({}), goal {:.1}: {}", goal.value, goal.text, goal.limit, goal.verdict());
     }
     let memory = memory_goal(size.students, &night.usage);
@@ -200,7 +214,7 @@ pub(crate) fn markdown(pulling: Pulling, size: &Size) {
 
 fn row(pulling: Pulling, size: &Size, night: &Night) -> String {
     let times = &night.times;
-    let goal = time_goal(pulling, night, &size.floors);
+    let goal = time_goal(pulling, night, size);
     let whole = paced(pulling, night).map(|least| format!(", whole night {:.2}", night.times.total() / least));
     let goal = goal.map(|goal| format!("{:.2} ({:.1}){}", goal.value, goal.limit, whole.unwrap_or_default()));
     let goal = goal.unwrap_or_else(|| "-".to_owned());
@@ -215,4 +229,78 @@ fn row(pulling: Pulling, size: &Size, night: &Night) -> String {
         night.latency_ms,
         rate(size, night)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PULLING: Pulling = Pulling { page_size: 500, lanes: 4, processes: 2 };
+
+    /// A night that took so long: no floor is in its way.
+    fn night(name: &'static str, latency_ms: u64, milliseconds: i64) -> Night {
+        let at = |after: i64| {
+            json!(format!("2026-01-05T08:{:02}:{:02}.{:03}Z", after / 60_000, after / 1_000 % 60, after % 1_000))
+        };
+        let times = json!({"created": at(0), "pulled": at(0), "planned": at(0), "ended": at(milliseconds)});
+        let run = json!({
+            "run": "", "state": "succeeded", "reason": null, "plan_hash": null, "trigger": "manual", "listed": 0, "missing": 0,
+            "added": 0, "changed": 0, "removed": 0, "unchanged": 0, "skipped": 0, "applied": 0, "parked": 0, "superseded": 0,
+            "findings": [],
+        });
+        Night {
+            name,
+            latency_ms,
+            requests: 100,
+            run: serde_json::from_value(run).unwrap(),
+            times: serde_json::from_value(times).unwrap(),
+            usage: BTreeMap::new(),
+            written: Vec::new(),
+            beside: Vec::new(),
+        }
+    }
+
+    fn size(nights: Vec<Night>) -> Size {
+        let floors = Floors {
+            download: 100.0,
+            decode: 100.0,
+            pages: 0,
+            page_bytes: 0,
+            copy: 100.0,
+            rows: 0,
+            copy_history: 0.0,
+            history_rows: 0,
+            broker: 100.0,
+            messages: 0,
+            message_bytes: 0,
+            fingerprints: 100.0,
+        };
+        Size { students: 50_000, floors, nights, units: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_night_with_changes_has_to_lie_between_the_other_two() {
+        for (unchanged, changed, first, met) in [
+            (340, 1_280, 1_870, Verdict::Met),
+            (340, 1_900, 1_870, Verdict::Missed),
+            (340, 330, 1_870, Verdict::Missed),
+            (1_870, 1_280, 340, Verdict::Missed),
+            (340, 340, 340, Verdict::Missed),
+        ] {
+            let nights = vec![
+                night("first", 0, first),
+                night("unchanged", 0, unchanged),
+                night("2 % changed", 0, changed),
+                night("first", 100, 1),
+                night("unchanged", 100, 5),
+            ];
+            let size = size(nights);
+            assert_eq!(verdict(PULLING, &size), met, "{unchanged}, {changed}, {first}");
+            assert_eq!(time_goal(PULLING, &size.nights[2], &size).map(|goal| goal.verdict()), Some(met));
+        }
+        let paced = size(["first", "unchanged", "2 % changed"].map(|name| night(name, 100, 2_600)).into());
+        assert_eq!(verdict(PULLING, &paced), Verdict::Met, "bounded by the SIS, all three are alike");
+    }
 }

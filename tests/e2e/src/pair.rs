@@ -28,7 +28,12 @@ pub struct Twin(Sandbox);
 impl Twin {
     /// The twin of what this house's SIS was made from; not in a hurry.
     pub async fn beside(house: &House, config: SandboxConfig) -> Self {
-        let sis = Sandbox::start(SandboxConfig { latency_ms: 0, ..config }).await.expect("the sandbox starts");
+        Self::paced_beside(house, SandboxConfig { latency_ms: 0, ..config }).await
+    }
+
+    /// As [`Twin::beside`], with answers that take as long as this says: its nights last as long as those of the other one would.
+    pub async fn paced_beside(house: &House, config: SandboxConfig) -> Self {
+        let sis = Sandbox::start(config).await.expect("the sandbox starts");
         let mut district = District::new(TWIN, &sis.base_url(), sis.client_id(), sis.client_secret());
         district.page_size = house.district.page_size;
         let path = district.write(house.folder());
@@ -43,6 +48,14 @@ impl Twin {
         assert_eq!(run.state, "succeeded", "{run:#?}");
         assert!(run.events() > 0, "there is something to do: {run:#?}");
         facts_of(&house.services().database, TWIN).await
+    }
+
+    /// How long its newest run took that has ended.
+    pub async fn lasted(&self, house: &House) -> Duration {
+        let sql = "SELECT extract(epoch FROM ended_at - created_at)::float8 FROM run \
+                   WHERE district = $1 AND ended_at IS NOT NULL ORDER BY created_at DESC LIMIT 1";
+        let seconds = sqlx::query_scalar(sql).bind(TWIN).fetch_one(&house.services().database).await;
+        Duration::from_secs_f64(seconds.expect("it has had a night"))
     }
 
     /// Begins one more night of it while something happens to the other district.

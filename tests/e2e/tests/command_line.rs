@@ -239,6 +239,9 @@ async fn completions_and_the_manual_know_every_verb() {
         let script = bare(&["completions", shell]).await.expect_code(0).stdout;
         assert!(verbs.iter().all(|verb| script.contains(verb)), "{shell}");
         assert!(script.contains("accept-empty"), "{shell}: options of verbs within verbs");
+        let values =
+            ["table json csv html svg", "table json csv"].map(|values| script.contains(&format!("\"{values}\"")));
+        assert!(shell != "bash" || values == [true, true], "{shell}: the formats of one verb, and those of the others");
     }
     let manual = bare(&["man"]).await.expect_code(0).stdout;
     assert!(manual.contains(".TH rollcall 1"), "{manual}");

@@ -1,7 +1,7 @@
 //! Nights in which something dies. The roster must end as in a night in which nothing does.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rollcall_e2e::{
     House, Ledger, Pair, Role, RunRow,
@@ -45,24 +45,44 @@ fn watched_for(house: &House, night: u32) -> Allowed {
     if night == 1 { from_nothing(statuses_of(&house.sis, &[1])) } else { statuses_of(&house.sis, &[1, 2]) }
 }
 
-/// Kills a worker of `role` (SIGKILL) at random moments of two nights, each time starting another. Beside each a twin has a night.
-async fn killed_at_random(role: Role, seed: u64, ledger: &mut Ledger) {
+/// The moments of a night's kills, drawn from as long as it lasts if nothing is killed: what is waited before each. A kill makes the
+/// night longer, so that the next one meets it too.
+fn pauses(random: &mut fastrand::Rng, undisturbed: Duration) -> Vec<Duration> {
+    let mut moments: Vec<Duration> = (0..KILLS).map(|_| undisturbed.mul_f64(random.f64())).collect();
+    moments.sort_unstable();
+    let before = std::iter::once(Duration::ZERO).chain(moments.clone());
+    before.zip(&moments).map(|(before, moment)| moment.saturating_sub(before)).collect()
+}
+
+/// Whether a run in this state may be met by a kill.
+fn is_open(state: &str) -> bool {
+    ["queued", "running"].contains(&state)
+}
+
+/// Kills a worker of `role` (SIGKILL) at random moments of two nights, each time starting another: how many kills met the run. Beside each
+/// night a twin has one, which first shows how long it lasts undisturbed.
+async fn killed_at_random(role: Role, seed: u64, ledger: &mut Ledger) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut house = House::scaled_out(district(seed)).await;
-    let twin = Twin::beside(&house, district(seed)).await;
+    let twin = Twin::paced_beside(&house, district(seed)).await;
     house.start_workers(1);
     let database = house.services().database.clone();
+    let mut met = 0;
     for night in [1, 2] {
         let what = format!("seed {seed}, night {night}");
         let undisturbed = twin.night(&house, night).await;
+        let pauses = pauses(&mut random, twin.lasted(&house).await);
         house.sis.set_night(night);
         let watch = Watch::begin(&database, DISTRICT, watched_for(&house, night));
         let run = house.begin().await;
         let beside = twin.begin(&house);
-        for _ in 0..KILLS {
+        for pause in pauses {
             // The moment is what the test is about: nothing is waited for here.
-            tokio::time::sleep(Duration::from_millis(random.u64(20..900))).await;
-            house.replace_worker(role);
+            tokio::time::sleep(pause).await;
+            house.take_worker(role).kill();
+            // Open still, it was open when the worker was killed.
+            met += usize::from(house.services().run_state(&run).await.is_some_and(|state| is_open(&state)));
+            house.start_worker(role);
         }
         check_ended_well(&house, &run).await;
         ledger.run(&what, &watch.end().await);
@@ -72,14 +92,17 @@ async fn killed_at_random(role: Role, seed: u64, ledger: &mut Ledger) {
     }
     twin.end().await;
     house.close().await;
+    met
 }
 
 /// One seed in the everyday tests, more with `./test --full`.
 async fn over_seeds(role: Role, test: &str) {
     let mut ledger = Ledger::begin(test, &format!("kill -9 of a {} at random moments", role.word()));
+    let mut met = 0;
     for seed in 1..=house::repetitions(1, 8) {
-        killed_at_random(role, seed, &mut ledger).await;
+        met += killed_at_random(role, seed, &mut ledger).await;
     }
+    assert!(met > 0, "no kill of a {} met a run that was open", role.word());
     ledger.end();
 }
 
@@ -98,16 +121,19 @@ async fn writers_killed_at_random_moments_change_nothing() {
     over_seeds(Role::Writer, "writers_killed_at_random_moments_change_nothing").await;
 }
 
-/// What two undisturbed nights leave behind in a directory.
-async fn undisturbed_embedded(seed: u64) -> Facts {
-    let house = House::embedded(SandboxConfig { latency_ms: 0, ..district(seed) }).await;
-    for night in [1, 2] {
+/// What two undisturbed nights leave behind in a directory, and how long each lasted.
+async fn undisturbed_embedded(seed: u64) -> (Facts, [Duration; 2]) {
+    let house = House::embedded(district(seed)).await;
+    let mut lasted = [Duration::ZERO; 2];
+    for (night, lasted) in (1..).zip(&mut lasted) {
         house.sis.set_night(night);
+        let began = Instant::now();
         assert_eq!(house.night().await.state, "succeeded");
+        *lasted = began.elapsed();
     }
     let facts = house.facts().await;
     house.close().await;
-    facts
+    (facts, lasted)
 }
 
 /// The only process there is: the queue and the store are its directory.
@@ -116,22 +142,26 @@ async fn an_embedded_server_killed_at_random_moments_changes_nothing() {
     let test = "an_embedded_server_killed_at_random_moments_changes_nothing";
     let mut ledger = Ledger::begin(test, "kill -9 of an embedded server at random moments");
     let mut random = fastrand::Rng::with_seed(5);
+    let (undisturbed, lasted) = undisturbed_embedded(5).await;
     let house = House::embedded(district(5)).await;
-    for night in [1, 2] {
+    let mut met = 0;
+    for (night, lasted) in (1..).zip(lasted) {
         house.sis.set_night(night);
         let watch = Watch::begin_in(&house.embedded_store(), watched_for(&house, night));
         let mut server = house.start("serve", &["-v", "serve"]);
         let run = house.begin().await;
-        for _ in 0..KILLS {
-            tokio::time::sleep(Duration::from_millis(random.u64(20..900))).await;
+        for pause in pauses(&mut random, lasted) {
+            tokio::time::sleep(pause).await;
             server.kill();
+            met += usize::from(is_open(&house.show(&run).await.state));
             server = house.start("serve", &["-v", "serve"]);
         }
         check_ended_well(&house, &run).await;
         ledger.run(&format!("night {night}"), &watch.end().await);
         ledger.faults(KILLS);
     }
-    ledger.compare(test, &undisturbed_embedded(5).await, &house.facts().await);
+    assert!(met > 0, "no kill of the server met a run that was open");
+    ledger.compare(test, &undisturbed, &house.facts().await);
     house.close().await;
     ledger.end();
 }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use rollcall_e2e::{
-    Answer, House, Proxy, Role,
+    Answer, House, Proxy, Role, RunRow,
     house::{self, DISTRICT},
     proxy::Weather,
     until, until_told,
 };
-use rollcall_sandbox::SandboxConfig;
+use rollcall_sandbox::{PagingQuirks, Quirks, SandboxConfig};
 use url::Url;
 
 fn sis() -> SandboxConfig {
@@ -75,6 +75,41 @@ async fn commands_to_type_next_name_the_directory_and_the_file_again() {
     // Pasted as it stands, it works on the same store.
     let text = told(&["doctor", "--format", "json"], 0).await;
     assert!(text.contains(&repeated(&format!("runs show {held}"))) && text.contains(&repeated("serve")), "{text}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_is_told_once_with_commands_that_can_be_typed_as_they_stand() {
+    let house = House::embedded(sis()).await;
+    assert_eq!(house.night().await.state, "succeeded");
+    let paging = PagingQuirks { empty: vec!["WithdrawalCode".to_owned()], ..PagingQuirks::default() };
+    house.sis.set_quirks(Quirks { paging, ..Quirks::default() });
+    let settings: Vec<_> = house.settings().into_iter().filter(|(name, _)| name != "ROLLCALL_DIR").collect();
+    let answer = async |args: &[&str]| {
+        Answer::of(house.folder(), &[&["--dir", "data"], args].concat(), &settings).await.expect_code(0)
+    };
+    let waited = answer(&["run", DISTRICT, "--wait"]).await.stdout;
+    let runs: Vec<serde_json::Value> = answer(&["runs", "list", "--limit", "1", "--format", "json"]).await.read();
+    let (run, state) = (runs[0]["run"].as_str().unwrap(), runs[0]["state"].as_str().unwrap());
+    assert_eq!(state, "partial", "{waited}");
+    let shown = answer(&["runs", "show", run]).await.stdout;
+    let typed = format!("`rollcall --dir data runs approve {run} --accept-empty ");
+    for told in [&waited, &shown] {
+        let finding =
+            told.lines().find(|line| line.contains("partial: listing-empty: ")).unwrap_or_else(|| panic!("{told}"));
+        assert!(finding.contains(&typed) && !told.contains(" RUN "), "{told}");
+        let message = finding.split_once("listing-empty: ").unwrap().1;
+        assert_eq!(told.matches(message).count(), 1, "{told}");
+        assert!(told.lines().any(|line| line == "  partial"), "{told}");
+    }
+    let page = answer(&["runs", "trace", run, "--format", "html"]).await.stdout;
+    assert!(page.contains(&format!("rollcall --dir data runs approve {run}")), "{page}");
+    // As stored, for programs.
+    let stored: Vec<RunRow> = answer(&["runs", "show", run, "--format", "json"]).await.read();
+    assert!(stored[0].reason.as_ref().unwrap().contains("`rollcall runs approve RUN --accept-empty "), "{stored:#?}");
+    assert!(stored[0].findings.iter().any(|finding| finding.message.contains(" RUN ")), "{stored:#?}");
+    let csv = answer(&["runs", "show", run, "--format", "csv"]).await.stdout;
+    assert!(csv.contains("`rollcall runs approve RUN "), "{csv}");
     house.close().await;
 }
 
