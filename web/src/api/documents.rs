@@ -4,7 +4,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{
         Path, Query, State,
         rejection::{PathRejection, QueryRejection},
@@ -31,7 +30,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    body::{idempotency_key, read_json},
+    body::{Whole, idempotency_key, read_json},
     caller::Caller,
     listing::limit,
     problem::{Problem, ProblemBody},
@@ -250,7 +249,7 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
     let new = document(&headers, &body)?;
@@ -271,8 +270,13 @@ pub(super) async fn create(
         (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
+    let Path(id) = path.map_err(|_| Problem::no_such_route())?;
     let id = document_id(id)?;
     let document = app.store.document(&caller.district, &id).await?.ok_or(DocumentRefused::Missing)?;
     let demographics = demographics(&app.store, &caller.district, &id).await?.map(Demographics::from);
@@ -304,11 +308,12 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<S
 pub(super) async fn replace(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
+    let Path(id) = path.map_err(|_| Problem::no_such_route())?;
     let new = document(&headers, &body)?;
     if new.id.as_str() != id {
         return Err(Problem::malformed("document_id in the body is another than in the path"));
