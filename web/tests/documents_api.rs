@@ -47,13 +47,23 @@ async fn a_document_goes_from_draft_to_completed_to_withdrawn() {
     site.rename(STUDENT, "Anna").await;
     let mut read = caller.send(Method::GET, path, None, None).await;
     let demographics = read.body.as_object_mut().unwrap().remove("demographics").unwrap();
+    let data = read.body.as_object_mut().unwrap().remove("data").unwrap();
     assert_eq!(read.body, completed.body);
+    assert_eq!(data, json!({ "minutes": 30 }), "as it was handed in");
     assert_eq!(demographics["first_name"], json!("Ana <b>de</b> Vries"), "as it was when the document was made");
     assert_eq!((&demographics["school"], &demographics["birth_date"]), (&json!("010"), &Value::Null));
 
-    site.spoil_demographics("IEP 1/7").await;
+    changed["data"] = json!({ "minutes": 45, "goals": ["reads"] });
+    changed["status"] = json!("completed");
+    let replaced = caller.send(Method::PUT, path, Some("k3a"), Some(&changed)).await;
+    assert_eq!((replaced.status, replaced.body.get("data")), (StatusCode::OK, None), "{}", replaced.body);
+    site.spoil("demographics", "IEP 1/7").await;
     let read = caller.send(Method::GET, path, None, None).await;
     assert_eq!((read.status, &read.body["demographics"]), (StatusCode::OK, &Value::Null), "{}", read.body);
+    assert_eq!(read.body["data"], changed["data"]);
+    site.spoil("data", "IEP 1/7").await;
+    let read = caller.send(Method::GET, path, None, None).await;
+    assert_eq!((read.status, &read.body["data"]), (StatusCode::OK, &Value::Null), "{}", read.body);
 
     let withdrawn = caller.send(Method::POST, &format!("{path}/withdraw"), Some("k4"), None).await;
     assert_eq!(withdrawn.body["status"], json!("withdrawn"));

@@ -35,7 +35,10 @@ use super::{
     listing::limit,
     problem::{Problem, ProblemBody},
 };
-use crate::{demographics::demographics, server::App};
+use crate::{
+    contents::{data, demographics},
+    server::App,
+};
 
 /// A document to create, or the whole of it to replace one with.
 #[derive(Deserialize, ToSchema)]
@@ -106,13 +109,16 @@ struct DocumentAnswer {
     completed_at: Option<DateTime<Utc>>,
 }
 
-/// A document as kept, and its student as known when it was made.
+/// A document as kept, its structured data, and its student as known when it was made.
 #[derive(Serialize, ToSchema)]
 struct DocumentDetails {
     #[serde(flatten)]
     document: DocumentAnswer,
     /// As they were when the document was made, whatever the roster says since.
     demographics: Option<Demographics>,
+    /// The structured data, as it was handed in last.
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
 }
 
 /// What was known of a student on a day.
@@ -280,7 +286,8 @@ pub(super) async fn get(
     let id = document_id(id)?;
     let document = app.store.document(&caller.district, &id).await?.ok_or(DocumentRefused::Missing)?;
     let demographics = demographics(&app.store, &caller.district, &id).await?.map(Demographics::from);
-    Ok(Json(DocumentDetails { document: document.into(), demographics }).into_response())
+    let data = data(&app.store, &caller.district, &id).await?;
+    Ok(Json(DocumentDetails { document: document.into(), demographics, data }).into_response())
 }
 
 /// Replace a document.
