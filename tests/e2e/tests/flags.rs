@@ -198,7 +198,7 @@ async fn a_program_that_was_renamed_is_told(house: &mut House) {
     let named = house.district.tables.clone();
     house.district.tables = named.replace("Section 504", "504 plans");
     let told =
-        "1 flags of Section 504 go on in Campus, and the district's file has no [[program]] Section 504 any more";
+        "1 flag of Section 504 goes on in Campus, and the district's file has no [[program]] Section 504 any more";
     let applied = house.apply().await.stderr;
     assert!(applied.contains(&format!("warning: {DISTRICT}: {told}")), "{applied}");
     assert!(!applied.contains("Special Education"), "{applied}");
@@ -207,6 +207,38 @@ async fn a_program_that_was_renamed_is_told(house: &mut House) {
     house.district.tables = named;
     let applied = house.apply().await.stderr;
     assert!(!applied.contains("warning"), "{applied}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_about_flags_is_told_in_words() {
+    let mut house = House::embedded(config()).await;
+    campus(&mut house).await;
+    assert_eq!(house.night().await.state, "succeeded");
+
+    let students = house.students().await;
+    let student = &students.iter().find(|row| row.status == "ENROLLED").unwrap().student_id;
+    let csv = |kind: &str, row: &str| {
+        let path = house.folder().join(format!("{kind}.csv"));
+        std::fs::write(&path, format!("document_id,student_id,program,kind,status,start,end,file\n{row}\n")).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let import = async |path: &str, code| {
+        house.rollcall(&["documents", "import", "--district", DISTRICT, path]).await.expect_code(code).stderr
+    };
+    let bad = csv("bad", &format!("IEP-1,{student},Chess,Plan,completed,{},,", ago(10)));
+    let told = import(&bad, 1).await;
+    assert!(told.contains("1 cell is bad; correct it and import"), "{told}");
+    let good = csv("good", &format!("IEP-1,{student},Section 504,Plan,completed,{},,", ago(10)));
+    let told = import(&good, 0).await;
+    assert!(told.contains("1 document: 1 new") && told.contains("no process hosts"), "{told}");
+    let told = import(&good, 0).await;
+    assert!(told.contains("1 as before") && !told.contains("no process hosts"), "nothing waits: {told}");
+
+    let list = ["flags", "list", "--district", DISTRICT, "--program"];
+    house.rollcall(&[&list[..], &["Section 504"]].concat()).await.expect_code(0);
+    let told = house.rollcall(&[&list[..], &["Nonesuch"]].concat()).await.expect_code(1).stderr;
+    assert!(told.contains("no [[program]] Nonesuch"), "{told}");
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
