@@ -10,7 +10,7 @@ use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::{Removed, StoreError};
 use serde_json::{Value, json};
 
-use super::flags::{left_behind, stay_behind};
+use super::flags::{hurry, left_behind, stay_behind};
 use crate::{
     cli::{DistrictVerb, Format},
     config,
@@ -38,12 +38,15 @@ pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::R
 async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| district_file::read(path, context.settings.allow_private_addresses);
     let districts = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut warned = Vec::new();
+    let (mut warned, mut due) = (Vec::new(), Vec::new());
     for file in &districts {
+        let id = &file.district.id;
         match context.store.district(&file.district.id).await {
             Ok(before) => {
+                let same = before.programs == file.district.programs && before.flags == file.district.flags;
+                due.extend((!same || context.store.removed_at(id).await?.is_some()).then_some(id));
                 for place in district_file::other_places(&before, &file.district) {
-                    let (id, was) = (&file.district.id, place.before.as_deref());
+                    let was = place.before.as_deref();
                     let strangers = context.store.strangers_at(id, place.connection, was, &place.now).await?;
                     district_file::check_place(&place, strangers)?;
                 }
@@ -54,13 +57,16 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
                 let left = left_behind(&file.district, &flags, today).into_iter();
                 warned.extend(left.map(|(name, flags)| format!("{}: {}", file.district.id, stay_behind(name, flags))));
             }
-            Err(StoreError::NoDistrict(_)) => {}
+            Err(StoreError::NoDistrict(_)) => due.push(id),
             Err(error) => return Err(error.into()),
         }
     }
     for file in &districts {
         let (district, secrets) = (&file.district, &file.secrets);
         context.store.apply_district(district, secrets, &config::actor(), context.clock.now()).await?;
+        if due.contains(&&district.id) {
+            hurry(context, &district.id, None).await?;
+        }
         let next = context.again.command(&format!("district test {}", district.id));
         eprintln!("{} is in; next: {next}", district.id);
     }

@@ -209,10 +209,24 @@ async fn a_program_that_was_renamed_is_told(house: &mut House) {
     assert!(!applied.contains("warning"), "{applied}");
 }
 
+/// How many messages wait for flag-sync.
+async fn asked(house: &House) -> u64 {
+    let queues = house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
+    let flags = queues.as_array().unwrap().iter().find(|row| row["queue"] == "rollcall.flags").cloned();
+    flags.unwrap()["waiting"].as_u64().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_about_flags_is_told_in_words() {
+async fn what_is_about_flags_is_told_at_once_and_in_words() {
     let mut house = House::embedded(config()).await;
+    assert_eq!(asked(&house).await, 0, "the district has no flags");
     campus(&mut house).await;
+    assert_eq!(asked(&house).await, 1);
+    house.apply().await;
+    assert_eq!(asked(&house).await, 1, "nothing is new");
+    house.district.tables = house.district.tables.replacen("create-new", "take-over", 1);
+    house.apply().await;
+    assert_eq!(asked(&house).await, 2);
     assert_eq!(house.night().await.state, "succeeded");
 
     let students = house.students().await;
