@@ -135,7 +135,8 @@ fn cells(flag: &Flag, today: chrono::NaiveDate) -> Vec<serde_json::Value> {
     ]
 }
 
-fn asking(context: &Context) -> anyhow::Result<flag_sync::Context> {
+/// What asks the districts' Campuses.
+pub(super) fn asking(context: &Context) -> anyhow::Result<flag_sync::Context> {
     let (bus, store, clock) = (context.bus.clone(), context.store.clone(), context.clock.clone());
     Ok(flag_sync::Context::new(flag_sync_config(&context.settings), bus, store, clock)?)
 }

@@ -256,6 +256,41 @@ async fn what_is_about_flags_is_told_at_once_and_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_the_connection_asks_campus_for_the_programs() {
+    let mut house = House::embedded(config()).await;
+    campus(&mut house).await;
+    let steps = async |house: &House, code| {
+        let answer = house.rollcall(&["district", "test", DISTRICT, "--format", "json"]).await.expect_code(code).json();
+        let rows = answer.as_array().unwrap().clone().into_iter();
+        let of_programs = rows.filter(|row| row["step"].as_str().unwrap().starts_with("program"));
+        of_programs
+            .map(|row| (row["step"].to_string(), row["outcome"].to_string(), row.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let is = |(step, outcome, _): &(String, String, String)| format!("{step} {outcome}").replace('"', "");
+    let good = steps(&house, 0).await;
+    let all = ["programs ok", "program Special Education ok", "program Section 504 ok"];
+    assert_eq!(good.iter().map(is).collect::<Vec<_>>(), all, "{good:?}");
+
+    house.district.tables = house.district.tables.replace("Section 504", "section 504");
+    house.apply().await;
+    let poor = steps(&house, 1).await;
+    assert_eq!(is(&poor[2]), "program section 504 fail", "{poor:?}");
+    assert!(poor[2].2.contains("flag-missing") && poor[2].2.contains("Special Ed checked"), "{poor:?}");
+
+    std::fs::write(house.folder().join("vendor.secret"), "another").unwrap();
+    house.apply().await;
+    let refused = steps(&house, 1).await;
+    assert_eq!(refused.iter().map(is).collect::<Vec<_>>(), ["programs fail"], "{refused:?}");
+    assert!(refused[0].2.contains("check vendor_key and vendor_secret"), "{refused:?}");
+
+    house.district.tables = house.district.tables.replace("flags = true", "flags = false");
+    house.apply().await;
+    assert!(steps(&house, 0).await.is_empty(), "no flags, no question");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flags_follow_documents_in_one_process() {
     let mut house = House::embedded(config()).await;
     campus(&mut house).await;
