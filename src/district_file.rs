@@ -19,7 +19,7 @@ use toml::{Table, Value};
 
 pub(crate) use self::checks::{check_place, other_campus, other_places};
 use self::{
-    checks::{check, check_secret_headers},
+    checks::{check, check_secret_headers, check_vendor_pairs},
     told::{located, syntax},
 };
 use crate::config;
@@ -58,6 +58,7 @@ pub(crate) fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> a
     let district: District = Value::Table(table).try_into().map_err(|error| located(&error, text))?;
     check(&district, allow_private_addresses)?;
     secrets.iter().try_for_each(check_secret_headers)?;
+    check_vendor_pairs(&district, &secrets)?;
     Ok(DistrictFile { district, secrets })
 }
 
@@ -342,6 +343,14 @@ client_secret = "invented"
         let vendor = campus("client_id", "vendor_key = \"key\"\nvendor_secret = \"invented\"\nclient_id");
         let text = error(&vendor.replace("v1p2", "v1p1"));
         assert!(text.contains("vendor_key") && text.contains("1.2 only"), "{text}");
+    }
+
+    #[test]
+    fn half_a_vendor_pair_is_refused_with_what_to_add() {
+        let text = error(&campus("client_id", "vendor_key = \"key\"\nclient_id"));
+        assert!(text.contains("connection 1 (oneroster)") && text.contains("add vendor_secret"), "{text}");
+        let text = error(&campus("client_id", "vendor_secret = \"invented\"\nclient_id"));
+        assert!(text.contains("add vendor_key"), "{text}");
     }
 
     #[test]

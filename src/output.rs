@@ -49,6 +49,11 @@ fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::R
     write(&mut out).and_then(|()| out.flush()).context(Unwritten)
 }
 
+/// A number of things, in words that go with it.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Prints bytes as they are.
 pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<()> {
     print_with(|out| out.write_all(bytes))

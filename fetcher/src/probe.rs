@@ -250,7 +250,10 @@ impl Probe<'_> {
                 Err(error) if resource == oneroster::ACADEMIC_SESSIONS => {
                     steps.push(Step::warn(&name, error.to_string(), "nothing rests on it; ask the district"));
                 }
-                Err(error) => return stop(steps, &name, &error),
+                Err(error) => {
+                    steps.push(refused(&name, &error));
+                    return Err(Stop);
+                }
             }
         }
         steps.push(self.changes(sis).await);
@@ -267,7 +270,7 @@ impl Probe<'_> {
         match sis.tries_changes(self.clock.now() - TimeDelta::days(1), &Turn::endless()).await {
             Ok(Ok(_)) => Step::ok(name, format!("told; everything is pulled every {days} days, and after any trouble")),
             Ok(Err(why)) => full(why),
-            Err(error) => Step::failed(name, &error),
+            Err(error) => refused(name, &error),
         }
     }
 
@@ -297,6 +300,23 @@ impl Probe<'_> {
         steps.extend(unplaced.map(entity_step));
     }
 }
+
+/// A step that failed on a connection by OneRoster, which has neither a root nor entities.
+fn refused(name: &str, error: &SisError) -> Step {
+    let mend = match error {
+        SisError::Status { status: 404, .. } => NOT_THERE,
+        SisError::AccessRefused { .. } => NOT_GRANTED,
+        _ => error.mend(),
+    };
+    Step { mend: Some(mend.to_owned()), ..Step::failed(name, error) }
+}
+
+/// What to do where a OneRoster server has nothing at its address.
+const NOT_THERE: &str = "copy base_url anew from the SIS, and check version (Infinite Campus: \
+                         …/campus/api/oneroster/v1p2/APP/ims/oneroster; one that ends in …/campus/api/ims/oneroster is of before)";
+/// What to do where it refuses.
+const NOT_GRANTED: &str =
+    "ask the district to grant it, and whether the access is active and not expired; check base_url";
 
 /// An entity that enrollments are of, and whose school year cannot be told.
 fn entity_step(entity: i64) -> Step {
@@ -376,6 +396,19 @@ mod tests {
             body: bytes::Bytes::new(),
             room: crate::net::room::Taken::default(),
         }
+    }
+
+    /// A OneRoster connection has no root and no entities to look after.
+    #[test]
+    fn what_to_do_is_worded_by_the_kind_of_the_connection() {
+        let mend = |error: &SisError| refused("listing orgs", error).mend.unwrap();
+        let what = || "orgs page 1".to_owned();
+        let (gone, refused) =
+            (SisError::Status { what: what(), status: 404 }, SisError::AccessRefused { what: what(), status: 403 });
+        assert!(mend(&gone).contains("copy base_url anew") && mend(&refused).contains("grant it"));
+        assert!(!mend(&gone).contains("Qmlativ") && !mend(&refused).contains("Qmlativ"));
+        let failing = SisError::Status { what: what(), status: 500 };
+        assert_eq!(mend(&failing), failing.mend());
     }
 
     #[test]

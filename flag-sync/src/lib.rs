@@ -31,6 +31,7 @@ pub mod participation;
 pub mod partner;
 mod people;
 mod plan;
+pub mod probe;
 mod push;
 pub mod reconcile;
 mod rows;

@@ -55,13 +55,18 @@ pub fn server(connection: &Connection) -> Url {
     with_path(&connection.base_url, &path)
 }
 
-/// The token URL. Campus: with the application's name. `None`: it is not configured, and cannot be told.
+/// The token URL. Campus: with the application's name, and without empty segments, as it refuses a slash at the end (401), which
+/// another server may need. `None`: it is not configured, and cannot be told.
 pub(crate) fn token(connection: &Connection) -> Option<Url> {
     let mut url = match &connection.token_url {
         Some(url) => url.clone(),
         None if profile(connection) == OneRosterProfile::Skyward => beside_ims(connection),
         None => return None,
     };
+    if profile(connection) == OneRosterProfile::Campus {
+        let path = segments(&url);
+        set_path(&mut url, &path);
+    }
     let named = url.query_pairs().any(|(name, value)| name == APP_NAME && !value.is_empty());
     if profile(connection) == OneRosterProfile::Campus
         && !named
@@ -168,10 +173,14 @@ fn with_path(base: &Url, path: &[String]) -> Url {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
+    set_path(&mut url, path);
+    url
+}
+
+fn set_path(url: &mut Url, path: &[String]) {
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.clear().extend(path);
     }
-    url
 }
 
 #[cfg(test)]
@@ -238,9 +247,21 @@ mod tests {
         assert_eq!(read(base, &json!({"token_url": copied})).as_deref(), Some(copied));
         let nameless = json!({"token_url": "https://d.example/campus/oauth2/token"});
         assert_eq!(read(base, &nameless).as_deref(), Some("https://d.example/campus/oauth2/token?appName=roll"));
+        for slashes in ["/oauth2/token/", "//oauth2/token//"] {
+            let url = |query: &str| json!({"token_url": format!("https://d.example/campus{slashes}{query}")});
+            assert_eq!(read(base, &url("?appName=other")).as_deref(), Some(copied), "{slashes}");
+            assert_eq!(
+                read(base, &url("")).as_deref(),
+                Some("https://d.example/campus/oauth2/token?appName=roll"),
+                "{slashes}"
+            );
+        }
         assert_eq!(read(base, &json!({})), None, "never derived");
         let plain = json!({"profile": "plain", "token_url": "https://p.example/token"});
         assert_eq!(read("https://p.example", &plain).as_deref(), Some("https://p.example/token"));
+        let plain = json!({"profile": "plain", "token_url": "https://p.example/token/"});
+        let kept = read("https://p.example", &plain);
+        assert_eq!(kept.as_deref(), Some("https://p.example/token/"), "another server may need the slash");
         let skyward = read("https://s.example/LoneAPI/ims/oneroster/v1p2", &json!({"profile": "skyward"}));
         assert_eq!(skyward.as_deref(), Some("https://s.example/LoneAPI/oauth/token"));
     }

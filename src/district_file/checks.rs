@@ -90,6 +90,22 @@ pub(crate) fn other_campus(before: &District, after: &District, pushed: usize) -
     })
 }
 
+/// The vendor's key and secret go into one header. The secret of the file before does not serve: each apply puts a whole set of secrets
+/// in place of the one before.
+pub(super) fn check_vendor_pairs(district: &District, secrets: &[ConnectionSecrets]) -> anyhow::Result<()> {
+    for (index, (connection, secrets)) in district.connections.iter().zip(secrets).enumerate() {
+        let lacking = match (&connection.vendor_key, &secrets.vendor_secret) {
+            (Some(_), None) => {
+                "vendor_key without vendor_secret: add vendor_secret = { env = \"…\" }, or remove vendor_key"
+            }
+            (None, Some(_)) => "vendor_secret without vendor_key: add vendor_key, or remove vendor_secret",
+            _ => continue,
+        };
+        anyhow::bail!("connection {} ({}) has {lacking}", index + 1, connection.kind.as_str());
+    }
+    Ok(())
+}
+
 fn check_percent(key: &str, percent: f64) -> anyhow::Result<()> {
     ensure!((0.0..=100.0).contains(&percent), "{key} is a percentage from 0 to 100");
     Ok(())

@@ -5,18 +5,22 @@ mod erase;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use rollcall_fetcher::probe::{Outcome, probe};
+use rollcall_fetcher::{
+    error::SisError,
+    probe::{Outcome, probe},
+};
+use rollcall_flag_sync::{FlagError, probe::programs};
 use rollcall_proto::id::{ConnectionNo, DistrictId};
 use rollcall_store::{Removed, StoreError};
 use serde_json::{Value, json};
 
-use super::flags::{left_behind, stay_behind};
+use super::flags::{asking, hurry, left_behind, stay_behind};
 use crate::{
     cli::{DistrictVerb, Format},
     config,
     context::Context,
     district_file,
-    output::{self, Listing, flat, say},
+    output::{self, Listing, counted, flat, say},
 };
 
 /// Does what the verb says.
@@ -38,12 +42,15 @@ pub(crate) async fn dispatch(context: &Context, verb: DistrictVerb) -> anyhow::R
 async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| district_file::read(path, context.settings.allow_private_addresses);
     let districts = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut warned = Vec::new();
+    let (mut warned, mut due) = (Vec::new(), Vec::new());
     for file in &districts {
+        let id = &file.district.id;
         match context.store.district(&file.district.id).await {
             Ok(before) => {
+                let same = before.programs == file.district.programs && before.flags == file.district.flags;
+                due.extend((!same || context.store.removed_at(id).await?.is_some()).then_some(id));
                 for place in district_file::other_places(&before, &file.district) {
-                    let (id, was) = (&file.district.id, place.before.as_deref());
+                    let was = place.before.as_deref();
                     let strangers = context.store.strangers_at(id, place.connection, was, &place.now).await?;
                     district_file::check_place(&place, strangers)?;
                 }
@@ -54,13 +61,16 @@ async fn apply(context: &Context, files: &[PathBuf]) -> anyhow::Result<ExitCode>
                 let left = left_behind(&file.district, &flags, today).into_iter();
                 warned.extend(left.map(|(name, flags)| format!("{}: {}", file.district.id, stay_behind(name, flags))));
             }
-            Err(StoreError::NoDistrict(_)) => {}
+            Err(StoreError::NoDistrict(_)) => due.push(id),
             Err(error) => return Err(error.into()),
         }
     }
     for file in &districts {
         let (district, secrets) = (&file.district, &file.secrets);
         context.store.apply_district(district, secrets, &config::actor(), context.clock.now()).await?;
+        if due.contains(&&district.id) {
+            hurry(context, &district.id, None).await?;
+        }
         let next = context.again.command(&format!("district test {}", district.id));
         eprintln!("{} is in; next: {next}", district.id);
     }
@@ -134,7 +144,9 @@ async fn test(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
     for (index, connection) in district.connections.iter().enumerate() {
         let secrets = context.store.secrets(id, ConnectionNo(index as u16)).await?;
         let allow = context.settings.allow_private_addresses;
+        let mut stopped = false;
         for step in probe(&district, connection, secrets, allow, &*context.clock).await {
+            stopped |= step.outcome == Outcome::Fail;
             failed |= step.outcome == Outcome::Fail;
             let mend = step.mend.map_or(Value::Null, Value::from);
             listing.push(vec![
@@ -145,10 +157,61 @@ async fn test(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
                 mend,
             ]);
         }
+        let is_flagged = district.programs.iter().any(|program| program.flags);
+        let of_flags = district.flag_connection().filter(|(number, _)| is_flagged && usize::from(number.0) == index);
+        // What a connection without a token would say was said.
+        if of_flags.is_some() && !stopped {
+            for (step, detail, problem) in flag_steps(context, id).await? {
+                failed |= problem.is_some();
+                let outcome = if problem.is_some() { Outcome::Fail } else { Outcome::Ok };
+                listing.push(vec![
+                    json!(index + 1),
+                    json!(step),
+                    json!(outcome.as_str()),
+                    json!(detail),
+                    json!(problem),
+                ]);
+            }
+        }
     }
     listing.print(context.format)?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
+
+/// What a sync of flags would ask first: each step, what was found, and what to do where something is wrong.
+async fn flag_steps(
+    context: &Context,
+    district: &DistrictId,
+) -> anyhow::Result<Vec<(String, String, Option<&'static str>)>> {
+    let probed = match programs(&asking(context)?, district).await {
+        Ok(probed) => probed,
+        Err(FlagError::Sis(error)) => {
+            let mend = match error {
+                SisError::AccessRefused { .. } => VENDOR_PAIR,
+                _ => error.mend(),
+            };
+            return Ok(vec![("programs".to_owned(), error.to_string(), Some(mend))]);
+        }
+        Err(FlagError::Configuration(problem)) => {
+            return Ok(vec![("programs".to_owned(), problem.to_owned(), Some("apply the district's file with it"))]);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let shown = counted(probed.shown, "program is shown", "programs are shown");
+    let mut steps = vec![("programs".to_owned(), shown, None)];
+    for (name, problem) in probed.programs {
+        let mend = problem.as_ref().map(|_| PROGRAM);
+        steps.push((format!("program {name}"), problem.unwrap_or_else(|| "active, Special Ed".to_owned()), mend));
+    }
+    Ok(steps)
+}
+
+/// What to do where Campus refuses the programs.
+const VENDOR_PAIR: &str = "check vendor_key and vendor_secret in the district's file, and ask the district whether the connection's Grade Book \
+                           function is enabled";
+/// What to do where a program's flags could not be written.
+const PROGRAM: &str =
+    "ask the district for one flag of exactly this name in Campus: Active, Flagged, Special Ed checked";
 
 async fn remove(context: &Context, id: &DistrictId) -> anyhow::Result<ExitCode> {
     let Removed { cancelled, written } =

@@ -18,7 +18,7 @@ use crate::{
     config::{Backend, Settings},
     context::{self, Context},
     host::HostLock,
-    output::Listing,
+    output::{Listing, counted},
 };
 
 /// Outcomes so far.
@@ -149,7 +149,8 @@ async fn check_secrets(context: &Context, report: &mut Report) {
         }
     }
     if opened > 0 && closed == 0 {
-        report.ok("secrets", format!("those of {opened} connections open with the key"));
+        let opened = counted(opened, "connection", "connections");
+        report.ok("secrets", format!("those of {opened} open with the key"));
     }
 }
 

@@ -10,10 +10,7 @@ mod sheet;
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
-use rollcall_proto::{
-    id::{DistrictId, StudentId},
-    message::Message,
-};
+use rollcall_proto::id::{DistrictId, StudentId};
 use rollcall_store::document::{Author, Document, DocumentFilter, DocumentRefused, SaveMode};
 use serde_json::json;
 
@@ -21,8 +18,14 @@ use self::{
     beside::Folder,
     sheet::{Bad, Row},
 };
-use super::views;
-use crate::{cli::DocumentsVerb, config, context::Context, district_file::unreadable, output::Listing};
+use super::{flags::hurry, run, views};
+use crate::{
+    cli::DocumentsVerb,
+    config,
+    context::Context,
+    district_file::unreadable,
+    output::{Listing, counted},
+};
 
 /// Bad rows shown at most.
 const MOST_SHOWN: usize = 200;
@@ -51,7 +54,11 @@ async fn import(context: &Context, district: &DistrictId, path: &Path) -> anyhow
         return refuse(context, bad);
     }
     let done = take_in(context, district, &folder, rows).await?;
-    eprintln!("{} documents: {} new, {} changed, {} as before", done.all, done.created, done.changed, done.same());
+    let all = counted(done.all, "document", "documents");
+    eprintln!("{all}: {} new, {} changed, {} as before", done.created, done.changed, done.same());
+    if done.hurried {
+        run::hint_host(context)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,7 +69,8 @@ fn refuse(context: &Context, mut bad: Vec<Bad>) -> anyhow::Result<ExitCode> {
         listing.push(vec![json!(one.line), json!(one.column), json!(one.code), json!(one.problem)]);
     }
     listing.print(context.format)?;
-    eprintln!("rollcall: nothing was taken in: {} cells are bad; correct them and import the file again", bad.len());
+    let bad = counted(bad.len(), "cell is bad; correct it", "cells are bad; correct them");
+    eprintln!("rollcall: nothing was taken in: {bad} and import the file again");
     Ok(ExitCode::FAILURE)
 }
 
@@ -72,6 +80,8 @@ struct Done {
     all: usize,
     created: usize,
     changed: usize,
+    /// Flags are to be looked at.
+    hurried: bool,
 }
 
 impl Done {
@@ -100,20 +110,9 @@ async fn take_in(context: &Context, district: &DistrictId, folder: &Folder, rows
         due = due.or_else(|| saved.flags_due.then(|| saved.document.student.clone()));
     }
     if let Some(student) = due {
-        hurry(context, district, student).await?;
+        done.hurried = hurry(context, district, Some(student)).await?;
     }
     Ok(done)
-}
-
-/// Has flags looked at now. The store remembers whose are due, so nothing is lost where this fails.
-async fn hurry(context: &Context, district: &DistrictId, student: StudentId) -> anyhow::Result<()> {
-    if context.store.district(district).await?.has_flags() {
-        let message = Message::flag_sync(district.clone(), Some(student), context.clock.now());
-        if let Err(error) = context.bus.publish(&[message]).await {
-            tracing::warn!(%error, "flag-sync could not be told; it will find out");
-        }
-    }
-    Ok(())
 }
 
 /// A row beside the store and its file: all that is wrong with what could be read of it.

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context as _, ensure};
 use rollcall_flag_sync as flag_sync;
-use rollcall_proto::{id::DistrictId, message::Message};
+use rollcall_proto::{
+    id::{DistrictId, StudentId},
+    message::Message,
+};
 use rollcall_store::{
     district::District,
     flag::{Flag, NO_PUBLIC_URL, OpenOldFlags, TakeOverPlan, TakeOverState},
@@ -18,7 +21,7 @@ use crate::{
     config,
     context::Context,
     host::flag_sync_config,
-    output::Listing,
+    output::{Listing, counted},
 };
 
 /// Columns of the listing, as docs and other programs rely on them.
@@ -40,6 +43,14 @@ async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
     let today = context.clock.now().with_timezone(&district.time_zone).date_naive();
     let (mut listing, mut unlinked) = (Listing::new(&COLUMNS), 0);
     let flags = context.store.flags(&of.district, None, of.program.as_deref()).await?;
+    if let Some(name) = &of.program {
+        // One that the file no longer names is shown while there are flags of it.
+        let is_named = district.programs.iter().any(|program| program.name == *name);
+        ensure!(
+            is_named || !flags.is_empty(),
+            "the district's file has no [[program]] {name}, and there are no flags of it"
+        );
+    }
     for flag in flags.iter().filter(|flag| is_shown(flag)) {
         unlinked += usize::from(flag.reason.as_deref() == Some(NO_PUBLIC_URL));
         listing.push(cells(flag, today));
@@ -49,7 +60,8 @@ async fn list(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         eprintln!("rollcall: {}", stay_behind(program, flags));
     }
     if unlinked > 0 {
-        eprintln!("rollcall: {unlinked} flags have no launch link: set ROLLCALL_PUBLIC_URL for flag-sync");
+        let unlinked = counted(unlinked, "flag has", "flags have");
+        eprintln!("rollcall: {unlinked} no launch link: set ROLLCALL_PUBLIC_URL for flag-sync");
     }
     for open in context.store.open_old_flags(&of.district).await? {
         if of.program.as_ref().is_none_or(|name| *name == open.program) {
@@ -88,9 +100,11 @@ pub(super) fn left_behind<'a>(
 
 /// What is to be said of these, and what to do.
 pub(super) fn stay_behind(program: &str, flags: usize) -> String {
+    let go_on = counted(flags, "flag", "flags");
+    let (go, them) = if flags == 1 { ("goes", "it") } else { ("go", "them") };
     format!(
-        "{flags} flags of {program} go on in Campus, and the district's file has no [[program]] {program} any more: nobody ends them there, \
-         and a program of another name gets new ones beside them. Put it back into the file, and apply that; docs/FLAGS.md says how to rename \
+        "{go_on} of {program} {go} on in Campus, and the district's file has no [[program]] {program} any more: nobody ends {them} there, \
+         and a program of another name gets new ones beside {them}. Put it back into the file, and apply that; docs/FLAGS.md says how to rename \
          a program"
     )
 }
@@ -98,7 +112,10 @@ pub(super) fn stay_behind(program: &str, flags: usize) -> String {
 /// How many of the flags that a take-over is to end it leaves open, and why. `ledger`: the command that names them.
 fn stay_open(open: &OpenOldFlags, ledger: &str) -> String {
     let OpenOldFlags { program, outcome, flags } = open;
-    format!("{flags} existing flags of {program} that are to end stay open: {outcome}; `{ledger}` names them")
+    match flags {
+        1 => format!("1 existing flag of {program} that is to end stays open: {outcome}; `{ledger}` names it"),
+        _ => format!("{flags} existing flags of {program} that are to end stay open: {outcome}; `{ledger}` names them"),
+    }
 }
 
 /// One that was never pushed and is not wanted any more is nobody's business.
@@ -118,7 +135,8 @@ fn cells(flag: &Flag, today: chrono::NaiveDate) -> Vec<serde_json::Value> {
     ]
 }
 
-fn asking(context: &Context) -> anyhow::Result<flag_sync::Context> {
+/// What asks the districts' Campuses.
+pub(super) fn asking(context: &Context) -> anyhow::Result<flag_sync::Context> {
     let (bus, store, clock) = (context.bus.clone(), context.store.clone(), context.clock.clone());
     Ok(flag_sync::Context::new(flag_sync_config(&context.settings), bus, store, clock)?)
 }
@@ -168,7 +186,8 @@ async fn approve(context: &Context, of: &FlagsOf, looked_at: &[String]) -> anyho
             eprintln!("{}: warning: {warning}", one.program);
         }
         let last = one.cutover.pred_opt().unwrap_or(one.cutover);
-        eprintln!("{}: {} existing flags will end on {last} (plan {})", one.program, one.to_end, one.hash);
+        let to_end = counted(one.to_end, "existing flag", "existing flags");
+        eprintln!("{}: {to_end} will end on {last} (plan {})", one.program, one.hash);
     }
     ask(context, &of.district).await
 }
@@ -189,6 +208,23 @@ async fn push(context: &Context, of: &FlagsOf) -> anyhow::Result<ExitCode> {
         return asked(context, &of.district);
     }
     ask(context, &of.district).await
+}
+
+/// Has the flags of a student, or all, looked at now, where the district has any: false where not. The store remembers what is due, so
+/// nothing is lost where this fails.
+pub(super) async fn hurry(
+    context: &Context,
+    district: &DistrictId,
+    student: Option<StudentId>,
+) -> anyhow::Result<bool> {
+    if !context.store.district(district).await?.has_flags() {
+        return Ok(false);
+    }
+    let message = Message::flag_sync(district.clone(), student, context.clock.now());
+    if let Err(error) = context.bus.publish(&[message]).await {
+        tracing::warn!(%error, "flag-sync could not be told; it will find out");
+    }
+    Ok(true)
 }
 
 /// Has a whole sync made now, by whoever hosts flag-sync.
@@ -250,6 +286,12 @@ mod tests {
 
     #[test]
     fn what_a_take_over_leaves_open_is_told_with_why() {
+        let one = OpenOldFlags { program: "P".to_owned(), outcome: "waits-for-new".to_owned(), flags: 1 };
+        let told = stay_open(&one, "rollcall flags ledger --district d");
+        assert!(
+            told.starts_with("1 existing flag of P that is to end stays open") && told.ends_with("names it"),
+            "{told}"
+        );
         let open = OpenOldFlags { program: "P".to_owned(), outcome: "waits-for-new".to_owned(), flags: 2 };
         let told = stay_open(&open, "rollcall flags ledger --district d");
         assert_eq!(
@@ -276,7 +318,7 @@ mod tests {
             Flag {
                 id: uuid::Uuid::nil(),
                 participation: uuid::Uuid::nil(),
-                student: rollcall_proto::id::StudentId("1".to_owned()),
+                student: StudentId("1".to_owned()),
                 program: program.to_owned(),
                 sis_id: None,
                 starts_on: day("2026-08-15"),
@@ -304,6 +346,11 @@ mod tests {
         let told = stay_behind("former", 2);
         assert!(
             told.starts_with("2 flags of former go on in Campus") && told.contains("Put it back into the file"),
+            "{told}"
+        );
+        let told = stay_behind("former", 1);
+        assert!(
+            told.starts_with("1 flag of former goes on in Campus") && told.contains("nobody ends it there"),
             "{told}"
         );
     }

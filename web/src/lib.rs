@@ -14,7 +14,7 @@
 pub mod access;
 pub mod api;
 pub mod config;
-mod demographics;
+mod contents;
 mod fields;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     HOSTILE_HTML, OTHER_STUDENT, PROGRAM, STUDENT, Site,
-    caller::{Caller, assert_problem},
+    caller::{Answer, Caller, assert_problem},
     now,
 };
 
@@ -47,13 +47,23 @@ async fn a_document_goes_from_draft_to_completed_to_withdrawn() {
     site.rename(STUDENT, "Anna").await;
     let mut read = caller.send(Method::GET, path, None, None).await;
     let demographics = read.body.as_object_mut().unwrap().remove("demographics").unwrap();
+    let data = read.body.as_object_mut().unwrap().remove("data").unwrap();
     assert_eq!(read.body, completed.body);
+    assert_eq!(data, json!({ "minutes": 30 }), "as it was handed in");
     assert_eq!(demographics["first_name"], json!("Ana <b>de</b> Vries"), "as it was when the document was made");
     assert_eq!((&demographics["school"], &demographics["birth_date"]), (&json!("010"), &Value::Null));
 
-    site.spoil_demographics("IEP 1/7").await;
+    changed["data"] = json!({ "minutes": 45, "goals": ["reads"] });
+    changed["status"] = json!("completed");
+    let replaced = caller.send(Method::PUT, path, Some("k3a"), Some(&changed)).await;
+    assert_eq!((replaced.status, replaced.body.get("data")), (StatusCode::OK, None), "{}", replaced.body);
+    site.spoil("demographics", "IEP 1/7").await;
     let read = caller.send(Method::GET, path, None, None).await;
     assert_eq!((read.status, &read.body["demographics"]), (StatusCode::OK, &Value::Null), "{}", read.body);
+    assert_eq!(read.body["data"], changed["data"]);
+    site.spoil("data", "IEP 1/7").await;
+    let read = caller.send(Method::GET, path, None, None).await;
+    assert_eq!((read.status, &read.body["data"]), (StatusCode::OK, &Value::Null), "{}", read.body);
 
     let withdrawn = caller.send(Method::POST, &format!("{path}/withdraw"), Some("k4"), None).await;
     assert_eq!(withdrawn.body["status"], json!("withdrawn"));
@@ -126,6 +136,39 @@ async fn a_file_may_be_as_large_as_is_said_and_no_larger() {
     wordy["data"] = json!({ "text": "x".repeat(1 << 20) });
     assert_problem(&caller.create("k3", &wordy).await, StatusCode::PAYLOAD_TOO_LARGE, "data-too-large");
     assert_eq!(caller.send(Method::GET, "documents", None, None).await.body.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_request_of_the_api_is_a_problem_too() {
+    let site = Site::start().await;
+    let district = site.district("lone-star").await;
+    let caller = Caller::with_scopes(&site, &district, "documents flags.write").await;
+    // One more than a file, structured data and room for the rest.
+    let most = (20 << 20) / 3 * 4 + (1 << 20) + (64 << 10);
+    let large =
+        |url| caller.client.post(url).header(header::CONTENT_TYPE, "application/json").body(vec![b' '; most + 1]);
+    for path in ["api/v1/documents", "api/v1/flags/approve"] {
+        let sent = large(site.base.join(path).unwrap()).header("Idempotency-Key", "k1").bearer_auth(&caller.token);
+        let refused = Answer::of(sent.send().await.unwrap()).await;
+        assert_problem(&refused, StatusCode::PAYLOAD_TOO_LARGE, "request-too-large");
+    }
+    let token = large(site.base.join("oauth2/token").unwrap()).send().await.unwrap();
+    assert_eq!(token.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(token.json::<Value>().await.unwrap(), json!({"error": "invalid_request"}));
+
+    for path in ["", "nothing", "documents/", "documents/a/complete/b", "documents/%FF"] {
+        let unknown = caller.send(Method::GET, path, None, None).await;
+        assert_problem(&unknown, StatusCode::NOT_FOUND, "request-malformed");
+    }
+    for (method, path, allowed) in [
+        (Method::DELETE, "documents/IEP-1", "GET,HEAD,PUT"),
+        (Method::PATCH, "documents", "GET,HEAD,POST"),
+        (Method::POST, "openapi.json", "GET,HEAD"),
+    ] {
+        let refused = caller.send(method, path, None, None).await;
+        assert_problem(&refused, StatusCode::METHOD_NOT_ALLOWED, "request-malformed");
+        assert_eq!(refused.headers[header::ALLOW], allowed, "{path}");
+    }
 }
 
 #[tokio::test]

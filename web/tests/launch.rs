@@ -309,7 +309,7 @@ async fn a_document_is_headed_with_the_name_of_its_day() {
 async fn a_document_whose_demographics_cannot_be_read_is_shown_without_them() {
     house!(site, district, platform, browser);
     site.rename(STUDENT, "Anna").await;
-    site.spoil_demographics("IEP-1").await;
+    site.spoil("demographics", "IEP-1").await;
     let page = browser.click(&site, &district, &platform, STUDENT).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     assert!(page.text.contains("Anna") && page.text.contains("id=\"document\""), "{}", page.text);

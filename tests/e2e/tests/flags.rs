@@ -198,7 +198,7 @@ async fn a_program_that_was_renamed_is_told(house: &mut House) {
     let named = house.district.tables.clone();
     house.district.tables = named.replace("Section 504", "504 plans");
     let told =
-        "1 flags of Section 504 go on in Campus, and the district's file has no [[program]] Section 504 any more";
+        "1 flag of Section 504 goes on in Campus, and the district's file has no [[program]] Section 504 any more";
     let applied = house.apply().await.stderr;
     assert!(applied.contains(&format!("warning: {DISTRICT}: {told}")), "{applied}");
     assert!(!applied.contains("Special Education"), "{applied}");
@@ -207,6 +207,87 @@ async fn a_program_that_was_renamed_is_told(house: &mut House) {
     house.district.tables = named;
     let applied = house.apply().await.stderr;
     assert!(!applied.contains("warning"), "{applied}");
+}
+
+/// How many messages wait for flag-sync.
+async fn asked(house: &House) -> u64 {
+    let queues = house.rollcall(&["queues", "list", "--format", "json"]).await.expect_code(0).json();
+    let flags = queues.as_array().unwrap().iter().find(|row| row["queue"] == "rollcall.flags").cloned();
+    flags.unwrap()["waiting"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_about_flags_is_told_at_once_and_in_words() {
+    let mut house = House::embedded(config()).await;
+    assert_eq!(asked(&house).await, 0, "the district has no flags");
+    campus(&mut house).await;
+    assert_eq!(asked(&house).await, 1);
+    house.apply().await;
+    assert_eq!(asked(&house).await, 1, "nothing is new");
+    house.district.tables = house.district.tables.replacen("create-new", "take-over", 1);
+    house.apply().await;
+    assert_eq!(asked(&house).await, 2);
+    assert_eq!(house.night().await.state, "succeeded");
+
+    let students = house.students().await;
+    let student = &students.iter().find(|row| row.status == "ENROLLED").unwrap().student_id;
+    let csv = |kind: &str, row: &str| {
+        let path = house.folder().join(format!("{kind}.csv"));
+        std::fs::write(&path, format!("document_id,student_id,program,kind,status,start,end,file\n{row}\n")).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let import = async |path: &str, code| {
+        house.rollcall(&["documents", "import", "--district", DISTRICT, path]).await.expect_code(code).stderr
+    };
+    let bad = csv("bad", &format!("IEP-1,{student},Chess,Plan,completed,{},,", ago(10)));
+    let told = import(&bad, 1).await;
+    assert!(told.contains("1 cell is bad; correct it and import"), "{told}");
+    let good = csv("good", &format!("IEP-1,{student},Section 504,Plan,completed,{},,", ago(10)));
+    let told = import(&good, 0).await;
+    assert!(told.contains("1 document: 1 new") && told.contains("no process hosts"), "{told}");
+    let told = import(&good, 0).await;
+    assert!(told.contains("1 as before") && !told.contains("no process hosts"), "nothing waits: {told}");
+
+    let list = ["flags", "list", "--district", DISTRICT, "--program"];
+    house.rollcall(&[&list[..], &["Section 504"]].concat()).await.expect_code(0);
+    let told = house.rollcall(&[&list[..], &["Nonesuch"]].concat()).await.expect_code(1).stderr;
+    assert!(told.contains("no [[program]] Nonesuch"), "{told}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_the_connection_asks_campus_for_the_programs() {
+    let mut house = House::embedded(config()).await;
+    campus(&mut house).await;
+    let steps = async |house: &House, code| {
+        let answer = house.rollcall(&["district", "test", DISTRICT, "--format", "json"]).await.expect_code(code).json();
+        let rows = answer.as_array().unwrap().clone().into_iter();
+        let of_programs = rows.filter(|row| row["step"].as_str().unwrap().starts_with("program"));
+        of_programs
+            .map(|row| (row["step"].to_string(), row["outcome"].to_string(), row.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let is = |(step, outcome, _): &(String, String, String)| format!("{step} {outcome}").replace('"', "");
+    let good = steps(&house, 0).await;
+    let all = ["programs ok", "program Special Education ok", "program Section 504 ok"];
+    assert_eq!(good.iter().map(is).collect::<Vec<_>>(), all, "{good:?}");
+
+    house.district.tables = house.district.tables.replace("Section 504", "section 504");
+    house.apply().await;
+    let poor = steps(&house, 1).await;
+    assert_eq!(is(&poor[2]), "program section 504 fail", "{poor:?}");
+    assert!(poor[2].2.contains("flag-missing") && poor[2].2.contains("Special Ed checked"), "{poor:?}");
+
+    std::fs::write(house.folder().join("vendor.secret"), "another").unwrap();
+    house.apply().await;
+    let refused = steps(&house, 1).await;
+    assert_eq!(refused.iter().map(is).collect::<Vec<_>>(), ["programs fail"], "{refused:?}");
+    assert!(refused[0].2.contains("check vendor_key and vendor_secret"), "{refused:?}");
+
+    house.district.tables = house.district.tables.replace("flags = true", "flags = false");
+    house.apply().await;
+    assert!(steps(&house, 0).await.is_empty(), "no flags, no question");
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,7 +109,7 @@ fn campus(shared: &Shared, quirks: &Quirks, path: &str, parts: &Parts, body: &By
         return refusal.respond();
     }
     if let Some(path) = path.strip_prefix(oneroster::BASE).filter(|path| path.starts_with("/gradebook/")) {
-        return campus::beside_roster(&shared.programs, parts, path, body);
+        return campus::beside_roster(&shared.programs, parts, path, body, &|id| shared.is_in_campus(id));
     }
     rostering(&oneroster::Call { shared, quirks, method: &parts.method, vendor: Vendor::Campus, path, query })
 }

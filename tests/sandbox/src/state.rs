@@ -14,7 +14,7 @@ use crate::listing::Selections;
 use crate::oneroster;
 use crate::quirks::{FaultKind, Quirks};
 use crate::stats::Counters;
-use crate::world::{View, World};
+use crate::world::{STUDENT_BASE, View, World};
 
 /// Shared state.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     switches: RwLock<Switches>,
     selections: Mutex<Selections>,
     oneroster: Mutex<oneroster::Listings>,
+    /// Students by the ids that Campus gives them, as many as were asked about so far.
+    guids: Mutex<HashMap<String, u32>>,
     edits: Mutex<HashMap<&'static str, Arc<Edits>>>,
     night: AtomicU32,
     calls: AtomicU64,
@@ -58,6 +60,7 @@ impl Shared {
             switches: RwLock::new(switches(Quirks::default())),
             selections: Mutex::default(),
             oneroster: Mutex::default(),
+            guids: Mutex::default(),
             edits: Mutex::default(),
             night: AtomicU32::new(1),
             calls: AtomicU64::new(0),
@@ -92,6 +95,16 @@ impl Shared {
 
     pub(crate) fn view_of<'a>(&'a self, night: u32, quirks: &'a Quirks) -> View<'a> {
         View { world: &self.world, night, quirks, only: None }
+    }
+
+    /// Whether its Campus has a student of this id, listed or gone. Each id is worked out once.
+    pub(crate) fn is_in_campus(&self, id: &str) -> bool {
+        let students = self.view(&Quirks::default()).students();
+        let mut guids = lock(&self.guids);
+        for index in guids.len() as u32..students {
+            guids.insert(oneroster::student_guid(&self.world, STUDENT_BASE + i64::from(index)), index);
+        }
+        guids.get(&id.to_ascii_lowercase()).is_some_and(|index| *index < students)
     }
 
     /// The fault that strikes this call, if any.

@@ -1,12 +1,34 @@
 //! Bodies of requests, and the key that makes them safe to repeat.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use super::{BODY_LIMIT, problem::Problem};
+use crate::server::App;
 
 /// Longest idempotency key.
 const KEY_LIMIT: usize = 255;
+
+/// A body as it came, at most [`BODY_LIMIT`] bytes.
+pub(super) struct Whole(pub(super) Bytes);
+
+impl FromRequest<App> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        Bytes::from_request(request, app).await.map(Self).map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request-too-large", "the request is too large")
+                    .detail(format!("a request has at most {BODY_LIMIT} bytes"))
+            }
+            _ => Problem::malformed("the body did not come whole"),
+        })
+    }
+}
 
 /// The idempotency key that a change of a document carries.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {

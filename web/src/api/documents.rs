@@ -4,7 +4,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{
         Path, Query, State,
         rejection::{PathRejection, QueryRejection},
@@ -31,12 +30,15 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    body::{idempotency_key, read_json},
+    body::{Whole, idempotency_key, read_json},
     caller::Caller,
     listing::limit,
     problem::{Problem, ProblemBody},
 };
-use crate::{demographics::demographics, server::App};
+use crate::{
+    contents::{data, demographics},
+    server::App,
+};
 
 /// A document to create, or the whole of it to replace one with.
 #[derive(Deserialize, ToSchema)]
@@ -107,13 +109,16 @@ struct DocumentAnswer {
     completed_at: Option<DateTime<Utc>>,
 }
 
-/// A document as kept, and its student as known when it was made.
+/// A document as kept, its structured data, and its student as known when it was made.
 #[derive(Serialize, ToSchema)]
 struct DocumentDetails {
     #[serde(flatten)]
     document: DocumentAnswer,
     /// As they were when the document was made, whatever the roster says since.
     demographics: Option<Demographics>,
+    /// The structured data, as it was handed in last.
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
 }
 
 /// What was known of a student on a day.
@@ -250,7 +255,7 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
     let new = document(&headers, &body)?;
@@ -271,12 +276,18 @@ pub(super) async fn create(
         (status = 404, description = "None such", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
+    let Path(id) = path.map_err(|_| Problem::no_such_route())?;
     let id = document_id(id)?;
     let document = app.store.document(&caller.district, &id).await?.ok_or(DocumentRefused::Missing)?;
     let demographics = demographics(&app.store, &caller.district, &id).await?.map(Demographics::from);
-    Ok(Json(DocumentDetails { document: document.into(), demographics }).into_response())
+    let data = data(&app.store, &caller.district, &id).await?;
+    Ok(Json(DocumentDetails { document: document.into(), demographics, data }).into_response())
 }
 
 /// Replace a document.
@@ -304,11 +315,12 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<S
 pub(super) async fn replace(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
+    let Path(id) = path.map_err(|_| Problem::no_such_route())?;
     let new = document(&headers, &body)?;
     if new.id.as_str() != id {
         return Err(Problem::malformed("document_id in the body is another than in the path"));

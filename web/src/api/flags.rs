@@ -4,7 +4,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -20,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    body::read_json,
+    body::{Whole, read_json},
     caller::Caller,
     listing::limit,
     problem::{Problem, ProblemBody},
@@ -283,6 +282,7 @@ impl From<ApprovedTakeOver> for ApprovalAnswer {
         (status = 401, description = "No good token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The token has another scope", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Another plan by now, approved before, or at work", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Cannot be taken over; the code says why", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Campus cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -291,7 +291,7 @@ pub(super) async fn approve(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsWrite)?;
     let Approval { program, plan_hash } = read_json(&headers, &body)?;

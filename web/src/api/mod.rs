@@ -12,7 +12,11 @@ mod listing;
 mod problem;
 mod token;
 
-use axum::{Json, Router, extract::DefaultBodyLimit, routing::get};
+use axum::{
+    Json, Router,
+    extract::DefaultBodyLimit,
+    routing::{any, get},
+};
 use rollcall_store::{
     document::{DATA_LIMIT, FILE_LIMIT},
     integrations::Scope,
@@ -23,6 +27,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::problem::Problem;
 use crate::server::App;
 
 /// Largest request: a file in base64, the structured data, and room for the rest.
@@ -81,12 +86,19 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-/// All routes of the API.
+/// All routes of the API; what is none of them is refused as everything else here.
 pub(crate) fn router() -> Router<App> {
     let (routes, description) = parts();
     routes
         .route("/api/v1/openapi.json", get(move || std::future::ready(Json(description.clone()))))
+        .method_not_allowed_fallback(|| std::future::ready(Problem::no_such_method()))
+        .route("/api/v1/", any(no_such_route))
+        .route("/api/v1/{*rest}", any(no_such_route))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+async fn no_such_route() -> Problem {
+    Problem::no_such_route()
 }
 
 /// The OpenAPI description, as served.

@@ -71,6 +71,12 @@ impl Problem {
 
     pub(super) fn no_such_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "request-malformed", "there is nothing of this name")
+            .detail("/api/v1/openapi.json names what there is")
+    }
+
+    pub(super) fn no_such_method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "request-malformed", "there is no such method here")
+            .detail("the header Allow names those that there are")
     }
 }
 

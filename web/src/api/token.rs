@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
+    extract::{State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -81,8 +81,12 @@ enum Denied {
         (status = 503, description = "Try again later", body = TokenError),
     )
 )]
-pub(super) async fn token(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
-    match give(&app, &headers, &body).await {
+pub(super) async fn token(State(app): State<App>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
+    let given = match body {
+        Ok(body) => give(&app, &headers, &body).await,
+        Err(_) => Err(Denied::Request),
+    };
+    match given {
         Ok(answer) => ([(header::PRAGMA, "no-cache")], Json(answer)).into_response(),
         Err(denied) => deny(denied),
     }

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     access::{self, Facts},
-    demographics::demographics,
+    contents::demographics,
     fields::Fields,
     pages, random,
     refusal::Refusal,

@@ -22,6 +22,14 @@ pub struct Answer {
     pub body: Value,
 }
 
+impl Answer {
+    pub async fn of(answer: reqwest::Response) -> Self {
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null);
+        Self { status, headers, body }
+    }
+}
+
 impl<'a> Caller<'a> {
     pub async fn new(site: &'a Site, district: &DistrictId) -> Self {
         Self::with_scopes(site, district, "documents").await
@@ -53,10 +61,7 @@ impl<'a> Caller<'a> {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null);
-        Answer { status, headers, body }
+        Answer::of(request.send().await.unwrap()).await
     }
 
     pub async fn create(&self, key: &str, body: &Value) -> Answer {

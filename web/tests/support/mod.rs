@@ -232,11 +232,11 @@ impl Site {
     }
 
     /// What is stored of the day when a document was made is spoiled.
-    pub async fn spoil_demographics(&self, document: &str) {
+    pub async fn spoil(&self, part: &str, document: &str) {
         let path = self.dir.path().join("store.db");
         let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-        let sql = "UPDATE document_content SET sealed = x'00' WHERE document_id = $1 AND part = 'demographics'";
-        assert_eq!(sqlx::query(sql).bind(document).execute(&pool).await.unwrap().rows_affected(), 1);
+        let sql = "UPDATE document_content SET sealed = x'00' WHERE document_id = $1 AND part = $2";
+        assert_ne!(sqlx::query(sql).bind(document).bind(part).execute(&pool).await.unwrap().rows_affected(), 0);
         pool.close().await;
     }
 

@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{CampusFault, CampusNames, CampusOrder, CampusPaging, Shared};
+use super::{CampusFault, CampusNames, CampusOrder, CampusPaging, Shared, flags::Students};
 use crate::{
     answer::Answer,
     auth::{TokenCall, Worth},
@@ -99,18 +99,29 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
         return refusal.respond();
     }
     match parts.uri.path().strip_prefix(&base(&shared.config.app)) {
-        Some(path) => data(&shared, &parts, path, &body),
+        Some(path) => {
+            let students = &shared.config.students;
+            let is_known = |id: &str| students.is_empty() || students.iter().any(|one| one.eq_ignore_ascii_case(id));
+            data(&shared, &parts, path, &body, &is_known)
+        }
         None => error(StatusCode::NOT_FOUND, "unknownobject").respond(),
     }
 }
 
-/// A call beside the roster, whose token was judged already: the vendor pair, then the data. `path` follows the base.
-pub(crate) fn beside_roster(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
+/// A call beside the roster, whose token was judged already: the vendor pair, then the data. `path` follows the base; `is_known`: who
+/// is in the roster.
+pub(crate) fn beside_roster(
+    shared: &Shared,
+    parts: &Parts,
+    path: &str,
+    body: &[u8],
+    is_known: Students<'_>,
+) -> Response {
     lock(&shared.flags).stats.calls += 1;
     if !is_vendor(shared, parts) {
         return error(StatusCode::UNAUTHORIZED, "unauthorisedrequest").respond();
     }
-    data(shared, parts, path, body)
+    data(shared, parts, path, body, is_known)
 }
 
 fn is_out(shared: &Shared) -> bool {
@@ -169,12 +180,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
+fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8], is_known: Students<'_>) -> Response {
     let wanted = Wanted::of(&shared.config.names, &parts.method, path);
     let sent = sent(shared, parts, body);
     let (student, filter) = (student_of(&sent), filter(parts));
     let last = path.rsplit('/').next().unwrap_or_default();
     let about = [last, student.as_str(), filter.as_ref().map_or("", |(_, value)| value.as_str())];
+    let answer = |most| answer(shared, parts, wanted, (&sent, is_known), most);
     let strike = lock(&shared.faults).strike(parts.method == Method::PUT, &about);
     match strike {
         Some(CampusFault::Status(status)) => {
@@ -185,15 +197,15 @@ fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Response {
             Answer::refusal(StatusCode::TOO_MANY_REQUESTS, RetryAfter::Seconds(seconds)).respond()
         }
         Some(CampusFault::LostAnswer) => {
-            let answer = answer(shared, parts, wanted, &sent, usize::MAX);
+            let answer = answer(usize::MAX);
             answer.respond_spoiled(FaultKind::ConnectionReset, shared.closing.clone())
         }
         Some(CampusFault::Cut) => {
-            let answer = answer(shared, parts, wanted, &sent, usize::MAX);
+            let answer = answer(usize::MAX);
             answer.respond_spoiled(FaultKind::TruncatedJson, shared.closing.clone())
         }
-        Some(CampusFault::Torn(rows)) => answer(shared, parts, wanted, &sent, rows).respond(),
-        None => answer(shared, parts, wanted, &sent, usize::MAX).respond(),
+        Some(CampusFault::Torn(rows)) => answer(rows).respond(),
+        None => answer(usize::MAX).respond(),
     }
 }
 
@@ -205,7 +217,13 @@ fn filter(parts: &Parts) -> Option<(String, String)> {
 }
 
 /// `most`: rows after which a list ends.
-fn answer(shared: &Shared, parts: &Parts, wanted: Wanted<'_>, sent: &Value, most: usize) -> Answer {
+fn answer(
+    shared: &Shared,
+    parts: &Parts,
+    wanted: Wanted<'_>,
+    (sent, is_known): (&Value, Students<'_>),
+    most: usize,
+) -> Answer {
     let names = &shared.config.names;
     match wanted {
         Wanted::Programs => {
@@ -235,7 +253,7 @@ fn answer(shared: &Shared, parts: &Parts, wanted: Wanted<'_>, sent: &Value, most
                 (None, None) => error(StatusCode::NOT_FOUND, "unknownobject"),
             }
         }
-        Wanted::Write(id) => write(shared, id, sent),
+        Wanted::Write(id) => write(shared, id, sent, is_known),
         Wanted::Nothing => error(StatusCode::NOT_FOUND, "unknownobject"),
     }
 }
@@ -270,9 +288,9 @@ fn shuffled(call: u64, row: &Value) -> u64 {
     hasher.finish()
 }
 
-fn write(shared: &Shared, id: &str, sent: &Value) -> Answer {
+fn write(shared: &Shared, id: &str, sent: &Value, is_known: Students<'_>) -> Answer {
     let mut flags = lock(&shared.flags);
-    match flags.write(id, sent, &shared.config.students) {
+    match flags.write(id, sent, is_known) {
         Ok(is_new) => {
             flags.stats.writes += 1;
             let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -84,6 +84,9 @@ impl Default for Flags {
     }
 }
 
+/// Whether there is a student of an id.
+pub(crate) type Students<'a> = &'a dyn Fn(&str) -> bool;
+
 /// Why a write is refused: status and code minor.
 pub(super) type Refused = (StatusCode, &'static str);
 
@@ -146,12 +149,11 @@ impl Flags {
         self.shown(&flag.program).map(|_| flag_row(flag))
     }
 
-    /// Takes a write, or says why not. True: there was no such flag before.
-    pub(super) fn write(&mut self, id: &str, row: &Value, students: &[String]) -> Result<bool, Refused> {
+    /// Takes a write, or says why not. True: there was no such flag before. `is_known`: whether there is a student of this id.
+    pub(super) fn write(&mut self, id: &str, row: &Value, is_known: Students<'_>) -> Result<bool, Refused> {
         let flag = read(id, row).ok_or(INVALID)?;
-        let known = students.is_empty() || students.iter().any(|one| one.eq_ignore_ascii_case(&flag.student));
         let program = self.shown(&flag.program).ok_or(UNKNOWN)?;
-        if !known {
+        if !is_known(&flag.student) {
             return Err(UNKNOWN);
         }
         let replaces = self.by_id.contains_key(&id.to_ascii_lowercase());

@@ -73,7 +73,7 @@ pub struct CampusConfig {
     pub vendor_secret: String,
     /// Rows of a page at most, whatever is asked for.
     pub page_limit: usize,
-    /// Ids of the students there are; empty: whoever is named.
+    /// Ids of the students there are; empty: whoever is named. Beside a roster they are those of the roster.
     pub students: Vec<String>,
     /// Milliseconds each answer takes.
     pub latency_ms: u64,
