@@ -115,8 +115,8 @@ fn every_test_and_file_of_the_fault_matrix_is_there() {
     let uncounted: Vec<_> =
         shortened(&compared).into_iter().filter(|name| !text.contains(&format!("\"{name}\""))).collect();
     assert!(uncounted.is_empty(), "{MATRIX} marks tests with ● that count nothing: {uncounted:?}");
-    let named = format!("`NAMED` are {} steps", rollcall_e2e::points::NAMED.len());
-    assert!(page.contains(&named), "{MATRIX} does not say that in {named} nobody is killed at");
+    let count = format!("`NAMED` are {} steps", rollcall_e2e::points::NAMED.len());
+    assert!(page.contains(&count), "{MATRIX} does not say that {count} nobody is killed at");
 }
 
 /// Whoever follows README.md from its top has the program before it is first called by its name alone.
