@@ -36,6 +36,7 @@ pub mod reconcile;
 mod rows;
 pub mod sharing;
 mod takeover;
+mod unit;
 mod waiting;
 
 use std::sync::Arc;
