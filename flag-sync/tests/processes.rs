@@ -221,8 +221,8 @@ async fn an_import_takes_all_or_nothing_and_names_what_is_bad() {
     assert_eq!(listed.len(), 0);
     std::fs::write(&file, rows.lines().take(2).collect::<Vec<_>>().join("\n")).unwrap();
     let answer = house.rollcall(&["documents", "import", file.to_str().unwrap()]).await.expect_code(0);
-    assert!(answer.stderr.contains("1 documents: 1 new, 0 changed, 0 as before"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("1 document: 1 new, 0 changed, 0 as before"), "{}", answer.stderr);
     let answer = house.rollcall(&["documents", "import", file.to_str().unwrap()]).await.expect_code(0);
-    assert!(answer.stderr.contains("1 documents: 0 new, 0 changed, 1 as before"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("1 document: 0 new, 0 changed, 1 as before"), "{}", answer.stderr);
     house.close().await;
 }
