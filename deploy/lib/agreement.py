@@ -335,12 +335,14 @@ def systemd(_cluster):
 
 
 def broker_versions(_cluster):
-    """The broker that compose starts is of a version that the tests were run with."""
+    """The broker that compose starts is one of a release, of a version that the tests were run with, and none that cannot work with its users."""
     image = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())["services"]["rabbitmq"]["image"]
-    version = re.fullmatch(r"rabbitmq:(\d+\.\d+)-management", image)
+    version = re.fullmatch(r"rabbitmq:((\d+\.\d+)\.\d+)-management", image)
     tested = re.search(r"\(tested: ([^)]+)\)", page("OPERATIONS.md"))
-    if not version or not tested or version.group(1) not in re.findall(r"\d+\.\d+", tested.group(1)):
+    if not version or not tested or version.group(2) not in re.findall(r"\d+\.\d+", tested.group(1)):
         yield f"compose: the broker is {image}, and docs/OPERATIONS.md names as tested {tested and tested.group(1)}"
+    elif version.group(1) in ("4.2.6", "4.3.0"):
+        yield f"compose: {image} lets nobody look at a queue who may not declare it (docs/DEPLOY.md)"
 
 
 # --- draining ---------------------------------------------------------------------------------------------------------
