@@ -44,7 +44,7 @@ impl Row {
     }
 }
 
-fn failures(before: Option<&Failing>) -> i64 {
+pub(crate) fn failures(before: Option<&Failing>) -> i64 {
     before.map_or(0, |failing| failing.failures)
 }
 

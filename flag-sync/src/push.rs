@@ -28,7 +28,7 @@ use crate::{
     context::Work,
     diff::{ActualFlag, DELETED, NOT_ENROLLED, Seen, read_again, same_but_for_link, written_over},
     error::{FlagError, answer},
-    failing::Row,
+    failing::{Row, failures},
     rows::Rows,
     twins::{Clear, Taken, Twins, same_person_as},
 };
@@ -202,9 +202,11 @@ impl Work {
     }
 
     /// Those behind a flag that Campus fails at, of its student and program, have its turn: one of them may be to begin where it
-    /// still does.
+    /// still does. So do those of the person as another student, but not without end.
     async fn wait_behind(&self, failed: &Flag, behind: &[Flag]) -> Result<(), FlagError> {
-        for flag in behind.iter().filter(|flag| flag.program == failed.program) {
+        let is_new_trouble = failures(failed.failing.as_ref()) < PATIENCE;
+        let waits = |flag: &&Flag| flag.program == failed.program && (is_new_trouble || flag.student == failed.student);
+        for flag in behind.iter().filter(waits) {
             self.waits_with(flag, failed).await?;
         }
         Ok(())
@@ -248,6 +250,7 @@ impl Work {
             return Ok(Sent::NotMade);
         }
         let actual = row.as_ref().and_then(|row| self.campus.table().participation(row));
+        let wished = target.clone();
         let target = match self.clear_of(twins, flag, target, actual.as_ref()).await? {
             Clear::Of(target) => target,
             Clear::Taken(taken) => return Ok(Sent::Taken(taken)),
@@ -255,7 +258,7 @@ impl Work {
         if let Some(edit) = written_over(flag, &target, actual.as_ref()) {
             if rows.shown(flag.id).is_some() {
                 // A list may be older than what was written last.
-                return Box::pin(self.send(flag, target, &Rows::OneByOne, twins)).await;
+                return Box::pin(self.send(flag, wished, &Rows::OneByOne, twins)).await;
             }
             self.tell_edit(flag, &edit).await?;
             let says_nothing_new = flag.pushed.as_ref().is_some_and(|pushed| same_but_for_link(pushed, &target));
@@ -482,11 +485,14 @@ fn by_person(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
     for flag in flags {
         students.entry(flag.student.clone()).or_default().push(flag);
     }
-    let mut persons: BTreeMap<String, Vec<Vec<Flag>>> = BTreeMap::new();
+    let (mut persons, mut places): (Vec<Vec<Vec<Flag>>>, BTreeMap<String, usize>) = (Vec::new(), BTreeMap::new());
     for (student, flags) in students {
         let sis_id = flags.iter().find_map(|flag| flag.sis_id.as_deref());
-        let person = sis_id.unwrap_or(&student.0).to_ascii_lowercase();
-        persons.entry(person).or_default().push(flags);
+        let place = *places.entry(sis_id.unwrap_or(&student.0).to_ascii_lowercase()).or_insert(persons.len());
+        if place == persons.len() {
+            persons.push(Vec::new());
+        }
+        persons[place].push(flags);
     }
     let in_order = |students: Vec<Vec<Flag>>| {
         let are_several = students.len() > 1;
@@ -496,7 +502,7 @@ fn by_person(flags: Vec<Flag>) -> Vec<Vec<Flag>> {
         }
         in_turn(flags)
     };
-    persons.into_values().map(in_order).collect()
+    persons.into_iter().map(in_order).collect()
 }
 
 /// All flags of a student together, as far as they are in hand: the last one's others may not be.

@@ -89,7 +89,9 @@ struct There<'a>(BTreeMap<String, Vec<(&'a StudentId, &'a PushedFlag)>>);
 impl<'a> There<'a> {
     fn among(flags: &'a [Flag]) -> Self {
         let mut there: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for flag in flags.iter().filter(|flag| flag.verified_at.is_some() && !flag.due && !is_gone(flag)) {
+        let is_as_pushed =
+            |flag: &&Flag| flag.verified_at.is_some() && !flag.due && flag.state != FlagState::Drift && !is_gone(flag);
+        for flag in flags.iter().filter(is_as_pushed) {
             let is_whose = |id: &String| flag.sis_id.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(id));
             if let Some(pushed) = flag.pushed.as_ref().filter(|pushed| is_whose(&pushed.sis_id)) {
                 there.entry(pushed.sis_id.to_ascii_lowercase()).or_default().push((&flag.student, pushed));
@@ -157,8 +159,12 @@ impl Work {
             known.into_iter().chain(named.get(&flag.student).cloned())
         };
         let there = There::among(&flags);
-        let has_as_another =
-            |flag: &Flag| sis_ids(flag).any(|id| there.covers(&id, flag, flag.starts_on.max(self.today)));
+        // What was sent, or is to be, is not there as another student's by what Campus said last.
+        let is_sent =
+            |flag: &Flag| flag.due || refused(flag).is_some_and(|status| status == CONFLICT || is_unknown(status));
+        let has_as_another = |flag: &Flag| {
+            !is_sent(flag) && sis_ids(flag).any(|id| there.covers(&id, flag, flag.starts_on.max(self.today)))
+        };
         let missing: Vec<_> = unread.into_iter().filter(|flag| !has_as_another(flag)).collect();
         let is_wanted = |flag: &Flag| {
             let kept_back = flag.reason.as_deref().is_some_and(|reason| KEPT_BACK.contains(&reason));

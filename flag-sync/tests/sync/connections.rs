@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate};
 use rollcall_proto::roster::Student;
-use rollcall_sandbox::{CampusFault, CampusFaults, Strike};
+use rollcall_sandbox::{CampusFault, CampusFaults, CampusFlag, Strike};
 use rollcall_store::{
     district::{ConnectionSecrets, District, OnDrift},
     flag::{Flag, FlagState},
@@ -32,6 +32,8 @@ on_both_engines! {
     a_flag_of_a_stranger_goes_to_the_child_whose_it_is,
     an_old_flag_ends_once_the_child_has_one_as_either_student,
     an_old_flag_stays_while_the_child_has_one_as_neither_student,
+    an_old_flag_stays_where_staff_ended_the_other_students,
+    a_flag_that_campus_never_takes_keeps_the_other_students_out_for_a_while,
 }
 
 /// Another SIS's school first, then Campus, each with a prefix of its own.
@@ -427,6 +429,50 @@ async fn an_old_flag_stays_while_the_child_has_one_as_neither_student(f: Fixture
     house.night().await;
     assert_eq!(house.states().await["north-43"], ("pushed", None));
     assert_eq!(house.old()["old-43"], Some(day("2026-08-14")));
+}
+
+/// What was pushed of the one is not there any more, and Campus fails at the other's.
+async fn an_old_flag_stays_where_staff_ended_the_other_students(f: Fixture) {
+    let house = two_of_one_campus_that(f, "take-over").await;
+    house.typed_in("old-43", "GUID-43", "2024-01-01", None);
+    house.complete("n43", "north-43", "2026-08-20", None).await;
+    house.complete("c43", "camp-43", "2026-08-25", None).await;
+    fails_at(&house, "old-43");
+    house.approve().await;
+    house.night().await;
+    assert_kept(&house, "north-43", "camp-43").await;
+    house.campus.type_in(CampusFlag { ends: Some(day("2026-08-31")), ..house.flag_of("guid-43") });
+    fails_at(&house, &flag_of(&house, "north-43").await);
+    house.night().await;
+    assert_eq!(house.states().await["camp-43"], ("drift", Some("edited end".to_owned())));
+    assert_eq!(house.old()["old-43"], None, "nothing is there in its place");
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_eq!(house.states().await["north-43"], ("pushed", None));
+    assert_eq!(house.old()["old-43"], Some(day("2026-08-14")));
+}
+
+async fn a_flag_that_campus_never_takes_keeps_the_other_students_out_for_a_while(f: Fixture) {
+    let house = two_of_one_campus(f).await;
+    house.complete("n43", "north-43", "2026-08-20", None).await;
+    house.complete("c43", "camp-43", "2026-08-25", None).await;
+    house.strike(CampusFault::Status(503), None);
+    house.handle_sync().await;
+    fails_at(&house, &flag_of(&house, "camp-43").await);
+    house.settle().await;
+    house.night().await;
+    assert_eq!(days(&house), [(day("2026-08-20"), None)]);
+    assert_eq!(house.states().await["north-43"], ("pushed", None));
+    house.campus.set_faults(CampusFaults::default());
+    house.night().await;
+    assert_kept(&house, "camp-43", "north-43").await;
+    assert_eq!(days(&house), [(day("2026-08-20"), None)]);
+}
+
+/// The id of a student's flag.
+async fn flag_of(house: &House, student: &str) -> String {
+    let flags = house.flags().await;
+    flags.iter().find(|flag| flag.student.0 == student).unwrap().id.to_string()
 }
 
 async fn the_id_that_is_sent_is_the_one_without_the_connections_prefix(f: Fixture) {
