@@ -169,7 +169,7 @@ impl Work {
                 self.set_aside(flag, "switched-off", &[]).await?;
                 continue;
             };
-            match self.send(&flag, target.clone(), rows, twins).await {
+            match self.send(&flag, &target, rows, twins).await {
                 Ok(Sent::Written(sent, written)) => {
                     pass.answered();
                     self.written(flag, target, sent, written, pass).await?;
@@ -230,12 +230,12 @@ impl Work {
 
     /// Our fields in the row as Campus has it: what else is in there is not ours to lose. A flag that is not there is made for
     /// nobody who left since it was compared.
-    async fn send(&self, flag: &Flag, target: PushedFlag, rows: &Rows, twins: &Twins) -> Result<Sent, FlagError> {
+    async fn send(&self, flag: &Flag, wished: &PushedFlag, rows: &Rows, twins: &Twins) -> Result<Sent, FlagError> {
         let (looked, is_new) = match &flag.pushed {
-            Some(pushed) => (self.row(flag, pushed, &target, rows).await, false),
+            Some(pushed) => (self.row(flag, pushed, wished, rows).await, false),
             None if self.attends(&flag.student).await? => (Ok(None), true),
             // An answer may have been lost: then it is there already.
-            None => (self.row_among(&target.sis_id, flag).await, false),
+            None => (self.row_among(&wished.sis_id, flag).await, false),
         };
         let row = match looked {
             Err(error) => match refusal(&error) {
@@ -250,8 +250,7 @@ impl Work {
             return Ok(Sent::NotMade);
         }
         let actual = row.as_ref().and_then(|row| self.campus.table().participation(row));
-        let wished = target.clone();
-        let target = match self.clear_of(twins, flag, target, actual.as_ref()).await? {
+        let target = match self.clear_of(twins, flag, wished, actual.as_ref()).await? {
             Clear::Of(target) => target,
             Clear::Taken(taken) => return Ok(Sent::Taken(taken)),
         };

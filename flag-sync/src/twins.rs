@@ -81,10 +81,10 @@ impl Work {
         &self,
         twins: &Twins,
         flag: &Flag,
-        target: PushedFlag,
+        target: &PushedFlag,
         there: Option<&ActualFlag>,
     ) -> Result<Clear, FlagError> {
-        let ids = twins.0.get(&flag.id).filter(|_| !Added::of(&target, there, self.today).is_empty());
+        let ids = twins.0.get(&flag.id).filter(|_| !Added::of(target, there, self.today).is_empty());
         let mut others = Vec::new();
         for id in ids.into_iter().flatten() {
             // It may have been written since.
@@ -92,7 +92,7 @@ impl Work {
             let days = self.days_of(&other, &target.sis_id, there.is_none()).await?;
             others.extend(days.map(|days| (other.student, days)));
         }
-        Ok(clear(target, flag.pushed.as_ref(), there, &others, self.today))
+        Ok(clear(target.clone(), flag.pushed.as_ref(), there, &others, self.today))
     }
 
     /// On which days another student's flag is, or will be, the person's. `is_new`: it is asked for a flag that is not there.
