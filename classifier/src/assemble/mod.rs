@@ -244,11 +244,13 @@ impl<'a> Assembler<'a> {
         second.is_some_and(|second| OneRoster::is_open(second, sis_id))
     }
 
-    /// The roster's ids of the students of whom a listing of the pull holds rows, as often as it does.
+    /// The roster's ids of the students of whom a listing of the pull holds rows, as often as it does; OneRoster's: of those who
+    /// are there, whatever a row says that a later one lies over.
     pub fn students_in(&self, kind: Kind, listing: ListingNo) -> impl Iterator<Item = StudentId> {
+        let first = &self.looks.first;
         let of_row = move |row: Row<'a>| {
             if self.oneroster.is_some() {
-                return OneRoster::student_of(row).map(str::to_owned);
+                return OneRoster::student_of(row).filter(|id| OneRoster::lists(first, id)).map(str::to_owned);
             }
             row.cell_at(kind.lookup()).number().map(|id| id.to_string())
         };

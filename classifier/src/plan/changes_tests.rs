@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rollcall_proto::{
     id::{ConnectionNo, ListingNo, PageNo, RunId, StudentId},
     message::StudentEvent,
-    roster::{School, Staff, Student},
+    roster::{School, Staff, Status, Student},
 };
 use rollcall_store::{
     board::{Ask, Progress},
@@ -379,6 +379,24 @@ proptest! {
             prop_assert_eq!(&by_changes.students, &by_everything.students);
             prop_assert_eq!(&by_changes.history, &by_everything.history);
         }
+    }
+}
+
+/// Whoever left on an earlier night is on the page that changes lie over, and is nobody to be asked for beside the next who
+/// leaves: his absence would prove that the SIS does not answer.
+#[test]
+fn who_left_before_is_not_asked_for_beside_who_leaves() {
+    let mut people = first_people();
+    let mut stored = Stored { on_one_page: true, ..Stored::default() };
+    stored.night(&people, None).unwrap();
+    let mut before = Vec::new();
+    for number in [0, 1, 2, 3] {
+        let tonight = vec![befall(&mut people, number, Event::Gone), (vec![7], vec![7])];
+        let changed: Vec<_> = before.iter().chain(&tonight).cloned().collect();
+        before = tonight;
+        stored.night(&people, Some(rows(&people, &changed))).unwrap();
+        let gone = &stored.students[&StudentId(format!("u{number}"))].0;
+        assert_eq!(gone.status, Status::Inactive, "u{number}");
     }
 }
 
