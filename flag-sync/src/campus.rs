@@ -4,13 +4,17 @@
 //! `rollcall-http` sends them.
 //!
 //! Invariants: no more requests a second than the district's rate, retries, reads and tokens included, and of these a share at most for
-//! looks beside the work; nothing is ever deleted.
+//! looks beside the work; within a unit of work none is begun that has no time, and what a unit before was told is not asked for
+//! again ([`crate::unit`]); nothing is ever deleted.
 
 use std::{
     collections::{BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher as _},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,14 +34,16 @@ use rollcall_proto::{
 };
 use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::timeout_at;
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
     diff::ActualFlag,
     partner::{CampusProgram, PartnerInterface},
+    unit::{Asks, OLD, Question, Unit, YOUNG, out_of_time},
 };
 
 /// Tries of one call, where what failed may go well at once.
@@ -83,15 +89,26 @@ struct DistrictsTurns {
     pace: Pace,
     /// Of a look beside the work, which keeps to both.
     aside: Option<Pace>,
+    /// The unit of work that has to have time for it.
+    unit: Option<Arc<Unit>>,
+    asks: Asks,
+    /// Requests that asked for their turn.
+    asked: AtomicU32,
+    /// One was let go.
+    has_begun: AtomicBool,
 }
 
 impl Turns for DistrictsTurns {
-    fn turn(&self) -> BoxFuture<'_, ()> {
+    fn turn(&self) -> BoxFuture<'_, Result<(), SisError>> {
         async {
+            self.asked.fetch_add(1, Ordering::Relaxed);
             if let Some(aside) = &self.aside {
                 aside.turn(&self.district).await;
             }
             self.pace.turn(&self.district).await;
+            self.unit.as_ref().map_or(Ok(()), |unit| unit.admit(self.asks))?;
+            self.has_begun.store(true, Ordering::Relaxed);
+            Ok(())
         }
         .boxed()
     }
@@ -126,7 +143,7 @@ impl Whose {
 }
 
 /// A list as far as Campus gives it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ReadOut<T> {
     /// Its rows.
     pub rows: Vec<T>,
@@ -191,6 +208,9 @@ pub struct Campus {
     base: Url,
     table: Arc<PartnerInterface>,
     pace: Pace,
+    aside: Option<Pace>,
+    /// None: it takes as long as it takes.
+    unit: Option<Arc<Unit>>,
 }
 
 /// What `x-vendor-authorization` carries (wire/oneroster-campus.md 2.2).
@@ -210,18 +230,43 @@ impl Campus {
     ) -> Result<Self, SisError> {
         let base = urls::server(session.connection());
         let session = session.with_secret_header(&table.vendor_header, vendor)?;
-        Ok(Self { district, session, base, table, pace }.in_turn(None))
+        Ok(Self { district, session, base, table, pace, aside: None, unit: None }.in_turn())
     }
 
     /// For a look beside the work: it waits for its own pace as well.
     #[must_use]
     pub(crate) fn aside(self, pace: Pace) -> Self {
-        self.in_turn(Some(pace))
+        Self { aside: Some(pace), ..self }.in_turn()
     }
 
-    fn in_turn(self, aside: Option<Pace>) -> Self {
-        let turns = DistrictsTurns { district: self.district.clone(), pace: self.pace.clone(), aside };
-        Self { session: self.session.with_turns(Arc::new(turns)), ..self }
+    /// For one message's work.
+    #[must_use]
+    pub(crate) fn within(self, unit: Arc<Unit>) -> Self {
+        Self { unit: Some(unit), ..self }.in_turn()
+    }
+
+    /// The message's, where it is one's.
+    pub(crate) fn unit(&self) -> Option<&Unit> {
+        self.unit.as_deref()
+    }
+
+    fn in_turn(self) -> Self {
+        let turns = Arc::new(self.turns(Asks::Reads));
+        Self { session: self.session.with_turns(turns), ..self }
+    }
+
+    fn turns(&self, asks: Asks) -> DistrictsTurns {
+        let (district, pace, aside) = (self.district.clone(), self.pace.clone(), self.aside.clone());
+        let unit = self.unit.clone();
+        DistrictsTurns {
+            district,
+            pace,
+            aside,
+            unit,
+            asks,
+            asked: AtomicU32::new(0),
+            has_begun: AtomicBool::new(false),
+        }
     }
 
     /// The partner interface.
@@ -231,15 +276,77 @@ impl Campus {
 
     /// The programs that Campus shows us.
     pub async fn programs(&self) -> Result<Vec<CampusProgram>, SisError> {
+        let question = Question::Programs;
+        self.answer(question.clone(), YOUNG, self.list_programs(&question)).await
+    }
+
+    /// Asks for the programs whatever was told of them before: whether Campus answers at all.
+    pub(crate) async fn lists_programs(&self) -> Result<(), SisError> {
+        self.list_programs(&Question::IsUp).await.map(drop)
+    }
+
+    async fn list_programs(&self, question: &Question) -> Result<Vec<CampusProgram>, SisError> {
         let table = &self.table;
         let (path, envelope) = (&table.programs_path, &table.programs_envelope);
         let list = List { path, envelope, filter: None, what: "the programs" };
-        Ok(self.list(list, |row| table.program(row)).await?.rows)
+        Ok(self.list(list, question, |row| table.program(row)).await?.rows)
     }
 
     /// Participations, deleted ones left out.
     pub async fn participations(&self, which: Which<'_>) -> Result<ReadOut<ActualFlag>, SisError> {
-        self.list(self.list_of(which), |row| self.wanted(which, row)).await
+        let question = match which {
+            Which::OfProgram(id) => Question::OfProgram(id.to_owned()),
+            Which::OfStudent(id) => Question::OfStudent(id.to_owned()),
+        };
+        let list = self.list(self.list_of(which), &question, |row| self.wanted(which, row));
+        self.answer(question.clone(), OLD, list).await
+    }
+
+    /// What a unit before was told, or what comes of asking.
+    async fn answer<T: Serialize + DeserializeOwned>(
+        &self,
+        question: Question,
+        believed: Duration,
+        ask: impl Future<Output = Result<T, SisError>>,
+    ) -> Result<T, SisError> {
+        let Some(unit) = &self.unit else { return Box::pin(ask).await };
+        if let Some(known) = unit.known(&question, believed) {
+            return known;
+        }
+        let answer = Box::pin(ask).await;
+        unit.note(question, &answer);
+        answer
+    }
+
+    /// See [`Unit::judge_later`].
+    pub(crate) fn judge_later(&self, flag: &str, error: &SisError) {
+        if let Some(unit) = &self.unit {
+            unit.judge_later(flag, error);
+        }
+    }
+
+    /// See [`Unit::is_at`].
+    pub(crate) fn is_at(&self, flag: &str) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.is_at(flag))
+    }
+
+    /// See [`Unit::done_with`].
+    pub(crate) fn done_with(&self, flag: &str) {
+        if let Some(unit) = &self.unit {
+            unit.done_with(flag);
+        }
+    }
+
+    /// See [`Unit::done_with_students`].
+    pub(crate) fn done_with_students(&self) {
+        if let Some(unit) = &self.unit {
+            unit.done_with_students();
+        }
+    }
+
+    /// A flag at which Campus failed in a unit before that had no time to see whether it fails at everything.
+    fn failed_before(&self, flag: &str) -> Result<(), SisError> {
+        self.unit.as_ref().and_then(|unit| unit.failed(flag)).map_or(Ok(()), Err)
     }
 
     /// Reads on by one page in the participations, deleted ones left out. `None`: that was all of them.
@@ -314,35 +421,63 @@ impl Campus {
     }
 
     /// One participation as its student's list has it: as we read it, and as Campus gave it.
-    async fn participation_in_list(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
+    async fn participation_in_list(
+        &self,
+        student: &str,
+        id: &str,
+        question: &Question,
+    ) -> Result<Option<(ActualFlag, Value)>, SisError> {
         let read = |row: &Value| {
             let found = self.table.participation(row).filter(|flag| flag.id.eq_ignore_ascii_case(id))?;
             Some((found, row.clone()))
         };
-        Ok(self.list(self.list_of(Which::OfStudent(student)), read).await?.rows.pop())
+        Ok(self.list(self.list_of(Which::OfStudent(student)), question, read).await?.rows.pop())
     }
 
     /// One participation, looked for by its id and then among its student's: a single answer is not enough for it to count as
     /// gone, one that Campus fails at is no reason to read no other, and whether it answers for one at all is not written down.
     pub async fn look_for(&self, student: &str, id: &str) -> Result<Option<(ActualFlag, Value)>, SisError> {
-        match self.participation(id).await {
-            Ok(None)
-            | Err(
-                SisError::Status { .. }
-                | SisError::AccessRefused { .. }
-                | SisError::NotJson { .. }
-                | SisError::Unreadable { .. },
-            ) => self.participation_in_list(student, id).await,
-            answer => answer,
+        self.look_for_believing(student, id, YOUNG).await
+    }
+
+    /// The same, where what a unit before was told is believed for so long.
+    pub(crate) async fn look_for_believing(
+        &self,
+        student: &str,
+        id: &str,
+        believed: Duration,
+    ) -> Result<Option<(ActualFlag, Value)>, SisError> {
+        self.failed_before(id)?;
+        let by_id = async {
+            match self.participation(id).await {
+                Err(
+                    SisError::Status { .. }
+                    | SisError::AccessRefused { .. }
+                    | SisError::NotJson { .. }
+                    | SisError::Unreadable { .. },
+                ) => Ok(None),
+                answer => answer,
+            }
+        };
+        if let Some(found) = self.answer(Question::ById(id.to_owned()), believed, by_id).await? {
+            return Ok(Some(found));
         }
+        let question = Question::Among { flag: id.to_owned(), student: student.to_owned() };
+        self.answer(question.clone(), believed, self.participation_in_list(student, id, &question)).await
     }
 
     /// Creates or replaces a participation.
     pub async fn put(&self, whose: Whose, id: &str, body: Value) -> Result<Written, SisError> {
+        self.failed_before(id)?;
         let path = &self.table.participations_path;
         let call = self.call(Method::PUT, path, Some(id), Some(body), "a program participation")?;
+        let turns = self.turns(self.unit.as_ref().map_or(Asks::Writes, |unit| unit.write_of(id)));
         reached(Step::Campus, whose.row(), Side::Before);
-        let reply = self.send(&call).await?;
+        let (turns, reply) = self.send_in(turns, &call).await;
+        if let Some(unit) = self.unit.as_ref().filter(|_| turns.has_begun.load(Ordering::Relaxed)) {
+            unit.was_sent(id, reply.as_ref().is_err_and(SisError::is_out_of_time));
+        }
+        let reply = reply?;
         reached(Step::Campus, whose.row(), Side::After);
         Ok(match reply.status {
             status @ 200..=299 => Written::Accepted(status),
@@ -351,13 +486,27 @@ impl Campus {
         })
     }
 
-    /// Reads a list; of each row only what `read` makes of it is kept.
-    async fn list<T>(&self, list: List<'_>, read: impl Fn(&Value) -> Option<T>) -> Result<ReadOut<T>, SisError> {
-        let (mut listing, mut kept) = (Listing::default(), Vec::new());
-        while let Some(rows) = self.read_on(list.clone(), &mut listing).await? {
-            kept.extend(rows.iter().filter_map(&read));
+    /// Reads a list, from where a unit before had come; of each row only what `read` makes of it is kept.
+    async fn list<T: Serialize + DeserializeOwned>(
+        &self,
+        list: List<'_>,
+        question: &Question,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<ReadOut<T>, SisError> {
+        let so_far = self.unit.as_ref().and_then(|unit| unit.list_so_far(question));
+        let (mut listing, mut kept): (Listing, Vec<T>) = so_far.unwrap_or_default();
+        loop {
+            match self.read_on(list.clone(), &mut listing).await {
+                Ok(Some(rows)) => kept.extend(rows.iter().filter_map(&read)),
+                Ok(None) => return Ok(ReadOut { rows: kept, lacking: listing.lacking() }),
+                Err(error) => {
+                    if let Some(unit) = self.unit.as_ref().filter(|_| error.is_out_of_time()) {
+                        unit.keep_list(question, &(listing, kept));
+                    }
+                    return Err(error);
+                }
+            }
         }
-        Ok(ReadOut { rows: kept, lacking: listing.lacking() })
     }
 
     /// Reads on by one page, and gives the rows that were not seen before. A list that has fewer rows than it said is read again, as
@@ -368,6 +517,10 @@ impl Campus {
         let call = self.page_call(&list, filter, listing.offset, size)?;
         if listing.pages.len() >= MOST_PAGES {
             return Err(stuck(&call));
+        }
+        // There was no time to find out.
+        if listing.paging == Paging::Doubtful && self.is_unpaged(&list, filter, listing).await? {
+            return Ok(if self.is_read(list.what, listing) { None } else { Some(Vec::new()) });
         }
         let (page, total) = match self.page(&call, list.envelope).await {
             Err(SisError::Status { status: 400, .. }) if filter.is_some() && listing.offset == 0 => {
@@ -403,15 +556,20 @@ impl Campus {
 
     /// The second page has nothing that the first one had not: whether Campus gives all of a list, whatever part of it is asked for. A
     /// single row is asked for then: whoever gives more does not know how to give less, and whoever gives one may have stood still.
-    async fn is_unpaged(&self, list: &List<'_>, filter: Option<&str>, listing: &Listing) -> Result<bool, SisError> {
+    async fn is_unpaged(&self, list: &List<'_>, filter: Option<&str>, listing: &mut Listing) -> Result<bool, SisError> {
         if listing.offset == 1 || listing.total.is_some_and(|total| listing.ids.len() >= total) {
             return Ok(true);
         }
+        if listing.paging == Paging::Paged {
+            return Ok(false);
+        }
+        listing.paging = Paging::Doubtful;
         let (rows, _) = self.page(&self.page_call(list, filter, 0, 1)?, list.envelope).await?;
         let is_unpaged = rows.len() > 1;
         if is_unpaged {
             tracing::debug!(district = %self.district, what = list.what, "Campus gives all of a list at once");
         }
+        listing.paging = if is_unpaged { Paging::Unknown } else { Paging::Paged };
         Ok(is_unpaged)
     }
 
@@ -477,12 +635,39 @@ impl Campus {
     }
 
     async fn send(&self, call: &Call) -> Result<Reply, SisError> {
+        self.send_in(self.turns(Asks::Reads), call).await.1
+    }
+
+    /// Sends in these turns, and says what became of them.
+    async fn send_in(&self, turns: DistrictsTurns, call: &Call) -> (Arc<DistrictsTurns>, Result<Reply, SisError>) {
+        let turns = Arc::new(turns);
+        // A token that is not there yet is a request of its own.
+        if let Err(error) = self.in_time(&call.what, self.session.authenticate().boxed()).await {
+            return (turns, Err(error));
+        }
+        let session = self.session.clone().with_turns(Arc::clone(&turns) as Arc<dyn Turns>);
+        let Some(unit) = &self.unit else { return (turns, self.send_by(&session, call, false).await) };
+        let request = format!("{} {}", call.method, call.url);
+        let reply = self.send_by(&session, call, unit.was_token_refused(&request)).await;
+        // Another request, for a token or with one, was to follow on an answer.
+        if reply.as_ref().is_err_and(SisError::is_out_of_time) && turns.asked.load(Ordering::Relaxed) > 1 {
+            unit.token_refused(request);
+        }
+        (turns, reply)
+    }
+
+    async fn send_by(&self, session: &Session, call: &Call, by_this_token: bool) -> Result<Reply, SisError> {
         let (mut tries, mut told) = (1, None);
         loop {
-            let error = match (self.session.exchange(call).await, told) {
+            let exchange = if by_this_token {
+                session.exchange_by_this_token(call).boxed()
+            } else {
+                session.exchange(call).boxed()
+            };
+            let error = match (self.in_time(&call.what, exchange).await, told) {
                 (Ok(reply), _) => return Ok(reply),
-                // What closed the circuit is more to the point than that it is closed by now.
-                (Err(SisError::CircuitOpen { .. }), Some(before)) => return Err(before),
+                // What closed the circuit is more to the point than that it is closed by now, or that there is no time to try again.
+                (Err(SisError::CircuitOpen { .. } | SisError::OutOfTime { .. }), Some(before)) => return Err(before),
                 (Err(error), _) => error,
             };
             if tries == TRIES || !may_go_well_at_once(&error) {
@@ -493,6 +678,22 @@ impl Campus {
             told = Some(error);
         }
     }
+
+    /// Gives up at the end of the unit of work. A request that fails by itself does so before, where it is the first one.
+    async fn in_time<T>(&self, what: &str, ask: impl Future<Output = Result<T, SisError>>) -> Result<T, SisError> {
+        let Some(unit) = &self.unit else { return ask.await };
+        timeout_at(unit.gives_up_at(), ask).await.unwrap_or_else(|_| Err(out_of_time(what)))
+    }
+}
+
+/// Whether a list comes in pages, where that was in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+enum Paging {
+    #[default]
+    Unknown,
+    /// The second page had nothing new: it is to be found out.
+    Doubtful,
+    Paged,
 }
 
 /// A list of Campus.
@@ -524,6 +725,8 @@ pub(crate) struct Listing {
     before: usize,
     /// Campus refuses the filter.
     is_unfiltered: bool,
+    #[serde(default)]
+    paging: Paging,
 }
 
 impl Listing {

@@ -212,8 +212,17 @@ impl Work {
                     work.keep_so_far(&hand).await?;
                     return Err(error);
                 }
-            } else if !work.compare_piece(&mut hand, turn).await? {
-                return work.end(hand).await;
+            } else {
+                match work.compare_piece(&mut hand, turn).await {
+                    Ok(true) => {}
+                    Ok(false) => return work.end(hand).await,
+                    Err(error) => {
+                        if error.is_out_of_time() {
+                            work.keep_so_far(&hand).await?;
+                        }
+                        return Err(error);
+                    }
+                }
             }
             if turn.is_over() {
                 work.keep_so_far(&hand).await?;
@@ -339,10 +348,6 @@ impl Work {
             self.overtake().await?;
         }
         Ok(comparison.failing.first().map_or(Compared::Whole, |one| Compared::Partly(one.error())))
-    }
-
-    fn base_url(&self) -> String {
-        self.district.flag_connection().map(|(_, connection)| connection.base_url.to_string()).unwrap_or_default()
     }
 }
 

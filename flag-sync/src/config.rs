@@ -31,8 +31,11 @@ pub struct FlagSyncConfig {
     pub lease: Duration,
     /// A person's decision waits so long for the worker that has the district. Longer than a unit of work.
     pub decision_wait: Duration,
-    /// Work on one message begins nothing more after so long, and goes on with another one.
+    /// Work on one message begins no other student, flag or list after so long, and goes on with another one.
     pub unit: Duration,
+    /// What a message asks Campus after its first request is given up so long after its beginning, and not begun where too little of
+    /// that is left; it goes on with another message. Longer than a request may take.
+    pub asks: Duration,
     /// The first wait after Campus was away; doubled each time, up to [`FlagSyncConfig::LONGEST_WAIT`].
     pub first_wait: Duration,
     /// Time-outs and limits of requests. Its `allow_private_addresses` is overridden by the one above.
@@ -59,6 +62,7 @@ impl Default for FlagSyncConfig {
             lease: Duration::from_mins(1),
             decision_wait: Duration::from_secs(25),
             unit: Duration::from_secs(9),
+            asks: Duration::from_secs(19),
             first_wait: Duration::from_secs(30),
             http: HttpConfig::default(),
         }

@@ -26,6 +26,7 @@ use crate::{
     live::LastLook,
     partner::PartnerInterface,
     rows::Lists,
+    unit::{Leftovers, Unit},
 };
 
 /// See the module. A process has one, and its clones: a district's rate is that of all of them together.
@@ -40,6 +41,7 @@ pub struct Context {
     pace: Pace,
     aside: Pace,
     pub(crate) lists: Lists,
+    leftovers: Leftovers,
 }
 
 impl std::fmt::Debug for Context {
@@ -60,10 +62,23 @@ impl Context {
         let shared = Shared::new(http, Arc::clone(&clock));
         let (pace, aside) = (Pace::per_second(config.requests_per_second), Pace::aside(config.requests_per_second));
         let table = Arc::new(config.partner.clone());
-        Self { store, bus, clock, config: Arc::new(config), table, shared, pace, aside, lists: Lists::default() }
+        let (lists, leftovers) = (Lists::default(), Leftovers::default());
+        Self { store, bus, clock, config: Arc::new(config), table, shared, pace, aside, lists, leftovers }
     }
 
-    /// One district's work, of a worker who has its lease.
+    /// One message's work on a district, of a worker who has its lease: it ends in time, and goes on where the last one was cut off.
+    pub(crate) async fn begin(&self, id: &DistrictId, worker: Uuid) -> Result<Work, FlagError> {
+        let work = self.open(id, worker).await?;
+        let told = if self.leftovers.has(id) {
+            self.leftovers.take(id, &work.base_url(), self.store.last_flag_put(id).await?)
+        } else {
+            None
+        };
+        let unit = Unit::begin(self.config.asks, self.shared.http.longest(), told.unwrap_or_default());
+        Ok(Work { campus: work.campus.within(Arc::new(unit)), ..work })
+    }
+
+    /// One district's work, of a worker who has its lease, however long it takes.
     pub(crate) async fn open(&self, id: &DistrictId, worker: Uuid) -> Result<Work, FlagError> {
         // Before the file, which may be why the next one is asked for.
         let asked = self.store.flags_asked(id).await?;
@@ -131,6 +146,19 @@ impl Work {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.context.clock.now()
+    }
+
+    /// Time is up: keeps what Campus has told for the next message.
+    pub(crate) async fn leave(&self) -> Result<(), FlagError> {
+        let Some(unit) = self.campus.unit() else { return Ok(()) };
+        let after = self.store().last_flag_put(self.id()).await?;
+        self.context.leftovers.keep(self.id(), self.base_url(), after, unit.end());
+        Ok(())
+    }
+
+    /// Which Campus.
+    pub(crate) fn base_url(&self) -> String {
+        self.district.flag_connection().map(|(_, connection)| connection.base_url.to_string()).unwrap_or_default()
     }
 
     /// When what is decided now is decided.

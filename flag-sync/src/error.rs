@@ -31,6 +31,11 @@ impl FlagError {
         matches!(self, Self::Store(error) if error.is_unknown())
     }
 
+    /// A unit of work is over before its end: it goes on with another message.
+    pub(crate) const fn is_out_of_time(&self) -> bool {
+        matches!(self, Self::Sis(error) if error.is_out_of_time())
+    }
+
     /// Worth another try without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
         match self {

@@ -49,9 +49,17 @@ pub(crate) fn failures(before: Option<&Failing>) -> i64 {
 }
 
 impl Work {
-    /// Why Campus is away, after it failed so at one flag. None: it lists its programs, and so fails at that alone.
-    pub(crate) async fn why_away(&self, error: &SisError) -> Option<SisError> {
-        if is_of_one_student(error) { self.campus.programs().await.err() } else { Some(error.clone()) }
+    /// Why Campus is away, after it failed so at one flag. None: it lists its programs, and so fails at that alone. Where there is no
+    /// time left to ask, the next message sees to it.
+    pub(crate) async fn why_away(&self, flag: &str, error: &SisError) -> Option<SisError> {
+        if !is_of_one_student(error) {
+            return Some(error.clone());
+        }
+        let away = self.campus.lists_programs().await.err()?;
+        if away.is_out_of_time() {
+            self.campus.judge_later(flag, error);
+        }
+        Some(away)
     }
 
     /// A flag that Campus fails at has a turn of its own, later each time.

@@ -62,11 +62,8 @@ impl FlagHandler {
         }
         lease.release().await?;
         match outcome {
-            Ok(true) => {
-                let next = message.follow_up(self.context.clock.now(), Body::FlagPush(FlagPush {}));
-                Ok(self.context.bus.publish(&[next]).await?)
-            }
-            Ok(false) | Err(FlagError::Sis(_) | FlagError::Configuration(_)) => Ok(()),
+            Ok(Some(next)) => Ok(self.context.bus.publish(&[next]).await?),
+            Ok(None) | Err(FlagError::Sis(_) | FlagError::Configuration(_)) => Ok(()),
             Err(FlagError::Lost) => {
                 tracing::info!(district = %message.district, "the district's flags are another's by now, or were switched off");
                 Ok(())
@@ -75,9 +72,26 @@ impl FlagHandler {
         }
     }
 
+    /// The message that goes on with what is left. What a slow Campus left no time for is that, and nobody's failure.
+    async fn work(&self, message: &Message, worker: Uuid) -> Result<Option<Message>, FlagError> {
+        let work = self.context.begin(&message.district, worker).await?;
+        let next = || message.follow_up(self.context.clock.now(), Body::FlagPush(FlagPush {}));
+        let error = match Box::pin(self.work_in_time(message, &work)).await {
+            Err(FlagError::Sis(error)) if error.is_out_of_time() => error,
+            outcome => return outcome.map(|is_left| is_left.then(next)),
+        };
+        tracing::info!(district = %message.district, error = chain(&error), "flags go on with another message");
+        work.leave().await?;
+        work.remember_named(message).await?;
+        if work.wanted(message).await? == Some(Scope::All) {
+            // The same wish, as of the same time: perhaps nothing of it is kept yet.
+            return Ok(Some(Message { time: message.time, body: message.body.clone(), ..next() }));
+        }
+        Ok(Some(next()))
+    }
+
     /// True: something is left.
-    async fn work(&self, message: &Message, worker: Uuid) -> Result<bool, FlagError> {
-        let work = self.context.open(&message.district, worker).await?;
+    async fn work_in_time(&self, message: &Message, work: &Work) -> Result<bool, FlagError> {
         let turn = Turn { until: Instant::now() + self.context.config.unit };
         let before = work.go_on_comparing(message, turn).await?;
         if before.is_comparing {

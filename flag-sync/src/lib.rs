@@ -38,6 +38,7 @@ mod rows;
 pub mod sharing;
 mod takeover;
 mod twins;
+mod unit;
 mod waiting;
 
 use std::sync::Arc;

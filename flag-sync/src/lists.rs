@@ -21,6 +21,7 @@ use crate::{
     error::{FlagError, answer},
     plan::{Missing, Rules},
     push::AWAY,
+    unit::OLD,
 };
 
 /// How the problem of a program, or of a student's flags, begins that Campus does not list; a status or a code follows, then a detail.
@@ -56,7 +57,7 @@ impl Work {
     }
 
     /// Looks for flags that the lists lack: one list's word is not enough for a flag to count as gone. Adds those that are there.
-    /// Ends with its time, but not before one student's were looked for.
+    /// Ends with its time, but not before one student's were looked for, be it over several messages.
     pub(crate) async fn look_for(
         &self,
         missing: Vec<Missing>,
@@ -64,30 +65,45 @@ impl Work {
         until: Option<Instant>,
     ) -> Result<Looked, FlagError> {
         let (mut looked, mut in_a_row) = (Looked::default(), 0);
-        let mut last: Option<StudentId> = None;
-        for Missing { student, flag, pushed } in missing {
-            if last.as_ref().is_some_and(|last| *last != student) && until.is_some_and(|until| Instant::now() >= until)
-            {
-                looked.ended_after = last;
-                return Ok(looked);
+        // The student in hand, and the one before, all of whose flags were looked for.
+        let (mut last, mut before): (Option<StudentId>, Option<StudentId>) = (None, None);
+        for Missing { student, flag, pushed } in &missing {
+            if last.as_ref() != Some(student) {
+                if last.is_some() && until.is_some_and(|until| Instant::now() >= until) {
+                    return Ok(self.looked(Looked { ended_after: last, ..looked }, &missing));
+                }
+                before = last.replace(student.clone());
             }
-            last = Some(student);
-            match self.campus.look_for(&pushed.sis_id, &flag.to_string()).await {
+            match self.campus.look_for_believing(&pushed.sis_id, &flag.to_string(), OLD).await {
                 Ok(found) => keep(actual, found.map(|(flag, _)| flag)),
+                Err(error) if error.is_out_of_time() && until.is_some() && before.is_some() => {
+                    return Ok(self.looked(Looked { ended_after: before, ..looked }, &missing));
+                }
                 Err(error) if is_of_one_student(&error) => {
+                    // In a message that is cut off behind it, this one is not asked for again.
+                    self.campus.judge_later(&flag.to_string(), &error);
                     // What is refused is an answer.
                     in_a_row = if refusal(&error).is_some() { 0 } else { in_a_row + 1 };
                     if in_a_row >= AWAY {
                         return Err(error.into());
                     }
-                    looked.untold.insert(flag);
+                    looked.untold.insert(*flag);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             }
             in_a_row = 0;
         }
-        Ok(looked)
+        Ok(self.looked(looked, &missing))
+    }
+
+    /// These flags were looked for, and are asked for anew another time.
+    fn looked(&self, looked: Looked, missing: &[Missing]) -> Looked {
+        let last = looked.ended_after.as_ref();
+        for one in missing.iter().filter(|one| last.is_none_or(|last| one.student <= *last)) {
+            self.campus.done_with(&one.flag.to_string());
+        }
+        looked
     }
 }
 

@@ -7,7 +7,7 @@
 
 use chrono::NaiveDate;
 use rollcall_store::flag::PushedFlag;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -97,7 +97,7 @@ impl Default for PartnerInterface {
 const INACTIVE: &str = "inactive";
 
 /// A program as Campus has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CampusProgram {
     /// Its id.
     pub id: String,

@@ -121,6 +121,7 @@ impl Work {
         let missing = self.missing(&facts, &actual);
         let untold = self.look_for(missing, &mut actual, None).await?.untold;
         self.decide_all(&facts, &actual, &untold).await?;
+        self.campus.done_with_students();
         Ok(failing.map_or(Compared::Whole, Compared::Partly))
     }
 

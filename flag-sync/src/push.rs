@@ -169,6 +169,7 @@ impl Work {
                 self.set_aside(flag, "switched-off", &[]).await?;
                 continue;
             };
+            let id = flag.id.to_string();
             match self.send(&flag, &target, rows, twins).await {
                 Ok(Sent::Written(sent, written)) => {
                     pass.answered();
@@ -190,6 +191,11 @@ impl Work {
                     pass.answered();
                     self.not_shown(flag, status).await?;
                 }
+                // It was not tried, or nobody knows: it goes on with another message.
+                Err(FlagError::Sis(error)) if error.is_out_of_time() => {
+                    pass.stop(error);
+                    return Ok(());
+                }
                 Err(FlagError::Sis(error)) => {
                     self.not_written(&flag, &error).await?;
                     self.failed(&flag, error, pass).await?;
@@ -197,6 +203,7 @@ impl Work {
                 }
                 Err(error) => return Err(error),
             }
+            self.campus.done_with(&id);
         }
         Ok(())
     }
@@ -218,13 +225,15 @@ impl Work {
         if pass.is_stopped() {
             return self.flag_was_tried(flag).await;
         }
-        if let Some(away) = self.why_away(&error).await {
+        if let Some(away) = self.why_away(&flag.id.to_string(), &error).await {
+            let is_judged = !away.is_out_of_time();
             pass.stop(away);
-            return self.flag_was_tried(flag).await;
+            return if is_judged { self.flag_was_tried(flag).await } else { Ok(()) };
         }
         if pass.is_away(flag) {
             pass.stop(error.clone());
         }
+        self.campus.done_with(&flag.id.to_string());
         self.flag_fails(flag, &error).await
     }
 
@@ -416,6 +425,7 @@ impl Work {
                     if away.is_some() {
                         break;
                     }
+                    self.campus.done_with(&flag.id.to_string());
                     let (read, line) = self.refused_to_show(flag.clone(), answer(&error));
                     changed.push(read);
                     lines.push(line);
@@ -423,6 +433,7 @@ impl Work {
                 }
             };
             in_a_row.answered();
+            self.campus.done_with(&flag.id.to_string());
             let (read, told) = self.read_one(flag, actual.as_ref()).await?;
             changed.push(read);
             lines.extend(told);
@@ -445,7 +456,7 @@ impl Work {
         if refusal(error).is_some() {
             return None;
         }
-        let away = self.why_away(error).await;
+        let away = self.why_away(&flag.id.to_string(), error).await;
         away.or_else(|| in_a_row.is_away(&flag.id.to_string(), None).then(|| error.clone()))
     }
 

@@ -26,6 +26,7 @@ use crate::{
     failing::{Row, SIS_ERROR},
     handler::Done,
     plan::{ACTOR, Compared},
+    unit::out_of_time,
     waiting::Waiting,
 };
 
@@ -47,7 +48,7 @@ enum Progress {
     OutOfTime,
     /// All flags are to be compared first, which is not finished.
     Comparing,
-    /// Campus is away.
+    /// Campus is away, or time is up in the middle of a flag.
     Away(SisError),
 }
 
@@ -164,11 +165,15 @@ impl Work {
         let known = self.known(cutover, &open).await?;
         open.retain(|flag| flag.failing.as_ref().is_none_or(|failing| failing.retry_at <= self.now()));
         in_turn(&mut open, self.now());
+        // What the last message was cut off in the middle of comes first.
+        open.sort_by_key(|flag| !self.campus.is_at(&flag.flag));
         let (mut ended, mut in_a_row) = (false, Row::default());
         for flag in open {
             if turn.is_over() || !self.renew().await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
-                return Ok(if ended || flag.outcome.is_none() { Progress::OutOfTime } else { Progress::Through });
+                let goes_on = ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag);
+                // Not as one that has come to its end: the programs may have taken all the time.
+                return Ok(if goes_on { Progress::Away(out_of_time("an old flag")) } else { Progress::Through });
             }
             if !self.live().await?.wants(cutover) {
                 // Switched off under way.
@@ -180,8 +185,13 @@ impl Work {
                     in_a_row.answered();
                     ended |= done;
                 }
+                // As above: one that has waited before, and that nothing was asked about, is not what the next message is for.
+                Err(FlagError::Sis(error)) if error.is_out_of_time() => {
+                    let goes_on = ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag);
+                    return Ok(if goes_on { Progress::Away(error) } else { Progress::Through });
+                }
                 Err(FlagError::Sis(error)) => {
-                    if let Some(away) = self.why_away(&error).await {
+                    if let Some(away) = self.why_away(&flag.flag, &error).await {
                         return Ok(Progress::Away(away));
                     }
                     self.old_flag_fails(&cutover.program, &flag, &error).await?;
@@ -191,6 +201,7 @@ impl Work {
                 }
                 Err(error) => return Err(error),
             }
+            self.campus.done_with(&flag.flag);
         }
         if self.store().finish_cutover(self.id(), &cutover.program, self.now()).await? {
             tracing::info!(district = %self.id(), program = cutover.program, "a program's flags are taken over");
@@ -252,7 +263,9 @@ impl Work {
         let Old::Shown(found) = found else { return Ok(false) };
         let (_, row) = *found;
         let sent = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await;
-        if let Err(error) = &sent {
+        if let Err(error) = &sent
+            && !error.is_out_of_time()
+        {
             let line = LedgerEntry { action: "failed".to_owned(), ..self.old_line(cutover, flag, &answer(error)) };
             self.store().note_failure(self.id(), &line).await?;
         }

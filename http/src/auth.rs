@@ -124,7 +124,7 @@ impl Tokens {
     ) -> Result<Arc<Token>, SisError> {
         let fetch = async {
             if let Some(turns) = turns {
-                turns.turn().await;
+                turns.turn().await?;
             }
             let asked_at = self.gate.now();
             let (bearer, lifetime) = request::token(http, &self.gate, credentials).await?;

@@ -169,8 +169,11 @@ pub enum SisError {
         /// Questions answered so far.
         answered: usize,
     },
-    /// The unit of work was over before the answer was there: a token, its turn or room was waited for first. Nobody's failure.
-    #[error("there was no time left for {what}: a token, its turn or room for the answer was waited for too long")]
+    /// The unit of work was over before the answer was there: a token, its turn, room or other answers were waited for first.
+    /// Nobody's failure.
+    #[error(
+        "there was no time left for {what}: a token, its turn, room for the answer or other answers were waited for too long"
+    )]
     OutOfTime {
         /// What was asked for.
         what: String,
@@ -213,6 +216,11 @@ pub enum Remedy {
 }
 
 impl SisError {
+    /// The unit of work was over, which is no word on the SIS.
+    pub const fn is_out_of_time(&self) -> bool {
+        matches!(self, Self::OutOfTime { .. })
+    }
+
     /// What to do about it.
     pub const fn remedy(&self) -> Remedy {
         match self {

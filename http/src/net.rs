@@ -138,6 +138,11 @@ impl Http {
         self.room.as_ref().map_or_else(|| Some(Taken::default()), |room| room.keep(bytes))
     }
 
+    /// The longest that a request takes, once it has its place.
+    pub const fn longest(&self) -> Duration {
+        self.config.total_timeout
+    }
+
     /// Starts a request. Nothing is sent before [`Http::send`] has judged its URL.
     pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)

@@ -75,7 +75,10 @@ pub struct Call {
 /// How often requests may be sent, where somebody has said so.
 pub trait Turns: std::fmt::Debug + Send + Sync {
     /// Waits until one more may be.
-    fn turn(&self) -> BoxFuture<'_, ()>;
+    ///
+    /// # Errors
+    /// None may be any more: there is no time left for it ([`SisError::OutOfTime`]). Nothing was sent then.
+    fn turn(&self) -> BoxFuture<'_, Result<(), SisError>>;
 }
 
 /// See the module.
@@ -174,6 +177,20 @@ impl Session {
         }
     }
 
+    /// The same by the token that there is, which was renewed after it was refused: one that is refused again is not renewed.
+    pub async fn exchange_by_this_token(&self, call: &Call) -> Result<Reply, SisError> {
+        let token = self.token().await?;
+        let reply = self.guarded(call, &token).await?;
+        if says_expired(&reply) {
+            self.shared.tokens.discard(&self.credentials, &token).await;
+            return Err(SisError::TokenExpired { what: call.what.clone() });
+        }
+        match reply.status {
+            401 | 403 | 429 | 500.. => self.judge(call, reply),
+            _ => Ok(reply),
+        }
+    }
+
     async fn attempt(&self, call: &Call) -> Result<Reply, SisError> {
         self.judge(call, self.renewed(call).await?)
     }
@@ -203,7 +220,7 @@ impl Session {
     /// Sends in its turn, under the host's circuit.
     async fn guarded(&self, call: &Call, token: &Token) -> Result<Reply, SisError> {
         if let Some(turns) = &self.turns {
-            turns.turn().await;
+            turns.turn().await?;
         }
         self.shared.gate.pass(&host_of(&call.url), self.send(call, token).boxed()).await
     }

@@ -17,5 +17,6 @@ mod reconciler;
 #[path = "../../../store/tests/roster_support/mod.rs"]
 mod roster_support;
 mod turns;
+mod units;
 mod wishes;
 mod workers;

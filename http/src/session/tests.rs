@@ -107,9 +107,9 @@ async fn a_fresh_token_that_has_expired_too_is_told_and_given_up() {
 struct Counted(AtomicU32);
 
 impl Turns for Counted {
-    fn turn(&self) -> BoxFuture<'_, ()> {
+    fn turn(&self) -> BoxFuture<'_, Result<(), SisError>> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(()).boxed()
+        std::future::ready(Ok(())).boxed()
     }
 }
 

@@ -89,6 +89,7 @@ pub(crate) fn config() -> FlagSyncConfig {
         decision_wait: Duration::ZERO,
         // In the time of the machine, and as long as it needs: a turn that takes long is not cut in two.
         unit: Duration::from_mins(5),
+        asks: Duration::from_mins(10),
         ..FlagSyncConfig::default()
     }
 }

@@ -1,0 +1,295 @@
+//! A Campus so slow that a message has time for one request: work gets on all the same, nothing is asked or written twice for it, and
+//! nobody is told of a failure.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rollcall_flag_sync::{FlagHandler, FlagSyncConfig, reconcile::owed};
+use rollcall_http::net::HttpConfig;
+use rollcall_proto::{
+    clock::Clock as _,
+    handler::{Fate, Handler as _},
+    id::RunId,
+    message::Message,
+    topology::Queue,
+};
+use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusPaging, Strike};
+use rollcall_store::flag::FlagState;
+use uuid::Uuid;
+
+use crate::{
+    common::{Fixture, day},
+    house::{House, STUDENTS, program, two_programs},
+    on_both_engines,
+};
+
+on_both_engines! {
+    a_student_and_a_flag_get_on_by_one_request_a_message,
+    all_of_a_district_gets_on_by_one_request_a_message,
+    a_run_that_stopped_is_followed_by_a_comparison_by_one_request_a_message,
+    a_campus_without_pages_or_filters_gets_on_by_one_request_a_message,
+    a_take_over_gets_on_by_one_request_a_message,
+    a_look_is_not_believed_after_a_write_of_another_process,
+    a_write_that_was_cut_off_is_looked_at_and_has_all_the_time_then,
+    a_flag_that_campus_fails_at_keeps_no_other_waiting,
+    a_campus_that_answers_nothing_in_time_is_away,
+}
+
+/// Longest wait for a message.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A process whose messages have time for one request each.
+fn hurried(house: &House) -> FlagHandler {
+    hurried_with(house, FlagSyncConfig::default())
+}
+
+fn hurried_with(house: &House, config: FlagSyncConfig) -> FlagHandler {
+    let config = FlagSyncConfig { asks: Duration::ZERO, partner: house.partner.clone(), ..config };
+    FlagHandler::new(house.context_with(config))
+}
+
+fn requests(house: &House) -> u64 {
+    let stats = house.campus.stats();
+    stats.calls + stats.tokens
+}
+
+/// The next message that somebody owes the district. `None`: there is nothing to do.
+async fn owed_to(house: &House) -> Option<Message> {
+    let (work, now) = (house.store().flag_work().await.unwrap().pop().unwrap(), house.clock.now());
+    let body = owed(&work, now, TimeDelta::zero())?;
+    Some(Message::new(house.district.clone(), RunId(Uuid::now_v7()), now, body))
+}
+
+/// Handles what the district is owed, a request at a time; says how many requests that took, of all that was sent.
+async fn work_off(house: &House, process: &FlagHandler) -> u64 {
+    let before = requests(house);
+    for _ in 0..2_000 {
+        let Some(message) = owed_to(house).await else { return requests(house) - before };
+        let asked = requests(house);
+        assert_eq!(process.handle(message).await, Fate::Done);
+        assert!(requests(house) - asked <= 1, "a message has time for one: {}", requests(house) - asked);
+        house.clock.advance(TimeDelta::milliseconds(100));
+    }
+    panic!("it comes to no end: {:?}", house.flags().await);
+}
+
+/// Nobody was told that Campus failed.
+async fn assert_nothing_failed(house: &House) {
+    let told = house.told(None).await;
+    assert!(told.iter().all(|(action, _)| action != "failed"), "{told:?}");
+    let flags = house.flags().await;
+    assert!(flags.iter().all(|flag| flag.failing.is_none() && flag.state != FlagState::Failed), "{flags:#?}");
+    assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 0);
+}
+
+/// Another one on the same engine.
+async fn another(f: &Fixture) -> Fixture {
+    if f.dir().is_some() { Fixture::embedded().await } else { Fixture::postgres().await }
+}
+
+/// The programs, the student's list, the flag by its id and, where that is refused, in the list, the write, and the flag again.
+async fn a_student_and_a_flag_get_on_by_one_request_a_message(f: Fixture) {
+    let mut asked = Vec::new();
+    // A 403 may be the token's: it is renewed.
+    for (refused, is_hurried) in [(404, false), (404, true), (403, false), (403, true)] {
+        let house = House::create_new(another(&f).await).await;
+        house.complete_all().await;
+        house.settle().await;
+        house.campus.set_faults(CampusFaults { refuses_one: Some(refused), ..CampusFaults::default() });
+        let warned = CampusFlag { comment: Some("User Warning".to_owned()), ..house.flag_of("3") };
+        house.campus.type_in(warned);
+        house.complete("d3", "3", "2026-08-20", Some("2027-01-31")).await;
+        let (before, writes) = (requests(&house), house.campus.stats().writes);
+        if is_hurried {
+            work_off(&house, &hurried(&house)).await;
+        } else {
+            house.settle().await;
+        }
+        asked.push(requests(&house) - before);
+        assert_eq!(house.campus.stats().writes, writes + 1);
+        let shown = house.flag_of("3");
+        assert_eq!((shown.ends, shown.comment.as_deref()), (Some(day("2027-01-31")), Some("User Warning")));
+        assert_nothing_failed(&house).await;
+        assert_eq!(house.states().await["3"], ("pushed", None));
+    }
+    assert!(asked[0] >= 8, "{asked:?}");
+    assert_eq!((asked[0], asked[2]), (asked[1], asked[3]), "nothing is asked for again");
+}
+
+/// The message alone says so, and so do those that go on with it.
+async fn a_run_that_stopped_is_followed_by_a_comparison_by_one_request_a_message(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    house.campus.delete(&house.flag_of("3").id);
+    house.clock.advance(TimeDelta::hours(1));
+    let (process, now) = (hurried(&house), house.clock.now());
+    house.bus.purge(Queue::Flags).await.unwrap();
+    let mut subscription = house.bus.subscribe(Queue::Flags, 1).await.unwrap();
+    assert_eq!(process.handle(Message::flag_sync(house.district.clone(), None, now)).await, Fate::Done);
+    let mut messages = 1;
+    while house.store().flags_synced_at(&house.district).await.unwrap().is_none_or(|at| at < now) {
+        let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.expect("it is gone on with").unwrap();
+        house.clock.advance(TimeDelta::milliseconds(100));
+        assert_eq!(process.handle(delivery.message.clone().unwrap()).await, Fate::Done);
+        subscription.ack(delivery).await.unwrap();
+        messages += 1;
+        assert!(messages < 100, "it comes to no end");
+    }
+    // The programs and the list of one, their ends among them.
+    assert!(messages >= 5, "{messages}");
+    assert_nothing_failed(&house).await;
+    assert_eq!(house.states().await["3"], ("drift", Some("deleted".to_owned())));
+}
+
+/// First lists, then students with flags that somebody deleted, then many flags at once.
+async fn all_of_a_district_gets_on_by_one_request_a_message(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    house.complete_both(None).await;
+    let process = hurried(&house);
+    work_off(&house, &process).await;
+    assert_eq!(house.campus.stats().writes, 2 * STUDENTS as u64);
+    assert_nothing_failed(&house).await;
+    for flag in house.campus.flags() {
+        house.campus.delete(&flag.id);
+    }
+    house.clock.advance(TimeDelta::hours(1));
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
+    work_off(&house, &process).await;
+    assert_nothing_failed(&house).await;
+    let told = house.told(None).await;
+    assert_eq!(told.iter().filter(|(_, answer)| answer == "deleted").count(), 2 * STUDENTS, "{told:?}");
+    // What ends is written in any case.
+    house.complete_both(Some("2027-01-31")).await;
+    work_off(&house, &process).await;
+    assert_nothing_failed(&house).await;
+    assert_eq!(house.campus.stats().writes, 4 * STUDENTS as u64, "each is sent once");
+    assert!(house.campus.flags().iter().all(|flag| flag.ends == Some(day("2027-01-31"))));
+}
+
+/// All that there is comes with every list, whatever is asked for.
+async fn a_campus_without_pages_or_filters_gets_on_by_one_request_a_message(f: Fixture) {
+    let config =
+        CampusConfig { filters: false, counts: false, paging: CampusPaging::Unpaged, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let process = hurried(&house);
+    work_off(&house, &process).await;
+    house.complete("d3", "3", "2026-08-20", Some("2027-01-31")).await;
+    work_off(&house, &process).await;
+    assert_eq!(house.flag_of("3").ends, Some(day("2027-01-31")));
+    assert_eq!(house.campus.stats().writes, STUDENTS as u64 + 1);
+    assert_nothing_failed(&house).await;
+}
+
+/// Among the old flags are one that is not found by its id, and several that wait.
+async fn a_take_over_gets_on_by_one_request_a_message(f: Fixture) {
+    let (one, two) = (another(&f).await, f);
+    let mut outcomes = Vec::new();
+    for (f, is_hurried) in [(one, false), (two, true)] {
+        let house = House::new(f, program("take-over")).await;
+        for number in 0..6 {
+            house.typed_in(&format!("old-{number}"), &number.to_string(), "2025-09-01", None);
+            house.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", None).await;
+        }
+        house.approve().await;
+        house.campus.delete("old-5");
+        let writes = house.campus.stats().writes;
+        if is_hurried {
+            work_off(&house, &hurried(&house)).await;
+        } else {
+            house.settle().await;
+        }
+        assert_eq!(house.campus.stats().writes, writes + 6 + 5, "each is sent once");
+        assert_nothing_failed(&house).await;
+        let mut told = house.told(None).await;
+        told.sort();
+        outcomes.push((house.old(), told));
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+}
+
+/// One process has looked at a flag when another one writes it, and staff type something onto it.
+async fn a_look_is_not_believed_after_a_write_of_another_process(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    house.complete("d3", "3", "2026-08-20", Some("2027-01-31")).await;
+    let (process, asked) = (hurried(&house), requests(&house));
+    // Two pages of programs and two of the student's flags, then the flag itself.
+    while requests(&house) - asked < 5 {
+        assert_eq!(process.handle(owed_to(&house).await.unwrap()).await, Fate::Done);
+    }
+    house.settle().await;
+    assert_eq!(house.flag_of("3").ends, Some(day("2027-01-31")));
+    house.campus.type_in(CampusFlag { comment: Some("User Warning".to_owned()), ..house.flag_of("3") });
+    house.complete("d3", "3", "2026-08-20", Some("2027-02-28")).await;
+    work_off(&house, &process).await;
+    let shown = house.flag_of("3");
+    assert_eq!((shown.ends, shown.comment.as_deref()), (Some(day("2027-02-28")), Some("User Warning")));
+    assert_nothing_failed(&house).await;
+    assert!(house.told(None).await.iter().all(|(action, _)| action != "drift"));
+}
+
+/// What a message begins after its first request has this long, and a write half of it.
+const ASKS: Duration = Duration::from_secs(1);
+
+async fn a_write_that_was_cut_off_is_looked_at_and_has_all_the_time_then(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    house.complete("d3", "3", "2026-08-20", Some("2027-01-31")).await;
+    house.campus.set_faults(CampusFaults { hold_writes: 1, ..CampusFaults::default() });
+    let config = FlagSyncConfig { asks: ASKS, partner: house.partner.clone(), ..FlagSyncConfig::default() };
+    let process = FlagHandler::new(house.context_with(config));
+    let (writes, mut messages) = (house.campus.stats().writes, 0);
+    while let Some(message) = owed_to(&house).await {
+        assert_eq!(process.handle(message).await, Fate::Done);
+        house.clock.advance(TimeDelta::milliseconds(100));
+        messages += 1;
+        assert!(messages < 20, "it comes to no end");
+    }
+    assert_eq!(house.campus.held(), 1);
+    assert!(messages >= 3, "the look, and then the write: {messages}");
+    assert_eq!(house.flag_of("3").ends, Some(day("2027-01-31")));
+    assert_eq!(house.campus.stats().writes, writes + 1);
+    assert_nothing_failed(&house).await;
+}
+
+/// That it lists its programs is asked by the messages after the one that has failed.
+async fn a_flag_that_campus_fails_at_keeps_no_other_waiting(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    house.settle().await;
+    let strike = Strike { fault: CampusFault::Status(500), writes_only: true, only: Some("3".to_owned()), times: None };
+    house.campus.set_faults(CampusFaults { strikes: vec![strike], ..CampusFaults::default() });
+    for number in 0..STUDENTS {
+        house.complete(&format!("d{number}"), &number.to_string(), "2026-08-20", Some("2027-01-31")).await;
+    }
+    let process = hurried(&house);
+    work_off(&house, &process).await;
+    let flags = house.flags().await;
+    for flag in &flags {
+        let is_failing = flag.failing.as_ref().map(|failing| (failing.failures, failing.answer.as_str()));
+        assert_eq!(is_failing, (flag.student.0 == "3").then_some((1, "500")), "{flag:#?}");
+    }
+    let told = house.told(None).await;
+    assert_eq!(told.iter().filter(|(action, _)| action == "failed").count(), 1, "{told:?}");
+    assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 0, "Campus is not away");
+    house.campus.set_faults(CampusFaults::default());
+    house.clock.advance(TimeDelta::minutes(1));
+    work_off(&house, &process).await;
+    assert!(house.campus.flags().iter().all(|flag| flag.ends == Some(day("2027-01-31"))));
+}
+
+/// A single request takes longer than it may: that is a failure, and told.
+async fn a_campus_that_answers_nothing_in_time_is_away(f: Fixture) {
+    let config = CampusConfig { latency_ms: 2_000, ..CampusConfig::default() };
+    let house = House::with(f, program("create-new"), config).await;
+    house.complete_all().await;
+    let http = HttpConfig { total_timeout: Duration::from_millis(200), ..HttpConfig::default() };
+    let process = hurried_with(&house, FlagSyncConfig { http, ..FlagSyncConfig::default() });
+    assert_eq!(process.handle(owed_to(&house).await.unwrap()).await, Fate::Done);
+    assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 1);
+    assert!(owed_to(&house).await.is_none(), "it is left alone for a while");
+}
