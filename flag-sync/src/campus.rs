@@ -648,9 +648,11 @@ impl Campus {
         let session = self.session.clone().with_turns(Arc::clone(&turns) as Arc<dyn Turns>);
         let Some(unit) = &self.unit else { return (turns, self.send_by(&session, call, false).await) };
         let request = format!("{} {}", call.method, call.url);
-        let reply = self.send_by(&session, call, unit.was_token_refused(&request)).await;
+        let was_refused = unit.was_token_refused(&request);
+        let reply = self.send_by(&session, call, was_refused).await;
         // Another request, for a token or with one, was to follow on an answer.
-        if reply.as_ref().is_err_and(SisError::is_out_of_time) && turns.asked.load(Ordering::Relaxed) > 1 {
+        let is_refused = was_refused || turns.asked.load(Ordering::Relaxed) > 1;
+        if is_refused && reply.as_ref().is_err_and(SisError::is_out_of_time) {
             unit.token_refused(request);
         }
         (turns, reply)

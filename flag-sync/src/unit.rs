@@ -112,6 +112,7 @@ struct Kept {
     base_url: String,
     /// The last write of the district.
     after: i64,
+    at: Instant,
     told: Told,
 }
 
@@ -140,15 +141,8 @@ impl Leftovers {
         told.answers.values_mut().for_each(|answer| answer.was_kept = true);
         let mut all = self.all();
         // Of a district that nobody goes on with, say.
-        all.retain(|_, kept| kept.told.is_believed());
-        all.insert(district.clone(), Kept { base_url, after, told });
-    }
-}
-
-impl Told {
-    fn is_believed(&self) -> bool {
-        let answered = self.answers.values().map(|answer| answer.at);
-        answered.chain(self.lists.values().map(|(at, _)| *at)).any(|at| at.elapsed() < OLD)
+        all.retain(|_, kept| kept.at.elapsed() < OLD);
+        all.insert(district.clone(), Kept { base_url, after, at: Instant::now(), told });
     }
 }
 

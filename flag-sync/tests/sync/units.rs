@@ -232,7 +232,7 @@ async fn a_look_is_not_believed_after_a_write_of_another_process(f: Fixture) {
 }
 
 /// What a message begins after its first request has this long, and a write half of it.
-const ASKS: Duration = Duration::from_secs(1);
+const ASKS: Duration = Duration::from_secs(4);
 
 async fn a_write_that_was_cut_off_is_looked_at_and_has_all_the_time_then(f: Fixture) {
     let house = House::create_new(f).await;
