@@ -206,22 +206,21 @@ impl Work {
     pub(crate) async fn go_on(&self, mut hand: InHand, turn: Turn) -> Result<Compared, FlagError> {
         let work = Self { today: hand.comparison.today, ..self.clone() };
         loop {
-            if !hand.comparison.to_list.is_empty() {
-                if let Err(error) = work.read_page(&mut hand).await {
-                    // What was read stands: whoever tries again, after a limit say, goes on behind it.
-                    work.keep_so_far(&hand).await?;
-                    return Err(error);
-                }
+            let is_listing = !hand.comparison.to_list.is_empty();
+            let went_on = if is_listing {
+                work.read_page(&mut hand).await.map(|()| true)
             } else {
-                match work.compare_piece(&mut hand, turn).await {
-                    Ok(true) => {}
-                    Ok(false) => return work.end(hand).await,
-                    Err(error) => {
-                        if error.is_out_of_time() {
-                            work.keep_so_far(&hand).await?;
-                        }
-                        return Err(error);
+                work.compare_piece(&mut hand, turn).await
+            };
+            match went_on {
+                Ok(true) => {}
+                Ok(false) => return work.end(hand).await,
+                Err(error) => {
+                    // What was read stands: whoever tries again, after a limit say, or as time was up, goes on behind it.
+                    if is_listing || error.is_out_of_time() {
+                        work.keep_so_far(&hand).await?;
                     }
+                    return Err(error);
                 }
             }
             if turn.is_over() {
