@@ -641,10 +641,6 @@ impl Campus {
     /// Sends in these turns, and says what became of them.
     async fn send_in(&self, turns: DistrictsTurns, call: &Call) -> (Arc<DistrictsTurns>, Result<Reply, SisError>) {
         let turns = Arc::new(turns);
-        // A token that is not there yet is a request of its own.
-        if let Err(error) = self.in_time(&call.what, self.session.authenticate().boxed()).await {
-            return (turns, Err(error));
-        }
         let session = self.session.clone().with_turns(Arc::clone(&turns) as Arc<dyn Turns>);
         let Some(unit) = &self.unit else { return (turns, self.send_by(&session, call, false).await) };
         let request = format!("{} {}", call.method, call.url);
@@ -661,12 +657,7 @@ impl Campus {
     async fn send_by(&self, session: &Session, call: &Call, by_this_token: bool) -> Result<Reply, SisError> {
         let (mut tries, mut told) = (1, None);
         loop {
-            let exchange = if by_this_token {
-                session.exchange_by_this_token(call).boxed()
-            } else {
-                session.exchange(call).boxed()
-            };
-            let error = match (self.in_time(&call.what, exchange).await, told) {
+            let error = match (self.try_by(session, call, by_this_token).await, told) {
                 (Ok(reply), _) => return Ok(reply),
                 // What closed the circuit is more to the point than that it is closed by now, or that there is no time to try again.
                 (Err(SisError::CircuitOpen { .. } | SisError::OutOfTime { .. }), Some(before)) => return Err(before),
@@ -679,6 +670,14 @@ impl Campus {
             tries += 1;
             told = Some(error);
         }
+    }
+
+    /// Tries once: the token too, which is a request of its own where it is not there yet.
+    async fn try_by(&self, session: &Session, call: &Call, by_this_token: bool) -> Result<Reply, SisError> {
+        self.in_time(&call.what, self.session.authenticate().boxed()).await?;
+        let exchange =
+            if by_this_token { session.exchange_by_this_token(call).boxed() } else { session.exchange(call).boxed() };
+        self.in_time(&call.what, exchange).await
     }
 
     /// Gives up at the end of the unit of work. A request that fails by itself does so before, where it is the first one.

@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use rollcall_flag_sync::reconcile::owed;
+use rollcall_flag_sync::{FlagHandler, reconcile::owed};
 use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
-    message::Message,
+    id::RunId,
+    message::{Body, FlagPush, Message},
 };
 use rollcall_sandbox::{CampusFault, CampusFaults, CampusProgramRow, Strike};
 use rollcall_store::{
     district::OnDrift,
     flag::{Flag, FlagState, FlagWork},
 };
+use uuid::Uuid;
 
 use crate::{
     common::{Fixture, day},
@@ -23,6 +25,7 @@ use crate::{
 
 on_both_engines! {
     passing_faults_cost_nothing,
+    one_fault_of_a_token_costs_nothing,
     a_busy_campus_is_left_alone_for_as_long_as_it_asks,
     what_campus_refuses_is_set_aside_alone,
     what_is_refused_for_good_is_sent_once,
@@ -61,6 +64,38 @@ async fn passing_faults_cost_nothing(f: Fixture) {
         restoring.programs[0].on_drift = OnDrift::Restore;
         house.apply(&restoring).await;
     }
+}
+
+/// At the first request of a process, and where the token was refused in the middle of its work.
+async fn one_fault_of_a_token_costs_nothing(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let push = async |handler: &FlagHandler| {
+        let (now, writes) = (house.clock.now(), house.campus.stats().writes);
+        let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), now, Body::FlagPush(FlagPush {}));
+        assert_eq!(handler.handle(message).await, Fate::Done);
+        let work = work(&house).await;
+        assert_eq!((work.retry_at, work.failing_due_at, work.unfinished), (None, None, false), "one message is enough");
+        assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 0);
+        house.campus.stats().writes - writes
+    };
+    for (number, fault) in [CampusFault::Status(503), CampusFault::LostAnswer].into_iter().enumerate() {
+        let handler = house.handler();
+        house.campus.set_faults(CampusFaults { token: Some(fault), ..CampusFaults::default() });
+        house.complete("d3", "3", "2026-08-20", Some(&format!("2027-01-1{number}"))).await;
+        assert!(push(&handler).await >= 1);
+        let expired =
+            Strike { fault: CampusFault::Status(401), writes_only: true, only: Some("3".to_owned()), times: Some(1) };
+        house.campus.set_faults(CampusFaults {
+            token: Some(fault),
+            strikes: vec![expired],
+            ..CampusFaults::default()
+        });
+        house.complete("d3", "3", "2026-08-20", Some(&format!("2027-01-2{number}"))).await;
+        assert_eq!(push(&handler).await, 1);
+        assert_eq!(house.flag_of("3").ends, Some(day(&format!("2027-01-2{number}"))));
+    }
+    assert!(house.told(None).await.iter().all(|(action, _)| action != "failed"));
 }
 
 async fn a_busy_campus_is_left_alone_for_as_long_as_it_asks(f: Fixture) {

@@ -92,7 +92,13 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
         return Answer::refusal(StatusCode::SERVICE_UNAVAILABLE, RetryAfter::Absent).respond();
     }
     if parts.uri.path() == TOKEN {
-        return token(&shared, &parts, &body).respond();
+        let fault = lock(&shared.faults).faults.token.take();
+        return match fault {
+            Some(CampusFault::Status(status)) => struck(status),
+            Some(_) => token(&shared, &parts, &body)
+                .respond_spoiled(FaultKind::ConnectionReset, shared.closing.clone()),
+            None => token(&shared, &parts, &body).respond(),
+        };
     }
     lock(&shared.flags).stats.calls += 1;
     if let Some(refusal) = refusal(&shared, &parts) {
@@ -189,10 +195,7 @@ fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8], is_known: Stude
     let answer = |most| answer(shared, parts, wanted, (&sent, is_known), most);
     let strike = lock(&shared.faults).strike(parts.method == Method::PUT, &about);
     match strike {
-        Some(CampusFault::Status(status)) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            error(status, "internal_server_error").respond()
-        }
+        Some(CampusFault::Status(status)) => struck(status),
         Some(CampusFault::TooMany(seconds)) => {
             Answer::refusal(StatusCode::TOO_MANY_REQUESTS, RetryAfter::Seconds(seconds)).respond()
         }
@@ -207,6 +210,11 @@ fn data(shared: &Shared, parts: &Parts, path: &str, body: &[u8], is_known: Stude
         Some(CampusFault::Torn(rows)) => answer(rows).respond(),
         None => answer(usize::MAX).respond(),
     }
+}
+
+fn struck(status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    error(status, "internal_server_error").respond()
 }
 
 /// Field and value of a filter.

@@ -17,6 +17,8 @@ pub struct CampusFaults {
     pub hold_writes: u32,
     /// What strikes, the first that matches.
     pub strikes: Vec<Strike>,
+    /// What befalls the next request for a token: a status, or else a broken connection.
+    pub token: Option<CampusFault>,
 }
 
 /// A fault that strikes calls.
