@@ -36,7 +36,7 @@ use rollcall_store::district::{Connection, ConnectionSecrets};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 use uuid::Uuid;
 
@@ -102,11 +102,20 @@ impl Turns for DistrictsTurns {
     fn turn(&self) -> BoxFuture<'_, Result<(), SisError>> {
         async {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            if let Some(aside) = &self.aside {
-                aside.turn(&self.district).await;
+            let latest = self.unit.as_ref().and_then(|unit| unit.latest(self.asks));
+            let turn = async {
+                if let Some(aside) = &self.aside {
+                    aside.turn(&self.district).await;
+                }
+                self.pace.turn(&self.district).await;
+            };
+            // What is too late takes no turn of those that are not.
+            let too_late = || out_of_time("a request to Campus");
+            match latest {
+                Some(latest) if Instant::now() >= latest => return Err(too_late()),
+                Some(latest) => timeout_at(latest, turn).await.map_err(|_| too_late())?,
+                None => turn.await,
             }
-            self.pace.turn(&self.district).await;
-            self.unit.as_ref().map_or(Ok(()), |unit| unit.admit(self.asks))?;
             self.has_begun.store(true, Ordering::Relaxed);
             Ok(())
         }
@@ -779,6 +788,7 @@ fn stuck(call: &Call) -> SisError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::Told;
 
     #[tokio::test]
     async fn no_second_has_more_requests_than_the_rate_and_a_small_burst() {
@@ -802,6 +812,35 @@ mod tests {
             pace.turn(&district).await;
         }
         assert!(began.elapsed() >= Duration::from_millis(490), "ten a second, none at once: {:?}", began.elapsed());
+    }
+
+    /// The first request of a unit waits as long as it has to.
+    #[tokio::test]
+    async fn what_is_too_late_for_its_unit_waits_no_longer_and_takes_no_turn() {
+        let (pace, district): (_, DistrictId) = (Pace::per_second(NonZeroU32::new(2).unwrap()), "d".parse().unwrap());
+        let began = std::time::Instant::now();
+        pace.turn(&district).await;
+        let unit = Arc::new(Unit::begin(Duration::from_millis(1_000), Duration::from_secs(17), Told::default()));
+        let turns = |unit: &Arc<Unit>, asks| DistrictsTurns {
+            district: district.clone(),
+            pace: pace.clone(),
+            aside: None,
+            unit: Some(Arc::clone(unit)),
+            asks,
+            asked: AtomicU32::new(0),
+            has_begun: AtomicBool::new(false),
+        };
+        assert_eq!(turns(&unit, Asks::WritesAgain).turn().await, Ok(()), "the first one, after half a second");
+        for asks in [Asks::Writes, Asks::WritesAgain] {
+            let late = turns(&unit, asks);
+            assert!(late.turn().await.is_err_and(|error| error.is_out_of_time()), "{asks:?}");
+            assert!(!late.has_begun.load(Ordering::Relaxed));
+        }
+        assert!(began.elapsed() < Duration::from_millis(900), "they left in time: {:?}", began.elapsed());
+        let next = Arc::new(Unit::begin(Duration::ZERO, Duration::from_secs(17), Told::default()));
+        assert_eq!(turns(&next, Asks::Writes).turn().await, Ok(()));
+        let waited = began.elapsed();
+        assert!((Duration::from_millis(950)..Duration::from_millis(1_400)).contains(&waited), "its turn: {waited:?}");
     }
 
     #[test]

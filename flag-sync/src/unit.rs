@@ -6,7 +6,7 @@
 //!
 //! Invariants: the first request of a unit is begun in any case and has all its time, so that a unit gets an answer which the next one need
 //! not ask for, or Campus fails as it does for anybody; time that is up is nobody's failure, and is told nowhere; a write is begun
-//! with half of the unit ahead, and after one of that flag was given up in the middle only with all the time of a request; of what was
+//! with two fifths of the unit ahead, and after one of that flag was given up in the middle only with all the time of a request; of what was
 //! kept nothing is believed of a flag that was written since, by whatever process, and by nothing that was read more than
 //! [`YOUNG`] ago is written. A message that was not cut off goes by what it asks itself, and leaves nothing.
 
@@ -173,19 +173,18 @@ impl Unit {
         std::mem::take(&mut self.told())
     }
 
-    /// Lets a request begin.
-    ///
-    /// # Errors
-    /// It is too late for it.
-    pub(crate) fn admit(&self, asks: Asks) -> Result<(), SisError> {
-        let left = self.ends_at.saturating_duration_since(Instant::now());
-        let has_time = match asks {
-            Asks::Reads => left > self.length / 4,
-            Asks::Writes => left > self.length / 2,
-            Asks::WritesAgain => left > self.request,
+    /// When it is too late to begin a request that is about to. `None`: it is the first one, for which it is never too late.
+    pub(crate) fn latest(&self, asks: Asks) -> Option<Instant> {
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let needed = match asks {
+            Asks::Reads => self.length / 4,
+            Asks::Writes => self.length * 2 / 5,
+            Asks::WritesAgain => self.request,
         };
-        let is_first = !self.has_begun.swap(true, Ordering::Relaxed);
-        if is_first || has_time { Ok(()) } else { Err(out_of_time("a request to Campus")) }
+        // One that needs more than all of it has had its time before it began.
+        Some(self.ends_at.checked_sub(needed).unwrap_or(self.ends_at - self.length))
     }
 
     /// When a request is given up that comes now.

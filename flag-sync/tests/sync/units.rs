@@ -231,7 +231,7 @@ async fn a_look_is_not_believed_after_a_write_of_another_process(f: Fixture) {
     assert!(house.told(None).await.iter().all(|(action, _)| action != "drift"));
 }
 
-/// What a message begins after its first request has this long, and a write half of it.
+/// What a message asks after its first request ends this long after its beginning.
 const ASKS: Duration = Duration::from_secs(4);
 
 async fn a_write_that_was_cut_off_is_looked_at_and_has_all_the_time_then(f: Fixture) {
