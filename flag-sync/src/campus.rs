@@ -339,6 +339,11 @@ impl Campus {
         self.unit.as_ref().is_some_and(|unit| unit.is_at(flag))
     }
 
+    /// See [`Unit::is_at_any`].
+    pub(crate) fn is_at_any(&self) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.is_at_any())
+    }
+
     /// See [`Unit::done_with`].
     pub(crate) fn done_with(&self, flag: &str) {
         if let Some(unit) = &self.unit {

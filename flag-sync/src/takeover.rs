@@ -103,6 +103,11 @@ impl Old {
     }
 }
 
+/// It was looked at, and is to wait for something.
+fn has_waited(flag: &CutoverFlag) -> bool {
+    flag.outcome.as_deref().is_some_and(|outcome| outcome != SIS_ERROR)
+}
+
 /// Those that nobody has been at yet come first, then those that Campus failed at and whose turn it is. Those that wait take turns:
 /// time may be up before all of them were looked at.
 fn in_turn(open: &mut [CutoverFlag], now: DateTime<Utc>) {
@@ -131,13 +136,15 @@ impl Known<'_> {
 impl Work {
     /// Goes on with the take-overs that are approved and not done.
     pub(crate) async fn take_over(&self, turn: Turn) -> Result<Done, FlagError> {
-        let open = self.store().cutovers(self.id()).await?.into_iter().filter(|one| one.done_at.is_none());
-        for cutover in open.filter(|one| one.cutover <= self.today) {
+        let mut open = self.store().cutovers(self.id()).await?;
+        open.retain(|one| one.done_at.is_none() && one.cutover <= self.today);
+        let resumed = self.resumed(&open).await?;
+        for cutover in open {
             if !self.live().await?.wants(&cutover) {
                 self.set_aside_all(&cutover, "not-wanted").await?;
                 continue;
             }
-            match self.take_over_program(&cutover, turn).await? {
+            match self.take_over_program(&cutover, &resumed, turn).await? {
                 Progress::OutOfTime => return Ok(Done { left: true, ..Done::default() }),
                 Progress::Comparing => return Ok(Done::of(Compared::Left)),
                 Progress::Through => {}
@@ -147,7 +154,22 @@ impl Work {
         Ok(Done::default())
     }
 
-    async fn take_over_program(&self, cutover: &Cutover, turn: Turn) -> Result<Progress, FlagError> {
+    /// The old flags that a message before this one was cut off in the middle of.
+    async fn resumed(&self, open: &[Cutover]) -> Result<BTreeSet<String>, FlagError> {
+        let mut resumed = BTreeSet::new();
+        for cutover in open.iter().filter(|_| self.campus.is_at_any()) {
+            let flags = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?.into_iter();
+            resumed.extend(flags.map(|flag| flag.flag).filter(|flag| self.campus.is_at(flag)));
+        }
+        Ok(resumed)
+    }
+
+    async fn take_over_program(
+        &self,
+        cutover: &Cutover,
+        resumed: &BTreeSet<String>,
+        turn: Turn,
+    ) -> Result<Progress, FlagError> {
         if !self.is_compared(cutover).await? {
             return match self.compare(None, turn).await? {
                 // What that made due is pushed first.
@@ -166,9 +188,14 @@ impl Work {
         open.retain(|flag| flag.failing.as_ref().is_none_or(|failing| failing.retry_at <= self.now()));
         in_turn(&mut open, self.now());
         // What the last message was cut off in the middle of comes first.
-        open.sort_by_key(|flag| !self.campus.is_at(&flag.flag));
+        open.sort_by_key(|flag| !resumed.contains(&flag.flag));
         let (mut ended, mut in_a_row) = (false, Row::default());
         for flag in open {
+            if !resumed.is_empty() && !ended && !resumed.contains(&flag.flag) && has_waited(&flag) {
+                // The sync that this message goes on with has been at those that wait for as long as it may: cut off at each of
+                // them in turn, none of which ends, it would be at them without end.
+                return Ok(Progress::Through);
+            }
             if turn.is_over() || !self.renew().await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
                 let goes_on = ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag);

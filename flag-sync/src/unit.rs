@@ -278,6 +278,12 @@ impl Unit {
             || told.writes.contains_key(flag)
     }
 
+    /// There may be such a flag.
+    pub(crate) fn is_at_any(&self) -> bool {
+        let told = self.told();
+        !(told.answers.is_empty() && told.lists.is_empty() && told.failed.is_empty() && told.writes.is_empty())
+    }
+
     /// A flag is done with, for now: whoever is at it another time asks.
     pub(crate) fn done_with(&self, flag: &str) {
         let mut told = self.told();

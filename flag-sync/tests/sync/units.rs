@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     common::{Fixture, day},
-    house::{House, STUDENTS, program, two_programs},
+    house::{House, SPED, STUDENTS, program, two_programs},
     on_both_engines,
 };
 
@@ -33,6 +33,7 @@ on_both_engines! {
     a_write_that_was_cut_off_is_looked_at_and_has_all_the_time_then,
     a_flag_that_campus_fails_at_keeps_no_other_waiting,
     a_campus_that_answers_nothing_in_time_is_away,
+    old_flags_that_wait_are_asked_about_once_a_sync,
 }
 
 /// Longest wait for a message.
@@ -292,4 +293,60 @@ async fn a_campus_that_answers_nothing_in_time_is_away(f: Fixture) {
     assert_eq!(process.handle(owed_to(&house).await.unwrap()).await, Fate::Done);
     assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 1);
     assert!(owed_to(&house).await.is_none(), "it is left alone for a while");
+}
+
+/// The messages in the queue, and those that go on with them, until there is none. Says how many.
+async fn follow(house: &House, process: &FlagHandler, message: Message) -> usize {
+    house.bus.purge(Queue::Flags).await.unwrap();
+    let mut subscription = house.bus.subscribe(Queue::Flags, 1).await.unwrap();
+    assert_eq!(process.handle(message).await, Fate::Done);
+    let mut messages = 1;
+    while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(500), subscription.next()).await {
+        let delivery = delivery.unwrap();
+        house.clock.advance(TimeDelta::milliseconds(100));
+        assert_eq!(process.handle(delivery.message.clone().unwrap()).await, Fate::Done);
+        subscription.ack(delivery).await.unwrap();
+        messages += 1;
+        assert!(messages < 200, "it comes to no end");
+    }
+    messages
+}
+
+/// Several are cut off in the middle of a look, as Campus gives none by its id: none begins anew what another one has ended.
+async fn old_flags_that_wait_are_asked_about_once_a_sync(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    for student in ["0", "1", "2"] {
+        house.complete(&format!("d{student}"), student, "2026-01-01", None).await;
+        house.typed_in(&format!("old-{student}"), student, "2024-01-01", None);
+    }
+    house.approve().await;
+    let refused = |student: &str| Strike {
+        fault: CampusFault::Status(422),
+        writes_only: true,
+        only: Some(student.to_owned()),
+        times: None,
+    };
+    let strikes: Vec<_> = ["0", "1", "2"].map(refused).into();
+    house.campus.set_faults(CampusFaults { strikes, refuses_one: Some(404), ..CampusFaults::default() });
+    house.settle().await;
+    let outcomes = async || {
+        let old = house.store().cutover_flags(&house.district, SPED, true, 10).await.unwrap();
+        old.into_iter().map(|flag| flag.outcome.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes().await, ["waits-for-new"; 3]);
+    let process = hurried(&house);
+    for _ in 0..2 {
+        house.clock.advance(TimeDelta::hours(1));
+        let messages = follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
+        assert!(messages >= 5, "{messages}");
+        assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "nobody is kept busy");
+    }
+    assert_eq!(outcomes().await, ["waits-for-new"; 3]);
+    // What can be done is done in one.
+    house.campus.set_faults(CampusFaults { refuses_one: Some(404), ..CampusFaults::default() });
+    house.clock.advance(TimeDelta::hours(1));
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
+    follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
+    let ended = house.old();
+    assert!(ended.len() == 3 && ended.values().all(|end| *end == Some(day("2026-08-14"))), "{ended:?}");
 }
