@@ -165,11 +165,15 @@ impl Work {
     /// Compares all, or one program's. What Campus refuses to list is that program's matter alone, unless it lists nothing at all.
     pub(crate) async fn compare(&self, program: Option<&str>, turn: Turn) -> Result<Compared, FlagError> {
         let began = self.begin(program).await?;
-        if turn.is_over() {
-            self.keep_so_far(&began).await?;
-            return Ok(Compared::Left);
+        let came_to = if turn.is_over() {
+            self.keep_so_far(&began).await.map(|()| Compared::Left)
+        } else {
+            self.go_on(began, turn).await
+        };
+        if came_to.as_ref().map_or_else(FlagError::is_out_of_time, |_| true) {
+            self.was_compared(program);
         }
-        self.go_on(began, turn).await
+        came_to
     }
 
     async fn begin(&self, program: Option<&str>) -> Result<InHand, FlagError> {

@@ -1,6 +1,9 @@
 //! What all work on flags shares, and one district's work.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rollcall_http::{
@@ -85,7 +88,8 @@ impl Context {
         let district = self.store.district(id).await?;
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
-        Ok(Work { context: self.clone(), worker, district, asked, campus, today, last_look: LastLook::default() })
+        let (last_look, compared) = (LastLook::default(), Arc::default());
+        Ok(Work { context: self.clone(), worker, district, asked, campus, today, last_look, compared })
     }
 
     /// One district's, to be looked at beside whoever works on it: nothing of it is kept.
@@ -133,6 +137,8 @@ pub(crate) struct Work {
     pub(crate) today: NaiveDate,
     /// See [`Work::live`].
     pub(crate) last_look: LastLook,
+    /// What this message has compared to its end, or left in the store as far as it came: all (`None`), or programs.
+    pub(crate) compared: Arc<Mutex<BTreeSet<Option<String>>>>,
 }
 
 impl Work {
@@ -146,6 +152,16 @@ impl Work {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.context.clock.now()
+    }
+
+    /// Notes what has been compared, or is kept.
+    pub(crate) fn was_compared(&self, program: Option<&str>) {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner).insert(program.map(str::to_owned));
+    }
+
+    /// Whether that befell all, or a program by itself.
+    pub(crate) fn has_compared(&self, program: Option<&str>) -> bool {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner).contains(&program.map(str::to_owned))
     }
 
     /// Time is up: keeps what Campus has told for the next message.

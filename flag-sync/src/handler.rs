@@ -82,10 +82,14 @@ impl FlagHandler {
         };
         tracing::info!(district = %message.district, error = chain(&error), "flags go on with another message");
         work.leave().await?;
-        work.remember_named(message).await?;
-        if work.wanted(message).await? == Some(Scope::All) {
-            // The same wish, as of the same time: perhaps nothing of it is kept yet.
-            return Ok(Some(Message { time: message.time, body: message.body.clone(), ..next() }));
+        match work.wanted(message).await? {
+            // It is done with that, or the store has how far it is.
+            Some(scope) if work.has_compared(scope.program()) => {}
+            // The same wish, as of the same time: nothing of it is kept yet.
+            Some(Scope::All) => {
+                return Ok(Some(Message { time: message.time, body: message.body.clone(), ..next() }));
+            }
+            Some(Scope::Program(_)) | None => work.remember_named(message).await?,
         }
         Ok(Some(next()))
     }
@@ -162,6 +166,15 @@ enum Scope<'a> {
     Program(&'a str),
 }
 
+impl<'a> Scope<'a> {
+    const fn program(self) -> Option<&'a str> {
+        match self {
+            Self::All => None,
+            Self::Program(program) => Some(program),
+        }
+    }
+}
+
 /// What became of what was to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Done {
@@ -191,6 +204,10 @@ impl Work {
         if hand.is_of_one_program() && self.wanted(message).await? == Some(Scope::All) {
             self.overtake().await?;
             return Ok(Done::default());
+        }
+        if !hand.is_of_one_program() {
+            // Where time is up, how far it is stays in the store.
+            self.was_compared(None);
         }
         self.go_on(hand, turn).await.map(Done::of)
     }

@@ -10,11 +10,11 @@ use rollcall_proto::{
     clock::Clock as _,
     handler::{Fate, Handler as _},
     id::RunId,
-    message::Message,
+    message::{Body, FlagPush, Message},
     topology::Queue,
 };
 use rollcall_sandbox::{CampusConfig, CampusFault, CampusFaults, CampusFlag, CampusPaging, Strike};
-use rollcall_store::flag::FlagState;
+use rollcall_store::{district::OnDrift, flag::FlagState};
 use uuid::Uuid;
 
 use crate::{
@@ -34,6 +34,7 @@ on_both_engines! {
     a_flag_that_campus_fails_at_keeps_no_other_waiting,
     a_campus_that_answers_nothing_in_time_is_away,
     old_flags_that_wait_are_asked_about_once_a_sync,
+    what_was_compared_is_not_asked_for_again_after_a_message_that_was_cut_off,
 }
 
 /// Longest wait for a message.
@@ -349,4 +350,45 @@ async fn old_flags_that_wait_are_asked_about_once_a_sync(f: Fixture) {
     follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
     let ended = house.old();
     assert!(ended.len() == 3 && ended.values().all(|end| *end == Some(day("2026-08-14"))), "{ended:?}");
+}
+
+/// A program's list fails, so that the sync of all is none; and a program that the message names was read out.
+async fn what_was_compared_is_not_asked_for_again_after_a_message_that_was_cut_off(f: Fixture) {
+    for named in [None, Some(SPED)] {
+        let house = House::new(another(&f).await, two_programs()).await;
+        let mut restoring = house.file.clone();
+        restoring.programs[0].on_drift = OnDrift::Restore;
+        house.apply(&restoring).await;
+        house.complete_both(None).await;
+        house.settle().await;
+        let flag = house.flags().await.into_iter().find(|flag| flag.student.0 == "3" && flag.program == SPED).unwrap();
+        house.campus.delete(&flag.id.to_string());
+        house.clock.advance(TimeDelta::hours(1));
+        let failing = named.is_none().then(|| Strike {
+            fault: CampusFault::Status(500),
+            writes_only: false,
+            only: Some("102".to_owned()),
+            times: None,
+        });
+        let strikes = failing.into_iter().collect();
+        house.campus.set_faults(CampusFaults { hold_writes: 1, strikes, ..CampusFaults::default() });
+        let config = FlagSyncConfig { asks: ASKS, partner: house.partner.clone(), ..FlagSyncConfig::default() };
+        let process = FlagHandler::new(house.context_with(config));
+        house.bus.purge(Queue::Flags).await.unwrap();
+        let mut subscription = house.bus.subscribe(Queue::Flags, 1).await.unwrap();
+        let mut message = Message::flag_sync(house.district.clone(), None, house.clock.now());
+        if let (Body::FlagSync(sync), Some(program)) = (&mut message.body, named) {
+            sync.program = Some(program.to_owned());
+        }
+        assert_eq!(process.handle(message).await, Fate::Done);
+        assert_eq!(house.campus.held(), 1, "it was cut off in a write");
+        let delivery = tokio::time::timeout(LIMIT, subscription.next()).await.expect("it is gone on with").unwrap();
+        let next = delivery.message.clone().unwrap();
+        assert_eq!(next.body, Body::FlagPush(FlagPush {}), "what goes on with it compares nothing anew");
+        subscription.ack(delivery).await.unwrap();
+        assert!(house.store().asked_programs(&house.district).await.unwrap().is_empty());
+        house.campus.set_faults(CampusFaults::default());
+        house.settle().await;
+        assert!(house.campus.flags().iter().any(|shown| shown.id == flag.id.to_string()), "it is there again");
+    }
 }
