@@ -13,7 +13,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -92,8 +92,8 @@ struct DistrictsTurns {
     /// The unit of work that has to have time for it.
     unit: Option<Arc<Unit>>,
     asks: Asks,
-    /// Requests that asked for their turn.
-    asked: AtomicU32,
+    /// The token of one was refused.
+    is_refused: AtomicBool,
     /// One was let go.
     has_begun: AtomicBool,
 }
@@ -101,7 +101,6 @@ struct DistrictsTurns {
 impl Turns for DistrictsTurns {
     fn turn(&self) -> BoxFuture<'_, Result<(), SisError>> {
         async {
-            self.asked.fetch_add(1, Ordering::Relaxed);
             let latest = self.unit.as_ref().and_then(|unit| unit.latest(self.asks));
             let turn = async {
                 if let Some(aside) = &self.aside {
@@ -120,6 +119,10 @@ impl Turns for DistrictsTurns {
             Ok(())
         }
         .boxed()
+    }
+
+    fn token_refused(&self) {
+        self.is_refused.store(true, Ordering::Relaxed);
     }
 }
 
@@ -273,7 +276,7 @@ impl Campus {
             aside,
             unit,
             asks,
-            asked: AtomicU32::new(0),
+            is_refused: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
         }
     }
@@ -507,15 +510,15 @@ impl Campus {
         question: &Question,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<ReadOut<T>, SisError> {
-        let so_far = self.unit.as_ref().and_then(|unit| unit.list_so_far(question));
-        let (mut listing, mut kept): (Listing, Vec<T>) = so_far.unwrap_or_default();
+        let so_far: Option<(_, (Listing, Vec<T>))> = self.unit.as_ref().and_then(|unit| unit.list_so_far(question));
+        let (begun, (mut listing, mut kept)) = so_far.unwrap_or_else(|| (Instant::now(), Default::default()));
         loop {
             match self.read_on(list.clone(), &mut listing).await {
                 Ok(Some(rows)) => kept.extend(rows.iter().filter_map(&read)),
                 Ok(None) => return Ok(ReadOut { rows: kept, lacking: listing.lacking() }),
                 Err(error) => {
                     if let Some(unit) = self.unit.as_ref().filter(|_| error.is_out_of_time()) {
-                        unit.keep_list(question, &(listing, kept));
+                        unit.keep_list(question, begun, &(listing, kept));
                     }
                     return Err(error);
                 }
@@ -660,8 +663,7 @@ impl Campus {
         let request = format!("{} {}", call.method, call.url);
         let was_refused = unit.was_token_refused(&request);
         let reply = self.send_by(&session, call, was_refused).await;
-        // Another request, for a token or with one, was to follow on an answer.
-        let is_refused = was_refused || turns.asked.load(Ordering::Relaxed) > 1;
+        let is_refused = was_refused || turns.is_refused.load(Ordering::Relaxed);
         if is_refused && reply.as_ref().is_err_and(SisError::is_out_of_time) {
             unit.token_refused(request);
         }
@@ -677,7 +679,9 @@ impl Campus {
                 (Err(SisError::CircuitOpen { .. } | SisError::OutOfTime { .. }), Some(before)) => return Err(before),
                 (Err(error), _) => error,
             };
-            if tries == TRIES || !may_go_well_at_once(&error) {
+            // Who has no unit waited for a token that is fetched for somebody else's.
+            let is_anothers = self.unit.is_none() && error.is_out_of_time();
+            if tries == TRIES || !(is_anothers || may_go_well_at_once(&error)) {
                 return Err(error);
             }
             self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
@@ -832,7 +836,7 @@ mod tests {
             aside: None,
             unit: Some(Arc::clone(unit)),
             asks,
-            asked: AtomicU32::new(0),
+            is_refused: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
         };
         assert_eq!(turns(&unit, Asks::WritesAgain).turn().await, Ok(()), "the first one, after half a second");

@@ -95,7 +95,7 @@ enum Write {
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     answers: BTreeMap<Question, Answer>,
-    /// Lists that were not read out: how far they are, and their rows, as JSON.
+    /// Lists that were not read out: when they were begun, how far they are, and their rows, as JSON.
     lists: BTreeMap<Question, (Instant, String)>,
     /// Flags that it failed at, of which it is to be seen whether it fails at everything.
     failed: BTreeMap<String, SisError>,
@@ -220,16 +220,16 @@ impl Unit {
         }
     }
 
-    /// How far a list is that a message before this one did not read out, with its rows.
-    pub(crate) fn list_so_far<T: DeserializeOwned>(&self, question: &Question) -> Option<T> {
-        let (at, json) = self.told().lists.remove(question)?;
-        if at.elapsed() < OLD { serde_json::from_str(&json).ok() } else { None }
+    /// How far a list is that a message before this one did not read out, with its rows, and when it was begun.
+    pub(crate) fn list_so_far<T: DeserializeOwned>(&self, question: &Question) -> Option<(Instant, T)> {
+        let (begun, json) = self.told().lists.remove(question)?;
+        if begun.elapsed() < OLD { Some((begun, serde_json::from_str(&json).ok()?)) } else { None }
     }
 
     /// Keeps that.
-    pub(crate) fn keep_list<T: Serialize>(&self, question: &Question, so_far: &T) {
+    pub(crate) fn keep_list<T: Serialize>(&self, question: &Question, begun: Instant, so_far: &T) {
         if let Ok(json) = serde_json::to_string(so_far) {
-            self.told().lists.insert(question.clone(), (Instant::now(), json));
+            self.told().lists.insert(question.clone(), (begun, json));
         }
     }
 
@@ -308,4 +308,22 @@ impl Told {
 /// There was no time left for something.
 pub(crate) fn out_of_time(what: &str) -> SisError {
     SisError::OutOfTime { what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_as_old_as_its_beginning_however_often_it_is_gone_on_with() {
+        let unit = Unit::begin(Duration::from_secs(19), Duration::from_secs(17), Told::default());
+        let ago = |minutes| Instant::now().checked_sub(Duration::from_mins(minutes)).unwrap();
+        let begun = ago(9);
+        for rows in 0..3_u32 {
+            unit.keep_list(&Question::Programs, begun, &rows);
+            assert_eq!(unit.list_so_far(&Question::Programs), Some((begun, rows)));
+        }
+        unit.keep_list(&Question::Programs, ago(11), &3_u32);
+        assert_eq!(unit.list_so_far::<u32>(&Question::Programs), None, "it is begun anew");
+    }
 }

@@ -79,6 +79,9 @@ pub trait Turns: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// None may be any more: there is no time left for it ([`SisError::OutOfTime`]). Nothing was sent then.
     fn turn(&self) -> BoxFuture<'_, Result<(), SisError>>;
+
+    /// Hears that a request's token was refused, which is to be sent once more with another one.
+    fn token_refused(&self) {}
 }
 
 /// See the module.
@@ -201,6 +204,9 @@ impl Session {
         let reply = self.guarded(call, &token).await?;
         if !is_token_refusal(&reply) {
             return Ok(reply);
+        }
+        if let Some(turns) = &self.turns {
+            turns.token_refused();
         }
         self.shared.tokens.discard(&self.credentials, &token).await;
         let fresh = self.token().await?;

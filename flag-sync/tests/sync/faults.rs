@@ -86,11 +86,7 @@ async fn one_fault_of_a_token_costs_nothing(f: Fixture) {
         assert!(push(&handler).await >= 1);
         let expired =
             Strike { fault: CampusFault::Status(401), writes_only: true, only: Some("3".to_owned()), times: Some(1) };
-        house.campus.set_faults(CampusFaults {
-            token: Some(fault),
-            strikes: vec![expired],
-            ..CampusFaults::default()
-        });
+        house.campus.set_faults(CampusFaults { token: Some(fault), strikes: vec![expired], ..CampusFaults::default() });
         house.complete("d3", "3", "2026-08-20", Some(&format!("2027-01-2{number}"))).await;
         assert_eq!(push(&handler).await, 1);
         assert_eq!(house.flag_of("3").ends, Some(day(&format!("2027-01-2{number}"))));

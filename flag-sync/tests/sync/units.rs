@@ -338,7 +338,8 @@ async fn old_flags_that_wait_are_asked_about_once_a_sync(f: Fixture) {
     let process = hurried(&house);
     for _ in 0..2 {
         house.clock.advance(TimeDelta::hours(1));
-        let messages = follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
+        let messages =
+            follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
         assert!(messages >= 5, "{messages}");
         assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None, "nobody is kept busy");
     }

@@ -95,8 +95,9 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Res
         let fault = lock(&shared.faults).faults.token.take();
         return match fault {
             Some(CampusFault::Status(status)) => struck(status),
-            Some(_) => token(&shared, &parts, &body)
-                .respond_spoiled(FaultKind::ConnectionReset, shared.closing.clone()),
+            Some(_) => {
+                token(&shared, &parts, &body).respond_spoiled(FaultKind::ConnectionReset, shared.closing.clone())
+            }
             None => token(&shared, &parts, &body).respond(),
         };
     }
