@@ -34,6 +34,7 @@ on_both_engines! {
     a_flag_that_campus_fails_at_keeps_no_other_waiting,
     a_campus_that_answers_nothing_in_time_is_away,
     old_flags_that_wait_are_asked_about_once_a_sync,
+    a_message_that_resumes_an_old_flag_begins_no_other_that_waits,
     what_was_compared_is_not_asked_for_again_after_a_message_that_was_cut_off,
 }
 
@@ -351,6 +352,28 @@ async fn old_flags_that_wait_are_asked_about_once_a_sync(f: Fixture) {
     follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
     let ended = house.old();
     assert!(ended.len() == 3 && ended.values().all(|end| *end == Some(day("2026-08-14"))), "{ended:?}");
+}
+
+/// A message has time for some four requests: the first one begins with an old flag, the next one ends that.
+async fn a_message_that_resumes_an_old_flag_begins_no_other_that_waits(f: Fixture) {
+    let house = House::with(f, program("take-over"), CampusConfig { latency_ms: 300, ..CampusConfig::default() }).await;
+    for student in ["0", "1", "2"] {
+        house.complete(&format!("d{student}"), student, "2026-01-01", None).await;
+        house.typed_in(&format!("old-{student}"), student, "2024-01-01", None);
+    }
+    house.approve().await;
+    house.strike(CampusFault::Status(422), None);
+    house.settle().await;
+    house.campus.set_faults(CampusFaults { refuses_one: Some(404), ..CampusFaults::default() });
+    let asks = Duration::from_millis(1_500);
+    let config = FlagSyncConfig { asks, partner: house.partner.clone(), ..FlagSyncConfig::default() };
+    let (process, calls, now) =
+        (FlagHandler::new(house.context_with(config)), house.campus.stats().calls, house.clock.now());
+    let message = Message::new(house.district.clone(), RunId(Uuid::now_v7()), now, Body::FlagPush(FlagPush {}));
+    let messages = follow(&house, &process, message).await;
+    let calls = house.campus.stats().calls - calls;
+    // The programs, and the flag by its id and in its student's list: of three flags that would be some eleven.
+    assert!(messages <= 3 && calls <= 7, "{messages} messages, {calls} requests");
 }
 
 /// A program's list fails, so that the sync of all is none; and a program that the message names was read out.
