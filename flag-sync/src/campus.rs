@@ -12,7 +12,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -42,8 +42,9 @@ use uuid::Uuid;
 
 use crate::{
     diff::ActualFlag,
+    failing::Row,
     partner::{CampusProgram, PartnerInterface},
-    unit::{Asks, OLD, Question, Unit, YOUNG, out_of_time},
+    unit::{Asks, OLD, Question, Trying, Unit, YOUNG, out_of_time},
 };
 
 /// Tries of one call, where what failed may go well at once.
@@ -94,8 +95,14 @@ struct DistrictsTurns {
     asks: Asks,
     /// The token of one was refused.
     is_refused: AtomicBool,
-    /// One was let go.
-    has_begun: AtomicBool,
+    /// When one was let go, the last one of several.
+    let_go: Mutex<Option<Instant>>,
+}
+
+impl DistrictsTurns {
+    fn let_go(&self) -> Option<Instant> {
+        *self.let_go.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Turns for DistrictsTurns {
@@ -115,7 +122,7 @@ impl Turns for DistrictsTurns {
                 Some(latest) => timeout_at(latest, turn).await.map_err(|_| too_late())?,
                 None => turn.await,
             }
-            self.has_begun.store(true, Ordering::Relaxed);
+            *self.let_go.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             Ok(())
         }
         .boxed()
@@ -277,7 +284,7 @@ impl Campus {
             unit,
             asks,
             is_refused: AtomicBool::new(false),
-            has_begun: AtomicBool::new(false),
+            let_go: Mutex::default(),
         }
     }
 
@@ -361,9 +368,37 @@ impl Campus {
         }
     }
 
-    /// A flag at which Campus failed in a unit before that had no time to see whether it fails at everything.
-    fn failed_before(&self, flag: &str) -> Result<(), SisError> {
+    /// A flag at which Campus failed in a unit before that had no time to see whether it fails at everything: whoever begins with it
+    /// hears that once more, in place of asking.
+    pub(crate) fn failed_before(&self, flag: &str) -> Result<(), SisError> {
         self.unit.as_ref().and_then(|unit| unit.failed(flag)).map_or(Ok(()), Err)
+    }
+
+    /// See [`Unit::has_failed`].
+    pub(crate) fn has_failed(&self, flag: &str) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.has_failed(flag))
+    }
+
+    /// See [`Unit::was_written`].
+    pub(crate) fn was_written(&self, flag: &str) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.was_written(flag))
+    }
+
+    /// See [`Unit::row`].
+    pub(crate) fn row_of(&self, trying: Trying) -> Row {
+        self.unit.as_ref().map(|unit| unit.row(trying)).unwrap_or_default()
+    }
+
+    /// See [`Unit::keep_row`].
+    pub(crate) fn keep_row(&self, trying: Trying, row: Row) {
+        if let Some(unit) = &self.unit {
+            unit.keep_row(trying, row);
+        }
+    }
+
+    /// See [`Unit::is_well`].
+    pub(crate) fn is_well(&self) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.is_well())
     }
 
     /// Reads on by one page in the participations, deleted ones left out. `None`: that was all of them.
@@ -464,7 +499,6 @@ impl Campus {
         id: &str,
         believed: Duration,
     ) -> Result<Option<(ActualFlag, Value)>, SisError> {
-        self.failed_before(id)?;
         let by_id = async {
             match self.participation(id).await {
                 Err(
@@ -485,13 +519,12 @@ impl Campus {
 
     /// Creates or replaces a participation.
     pub async fn put(&self, whose: Whose, id: &str, body: Value) -> Result<Written, SisError> {
-        self.failed_before(id)?;
         let path = &self.table.participations_path;
         let call = self.call(Method::PUT, path, Some(id), Some(body), "a program participation")?;
         let turns = self.turns(self.unit.as_ref().map_or(Asks::Writes, |unit| unit.write_of(id)));
         reached(Step::Campus, whose.row(), Side::Before);
         let (turns, reply) = self.send_in(turns, &call).await;
-        if let Some(unit) = self.unit.as_ref().filter(|_| turns.has_begun.load(Ordering::Relaxed)) {
+        if let Some(unit) = self.unit.as_ref().filter(|_| turns.let_go().is_some()) {
             unit.was_sent(id, reply.as_ref().is_err_and(SisError::is_out_of_time));
         }
         let reply = reply?;
@@ -667,6 +700,9 @@ impl Campus {
         if is_refused && reply.as_ref().is_err_and(SisError::is_out_of_time) {
             unit.token_refused(request);
         }
+        if let (Ok(_), Some(begun)) = (&reply, turns.let_go()) {
+            unit.answered(begun.elapsed());
+        }
         (turns, reply)
     }
 
@@ -680,8 +716,8 @@ impl Campus {
                 (Err(error), _) => error,
             };
             // Who has no unit waited for a token that is fetched for somebody else's.
-            let is_anothers = self.unit.is_none() && error.is_out_of_time();
-            if tries == TRIES || !(is_anothers || may_go_well_at_once(&error)) {
+            let was_for_another = self.unit.is_none() && error.is_out_of_time();
+            if tries == TRIES || !(was_for_another || may_go_well_at_once(&error)) {
                 return Err(error);
             }
             self.session.pause(pause(0, false, 0.0).min(Duration::from_millis(500))).await;
@@ -829,7 +865,7 @@ mod tests {
         let (pace, district): (_, DistrictId) = (Pace::per_second(NonZeroU32::new(2).unwrap()), "d".parse().unwrap());
         let began = std::time::Instant::now();
         pace.turn(&district).await;
-        let unit = Arc::new(Unit::begin(Duration::from_millis(1_000), Duration::from_secs(17), Told::default()));
+        let unit = Arc::new(Unit::begin(Duration::from_secs(1), Duration::from_secs(17), Told::default()));
         let turns = |unit: &Arc<Unit>, asks| DistrictsTurns {
             district: district.clone(),
             pace: pace.clone(),
@@ -837,13 +873,13 @@ mod tests {
             unit: Some(Arc::clone(unit)),
             asks,
             is_refused: AtomicBool::new(false),
-            has_begun: AtomicBool::new(false),
+            let_go: Mutex::default(),
         };
         assert_eq!(turns(&unit, Asks::WritesAgain).turn().await, Ok(()), "the first one, after half a second");
         for asks in [Asks::Writes, Asks::WritesAgain] {
             let late = turns(&unit, asks);
             assert!(late.turn().await.is_err_and(|error| error.is_out_of_time()), "{asks:?}");
-            assert!(!late.has_begun.load(Ordering::Relaxed));
+            assert_eq!(late.let_go(), None);
         }
         assert!(began.elapsed() < Duration::from_millis(900), "they left in time: {:?}", began.elapsed());
         let next = Arc::new(Unit::begin(Duration::ZERO, Duration::from_secs(17), Told::default()));

@@ -29,7 +29,7 @@ use crate::{
     live::LastLook,
     partner::PartnerInterface,
     rows::Lists,
-    unit::{Leftovers, Unit},
+    unit::{AsOf, Leftovers, Unit},
 };
 
 /// See the module. A process has one, and its clones: a district's rate is that of all of them together.
@@ -72,11 +72,7 @@ impl Context {
     /// One message's work on a district, of a worker who has its lease: it ends in time, and goes on where the last one was cut off.
     pub(crate) async fn begin(&self, id: &DistrictId, worker: Uuid) -> Result<Work, FlagError> {
         let work = self.open(id, worker).await?;
-        let told = if self.leftovers.has(id) {
-            self.leftovers.take(id, &work.base_url(), self.store.last_flag_put(id).await?)
-        } else {
-            None
-        };
+        let told = if self.leftovers.has(id) { self.leftovers.take(id, &work.as_of().await?) } else { None };
         let unit = Unit::begin(self.config.asks, self.shared.http.longest(), told.unwrap_or_default());
         Ok(Work { campus: work.campus.within(Arc::new(unit)), ..work })
     }
@@ -167,9 +163,14 @@ impl Work {
     /// Time is up: keeps what Campus has told for the next message.
     pub(crate) async fn leave(&self) -> Result<(), FlagError> {
         let Some(unit) = self.campus.unit() else { return Ok(()) };
-        let after = self.store().last_flag_put(self.id()).await?;
-        self.context.leftovers.keep(self.id(), self.base_url(), after, unit.end());
+        let as_of = self.as_of().await?;
+        self.context.leftovers.keep(self.id(), as_of, unit.so_far());
         Ok(())
+    }
+
+    async fn as_of(&self) -> Result<AsOf, FlagError> {
+        let after = self.store().last_flag_put(self.id()).await?;
+        Ok(AsOf { base_url: self.base_url(), after, asked: self.asked })
     }
 
     /// Which Campus.

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const SIS_ERROR: &str = "sis-error";
 
 /// Flags that Campus failed at one after another, with no answer in between.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Row(BTreeSet<String>);
 
 impl Row {
@@ -55,11 +55,16 @@ impl Work {
         if !is_of_one_student(error) {
             return Some(error.clone());
         }
-        let away = self.campus.lists_programs().await.err()?;
-        if away.is_out_of_time() {
-            self.campus.judge_later(flag, error);
+        match self.campus.lists_programs().await.err()? {
+            // What closed the circuit is more to the point than that it is closed by now.
+            SisError::CircuitOpen { .. } => Some(error.clone()),
+            away => {
+                if away.is_out_of_time() {
+                    self.campus.judge_later(flag, error);
+                }
+                Some(away)
+            }
         }
-        Some(away)
     }
 
     /// A flag that Campus fails at has a turn of its own, later each time.

@@ -82,6 +82,9 @@ impl FlagHandler {
         };
         tracing::info!(district = %message.district, error = chain(&error), "flags go on with another message");
         work.leave().await?;
+        if work.campus.is_well() {
+            self.context.store.flags_reachable(&message.district).await?;
+        }
         match work.wanted(message).await? {
             // It is done with that, or the store has how far it is.
             Some(scope) if work.has_compared(scope.program()) => {}

@@ -74,14 +74,19 @@ impl Work {
                 }
                 before = last.replace(student.clone());
             }
-            match self.campus.look_for_believing(&pushed.sis_id, &flag.to_string(), OLD).await {
+            let id = flag.to_string();
+            let looked_for = match self.campus.failed_before(&id) {
+                Ok(()) => self.campus.look_for_believing(&pushed.sis_id, &id, OLD).await,
+                Err(error) => Err(error),
+            };
+            match looked_for {
                 Ok(found) => keep(actual, found.map(|(flag, _)| flag)),
                 Err(error) if error.is_out_of_time() && until.is_some() && before.is_some() => {
                     return Ok(self.looked(Looked { ended_after: before, ..looked }, &missing));
                 }
                 Err(error) if is_of_one_student(&error) => {
                     // In a message that is cut off behind it, this one is not asked for again.
-                    self.campus.judge_later(&flag.to_string(), &error);
+                    self.campus.judge_later(&id, &error);
                     // What is refused is an answer.
                     in_a_row = if refusal(&error).is_some() { 0 } else { in_a_row + 1 };
                     if in_a_row >= AWAY {

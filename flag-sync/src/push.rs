@@ -23,7 +23,7 @@ use rollcall_store::{
 };
 
 use crate::{
-    campus::{Whose, Written, is_for_good, refusal},
+    campus::{Whose, Written, is_for_good, is_of_one_student, refusal},
     comparison::Turn,
     context::Work,
     diff::{ActualFlag, DELETED, NOT_ENROLLED, Seen, read_again, same_but_for_link, written_over},
@@ -31,6 +31,7 @@ use crate::{
     failing::{Row, failures},
     rows::Rows,
     twins::{Clear, Taken, Twins, same_person_as},
+    unit::Trying,
 };
 
 /// Flags read from the store at a time.
@@ -59,7 +60,11 @@ struct Pass {
 
 impl Pass {
     fn is_stopped(&self) -> bool {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.why_stopped().is_some()
+    }
+
+    fn why_stopped(&self) -> Option<SisError> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Of a pass something is sent in any case, however long the lists took: otherwise nothing might ever be.
@@ -67,8 +72,12 @@ impl Pass {
         !self.has_begun.swap(true, Ordering::Relaxed)
     }
 
+    /// The first reason counts, but that time is up is none beside another one.
     fn stop(&self, error: SisError) {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if stopped.as_ref().is_none_or(SisError::is_out_of_time) {
+            *stopped = Some(error);
+        }
     }
 
     fn answered(&self) {
@@ -115,7 +124,7 @@ impl Work {
 
     /// True: time is up.
     async fn push_due(&self, turn: Turn) -> Result<bool, FlagError> {
-        let pass = Pass::default();
+        let pass = Pass { in_a_row: Mutex::new(self.campus.row_of(Trying::Sending)), ..Pass::default() };
         loop {
             let due = whole_students(self.store().due_flags(self.id(), self.now(), CHUNK).await?);
             if due.is_empty() || pass.is_stopped() {
@@ -128,8 +137,15 @@ impl Work {
             // student, which may have to wait for it.
             let tried = due.iter().filter(|flag| flag.failing.is_some()).map(|flag| flag.student.clone());
             let tried: BTreeSet<StudentId> = tried.collect();
-            let (first, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|flag| !tried.contains(&flag.student));
-            let at_once = if first.is_empty() { 1 } else { self.context.config.students_at_once.into() };
+            // Before all others comes what a message before had no time to judge.
+            let unjudged = due.iter().filter(|flag| self.campus.has_failed(&flag.id.to_string()));
+            let unjudged: BTreeSet<StudentId> = unjudged.map(|flag| flag.student.clone()).collect();
+            let is_next = |flag: &Flag| {
+                if unjudged.is_empty() { !tried.contains(&flag.student) } else { unjudged.contains(&flag.student) }
+            };
+            let (first, again): (Vec<_>, Vec<_>) = due.into_iter().partition(is_next);
+            let is_one_by_one = first.is_empty() || !unjudged.is_empty();
+            let at_once = if is_one_by_one { 1 } else { self.context.config.students_at_once.into() };
             let flags = if first.is_empty() { again } else { first };
             let rows = self.rows(&flags, turn).await?;
             let twins = self.twins(&flags).await?;
@@ -222,8 +238,16 @@ impl Work {
     /// A flag that Campus fails at, and perhaps at all of them.
     async fn failed(&self, flag: &Flag, error: SisError, pass: &Pass) -> Result<(), FlagError> {
         let _one = pass.judging.lock().await;
-        if pass.is_stopped() {
-            return self.flag_was_tried(flag).await;
+        match pass.why_stopped() {
+            Some(stopped) if stopped.is_out_of_time() && is_of_one_student(&error) => {
+                self.campus.judge_later(&flag.id.to_string(), &error);
+                return Ok(());
+            }
+            Some(_) => {
+                pass.stop(error);
+                return self.flag_was_tried(flag).await;
+            }
+            None => {}
         }
         if let Some(away) = self.why_away(&flag.id.to_string(), &error).await {
             let is_judged = !away.is_out_of_time();
@@ -240,6 +264,7 @@ impl Work {
     /// Our fields in the row as Campus has it: what else is in there is not ours to lose. A flag that is not there is made for
     /// nobody who left since it was compared.
     async fn send(&self, flag: &Flag, wished: &PushedFlag, rows: &Rows, twins: &Twins) -> Result<Sent, FlagError> {
+        self.campus.failed_before(&flag.id.to_string())?;
         let (looked, is_new) = match &flag.pushed {
             Some(pushed) => (self.row(flag, pushed, wished, rows).await, false),
             None if self.attends(&flag.student).await? => (Ok(None), true),
@@ -391,14 +416,18 @@ impl Work {
         if pass.accepted.into_inner() > 0 {
             self.store().flags_reachable(self.id()).await?;
         }
-        let stopped = pass.stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
-        stopped.map_or(Ok(()), |error| Err(error.into()))
+        let Some(stopped) = pass.stopped.into_inner().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        if stopped.is_out_of_time() {
+            let row = pass.in_a_row.into_inner().unwrap_or_else(PoisonError::into_inner);
+            self.campus.keep_row(Trying::Sending, row);
+        }
+        Err(stopped.into())
     }
 
     /// Reads back what Campus accepted. True: time is up before the last of it.
     async fn read_back(&self, turn: Turn) -> Result<bool, FlagError> {
         let mut batch = self.store().accepted_flags(self.id(), CHUNK).await?;
-        let (until, mut in_a_row) = (self.lists_until(turn), Row::default());
+        let (until, mut in_a_row) = (self.lists_until(turn), self.campus.row_of(Trying::ReadingBack));
         while !batch.is_empty() {
             let after = self.store().last_flag_put(self.id()).await?;
             let rows = self.rows_since(&batch, after, until).await?;
@@ -439,7 +468,11 @@ impl Work {
             lines.extend(told);
         }
         self.save(&changed, &lines).await?;
-        away.map_or(Ok(changed.len() == batch.len()), |away| Err(away.into()))
+        let Some(away) = away else { return Ok(changed.len() == batch.len()) };
+        if away.is_out_of_time() {
+            self.campus.keep_row(Trying::ReadingBack, std::mem::take(in_a_row));
+        }
+        Err(away.into())
     }
 
     /// A flag as Campus shows it after it took it: by its program's list, else by itself.
@@ -448,6 +481,7 @@ impl Work {
             return Ok(Some(actual));
         }
         let student = flag.pushed.as_ref().map_or("", |pushed| &pushed.sis_id);
+        self.campus.failed_before(&flag.id.to_string())?;
         Ok(self.campus.look_for(student, &flag.id.to_string()).await?.map(|(actual, _)| actual))
     }
 

@@ -23,10 +23,10 @@ use crate::{
     cutover::{Approved, Ending, ending},
     diff::ActualFlag,
     error::{FlagError, answer},
-    failing::{Row, SIS_ERROR},
+    failing::SIS_ERROR,
     handler::Done,
     plan::{ACTOR, Compared},
-    unit::out_of_time,
+    unit::Trying,
     waiting::Waiting,
 };
 
@@ -35,6 +35,9 @@ const ALL: i64 = i64::MAX;
 
 /// Why a flag waits whose student is to have the new one first.
 const WAITS_FOR_NEW: &str = "waits-for-new";
+
+/// Why a flag waits that Campus took the end of, and shows without it.
+const NOT_READ_BACK: &str = "not-read-back";
 
 /// Why a flag waits of which it is not clear whether it is still the student's and the program's that was approved.
 const UNCLEAR: &str = "not-as-approved";
@@ -138,7 +141,7 @@ impl Work {
     pub(crate) async fn take_over(&self, turn: Turn) -> Result<Done, FlagError> {
         let mut open = self.store().cutovers(self.id()).await?;
         open.retain(|one| one.done_at.is_none() && one.cutover <= self.today);
-        let resumed = self.resumed(&open).await?;
+        let resumed = self.in_order(&mut open).await?;
         for cutover in open {
             if !self.live().await?.wants(&cutover) {
                 self.set_aside_all(&cutover, "not-wanted").await?;
@@ -154,13 +157,26 @@ impl Work {
         Ok(Done::default())
     }
 
-    /// The old flags that a message before this one was cut off in the middle of.
-    async fn resumed(&self, open: &[Cutover]) -> Result<BTreeSet<String>, FlagError> {
-        let mut resumed = BTreeSet::new();
-        for cutover in open.iter().filter(|_| self.campus.is_at_any()) {
-            let flags = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?.into_iter();
-            resumed.extend(flags.map(|flag| flag.flag).filter(|flag| self.campus.is_at(flag)));
+    /// Puts the programs in order: those come first that have a flag in the middle of which a message before this one was cut off, or
+    /// that nobody has been at. What waits in the others may take all the time there is, and takes turns. Gives the flags of the first kind.
+    async fn in_order(&self, open: &mut [Cutover]) -> Result<BTreeSet<String>, FlagError> {
+        let (mut resumed, mut later) = (BTreeSet::new(), BTreeSet::new());
+        if open.len() < 2 && !self.campus.is_at_any() {
+            return Ok(resumed);
         }
+        for cutover in open.iter() {
+            let flags = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
+            let known = resumed.len();
+            resumed.extend(flags.iter().map(|flag| &flag.flag).filter(|flag| self.campus.is_at(flag)).cloned());
+            if resumed.len() == known && flags.iter().all(|flag| flag.outcome.is_some()) {
+                later.insert(cutover.program.clone());
+            }
+        }
+        if !open.is_empty() {
+            let turn = self.now().timestamp().unsigned_abs() % open.len() as u64;
+            open.rotate_left(turn as usize);
+        }
+        open.sort_by_key(|cutover| later.contains(&cutover.program));
         Ok(resumed)
     }
 
@@ -189,7 +205,7 @@ impl Work {
         in_turn(&mut open, self.now());
         // What the last message was cut off in the middle of comes first.
         open.sort_by_key(|flag| !resumed.contains(&flag.flag));
-        let (mut ended, mut in_a_row) = (false, Row::default());
+        let (mut ended, mut has_looked, mut in_a_row) = (false, false, self.campus.row_of(Trying::Ending));
         for flag in open {
             if !resumed.is_empty() && !ended && !resumed.contains(&flag.flag) && has_waited(&flag) {
                 // The sync that this message goes on with has been at those that wait for as long as it may: cut off at each of
@@ -198,10 +214,16 @@ impl Work {
             }
             if turn.is_over() || !self.renew().await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
-                let goes_on = ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag);
-                // Not as one that has come to its end: the programs may have taken all the time.
-                return Ok(if goes_on { Progress::Away(out_of_time("an old flag")) } else { Progress::Through });
+                if !(ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag)) {
+                    return Ok(Progress::Through);
+                }
+                if !has_looked || self.campus.is_at(&flag.flag) {
+                    // The programs may have taken all the time.
+                    self.leave().await?;
+                }
+                return Ok(Progress::OutOfTime);
             }
+            has_looked = true;
             if !self.live().await?.wants(cutover) {
                 // Switched off under way.
                 self.set_aside_all(cutover, "not-wanted").await?;
@@ -219,6 +241,9 @@ impl Work {
                 }
                 Err(FlagError::Sis(error)) => {
                     if let Some(away) = self.why_away(&flag.flag, &error).await {
+                        if away.is_out_of_time() {
+                            self.campus.keep_row(Trying::Ending, in_a_row);
+                        }
                         return Ok(Progress::Away(away));
                     }
                     self.old_flag_fails(&cutover.program, &flag, &error).await?;
@@ -276,6 +301,7 @@ impl Work {
     async fn end_old(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<bool, FlagError> {
         let cutover = known.cutover;
         let still_waits = |()| false;
+        self.campus.failed_before(&flag.flag)?;
         let found = self.old_flag(known, flag).await?;
         let last = match known.ending(flag, &found, known.waiting.has(flag, &known.roster)) {
             Ending::Waits => return self.waits_for_new(cutover, flag).await.map(still_waits),
@@ -288,6 +314,10 @@ impl Work {
             return Ok(false);
         }
         let Old::Shown(found) = found else { return Ok(false) };
+        if self.campus.was_written(&flag.flag) {
+            // Campus took that from a message before, which had no time to read it back.
+            return self.stays(cutover, flag, NOT_READ_BACK).await.map(still_waits);
+        }
         let (_, row) = *found;
         let sent = self.campus.put(Whose::Old, &flag.flag, self.campus.table().ended(row, last)).await;
         if let Err(error) = &sent
@@ -307,7 +337,7 @@ impl Work {
             Ending::Unclear if !matches!(read, Old::Untold) => {
                 self.unclear(cutover, flag, &read).await.map(still_waits)
             }
-            _ => self.stays(cutover, flag, "not-read-back").await.map(still_waits),
+            _ => self.stays(cutover, flag, NOT_READ_BACK).await.map(still_waits),
         }
     }
 

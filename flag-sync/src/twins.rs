@@ -20,6 +20,7 @@ use crate::{
     diff::{ActualFlag, same},
     error::FlagError,
     push::PATIENCE,
+    unit::OLD,
 };
 
 /// First and last day; the last is open where there is none.
@@ -113,7 +114,7 @@ impl Work {
             // It may be shown as it was before for a while.
             return Ok(pushed);
         }
-        match self.campus.look_for(person, &other.id.to_string()).await {
+        match self.campus.look_for_believing(person, &other.id.to_string(), OLD).await {
             Ok(shown) => Ok(shown.filter(|(shown, _)| is_persons(&shown.sis_id)).map(|(shown, _)| days(&shown))),
             Err(error) if refusal(&error).is_some() => Ok(pushed),
             Err(error) => Err(error.into()),

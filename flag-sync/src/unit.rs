@@ -4,11 +4,13 @@
 //! unit, and is given up at its end ([`SisError::OutOfTime`]). The work is left there; what Campus had answered is kept by this
 //! process for the next message. Neighbours: [`crate::campus`] asks; [`crate::handler`] begins units and leaves them.
 //!
-//! Invariants: the first request of a unit is begun in any case and has all its time, so that a unit gets an answer which the next one need
-//! not ask for, or Campus fails as it does for anybody; time that is up is nobody's failure, and is told nowhere; a write is begun
-//! with two fifths of the unit ahead, and after one of that flag was given up in the middle only with all the time of a request; of what was
-//! kept nothing is believed of a flag that was written since, by whatever process, and by nothing that was read more than
-//! [`YOUNG`] ago is written. A message that was not cut off goes by what it asks itself, and leaves nothing.
+//! Invariants: the first request of a unit is begun in any case and has all its time, where it comes at once or the unit before got no
+//! answer, so that a unit gets an answer which the next one need not ask for, or Campus fails as it does for anybody; time that is up is nobody's failure, and is told nowhere; a write is begun
+//! with two fifths of the unit ahead, none is begun that would take longer than is left if Campus is as slow as it was last, and after one of
+//! that flag was given up in the middle only with all the time of a request; of what was
+//! kept nothing is believed of a flag of ours that the ledger says was written since, by whatever process, nor after something else was
+//! asked for, and by nothing that was read more than [`YOUNG`] ago is written. A message that was not cut off goes by what it asks
+//! itself, and leaves nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,8 +25,9 @@ use rollcall_http::error::SisError;
 use rollcall_proto::id::DistrictId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::campus::refusal;
+use crate::{campus::refusal, failing::Row};
 
 /// What a write goes by is believed for so long after it was read, and so are programs.
 pub(crate) const YOUNG: Duration = Duration::from_mins(2);
@@ -34,6 +37,9 @@ pub(crate) const OLD: Duration = Duration::from_mins(10);
 
 /// What the first request of a unit has beside its own longest time: it waits for its turn.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// The first request comes at once where it comes within so long: with its longest time that is 20 s.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// What Campus is asked, where the answer is kept. Ids are the SIS's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +80,19 @@ pub(crate) enum Asks {
     WritesAgain,
 }
 
+/// What is tried with flags, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trying {
+    /// To send those that are due.
+    Sending,
+    /// To read back those that were sent.
+    ReadingBack,
+    /// To end old ones.
+    Ending,
+}
+
 /// What Campus answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Answer {
     at: Instant,
     /// To a message before this one.
@@ -92,7 +109,7 @@ enum Write {
 }
 
 /// What Campus has told.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Told {
     answers: BTreeMap<Question, Answer>,
     /// Lists that were not read out: when they were begun, how far they are, and their rows, as JSON.
@@ -101,19 +118,33 @@ pub(crate) struct Told {
     failed: BTreeMap<String, SisError>,
     /// Flags that were written, and are not done with.
     writes: BTreeMap<String, Write>,
+    /// Flags that it failed at in a row, of what was cut off.
+    rows: BTreeMap<Trying, Row>,
     /// Requests whose token was refused, and renewed since.
     refused: BTreeSet<String>,
+    /// How long its last answers took.
+    slow: Duration,
+    /// The last message got none.
+    is_starved: bool,
 }
 
 /// Whom a unit's answers are kept for.
 #[derive(Debug)]
 struct Kept {
-    /// Which Campus.
-    base_url: String,
-    /// The last write of the district.
-    after: i64,
+    as_of: AsOf,
     at: Instant,
     told: Told,
+}
+
+/// What has to be as it was, for anything that was kept to be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AsOf {
+    /// Which Campus.
+    pub(crate) base_url: String,
+    /// The last write of the district.
+    pub(crate) after: i64,
+    /// The last request for a comparison.
+    pub(crate) asked: Option<Uuid>,
 }
 
 /// What units of a process left.
@@ -125,57 +156,78 @@ impl Leftovers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something is kept of the district.
+    /// Something is kept of the district. What is too old is forgotten: of a district that nobody goes on with, or another process, say.
     pub(crate) fn has(&self, district: &DistrictId) -> bool {
-        self.all().contains_key(district)
+        let mut all = self.all();
+        all.retain(|_, kept| kept.at.elapsed() < OLD);
+        all.contains_key(district)
     }
 
-    /// What is kept of the district, which nobody has written to since its write `after`.
-    pub(crate) fn take(&self, district: &DistrictId, base_url: &str, after: i64) -> Option<Told> {
+    /// What is kept of the district.
+    pub(crate) fn take(&self, district: &DistrictId, as_of: &AsOf) -> Option<Told> {
         let kept = self.all().remove(district)?;
-        (kept.base_url == base_url && kept.after == after).then_some(kept.told)
+        (kept.as_of == *as_of).then_some(kept.told)
     }
 
     /// Keeps it for the next message.
-    pub(crate) fn keep(&self, district: &DistrictId, base_url: String, after: i64, mut told: Told) {
+    pub(crate) fn keep(&self, district: &DistrictId, as_of: AsOf, mut told: Told) {
         told.answers.values_mut().for_each(|answer| answer.was_kept = true);
-        let mut all = self.all();
-        // Of a district that nobody goes on with, say.
-        all.retain(|_, kept| kept.at.elapsed() < OLD);
-        all.insert(district.clone(), Kept { base_url, after, at: Instant::now(), told });
+        self.all().insert(district.clone(), Kept { as_of, at: Instant::now(), told });
     }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Unit {
+    began: Instant,
     ends_at: Instant,
     length: Duration,
     /// The longest that a request takes by itself.
     request: Duration,
     has_begun: AtomicBool,
+    /// Campus has answered something.
+    has_answered: AtomicBool,
     told: Mutex<Told>,
 }
 
 impl Unit {
     /// One that begins now. `request`: the longest that a request takes by itself. `told`: what the last one left.
     pub(crate) fn begin(length: Duration, request: Duration, told: Told) -> Self {
-        let ends_at = Instant::now() + length;
-        Self { ends_at, length, request, has_begun: AtomicBool::new(false), told: Mutex::new(told) }
+        let (began, told) = (Instant::now(), Mutex::new(told));
+        let (has_begun, has_answered) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { began, ends_at: began + length, length, request, has_begun, has_answered, told }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What Campus has told, for [`Leftovers::keep`].
-    pub(crate) fn end(&self) -> Told {
-        std::mem::take(&mut self.told())
+    /// What Campus has told so far, for [`Leftovers::keep`].
+    pub(crate) fn so_far(&self) -> Told {
+        let is_starved = !self.has_answered.load(Ordering::Relaxed);
+        Told { is_starved, ..self.told().clone() }
+    }
+
+    /// The first request has all its time. What the store took before it is not taken off that twice in a row.
+    fn is_first_free(&self) -> bool {
+        self.began.elapsed() <= AT_ONCE || self.told().is_starved
+    }
+
+    /// Campus has answered, which took so long.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.has_answered.store(true, Ordering::Relaxed);
+        let slow = &mut self.told().slow;
+        *slow = took.max(*slow / 2);
+    }
+
+    /// Campus answers, and nothing that it failed at is still to be judged.
+    pub(crate) fn is_well(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed) && self.told().failed.is_empty()
     }
 
     /// When it is too late to begin a request that is about to. `None`: it is the first one, for which it is never too late.
     pub(crate) fn latest(&self, asks: Asks) -> Option<Instant> {
-        if !self.has_begun.swap(true, Ordering::Relaxed) {
+        if !self.has_begun.swap(true, Ordering::Relaxed) && self.is_first_free() {
             return None;
         }
         let needed = match asks {
@@ -183,13 +235,14 @@ impl Unit {
             Asks::Writes => self.length * 2 / 5,
             Asks::WritesAgain => self.request,
         };
+        let needed = needed.max(self.told().slow);
         // One that needs more than all of it has had its time before it began.
         Some(self.ends_at.checked_sub(needed).unwrap_or(self.ends_at - self.length))
     }
 
     /// When a request is given up that comes now.
     pub(crate) fn gives_up_at(&self) -> Instant {
-        if self.has_begun.load(Ordering::Relaxed) {
+        if self.has_begun.load(Ordering::Relaxed) || !self.is_first_free() {
             return self.ends_at;
         }
         self.ends_at.max(Instant::now() + self.request + SLACK)
@@ -238,9 +291,24 @@ impl Unit {
         self.told().failed.insert(flag.to_owned(), error.clone());
     }
 
+    /// It is still to be judged that Campus failed at a flag before.
+    pub(crate) fn has_failed(&self, flag: &str) -> bool {
+        self.told().failed.contains_key(flag)
+    }
+
     /// How Campus failed at a flag before, once.
     pub(crate) fn failed(&self, flag: &str) -> Option<SisError> {
         self.told().failed.remove(flag)
+    }
+
+    /// Flags that it failed at in a row where a message before was cut off, once.
+    pub(crate) fn row(&self, trying: Trying) -> Row {
+        self.told().rows.remove(&trying).unwrap_or_default()
+    }
+
+    /// Keeps them: this one is cut off.
+    pub(crate) fn keep_row(&self, trying: Trying, row: Row) {
+        self.told().rows.insert(trying, row);
     }
 
     /// A request's token was refused, and there was no time to send it with a new one: that one's refusal is the last word.
@@ -259,6 +327,11 @@ impl Unit {
             Some(Write::GivenUp) => Asks::WritesAgain,
             Some(Write::Answered) | None => Asks::Writes,
         }
+    }
+
+    /// A flag's write was answered, and it is not done with: asked before this message writes, whether one before it did.
+    pub(crate) fn was_written(&self, flag: &str) -> bool {
+        self.told().writes.get(flag) == Some(&Write::Answered)
     }
 
     /// A flag's write was sent: what was read before it is not believed of it any more, nor of any student.
@@ -313,6 +386,64 @@ pub(crate) fn out_of_time(what: &str) -> SisError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_kept_is_believed_of_the_same_campus_writes_and_wish_alone() {
+        let (leftovers, district): (_, DistrictId) = (Leftovers::default(), "d".parse().unwrap());
+        let as_of = AsOf { base_url: "https://sis.example/".to_owned(), after: 7, asked: None };
+        let others = [
+            AsOf { base_url: "https://other.example/".to_owned(), ..as_of.clone() },
+            AsOf { after: 8, ..as_of.clone() },
+            AsOf { asked: Some(Uuid::from_u128(1)), ..as_of.clone() },
+        ];
+        for other in others {
+            leftovers.keep(&district, as_of.clone(), Told::default());
+            assert!(leftovers.take(&district, &other).is_none(), "{other:?}");
+            assert!(!leftovers.has(&district), "it is not kept for another message either");
+        }
+        leftovers.keep(&district, as_of.clone(), Told::default());
+        assert!(leftovers.take(&district, &as_of).is_some());
+        leftovers.keep(&district, as_of.clone(), Told::default());
+        leftovers.all().get_mut(&district).unwrap().at = Instant::now().checked_sub(OLD).unwrap();
+        assert!(!leftovers.has(&district), "it is too old");
+    }
+
+    #[test]
+    fn the_first_request_has_all_its_time_where_it_comes_at_once_or_the_last_message_got_none() {
+        let late = |told: Told| {
+            let unit = Unit::begin(Duration::from_secs(19), Duration::from_secs(17), told);
+            Unit { began: unit.began.checked_sub(Duration::from_secs(9)).unwrap(), ..unit }
+        };
+        let unit = late(Told::default());
+        assert_eq!(unit.gives_up_at(), unit.ends_at);
+        assert!(unit.latest(Asks::Reads).is_some());
+        let unit = late(unit.so_far());
+        assert!(unit.gives_up_at() >= Instant::now() + Duration::from_secs(17) && unit.latest(Asks::Reads).is_none());
+        unit.answered(Duration::ZERO);
+        let unit = late(unit.so_far());
+        assert_eq!(unit.gives_up_at(), unit.ends_at, "an answer is there");
+        assert!(unit.latest(Asks::Reads).is_some());
+    }
+
+    #[test]
+    fn nothing_is_begun_that_would_take_longer_than_is_left() {
+        let unit = Unit::begin(Duration::from_secs(19), Duration::from_secs(17), Told::default());
+        let ends_at = unit.ends_at;
+        assert_eq!(unit.latest(Asks::Writes), None, "the first one is begun in any case");
+        let left = |asks| ends_at - unit.latest(asks).unwrap();
+        assert_eq!(
+            [Asks::Reads, Asks::Writes, Asks::WritesAgain].map(left).map(|left| left.as_millis()),
+            [4_750, 7_600, 17_000]
+        );
+        unit.answered(Duration::from_secs(10));
+        assert_eq!([Asks::Reads, Asks::Writes].map(left).map(|left| left.as_secs()), [10, 10]);
+        unit.answered(Duration::from_secs(1));
+        assert_eq!(
+            [Asks::Reads, Asks::Writes].map(left).map(|left| left.as_millis()),
+            [5_000, 7_600],
+            "it may be faster by now"
+        );
+    }
 
     #[test]
     fn a_list_is_as_old_as_its_beginning_however_often_it_is_gone_on_with() {

@@ -119,7 +119,7 @@ fn of(connection: u16, id: &str, sis_id: &str) -> Student {
 }
 
 /// Both connections lead to Campus, and one person is a student of each.
-async fn two_of_one_campus(f: Fixture) -> House {
+pub(crate) async fn two_of_one_campus(f: Fixture) -> House {
     two_of_one_campus_that(f, "create-new").await
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_flag_sync::{FlagHandler, FlagSyncConfig, reconcile::owed};
+use rollcall_flag_sync::{FlagHandler, FlagSyncConfig, approve, plan_take_overs, reconcile::owed, take_overs_shown};
 use rollcall_http::net::HttpConfig;
 use rollcall_proto::{
     clock::Clock as _,
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     common::{Fixture, day},
+    connections::two_of_one_campus,
     house::{House, SPED, STUDENTS, program, two_programs},
     on_both_engines,
 };
@@ -36,6 +37,10 @@ on_both_engines! {
     old_flags_that_wait_are_asked_about_once_a_sync,
     a_message_that_resumes_an_old_flag_begins_no_other_that_waits,
     what_was_compared_is_not_asked_for_again_after_a_message_that_was_cut_off,
+    a_flag_whose_person_campus_does_not_list_fails_alone,
+    several_flags_in_a_row_that_campus_fails_at_mean_that_it_is_away,
+    an_end_that_campus_takes_and_does_not_show_is_written_once_a_sync,
+    what_waits_in_one_take_over_keeps_no_other_from_its_turn,
 }
 
 /// Longest wait for a message.
@@ -415,4 +420,108 @@ async fn what_was_compared_is_not_asked_for_again_after_a_message_that_was_cut_o
         house.settle().await;
         assert!(house.campus.flags().iter().any(|shown| shown.id == flag.id.to_string()), "it is there again");
     }
+}
+
+/// A new flag, whose person has one as another student already: Campus fails at the list that would say so.
+async fn a_flag_whose_person_campus_does_not_list_fails_alone(f: Fixture) {
+    let house = two_of_one_campus(f).await;
+    house.complete("n43", "north-43", "2026-08-20", None).await;
+    house.settle().await;
+    house.complete("c43", "camp-43", "2026-08-25", None).await;
+    house.complete("c41", "camp-41", "2026-08-25", None).await;
+    let process = hurried(&house);
+    let is_due = async |student: &str| house.flags().await.iter().any(|flag| flag.student.0 == student && flag.due);
+    while !(is_due("camp-43").await && is_due("camp-41").await) {
+        assert_eq!(process.handle(owed_to(&house).await.unwrap()).await, Fate::Done);
+        house.clock.advance(TimeDelta::milliseconds(100));
+    }
+    let (fault, only) = (CampusFault::Status(500), Some("guid-43".to_owned()));
+    let strikes = vec![Strike { fault, writes_only: false, only, times: None }];
+    house.campus.set_faults(CampusFaults { refuses_one: Some(404), strikes, ..CampusFaults::default() });
+    work_off(&house, &process).await;
+    let flags = house.flags().await;
+    for flag in &flags {
+        let is_failing = flag.failing.as_ref().map(|failing| (failing.failures, failing.answer.as_str()));
+        assert_eq!(is_failing, (flag.student.0 == "camp-43").then_some((1, "500")), "{flag:#?}");
+    }
+    assert_eq!(house.states().await["camp-41"], ("pushed", None), "others go on");
+    assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 0, "Campus is not away");
+}
+
+/// Whether it lists its programs is asked by other messages than those that failed.
+async fn several_flags_in_a_row_that_campus_fails_at_mean_that_it_is_away(f: Fixture) {
+    let house = House::create_new(f).await;
+    house.complete_all().await;
+    let process = hurried(&house);
+    while house.flags().await.iter().filter(|flag| flag.due).count() < STUDENTS {
+        assert_eq!(process.handle(owed_to(&house).await.unwrap()).await, Fate::Done);
+        house.clock.advance(TimeDelta::milliseconds(100));
+    }
+    house.strike(CampusFault::Status(500), None);
+    work_off(&house, &process).await;
+    assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), 1, "Campus is away");
+    let failing =
+        house.flags().await.into_iter().filter(|flag| flag.failing.as_ref().is_some_and(|one| one.failures > 0));
+    assert_eq!(failing.count(), 3, "the others were not tried");
+}
+
+async fn an_end_that_campus_takes_and_does_not_show_is_written_once_a_sync(f: Fixture) {
+    let house = House::new(f, program("take-over")).await;
+    house.complete("d0", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    let is_not_done =
+        Strike { fault: CampusFault::Status(200), writes_only: true, only: Some("old-0".to_owned()), times: None };
+    let faults = CampusFaults { refuses_one: Some(404), strikes: vec![is_not_done], ..CampusFaults::default() };
+    house.campus.set_faults(faults);
+    let process = hurried(&house);
+    work_off(&house, &process).await;
+    let mut told = house.told(Some("old-0")).await;
+    told.retain(|(action, _)| action == "take-over");
+    assert_eq!(told, [("take-over".to_owned(), "not-read-back".to_owned())]);
+    // It goes on where it was.
+    house.campus.set_faults(CampusFaults { refuses_one: Some(404), ..CampusFaults::default() });
+    house.clock.advance(TimeDelta::hours(1));
+    house.store().ask_for_flags(&house.district, "test", house.clock.now()).await.unwrap();
+    work_off(&house, &process).await;
+    assert_eq!(house.old()["old-0"], Some(day("2026-08-14")));
+}
+
+/// Each message has time for a look at one of those that wait.
+async fn what_waits_in_one_take_over_keeps_no_other_from_its_turn(f: Fixture) {
+    let mut file = two_programs();
+    for program in file.as_array_mut().unwrap() {
+        program["option"] = "take-over".into();
+    }
+    let house = House::new(f, file).await;
+    let approve_of = async |program: &str| {
+        let (context, district) = (house.context(), &house.district);
+        let plans = plan_take_overs(&context, district, Some(program)).await.unwrap().unwrap();
+        take_overs_shown(&context, district, &plans).await.unwrap();
+        approve(&context, district, Some(program), &[], "ops").await.unwrap().unwrap();
+    };
+    let in_504 = |name: &str, student: &str| {
+        house.typed_in(name, student, "2024-01-01", None);
+        house.campus.type_in(CampusFlag { program: "102".to_owned(), ..house.flag_of(student) });
+    };
+    for student in ["0", "1", "2"] {
+        house.complete_of("Section 504", &format!("b{student}"), student, "2026-01-01", None).await;
+        in_504(&format!("old-{student}"), student);
+    }
+    approve_of("Section 504").await;
+    house.strike(CampusFault::Status(422), None);
+    house.settle().await;
+    house.campus.set_faults(CampusFaults { refuses_one: Some(404), ..CampusFaults::default() });
+    let waiting = house.store().cutover_flags(&house.district, "Section 504", true, 10).await.unwrap();
+    assert!(waiting.len() == 3 && waiting.iter().all(|flag| flag.outcome.as_deref() == Some("waits-for-new")));
+    house.typed_in("old-5", "5", "2024-01-01", None);
+    house.complete("d5", "5", "2026-01-01", None).await;
+    approve_of(SPED).await;
+    let process = hurried(&house);
+    for _ in 0..200 {
+        let Some(message) = owed_to(&house).await else { break };
+        assert_eq!(process.handle(message).await, Fate::Done);
+        house.clock.advance(TimeDelta::milliseconds(100));
+    }
+    assert_eq!(house.old()["old-5"], Some(day("2026-08-14")));
 }
