@@ -338,10 +338,15 @@ impl Campus {
     }
 
     /// See [`Unit::judge_later`].
-    pub(crate) fn judge_later(&self, flag: &str, error: &SisError) {
+    pub(crate) fn judge_later(&self, trying: Trying, flag: &str, error: &SisError) {
         if let Some(unit) = &self.unit {
-            unit.judge_later(flag, error);
+            unit.judge_later(trying, flag, error);
         }
+    }
+
+    /// See [`Unit::has_unjudged`].
+    pub(crate) fn has_unjudged(&self) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.has_unjudged())
     }
 
     /// See [`Unit::is_at`].
@@ -370,8 +375,8 @@ impl Campus {
 
     /// A flag at which Campus failed in a unit before that had no time to see whether it fails at everything: whoever begins with it
     /// hears that once more, in place of asking.
-    pub(crate) fn failed_before(&self, flag: &str) -> Result<(), SisError> {
-        self.unit.as_ref().and_then(|unit| unit.failed(flag)).map_or(Ok(()), Err)
+    pub(crate) fn failed_before(&self, trying: Trying, flag: &str) -> Result<(), SisError> {
+        self.unit.as_ref().and_then(|unit| unit.failed(trying, flag)).map_or(Ok(()), Err)
     }
 
     /// See [`Unit::has_failed`].
@@ -700,8 +705,10 @@ impl Campus {
         if is_refused && reply.as_ref().is_err_and(SisError::is_out_of_time) {
             unit.token_refused(request);
         }
-        if let (Ok(_), Some(begun)) = (&reply, turns.let_go()) {
-            unit.answered(begun.elapsed());
+        match (&reply, turns.let_go()) {
+            (Ok(_), Some(begun)) => unit.answered(begun.elapsed()),
+            (Err(error), _) if !error.is_out_of_time() => unit.got_something(),
+            _ => {}
         }
         (turns, reply)
     }

@@ -60,7 +60,7 @@ impl Default for FlagSyncConfig {
             reconcile_every: Duration::from_secs(5),
             ask_again_after: Duration::from_secs(20),
             lease: Duration::from_mins(1),
-            decision_wait: Duration::from_secs(25),
+            decision_wait: Duration::from_secs(30),
             unit: Duration::from_secs(9),
             asks: Duration::from_secs(19),
             first_wait: Duration::from_secs(30),

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -84,8 +87,8 @@ impl Context {
         let district = self.store.district(id).await?;
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
-        let (last_look, compared) = (LastLook::default(), Arc::default());
-        Ok(Work { context: self.clone(), worker, district, asked, campus, today, last_look, compared })
+        let (last_look, compared, is_pushing) = (LastLook::default(), Arc::default(), Arc::default());
+        Ok(Work { context: self.clone(), worker, district, asked, campus, today, last_look, compared, is_pushing })
     }
 
     /// One district's, to be looked at beside whoever works on it: nothing of it is kept.
@@ -135,6 +138,8 @@ pub(crate) struct Work {
     pub(crate) last_look: LastLook,
     /// What this message has compared to its end, or left in the store as far as it came: all (`None`), or programs.
     pub(crate) compared: Arc<Mutex<BTreeSet<Option<String>>>>,
+    /// It has come to pushing.
+    pub(crate) is_pushing: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -158,6 +163,16 @@ impl Work {
     /// Whether that befell all, or a program by itself.
     pub(crate) fn has_compared(&self, program: Option<&str>) -> bool {
         self.compared.lock().unwrap_or_else(PoisonError::into_inner).contains(&program.map(str::to_owned))
+    }
+
+    /// Notes that it has come to pushing.
+    pub(crate) fn begins_to_push(&self) {
+        self.is_pushing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has: before that, what Campus failed at in a comparison is still to be told.
+    pub(crate) fn is_pushing(&self) -> bool {
+        self.is_pushing.load(Ordering::Relaxed)
     }
 
     /// Time is up: keeps what Campus has told for the next message.

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_http::error::SisError;
+use rollcall_http::error::{Remedy, SisError};
 use rollcall_proto::telemetry::metric;
 use rollcall_store::flag::{CutoverFlag, Failing, Flag};
 
@@ -19,6 +19,7 @@ use crate::{
     error::{FlagError, answer},
     handler::backoff,
     push::{AWAY, PATIENCE},
+    unit::Trying,
 };
 
 /// What came of a flag of a take-over that Campus fails at.
@@ -29,6 +30,11 @@ pub(crate) const SIS_ERROR: &str = "sis-error";
 pub(crate) struct Row(BTreeSet<String>);
 
 impl Row {
+    /// Of none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// It answered.
     pub(crate) fn answered(&mut self) {
         self.0.clear();
@@ -51,20 +57,27 @@ pub(crate) fn failures(before: Option<&Failing>) -> i64 {
 impl Work {
     /// Why Campus is away, after it failed so at one flag. None: it lists its programs, and so fails at that alone. Where there is no
     /// time left to ask, the next message sees to it.
-    pub(crate) async fn why_away(&self, flag: &str, error: &SisError) -> Option<SisError> {
+    pub(crate) async fn why_away(&self, trying: Trying, flag: &str, error: &SisError) -> Option<SisError> {
         if !is_of_one_student(error) {
             return Some(error.clone());
         }
         match self.campus.lists_programs().await.err()? {
             // What closed the circuit is more to the point than that it is closed by now.
-            SisError::CircuitOpen { .. } => Some(error.clone()),
+            SisError::CircuitOpen { .. } if error.remedy() == Remedy::Again => Some(error.clone()),
             away => {
                 if away.is_out_of_time() {
-                    self.campus.judge_later(flag, error);
+                    self.campus.judge_later(trying, flag, error);
                 }
                 Some(away)
             }
         }
+    }
+
+    /// A message's time for more is up: where Campus has failed at something, the next one goes on from that.
+    pub(crate) async fn goes_on_from(&self, trying: Trying, row: Row) -> Result<(), FlagError> {
+        let goes_on = !row.is_empty() || self.campus.has_unjudged();
+        self.campus.keep_row(trying, row);
+        if goes_on { self.leave().await } else { Ok(()) }
     }
 
     /// A flag that Campus fails at has a turn of its own, later each time.

@@ -82,7 +82,7 @@ impl FlagHandler {
         };
         tracing::info!(district = %message.district, error = chain(&error), "flags go on with another message");
         work.leave().await?;
-        if work.campus.is_well() {
+        if work.is_pushing() && work.campus.is_well() {
             self.context.store.flags_reachable(&message.district).await?;
         }
         match work.wanted(message).await? {
@@ -106,6 +106,7 @@ impl FlagHandler {
         }
         let mut due = work.compare_what_is_due(message, turn, &before).await?;
         if !due.is_comparing && !due.left {
+            work.begins_to_push();
             due.left = work.push(turn).await?;
         }
         if !due.is_comparing && !due.left {

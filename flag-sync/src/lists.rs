@@ -21,7 +21,7 @@ use crate::{
     error::{FlagError, answer},
     plan::{Missing, Rules},
     push::AWAY,
-    unit::OLD,
+    unit::{OLD, Trying},
 };
 
 /// How the problem of a program, or of a student's flags, begins that Campus does not list; a status or a code follows, then a detail.
@@ -75,7 +75,7 @@ impl Work {
                 before = last.replace(student.clone());
             }
             let id = flag.to_string();
-            let looked_for = match self.campus.failed_before(&id) {
+            let looked_for = match self.campus.failed_before(Trying::Looking, &id) {
                 Ok(()) => self.campus.look_for_believing(&pushed.sis_id, &id, OLD).await,
                 Err(error) => Err(error),
             };
@@ -86,7 +86,7 @@ impl Work {
                 }
                 Err(error) if is_of_one_student(&error) => {
                     // In a message that is cut off behind it, this one is not asked for again.
-                    self.campus.judge_later(&id, &error);
+                    self.campus.judge_later(Trying::Looking, &id, &error);
                     // What is refused is an answer.
                     in_a_row = if refusal(&error).is_some() { 0 } else { in_a_row + 1 };
                     if in_a_row >= AWAY {

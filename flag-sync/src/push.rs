@@ -67,6 +67,10 @@ impl Pass {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn into_row(self) -> Row {
+        self.in_a_row.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Of a pass something is sent in any case, however long the lists took: otherwise nothing might ever be.
     fn is_first(&self) -> bool {
         !self.has_begun.swap(true, Ordering::Relaxed)
@@ -131,6 +135,7 @@ impl Work {
                 break;
             }
             if turn.is_over() || !self.renew().await? {
+                self.goes_on_from(Trying::Sending, pass.into_row()).await?;
                 return Ok(true);
             }
             // What was tried in vain comes last and one at a time: whether Campus is away is seen by each. So do others of such a
@@ -147,7 +152,13 @@ impl Work {
             let is_one_by_one = first.is_empty() || !unjudged.is_empty();
             let at_once = if is_one_by_one { 1 } else { self.context.config.students_at_once.into() };
             let flags = if first.is_empty() { again } else { first };
-            let rows = self.rows(&flags, turn).await?;
+            let rows = match self.rows(&flags, turn).await {
+                Err(error) if error.is_out_of_time() => {
+                    pass.stop(error);
+                    break;
+                }
+                rows => rows?,
+            };
             let twins = self.twins(&flags).await?;
             let persons = by_person(flags).into_iter();
             let pushes = persons.map(|flags| self.push_person(flags, &rows, &twins, &pass, turn));
@@ -177,15 +188,16 @@ impl Work {
         let mut flags = flags.into_iter();
         while let Some(flag) = flags.next() {
             let is_first = pass.is_first();
-            if pass.is_stopped() || (turn.is_over() && !is_first) {
+            let id = flag.id.to_string();
+            if pass.is_stopped() || (turn.is_over() && !is_first && !self.campus.has_failed(&id)) {
                 return Ok(());
             }
             // A switch counts from the next write on.
             let Some(target) = self.target(&flag, &self.live().await?.programs) else {
                 self.set_aside(flag, "switched-off", &[]).await?;
+                self.campus.done_with(&id);
                 continue;
             };
-            let id = flag.id.to_string();
             match self.send(&flag, &target, rows, twins).await {
                 Ok(Sent::Written(sent, written)) => {
                     pass.answered();
@@ -214,8 +226,10 @@ impl Work {
                 }
                 Err(FlagError::Sis(error)) => {
                     self.not_written(&flag, &error).await?;
-                    self.failed(&flag, error, pass).await?;
-                    return if pass.is_stopped() { Ok(()) } else { self.wait_behind(&flag, flags.as_slice()).await };
+                    if self.failed(&flag, error, pass).await? {
+                        self.wait_behind(&flag, flags.as_slice()).await?;
+                    }
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
             }
@@ -235,36 +249,37 @@ impl Work {
         Ok(())
     }
 
-    /// A flag that Campus fails at, and perhaps at all of them.
-    async fn failed(&self, flag: &Flag, error: SisError, pass: &Pass) -> Result<(), FlagError> {
+    /// A flag that Campus fails at, and perhaps at all of them. True: at this one alone.
+    async fn failed(&self, flag: &Flag, error: SisError, pass: &Pass) -> Result<bool, FlagError> {
         let _one = pass.judging.lock().await;
         match pass.why_stopped() {
             Some(stopped) if stopped.is_out_of_time() && is_of_one_student(&error) => {
-                self.campus.judge_later(&flag.id.to_string(), &error);
-                return Ok(());
+                self.campus.judge_later(Trying::Sending, &flag.id.to_string(), &error);
+                return Ok(false);
             }
             Some(_) => {
                 pass.stop(error);
-                return self.flag_was_tried(flag).await;
+                return self.flag_was_tried(flag).await.map(|()| false);
             }
             None => {}
         }
-        if let Some(away) = self.why_away(&flag.id.to_string(), &error).await {
+        if let Some(away) = self.why_away(Trying::Sending, &flag.id.to_string(), &error).await {
             let is_judged = !away.is_out_of_time();
             pass.stop(away);
-            return if is_judged { self.flag_was_tried(flag).await } else { Ok(()) };
+            return if is_judged { self.flag_was_tried(flag).await.map(|()| false) } else { Ok(false) };
         }
-        if pass.is_away(flag) {
+        let is_away = pass.is_away(flag);
+        if is_away {
             pass.stop(error.clone());
         }
         self.campus.done_with(&flag.id.to_string());
-        self.flag_fails(flag, &error).await
+        self.flag_fails(flag, &error).await.map(|()| !is_away)
     }
 
     /// Our fields in the row as Campus has it: what else is in there is not ours to lose. A flag that is not there is made for
     /// nobody who left since it was compared.
     async fn send(&self, flag: &Flag, wished: &PushedFlag, rows: &Rows, twins: &Twins) -> Result<Sent, FlagError> {
-        self.campus.failed_before(&flag.id.to_string())?;
+        self.campus.failed_before(Trying::Sending, &flag.id.to_string())?;
         let (looked, is_new) = match &flag.pushed {
             Some(pushed) => (self.row(flag, pushed, wished, rows).await, false),
             None if self.attends(&flag.student).await? => (Ok(None), true),
@@ -413,13 +428,12 @@ impl Work {
 
     /// What a pass leaves behind.
     async fn settle(&self, pass: Pass) -> Result<(), FlagError> {
-        if pass.accepted.into_inner() > 0 {
+        if pass.accepted.load(Ordering::Relaxed) > 0 {
             self.store().flags_reachable(self.id()).await?;
         }
-        let Some(stopped) = pass.stopped.into_inner().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let Some(stopped) = pass.why_stopped() else { return Ok(()) };
         if stopped.is_out_of_time() {
-            let row = pass.in_a_row.into_inner().unwrap_or_else(PoisonError::into_inner);
-            self.campus.keep_row(Trying::Sending, row);
+            self.campus.keep_row(Trying::Sending, pass.into_row());
         }
         Err(stopped.into())
     }
@@ -430,9 +444,13 @@ impl Work {
         let (until, mut in_a_row) = (self.lists_until(turn), self.campus.row_of(Trying::ReadingBack));
         while !batch.is_empty() {
             let after = self.store().last_flag_put(self.id()).await?;
-            let rows = self.rows_since(&batch, after, until).await?;
-            if !self.read_batch(&batch, &rows, turn, &mut in_a_row).await? {
-                return Ok(true);
+            let read = match self.rows_since(&batch, after, until).await {
+                Ok(rows) => self.read_batch(&batch, &rows, turn, &mut in_a_row).await,
+                Err(error) => Err(error.into()),
+            };
+            if !read.as_ref().is_ok_and(|is_whole| *is_whole) {
+                self.goes_on_from(Trying::ReadingBack, in_a_row).await?;
+                return read.map(|_| true);
             }
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }
@@ -468,11 +486,7 @@ impl Work {
             lines.extend(told);
         }
         self.save(&changed, &lines).await?;
-        let Some(away) = away else { return Ok(changed.len() == batch.len()) };
-        if away.is_out_of_time() {
-            self.campus.keep_row(Trying::ReadingBack, std::mem::take(in_a_row));
-        }
-        Err(away.into())
+        away.map_or(Ok(changed.len() == batch.len()), |away| Err(away.into()))
     }
 
     /// A flag as Campus shows it after it took it: by its program's list, else by itself.
@@ -481,7 +495,7 @@ impl Work {
             return Ok(Some(actual));
         }
         let student = flag.pushed.as_ref().map_or("", |pushed| &pushed.sis_id);
-        self.campus.failed_before(&flag.id.to_string())?;
+        self.campus.failed_before(Trying::ReadingBack, &flag.id.to_string())?;
         Ok(self.campus.look_for(student, &flag.id.to_string()).await?.map(|(actual, _)| actual))
     }
 
@@ -490,7 +504,7 @@ impl Work {
         if refusal(error).is_some() {
             return None;
         }
-        let away = self.why_away(&flag.id.to_string(), error).await;
+        let away = self.why_away(Trying::ReadingBack, &flag.id.to_string(), error).await;
         away.or_else(|| in_a_row.is_away(&flag.id.to_string(), None).then(|| error.clone()))
     }
 

@@ -141,13 +141,13 @@ impl Work {
     pub(crate) async fn take_over(&self, turn: Turn) -> Result<Done, FlagError> {
         let mut open = self.store().cutovers(self.id()).await?;
         open.retain(|one| one.done_at.is_none() && one.cutover <= self.today);
-        let resumed = self.in_order(&mut open).await?;
+        let (resumed, mut has_looked) = (self.in_order(&mut open).await?, false);
         for cutover in open {
             if !self.live().await?.wants(&cutover) {
                 self.set_aside_all(&cutover, "not-wanted").await?;
                 continue;
             }
-            match self.take_over_program(&cutover, &resumed, turn).await? {
+            match self.take_over_program(&cutover, &resumed, &mut has_looked, turn).await? {
                 Progress::OutOfTime => return Ok(Done { left: true, ..Done::default() }),
                 Progress::Comparing => return Ok(Done::of(Compared::Left)),
                 Progress::Through => {}
@@ -158,7 +158,7 @@ impl Work {
     }
 
     /// Puts the programs in order: those come first that have a flag in the middle of which a message before this one was cut off, or
-    /// that nobody has been at. What waits in the others may take all the time there is, and takes turns. Gives the flags of the first kind.
+    /// that nobody has been at, or that Campus failed at and whose turn it is. What waits in the others may take all the time there is, and takes turns. Gives the flags of the first kind.
     async fn in_order(&self, open: &mut [Cutover]) -> Result<BTreeSet<String>, FlagError> {
         let (mut resumed, mut later) = (BTreeSet::new(), BTreeSet::new());
         if open.len() < 2 && !self.campus.is_at_any() {
@@ -168,7 +168,9 @@ impl Work {
             let flags = self.store().cutover_flags(self.id(), &cutover.program, true, ALL).await?;
             let known = resumed.len();
             resumed.extend(flags.iter().map(|flag| &flag.flag).filter(|flag| self.campus.is_at(flag)).cloned());
-            if resumed.len() == known && flags.iter().all(|flag| flag.outcome.is_some()) {
+            let is_retried = |flag: &CutoverFlag| flag.failing.as_ref().is_none_or(|one| one.retry_at <= self.now());
+            let is_new = |flag: &CutoverFlag| !has_waited(flag) && is_retried(flag);
+            if resumed.len() == known && !flags.iter().any(is_new) {
                 later.insert(cutover.program.clone());
             }
         }
@@ -184,6 +186,7 @@ impl Work {
         &self,
         cutover: &Cutover,
         resumed: &BTreeSet<String>,
+        has_looked: &mut bool,
         turn: Turn,
     ) -> Result<Progress, FlagError> {
         if !self.is_compared(cutover).await? {
@@ -205,25 +208,26 @@ impl Work {
         in_turn(&mut open, self.now());
         // What the last message was cut off in the middle of comes first.
         open.sort_by_key(|flag| !resumed.contains(&flag.flag));
-        let (mut ended, mut has_looked, mut in_a_row) = (false, false, self.campus.row_of(Trying::Ending));
+        let (mut ended, mut in_a_row) = (false, self.campus.row_of(Trying::Ending));
         for flag in open {
             if !resumed.is_empty() && !ended && !resumed.contains(&flag.flag) && has_waited(&flag) {
                 // The sync that this message goes on with has been at those that wait for as long as it may: cut off at each of
                 // them in turn, none of which ends, it would be at them without end.
                 return Ok(Progress::Through);
             }
-            if turn.is_over() || !self.renew().await? {
+            // One of the message in any case: the programs may have taken all the time.
+            let is_first = !std::mem::replace(has_looked, true);
+            if (turn.is_over() && !is_first) || !self.renew().await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
-                if !(ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag)) {
+                if !(ended || !has_waited(&flag) || self.campus.is_at(&flag.flag)) {
                     return Ok(Progress::Through);
                 }
-                if !has_looked || self.campus.is_at(&flag.flag) {
-                    // The programs may have taken all the time.
+                self.goes_on_from(Trying::Ending, in_a_row).await?;
+                if resumed.iter().any(|flag| self.campus.is_at(flag)) {
                     self.leave().await?;
                 }
                 return Ok(Progress::OutOfTime);
             }
-            has_looked = true;
             if !self.live().await?.wants(cutover) {
                 // Switched off under way.
                 self.set_aside_all(cutover, "not-wanted").await?;
@@ -236,11 +240,12 @@ impl Work {
                 }
                 // As above: one that has waited before, and that nothing was asked about, is not what the next message is for.
                 Err(FlagError::Sis(error)) if error.is_out_of_time() => {
-                    let goes_on = ended || flag.outcome.is_none() || self.campus.is_at(&flag.flag);
+                    let goes_on = ended || is_first || !has_waited(&flag) || self.campus.is_at(&flag.flag);
+                    self.campus.keep_row(Trying::Ending, in_a_row);
                     return Ok(if goes_on { Progress::Away(error) } else { Progress::Through });
                 }
                 Err(FlagError::Sis(error)) => {
-                    if let Some(away) = self.why_away(&flag.flag, &error).await {
+                    if let Some(away) = self.why_away(Trying::Ending, &flag.flag, &error).await {
                         if away.is_out_of_time() {
                             self.campus.keep_row(Trying::Ending, in_a_row);
                         }
@@ -301,7 +306,7 @@ impl Work {
     async fn end_old(&self, known: &Known<'_>, flag: &CutoverFlag) -> Result<bool, FlagError> {
         let cutover = known.cutover;
         let still_waits = |()| false;
-        self.campus.failed_before(&flag.flag)?;
+        self.campus.failed_before(Trying::Ending, &flag.flag)?;
         let found = self.old_flag(known, flag).await?;
         let last = match known.ending(flag, &found, known.waiting.has(flag, &known.roster)) {
             Ending::Waits => return self.waits_for_new(cutover, flag).await.map(still_waits),

@@ -83,6 +83,8 @@ pub(crate) enum Asks {
 /// What is tried with flags, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trying {
+    /// To find those that lists lack.
+    Looking,
     /// To send those that are due.
     Sending,
     /// To read back those that were sent.
@@ -115,7 +117,7 @@ pub(crate) struct Told {
     /// Lists that were not read out: when they were begun, how far they are, and their rows, as JSON.
     lists: BTreeMap<Question, (Instant, String)>,
     /// Flags that it failed at, of which it is to be seen whether it fails at everything.
-    failed: BTreeMap<String, SisError>,
+    failed: BTreeMap<(Trying, String), SisError>,
     /// Flags that were written, and are not done with.
     writes: BTreeMap<String, Write>,
     /// Flags that it failed at in a row, of what was cut off.
@@ -124,7 +126,7 @@ pub(crate) struct Told {
     refused: BTreeSet<String>,
     /// How long its last answers took.
     slow: Duration,
-    /// The last message got none.
+    /// The last message got none, nor an error that Campus gives.
     is_starved: bool,
 }
 
@@ -185,7 +187,9 @@ pub(crate) struct Unit {
     /// The longest that a request takes by itself.
     request: Duration,
     has_begun: AtomicBool,
-    /// Campus has answered something.
+    /// A request of this message has come to an end, whichever.
+    has_got_something: AtomicBool,
+    /// Campus has answered something well.
     has_answered: AtomicBool,
     told: Mutex<Told>,
 }
@@ -194,8 +198,8 @@ impl Unit {
     /// One that begins now. `request`: the longest that a request takes by itself. `told`: what the last one left.
     pub(crate) fn begin(length: Duration, request: Duration, told: Told) -> Self {
         let (began, told) = (Instant::now(), Mutex::new(told));
-        let (has_begun, has_answered) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { began, ends_at: began + length, length, request, has_begun, has_answered, told }
+        let [has_begun, has_got_something, has_answered] = [(); 3].map(|()| AtomicBool::new(false));
+        Self { began, ends_at: began + length, length, request, has_begun, has_got_something, has_answered, told }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -204,7 +208,7 @@ impl Unit {
 
     /// What Campus has told so far, for [`Leftovers::keep`].
     pub(crate) fn so_far(&self) -> Told {
-        let is_starved = !self.has_answered.load(Ordering::Relaxed);
+        let is_starved = !self.has_got_something.load(Ordering::Relaxed);
         Told { is_starved, ..self.told().clone() }
     }
 
@@ -215,9 +219,15 @@ impl Unit {
 
     /// Campus has answered, which took so long.
     pub(crate) fn answered(&self, took: Duration) {
+        self.got_something();
         self.has_answered.store(true, Ordering::Relaxed);
         let slow = &mut self.told().slow;
         *slow = took.max(*slow / 2);
+    }
+
+    /// A request failed, and not as time was up.
+    pub(crate) fn got_something(&self) {
+        self.has_got_something.store(true, Ordering::Relaxed);
     }
 
     /// Campus answers, and nothing that it failed at is still to be judged.
@@ -287,18 +297,23 @@ impl Unit {
     }
 
     /// Campus failed at a flag. The flag's next request fails the same way without being sent, for somebody to judge it.
-    pub(crate) fn judge_later(&self, flag: &str, error: &SisError) {
-        self.told().failed.insert(flag.to_owned(), error.clone());
+    pub(crate) fn judge_later(&self, trying: Trying, flag: &str, error: &SisError) {
+        self.told().failed.insert((trying, flag.to_owned()), error.clone());
     }
 
-    /// It is still to be judged that Campus failed at a flag before.
+    /// There are such flags.
+    pub(crate) fn has_unjudged(&self) -> bool {
+        !self.told().failed.is_empty()
+    }
+
+    /// It is still to be judged that Campus failed before at a flag that was sent.
     pub(crate) fn has_failed(&self, flag: &str) -> bool {
-        self.told().failed.contains_key(flag)
+        self.told().failed.contains_key(&(Trying::Sending, flag.to_owned()))
     }
 
     /// How Campus failed at a flag before, once.
-    pub(crate) fn failed(&self, flag: &str) -> Option<SisError> {
-        self.told().failed.remove(flag)
+    pub(crate) fn failed(&self, trying: Trying, flag: &str) -> Option<SisError> {
+        self.told().failed.remove(&(trying, flag.to_owned()))
     }
 
     /// Flags that it failed at in a row where a message before was cut off, once.
@@ -347,21 +362,23 @@ impl Unit {
         let told = self.told();
         let mut asked = told.answers.keys().chain(told.lists.keys());
         asked.any(|question| question.is_about(flag))
-            || told.failed.contains_key(flag)
+            || told.failed.keys().any(|(_, one)| one == flag)
             || told.writes.contains_key(flag)
     }
 
     /// There may be such a flag.
     pub(crate) fn is_at_any(&self) -> bool {
         let told = self.told();
-        !(told.answers.is_empty() && told.lists.is_empty() && told.failed.is_empty() && told.writes.is_empty())
+        let mut asked = told.answers.keys().chain(told.lists.keys());
+        let is_about_one = |question: &Question| matches!(question, Question::ById(_) | Question::Among { .. });
+        asked.any(is_about_one) || !(told.failed.is_empty() && told.writes.is_empty())
     }
 
     /// A flag is done with, for now: whoever is at it another time asks.
     pub(crate) fn done_with(&self, flag: &str) {
         let mut told = self.told();
         told.forget(|question| question.is_about(flag));
-        told.failed.remove(flag);
+        told.failed.retain(|(_, one), _| one != flag);
         told.writes.remove(flag);
     }
 

@@ -41,6 +41,7 @@ on_both_engines! {
     several_flags_in_a_row_that_campus_fails_at_mean_that_it_is_away,
     an_end_that_campus_takes_and_does_not_show_is_written_once_a_sync,
     what_waits_in_one_take_over_keeps_no_other_from_its_turn,
+    a_list_that_campus_fails_at_for_long_fails_its_program,
 }
 
 /// Longest wait for a message.
@@ -524,4 +525,23 @@ async fn what_waits_in_one_take_over_keeps_no_other_from_its_turn(f: Fixture) {
         house.clock.advance(TimeDelta::milliseconds(100));
     }
     assert_eq!(house.old()["old-5"], Some(day("2026-08-14")));
+}
+
+/// However many messages a comparison takes, how often Campus has failed is not forgotten in its middle.
+async fn a_list_that_campus_fails_at_for_long_fails_its_program(f: Fixture) {
+    let house = House::new(f, two_programs()).await;
+    house.complete_both(None).await;
+    let (fault, only) = (CampusFault::Status(500), Some("102".to_owned()));
+    let strikes = vec![Strike { fault, writes_only: false, only, times: None }];
+    house.campus.set_faults(CampusFaults { strikes, ..CampusFaults::default() });
+    let process = hurried(&house);
+    for _ in 0..7 {
+        follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
+        house.clock.advance(TimeDelta::hours(1));
+    }
+    let programs = house.store().flag_programs(&house.district).await.unwrap();
+    let problems: Vec<_> =
+        programs.iter().filter_map(|one| Some((one.program.as_str(), one.problem.as_deref()?))).collect();
+    assert!(matches!(problems[..], [("Section 504", problem)] if problem.starts_with("campus-500")), "{problems:?}");
+    assert!(house.store().flags_synced_at(&house.district).await.unwrap().is_some(), "the other one goes on");
 }
