@@ -164,6 +164,7 @@ impl Work {
 
     /// Compares all, or one program's. What Campus refuses to list is that program's matter alone, unless it lists nothing at all.
     pub(crate) async fn compare(&self, program: Option<&str>, turn: Turn) -> Result<Compared, FlagError> {
+        self.compares(true);
         let began = self.begin(program).await?;
         let came_to = if turn.is_over() {
             self.keep_so_far(&began).await.map(|()| Compared::Left)
@@ -209,6 +210,7 @@ impl Work {
     /// Goes on until all is compared or time is up, by the date on which it began.
     pub(crate) async fn go_on(&self, mut hand: InHand, turn: Turn) -> Result<Compared, FlagError> {
         let work = Self { today: hand.comparison.today, ..self.clone() };
+        self.compares(true);
         loop {
             let is_listing = !hand.comparison.to_list.is_empty();
             let went_on = if is_listing {
@@ -218,7 +220,10 @@ impl Work {
             };
             match went_on {
                 Ok(true) => {}
-                Ok(false) => return work.end(hand).await,
+                Ok(false) => {
+                    self.compares(false);
+                    return work.end(hand).await;
+                }
                 Err(error) => {
                     // What was read stands: whoever tries again, after a limit say, or as time was up, goes on behind it.
                     if is_listing || error.is_out_of_time() {

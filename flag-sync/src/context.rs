@@ -87,8 +87,18 @@ impl Context {
         let district = self.store.district(id).await?;
         let campus = self.campus(&district).await?;
         let today = self.clock.now().with_timezone(&district.time_zone).date_naive();
-        let (last_look, compared, is_pushing) = (LastLook::default(), Arc::default(), Arc::default());
-        Ok(Work { context: self.clone(), worker, district, asked, campus, today, last_look, compared, is_pushing })
+        Ok(Work {
+            context: self.clone(),
+            worker,
+            district,
+            asked,
+            campus,
+            today,
+            last_look: LastLook::default(),
+            compared: Arc::default(),
+            is_comparing: Arc::default(),
+            failed: Arc::default(),
+        })
     }
 
     /// One district's, to be looked at beside whoever works on it: nothing of it is kept.
@@ -138,8 +148,10 @@ pub(crate) struct Work {
     pub(crate) last_look: LastLook,
     /// What this message has compared to its end, or left in the store as far as it came: all (`None`), or programs.
     pub(crate) compared: Arc<Mutex<BTreeSet<Option<String>>>>,
-    /// It has come to pushing.
-    pub(crate) is_pushing: Arc<AtomicBool>,
+    /// It is in the middle of comparing many.
+    pub(crate) is_comparing: Arc<AtomicBool>,
+    /// What it failed at while it compared.
+    pub(crate) failed: Arc<Mutex<Option<SisError>>>,
 }
 
 impl Work {
@@ -165,14 +177,26 @@ impl Work {
         self.compared.lock().unwrap_or_else(PoisonError::into_inner).contains(&program.map(str::to_owned))
     }
 
-    /// Notes that it has come to pushing.
-    pub(crate) fn begins_to_push(&self) {
-        self.is_pushing.store(true, Ordering::Relaxed);
+    /// Notes that it is in the middle of comparing many, or no more.
+    pub(crate) fn compares(&self, is_comparing: bool) {
+        self.is_comparing.store(is_comparing, Ordering::Relaxed);
     }
 
-    /// Whether it has: before that, what Campus failed at in a comparison is still to be told.
-    pub(crate) fn is_pushing(&self) -> bool {
-        self.is_pushing.load(Ordering::Relaxed)
+    /// Whether it is: what Campus failed at in that is still to be told.
+    pub(crate) fn is_comparing(&self) -> bool {
+        self.is_comparing.load(Ordering::Relaxed)
+    }
+
+    /// Notes what Campus failed at while it compared, which is told at the end.
+    pub(crate) fn has_failed(&self, error: Option<&SisError>) {
+        if let Some(error) = error {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+    }
+
+    /// What that was.
+    pub(crate) fn failure(&self) -> Option<SisError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Time is up: keeps what Campus has told for the next message.

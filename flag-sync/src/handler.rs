@@ -82,19 +82,21 @@ impl FlagHandler {
         };
         tracing::info!(district = %message.district, error = chain(&error), "flags go on with another message");
         work.leave().await?;
-        if work.is_pushing() && work.campus.is_well() {
+        let failure = work.failure();
+        if failure.is_none() && !work.is_comparing() && work.campus.is_well() {
             self.context.store.flags_reachable(&message.district).await?;
         }
         match work.wanted(message).await? {
             // It is done with that, or the store has how far it is.
             Some(scope) if work.has_compared(scope.program()) => {}
             // The same wish, as of the same time: nothing of it is kept yet.
-            Some(Scope::All) => {
+            Some(Scope::All) if failure.is_none() => {
                 return Ok(Some(Message { time: message.time, body: message.body.clone(), ..next() }));
             }
-            Some(Scope::Program(_)) | None => work.remember_named(message).await?,
+            _ => work.remember_named(message).await?,
         }
-        Ok(Some(next()))
+        // Of what is told at the end of a message, that is the end.
+        failure.map_or_else(|| Ok(Some(next())), |error| Err(error.into()))
     }
 
     /// True: something is left.
@@ -106,10 +108,11 @@ impl FlagHandler {
         }
         let mut due = work.compare_what_is_due(message, turn, &before).await?;
         if !due.is_comparing && !due.left {
-            work.begins_to_push();
             due.left = work.push(turn).await?;
         }
         if !due.is_comparing && !due.left {
+            // With nothing left to send, it is told even if there is no time for the rest.
+            work.has_failed(due.failed.as_ref().or(before.failed.as_ref()));
             let taken = Box::pin(work.take_over(turn)).await?;
             (due.left, due.is_comparing) = (taken.left, taken.is_comparing);
         }

@@ -448,9 +448,13 @@ impl Work {
                 Ok(rows) => self.read_batch(&batch, &rows, turn, &mut in_a_row).await,
                 Err(error) => Err(error.into()),
             };
-            if !read.as_ref().is_ok_and(|is_whole| *is_whole) {
-                self.goes_on_from(Trying::ReadingBack, in_a_row).await?;
-                return read.map(|_| true);
+            match read {
+                Ok(true) => {}
+                Err(error) if !error.is_out_of_time() => return Err(error),
+                cut_short => {
+                    self.goes_on_from(Trying::ReadingBack, in_a_row).await?;
+                    return cut_short.map(|_| true);
+                }
             }
             batch = self.store().accepted_flags(self.id(), CHUNK).await?;
         }

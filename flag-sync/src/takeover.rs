@@ -23,7 +23,7 @@ use crate::{
     cutover::{Approved, Ending, ending},
     diff::ActualFlag,
     error::{FlagError, answer},
-    failing::SIS_ERROR,
+    failing::{Row, SIS_ERROR},
     handler::Done,
     plan::{ACTOR, Compared},
     unit::Trying,
@@ -53,6 +53,17 @@ enum Progress {
     Comparing,
     /// Campus is away, or time is up in the middle of a flag.
     Away(SisError),
+}
+
+/// How a message's work on all take-overs goes.
+#[derive(Debug)]
+struct Pass {
+    /// Flags in the middle of which a message before this one was cut off.
+    resumed: BTreeSet<String>,
+    /// One was looked at.
+    has_looked: bool,
+    /// Those that Campus failed at, one after the other.
+    in_a_row: Row,
 }
 
 /// What a program's take-over goes by, beside each flag.
@@ -141,13 +152,14 @@ impl Work {
     pub(crate) async fn take_over(&self, turn: Turn) -> Result<Done, FlagError> {
         let mut open = self.store().cutovers(self.id()).await?;
         open.retain(|one| one.done_at.is_none() && one.cutover <= self.today);
-        let (resumed, mut has_looked) = (self.in_order(&mut open).await?, false);
+        let resumed = self.in_order(&mut open).await?;
+        let mut pass = Pass { resumed, has_looked: false, in_a_row: self.campus.row_of(Trying::Ending) };
         for cutover in open {
             if !self.live().await?.wants(&cutover) {
                 self.set_aside_all(&cutover, "not-wanted").await?;
                 continue;
             }
-            match self.take_over_program(&cutover, &resumed, &mut has_looked, turn).await? {
+            match self.take_over_program(&cutover, &mut pass, turn).await? {
                 Progress::OutOfTime => return Ok(Done { left: true, ..Done::default() }),
                 Progress::Comparing => return Ok(Done::of(Compared::Left)),
                 Progress::Through => {}
@@ -182,14 +194,12 @@ impl Work {
         Ok(resumed)
     }
 
-    async fn take_over_program(
-        &self,
-        cutover: &Cutover,
-        resumed: &BTreeSet<String>,
-        has_looked: &mut bool,
-        turn: Turn,
-    ) -> Result<Progress, FlagError> {
+    async fn take_over_program(&self, cutover: &Cutover, pass: &mut Pass, turn: Turn) -> Result<Progress, FlagError> {
         if !self.is_compared(cutover).await? {
+            if self.failure().is_some() {
+                // What has just failed is told first, and compared again later.
+                return Ok(Progress::Through);
+            }
             return match self.compare(None, turn).await? {
                 // What that made due is pushed first.
                 Compared::Whole => Ok(Progress::OutOfTime),
@@ -207,23 +217,24 @@ impl Work {
         open.retain(|flag| flag.failing.as_ref().is_none_or(|failing| failing.retry_at <= self.now()));
         in_turn(&mut open, self.now());
         // What the last message was cut off in the middle of comes first.
-        open.sort_by_key(|flag| !resumed.contains(&flag.flag));
-        let (mut ended, mut in_a_row) = (false, self.campus.row_of(Trying::Ending));
+        open.sort_by_key(|flag| !pass.resumed.contains(&flag.flag));
+        let mut ended = false;
         for flag in open {
-            if !resumed.is_empty() && !ended && !resumed.contains(&flag.flag) && has_waited(&flag) {
+            let is_after_another = !pass.resumed.is_empty() && !pass.resumed.contains(&flag.flag);
+            if is_after_another && !ended && has_waited(&flag) {
                 // The sync that this message goes on with has been at those that wait for as long as it may: cut off at each of
                 // them in turn, none of which ends, it would be at them without end.
                 return Ok(Progress::Through);
             }
             // One of the message in any case: the programs may have taken all the time.
-            let is_first = !std::mem::replace(has_looked, true);
+            let is_first = !std::mem::replace(&mut pass.has_looked, true);
             if (turn.is_over() && !is_first) || !self.renew().await? {
                 // What has waited before waits for another sync: asked for at once, it would be asked for without end.
                 if !(ended || !has_waited(&flag) || self.campus.is_at(&flag.flag)) {
                     return Ok(Progress::Through);
                 }
-                self.goes_on_from(Trying::Ending, in_a_row).await?;
-                if resumed.iter().any(|flag| self.campus.is_at(flag)) {
+                self.goes_on_from(Trying::Ending, std::mem::take(&mut pass.in_a_row)).await?;
+                if pass.resumed.iter().any(|flag| self.campus.is_at(flag)) {
                     self.leave().await?;
                 }
                 return Ok(Progress::OutOfTime);
@@ -235,24 +246,24 @@ impl Work {
             }
             match self.end_old(&known, &flag).await {
                 Ok(done) => {
-                    in_a_row.answered();
+                    pass.in_a_row.answered();
                     ended |= done;
                 }
                 // As above: one that has waited before, and that nothing was asked about, is not what the next message is for.
                 Err(FlagError::Sis(error)) if error.is_out_of_time() => {
                     let goes_on = ended || is_first || !has_waited(&flag) || self.campus.is_at(&flag.flag);
-                    self.campus.keep_row(Trying::Ending, in_a_row);
+                    self.campus.keep_row(Trying::Ending, std::mem::take(&mut pass.in_a_row));
                     return Ok(if goes_on { Progress::Away(error) } else { Progress::Through });
                 }
                 Err(FlagError::Sis(error)) => {
                     if let Some(away) = self.why_away(Trying::Ending, &flag.flag, &error).await {
                         if away.is_out_of_time() {
-                            self.campus.keep_row(Trying::Ending, in_a_row);
+                            self.campus.keep_row(Trying::Ending, std::mem::take(&mut pass.in_a_row));
                         }
                         return Ok(Progress::Away(away));
                     }
                     self.old_flag_fails(&cutover.program, &flag, &error).await?;
-                    if in_a_row.is_away(&flag.flag, flag.failing.as_ref()) {
+                    if pass.in_a_row.is_away(&flag.flag, flag.failing.as_ref()) {
                         return Ok(Progress::Away(error));
                     }
                 }

@@ -121,7 +121,7 @@ pub(crate) struct Told {
     /// Flags that were written, and are not done with.
     writes: BTreeMap<String, Write>,
     /// Flags that it failed at in a row, of what was cut off.
-    rows: BTreeMap<Trying, Row>,
+    rows: BTreeMap<Trying, (Instant, Row)>,
     /// Requests whose token was refused, and renewed since.
     refused: BTreeSet<String>,
     /// How long its last answers took.
@@ -318,12 +318,13 @@ impl Unit {
 
     /// Flags that it failed at in a row where a message before was cut off, once.
     pub(crate) fn row(&self, trying: Trying) -> Row {
-        self.told().rows.remove(&trying).unwrap_or_default()
+        let kept = self.told().rows.remove(&trying);
+        kept.filter(|(at, _)| at.elapsed() < YOUNG).map(|(_, row)| row).unwrap_or_default()
     }
 
     /// Keeps them: this one is cut off.
     pub(crate) fn keep_row(&self, trying: Trying, row: Row) {
-        self.told().rows.insert(trying, row);
+        self.told().rows.insert(trying, (Instant::now(), row));
     }
 
     /// A request's token was refused, and there was no time to send it with a new one: that one's refusal is the last word.

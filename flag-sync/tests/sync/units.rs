@@ -42,6 +42,8 @@ on_both_engines! {
     an_end_that_campus_takes_and_does_not_show_is_written_once_a_sync,
     what_waits_in_one_take_over_keeps_no_other_from_its_turn,
     a_list_that_campus_fails_at_for_long_fails_its_program,
+    a_list_that_fails_is_told_though_a_take_over_behind_it_is_cut_off,
+    three_flags_that_campus_does_not_show_stop_a_district_once,
 }
 
 /// Longest wait for a message.
@@ -544,4 +546,55 @@ async fn a_list_that_campus_fails_at_for_long_fails_its_program(f: Fixture) {
         programs.iter().filter_map(|one| Some((one.program.as_str(), one.problem.as_deref()?))).collect();
     assert!(matches!(problems[..], [("Section 504", problem)] if problem.starts_with("campus-500")), "{problems:?}");
     assert!(house.store().flags_synced_at(&house.district).await.unwrap().is_some(), "the other one goes on");
+}
+
+/// Several messages for an old flag that waits come behind each comparison.
+async fn a_list_that_fails_is_told_though_a_take_over_behind_it_is_cut_off(f: Fixture) {
+    let mut file = two_programs();
+    file[0]["option"] = "take-over".into();
+    let house = House::new(f, file).await;
+    house.complete("d0", "0", "2026-01-01", None).await;
+    house.typed_in("old-0", "0", "2024-01-01", None);
+    house.approve().await;
+    house.strike(CampusFault::Status(422), None);
+    house.settle().await;
+    let waiting = house.store().cutover_flags(&house.district, SPED, true, 10).await.unwrap();
+    assert_eq!(waiting[0].outcome.as_deref(), Some("waits-for-new"));
+    let (fault, only) = (CampusFault::Status(500), Some("102".to_owned()));
+    let strikes = vec![Strike { fault, writes_only: false, only, times: None }];
+    house.campus.set_faults(CampusFaults { refuses_one: Some(404), strikes, ..CampusFaults::default() });
+    let process = hurried(&house);
+    for failures in 1..=3 {
+        house.clock.advance(TimeDelta::hours(1));
+        follow(&house, &process, Message::flag_sync(house.district.clone(), None, house.clock.now())).await;
+        assert_eq!(house.store().flags_failures(&house.district).await.unwrap(), failures);
+    }
+}
+
+/// They are in a row, and so Campus counts as away; where it shows the last one no more than that, it is that flag's trouble.
+async fn three_flags_that_campus_does_not_show_stop_a_district_once(f: Fixture) {
+    let house = House::create_new(f).await;
+    let students = ["0", "1", "2"];
+    for student in students {
+        house.complete(&format!("d{student}"), student, "2026-08-20", None).await;
+    }
+    house.campus.set_faults(CampusFaults { outage_after_writes: Some(3), ..CampusFaults::default() });
+    house.handle_sync().await;
+    assert_eq!(house.flags().await.iter().filter(|flag| flag.state == FlagState::Accepted).count(), 3);
+    let fails = |student: &str| Strike {
+        fault: CampusFault::Status(500),
+        writes_only: false,
+        only: Some(student.to_owned()),
+        times: None,
+    };
+    let faults =
+        CampusFaults { refuses_one: Some(500), strikes: students.map(fails).into(), ..CampusFaults::default() };
+    house.campus.set_faults(faults);
+    let mut accepted = Vec::new();
+    for _ in 0..2 {
+        house.clock.advance(TimeDelta::hours(1));
+        house.handle_push().await;
+        accepted.push(house.flags().await.iter().filter(|flag| flag.state == FlagState::Accepted).count());
+    }
+    assert_eq!(accepted, [1, 0], "those that are told of, and the one that is left");
 }
