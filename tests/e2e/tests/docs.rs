@@ -115,6 +115,9 @@ fn every_test_and_file_of_the_fault_matrix_is_there() {
     let uncounted: Vec<_> =
         shortened(&compared).into_iter().filter(|name| !text.contains(&format!("\"{name}\""))).collect();
     assert!(uncounted.is_empty(), "{MATRIX} marks tests with ● that count nothing: {uncounted:?}");
+    let unlisted: Vec<_> =
+        shortened(&compared).into_iter().filter(|name| !counts.contains(&format!("| `{name}`"))).collect();
+    assert!(unlisted.is_empty(), "{MATRIX} marks tests with ● that its counts do not list: {unlisted:?}");
     let count = format!("`NAMED` are {} steps", rollcall_e2e::points::NAMED.len());
     assert!(page.contains(&count), "{MATRIX} does not say that {count} nobody is killed at");
 }
