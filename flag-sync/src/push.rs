@@ -1,6 +1,6 @@
 //! Sending flags that are due, and reading them back.
 //!
-//! Invariants: one person's flags one after the other; nothing is written over unseen, or before the ledger has what somebody edited, and
+//! Invariants: one person's flags one after the other; nothing is written over unseen, not even what may have been sent before, or before the ledger has what somebody edited, and
 //! no flag is made for a student who
 //! does not attend at that moment; what a push came to is stored with its line in the ledger before
 //! the next one of that student; work ends with its turn, writing as well as reading back; a flag that Campus refuses is set aside alone, and one that it fails at has a turn of its own; a
@@ -282,8 +282,8 @@ impl Work {
         self.campus.failed_before(Trying::Sending, &flag.id.to_string())?;
         let (looked, is_new) = match &flag.pushed {
             Some(pushed) => (self.row(flag, pushed, wished, rows).await, false),
-            None if self.attends(&flag.student).await? => (Ok(None), true),
-            // An answer may have been lost: then it is there already.
+            None if flag.failing.is_none() && self.attends(&flag.student).await? => (Ok(None), true),
+            // It may have been sent, and the answer lost, or whoever sent it died: then it is there already.
             None => (self.row_among(&wished.sis_id, flag).await, false),
         };
         let row = match looked {
@@ -313,6 +313,9 @@ impl Work {
             if says_nothing_new && self.on_drift(&flag.program) == OnDrift::Report {
                 return Ok(Sent::Edited(edit));
             }
+        }
+        if is_new {
+            self.store().flag_is_sent(self.id(), flag.id, self.now()).await?;
         }
         let body = self.campus.table().flag(flag.id, &target, row);
         let written = self.campus.put(Whose::Ours, &flag.id.to_string(), body).await?;

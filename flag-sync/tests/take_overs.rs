@@ -739,7 +739,9 @@ async fn a_program_that_fails_ends_no_old_flag(f: Fixture) {
 async fn a_take_over_whose_time_is_up_goes_on_with_what_has_not_waited_yet(f: Fixture) {
     let house = House::new(f, program("take-over")).await;
     house.complete("a", "0", "2026-01-01", None).await;
-    house.typed_in("old-0", "0", "2024-01-01", None);
+    for old in ["old-0", "old-1"] {
+        house.typed_in(old, "0", "2024-01-01", None);
+    }
     house.approve().await;
     let refused =
         Strike { fault: CampusFault::Status(422), writes_only: true, only: Some("0".to_owned()), times: None };
@@ -758,17 +760,17 @@ async fn a_take_over_whose_time_is_up_goes_on_with_what_has_not_waited_yet(f: Fi
         assert_eq!(handler.handle(message).await, Fate::Done);
         messages().await > before
     };
-    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new"]);
-    assert!(!goes_on().await, "it has waited, and waits for another sync");
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new", "old-1 waits-for-new"]);
+    assert!(!goes_on().await, "they have waited, and wait for another sync");
     change(&house.f, &house.district, "UPDATE cutover_flag SET outcome = NULL WHERE district = $1").await;
-    assert!(goes_on().await, "nobody has been at it");
-    assert_eq!(outcomes(&house).await, ["old-0 "]);
+    assert!(goes_on().await, "one is looked at in any case, and nobody has been at the other");
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new", "old-1 "]);
     house.handle_push().await;
-    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new"]);
+    assert_eq!(outcomes(&house).await, ["old-0 waits-for-new", "old-1 waits-for-new"]);
     assert_eq!(house.store().flag_work().await.unwrap()[0].take_over_on, None);
     house.campus.set_faults(CampusFaults::default());
     house.night().await;
-    assert_eq!(outcomes(&house).await, ["old-0 ended"]);
+    assert_eq!(outcomes(&house).await, ["old-0 ended", "old-1 ended"]);
 }
 
 /// As the SIS has it, after a change.

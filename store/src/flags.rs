@@ -314,6 +314,16 @@ impl Store {
         tx.commit(operation).await
     }
 
+    /// A flag that the SIS has not taken so far is about to be sent: whoever finds it due looks first whether it is there.
+    pub async fn flag_is_sent(&self, district: &DistrictId, flag: Uuid, at: DateTime<Utc>) -> Result<()> {
+        let operation = "note that a flag is sent";
+        let sql = "UPDATE flag SET failures = 0, retry_at = $3 \
+                   WHERE district = $1 AND flag = $2 AND due AND retry_at IS NULL";
+        let mut tx = self.begin(district, operation).await?;
+        tx.execute(operation, sql, args![district, flag, at]).await?;
+        tx.commit(operation).await
+    }
+
     /// Inserts or replaces flags, under the ids that students have by now, with lines for the ledger, all or none. False: the
     /// district's flags are not this worker's any more, and nothing was written.
     pub async fn save_flags(

@@ -68,6 +68,7 @@ pub const STEPS: [Steps; 4] = [
         steps: &[
             "commit/claim a district's flags",
             "commit/save participations",
+            "commit/note that a flag is sent",
             "commit/save flags",
             "commit/note that flags are synced",
             "commit/settle whose flags are pending",
