@@ -258,6 +258,8 @@ fn said_of(run: &Run, board: &Board, connection: ConnectionNo) -> Vec<Empty> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeMap;
+
     use rollcall_proto::id::PageNo;
     use rollcall_store::{
         board::{Ask, IdFilter},
@@ -267,7 +269,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{self, NAME, PHONE};
+    use crate::testing::{self, NAME, PHONE, SPELL};
 
     /// A page of a listing, with a row or none.
     fn page(listing: u32, connection: u16, rows: bool) -> PageRow {
@@ -420,6 +422,34 @@ mod tests {
         let meant = named_by_listing(ConnectionNo(0), &name);
         assert!(meant.is_meant(&name) && meant.is_meant("Enrollment/Homeroom") && !meant.is_meant(NAME));
         assert_eq!((missing::table_of(&name), missing::table_of(NAME)), (Some(Kind::Homeroom), None));
+    }
+
+    /// Of the connection that it is said of: one that is asked for enrollments, and held rows of that year.
+    #[test]
+    fn a_year_that_was_not_asked_for_or_has_begun_empty_may_be_accepted() {
+        let name = "Enrollment/EntryWithdrawal (entity 1, year 8)";
+        let asked = || board(vec![testing::ask(SPELL)]);
+        for (code, rows, board, is_offered) in [
+            (LISTING_NOT_ASKED, Some(1), asked(), true),
+            (LISTING_NOT_ASKED, Some(0), asked(), false),
+            (LISTING_NOT_ASKED, None, asked(), false),
+            (YEAR_EMPTY, None, asked(), true),
+            (YEAR_EMPTY, None, board(Vec::new()), false),
+            (YEAR_EMPTY, None, board(vec![Ask { entity: None, ..testing::ask(SPELL) }]), false),
+            ("rows-fewer", Some(1), asked(), false),
+        ] {
+            let mut run = testing::run();
+            run.findings = vec![Finding {
+                weight: FindingWeight::Partial,
+                code: code.to_owned(),
+                message: format!("{name}: gone; `rollcall runs approve RUN --accept-empty '{name}'`"),
+                count: 1,
+            }];
+            let rows: BTreeMap<String, i64> = rows.map(|rows| (name.to_owned(), rows)).into_iter().collect();
+            let last = Baseline { rows: rows.clone(), ..Baseline::default() };
+            let offered: Vec<&str> = offered(&run, (&last, None), &board).collect();
+            assert_eq!(offered, if is_offered { vec![name] } else { Vec::new() }, "{code} {rows:?}");
+        }
     }
 
     #[test]

@@ -317,15 +317,7 @@ impl Source {
             }
             odd
         };
-        let kinds = Kind::ALL.iter().map(of_kind);
-        kinds.filter(|odd| odd.cleaned.count + odd.unreadable.count > 0).collect()
-    }
-
-    /// Bytes held.
-    pub fn size(&self) -> usize {
-        let pages: usize = self.pages.iter().map(|loaded| loaded.page.size()).sum();
-        let indexes = self.indexes.iter().map(|index| index.places.capacity() * 16 + index.first.capacity() * 4);
-        pages + indexes.sum::<usize>()
+        Kind::ALL.iter().map(of_kind).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use rollcall_proto::{
 };
 use rollcall_store::{
     StoreError,
-    board::{Ask, Board, Progress},
+    board::{Ask, Board, Listing, Progress},
     district::{District, SisKind},
     page::{PageFragments, PageRow},
     plan::{NewPlan, StoredStudent, decode_batch},
@@ -219,6 +219,18 @@ pub(crate) fn add_listing(facts: &mut PlanFacts, ask: Ask, rows: &[Value]) {
     first.board = Some(pulled.board);
     first.fragments.extend(pulled.fragments);
     facts.pages.extend(pulled.pages);
+}
+
+/// Puts one page more behind the end of a resource's listing, which is where it was.
+pub(crate) fn add_page_behind<'f>(facts: &'f mut PlanFacts, resource: &str, rows: &[Value]) -> &'f mut Listing {
+    let pull = &mut facts.pulls[0];
+    let listings = &mut pull.board.as_mut().unwrap().listings;
+    let number = listings.iter().position(|listing| listing.ask.resource == resource).unwrap();
+    let place = (ListingNo(number as u32), PageNo(listings[number].last_page.unwrap() + 1));
+    let (row, page) = collected(SisKind::SkywardQmlativ, resource, place, &json!({"Paging": {}, "Objects": rows}));
+    facts.pages.push(row);
+    pull.fragments.push(page);
+    &mut listings[number]
 }
 
 pub(crate) fn ask(resource: &str) -> Ask {

@@ -343,8 +343,9 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
-        let lacks =
-            |rows: u32| of(&Survey { warnings: vec![format!("{SHORT_LIST}: {rows} fewer")], ..survey(&["a", "b"], 1) });
+        let warned = |warning: String| of(&Survey { warnings: vec![warning], ..survey(&["a", "b"], 1) });
+        assert_ne!(warned("undated: 1 flags".to_owned()), warned("undated: 2 flags".to_owned()));
+        let lacks = |rows: u32| warned(format!("{SHORT_LIST}: {rows} fewer"));
         assert_ne!(lacks(3), first);
         assert_eq!(lacks(3), lacks(4), "Campus counts edits that are none of the plan's");
     }

@@ -124,7 +124,7 @@ fn unready(to_end: &[CutoverFlag], about: Circumstances<'_>) -> Option<String> {
     let students: BTreeMap<_, _> =
         to_end.iter().map(|flag| (flag.sis_id.to_ascii_lowercase(), flag.student.is_some())).collect();
     let (all, known) = (students.len(), students.values().filter(|is_known| **is_known).count());
-    (all > 0 && known * 100 < all * FEW_PERCENT).then(|| {
+    (known * 100 < all * FEW_PERCENT).then(|| {
         format!(
             "flag-students-unknown the roster knows {known} of the {all} students whose flags would end: have them come in \
              first, over a connection to this Campus; flags of students who are gone are ended by hand in Campus"

@@ -203,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn dates_go_on_through_their_last_day() {
+        for (ends, goes_on) in [(None, true), (Some(11), true), (Some(10), true), (Some(9), false)] {
+            let dates = Dates { starts_on: day(0), ends_on: ends.map(day) };
+            assert_eq!(dates.goes_on(day(10)), goes_on, "{ends:?}");
+        }
+    }
+
+    #[test]
     fn a_program_is_live_where_nothing_stands_in_its_way() {
         assert!(live().is_live());
         let failed = Standing::Failed("flag-not-found".to_owned());

@@ -87,13 +87,6 @@ pub struct Listed {
     place: Place,
 }
 
-impl Listed {
-    /// What he is looked up by.
-    pub const fn key(&self) -> i64 {
-        self.id
-    }
-}
-
 /// The students of a connection.
 #[derive(Debug, Default)]
 pub struct Students {

@@ -28,3 +28,13 @@ fn an_incomplete_pull_moves_nobody_out_of_attendance() {
         }
     }
 }
+
+#[test]
+fn new_students_are_looked_at_again_where_they_are_few() {
+    let someone = || (0, StudentId("1".to_owned()));
+    for (listed, doubtful, looked_at) in [(0, 100, 100), (10_099, 101, 0), (10_199, 101, 101), (30_000, 301, 0)] {
+        let mut found = Differences { doubtful: (0..doubtful).map(|_| someone()).collect(), ..Differences::default() };
+        found.counts.listed = listed;
+        assert_eq!(found.with_doubtful().candidates.len(), looked_at, "{doubtful} of {listed}");
+    }
+}

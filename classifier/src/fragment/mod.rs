@@ -196,11 +196,6 @@ impl Page {
             .and_then(|(length, start)| self.bytes.get(start..)?.get(..usize::try_from(length).ok()?));
         Row { kind: self.kind, bytes: row.unwrap_or_default() }
     }
-
-    /// Bytes it takes in memory.
-    pub fn size(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FragmentError> {

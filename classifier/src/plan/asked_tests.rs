@@ -346,6 +346,14 @@ fn a_year_that_begins_without_an_enrollment_takes_nobody_out_until_a_person_says
         assert_eq!(judged.findings.len(), usize::from(said.is_some()), "{:?}", judged.findings);
         assert!(said.is_none_or(|said| judged.findings[0].message.contains(said)), "{:?}", judged.findings);
     }
+    let apart: [fn(&mut StoredStudent); 2] =
+        [|student| student.status = Status::Inactive, |student| student.connection = 1];
+    for set_apart in apart {
+        let mut less = roster.clone();
+        set_apart(&mut less.students.get_mut(&StudentId("3".to_owned())).unwrap().0);
+        let plan = less.plan(pull(&sis));
+        assert!(said(&plan, "year-empty").message.contains(" 2 students "), "{:?}", plan.findings);
+    }
     // Who was withdrawn has left, or is there until then, whatever begins.
     let mut over = sis;
     (1..=2).for_each(|id| over.withdraw(id, "2025-11-01", 92));

@@ -249,6 +249,8 @@ mod tests {
             assert_eq!(listed("students", &ids.iter().map(String::as_str).collect::<Vec<_>>()), lists);
             let rows = ids.into_iter().take(NAMED + 1).collect();
             assert_eq!(where_odd(&Odd { count, rows }), odd);
+            let keys = (1..=count as i64).collect();
+            assert_eq!(super::named(Kind::Homeroom, &keys), format!("HomeroomID {}", odd.trim_start_matches(": ")));
         }
     }
 }

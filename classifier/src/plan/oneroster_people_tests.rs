@@ -220,6 +220,25 @@ fn demographics_that_are_on_no_page_stay_for_a_night() {
 }
 
 #[test]
+fn demographics_of_which_one_value_is_stored_stay_as_well() {
+    for value in [json!({"birthDate": "2014-02-03"}), json!({"sex": "female"})] {
+        let mut campus = Campus::of(vec![student("A", "2025-08-13", None), student("B", "2025-08-13", None)]);
+        campus.demographics = ["A", "B"]
+            .map(|id| {
+                let mut row = value.clone();
+                row["sourcedId"] = json!(id);
+                row
+            })
+            .to_vec();
+        campus.night();
+        campus.demographics.remove(0);
+        let plan = campus.plan();
+        let said = plan.findings.iter().find(|finding| finding.code == "row-missing").map(|finding| finding.count);
+        assert_eq!((said, plan.counts.changed), (Some(1), 0), "{value}: {:?}", plan.findings);
+    }
+}
+
+#[test]
 fn sexes_are_written_as_codes() {
     for (sex, code) in [("male", "M"), ("female", "F"), ("unspecified", "U"), ("other", "X"), ("ext:x", "ext:x")] {
         let mut campus = Campus::of(vec![student("A", "2025-08-13", None)]);
@@ -364,9 +383,11 @@ fn a_role_of_a_family_counts_in_its_time() {
         also("T3", "parent", "2025-11-04", None),
     ]);
     campus.staff_scope = StaffScope::Active;
-    let staff = campus.plan().staff;
-    let ids: Vec<&str> = staff.iter().map(|member| member.id.as_str()).collect();
+    let plan = campus.plan();
+    let ids: Vec<&str> = plan.staff.iter().map(|member| member.id.as_str()).collect();
     assert_eq!(ids, ["T1", "T2", "T3"]);
+    // Whether a listing of staff was emptied does not hang upon the day: counted is whose role of a family has an end.
+    assert_eq!(plan.baselines[0].1.rows["users/staff"], 4, "E1, E4, T1 and T2");
 }
 
 /// What is remembered of one student is none of another's, whose id begins alike.

@@ -34,6 +34,11 @@ type Serve<'a> = &'a dyn Fn(&str) -> Option<Value>;
 
 /// The plan after the second look at those whom a first plan would take out.
 fn second(campus: &Campus, approved: bool, serve: Serve<'_>) -> NewPlan {
+    second_by_listing(campus, approved, |_, id| serve(id))
+}
+
+/// As [`second`], of a SIS that does not answer each listing alike: they are counted from 0.
+fn second_by_listing(campus: &Campus, approved: bool, serve: impl Fn(usize, &str) -> Option<Value>) -> NewPlan {
     let candidates = candidates_of(&campus.plan());
     let mut facts = campus.facts();
     let connection = ConnectionNo(0);
@@ -46,7 +51,7 @@ fn second(campus: &Campus, approved: bool, serve: Serve<'_>) -> NewPlan {
     for (listing, number) in board.listings[from..].iter_mut().zip(from..) {
         (listing.last_page, listing.progress) = (Some(1), Progress::Fetched);
         let rows: Vec<Value> =
-            listing.ask.ids.iter().flat_map(|filter| &filter.ids).filter_map(|id| serve(id)).collect();
+            listing.ask.ids.iter().flat_map(|filter| &filter.ids).filter_map(|id| serve(number - from, id)).collect();
         let place = (ListingNo(number as u32), PageNo(1));
         let (page, fragment) = testing::collected(SisKind::OneRoster, "users", place, &json!({ "users": rows }));
         facts.pages.push(page);
@@ -115,6 +120,24 @@ fn a_view_without_roles_is_no_sign_that_the_sis_answers() {
     ];
     for (what, serve, removed) in cases {
         assert_eq!(second(&district, false, serve).counts.removed, removed, "{what}");
+    }
+}
+
+/// That one listing shows those who are asked for beside the ones who would leave proves nothing of another one's answer.
+#[test]
+fn each_listing_of_the_second_look_has_to_show_somebody_itself() {
+    // A listing asks for 25.
+    let leaving: Vec<String> = (0..26).map(|number| format!("x{number}")).collect();
+    let ids: Vec<&str> = ["A", "B"].into_iter().chain(leaving.iter().map(String::as_str)).collect();
+    let mut district = campus(&ids);
+    district.night();
+    district.users.truncate(2);
+    let serve = |listing: usize, id: &str, mute: Option<usize>| {
+        (id.len() == 1 && mute != Some(listing)).then(|| student(id, "2025-08-13", None))
+    };
+    for (mute, removed) in [(None, 26), (Some(0), 1), (Some(1), 25)] {
+        let plan = second_by_listing(&district, false, |listing, id| serve(listing, id, mute));
+        assert_eq!(plan.counts.removed, removed, "{mute:?}");
     }
 }
 

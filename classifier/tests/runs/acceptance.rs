@@ -1,7 +1,7 @@
 //! Emptiness that a person accepts.
 
 use rollcall_classifier::accept::{Accepted, NotEmpty};
-use rollcall_proto::{id::ConnectionNo, roster::Status};
+use rollcall_proto::{id::ConnectionNo, message::Body, roster::Status};
 use rollcall_store::run::{Discovery, RunState, Stage};
 use serde_json::json;
 
@@ -46,6 +46,30 @@ async fn an_accepted_emptiness_is_planned_at_once() {
     assert!(matches!(night.accept(&partial, "Demographics/NamePhone").await.unwrap(), Accepted::Next(_)));
     sis.insert("Demographics/NamePhone", phones);
     assert_eq!(night.night(&sis).await.counts.changed, 6);
+}
+
+/// As soon as its pages are in: nobody has to wait for a plan that would be held, or come to nothing.
+#[tokio::test]
+async fn an_emptiness_may_be_accepted_before_the_run_has_said_so() {
+    let mut night = Night::new().await;
+    let mut sis = with_phones();
+    night.night(&sis).await;
+    sis.insert("Demographics/NamePhone", Vec::new());
+    let run = night.start(&sis).await;
+    let to_plan = loop {
+        let message = night.next().unwrap();
+        if matches!(message.body, Body::Plan(_)) {
+            break message;
+        }
+        night.handle(&sis, message).await;
+    };
+    let pulled = night.run(run).await;
+    assert!(pulled.findings.is_empty(), "{pulled:?}");
+    assert!(matches!(night.accept(&pulled, "Demographics/NamePhone").await, Ok(Accepted::Open)));
+    night.handle(&sis, to_plan).await;
+    night.work(&sis).await;
+    let planned = night.run(run).await;
+    assert_eq!((planned.state, planned.counts.changed), (RunState::Held, 6), "{planned:?}");
 }
 
 /// Empty on Monday, and held rows on Tuesday: what is empty on Friday is another matter.

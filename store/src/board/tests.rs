@@ -52,3 +52,12 @@ impl Board {
         self.pages_done(lane, generation, std::slice::from_ref(facts), now)
     }
 }
+
+#[test]
+fn what_a_page_told_is_read_back() {
+    let told = Told { reading: u64::MAX, facts: PageFacts { cursor: Some("c".to_owned()), ..more(3) } };
+    assert_eq!(Told::from_bytes(&told.to_bytes().unwrap()), Some(told));
+    for other in [&b""[..], &[0], &[1], b"of another form"] {
+        assert_eq!(Told::from_bytes(other), None, "{other:?}");
+    }
+}

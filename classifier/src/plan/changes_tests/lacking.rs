@@ -46,6 +46,22 @@ fn a_field_that_no_changed_row_of_a_page_has_any_more_has_everything_asked_for()
     }
 }
 
+/// That somebody had one on the night before does not show that it is still told.
+#[test]
+fn what_a_page_of_changes_lacks_shows_beside_other_pages_of_that_night() {
+    let people = first_people();
+    let mut stored = Stored::default();
+    stored.night(&people, None).unwrap();
+    let [student, guardian] = [1, 100].map(|number| vec![user(&people, number).unwrap()]);
+    for (pages, lacks) in [(vec![student.clone()], false), (vec![student, guardian], true)] {
+        let PlanFacts { district, mut pulls, .. } = told_on_pages(&stored, &people, &pages);
+        let PullIn { board, fragments, .. } = pulls.remove(0);
+        let looks = Looks::open(fragments, &board.unwrap()).unwrap();
+        let contents = Contents::of(&looks.first, Reads::of(&district.connections[0]));
+        assert_eq!(!contents.lacking.is_empty(), lacks, "{} pages", pages.len());
+    }
+}
+
 /// A page of changes that cannot be had, or a listing of them, is no reason to give the night up: everything can be asked for.
 #[test]
 fn changes_that_could_not_be_had_have_everything_asked_for() {
@@ -75,6 +91,10 @@ fn changes_that_could_not_be_had_have_everything_asked_for() {
         let mut missing = changes();
         missing.pages.retain(|page| page.listing.0 as usize != number);
         assert!(asked(missing).contains("page 1 did not come in"));
+        // All of them are there, whatever the source says of how many there are.
+        let mut odd = changes();
+        odd.pages.iter_mut().find(|page| page.listing.0 as usize == number).unwrap().claimed_total = Some(7);
+        assert_eq!(asked(odd), "");
     }
     // Nobody is asked for a replay, and once everything was asked for, changes do not matter any more.
     let mut replay = changes();

@@ -103,4 +103,6 @@ fn one_id_in_two_connections_is_counted_and_skipped() {
     let plan = Roster::default().plan(facts);
     assert_eq!((plan.counts.listed, plan.counts.added, plan.counts.skipped), (4, 2, 2));
     assert!(plan.skips.iter().all(|skip| skip.reason == diff::DUPLICATE));
+    let said = plan.findings.iter().find(|finding| finding.code == "students-withheld").unwrap();
+    assert!(said.message.contains("id_prefix): students 1, 2"), "the mend is not in the SIS: {}", said.message);
 }

@@ -8,7 +8,7 @@ use rollcall_store::{StoreError, board::Progress, run::FindingWeight};
 use serde_json::{Value, json};
 
 use super::{super::*, codes};
-use crate::testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, events};
+use crate::testing::{ENTITY_YEAR, GUARDIAN, NAME, PHONE, Roster, SPELL, STUDENT, Sis, WITHDRAWAL_CODE, events};
 
 pub(super) const LINK: &str = "Demographics/NameAddress";
 pub(super) const ADDRESS: &str = "Demographics/Address";
@@ -100,6 +100,24 @@ fn a_key_without_its_row_is_no_null() {
         // Whoever was never stored has nothing that could stay: that is said, and keeps nobody.
         assert_eq!(codes(&Roster::default().plan(less.facts())), ["key-dangling"], "{what}");
     }
+}
+
+/// Of an enrollment that ended so long ago that no status rests on it: the code of another one withholds its student.
+#[test]
+fn the_code_by_which_an_enrollment_of_long_ago_ended_stays_without_its_row() {
+    let mut sis = whole();
+    sis.add("District/SchoolYear", json!({"SchoolYearID": 7, "NumericYear": 2024}));
+    sis.add(WITHDRAWAL_CODE, json!({"WithdrawalCodeID": 72, "Code": "98", "SchoolYearID": 7}));
+    sis.add(
+        SPELL,
+        json!({"EntryWithdrawalID": 10, "StudentID": 1, "EntityID": 41, "SchoolYearID": 7, "SchoolID": 80,
+            "StartDate": "2023-08-16", "EndDate": "2024-05-24", "WithdrawalCodeID": 72, "EntryCodeID": 1}),
+    );
+    let roster = Roster::of(&sis);
+    let left = roster.record(1).enrollments.iter().find(|own| own.id == "10").unwrap();
+    assert_eq!(left.withdrawal_code.as_deref(), Some("98"));
+    let plan = roster.plan(sis.without(WITHDRAWAL_CODE, 72).facts());
+    assert_eq!((plan.counts.unchanged, codes(&plan)), (3, vec!["row-missing"]));
 }
 
 /// A student's row of the enrollment's year and entity is found by these, and not by a key.
@@ -222,6 +240,12 @@ fn a_key_noted_without_a_place_is_no_place() {
         let plan = roster.plan(sis.without(table, 1).facts());
         assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]), "{table}");
     }
+    let less = sis.without(ENTITY_YEAR, 1);
+    let mut roster = Roster::of(&sis);
+    roster.apply(&roster.plan(less.facts()));
+    roster.baseline.as_mut().unwrap().kept_keys.get_mut(ENTITY_YEAR).unwrap().places.clear();
+    let plan = roster.plan(less.facts());
+    assert_eq!((plan.counts.changed, codes(&plan)), (0, vec!["row-missing"]), "missed once more");
 }
 
 /// A person's word that what is kept is to end is heeded on the night after an upgrade, too.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     status::NO_ENROLLMENT_IN_WINDOW,
-    testing::{NAME, PHONE, Roster, SPELL, STUDENT, Sis, events},
+    testing::{NAME, PHONE, Roster, SPELL, STUDENT, Sis, add_page_behind, events},
 };
 
 #[test]
@@ -23,6 +23,7 @@ fn what_is_odd_about_a_student_is_said_of_the_unchanged_too() {
     }
 }
 
+/// However many of them are on a page.
 #[test]
 fn rows_with_odd_values_are_named_five_at_most_with_the_mend() {
     let mut sis = Sis::with_students(9);
@@ -32,28 +33,48 @@ fn rows_with_odd_values_are_named_five_at_most_with_the_mend() {
         sis.row(NAME, id * 2)["BirthDate"] = json!("soon");
     }
     sis.row(PHONE, 2)["Rank"] = json!("first");
-    let plan = Roster::default().plan(sis.facts());
-    assert_eq!(plan.counts.added, 9, "what is odd is left out, and nobody with it");
     let odd = ["control-characters", "value-unreadable"];
-    let said = plan.findings.iter().filter(|finding| odd.contains(&finding.code.as_str()));
-    let said: Vec<_> = said.map(|finding| (finding.message.as_str(), finding.count)).collect();
-    assert_eq!(
-        said,
-        [
-            ("Demographics/Name: texts from which control characters were taken; correct it in the SIS: NameID 4", 2),
-            (
-                "Demographics/Name: values that are no date, number or flag, and were left out; correct it in the SIS: \
-                 BirthDate of NameID 6, BirthDate of NameID 8, BirthDate of NameID 10, BirthDate of NameID 12, BirthDate of \
-                 NameID 14 and others",
-                7
-            ),
-            (
-                "Demographics/NamePhone: values that are no date, number or flag, and were left out; correct it in the SIS: \
-                 Rank of NamePhoneID 2",
-                1
-            ),
-        ]
-    );
+    for page_size in [1, 3, 1000] {
+        sis.page_size = page_size;
+        let plan = Roster::default().plan(sis.facts());
+        assert_eq!(plan.counts.added, 9, "what is odd is left out, and nobody with it");
+        let said = plan.findings.iter().filter(|finding| odd.contains(&finding.code.as_str()));
+        let said: Vec<_> = said.map(|finding| (finding.message.as_str(), finding.count)).collect();
+        assert_eq!(
+            said,
+            [
+                (
+                    "Demographics/Name: texts from which control characters were taken; correct it in the SIS: NameID 4",
+                    2
+                ),
+                (
+                    "Demographics/Name: values that are no date, number or flag, and were left out; correct it in the SIS: \
+                     BirthDate of NameID 6, BirthDate of NameID 8, BirthDate of NameID 10, BirthDate of NameID 12, BirthDate \
+                     of NameID 14 and others",
+                    7
+                ),
+                (
+                    "Demographics/NamePhone: values that are no date, number or flag, and were left out; correct it in the \
+                     SIS: Rank of NamePhoneID 2",
+                    1
+                ),
+            ],
+            "{page_size} rows on a page"
+        );
+    }
+}
+
+/// Pages are asked for before it is known where their listing ends.
+#[test]
+fn rows_beyond_the_end_of_their_listing_count_for_nothing() {
+    let sis = Sis::with_students(2);
+    let roster = Roster::of(&sis);
+    let mut facts = sis.facts();
+    let mut row = sis.rows[NAME][0].clone();
+    row["LastName"] = json!("Lopez");
+    add_page_behind(&mut facts, NAME, &[row]);
+    let plan = roster.plan(facts);
+    assert_eq!((plan.counts.changed, plan.counts.unchanged), (0, 2));
 }
 
 #[test]

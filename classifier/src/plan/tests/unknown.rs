@@ -7,7 +7,7 @@ use rollcall_store::board::Progress;
 use serde_json::json;
 
 use super::{super::*, candidates_of, codes, night};
-use crate::testing::{NAME, PHONE, Roster, SPELL, Sis, events};
+use crate::testing::{NAME, PHONE, Roster, SPELL, Sis, add_page_behind, events};
 
 #[test]
 fn an_empty_supporting_listing_keeps_what_is_stored() {
@@ -458,6 +458,17 @@ fn a_named_withdrawal_date_that_one_page_does_not_tell_fails_the_run() {
         let Verdict::Fail(reason) = plan.verdict else { panic!("page {page}: must fail: {plan:?}") };
         assert!(reason.starts_with("field-untold") && reason.contains("EntryWithdrawal.LastDayTX"), "{reason}");
     }
+}
+
+/// As the last one of a listing that is a full page, or several, long.
+#[test]
+fn a_page_without_a_row_lacks_no_named_withdrawal_date() {
+    let (mut sis, roster) = left_by_named_date(6);
+    let mut facts = by_named_date(&mut sis, "LastDayTX");
+    let listing = add_page_behind(&mut facts, SPELL, &[]);
+    listing.last_page = listing.last_page.map(|last| last + 1);
+    let plan = roster.plan(facts);
+    assert_eq!((codes(&plan), plan.counts.unchanged), (Vec::new(), 6), "{:?}", plan.verdict);
 }
 
 #[test]

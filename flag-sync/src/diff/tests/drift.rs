@@ -27,11 +27,17 @@ fn what_was_accepted_and_is_gone_was_deleted() {
     let failed = failed.flag.unwrap();
     assert_eq!((failed.state, failed.due, failed.reason.as_deref()), (FlagState::Failed, false, Some(NOT_READ_BACK)));
     assert_eq!(look(&failed, OnDrift::Restore).flag.unwrap(), failed, "it does not go on for ever");
+    let reported = look(&accepted(&restored, &target(None)), OnDrift::Report).flag.unwrap();
+    assert_eq!((reported.state, reported.due), (FlagState::Drift, false), "a district that does not restore is told");
     // Of a student who left, it is only told.
     let kept = look(&sent, OnDrift::Restore).not_made();
     assert_eq!(kept.drift.as_deref(), Some("deleted"));
     let kept = kept.flag.unwrap();
     assert_eq!((kept.state, kept.due, kept.reason.as_deref()), (FlagState::Drift, false, Some("deleted")));
+    let due = run(Some(&sent), wish(Some(30)), Seen::NotAsked, OnDrift::Report);
+    assert!(due.flag.as_ref().unwrap().why.is_some());
+    let kept = due.not_made().flag.unwrap();
+    assert_eq!((kept.due, kept.why, kept.reason.as_deref()), (false, None, Some(NOT_ENROLLED)));
 }
 
 #[test]
