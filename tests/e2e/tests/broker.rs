@@ -44,9 +44,9 @@ async fn a_broker_short_of_memory_or_disk_is_waited_for() {
     ];
     for (what, raise, clear) in alarms {
         let servers = &servers;
-        // The run outlasts the time until a newer broker looks at its disk.
+        // The run outlasts the time until the broker is told, and a newer one looks at its disk, on a busy machine too.
         let slow = async |house: &mut House| {
-            house.sis.set_quirks(Quirks { latency_ms: Some(2_000), ..Quirks::default() });
+            house.sis.set_quirks(Quirks { latency_ms: Some(5_000), ..Quirks::default() });
         };
         pair.disturbed_from(what, &["succeeded"], slow, async |house, run| {
             until_pages_are_in(house, run, 1).await;

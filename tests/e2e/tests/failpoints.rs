@@ -194,16 +194,17 @@ pub(super) async fn all_shown(house: &House, students: &[String], days: u64) -> 
 async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
     let test = "flag_sync_killed_at_each_failpoint_pushes_each_flag_once";
     let mut ledger = Ledger::begin(test, "kill -9 of flag-sync at each failpoint, between Campus and its record too");
-    let (mut house, students) = campus(&program(ANEW, "create-new")).await;
+    let (mut house, everybody) = campus(&program(ANEW, "create-new")).await;
+    let mut students = everybody[..3].to_vec();
     let role = Role::FlagSync;
     // What an undisturbed push reaches is what is listed.
     house.start_worker_with(role, &[(ARMED, "*=note")]);
     import(&house, ANEW, &students, 10).await;
-    let pushed = async |house: &mut House, left: &mut BTreeSet<String>, days: u64| {
+    let pushed = async |house: &mut House, students: &[String], left: &mut BTreeSet<String>, days: u64| {
         let (start, mut kills, mut shown) = (std::time::Instant::now(), 0, None);
         // What comes after the last flag may kill as well.
         while shown.is_none_or(|shown: std::time::Instant| !left.is_empty() && shown.elapsed() < AFTERWARDS) {
-            if shown.is_none() && all_shown(house, &students, days).await {
+            if shown.is_none() && all_shown(house, students, days).await {
                 shown = Some(std::time::Instant::now());
             }
             assert!(start.elapsed() < LIMIT, "the flags are not pushed, {left:?} left");
@@ -218,7 +219,7 @@ async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
         }
         kills
     };
-    pushed(&mut house, &mut BTreeSet::new(), 10).await;
+    pushed(&mut house, &students, &mut BTreeSet::new(), 10).await;
     until("the last message to be acknowledged", Duration::from_secs(20), || {
         let is_over = house.worker(role).log().contains("ack/rollcall.flags/after");
         async move { is_over.then_some(()) }
@@ -233,9 +234,11 @@ async fn flag_sync_killed_at_each_failpoint_pushes_each_flag_once() {
         let before = now.clone();
         house.take_worker(role).kill();
         house.start_worker_with(role, &[(ARMED, &armed(&now))]);
+        // Some flags are changed, and one is new.
+        students.extend(everybody.get(students.len()).cloned());
         import(&house, ANEW, &students, days).await;
         house.rollcall(&["flags", "push", "--district", DISTRICT]).await.expect_code(0);
-        ledger.faults(pushed(&mut house, &mut now, days).await);
+        ledger.faults(pushed(&mut house, &students, &mut now, days).await);
         let flags = house.sis.campus_flags();
         assert_eq!(flags.len(), students.len(), "none lost, none twice: {flags:#?}");
         assert!(now.len() < before.len(), "no push reaches {now:?}");
