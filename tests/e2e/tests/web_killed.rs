@@ -226,8 +226,9 @@ async fn the_http_side_killed_at_each_failpoint_does_once_what_it_is_asked() {
     asked.click(&students[0]).await;
     asked.approve(UNDISTURBED.0).await;
     let of_flag_sync = points::of(Role::FlagSync);
-    let reached = reached(&asked.web.log()).into_iter().filter(|point| !of_flag_sync.contains(point)).collect();
-    compare("the HTTP side", points::of_web(), &reached);
+    let of_its_own = |point: &String| !of_flag_sync.contains(point);
+    let reached = || reached(&asked.web.log()).into_iter().filter(of_its_own).collect();
+    compare("the HTTP side", points::of_web(), reached).await;
 
     let (of_approvals, others): (BTreeSet<_>, BTreeSet<_>) =
         todays(points::of_web(), 3).into_iter().partition(|point| OF_APPROVALS.iter().any(|of| point.starts_with(of)));
