@@ -18,7 +18,7 @@ use crate::{
     assemble::oneroster::Facet,
     completeness::{
         ENTITY_REMOVED, GRANT_LOST, LISTING_NOT_ASKED, THINNED, UNTOLD, YEAR_EMPTY, entities_asked,
-        entities_with_students, entity_name, judged_name,
+        entities_with_students, entity_name, entity_of, judged_name,
     },
     context::Context,
     error::ClassifierError,
@@ -198,7 +198,8 @@ fn offered<'a>(
                 entities_with_students(baseline).difference(&asked).any(|entity| entity_name(*entity) == name)
             }
             LISTING_NOT_ASKED => baseline.rows.get(name).is_some_and(|rows| *rows > 0),
-            YEAR_EMPTY => !entities_asked(board).is_empty(),
+            // A year with rows here is another connection's, of the same ids.
+            YEAR_EMPTY => is_asked(board, name) && baseline.rows.get(name).is_none_or(|rows| *rows == 0),
             GRANT_LOST => untold::was_granted(baseline, name),
             ROW_MISSING => {
                 let kept = &own.unwrap_or(baseline).kept_keys;
@@ -208,6 +209,11 @@ fn offered<'a>(
         };
         is_own.then_some(name)
     })
+}
+
+/// Whether the board asks about the entity that a listing's name tells.
+fn is_asked(board: &Board, name: &str) -> bool {
+    entity_of(name).is_some_and(|entity| entities_asked(board).contains(&entity))
 }
 
 /// By its own name, or that of its resource.
@@ -434,6 +440,9 @@ mod tests {
             (LISTING_NOT_ASKED, Some(0), asked(), false),
             (LISTING_NOT_ASKED, None, asked(), false),
             (YEAR_EMPTY, None, asked(), true),
+            (YEAR_EMPTY, Some(0), asked(), true),
+            (YEAR_EMPTY, Some(1), asked(), false),
+            (YEAR_EMPTY, None, board(vec![Ask { entity: Some(2), ..testing::ask(SPELL) }]), false),
             (YEAR_EMPTY, None, board(Vec::new()), false),
             (YEAR_EMPTY, None, board(vec![Ask { entity: None, ..testing::ask(SPELL) }]), false),
             ("rows-fewer", Some(1), asked(), false),

@@ -24,7 +24,7 @@ pub use grants::{CURRENT_YEAR, GRANT_LOST};
 use listing::{Defect, Look, PagesByListing, defects};
 pub use years::{
     Asked, ENTITY_REMOVED, LISTING_NOT_ASKED, YEAR_EMPTY, YEAR_NOT_ASKED, entities_asked, entities_with_students,
-    entity_name, judge_asked,
+    entity_name, entity_of, judge_asked,
 };
 
 use crate::{

@@ -160,9 +160,8 @@ impl Excess {
             let whole = u128::from(self.whole).max(1);
             (u128::from(self.part) * 100 * scale + whole / 2) / whole
         };
-        let unit = u128::from(PER_PERCENT);
         let mut scale = 10;
-        while scale < unit && exact(scale) * unit <= self.limit() * scale {
+        while self.is_above() && exact(scale) * u128::from(PER_PERCENT) <= self.limit() * scale {
             scale *= 10;
         }
         let decimals = scale.ilog10() as usize;
@@ -207,7 +206,9 @@ impl fmt::Display for HoldReason {
             Self::Removed(excess) => ("removed", excess),
             Self::Changed(excess) => ("changed", excess),
         };
-        let Excess { part, whole, limit_percent } = excess;
-        write!(f, "{what} {part} of {whole} ({} %) is above the limit of {limit_percent} %", excess.percent())
+        let Excess { part, whole, .. } = excess;
+        // As it was compared.
+        let limit = excess.limit() as f64 / f64::from(PER_PERCENT);
+        write!(f, "{what} {part} of {whole} ({} %) is above the limit of {limit} %", excess.percent())
     }
 }

@@ -96,6 +96,13 @@ fn the_number_shown_is_above_the_limit_shown() {
         reasons(before(200_000, 200_000), removed(25_001), &limits(12.5, 75.0)),
         "removed 25001 of 200000 (12.501 %) is above the limit of 12.5 %"
     );
+    // As a limit is compared: to the millionth of a percent.
+    for limit in [3.333_333, 3.333_333_34] {
+        assert_eq!(
+            reasons(before(30, 30), removed(1), &limits(limit, 75.0)),
+            "removed 1 of 30 (3.3333333 %) is above the limit of 3.333333 %"
+        );
+    }
 }
 
 #[test]

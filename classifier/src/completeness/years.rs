@@ -66,6 +66,11 @@ fn parts(name: &str) -> Option<(&str, Option<i64>, Option<i64>)> {
     Some((resource, number("entity "), number("year ")))
 }
 
+/// The entity that a listing's name tells, if it does.
+pub fn entity_of(name: &str) -> Option<i64> {
+    parts(name).and_then(|(_, entity, _)| entity)
+}
+
 /// Entities of which a baseline counts students.
 pub fn entities_with_students(last: &Baseline) -> BTreeSet<i64> {
     let held = last.rows.iter().filter(|(_, rows)| **rows > 0).filter_map(|(name, _)| parts(name));
