@@ -38,17 +38,19 @@ on_both_engines! {
 
 /// A worker whose work takes many times its lease keeps it, and nobody else gets in meanwhile.
 async fn a_lease_is_renewed_however_long_a_comparison_takes(f: Fixture) {
-    let config = CampusConfig { page_limit: 5, latency_ms: 300, ..CampusConfig::default() };
+    let config = CampusConfig { page_limit: 5, latency_ms: 450, ..CampusConfig::default() };
     let house = House::with(f, program("create-new"), config).await;
     house.complete_all().await;
-    let lease = Duration::from_millis(800);
-    let context = house.context_with(FlagSyncConfig { lease, ..FlagSyncConfig::default() });
+    // Half of it is what a busy machine may take to renew it; a message has time for all of the work.
+    let (lease, unit) = (Duration::from_secs(3), Duration::from_mins(1));
+    let context = house.context_with(FlagSyncConfig { lease, unit, asks: unit, ..FlagSyncConfig::default() });
     let handler = FlagHandler::new(context);
     let message = Message::flag_sync(house.district.clone(), None, house.clock.now());
     let began = tokio::time::Instant::now();
     let mut work = tokio::spawn(async move { handler.handle(message).await });
     while house.store().flag_work().await.unwrap()[0].lease_until.is_none() {
         assert!(began.elapsed() < Duration::from_secs(20), "the worker does not begin");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut tries = 0;
     let fate = loop {
