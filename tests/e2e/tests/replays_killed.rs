@@ -85,7 +85,7 @@ async fn command_killed(house: &House, args: &[&str], point: &str) {
     assert_eq!(points::killed_at(&killed.stderr).as_deref(), Some(point), "{args:?}: {killed:#?}");
 }
 
-async fn bus(house: &House) -> AmqpBus {
+pub(super) async fn bus(house: &House) -> AmqpBus {
     AmqpBus::connect(AmqpConfig::new(house.services().amqp_url())).await.unwrap()
 }
 
