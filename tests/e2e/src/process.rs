@@ -7,7 +7,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{binary, waiting::until};
@@ -101,12 +101,19 @@ impl Process {
 
     /// SIGTERM, and waits until it has ended by itself. Its metrics are kept beside its log before, as `NAME.metrics.log`.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.told_to_stop(limit).await.0
+    }
+
+    /// As [`Process::terminate`], and how long it took from the signal on.
+    pub async fn told_to_stop(&mut self, limit: Duration) -> (ExitStatus, Duration) {
         let kept = self.log.with_extension("metrics.log");
         for text in metrics(&self.log()).await {
             append(&kept, &text);
         }
         signal(self.id(), "TERM");
-        self.ended(limit).await
+        let told = Instant::now();
+        let status = self.ended(limit).await;
+        (status, told.elapsed())
     }
 
     /// Waits until it has ended by itself.
