@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_e2e::{District, House, Role, house, until};
-use rollcall_sandbox::{Sandbox, SandboxConfig};
+use rollcall_sandbox::{Quirks, Sandbox, SandboxConfig};
 use serde::Deserialize;
 
 /// Requests that the fetcher may have in flight: as many as the large district has lanes.
@@ -62,15 +62,21 @@ async fn small_ones_beside_a_large_one(house: &mut House) {
     let sis = &house.sis;
     let asked = || async { (sis.stats().requests > 60).then_some(()) };
     until("the large district's pages to be asked for", Duration::from_mins(1), asked).await;
+    // As slow as this it is pulled for half a minute, unless the small ones have ended before.
+    let takes = |milliseconds| Quirks { latency_ms: Some(milliseconds), ..Quirks::default() };
+    sis.set_quirks(takes(400));
     let mut runs = Vec::new();
     for number in 1..=SMALL {
         runs.push(house.begin_of(&name(number)).await);
     }
+    for run in &runs {
+        house.ended(run).await;
+    }
+    sis.set_quirks(takes(0));
     house.ended(&large).await;
     let large = times(house, &large).await;
     let pulled = large.pulled.expect("the large district was pulled");
     for run in &runs {
-        house.ended(run).await;
         let small = times(house, run).await;
         assert_eq!((large.state.as_str(), small.state.as_str()), ("succeeded", "succeeded"));
         assert!(small.ended.is_some_and(|ended| ended < pulled), "{small:?}, and the large district: {large:?}");
