@@ -89,6 +89,7 @@ struct Shared {
     weather: watch::Sender<Weather>,
     trap: Mutex<Option<(Trap, u64)>>,
     sprung: AtomicU64,
+    closed: AtomicU64,
     generation: AtomicU64,
     passed: AtomicU64,
     lost: AtomicU64,
@@ -111,6 +112,7 @@ impl Proxy {
             weather: watch::channel(Weather::Clear).0,
             trap: Mutex::default(),
             sprung: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -146,6 +148,11 @@ impl Proxy {
     /// How many parts were lost.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// How many connections the weather has closed.
+    pub fn closed(&self) -> u64 {
+        self.shared.closed.load(Ordering::Relaxed)
     }
 
     /// How many traps have sprung.
@@ -223,7 +230,9 @@ where
     let fate = Fate::default();
     let mut weather = shared.weather.subscribe();
     tokio::select! {
-        _ = weather.wait_for(|weather| *weather == Weather::Closed) => {}
+        _ = weather.wait_for(|weather| *weather == Weather::Closed) => {
+            shared.closed.fetch_add(1, Ordering::Relaxed);
+        }
         () = pump(from_client, to_server, shared, (generation, &fate), |chunk| request(chunk, shared, &fate)) => {}
         () = pump(from_server, to_client, shared, (generation, &fate), |chunk| answer(chunk, shared, &fate)) => {}
     }
@@ -337,6 +346,7 @@ mod tests {
             weather: watch::channel(Weather::Clear).0,
             trap: Mutex::new(Some((trap, times))),
             sprung: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             lost: AtomicU64::new(0),

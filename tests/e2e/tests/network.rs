@@ -144,12 +144,15 @@ async fn a_network_that_is_silent_for_a_while_is_waited_for() {
     let all = ways.each();
     pair.disturbed("all closed", &["succeeded"], async |house, run| {
         until_pages_are_in(house, run, 2).await;
+        let before = house.worker(Role::Classifier).log().len();
+        let closed = [&ways.broker, &ways.database].map(|proxy| (proxy, proxy.closed()));
         for (_, proxy) in &all {
             proxy.set(Weather::Closed);
         }
-        until("the workers to notice", Duration::from_secs(30), || {
-            let noticed = house.worker(Role::Classifier).log().contains("The bus failed");
-            async move { noticed.then_some(()) }
+        until("the workers to notice", Duration::from_mins(1), || {
+            let noticed = house.worker(Role::Classifier).log()[before..].contains("The bus failed");
+            let is_done = noticed && closed.iter().all(|(proxy, before)| proxy.closed() > *before);
+            async move { is_done.then_some(()) }
         })
         .await;
         for (_, proxy) in &all {
