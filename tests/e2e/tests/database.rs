@@ -239,6 +239,21 @@ fn tries_of_one(log: &str) -> usize {
     tries.into_values().max().unwrap_or_default()
 }
 
+/// A connection that has the district's students locked, and finds no deadlock itself.
+async fn with_students_locked(house: &House) -> PgConnection {
+    let mut url = house.services().servers().database.clone();
+    let name: String =
+        sqlx::query_scalar("SELECT current_database()").fetch_one(&house.services().database).await.unwrap();
+    url.set_path(&name);
+    let mut connection = PgConnection::connect(url.as_str()).await.unwrap();
+    for sql in ["SET deadlock_timeout = '10min'", "BEGIN"] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+    let students = "SELECT student_id FROM student WHERE district = $1 FOR UPDATE";
+    sqlx::query(students).bind(DISTRICT).execute(&mut connection).await.unwrap();
+    connection
+}
+
 /// Somebody's own transaction has a student, waits for the writer's batch, and is never the one whom the server picks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_ends_in_a_second_try() {
@@ -251,18 +266,9 @@ async fn a_deadlock_ends_in_a_second_try() {
         sqlx::query_scalar(sql).fetch_one(&house.services().database).await.unwrap()
     };
     let before = counted(&pair.house).await;
+    let mut other = with_students_locked(&pair.house).await;
     pair.disturbed("deadlock", &["succeeded"], async |house, run| {
-        let mut url = house.services().servers().database.clone();
-        let name: String =
-            sqlx::query_scalar("SELECT current_database()").fetch_one(&house.services().database).await.unwrap();
-        url.set_path(&name);
-        let mut other = PgConnection::connect(url.as_str()).await.unwrap();
-        for sql in ["SET deadlock_timeout = '10min'", "BEGIN"] {
-            sqlx::query(sql).execute(&mut other).await.unwrap();
-        }
-        let students = "SELECT student_id FROM student WHERE district = $1 FOR UPDATE";
-        sqlx::query(students).bind(DISTRICT).execute(&mut other).await.unwrap();
-        until("the writer to wait", Duration::from_mins(1), || async {
+        until("the writer to wait", Duration::from_mins(2), || async {
             let sql = "SELECT count(*) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%student%'";
             let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&house.services().database).await.unwrap();
