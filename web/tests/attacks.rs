@@ -336,11 +336,16 @@ async fn a_platform_whose_key_set_never_comes_holds_nobody_else_up() {
     house.site.document(&alamo, "IEP-1", Some(HOSTILE_HTML.as_bytes())).await;
     let other = house.site.platform(&alamo).await;
     let url = house.site.config.launch_url(&house.district);
-    let mut launches = Vec::new();
+    let mut logins = Vec::new();
     for _ in 0..3 {
-        let (form, url) = (house.login().await, url.clone());
+        let form = house.login().await;
         let mut browser = Browser::new();
         browser.cookies = std::mem::take(&mut house.browser.cookies);
+        logins.push((browser, form));
+    }
+    let mut launches = Vec::new();
+    for (mut browser, form) in logins {
+        let url = url.clone();
         launches.push(tokio::spawn(async move { browser.post(url, &form).await }));
     }
     let shown = Browser::new().click(&house.site, &alamo, &other, STUDENT).await;
