@@ -283,7 +283,7 @@ async fn a_flag_deleted_before_its_change_is_sent_is_not_made_anew_for_one_who_l
 
 /// Two students wait; while the first is compared, the second moves to another id.
 async fn a_student_who_is_given_another_id_under_way_keeps_the_flag(f: Fixture) {
-    let config = CampusConfig { page_limit: 5, latency_ms: 150, ..CampusConfig::default() };
+    let config = CampusConfig { page_limit: 5, latency_ms: 300, ..CampusConfig::default() };
     let house = House::with(f, program("create-new"), config).await;
     house.complete("a", "1", "2026-08-20", None).await;
     house.complete("b", "2", "2026-08-20", None).await;
@@ -313,7 +313,7 @@ async fn a_student_who_is_given_another_id_under_way_keeps_the_flag(f: Fixture) 
 
 /// By a person, or by another file of the district; the message that comes with it is lost.
 async fn what_is_asked_for_under_way_is_compared_again(f: Fixture) {
-    let config = CampusConfig { latency_ms: 150, ..CampusConfig::default() };
+    let config = CampusConfig { latency_ms: 300, ..CampusConfig::default() };
     let house = House::with(f, program("create-new"), config).await;
     house.complete("a", "1", "2026-08-20", None).await;
     house.complete_of("Section 504", "b", "2", "2026-08-20", None).await;

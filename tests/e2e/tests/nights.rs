@@ -14,6 +14,8 @@ use rollcall_e2e::{
 use rollcall_sandbox::{DataQuirks, DateStyle, PagingQuirks, Quirks, SKIPPED, SandboxConfig, Scenario, YearContext};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
+use super::faults::assert_one_for_each_date;
+
 fn district(students: u32) -> SandboxConfig {
     let today = house::today();
     SandboxConfig { students, seed: 7, today, change_percent: 12.0, contact_percent: 40, ..SandboxConfig::default() }
@@ -229,7 +231,8 @@ async fn a_server_keeps_the_schedule() {
     .await;
     let run = house.ended(&run).await;
     check(&run, "succeeded");
-    assert_eq!((run.trigger.as_str(), house.runs().await.len()), ("scheduled", 1));
+    assert_eq!(run.trigger, "scheduled");
+    assert_one_for_each_date(&house).await;
     assert!(server.terminate(Duration::from_secs(30)).await.success());
     house.close().await;
 }
