@@ -262,7 +262,7 @@ pub async fn undisturbed(config: SandboxConfig) -> BTreeMap<&'static str, String
 
 /// Waits until so many pages of a run are in.
 pub async fn until_pages_are_in(house: &House, run: &str, pages: i64) {
-    until("some pages to be in", Duration::from_mins(1), || async {
+    until("some pages to be in", Duration::from_mins(3), || async {
         let sql = "SELECT count(*) FROM page WHERE run = $1::uuid";
         let found: i64 = sqlx::query_scalar(sql).bind(run).fetch_one(&house.services().database).await.ok()?;
         (found >= pages).then_some(())

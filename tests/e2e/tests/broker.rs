@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 /// Waits until the broker takes nothing more from whoever publishes.
 async fn until_blocked(pair_log: impl Fn() -> String) {
-    until("publishers to be blocked", Duration::from_mins(1), || {
+    until("publishers to be blocked", LIMIT, || {
         let told = pair_log().contains("accepts no messages until its memory or disk alarm has passed");
         async move { told.then_some(()) }
     })
