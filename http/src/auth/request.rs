@@ -333,6 +333,11 @@ mod tests {
             (r#"{"access_token":"t","expires_in":"60"}"#, Some(60)),
             (r#"{"access_token":"t","expires_in":null,"token_type":"bearer"}"#, None),
             (r#"{"access_token":"t","expires_in":-1}"#, None),
+            (r#"{"access_token":"t","expires_in":"-1"}"#, None),
+            (r#"{"access_token":"t","expires_in":59.9}"#, Some(59)),
+            (r#"{"access_token":"t","expires_in":"soon"}"#, None),
+            (r#"{"access_token":"t","expires_in":1e300}"#, Some(u64::MAX)),
+            (r#"{"access_token":"t","expires_in":18446744073709551615}"#, Some(u64::MAX)),
         ];
         for (text, seconds) in cases {
             assert_eq!(serde_json::from_str::<Grant>(text).unwrap().expires_in, seconds, "{text}");

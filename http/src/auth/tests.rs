@@ -144,6 +144,52 @@ async fn a_token_is_given_up_before_it_expires() {
     bearer(&tokens, &credentials).await.unwrap();
 }
 
+/// A lifetime is whatever a server outside says.
+#[tokio::test]
+async fn no_lifetime_that_a_server_tells_is_too_much_or_too_little() {
+    const DAY: i64 = 86_400;
+    // What is told, and for how many seconds the token is used.
+    let cases = [
+        (json!(u64::MAX), DAY - 30),
+        (json!(i64::MAX), DAY - 30),
+        (json!(1e300), DAY - 30),
+        (json!("9223372036854775807"), DAY - 30),
+        (json!(DAY + 1), DAY - 30),
+        (json!(600), 570),
+        (json!(600.7), 570),
+        (json!("600"), 570),
+        (json!(0), 270),
+        (json!("0"), 270),
+        (json!(0.5), 270),
+        (json!(-3_600), 270),
+        (json!(-1e300), 270),
+        (json!("-5"), 270),
+        (json!("for ever"), 270),
+        (Value::Null, 270),
+        (json!({"seconds": 600}), 270),
+    ];
+    for placement in ["basic", "basic-get"] {
+        for (told, seconds) in &cases {
+            let server = MockServer::start().await;
+            let answer = json!({"access_token": "t", "expires_in": told});
+            let answer = ResponseTemplate::new(200).set_body_json(answer);
+            Mock::given(path("/API/oauth/token")).respond_with(answer).mount(&server).await;
+            let clock = clock();
+            let (tokens, credentials) = (
+                Tokens::new(Gate::new(Arc::new(clock.clone()))),
+                credentials(&server, &json!({"credentials": placement})),
+            );
+            for wait in [0, seconds - 1, 1] {
+                clock.advance(TimeDelta::seconds(wait));
+                let all = join_all((0..5).map(|_| bearer(&tokens, &credentials))).await;
+                assert!(all.into_iter().all(|token| token.unwrap() == "t"), "{placement}: {told}");
+                let asked = server.received_requests().await.unwrap().len();
+                assert_eq!(asked, if wait == 1 { 2 } else { 1 }, "{placement}: {told}, {wait} s later");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_discarded_token_is_replaced_once() {
     let server = MockServer::start().await;
