@@ -55,12 +55,12 @@ async fn bearer(tokens: &Tokens, credentials: &Credentials) -> Result<String, Si
 #[tokio::test]
 async fn credentials_go_where_the_connection_says() {
     let server = MockServer::start().await;
-    // RFC 6749, 2.3.1: both parts are URL-encoded before they are joined.
-    let basic = "Basic a2V5JTJCMTpzZSUyRmNyZXQ=";
+    // wire/skyward.md A1: `key+1:se/cret` as it stands where the request is a POST, each part URL-encoded where it is a GET.
+    let (plain, encoded) = ("Basic a2V5KzE6c2UvY3JldA==", "Basic a2V5JTJCMTpzZSUyRmNyZXQ=");
     let all = || Mock::given(path("/API/oauth/token")).and(header("X-Vendor", "v3")).and(header("X-Plain", "p"));
     all()
         .and(method("POST"))
-        .and(header("Authorization", basic))
+        .and(header("Authorization", plain))
         .and(body_string_contains("grant_type=client_credentials"))
         .and(body_string_contains("third=hidden"))
         .and(body_string_contains("audience=a"))
@@ -78,7 +78,7 @@ async fn credentials_go_where_the_connection_says() {
         .await;
     all()
         .and(method("GET"))
-        .and(header("Authorization", basic))
+        .and(header("Authorization", encoded))
         .and(query_param("grant_type", "client_credentials"))
         .and(query_param("third", "hidden"))
         .and(query_param("scope", "one two"))
