@@ -1,6 +1,7 @@
 //! Settings of the process: flag, environment, file, default, in that order. The one place that reads the environment.
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroU32,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -18,7 +19,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::{cli::Global, transport};
+use crate::{
+    cli::Global,
+    transport::{self, Named},
+};
 
 /// What `rollcall.toml` and `ROLLCALL_…` may say. Unknown keys of the file are errors.
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +47,30 @@ struct Sources {
     #[serde(default)]
     campus: PartnerInterface,
     public_url: Option<Url>,
+    #[serde(skip)]
+    origins: Origins,
+}
+
+/// Where settings come from, for errors to name.
+#[derive(Debug, Default)]
+struct Origins {
+    /// Where those stand that the environment does not say.
+    file: PathBuf,
+    of_environment: BTreeSet<&'static str>,
+}
+
+impl Origins {
+    fn name(&self, key: &str) -> String {
+        named(key, (!self.of_environment.contains(key)).then_some(&*self.file))
+    }
+}
+
+/// A setting as the person wrote it: a key of the file, or a variable.
+fn named(key: &str, file: Option<&Path>) -> String {
+    match file {
+        Some(file) => format!("{}: `{key}`", file.display()),
+        None => format!("ROLLCALL_{} (`{key}`)", key.to_ascii_uppercase()),
+    }
 }
 
 const KEYS: [&str; 17] = [
@@ -209,18 +237,22 @@ fn read(config: Option<&Path>) -> anyhow::Result<Sources> {
         );
     }
     let toml = if file.exists() { Figment::from(Toml::file_exact(&file)) } else { Figment::new() };
-    layered(toml, Figment::from(Env::prefixed("ROLLCALL_").only(&KEYS)))
+    let mut sources = layered(toml, Figment::from(Env::prefixed("ROLLCALL_").only(&KEYS)))
         .map_err(|error| describe(&error, &file))
-        .context("reading the configuration (rollcall.toml and ROLLCALL_… variables)")
+        .context("reading the configuration (rollcall.toml and ROLLCALL_… variables)")?;
+    sources.origins.file = file;
+    Ok(sources)
 }
 
 /// The environment over the file. Two settings may answer one question (where queue and store live, what the key is):
 /// where the environment answers it by one of them, what the file says by the other does not count.
 fn layered(file: Figment, environment: Figment) -> Result<Sources, Box<figment::Error>> {
-    let says = |key| environment.contains(key);
+    let says = |key: &str| environment.contains(key);
     let servers = says("database_url") || says("amqp_url");
     let (directory, key, key_file) = (says("dir") && !servers, says("key"), says("key_file"));
+    let of_environment = KEYS.into_iter().filter(|key| says(key)).collect();
     let mut sources: Sources = file.merge(environment).extract().map_err(Box::new)?;
+    sources.origins.of_environment = of_environment;
     if directory {
         (sources.database_url, sources.amqp_url) = (None, None);
     }
@@ -237,12 +269,7 @@ fn describe(error: &figment::Error, file: &Path) -> anyhow::Error {
     use figment::error::Kind;
     let key = error.path.join(".");
     let is_of_file = error.metadata.as_ref().is_none_or(|of| matches!(of.source, Some(figment::Source::File(_))));
-    // What cannot be read, as the person has written it.
-    let named = if is_of_file {
-        format!("{}: `{key}`", file.display())
-    } else {
-        format!("ROLLCALL_{} (`{key}`)", key.to_ascii_uppercase())
-    };
+    let named = named(&key, is_of_file.then_some(file));
     match &error.kind {
         Kind::UnknownField(name, expected) => {
             anyhow::anyhow!("{}: unknown key `{name}`; keys are {}", file.display(), expected.join(", "))
@@ -269,21 +296,28 @@ fn backend(dir: Option<PathBuf>, sources: &Sources) -> anyhow::Result<Backend> {
     if let Some(dir) = dir {
         return Ok(Backend::Embedded(dir));
     }
+    let name = |key| sources.origins.name(key);
     match (&sources.database_url, &sources.amqp_url) {
         (Some(database_url), Some(amqp_url)) => {
             let allow_plaintext = sources.allow_plaintext.unwrap_or(false);
-            transport::check(database_url, amqp_url, allow_plaintext)?;
+            let database = Named { url: database_url, name: &name("database_url") };
+            transport::check(database, Named { url: amqp_url, name: &name("amqp_url") }, allow_plaintext)?;
+            let certificates = |path| certificates(path, &name("amqp_ca_file"));
             let amqp_ca = sources.amqp_ca_file.as_deref().map(certificates).transpose()?;
             Ok(Backend::ScaledOut { database_url: database_url.clone(), amqp_url: amqp_url.clone(), amqp_ca })
         }
-        (Some(_), None) => bail!("ROLLCALL_DATABASE_URL is set and ROLLCALL_AMQP_URL is not; scaling out needs both"),
-        (None, Some(_)) => bail!("ROLLCALL_AMQP_URL is set and ROLLCALL_DATABASE_URL is not; scaling out needs both"),
+        (Some(_), None) => {
+            bail!("{} is set and ROLLCALL_AMQP_URL is not; scaling out needs both", name("database_url"))
+        }
+        (None, Some(_)) => {
+            bail!("{} is set and ROLLCALL_DATABASE_URL is not; scaling out needs both", name("amqp_url"))
+        }
         (None, None) => Ok(Backend::Embedded(sources.dir.clone().unwrap_or_else(|| PathBuf::from("data")))),
     }
 }
 
-fn certificates(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("reading ROLLCALL_AMQP_CA_FILE {}", path.display()))
+fn certificates(path: &Path, name: &str) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{name}: reading {}", path.display()))
 }
 
 /// The value of an environment variable that a district file names.
@@ -441,6 +475,35 @@ mod tests {
         }
         let half = backend(None, &sources(database, dir)).unwrap_err().to_string();
         assert!(half.contains("ROLLCALL_AMQP_URL is not"), "{half}");
+    }
+
+    /// Who is told that a variable is wrong looks for it in vain where the file has set it.
+    #[test]
+    fn a_bad_setting_is_blamed_on_where_it_stands() {
+        const DATABASE: &str = "database_url = 'postgres://a@localhost/x'\n";
+        const BROKER: &str = "amqp_url = 'amqp://localhost'\n";
+        let cases = [
+            ("amqp_url", "amqp_url = 'invented'\n", DATABASE),
+            ("amqp_url", "amqp_url = 'amqp://broker.example.org'\n", DATABASE),
+            ("amqp_url", "amqp_url = 'amqp://invented:invented@broker.example.org'\n", DATABASE),
+            ("database_url", "database_url = 'invented'\n", BROKER),
+            ("database_url", "database_url = 'postgres://invented@db.example.org/x'\n", BROKER),
+            ("amqp_url", "amqp_url = 'amqp://localhost'\n", ""),
+            ("database_url", "database_url = 'postgres://a@localhost/x'\n", ""),
+            ("amqp_ca_file", "amqp_ca_file = 'nowhere.pem'\n", &[DATABASE, BROKER].concat()),
+        ];
+        for (key, bad, good) in cases {
+            let variable = format!("ROLLCALL_{}", key.to_ascii_uppercase());
+            // The good one stands where the bad one does not.
+            for (environment, file, is_of_file) in [(good, bad, true), (bad, good, false)] {
+                let mut sources = sources(environment, file);
+                sources.origins.file = PathBuf::from("rollcall.toml");
+                let told = format!("{:#}", backend(None, &sources).unwrap_err());
+                let blamed = (told.contains(&format!("rollcall.toml: `{key}`")), told.contains(&variable));
+                assert_eq!(blamed, (is_of_file, !is_of_file), "{told}");
+                assert!(!told.contains("invented"), "{told}");
+            }
+        }
     }
 
     #[test]

@@ -324,8 +324,8 @@ fn trouble(error: &anyhow::Error) -> Option<(&'static str, &'static str)> {
             Some(turned_away) => Some(of_database(turned_away)),
             None if matches!(store, StoreError::Unavailable { .. }) => Some((
                 SILENT,
-                "start the PostgreSQL that ROLLCALL_DATABASE_URL names, or correct the URL (`deploy/local up` starts one for \
-                 trying things out, and prints its URL)",
+                "start the PostgreSQL that ROLLCALL_DATABASE_URL (database_url) names, or correct the URL (`deploy/local up` starts \
+                 one for trying things out, and prints its URL)",
             )),
             None => None,
         };
@@ -333,8 +333,8 @@ fn trouble(error: &anyhow::Error) -> Option<(&'static str, &'static str)> {
     let broker = matches!(error.downcast_ref(), Some(BusError::Unavailable { .. }));
     broker.then_some((
         SILENT,
-        "start the RabbitMQ that ROLLCALL_AMQP_URL names, or correct the URL (`deploy/local up` starts one for trying \
-         things out, and prints its URL)",
+        "start the RabbitMQ that ROLLCALL_AMQP_URL (amqp_url) names, or correct the URL (`deploy/local up` starts one for \
+         trying things out, and prints its URL)",
     ))
 }
 
@@ -342,17 +342,17 @@ const fn of_database(turned_away: TurnedAway) -> (&'static str, &'static str) {
     match turned_away {
         TurnedAway::Login => (
             "PostgreSQL answers, and does not take the login",
-            "correct user and password in ROLLCALL_DATABASE_URL (as `deploy/postgres/roles.sql` made them, or as they were changed \
-             since), and see that pg_hba.conf lets that user in; then start every process anew with it",
+            "correct user and password in ROLLCALL_DATABASE_URL (database_url): as `deploy/postgres/roles.sql` made them, or as they \
+             were changed since; and see that pg_hba.conf lets that user in; then start every process anew with it",
         ),
         TurnedAway::NoDatabase => (
             "PostgreSQL answers, and has no database of that name",
-            "correct the name at the end of ROLLCALL_DATABASE_URL; where the database is yet to be made, make it and run \
+            "correct the name at the end of ROLLCALL_DATABASE_URL (database_url); where the database is yet to be made, make it and run \
              `rollcall migrate`; where it is gone, see docs/runbooks/restore.md",
         ),
         TurnedAway::ReadOnly => (
             "PostgreSQL answers, and takes no writes",
-            "end the failover, or have ROLLCALL_DATABASE_URL name the server that takes writes; or take back \
+            "end the failover, or have ROLLCALL_DATABASE_URL (database_url) name the server that takes writes; or take back \
              default_transaction_read_only",
         ),
     }

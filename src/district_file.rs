@@ -55,7 +55,9 @@ pub(crate) fn parse(text: &str, path: &Path, allow_private_addresses: bool) -> a
         secrets.push(take_secrets(connection, folder, inline_allowed)?);
     }
     check_cutovers(&table)?;
+    // Before what is missing: a key that nobody knows may be the missing one, misspelled.
     let district: District = Value::Table(table).try_into().map_err(|error| located(&error, text))?;
+    check_client_secrets(&secrets)?;
     check(&district, allow_private_addresses)?;
     secrets.iter().try_for_each(check_secret_headers)?;
     check_vendor_pairs(&district, &secrets)?;
@@ -87,11 +89,20 @@ fn date_text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned).or_else(|| value.as_datetime().map(ToString::to_string))
 }
 
+fn check_client_secrets(secrets: &[ConnectionSecrets]) -> anyhow::Result<()> {
+    let without = secrets.iter().position(|secrets| secrets.client_secret.expose_secret().is_empty());
+    if let Some(index) = without {
+        bail!("connection {}: a connection needs client_secret = {{ env = \"…\" }}", index + 1);
+    }
+    Ok(())
+}
+
+/// A client's secret that is not there is empty, which none that is there may be.
 fn take_secrets(connection: &mut Table, folder: &Path, inline: bool) -> anyhow::Result<ConnectionSecrets> {
     let mut take = |key: &str| -> anyhow::Result<Option<SecretString>> {
         connection.remove(key).map(|value| resolve(key, &value, folder, inline)).transpose()
     };
-    let client_secret = take("client_secret")?.context("a connection needs client_secret = { env = \"…\" }")?;
+    let client_secret = take("client_secret")?.unwrap_or_else(|| SecretString::from(""));
     let vendor_secret = take("vendor_secret")?;
     let mut map = |key: &str| -> anyhow::Result<BTreeMap<String, SecretString>> {
         let Some(value) = connection.remove(key) else { return Ok(BTreeMap::new()) };
@@ -261,6 +272,25 @@ max_removed_percent = 5
     fn an_unknown_key_is_named_with_its_line() {
         let text = error(&GOOD.replace("client_id", "clientid"));
         assert!(text.contains("clientid") && text.contains("line 9"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_under_a_misspelled_key_is_not_called_missing_alone() {
+        for (key, line) in [("client_secrt", 10), ("clientSecret", 10), ("secret", 10)] {
+            let text = error(&GOOD.replace("client_secret", key));
+            assert!(
+                text.contains(&format!("line {line}: ")) && text.contains(&format!("unknown field `{key}`")),
+                "{text}"
+            );
+            assert!(text.contains("`client_secret`") && !text.contains("invented"), "{text}");
+        }
+        let missing = error(&GOOD.replace("client_secret = \"invented\"\n", ""));
+        assert!(missing.contains("connection 1: a connection needs client_secret"), "{missing}");
+        let second = GOOD.replace(
+            "[hold]",
+            "[[connection]]\nkind = \"oneroster\"\nclient_id = \"x\"\nbase_url = \"https://a.example.com\"\n\n[hold]",
+        );
+        assert!(error(&second).contains("connection 2: a connection needs client_secret"), "{}", error(&second));
     }
 
     #[test]

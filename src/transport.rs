@@ -8,35 +8,41 @@ use rollcall_store::{Store, is_this_machine};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+/// A server's URL, and what it is called where it stands: a variable of the environment, or a key of the file.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) url: &'a SecretString,
+    pub(crate) name: &'a str,
+}
+
 /// Refuses a URL that leads to another machine without TLS, unless `allow_plaintext`, and RabbitMQ's user `guest` anywhere
 /// but at home.
-pub(crate) fn check(database: &SecretString, amqp: &SecretString, allow_plaintext: bool) -> anyhow::Result<()> {
-    let amqp = Url::parse(amqp.expose_secret()).ok();
-    check_broker(
-        &amqp.context("ROLLCALL_AMQP_URL is not of the form amqps://user:password@host:port/vhost")?,
-        allow_plaintext,
-    )?;
-    let private = Store::is_private(database).context("reading ROLLCALL_DATABASE_URL")?;
+pub(crate) fn check(database: Named<'_>, amqp: Named<'_>, allow_plaintext: bool) -> anyhow::Result<()> {
+    let url = Url::parse(amqp.url.expose_secret()).ok();
+    let url = url.with_context(|| format!("{} is not of the form amqps://user:password@host:port/vhost", amqp.name))?;
+    check_broker(&url, amqp.name, allow_plaintext)?;
+    let private = Store::is_private(database.url).with_context(|| format!("reading {}", database.name))?;
     ensure!(
         private || allow_plaintext,
-        "ROLLCALL_DATABASE_URL leads to another machine without sslmode=verify-full: add it (and sslrootcert=FILE with the \
-         certificates to trust), or set ROLLCALL_ALLOW_PLAINTEXT=true where the network itself is encrypted"
+        "{} leads to another machine without sslmode=verify-full: add it (and sslrootcert=FILE with the certificates to trust), or \
+         set ROLLCALL_ALLOW_PLAINTEXT=true where the network itself is encrypted",
+        database.name
     );
     Ok(())
 }
 
-fn check_broker(url: &Url, allow_plaintext: bool) -> anyhow::Result<()> {
+fn check_broker(url: &Url, name: &str, allow_plaintext: bool) -> anyhow::Result<()> {
     if url.host_str().is_none_or(is_this_machine) {
         return Ok(());
     }
     ensure!(
         !matches!(url.username(), "" | "guest"),
-        "ROLLCALL_AMQP_URL leads to another machine as `guest`, whose password everybody knows: make a user for Rollcall"
+        "{name} leads to another machine as `guest`, whose password everybody knows: make a user for Rollcall"
     );
     if url.scheme() != "amqps" && !allow_plaintext {
         bail!(
-            "ROLLCALL_AMQP_URL leads to another machine without TLS: write amqps:// (ROLLCALL_AMQP_CA_FILE names the \
-             certificates to trust), or set ROLLCALL_ALLOW_PLAINTEXT=true where the network itself is encrypted"
+            "{name} leads to another machine without TLS: write amqps:// (ROLLCALL_AMQP_CA_FILE names the certificates to trust), \
+             or set ROLLCALL_ALLOW_PLAINTEXT=true where the network itself is encrypted"
         );
     }
     Ok(())
@@ -61,7 +67,7 @@ mod tests {
             ("amqps://guest:guest@broker.example.org", Some("guest")),
             ("amqps://broker.example.org", Some("guest")),
             ("amqp://rollcall:pw@127.0.0.1.example.org", Some("amqps://")),
-            ("no url", Some("ROLLCALL_AMQP_URL")),
+            ("no url", Some("the broker's URL is not")),
         ] {
             judge(url, checked(HOME_DATABASE, url, false), refused);
         }
@@ -81,7 +87,7 @@ mod tests {
             ("postgres://rollcall:pw@db.example.org/rollcall?sslmode=require", Some("verify-full")),
             ("postgres://rollcall:pw@db.example.org/rollcall", Some("verify-full")),
             ("postgres://rollcall:pw@localhost/rollcall?host=db.example.org", Some("verify-full")),
-            ("no url", Some("ROLLCALL_DATABASE_URL")),
+            ("no url", Some("reading the database's URL")),
         ] {
             judge(url, checked(url, HOME_BROKER, false), refused);
         }
@@ -89,7 +95,9 @@ mod tests {
     }
 
     fn checked(database: &str, amqp: &str, allow_plaintext: bool) -> anyhow::Result<()> {
-        check(&SecretString::from(database), &SecretString::from(amqp), allow_plaintext)
+        let (database, amqp) = (SecretString::from(database), SecretString::from(amqp));
+        let database = Named { url: &database, name: "the database's URL" };
+        check(database, Named { url: &amqp, name: "the broker's URL" }, allow_plaintext)
     }
 
     fn judge(url: &str, outcome: anyhow::Result<()>, refused: Option<&str>) {

@@ -18,7 +18,7 @@ use crate::{
     assemble::oneroster::Facet,
     completeness::{
         ENTITY_REMOVED, GRANT_LOST, LISTING_NOT_ASKED, THINNED, UNTOLD, YEAR_EMPTY, entities_asked,
-        entities_with_students, entity_name, entity_of, judged_name,
+        entities_with_students, entity_name, entity_of, judged_name, whole_listings,
     },
     context::Context,
     error::ClassifierError,
@@ -229,26 +229,25 @@ fn untold_fields<'a>(run: &'a Run, baseline: &'a Baseline) -> impl Iterator<Item
     names.filter(move |name| untold::is_field(name) && untold::was_granted(baseline, name))
 }
 
+/// Listings without a row, as a run would judge them: what has a defect is not empty, nor is a resource of which some listing has one.
 fn empty_of(board: &Board, connection: ConnectionNo, pages: &[PageRow]) -> Vec<Empty> {
+    let whole = whole_listings(connection, board, pages);
     let first = board.recheck_from.map_or(board.listings.len(), |from| from as usize);
     let numbered = (0_u32..).map(ListingNo).zip(board.listings.iter().take(first));
-    let whole: Vec<_> = numbered.filter(|(_, listing)| listing.ask.is_whole() && !listing.aside).collect();
-    let own =
-        |number: ListingNo| pages.iter().filter(move |page| page.connection == connection && page.listing == number);
-    let holds = |name: &str| {
-        let mut same = whole.iter().filter(|(_, listing)| judged_name(listing) == name);
-        same.any(|(number, _)| own(*number).any(|page| page.rows > 0))
+    let own: Vec<_> = numbered.filter(|(_, listing)| listing.ask.is_whole() && !listing.aside).collect();
+    let holds = |number: ListingNo| {
+        pages.iter().any(|page| page.connection == connection && page.listing == number && page.rows > 0)
     };
-    // A page that could not be read is not an empty one.
-    let is_empty = |(number, listing): &&(ListingNo, &Listing)| {
-        listing.progress == Progress::Fetched && own(*number).all(|page| page.rows == 0 && page.error.is_none())
+    let is_empty = |name: &str| {
+        let mut same = own.iter().filter(|(_, listing)| judged_name(listing) == name);
+        same.all(|(number, listing)| listing.progress == Progress::Fetched && whole.contains(number) && !holds(*number))
     };
     let named = |(_, listing): &(ListingNo, &Listing)| Empty {
         connection,
         name: judged_name(listing),
         resource: listing.ask.resource.clone(),
     };
-    whole.iter().filter(is_empty).map(named).filter(|empty| !holds(&empty.name)).collect()
+    own.iter().map(named).filter(|empty| is_empty(&empty.name)).collect()
 }
 
 /// Of a run whose pages are deleted, what it has said itself.
@@ -288,7 +287,9 @@ mod tests {
 
     fn board(asks: Vec<Ask>) -> Board {
         let mut board = Board::new(asks, 1);
-        board.listings.iter_mut().for_each(|listing| listing.progress = Progress::Fetched);
+        for listing in &mut board.listings {
+            (listing.progress, listing.last_page) = (Progress::Fetched, Some(1));
+        }
         board
     }
 
@@ -299,13 +300,19 @@ mod tests {
         };
         let both = || board(vec![testing::ask(NAME), testing::ask(PHONE)]);
         let unread = PageRow { error: Some("cut".to_owned()), ..page(0, 0, false) };
-        let pages: [(&[PageRow], &[&str]); 5] = [
+        let refused = PageRow { status: 500, ..page(0, 0, false) };
+        let counted = PageRow { claimed_total: Some(8), ..page(0, 0, false) };
+        let pages: [(&[PageRow], &[&str]); 8] = [
             (&[page(0, 0, false), page(1, 0, false)], &[NAME, PHONE]),
             (&[page(0, 0, true), page(1, 0, false)], &[PHONE]),
             (&[page(0, 0, false), page(0, 0, true), page(1, 0, false)], &[PHONE]),
             // A row of another connection's is no row of this one's.
             (&[page(0, 1, true), page(0, 0, false), page(1, 0, true)], &[NAME]),
             (&[unread, page(1, 0, false)], &[PHONE]),
+            (&[refused, page(1, 0, false)], &[PHONE]),
+            (&[counted, page(1, 0, false)], &[PHONE]),
+            // It did not come in.
+            (&[page(1, 0, false)], &[PHONE]),
         ];
         for (number, (pages, expected)) in pages.into_iter().enumerate() {
             assert_eq!(empty(&both(), pages), expected, "case {number}");
@@ -350,6 +357,13 @@ mod tests {
             assert_eq!(names, expected, "{essential}, {rows:?}");
             assert!(empty.iter().all(|empty| empty.is_meant(NAME) && empty.is_meant(&empty.name)));
             assert!(!empty.iter().any(|empty| empty.is_meant(PHONE) || empty.is_meant("Demographics/Name (entity 1)")));
+        }
+        // One year could not be read: the other one is empty by itself, and the resource may not be.
+        for (essential, expected) in [(true, vec![eight]), (false, Vec::new())] {
+            let board = board(vec![year(essential, "7"), year(essential, "8")]);
+            let unread = PageRow { error: Some("cut".to_owned()), ..page(0, 0, false) };
+            let empty = empty_of(&board, ConnectionNo(0), &[unread, page(1, 0, false)]);
+            assert_eq!(empty.into_iter().map(|empty| empty.name).collect::<Vec<_>>(), expected, "{essential}");
         }
     }
 

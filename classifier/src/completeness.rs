@@ -127,9 +127,16 @@ impl Completeness {
         !believed.is_empty()
     }
 
-    /// What is to be said of stored values that were kept because whole pages lack any.
+    /// What is to be said of stored values that were kept because whole pages lack any. That nobody has one is not said where a page
+    /// could not be had.
     pub fn thinned(&self, kept: &Kept) -> Vec<Finding> {
-        kept.counts().map(|(facet, people)| thinned(facet, people, self.uncounted.contains(facet))).collect()
+        let told = kept.counts().filter(|(facet, _)| !self.uncounted.contains(*facet) || !self.is_torn(*facet));
+        told.map(|(facet, people)| thinned(facet, people, self.uncounted.contains(facet))).collect()
+    }
+
+    /// Whether the listing that a facet is in has a defect.
+    fn is_torn(&self, facet: Facet) -> bool {
+        self.torn.contains(facet.kind().resource())
     }
 
     /// Whether who is not listed is no longer of the staff: the listings that say who is are whole, and what statuses rest on is
@@ -201,6 +208,13 @@ pub fn recheck_confirms(connection: ConnectionNo, board: &Board, pages: &[PageRo
     }
 }
 
+/// The pull's own listings that have no defect.
+pub fn whole_listings(connection: ConnectionNo, board: &Board, pages: &[PageRow]) -> BTreeSet<ListingNo> {
+    let pages = PagesByListing::of(connection, pages);
+    let is_whole = |no, listing| defects(board, listing, &pages.of_listing(no, listing), Look::First).is_empty();
+    first_look(board).filter(|(no, listing)| is_whole(*no, listing)).map(|(no, _)| no).collect()
+}
+
 /// Why changes were not all told: a listing of them of which something could not be had.
 pub fn changes_not_had(connection: ConnectionNo, board: &Board, pages: &[PageRow]) -> Option<String> {
     let pages = PagesByListing::of(connection, pages);
@@ -259,7 +273,8 @@ fn note_defect(findings: &mut Vec<Finding>, (name, listing): (&str, &Listing), d
 
 /// Empty where it held rows before, or, if statuses rest on it, where nothing tells that it ever was empty though
 /// students are stored, and all of its resource is. Essential listings are judged one by one, since a single entity's or
-/// year's emptiness takes its students out; the others by resource, since stored rows are kept by resource.
+/// year's emptiness takes its students out; the others by resource, since stored rows are kept by resource. What has a defect
+/// is not called empty: its rows may be on what could not be had.
 fn judge_emptiness(judged: &mut Completeness, board: &Board, facts: &PullFacts<'_>) {
     let mut names = BTreeSet::new();
     for (_, listing) in first_look(board).filter(|(_, listing)| listing.progress == Progress::Fetched) {
@@ -272,7 +287,8 @@ fn judge_emptiness(judged: &mut Completeness, board: &Board, facts: &PullFacts<'
         let emptied = holds == 0 && held.map_or(essential && judged.unproved && none_at_all, |held| held > 0);
         // A resource as a whole could be accepted by versions before.
         let is_accepted = |last: &Baseline| [&name, resource].iter().any(|name| last.accepted_empty.contains(*name));
-        if emptied && !facts.baseline.is_some_and(is_accepted) && names.insert(name.clone()) {
+        let whole = !judged.torn.contains(&name);
+        if emptied && whole && !facts.baseline.is_some_and(is_accepted) && names.insert(name.clone()) {
             note_empty(judged, name, essential, held);
         }
     }

@@ -27,8 +27,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{error::SisError, gate::Gate, net::Http, session::Turns};
 
-/// Lifetime of a token whose server does not tell: short, since nothing is known.
+/// Lifetime of a token whose server does not tell: short, since nothing is known. One that tells 0 does not know either.
 const UNTOLD_LIFETIME: Duration = Duration::from_mins(5);
+
+/// No token is believed to be good for longer, whatever its server says.
+const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
 
 /// A token is not used in the last part of its life: this long, or a tenth of it where that is shorter.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -42,7 +45,8 @@ pub struct Token {
 
 impl Token {
     fn new(bearer: SecretString, lifetime: Option<Duration>, now: DateTime<Utc>) -> Self {
-        let lifetime = lifetime.unwrap_or(UNTOLD_LIFETIME);
+        let told = lifetime.filter(|lifetime| !lifetime.is_zero());
+        let lifetime = told.unwrap_or(UNTOLD_LIFETIME).min(LONGEST_LIFETIME);
         Self { bearer, good_until: now + lifetime.saturating_sub(MARGIN.min(lifetime / 10)) }
     }
 }

@@ -207,7 +207,7 @@ async fn check_parked_students(context: &Context, report: &mut Report) {
 
 async fn check_bus(context: &Context, report: &mut Report) {
     if let Err(error) = context.bus.check().await {
-        return report.fail("bus", &error.into(), "start the broker and check ROLLCALL_AMQP_URL");
+        return report.fail("bus", &error.into(), "start the broker and check ROLLCALL_AMQP_URL (amqp_url)");
     }
     match context.bus.depths().await {
         Ok(depths) => {

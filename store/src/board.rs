@@ -77,6 +77,12 @@ pub struct Listing {
     /// Number and digest of the page that came in last.
     #[serde(default)]
     pub last_digest: Option<(u32, u64)>,
+    /// Number and digest of each of the pages that came in lately, while it is open; a few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<(u32, u64)>,
+    /// The lowest page known to hold the rows of an earlier one, and that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<(u32, u32)>,
     /// Times one of its lanes was told to wait since the last page came in.
     #[serde(default)]
     pub waits: u32,

@@ -258,7 +258,7 @@ pub enum StaffScope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CredentialPlacement {
-    /// `Authorization: Basic`, form body, POST.
+    /// `Authorization: Basic` with both parts as they stand, form body, POST.
     #[default]
     Basic,
     /// In the form body, POST.

@@ -47,9 +47,15 @@ pub fn judge_contents(judged: &mut Completeness, contents: &Contents, baseline: 
         let least = if facet.is_rare() { FEW } else { 0 };
         let unproved = judged.unproved && facet.is_essential() && counted(name).is_none();
         let emptied = contents.emptied.contains(*facet) || (*count == 0 && (held_of(name) > least || unproved));
-        if emptied && facet.is_judged() && !accepted(name) {
+        if !emptied || !facet.is_judged() || accepted(name) {
+            continue;
+        }
+        if !judged.is_torn(*facet) {
             let held = Some(held_of(name)).filter(|_| !unproved);
             note_empty(judged, name.to_owned(), facet.is_essential(), held);
+        } else if !facet.is_essential() {
+            // Whoever has one may be on a page that could not be had. What is stored stays all the same.
+            judged.failed_supporting.insert(name.to_owned());
         }
     }
 }

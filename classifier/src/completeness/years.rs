@@ -190,7 +190,8 @@ impl<'a> Asked<'a> {
             let Some(year) = current.and_then(|current| self.tables.ids_of(current).next()) else { continue };
             let name = format!("{SPELLS} ({}, year {year})", entity_name(entity));
             let accepted = |last: &Baseline| last.accepted_empty.contains(&name);
-            if self.baseline.is_some_and(accepted) || judged.empty_essential.contains(&name) {
+            let said = judged.empty_essential.contains(&name) || judged.torn.contains(&name);
+            if said || self.baseline.is_some_and(accepted) {
                 continue;
             }
             judged.tear();

@@ -354,6 +354,12 @@ fn a_year_that_begins_without_an_enrollment_takes_nobody_out_until_a_person_says
         let plan = less.plan(pull(&sis));
         assert!(said(&plan, "year-empty").message.contains(" 2 students "), "{:?}", plan.findings);
     }
+    // Of a year whose listing could not be read nobody knows that it is empty.
+    for (torn, said) in [(name, false), ("Enrollment/EntryWithdrawal (entity 42, year 10)", true)] {
+        let before = Completeness { torn: [torn.to_owned()].into(), ..Completeness::default() };
+        let judged = judged_asked(&sis, &[9, 10], before, &|_| true);
+        assert_eq!(judged.findings.len(), usize::from(said), "{torn}: {:?}", judged.findings);
+    }
     // Who was withdrawn has left, or is there until then, whatever begins.
     let mut over = sis;
     (1..=2).for_each(|id| over.withdraw(id, "2025-11-01", 92));

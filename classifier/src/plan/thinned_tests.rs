@@ -279,6 +279,32 @@ fn what_was_never_counted_and_nobody_has_stays() {
     assert_eq!(plan.baselines[0].1.rows.get(name), Some(&0), "known from now on to be none");
 }
 
+/// The page that could not be read may hold whoever has one.
+#[test]
+fn that_nobody_has_one_is_not_said_where_a_page_could_not_be_read() {
+    let mut campus = families();
+    campus.night();
+    campus.baseline.as_mut().unwrap().rows.remove("users/students.sms");
+    take(&mut campus, "sms", 0..8);
+    take(&mut campus, "grades", 0..8);
+    let torn = |resource: u32| {
+        let mut facts = campus.facts();
+        let last = facts.pages.iter_mut().rfind(|page| page.listing == ListingNo(resource)).unwrap();
+        (last.rows, last.error) = (0, Some("not the answer that was asked for".to_owned()));
+        let place = (last.listing, last.page);
+        facts.pulls[0].fragments.retain(|page| (page.listing, page.page) != place);
+        plan_of(facts, &campus)
+    };
+    let said = |plan: &NewPlan| (found(plan, completeness::THINNED).len(), found(plan, "listing-empty").len());
+    assert_eq!(said(&campus.plan()), (1, 1));
+    let (of_users, of_demographics) = (torn(0), torn(1));
+    assert_eq!(said(&of_users), (0, 0), "{:?}", of_users.findings);
+    assert_eq!(said(&of_demographics), (1, 1), "{:?}", of_demographics.findings);
+    for plan in [of_users, of_demographics] {
+        assert_eq!((plan.counts.changed, found(&plan, "page-undecoded").len()), (0, 1), "what is stored stays");
+    }
+}
+
 /// Nor is it believed of a few, whom nothing tells from a field that was switched off.
 #[test]
 fn what_was_never_counted_and_nobody_has_stays_of_a_few_too() {

@@ -109,3 +109,30 @@ fn what_nobody_has_is_judged_by_what_was_counted() {
         }
     }
 }
+
+/// Whoever has one may be on a page that could not be had: what is stored stays, and nobody is asked to believe that there is none.
+#[test]
+fn what_nobody_has_is_not_called_empty_where_its_listing_has_a_defect() {
+    let facet = |name: &str| Facet::all().find(|facet| facet.name() == name).expect("a facet");
+    // What is not whole, what is counted, whether it may be called empty.
+    let cases = [
+        ("users", "users.grades", false),
+        ("users", "users/students", false),
+        ("users", "users/staff", false),
+        ("users", "demographics.sex", true),
+        ("demographics", "demographics.sex", false),
+        ("demographics", "users.grades", true),
+        ("orgs", "users.grades", true),
+    ];
+    for (torn, name, is_said) in cases {
+        let contents = Contents { counts: [(facet(name), 0)].into(), ..Contents::default() };
+        let last = Baseline { rows: [(name.to_owned(), 8)].into(), ..Baseline::default() };
+        let rows = [("users".to_owned(), 8), ("demographics".to_owned(), 8)].into();
+        let mut judged = Completeness { rows, torn: [torn.to_owned()].into(), ..Completeness::default() };
+        judge_contents(&mut judged, &contents, Some(&last));
+        let said: Vec<&str> = judged.findings.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(said, if is_said { vec!["listing-empty"] } else { Vec::new() }, "{torn}: {name}");
+        let keeps = name != "users/students";
+        assert_eq!((judged.keeps_stored_rows(name), judged.tells_of_staff()), (keeps, false), "{torn}: {name}");
+    }
+}

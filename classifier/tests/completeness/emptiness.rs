@@ -7,7 +7,7 @@ use rollcall_store::{
     run::{Baseline, FindingWeight},
 };
 
-use crate::{CODES, PHONES, STUDENTS, assert_incomplete, codes, listing, night, page};
+use crate::{CODES, Night, PHONES, STUDENTS, assert_incomplete, codes, listing, night, page};
 
 #[test]
 fn an_essential_listing_empty_where_it_held_rows() {
@@ -190,4 +190,54 @@ fn a_listing_that_failed_is_not_called_empty() {
     night.pages.retain(|row| row.listing != ListingNo(1));
     night.board.listings[1].progress = Progress::Failed("status 503".to_owned());
     assert_eq!(codes(&night.judged()), ["listing-failed"]);
+}
+
+#[test]
+fn a_listing_with_a_defect_is_not_called_empty() {
+    /// What is wrong with a listing without a row.
+    type Spoil = fn(&mut Night, u32);
+    let defects: [(&str, Spoil); 4] = [
+        ("page-undecoded", |night, no| night.page(no, 1).error = Some("not the answer that was asked for".to_owned())),
+        ("page-refused", |night, no| night.page(no, 1).status = 500),
+        ("page-missing", |night, no| night.drop_page(no, 1)),
+        ("total-disagrees", |night, no| night.page(no, 1).claimed_total = Some(5)),
+    ];
+    for (code, spoil) in defects {
+        // Students, a year's codes, phones: what statuses rest on, and what not.
+        for no in 0..3 {
+            // After a complete night, and after none, with students stored.
+            for measured in [true, false] {
+                let mut night = if measured { night().second() } else { night() };
+                night.stored = 24;
+                night.empty(no);
+                spoil(&mut night, no);
+                let judged = night.judged();
+                assert_eq!((codes(&judged), judged.complete), (vec![code], false), "listing {no}");
+                assert_eq!((judged.keeps_stored_rows(PHONES), judged.essentials_whole), (no == 2, no == 2));
+                // The measure stays, so that an emptiness is told the next night.
+                let last = night.baseline.clone();
+                night.baseline = next_baseline(&judged, &night.discovery, last.as_ref());
+                night.empty(no);
+                let told = if measured || no < 2 { vec!["listing-empty"] } else { Vec::new() };
+                assert_eq!(codes(&night.judged()), told, "listing {no}, the night after {code}");
+            }
+        }
+    }
+}
+
+/// Of several listings of what no status rests on, one that could not be read may hold rows.
+#[test]
+fn a_resource_of_which_a_listing_has_a_defect_is_not_called_empty() {
+    let mut night = night();
+    let mut other = night.board.listings[2].clone();
+    (other.ask.entity, other.last_page) = (Some(2), Some(1));
+    night.board.listings.push(other);
+    night.pages.push(page(3, 1, 3));
+    let mut night = night.second();
+    night.empty(2);
+    night.empty(3);
+    assert_eq!(codes(&night.judged()), ["listing-empty"]);
+    night.page(3, 1).error = Some("not the answer that was asked for".to_owned());
+    assert_eq!(codes(&night.judged()), ["page-undecoded"]);
+    assert!(night.judged().keeps_stored_rows(PHONES));
 }

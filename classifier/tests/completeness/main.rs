@@ -40,6 +40,8 @@ fn listing(resource: &str, essential: bool, last_page: u32) -> Listing {
         expected_page_size: 0,
         errors: BTreeMap::new(),
         last_digest: None,
+        digests: Vec::new(),
+        repeated: None,
         waits: 0,
         aside: false,
         hollow: BTreeSet::new(),

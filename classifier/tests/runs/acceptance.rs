@@ -114,6 +114,30 @@ async fn of_a_run_whose_pages_are_gone_is_accepted_what_it_said_itself() {
     assert!(matches!(night.accept(&partial, "Demographics/NamePhone").await, Ok(Accepted::Next(_))));
 }
 
+/// A page that could not be read is no empty one, whether its rows count for statuses or not: nobody is asked to accept that, and
+/// nobody can, as long as the pages are there and once they are gone.
+#[tokio::test]
+async fn what_could_not_be_read_is_not_to_be_accepted_as_empty() {
+    let unread = r#"{"Paging": {}, "Objects": [{"NamePhoneID": {}, "WithdrawalCodeID": {}, "StudentID": {}}]}"#;
+    for resource in ["Demographics/NamePhone", "Enrollment/WithdrawalCode", "Student/Student"] {
+        let mut night = Night::new().await;
+        let sis = with_phones();
+        night.night(&sis).await;
+        night.broken.insert(resource, unread);
+        let partial = night.night(&sis).await;
+        let codes: Vec<&str> = partial.findings.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!((partial.state, codes), (RunState::Partial, vec!["page-undecoded"]), "{partial:?}");
+        assert_eq!((partial.counts.changed, partial.counts.removed), (0, 0));
+        let refused = night.accept(&partial, resource).await.unwrap_err();
+        assert!(matches!(refused, NotEmpty::HeldRows { .. }), "{refused}");
+        let gone = partial.ended_at.unwrap() + chrono::TimeDelta::days(1);
+        night.context.store.forget_pages(gone).await.unwrap();
+        let refused = night.accept(&partial, resource).await.unwrap_err();
+        assert_eq!(refused, NotEmpty::PagesGone { resource: resource.to_owned(), run: partial.id });
+        assert!(accepted(&night).await.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn an_accepted_emptiness_asks_the_sis_before_it_takes_anyone_out() {
     let mut night = Night::new().await;

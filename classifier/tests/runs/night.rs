@@ -177,7 +177,7 @@ impl Night {
         let ask = |resource: &str, entity| Ask {
             resource: resource.to_owned(),
             entity: Some(entity),
-            essential: !resource.starts_with("Demographics/"),
+            essential: !resource.starts_with("Demographics/") && resource != "demographics",
             ..Ask::default()
         };
         let asks = sis.keys().flat_map(|resource| self.entities.iter().map(|entity| ask(resource, *entity)));

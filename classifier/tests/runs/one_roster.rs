@@ -54,3 +54,23 @@ async fn students_are_asked_for_as_their_sis_spells_them() {
     assert_eq!((third.state, third.counts.removed), (RunState::Succeeded, 1), "{third:?}");
     assert_eq!(night.status_of(ADA_KEPT).await, Some(Status::Inactive));
 }
+
+/// The one page of a listing cannot be read: nothing of it is called empty, and what is stored stays.
+#[tokio::test]
+async fn a_page_that_cannot_be_read_is_not_called_empty() {
+    for resource in ["users", "demographics"] {
+        let mut night = Night::of(&district()).await;
+        let whole = sis(&[ADA, "b-2", "b-3"]);
+        night.night(&whole).await;
+        night.broken.insert(resource, r#"{"users": [{"sourcedId": null}], "demographics": [{"sourcedId": null}]}"#);
+        let torn = night.night(&whole).await;
+        let said: Vec<&str> = torn.findings.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!((torn.state, said), (RunState::Partial, vec!["page-undecoded"]), "{torn:?}");
+        assert_eq!((torn.counts.changed, torn.counts.removed), (0, 0));
+        let refused = night.accept(&torn, resource).await.unwrap_err();
+        assert!(refused.to_string().contains("no listing was"), "{refused}");
+        night.broken.clear();
+        let again = night.night(&whole).await;
+        assert_eq!((again.state, again.counts.unchanged), (RunState::Succeeded, 3), "{again:?}");
+    }
+}

@@ -42,11 +42,8 @@ pub(super) async fn token(http: &Http, gate: &Gate, credentials: &Credentials) -
     let url = token_url(&credentials.connection)?;
     let headers = crate::session::extra_headers(credentials)?;
     match credentials.connection.credentials {
-        CredentialPlacement::Basic if credentials.connection.kind == SisKind::OneRoster => {
-            exchange_plainly(http, gate, credentials, url, headers).await
-        }
-        CredentialPlacement::Basic => exchange(http, gate, credentials, url, headers, AuthType::BasicAuth).await,
-        CredentialPlacement::Form => exchange(http, gate, credentials, url, headers, AuthType::RequestBody).await,
+        CredentialPlacement::Basic => post_with_header(http, gate, credentials, url, headers).await,
+        CredentialPlacement::Form => post_with_form(http, gate, credentials, url, headers).await,
         CredentialPlacement::BasicGet => get(http, gate, credentials, url, headers).await,
     }
 }
@@ -70,25 +67,24 @@ pub fn token_url(connection: &Connection) -> Result<Url, SisError> {
     Ok(url)
 }
 
-/// POST by the `oauth2` crate. Its Basic header is URL-encoded as RFC 6749, 2.3.1 asks.
-async fn exchange(
+/// POST, id and secret in the form.
+async fn post_with_form(
     http: &Http,
     gate: &Gate,
     credentials: &Credentials,
     url: Url,
     headers: HeaderMap,
-    auth_type: AuthType,
 ) -> Result<Granted, SisError> {
     let secret = credentials.secrets.client_secret.expose_secret().to_owned();
     let client = TokenClient::new(ClientId::new(credentials.connection.client_id.clone()))
         .set_client_secret(ClientSecret::new(secret))
-        .set_auth_type(auth_type);
+        .set_auth_type(AuthType::RequestBody);
     ask(http, gate, credentials, url, headers, client).await
 }
 
-/// POST with the Basic header as OneRoster has it and its clients send it: id and secret as they stand, not URL-encoded.
-/// (Campus keys hold parentheses.)
-async fn exchange_plainly(
+/// POST with the Basic header as clients of Qmlativ (wire/skyward.md A1, style 2) and of OneRoster send it: id and secret as they
+/// stand, not URL-encoded as RFC 6749, 2.3.1 and the `oauth2` crate have it. (Campus keys hold parentheses.)
+async fn post_with_header(
     http: &Http,
     gate: &Gate,
     credentials: &Credentials,
@@ -333,6 +329,11 @@ mod tests {
             (r#"{"access_token":"t","expires_in":"60"}"#, Some(60)),
             (r#"{"access_token":"t","expires_in":null,"token_type":"bearer"}"#, None),
             (r#"{"access_token":"t","expires_in":-1}"#, None),
+            (r#"{"access_token":"t","expires_in":"-1"}"#, None),
+            (r#"{"access_token":"t","expires_in":59.9}"#, Some(59)),
+            (r#"{"access_token":"t","expires_in":"soon"}"#, None),
+            (r#"{"access_token":"t","expires_in":1e300}"#, Some(u64::MAX)),
+            (r#"{"access_token":"t","expires_in":18446744073709551615}"#, Some(u64::MAX)),
         ];
         for (text, seconds) in cases {
             assert_eq!(serde_json::from_str::<Grant>(text).unwrap().expires_in, seconds, "{text}");

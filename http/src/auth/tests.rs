@@ -55,12 +55,12 @@ async fn bearer(tokens: &Tokens, credentials: &Credentials) -> Result<String, Si
 #[tokio::test]
 async fn credentials_go_where_the_connection_says() {
     let server = MockServer::start().await;
-    // RFC 6749, 2.3.1: both parts are URL-encoded before they are joined.
-    let basic = "Basic a2V5JTJCMTpzZSUyRmNyZXQ=";
+    // wire/skyward.md A1: `key+1:se/cret` as it stands where the request is a POST, each part URL-encoded where it is a GET.
+    let (plain, encoded) = ("Basic a2V5KzE6c2UvY3JldA==", "Basic a2V5JTJCMTpzZSUyRmNyZXQ=");
     let all = || Mock::given(path("/API/oauth/token")).and(header("X-Vendor", "v3")).and(header("X-Plain", "p"));
     all()
         .and(method("POST"))
-        .and(header("Authorization", basic))
+        .and(header("Authorization", plain))
         .and(body_string_contains("grant_type=client_credentials"))
         .and(body_string_contains("third=hidden"))
         .and(body_string_contains("audience=a"))
@@ -78,7 +78,7 @@ async fn credentials_go_where_the_connection_says() {
         .await;
     all()
         .and(method("GET"))
-        .and(header("Authorization", basic))
+        .and(header("Authorization", encoded))
         .and(query_param("grant_type", "client_credentials"))
         .and(query_param("third", "hidden"))
         .and(query_param("scope", "one two"))
@@ -142,6 +142,52 @@ async fn a_token_is_given_up_before_it_expires() {
     clock.advance(TimeDelta::seconds(1));
     bearer(&tokens, &credentials).await.unwrap();
     bearer(&tokens, &credentials).await.unwrap();
+}
+
+/// A lifetime is whatever a server outside says.
+#[tokio::test]
+async fn no_lifetime_that_a_server_tells_is_too_much_or_too_little() {
+    const DAY: i64 = 86_400;
+    // What is told, and for how many seconds the token is used.
+    let cases = [
+        (json!(u64::MAX), DAY - 30),
+        (json!(i64::MAX), DAY - 30),
+        (json!(1e300), DAY - 30),
+        (json!("9223372036854775807"), DAY - 30),
+        (json!(DAY + 1), DAY - 30),
+        (json!(600), 570),
+        (json!(600.7), 570),
+        (json!("600"), 570),
+        (json!(0), 270),
+        (json!("0"), 270),
+        (json!(0.5), 270),
+        (json!(-3_600), 270),
+        (json!(-1e300), 270),
+        (json!("-5"), 270),
+        (json!("for ever"), 270),
+        (Value::Null, 270),
+        (json!({"seconds": 600}), 270),
+    ];
+    for placement in ["basic", "basic-get"] {
+        for (told, seconds) in &cases {
+            let server = MockServer::start().await;
+            let answer = json!({"access_token": "t", "expires_in": told});
+            let answer = ResponseTemplate::new(200).set_body_json(answer);
+            Mock::given(path("/API/oauth/token")).respond_with(answer).mount(&server).await;
+            let clock = clock();
+            let (tokens, credentials) = (
+                Tokens::new(Gate::new(Arc::new(clock.clone()))),
+                credentials(&server, &json!({"credentials": placement})),
+            );
+            for wait in [0, seconds - 1, 1] {
+                clock.advance(TimeDelta::seconds(wait));
+                let all = join_all((0..5).map(|_| bearer(&tokens, &credentials))).await;
+                assert!(all.into_iter().all(|token| token.unwrap() == "t"), "{placement}: {told}");
+                let asked = server.received_requests().await.unwrap().len();
+                assert_eq!(asked, if wait == 1 { 2 } else { 1 }, "{placement}: {told}, {wait} s later");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -349,6 +349,9 @@ impl Board {
 
     /// Frees lanes whose page no longer matters, and ends the listing where nothing is left.
     fn settle(&mut self, index: usize) {
+        let dealt = self.lanes.iter().filter_map(|lane| lane.dealt);
+        let out = dealt.filter(|dealt| dealt.listing.0 as usize == index).map(|dealt| dealt.page.0).min();
+        self.listings[index].judge_repeated(out);
         let listing = &self.listings[index];
         let last = if listing.is_open() { listing.last_page.unwrap_or(u32::MAX) } else { 0 };
         for lane in &mut self.lanes {

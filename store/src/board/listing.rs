@@ -5,6 +5,9 @@ use super::{Ask, Listing, PageFacts, Progress};
 /// A listing longer than this is a source that never ends.
 pub(super) const MOST_PAGES: u32 = 50_000;
 
+/// Pages that are remembered to tell a source that serves a few of them in turns, for ever.
+const REMEMBERED: usize = 16;
+
 impl Listing {
     pub(super) fn new(ask: Ask) -> Self {
         Self {
@@ -23,6 +26,8 @@ impl Listing {
             expected_page_size: 0,
             errors: std::collections::BTreeMap::new(),
             last_digest: None,
+            digests: Vec::new(),
+            repeated: None,
             waits: 0,
             aside: false,
             hollow: std::collections::BTreeSet::new(),
@@ -106,6 +111,8 @@ impl Listing {
         self.again.clear();
         self.cursor = None;
         self.last_digest = None;
+        self.digests.clear();
+        self.repeated = None;
         self.hollow.clear();
         self.short = None;
     }
@@ -201,9 +208,11 @@ impl Listing {
     }
 
     /// Why the source would never end: it serves one page again and again, or more pages than any district has. What lies beyond
-    /// the end is not judged, whichever of two alike it is: there a source may serve its last page again.
+    /// the end is not judged, whichever of two alike it is: there a source may serve its last page again. Pages that are served in
+    /// turns are noted, see [`Listing::judge_repeated`].
     fn endless(&mut self, page: u32, facts: &PageFacts) -> Option<String> {
         let digest = facts.digest.filter(|_| facts.rows > 0)?;
+        self.note_digest(page, digest);
         let before = self.last_digest.replace((page, digest));
         match before {
             Some((other, same))
@@ -216,6 +225,28 @@ impl Listing {
         }
     }
 
+    fn note_digest(&mut self, page: u32, digest: u64) {
+        self.digests.retain(|(other, _)| *other != page);
+        if let Some((other, _)) = self.digests.iter().find(|(_, same)| *same == digest) {
+            let found = (page.max(*other), page.min(*other));
+            self.repeated = Some(self.repeated.map_or(found, |known| known.min(found)));
+        }
+        self.digests.push((page, digest));
+        if self.digests.len() > REMEMBERED {
+            self.digests.remove(0);
+        }
+    }
+
+    /// Fails a listing of which a page holds the rows of an earlier one. Only once all pages before it are in, of which none was the
+    /// end: beyond the end a source may begin anew. `out` is the lowest page that a lane is at.
+    pub(super) fn judge_repeated(&mut self, out: Option<u32>) {
+        let Some((page, other)) = self.repeated.filter(|_| self.progress == Progress::Open) else { return };
+        let wanted = self.again.iter().chain(self.errors.keys()).copied().chain(out).min();
+        if wanted.is_none_or(|wanted| page < wanted) && self.last_page.is_none_or(|last| page <= last) {
+            self.progress = Progress::Failed(format!("page-repeated: page {page} holds the same rows as page {other}"));
+        }
+    }
+
     /// Ends the listing when nobody works on it and nothing is left to ask for.
     pub(super) fn settle(&mut self, workers: usize) {
         if self.progress != Progress::Open || workers > 0 || self.offer(0).is_some() {
@@ -225,6 +256,7 @@ impl Listing {
             Some((page, reason)) => Progress::Failed(format!("page {page}: {reason}")),
             None => Progress::Fetched,
         };
+        self.digests.clear();
     }
 }
 

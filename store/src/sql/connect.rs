@@ -67,7 +67,7 @@ pub fn is_this_machine(host: &str) -> bool {
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| StoreError::Refused {
-        operation: "read ROLLCALL_DATABASE_URL",
+        operation: "read the database's URL",
         class: "it is not of the form postgres://user:password@host/database".to_owned(),
     })?;
     // Statements are not logged: who called the store logs what it did for which run.

@@ -86,11 +86,13 @@ impl TokenCall<'_> {
         pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
-    /// Key and secret: from the Basic header, as they are or URL-encoded, or from the form.
+    /// Key and secret: from the Basic header, as they are in a POST and URL-encoded in a GET, or from the form.
     fn has_credentials(&self, config: &SandboxConfig, rotated: Option<&str>) -> bool {
         let own = (config.client_id.as_str(), rotated.unwrap_or(&config.client_secret));
         if let Some((id, secret)) = self.basic() {
-            return (id.as_str(), secret.as_str()) == own || (decoded(&id).as_str(), decoded(&secret).as_str()) == own;
+            let (id, secret) =
+                if *self.method == Method::GET { (decoded(&id), decoded(&secret)) } else { (id, secret) };
+            return (id.as_str(), secret.as_str()) == own;
         }
         let (id, secret) = (self.parameter("client_id"), self.parameter("client_secret"));
         *self.method == Method::POST && (id.as_deref(), secret.as_deref()) == (Some(own.0), Some(own.1))

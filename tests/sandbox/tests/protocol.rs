@@ -19,7 +19,7 @@ async fn tokens_come_in_all_three_styles() {
     let (id, secret, url) = (rig.sandbox.client_id(), rig.sandbox.client_secret(), rig.url("/oauth/token"));
     let grant = [("grant_type", "client_credentials")];
     let encoded = secret.replace('/', "%2F").replace('+', "%2B");
-    let get_with_basic = rig.client.get(&url).query(&grant).basic_auth(id, Some(encoded));
+    let get_with_basic = rig.client.get(&url).query(&grant).basic_auth(id, Some(&encoded));
     let post_with_basic = rig.client.post(&url).basic_auth(id, Some(secret)).form(&grant);
     let form = [grant[0], ("client_id", id), ("client_secret", secret)];
     let post_with_form = rig.client.post(&url).form(&form);
@@ -31,6 +31,12 @@ async fn tokens_come_in_all_three_styles() {
         assert_eq!(answer.status(), StatusCode::OK);
     }
     assert_eq!(rig.sandbox.stats().token_fetches, 4);
+    // The other way about they are no good: a server that compares what stands there does not decode it.
+    let post_encoded = rig.client.post(&url).basic_auth(id, Some(&encoded)).form(&grant);
+    let get_plain = rig.client.get(&url).query(&grant).basic_auth(id, Some(secret));
+    for call in [post_encoded, get_plain] {
+        assert_eq!(call.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
 }
 
 #[tokio::test]

@@ -206,6 +206,68 @@ fn a_repeated_page_fails_the_listing() {
     assert!(board.all_fetched());
 }
 
+/// A source that serves a few pages in turns, one lane after another or several at once.
+#[test]
+fn pages_served_in_turns_fail_the_listing() {
+    for lanes in [1, 4] {
+        for turns in [2, 3, 16] {
+            let mut board = board(1, lanes);
+            let mut moves: std::collections::VecDeque<LaneMove> = board.deal(at(0)).into();
+            let mut pages = 0;
+            while let Some(step) = moves.pop_front() {
+                pages += 1;
+                let (_, page) = page_of(&board, step);
+                let facts = PageFacts { digest: Some(u64::from(page % turns)), ..more(10) };
+                moves.extend(board.page_done(step.lane, step.generation, &facts, at(1)).unwrap());
+                moves.retain(|step| board.dealt(step.lane, step.generation).is_some());
+            }
+            let said = format!("page-repeated: page {} holds the same rows as page 1", turns + 1);
+            assert_eq!((&board.listings[0].progress, pages), (&Progress::Failed(said), turns + 1), "{lanes} lanes");
+        }
+    }
+}
+
+/// Asked beyond its end by several lanes, a source may begin anew; and a page that comes in twice is the same page.
+#[test]
+fn a_page_served_again_beyond_the_end_or_to_another_lane_fails_nothing() {
+    let of = |digest, facts: PageFacts| PageFacts { digest: Some(digest), ..facts };
+    let mut board = board(1, 3);
+    board.deal(at(0));
+    board.page_done(0, 1, &of(1, more(10)), at(1)).unwrap();
+    // Pages 2 to 4 are with lanes; the end is page 2, and behind it comes the first page again.
+    board.page_done(2, 1, &of(2, more(10)), at(2)).unwrap();
+    board.page_done(1, 1, &of(1, more(10)), at(2)).unwrap();
+    assert_eq!((board.listings[0].repeated, &board.listings[0].progress), (Some((3, 1)), &Progress::Open));
+    board.page_done(0, 2, &of(2, last(10)), at(3)).unwrap();
+    assert_eq!((&board.listings[0].progress, board.listings[0].last_page), (&Progress::Fetched, Some(2)));
+    assert_eq!(board.listings[0].digests, [], "a board is kept small");
+
+    let mut again = self::board(1, 1);
+    again.deal(at(0));
+    again.page_done(0, 1, &of(1, more(10)), at(1)).unwrap();
+    again.page_done(0, 2, &of(2, more(10)), at(1)).unwrap();
+    again.listings[0].absorb(1, &of(1, more(10)));
+    assert_eq!((again.listings[0].repeated, again.listings[0].digests.len()), (None, 2));
+    // Empty ones are alike by nature.
+    (3..6).for_each(|page| again.listings[0].absorb(page, &of(9, more(0))));
+    assert_eq!(again.listings[0].repeated, None);
+    (6..1_000).for_each(|page| again.listings[0].absorb(page, &of(u64::from(page) + 9, more(10))));
+    assert_eq!(again.listings[0].digests.len(), 16);
+}
+
+/// As boards lie in stores of the version before.
+#[test]
+fn a_board_without_remembered_pages_is_read() {
+    let mut listing = serde_json::to_value(board(1, 1)).unwrap()["listings"][0].take();
+    assert!(listing.get("digests").is_none() && listing.get("repeated").is_none(), "nor does it cost anything");
+    listing["last_digest"] = serde_json::json!([7, 9]);
+    let mut read: Listing = serde_json::from_value(listing).unwrap();
+    assert_eq!((read.last_digest, read.digests.len()), (Some((7, 9)), 0));
+    (read.progress, read.next_page) = (Progress::Open, 9);
+    read.absorb(8, &PageFacts { digest: Some(9), ..more(10) });
+    assert!(matches!(read.progress, Progress::Failed(_)));
+}
+
 #[test]
 fn a_source_without_an_end_is_given_up() {
     for (page, given_up) in [(listing::MOST_PAGES - 1, false), (listing::MOST_PAGES, true)] {
