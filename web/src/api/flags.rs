@@ -291,10 +291,10 @@ pub(super) async fn approve(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    Whole(body): Whole,
+    body: Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsWrite)?;
-    let Approval { program, plan_hash } = read_json(&headers, &body)?;
+    let Approval { program, plan_hash } = read_json(&headers, &body.bytes)?;
     let approved = app.take_overs.approve(&caller.district, &program, &plan_hash, &caller.actor).await?;
     ask(&app, &caller).await?;
     Ok(Json(ApprovalAnswer::from(approved)).into_response())
