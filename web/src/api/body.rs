@@ -33,11 +33,10 @@ impl FromRequest<App> for Whole {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let told =
             request.body().size_hint().upper().map_or(BODY_LIMIT, |bytes| usize::try_from(bytes).unwrap_or(BODY_LIMIT));
-        let room = match told {
-            ..=SMALL_BODY => None,
-            ..=BODY_LIMIT => Some(room(app, told).await?),
-            _ => return Err(too_large()),
-        };
+        if told > BODY_LIMIT {
+            return Err(too_large());
+        }
+        let room = if told > SMALL_BODY { Some(room(app, told).await?) } else { None };
         let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => Problem::malformed("the body did not come whole"),
