@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{DefaultBodyLimit, FromRequest as _, MatchedPath, Request, State},
     http::StatusCode,
     middleware::{self, Next},
@@ -27,11 +27,11 @@ use crate::{
 
 /// Longest time from request to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Requests of the site, and as many of the API, worked on at once; more wait.
+/// Requests of the site worked on at once; more wait. The API has turns of its own.
 const REQUESTS_AT_ONCE: usize = 256;
 /// Requests for a token worked on at once, and waiting for their turn to be hashed; more wait, and keep nothing else waiting.
 const TOKENS_AT_ONCE: usize = 32;
-/// Forms on their way in at once, each in memory: more wait.
+/// Forms on their way in at once, each in memory, for the site and for tokens: more wait.
 const FORMS_AT_ONCE: usize = 1024;
 /// Longest time that a form takes to come in.
 const FORM_WITHIN: Duration = Duration::from_secs(10);
@@ -54,6 +54,7 @@ pub(crate) struct App {
     pub(crate) hashing: Arc<Semaphore>,
     /// Memory for bodies of the API, in KiB.
     pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) turns: api::Turns,
     pub(crate) framers: Framers,
 }
 
@@ -121,11 +122,12 @@ fn router(
     let Resources { bus, store, clock, take_overs } = resources;
     let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
     let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
-    let (bodies, framers) = (Arc::new(Semaphore::new(api::BODIES_KIB)), Framers::default());
-    let app = App { config: Arc::new(config), bus, store, clock, take_overs, platform_keys, hashing, bodies, framers };
+    let (bodies, turns, framers) =
+        (Arc::new(Semaphore::new(api::BODIES_KIB)), api::Turns::default(), Framers::default());
+    let config = Arc::new(config);
+    let app = App { config, bus, store, clock, take_overs, platform_keys, hashing, bodies, turns, framers };
     // What sends slowly holds no place among those that are worked on.
-    let arriving = Arc::new(Semaphore::new(FORMS_AT_ONCE));
-    let whole = || middleware::from_fn_with_state(Arc::clone(&arriving), in_whole);
+    let whole = || middleware::from_fn_with_state(Arc::new(Semaphore::new(FORMS_AT_ONCE)), in_whole);
     let site = Router::new()
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::DEEPER_STYLE_PATH, get(pages::style))
@@ -141,7 +143,7 @@ fn router(
         .layer(middleware::map_response(api::told_as_oauth_does));
     let forms = site.merge(tokens).layer(DefaultBodyLimit::max(FORM_LIMIT));
     Ok(forms
-        .merge(api::router().layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE)))
+        .merge(api::router())
         .merge(probes)
         .layer(middleware::from_fn(note))
         // Outside the limits: whoever waits for a turn is answered in time, too.
@@ -153,6 +155,9 @@ fn router(
 
 /// Lets a form in once it has come whole.
 async fn in_whole(State(arriving): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
     let Ok(arrival) = arriving.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let (parts, body) = request.into_parts();
     let form = Bytes::from_request(Request::from_parts(parts.clone(), body), &());

@@ -19,7 +19,7 @@ const REMEMBERED: TimeDelta = TimeDelta::hours(2);
 const MAKE_ROOM: &str = "\
 DELETE FROM lti_login WHERE district = $1 AND state_digest IN
     (SELECT state_digest FROM lti_login WHERE district = $1 AND expires_at > $2 AND used_at IS NULL
-     ORDER BY created_at DESC, state_digest LIMIT 100 OFFSET $3)";
+     ORDER BY created_at DESC, state_digest LIMIT 1000000 OFFSET $3)";
 
 impl Store {
     /// Notes a login. Where `most` of the district are open, the oldest make room, since nobody has to be anybody to begin one,

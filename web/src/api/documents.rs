@@ -21,7 +21,7 @@ use rollcall_proto::{
 use rollcall_store::{
     document::{
         Author, Document, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, FILE_LIMIT,
-        FileRefused, KIND_LIMIT, NewDocument, SaveMode, Saved, is_name,
+        FileRefused, KIND_LIMIT, NewDocument, SaveMode, Saved,
     },
     integrations::Scope,
 };
@@ -32,7 +32,7 @@ use uuid::Uuid;
 use super::{
     body::{Whole, idempotency_key, read_json},
     caller::Caller,
-    listing::limit,
+    listing::{are_usable, limit},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -221,9 +221,7 @@ pub(super) async fn list(
     let status = query.status.as_deref().map(|word| DocumentStatus::parse(word).ok_or(word)).transpose();
     let status = status.map_err(|_| Problem::malformed("status is draft, completed or withdrawn"))?;
     let limit = limit(query.limit)?;
-    for (member, text) in [("student_id", &query.student_id), ("program", &query.program)] {
-        is_usable(member, text.as_deref().unwrap_or_default())?;
-    }
+    are_usable(&[("student_id", query.student_id.as_deref()), ("program", query.program.as_deref())])?;
     let after = query.after.map(DocumentId::try_from).transpose();
     let filter = DocumentFilter {
         student: query.student_id.map(StudentId),
@@ -420,9 +418,8 @@ pub(super) fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, 
     if body.program.is_empty() || body.kind.is_empty() || body.kind.chars().count() > KIND_LIMIT {
         return Err(Problem::malformed("program and kind are not empty, and kind is at most 200 characters"));
     }
-    for (member, text) in [("student_id", &body.student_id), ("program", &body.program), ("kind", &body.kind)] {
-        is_usable(member, text)?;
-    }
+    let [student, program, kind] = [&body.student_id, &body.program, &body.kind].map(|text| Some(text.as_str()));
+    are_usable(&[("student_id", student), ("program", program), ("kind", kind)])?;
     Ok(NewDocument {
         id: document_id(body.document_id)?,
         student: StudentId(body.student_id),
@@ -434,11 +431,6 @@ pub(super) fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, 
         data: body.data,
         file: body.file.map(|text| file(&text)).transpose()?,
     })
-}
-
-/// A name without control characters.
-fn is_usable(member: &str, text: &str) -> Result<(), Problem> {
-    if is_name(text) { Ok(()) } else { Err(Problem::malformed(format!("{member} has a control character"))) }
 }
 
 fn date(member: &str, text: &str) -> Result<NaiveDate, Problem> {

@@ -28,7 +28,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::problem::Problem;
-pub(crate) use self::token::told_as_oauth_does;
+pub(crate) use self::{caller::Turns, token::told_as_oauth_does};
 use crate::server::App;
 
 /// Largest request: a file in base64, the structured data, and room for the rest.
@@ -36,7 +36,7 @@ const BODY_LIMIT: usize = FILE_LIMIT / 3 * 4 + DATA_LIMIT + (64 << 10);
 /// Memory for large bodies that are read and worked on at once, in KiB: two of the largest. Each takes about twice its size until it
 /// is answered.
 pub(crate) const BODIES_KIB: usize = 64 << 10;
-/// What is no large body: as many of these as there may be requests at once take 64 MiB.
+/// What is no large body, where its size is told: as many of these as there may be requests at once take 64 MiB.
 const SMALL_BODY: usize = 256 << 10;
 
 #[derive(OpenApi)]
@@ -109,7 +109,7 @@ async fn no_such_route() -> Problem {
 
 /// Where tokens are got, by whoever asks.
 pub(crate) fn tokens() -> Router<App> {
-    token_parts().0
+    token_parts().0.method_not_allowed_fallback(|| std::future::ready(Problem::no_such_method()))
 }
 
 fn token_parts() -> (Router<App>, utoipa::openapi::OpenApi) {

@@ -183,28 +183,30 @@ async fn show(
         return Err(Refusal::Access);
     }
     let newest = app.store.newest_completed_document(site.id(), &student.student_id, &program).await?;
-    let ancestors = frame_ancestors(registration);
-    let Some(document) = newest else {
-        let name = student_name(app, site, &student.student_id).await?;
-        app.store.log_view(&view(ViewOutcome::NoDocument, None)).await?;
-        return Ok(pages::no_document(&name, &program, &ancestors));
+    let name = match &newest {
+        Some(document) => name_in(app, site, document).await?,
+        None => student_name(app, site, &student.student_id).await?,
     };
-    let name = name_in(app, site, &document).await?;
     let ticket = random::token()?;
-    let shown = Shown {
+    let shown = newest.as_ref().map(|document| Shown {
         document_id: document.id.as_str(),
         version: document.version,
         ticket: Digest::of(&ticket),
         expires_at: now + TICKET_GOOD_FOR,
-    };
-    app.store.log_view(&view(ViewOutcome::Shown, Some(shown))).await?;
+    });
+    let outcome = if shown.is_some() { ViewOutcome::Shown } else { ViewOutcome::NoDocument };
+    app.store.log_view(&view(outcome, shown)).await?;
     // Whoever takes the right away from here on takes the ticket with it. Before, it may have been done since it was asked.
     if !still_allowed(app, site, &clicker, &student, &program).await? {
         app.store.use_ticket(site.id(), Digest::of(&ticket), now).await?;
         app.store.log_view(&view(ViewOutcome::Refused, None)).await?;
         return Err(Refusal::Access);
     }
-    Ok(viewer(&document, &name, &ticket, &ancestors))
+    let ancestors = frame_ancestors(registration);
+    Ok(match newest {
+        Some(document) => viewer(&document, &name, &ticket, &ancestors),
+        None => pages::no_document(&name, &program, &ancestors),
+    })
 }
 
 /// Whose ids the launch speaks of.
@@ -301,7 +303,11 @@ async fn still_allowed(
     student: &Subject,
     program: &str,
 ) -> Result<bool, Refusal> {
-    let now = Site::load(app, site.id()).await?;
+    let now = match Site::load(app, site.id()).await {
+        // The last platform was taken away.
+        Err(Refusal::UnknownPlatform) => return Ok(false),
+        loaded => loaded?,
+    };
     let is_unchanged = now.registration(clicker.registration.id) == Some(clicker.registration);
     Ok(is_unchanged && allowed(app, &now, clicker, student, program).await?)
 }

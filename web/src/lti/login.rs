@@ -19,8 +19,6 @@ const LOGIN_GOOD_FOR: TimeDelta = TimeDelta::minutes(10);
 /// Most logins of a district that are open: begun, and neither come back nor over. Anybody can begin one by naming an issuer,
 /// and each is kept with its hints; a launch comes back within seconds, so that the oldest one makes room.
 const MOST_OPEN: u32 = 5_000;
-/// Reason code of what happens beyond that.
-const CROWDED: &str = "lti-crowded";
 /// Most bytes of an opaque hint; one platform sends tokens of more than 500.
 const HINT_LIMIT: usize = 8 << 10;
 /// Most bytes of a link.
@@ -81,9 +79,6 @@ async fn send_on(app: &App, site: &Site, fields: &[u8]) -> Result<Response, Refu
     let crowded_out = app.store.begin_login(site.id(), &login, MOST_OPEN, now).await?;
     metrics::counter!(metric::LTI_LOGINS, "outcome" => "begun").increment(1);
     metrics::counter!(metric::LTI_LOGINS, "outcome" => "crowded-out").increment(crowded_out);
-    if crowded_out > 0 {
-        tracing::warn!(district = %site.id(), reason = CROWDED, "so many logins are open that the oldest one is forgotten");
-    }
     let location = authentication_request(&app.config, registration, &request, &state, &nonce);
     let cookie = format!("{}={browser}; Max-Age={}; {ATTRIBUTES}", cookie_name(&app.config, &state), 600);
     let keep = [(header::SET_COOKIE, cookie)];

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::response::Response;
@@ -12,6 +13,9 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{refusal::Refusal, server::App};
+
+/// A store that answers no sooner is away, as long as there is time to say so.
+const STORE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Who may frame what a district's launches are answered with, as it was when the store was last asked: while it is away, the page that
 /// says so is shown within the platform's frame too. Cheap to clone.
@@ -38,7 +42,8 @@ impl Site {
     /// Finds it, or the answer to give.
     pub(super) async fn find(app: &App, id: &str) -> Result<Self, Response> {
         let Ok(id) = id.parse::<DistrictId>() else { return Err(Refusal::UnknownPlatform.answer(None, &[])) };
-        match Self::load(app, &id).await {
+        let loaded = tokio::time::timeout(STORE_WITHIN, Self::load(app, &id)).await;
+        match loaded.unwrap_or(Err(Refusal::Unavailable)) {
             Ok(site) => {
                 app.framers.keep(&id, site.framers());
                 Ok(site)
