@@ -16,6 +16,14 @@ pub const FILE_LIMIT: usize = 20 << 20;
 /// Largest structured data taken, in bytes of JSON.
 pub const DATA_LIMIT: usize = 1 << 20;
 
+/// Most characters of a document's kind, as of its id.
+pub const KIND_LIMIT: usize = 200;
+
+/// Whether a text can name something in the store: a database keeps no NUL, and nobody means another control character.
+pub fn is_name(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
 /// A document's id, as whoever made it calls it: 1 to 200 characters, none of them a control character.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -37,7 +45,7 @@ impl TryFrom<String> for DocumentId {
     type Error = DocumentIdError;
 
     fn try_from(text: String) -> Result<Self, DocumentIdError> {
-        let legal = (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        let legal = (1..=200).contains(&text.chars().count()) && is_name(&text);
         if legal { Ok(Self(text)) } else { Err(DocumentIdError) }
     }
 }

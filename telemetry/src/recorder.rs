@@ -109,7 +109,7 @@ fn introduce() {
         (metric::STUDENTS_APPLIED, "outcome", &["applied", "parked", "superseded"]),
         (metric::RUNS_ENDED, "state", &["succeeded", "partial", "failed", "cancelled", "discarded"]),
         (metric::FLAGS, "outcome", &["pushed", "failed"]),
-        (metric::LTI_LOGINS, "outcome", &["begun", "turned-away"]),
+        (metric::LTI_LOGINS, "outcome", &["begun", "crowded-out"]),
         (metric::STORE_TRANSACTIONS, "outcome", &["committed", "rolled-back"]),
         (metric::STORE_ERRORS, "class", &["transient", "permanent"]),
         (metric::PASSED_OVER, "chore", &["schedule", "fetching", "planning", "flags", "retention"]),

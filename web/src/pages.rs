@@ -18,6 +18,9 @@ struct Message<'a> {
     correlation: Option<&'a str>,
 }
 
+/// The field that says that a login begins in a tab of its own, by the button of [`breakout`].
+pub(crate) const OWN_TAB: &str = "rollcall_own_tab";
+
 /// The page that leads out of a frame.
 #[derive(Template)]
 #[template(path = "breakout.html")]
@@ -25,6 +28,15 @@ struct Breakout<'a> {
     style: &'a str,
     login_url: &'a str,
     request: &'a LoginRequest,
+    own_tab: &'a str,
+}
+
+/// The page that leads on to the platform.
+#[derive(Template)]
+#[template(path = "onward.html")]
+struct Onward<'a> {
+    style: &'a str,
+    url: &'a str,
 }
 
 /// The viewer.
@@ -113,12 +125,22 @@ pub(crate) fn no_document(student: &str, program: &str, frame_ancestors: &[Strin
 }
 
 /// The way out of a frame in which the browser keeps no cookies.
-pub(crate) fn breakout(login_url: &Url, request: &LoginRequest, auth_origin: &str, ancestors: &[String]) -> Response {
-    let page = render(&Breakout { style: STYLE_HREF, login_url: login_url.as_str(), request });
-    // A form may be led on by redirects only to places that the policy names.
-    let form_action = ["'self'".to_owned(), auth_origin.to_owned()];
+pub(crate) fn breakout(login_url: &Url, request: &LoginRequest, ancestors: &[String]) -> Response {
+    let page = render(&Breakout { style: STYLE_HREF, login_url: login_url.as_str(), request, own_tab: OWN_TAB });
+    let form_action = ["'self'".to_owned()];
     let policy = Policy { frame_ancestors: ancestors, form_action: &form_action, frames: false };
     with_policy((StatusCode::BAD_REQUEST, page).into_response(), &policy)
+}
+
+/// The way on from there. No redirect: a form may be led on by redirects only to places that its page's policy names, and nobody
+/// knows over which others a platform signs people in.
+pub(crate) fn onward(url: &Url) -> Response {
+    let page = render(&Onward { style: STYLE_HREF, url: url.as_str() });
+    let mut page = with_policy(page, &Policy { frame_ancestors: &[], form_action: &[], frames: false });
+    if let Ok(refresh) = HeaderValue::try_from(format!("0; url={url}")) {
+        page.headers_mut().insert(header::REFRESH, refresh);
+    }
+    page
 }
 
 /// The viewer with a document.

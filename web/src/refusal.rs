@@ -52,12 +52,10 @@ pub enum Refusal {
     Source,
     /// The student is not in the roster.
     Student,
-    /// The person may not see the student's documents.
+    /// The person may not see the student's documents, or may no longer: something else was said meanwhile.
     Access,
     /// The ticket has been used or has expired, or the document is not any more what was shown with it.
     Ticket,
-    /// Too many logins of the district are open.
-    Crowded,
     /// The store or the operating system failed.
     Unavailable,
 }
@@ -88,7 +86,6 @@ impl Refusal {
             Self::Student => "lti-student",
             Self::Access => "lti-access",
             Self::Ticket => "lti-ticket",
-            Self::Crowded => "lti-crowded",
             Self::Unavailable => "lti-unavailable",
         }
     }
@@ -97,7 +94,6 @@ impl Refusal {
         match self {
             Self::Student | Self::Access => StatusCode::FORBIDDEN,
             Self::Ticket => StatusCode::GONE,
-            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -110,7 +106,7 @@ impl Refusal {
         tracing::warn!(district, reason = self.code(), correlation, "a launch was refused");
         let page = match self {
             Self::Student | Self::Access => pages::no_access(&correlation, frame_ancestors),
-            Self::Unavailable | Self::Crowded => pages::unavailable(&correlation, frame_ancestors),
+            Self::Unavailable => pages::unavailable(&correlation, frame_ancestors),
             _ => pages::refused(&correlation, frame_ancestors),
         };
         (self.status(), page).into_response()

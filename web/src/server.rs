@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request},
+    body::{Body, Bytes, HttpBody as _},
+    extract::{DefaultBodyLimit, FromRequest as _, MatchedPath, Request, State},
     http::StatusCode,
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use rollcall_proto::{bus::SharedBus, clock::SharedClock};
@@ -17,13 +18,24 @@ use tokio_util::sync::CancellationToken;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::{WebConfig, api, headers, health, lti, lti::platform_keys::PlatformKeys, pages, take_overs::TakeOvers};
+use crate::{
+    WebConfig, api, headers, health, lti,
+    lti::{platform_keys::PlatformKeys, site::Framers},
+    pages,
+    take_overs::TakeOvers,
+};
 
 /// Longest time from request to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Requests worked on at once; more wait.
+/// Requests of the site worked on at once; more wait. The API has turns of its own.
 const REQUESTS_AT_ONCE: usize = 256;
-/// Largest form of a login or launch, in bytes: a token of 64 KiB, and what goes with it.
+/// Requests for a token worked on at once, and waiting for their turn to be hashed; more wait, and keep nothing else waiting.
+const TOKENS_AT_ONCE: usize = 32;
+/// Forms on their way in at once, each in memory, for the site and for tokens: more wait.
+const FORMS_AT_ONCE: usize = 1024;
+/// Longest time that a form takes to come in.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
+/// Largest form of a login, a launch or a request for a token, in bytes: a token of 64 KiB, and what goes with it.
 const FORM_LIMIT: usize = 80 << 10;
 /// Secrets hashed at once: each takes 19 MiB for some tens of milliseconds.
 const HASHES_AT_ONCE: usize = 2;
@@ -40,6 +52,10 @@ pub(crate) struct App {
     pub(crate) take_overs: Arc<dyn TakeOvers>,
     pub(crate) platform_keys: PlatformKeys,
     pub(crate) hashing: Arc<Semaphore>,
+    /// Memory for bodies of the API, in KiB.
+    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) turns: api::Turns,
+    pub(crate) framers: Framers,
 }
 
 /// What the site works with.
@@ -106,23 +122,52 @@ fn router(
     let Resources { bus, store, clock, take_overs } = resources;
     let platform_keys = PlatformKeys::new(config.allow_private_addresses(), Arc::clone(&clock))?;
     let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
-    let app = App { config: Arc::new(config), bus, store, clock, take_overs, platform_keys, hashing };
-    Ok(Router::new()
-        .merge(probes)
+    let (bodies, turns, framers) =
+        (Arc::new(Semaphore::new(api::BODIES_KIB)), api::Turns::default(), Framers::default());
+    let config = Arc::new(config);
+    let app = App { config, bus, store, clock, take_overs, platform_keys, hashing, bodies, turns, framers };
+    // What sends slowly holds no place among those that are worked on.
+    let whole = || middleware::from_fn_with_state(Arc::new(Semaphore::new(FORMS_AT_ONCE)), in_whole);
+    let site = Router::new()
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::DEEPER_STYLE_PATH, get(pages::style))
         .route("/lti/{district}/login", get(lti::login::begin_by_get).post(lti::login::begin_by_post))
         .route("/lti/{district}/launch", post(lti::launch::launch))
         .route("/lti/{district}/jwks", get(lti::tool_keys::publish))
         .route("/lti/{district}/document/{ticket}", get(lti::document::show).head(lti::document::no_look))
-        .layer(DefaultBodyLimit::max(FORM_LIMIT))
-        .merge(api::router())
-        .layer(middleware::from_fn(note))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE))
+        .layer(whole());
+    let tokens = api::tokens()
+        .layer(GlobalConcurrencyLimitLayer::new(TOKENS_AT_ONCE))
+        .layer(whole())
+        .layer(middleware::map_response(api::told_as_oauth_does));
+    let forms = site.merge(tokens).layer(DefaultBodyLimit::max(FORM_LIMIT));
+    Ok(forms
+        .merge(api::router())
+        .merge(probes)
+        .layer(middleware::from_fn(note))
+        // Outside the limits: whoever waits for a turn is answered in time, too.
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), headers::add))
         .with_state(app))
+}
+
+/// Lets a form in once it has come whole.
+async fn in_whole(State(arriving): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let Ok(arrival) = arriving.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let (parts, body) = request.into_parts();
+    let form = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
+    let form = match tokio::time::timeout(FORM_WITHIN, form).await {
+        Ok(Ok(form)) => form,
+        Ok(Err(refused)) => return refused.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    drop(arrival);
+    next.run(Request::from_parts(parts, Body::from(form))).await
 }
 
 /// The route's pattern and the status: a path may name a student, a query certainly does.

@@ -586,7 +586,7 @@ async fn within_a_frame_that_keeps_no_cookies_the_way_leads_to_a_tab_of_its_own(
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     assert_eq!(attribute(&page.text, "form method", "target").as_deref(), Some("_blank"));
     let policy = page.header(header::CONTENT_SECURITY_POLICY);
-    assert!(policy.contains(&format!("form-action 'self' {}", platform.origin())), "{policy}");
+    assert!(policy.contains("form-action 'self';"), "{policy}");
     assert!(policy.contains(&format!("frame-ancestors {}", platform.origin())), "{policy}");
     // The button begins again at hop 1 with what the platform sent.
     for (name, value) in platform.click(STUDENT, PROGRAM) {
@@ -596,6 +596,54 @@ async fn within_a_frame_that_keeps_no_cookies_the_way_leads_to_a_tab_of_its_own(
         }
     }
     assert!(site.views(&district).await.is_empty(), "nothing was shown");
+    // It leads on by no redirect, which the page's policy would hold to its own list.
+    let own_tab = attribute(&page.text, "rollcall_own_tab", "name").unwrap();
+    assert_eq!(own_tab, "rollcall_own_tab");
+    let fields = [platform.click(STUDENT, PROGRAM), vec![("rollcall_own_tab", "1".to_owned())]].concat();
+    let page = browser.post(site.config.login_url(&district), &fields).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let onward: url::Url = page.header(header::REFRESH).strip_prefix("0; url=").unwrap().parse().unwrap();
+    assert_eq!(onward.origin().ascii_serialization(), platform.origin());
+    let link = attribute(&page.text, "id=\"onward\"", "href").unwrap();
+    assert_eq!(link.replace("&#38;", "&"), onward.as_str());
+    let form = platform.authenticate(onward.query().unwrap()).unwrap();
+    assert_eq!(browser.post(site.config.launch_url(&district), &form).await.status, StatusCode::OK);
+}
+
+/// The page that says so is shown where the launch was, within the platform's frame.
+#[tokio::test]
+async fn while_the_store_is_away_the_frame_says_so() {
+    house!(site, district, platform, browser);
+    browser.login(&site, &district, &platform, STUDENT).await;
+    let database = site.database().await;
+    sqlx::query("ALTER TABLE lti_registration RENAME TO away").execute(&database).await.unwrap();
+    let page = browser.post(site.config.login_url(&district), &platform.click(STUDENT, PROGRAM)).await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.text.contains("Please try again in a few minutes."), "{}", page.text);
+    let policy = page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.ends_with(&format!("frame-ancestors {}", platform.origin())), "{policy}");
+    database.close().await;
+}
+
+/// Between the decision and its ticket somebody takes the right away.
+#[tokio::test]
+async fn who_loses_the_right_in_the_middle_of_a_launch_is_shown_nothing() {
+    house!(site, district, platform, browser);
+    let everybody = UserAccess { students: StudentScope::Everybody, programs: Vec::new() };
+    let nobody = UserAccess { students: StudentScope::Nobody, programs: Vec::new() };
+    site.say(&district, TEACHER, &everybody).await;
+    site.say(&district, "another", &nobody).await;
+    let database = site.database().await;
+    let taken = format!(
+        "CREATE TRIGGER taken AFTER INSERT ON lti_ticket BEGIN UPDATE lti_user SET access = \
+         (SELECT access FROM lti_user WHERE user_id = 'another') WHERE user_id = '{TEACHER}'; END"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(taken)).execute(&database).await.unwrap();
+    let page = browser.click(&site, &district, &platform, STUDENT).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    let tickets: i64 = sqlx::query_scalar("SELECT count(*) FROM lti_ticket").fetch_one(&database).await.unwrap();
+    assert_eq!(tickets, 0);
+    database.close().await;
 }
 
 #[tokio::test]

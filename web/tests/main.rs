@@ -8,4 +8,5 @@ mod flags_api;
 mod independent_platform;
 mod key_sets;
 mod launch;
+mod limits;
 mod support;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use chrono::NaiveDate;
 use rollcall_proto::{date, id::StudentId};
-use rollcall_store::document::{DocumentFile, DocumentId, DocumentParts, NewDocument};
+use rollcall_store::document::{DocumentFile, DocumentId, DocumentParts, KIND_LIMIT, NewDocument, is_name};
 
 /// Columns of the CSV, in any order; `end` and `file` may be empty.
 const COLUMNS: [&str; 8] = ["document_id", "student_id", "program", "kind", "status", "start", "end", "file"];
@@ -138,11 +138,17 @@ fn row<'a>(line: u64, cell: &impl Fn(usize) -> &'a str, folder: &Path, bad: &mut
     };
     let id = cell(0).parse::<DocumentId>().map_err(|error| wrong(0, "id-unusable", &error.to_string())).ok();
     let [student, program, kind] = [1, 2, 3].map(|column| {
-        let given = Some(cell(column)).filter(|cell| !cell.is_empty());
-        if given.is_none() {
+        let given = cell(column);
+        if given.is_empty() {
             wrong(column, "cell-empty", "the cell is empty");
+        } else if !is_name(given) {
+            wrong(column, "cell-unusable", "the cell has a control character");
+        } else if COLUMNS[column] == "kind" && given.chars().count() > KIND_LIMIT {
+            wrong(column, "cell-unusable", "a kind is at most 200 characters");
+        } else {
+            return Some(given.to_owned());
         }
-        given.map(str::to_owned)
+        None
     });
     let completed = match cell(4) {
         "draft" => Some(false),
@@ -207,6 +213,12 @@ mod tests {
             codes("d1,,,K,draft,2026-08-15,,\n"),
             [(2, "student_id", "cell-empty"), (2, "program", "cell-empty")]
         );
+        for row in ["d1,7\0,P,K,draft,2026-08-15,,\n", "d1,\u{7}7,P,K,draft,2026-08-15,,\n"] {
+            assert_eq!(codes(row), [(2, "student_id", "cell-unusable")], "{row:?}");
+        }
+        assert_eq!(codes("d1,7,P,\"K\0\",draft,2026-08-15,,\n"), [(2, "kind", "cell-unusable")]);
+        let kind = |letters: usize| codes(&format!("d1,7,P,{},draft,2026-08-15,,\n", "é".repeat(letters)));
+        assert_eq!((kind(200), kind(201)), (vec![], vec![(2, "kind", "cell-unusable")]));
         let twice = "d1,7,P,K,draft,2026-08-15,,\nd2,7,P,K,draft,2026-08-15,,\nd1,8,P,K,draft,2026-08-15,,\n";
         assert_eq!(codes(twice), [(4, "document_id", "document-twice")]);
         let first_is_bad = "d1,7,P,K,done,2026-08-15,,\nd1,8,P,K,draft,2026-08-15,,\n";

@@ -15,28 +15,34 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// How long a used or expired login is remembered: longer than any token made for it is good (an hour, and a leeway).
 const REMEMBERED: TimeDelta = TimeDelta::hours(2);
 
+/// All open logins but the newest.
+const MAKE_ROOM: &str = "\
+DELETE FROM lti_login WHERE district = $1 AND state_digest IN
+    (SELECT state_digest FROM lti_login WHERE district = $1 AND expires_at > $2 AND used_at IS NULL
+     ORDER BY created_at DESC, state_digest LIMIT 1000000 OFFSET $3)";
+
 impl Store {
-    /// Notes a login, where fewer than `most` of the district are open. False: so many are. Nobody has to be anybody to
-    /// begin one, and each holds what the platform sent. Those that begin at the same moment do not see each other.
+    /// Notes a login. Where `most` of the district are open, the oldest make room, since nobody has to be anybody to begin one,
+    /// and each holds what the platform sent. Returns how many did. Those that begin at the same moment do not see each other.
     pub async fn begin_login(
         &self,
         district: &DistrictId,
         login: &NewLogin,
         most: u32,
         now: DateTime<Utc>,
-    ) -> Result<bool> {
+    ) -> Result<u64> {
         let operation = "note an LTI login";
         let request = serde_json::to_string(&login.request).map_err(|error| json_unreadable("LTI login", &error))?;
         let mut tx = self.begin(district, operation).await?;
+        let crowded_out = tx.execute(operation, MAKE_ROOM, args![district, now, i64::from(most) - 1]).await?;
         let sql = "INSERT INTO lti_login (district, state_digest, registration, nonce, browser_digest, request, \
-                   created_at, expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE (SELECT count(*) FROM lti_login \
-                   WHERE district = $1 AND expires_at > $7 AND used_at IS NULL) < $9";
+                   created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let (state, browser): (Vec<u8>, Vec<u8>) = (login.state.into(), login.browser.into());
-        let (registration, nonce, most) = (login.registration, &login.nonce, i64::from(most));
-        let values = args![district, state, registration, nonce, browser, request, now, login.expires_at, most];
-        let begun = tx.execute(operation, sql, values).await? == 1;
+        let (registration, nonce) = (login.registration, &login.nonce);
+        let values = args![district, state, registration, nonce, browser, request, now, login.expires_at];
+        tx.execute(operation, sql, values).await?;
         tx.commit(operation).await?;
-        Ok(begun)
+        Ok(crowded_out)
     }
 
     /// The login of a state that is neither used nor expired.

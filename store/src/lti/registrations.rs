@@ -7,7 +7,7 @@ use rollcall_proto::id::DistrictId;
 use url::Url;
 use uuid::Uuid;
 
-use super::{DeploymentTaken, Registration, RegistrationDetails};
+use super::{DeploymentTaken, Registration, RegistrationDetails, users::NO_TICKETS};
 use crate::{
     Store, StoreError,
     audit::AuditEntry,
@@ -31,7 +31,7 @@ ON CONFLICT (district, issuer, client_id) DO UPDATE SET
 
 impl Store {
     /// Registers a platform. The same issuer and client id again replaces what was said before and keeps the id, which
-    /// is returned. A deployment belongs to one district.
+    /// is returned. A deployment belongs to one district. Tickets that the district's launches have got are good no more.
     pub async fn register_platform(
         &self,
         new: &Registration,
@@ -59,6 +59,7 @@ impl Store {
             drop(tx);
             return self.holder_of(new, deployment).await.map(Err);
         }
+        tx.execute(operation, NO_TICKETS, args![&new.district]).await?;
         let detail = format!("registration={id}");
         trail::write(&mut tx, &entry(&new.district, "lti.register", actor, detail, new.created_at)).await?;
         tx.commit(operation).await?;
@@ -114,9 +115,11 @@ impl Store {
     ) -> Result<bool> {
         let operation = "remove an LTI registration";
         let mut tx = self.begin(district, operation).await?;
+        lock(&mut tx, district).await?;
         let delete = "DELETE FROM lti_registration WHERE district = $1 AND registration = $2";
         let there = tx.execute(operation, delete, args![district, id]).await? > 0;
         if there {
+            tx.execute(operation, NO_TICKETS, args![district]).await?;
             trail::write(&mut tx, &entry(district, "lti.remove", actor, format!("registration={id}"), now)).await?;
         }
         tx.commit(operation).await?;

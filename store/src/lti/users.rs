@@ -30,7 +30,7 @@ const DELETE_USER: &str =
     "DELETE FROM lti_user WHERE district = $1 AND platform = $3 AND (user_id = $2 OR (NOT $4 AND lower(user_id) = $2))";
 
 /// Each was given by what was said before.
-const NO_TICKETS: &str = "DELETE FROM lti_ticket WHERE district = $1";
+pub(super) const NO_TICKETS: &str = "DELETE FROM lti_ticket WHERE district = $1";
 
 /// A person's id or address as it is kept: platforms spell the same one in either letter case. Lowered here, since the
 /// engines' own `lower` differ beyond ASCII.
@@ -99,6 +99,7 @@ impl Store {
         let operation = "remove an LTI user";
         let (platform, user_id) = (namer.text(), &kept(namer, user_id));
         let mut tx = self.begin(district, operation).await?;
+        lock(&mut tx, district).await?;
         let values = args![district, user_id, &platform, namer.is_case_sensitive()];
         let there = tx.execute(operation, DELETE_USER, values).await? > 0;
         if there {

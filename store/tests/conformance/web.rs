@@ -30,7 +30,7 @@ crate::on_both_engines! {
     a_deployment_is_of_one_district,
     a_login_is_good_once_and_for_a_while,
     many_at_once_use_a_login_once,
-    so_many_logins_are_open_and_no_more,
+    so_many_logins_are_open_and_the_oldest_make_room,
     what_a_platform_sent_is_kept_while_a_login_is_open,
     a_ticket_is_good_once_and_its_view_is_logged_with_it,
     a_look_that_comes_after_the_erasure_of_its_district_is_not_logged,
@@ -185,7 +185,7 @@ async fn registrations_of_before_are_of_the_source_that_is_clear(f: Fixture) {
 async fn a_login_is_good_once_and_for_a_while(f: Fixture) {
     let district = f.district("a").await;
     let new = login(Uuid::now_v7(), "s1");
-    assert!(f.store.begin_login(&district, &new, MOST, now()).await.unwrap());
+    assert_eq!(f.store.begin_login(&district, &new, MOST, now()).await.unwrap(), 0);
     let found = f.store.login(&district, new.state, later(9)).await.unwrap().unwrap();
     assert_eq!((found.request, found.nonce, found.browser), (new.request.clone(), "n".to_owned(), new.browser));
     assert!(f.store.login(&district, new.state, later(10)).await.unwrap().is_none());
@@ -198,7 +198,7 @@ async fn a_login_is_good_once_and_for_a_while(f: Fixture) {
 async fn many_at_once_use_a_login_once(f: Fixture) {
     let district = f.district("a").await;
     let new = login(Uuid::now_v7(), "s1");
-    assert!(f.store.begin_login(&district, &new, MOST, now()).await.unwrap());
+    assert_eq!(f.store.begin_login(&district, &new, MOST, now()).await.unwrap(), 0);
     let tries = (0..8).map(|_| {
         let (store, district, state) = (f.store.clone(), district.clone(), new.state);
         tokio::spawn(async move { store.use_login(&district, state, later(1)).await.unwrap() })
@@ -210,23 +210,28 @@ async fn many_at_once_use_a_login_once(f: Fixture) {
     assert_eq!(used, 1);
 }
 
-async fn so_many_logins_are_open_and_no_more(f: Fixture) {
+async fn so_many_logins_are_open_and_the_oldest_make_room(f: Fixture) {
     let (a, b) = (f.district("a").await, f.district("b").await);
     let begins = async |district: &DistrictId, state: &str, minutes: i64| {
         let new = NewLogin { expires_at: later(minutes + 10), ..login(Uuid::now_v7(), state) };
         f.store.begin_login(district, &new, 3, later(minutes)).await.unwrap()
     };
+    let open =
+        async |state: &str, minutes: i64| f.store.login(&a, Digest::of(state), later(minutes)).await.unwrap().is_some();
     for (state, minutes) in [("s1", 0), ("s2", 1), ("s3", 2)] {
-        assert!(begins(&a, state, minutes).await, "{state}");
+        assert_eq!(begins(&a, state, minutes).await, 0, "{state}");
     }
-    assert!(!begins(&a, "s4", 3).await);
-    assert!(f.store.login(&a, Digest::of("s4"), later(3)).await.unwrap().is_none(), "it is not noted");
-    assert!(begins(&b, "s4", 3).await, "another district's are its own");
-    assert!(f.store.use_login(&a, Digest::of("s2"), later(4)).await.unwrap());
-    assert!(begins(&a, "s5", 4).await, "one came back");
-    assert!(!begins(&a, "s6", 9).await);
-    assert!(begins(&a, "s7", 10).await, "the first is over");
-    assert!(!begins(&a, "s8", 10).await);
+    assert_eq!(begins(&a, "s4", 3).await, 1);
+    assert!(!open("s1", 3).await && open("s2", 3).await && open("s4", 3).await, "the oldest made room");
+    assert_eq!(begins(&b, "s4", 3).await, 0, "another district's are its own");
+    assert!(f.store.use_login(&a, Digest::of("s3"), later(4)).await.unwrap());
+    assert_eq!(begins(&a, "s5", 4).await, 0, "one came back");
+    assert_eq!(begins(&a, "s6", 11).await, 0, "another is over");
+    assert!(open("s4", 11).await && open("s5", 11).await && open("s6", 11).await);
+    // More at once, as from a version that let more be open.
+    let new = NewLogin { expires_at: later(21), ..login(Uuid::now_v7(), "s7") };
+    assert_eq!(f.store.begin_login(&a, &new, 1, later(11)).await.unwrap(), 3);
+    assert!(open("s7", 11).await && !open("s6", 11).await);
 }
 
 async fn what_a_platform_sent_is_kept_while_a_login_is_open(f: Fixture) {
@@ -234,7 +239,7 @@ async fn what_a_platform_sent_is_kept_while_a_login_is_open(f: Fixture) {
     for state in ["s1", "s2", "s3"] {
         let minutes = if state == "s3" { 5 } else { 0 };
         let new = NewLogin { expires_at: later(minutes + 10), ..login(Uuid::now_v7(), state) };
-        assert!(f.store.begin_login(&district, &new, MOST, later(minutes)).await.unwrap());
+        assert_eq!(f.store.begin_login(&district, &new, MOST, later(minutes)).await.unwrap(), 0);
     }
     let kept = || count(&f, &district, "(SELECT * FROM lti_login WHERE request <> '') AS kept");
     assert_eq!(kept().await, 3);
@@ -286,12 +291,25 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
         }
         assert!(f.store.use_ticket(&district, said, now()).await.unwrap().is_none(), "taken back: {taken_back}");
     }
+    // What is said of the platform counts as well.
+    let mut platform = registration.clone();
+    platform.id = f.store.register_platform(&registration, "ann").await.unwrap().unwrap();
+    for removed in [false, true] {
+        let view = NewView { registration: &platform, ..view(&student, ViewOutcome::Shown, shown(said)) };
+        f.store.log_view(&view).await.unwrap();
+        if removed {
+            assert!(f.store.remove_registration(&district, platform.id, "ann", now()).await.unwrap());
+        } else {
+            f.store.register_platform(&platform, "ann").await.unwrap().unwrap();
+        }
+        assert!(f.store.use_ticket(&district, said, now()).await.unwrap().is_none(), "removed: {removed}");
+    }
     let outcomes = |views: Vec<rollcall_store::lti::View>| -> Vec<(String, Option<String>)> {
         views.into_iter().map(|view| (view.outcome, view.document_id)).collect()
     };
     let all = f.store.document_views(&district, None, 10).await.unwrap();
-    let expected =
-        [("shown", Some("D1")), ("shown", Some("D1")), ("no-document", None), ("refused", None), ("shown", Some("D1"))];
+    let look = ("shown", Some("D1"));
+    let expected = [look, look, look, look, ("no-document", None), ("refused", None), look];
     let expected = expected.map(|(outcome, id)| (outcome.to_owned(), id.map(str::to_owned)));
     assert_eq!(outcomes(all), expected);
     let one = f.store.document_views(&district, Some(&student), 1).await.unwrap();
@@ -309,7 +327,7 @@ async fn a_ticket_is_good_once_and_its_view_is_logged_with_it(f: Fixture) {
 async fn tenants_do_not_see_each_other(f: Fixture) {
     let (a, b) = (f.district("a").await, f.district("b").await);
     let new = login(Uuid::now_v7(), "s1");
-    assert!(f.store.begin_login(&a, &new, MOST, now()).await.unwrap());
+    assert_eq!(f.store.begin_login(&a, &new, MOST, now()).await.unwrap(), 0);
     f.store.register_platform(&registration(&a, "c1"), "test").await.unwrap().unwrap();
     f.store.add_integration(&a, &integration("i1")).await.unwrap();
     f.store.add_token(&a, &held_by("i1"), Digest::of("t"), later(10)).await.unwrap();
@@ -408,7 +426,7 @@ async fn integrations_come_and_go_with_their_tokens(f: Fixture) {
 
 async fn what_has_expired_is_swept_away(f: Fixture) {
     let district = f.district("a").await;
-    assert!(f.store.begin_login(&district, &login(Uuid::now_v7(), "s1"), MOST, now()).await.unwrap());
+    assert_eq!(f.store.begin_login(&district, &login(Uuid::now_v7(), "s1"), MOST, now()).await.unwrap(), 0);
     f.store.add_integration(&district, &integration("i1")).await.unwrap();
     f.store.add_token(&district, &held_by("i1"), Digest::of("t"), later(15)).await.unwrap();
     f.store.add_tool_key(&district, &key("k1", 0), now(), "test", now()).await.unwrap();

@@ -1,33 +1,65 @@
 //! Bodies of requests, and the key that makes them safe to repeat.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody as _},
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header},
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{BODY_LIMIT, problem::Problem};
+use super::{BODY_LIMIT, SMALL_BODY, problem::Problem};
 use crate::server::App;
 
 /// Longest idempotency key.
 const KEY_LIMIT: usize = 255;
 
+/// How long a body waits for memory: what waits longer is told so, well before the time for all of it is over.
+const ROOM_WITHIN: Duration = Duration::from_secs(15);
+
 /// A body as it came, at most [`BODY_LIMIT`] bytes.
-pub(super) struct Whole(pub(super) Bytes);
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    /// A large one's share of what such bodies may take up.
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 impl FromRequest<App> for Whole {
     type Rejection = Problem;
 
+    /// Before anything is read of it. Handlers ask who calls first.
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        Bytes::from_request(request, app).await.map(Self).map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request-too-large", "the request is too large")
-                    .detail(format!("a request has at most {BODY_LIMIT} bytes"))
-            }
+        let told =
+            request.body().size_hint().upper().map_or(BODY_LIMIT, |bytes| usize::try_from(bytes).unwrap_or(BODY_LIMIT));
+        if told > BODY_LIMIT {
+            return Err(too_large());
+        }
+        let room = if told > SMALL_BODY { Some(room(app, told).await?) } else { None };
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => Problem::malformed("the body did not come whole"),
-        })
+        })?;
+        Ok(Self { bytes, _room: room })
     }
+}
+
+/// Room for a large body, in its turn.
+async fn room(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    let turn = Arc::clone(&app.bodies).acquire_many_owned(kib);
+    tokio::time::timeout(ROOM_WITHIN, turn).await.ok().and_then(Result::ok).ok_or_else(busy)
+}
+
+fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "request-too-large", "the request is too large")
+        .detail(format!("a request has at most {BODY_LIMIT} bytes"))
+}
+
+fn busy() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many large requests are being read right now")
+        .detail("try again later with the same idempotency key")
 }
 
 /// The idempotency key that a change of a document carries.

@@ -1,4 +1,9 @@
-//! Who calls: the integration that a token belongs to.
+//! Who calls: the integration that a token belongs to, and its turn.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -10,8 +15,40 @@ use rollcall_store::{
     lti::Digest,
 };
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::problem::Problem;
 use crate::server::App;
+
+/// Requests of the API worked on at once; more wait.
+const REQUESTS_AT_ONCE: usize = 256;
+/// Of one integration: however many it sends, and however slowly, others have their turn.
+const OF_ONE: usize = 16;
+
+/// Whose turn it is. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Turns {
+    all: Arc<Semaphore>,
+    each: Arc<Mutex<HashMap<(DistrictId, String), Arc<Semaphore>>>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)), each: Arc::default() }
+    }
+}
+
+impl Turns {
+    /// A turn of the integration's own, then one of all.
+    async fn take(&self, district: &DistrictId, integration: &str) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = {
+            let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = each.entry((district.clone(), integration.to_owned()));
+            Arc::clone(own.or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))))
+        };
+        Some([own.acquire_owned().await.ok()?, Arc::clone(&self.all).acquire_owned().await.ok()?])
+    }
+}
 
 /// An integration with a token that is good.
 pub(super) struct Caller {
@@ -21,6 +58,8 @@ pub(super) struct Caller {
     pub(super) actor: String,
     /// What its token may do.
     scopes: Scopes,
+    /// Until it is answered.
+    _turn: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Caller {
@@ -42,6 +81,8 @@ impl FromRequestParts<App> for Caller {
         let district = district.ok_or_else(Problem::unauthorized)?;
         let holder = app.store.token_holder(&district, Digest::of(token), app.clock.now()).await?;
         let holder = holder.ok_or_else(Problem::unauthorized)?;
-        Ok(Self { district, actor: format!("integration:{}", holder.integration), scopes: holder.scopes })
+        let turn = app.turns.take(&district, &holder.integration).await;
+        let actor = format!("integration:{}", holder.integration);
+        Ok(Self { district, actor, scopes: holder.scopes, _turn: turn })
     }
 }

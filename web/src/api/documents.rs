@@ -21,7 +21,7 @@ use rollcall_proto::{
 use rollcall_store::{
     document::{
         Author, Document, DocumentFile, DocumentFilter, DocumentId, DocumentRefused, DocumentStatus, FILE_LIMIT,
-        FileRefused, NewDocument, SaveMode, Saved,
+        FileRefused, KIND_LIMIT, NewDocument, SaveMode, Saved,
     },
     integrations::Scope,
 };
@@ -32,7 +32,7 @@ use uuid::Uuid;
 use super::{
     body::{Whole, idempotency_key, read_json},
     caller::Caller,
-    listing::limit,
+    listing::{are_usable, limit},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -221,6 +221,7 @@ pub(super) async fn list(
     let status = query.status.as_deref().map(|word| DocumentStatus::parse(word).ok_or(word)).transpose();
     let status = status.map_err(|_| Problem::malformed("status is draft, completed or withdrawn"))?;
     let limit = limit(query.limit)?;
+    are_usable(&[("student_id", query.student_id.as_deref()), ("program", query.program.as_deref())])?;
     let after = query.after.map(DocumentId::try_from).transpose();
     let filter = DocumentFilter {
         student: query.student_id.map(StudentId),
@@ -255,10 +256,10 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    Whole(body): Whole,
+    body: Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
-    let new = document(&headers, &body)?;
+    let new = document(&headers, &body.bytes)?;
     save(&app, &caller, &headers, new, SaveMode::Create).await
 }
 
@@ -317,11 +318,11 @@ pub(super) async fn replace(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    body: Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::Documents)?;
     let Path(id) = path.map_err(|_| Problem::no_such_route())?;
-    let new = document(&headers, &body)?;
+    let new = document(&headers, &body.bytes)?;
     if new.id.as_str() != id {
         return Err(Problem::malformed("document_id in the body is another than in the path"));
     }
@@ -414,9 +415,11 @@ fn document_id(id: String) -> Result<DocumentId, Problem> {
 /// A document as a body has it.
 pub(super) fn document(headers: &HeaderMap, body: &[u8]) -> Result<NewDocument, Problem> {
     let body: DocumentBody = read_json(headers, body)?;
-    if body.program.is_empty() || body.kind.is_empty() || body.kind.chars().count() > 200 {
+    if body.program.is_empty() || body.kind.is_empty() || body.kind.chars().count() > KIND_LIMIT {
         return Err(Problem::malformed("program and kind are not empty, and kind is at most 200 characters"));
     }
+    let [student, program, kind] = [&body.student_id, &body.program, &body.kind].map(|text| Some(text.as_str()));
+    are_usable(&[("student_id", student), ("program", program), ("kind", kind)])?;
     Ok(NewDocument {
         id: document_id(body.document_id)?,
         student: StudentId(body.student_id),

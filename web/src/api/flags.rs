@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     body::{Whole, read_json},
     caller::Caller,
-    listing::limit,
+    listing::{are_usable, limit},
     problem::{Problem, ProblemBody},
 };
 use crate::server::App;
@@ -109,6 +109,7 @@ pub(super) async fn list(
     caller.may(Scope::FlagsRead)?;
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
     let limit = limit(query.limit)?;
+    are_usable(&[("student_id", query.student_id.as_deref()), ("program", query.program.as_deref())])?;
     let filter =
         FlagFilter { student: query.student_id.map(StudentId), program: query.program, after: query.after, limit };
     let zone = app.store.district(&caller.district).await?.time_zone;
@@ -234,6 +235,7 @@ pub(super) async fn plan(
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsRead)?;
     let Query(query) = query.map_err(|_| Problem::malformed("unknown or malformed query parameter"))?;
+    are_usable(&[("program", query.program.as_deref())])?;
     let plans = app.take_overs.plan(&caller.district, query.program.as_deref()).await?;
     Ok(Json(plans.into_iter().map(PlanAnswer::from).collect::<Vec<_>>()).into_response())
 }
@@ -291,10 +293,11 @@ pub(super) async fn approve(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    Whole(body): Whole,
+    body: Whole,
 ) -> Result<Response, Problem> {
     caller.may(Scope::FlagsWrite)?;
-    let Approval { program, plan_hash } = read_json(&headers, &body)?;
+    let Approval { program, plan_hash } = read_json(&headers, &body.bytes)?;
+    are_usable(&[("program", Some(&program)), ("plan_hash", Some(&plan_hash))])?;
     let approved = app.take_overs.approve(&caller.district, &program, &plan_hash, &caller.actor).await?;
     ask(&app, &caller).await?;
     Ok(Json(ApprovalAnswer::from(approved)).into_response())

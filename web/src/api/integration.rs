@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use rollcall_proto::id::DistrictId;
 use rollcall_store::{
     Store, StoreError,
+    document::is_name,
     integrations::{Integration, Scopes},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -65,7 +66,7 @@ pub fn client_id(district: &DistrictId, integration: &str) -> String {
 
 /// District and integration of a client id.
 pub(super) fn parse_client_id(client_id: &str) -> Option<(DistrictId, &str)> {
-    let (district, integration) = client_id.split_once('.')?;
+    let (district, integration) = client_id.split_once('.').filter(|(_, id)| is_name(id))?;
     Some((district.parse().ok()?, integration))
 }
 
@@ -105,7 +106,7 @@ mod tests {
     fn a_client_id_names_its_district() {
         let district = "lone-star".parse().unwrap();
         assert_eq!(parse_client_id(&client_id(&district, "ab12")), Some((district, "ab12")));
-        for text in ["", "lone-star", ".", "UPPER.ab", "a/b.c"] {
+        for text in ["", "lone-star", ".", "UPPER.ab", "a/b.c", "lone-star.\0"] {
             assert!(parse_client_id(text).is_none(), "{text}");
         }
     }

@@ -1,5 +1,7 @@
 //! How many rows a listing has.
 
+use rollcall_store::document::is_name;
+
 use super::problem::Problem;
 
 /// Most rows of one listing.
@@ -14,5 +16,13 @@ pub(super) fn limit(asked: Option<u32>) -> Result<i64, Problem> {
         Ok(limit.into())
     } else {
         Err(Problem::malformed(format!("limit is 1 to {MOST_LISTED}")))
+    }
+}
+
+/// Refuses what names nothing: a database keeps no NUL.
+pub(super) fn are_usable(members: &[(&str, Option<&str>)]) -> Result<(), Problem> {
+    match members.iter().find(|(_, text)| !is_name(text.unwrap_or_default())) {
+        Some((member, _)) => Err(Problem::malformed(format!("{member} has a control character"))),
+        None => Ok(()),
     }
 }

@@ -28,10 +28,16 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::problem::Problem;
+pub(crate) use self::{caller::Turns, token::told_as_oauth_does};
 use crate::server::App;
 
 /// Largest request: a file in base64, the structured data, and room for the rest.
 const BODY_LIMIT: usize = FILE_LIMIT / 3 * 4 + DATA_LIMIT + (64 << 10);
+/// Memory for large bodies that are read and worked on at once, in KiB: two of the largest. Each takes about twice its size until it
+/// is answered.
+pub(crate) const BODIES_KIB: usize = 64 << 10;
+/// What is no large body, where its size is told: as many of these as there may be requests at once take 64 MiB.
+const SMALL_BODY: usize = 256 << 10;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -74,7 +80,6 @@ impl Modify for OauthScheme {
 /// Routes and their description, made from the same list.
 fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(token::token))
         .routes(routes!(documents::list, documents::create))
         .routes(routes!(documents::get, documents::replace))
         .routes(routes!(documents::change))
@@ -88,7 +93,8 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
 
 /// All routes of the API; what is none of them is refused as everything else here.
 pub(crate) fn router() -> Router<App> {
-    let (routes, description) = parts();
+    let (routes, _) = parts();
+    let description = description();
     routes
         .route("/api/v1/openapi.json", get(move || std::future::ready(Json(description.clone()))))
         .method_not_allowed_fallback(|| std::future::ready(Problem::no_such_method()))
@@ -101,7 +107,16 @@ async fn no_such_route() -> Problem {
     Problem::no_such_route()
 }
 
+/// Where tokens are got, by whoever asks.
+pub(crate) fn tokens() -> Router<App> {
+    token_parts().0.method_not_allowed_fallback(|| std::future::ready(Problem::no_such_method()))
+}
+
+fn token_parts() -> (Router<App>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::new().routes(routes!(token::token)).split_for_parts()
+}
+
 /// The OpenAPI description, as served.
 pub fn description() -> utoipa::openapi::OpenApi {
-    parts().1
+    parts().1.merge_from(token_parts().1)
 }

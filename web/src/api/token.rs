@@ -92,6 +92,14 @@ pub(super) async fn token(State(app): State<App>, headers: HeaderMap, body: Resu
     }
 }
 
+/// What is refused before it is read, too large or too slow, is refused as what it is: no request for a token.
+pub(crate) async fn told_as_oauth_does(response: Response) -> Response {
+    match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => deny(Denied::Request),
+        _ => response,
+    }
+}
+
 async fn give(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<TokenAnswer, Denied> {
     let fields = Fields::parse(body).map_err(|_| Denied::Request)?;
     let grant_type = fields.get("grant_type").ok_or(Denied::Request)?;

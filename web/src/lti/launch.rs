@@ -25,7 +25,7 @@ use super::{
     claims::{Expected, Launch},
     id_token::Unverified,
     login::{ATTRIBUTES, cookie_name, is_form},
-    site::{Site, frame_ancestors, origin},
+    site::{Site, frame_ancestors},
     whose::{Names, Words},
 };
 use crate::{
@@ -122,10 +122,12 @@ fn no_cookie(
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let framed = headers.get("sec-fetch-dest").is_none_or(|kind| kind == "iframe" || kind == "frame");
-    let Some(auth_origin) = origin(&registration.auth_url).filter(|_| framed) else { return Err(Refusal::Browser) };
+    if !framed {
+        return Err(Refusal::Browser);
+    }
     tracing::info!(district = %site.id(), reason = Refusal::Browser.code(), "a launch is led out of its frame");
     let login_url = app.config.login_url(site.id());
-    Ok(pages::breakout(&login_url, &login.request, &auth_origin, &frame_ancestors(registration)))
+    Ok(pages::breakout(&login_url, &login.request, &frame_ancestors(registration)))
 }
 
 async fn verify(
@@ -181,22 +183,30 @@ async fn show(
         return Err(Refusal::Access);
     }
     let newest = app.store.newest_completed_document(site.id(), &student.student_id, &program).await?;
-    let ancestors = frame_ancestors(registration);
-    let Some(document) = newest else {
-        let name = student_name(app, site, &student.student_id).await?;
-        app.store.log_view(&view(ViewOutcome::NoDocument, None)).await?;
-        return Ok(pages::no_document(&name, &program, &ancestors));
+    let name = match &newest {
+        Some(document) => name_in(app, site, document).await?,
+        None => student_name(app, site, &student.student_id).await?,
     };
-    let name = name_in(app, site, &document).await?;
     let ticket = random::token()?;
-    let shown = Shown {
+    let shown = newest.as_ref().map(|document| Shown {
         document_id: document.id.as_str(),
         version: document.version,
         ticket: Digest::of(&ticket),
         expires_at: now + TICKET_GOOD_FOR,
-    };
-    app.store.log_view(&view(ViewOutcome::Shown, Some(shown))).await?;
-    Ok(viewer(&document, &name, &ticket, &ancestors))
+    });
+    let outcome = if shown.is_some() { ViewOutcome::Shown } else { ViewOutcome::NoDocument };
+    app.store.log_view(&view(outcome, shown)).await?;
+    // Whoever takes the right away from here on takes the ticket with it. Before, it may have been done since it was asked.
+    if !still_allowed(app, site, &clicker, &student, &program).await? {
+        app.store.use_ticket(site.id(), Digest::of(&ticket), now).await?;
+        app.store.log_view(&view(ViewOutcome::Refused, None)).await?;
+        return Err(Refusal::Access);
+    }
+    let ancestors = frame_ancestors(registration);
+    Ok(match newest {
+        Some(document) => viewer(&document, &name, &ticket, &ancestors),
+        None => pages::no_document(&name, &program, &ancestors),
+    })
 }
 
 /// Whose ids the launch speaks of.
@@ -283,6 +293,23 @@ async fn allowed(
     // Of several words the strictest counts.
     let by_roster = words.certain.is_empty().then_some(None);
     Ok(words.certain.iter().chain(&words.doubtful).map(Some).chain(by_roster).all(may))
+}
+
+/// Asked once more, of the store as it is now.
+async fn still_allowed(
+    app: &App,
+    site: &Site,
+    clicker: &Clicker<'_>,
+    student: &Subject,
+    program: &str,
+) -> Result<bool, Refusal> {
+    let now = match Site::load(app, site.id()).await {
+        // The last platform was taken away.
+        Err(Refusal::UnknownPlatform) => return Ok(false),
+        loaded => loaded?,
+    };
+    let is_unchanged = now.registration(clicker.registration.id) == Some(clicker.registration);
+    Ok(is_unchanged && allowed(app, &now, clicker, student, program).await?)
 }
 
 /// What an administrator said of the person.

@@ -12,12 +12,12 @@ use rollcall_store::lti::{Digest, LoginRequest, NewLogin, Registration};
 use url::Url;
 
 use super::site::Site;
-use crate::{WebConfig, fields::Fields, random, refusal::Refusal, server::App};
+use crate::{WebConfig, fields::Fields, pages, random, refusal::Refusal, server::App};
 
 /// How long a person may take over signing in at the platform.
 const LOGIN_GOOD_FOR: TimeDelta = TimeDelta::minutes(10);
 /// Most logins of a district that are open: begun, and neither come back nor over. Anybody can begin one by naming an issuer,
-/// and each is kept with its hints; a launch comes back within seconds.
+/// and each is kept with its hints; a launch comes back within seconds, so that the oldest one makes room.
 const MOST_OPEN: u32 = 5_000;
 /// Most bytes of an opaque hint; one platform sends tokens of more than 500.
 const HINT_LIMIT: usize = 8 << 10;
@@ -60,7 +60,8 @@ async fn begin(app: &App, district: &str, fields: &[u8]) -> Response {
 }
 
 async fn send_on(app: &App, site: &Site, fields: &[u8]) -> Result<Response, Refusal> {
-    let request = request(fields)?;
+    let fields = Fields::parse(fields).map_err(|_| Refusal::Malformed)?;
+    let request = request_in(&fields)?;
     let registration = choose(&site.registrations, &request)?;
     if !leads_here(&app.config.launch_url(site.id()), &request.target_link_uri) {
         return Err(Refusal::TargetLink);
@@ -75,20 +76,25 @@ async fn send_on(app: &App, site: &Site, fields: &[u8]) -> Result<Response, Refu
         request: request.clone(),
         expires_at: now + LOGIN_GOOD_FOR,
     };
-    let begun = app.store.begin_login(site.id(), &login, MOST_OPEN, now).await?;
-    let outcome = if begun { "begun" } else { "turned-away" };
-    metrics::counter!(metric::LTI_LOGINS, "outcome" => outcome).increment(1);
-    if !begun {
-        return Err(Refusal::Crowded);
-    }
+    let crowded_out = app.store.begin_login(site.id(), &login, MOST_OPEN, now).await?;
+    metrics::counter!(metric::LTI_LOGINS, "outcome" => "begun").increment(1);
+    metrics::counter!(metric::LTI_LOGINS, "outcome" => "crowded-out").increment(crowded_out);
     let location = authentication_request(&app.config, registration, &request, &state, &nonce);
     let cookie = format!("{}={browser}; Max-Age={}; {ATTRIBUTES}", cookie_name(&app.config, &state), 600);
-    Ok((StatusCode::FOUND, [(header::LOCATION, location.to_string()), (header::SET_COOKIE, cookie)]).into_response())
+    let keep = [(header::SET_COOKIE, cookie)];
+    if fields.get(pages::OWN_TAB).is_some() {
+        return Ok((keep, pages::onward(&location)).into_response());
+    }
+    Ok((StatusCode::FOUND, [(header::LOCATION, location.to_string())], keep).into_response())
 }
 
 /// What a platform sent.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn request(fields: &[u8]) -> Result<LoginRequest, Refusal> {
-    let fields = Fields::parse(fields).map_err(|_| Refusal::Malformed)?;
+    request_in(&Fields::parse(fields).map_err(|_| Refusal::Malformed)?)
+}
+
+fn request_in(fields: &Fields) -> Result<LoginRequest, Refusal> {
     let optional = |name: &str, limit: usize| match fields.get(name) {
         Some(value) if value.len() > limit => Err(Refusal::Malformed),
         value => Ok(value.map(str::to_owned)),

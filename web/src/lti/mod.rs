@@ -18,7 +18,7 @@ pub mod id_token;
 pub(crate) mod launch;
 pub(crate) mod login;
 pub mod platform_keys;
-mod site;
+pub(crate) mod site;
 mod strict_json;
 pub mod tool_keys;
 mod whose;

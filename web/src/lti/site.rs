@@ -1,5 +1,11 @@
 //! A district as a launch sees it.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use axum::response::Response;
 use rollcall_proto::id::DistrictId;
 use rollcall_store::{district::District, lti::Registration};
@@ -7,6 +13,24 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{refusal::Refusal, server::App};
+
+/// A store that answers no sooner is away, as long as there is time to say so.
+const STORE_WITHIN: Duration = Duration::from_secs(15);
+
+/// Who may frame what a district's launches are answered with, as it was when the store was last asked: while it is away, the page that
+/// says so is shown within the platform's frame too. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Framers(Arc<Mutex<HashMap<DistrictId, Vec<String>>>>);
+
+impl Framers {
+    fn keep(&self, district: &DistrictId, ancestors: Vec<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(district.clone(), ancestors);
+    }
+
+    fn of(&self, district: &DistrictId) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(district).cloned().unwrap_or_default()
+    }
+}
 
 /// The district in the path, and the platforms that may launch.
 pub(super) struct Site {
@@ -18,10 +42,19 @@ impl Site {
     /// Finds it, or the answer to give.
     pub(super) async fn find(app: &App, id: &str) -> Result<Self, Response> {
         let Ok(id) = id.parse::<DistrictId>() else { return Err(Refusal::UnknownPlatform.answer(None, &[])) };
-        Self::load(app, &id).await.map_err(|refusal| refusal.answer(Some(&id), &[]))
+        let loaded = tokio::time::timeout(STORE_WITHIN, Self::load(app, &id)).await;
+        match loaded.unwrap_or(Err(Refusal::Unavailable)) {
+            Ok(site) => {
+                app.framers.keep(&id, site.framers());
+                Ok(site)
+            }
+            Err(Refusal::Unavailable) => Err(Refusal::Unavailable.answer(Some(&id), &app.framers.of(&id))),
+            Err(refusal) => Err(refusal.answer(Some(&id), &[])),
+        }
     }
 
-    async fn load(app: &App, id: &DistrictId) -> Result<Self, Refusal> {
+    /// As the store has it now.
+    pub(super) async fn load(app: &App, id: &DistrictId) -> Result<Self, Refusal> {
         let registrations = app.store.registrations(id).await?;
         if registrations.is_empty() {
             return Err(Refusal::UnknownPlatform);
@@ -40,10 +73,14 @@ impl Site {
 
     /// Refuses, with a page that the district's platforms may frame.
     pub(super) fn refuse(&self, refusal: Refusal) -> Response {
+        refusal.answer(Some(self.id()), &self.framers())
+    }
+
+    fn framers(&self) -> Vec<String> {
         let mut ancestors: Vec<String> = self.registrations.iter().flat_map(frame_ancestors).collect();
         ancestors.sort_unstable();
         ancestors.dedup();
-        refusal.answer(Some(self.id()), &ancestors)
+        ancestors
     }
 }
 

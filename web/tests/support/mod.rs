@@ -274,14 +274,19 @@ impl Site {
         pool.close().await;
     }
 
+    /// The database itself, for what nobody does by the store.
+    pub async fn database(&self) -> SqlitePool {
+        let path = self.dir.path().join("store.db");
+        SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap()
+    }
+
     /// The district's one login stands there so many times more.
     pub async fn repeat_logins(&self, district: &DistrictId, times: u32) {
-        let path = self.dir.path().join("store.db");
-        let pool = SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let pool = self.database().await;
         let sql = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $2) \
              INSERT INTO lti_login (district, state_digest, registration, nonce, browser_digest, request, created_at, \
              expires_at) SELECT district, randomblob(32), registration, nonce, browser_digest, request, created_at, \
-             expires_at FROM lti_login, n WHERE district = $1";
+             expires_at FROM (SELECT * FROM lti_login WHERE district = $1 ORDER BY created_at DESC LIMIT 1), n";
         let query = sqlx::query(sql).bind(district.as_str()).bind(times);
         assert_eq!(query.execute(&pool).await.unwrap().rows_affected(), u64::from(times));
         pool.close().await;
