@@ -321,7 +321,9 @@ impl Unknown {
                 // That of the current year the system's metadata tells too.
                 let no_year = self.is(SchoolYear::NumericYear) && new.school_year.is_none();
                 keep(no_year, &mut new.school_year, &old.school_year);
-                keep(self.is(W::EntryCodeId) || self.is(EntryCode::Code), &mut new.entry_code, &old.entry_code);
+                // Their table is one that statuses may rest on, whose rows are not kept as a whole.
+                let no_code = self.is(W::EntryCodeId) || self.is(EntryCode::Code);
+                keep(no_code || (self.incomplete && new.entry_code.is_none()), &mut new.entry_code, &old.entry_code);
                 keep(self.is(W::IsNoShow), &mut new.no_show, &old.no_show);
                 keep(self.is(W::IsDefaultEntity), &mut new.default_entity, &old.default_entity);
                 self.of_two(W::SchoolId, EntitySchool::SchoolId).keep(&mut new.school, old.school.as_ref());

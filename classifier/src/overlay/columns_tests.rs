@@ -315,7 +315,7 @@ fn a_kind_of_values_that_nobody_has_keeps_them_and_nothing_else() {
 fn torn(student: &mut Student) {
     (student.grade, student.homeroom, student.school) = (None, None, None);
     for enrollment in &mut student.enrollments {
-        (enrollment.school, enrollment.school_year) = (None, None);
+        (enrollment.school, enrollment.school_year, enrollment.entry_code) = (None, None, None);
     }
 }
 
@@ -330,6 +330,8 @@ fn an_incomplete_pull_ends_no_place() {
         assert_eq!(place.each_ref().map(Option::as_deref), [stays; 3]);
         let schools: Vec<_> = record.enrollments.iter().map(|one| one.school.as_deref()).collect();
         assert_eq!(schools, if complete { [None, None] } else { [Some("1 old"), Some("2 old")] });
+        let codes: Vec<_> = record.enrollments.iter().map(|one| one.entry_code.as_deref()).collect();
+        assert_eq!(codes, if complete { [None, None] } else { [Some("1 old"), Some("2 old")] });
         assert!(record.enrollments.iter().all(|one| one.school_year.is_none()), "that is told by another table");
     }
 }

@@ -272,6 +272,25 @@ fn what_was_accepted_of_rows_noted_without_a_place_ends() {
     assert_eq!((plan.counts.changed, codes(&plan)), (0, vec![]));
 }
 
+/// Of whatever table nothing came in: what it told of anybody stays.
+#[test]
+fn a_listing_that_did_not_come_changes_nobody() {
+    let sis = whole();
+    let roster = Roster::of(&sis);
+    let tables: Vec<&str> = sis.rows.keys().copied().collect();
+    for table in tables {
+        let mut less = sis.clone();
+        less.rows.get_mut(table).unwrap().clear();
+        let mut facts = less.facts();
+        let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
+        let own = listings.iter_mut().filter(|listing| listing.ask.resource == table);
+        own.for_each(|listing| listing.progress = Progress::Failed("status 503".to_owned()));
+        let plan = roster.plan(facts);
+        let counts = (plan.counts.changed, plan.counts.removed, plan.counts.added);
+        assert_eq!(counts, (0, 0, 0), "{table}: {:?}", plan.verdict);
+    }
+}
+
 /// A pull of which a listing that statuses do not rest on failed.
 fn torn(sis: &Sis) -> PlanFacts {
     let mut facts = sis.facts();
