@@ -33,7 +33,8 @@ pub(crate) const GUARDIAN: &str = "Family/StudentGuardian";
 pub(crate) const ENTITY_YEAR: &str = "Enrollment/StudentEntityYear";
 pub(crate) const SPELL: &str = "Enrollment/EntryWithdrawal";
 pub(crate) const WITHDRAWAL_CODE: &str = "Enrollment/WithdrawalCode";
-const ESSENTIAL: [&str; 6] = [STUDENT, ENTITY_YEAR, SPELL, WITHDRAWAL_CODE, "District/SchoolYear", "District/Entity"];
+const ESSENTIAL: [&str; 7] =
+    [STUDENT, ENTITY_YEAR, SPELL, WITHDRAWAL_CODE, "Enrollment/EntryCode", "District/SchoolYear", "District/Entity"];
 
 /// The date plans are made for.
 pub(crate) fn today() -> NaiveDate {

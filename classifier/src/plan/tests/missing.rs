@@ -1,7 +1,7 @@
 //! Rows that keys lead to and that no page holds.
 
 use rollcall_proto::{
-    id::StudentId,
+    id::{ListingNo, StudentId},
     roster::{School, Staff, Student},
 };
 use rollcall_store::{StoreError, board::Progress, run::FindingWeight};
@@ -272,9 +272,9 @@ fn what_was_accepted_of_rows_noted_without_a_place_ends() {
     assert_eq!((plan.counts.changed, codes(&plan)), (0, vec![]));
 }
 
-/// Of whatever table nothing came in: what it told of anybody stays.
+/// Of whatever table nothing could be read: what it told of anybody stays.
 #[test]
-fn a_listing_that_did_not_come_changes_nobody() {
+fn a_listing_that_could_not_be_read_changes_nobody() {
     let sis = whole();
     let roster = Roster::of(&sis);
     let tables: Vec<&str> = sis.rows.keys().copied().collect();
@@ -283,8 +283,11 @@ fn a_listing_that_did_not_come_changes_nobody() {
         less.rows.get_mut(table).unwrap().clear();
         let mut facts = less.facts();
         let listings = &mut facts.pulls[0].board.as_mut().unwrap().listings;
-        let own = listings.iter_mut().filter(|listing| listing.ask.resource == table);
-        own.for_each(|listing| listing.progress = Progress::Failed("status 503".to_owned()));
+        let own = (0_u32..).map(ListingNo).zip(listings).filter(|(_, listing)| listing.ask.resource == table);
+        let own: Vec<ListingNo> = own.map(|(no, _)| no).collect();
+        for page in facts.pages.iter_mut().filter(|page| own.contains(&page.listing)) {
+            page.error = Some("not the answer that was asked for".to_owned());
+        }
         let plan = roster.plan(facts);
         let counts = (plan.counts.changed, plan.counts.removed, plan.counts.added);
         assert_eq!(counts, (0, 0, 0), "{table}: {:?}", plan.verdict);
