@@ -55,14 +55,18 @@ async fn students_are_asked_for_as_their_sis_spells_them() {
     assert_eq!(night.status_of(ADA_KEPT).await, Some(Status::Inactive));
 }
 
+/// A row that has no key, of any listing.
+const SPOILED: &str =
+    r#"{"users": [{"sourcedId": null}], "demographics": [{"sourcedId": null}], "orgs": [{"sourcedId": null}]}"#;
+
 /// The one page of a listing cannot be read: nothing of it is called empty, and what is stored stays.
 #[tokio::test]
 async fn a_page_that_cannot_be_read_is_not_called_empty() {
-    for resource in ["users", "demographics"] {
+    for resource in ["users", "demographics", "orgs"] {
         let mut night = Night::of(&district()).await;
         let whole = sis(&[ADA, "b-2", "b-3"]);
         night.night(&whole).await;
-        night.broken.insert(resource, r#"{"users": [{"sourcedId": null}], "demographics": [{"sourcedId": null}]}"#);
+        night.broken.insert(resource, SPOILED);
         let torn = night.night(&whole).await;
         let said: Vec<&str> = torn.findings.iter().map(|finding| finding.code.as_str()).collect();
         assert_eq!((torn.state, said), (RunState::Partial, vec!["page-undecoded"]), "{torn:?}");
