@@ -31,7 +31,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const REQUESTS_AT_ONCE: usize = 256;
 /// Requests for a token worked on at once, and waiting for their turn to be hashed; more wait, and keep nothing else waiting.
 const TOKENS_AT_ONCE: usize = 32;
-/// Forms on their way in at once, each in memory, for the site and for tokens: more wait.
+/// Forms at once that are on their way in, wait or are worked on, for the site and for tokens, each in memory: more wait.
 const FORMS_AT_ONCE: usize = 1024;
 /// Longest time that a form takes to come in.
 const FORM_WITHIN: Duration = Duration::from_secs(10);
@@ -158,7 +158,8 @@ async fn in_whole(State(arriving): State<Arc<Semaphore>>, request: Request, next
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let Ok(arrival) = arriving.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    // Held while it waits for a place, too: what is in memory is bounded.
+    let Ok(_arrival) = arriving.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let (parts, body) = request.into_parts();
     let form = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
     let form = match tokio::time::timeout(FORM_WITHIN, form).await {
@@ -166,7 +167,6 @@ async fn in_whole(State(arriving): State<Arc<Semaphore>>, request: Request, next
         Ok(Err(refused)) => return refused.into_response(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    drop(arrival);
     next.run(Request::from_parts(parts, Body::from(form))).await
 }
 

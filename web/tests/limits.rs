@@ -102,12 +102,14 @@ async fn a_request_for_a_token_is_small() {
     assert_eq!(ask(90 << 10).await, StatusCode::BAD_REQUEST);
 }
 
-/// Two of the largest fit in; a third one waits, is told so, and holds up nobody who sends little.
+/// An integration has one of the largest under way, and two fit in; another one waits, is told so, and holds up nobody who sends little.
 #[tokio::test]
 async fn large_bodies_share_their_memory() {
     let site = Site::start().await;
-    let district = site.district("lone-star").await;
-    let caller = Caller::new(&site, &district).await;
+    let mut callers = Vec::new();
+    for district in ["lone-star", "alamo", "pecos"] {
+        callers.push(Caller::new(&site, &site.district(district).await).await);
+    }
     let head = |token: &str| {
         format!(
             "POST /api/v1/documents HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
@@ -116,24 +118,31 @@ async fn large_bodies_share_their_memory() {
         )
     };
     let mut under_way = Vec::new();
-    for _ in 0..2 {
+    for caller in &callers[..2] {
         let mut stream = send(&site, &head(&caller.token)).await;
         answer(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
         under_way.push(stream);
     }
-    let mut waiting = send(&site, &head(&caller.token)).await;
+    // One's own second, and a third one's first.
+    let mut waiting = [send(&site, &head(&callers[0].token)).await, send(&site, &head(&callers[2].token)).await];
     let mut stranger = send(&site, &head("lone-star.none")).await;
     assert!(answer(&mut stranger, "token-invalid").await.starts_with("HTTP/1.1 401 "), "a stranger takes up nothing");
     let small = json!({"document_id": "IEP-1", "student_id": STUDENT, "program": "Special Education", "kind": "IEP",
         "status": "draft", "start": "2026-09-01"});
-    let made = tokio::time::timeout(AT_ONCE, caller.create("k1", &small)).await.expect("little is taken at once");
-    assert_eq!(made.status, StatusCode::CREATED);
-    let told = answer(&mut waiting, "\"busy\"").await;
-    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("application/problem+json"), "{told}");
-    drop(under_way);
+    for caller in &callers {
+        let made = tokio::time::timeout(AT_ONCE, caller.create("k1", &small)).await.expect("little is taken at once");
+        assert_eq!(made.status, StatusCode::CREATED);
+    }
+    for waiting in &mut waiting {
+        let told = answer(waiting, "\"busy\"").await;
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("application/problem+json"), "{told}");
+    }
     // Their room is free again once they are gone.
-    let mut next = send(&site, &head(&caller.token)).await;
-    answer(&mut next, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    drop(under_way);
+    for caller in &callers[..2] {
+        let mut next = send(&site, &head(&caller.token)).await;
+        answer(&mut next, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    }
 }
 
 /// A database keeps no NUL: what has one is refused as what it is, and no outage.

@@ -10,7 +10,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{BODY_LIMIT, SMALL_BODY, problem::Problem};
+use super::{BODY_LIMIT, SMALL_BODY, caller::LargeBody, problem::Problem};
 use crate::server::App;
 
 /// Longest idempotency key.
@@ -22,21 +22,23 @@ const ROOM_WITHIN: Duration = Duration::from_secs(15);
 /// A body as it came, at most [`BODY_LIMIT`] bytes.
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    /// A large one's share of what such bodies may take up.
-    _room: Option<OwnedSemaphorePermit>,
+    /// A large one's turn, and its share of what such bodies may take up.
+    _room: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl FromRequest<App> for Whole {
     type Rejection = Problem;
 
-    /// Before anything is read of it. Handlers ask who calls first.
+    /// Room before anything is read of it. Handlers ask who calls first.
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        // Without a caller there is no turn.
+        let own = request.extensions().get::<LargeBody>().cloned().ok_or_else(Problem::unauthorized)?;
         let told =
             request.body().size_hint().upper().map_or(BODY_LIMIT, |bytes| usize::try_from(bytes).unwrap_or(BODY_LIMIT));
         if told > BODY_LIMIT {
             return Err(too_large());
         }
-        let room = if told > SMALL_BODY { Some(room(app, told).await?) } else { None };
+        let room = if told > SMALL_BODY { Some(room(app, own, told).await?) } else { None };
         let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => Problem::malformed("the body did not come whole"),
@@ -45,11 +47,14 @@ impl FromRequest<App> for Whole {
     }
 }
 
-/// Room for a large body, in its turn.
-async fn room(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+/// Room for a large body, in its turn: no integration waits for room with more than one.
+async fn room(app: &App, LargeBody(own): LargeBody, bytes: usize) -> Result<[OwnedSemaphorePermit; 2], Problem> {
     let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    let turn = Arc::clone(&app.bodies).acquire_many_owned(kib);
-    tokio::time::timeout(ROOM_WITHIN, turn).await.ok().and_then(Result::ok).ok_or_else(busy)
+    let turns = async {
+        let own = own.acquire_owned().await.ok()?;
+        Some([own, Arc::clone(&app.bodies).acquire_many_owned(kib).await.ok()?])
+    };
+    tokio::time::timeout(ROOM_WITHIN, turns).await.ok().flatten().ok_or_else(busy)
 }
 
 fn too_large() -> Problem {

@@ -24,29 +24,51 @@ use crate::server::App;
 const REQUESTS_AT_ONCE: usize = 256;
 /// Of one integration: however many it sends, and however slowly, others have their turn.
 const OF_ONE: usize = 16;
+/// Tokens looked for at once: anybody can send what is none, and the store has other work.
+const LOOKED_FOR_AT_ONCE: usize = 8;
 
 /// Whose turn it is. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Turns {
+    looking: Arc<Semaphore>,
     all: Arc<Semaphore>,
-    each: Arc<Mutex<HashMap<(DistrictId, String), Arc<Semaphore>>>>,
+    each: Arc<Mutex<HashMap<(DistrictId, String), OfOne>>>,
+}
+
+/// An integration's turns.
+#[derive(Clone)]
+struct OfOne {
+    requests: Arc<Semaphore>,
+    large: LargeBody,
+}
+
+/// The turn of an integration's large body: one at a time.
+#[derive(Clone)]
+pub(super) struct LargeBody(pub(super) Arc<Semaphore>);
+
+impl Default for OfOne {
+    fn default() -> Self {
+        Self { requests: Arc::new(Semaphore::new(OF_ONE)), large: LargeBody(Arc::new(Semaphore::new(1))) }
+    }
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)), each: Arc::default() }
+        let of = |places| Arc::new(Semaphore::new(places));
+        Self { looking: of(LOOKED_FOR_AT_ONCE), all: of(REQUESTS_AT_ONCE), each: Arc::default() }
     }
 }
 
 impl Turns {
+    fn of_one(&self, district: &DistrictId, integration: &str) -> OfOne {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        each.entry((district.clone(), integration.to_owned())).or_default().clone()
+    }
+
     /// A turn of the integration's own, then one of all.
-    async fn take(&self, district: &DistrictId, integration: &str) -> Option<[OwnedSemaphorePermit; 2]> {
-        let own = {
-            let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-            let own = each.entry((district.clone(), integration.to_owned()));
-            Arc::clone(own.or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))))
-        };
-        Some([own.acquire_owned().await.ok()?, Arc::clone(&self.all).acquire_owned().await.ok()?])
+    async fn take(&self, own: &OfOne) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = Arc::clone(&own.requests).acquire_owned().await.ok()?;
+        Some([own, Arc::clone(&self.all).acquire_owned().await.ok()?])
     }
 }
 
@@ -79,9 +101,14 @@ impl FromRequestParts<App> for Caller {
         let token = token.ok_or_else(Problem::unauthorized)?;
         let district = token.split_once('.').and_then(|(district, _)| district.parse::<DistrictId>().ok());
         let district = district.ok_or_else(Problem::unauthorized)?;
-        let holder = app.store.token_holder(&district, Digest::of(token), app.clock.now()).await?;
+        let holder = {
+            let _looking = app.turns.looking.acquire().await;
+            app.store.token_holder(&district, Digest::of(token), app.clock.now()).await?
+        };
         let holder = holder.ok_or_else(Problem::unauthorized)?;
-        let turn = app.turns.take(&district, &holder.integration).await;
+        let own = app.turns.of_one(&district, &holder.integration);
+        let turn = app.turns.take(&own).await;
+        parts.extensions.insert(own.large);
         let actor = format!("integration:{}", holder.integration);
         Ok(Self { district, actor, scopes: holder.scopes, _turn: turn })
     }
