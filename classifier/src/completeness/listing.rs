@@ -73,6 +73,9 @@ impl Defect {
         )
     }
 
+    /// What to do about pages that come again.
+    const TURNS: &str = "the SIS ignores the page number: lower `page_size`, or ask the vendor";
+
     /// What is wrong.
     pub(super) fn text(&self) -> String {
         match self {
@@ -97,8 +100,10 @@ impl Defect {
     }
 
     /// What to do.
-    pub(super) const fn mend(&self) -> &'static str {
+    pub(super) fn mend(&self) -> &'static str {
         match self {
+            // As the board noticed it, while it was fetched.
+            Self::Failed(reason) if reason.starts_with("page-repeated") => Self::TURNS,
             Self::Failed(_) | Self::Refused(..) => "run `rollcall district test` to see the SIS's answer",
             Self::Unfinished | Self::Missing(_) | Self::Hollow(_) => {
                 "run again, or `rollcall runs replay RUN --from fetch`"
@@ -107,7 +112,7 @@ impl Defect {
                 "see `rollcall queues parked collect`; then `rollcall runs replay RUN --from collect`"
             }
             Self::Short(_) => "run again; if it stays lower `page_size`, or ask the vendor why pages come short",
-            Self::Repeated(..) => "the SIS ignores the page number: lower `page_size`, or ask the vendor",
+            Self::Repeated(..) => Self::TURNS,
             Self::TotalChanged(..) | Self::TotalDisagrees(..) => {
                 "rows came or went while they were listed: run again at a quieter hour"
             }

@@ -111,6 +111,12 @@ fn a_repeated_page() {
     night.page(0, 2).digest = night.page(0, 1).digest;
     assert_incomplete(&night, "page-repeated", "Student/Student: page 2 is the same as page 1; ");
     assert_eq!(night.judged().findings[0].count, 2);
+    // As the fetcher noticed it: the same is to be done.
+    night = self::night();
+    night.board.listings[0].progress =
+        Progress::Failed("page-repeated: page 3 holds the same rows as page 1".to_owned());
+    let judged = night.judged();
+    assert!(judged.findings[0].message.ends_with("lower `page_size`, or ask the vendor"), "{:?}", judged.findings);
 }
 
 #[test]
