@@ -4,7 +4,12 @@
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rollcall_e2e::{House, Ledger, Pair, Process, Role, binary, pair::until_pages_are_in, services::Servers};
+use rollcall_e2e::{
+    House, Ledger, Pair, Process, Role, binary,
+    pair::{small, until_pages_are_in},
+    services::Servers,
+};
+use rollcall_sandbox::SandboxConfig;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
@@ -65,12 +70,9 @@ async fn the_version_before_goes_on_with_a_newer_schema_and_newer_messages() {
          version writes it{two}"
     );
     let ledger = Ledger::begin(test, &disturbance);
-    // The version before encodes what it sends in a Basic header.
-    let mut pair = Pair::begin_with(Servers::shared(), 94, ledger, async |house| {
-        house.district.connection.push_str("credentials = \"form\"\n");
-        house.apply().await;
-    })
-    .await;
+    // The version before encodes the secret in a Basic header: one that looks the same encoded.
+    let sis = SandboxConfig { client_secret: "invented-and-plain".to_owned(), ..small(94) };
+    let mut pair = Pair::begin_of(Servers::shared(), sis, ledger, async |_| {}).await;
     pair.house.services().tap().await;
     let mut later = 0;
     // What the district is compared with in the end is read before it is disturbed, with all that a row has.
